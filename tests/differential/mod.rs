@@ -21,6 +21,9 @@
 //!   `Connection: close`, so that the answer has an end;
 //! - **refused** lines of a frontend, which neither program may accept.
 //!
+//! What is sent may also be a command of the statistics socket: `b"@SOCKET@ show
+//! table @CASE@"`, in families whose `global` is [`WITH_SOCKET`].
+//!
 //! What must differ (a client's port, a time) is named by `.normal(…)`. What differs
 //! for a reason carries `.differs("key")`: a key of the table of differences in
 //! `crates/proxy/src/differences.rs`, which the manual prints; a case that does not
@@ -35,14 +38,19 @@ mod coverage;
 mod run;
 mod table;
 
+mod balance;
 mod choice;
 mod condition;
+mod cookie;
 mod cryptography;
 mod fetch;
 mod json;
 mod map;
 mod number;
+mod persistence;
 mod protocols;
+mod stick;
+mod stick_table;
 mod text;
 mod users;
 
@@ -50,17 +58,29 @@ use table::{Case, Family, Normal, Sample, case, sample};
 
 /// All of them.
 static FAMILIES: &[&Family] = &[
+    &balance::FAMILY,
     &choice::FAMILY,
     &condition::FAMILY,
+    &cookie::FAMILY,
     &cryptography::FAMILY,
     &fetch::FAMILY,
     &json::FAMILY,
     &map::FAMILY,
     &number::FAMILY,
+    &persistence::FAMILY,
     &protocols::FAMILY,
+    &stick::FAMILY,
+    &stick_table::FAMILY,
     &text::FAMILY,
     &users::FAMILY,
 ];
+
+/// What begins a command of the statistics socket among what is sent.
+const COMMAND: &[u8] = b"@SOCKET@ ";
+/// The name of that socket in `@DIR@`.
+const SOCKET: &str = "socket";
+/// `global` of a family that sends commands.
+const WITH_SOCKET: &str = "    stats socket @DIR@/socket level admin";
 
 /// The request of a sample that brings none, but for its end.
 const REQUEST: &str = "GET /dir/file.html?a=1&b=two HTTP/1.1\r\nHost: www.example.org:8080\r\n\

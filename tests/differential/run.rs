@@ -7,8 +7,9 @@ use lab::{Behaviour, Echo, Origin, Place, Scratch, free_port};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer may take: no case is slow, so only a fault takes it.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -159,6 +160,11 @@ impl Bed {
         });
         let mut all = String::new();
         for bytes in case.send {
+            if let Some(command) = bytes.strip_prefix(super::COMMAND) {
+                let said = self.command(&self.put(&bytes_as_text(command), n))?;
+                let _ = write!(all, "<socket>{}", normalised(&said, case.normal, 0));
+                continue;
+            }
             let (port, said) = talk(self.address(n + 1), bytes, case.half_close)?;
             for head in self.origin.take_requests() {
                 let _ = write!(all, "<server>{}", normalised(&head, case.normal, port));
@@ -166,6 +172,31 @@ impl Bed {
             let _ = write!(all, "<client>{}", normalised(&said, case.normal, port));
         }
         Ok(all)
+    }
+
+    /// What the statistics socket says to a command. What still counts a client
+    /// who has gone is asked again.
+    fn command(&self, command: &str) -> Outcome {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = self.command_once(command);
+            let said = said.map_err(|error| format!("{command}: {error}"))?;
+            let entries = said.split(" use=").skip(1);
+            let busy = entries.filter(|rest| !rest.starts_with("0 ")).count() > 0;
+            if !busy || Instant::now() > until {
+                return Ok(said);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn command_once(&self, command: &str) -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(self.scratch.path().join(super::SOCKET))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(format!("{command}\n").as_bytes())?;
+        let mut said = String::new();
+        stream.take(ANSWER_MAX).read_to_string(&mut said)?;
+        Ok(said)
     }
 }
 
@@ -202,6 +233,8 @@ fn normalised(text: &str, normal: &[Normal], client_port: u16) -> String {
             Normal::ClientPort => text.replace(&client_port.to_string(), "CLIENT-PORT"),
             Normal::Numbers => without_numbers(&text),
             Normal::HeaderOrder => sorted_headers(&text),
+            Normal::Entries => without_moments(&text),
+            Normal::Dates => without_dates(&text),
         };
     }
     text
@@ -216,6 +249,45 @@ fn without_numbers(text: &str) -> String {
         }
     }
     out
+}
+
+/// Lines of `show table` without where an entry lies in memory and when it ends.
+fn without_moments(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.split_inclusive('\n') {
+        let line = match line.split_once(": key=") {
+            Some((place, rest)) if place.starts_with("0x") => format!("key={rest}"),
+            _ => line.to_owned(),
+        };
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        for word in &mut words {
+            let name = word.split_once('=').map(|(name, _)| name.to_owned());
+            match name {
+                Some(name) if name == "exp" => *word = "exp=".to_owned(),
+                // Only whether any bytes were counted.
+                Some(name) if name.contains("bytes_") && !word.contains("=0") => {
+                    *word = format!("{name}=many");
+                }
+                _ => {}
+            }
+        }
+        out += &words.join(" ");
+    }
+    out
+}
+
+/// Dates of cookies without their value.
+fn without_dates(text: &str) -> String {
+    let mut parts: Vec<&str> = text.split("GMT").collect();
+    let end = parts.pop().unwrap_or_default();
+    let mut out = String::new();
+    for part in parts {
+        // Up to the day of the week.
+        let day = part.rfind(", ").unwrap_or(part.len()).saturating_sub(3);
+        out += part.get(..day).unwrap_or(part);
+        out += "DATE";
+    }
+    out + end
 }
 
 fn sorted_headers(text: &str) -> String {

@@ -9,6 +9,10 @@ pub enum Normal {
     Numbers,
     /// The order and the case of the names of header lines, which no protocol minds.
     HeaderOrder,
+    /// Where entries of `show table` lie in memory, and when they expire.
+    Entries,
+    /// Dates, as cookies have them.
+    Dates,
 }
 
 /// An expression whose value is compared.

@@ -3,7 +3,8 @@
 //! what is delivered of it. Values only.
 //!
 //! A cache outlives changes of the configuration as long as its section says the
-//! same. Its memory is bounded by `total-max-size`: what came first goes first.
+//! same. Its memory is bounded by `total-max-size`: what came first goes first. As
+//! much again may be on its way into it.
 //! Nothing is delivered past its time, and nothing of a request with
 //! `Authorization` is stored or delivered.
 
@@ -60,6 +61,8 @@ struct Storing {
     age_s: u32,
     lifetime_s: u32,
     varies: vary::Varies,
+    /// What it takes of the cache's memory on its way.
+    filling: store::Filling,
 }
 
 /// `cache-use`: the answer, if the cache has it. Whether or not, the stream knows
@@ -70,6 +73,10 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     let request = &stream.request;
     let reads = matches!(request.method(), b"GET" | b"HEAD");
     if !reads || request.version() == Version::Http10 || request.get(b"authorization").is_some() {
+        return None;
+    }
+    if has_body(request) {
+        // What it is answered depends on more than the key says.
         return None;
     }
     let asked = Directives::of_request(request);
@@ -160,7 +167,24 @@ pub fn begin(stream: &mut Stream, name: &str) {
     if used.hit || used.name() != name || stream.request.method() != b"GET" {
         return;
     }
-    used.storing = storing(&used.cache.settings, response, worker().wall_s());
+    let Some(mut storing) = storing(&used.cache.settings, response, worker().wall_s()) else {
+        return;
+    };
+    let length = response.get(b"content-length").and_then(control::seconds);
+    let length = length.unwrap_or(0) as usize;
+    storing.filling = store::Filling::of(&used.cache);
+    if storing.filling.take(storing.head.wire_len() + length) {
+        storing.body.reserve_exact(length);
+        used.storing = Some(storing);
+    }
+}
+
+/// Whether a request says that it has a body.
+fn has_body(request: &Message) -> bool {
+    request.get(b"transfer-encoding").is_some()
+        || request
+            .get(b"content-length")
+            .is_some_and(|length| length != b"0")
 }
 
 /// What is stored of an answer, if it may be.
@@ -172,6 +196,12 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
     let has_validator = response.get(b"etag").is_some() || response.get(b"last-modified").is_some();
     let directives = Directives::of_response(response);
     if !directives.may_be_stored() {
+        return None;
+    }
+    let own = control::own_fields(response);
+    let is_own = |name: &[u8]| own.iter().any(|field| field == name);
+    if response.get(b"set-cookie").is_some() && !is_own(b"set-cookie") {
+        // One client's session would become everybody's.
         return None;
     }
     let age_s = response.get(b"age").and_then(control::seconds).unwrap_or(0);
@@ -201,14 +231,15 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
         .map(<[u8]>::to_ascii_lowercase)
         .collect();
     head.remove_if(|name, _| {
-        HOP.contains(&name) || name == b"age" || named.iter().any(|hop| hop == name)
+        HOP.contains(&name) || name == b"age" || named.iter().any(|hop| hop == name) || is_own(name)
     });
     Some(Storing {
         head,
-        body: Vec::with_capacity(length.unwrap_or(0) as usize),
+        body: Vec::new(),
         age_s,
         lifetime_s,
         varies,
+        filling: store::Filling::default(),
     })
 }
 
@@ -220,7 +251,9 @@ pub fn piece(storing: &mut Option<Box<Used>>, data: &[u8]) {
     let Some(storing) = &mut used.storing else {
         return;
     };
-    if storing.body.len() + data.len() + storing.head.wire_len() > most {
+    let length = storing.body.len() + data.len();
+    let more = length.saturating_sub(storing.body.capacity());
+    if length + storing.head.wire_len() > most || !storing.filling.take(more) {
         used.storing = None;
     } else {
         storing.body.extend_from_slice(data);
@@ -244,7 +277,7 @@ pub fn complete(stream: &mut Stream) {
         age_s: storing.age_s,
         lifetime_s: storing.lifetime_s,
         varies: storing.varies,
-        secondary: used.secondary.clone(),
+        secondary: used.secondary.needed(&storing.varies),
     };
     used.cache.insert(used.key.clone(), entry);
 }

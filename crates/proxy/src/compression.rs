@@ -10,7 +10,7 @@ mod limits;
 pub use encoder::{Encoder, EncoderBroke, Flush};
 pub(crate) use limits::Limits;
 
-use crate::config::{Algorithm, Compressed, Direction, Proxy};
+use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
 use crate::http1::{BodyLength, Parsed};
 use crate::message::{Message, Version, split_values, trim};
 use crate::state::Tally;
@@ -60,8 +60,7 @@ fn of_request(proxy: &Proxy) -> Option<&Compressed> {
 /// Whether either proxy of a stream has something about compression.
 #[inline]
 fn is_configured(stream: &Stream) -> bool {
-    let has = |proxy: &Proxy| proxy.compression.is_some();
-    has(stream.frontend()) || stream.backend().is_some_and(has)
+    stream.rare.has(Rare::COMPRESSION)
 }
 
 /// Looks at a request that is about to go to a server: what its client takes, and
@@ -125,6 +124,14 @@ pub fn count(stream: &Stream, tally: Tally, n: u64) {
     stream.frontend().state.frontend.here().add(tally, n);
     if let Some(backend) = stream.backend() {
         backend.state.backend.here().add(tally, n);
+    }
+}
+
+/// Counts what an encoder was given and what it gave, where there was one.
+pub fn count_coded(stream: &Stream, (given, made): (u64, u64)) {
+    if given > 0 {
+        count(stream, Tally::CompressedIn, given);
+        count(stream, Tally::CompressedOut, made);
     }
 }
 

@@ -63,6 +63,34 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "Threads do not wait for each other.",
     },
     Difference {
+        key: "table-trackers",
+        about: "table_trackers",
+        haproxy: "Counts itself among those who track the entry while it asks.",
+        here: "Counts who tracks it.",
+        reason: "`sc_trackers` of the same entry says the same.",
+    },
+    Difference {
+        key: "sc-tracked-table",
+        about: "sc_tracked",
+        haproxy: "With a table it says whether the counter tracks anything, whatever that table has.",
+        here: "With a table it says whether that has an entry of the same key.",
+        reason: "All other fetches of counters look into the table that they name.",
+    },
+    Difference {
+        key: "table-key-text",
+        about: "stick-table",
+        haproxy: "`set table` takes text that is no address for `0.0.0.0`, `5x` for 5, and no IPv4 address for a table of IPv6 ones.",
+        here: "Wrong keys are refused, and IPv4 addresses mapped as they are when they are tracked.",
+        reason: "A typing mistake must not change another entry.",
+    },
+    Difference {
+        key: "turns-of-weights",
+        about: "balance",
+        haproxy: "`roundrobin` begins the turns of servers of several weights somewhere in the middle.",
+        here: "They begin with the first server. In a whole round each one has as many as its weight says, in both.",
+        reason: "Nobody depends on which server is first.",
+    },
+    Difference {
         key: "peers-order",
         about: "peer",
         haproxy: "A process that starts waits five seconds for the one before it to teach it, then asks a peer.",
@@ -254,13 +282,6 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "Where the points of that ring lie is described nowhere.",
     },
     Difference {
-        key: "hash-wt6",
-        about: "hash-type",
-        haproxy: "`wt6` is a function of its own.",
-        here: "Another function of the same use stands in for it, with a warning.",
-        reason: "It is described nowhere but in HAProxy's source.",
-    },
-    Difference {
         key: "cookie-version-2",
         about: "cookie",
         haproxy: "Rewrites cookies in `Set-Cookie2` headers, too, and takes them out wrongly.",
@@ -280,6 +301,27 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "A client waits for its full last server, however long the queue, unless this line bounds it.",
         here: "It goes to another server at once, unless this line lets it wait.",
         reason: "A kept connection saves a millisecond; a queue costs more.",
+    },
+    Difference {
+        key: "jwt-key-confusion",
+        about: "jwt_verify",
+        haproxy: "With a variable as the algorithm a token may name `none`, or `HS256` and be signed with the path of the public key's file: both are right.",
+        here: "Where the key is read from a file, only algorithms of public keys are right.",
+        reason: "The client writes the header of a token: everybody could make one.",
+    },
+    Difference {
+        key: "cache-cookie",
+        about: "cache-store",
+        haproxy: "Stores answers with `Set-Cookie`, and headers that `private=\"…\"` or `no-cache=\"…\"` name.",
+        here: "An answer with `Set-Cookie` is not stored unless one of these names it; what they name is not stored with the rest.",
+        reason: "One client's session would become everybody's.",
+    },
+    Difference {
+        key: "cache-request-body",
+        about: "cache-use",
+        haproxy: "Answers GET requests that have a body out of a cache, and stores their answers.",
+        here: "They pass.",
+        reason: "An application may look at the body, and one client would decide what others get.",
     },
 ];
 

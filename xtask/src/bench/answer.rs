@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::coded::Coded;
+
 /// Longest head of an answer that is accepted.
 pub const HEAD_BYTES_MAX: usize = 512;
 
@@ -16,6 +18,8 @@ pub struct Expected<'a> {
     /// Whether the bytes of the body are compared, or only counted. Status and
     /// length are always verified.
     pub compare: bool,
+    /// Whether it comes compressed, in chunks.
+    pub gzip: bool,
 }
 
 /// How an answer differs from what was expected.
@@ -35,6 +39,10 @@ pub enum Fault {
     Body { offset: usize },
     /// Bytes after the end of the answer.
     Excess { bytes: usize },
+    /// Chunks that are none.
+    Chunk,
+    /// Compressed with something else, or cut off.
+    NotGzip,
     /// The connection ended before the answer did.
     Truncated,
     /// The proxy closed a connection which should be kept.
@@ -53,6 +61,8 @@ impl fmt::Display for Fault {
             }
             Self::Body { offset } => write!(f, "its body differs near byte {offset}"),
             Self::Excess { bytes } => write!(f, "{bytes} bytes follow it"),
+            Self::Chunk => write!(f, "its chunks are broken"),
+            Self::NotGzip => write!(f, "it is not compressed with gzip"),
             Self::Truncated => write!(f, "the connection ended before it did"),
             Self::ClosedIdle => write!(f, "the proxy closed the kept-alive connection"),
         }
@@ -65,6 +75,7 @@ pub struct Reader {
     head: [u8; HEAD_BYTES_MAX],
     head_bytes: usize,
     body_bytes: Option<usize>,
+    coded: Option<Box<Coded>>,
 }
 
 impl Reader {
@@ -74,6 +85,7 @@ impl Reader {
             head: [0; HEAD_BYTES_MAX],
             head_bytes: 0,
             body_bytes: None,
+            coded: None,
         }
     }
 
@@ -81,6 +93,15 @@ impl Reader {
     pub fn reset(&mut self) {
         self.head_bytes = 0;
         self.body_bytes = None;
+        if let Some(coded) = &mut self.coded {
+            coded.reset();
+        }
+    }
+
+    /// Bytes of the body, as it was sent.
+    pub fn body_bytes(&self) -> usize {
+        let counted = self.body_bytes.unwrap_or(0);
+        self.coded.as_ref().map_or(counted, |coded| coded.bytes)
     }
 
     /// Takes what arrived; true when the answer is complete.
@@ -92,6 +113,10 @@ impl Reader {
                 None => return Ok(false),
             },
         };
+        if expected.gzip {
+            let coded = self.coded.get_or_insert_with(|| Box::new(Coded::new()));
+            return coded.take(body, expected.body, expected.compare);
+        }
         let offset = self.body_bytes.unwrap_or(0);
         let end = offset + body.len();
         let Some(same) = expected.body.get(offset..end) else {
@@ -170,6 +195,12 @@ fn verify_head(head: &[u8], expected: Expected<'_>) -> Result<(), Fault> {
         Some(code) => return Err(Fault::Status(code)),
         None => return Err(Fault::NotHttp),
     }
+    if expected.gzip {
+        return match header(head, b"content-encoding") {
+            Some(b"gzip") => Ok(()),
+            _ => Err(Fault::NotGzip),
+        };
+    }
     let got = header(head, b"content-length")
         .and_then(number)
         .ok_or(Fault::NoLength)?;
@@ -188,6 +219,7 @@ mod tests {
     const BODY: Expected<'_> = Expected {
         body: b"0123456789",
         compare: true,
+        gzip: false,
     };
     const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\nA: b\r\ncontent-LENGTH: 10\r\n\r\n0123456789";
 

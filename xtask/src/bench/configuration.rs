@@ -8,15 +8,25 @@ use std::path::{Path, PathBuf};
 use lab::pki::{Authority, KeyKind, Leaf};
 
 use super::error::Error;
+use super::map::Lookup;
 use super::secure::Key;
 
 /// The names of the variables: the proxy's port, that of its statistics, that of
-/// the origin.
-pub const PORT_VARIABLES: [&str; 3] = ["BENCH_PORT", "BENCH_STATISTICS_PORT", "BENCH_ORIGIN_PORT"];
+/// the origin, that of the log.
+pub const PORT_VARIABLES: [&str; 4] = [
+    "BENCH_PORT",
+    "BENCH_STATISTICS_PORT",
+    "BENCH_ORIGIN_PORT",
+    "BENCH_SYSLOG_PORT",
+];
 
 const HTTP: &str = include_str!("configuration/http.cfg");
 const HTTPS: &str = include_str!("configuration/https.cfg");
 const NGINX: &str = include_str!("configuration/nginx.conf");
+const RULES: &str = include_str!("configuration/rules.cfg");
+const COMPRESSION: &str = include_str!("configuration/compression.cfg");
+const COOKIE: &str = include_str!("configuration/cookie.cfg");
+const URI: &str = include_str!("configuration/uri.cfg");
 const TCP: &str = include_str!("configuration/tcp.cfg");
 /// The line of the template that a case may replace by a `tune.` keyword.
 const TUNE_LINE: &str = "@TUNE@\n";
@@ -33,6 +43,16 @@ pub enum File {
     Http,
     /// HTTP with `tune.bufsize 65536`.
     HttpLargeBuffers,
+    /// HTTP with fifty ACLs, a table and a log.
+    Rules,
+    /// HTTP that compresses.
+    Compression,
+    /// HTTP with persistence by a cookie.
+    Cookie,
+    /// HTTP with `balance uri`.
+    Uri,
+    /// HTTP with a lookup in a map of so many entries.
+    Map(Lookup, usize),
     /// TCP.
     Tcp,
     /// HTTPS, HTTP/2 among it, with a certificate of that kind.
@@ -52,6 +72,11 @@ impl File {
                 "http-64k.cfg",
                 HTTP.replace(TUNE_LINE, "    tune.bufsize 65536\n\n"),
             ),
+            Self::Rules => ("rules.cfg", RULES.to_owned()),
+            Self::Compression => ("compression.cfg", COMPRESSION.to_owned()),
+            Self::Cookie => ("cookie.cfg", COOKIE.to_owned()),
+            Self::Uri => ("uri.cfg", URI.to_owned()),
+            Self::Map(lookup, entries) => return lookup.write(entries, folder),
             Self::Tcp => ("tcp.cfg", TCP.to_owned()),
             Self::Https(key) => (
                 "https.cfg",
@@ -148,17 +173,21 @@ mod tests {
 
     #[test]
     fn the_templates_name_every_port_and_leave_no_mark() {
-        for text in [HTTP, HTTPS, TCP] {
-            for name in PORT_VARIABLES {
+        let all = [HTTP, HTTPS, TCP, RULES, COMPRESSION, COOKIE, URI];
+        for text in all {
+            for name in &PORT_VARIABLES[..3] {
                 assert!(text.contains(&format!("${{{name}}}")), "{name}");
             }
         }
+        assert!(RULES.contains(PORT_VARIABLES[3]));
+        assert_eq!(RULES.matches("\n    acl ").count(), 50);
         assert_eq!(HTTP.matches(TUNE_LINE).count(), 1);
         let folder = std::env::temp_dir().join(format!("evenkeel-bench-{}-c", std::process::id()));
         fs::create_dir(&folder).expect("a folder");
         let ours = File::Https(Key::Ecdsa).write(&folder).expect("our file");
+        let map = File::Map(Lookup::Network, 3).write(&folder);
         let theirs = write_nginx(Key::Rsa, &folder, 1, 2).expect("nginx's file");
-        for path in [ours, theirs] {
+        for path in [ours, map.expect("the map's file"), theirs] {
             let text = fs::read_to_string(path).expect("what was written");
             assert!(!text.contains('@'), "{text}");
         }

@@ -85,6 +85,8 @@ pub enum Error {
     Stalled { outstanding: u64, seconds: u64 },
     /// The origin served another number of requests than the client made.
     Unserved { asked: u64, served: u64 },
+    /// A proxy that should write its log did not.
+    NoLog,
     /// A number of /proc that is not where it should be.
     Accounting { path: PathBuf },
     /// README.md has no place for the table.
@@ -209,6 +211,7 @@ impl Error {
                 "{asked} requests were answered but the origin served {served}: the proxy \
                  repeats or invents"
             ),
+            Self::NoLog => write!(f, "no line of its log came"),
             Self::Accounting { path } => {
                 write!(f, "{} does not have the expected form", path.display())
             }

@@ -338,6 +338,7 @@ mod tests {
     use super::*;
 
     const BODY: Expected<'_> = Expected {
+        gzip: false,
         body: b"0123456789",
         compare: true,
     };

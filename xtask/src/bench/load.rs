@@ -35,6 +35,10 @@ pub struct Job<'a> {
     pub body: &'a [u8],
     /// Whether a connection serves one request after the other.
     pub keep_alive: bool,
+    /// Further lines of the head.
+    pub lines: &'static str,
+    /// Whether the answer is to be compressed.
+    pub gzip: bool,
 }
 
 impl Job<'_> {
@@ -46,8 +50,8 @@ impl Job<'_> {
         };
         format!(
             "GET {} HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: bench\r\nAccept: */*\r\n\
-             {connection}\r\n",
-            self.path
+             {connection}{}\r\n",
+            self.path, self.lines
         )
         .into_bytes()
     }
@@ -99,6 +103,8 @@ pub struct Generator<'a> {
     buffer: Vec<u8>,
     connections: Vec<Connection>,
     compare: bool,
+    /// Of the last answer's body, as it was sent.
+    pub body_bytes: usize,
 }
 
 impl<'a> Generator<'a> {
@@ -118,12 +124,18 @@ impl<'a> Generator<'a> {
             buffer: vec![0; READ_BYTES_MAX],
             connections: Vec::new(),
             compare: true,
+            body_bytes: 0,
         })
     }
 
     /// Compares the bodies of the answers from now on, or only counts them.
     pub fn compare_bodies(&mut self, compare: bool) {
         self.compare = compare;
+    }
+
+    /// Whether answers come compressed.
+    pub fn is_coded(&self) -> bool {
+        self.job.gzip
     }
 
     /// Makes exactly `requests` requests over `connections` connections, each
@@ -321,6 +333,7 @@ impl<'a> Generator<'a> {
     /// and, where the connection serves only one, its end seen.
     fn read(&mut self, index: usize, ended: bool) -> Result<bool, Error> {
         let expected = Expected {
+            gzip: self.job.gzip,
             body: self.job.body,
             compare: self.compare,
         };
@@ -361,6 +374,7 @@ impl<'a> Generator<'a> {
                 .take(&self.buffer[..bytes], expected)
                 .map_err(fault)?
             {
+                self.body_bytes = connection.reader.body_bytes();
                 if self.job.keep_alive {
                     connection.phase = Phase::Idle;
                     return Ok(true);
@@ -385,6 +399,8 @@ mod tests {
             path: format!("/plain/{}", body.len()),
             body,
             keep_alive,
+            lines: "",
+            gzip: false,
         }
     }
 

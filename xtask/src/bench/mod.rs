@@ -9,10 +9,14 @@
 
 pub mod answer;
 mod case;
+mod cases;
+mod coded;
+mod collector;
 pub mod configuration;
 pub mod error;
 pub mod http2;
 pub mod load;
+mod map;
 pub mod options;
 pub mod origin;
 pub mod process;
@@ -28,6 +32,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use case::Case;
+use collector::Collector;
 use error::Error;
 use options::{Asked, Options};
 use origin::Origin;
@@ -79,7 +84,7 @@ impl Drop for Scratch {
 
 fn run(options: &Options) -> Result<ExitCode, Error> {
     let cores = Cores::of_this_process()?;
-    process::raise_descriptor_limit(case::DESCRIPTORS_NEEDED)?;
+    process::raise_descriptor_limit(cases::DESCRIPTORS_NEEDED)?;
     let mut notes: Vec<String> = Vec::new();
     let scratch = Scratch::create()?;
     let sides = prepare(options, &scratch.0, &mut notes)?;
@@ -89,6 +94,8 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
         cores,
         origin: Origin::start(&body, Some(cores.load))?,
         body,
+        text: origin::text(),
+        log: Collector::open()?,
         folder: scratch.0.clone(),
         quick: options.quick,
     };
@@ -225,7 +232,9 @@ fn readme_block(table: &Table, notes: &[String], sides: &Sides, rounds: usize) -
         "CPU time of the proxy for one request, one thread pinned to a core of its own, the \
          programs on the same file (nginx on one that says the same), {rounds} rounds in turn. \
          A ratio is that of one round, {} (or the better of it and nginx, where that is \
-         measured; for memory {0} alone) divided by {}: above 1 the latter costs less. \
+         measured; for memory {0} alone) divided by {}: above 1 the latter costs less. Where \
+         a row is about a large map beside a small one, the ratio is the small one's cost \
+         to the large one's. \
          Measured with {} on {}, Linux {}.\n\n",
         table.left,
         table.right,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::{Long, Short, ValueExt};
 
-use super::case::{CASES, Case};
+use super::case::Case;
+use super::cases::CASES;
 use super::error::Error;
 
 /// What `--help` prints.

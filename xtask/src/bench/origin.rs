@@ -3,7 +3,7 @@
 //!
 //! It serves `GET /bench/SIZE` only to requests which carry what the rules of the
 //! configuration add, so a proxy that skips its rules gets an error; `/plain/SIZE`
-//! asks for nothing. It never allocates per request and never closes a connection
+//! asks for nothing, `/bench/text` gives words. It never allocates per request and never closes a connection
 //! which behaves.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -29,6 +29,13 @@ const CONNECTIONS_MAX: usize = 16 * 1024;
 /// Events taken by one wait.
 const EVENTS_MAX: usize = 256;
 
+/// What is behind `/bench/text`.
+pub const TEXT_BYTES: usize = 16 * 1024;
+/// Which answer it is.
+const TEXT: usize = BODY_SIZES_BYTES.len();
+/// And which one refuses.
+const REFUSED: usize = TEXT + 1;
+
 const LISTENER: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
 
@@ -39,6 +46,59 @@ const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad request\r\nContent-Length: 0\r\n\r\n";
 pub fn body() -> Arc<[u8]> {
     let largest = BODY_SIZES_BYTES.into_iter().max().unwrap_or(0);
     (0..largest).map(|at| b'0' + (at % 61) as u8).collect()
+}
+
+/// A text that compresses as texts do: words in an order without a period.
+pub fn text() -> Arc<[u8]> {
+    const WORDS: [&str; 32] = [
+        "the",
+        "of",
+        "and",
+        "to",
+        "in",
+        "request",
+        "is",
+        "server",
+        "that",
+        "for",
+        "it",
+        "answer",
+        "was",
+        "on",
+        "are",
+        "connection",
+        "with",
+        "as",
+        "be",
+        "<p>",
+        "</p>",
+        "at",
+        "one",
+        "have",
+        "this",
+        "from",
+        "balance",
+        "or",
+        "had",
+        "by",
+        "proxy",
+        "<a href=\"/\">",
+    ];
+    let mut text = Vec::with_capacity(TEXT_BYTES + WORDS.len());
+    let mut state: u32 = 1;
+    while text.len() < TEXT_BYTES {
+        // The multiplier of Numerical Recipes; the high bits are the good ones.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // Some words are written more often than others.
+        let (first, second) = (state >> 27, state >> 22 & 31);
+        text.extend_from_slice(WORDS[first.min(second) as usize].as_bytes());
+        match state >> 17 & 31 {
+            0 => text.extend_from_slice(format!(" {}\n", state >> 9).as_bytes()),
+            _ => text.push(b' '),
+        }
+    }
+    text.truncate(TEXT_BYTES);
+    text.into()
 }
 
 /// The origin server; stops when dropped.
@@ -128,7 +188,7 @@ struct Server {
     listener: TcpListener,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
-    /// One for each size, and the refusal behind them.
+    /// One for each size, the text and the refusal behind them.
     answers: Vec<Box<[u8]>>,
     served: Arc<AtomicU64>,
 }
@@ -165,8 +225,9 @@ impl Server {
         }
         let mut answers: Vec<Box<[u8]>> = BODY_SIZES_BYTES
             .iter()
-            .map(|&size| answer_of(&body[..size]))
+            .map(|&size| answer_of(&body[..size], "application/octet-stream"))
             .collect();
+        answers.push(answer_of(&text(), "text/plain"));
         answers.push(REFUSAL.into());
         Ok(Self {
             epoll,
@@ -267,7 +328,7 @@ impl Connection {
                 self.request_bytes -= request.bytes;
                 self.sending = Some((request.answer, 0));
                 // Counted before it is sent: who has the answer finds it counted.
-                if request.answer < BODY_SIZES_BYTES.len() {
+                if request.answer != REFUSED {
                     served.fetch_add(1, Ordering::Relaxed);
                 }
                 continue;
@@ -298,7 +359,7 @@ impl Request {
     /// The request at the beginning of `bytes`, when its head is complete.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let end = answer::head_end(bytes)?;
-        let answer = Self::answer(&bytes[..end]).unwrap_or(BODY_SIZES_BYTES.len());
+        let answer = Self::answer(&bytes[..end]).unwrap_or(REFUSED);
         Some(Self { bytes: end, answer })
     }
 
@@ -313,6 +374,9 @@ impl Request {
         } else {
             target.strip_prefix(b"plain/")?
         };
+        if digits == b"text" {
+            return Some(TEXT);
+        }
         let size = answer::number(digits)?;
         BODY_SIZES_BYTES
             .iter()
@@ -320,9 +384,9 @@ impl Request {
     }
 }
 
-fn answer_of(body: &[u8]) -> Box<[u8]> {
+fn answer_of(body: &[u8], content_type: &str) -> Box<[u8]> {
     let mut answer = format!(
-        "HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: application/octet-stream\r\n\
+        "HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: {content_type}\r\n\
          Cache-Control: no-store\r\nContent-Length: {}\r\n\r\n",
         body.len()
     )
@@ -337,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_request_is_served_only_with_what_the_rules_add() {
-        let refused = BODY_SIZES_BYTES.len();
+        let refused = REFUSED;
         let table: &[(&str, usize)] = &[
             (
                 "GET /bench/100 HTTP/1.1\r\nx-bench: rules\r\nx-forwarded-for: 127.0.0.1\r\n",
@@ -378,8 +442,9 @@ mod tests {
             let expected = answer::Expected {
                 body: &body[..size],
                 compare: true,
+                gzip: false,
             };
-            let answer = answer_of(&body[..size]);
+            let answer = answer_of(&body[..size], "text/plain");
             assert_eq!(answer::Reader::new().take(&answer, expected), Ok(true));
         }
     }

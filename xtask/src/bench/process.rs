@@ -216,7 +216,7 @@ impl Side {
 }
 
 /// The environment variables that carry the ports.
-pub type PortNames = [(&'static str, u16); 3];
+pub type PortNames = [(&'static str, u16); 4];
 
 /// A running proxy; ends when dropped.
 #[derive(Debug)]
@@ -561,7 +561,7 @@ mod tests {
         let cores = Cores::of_this_process().expect("two cores");
         let folder = folder("ends");
         let side = Side::prepare("x".to_owned(), Path::new("/bin/cat"), &folder).expect("a side");
-        let names = ["A", "B", "C"].map(|name| (name, 1));
+        let names = ["A", "B", "C", "D"].map(|name| (name, 1));
         let port = free_port().expect("a port");
         let error = Proxy::start(&side, Path::new("/nonexistent"), &names, port, cores);
         match error.expect_err("cat is no proxy") {

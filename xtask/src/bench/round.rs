@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::case::{Case, Kind, Secure, Traffic};
+use super::collector::Collector;
 use super::configuration::{self, File, PORT_VARIABLES};
 use super::error::Error;
 use super::load::{self, Generator};
+use super::map::ENTRIES_SMALL;
 use super::origin::{BODY_SIZES_BYTES, Origin};
 use super::process::{self, Cores, PortNames, Proxy, Side};
 use super::secure::{self, Clients, Key, Talk};
@@ -38,6 +40,10 @@ pub struct Bench {
     pub cores: Cores,
     pub origin: Origin,
     pub body: Arc<[u8]>,
+    /// What is asked for where answers are compressed.
+    pub text: Arc<[u8]>,
+    /// Where the proxies' logs go.
+    pub log: Collector,
     /// For the generated files; removed at the end.
     pub folder: PathBuf,
     pub quick: bool,
@@ -92,6 +98,25 @@ impl Case {
                     .map(|side| traffic.lane(bench, start(side)?, self.file))
                     .collect();
                 alternate(bench, lanes?, &traffic.plan(bench), self.file)
+            }
+            Kind::Compressed(traffic) => {
+                let lanes: Result<Vec<_>, Error> = sides
+                    .iter()
+                    .map(|side| traffic.compressed_lane(bench, start(side)?))
+                    .collect();
+                alternate(bench, lanes?, &traffic.plan(bench), self.file)
+            }
+            Kind::Map(lookup, traffic) => {
+                let small = File::Map(*lookup, ENTRIES_SMALL).write(&bench.folder)?;
+                let mut lanes = Vec::new();
+                for configuration in [&small, configuration] {
+                    for side in sides {
+                        let served = Served::start(bench, side, configuration, self.file)?;
+                        lanes.push(traffic.lane(bench, served, self.file)?);
+                    }
+                }
+                let samples = alternate(bench, lanes, &traffic.plan(bench), self.file)?;
+                Ok(grown_of(samples, sides.len()))
             }
             Kind::Secure(secure) => {
                 let lanes: Result<Vec<_>, Error> = sides
@@ -151,11 +176,12 @@ impl<'s> Served<'s> {
             });
         }
         let statistics_port = process::free_port()?;
-        let [ours, statistics, origin] = PORT_VARIABLES;
+        let [ours, statistics, origin, log] = PORT_VARIABLES;
         let names: PortNames = [
             (ours, port),
             (statistics, statistics_port),
             (origin, bench.origin.port),
+            (log, bench.log.port),
         ];
         Ok(Self {
             side,
@@ -204,6 +230,10 @@ trait Load {
     fn run(&mut self, requests: u64, connections: usize) -> Result<(), Error>;
     /// What follows is measured.
     fn is_warm(&mut self);
+    /// Bytes of the last answer's body, where that is a number to be told.
+    fn body_bytes(&self) -> Option<usize> {
+        None
+    }
 }
 
 impl Load for Generator<'_> {
@@ -213,6 +243,10 @@ impl Load for Generator<'_> {
 
     fn is_warm(&mut self) {
         self.compare_bodies(false);
+    }
+
+    fn body_bytes(&self) -> Option<usize> {
+        self.is_coded().then_some(self.body_bytes)
     }
 }
 
@@ -286,6 +320,10 @@ fn alternate<L: Load>(
     for _ in 0..SLICES {
         for lane in &mut lanes {
             lane.slice(&bench.origin, plan)?;
+            let lines = bench.log.drain();
+            if file == File::Rules && lines == 0 {
+                return Err(lane.served.proxy.explain(lane.served.side, Error::NoLog));
+            }
         }
     }
     let all = plan.slice * (WARM_UP_SLICES + SLICES);
@@ -297,13 +335,30 @@ fn alternate<L: Load>(
         let idle = (plan.busy && busy < BUSY_LEAST).then(|| {
             "its core was idle at times: the load was too slow, or the machine not idle".to_owned()
         });
+        let mut values = vec![lane.used.as_secs_f64() * 1e6 / (plan.slice * SLICES) as f64];
+        values.extend(lane.clients.body_bytes().map(|bytes| bytes as f64));
         Sample {
-            values: vec![lane.used.as_secs_f64() * 1e6 / (plan.slice * SLICES) as f64],
+            values,
             busy: Some(busy),
             notes: [counted, idle].into_iter().flatten().collect(),
         }
     });
     Ok(samples.collect())
+}
+
+/// The samples of large maps, which stand behind those of small ones, with what they
+/// cost beside these.
+fn grown_of(mut samples: Vec<Sample>, sides: usize) -> Vec<Sample> {
+    let large = samples.split_off(sides);
+    let both = samples.into_iter().zip(large);
+    both.map(|(small, mut large)| {
+        let beside = small.values.first().zip(large.values.first());
+        let growth = beside.map(|(small, large)| large / small);
+        large.values.extend(growth);
+        large.notes.extend(small.notes);
+        large
+    })
+    .collect()
 }
 
 fn slice_of(requests: u64, connections: usize, quick: bool) -> u64 {
@@ -337,6 +392,24 @@ impl Traffic {
             path: format!("/{folder}/{}", self.body_bytes),
             body: &bench.body[..self.body_bytes],
             keep_alive: self.keep_alive,
+            lines: self.lines,
+            gzip: false,
+        })?;
+        Ok(Lane::new(served, clients))
+    }
+
+    fn compressed_lane<'s>(
+        &self,
+        bench: &'s Bench,
+        served: Served<'s>,
+    ) -> Result<Lane<'s, Generator<'s>>, Error> {
+        let clients = Generator::new(load::Job {
+            port: served.port,
+            path: "/bench/text".to_owned(),
+            body: &bench.text,
+            keep_alive: self.keep_alive,
+            lines: self.lines,
+            gzip: true,
         })?;
         Ok(Lane::new(served, clients))
     }
@@ -405,6 +478,8 @@ fn idle_of(bench: &Bench, served: &Served<'_>, counts: &[usize]) -> Result<Sampl
         path: format!("/bench/{size}"),
         body: &bench.body[..size],
         keep_alive: true,
+        lines: "",
+        gzip: false,
     };
     // What the first requests of a process cost is not the connections'.
     let (connections, requests) = IDLE_WARM_UP;

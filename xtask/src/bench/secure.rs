@@ -488,6 +488,7 @@ impl<'a> Clients<'a> {
             return Ok(());
         };
         let expected = Expected {
+            gzip: false,
             body: job.body,
             compare: *compare,
         };

@@ -66,6 +66,7 @@ impl Row {
         let nginx = match self.metric.against {
             Against::TheBetter => &self.nginx[..],
             Against::Haproxy => &[],
+            Against::One => return self.right.iter().map(|right| 1.0 / right).collect(),
         };
         let nginx = nginx.iter().copied().chain(std::iter::repeat(f64::MAX));
         let theirs = self.left.iter().zip(nginx);
@@ -136,6 +137,8 @@ pub fn in_unit(value: f64, unit: Unit) -> String {
         Unit::MicrosecondsPerRequest => format!("{value:.2} us"),
         Unit::BytesPerConnection => format!("{value:.0} B"),
         Unit::Milliseconds => format!("{value:.1} ms"),
+        Unit::Bytes => format!("{value:.0} B"),
+        Unit::Times => format!("{value:.2} x"),
         Unit::Mebibytes => format!("{value:.1} MiB"),
     }
 }

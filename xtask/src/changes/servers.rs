@@ -110,6 +110,8 @@ fn saturated(judge: &Judge<'_>, site: &Site) -> Result<f64, Error> {
         path: format!("/plain/{size}"),
         body: &judge.body[..size],
         keep_alive: true,
+        lines: "",
+        gzip: false,
     })?;
     generator.run(SATURATION_REQUESTS / 8, CONNECTIONS as usize)?;
     let begin = Instant::now();

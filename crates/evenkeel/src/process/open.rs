@@ -44,11 +44,16 @@ fn open_sockets(
         let line = loaded.sources.position(failure.span).line;
         voice.alert(match voice.form() {
             Form::Haproxy => {
-                format!(
-                    "Binding [{file}:{line}] for frontend GLOBAL: {step} ({reason}) [{address}]"
-                )
+                let of = &failure.of;
+                format!("Binding [{file}:{line}] for {of}: {step} ({reason}) [{address}]")
             }
-            Form::Own => format!("{file}:{line}: stats socket: {step} {address}: {reason}"),
+            Form::Own => {
+                let of = match &*failure.of {
+                    "frontend GLOBAL" => "stats socket",
+                    of => of,
+                };
+                format!("{file}:{line}: {of}: {step} {address}: {reason}")
+            }
         });
     }
     if failures.is_empty() {

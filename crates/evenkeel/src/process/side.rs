@@ -10,6 +10,7 @@ use proxy::runtime::Runtime;
 use proxy::{health, log, peers, resolvers};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ pub struct Side {
     changes: Option<watch::Sender<u64>>,
     thread: Option<JoinHandle<()>>,
     sockets: Serving,
+    /// Whoever took over is the peer of this name now.
+    left: Arc<AtomicBool>,
 }
 
 impl Side {
@@ -41,15 +44,20 @@ impl Side {
             .build()?;
         let sockets = operations::start(shared, sockets, runtime.handle())?;
         let (changes, mut changed) = watch::channel(0);
+        let left = Arc::new(AtomicBool::new(false));
+        let gone = Arc::clone(&left);
         let thread = std::thread::Builder::new()
             .name("side".into())
             .spawn(move || {
                 runtime.block_on(async move {
                     let names = resolvers::start(shared, Arc::clone(&notice));
                     let checks = health::start(&shared.config(), notice);
-                    let mut peers = peers::start(&shared.config());
+                    let mut peers = Some(peers::start(&shared.config()));
                     loop {
                         let next = timeout(FORGET_EVERY, changed.changed()).await;
+                        if gone.load(Ordering::Acquire) {
+                            drop(peers.take());
+                        }
                         // What has expired gives its memory back.
                         shared.config().tables.sweep();
                         match next {
@@ -57,7 +65,9 @@ impl Side {
                                 let config = shared.config();
                                 checks.change(&config);
                                 names.change(&config);
-                                peers.change(&config);
+                                if let Some(peers) = &mut peers {
+                                    peers.change(&config);
+                                }
                             }
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have
@@ -74,6 +84,7 @@ impl Side {
             changes: Some(changes),
             thread: Some(thread),
             sockets,
+            left,
         })
     }
 
@@ -87,11 +98,13 @@ impl Side {
         }
     }
 
-    /// Accepts on no statistics socket any more: whoever took over answers there.
-    /// Connections that there are go on.
+    /// Accepts on no statistics socket any more, and is nobody's peer: whoever took
+    /// over answers there. Connections that there are go on, but for those of peers.
     pub fn leave_sockets(&self) {
         // Only a socket that is new can be refused.
         let _ = self.sockets.change(Vec::new());
+        self.left.store(true, Ordering::Release);
+        self.change();
     }
 
     /// The statistics sockets.

@@ -9,6 +9,8 @@ pub const PAYLOAD_MIN: u16 = 512;
 pub const PAYLOAD_MAX: u16 = u16::MAX;
 /// Most records of one answer that are looked at.
 const RECORDS_MAX: usize = 4096;
+/// Most addresses that one answer tells of the host of a service.
+const ADDRESSES_BESIDE_MAX: usize = 16;
 /// Most aliases of one answer that are followed.
 const ALIASES_MAX: usize = 16;
 const HEADER_BYTES: usize = 12;
@@ -255,7 +257,8 @@ pub fn parse(message: &[u8], id: u16, question: &Question) -> Result<Answer, Mal
             continue;
         };
         let of = answer.services.iter_mut();
-        of.filter(|service| service.host == *owner)
+        of.filter(|service| service.addresses.len() < ADDRESSES_BESIDE_MAX)
+            .filter(|service| service.host == *owner)
             .for_each(|service| service.addresses.push(address));
     }
     Ok(answer)

@@ -130,7 +130,38 @@ fn pointers_that_lead_round_or_forwards_and_cut_records_are_broken() {
     assert!(parse(&message, 7, &asked).unwrap().addresses.is_empty());
 }
 
+#[test]
+fn addresses_beside_a_service_are_few_however_often_they_are_told() {
+    let asked = question("web.test", Kind::Srv);
+    let mut rest = Vec::new();
+    let (services, told) = (1000u16, 1000u16);
+    for port in 0..services {
+        let value = [&[0, 0, 0, 0], &port.to_be_bytes()[..], ASKED].concat();
+        rest.extend_from_slice(&record(ASKED, 33, &value));
+    }
+    for n in 0..told {
+        let value = [192, 0, (n >> 8) as u8, n as u8];
+        rest.extend_from_slice(&record(ASKED, 1, &value));
+    }
+    let message = answer(&asked, 7, 0x8180, [services, 0, told], &rest);
+    assert!(message.len() <= usize::from(u16::MAX));
+    let found = parse(&message, 7, &asked).unwrap();
+    let all: usize = found.services.iter().map(|s| s.addresses.len()).sum();
+    assert_eq!(found.services.len(), 1000);
+    assert!(all <= 16_000, "{all}");
+}
+
 proptest! {
+    #[test]
+    fn names_that_are_read_are_names(bytes in proptest::collection::vec(0u8..80, 0..300), at in 0usize..300) {
+        if let Some((name, behind)) = Name::read(&bytes, at) {
+            prop_assert!(behind <= bytes.len());
+            if let Some(name) = name {
+                prop_assert_eq!(Name::new(name.as_str()), Some(name));
+            }
+        }
+    }
+
     #[test]
     fn any_bytes_are_read_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..600), counts: [u8; 3]) {
         let asked = question("web.test", Kind::Srv);

@@ -9,6 +9,9 @@ use super::{Milliseconds, integer};
 const HEARTBEAT_MS: u64 = 3_000;
 /// A peer that says nothing for so long is gone.
 const SILENCE_MS: u64 = 10_000;
+/// Answers to the same question that wait to be sent; who asks for more does not
+/// read them.
+const CONFIRMS_MAX: u32 = 64;
 /// Bytes of a greeting.
 const HELLO_BYTES_MAX: usize = 1_024;
 /// Tables that a peer may describe.
@@ -158,6 +161,8 @@ pub struct Session {
     output: Vec<u8>,
     heard_ms: Milliseconds,
     sent_ms: Milliseconds,
+    /// Confirmations among the output.
+    confirms: u32,
 }
 
 impl Session {
@@ -179,6 +184,7 @@ impl Session {
             output: Vec::new(),
             heard_ms: now,
             sent_ms: now,
+            confirms: 0,
         }
     }
 
@@ -219,6 +225,9 @@ impl Session {
     pub fn sent(&mut self, count: usize, now: Milliseconds) {
         self.output.drain(..count.min(self.output.len()));
         self.sent_ms = now;
+        if self.output.is_empty() {
+            self.confirms = 0;
+        }
     }
 
     /// When [`Session::handle_time`] has something to do.
@@ -246,7 +255,10 @@ impl Session {
     /// Bytes came. After a fault the connection is to be closed, when what there is
     /// to send was sent.
     pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, Fault> {
-        self.heard_ms = now;
+        if self.state == State::Established {
+            // A greeting has its time as a whole, however slowly it comes.
+            self.heard_ms = now;
+        }
         self.input.extend_from_slice(bytes);
         let mut events = Vec::new();
         let mut taken = 0;
@@ -261,6 +273,9 @@ impl Session {
             }
         };
         self.input.drain(..taken.min(self.input.len()));
+        if taken > 0 {
+            self.heard_ms = now;
+        }
         match result {
             Ok(()) => Ok(events),
             Err(fault) => {
@@ -341,7 +356,7 @@ impl Session {
             return Ok(None);
         };
         let event = match message {
-            Message::Control(control) => self.control(control),
+            Message::Control(control) => self.control(control)?,
             Message::Tables(kind, content) => {
                 self.about_tables(kind, content).ok_or(Fault::Protocol)?
             }
@@ -350,17 +365,21 @@ impl Session {
         Ok(Some((taken, event)))
     }
 
-    fn control(&mut self, control: Control) -> Option<Event> {
-        Some(match control {
+    fn control(&mut self, control: Control) -> Result<Option<Event>, Fault> {
+        Ok(Some(match control {
             Control::ResyncRequest => Event::ResyncRequest,
             Control::ResyncFinished | Control::ResyncPartial => {
+                self.confirms += 1;
+                if self.confirms > CONFIRMS_MAX {
+                    return Err(Fault::Protocol);
+                }
                 Control::ResyncConfirm.write(&mut self.output);
                 let whole = control == Control::ResyncFinished;
                 Event::Resynced { whole }
             }
             Control::ResyncConfirm => Event::Confirmed,
             Control::Heartbeat => Event::Heartbeat,
-        })
+        }))
     }
 
     fn about_tables(&mut self, kind: u8, content: &[u8]) -> Option<Option<Event>> {

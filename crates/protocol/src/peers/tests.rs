@@ -1,6 +1,7 @@
 //! The bytes that haproxy 2.6 sends and takes, and bytes that nobody should.
 
 use super::*;
+use proptest::prelude::*;
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
@@ -302,5 +303,84 @@ fn random_bytes_never_do_harm() {
         }
         let _ = session.handle(&bytes, 0);
         assert!(session.output().len() < 100);
+    }
+}
+
+#[test]
+fn who_is_slow_to_greet_has_its_time_once() {
+    let mut session = Session::new(Role::Accepting, tables(), 0);
+    for at in 1..9u64 {
+        let byte = &b"HAProxyS"[at as usize - 1..at as usize];
+        assert_eq!(session.handle(byte, at * 1000), Ok(Vec::new()));
+        assert_eq!(session.handle_time(at * 1000), Ok(()));
+    }
+    assert_eq!(session.handle_time(10_000), Err(Fault::Silent));
+}
+
+#[test]
+fn who_asks_without_reading_fills_no_memory() {
+    let mut session = established(Role::Accepting);
+    let mut fault = None;
+    for _ in 0..100_000 {
+        // The end of a lesson, which is confirmed.
+        if let Err(why) = session.handle(&[0, 1], 1) {
+            fault = Some(why);
+            break;
+        }
+    }
+    assert!(fault.is_some() && session.output().len() < 1000);
+    // Who reads may say so as often as it likes.
+    let mut session = established(Role::Accepting);
+    for _ in 0..1000 {
+        assert!(session.handle(&[0, 1], 1).is_ok());
+        session.sent(session.output().len(), 1);
+    }
+}
+
+proptest! {
+    #[test]
+    fn messages_of_a_peer_come_to_an_end(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        kinds in proptest::collection::vec((128u8..136, proptest::collection::vec(any::<u8>(), 0..60)), 0..20),
+    ) {
+        let mut session = Session::new(Role::Accepting, tables(), 0);
+        let _ = session.handle(&bytes, 0);
+        let mut session = established(Role::Accepting);
+        let _ = session.handle(&unhex("0a820d0101620611f1f1fe00f0eda301"), 0);
+        for (kind, content) in kinds {
+            let mut message = vec![10, kind, content.len() as u8];
+            message.extend_from_slice(&content);
+            let half = message.len() / 2;
+            let events = session.handle(&message[..half], 0);
+            let more = session.handle(&message[half..], 0);
+            for event in events.into_iter().chain(more).flatten() {
+                if let Event::Update(update) = event {
+                    prop_assert!(update.table < tables().len());
+                    prop_assert!(update.key.len() <= 32 && update.fields.len() <= 2);
+                }
+            }
+            prop_assert!(session.output().len() < 1000);
+        }
+    }
+
+    #[test]
+    fn numbers_end_or_are_none(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
+        if let Some((_, rest)) = read_integer(&bytes) {
+            prop_assert!(bytes.ends_with(rest) && rest.len() < bytes.len());
+        }
+    }
+
+    #[test]
+    fn descriptions_come_back_as_they_went(number: u64, length in 2u32..2000, expire_ms: u32, name in "[a-z/]{1,40}") {
+        let table = TableDescription {
+            name: name.into_bytes(),
+            key: KeyType::String,
+            key_length: length,
+            expire_ms,
+            stored: tables()[1].stored.clone(),
+        };
+        let mut bytes = Vec::new();
+        table.write(number, &mut bytes);
+        prop_assert_eq!(TableDescription::read(&bytes), Some((number, table)));
     }
 }

@@ -1,8 +1,7 @@
 //! The number that stands for a stream where a hash chooses its server: out of
 //! its client's address, target, a parameter, a header, an expression. The
 //! functions and what of a stream goes into them are HAProxy's, so that a key
-//! keeps its server when Evenkeel takes HAProxy's place (except for `wt6`,
-//! which is described nowhere: another function stands in for it).
+//! keeps its server when Evenkeel takes HAProxy's place.
 
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
@@ -16,7 +15,7 @@ impl HashType {
         let number = match self.function {
             HashFunction::Sdbm => hash::sdbm(bytes),
             HashFunction::Djb2 => hash::djb2(bytes),
-            HashFunction::Wt6 => hash::xxh32(bytes, 0),
+            HashFunction::Wt6 => hash::wt6(bytes),
             HashFunction::Crc32 => hash::crc32(bytes),
             HashFunction::None => digits(bytes),
         };

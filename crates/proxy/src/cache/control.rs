@@ -66,6 +66,26 @@ impl Directives {
     }
 }
 
+/// Headers that are for the client of an answer only, in lower case: those that
+/// `private="…"` and `no-cache="…"` name.
+pub(super) fn own_fields(response: &Message) -> Vec<Vec<u8>> {
+    let mut own = Vec::new();
+    for directive in response.fields().values(b"cache-control") {
+        let Some(at) = directive.iter().position(|byte| *byte == b'=') else {
+            continue;
+        };
+        let (name, value) = (&directive[..at], &directive[at + 1..]);
+        let of_one =
+            name.eq_ignore_ascii_case(b"private") || name.eq_ignore_ascii_case(b"no-cache");
+        if of_one {
+            let names = value.split(|byte| b"\", \t".contains(byte));
+            let names = names.filter(|name| !name.is_empty());
+            own.extend(names.map(<[u8]>::to_ascii_lowercase));
+        }
+    }
+    own
+}
+
 fn pragma(message: &Message) -> bool {
     let mut values = message.fields().values(b"pragma");
     values.any(|value| value.eq_ignore_ascii_case(b"no-cache"))

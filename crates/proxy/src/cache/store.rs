@@ -3,10 +3,13 @@
 use super::vary::{Secondary, Varies};
 use crate::message::Message;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an entry takes besides its bytes.
-const ENTRY_BYTES: usize = 256;
+const ENTRY_BYTES: usize = 512;
+/// What a header of it takes besides its bytes.
+const FIELD_BYTES: usize = 12;
 
 /// What a `cache` section says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,7 +59,11 @@ impl Entry {
 
     /// Bytes that it counts for.
     pub fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.head.wire_len() + self.body.len()
+        ENTRY_BYTES
+            + self.head.wire_len()
+            + self.head.fields().len() * FIELD_BYTES
+            + self.body.len()
+            + self.secondary.bytes()
     }
 }
 
@@ -66,6 +73,43 @@ pub struct Cache {
     /// What its section says.
     pub settings: Settings,
     stored: Mutex<Stored>,
+    /// Bytes of answers that are on their way into it.
+    filling: AtomicUsize,
+}
+
+/// What an answer on its way into a cache takes of its memory: slow servers and
+/// clients must not make that more than the cache itself may have.
+#[derive(Debug, Default)]
+pub(super) struct Filling {
+    cache: Option<Arc<Cache>>,
+    bytes: usize,
+}
+
+impl Filling {
+    pub(super) fn of(cache: &Arc<Cache>) -> Self {
+        Filling {
+            cache: Some(Arc::clone(cache)),
+            bytes: 0,
+        }
+    }
+
+    /// So many bytes more; false where others have taken them.
+    pub(super) fn take(&mut self, more: usize) -> bool {
+        let Some(cache) = &self.cache else {
+            return true;
+        };
+        self.bytes += more;
+        let all = cache.filling.fetch_add(more, Relaxed) + more;
+        all <= cache.settings.total_max
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.cache {
+            cache.filling.fetch_sub(self.bytes, Relaxed);
+        }
+    }
 }
 
 /// An entry with its turn.
@@ -89,6 +133,7 @@ impl Cache {
         Cache {
             settings,
             stored: Mutex::default(),
+            filling: AtomicUsize::new(0),
         }
     }
 
@@ -118,7 +163,7 @@ impl Cache {
     /// Takes an entry in, in place of the one that the same requests got. The
     /// oldest make room.
     pub(super) fn insert(&self, key: Box<[u8]>, entry: Entry) {
-        let bytes = entry.bytes() + key.len();
+        let bytes = entry.bytes() + key_bytes(&key);
         if bytes > self.settings.total_max {
             return;
         }
@@ -164,6 +209,11 @@ impl Cache {
     }
 }
 
+/// A key stands with its entries and among the turns.
+pub(super) fn key_bytes(key: &[u8]) -> usize {
+    2 * key.len()
+}
+
 impl Stored {
     fn remove(&mut self, turn: u64) {
         let Some(key) = self.turns.remove(&turn) else {
@@ -174,7 +224,7 @@ impl Stored {
         };
         if let Some(at) = entries.iter().position(|(of, _)| *of == turn) {
             let (_, entry) = entries.swap_remove(at);
-            self.bytes = self.bytes.saturating_sub(entry.bytes() + key.len());
+            self.bytes = self.bytes.saturating_sub(entry.bytes() + key_bytes(&key));
         }
         if entries.is_empty() {
             self.entries.remove(&key);

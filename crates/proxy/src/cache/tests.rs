@@ -5,7 +5,7 @@ use super::*;
 fn settings() -> Settings {
     Settings {
         name: "c".into(),
-        total_max: 4000,
+        total_max: 6000,
         object_max: 1000,
         age_max_s: 60,
         vary: false,
@@ -67,6 +67,17 @@ fn an_answer_is_stored_for_as_long_as_it_says_and_the_cache_allows() {
         (&[("cache-control", "max-age=10"), ("age", "10")], None),
         (&[("cache-control", "max-age=10"), ("vary", "cookie")], None),
         (
+            &[("cache-control", "max-age=10"), ("set-cookie", "a=b")],
+            None,
+        ),
+        (
+            &[
+                ("cache-control", "max-age=10, private=\"X-A, Set-Cookie\""),
+                ("set-cookie", "a=b"),
+            ],
+            Some(10),
+        ),
+        (
             &[("cache-control", "max-age=10"), ("content-length", "990")],
             None,
         ),
@@ -86,7 +97,12 @@ fn an_answer_is_stored_for_as_long_as_it_says_and_the_cache_allows() {
 #[test]
 fn what_concerns_one_hop_is_not_stored() {
     let head = answer(&[
-        ("cache-control", "max-age=10"),
+        (
+            "cache-control",
+            "max-age=10, no-cache=\"set-cookie, X-Own\"",
+        ),
+        ("set-cookie", "a=b"),
+        ("x-own", "1"),
         ("connection", "x-hop, close"),
         ("x-hop", "1"),
         ("transfer-encoding", "chunked"),
@@ -171,15 +187,18 @@ fn the_oldest_make_room_and_nothing_is_delivered_past_its_time() {
     for n in 0..20u8 {
         cache.insert([n][..].into(), entry(&[], 500));
         let (bytes, entries) = cache.report(100);
-        assert!(bytes <= 4000, "{bytes}");
-        let sum: usize = entries.iter().map(|(key, e)| e.bytes() + key.len()).sum();
+        assert!(bytes <= 6000, "{bytes}");
+        let sum: usize = entries
+            .iter()
+            .map(|(key, e)| e.bytes() + store::key_bytes(key))
+            .sum();
         assert_eq!(bytes, sum);
     }
     assert!(!find(&[0], 1000) && find(&[19], 1000));
     assert!(find(&[19], 8999));
     assert!(!find(&[19], 9000), "10 seconds, of which 2 had passed");
     assert!(!find(&[19], 1000), "it was removed");
-    cache.insert(b"large"[..].into(), entry(&[], 5000));
+    cache.insert(b"large"[..].into(), entry(&[], 6000));
     assert!(!find(b"large", 1000));
     cache.insert([18][..].into(), entry(&[], 1));
     let (_, entries) = cache.report(100);
@@ -210,4 +229,50 @@ fn entries_that_differ_are_bounded() {
     }
     let has = |referer| cache.find(b"k", &of(referer), 1000).is_some();
     assert_eq!([has("a"), has("b"), has("c")], [true, true, false]);
+}
+
+#[test]
+fn what_entries_differ_by_counts_and_only_what_matters_is_kept() {
+    let long = "r".repeat(2000);
+    let asked = Secondary::of(&request(&[("referer", &long), ("origin", &long)]));
+    let varies = vary::Varies::of(&answer(&[("vary", "referer")]), true).unwrap();
+    let kept = asked.needed(&varies);
+    assert_eq!(kept.bytes(), 2000);
+    assert!(varies.fits(&kept, &asked));
+    let cache = Cache::new(settings());
+    for n in 0..100u8 {
+        let entry = Entry {
+            varies,
+            secondary: kept.clone(),
+            ..entry(&[], 1)
+        };
+        cache.insert([n][..].into(), entry);
+        let (_, entries) = cache.report(100);
+        let held: usize = entries.iter().map(|(_, e)| e.secondary.bytes()).sum();
+        assert!(held <= cache.settings.total_max, "{held}");
+    }
+}
+
+#[test]
+fn answers_on_their_way_take_no_more_than_the_cache_may() {
+    let cache = Arc::new(Cache::new(settings()));
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut filling = store::Filling::of(&cache);
+        if filling.take(500) && filling.take(500) {
+            held.push(filling);
+        }
+    }
+    assert_eq!(held.len(), 6);
+    held.clear();
+    assert!(store::Filling::of(&cache).take(6000));
+    assert!(!store::Filling::of(&cache).take(6001));
+}
+
+#[test]
+fn a_request_with_a_body_is_none_for_a_cache() {
+    assert!(!has_body(&request(&[])));
+    assert!(!has_body(&request(&[("content-length", "0")])));
+    assert!(has_body(&request(&[("content-length", "5")])));
+    assert!(has_body(&request(&[("transfer-encoding", "chunked")])));
 }

@@ -39,6 +39,24 @@ impl Secondary {
             origin: value(b"origin"),
         }
     }
+
+    /// What of it has to be kept with an answer that differs by so much.
+    pub(super) fn needed(&self, varies: &Varies) -> Self {
+        let kept = |is: bool, text: &[u8]| match is {
+            true => text.into(),
+            false => Box::default(),
+        };
+        Secondary {
+            codings: self.codings,
+            referer: kept(varies.referer, &self.referer),
+            origin: kept(varies.origin, &self.origin),
+        }
+    }
+
+    /// Bytes of memory besides its own.
+    pub(super) fn bytes(&self) -> usize {
+        self.referer.len() + self.origin.len()
+    }
 }
 
 const fn bit(at: usize) -> u16 {
@@ -92,7 +110,11 @@ impl Varies {
                 return None;
             }
             if name.eq_ignore_ascii_case(b"accept-encoding") {
-                let coding = response.get(b"content-encoding").unwrap_or(b"identity");
+                let mut codings = response.fields().values(b"content-encoding");
+                let coding = codings.next().unwrap_or(b"identity");
+                if codings.next().is_some() {
+                    return None;
+                }
                 let at = CODINGS
                     .iter()
                     .position(|c| c.eq_ignore_ascii_case(coding))?;

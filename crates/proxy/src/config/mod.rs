@@ -16,6 +16,7 @@ mod observing;
 mod peers;
 mod persistence;
 mod proxy;
+mod rare;
 mod resolvers;
 mod ring;
 mod server;
@@ -38,7 +39,7 @@ pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
-pub use peers::{Peer, Peers};
+pub use peers::{Peer, Peers, PeersSocket};
 pub use persistence::{
     AppSession, Cookie, CookieMode, CookiePlaces, HashAffinity, HashFunction, HashKey, HashMethod,
     HashType, Hashed, PersistRule, PersistRuleKind, RetryOn, RingKey, ServerName, UseServerRule,
@@ -48,6 +49,7 @@ pub use proxy::{
     Proxy, ProxyKind, ProxyOption, Reference, ReuseMode, StateSource, StatsPage, SwitchRule,
     SwitchTarget, Timeouts,
 };
+pub use rare::Rare;
 pub use resolvers::{
     AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
     Resolving,

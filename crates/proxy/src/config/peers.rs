@@ -3,7 +3,8 @@
 use crate::peers::PeersState;
 use language::Span;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One `peer` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,8 @@ pub struct Peers {
     pub disabled: bool,
     /// Who is in it.
     pub all: Vec<Peer>,
+    /// The socket on which this process listens, once it is open.
+    pub socket: PeersSocket,
     /// `bind`: where this process listens.
     pub bind: Option<SocketAddr>,
     /// The name of this process among them.
@@ -37,7 +40,29 @@ pub struct Peers {
     pub state: Arc<PeersState>,
 }
 
+/// A listening socket that waits to be served. It is opened with the rights of the
+/// start, like those of frontends.
+#[derive(Clone, Debug, Default)]
+pub struct PeersSocket(Arc<Mutex<Option<OwnedFd>>>);
+
+impl PeersSocket {
+    /// It is open.
+    pub fn put(&self, fd: OwnedFd) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fd);
+    }
+
+    /// Whoever serves it takes it.
+    pub fn take(&self) -> Option<OwnedFd> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl Peers {
+    /// Whether anybody is to reach this process.
+    pub fn runs(&self) -> bool {
+        !self.disabled && self.own().is_some()
+    }
+
     /// This process, where the section has it.
     pub fn own(&self) -> Option<&Peer> {
         self.all.iter().find(|peer| peer.name == self.local)

@@ -545,6 +545,8 @@ pub struct Proxy {
     pub health: Option<Box<Health>>,
     /// `capture cookie`.
     pub capture_cookie: Option<Box<CaptureCookie>>,
+    /// What it has that most have not; known when all of it is loaded.
+    pub rare: super::Rare,
 }
 
 /// Which connections are answered before anything of them is read.

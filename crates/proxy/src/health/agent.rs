@@ -198,6 +198,22 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_line_of_an_agent_is_short_and_plain(
+            words in "[a-z0-9%:#, \\t\\r\\n-]{0,80}",
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        ) {
+            for text in [words.into_bytes(), bytes] {
+                let line = read(&text);
+                let (_, result) = line.result(1);
+                assert!(result.info.chars().count() < 2 * WORDS_BYTES_MAX);
+                assert!(!result.info.chars().any(char::is_control));
+                assert!(line.weight(256).is_none_or(|weight| weight <= WEIGHT_MAX));
+            }
+        }
+    }
+
     #[test]
     fn the_result_is_in_haproxys_words() {
         let of = |text: &str| {

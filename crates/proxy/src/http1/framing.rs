@@ -54,6 +54,9 @@ pub fn to_server(request: &Message, parsed: &Parsed, mode: ConnectionMode) -> Co
     }
 }
 
+/// Room for the headers of framing.
+const ROOM_BYTES: usize = 64;
+
 /// How a response goes to its client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ClientFraming {
@@ -74,6 +77,10 @@ impl ClientFraming {
         if self.unchunk {
             response.remove(b"transfer-encoding");
             response.remove(b"trailer");
+        }
+        // What follows depends on it, so a head that rules filled gets the room.
+        if response.fields().room() < ROOM_BYTES {
+            response.set_limit(response.wire_len() + ROOM_BYTES);
         }
         self.connection.add_to(response)?;
         match self.chunk {
@@ -179,6 +186,22 @@ mod tests {
                 assert_eq!(all, expected, "{head:?} {mode:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_full_head_still_says_where_its_body_ends() {
+        let mut head = Message::new();
+        head.begin_response(Version::Http11, 200, b"OK").unwrap();
+        head.set_limit(head.wire_len());
+        let framing = ClientFraming {
+            connection: ConnectionHeader::Close,
+            keep_alive: false,
+            unchunk: false,
+            chunk: true,
+        };
+        framing.apply(&mut head).unwrap();
+        assert_eq!(head.get(b"transfer-encoding"), Some(&b"chunked"[..]));
+        assert_eq!(head.get(b"connection"), Some(&b"close"[..]));
     }
 
     #[test]

@@ -213,17 +213,6 @@ fn hash_type(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "none" => HashFunction::None,
             _ => return Err(super::proxy::not_one_of(args, word, &FUNCTIONS)),
         };
-        if kind.function == HashFunction::Wt6 {
-            args.tell(
-                Diagnostic::warning(
-                    &codes::OTHER_HASH,
-                    word.span,
-                    "'hash-type wt6' leads keys to other servers than HAProxy does",
-                )
-                .label("another function stands in for it")
-                .help("`crc32` and `djb2` lead keys where HAProxy leads them"),
-            );
-        }
         if let Some(word) = args.next() {
             if !word.is("avalanche") {
                 return Err(super::proxy::not_one_of(args, word, &["avalanche"]));
@@ -353,7 +342,7 @@ mod tests {
             ("hash-type foo", &["E0207"]),
             ("hash-type map-based foo", &["E0207"]),
             ("hash-type consistent djb2 avalanche", &[]),
-            ("hash-type consistent wt6", &["W0451"]),
+            ("hash-type consistent wt6", &[]),
             ("hash-balance-factor 50", &["E0204"]),
             ("hash-balance-factor 0", &[]),
         ] {

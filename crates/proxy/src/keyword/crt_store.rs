@@ -147,7 +147,7 @@ pub static LINES: &[LineRow] = &[LineRow {
     syntax: "load crt <file> [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",
     doc: "Loads a certificate, with its key from a file of its own where `key` says so. `bind` lines and lists name it as \
           `@STORE/NAME`, where NAME is the alias, or else the file as it is written here.",
-    example: "# crt-store web\n#  load crt site.crt key /etc/ssl/private/site.key alias site",
+    example: "load crt site.crt key /etc/ssl/private/site.key alias site",
     build: load,
 }];
 

@@ -76,7 +76,7 @@ pub static LINES: &[LineRow] = &[
         name: "persist",
         places: BACK,
         syntax: "persist rdp-cookie(<name>)",
-        doc: "`persist rdp-cookie` with another name of the cookie.",
+        doc: "The same as `persist rdp-cookie`, with another name of the cookie. Remote desktop brokers send `msts`.",
         example: "persist rdp-cookie(msts)",
         build: persist,
     },
@@ -330,20 +330,21 @@ pub(super) fn rdp_name(word: &Word, default: &str) -> Option<String> {
 }
 
 fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let mut name = RDP_COOKIE.to_owned();
-    if args.keyword == "persist" {
-        let word = args.required("rdp-cookie(<name>)")?;
-        name = match rdp_name(word, RDP_COOKIE) {
-            Some(name) if !name.is_empty() => name,
-            _ => {
-                let message = format!("'persist' does not know '{}'", word.text());
-                return Err(Box::new(
-                    Diagnostic::error(&codes::BAD_VALUE, word.span, message)
-                        .label("`rdp-cookie` or `rdp-cookie(<name>)`"),
-                ));
-            }
-        };
-    }
+    // The argument is a part of the keyword's own last word.
+    let word = match args.keyword {
+        "persist" => args.required("rdp-cookie(<name>)")?,
+        _ => args.line().word(1).unwrap_or(&args.line().words[0]),
+    };
+    let name = match rdp_name(word, RDP_COOKIE) {
+        Some(name) if !name.is_empty() => name,
+        _ => {
+            let message = format!("'persist' does not know '{}'", word.text());
+            return Err(Box::new(
+                Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+                    .label("`rdp-cookie` or `rdp-cookie(<name>)`"),
+            ));
+        }
+    };
     loader.proxy().rdp_persist = Some(name.into_bytes().into());
     args.end()
 }

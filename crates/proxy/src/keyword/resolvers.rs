@@ -29,7 +29,7 @@ pub static LINES: &[LineRow] = &[
         syntax: "nameserver <name> [udp@|tcp@]<address>:<port>",
         doc: "A server of names. All of a section are asked at once, and the first good answer counts; `tcp@` asks one over \
               TCP only. An answer that does not fit into a datagram is asked for again over TCP by itself.",
-        example: "# resolvers dns\n#  nameserver local 192.0.2.53:53",
+        example: "nameserver local 192.0.2.53:53",
         build: nameserver,
     },
     LineRow {
@@ -38,7 +38,7 @@ pub static LINES: &[LineRow] = &[
         syntax: "parse-resolv-conf",
         doc: "Takes the servers of names of this host's /etc/resolv.conf as if each had a `nameserver` line here. The file is \
               read when the configuration is loaded.",
-        example: "# resolvers system\n#  parse-resolv-conf",
+        example: "parse-resolv-conf",
         build: parse_resolv_conf,
     },
     LineRow {
@@ -47,7 +47,7 @@ pub static LINES: &[LineRow] = &[
         syntax: "hold { nx | obsolete | other | refused | timeout | valid } <time>",
         doc: "How long a good answer of before counts for more than the error of now (30s each), how long a record counts that the \
               newest answer has no more (`obsolete`, 0), and how long rules believe an answer (`valid`, 10s).",
-        example: "# resolvers dns\n#  hold nx 5s",
+        example: "hold nx 5s",
         build: hold,
     },
     LineRow {
@@ -55,7 +55,7 @@ pub static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "resolve_retries <count>",
         doc: "How often a question is asked before it is given up; the default is 3.",
-        example: "# resolvers dns\n#  resolve_retries 5",
+        example: "resolve_retries 5",
         build: retries,
     },
     LineRow {
@@ -63,10 +63,11 @@ pub static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "timeout resolve <time>",
         doc: "How long until a name is asked for again; the default is 1s.",
-        example: "# resolvers dns\n#  timeout resolve 2s",
+        example: "timeout resolve 2s",
         build: |loader, args| {
             let time = time(args)?;
-            set(loader, |section| section.resolve_ms = time)
+            set(loader, |section| section.resolve_ms = time)?;
+            args.surplus()
         },
     },
     LineRow {
@@ -74,10 +75,11 @@ pub static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "timeout retry <time>",
         doc: "How long an answer may take before the question is asked again; the default is 1s.",
-        example: "# resolvers dns\n#  timeout retry 500ms",
+        example: "timeout retry 500ms",
         build: |loader, args| {
             let time = time(args)?;
-            set(loader, |section| section.retry_ms = time)
+            set(loader, |section| section.retry_ms = time)?;
+            args.surplus()
         },
     },
     LineRow {
@@ -85,7 +87,7 @@ pub static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "accepted_payload_size <bytes>",
         doc: "The longest answer that is taken over UDP, which the servers are told; the default is 512. Longer ones come over TCP.",
-        example: "# resolvers dns\n#  accepted_payload_size 4096",
+        example: "accepted_payload_size 4096",
         build: payload,
     },
     LineRow {
@@ -94,7 +96,7 @@ pub static LINES: &[LineRow] = &[
         syntax: "resolution_pool_size <count>",
         doc: "Memory for this many names is set aside by HAProxy of old. Neither a newer one nor Evenkeel needs to be told, so the \
               line changes nothing.",
-        example: "# resolvers dns\n#  resolution_pool_size 100",
+        example: "resolution_pool_size 100",
         build: pool_size,
     },
 ];
@@ -387,22 +389,26 @@ fn hold(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "valid" => &mut hold.valid_ms,
             _ => &mut hold.other_ms,
         } = time;
-    })
+    })?;
+    args.surplus()
 }
 
 fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let count = args.integer("<count>", 0..=RETRIES_MAX)? as u32;
-    set(loader, |section| section.retries = count.max(1))
+    set(loader, |section| section.retries = count.max(1))?;
+    args.surplus()
 }
 
 fn payload(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let range = i64::from(PAYLOAD_MIN)..=i64::from(PAYLOAD_MAX);
     let bytes = args.integer("<bytes>", range)? as u16;
-    set(loader, |section| section.payload_max = bytes)
+    set(loader, |section| section.payload_max = bytes)?;
+    args.surplus()
 }
 
 fn pool_size(_: &mut Loader, args: &mut Args<'_>) -> Built {
-    args.integer("<count>", 1..=i64::from(i32::MAX)).map(drop)
+    args.integer("<count>", 1..=i64::from(i32::MAX))?;
+    args.surplus()
 }
 
 #[cfg(test)]

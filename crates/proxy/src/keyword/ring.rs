@@ -28,7 +28,7 @@ pub(super) static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "size <bytes>",
         doc: "How many bytes of lines a ring holds, 16384 without this line. When it is full the oldest lines make room.",
-        example: "# ring lines\n#  size 1048576",
+        example: "size 1048576",
         build: |loader, args| {
             let word = args.peek();
             let bytes = args.size_up_to("a number of bytes", SIZE_MAX.into())?;
@@ -46,7 +46,7 @@ pub(super) static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "maxlen <bytes>",
         doc: "How long a line in a ring may be, 1024 bytes without this line. Longer ones are cut.",
-        example: "# ring lines\n#  maxlen 2048",
+        example: "maxlen 2048",
         build: |loader, args| {
             let bytes = args.integer("a number of bytes", 80..=LINE_MAX)?;
             args.end()?;
@@ -59,7 +59,7 @@ pub(super) static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "format <format>",
         doc: "The form of lines in a ring whose `log` line names none: `local`, `rfc3164`, `rfc5424`, `iso`, `timed`, `short`, `priority` or `raw`.",
-        example: "# ring lines\n#  format rfc5424",
+        example: "format rfc5424",
         build: |loader, args| {
             let word = args.required("<format>")?;
             let at = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))?;

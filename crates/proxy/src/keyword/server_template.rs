@@ -16,7 +16,7 @@ pub static LINES: &[LineRow] = &[LineRow {
     doc: "Servers with the numbers 1 to `<num>` (or `<low>` to `<high>`) behind the prefix, which share a name and options. With \
           `resolvers` each of them takes one of the addresses that the name stands for, or one of the hosts and ports of a \
           service like `_http._tcp.example.com`, and those that are left over wait in maintenance.",
-    example: "# resolvers dns\n#  nameserver local 192.0.2.53:53\n# backend web\n#  server-template web 5 web.example.com:80 resolvers dns init-addr none",
+    example: "server-template web 5 web.example.com:80 resolvers dns init-addr none",
     build: server_template,
 }];
 

@@ -179,7 +179,34 @@ fn key(args: &mut Args<'_>) -> Result<(KeyType, u32), Box<Diagnostic>> {
 }
 
 /// Reads `conn_cur,http_req_rate(10s),gpc(3)`.
-fn data(args: &Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -> Built {
+fn data(args: &mut Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -> Built {
+    let mut twice = Vec::new();
+    let read = stored(args, word, all, &mut twice);
+    for name in twice {
+        let told = format!("stick-table: store option '{name}' already enabled, ignored.");
+        let told = Diagnostic::warning(&codes::STORED_TWICE, word.span, told);
+        args.tell(told.label("the first one counts"));
+    }
+    read
+}
+
+/// An array takes the place of the single ones, as in HAProxy.
+const EXCLUSIVE: [(DataType, &[DataType], &str); 3] = [
+    (DataType::Gpc, &[DataType::Gpc0, DataType::Gpc1], "gpc[0/1]"),
+    (
+        DataType::GpcRate,
+        &[DataType::Gpc0Rate, DataType::Gpc1Rate],
+        "gpc[0/1]_rate",
+    ),
+    (DataType::Gpt, &[DataType::Gpt0], "gpt0"),
+];
+
+fn stored<'w>(
+    args: &Args<'_>,
+    word: &'w Word,
+    all: &mut Vec<(DataType, u32, u32)>,
+    twice: &mut Vec<&'w str>,
+) -> Built {
     let wrong = |message: String| {
         let told = args.wrong(&codes::BAD_STORE, word, message);
         Box::new(told.label("cannot be stored"))
@@ -227,9 +254,20 @@ fn data(args: &Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -> Bu
             return Err(wrong(format!("'{part}' has an argument too many")));
         }
         if all.iter().any(|(other, ..)| *other == kind) {
-            return Err(wrong(format!("'{name}' is stored already")));
+            twice.push(name);
+            continue;
         }
         all.push((kind, elements, period_ms));
+    }
+    let has = |kind: &DataType| all.iter().any(|(other, ..)| other == kind);
+    for (array, singles, names) in EXCLUSIVE {
+        if has(&array) && singles.iter().any(has) {
+            let array = array.name();
+            return Err(wrong(format!(
+                "stick-table: simultaneous usage of '{array}' and '{names}' in a same table is not permitted as '{array}' \
+                 overrides '{names}'."
+            )));
+        }
     }
     Ok(())
 }

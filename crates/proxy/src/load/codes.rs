@@ -105,7 +105,7 @@ codes! {
         "A `bind` line says `ssl` and names no certificate, so that no client could be answered. Add `crt FILE`. With `strict-sni` \
          it is a warning: operators may add certificates while it serves.";
 
-    UNKNOWN_CACHE = "E0510", "no such cache",
+    UNKNOWN_CACHE = "E0446", "no such cache",
         "`cache-use` and `cache-store` name a `cache` section, which may stand anywhere in the file. Add `cache NAME` with a line \
          `total-max-size <megabytes>`, or mend the name.";
     UNKNOWN_BACKEND = "E0301", "no such backend",
@@ -130,11 +130,6 @@ codes! {
     COOKIE_DOMAIN = "W0450", "cookie for a domain without a dot",
         "Browsers refuse a cookie for a whole top-level domain (RFC 6265, section 5.3): write the name of the site, as in \
          `.example.com`.";
-
-    OTHER_HASH = "W0451", "hash that differs from HAProxy's",
-        "HAProxy's function `wt6` is described nowhere but in its source, so another one with the same use stands in for it: the \
-         same key always goes to the same server, but not to the one that HAProxy would choose. It matters only while both share \
-         the traffic of one site. `crc32`, `djb2` and `sdbm` are the same in both.";
 
     NO_SERVERS = "W0101", "backend without servers",
         "A backend without a server answers every request with 503. Add a `server` line, or remove the backend and what leads to it.";

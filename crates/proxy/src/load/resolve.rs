@@ -2,7 +2,7 @@
 //! and checks of the file as a whole ([`super::check`]).
 
 use super::{Loader, codes};
-use crate::config::{Mode, Proxy, ProxyIndex, Reference, SwitchTarget};
+use crate::config::{Mode, Proxy, ProxyIndex, Rare, Reference, SwitchTarget};
 use language::{Diagnostic, Severity, suggest};
 use std::collections::HashSet;
 
@@ -33,6 +33,9 @@ impl Loader {
         self.check_logs();
         self.check_proxies();
         self.check_listeners();
+        for proxy in &mut self.config.proxies {
+            proxy.rare = Rare::of(proxy);
+        }
         if self.config.global.zero_warning && super::refusing_warnings(&self.diagnostics) > 0 {
             self.tell(
                 Diagnostic::global(

@@ -138,23 +138,22 @@ impl Loader {
             "frontend" => self.begin_proxy(line, ProxyKind::Frontend),
             "backend" => self.begin_proxy(line, ProxyKind::Backend),
             "listen" => self.begin_proxy(line, ProxyKind::Listen),
-            "peers" => crate::keyword::peers::begin(self, line),
-            "ring" => match crate::keyword::ring::begin(self, line) {
-                Some(at) => Section::Ring(at),
-                None => Section::Refused,
-            },
+            "peers" => {
+                self.no_more_words(line, 2);
+                crate::keyword::peers::begin(self, line)
+            }
+            "ring" => {
+                self.surplus_words(line, 2);
+                match crate::keyword::ring::begin(self, line) {
+                    Some(at) => Section::Ring(at),
+                    None => Section::Refused,
+                }
+            }
             "crt-store" => {
                 self.no_more_words(line, 2);
-                match crate::keyword::crt_store::CrtStore::begin(line) {
-                    Ok(store) => {
-                        self.crt_store = store;
-                        Section::CrtStore
-                    }
-                    Err(refused) => {
-                        self.tell(*refused);
-                        Section::Refused
-                    }
-                }
+                let begun = crate::keyword::crt_store::CrtStore::begin(line);
+                let begun = begun.map(|store| self.crt_store = store);
+                self.begun(begun, Section::CrtStore)
             }
             "userlist" => {
                 self.no_more_words(line, 2);
@@ -170,41 +169,34 @@ impl Loader {
             "mailers" => self.begin_mailers(line),
             "cache" => {
                 self.no_more_words(line, 2);
-                match crate::keyword::cache::Draft::begin(line) {
-                    Ok(draft) => {
-                        self.cache = Some(draft);
-                        Section::Cache
-                    }
-                    Err(refused) => {
-                        self.tell(*refused);
-                        Section::Refused
-                    }
-                }
+                let begun = crate::keyword::cache::Draft::begin(line);
+                let begun = begun.map(|draft| self.cache = Some(draft));
+                self.begun(begun, Section::Cache)
             }
-            "resolvers" => match crate::keyword::resolvers::begin(self, line) {
-                Ok(()) => Section::Resolvers,
-                Err(refused) => {
-                    self.tell(*refused);
-                    Section::Refused
-                }
-            },
-            other => {
-                let name = SECTIONS
-                    .iter()
-                    .map(|(name, _)| *name)
-                    .find(|name| *name == other);
-                self.tell(
-                    Diagnostic::error(
-                        &codes::NOT_BUILT,
-                        word.span,
-                        format!("section '{other}' is known, but not built yet"),
-                    )
-                    .label("Evenkeel does not do this yet")
-                    .help(instead(other)),
-                );
-                name.map_or(Section::Refused, Section::NotBuilt)
+            "resolvers" => {
+                let begun = crate::keyword::resolvers::begin(self, line);
+                self.begun(begun, Section::Resolvers)
             }
+            _ => self.begin_not_built(word),
         };
+    }
+
+    fn begin_not_built(&mut self, word: &language::Word) -> Section {
+        let other = word.str();
+        let name = SECTIONS
+            .iter()
+            .map(|(name, _)| *name)
+            .find(|name| *name == other);
+        self.tell(
+            Diagnostic::error(
+                &codes::NOT_BUILT,
+                word.span,
+                format!("section '{other}' is known, but not built yet"),
+            )
+            .label("Evenkeel does not do this yet")
+            .help(instead(other)),
+        );
+        name.map_or(Section::Refused, Section::NotBuilt)
     }
 
     /// The section that begins, unless its first line was refused.

@@ -10,7 +10,7 @@ mod time;
 
 pub use sink::{Sink, change, drain, dropped, start};
 pub use syslog::{SyslogFormat, hostname};
-pub use time::{DateStyle, append_date, clf_date, iso_date, syslog_date, time_zone};
+pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
 
 use crate::config::{Config, LogTarget, LogTargetAddress, Proxy, ProxyOption};
 use crate::reactor;

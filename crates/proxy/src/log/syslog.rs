@@ -1,10 +1,11 @@
 //! The form of a line for its target (manual, `log … format`; RFC 3164, RFC 5424).
 
 use super::Head;
-use super::time::{iso_date, syslog_date};
+use super::time::{append_syslog_date, iso_date};
 use crate::config::LogTarget;
 use std::io::Write;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 /// `format` of a `log` line.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -28,8 +29,48 @@ pub enum SyslogFormat {
     Raw,
 }
 
+/// Our number, once the process is there whose lines these are: to ask for it is a
+/// system call.
+static PID: OnceLock<u32> = OnceLock::new();
+
+/// From now on the process does not fork.
+pub(super) fn settle_pid() {
+    let _ = PID.get_or_init(std::process::id);
+}
+
 fn pid() -> u32 {
-    std::process::id()
+    PID.get().copied().unwrap_or_else(std::process::id)
+}
+
+/// Appends a number. Most of what formatting costs a line is not the digits.
+fn number(out: &mut Vec<u8>, mut n: u32) {
+    let mut digits = [0; 10];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return out.extend_from_slice(&digits[at..]);
+        }
+    }
+}
+
+/// `<134>Nov  1 09:05:37 `
+fn begin(out: &mut Vec<u8>, priority: u16, now: SystemTime) {
+    out.push(b'<');
+    number(out, priority.into());
+    out.push(b'>');
+    append_syslog_date(out, now);
+    out.push(b' ');
+}
+
+/// `haproxy[42]: `
+fn tag(out: &mut Vec<u8>, tag: &[u8]) {
+    out.extend_from_slice(tag);
+    out.push(b'[');
+    number(out, pid());
+    out.extend_from_slice(b"]: ");
 }
 
 /// The host's name, asked for once.
@@ -54,20 +95,20 @@ pub(super) fn write(
     // Writing to a Vec cannot fail.
     let _ = match target.format {
         SyslogFormat::Local => {
-            let _ = write!(out, "<{priority}>{} ", syslog_date(head.now));
+            begin(out, priority, head.now);
             if head.hostname.is_some() {
                 out.extend_from_slice(hostname);
                 out.push(b' ');
             }
-            out.extend_from_slice(head.tag);
-            write!(out, "[{}]: ", pid())
+            tag(out, head.tag);
+            Ok(())
         }
         SyslogFormat::Rfc3164 => {
-            let _ = write!(out, "<{priority}>{} ", syslog_date(head.now));
+            begin(out, priority, head.now);
             out.extend_from_slice(hostname);
             out.push(b' ');
-            out.extend_from_slice(head.tag);
-            write!(out, "[{}]: ", pid())
+            tag(out, head.tag);
+            Ok(())
         }
         SyslogFormat::Rfc5424 => {
             let _ = write!(out, "<{priority}>1 {} ", iso_date(head.now));

@@ -67,17 +67,20 @@ fn month(second: &Second) -> &'static str {
     MONTHS[(second.month.clamp(1, 12) - 1) as usize]
 }
 
-/// `Nov  1 09:05:37` (RFC 3164).
-pub fn syslog_date(at: SystemTime) -> String {
+/// Appends `Nov  1 09:05:37` (RFC 3164).
+pub fn append_syslog_date(out: &mut Vec<u8>, at: SystemTime) {
     let (s, _) = broken_down(at);
-    format!(
-        "{} {:2} {:02}:{:02}:{:02}",
-        month(&s),
-        s.day,
-        s.hour,
-        s.minute,
-        s.second
-    )
+    let two = |n: i8, zero: u8| {
+        let tens = if n < 10 { zero } else { b'0' + (n / 10) as u8 };
+        [tens, b'0' + (n % 10) as u8]
+    };
+    out.extend_from_slice(month(&s).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(&two(s.day, b' '));
+    for (part, before) in [(s.hour, b' '), (s.minute, b':'), (s.second, b':')] {
+        out.push(before);
+        out.extend_from_slice(&two(part, b'0'));
+    }
 }
 
 /// `2026-11-01T09:05:37.123456+00:00` (RFC 5424, ISO 8601), to the millisecond.
@@ -177,4 +180,26 @@ pub fn clf_date(at: SystemTime) -> String {
         s.minute,
         s.second
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_date_of_syslog_has_a_space_before_one_digit() {
+        for seconds in [0, 86_400 * 9 + 3_661, 86_400 * 20 + 86_399] {
+            let at = UNIX_EPOCH + Duration::from_secs(seconds);
+            let mut out = Vec::new();
+            append_syslog_date(&mut out, at);
+            let (s, _) = broken_down(at);
+            let (month, day) = (month(&s), s.day);
+            let wanted = format!(
+                "{month} {day:2} {:02}:{:02}:{:02}",
+                s.hour, s.minute, s.second
+            );
+            assert_eq!(String::from_utf8_lossy(&out), wanted);
+        }
+    }
 }

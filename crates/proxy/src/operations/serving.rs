@@ -139,7 +139,7 @@ impl Serving {
         let mut loops = lock(&self.loops);
         // Whatever may fail comes first.
         let mut wanted = Vec::with_capacity(sockets.len());
-        for socket in sockets {
+        for socket in sockets.into_iter().filter(|socket| !socket.for_peers) {
             let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
             let shown = Shown {
                 text: socket.text.clone(),

@@ -1,10 +1,11 @@
-//! The statistics sockets: opened with the rights of the start. `serving` accepts
-//! on them.
+//! The statistics sockets, and those on which peers are listened to: opened with
+//! the rights of the start. `serving` accepts on the first, `peers` on the others.
 
-use crate::config::{Bind, BindAddress, BindOwner, Config, StatsLevel, StatsSocket};
+use crate::config::{Bind, BindAddress, BindOwner, Config, Peers, StatsLevel, StatsSocket};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
 use rustix::io::Errno;
+use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -34,11 +35,67 @@ pub struct OperationsSocket {
     pub(super) unix: bool,
     pub(super) rights: Rights,
     pub(super) text: String,
+    /// Peers connect to it, and `peers` has a descriptor of its own.
+    pub(super) for_peers: bool,
+}
+
+/// One that a file describes.
+enum Described<'c> {
+    Stats(&'c StatsSocket),
+    Peers(&'c Peers, Bind),
+}
+
+impl Described<'_> {
+    fn bind(&self) -> &Bind {
+        match self {
+            Described::Stats(socket) => &socket.bind,
+            Described::Peers(_, bind) => bind,
+        }
+    }
+
+    /// Whose it is, in the words of messages.
+    fn owner(&self) -> Cow<'static, str> {
+        match self {
+            Described::Stats(_) => "frontend GLOBAL".into(),
+            Described::Peers(peers, _) => format!("peers {}", peers.name).into(),
+        }
+    }
+
+    fn socket(&self, fd: OwnedFd) -> Result<OperationsSocket, Errno> {
+        Ok(match self {
+            Described::Stats(socket) => OperationsSocket::new(fd, socket),
+            Described::Peers(peers, bind) => {
+                peers.socket.put(rustix::io::fcntl_dupfd_cloexec(&fd, 0)?);
+                let (unix, text) = describe(&bind.address);
+                OperationsSocket {
+                    fd,
+                    unix,
+                    rights: Rights::default(),
+                    text,
+                    for_peers: true,
+                }
+            }
+        })
+    }
+}
+
+/// All of them, in the order in which their descriptors are handed on.
+fn described(config: &Config) -> Vec<Described<'_>> {
+    let stats = config.global.stats_sockets.iter().map(Described::Stats);
+    let peers = config.peers.iter().filter(|peers| peers.runs());
+    let peers = peers.filter_map(|peers| {
+        let address = peers.listens()?;
+        let bind = Bind::new(peers.span, BindAddress::Inet(address));
+        Some(Described::Peers(peers, bind))
+    });
+    stats.chain(peers).collect()
 }
 
 /// Why a statistics socket could not be opened.
 #[derive(Debug)]
 pub struct OpenFailure {
+    /// Whose it is: `frontend GLOBAL`, `peers NAME`.
+    pub of: Cow<'static, str>,
     /// Where its line stands.
     pub span: Span,
     /// Its address.
@@ -53,13 +110,14 @@ impl fmt::Display for OpenFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "stats socket: {} ({}) [{}]",
-            self.step, self.errno, self.address
+            "{}: {} ({}) [{}]",
+            self.of, self.step, self.errno, self.address
         )
     }
 }
 
-/// Opens every `stats socket`, or takes it from those that were inherited. What
+/// Opens every `stats socket` and what peers connect to, or takes it from those that
+/// were inherited. What
 /// could be opened is returned beside what could not.
 ///
 /// What others can see of it is put in place by [`Inherited::settle`].
@@ -68,13 +126,21 @@ pub fn open(
     inherited: &mut Inherited,
 ) -> (Vec<OperationsSocket>, Vec<OpenFailure>) {
     let (mut opened, mut failures) = (Vec::new(), Vec::new());
-    for socket in &config.global.stats_sockets {
-        match open_alone(config, &socket.bind, inherited).and_then(own) {
-            Ok(fd) => opened.push(OperationsSocket::new(fd, socket)),
+    for socket in described(config) {
+        let bind = socket.bind();
+        let fd = open_alone(config, bind, inherited).and_then(own);
+        let kept = |fd| {
+            socket
+                .socket(fd)
+                .map_err(|errno| (OpenStep::Inherit, errno))
+        };
+        match fd.and_then(kept) {
+            Ok(socket) => opened.push(socket),
             Err((step, errno)) => {
                 failures.push(OpenFailure {
-                    span: socket.bind.span,
-                    address: describe(&socket.bind.address).1,
+                    of: socket.owner(),
+                    span: bind.span,
+                    address: describe(&bind.address).1,
                     step,
                     errno,
                 });
@@ -98,6 +164,7 @@ pub fn open_one(
         ..Bind::new(Span::default(), address)
     };
     let failed = |(step, errno)| OpenFailure {
+        of: "stats socket".into(),
         span: Span::default(),
         address: text.clone(),
         step,
@@ -120,13 +187,13 @@ fn own(fd: Arc<OwnedFd>) -> Result<OwnedFd, (OpenStep, Errno)> {
     })
 }
 
-/// Gives the `stats socket`s sockets that another process opened, in the order
-/// of the file.
+/// Gives the `stats socket`s, and the peers behind them, sockets that another process
+/// opened, in the order of the file.
 pub fn assign(
     config: &Config,
     sockets: Vec<OwnedFd>,
 ) -> Result<Vec<OperationsSocket>, AssignError> {
-    let described = &config.global.stats_sockets;
+    let described = described(config);
     let (wanted, given) = (described.len(), sockets.len());
     if wanted != given {
         return Err(AssignError::Count { wanted, given });
@@ -134,15 +201,16 @@ pub fn assign(
     let both = sockets.into_iter().zip(described).enumerate();
     both.map(|(place, (fd, socket))| {
         inode(&fd).map_err(|errno| AssignError::Descriptor { place, errno })?;
-        Ok(OperationsSocket::new(fd, socket))
+        let own = socket.socket(fd);
+        own.map_err(|errno| AssignError::Descriptor { place, errno })
     })
     .collect()
 }
 
 /// The `fd@` numbers of the `stats socket`s, in the order of the file.
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
-    let sockets = config.global.stats_sockets.iter();
-    sockets.map(|socket| socket.bind.address.inherited_number())
+    let sockets = described(config).into_iter();
+    sockets.map(|socket| socket.bind().address.inherited_number())
 }
 
 /// Whether an address is a Unix socket's, and its text.
@@ -174,6 +242,7 @@ impl OperationsSocket {
                 expose_listeners: socket.expose_listeners,
             },
             text,
+            for_peers: false,
         }
     }
 

@@ -14,6 +14,7 @@ use protocol::peers::{Control, Event, Fault, Hello, Role, Session, State, Status
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -32,8 +33,11 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 const OUTPUT_MAX: usize = 64 * 1024;
 /// Bytes that are read at once.
 const INPUT_BYTES: usize = 16 * 1024;
-/// Connections of strangers that may be there at once.
+/// Connections from elsewhere than the peers' addresses that may be there at once.
 const STRANGERS_MAX: usize = 64;
+/// Connections from the peers' addresses that may be there at once: strangers take
+/// no place of theirs.
+const KNOWN_MAX: usize = 256;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
 
@@ -63,6 +67,10 @@ impl Driver {
             let runs = state.lock();
             let same = goes_on(name).zip(runs.as_ref());
             let stays = same.is_some_and(|(peers, section)| section.is_same(config, peers));
+            if let Some((peers, _)) = same.filter(|_| stays) {
+                // It is the socket that is served.
+                drop(peers.socket.take());
+            }
             if !stays {
                 task.abort();
             }
@@ -79,7 +87,7 @@ impl Driver {
                 section.resync = before.resync;
             }
             *state.lock() = Some(section);
-            let task = tokio::spawn(run(Arc::clone(&state))).abort_handle();
+            let task = tokio::spawn(run(Arc::clone(&state), peers.socket.take())).abort_handle();
             self.sections.insert(peers.name.clone(), (state, task));
         }
     }
@@ -105,7 +113,7 @@ fn with<T>(state: &PeersState, look: impl FnOnce(&mut Section) -> T) -> Option<T
 }
 
 /// A whole section. Its tasks end with it.
-async fn run(state: Arc<PeersState>) {
+async fn run(state: Arc<PeersState>, socket: Option<OwnedFd>) {
     let mut tasks = JoinSet::new();
     let found = with(&state, |section| (section.peers.len(), section.listens));
     let Some((count, listens)) = found else {
@@ -115,7 +123,7 @@ async fn run(state: Arc<PeersState>) {
         tasks.spawn(connect_always(Arc::clone(&state), peer));
     }
     if let Some(address) = listens {
-        tasks.spawn(listen(Arc::clone(&state), address));
+        tasks.spawn(listen(Arc::clone(&state), address, socket));
     }
     while tasks.join_next().await.is_some() {}
 }
@@ -132,21 +140,40 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn listen(state: Arc<PeersState>, address: SocketAddr) {
-    let mut strangers = JoinSet::new();
+async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<OwnedFd>) {
+    let (mut strangers, mut known) = (JoinSet::new(), JoinSet::new());
+    let mut given = socket.map(std::net::TcpListener::from);
     loop {
-        let Ok(listener) = open(address) else {
+        let opened = match given.take() {
+            Some(socket) => socket
+                .set_nonblocking(true)
+                .and_then(|()| TcpListener::from_std(socket)),
+            // Only without whoever opens sockets at the start.
+            None => open(address),
+        };
+        let Ok(listener) = opened else {
             sleep(LISTEN_AGAIN).await;
             continue;
         };
-        while let Ok((stream, _)) = listener.accept().await {
-            while strangers.try_join_next().is_some() {}
-            if strangers.len() < STRANGERS_MAX {
-                strangers.spawn(accepted(Arc::clone(&state), stream));
+        loop {
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                // Descriptors may have run out for a moment.
+                Err(_) => {
+                    sleep(LISTEN_AGAIN).await;
+                    continue;
+                }
+            };
+            while strangers.try_join_next().is_some() || known.try_join_next().is_some() {}
+            let is_peers = with(&state, |section| section.is_peers(from.ip()));
+            let (tasks, most) = match is_peers {
+                Some(true) => (&mut known, KNOWN_MAX),
+                _ => (&mut strangers, STRANGERS_MAX),
+            };
+            if tasks.len() < most {
+                tasks.spawn(accepted(Arc::clone(&state), stream));
             }
         }
-        // Descriptors may have run out for a moment.
-        sleep(LISTEN_AGAIN).await;
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::{Config, Peers};
 use crate::tables::Table;
 use protocol::peers::{Milliseconds, TableDescription, Update};
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -232,8 +232,10 @@ impl Section {
                 .filter_map(|peer| peer.acknowledged.get(at));
             let all_have = have.copied().min().unwrap_or(shared.last);
             let known = |number: u32| number <= all_have;
+            // Of a small table with many keys most are gone again.
+            let most = UPDATES_MAX.min(shared.table.make.size as usize);
             while let Some(first) = shared.updates.first_entry() {
-                if !known(*first.key()) && shared.numbers.len() <= UPDATES_MAX {
+                if !known(*first.key()) && shared.numbers.len() <= most {
                     break;
                 }
                 shared.numbers.remove(&first.remove());
@@ -314,6 +316,12 @@ impl Section {
 }
 
 impl Section {
+    /// Whether an address is one of a peer.
+    pub fn is_peers(&self, ip: IpAddr) -> bool {
+        let mut addresses = self.peers.iter().filter_map(|peer| peer.address);
+        addresses.any(|address| address.ip().to_canonical() == ip.to_canonical())
+    }
+
     /// Whatever connection a peer has is over.
     pub fn disconnect_any(&mut self, peer: usize) {
         let number = self.peers.get(peer).and_then(|peer| peer.connection);

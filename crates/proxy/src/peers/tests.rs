@@ -140,3 +140,43 @@ fn a_change_that_is_none_for_peers_leaves_their_connections() {
         assert!(shown.contains("new_conn=1 "), "{shown}");
     });
 }
+
+#[test]
+fn strangers_take_no_place_of_a_peer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpSocket, TcpStream};
+    use tokio::time::timeout;
+
+    async fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+        let mut waited = Duration::ZERO;
+        loop {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            socket.bind((from, 0).into()).expect("an address of ours");
+            match socket.connect(to).await {
+                Ok(stream) => return stream,
+                // It does not listen yet.
+                Err(error) => assert!(waited < PATIENCE, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            waited += Duration::from_millis(10);
+        }
+    }
+
+    block_on(async {
+        let [own, other] = addresses();
+        let away = SocketAddr::from(([127, 0, 0, 2], other.port()));
+        let one = config("one", [own, away], None);
+        let _first = start(&one);
+        let mut strangers = Vec::new();
+        for _ in 0..100 {
+            strangers.push(connect([127, 0, 0, 3].into(), own).await);
+        }
+        let mut peer = connect([127, 0, 0, 2].into(), own).await;
+        let hello = b"HAProxyS 2.1\none\ntwo 1 1\n";
+        peer.write_all(hello).await.expect("it takes it");
+        let mut answer = [0; 4];
+        let read = timeout(PATIENCE, peer.read_exact(&mut answer)).await;
+        read.expect("in time").expect("an answer");
+        assert_eq!(&answer, b"200\n");
+    });
+}

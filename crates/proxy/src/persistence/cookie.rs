@@ -13,6 +13,9 @@ use std::time::UNIX_EPOCH;
 
 /// What parts the name of the server from the value of the application's cookie.
 const PREFIX_END: u8 = b'~';
+/// Cookies of one request that are looked up: a client has one, and a lookup may
+/// go through all servers.
+const JUDGED_MAX: u32 = 16;
 /// What parts the value of a cookie from its dates.
 const DATES: u8 = b'|';
 
@@ -42,6 +45,7 @@ pub(super) fn look(stream: &mut Stream) {
         settled: known.ignored || known.server.is_some(),
         known: &mut known,
         now_s,
+        judged: 0,
     };
     edit_lines(stream.request.fields_mut(), |name, value| {
         look.visit(name, value)
@@ -77,6 +81,8 @@ struct Look<'l> {
     /// The server is known: what comes is only taken out.
     settled: bool,
     now_s: u64,
+    /// How many were looked up.
+    judged: u32,
 }
 
 impl Look<'_> {
@@ -85,7 +91,8 @@ impl Look<'_> {
             return Edit::Keep;
         }
         let (id, strip) = self.parts(value);
-        if !self.settled {
+        if !self.settled && self.judged < JUDGED_MAX {
+            self.judged += 1;
             self.known.request = self.judge(id, value);
             self.settled = self.known.server.is_some();
         } else if self.known.request == RequestCookie::None {
@@ -344,5 +351,32 @@ fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<
     let added = stream.response.add(b"set-cookie", &line);
     if added.is_ok() && cacheable {
         let _ = stream.response.add(b"cache-control", b"private");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ProxyIndex;
+    use crate::keyword::testing::load_text;
+    use crate::stream::sample;
+
+    #[test]
+    fn of_many_cookies_the_first_ones_are_looked_up_and_all_are_taken_out() {
+        let text = "listen l\nmode http\nbind 127.0.0.1:1\ncookie SRV insert indirect\n\
+                    server a 127.0.0.1:2 cookie a\n";
+        let mut config = load_text(text).config.expect("it loads");
+        crate::state::install(&mut config, None, 0);
+        let config = Arc::new(config);
+        for (before, found) in [(0, true), (JUDGED_MAX as usize - 1, true), (500, false)] {
+            let cookies = "SRV=x; ".repeat(before);
+            let text = format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: {cookies}SRV=a; y=1\r\n\r\n");
+            let mut stream = sample::request(text.as_bytes());
+            stream.config = Arc::clone(&config);
+            (stream.frontend, stream.backend) = (ProxyIndex(0), Some(ProxyIndex(0)));
+            look(&mut stream);
+            assert_eq!(super::super::is_direct(&stream), found, "{before}");
+            assert_eq!(stream.request.get(b"cookie"), Some(&b"y=1"[..]));
+        }
     }
 }

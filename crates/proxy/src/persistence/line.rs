@@ -114,6 +114,11 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
         }
         if edit == Edit::Delete {
             (deleted, last_deleted) = (true, true);
+            if let Some(out) = &mut out {
+                // Blanks in front of its delimiter go with it.
+                let kept = trim_end(out).len();
+                out.truncate(kept);
+            }
         } else {
             if let Some(out) = &mut out {
                 if kept {
@@ -237,6 +242,38 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(without(line), want, "{line}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_line_stays_a_line_and_grows_by_what_is_put_in_only(
+            text in "(SRV|x|\\$Path|[ -~]|\"|=|;|,| |\\\\){0,30}",
+            bytes in proptest::collection::vec(0x20u8..0xff, 0..60),
+            strip in 0usize..5,
+        ) {
+            for line in [text.into_bytes(), bytes] {
+                for how in [Edit::Keep, Edit::Delete, Edit::Strip(strip)] {
+                    let edited = edit(&line, |name, _| match name {
+                        b"SRV" => how,
+                        _ => Edit::Keep,
+                    });
+                    if let Edited::Changed(new) = edited {
+                        assert!(new.len() <= line.len());
+                        assert!(new.iter().all(|byte| line.contains(byte) || b" =".contains(byte)));
+                        if how == Edit::Delete {
+                            let again = edit(&new, |name, _| {
+                                assert_ne!(name, b"SRV", "{line:?}");
+                                Edit::Keep
+                            });
+                            assert_eq!(again, Edited::Same);
+                        }
+                    }
+                }
+                let new = with_value(&line, &[b"web1", b"~"], true);
+                assert!(new.len() <= line.len() + 6);
+                assert!(without_blanks(&line).is_none_or(|new| new.len() < line.len() + 1));
+            }
         }
     }
 

@@ -110,7 +110,7 @@ pub struct Persistence {
 
 impl Proxy {
     /// Whether streams of this backend may belong to servers.
-    fn persists(&self) -> bool {
+    pub(crate) fn persists(&self) -> bool {
         self.cookie.is_some()
             || !self.use_server.is_empty()
             || !self.persist_rules.is_empty()
@@ -167,11 +167,15 @@ pub fn belongs(stream: &mut Stream) {
 /// it is down.
 pub fn server(stream: &Stream) -> Option<(ServerIndex, bool)> {
     let known = stream.persistence.as_deref()?;
-    let forced = || {
-        let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
-        known.forced || stream.backend().is_some_and(persist)
-    };
-    known.server.map(|server| (server, forced()))
+    known.server.map(|server| (server, is_forced(stream)))
+}
+
+/// Whether a stream is to be given to the server that it belongs to also where that
+/// is down.
+pub fn is_forced(stream: &Stream) -> bool {
+    let known = stream.persistence.as_deref();
+    let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);
+    known.is_some_and(|known| known.forced) || stream.backend().is_some_and(persist)
 }
 
 /// Whether a stream belongs to a server.

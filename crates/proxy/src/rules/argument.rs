@@ -573,9 +573,8 @@ fn build_one(
         }),
         Kind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
         Kind::Frontend | Kind::Backend => {
-            let place = piece.span(raw.part.clone());
             loader.lookups.push(Lookup {
-                span: place,
+                span: piece.span(raw.part.clone()),
                 kind,
                 backend: None,
                 name: text.into(),
@@ -584,13 +583,12 @@ fn build_one(
             Argument::Proxy(text.into())
         }
         Kind::Server => {
-            let place = piece.span(raw.part.clone());
             let (backend, name) = match text.split_once('/') {
                 Some((backend, name)) => (Some(backend.into()), name),
                 None => (None, text),
             };
             loader.lookups.push(Lookup {
-                span: place,
+                span: piece.span(raw.part.clone()),
                 kind,
                 backend: backend.clone(),
                 name: name.into(),

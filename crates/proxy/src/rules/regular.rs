@@ -11,6 +11,8 @@ pub const GROUPS_MAX: usize = 10;
 pub const BACKTRACK_STEPS_MAX: usize = 100_000;
 /// The same for one line of a message: there are many lines and many rules.
 pub const BACKTRACK_STEPS_LINE_MAX: usize = 10_000;
+/// Bytes after which a substitution ends: what follows is left out.
+const SUBSTITUTED_MAX: usize = 256 << 10;
 /// Most memory that one compiled expression may take, bytes.
 const COMPILED_SIZE_MAX: usize = 16 << 20;
 
@@ -163,6 +165,10 @@ pub fn substitute(
         out.extend_from_slice(&text[copied..start]);
         expand(&mut out, text, replacement, &groups);
         copied = end;
+        if out.len() > SUBSTITUTED_MAX {
+            out.truncate(SUBSTITUTED_MAX);
+            return Some(out);
+        }
         // An empty match lets one byte pass, so that the loop ends.
         from = if end == start { end + 1 } else { end };
         if !all {
@@ -170,6 +176,7 @@ pub fn substitute(
         }
     }
     out.extend_from_slice(&text[copied..]);
+    out.truncate(SUBSTITUTED_MAX.max(text.len()));
     any.then_some(out)
 }
 
@@ -212,6 +219,14 @@ mod tests {
         assert_eq!(sub("/", "/a/b", "-", true).as_deref(), Some("-a-b"));
         assert_eq!(sub("b*", "aaa", "-", true).as_deref(), Some("-a-a-a-"));
         assert_eq!(sub("x", "aaa", "-", true), None);
+    }
+
+    #[test]
+    fn what_a_substitution_makes_is_bounded() {
+        // Each place looks at all that follows.
+        let text = "a".repeat(16_000);
+        let long = sub("(?=(.*))", &text, "\\1", true);
+        assert!(long.is_none_or(|long| long.len() <= 1 << 20));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::condition::Outcome;
 use super::lines;
 use super::variables::Scope;
 use super::wait::Wait;
-use crate::config::{Proxy, ProxyOption};
+use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::stream::{
     Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
@@ -154,6 +154,13 @@ fn evaluate<'r>(
 /// yet: then the same rule is asked again.
 #[inline]
 fn again(stream: &mut Stream, at: usize) -> Option<Verdict> {
+    // Hardly any stream has one.
+    stream.checked_users.get()?;
+    if stream.times.connected.is_some() || stream.response.status() != 0 {
+        // An answer waits for nobody: who is not known by now is nobody, and the
+        // rules go on.
+        return None;
+    }
     let verdict = users::unanswered(stream)?;
     stream.resume_at = at as u32 | RESUME_AGAIN;
     Some(verdict)
@@ -413,6 +420,9 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
 pub fn http_response(stream: &mut Stream) -> Verdict {
     capture_headers(stream, true);
     stream.end_scope(Scope::Request);
+    if !stream.rare.has(Rare::ANSWER_RULES) {
+        return Verdict::Continue;
+    }
     let no_lines = |proxy: &Proxy| proxy.lines.is_none();
     if no_lines(stream.frontend()) && stream.backend().is_none_or(no_lines) {
         return run_sides(stream, |proxy| &proxy.http_response, None).unwrap_or(Verdict::Continue);
@@ -423,6 +433,9 @@ pub fn http_response(stream: &mut Stream) -> Verdict {
 
 /// The rules of `http-after-response`: the backend's, then the frontend's.
 pub fn http_after_response(stream: &mut Stream) {
+    if !stream.rare.has(Rare::AFTER_RULES) {
+        return;
+    }
     // No action of these rules ends a message, and one that fails is counted.
     let _ = run_sides(stream, |proxy| &proxy.http_after_response, None);
 }

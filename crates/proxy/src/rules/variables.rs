@@ -57,6 +57,9 @@ pub enum VariableNameError {
 
 /// Most names that one process knows. They come from configurations only.
 pub const NAMES_MAX: usize = 65_536;
+/// Bytes of one value at most: rules can make a value out of itself and of what a
+/// client sends, for every request of a connection.
+const VALUE_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes counted for each variable besides its value.
 pub const VARIABLE_OVERHEAD: usize = 64;
@@ -141,7 +144,7 @@ impl Variables {
         let found = self.find(name);
         let before = found.map_or(0, |at| VARIABLE_OVERHEAD + self.list[at].1.size());
         let bytes = self.bytes - before + VARIABLE_OVERHEAD + value.size();
-        if bytes_max.is_some_and(|max| bytes > max) {
+        if bytes_max.is_some_and(|max| bytes > max) || value.size() > VALUE_BYTES_MAX {
             return false;
         }
         self.bytes = bytes;
@@ -241,6 +244,21 @@ mod tests {
         ] {
             assert_eq!(VariableName::parse(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_that_grows_by_itself_ends_growing() {
+        let mut variables = Variables::default();
+        let mut bytes = 1;
+        while variables.set(
+            name("sess.a"),
+            Value::bytes(&vec![b'a'; bytes]).into_owned(),
+            None,
+        ) {
+            bytes *= 2;
+        }
+        assert_eq!(bytes, 2 * VALUE_BYTES_MAX);
+        assert!(variables.bytes() <= VALUE_BYTES_MAX + VARIABLE_OVERHEAD);
     }
 
     #[test]

@@ -53,12 +53,7 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     config.version = old.map_or(0, |old| old.version) + 1;
     if let Some(old) = old {
         config.lists.adopt(&old.lists);
-        for cache in &mut config.caches {
-            let same = |other: &&Arc<Cache>| other.settings == cache.settings;
-            if let Some(stored) = old.caches.iter().find(same) {
-                *cache = Arc::clone(stored);
-            }
-        }
+        adopt_caches(config, old);
     }
     adopt_peers(config, old);
     config.tables.adopt(old.map(|old| &old.tables));
@@ -76,15 +71,8 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     let mut begun: HashMap<Box<str>, Arc<ProxyState>> = HashMap::new();
     for (at, proxy) in config.proxies.iter_mut().enumerate() {
         let known = before.get(&*proxy.name);
-        if let Some(known) = known {
-            proxy.state = Arc::clone(known.state);
-            proxy.state.open_again();
-        } else if let Some(state) = begun.get(&proxy.name) {
-            proxy.state = Arc::clone(state);
-        } else {
-            proxy.state.begin(now_ms);
-            begun.insert(proxy.name.clone(), Arc::clone(&proxy.state));
-        }
+        let state = known.map(|known| known.state);
+        give_state(proxy, state, &mut begun, now_ms);
         if let Some(known) = known.filter(|_| proxy.kind.is_frontend()) {
             renumber_listeners(proxy, known);
         }
@@ -124,6 +112,34 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     track(config, now_ms);
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
     Outdated { gone, moved }
+}
+
+/// The state of an older proxy of that name, or of one of this tree.
+fn give_state(
+    proxy: &mut Proxy,
+    known: Option<&Arc<ProxyState>>,
+    begun: &mut HashMap<Box<str>, Arc<ProxyState>>,
+    now_ms: u64,
+) {
+    if let Some(known) = known {
+        proxy.state = Arc::clone(known);
+        proxy.state.open_again();
+    } else if let Some(state) = begun.get(&proxy.name) {
+        proxy.state = Arc::clone(state);
+    } else {
+        proxy.state.begin(now_ms);
+        begun.insert(proxy.name.clone(), Arc::clone(&proxy.state));
+    }
+}
+
+/// What caches hold stays where their sections say the same.
+fn adopt_caches(config: &mut Config, old: &Config) {
+    for cache in &mut config.caches {
+        let same = |other: &&Arc<Cache>| other.settings == cache.settings;
+        if let Some(stored) = old.caches.iter().find(same) {
+            *cache = Arc::clone(stored);
+        }
+    }
 }
 
 /// Connections with peers go on under the next tree.

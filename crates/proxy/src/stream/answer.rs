@@ -10,7 +10,7 @@ use super::shutdown::termination;
 use super::{Link, Phase, Stream, Termination, inspect, observe};
 use crate::cache;
 use crate::compression::{self, Encoder};
-use crate::config::ProxyOption;
+use crate::config::{ProxyOption, Rare};
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
 use crate::http2;
@@ -216,9 +216,6 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
         };
         if !response.interim {
-            if again.get() && retry::is_unwanted(stream) {
-                return Err(Failure::Unwanted);
-            }
             break response;
         }
         interim += 1;
@@ -229,24 +226,47 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
             send_head(stream, client, false).await?;
         }
     };
+    if again.get() && retry::is_unwanted(stream) {
+        return Err(Failure::Unwanted);
+    }
     stream.times.response = Some(reactor::now());
     stream.server_status = stream.response.status();
     tracked::answer(stream);
     observe::answered(stream);
     check(stream, client)?;
-    stick::answer(stream);
-    if response.body == BodyLength::Tunnel {
-        rules::http_after_response(stream);
-        stream.dress_answer(client);
-        send_head(stream, client, false).await?;
-        return Ok(Delivered {
-            client_keeps: false,
-            server_keeps: false,
-            tunnel: true,
-        });
+    if stream.rare.has(Rare::STICK) {
+        stick::answer(stream);
     }
+    if response.body == BodyLength::Tunnel {
+        return begin_tunnel(stream, client).await;
+    }
+    let (framing, chunked, encoder) = dress(stream, client, keep, &response, &facts);
+    let body = Body::new(server, response.body);
+    let sent = Sent {
+        body,
+        chunked,
+        encoder,
+    };
+    send(stream, client, server, input, sent).await?;
+    Ok(Delivered {
+        client_keeps: framing.keep_alive,
+        server_keeps: response.keep_alive && !closes_server(stream),
+        tunnel: false,
+    })
+}
+
+/// Makes the head of the answer ready for its client: how it is framed, whether
+/// HTTP/1 gets chunks, and what its body is compressed with.
+#[inline(always)]
+fn dress(
+    stream: &mut Stream,
+    client: &Link,
+    keep: bool,
+    response: &Parsed,
+    facts: &RequestFacts,
+) -> (ClientFraming, bool, Option<Box<Encoder>>) {
     let in_chunks = !client.is_http2();
-    let encoder = compression::response(stream, &response, in_chunks);
+    let encoder = compression::response(stream, response, in_chunks);
     let announced = match &encoder {
         // Its length is another, and not known ahead.
         Some(_) if in_chunks => BodyLength::Chunked,
@@ -254,31 +274,27 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     };
     let shown = Parsed {
         body: announced,
-        ..response
+        ..*response
     };
-    let framing = frame(stream, client, keep, &shown, &facts);
+    let framing = frame(stream, client, keep, &shown, facts);
     rules::http_after_response(stream);
     stream.dress_answer(client);
     let chunked = match announced {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
         _ => framing.chunk,
     };
-    send(
-        stream,
-        client,
-        server,
-        input,
-        Sent {
-            body: Body::new(server, response.body),
-            chunked,
-            encoder,
-        },
-    )
-    .await?;
+    (framing, chunked, encoder)
+}
+
+/// Tells the client that it has its tunnel.
+async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, Failure> {
+    rules::http_after_response(stream);
+    stream.dress_answer(client);
+    send_head(stream, client, false).await?;
     Ok(Delivered {
-        client_keeps: framing.keep_alive,
-        server_keeps: response.keep_alive && !closes_server(stream),
-        tunnel: false,
+        client_keeps: false,
+        server_keeps: false,
+        tunnel: true,
     })
 }
 
@@ -340,6 +356,15 @@ fn check(stream: &mut Stream, client: &Link) -> Result<(), Failure> {
         }
         _ => {}
     }
+    match stream.rare.has(Rare::ANSWERED_COOKIES) {
+        true => check_cookies(stream),
+        false => Ok(()),
+    }
+}
+
+/// The cookies of an answer: those that keep clients with their server, and `option
+/// checkcache`.
+fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
     persistence::look_at_answer(stream);
     if stream
         .backend()
@@ -509,6 +534,30 @@ struct Sent {
     encoder: Option<Box<Encoder>>,
 }
 
+/// The head of an answer that has a body: HTTP/1 sends it with the first piece of
+/// that.
+fn begin_answer(
+    stream: &mut Stream,
+    client: &Link,
+    head: &mut Vec<u8>,
+) -> Result<Option<Meter>, Failure> {
+    let head_bytes = stream.response.wire_len() as u64;
+    match client {
+        Link::Http1(_) => stream.response.write_http1(head),
+        Link::Http2(client) => client
+            .send_head(&stream.response, false)
+            .map_err(|_| Failure::Body(BodyFailure::WriteFailed))?,
+    }
+    stream.bytes_out += head_bytes;
+    log::stream_answered(stream);
+    let meter = Meter::of(stream);
+    if let Some(meter) = &meter {
+        meter.count(Tally::BytesOut, head_bytes);
+        stream.bytes_counted.1 += head_bytes;
+    }
+    Ok(meter)
+}
+
 /// Sends head and body.
 async fn send(
     stream: &mut Stream,
@@ -528,22 +577,8 @@ async fn send(
         cache::complete(stream);
         return sent;
     }
-    let head_bytes = stream.response.wire_len() as u64;
     let mut head = worker().scratch();
-    match client {
-        // It goes out with the first piece of the body.
-        Link::Http1(_) => stream.response.write_http1(&mut head),
-        Link::Http2(client) => client
-            .send_head(&stream.response, false)
-            .map_err(|_| Failure::Body(BodyFailure::WriteFailed))?,
-    }
-    stream.bytes_out += head_bytes;
-    log::stream_answered(stream);
-    let meter = Meter::of(stream);
-    if let Some(meter) = &meter {
-        meter.count(Tally::BytesOut, head_bytes);
-        stream.bytes_counted.1 += head_bytes;
-    }
+    let meter = begin_answer(stream, client, &mut head)?;
     let (read_ms, write_ms) = (stream.server_ms(), stream.client_ms());
     let drops_trailers = stream.frontend().has(ProxyOption::DropResponseTrailers);
     let mut coded = (0, 0);
@@ -578,10 +613,7 @@ async fn send(
     if result.is_ok() {
         cache::complete(stream);
     }
-    if encoder.is_some() {
-        compression::count(stream, Tally::CompressedIn, coded.0);
-        compression::count(stream, Tally::CompressedOut, coded.1);
-    }
+    compression::count_coded(stream, coded);
     result.map_err(|failure| match failure {
         BodyFailure::Malformed if !head.is_empty() => {
             stream.bytes_out -= head.len() as u64;

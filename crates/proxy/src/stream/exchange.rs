@@ -43,6 +43,13 @@ pub struct Outgoing<'r> {
 }
 
 impl Outgoing<'_> {
+    /// Its body, to begin again with it: only a server of HTTP/2 says that it has not
+    /// looked at a request, and an encoder cannot begin again.
+    fn restart(&self, server: &Link) -> Option<Body> {
+        let may = server.is_http2() && self.encoder.is_none();
+        may.then(|| self.body.restart()).flatten()
+    }
+
     /// Whether HTTP/1 sends its body in chunks.
     fn needs_chunks(&self) -> bool {
         self.encoder.is_some() || self.body.needs_chunks()
@@ -70,13 +77,7 @@ pub async fn run(
         let reused = server.streams > 0;
         server.streams = server.streams.saturating_add(1);
         let mut uploaded = Uploaded::default();
-        // Only a server of HTTP/2 says that it has not looked at a request.
-        let begins = match &server.link {
-            Link::Http1(_) => None,
-            // An encoder cannot begin again.
-            Link::Http2(_) if outgoing.encoder.is_some() => None,
-            Link::Http2(_) => outgoing.body.restart(),
-        };
+        let begins = outgoing.restart(&server.link);
         let tried = (&mut server, &mut replay);
         let exchange = once(client, stream, &mut outgoing, tried, &mut uploaded);
         let delivered = unless_shut(&slot, pin!(exchange)).await;
@@ -250,11 +251,14 @@ async fn once(
         &server.link,
     )
     .await;
-    match result {
-        Err(Failure::Upload(failure)) if stream.times.response.is_some() => {
-            Err(Failure::LateUpload(failure))
-        }
-        result => result,
+    result.map_err(|failure| late(stream, failure))
+}
+
+/// An upload that fails while the answer is delivered is told otherwise.
+fn late(stream: &Stream, failure: Failure) -> Failure {
+    match failure {
+        Failure::Upload(failure) if stream.times.response.is_some() => Failure::LateUpload(failure),
+        failure => failure,
     }
 }
 
@@ -364,7 +368,6 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
     }
     crate::rules::unique_id(stream);
     forward::tell(stream);
-    serve::name_server(stream);
     let mode = match connection_mode(stream) {
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,
         mode => mode,

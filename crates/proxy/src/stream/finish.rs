@@ -83,6 +83,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         compression,
         cache,
         overrides,
+        rare,
     } = used;
     *assigned = Default::default();
     *tracked = None;
@@ -93,6 +94,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     *id = worker().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
+    *rare = config.proxy(new.frontend).rare;
     *session = new;
     (*backend, *server, *preferred) = (None, None, None);
     *http = is_http;
@@ -143,6 +145,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
     Stream {
         id,
         frontend: session.frontend,
+        rare: session.frontend().rare,
         config: Arc::clone(&session.config),
         session,
         backend: None,
@@ -242,6 +245,19 @@ pub fn finish(mut stream: Box<Stream>) {
     worker().keep_stream(stream);
 }
 
+/// Who broke a stream off, where one did.
+fn aborted(stream: &Stream) -> Option<Tally> {
+    match stream.termination {
+        Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
+        Termination::ServerAbort | Termination::ServerTimeout
+            if matches!(stream.phase, Phase::Data | Phase::Last) =>
+        {
+            Some(Tally::ServerAborts)
+        }
+        _ => None,
+    }
+}
+
 fn count(stream: &Stream) {
     let times = &stream.times;
     let status = stream.status();
@@ -264,15 +280,7 @@ fn count(stream: &Stream) {
     if stream.termination == Termination::Local {
         frontend.count(Tally::Intercepted);
     }
-    let aborted = match stream.termination {
-        Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
-        Termination::ServerAbort | Termination::ServerTimeout
-            if matches!(stream.phase, Phase::Data | Phase::Last) =>
-        {
-            Some(Tally::ServerAborts)
-        }
-        _ => None,
-    };
+    let aborted = aborted(stream);
     let spans = [
         ms(times.request, times.queued),
         ms(times.queued, times.connected),

@@ -1,8 +1,8 @@
 //! What a server is told of whom a request is forwarded for: `option forwarded`,
 //! `option forwardfor`, `option originalto`. And which headers it is not told.
 
-use super::{Endpoint, Stream};
-use crate::config::{Forwarded, HeaderNames, ProxyOption, Told};
+use super::{Endpoint, Stream, serve};
+use crate::config::{Forwarded, HeaderNames, ProxyOption, Rare, Told};
 use crate::rules::Value;
 use std::io::Write;
 use std::net::IpAddr;
@@ -10,8 +10,17 @@ use std::sync::Arc;
 
 /// Tells it, after all rules.
 pub fn tell(stream: &mut Stream) {
-    forwarded(stream);
+    let rare = stream.rare.has(Rare::TOLD);
+    if rare {
+        forwarded(stream);
+    }
     forward_for(stream);
+    if rare {
+        tell_more(stream);
+    }
+}
+
+fn tell_more(stream: &mut Stream) {
     original_to(stream);
     if stream
         .backend()
@@ -21,6 +30,7 @@ pub fn tell(stream: &mut Stream) {
             .request
             .set_cases(stream.config.global.header_cases.clone());
     }
+    serve::name_server(stream);
 }
 
 /// Leaves out headers whose names are not what applications expect
@@ -44,7 +54,7 @@ pub fn restrict_names(stream: &mut Stream) -> bool {
 /// `option forwardfor`. The backend's names the header, either leaves clients out,
 /// and the header of the client's own counts only where both say so.
 fn forward_for(stream: &mut Stream) {
-    let config = stream.config.clone();
+    let config = &stream.config;
     let backend = stream
         .backend
         .and_then(|b| config.proxy(b).forward_for.as_ref());

@@ -30,6 +30,8 @@ mod secure;
 mod serve;
 mod session;
 mod shutdown;
+#[cfg(test)]
+mod sizes;
 mod state;
 mod tunnel;
 mod write;

@@ -3,10 +3,13 @@
 
 use super::Stream;
 use super::answer::Failure;
-use crate::config::{Observe, Server};
+use crate::config::{Observe, Rare, Server};
 
 /// The server of a stream, where its traffic is observed.
 fn observed(stream: &Stream) -> Option<(&Server, Observe)> {
+    if !stream.rare.has(Rare::OBSERVED) {
+        return None;
+    }
     let server = stream.server()?;
     let observe = server.options.observing.observe;
     (observe != Observe::Nothing).then_some((server, observe))

@@ -11,6 +11,9 @@ use crate::rules::{self, Verdict};
 use crate::worker::worker;
 use std::sync::Arc;
 
+/// Room for the header that says how long an answer is.
+const FRAMING_BYTES: usize = 64;
+
 /// An answer of the proxy's own.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -182,8 +185,17 @@ fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: b
         && (!old || stream.response.get(b"content-length").is_some())
         && stream.response.get(b"content-length") != Some(length.as_bytes())
     {
-        // A page that fills its head to the limit goes without; the close tells.
-        let _ = stream.response.set(b"content-length", length.as_bytes());
+        // Without it nobody would know where the answer ends, so a head that is
+        // full gets the room.
+        if stream
+            .response
+            .set(b"content-length", length.as_bytes())
+            .is_err()
+        {
+            let room = stream.response.wire_len() + FRAMING_BYTES;
+            stream.response.set_limit(room);
+            let _ = stream.response.set(b"content-length", length.as_bytes());
+        }
     }
     rules::http_after_response(stream);
     stream.dress_answer(&client.link);

@@ -8,7 +8,9 @@ use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline};
 use super::write::WriteFailure;
 use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
-use crate::config::{CheckKind, HttpProtocol, Mode, ProxyOption, ReuseMode, Server, ServerIndex};
+use crate::config::{
+    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex,
+};
 use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
 use crate::persistence;
@@ -326,26 +328,39 @@ pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
 const LINGER_MS: u32 = 1000;
 const LINGER_BYTES: usize = 1 << 20;
 
-/// A whole request head is there.
-async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
-    serve::count_request(stream);
-    let mut body = Body::new(&client.link, request.body);
+/// Whether the client's connection can be kept behind a request. How one of HTTP/2
+/// ends is not the matter of its streams.
+#[inline(always)]
+fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> bool {
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
     let by_header = proxied
         .then(|| http1::keeps_by_proxy_connection(&stream.request))
         .flatten();
-    // How an HTTP/2 connection ends is not the matter of its streams.
-    let keep = client.link.is_http2()
+    client.link.is_http2()
         || by_header.unwrap_or(request.keep_alive)
             && !stream.frontend().has(ProxyOption::HttpClose)
             && !super::leaving::is_last(client)
-            && !client.is_left_behind();
+            && !client.is_left_behind()
+}
+
+/// The answer to a request with names of headers that are not to pass.
+fn refuse_names(stream: &mut Stream) -> Reply {
+    stream.termination = Termination::Proxy;
+    stream.phase = Phase::Request;
+    rules::count_denied(stream);
+    reply::error(stream, 403)
+}
+
+/// A whole request head is there.
+async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
+    serve::count_request(stream);
+    let mut body = Body::new(&client.link, request.body);
+    let keep = keeps(client, stream, &request);
     match rule(client, stream, &mut body).await {
-        Ruled::Forward if !forward::restrict_names(stream) => {
-            stream.termination = Termination::Proxy;
-            stream.phase = Phase::Request;
-            rules::count_denied(stream);
-            let page = reply::error(stream, 403);
+        Ruled::Forward
+            if stream.rare.has(Rare::HEADER_NAMES) && !forward::restrict_names(stream) =>
+        {
+            let page = refuse_names(stream);
             return finish_local(client, stream, page, &mut body, keep).await;
         }
         Ruled::Forward => {}
@@ -354,7 +369,8 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         }
         Ruled::Close => return Next::Close,
     }
-    if stream.backend().is_some_and(|b| b.balance.looks_at_body())
+    if stream.rare.has(Rare::BALANCE_BY_BODY)
+        && stream.backend().is_some_and(|b| b.balance.looks_at_body())
         && stream.request.method() == b"POST"
         && !wait_for_body(client, stream, &body, usize::MAX, None).await
     {
@@ -477,7 +493,9 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     let same = stream.backend == Some(stream.frontend);
     let tcp = backend.mode == Mode::Tcp;
     serve::enter_backend(stream);
-    persistence::enter(stream);
+    if stream.rare.has(Rare::OWN_SERVER) {
+        persistence::enter(stream);
+    }
     if tcp {
         // The loader refuses this; a dynamic name can still lead here.
         stream.termination = Termination::Internal;

@@ -5,7 +5,7 @@
 use super::answer::Failure;
 use super::body::{Body, Kept};
 use super::{Link, Stream, serve};
-use crate::config::RetryOn;
+use crate::config::{Rare, RetryOn};
 use crate::queue::Slot;
 use crate::reactor::Buffer;
 use crate::server_connection::ServerConnection;
@@ -24,9 +24,14 @@ pub struct Replay {
 impl Replay {
     /// For a request that goes out now.
     pub fn new(stream: &Stream, client: &Link, body: &Body) -> Replay {
-        let asked = stream
-            .backend()
-            .is_some_and(|backend| backend.retry_on.after_sending());
+        let asked = stream.rare.has(Rare::RETRY_AFTER_SENDING);
+        if !asked {
+            return Replay {
+                bytes: Vec::new(),
+                whole: Cell::new(false),
+                begins: None,
+            };
+        }
         let fits = match body {
             Body::Length(bytes) | Body::Stream(Some(bytes)) => {
                 usize::try_from(*bytes).is_ok_and(|bytes| bytes <= Self::bytes_max(stream))
@@ -35,7 +40,7 @@ impl Replay {
             Body::Done | Body::Stream(None) => true,
             Body::UntilClose => false,
         };
-        let may = asked && fits && !crate::persistence::is_sent_once(stream);
+        let may = fits && !crate::persistence::is_sent_once(stream);
         Replay {
             bytes: Vec::new(),
             whole: Cell::new(may),
@@ -54,13 +59,12 @@ impl Replay {
     /// Whether it could go out again, as long as that is so, and where the data of
     /// its body is kept that goes out.
     pub fn parts(&mut self, stream: &Stream) -> (&Cell<bool>, Option<Kept<'_>>) {
-        let bytes_max = Self::bytes_max(stream);
         let Replay { bytes, whole, .. } = self;
         let whole = &*whole;
-        let kept = whole.get().then_some(Kept {
+        let kept = whole.get().then(|| Kept {
             bytes,
             whole,
-            bytes_max,
+            bytes_max: Self::bytes_max(stream),
         });
         (whole, kept)
     }

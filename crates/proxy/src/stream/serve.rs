@@ -5,7 +5,7 @@ use super::session::after;
 use super::shutdown::{self, unless_shut};
 use super::{Link, Phase, Reply, Stream, Termination, listing, observe};
 use crate::config::{
-    Proxy, ProxyIndex, ProxyOption, RetryOn, ReuseMode, Server, ServerIndex, SwitchTarget,
+    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, Server, ServerIndex, SwitchTarget,
 };
 use crate::http1::{Redirect, RedirectCode};
 use crate::message::Message;
@@ -53,6 +53,9 @@ pub fn choose_backend(stream: &mut Stream) {
         default.or_else(|| frontend.kind.is_backend().then_some(stream.frontend))
     });
     stream.backend = chosen.filter(|index| !stream.config.proxy(*index).disabled);
+    if let Some(backend) = stream.backend() {
+        stream.rare = stream.frontend().rare.and(backend.rare);
+    }
 }
 
 fn backend_by_rule(stream: &Stream) -> Option<ProxyIndex> {
@@ -530,7 +533,14 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
 
 /// Finds out which server a stream belongs to: by a rule, a cookie, then by a
 /// stick table.
+#[inline]
 pub fn find_own_server(stream: &mut Stream) {
+    if stream.rare.has(Rare::OWN_SERVER) {
+        look_for_own_server(stream);
+    }
+}
+
+fn look_for_own_server(stream: &mut Stream) {
     persistence::belongs(stream);
     let assigned = persistence::is_direct(stream) || persistence::is_ignored(stream);
     stick::request(stream, assigned);

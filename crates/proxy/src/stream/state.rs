@@ -3,7 +3,7 @@
 
 use crate::cache;
 use crate::compression::Chosen;
-use crate::config::{Bind, Config, Proxy, ProxyIndex, Server, ServerIndex};
+use crate::config::{Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
 use crate::rules::Variables;
@@ -453,6 +453,8 @@ pub struct Stream {
     pub cache: Option<Box<cache::Used>>,
     /// What rules set for it in place of what its proxies say.
     pub overrides: Option<Box<super::Overrides>>,
+    /// What its proxies have that most have not.
+    pub rare: Rare,
 }
 
 impl Stream {

@@ -25,6 +25,8 @@ codes! {
          with the name of the host, or with the name behind `-L` or `localpeer`.";
     UNKNOWN_PEERS = "E0468", "no such peers section",
         "`peers NAME` of a table must name a `peers` section of the file.";
+    STORED_TWICE = "W0461", "stored already",
+        "The same type of data stands twice behind `store`. The first one counts; take the other one out.";
     NO_LOCAL_PEER = "W0460", "peers without this process",
         "No peer of the section has the name of this process (the host's, `-L`, or `localpeer`), so its tables are shared with nobody.";
 }

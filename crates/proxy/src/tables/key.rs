@@ -144,7 +144,7 @@ impl KeyType {
                 IpAddr::V4(ip) => Value::Ipv6(ip.to_ipv6_mapped()),
                 IpAddr::V6(ip) => Value::Ipv6(ip),
             },
-            KeyType::Integer => Value::Int(text.parse().ok()?),
+            KeyType::Integer => Value::Int(text.parse::<u32>().ok()?.into()),
             KeyType::String => Value::text(text.as_bytes()),
             KeyType::Binary => return None,
         })

@@ -50,7 +50,7 @@ fn match_request(stream: &mut Stream, assigned: bool) {
         let looks = rule.matches && !assigned && sticking.server.is_none();
         if looks && let Some(held) = table.find(&key) {
             held.touch();
-            sticking.server = of_entry(backend, &held);
+            sticking.server = of_entry(backend, &held, crate::persistence::is_forced(stream));
         }
         if rule.stores && sticking.keys.len() < KEYS_MAX {
             sticking.keys.push((Arc::clone(&rule.table), key));
@@ -81,11 +81,13 @@ fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<super::Table
 }
 
 /// The server of an entry, while it can be used.
-fn of_entry(backend: &Proxy, held: &Held) -> Option<ServerIndex> {
+fn of_entry(backend: &Proxy, held: &Held, forced: bool) -> Option<ServerIndex> {
     let word = held.get(DataType::ServerKey, 0).unwrap_or(0);
     let by_key = held.table().words.text(word as u32).and_then(|text| {
-        let mut servers = backend.servers.iter();
-        servers.position(|server| *server.name == *text || address(server) == *text)
+        let servers = &backend.servers;
+        let by_name = servers.iter().position(|server| *server.name == *text);
+        // Texts of addresses are made only where no name is meant.
+        by_name.or_else(|| servers.iter().position(|server| address(server) == *text))
     });
     let by_id = || {
         let id = held.get(DataType::ServerId, 0).filter(|id| *id != 0)?;
@@ -93,8 +95,9 @@ fn of_entry(backend: &Proxy, held: &Held) -> Option<ServerIndex> {
         servers.position(|server| u64::from(server.id) == id)
     };
     let at = by_key.or_else(by_id)?;
-    let usable = backend.servers.get(at).is_some_and(|s| s.state.usable());
-    usable.then_some(ServerIndex(at as u32))
+    let server = backend.servers.get(at)?;
+    let takes = forced || server.state.usable_for_persistence();
+    takes.then_some(ServerIndex(at as u32))
 }
 
 /// The server's address as `srvkey addr` keeps it.

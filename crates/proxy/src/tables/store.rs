@@ -375,6 +375,10 @@ impl Table {
     /// It counts as an access.
     pub fn get(self: &Arc<Self>, key: &[u8]) -> Option<Held> {
         let now = moment();
+        if key.len() > self.make.key.bytes(self.make.length) as usize {
+            // It would not fit into its row.
+            return None;
+        }
         let (at, hash) = self.hash(key);
         let shard = self.shards.get(at)?;
         let mut index = lock(&shard.index);
@@ -406,7 +410,9 @@ impl Table {
         }
         let slot = self.place(shard, &mut index)?;
         let row = self.chunk_row(shard, slot);
-        row.set(STATE, IS_USED | (key.len() as u32 & LENGTH));
+        // Its place may stand in the list of news still, where it stands once.
+        let news = row.get(STATE) & IS_NEWS;
+        row.set(STATE, news | IS_USED | (key.len() as u32 & LENGTH));
         row.set_key(key);
         self.clear_data(row);
         self.touch(row, now);

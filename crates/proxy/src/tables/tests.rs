@@ -198,6 +198,81 @@ fn news_name_each_entry_once() {
 }
 
 #[test]
+fn news_stay_as_few_as_entries_whoever_comes_and_nobody_reads() {
+    let settings = Settings {
+        has_peers: true,
+        ..FOR_LONG
+    };
+    let table = table(8, settings);
+    for n in 0..5000u32 {
+        let held = table.get(n.to_string().as_bytes()).expect("room");
+        held.note();
+    }
+    let news = table.take_news(100_000);
+    assert!(news.len() <= 8, "{}", news.len());
+    assert!(news.iter().any(|key| **key == *b"4999"));
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_nobodys() {
+    let table = table(8, FOR_LONG);
+    assert!(table.get(&[b'a'; 32]).is_some());
+    assert!(table.get(&[b'a'; 33]).is_none());
+    assert!(table.find(&[b'b'; 33]).is_none());
+}
+
+#[test]
+fn threads_that_add_hold_note_and_remove_leave_a_table_whole() {
+    let settings = Settings {
+        has_peers: true,
+        expire_ms: 5,
+        ..FOR_LONG
+    };
+    for size in [16, 5000] {
+        let table = table(size, settings);
+        std::thread::scope(|scope| {
+            for thread in 0..4u32 {
+                let table = &table;
+                scope.spawn(move || {
+                    let mut seed = 0x9e37_79b9 + thread;
+                    let mut kept = Vec::new();
+                    for _ in 0..4000u32 {
+                        seed ^= seed << 13;
+                        seed ^= seed >> 17;
+                        seed ^= seed << 5;
+                        let key = (seed % (size * 2)).to_string();
+                        match seed >> 29 {
+                            0 => _ = table.remove(key.as_bytes()),
+                            1 => _ = table.find(key.as_bytes()),
+                            2 => table.sweep(),
+                            3 => _ = table.take_news(10),
+                            _ => {
+                                if let Some(held) = table.get(key.as_bytes()) {
+                                    assert_eq!(held.key(), key.as_bytes());
+                                    held.add(DataType::HttpReqRate, 0, 1);
+                                    held.note();
+                                    kept.push((key, held));
+                                }
+                            }
+                        }
+                        if kept.len() > 3 {
+                            let (key, held) = kept.remove(0);
+                            assert_eq!(held.key(), key.as_bytes(), "it stays its holder's");
+                        }
+                    }
+                });
+            }
+        });
+        assert!(table.used() <= size + 4, "{}", table.used());
+        for key in table.keys() {
+            assert!(table.find(&key).is_none_or(|held| held.others() == 0));
+            assert_ne!(table.remove(&key), Removal::InUse);
+        }
+        assert!(table.take_news(1 << 20).len() <= size as usize + 4);
+    }
+}
+
+#[test]
 fn keys_are_shown_as_haproxy_shows_them() {
     let rows: &[(KeyType, &[u8], &str)] = &[
         (KeyType::Ip, &[192, 0, 2, 1], "192.0.2.1"),

@@ -70,7 +70,7 @@ const MISTAKES: &[&str] = &[
     "description \"the site",
     "acl x path ^/a\\xz",
     "reqrep ^GET POST",
-    "stick-table type ip size 1m",
+    "stick-table type ipp size 1m",
 ];
 
 fn file(line: &str) -> String {

@@ -3,6 +3,7 @@
 
 use language::upgrade::upgrade;
 use language::{Environment, Facts, FileId};
+use proptest::prelude::*;
 use proxy::load::{LoadOptions, Loaded, codes, load};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -110,5 +111,72 @@ fn old_files_become_those_of_today_that_haproxy_takes() {
         {
             assert_eq!(said, "", "{new}");
         }
+    }
+}
+
+/// Words that old files are made of, and what breaks lines.
+fn any_text() -> impl Strategy<Value = String> {
+    let line = prop::sample::select(vec![
+        "listen a 127.0.0.1:1",
+        "frontend f",
+        "backend b",
+        "defaults",
+        "global",
+        "reqrep ^GET\\ (.*) GET\\ /x\\1",
+        "reqirep ^Host:\\ (.*) Host:\\ \\1 if { path / }",
+        "reqidel ^X-A:.* # why",
+        "rspidel ^Server",
+        "rspadd X:\\ \"a b\"",
+        "reqadd X-Y:\\ %[src]",
+        "reqitarpit ^X:.*$",
+        "reqpass ^X",
+        "reqsetbe ^GET b",
+        "block if { src 1.2.3.4 }",
+        "clitimeout 5000",
+        "srvtimeout 5000",
+        "contimeout 4s",
+        "option forceclose",
+        "option httpclose",
+        "redispatch",
+        "appsession JSESSIONID len 52 timeout 3h",
+        "monitor-net 10.0.0.0/8",
+        "balance roundrobin",
+        "cookie S insert",
+        "server s 127.0.0.1:2 cookie s check",
+        "dispatch 127.0.0.1:3",
+        "bind :4 ssl crt x",
+        "nbproc 4",
+        "http-request deny",
+        "acl x hdr_beg(Host) -i www.",
+        "use_backend b if x",
+    ]);
+    let piece = prop_oneof![
+        6 => line.prop_map(str::to_owned),
+        1 => "[ -~\\t\"'\\\\#]{0,30}",
+        1 => prop::sample::select(vec!["\\", "\"", "'", "#", "if", "unless", "\r", "é"]).prop_map(str::to_owned),
+    ];
+    let ends = prop::sample::select(vec!["\n", "\r\n", "\n  ", " ", "\\\n", ""]);
+    prop::collection::vec((piece, ends), 0..14)
+        .prop_map(|all| all.into_iter().map(|(line, end)| line + end).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn any_text_is_rewritten_to_an_end_without_new_errors(text in any_text()) {
+        let before = loaded(text.as_bytes()).diagnostics.errors();
+        let mut bytes = text.clone().into_bytes();
+        for _ in 0..ROUNDS_MAX {
+            let loaded = loaded(&bytes);
+            let old = loaded.diagnostics.iter().filter(|d| d.code.id == codes::LEGACY.id);
+            let new = upgrade(&loaded.sources, FileId(0), old).text;
+            if new == bytes {
+                break;
+            }
+            bytes = new;
+        }
+        let after = loaded(&bytes).diagnostics.errors();
+        prop_assert!(after <= before, "{} errors, were {}: {}", after, before, String::from_utf8_lossy(&bytes));
     }
 }

@@ -252,28 +252,41 @@ impl Gate {
 }
 
 /// A scripted origin: each connection is given to `serve` on its own thread,
-/// with its number.
+/// with its number. It listens until it is dropped: threads that are left over
+/// from a test would make [`settle`](crate::clock::settle) of all others slow.
 pub struct Origin {
     /// Its port.
     pub port: u16,
     accepted: Arc<AtomicU64>,
+    listener: TcpListener,
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+    }
 }
 
 impl Origin {
-    /// Starts one. It ends with the process.
+    /// Starts one.
     pub fn new(serve: impl Fn(Peer, u64) + Send + Sync + 'static) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let accepted = Arc::new(AtomicU64::new(0));
         let (counted, serve) = (accepted.clone(), Arc::new(serve));
+        let listens = listener.try_clone().unwrap();
         std::thread::spawn(move || {
-            for socket in listener.incoming().flatten() {
+            while let Ok((socket, _)) = listens.accept() {
                 let number = counted.fetch_add(1, Ordering::SeqCst);
                 let serve = serve.clone();
                 std::thread::spawn(move || serve(Peer::new(socket), number));
             }
         });
-        Origin { port, accepted }
+        Origin {
+            port,
+            accepted,
+            listener,
+        }
     }
 
     /// One that answers every request with "N: METHOD TARGET BODY", where N is

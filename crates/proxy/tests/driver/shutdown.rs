@@ -153,7 +153,7 @@ fn contstats_counts_bytes_while_they_flow_and_once() {
     let origin = stalling();
     for option in ["option contstats", ""] {
         let bed = Bed::new(&format!(
-            "listen h\n {option}\n timeout server 1s\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
+            "listen h\n {option}\n timeout server 1m\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
             origin.port
         ));
         let mut client = bed.client();

@@ -236,6 +236,8 @@ fn addresses(config: &Config) -> Vec<String> {
         .stats_sockets
         .iter()
         .map(|socket| &socket.bind);
+    let of_peers = config.peers.iter().filter(|peers| peers.runs());
+    let of_peers = of_peers.filter_map(|peers| Some(peers.listens()?.to_string()));
     of_proxies
         .chain(of_operators)
         .map(|bind| match &bind.address {
@@ -245,6 +247,7 @@ fn addresses(config: &Config) -> Vec<String> {
             BindAddress::Fd(number) => format!("fd@{number}"),
             BindAddress::Name(host, port) => format!("{host}:{port}"),
         })
+        .chain(of_peers)
         .collect()
 }
 
@@ -257,6 +260,11 @@ fn peers(config: &Config) -> Vec<String> {
             peers.push(peer);
         }
     };
+    let others = config.peers.iter().filter(|peers| peers.runs());
+    let others = others.flat_map(|peers| peers.all.iter().filter(|p| p.name != peers.local));
+    others
+        .filter_map(|peer| peer.address)
+        .for_each(|address| add(address.to_string()));
     for server in config.proxies.iter().flat_map(|proxy| &proxy.servers) {
         match &server.address {
             ServerAddress::Inet(address) => add(address.to_string()),

@@ -174,6 +174,7 @@ fn not_waiting(fd: OwnedFd, master: &MasterAddress) -> Result<OwnedFd, OpenFailu
     match rustix::io::ioctl_fionbio(&fd, true) {
         Ok(()) => Ok(fd),
         Err(errno) => Err(OpenFailure {
+            of: "stats socket".into(),
             span: Default::default(),
             address: master.text.clone(),
             step: proxy::listener::OpenStep::Option,

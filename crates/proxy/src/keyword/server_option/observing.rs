@@ -47,7 +47,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "agent-port",
         places: places::SERVER,
         syntax: "agent-port <port>",
-        doc: "The port at which the agent answers.",
+        doc: "The port at which the agent answers. `agent-check` needs it; the address is the server's, unless `agent-addr` gives another.",
         example: "server web1 192.0.2.11:8080 agent-check agent-port 9707",
         build: |_, options, args| {
             let port = args.integer("<port>", 0..=65535)? as u16;

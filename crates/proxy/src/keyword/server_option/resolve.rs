@@ -15,7 +15,7 @@ pub static OPTIONS: &[ServerRow] = &[
         syntax: "resolvers <section>",
         doc: "The server's name is asked for again and again while it serves, at the servers of names of this `resolvers` section, \
               and the server follows it. A name that stands for no address puts it into maintenance until it does.",
-        example: "# resolvers dns\n#  nameserver local 192.0.2.53:53\n# backend web\n#  server web1 web.example.com:80 resolvers dns init-addr none",
+        example: "server web1 web.example.com:80 resolvers dns init-addr none",
         build: section,
     },
     ServerRow {
@@ -30,7 +30,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "resolve-net",
         places: places::SERVER,
         syntax: "resolve-net <network>[,<network>…]",
-        doc: "Addresses in one of these networks are taken before others.",
+        doc: "Of the addresses that a name has, those in one of these networks are taken before others.",
         example: "server web1 192.0.2.11:80 resolve-net 10.0.0.0/8,192.168.0.0/16",
         build: networks,
     },

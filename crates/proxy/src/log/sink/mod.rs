@@ -23,6 +23,10 @@ pub const QUEUE_MAX: usize = 16_384;
 /// for the streams that began under an older one.
 pub const RETIRED_MAX: usize = 16;
 
+/// How long lines gather before they are delivered, once some come. The queue holds
+/// far more than come in that time.
+const GATHER: Duration = Duration::from_millis(1);
+
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Lines that were queued and are neither delivered nor dropped yet.
 static WAITING: AtomicU64 = AtomicU64::new(0);
@@ -190,13 +194,26 @@ impl Sink {
 
     fn run(mut self, queue: Receiver<Delivery>) {
         while let Ok(delivery) = queue.recv() {
-            match delivery {
-                Delivery::Line(line) => {
-                    self.deliver(&line);
-                    WAITING.fetch_sub(1, Ordering::Release);
+            self.take(delivery);
+            // To be woken for each line costs the threads that serve more than the
+            // line: while some come, they are taken by the millisecond.
+            loop {
+                thread::sleep(GATHER);
+                let taken = queue.try_iter().map(|delivery| self.take(delivery));
+                if taken.count() == 0 {
+                    break;
                 }
-                Delivery::Change(new) => self.change(new),
             }
+        }
+    }
+
+    fn take(&mut self, delivery: Delivery) {
+        match delivery {
+            Delivery::Line(line) => {
+                self.deliver(&line);
+                WAITING.fetch_sub(1, Ordering::Release);
+            }
+            Delivery::Change(new) => self.change(new),
         }
     }
 }
@@ -209,6 +226,7 @@ fn count_dropped() {
 pub fn start(sink: Sink) -> io::Result<()> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     if QUEUE.set(sender).is_ok() {
+        super::syslog::settle_pid();
         thread::Builder::new()
             .name("log".into())
             .spawn(move || sink.run(receiver))?;

@@ -11,6 +11,8 @@ mod encoding;
 mod fix;
 mod forwarded;
 pub mod hash;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod json_query;
 mod key;

@@ -173,6 +173,12 @@ fn verify<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) ->
 }
 
 fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Option<&[u8]>) -> i64 {
+    // Where the algorithm is a variable, the client may have chosen it. A key that is
+    // public is no secret to sign with, and its path is none either.
+    let is_secrets = name == b"none" || matches!(algorithm(name), Some(Check::Hmac(_)));
+    if public.is_some() && is_secrets {
+        return WRONG;
+    }
     if name == b"none" {
         // Only a token without any signature says so.
         return match parts(token) {
@@ -205,4 +211,27 @@ fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Opt
         }
     };
     if right { RIGHT } else { WRONG }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(secret: &[u8]) -> Vec<u8> {
+        let signed = b"e30.e30".to_vec();
+        let code = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), &signed);
+        let code = URL_SAFE_NO_PAD.encode(code.as_ref());
+        [&signed[..], b".", code.as_bytes()].concat()
+    }
+
+    #[test]
+    fn a_token_that_names_its_algorithm_is_not_believed_by_the_name_of_a_key() {
+        let file = Some(Cow::Borrowed(&b"/etc/key.pem"[..]));
+        let token = token(b"/etc/key.pem");
+        assert_eq!(checked(&token, b"HS256", file.clone(), None), RIGHT);
+        // The public key is no secret, and its path even less.
+        assert_eq!(checked(&token, b"HS256", file.clone(), Some(b"der")), WRONG);
+        assert_eq!(checked(b"e30.e30.", b"none", file, Some(b"der")), WRONG);
+        assert_eq!(checked(b"e30.e30.", b"none", None, None), RIGHT);
+    }
 }

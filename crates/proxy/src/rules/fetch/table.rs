@@ -33,7 +33,8 @@ fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
         Kilobytes(kind) => Some(held.get(kind, element)? >> 10),
         Increment(kind, rate) => {
             let rate = held.add(rate, element, 1);
-            let now = held.add(kind, element, 1).or(rate)?;
+            // What is not stored cannot grow, and HAProxy says so by 0.
+            let now = held.add(kind, element, 1).or(rate).unwrap_or(0);
             held.touch();
             held.note();
             Some(now)
@@ -376,7 +377,6 @@ fn update_connections<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Optio
         .key
         .with(table.make.length, source, |key| table.get(key))??;
     let count = held.add(DataType::ConnCnt, 0, 1)?;
-    held.add(DataType::ConnRate, 0, 1);
     held.note();
     Some(Value::count(count))
 }

@@ -309,7 +309,9 @@ impl Filter {
     ) -> Result<Option<Decision>, Broken> {
         let mut at = 0;
         let mut received = 0;
-        while self.next_line(stream, pass, response, &mut at, &mut received) {
+        // What a rule moves behind the last one was looked at before.
+        let mut end = fields_count(stream, response);
+        while self.next_line(stream, pass, response, (&mut at, end), &mut received) {
             let Some(groups) = self.groups(&pass.line)? else {
                 at += 1;
                 continue;
@@ -318,6 +320,7 @@ impl Filter {
                 Effect::Delete => {
                     if put::remove(stream, response, at) == Put::Removed {
                         removed(&mut pass.passed, at);
+                        end -= 1;
                         continue;
                     }
                 }
@@ -326,6 +329,7 @@ impl Filter {
                     match put::replace_header(stream, response, at, &pass.made)? {
                         Put::Removed => {
                             removed(&mut pass.passed, at);
+                            end -= 1;
                             continue;
                         }
                         Put::Kept => count_failed(stream),
@@ -345,13 +349,14 @@ impl Filter {
         Ok(None)
     }
 
-    /// Puts the next line that is to be looked at, from `at` on, into `pass.line`.
+    /// Puts the next line that is to be looked at, from `at` on and before `end`,
+    /// into `pass.line`.
     fn next_line(
         &self,
         stream: &Stream,
         pass: &mut Pass,
         response: bool,
-        at: &mut usize,
+        (at, end): (&mut usize, usize),
         received: &mut usize,
     ) -> bool {
         let message = match response {
@@ -359,7 +364,7 @@ impl Filter {
             false => &stream.request,
         };
         loop {
-            let Some((name, value)) = message.fields().at(*at) else {
+            let Some((name, value)) = message.fields().at(*at).filter(|_| *at < end) else {
                 return false;
             };
             let is_passed = pass.passed.get(*at).is_some_and(|passed| *passed);
@@ -387,6 +392,15 @@ impl Filter {
     fn groups(&self, line: &[u8]) -> Result<Option<Groups>, Broken> {
         self.regular.find(line).map_err(|_| Broken)
     }
+}
+
+/// How many headers a message has.
+fn fields_count(stream: &Stream, response: bool) -> usize {
+    let message = match response {
+        true => &stream.response,
+        false => &stream.request,
+    };
+    message.fields().len()
 }
 
 fn removed(passed: &mut Vec<bool>, at: usize) {

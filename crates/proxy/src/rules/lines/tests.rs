@@ -87,6 +87,14 @@ fn requests_are_seen_as_lines_and_rewritten_line_by_line() {
 }
 
 #[test]
+fn a_line_that_a_rule_moves_is_changed_once() {
+    let lines = "reqirep ^Host:\\ (.*) Host:\\ www.\\1";
+    assert!(passed(lines).contains("|host: www.h|"), "{}", passed(lines));
+    let lines = "reqirep ^(Host|X-List):\\ (.*) Host:\\ \\2\\2";
+    assert!(passed(lines).contains("|host: bb|"), "{}", passed(lines));
+}
+
+#[test]
 fn what_would_break_a_message_or_move_its_end_is_refused() {
     let broken = [
         "reqrep ^Host:.* Host",

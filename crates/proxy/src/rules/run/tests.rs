@@ -53,6 +53,20 @@ fn state(stream: &Stream) -> String {
 }
 
 #[test]
+fn rules_of_answers_go_on_where_a_user_is_not_verified() {
+    let lines = "http-response set-header x-user 1 if { http_auth(u) }\n\
+                 http-response del-header x-secret\n\
+                 userlist u\nuser a password $1$abcdefgh$irWbblnpmw.5z7wgBnprh0";
+    let request = b"GET / HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpub25l\r\n\r\n";
+    let answer = b"HTTP/1.1 200 OK\r\nX-Secret: 1\r\nContent-Length: 0\r\n\r\n";
+    let mut stream = with(lines, sample::exchange(request, answer));
+    let verdict = http_response(&mut stream);
+    assert!(matches!(verdict, Verdict::Continue), "{verdict:?}");
+    assert_eq!(stream.response.get(b"x-user"), None);
+    assert_eq!(stream.response.get(b"x-secret"), None);
+}
+
+#[test]
 fn rules_run_in_order_until_one_ends_them() {
     let (stream, verdict) = request(
         "http-request set-header a 1\nhttp-request set-header b 2 if { req.hdr(a) 2 }\n\

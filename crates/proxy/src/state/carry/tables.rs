@@ -289,6 +289,44 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_on_its_way_does_no_harm() {
+        let store = "http_req_cnt,http_req_rate(10s),server_key,gpc(2)";
+        let old = config(store);
+        let table = old.tables.live("t").expect("it is there");
+        for n in 0..50u32 {
+            let held = table.get(n.to_string().as_bytes()).expect("room");
+            held.add(DataType::HttpReqRate, 0, u64::from(n));
+            held.set(DataType::ServerKey, 0, table.words.number("web1").into());
+        }
+        let bytes = super::super::export(&old, None).bytes;
+        let new = config(store);
+        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+        let mut next = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        for _ in 0..2000 {
+            let mut bytes = bytes.clone();
+            for _ in 0..=next() % 8 {
+                let at = next() as usize % bytes.len();
+                bytes[at] = next() as u8;
+            }
+            let _ = super::super::import(&bytes, &new, None);
+            let table = new.tables.live("t").expect("it is there");
+            assert!(table.used() <= 100);
+            for key in table.keys() {
+                assert!(key.len() <= 20);
+                if let Some(held) = table.find(&key) {
+                    _ = held.get(DataType::HttpReqRate, 0);
+                }
+                table.remove(&key);
+            }
+        }
+    }
+
+    #[test]
     fn large_tables_are_not_told_to_who_only_keeps() {
         let text = "listen t\n bind 127.0.0.1:1\n stick-table type integer size 100k expire 1h\n";
         let mut config = load_text(text).config.expect("it loads");

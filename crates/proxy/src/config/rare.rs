@@ -1,0 +1,84 @@
+//! What a proxy has that most have not, as one word. A stream carries the words of
+//! its proxies, so that the steps of a request which nobody asked for cost it one
+//! test, and look at nothing of the proxies.
+
+use super::{HeaderNames, Observe, Proxy, ProxyOption};
+
+/// A set of features.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Rare(u32);
+
+impl Rare {
+    /// Streams may belong to servers: cookies, `use-server`, `stick` and their like.
+    pub const OWN_SERVER: Rare = Rare(1);
+    /// `cookie`, `appsession`, `option checkcache`: cookies of answers matter.
+    pub const ANSWERED_COOKIES: Rare = Rare(1 << 1);
+    /// `stick`
+    pub const STICK: Rare = Rare(1 << 2);
+    /// `retry-on` something that shows when the request was sent.
+    pub const RETRY_AFTER_SENDING: Rare = Rare(1 << 3);
+    /// `compression`
+    pub const COMPRESSION: Rare = Rare(1 << 4);
+    /// What servers are told beside `option forwardfor`.
+    pub const TOLD: Rare = Rare(1 << 5);
+    /// `option http-restrict-req-hdr-names`
+    pub const HEADER_NAMES: Rare = Rare(1 << 6);
+    /// `balance` by what stands in a body.
+    pub const BALANCE_BY_BODY: Rare = Rare(1 << 7);
+    /// `observe` of a server.
+    pub const OBSERVED: Rare = Rare(1 << 8);
+    /// Rules over answers: `http-response`, `rsp…`.
+    pub const ANSWER_RULES: Rare = Rare(1 << 9);
+    /// `http-after-response`
+    pub const AFTER_RULES: Rare = Rare(1 << 10);
+
+    /// Of a proxy that is loaded whole.
+    pub fn of(proxy: &Proxy) -> Rare {
+        let observed =
+            |server: &super::Server| server.options.observing.observe != Observe::Nothing;
+        let has = |option| proxy.has(option);
+        let of_cookies = proxy.cookie.is_some() || proxy.app_session.is_some();
+        let told = proxy.forwarded.is_some()
+            || proxy.original_to.is_some()
+            || proxy.name_header.is_some()
+            || has(ProxyOption::H1CaseServer);
+        let all = [
+            (
+                Self::OWN_SERVER,
+                proxy.persists() || !proxy.stick.is_empty(),
+            ),
+            (
+                Self::ANSWERED_COOKIES,
+                of_cookies || has(ProxyOption::CheckCache),
+            ),
+            (Self::STICK, !proxy.stick.is_empty()),
+            (Self::RETRY_AFTER_SENDING, proxy.retry_on.after_sending()),
+            (Self::COMPRESSION, proxy.compression.is_some()),
+            (Self::TOLD, told),
+            (
+                Self::HEADER_NAMES,
+                proxy.header_names != HeaderNames::Preserve,
+            ),
+            (Self::BALANCE_BY_BODY, proxy.balance.looks_at_body()),
+            (Self::OBSERVED, proxy.servers.iter().any(observed)),
+            (
+                Self::ANSWER_RULES,
+                !proxy.http_response.is_empty() || proxy.lines.is_some(),
+            ),
+            (Self::AFTER_RULES, !proxy.http_after_response.is_empty()),
+        ];
+        let there = all.into_iter().filter(|(_, there)| *there);
+        there.fold(Rare::default(), |sum, (one, _)| sum.and(one))
+    }
+
+    /// Both.
+    pub fn and(self, other: Rare) -> Rare {
+        Rare(self.0 | other.0)
+    }
+
+    /// Whether any of these is there.
+    #[inline(always)]
+    pub fn has(self, any: Rare) -> bool {
+        self.0 & any.0 != 0
+    }
+}

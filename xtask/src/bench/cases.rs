@@ -1,0 +1,440 @@
+//! All cases and their targets.
+
+use super::case::{Against, Case, Kind, Metric, Secure, Traffic, Unit};
+use super::configuration::File;
+use super::map::Lookup;
+use super::secure::{Key, STREAMS_MAX, Talk};
+
+const fn traffic(about: &'static str, target: f64, stretch: Option<f64>) -> Metric {
+    Metric {
+        about,
+        unit: Unit::MicrosecondsPerRequest,
+        target,
+        stretch,
+        against: Against::TheBetter,
+    }
+}
+
+const fn kept_alive(connections: usize, body_bytes: usize, requests: u64) -> Kind {
+    Kind::Traffic(Traffic {
+        connections,
+        body_bytes,
+        keep_alive: true,
+        lines: "",
+        requests,
+    })
+}
+
+/// A case of handshakes, all with the same target.
+const fn handshakes(
+    name: &'static str,
+    metrics: &'static [Metric],
+    (key, old, resumed): (Key, bool, bool),
+    requests: u64,
+) -> Case {
+    Case {
+        name,
+        metrics,
+        file: File::Https(key),
+        kind: Kind::Secure(Secure {
+            connections: 32,
+            body_bytes: 0,
+            requests,
+            talk: Talk::Handshakes { resumed },
+            old,
+        }),
+    }
+}
+
+const fn secure(
+    name: &'static str,
+    metrics: &'static [Metric],
+    (talk, connections): (Talk, usize),
+    body_bytes: usize,
+    requests: u64,
+) -> Case {
+    Case {
+        name,
+        metrics,
+        file: File::Https(Key::Ecdsa),
+        kind: Kind::Secure(Secure {
+            connections,
+            body_bytes,
+            requests,
+            talk,
+            old: false,
+        }),
+    }
+}
+
+/// Lookups in a map that the programs may search as they like.
+const fn map(
+    name: &'static str,
+    metrics: &'static [Metric],
+    (lookup, entries): (Lookup, usize),
+    requests: u64,
+) -> Case {
+    let traffic = Traffic {
+        connections: 64,
+        body_bytes: 100,
+        keep_alive: true,
+        lines: "",
+        requests,
+    };
+    Case {
+        name,
+        metrics,
+        file: File::Map(lookup, entries),
+        kind: Kind::Map(lookup, traffic),
+    }
+}
+
+/// What a large map costs beside a small one: not more than a tenth, or ten times.
+const fn growth(about: &'static str) -> Metric {
+    Metric {
+        about,
+        unit: Unit::Times,
+        target: 0.9,
+        stretch: None,
+        against: Against::One,
+    }
+}
+
+/// All cases, in the order of the table.
+pub static CASES: [Case; 31] = [
+    Case {
+        name: "small",
+        metrics: &[traffic("100-byte answers, 64 connections", 1.15, Some(1.2))],
+        file: File::Http,
+        kind: kept_alive(64, 100, 80_000),
+    },
+    Case {
+        name: "crowd",
+        metrics: &[traffic("100-byte answers, 1,000 connections", 1.3, None)],
+        file: File::Http,
+        kind: kept_alive(1000, 100, 80_000),
+    },
+    Case {
+        name: "connect",
+        metrics: &[traffic("a connection a request", 1.05, None)],
+        file: File::Http,
+        kind: Kind::Traffic(Traffic {
+            connections: 64,
+            body_bytes: 100,
+            keep_alive: false,
+            lines: "",
+            requests: 25_000,
+        }),
+    },
+    Case {
+        name: "medium",
+        metrics: &[traffic("16 KiB answers, 64 connections", 1.3, None)],
+        file: File::Http,
+        kind: kept_alive(64, 16 * 1024, 64_000),
+    },
+    Case {
+        name: "medium-bufsize",
+        metrics: &[traffic("16 KiB answers, tune.bufsize 65536", 1.1, None)],
+        file: File::HttpLargeBuffers,
+        kind: kept_alive(64, 16 * 1024, 64_000),
+    },
+    Case {
+        name: "large",
+        metrics: &[traffic("1 MiB answers, tune.bufsize 65536", 1.0, None)],
+        file: File::HttpLargeBuffers,
+        kind: kept_alive(64, 1024 * 1024, 4000),
+    },
+    Case {
+        name: "tcp",
+        metrics: &[traffic(
+            "mode tcp, 100-byte answers, 64 connections",
+            1.05,
+            None,
+        )],
+        file: File::Tcp,
+        kind: kept_alive(64, 100, 80_000),
+    },
+    Case {
+        name: "rules",
+        metrics: &[traffic(
+            "50 ACLs, a stick table and option httplog",
+            1.15,
+            None,
+        )],
+        file: File::Rules,
+        kind: kept_alive(64, 100, 32_000),
+    },
+    map(
+        "map-str",
+        &[
+            traffic("a lookup in a map of 100,000 texts", 1.1, None),
+            growth("the same, beside a map of 100"),
+        ],
+        (Lookup::Text, 100_000),
+        16_000,
+    ),
+    map(
+        "map-beg",
+        &[
+            traffic("a lookup in a map of 100,000 beginnings", 1.1, None),
+            growth("the same, beside a map of 100"),
+        ],
+        (Lookup::Beginning, 100_000),
+        16_000,
+    ),
+    map(
+        "map-ip",
+        &[
+            traffic("a lookup in a map of 100,000 networks", 1.1, None),
+            growth("the same, beside a map of 100"),
+        ],
+        (Lookup::Network, 100_000),
+        16_000,
+    ),
+    map(
+        "map-end",
+        &[
+            traffic("a lookup in a map of 10,000 ends", 1.1, None),
+            growth("the same, beside a map of 100"),
+        ],
+        (Lookup::End, 10_000),
+        6000,
+    ),
+    map(
+        "map-dom",
+        &[
+            traffic("a lookup in a map of 10,000 domains", 1.1, None),
+            growth("the same, beside a map of 100"),
+        ],
+        (Lookup::Domain, 10_000),
+        6000,
+    ),
+    Case {
+        name: "gzip",
+        metrics: &[
+            traffic("16 KiB of text, compressed with gzip", 1.0, None),
+            Metric {
+                about: "size of such an answer",
+                unit: Unit::Bytes,
+                target: 1.0,
+                stretch: None,
+                against: Against::Haproxy,
+            },
+        ],
+        file: File::Compression,
+        kind: Kind::Compressed(Traffic {
+            connections: 64,
+            body_bytes: 0,
+            keep_alive: true,
+            lines: "Accept-Encoding: gzip\r\n",
+            requests: 8000,
+        }),
+    },
+    Case {
+        name: "cookie-new",
+        metrics: &[traffic("cookie insert, clients that have none", 1.1, None)],
+        file: File::Cookie,
+        kind: kept_alive(64, 100, 24_000),
+    },
+    Case {
+        name: "cookie-known",
+        metrics: &[traffic("cookie insert, clients that have one", 1.1, None)],
+        file: File::Cookie,
+        kind: Kind::Traffic(Traffic {
+            connections: 64,
+            body_bytes: 100,
+            keep_alive: true,
+            lines: "Cookie: theme=dark; SRV=s2; visits=12\r\n",
+            requests: 24_000,
+        }),
+    },
+    Case {
+        name: "uri",
+        metrics: &[traffic("balance uri, hash-type consistent", 1.1, None)],
+        file: File::Uri,
+        kind: kept_alive(64, 100, 24_000),
+    },
+    Case {
+        name: "memory",
+        metrics: &[
+            Metric {
+                about: "memory of each of 5,000 idle connections",
+                unit: Unit::BytesPerConnection,
+                target: 2.0,
+                stretch: None,
+                against: Against::TheBetter,
+            },
+            Metric {
+                about: "memory of each of 9,000 idle connections",
+                unit: Unit::BytesPerConnection,
+                target: 2.0,
+                stretch: None,
+                against: Against::TheBetter,
+            },
+        ],
+        file: File::Http,
+        kind: Kind::Idle(&[5000, 9000]),
+    },
+    Case {
+        name: "check",
+        metrics: &[
+            Metric {
+                about: "-c of 10,000 servers: time on the wall",
+                unit: Unit::Milliseconds,
+                target: 1.0,
+                stretch: None,
+                against: Against::TheBetter,
+            },
+            Metric {
+                about: "-c of 10,000 servers: CPU time",
+                unit: Unit::Milliseconds,
+                target: 1.0,
+                stretch: None,
+                against: Against::TheBetter,
+            },
+            Metric {
+                about: "-c of 10,000 servers: largest memory",
+                unit: Unit::Mebibytes,
+                target: 1.0,
+                stretch: None,
+                against: Against::TheBetter,
+            },
+        ],
+        file: File::ManyServers,
+        kind: Kind::Check,
+    },
+    handshakes(
+        "tls13-ecdsa",
+        &[traffic("TLS 1.3 handshake, ECDSA P-256", 1.1, None)],
+        (Key::Ecdsa, false, false),
+        1600,
+    ),
+    handshakes(
+        "tls13-rsa",
+        &[traffic("TLS 1.3 handshake, RSA 2048", 1.1, None)],
+        (Key::Rsa, false, false),
+        800,
+    ),
+    handshakes(
+        "tls13-resumed",
+        &[traffic("TLS 1.3 handshake, resumed", 1.1, None)],
+        (Key::Ecdsa, false, true),
+        2000,
+    ),
+    handshakes(
+        "tls12-ecdsa",
+        &[traffic("TLS 1.2 handshake, ECDSA P-256", 1.1, None)],
+        (Key::Ecdsa, true, false),
+        2000,
+    ),
+    handshakes(
+        "tls12-rsa",
+        &[traffic("TLS 1.2 handshake, RSA 2048", 1.1, None)],
+        (Key::Rsa, true, false),
+        1000,
+    ),
+    handshakes(
+        "tls12-resumed",
+        &[traffic("TLS 1.2 handshake, resumed", 1.1, None)],
+        (Key::Ecdsa, true, true),
+        4000,
+    ),
+    secure(
+        "tls-small",
+        &[traffic(
+            "TLS 1.3, 100-byte answers, 64 connections",
+            1.1,
+            None,
+        )],
+        (Talk::Http1, 64),
+        100,
+        24_000,
+    ),
+    secure(
+        "tls-medium",
+        &[traffic(
+            "TLS 1.3, 16 KiB answers, 64 connections",
+            1.1,
+            None,
+        )],
+        (Talk::Http1, 64),
+        16 * 1024,
+        12_000,
+    ),
+    secure(
+        "h2-1",
+        &[traffic("HTTP/2, 64 connections of 1 stream", 1.1, None)],
+        (Talk::Http2 { streams: 1 }, 64),
+        100,
+        24_000,
+    ),
+    secure(
+        "h2-10",
+        &[traffic("HTTP/2, 16 connections of 10 streams", 1.1, None)],
+        (Talk::Http2 { streams: 10 }, 16),
+        100,
+        24_000,
+    ),
+    secure(
+        "h2-100",
+        &[traffic("HTTP/2, 4 connections of 100 streams", 1.1, None)],
+        (
+            Talk::Http2 {
+                streams: STREAMS_MAX,
+            },
+            4,
+        ),
+        100,
+        24_000,
+    ),
+    Case {
+        name: "tls-memory",
+        metrics: &[Metric {
+            about: "memory of each of 2,000 idle TLS connections",
+            unit: Unit::BytesPerConnection,
+            target: 2.0,
+            stretch: None,
+            against: Against::Haproxy,
+        }],
+        file: File::Https(Key::Ecdsa),
+        kind: Kind::SecureIdle(2000),
+    },
+];
+
+/// File descriptors that the largest case needs in one process.
+pub const DESCRIPTORS_NEEDED: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_has_a_name_of_its_own_and_a_metric_for_each_number() {
+        for (at, case) in CASES.iter().enumerate() {
+            assert!(
+                CASES[..at].iter().all(|other| other.name != case.name),
+                "{}",
+                case.name
+            );
+            let numbers = match &case.kind {
+                Kind::Traffic(_) | Kind::Secure(_) | Kind::SecureIdle(_) => 1,
+                Kind::Compressed(_) | Kind::Map(..) => 2,
+                Kind::Idle(counts) => counts.len(),
+                Kind::Check => 3,
+            };
+            assert_eq!(case.metrics.len(), numbers, "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn the_origin_has_every_body_that_is_asked_for() {
+        for case in &CASES {
+            let size = match &case.kind {
+                Kind::Traffic(traffic) => traffic.body_bytes,
+                Kind::Secure(secure) if secure.body_bytes > 0 => secure.body_bytes,
+                _ => continue,
+            };
+            assert!(crate::bench::origin::BODY_SIZES_BYTES.contains(&size));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Maps of many entries: what a request with a lookup costs, and whether a large
+//! map costs what a small one does.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+
+const TEMPLATE: &str = include_str!("configuration/map.cfg");
+
+/// Entries of the map that is compared with the large one.
+pub const ENTRIES_SMALL: usize = 100;
+/// Addresses in each network of a map of networks.
+const ADDRESSES_A_NETWORK: usize = 256;
+
+/// How a value is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// A whole text.
+    Text,
+    /// The beginning of a text.
+    Beginning,
+    /// The end of a text.
+    End,
+    /// A part of a name, between its dots.
+    Domain,
+    /// An address in a network.
+    Network,
+}
+
+impl Lookup {
+    fn converter(self) -> &'static str {
+        match self {
+            Self::Text => "map_str",
+            Self::Beginning => "map_beg",
+            Self::End => "map_end",
+            Self::Domain => "map_dom",
+            Self::Network => "map_ip",
+        }
+    }
+
+    /// The key of an entry, and the expression that makes keys of numbers.
+    fn key(self, entry: usize) -> String {
+        match self {
+            Self::Text => format!("/shop/{entry}.html"),
+            Self::Beginning => format!("/shop/{entry}/"),
+            Self::End => format!("/{entry}.html"),
+            Self::Domain => format!("shop{entry}.example.com"),
+            Self::Network => {
+                let first = u32::try_from(entry * ADDRESSES_A_NETWORK).unwrap_or(u32::MAX);
+                format!("{}/24", Ipv4Addr::from(first))
+            }
+        }
+    }
+
+    fn expression(self) -> &'static str {
+        match self {
+            Self::Text => "str(/shop/),concat(,txn.number,.html)",
+            Self::Beginning => "str(/shop/),concat(,txn.number,/item.html)",
+            Self::End => "str(/shop/),concat(,txn.number,.html)",
+            Self::Domain => "str(www.shop),concat(,txn.number,.example.com)",
+            Self::Network => "var(txn.number)",
+        }
+    }
+
+    /// Writes the map of so many entries and the file that uses it.
+    pub fn write(self, entries: usize, folder: &Path) -> Result<PathBuf, Error> {
+        let name = self.converter();
+        let map = folder.join(format!("{name}-{entries}.map"));
+        let mut text = String::new();
+        for entry in 0..entries {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{} value{entry}", self.key(entry));
+        }
+        fs::write(&map, text).map_err(Error::file("writing", &map))?;
+        let numbers = match self {
+            Self::Network => entries * ADDRESSES_A_NETWORK,
+            _ => entries,
+        };
+        let text = TEMPLATE
+            .replace("@NUMBERS@", &numbers.to_string())
+            .replace("@KEY@", self.expression())
+            .replace("@CONVERTER@", name)
+            .replace("@MAP@", &map.display().to_string());
+        let path = folder.join(format!("{name}-{entries}.cfg"));
+        fs::write(&path, text).map_err(Error::file("writing", &path))?;
+        Ok(path)
+    }
+}
