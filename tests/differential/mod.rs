@@ -14,7 +14,9 @@
 //! - **cases**, for all else: [`case`] has a frontend of its own. Give it `.lines(…)`
 //!   of that frontend, `.sections(…)` (backends, lists) if it needs some, what it
 //!   `.covers(&["http-request action set-path"])`, and `.send(&[b"…"])`, each of
-//!   them a connection (`.half_close()`: the client ends its side then). `@SERVER@` is a web server whose requests are compared,
+//!   them a connection (`.half_close()`: the client ends its side then; `.pieces(n)`:
+//!   so many bytes at a time; `.tls(…)`: over TLS, by `openssl s_client`, to a
+//!   `.bind("ssl …")`; the family then has `certificates`). `@SERVER@` is a web server whose requests are compared,
 //!   `.server_says(…)` what it answers, `@ECHO@` a TCP echo, `@DIR@` a directory with
 //!   the family's `files`, `@CASE@` a name that no other case has (use it for
 //!   sections), `@ADDRESS@` where the frontend listens. Requests should say
@@ -43,7 +45,11 @@ mod choice;
 mod condition;
 mod cookie;
 mod cryptography;
+mod ends;
 mod fetch;
+mod http_after_response;
+mod http_request;
+mod http_response;
 mod json;
 mod map;
 mod number;
@@ -51,7 +57,10 @@ mod persistence;
 mod protocols;
 mod stick;
 mod stick_table;
+mod tcp_request;
+mod tcp_response;
 mod text;
+mod tls;
 mod users;
 
 use table::{Case, Family, Normal, Sample, case, sample};
@@ -63,7 +72,11 @@ static FAMILIES: &[&Family] = &[
     &condition::FAMILY,
     &cookie::FAMILY,
     &cryptography::FAMILY,
+    &ends::FAMILY,
     &fetch::FAMILY,
+    &http_after_response::FAMILY,
+    &http_request::FAMILY,
+    &http_response::FAMILY,
     &json::FAMILY,
     &map::FAMILY,
     &number::FAMILY,
@@ -71,7 +84,10 @@ static FAMILIES: &[&Family] = &[
     &protocols::FAMILY,
     &stick::FAMILY,
     &stick_table::FAMILY,
+    &tcp_request::FAMILY,
+    &tcp_response::FAMILY,
     &text::FAMILY,
+    &tls::FAMILY,
     &users::FAMILY,
 ];
 

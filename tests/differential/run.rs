@@ -3,16 +3,19 @@
 
 use super::table::{Case, Family, Normal, Sample};
 use crate::program::{Program, root};
+use crate::tls_site::Site;
 use lab::{Behaviour, Echo, Origin, Place, Scratch, free_port};
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long an answer may take: no case is slow, so only a fault takes it.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client waits between the pieces that it sends.
+const BETWEEN_PIECES: Duration = Duration::from_millis(10);
 /// Most bytes that are read of an answer.
 const ANSWER_MAX: u64 = 1 << 20;
 
@@ -33,6 +36,16 @@ impl Bed {
         let scratch = Scratch::new().unwrap();
         for (name, text) in family.files {
             scratch.write(name, text).unwrap();
+        }
+        if family.certificates {
+            let site = Site::new();
+            for name in ["ca.pem", "site.pem", "client.pem"] {
+                let text = std::fs::read_to_string(site.path(name)).unwrap();
+                scratch.write(name, text).unwrap();
+            }
+            // An authority that signed none of them.
+            let text = std::fs::read_to_string(Site::new().path("ca.pem")).unwrap();
+            scratch.write("other.pem", text).unwrap();
         }
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Bed {
@@ -74,6 +87,8 @@ impl Bed {
         // Behind the rule above and before the answer: in the backend.
         for (n, sample) in family.samples.iter().enumerate() {
             if program == Program::Haproxy && sample.newer.is_some() {
+                // Lines count.
+                text += "#\n#\n";
                 continue;
             }
             let expression = sample.expression;
@@ -91,14 +106,16 @@ impl Bed {
         }
         let mut text = self.put(&text, 0);
         for (n, case) in family.cases.iter().enumerate() {
-            if program == Program::Haproxy && case.newer.is_some() {
-                continue;
-            }
+            let skipped = program == Program::Haproxy && case.newer.is_some();
             let lines = format!(
-                "frontend @CASE@\n    bind @ADDRESS@\n{}\n{}\n",
-                case.lines, case.sections
+                "frontend @CASE@\n    bind @ADDRESS@ {}\n{}\n{}\n",
+                case.bind, case.lines, case.sections
             );
-            text += &self.put(&lines, n);
+            let lines = self.put(&lines, n);
+            match skipped {
+                true => text += &"#\n".repeat(lines.matches('\n').count()),
+                false => text += &lines,
+            }
         }
         text
     }
@@ -141,7 +158,7 @@ impl Bed {
         });
         let request = sample.request.unwrap_or(super::REQUEST);
         let request = format!("{request}X-Case: {n}\r\nConnection: close\r\n\r\n");
-        let (port, said) = talk(self.address(0), request.as_bytes(), false)?;
+        let (port, said) = talk(self.address(0), request.as_bytes(), false, None)?;
         self.origin.take_requests();
         // The head is compared by cases of `return`; here the value is.
         let shown = said.lines().find_map(|line| line.strip_prefix("x-value: "));
@@ -151,6 +168,32 @@ impl Bed {
             _ => sorted_headers(&said),
         };
         Ok(normalised(&value, sample.normal, port))
+    }
+
+    /// The same over TLS; the answer ends with the connection.
+    fn talk_tls(
+        &self,
+        address: SocketAddr,
+        bytes: &[u8],
+        arguments: &[&str],
+    ) -> Result<String, String> {
+        let told = |error: std::io::Error| error.to_string();
+        let mut command = Command::new("timeout");
+        command.args([
+            &PATIENCE.as_secs().to_string(),
+            "openssl",
+            "s_client",
+            "-quiet",
+        ]);
+        command.args(["-connect", &address.to_string()]);
+        command.args(arguments.iter().map(|argument| self.put(argument, 0)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut client = command.stderr(Stdio::null()).spawn().map_err(told)?;
+        let mut input = client.stdin.take().unwrap();
+        let _ = input.write_all(bytes);
+        let output = client.wait_with_output().map_err(told)?;
+        drop(input);
+        Ok(bytes_as_text(&output.stdout))
     }
 
     fn play(&self, n: usize, case: &Case) -> Outcome {
@@ -165,7 +208,11 @@ impl Bed {
                 let _ = write!(all, "<socket>{}", normalised(&said, case.normal, 0));
                 continue;
             }
-            let (port, said) = talk(self.address(n + 1), bytes, case.half_close)?;
+            let address = self.address(n + 1);
+            let (port, said) = match case.tls {
+                Some(arguments) => (0, self.talk_tls(address, bytes, arguments)?),
+                None => talk(address, bytes, case.half_close, case.pieces)?,
+            };
             for head in self.origin.take_requests() {
                 let _ = write!(all, "<server>{}", normalised(&head, case.normal, port));
             }
@@ -201,13 +248,28 @@ impl Bed {
 }
 
 /// Sends, and reads until the connection ends; also says from which port.
-fn talk(address: SocketAddr, bytes: &[u8], half_close: bool) -> Result<(u16, String), String> {
+fn talk(
+    address: SocketAddr,
+    bytes: &[u8],
+    half_close: bool,
+    pieces: Option<usize>,
+) -> Result<(u16, String), String> {
     let told = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect(address).map_err(told)?;
     let port = stream.local_addr().map_err(told)?.port();
     stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
-    // A program that refuses early resets: what it said counts.
-    let _ = stream.write_all(bytes);
+    stream.set_nodelay(true).map_err(told)?;
+    for (n, piece) in bytes
+        .chunks(pieces.unwrap_or(bytes.len()).max(1))
+        .enumerate()
+    {
+        if n > 0 {
+            // Nothing depends on it that they arrive one by one.
+            std::thread::sleep(BETWEEN_PIECES);
+        }
+        // A program that refuses early resets: what it said counts.
+        let _ = stream.write_all(piece);
+    }
     if half_close {
         let _ = stream.shutdown(Shutdown::Write);
     }
@@ -232,12 +294,26 @@ fn normalised(text: &str, normal: &[Normal], client_port: u16) -> String {
         text = match normal {
             Normal::ClientPort => text.replace(&client_port.to_string(), "CLIENT-PORT"),
             Normal::Numbers => without_numbers(&text),
+            Normal::ProxyPorts => without_proxy_ports(&text),
             Normal::HeaderOrder => sorted_headers(&text),
             Normal::Entries => without_moments(&text),
             Normal::Dates => without_dates(&text),
         };
     }
     text
+}
+
+/// Ports of a PROXY header of version 2 between addresses of IPv4.
+fn without_proxy_ports(text: &str) -> String {
+    const SIGNATURE: &str = "\r\n\r\n\0\r\nQUIT\n";
+    const PORTS: std::ops::Range<usize> = 24..28;
+    let Some((before, header)) = text.split_once(SIGNATURE) else {
+        return text.to_owned();
+    };
+    let header: Vec<char> = SIGNATURE.chars().chain(header.chars()).collect();
+    let shown = header.iter().enumerate();
+    let shown = shown.map(|(n, c)| if PORTS.contains(&n) { '?' } else { *c });
+    format!("{before}{}", shown.collect::<String>())
 }
 
 fn without_numbers(text: &str) -> String {

@@ -7,6 +7,8 @@ pub enum Normal {
     ClientPort,
     /// All numbers: only the shape of the text is compared.
     Numbers,
+    /// Ports in a binary PROXY header.
+    ProxyPorts,
     /// The order and the case of the names of header lines, which no protocol minds.
     HeaderOrder,
     /// Where entries of `show table` lie in memory, and when they expire.
@@ -79,12 +81,18 @@ pub struct Case {
     /// `kind name`, as `evenkeel keyword --list` has them: `fetch path`.
     pub covers: &'static [&'static str],
     pub lines: &'static str,
+    /// What stands behind the address on its `bind` line.
+    pub bind: &'static str,
     pub sections: &'static str,
     /// What the web server answers, if not its usual answer.
     pub server_says: Option<&'static [u8]>,
     pub send: &'static [&'static [u8]],
     /// The client ends its side behind what it sends.
     pub half_close: bool,
+    /// What is sent goes in pieces of so many bytes.
+    pub pieces: Option<usize>,
+    /// The client is `openssl s_client` with these arguments besides the address.
+    pub tls: Option<&'static [&'static str]>,
     pub normal: &'static [Normal],
     pub differs: Option<&'static str>,
     /// The installed haproxy does not know it: what ours has to say.
@@ -97,10 +105,13 @@ pub const fn case(name: &'static str) -> Case {
         name,
         covers: &[],
         lines: "",
+        bind: "",
         sections: "",
         server_says: None,
         send: &[],
         half_close: false,
+        pieces: None,
+        tls: None,
         normal: &[],
         differs: None,
         newer: None,
@@ -119,6 +130,11 @@ impl Case {
         self
     }
 
+    pub const fn bind(mut self, options: &'static str) -> Self {
+        self.bind = options;
+        self
+    }
+
     pub const fn sections(mut self, sections: &'static str) -> Self {
         self.sections = sections;
         self
@@ -131,6 +147,16 @@ impl Case {
 
     pub const fn send(mut self, send: &'static [&'static [u8]]) -> Self {
         self.send = send;
+        self
+    }
+
+    pub const fn pieces(mut self, bytes: usize) -> Self {
+        self.pieces = Some(bytes);
+        self
+    }
+
+    pub const fn tls(mut self, arguments: &'static [&'static str]) -> Self {
+        self.tls = Some(arguments);
         self
     }
 
@@ -164,6 +190,8 @@ pub struct Family {
     pub defaults: &'static str,
     /// Files of `@DIR@`: name and text.
     pub files: &'static [(&'static str, &'static str)],
+    /// `@DIR@` also has the certificates of `tls_site::Site`.
+    pub certificates: bool,
     pub samples: &'static [Sample],
     pub cases: &'static [Case],
     /// Lines of a frontend that are refused.
@@ -178,6 +206,7 @@ impl Family {
             global: "",
             defaults: "",
             files: &[],
+            certificates: false,
             samples: &[],
             cases: &[],
             refused: &[],

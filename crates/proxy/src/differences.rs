@@ -323,6 +323,27 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "They pass.",
         reason: "An application may look at the body, and one client would decide what others get.",
     },
+    Difference {
+        key: "chunks-to-old-clients",
+        about: "mode",
+        haproxy: "Passes the chunks of a server's answer on to a client of HTTP/1.0, which takes them for a part of the body.",
+        here: "Such a client gets the body without chunks, and the end of the connection for its end.",
+        reason: "HTTP/1.0 knows no chunks.",
+    },
+    Difference {
+        key: "formats-over-answers",
+        about: "http-response",
+        haproxy: "Forgets the server's answer before the formats of `return` and `deny` are filled: `%[status]` is empty there (2.6).",
+        here: "They see the server's answer.",
+        reason: "The rule's condition sees it, too.",
+    },
+    Difference {
+        key: "after-no-request",
+        about: "http-after-response",
+        haproxy: "Answers bytes that are no request before any stream begins, so without these rules, and with names of headers as they stand in its own text.",
+        here: "The rules run over these answers, too.",
+        reason: "The documentation says that they run over all answers.",
+    },
 ];
 
 #[cfg(test)]

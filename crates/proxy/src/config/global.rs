@@ -1,7 +1,7 @@
 //! The `global` section.
 
 use super::Http2;
-use super::{Bind, BindOwner, CpuMap, TlsDefaults};
+use super::{Asked, Bind, BindOwner, CpuMap, TlsDefaults};
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -261,8 +261,8 @@ pub struct Global {
     pub header_cases: Option<std::sync::Arc<super::HeaderCases>>,
     /// The first rule that gives packets a mark, for which a right is kept.
     pub marks: Option<Span>,
-    /// Some format shows our own address on connections to servers (`%bi`, `%bp`).
-    pub server_side_shown: bool,
+    /// What is kept of connections because fetches or formats ask for it.
+    pub asked: Asked,
     /// Rules look at lines: names of headers are kept as they were received.
     pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.
@@ -324,7 +324,7 @@ impl Default for Global {
             tune: Tune::default(),
             header_cases: None,
             marks: None,
-            server_side_shown: false,
+            asked: Asked::default(),
             lines_shown: false,
             compression: Arc::default(),
         }

@@ -3,6 +3,7 @@
 //! state, counters, queues) is not here but in [`crate::state`], keyed by name;
 //! the tree only points at it.
 
+mod asked;
 mod bind;
 mod check;
 mod compression;
@@ -26,6 +27,7 @@ mod tls;
 mod userlist;
 mod workarounds;
 
+pub use asked::Asked;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, CheckLines, HealthCheck, MySqlUser};
 pub use compression::{Algorithm, Compressed, Compression, Direction};

@@ -186,7 +186,10 @@ fn format(
             .help("put quotes around the format, or a backslash before each space"),
         ));
     }
-    let format = Format::parse_as(loader, word, usage, Dialect::Log)?;
+    let mut format = Format::parse_as(loader, word, usage, Dialect::Log)?;
+    if usage != Usage::LOG {
+        format.leave_gaps();
+    }
     *slot(loader.proxy()) = Some(Arc::new(format));
     Ok(())
 }

@@ -149,7 +149,7 @@ pub fn stream_ended(stream: &Stream) {
 
 /// Whether `option log-separate-errors` and `option dontlog-normal` take it for
 /// an error.
-fn is_error(stream: &Stream) -> bool {
+pub(crate) fn is_error(stream: &Stream) -> bool {
     stream.status() >= 500
         || stream.retries > 0
         || stream.redispatched

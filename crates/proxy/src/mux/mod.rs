@@ -15,10 +15,12 @@ mod settings;
 mod shared;
 mod slot;
 mod stream;
+mod watch;
 
 pub use serve::{Request, serve};
 pub use server::ServerMux;
 pub use stream::{Gone, HeadFailure, MuxStream};
+pub use watch::StreamWatch;
 
 #[cfg(test)]
 mod tests;

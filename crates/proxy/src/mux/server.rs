@@ -5,7 +5,7 @@ use super::settings;
 use super::shared::{Accept, Opened, Shared};
 use super::stream::MuxStream;
 use crate::config::Tune;
-use crate::reactor::{self, Instant, pool_box};
+use crate::reactor::{self, Instant, WeakSocket, pool_box};
 use crate::transport::Transport;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
 use std::convert::Infallible;
@@ -105,6 +105,11 @@ impl ServerMux {
     pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
         let transport = self.shared.transport.upgrade()?;
         Some(look(transport.fd()))
+    }
+
+    /// Its socket, for whoever only asks it.
+    pub fn socket(&self) -> Option<WeakSocket> {
+        Some(self.shared.transport.upgrade()?.socket().downgrade())
     }
 
     /// Whether both are the same connection.

@@ -319,7 +319,11 @@ impl Inner {
             Gone::Reset(code)
         };
         if let Some(at) = find(&self.table, stream) {
-            self.woke |= self.slots[at as usize].lose(why);
+            let slot = &mut self.slots[at as usize];
+            if !ours {
+                slot.peer_reset = Some(code);
+            }
+            self.woke |= slot.lose(why);
         }
     }
 

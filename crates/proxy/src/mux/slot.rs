@@ -3,8 +3,10 @@
 
 use super::received::Received;
 use super::stream::Gone;
+use super::watch::Testament;
 use crate::http1::{Fault, Limits, Parsed, RequestFacts};
 use crate::message::{Fields, Message};
+use protocol::http2::ErrorCode;
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
 
@@ -58,6 +60,10 @@ pub(super) struct Slot {
     pub(super) heads: VecDeque<(Message, Parsed)>,
     /// What was wrong with one.
     pub(super) fault: Option<Fault>,
+    /// The peer reset it, by this code.
+    pub(super) peer_reset: Option<ErrorCode>,
+    /// Who wants to know how it ended.
+    pub(super) watched: Option<Testament>,
 }
 
 impl Slot {
@@ -69,6 +75,7 @@ impl Slot {
 
     /// The stream has ended: what the next one must not see goes.
     pub(super) fn end(&mut self) {
+        self.bequeath();
         self.received.clear();
         self.heads.clear();
         *self = Slot {

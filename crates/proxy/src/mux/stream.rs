@@ -48,6 +48,11 @@ impl MuxStream {
         MuxStream { shared, slot }
     }
 
+    /// Its connection, and its place there.
+    pub(super) fn place(&self) -> (&Rc<Shared>, u32) {
+        (&self.shared, self.slot)
+    }
+
     /// Has what was written, or windows that were given back, go out. Many
     /// streams may do this before the driver's turn: they share its write.
     fn flush(&self, inner: RefMut<'_, Inner>) {

@@ -28,6 +28,7 @@ mod deadline;
 mod executor;
 mod inbox;
 mod listener;
+mod packets;
 mod poll;
 mod socket;
 mod timer;
@@ -45,7 +46,8 @@ pub use deadline::{
 pub use executor::{crowded, end_when, now, panics, refused, run, spawn, tasks, thread, wake_some};
 pub use inbox::{Refused, Why, inject, load, stop, wake_all};
 pub use listener::Listener;
-pub use socket::{Assumed, Socket};
+pub use packets::PacketFacts;
+pub use socket::{Assumed, Socket, WeakSocket};
 
 /// How many loops a process can have: thread indexes are below it.
 pub const THREADS_MAX: usize = 64;

@@ -15,7 +15,7 @@
 use super::executor::{self, Core};
 use super::poll::{Direction, Key, Readiness};
 use rustix::event::epoll::EventFlags;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::addr::SocketAddrArg;
@@ -369,6 +369,15 @@ impl Socket {
         self.fd.as_fd()
     }
 
+    /// The same socket for whoever only asks it.
+    pub fn downgrade(&self) -> WeakSocket {
+        WeakSocket {
+            fd: self.fd.as_raw_fd(),
+            key: self.key,
+            here: PhantomData,
+        }
+    }
+
     /// Leaves the loop and gives the descriptor back, for another thread or
     /// process.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
@@ -385,6 +394,27 @@ impl Socket {
         })
         .unwrap_or(Ok(()))?;
         Ok(fd)
+    }
+}
+
+/// A socket that somebody else owns, to be asked for as long as it is open: it
+/// keeps nothing open, and no descriptor is asked after its socket let it go.
+#[derive(Clone, Copy, Debug)]
+pub struct WeakSocket {
+    fd: RawFd,
+    key: Key,
+    /// Not `Send`, as [`Socket`].
+    here: PhantomData<*const ()>,
+}
+
+impl WeakSocket {
+    /// Asks the descriptor; None when it is not this loop's or not open any more.
+    pub fn with_fd<R>(&self, ask: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
+        executor::with(|core| core.poller.readiness(self.key)).flatten()?;
+        // SAFETY: the key is known to the loop, so its socket has not been dropped
+        // or given away: both release the key first. It is open until `ask` is over,
+        // since only this thread can drop it.
+        Some(ask(unsafe { BorrowedFd::borrow_raw(self.fd) }))
     }
 }
 

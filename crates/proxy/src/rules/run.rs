@@ -6,7 +6,7 @@ use super::condition::Outcome;
 use super::lines;
 use super::variables::Scope;
 use super::wait::Wait;
-use crate::config::{Proxy, ProxyOption, Rare};
+use crate::config::{HttpProtocol, Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::stream::{
     Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
@@ -26,6 +26,8 @@ pub enum Gate {
     SilentDrop,
     /// The server's connection is closed; the client gets what came of it.
     CloseServer,
+    /// HTTP is spoken from here on, in this version if one is said.
+    SwitchToHttp(Option<HttpProtocol>),
 }
 
 /// What rules of messages decide.
@@ -79,6 +81,9 @@ const RESUME_IN_BLOCK: u32 = 1 << 28;
 /// In `resume_at`: before the rules about lines.
 const RESUME_IN_LINES: u32 = 1 << 27;
 
+/// In `resume_at`, of rules of answers: it is among those of the frontend.
+const RESUME_IN_FRONT: u32 = 1 << 31;
+
 /// What a whole list of rules came to.
 enum Outcomes {
     /// Its end, or a rule that ends it.
@@ -127,10 +132,15 @@ fn evaluate<'r>(
         }
         match rule.action.run(stream) {
             Step::Next => {}
-            Step::Accept => return Outcomes::Passed,
+            Step::Accept => {
+                stream.keep_rule(rule.place());
+                return Outcomes::Passed;
+            }
             Step::End(verdict) => {
                 if matches!(verdict, Verdict::NeedBody { .. }) {
                     stream.resume_at = at as u32 + 1;
+                } else {
+                    stream.keep_rule(rule.place());
                 }
                 return Outcomes::Verdict(verdict);
             }
@@ -138,10 +148,14 @@ fn evaluate<'r>(
                 stream.resume_at = at as u32 + 1;
                 return Outcomes::Verdict(Verdict::Wait(wait));
             }
-            Step::Closed(gate) => return Outcomes::Gate(gate),
+            Step::Closed(gate) => {
+                stream.keep_rule(rule.place());
+                return Outcomes::Gate(gate);
+            }
             Step::Failed => {
                 count_failed(stream);
                 if !stream.lenient {
+                    stream.keep_rule(rule.place());
                     return Outcomes::Verdict(Verdict::Answer(Box::new(broken(stream))));
                 }
             }
@@ -343,6 +357,14 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     redirects(stream, proxy, resume_at)
 }
 
+/// The frontend's rules of content have judged the bytes that turn out to be this
+/// request: [`http_request`] goes on behind them.
+pub fn content_is_judged(stream: &mut Stream) {
+    capture_headers(stream, false);
+    stream.lenient = false;
+    stream.resume_at = RESUME_IN_BLOCK;
+}
+
 /// The rules of `redirect`, the last ones of a side.
 fn redirects(stream: &mut Stream, proxy: &Proxy, resume_at: u32) -> Verdict {
     let from = if resume_at & RESUME_IN_REDIRECTS != 0 {
@@ -398,6 +420,8 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
     let outcome = evaluate(rules, stream, Patience::Now, from);
     stream.payload_complete = complete;
     let gate = match outcome {
+        // It is spoken.
+        Outcomes::Gate(Gate::SwitchToHttp(_)) => return None,
         Outcomes::Gate(gate) => gate,
         Outcomes::Verdict(verdict @ (Verdict::Wait(_) | Verdict::Answer(_))) => {
             stream.resume_at |= RESUME_IN_CONTENT;
@@ -418,8 +442,10 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
 
 /// The rules of `http-response`: the backend's, then the frontend's.
 pub fn http_response(stream: &mut Stream) -> Verdict {
-    capture_headers(stream, true);
-    stream.end_scope(Scope::Request);
+    if stream.resume_at == 0 {
+        capture_headers(stream, true);
+        stream.end_scope(Scope::Request);
+    }
     if !stream.rare.has(Rare::ANSWER_RULES) {
         return Verdict::Continue;
     }
@@ -459,11 +485,22 @@ fn run_sides(
         stream.backend.filter(|backend| Some(*backend) != frontend),
         frontend,
     ];
-    stream.lenient = false;
-    for side in sides.into_iter().flatten() {
+    let resume_at = std::mem::take(&mut stream.resume_at);
+    let (in_front, mut from) = (resume_at & RESUME_IN_FRONT != 0, resume_at & RESUME_RULE);
+    if resume_at == 0 {
+        stream.lenient = false;
+    }
+    let sides = sides.into_iter().flatten();
+    for side in sides.filter(|side| !in_front || Some(*side) == frontend) {
         let proxy = config.proxy(side);
         let rules = rules(proxy).iter().map(HttpRule::rule);
-        let mut ended = match evaluate(rules, stream, Patience::Now, 0) {
+        let mut ended = match evaluate(rules, stream, Patience::Now, std::mem::take(&mut from)) {
+            Outcomes::Verdict(verdict @ (Verdict::NeedBody { .. } | Verdict::Wait(_))) => {
+                if Some(side) == frontend {
+                    stream.resume_at |= RESUME_IN_FRONT;
+                }
+                return Some(verdict);
+            }
             Outcomes::Verdict(verdict) => Some(verdict),
             Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait => None,
         };
@@ -512,7 +549,8 @@ pub fn unique_id(stream: &mut Stream) {
     if stream.unique_id.is_none() {
         stream.unique_id = Some(format.fill(stream).into());
     }
-    let Some(name) = stream.frontend().unique_id_header.clone() else {
+    let header = stream.frontend().unique_id_header.clone();
+    let Some(name) = header.filter(|_| stream.http) else {
         return;
     };
     if let Some(mut id) = stream.unique_id.clone() {

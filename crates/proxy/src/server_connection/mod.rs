@@ -14,7 +14,7 @@ pub use pool::{Pools, purge};
 pub use secured::{Secured, Wanted, forced_version};
 
 use crate::mux::ServerMux;
-use crate::reactor::Buffer;
+use crate::reactor::{Buffer, WeakSocket};
 use crate::state::{ServerState, Way};
 use crate::stream::Link;
 use std::net::SocketAddr;
@@ -78,6 +78,15 @@ impl ServerConnection {
         match (&self.link, &self.mux) {
             (Link::Http1(transport), _) => Some(look(transport.fd())),
             (_, Some(mux)) => mux.with_fd(look),
+            _ => None,
+        }
+    }
+
+    /// Its socket, for whoever only asks it.
+    pub fn socket(&self) -> Option<WeakSocket> {
+        match (&self.link, &self.mux) {
+            (Link::Http1(transport), _) => Some(transport.socket().downgrade()),
+            (_, Some(mux)) => mux.socket(),
             _ => None,
         }
     }

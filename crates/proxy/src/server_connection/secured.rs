@@ -125,6 +125,7 @@ pub(super) async fn secure(
     if tls.key_log {
         Arc::make_mut(&mut config).key_log = Arc::new(Collector);
     }
+    let sni = sni.filter(|_| config.enable_sni);
     let made = handshake::connect(transport.socket(), config, name.clone(), sni, terms).await;
     let tally = match &made {
         Ok((_, info)) if info.resumed => Tally::TlsResumed,

@@ -7,7 +7,7 @@ use super::reply::{Reply, error as error_page};
 use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination, inspect, observe};
+use super::{Link, Phase, Stream, Termination, held, inspect, observe};
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, Rare};
@@ -18,7 +18,7 @@ use crate::log;
 use crate::message::Version;
 use crate::mux::{Gone, HeadFailure, MuxStream};
 use crate::persistence;
-use crate::reactor::{self, Buffer, Instant, with_deadline};
+use crate::reactor::{self, Buffer, Instant, pool_box, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
 use crate::tables::{stick, tracked};
@@ -233,7 +233,20 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.server_status = stream.response.status();
     tracked::answer(stream);
     observe::answered(stream);
-    check(stream, client)?;
+    let body = Body::new(server, response.body);
+    if stream.config.global.asked.answer_body {
+        held::show(stream, server, input, &body);
+    }
+    stream.response_payload_complete = body.is_done();
+    while let Some(held) = check(stream, client)? {
+        let origin = held::Origin {
+            server,
+            client: watched,
+            input: &mut *input,
+            body: &body,
+        };
+        pool_box(held::wait(stream, origin, held)).await?;
+    }
     if stream.rare.has(Rare::STICK) {
         stick::answer(stream);
     }
@@ -241,7 +254,6 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         return begin_tunnel(stream, client).await;
     }
     let (framing, chunked, encoder) = dress(stream, client, keep, &response, &facts);
-    let body = Body::new(server, response.body);
     let sent = Sent {
         body,
         chunked,
@@ -277,7 +289,6 @@ fn dress(
         ..*response
     };
     let framing = frame(stream, client, keep, &shown, facts);
-    rules::http_after_response(stream);
     stream.dress_answer(client);
     let chunked = match announced {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
@@ -304,8 +315,8 @@ fn closes_server(stream: &Stream) -> bool {
     set.is_some_and(|set| set.closes_server)
 }
 
-/// Makes the head of the answer say how its body ends and what becomes of the
-/// client's connection.
+/// Runs the last rules over the answer; then makes its head say how its body ends
+/// and what becomes of the client's connection.
 #[inline(always)]
 fn frame(
     stream: &mut Stream,
@@ -315,6 +326,7 @@ fn frame(
     facts: &RequestFacts,
 ) -> ClientFraming {
     if client.is_http2() {
+        rules::http_after_response(stream);
         // Its frames say both.
         return ClientFraming {
             connection: ConnectionHeader::Absent,
@@ -327,6 +339,7 @@ fn frame(
     // A head that rules filled to its limit goes without what is added here;
     // then the close itself says what the header would have said.
     let _ = http2::response_to_http1(&mut stream.response, response, facts);
+    rules::http_after_response(stream);
     // What the backend wants of connections is the server's side only.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {
@@ -339,8 +352,9 @@ fn frame(
     framing
 }
 
-/// Whether the answer may go to the client, by rules and `option checkcache`.
-fn check(stream: &mut Stream, client: &Link) -> Result<(), Failure> {
+/// Whether the answer may go to the client, by rules and `option checkcache`. Rules
+/// that wait for something say so; then it is asked again.
+fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure> {
     if let Some(inspection) = stream
         .overrides
         .as_mut()
@@ -354,12 +368,13 @@ fn check(stream: &mut Stream, client: &Link) -> Result<(), Failure> {
             super::serve::drop_silently(client);
             return Err(Failure::Rejected);
         }
+        waits @ (Verdict::NeedBody { .. } | Verdict::Wait(_)) => return Ok(Some(waits)),
         _ => {}
     }
-    match stream.rare.has(Rare::ANSWERED_COOKIES) {
-        true => check_cookies(stream),
-        false => Ok(()),
+    if stream.rare.has(Rare::ANSWERED_COOKIES) {
+        check_cookies(stream)?;
     }
+    Ok(None)
 }
 
 /// The cookies of an answer: those that keep clients with their server, and `option

@@ -63,7 +63,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         local_status,
         server_status,
         statistics,
-        server_side,
+        ends,
         server_tls,
         received,
         unique_id,
@@ -117,7 +117,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     (*server_queue, *backend_queue) = (0, 0);
     (*local, *local_status, *statistics) = (false, 0, false);
     *server_status = 0;
-    *server_side = None;
+    *ends = None;
     *server_tls = None;
     *received = None;
     *unique_id = None;
@@ -178,7 +178,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         local_status: 0,
         server_status: 0,
         statistics: false,
-        server_side: None,
+        ends: None,
         server_tls: None,
         received: None,
         unique_id: None,

@@ -7,7 +7,7 @@
 
 use super::write::{WriteFailure, write_all};
 use crate::message::{Fields, Message};
-use crate::mux::MuxStream;
+use crate::mux::{MuxStream, StreamWatch};
 use crate::reactor::{Buffer, with_deadline};
 use crate::transport::Transport;
 use crate::worker::worker;
@@ -42,6 +42,14 @@ impl Link {
     #[inline]
     pub fn is_http2(&self) -> bool {
         matches!(self, Link::Http2(_))
+    }
+
+    /// The stream of HTTP/2, for whoever only asks it.
+    pub(super) fn watch(&self) -> Option<StreamWatch> {
+        match self {
+            Link::Http1(_) => None,
+            Link::Http2(stream) => Some(stream.watch()),
+        }
     }
 
     /// Reads into the room of a buffer: how many bytes of the body came, 0 at

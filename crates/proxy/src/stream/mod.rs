@@ -11,9 +11,12 @@ mod answer;
 mod assigned;
 mod body;
 mod capture;
+mod details;
+mod ends;
 mod exchange;
 mod finish;
 mod forward;
+mod held;
 mod inspect;
 pub(crate) mod leaving;
 mod link;
@@ -34,9 +37,11 @@ mod shutdown;
 mod sizes;
 mod state;
 mod tunnel;
+mod upgrade;
 mod write;
 
 pub use assigned::Captured;
+pub use ends::{End, Ends};
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
 pub use finish::{bad_request, new_stream, of_check};

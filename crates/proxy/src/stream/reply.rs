@@ -179,6 +179,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
 /// what becomes of the connection.
 fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: bool) {
     let length = length.map(|length| length.to_string());
+    // An answer of HTTP/1.0, out of a file, closes unless it says otherwise.
     let old = stream.response.version() == Version::Http10 && !client.link.is_http2();
     // A page out of a file may say something else, or be ended by the close.
     if let Some(length) = &length
@@ -202,10 +203,7 @@ fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: b
     if client.link.is_http2() {
         // Its connection is not this answer's matter.
     } else if !keep {
-        // A page that says 1.0 says it by that.
-        if old {
-            stream.response.remove(b"connection");
-        } else {
+        if !old {
             let _ = stream.response.set(b"connection", b"close");
         }
     } else if old || stream.request.version() == Version::Http10 {

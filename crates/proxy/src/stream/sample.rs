@@ -57,7 +57,7 @@ pub fn stream(http: bool) -> Stream {
         destination: Endpoint::Inet(SocketAddr::from(([192, 0, 2, 1], 80))),
         accepted: now,
         ready: now,
-        rewritten: Default::default(),
+        details: Default::default(),
         variables: Default::default(),
         tls: None,
         tracked: Default::default(),

@@ -133,6 +133,9 @@ pub fn begin(
         endpoint(peer),
         destination,
     ));
+    if let Some(transport) = link.transport() {
+        session.keep_socket(transport.socket());
+    }
     let proxy = session.frontend();
     let mut expects_proxy = false;
     if !proxy.tcp_connection.is_empty() {
@@ -284,6 +287,11 @@ async fn http(client: &mut Client) {
     if speaks_http2(&client.session) {
         return http2(client).await;
     }
+    requests(client).await;
+}
+
+/// The requests of a connection that speaks HTTP/1.
+pub(super) async fn requests(client: &mut Client) {
     loop {
         if client.input.is_none() {
             let leaving = leaving::knows(client);
@@ -335,7 +343,7 @@ struct Left {
 }
 
 /// Many requests at once: the connection speaks HTTP/2.
-async fn http2(client: &mut Client) {
+pub(super) async fn http2(client: &mut Client) {
     let Client {
         link,
         session,
@@ -396,7 +404,7 @@ async fn next_request(client: &Client, leaving: bool) -> Coming {
 
 /// Until when a connection may wait for the first byte of a request. It counts
 /// from when that began: a change of the configuration gives no new time.
-fn idle_deadline(client: &Client) -> Option<Instant> {
+pub(super) fn idle_deadline(client: &Client) -> Option<Instant> {
     let timeouts = &client.session.frontend().timeouts;
     let (from, limit_ms) = if client.streams == 0 {
         (client.session.ready, timeouts.http_request_ms)
@@ -470,6 +478,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
     let Header::Proxied(proxied) = header else {
         return;
     };
+    client.session.keep_fields(&proxied.tlvs);
     let (Some(source), Some(destination)) =
         (proxied.endpoints.source(), proxied.endpoints.destination())
     else {
@@ -479,7 +488,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
     let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
     client.session = Rc::new(Session {
         accepted: old.accepted,
-        rewritten: old.rewritten.clone(),
+        details: old.details.clone(),
         tls: old.tls.clone(),
         variables: old.variables.take().into(),
         ..Session::new(old.config.clone(), (old.frontend, old.bind), ends.0, ends.1)

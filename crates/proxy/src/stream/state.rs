@@ -1,6 +1,7 @@
 //! What is known of a stream and of the session (the client's connection) that
 //! it came on. Values only: the driver moves the bytes.
 
+use super::details::Details;
 use crate::cache;
 use crate::compression::Chosen;
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
@@ -86,10 +87,8 @@ pub struct Session {
     pub accepted: Instant,
     /// When the transport was ready (PROXY header, later TLS).
     pub ready: Instant,
-    /// Source and destination as `tcp-request connection` and `session` rules
-    /// set them, for all of its streams.
-    /// Boxed: hardly any session has them.
-    pub(super) rewritten: OnceCell<Box<Cell<Rewritten>>>,
+    /// What hardly any session has.
+    pub(super) details: OnceCell<Box<Details>>,
     /// What TLS of the connection came to; None without TLS.
     pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
@@ -97,9 +96,6 @@ pub struct Session {
     /// Entries of tables that it tracks.
     pub tracked: OnceCell<SessionTrackers>,
 }
-
-/// Source and destination as rules set them.
-pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
 
 impl Session {
     /// The session of a connection that was accepted now.
@@ -117,21 +113,11 @@ impl Session {
             destination,
             accepted: reactor::now(),
             ready: reactor::now(),
-            rewritten: OnceCell::new(),
+            details: OnceCell::new(),
             tls: None,
             variables: Default::default(),
             tracked: OnceCell::new(),
         }
-    }
-
-    /// The addresses as rules set them for the whole session.
-    pub fn rewritten(&self) -> Rewritten {
-        self.rewritten.get().map_or((None, None), |cell| cell.get())
-    }
-
-    /// Sets them.
-    pub fn rewrite(&self, addresses: Rewritten) {
-        self.rewritten.get_or_init(Box::default).set(addresses);
     }
 
     /// The frontend.
@@ -179,7 +165,7 @@ impl Session {
             destination: old.destination,
             accepted: old.accepted,
             ready: old.ready,
-            rewritten: old.rewritten.clone(),
+            details: old.details.clone(),
             // Streams that are under way on the same connection keep theirs.
             variables: old.variables.clone(),
             tls: old.tls.clone(),
@@ -416,8 +402,8 @@ pub struct Stream {
     pub server_status: u16,
     /// The answer is the statistics page.
     pub statistics: bool,
-    /// Our own address on the connection to the server, where a format shows it.
-    pub server_side: Option<SocketAddr>,
+    /// What its connections are asked for, where a format or rule asks.
+    pub ends: Option<Box<super::Ends>>,
     /// What TLS of the server's connection came to; None without TLS or server.
     pub server_tls: Option<Rc<tls::Info>>,
     /// The request line as it was received, once a rule has changed it.

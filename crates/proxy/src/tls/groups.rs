@@ -79,6 +79,20 @@ pub fn by_name(name: &str) -> Option<Option<NamedGroup>> {
     found.map(|(_, group)| *group)
 }
 
+/// The name that IANA's list has for a group, which is also OpenSSL's in TLS.
+pub fn iana_name(group: NamedGroup) -> Option<&'static str> {
+    Some(match group {
+        NamedGroup::X25519 => "x25519",
+        NamedGroup::secp256r1 => "secp256r1",
+        NamedGroup::secp384r1 => "secp384r1",
+        NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
+        NamedGroup::secp256r1MLKEM768 => "SecP256r1MLKEM768",
+        NamedGroup::MLKEM768 => "MLKEM768",
+        NamedGroup::MLKEM1024 => "MLKEM1024",
+        _ => return None,
+    })
+}
+
 /// What rustls does the exchange with.
 pub fn implementation(group: NamedGroup) -> Option<&'static dyn SupportedKxGroup> {
     Some(match group {

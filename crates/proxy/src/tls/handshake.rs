@@ -176,6 +176,9 @@ impl Party {
         let suite = common.negotiated_cipher_suite().ok_or_else(unfinished)?;
         Ok(Info {
             sni,
+            group: common
+                .negotiated_key_exchange_group()
+                .map(|group| group.name()),
             alpn: common.alpn_protocol().map(Box::from),
             resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
             verified,

@@ -8,7 +8,7 @@ use super::keylog::Secrets;
 use super::verify::Outcome;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, ProtocolVersion};
+use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 use std::sync::Arc;
 
 /// What a handshake came to.
@@ -20,6 +20,9 @@ pub struct Info {
     pub suite: CipherSuite,
     /// The name of the server that the client wanted.
     pub sni: Option<Box<str>>,
+    /// The group by which keys were agreed on; none where an old session went on
+    /// without that.
+    pub group: Option<NamedGroup>,
     /// The protocol that was agreed on.
     pub alpn: Option<Box<[u8]>>,
     /// An earlier session went on.
@@ -70,12 +73,20 @@ pub struct Offer {
     pub groups: Box<[u8]>,
     /// Formats of points, a byte each.
     pub point_formats: Box<[u8]>,
+    /// Versions, two bytes each.
+    pub versions: Box<[u8]>,
+    /// Signature schemes, two bytes each.
+    pub signature_schemes: Box<[u8]>,
 }
 
 /// The extension with the groups.
 const GROUPS: u16 = 10;
 /// The extension with the formats of points.
 const POINT_FORMATS: u16 = 11;
+/// The extension with the versions of TLS.
+const VERSIONS: u16 = 43;
+/// The extension with the signature schemes.
+const SIGNATURE_SCHEMES: u16 = 13;
 
 impl Offer {
     /// What is kept of a hello: as many bytes of all lists together as there is
@@ -102,6 +113,8 @@ impl Offer {
             extensions: keep(&extensions),
             groups: keep(list(GROUPS, 2).map_or(&[], |list| list.0)),
             point_formats: keep(list(POINT_FORMATS, 1).map_or(&[], |list| list.0)),
+            versions: keep(list(VERSIONS, 1).map_or(&[], |list| list.0)),
+            signature_schemes: keep(list(SIGNATURE_SCHEMES, 2).map_or(&[], |list| list.0)),
         }
     }
 }
@@ -112,6 +125,7 @@ impl Info {
         Info {
             version,
             suite,
+            group: None,
             sni: None,
             alpn: None,
             resumed: false,
@@ -163,6 +177,11 @@ impl Info {
     /// The suite by OpenSSL's name.
     pub fn suite_name(&self) -> &'static str {
         super::suites::openssl_name(self.suite)
+    }
+
+    /// The group by which keys were agreed on, as IANA and OpenSSL name it.
+    pub fn group_name(&self) -> Option<&'static str> {
+        super::groups::iana_name(self.group?)
     }
 
     /// The bits of the cipher's key.

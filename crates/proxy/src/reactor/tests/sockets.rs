@@ -280,6 +280,35 @@ fn a_socket_leaves_its_loop_with_its_descriptor() {
 }
 
 #[test]
+fn a_weak_socket_asks_its_socket_and_no_other() {
+    on_loop(|| async {
+        let (socket, _theirs) = tcp_pair(Assumed::Writable);
+        let weak = socket.downgrade();
+        let number = socket.fd().as_raw_fd();
+        assert_eq!(weak.with_fd(|fd| fd.as_raw_fd()), Some(number));
+        assert!(weak.packets().is_some());
+        drop(socket);
+        assert_eq!(weak.with_fd(|fd| fd.as_raw_fd()), None);
+        // The number and the place may be in use again: it is another socket.
+        let (_again, _peer) = tcp_pair(Assumed::Writable);
+        assert_eq!(weak.with_fd(|fd| fd.as_raw_fd()), None);
+        assert!(weak.packets().is_none());
+    });
+}
+
+#[test]
+fn a_weak_socket_knows_when_its_descriptor_was_given_away() {
+    on_loop(|| async {
+        let (socket, _theirs) = pair(Assumed::Writable);
+        let weak = socket.downgrade();
+        assert!(weak.with_fd(|_| ()).is_some());
+        assert!(weak.packets().is_none(), "it is not TCP");
+        let _fd = socket.into_fd().unwrap();
+        assert!(weak.with_fd(|_| ()).is_none());
+    });
+}
+
+#[test]
 fn a_blocking_descriptor_becomes_nonblocking() {
     on_loop(|| async {
         let (ours, _theirs) = UnixStream::pair().unwrap();

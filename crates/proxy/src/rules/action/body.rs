@@ -1,4 +1,4 @@
-//! `wait-for-body`: rules that look at a request's body need it first.
+//! `wait-for-body`: rules that look at a message's body need it first.
 
 use super::{Action, ActionRow, Build, Step, Verdict, places};
 use crate::load::{Loader, codes as load_codes};
@@ -12,14 +12,16 @@ pub struct WaitForBody {
     time_ms: u32,
     /// All of it without one.
     bytes: Option<usize>,
+    /// Of the answer.
+    of_answer: bool,
 }
 
 pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "wait-for-body",
-    places: &[places::REQUEST],
+    places: &[places::REQUEST, places::RESPONSE],
     syntax: "wait-for-body time <time> [ at-least <bytes> ]",
-    doc: "Waits for the body of the request, so that rules behind it can look at it: all of it, or so many bytes, at most as much as a buffer holds. \
-          Over the time it is answered with 408.",
+    doc: "Waits for the body of the message, so that rules behind it can look at it: all of it, or so many bytes, at most as much as a buffer holds. \
+          Over the time a request is answered with 408, an answer replaced by 504.",
     example: "wait-for-body time 1s at-least 1k if METH_POST",
     build,
 }];
@@ -28,6 +30,7 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
     let mut wait = WaitForBody {
         time_ms: 0,
         bytes: None,
+        of_answer: build.set.is_response(),
     };
     let mut timed = false;
     while let Some(word) = build.option() {
@@ -76,7 +79,11 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
 impl WaitForBody {
     pub(super) fn run(self, stream: &mut Stream) -> Step {
         let bytes = self.bytes.unwrap_or(stream.config.global.tune.bufsize);
-        if stream.payload_complete || stream.payload.len() >= bytes {
+        let (complete, there) = match self.of_answer {
+            false => (stream.payload_complete, &stream.payload),
+            true => (stream.response_payload_complete, &stream.response_payload),
+        };
+        if complete || there.len() >= bytes {
             return Step::Next;
         }
         Step::End(Verdict::NeedBody {

@@ -18,6 +18,7 @@ mod list;
 mod logging;
 mod normalize;
 mod packets;
+mod pause;
 mod redirect;
 mod resolve;
 mod service;
@@ -75,6 +76,18 @@ impl TcpRule {
     pub(crate) fn rule(&self) -> &Rule {
         &self.0
     }
+
+    /// Whether HTTP is spoken behind it.
+    pub(crate) fn switches_to_http(&self) -> bool {
+        matches!(self.0.action, Action::Flow(flow::Flow::SwitchToHttp(_)))
+    }
+}
+
+impl Rule {
+    /// Where it stands: the number of the file, and the line.
+    pub(super) fn place(&self) -> Option<(u32, u32)> {
+        Some((self.span.file.0, self.line?))
+    }
 }
 
 /// A condition and what is done when it holds.
@@ -82,6 +95,8 @@ impl TcpRule {
 pub(crate) struct Rule {
     /// Where it stands: its action.
     pub(super) span: Span,
+    /// The line of that in its file; none of a `redirect` line.
+    line: Option<u32>,
     /// When; always without one.
     pub(super) condition: Option<Condition>,
     /// What.
@@ -127,6 +142,8 @@ pub(super) enum Action {
     Limits(Box<limits::LimitChange>),
     /// Changes what packets carry.
     Packets(packets::PacketChange),
+    /// Waits a while.
+    Pause(Box<pause::Pause>),
     /// Brings the target into a form of which there is only one.
     Normalize(normalize::Normalizer),
     /// Tells the client ahead of the answer.
@@ -196,6 +213,7 @@ impl Action {
             }
             Action::Limits(change) => change.run(stream),
             Action::Packets(change) => change.run(stream),
+            Action::Pause(pause) => pause.run(stream),
             Action::Normalize(normalizer) => normalizer.run(stream),
             Action::Hint(hint) => hint.run(stream),
             Action::List(change) => change.run(stream),
@@ -377,7 +395,6 @@ impl<'l> Build<'_, 'l> {
 static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on addresses", address::ROWS),
     ("Actions that answer", answer::ROWS),
-    ("Actions that answer", auth::ROWS),
     ("Actions on bodies", body::ROWS),
     ("Actions of the cache", cache::ROWS),
     ("Actions that capture", capture::ROWS),
@@ -389,6 +406,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on logs", logging::ROWS),
     ("Actions that normalize targets", normalize::ROWS),
     ("Actions on packets", packets::ROWS),
+    ("Actions that wait", pause::ROWS),
     ("Actions that redirect", redirect::ROWS),
     ("Actions on stick tables", table::CHANGE),
     ("Actions on stick tables", table::TRACK),
@@ -397,6 +415,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions that resolve", resolve::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
+    ("Actions about users", auth::ROWS),
 ];
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
@@ -494,6 +513,7 @@ pub(crate) fn redirect_rule(
     let condition = Condition::parse(loader, args, usage)?;
     Ok(HttpRule(Rule {
         span,
+        line: None,
         condition,
         action,
     }))
@@ -537,6 +557,7 @@ fn rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, 
     args.resume(&words);
     Ok(Rule {
         span: word.span,
+        line: Some(loader.sources.position(word.span).line),
         condition,
         action,
     })

@@ -1,5 +1,6 @@
 //! Hashes for sharing out and for short keys. None of them keeps a secret.
 
+use super::xxh3::xxh3;
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::value::{Type, Value};
@@ -24,6 +25,8 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "The hash XXH32 with a seed, 0 without an argument.";
     "xxh64", "xxh64[(<seed>)]", hash(apply_xxh64), "acl half path,xxh64,even",
         "The hash XXH64 with a seed, 0 without an argument. As numbers have a sign, half of its results are negative.";
+    "xxh3", "xxh3[(<seed>)]", hash(apply_xxh3), "acl half path,xxh3,even",
+        "The hash XXH3 of 64 bits with a seed, 0 without an argument. As numbers have a sign, half of its results are negative.";
 };
 
 /// Mixes the bits of a hash so that each depends on all: the full avalanche
@@ -150,7 +153,7 @@ pub fn xxh32(bytes: &[u8], seed: u32) -> u32 {
     hash ^ (hash >> 16)
 }
 
-const P64: [u64; 5] = [
+pub(super) const P64: [u64; 5] = [
     0x9e37_79b1_85eb_ca87,
     0xc2b2_ae3d_27d4_eb4f,
     0x1656_67b1_9e37_79f9,
@@ -278,6 +281,11 @@ fn apply_xxh32<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) ->
 fn apply_xxh64<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let seed = arguments.int(0).unwrap_or(0) as u64;
     Some(Value::Int(xxh64(&value.into_bytes()?, seed) as i64))
+}
+
+fn apply_xxh3<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+    let seed = arguments.int(0).unwrap_or(0) as u64;
+    Some(Value::Int(xxh3(&value.into_bytes()?, seed) as i64))
 }
 
 #[cfg(test)]

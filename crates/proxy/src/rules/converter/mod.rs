@@ -26,6 +26,8 @@ mod table;
 mod text;
 pub mod time;
 mod token;
+mod when;
+mod xxh3;
 
 use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;
@@ -124,6 +126,7 @@ static FAMILIES: &[Family<ConverterBuild>] = &[
     ("Converters of text", text::ROWS),
     ("Converters of times", time::ROWS),
     ("Tokens", token::ROWS),
+    ("Conditions of values", when::ROWS),
 ];
 
 /// All converters by name.

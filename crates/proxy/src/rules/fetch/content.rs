@@ -52,6 +52,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "So many bytes of the answer from an offset on; see `req.payload`.";
     "res.payload_lv", "res.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Response), "acl id res.payload_lv(43,1) -m found",
         "Bytes of the answer whose count stands in it; see `req.payload_lv`.";
+    "res.body", "res.body", bytes(Needs::Response, body).http().prepare(ask_body), "acl fault res.body -m sub Exception",
+        "The body of the answer, as far as it is there: `http-response wait-for-body` waits for it, up to the size of a buffer.";
+    "res.body_len", "res.body_len", number(Needs::Response, length).http().prepare(ask_body), "acl filled res.body_len gt 0",
+        "How many bytes of the answer's body are there.";
+    "res.body_size", "res.body_size", number(Needs::Response, body_size).http().prepare(ask_body), "acl download res.body_size gt 1000000",
+        "How long the answer says that its body is. Of a body without an announced length it is what is there.";
     "req.body", "req.body", bytes(Needs::Request, body).http(), "acl soap req.body -m sub Envelope",
         "The body of the request, as far as it is there: `option http-buffer-request` waits for it, up to the size of a buffer.";
     "req.body_len", "req.body_len", number(Needs::Request, length).http(), "acl filled req.body_len gt 0",
@@ -101,6 +107,12 @@ fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
     ))
 }
 
+/// What is there of answers' bodies has to be looked at.
+fn ask_body(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.answer_body = true;
+    Ok(())
+}
+
 /// Whether no more bytes will come on the side that is looked at.
 fn complete(arguments: &Arguments, stream: &Stream) -> bool {
     match super::side_of(arguments, stream) {
@@ -109,10 +121,16 @@ fn complete(arguments: &Arguments, stream: &Stream) -> bool {
     }
 }
 
+/// The bytes that parts are taken of: an answer of HTTP has none, as in HAProxy.
+fn raw<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
+    let of_answer = super::side_of(arguments, stream) == super::Side::Response;
+    (!stream.http || !of_answer).then(|| payload(arguments, stream))
+}
+
 fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let length = usize::try_from(arguments.int(1)?).ok()?;
-    let all = payload(arguments, stream);
+    let all = raw(arguments, stream)?;
     if length == 0 {
         return complete(arguments, stream).then(|| all.get(offset..).map(Value::bytes))?;
     }
@@ -178,7 +196,7 @@ fn check_counted(
 fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let end = offset.checked_add(usize::try_from(arguments.int(1)?).ok()?)?;
-    let all = payload(arguments, stream);
+    let all = raw(arguments, stream)?;
     let count = all
         .get(offset..end)?
         .iter()
@@ -202,8 +220,16 @@ fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     Some(Value::bytes(payload(arguments, stream)))
 }
 
+/// Whether a body follows the head of the answer, whatever that announces.
+fn may_have_body(stream: &Stream) -> bool {
+    stream.request.method() != b"HEAD" && !matches!(stream.response.status(), 204 | 304)
+}
+
 fn body_size<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let there = payload(arguments, stream).len();
+    if super::side_of(arguments, stream) == super::Side::Response && !may_have_body(stream) {
+        return Some(Value::count(there));
+    }
     let announced = head(arguments, stream)?
         .fields()
         .get(b"content-length")

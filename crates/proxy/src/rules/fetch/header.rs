@@ -58,6 +58,10 @@ const fn all(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Bin, needs, block).http()
 }
 
+const fn packed(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Bin, needs, packed_fields).http()
+}
+
 pub(super) static ROWS: &[FetchRow] = rows! {
     "req.hdr", "req.hdr(<name>[,<occurrence>])", values(Needs::Request), "acl local req.hdr(host) -i localhost",
         "A value of a header of the request. Values are counted at the commas of all lines of that name; 1 is the first, -1 the last, \
@@ -84,6 +88,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The names of all headers of the request in their order and in lower case, with commas or another delimiter between them.";
     "req.hdrs", "req.hdrs", all(Needs::Request), "acl huge req.hdrs,length gt 8000",
         "All headers of the request in one text, a line each with its line end, and an empty line. Names are in lower case.";
+    "req.hdrs_bin", "req.hdrs_bin", packed(Needs::Request), "acl huge req.hdrs_bin,length gt 8000",
+        "All headers of the request in a binary form: of each its name in lower case and its value, with their lengths in front as SPOE writes numbers; two \
+         empty ones at the end.";
+    "res.hdrs_bin", "res.hdrs_bin", packed(Needs::Response), "acl huge res.hdrs_bin,length gt 8000",
+        "All headers of the answer in a binary form; see `req.hdrs_bin`.";
     "res.hdr", "res.hdr(<name>[,<occurrence>])", values(Needs::Response), "acl html res.hdr(content-type) -m beg text/html",
         "A value of a header of the answer; see `req.hdr`.";
     "shdr", "shdr(<name>[,<occurrence>])", values(Needs::Response), "acl html shdr(content-type) -m beg text/html",
@@ -245,6 +254,34 @@ fn field_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value
         out.extend(name.iter().map(u8::to_ascii_lowercase));
     }
     Some(Value::Str(Cow::Owned(out)))
+}
+
+/// Writes a number as SPOE does: below 240 a byte; else its low four bits in one,
+/// and what is left in groups of seven bits, each but the last with its high bit.
+fn put_number(mut number: usize, out: &mut Vec<u8>) {
+    if number < 240 {
+        out.push(number as u8);
+        return;
+    }
+    out.push(number as u8 | 240);
+    number = (number - 240) >> 4;
+    while number >= 128 {
+        out.push(number as u8 | 128);
+        number = (number - 128) >> 7;
+    }
+    out.push(number as u8);
+}
+
+fn packed_fields<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let mut out = Vec::new();
+    for (name, line) in head(arguments, stream)?.fields().iter() {
+        put_number(name.len(), &mut out);
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
+        put_number(line.len(), &mut out);
+        out.extend_from_slice(line);
+    }
+    out.extend_from_slice(&[0, 0]);
+    Some(Value::Bin(Cow::Owned(out)))
 }
 
 fn block<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -25,11 +25,14 @@ mod connection;
 mod constant;
 mod content;
 mod cookie;
+mod distcc;
+mod ends;
 mod header;
 mod limits;
 mod offload;
 mod process;
 mod proxy;
+mod proxy_fields;
 mod rdp;
 mod request;
 mod server;
@@ -189,11 +192,14 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Constants and variables", constant::ROWS),
     ("Fetches of content", content::ROWS),
     ("Fetches of cookies", cookie::ROWS),
+    ("Fetches of distcc", distcc::ROWS),
+    ("Fetches of both connections", ends::ROWS),
     ("Fetches of headers", header::ROWS),
     ("Fetches of compression and caches", offload::ROWS),
     ("What limits a stream", limits::ROWS),
     ("Fetches of the process", process::ROWS),
     ("Fetches of proxies", proxy::ROWS),
+    ("Fetches of PROXY headers", proxy_fields::ROWS),
     ("Fetches of remote desktops", rdp::ROWS),
     ("Fetches of the request line", request::ROWS),
     ("Fetches of servers", server::ROWS),
@@ -213,8 +219,8 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of TLS that passes through", tls_hello::ROWS),
     ("Fetches of a client's TLS offer", tls_offer::ROWS),
     ("Fetches of TLS secrets", tls_secret::ROWS),
-    ("Fetches of users", users::ROWS),
     ("Fetches of how a stream goes", transaction::ROWS),
+    ("Fetches of users", users::ROWS),
 ];
 
 /// All fetches by name.

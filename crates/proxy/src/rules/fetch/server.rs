@@ -70,16 +70,16 @@ fn bc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 /// The stream has to keep its side of the connection.
 fn show_side(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
-    loader.config.global.server_side_shown = true;
+    loader.config.global.asked.server_end = true;
     Ok(())
 }
 
 fn bc_src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::ip(stream.server_side?.ip()))
+    Some(Value::ip(stream.server_side()?.ip()))
 }
 
 fn bc_src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.server_side?.port().into()))
+    Some(Value::Int(stream.server_side()?.port().into()))
 }
 
 fn bc_dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -28,6 +28,10 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The bits of a key of the cipher on the client's connection.";
     "ssl_fc_use_keysize", front(Type::Int, |_, s| key_size(client(s))), "acl strong ssl_fc_use_keysize ge 256",
         "The bits of the key that is used on the client's connection. With the ciphers of today always as many as the cipher has.";
+    "ssl_fc_curve", front(Type::Str, |_, s| group(client(s))), "acl hybrid ssl_fc_curve X25519MLKEM768",
+        "The group (elliptic curve) by which keys were agreed on with the client, by IANA's name: `x25519`, `secp256r1`, `X25519MLKEM768`.";
+    "ssl_fc_early_rcvd", front(Type::Bool, |_, s| Some(Value::Bool(client(s)?.early_data))), "acl early ssl_fc_early_rcvd",
+        "True when the client sent early data, also once the handshake is done. See `allow-0rtt`.";
     "ssl_fc_alpn", front(Type::Str, |_, s| alpn(client(s))), "acl h2 ssl_fc_alpn h2",
         "The protocol that was agreed on with the client by ALPN (`alpn` on the `bind` line): `h2`, `http/1.1`. None without an agreement.";
     "ssl_fc_npn", front(Type::Str, npn), "acl old ssl_fc_npn -m found",
@@ -56,6 +60,10 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The bits of a key of the cipher on the server's connection.";
     "ssl_bc_use_keysize", back(Type::Int, |_, s| key_size(server(s))), "acl strong ssl_bc_use_keysize ge 256",
         "The bits of the key that is used on the server's connection.";
+    "ssl_bc_curve", back(Type::Str, |_, s| group(server(s))), "acl example ssl_bc_curve X25519MLKEM768",
+        "The group (elliptic curve) by which keys were agreed on with the server, by IANA's name.";
+    "ssl_bc_sni", back(Type::Str, |_, s| Some(Value::text(server(s)?.sni.as_deref()?.as_bytes()))), "acl example ssl_bc_sni app.example.com",
+        "The name of the server that we asked for in the handshake with it: what `sni` on its line says. None without.";
     "ssl_bc_alpn", back(Type::Str, |_, s| alpn(server(s))), "acl inner_h2 ssl_bc_alpn h2",
         "The protocol that was agreed on with the server by ALPN (`alpn` on the `server` line).";
     "ssl_bc_npn", back(Type::Str, npn), "acl old ssl_bc_npn -m found",
@@ -96,6 +104,10 @@ fn cipher(info: Option<&Info>) -> Option<Value<'_>> {
 
 fn key_size(info: Option<&Info>) -> Option<Value<'_>> {
     Some(Value::Int(info?.key_bits().into()))
+}
+
+fn group(info: Option<&Info>) -> Option<Value<'_>> {
+    Some(Value::text(info?.group_name()?.as_bytes()))
 }
 
 fn alpn(info: Option<&Info>) -> Option<Value<'_>> {

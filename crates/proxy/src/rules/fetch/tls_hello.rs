@@ -7,9 +7,14 @@ use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 use crate::tls::hello::{Cursor, Hello};
+use std::borrow::Cow;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)
+}
+
+const fn list(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Bin, Needs::Request, one).of_hello()
 }
 
 const NAME: FetchBuild = FetchBuild::new(Type::Str, Needs::Request, server_name)
@@ -41,6 +46,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Whether the client's hello knows session tickets: 0 it does not, 1 it asks for one, 2 it sends one.";
     "req.ssl_ec_ext", FetchBuild::new(Type::Bool, Needs::Request, curves).of_hello(), "acl curves req.ssl_ec_ext",
         "True when the client's hello knows elliptic curves.";
+    "req.ssl_sigalgs", list(signature_schemes), "acl bot req.ssl_sigalgs,be2dec(-,2) -m beg 1027",
+        "The signature schemes in the client's hello, two bytes each.";
+    "req.ssl_supported_groups", list(groups), "acl bot req.ssl_supported_groups,be2dec(-,2) -m beg 29-23",
+        "The groups (elliptic curves) that the client's hello knows, two bytes each.";
+    "req.ssl_keyshare_groups", list(key_shares), "acl hybrid req.ssl_keyshare_groups,be2dec(-,2) -m beg 4588",
+        "The groups for which the client's hello brings a key, two bytes each.";
     "res.ssl_hello_type", ANSWER, "acl server_hello res.ssl_hello_type 2",
         "The type of the TLS handshake message that the server's answer begins with: 2 is a server's hello.";
     "rep_ssl_hello_type", ANSWER, "acl server_hello rep_ssl_hello_type 2",
@@ -132,7 +143,35 @@ fn ticket<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
 
 fn curves<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    Some(Value::Bool(hello.extension(10).is_some()))
+    // A hello without them has no value, as in HAProxy.
+    hello.extension(10).map(|_| Value::Bool(true))
+}
+
+/// A list of an extension that is there and has a number at least.
+fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Option<Value<'a>> {
+    let list = client_hello(stream_bytes)?
+        .extension(extension)?
+        .counted(2)?;
+    (!list.0.is_empty()).then_some(Value::bytes(list.0))
+}
+
+fn signature_schemes<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    listed(payload(arguments, stream), 13)
+}
+
+fn groups<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    listed(payload(arguments, stream), 10)
+}
+
+fn key_shares<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let hello = client_hello(payload(arguments, stream))?;
+    let mut shares = hello.extension(51)?.counted(2)?;
+    let mut out = Vec::new();
+    while let Some(group) = shares.take(2) {
+        shares.counted(2)?;
+        out.extend_from_slice(group);
+    }
+    (!out.is_empty()).then_some(Value::Bin(Cow::Owned(out)))
 }
 
 #[cfg(test)]

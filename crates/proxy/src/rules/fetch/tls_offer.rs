@@ -38,6 +38,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The groups (elliptic curves) that the client offered, two bytes each. With a filter of 1 without GREASE. Needs `tune.ssl.capture-buffer-size`.";
     "ssl_fc_ecformats_bin", "ssl_fc_ecformats_bin", of_offer(Type::Bin, point_formats), "acl bot ssl_fc_ecformats_bin,be2dec(-,1) 0",
         "The formats of curve points that the client offered, a byte each. Needs `tune.ssl.capture-buffer-size`.";
+    "ssl_fc_supported_versions_bin", "ssl_fc_supported_versions_bin[(<filter>)]", list(Type::Bin, versions), "acl newest ssl_fc_supported_versions_bin(1),be2dec(-,2) -m beg 772",
+        "The versions of TLS that the client offered in the extension of TLS 1.3, two bytes each. With a filter of 1 without GREASE. \
+         Needs `tune.ssl.capture-buffer-size`.";
+    "ssl_fc_sigalgs_bin", "ssl_fc_sigalgs_bin[(<filter>)]", list(Type::Bin, signature_schemes), "acl bot ssl_fc_sigalgs_bin(1),be2dec(-,2) -m beg 1027",
+        "The signature schemes that the client offered, two bytes each. With a filter of 1 without GREASE. Needs `tune.ssl.capture-buffer-size`.";
 };
 
 fn offer(stream: &Stream) -> Option<&Offer> {
@@ -114,6 +119,14 @@ fn groups<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>>
     bytes(filtered(arguments, &offer(stream)?.groups))
 }
 
+fn versions<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    bytes(filtered(arguments, &offer(stream)?.versions))
+}
+
+fn signature_schemes<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    bytes(filtered(arguments, &offer(stream)?.signature_schemes))
+}
+
 fn point_formats<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     bytes(Cow::Borrowed(&offer(stream)?.point_formats))
 }
@@ -134,6 +147,8 @@ mod tests {
             extensions: [0xea, 0xea, 0, 0x0d].into(),
             groups: [0x2a, 0x2a, 0, 29].into(),
             point_formats: [0].into(),
+            versions: [0xda, 0xda, 3, 4, 3, 3].into(),
+            signature_schemes: [4, 3].into(),
         };
         let front = Info {
             offer: Some(Box::new(offer)),
@@ -156,6 +171,8 @@ mod tests {
                 ("ssl_fc_eclist_bin(1),hex", Some("001D")),
                 ("ssl_fc_eclist_bin,be2dec(-,2)", Some("10794-29")),
                 ("ssl_fc_ecformats_bin,hex", Some("00")),
+                ("ssl_fc_supported_versions_bin(1),hex", Some("03040303")),
+                ("ssl_fc_sigalgs_bin,hex", Some("0403")),
             ],
         );
     }

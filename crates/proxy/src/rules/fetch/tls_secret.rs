@@ -24,6 +24,10 @@ const fn key(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, Needs::Nothing, one).prepare(warn_without_log)
 }
 
+const fn server_key(one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Str, Needs::Server, one).prepare(warn_without_log)
+}
+
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_client_random", front(|_, s| random(client(s), |c| &c.client_random)), "acl some ssl_fc_client_random -m found",
         "The 32 random bytes of the client's hello. They name the session in key logs.";
@@ -60,6 +64,20 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The key of what applications derive from TLS 1.3 on the client's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
     "ssl_fc_early_exporter_secret", key(|_, s| secret(client(s), "EARLY_EXPORTER_SECRET")), "acl some ssl_fc_early_exporter_secret -m found",
         "The same of early data.";
+    "ssl_bc_client_early_traffic_secret", server_key(|_, s| secret(server(s), "CLIENT_EARLY_TRAFFIC_SECRET")), "acl example ssl_bc_client_early_traffic_secret -m found",
+        "The key of the early data of TLS 1.3 on the server's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_bc_client_handshake_traffic_secret", server_key(|_, s| secret(server(s), "CLIENT_HANDSHAKE_TRAFFIC_SECRET")), "acl example ssl_bc_client_handshake_traffic_secret -m found",
+        "Our key of the handshake of TLS 1.3 with the server, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_bc_server_handshake_traffic_secret", server_key(|_, s| secret(server(s), "SERVER_HANDSHAKE_TRAFFIC_SECRET")), "acl example ssl_bc_server_handshake_traffic_secret -m found",
+        "The server's key of the handshake of TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_bc_client_traffic_secret_0", server_key(|_, s| secret(server(s), "CLIENT_TRAFFIC_SECRET_0")), "acl example ssl_bc_client_traffic_secret_0 -m found",
+        "The key of what is sent to the server in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_bc_server_traffic_secret_0", server_key(|_, s| secret(server(s), "SERVER_TRAFFIC_SECRET_0")), "acl example ssl_bc_server_traffic_secret_0 -m found",
+        "The key of what the server sends in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_bc_exporter_secret", server_key(|_, s| secret(server(s), "EXPORTER_SECRET")), "acl example ssl_bc_exporter_secret -m found",
+        "The key of what applications derive from TLS 1.3 on the server's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+    "ssl_bc_early_exporter_secret", server_key(|_, s| secret(server(s), "EARLY_EXPORTER_SECRET")), "acl example ssl_bc_early_exporter_secret -m found",
+        "The key of what applications derive from early data on the server's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
 };
 
 /// Tells whoever asks for keys that none are kept.

@@ -2,12 +2,14 @@
 //! are those of log formats, for rules and for whoever writes his own log lines.
 
 use super::{FetchBuild, FetchRow};
+use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::converter::time::{check_only_unit, to_unit};
 use crate::rules::format::Alias;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
+use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -72,6 +74,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "How many streams were before this one in the backend's queue: `%bq`.";
     "bc_srv_queue", "bc_srv_queue", number(Needs::Server, server_queue), "acl example bc_srv_queue -m found",
         "How many streams were before this one in the server's queue: `%sq`.";
+    "server_status", "server_status", number(Needs::ResponseKept, server_status).http(), "acl hidden server_status 500",
+        "The status of the server's answer as it came, whatever rules made of it; none of answers of the proxy's own.";
+    "last_rule_file", "last_rule_file", FetchBuild::new(Type::Str, Needs::Nothing, rule_file).prepare(ask_rule), "acl example last_rule_file -m found",
+        "The file with the rule that ended a list of rules last: an `allow` or `accept`, a `deny`, an answer or a redirection. None before there was one.";
+    "last_rule_line", "last_rule_line", number(Needs::Nothing, rule_line).prepare(ask_rule), "acl example last_rule_line -m found",
+        "The line of the rule that ended a list of rules last; see `last_rule_file`. In a log line it says why a request was refused.";
     "unique-id", "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
         "The id that `unique-id-format` makes of the stream.";
 };
@@ -131,6 +139,27 @@ fn bytes_out<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let status = stream.status();
     (status != 0).then_some(Value::Int(status.into()))
+}
+
+fn server_status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    (stream.server_status != 0).then_some(Value::Int(stream.server_status.into()))
+}
+
+/// The stream has to keep which rule it was.
+fn ask_rule(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.last_rule = true;
+    Ok(())
+}
+
+fn rule_file<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let (file, _) = stream.last_rule()?;
+    let name = stream.config.files.get(file as usize)?;
+    Some(Value::text(name.as_bytes()))
+}
+
+fn rule_line<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let (_, line) = stream.last_rule()?;
+    Some(Value::Int(line.into()))
 }
 
 fn termination<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

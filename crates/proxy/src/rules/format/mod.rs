@@ -104,7 +104,7 @@ impl Format {
             loader.tell(warning);
         }
         let format = Format { pieces, dialect };
-        loader.config.global.server_side_shown |=
+        loader.config.global.asked.server_end |=
             format.shows(&[Alias::ServerSideIp, Alias::ServerSidePort]);
         Ok(format)
     }
@@ -139,6 +139,11 @@ impl Format {
             Piece::Alias(alias, _) if alias.is_http() => Some(alias.name()),
             _ => None,
         })
+    }
+
+    /// It was read as a log line, but what is missing leaves nothing: ids of streams.
+    pub fn leave_gaps(&mut self) {
+        self.dialect = Dialect::Text;
     }
 
     /// Appends what it makes of a stream.

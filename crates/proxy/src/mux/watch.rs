@@ -1,0 +1,105 @@
+//! A stream of HTTP/2 as rules ask for it: its number, its connection's streams,
+//! whether its peer gave it up. It holds neither the stream nor the connection, and
+//! knows how the stream ended when its place has another one.
+
+use super::shared::Shared;
+use super::slot::Slot;
+use super::stream::{Gone, MuxStream};
+use std::cell::Cell;
+use std::rc::{Rc, Weak};
+
+/// Who only asks.
+#[derive(Clone)]
+pub struct StreamWatch {
+    shared: Weak<Shared>,
+    slot: u32,
+    last: Rc<Cell<Option<Seen>>>,
+}
+
+/// What is told of a stream itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    id: u32,
+    aborted: bool,
+    reset: Option<u32>,
+}
+
+/// Where a stream that ends leaves what its watch is asked for.
+pub(super) type Testament = Weak<Cell<Option<Seen>>>;
+
+impl Seen {
+    fn of(slot: &Slot) -> Seen {
+        Seen {
+            id: slot.id,
+            aborted: slot.peer_reset.is_some() || slot.gone == Some(Gone::Lost),
+            reset: slot.peer_reset.map(|code| code as u32),
+        }
+    }
+}
+
+impl Slot {
+    /// The stream ends: who watches it learns how.
+    pub(super) fn bequeath(&mut self) {
+        let watch = self.watched.take();
+        if let Some(last) = watch.and_then(|watch| watch.upgrade()) {
+            last.set(Some(Seen::of(self)));
+        }
+    }
+}
+
+impl MuxStream {
+    /// The stream for whoever only asks.
+    pub fn watch(&self) -> StreamWatch {
+        let (shared, slot) = self.place();
+        let last = Rc::default();
+        shared.inner.borrow_mut().slot(slot).watched = Some(Rc::downgrade(&last));
+        StreamWatch {
+            shared: Rc::downgrade(shared),
+            slot,
+            last,
+        }
+    }
+}
+
+impl StreamWatch {
+    fn seen(&self) -> Option<Seen> {
+        self.last.get().or_else(|| {
+            let shared = self.shared.upgrade()?;
+            let mut inner = shared.inner.borrow_mut();
+            Some(Seen::of(inner.slot(self.slot)))
+        })
+    }
+
+    /// Its number; 0 of one to a server that has sent nothing yet.
+    pub fn id(&self) -> u32 {
+        self.seen().map_or(0, |seen| seen.id)
+    }
+
+    /// Whether its peer gave it up, or the connection was lost.
+    pub fn is_aborted(&self) -> bool {
+        self.seen().is_none_or(|seen| seen.aborted)
+    }
+
+    /// The code by which its peer reset it.
+    pub fn reset_code(&self) -> Option<u32> {
+        self.seen()?.reset
+    }
+
+    /// Streams that its connection has now; None when that is closed.
+    pub fn streams(&self) -> Option<u32> {
+        Some(self.shared.upgrade()?.inner.borrow().open)
+    }
+
+    /// How many the peer takes at once, where it has said so.
+    pub fn streams_max_of_peer(&self) -> Option<u32> {
+        let shared = self.shared.upgrade()?;
+        let inner = shared.inner.borrow();
+        inner.connection.peer_settings().concurrent_streams_max
+    }
+}
+
+impl std::fmt::Debug for StreamWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StreamWatch").field(&self.seen()).finish()
+    }
+}

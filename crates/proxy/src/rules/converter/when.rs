@@ -1,0 +1,109 @@
+//! The converter that lets its value pass under a condition only: what belongs
+//! into the log line of a stream that failed, and into no other.
+
+use super::{ConverterBuild, ConverterRow, rows};
+use crate::load::Loader;
+use crate::log::is_error;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::condition::{Condition, Outcome};
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use crate::worker;
+use language::{Diagnostic, Span};
+use std::sync::Arc;
+
+pub(super) static ROWS: &[ConverterRow] = rows! {
+    "when", "when([!]<condition>[,<acl>])", ConverterBuild::new(Type::Any, Type::Any, when).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
+        "acl example path,when(forwarded) -m found",
+        "The value as it is, where a condition holds; else none. The conditions: `error` (something went wrong, as `option dontlog-normal` sees it), `normal`, \
+         `forwarded` (a server was asked), `toapplet` (the proxy itself answers), `processed` (either of both), `stopping` (the process only finishes what it \
+         has), and `acl` with the name of one. A `!` turns it around.";
+};
+
+/// The conditions, by the number that an argument becomes.
+const CONDITIONS: [&str; 7] = [
+    "error",
+    "normal",
+    "forwarded",
+    "toapplet",
+    "processed",
+    "stopping",
+    "acl",
+];
+
+fn prepare(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let text = String::from_utf8_lossy(arguments.text(0).unwrap_or_default()).into_owned();
+    let (turned, name) = match text.strip_prefix('!') {
+        Some(name) => (true, name),
+        None => (false, &*text),
+    };
+    let Some(which) = CONDITIONS.iter().position(|known| *known == name) else {
+        let message = format!("a condition is one of {}", CONDITIONS.join(", "));
+        return Err(bad_argument(span, message));
+    };
+    let acl = match (name, arguments.text(1)) {
+        ("acl", Some(acl)) => {
+            let acl = String::from_utf8_lossy(acl).into_owned();
+            let condition = Condition::of_names(loader, std::iter::once(&*acl), span);
+            let condition =
+                condition.map_err(|name| bad_argument(span, format!("no such ACL: '{name}'")))?;
+            Some(Argument::Acls(Arc::new(condition)))
+        }
+        ("acl", None) => return Err(bad_argument(span, "the name of an ACL is missing".into())),
+        (_, None) => None,
+        (_, Some(_)) => return Err(bad_argument(span, "only `acl` takes a name".into())),
+    };
+    arguments.list = vec![
+        Some(Argument::Int(which as i64)),
+        Some(Argument::Bool(turned)),
+        acl,
+    ];
+    Ok(())
+}
+
+fn when<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    let forwarded = stream.times.connected.is_some();
+    let which = usize::try_from(arguments.int(0)?).ok()?;
+    let holds = match *CONDITIONS.get(which)? {
+        "error" => is_error(stream),
+        "normal" => !is_error(stream),
+        "forwarded" => forwarded,
+        "toapplet" => stream.local,
+        "processed" => forwarded || stream.local,
+        "stopping" => worker::running().is_some_and(|worker| worker.runtime.stopping()),
+        _ => arguments.acls(2)?.run(stream) == Outcome::Pass,
+    };
+    (holds != arguments.bool(1)?).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::stream::{Termination, sample};
+
+    #[test]
+    fn a_value_passes_where_its_condition_holds() {
+        let mut stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
+        let given = |stream: &_, expression: &str| sample::evaluate(expression, stream).is_some();
+        for (expression, wanted) in [
+            ("str(a),when(normal)", true),
+            ("str(a),when(!normal)", false),
+            ("str(a),when(error)", false),
+            ("str(a),when(forwarded)", false),
+            ("str(a),when(!stopping)", true),
+            ("path,when(acl,METH_GET)", true),
+            ("path,when(!acl,METH_GET)", false),
+        ] {
+            assert_eq!(given(&stream, expression), wanted, "{expression}");
+        }
+        stream.termination = Termination::ServerAbort;
+        assert!(given(&stream, "str(a),when(error)"));
+        let usage = crate::rules::Usage::LOG;
+        for bad in ["str(a),when(x)", "str(a),when(acl)", "str(a),when(error,x)"] {
+            assert!(sample::expression(bad, usage).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Fetches of distcc, which spreads compilations over hosts: a message is a row of
+//! tokens of four letters with a number each, and some are followed by so many bytes.
+
+use super::{FetchBuild, FetchRow, payload};
+use crate::load::Loader;
+use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+
+const fn token(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Request, one)
+        .takes(&[Kind::Text, Kind::Int], 1)
+        .prepare(check)
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "distcc_param", "distcc_param(<token>[,<occurrence>])", token(Type::Int, parameter), "acl big distcc_param(DOTI) gt 1000000",
+        "The number of a token in a message of distcc: a version, a count, or how many bytes follow it. Occurrences count from 1, which is also the usual.";
+    "distcc_body", "distcc_body(<token>[,<occurrence>])", token(Type::Bin, body), "acl c distcc_body(ARGV,1) -m sub .c",
+        "The bytes that follow a token in a message of distcc, once all are there.";
+};
+
+/// Bytes of a token: its name and its number in hexadecimal digits.
+const NAME_BYTES: usize = 4;
+const TOKEN_BYTES: usize = 12;
+
+fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    if arguments
+        .text(0)
+        .is_none_or(|name| name.len() != NAME_BYTES)
+    {
+        return Err(bad_argument(span, "a token has four letters".into()));
+    }
+    match arguments.int(1) {
+        None | Some(0..) => Ok(()),
+        Some(_) => Err(bad_argument(span, "occurrences count from 1".into())),
+    }
+}
+
+/// Whether bytes follow a token, as many as its number says.
+fn has_body(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"ARGV"
+            | b"CDIR"
+            | b"DOTI"
+            | b"DOTO"
+            | b"DOTD"
+            | b"FILE"
+            | b"LINK"
+            | b"NAME"
+            | b"SERR"
+            | b"SOUT"
+    )
+}
+
+/// The number of a token, and what of its bytes is there.
+fn find<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<(u32, &'a [u8])> {
+    let wanted = arguments.text(0)?;
+    let mut left = arguments.int(1).unwrap_or(1).max(1);
+    let mut rest = payload(arguments, stream);
+    loop {
+        let (token, behind) = rest.split_at_checked(TOKEN_BYTES)?;
+        let (name, digits) = token.split_at(NAME_BYTES);
+        let digits = std::str::from_utf8(digits).ok()?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let number = u32::from_str_radix(digits, 16).ok()?;
+        if name == wanted {
+            left -= 1;
+            if left == 0 {
+                return Some((number, behind));
+            }
+        }
+        rest = match has_body(name) {
+            true => behind.get(usize::try_from(number).ok()?..)?,
+            false => behind,
+        };
+    }
+}
+
+fn parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Int(find(arguments, stream)?.0.into()))
+}
+
+fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let (length, behind) = find(arguments, stream)?;
+    let length = usize::try_from(length).ok().filter(|_| {
+        let name = arguments.text(0).unwrap_or_default();
+        has_body(name)
+    })?;
+    behind.get(..length).map(Value::bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::stream::sample;
+
+    #[test]
+    fn tokens_are_found_behind_the_bytes_of_others() {
+        let bytes = b"DIST00000001ARGC00000002ARGV00000002ccARGV00000003a.cDOTI00000004int ";
+        let stream = sample::tcp(bytes, false);
+        for (fetch, value) in [
+            ("distcc_param(DIST)", Some("1")),
+            ("distcc_body(ARGV)", Some("cc")),
+            ("distcc_body(ARGV,2)", Some("a.c")),
+            ("distcc_body(ARGV,3)", None),
+            ("distcc_param(DOTI)", Some("4")),
+            ("distcc_body(DOTI)", Some("int ")),
+            ("distcc_body(DIST)", None),
+        ] {
+            let found = sample::evaluate(fetch, &stream);
+            assert_eq!(found.as_deref(), value, "{fetch}");
+        }
+        for cut in 0..bytes.len() {
+            let stream = sample::tcp(&bytes[..cut], false);
+            assert_eq!(sample::evaluate("distcc_body(DOTI)", &stream), None);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Fetches of a stream's two connections themselves: how their packets do, which
+//! HTTP they speak, their streams of HTTP/2.
+
+use super::{FetchBuild, FetchRow};
+use crate::load::Loader;
+use crate::reactor::PacketFacts;
+use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::{End, Stream};
+use language::{Diagnostic, Span};
+
+const fn number(needs: Needs, one: super::One) -> FetchBuild {
+    FetchBuild::new(Type::Int, needs, one)
+}
+
+const fn packets(one: super::One) -> FetchBuild {
+    number(Needs::Nothing, one).prepare(ask_client_socket)
+}
+
+const fn time(needs: Needs, prepare: super::Prepare, one: super::One) -> FetchBuild {
+    number(needs, one).takes(&[Kind::Text], 0).prepare(prepare)
+}
+
+const fn client(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Nothing, one).prepare(ask_client)
+}
+
+const fn server(output: Type, one: super::One) -> FetchBuild {
+    FetchBuild::new(output, Needs::Server, one).prepare(ask_server)
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "fc_rtt", "fc_rtt[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_us)), "acl far fc_rtt gt 200",
+        "The time of a round trip to the client as the kernel measures it, in milliseconds or in the unit `ms` or `us`. None of a client that is not on TCP.";
+    "fc_rttvar", "fc_rttvar[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_variance_us)), "acl shaky fc_rttvar gt 100",
+        "How much the time of a round trip to the client varies, in milliseconds or in the unit `ms` or `us`.";
+    "fc_unacked", "fc_unacked", packets(|_, s| count(client_packets(s)?.unacked)), "acl waits fc_unacked gt 10",
+        "How many segments were sent to the client and not acknowledged yet.";
+    "fc_sacked", "fc_sacked", packets(|_, s| count(client_packets(s)?.sacked)), "acl gaps fc_sacked gt 0",
+        "How many segments the client acknowledged out of their order.";
+    "fc_retrans", "fc_retrans", packets(|_, s| count(client_packets(s)?.retransmitted)), "acl lossy fc_retrans gt 0",
+        "How many segments to the client are being sent again.";
+    "fc_fackets", "fc_fackets", packets(|_, s| count(client_packets(s)?.fackets)), "acl gaps fc_fackets gt 0",
+        "The kernel's count of segments up to the last one that was acknowledged out of order; kernels of today leave it 0.";
+    "fc_lost", "fc_lost", packets(|_, s| count(client_packets(s)?.lost)), "acl lossy fc_lost gt 0",
+        "How many segments to the client the kernel takes for lost.";
+    "fc_reordering", "fc_reordering", packets(|_, s| count(client_packets(s)?.reordering)), "acl mixed fc_reordering gt 3",
+        "How far out of their order segments of the client's connection are taken to arrive.";
+    "bc_rtt", "bc_rtt[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_us)), "acl example bc_rtt -m found",
+        "The time of a round trip to the server as the kernel measures it, in milliseconds or in the unit `ms` or `us`.";
+    "bc_rttvar", "bc_rttvar[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_variance_us)), "acl example bc_rttvar -m found",
+        "How much the time of a round trip to the server varies, in milliseconds or in the unit `ms` or `us`.";
+    "bc_http_major", "bc_http_major", server(Type::Int, server_http), "acl example bc_http_major 2",
+        "The major version of HTTP on the connection to the server: 1 or 2. None before it stands, or where no HTTP is spoken.";
+    "bc_reused", "bc_reused", server(Type::Bool, reused), "acl example bc_reused",
+        "True when the connection to the server carried other requests before this one.";
+    "fc_nb_streams", "fc_nb_streams", client(Type::Int, |_, s| streams(s, End::Client)), "acl many fc_nb_streams gt 50",
+        "How many streams the client's connection has now: 1 but for HTTP/2.";
+    "bc_nb_streams", "bc_nb_streams", server(Type::Int, |_, s| streams(s, End::Server)), "acl example bc_nb_streams gt 50",
+        "How many streams the connection to the server has now: 1 but for HTTP/2.";
+    "fc_settings_streams_limit", "fc_settings_streams_limit", client(Type::Int, |_, s| streams_max(s, End::Client)), "acl wide fc_settings_streams_limit gt 1",
+        "How many streams the client's connection may have at once: 1 but for HTTP/2, where `tune.h2.fe.max-concurrent-streams` says.";
+    "bc_settings_streams_limit", "bc_settings_streams_limit", server(Type::Int, |_, s| streams_max(s, End::Server)), "acl example bc_settings_streams_limit gt 1",
+        "How many streams the connection to the server may have at once: 1 but for HTTP/2, where it is the least of what the server and \
+         `tune.h2.be.max-concurrent-streams` say.";
+    "fs.id", "fs.id", client(Type::Int, |_, s| id(s, End::Client)), "acl first fs.id 1",
+        "The number of the client's stream of HTTP/2; 0 where its connection has no streams.";
+    "bs.id", "bs.id", server(Type::Int, |_, s| id(s, End::Server)), "acl example bs.id 1",
+        "The number of the server's stream of HTTP/2; 0 where its connection has no streams.";
+    "fs.aborted", "fs.aborted", client(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Client)))), "acl example fs.aborted",
+        "True when the client broke the stream off. Useful in log lines.";
+    "bs.aborted", "bs.aborted", server(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Server)))), "acl example bs.aborted",
+        "True when the server broke the stream off. Useful in log lines.";
+    "fs.rst_code", "fs.rst_code", client(Type::Int, |_, s| reset_code(s, End::Client)), "acl cancelled fs.rst_code 8",
+        "The code by which the client reset its stream of HTTP/2 (8: it gave up); none without that.";
+    "bs.rst_code", "bs.rst_code", server(Type::Int, |_, s| reset_code(s, End::Server)), "acl example bs.rst_code 8",
+        "The code by which the server reset its stream of HTTP/2; none without that.";
+};
+
+fn ask_client_socket(
+    loader: &mut Loader,
+    _: &mut Arguments,
+    _: Span,
+) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.client_socket = true;
+    Ok(())
+}
+
+fn ask_client(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.client_end = true;
+    Ok(())
+}
+
+fn ask_server(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.server_end = true;
+    Ok(())
+}
+
+fn check_unit(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
+    match arguments.text(0) {
+        None | Some(b"ms" | b"us") => Ok(()),
+        Some(_) => Err(bad_argument(span, "the unit is `ms` or `us`".into())),
+    }
+}
+
+fn client_time(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.client_socket = true;
+    check_unit(arguments, span)
+}
+
+fn server_time(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.server_end = true;
+    check_unit(arguments, span)
+}
+
+fn client_packets(stream: &Stream) -> Option<PacketFacts> {
+    stream.session.socket()?.packets()
+}
+
+fn server_packets(stream: &Stream) -> Option<PacketFacts> {
+    stream.server_end()?.socket?.packets()
+}
+
+fn unit<'a>(arguments: &Arguments, microseconds: u32) -> Option<Value<'a>> {
+    count(match arguments.text(0) {
+        Some(b"us") => microseconds,
+        _ => microseconds / 1000,
+    })
+}
+
+fn count<'a>(n: u32) -> Option<Value<'a>> {
+    Some(Value::Int(n.into()))
+}
+
+fn server_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    stream.server_end().filter(|_| stream.http)?;
+    count(1 + u32::from(stream.watched(End::Server).is_some()))
+}
+
+fn reused<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(stream.server_end()?.carried > 0))
+}
+
+/// Whether a connection is there at that end.
+fn is_there(stream: &Stream, end: End) -> bool {
+    end == End::Client || stream.server_end().is_some()
+}
+
+fn streams<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+    match stream.watched(end) {
+        Some(watched) => count(watched.streams()?),
+        None => is_there(stream, end).then_some(Value::Int(1)),
+    }
+}
+
+fn streams_max<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+    let Some(watched) = stream.watched(end) else {
+        return is_there(stream, end).then_some(Value::Int(1));
+    };
+    let tuned = &stream.config.global.tune.http2;
+    let side = match end {
+        End::Client => &tuned.client,
+        End::Server => &tuned.server,
+    };
+    let ours = side
+        .concurrent_streams_max
+        .unwrap_or(tuned.concurrent_streams_max);
+    count(match end {
+        End::Client => ours,
+        End::Server => ours.min(watched.streams_max_of_peer().unwrap_or(u32::MAX)),
+    })
+}
+
+fn id<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+    match stream.watched(end) {
+        Some(watched) => count(watched.id()),
+        None => is_there(stream, end).then_some(Value::Int(0)),
+    }
+}
+
+fn reset_code<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+    count(stream.watched(end)?.reset_code()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::stream::sample;
+
+    #[test]
+    fn without_a_connection_there_is_nothing_to_tell() {
+        let stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
+        for fetch in ["fc_rtt", "fc_lost", "fs.rst_code"] {
+            assert_eq!(sample::evaluate(fetch, &stream), None, "{fetch}");
+        }
+        for (fetch, value) in [("fc_nb_streams", "1"), ("fs.id", "0"), ("fs.aborted", "0")] {
+            let found = sample::evaluate(fetch, &stream);
+            assert_eq!(found.as_deref(), Some(value), "{fetch}");
+        }
+    }
+
+    #[test]
+    fn units_are_milliseconds_and_microseconds() {
+        let usage = crate::rules::Usage::LOG;
+        assert!(sample::expression("fc_rtt(us)", usage).is_ok());
+        assert!(sample::expression("fc_rtt(s)", usage).is_err());
+    }
+}

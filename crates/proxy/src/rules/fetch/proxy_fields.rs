@@ -1,0 +1,101 @@
+//! Fetches of what a client's PROXY header of version 2 tells besides addresses.
+//! Fields are kept only where a file asks for their type.
+
+use super::{FetchBuild, FetchRow};
+use crate::load::Loader;
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::usage::Needs;
+use crate::rules::value::{Type, Value};
+use crate::stream::Stream;
+use language::{Diagnostic, Span};
+use protocol::proxy_protocol::{kind, ssl_kind};
+
+const fn text(one: super::One, prepare: super::Prepare) -> FetchBuild {
+    FetchBuild::new(Type::Str, Needs::Nothing, one).prepare(prepare)
+}
+
+pub(super) static ROWS: &[FetchRow] = rows! {
+    "fc_pp_authority", "fc_pp_authority", text(authority, ask_authority), "acl shop fc_pp_authority shop.example.com",
+        "The name of the host that the client asked for, as its PROXY header tells it.";
+    "fc_pp_unique_id", "fc_pp_unique_id", text(unique_id, ask_unique_id), "acl named fc_pp_unique_id -m found",
+        "The name that the proxy in front gave the connection, as the PROXY header tells it.";
+    "fc_pp_tlv", "fc_pp_tlv(<type>)", text(field, check_type).takes(&[Kind::Text], 1), "acl shop fc_pp_tlv(AUTHORITY) shop.example.com",
+        "A field of the client's PROXY header by its type: a number from 0 to 255, or `ALPN`, `AUTHORITY`, `UNIQUE_ID`, `NETNS`, `SSL`, and of what that \
+         holds `SSL_VERSION`, `SSL_CN`, `SSL_CIPHER`, `SSL_SIG_ALG`, `SSL_KEY_ALG`. Of several the last one; checksum and padding are not told.";
+};
+
+/// The types that have names.
+const NAMES: [(&str, u8); 12] = [
+    ("ALPN", kind::ALPN),
+    ("AUTHORITY", kind::AUTHORITY),
+    ("CRC32C", kind::CRC32C),
+    ("NOOP", kind::NOOP),
+    ("UNIQUE_ID", kind::UNIQUE_ID),
+    ("NETNS", kind::NETNS),
+    ("SSL", kind::SSL),
+    ("SSL_VERSION", ssl_kind::VERSION),
+    ("SSL_CN", ssl_kind::COMMON_NAME),
+    ("SSL_CIPHER", ssl_kind::CIPHER),
+    ("SSL_SIG_ALG", ssl_kind::SIGNATURE_ALGORITHM),
+    ("SSL_KEY_ALG", ssl_kind::KEY_ALGORITHM),
+];
+
+/// Types that stand within the field of TLS.
+fn is_of_tls(kind: u8) -> bool {
+    (ssl_kind::VERSION..=ssl_kind::KEY_ALGORITHM).contains(&kind)
+}
+
+/// Notes that fields of a type are kept.
+fn ask(loader: &mut Loader, kind: u8) {
+    let kind = if is_of_tls(kind) { kind::SSL } else { kind };
+    let asked = &mut loader.config.global.asked.proxy_fields;
+    if !asked.contains(&kind) {
+        asked.push(kind);
+    }
+}
+
+fn ask_authority(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    ask(loader, kind::AUTHORITY);
+    Ok(())
+}
+
+fn ask_unique_id(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    ask(loader, kind::UNIQUE_ID);
+    Ok(())
+}
+
+fn check_type(
+    loader: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    let text = arguments.text(0).unwrap_or_default();
+    let named = NAMES.iter().find(|(name, _)| name.as_bytes() == text);
+    let number = || std::str::from_utf8(text).ok()?.parse::<u8>().ok();
+    let Some(kind) = named.map(|(_, kind)| *kind).or_else(number) else {
+        let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
+        let message = format!("a number from 0 to 255 or {}", names.join(", "));
+        return Err(bad_argument(span, message));
+    };
+    ask(loader, kind);
+    arguments.list[0] = Some(Argument::Int(kind.into()));
+    Ok(())
+}
+
+fn authority<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(stream.session.proxy_field(kind::AUTHORITY)?))
+}
+
+fn unique_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::text(stream.session.proxy_field(kind::UNIQUE_ID)?))
+}
+
+fn field<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let kind = u8::try_from(arguments.int(0)?).ok()?;
+    if !is_of_tls(kind) {
+        return Some(Value::text(stream.session.proxy_field(kind)?));
+    }
+    let inner = stream.session.proxy_tls()?;
+    let found = inner.iter().filter(|field| field.kind == kind).last()?;
+    Some(Value::text(found.value))
+}

@@ -1,0 +1,76 @@
+//! What hardly any session has, or what is kept of it only because a file asks
+//! for it: addresses that rules set, its socket, fields of its PROXY header. One
+//! box, so that a session without them stays small.
+
+use super::{Endpoint, Session};
+use crate::reactor::{Socket, WeakSocket};
+use protocol::proxy_protocol::{Ssl, Tlvs};
+use std::cell::{Cell, OnceCell};
+
+/// Source and destination as rules set them.
+pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
+
+/// What hardly any session has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Details {
+    /// Source and destination as `tcp-request connection` and `session` rules
+    /// set them, for all of its streams.
+    rewritten: Cell<Rewritten>,
+    /// The client's socket, to be asked how its packets do.
+    socket: Cell<Option<WeakSocket>>,
+    /// Fields of the client's PROXY header that rules ask for.
+    fields: OnceCell<Tlvs>,
+}
+
+impl Session {
+    fn details(&self) -> &Details {
+        self.details.get_or_init(Box::default)
+    }
+
+    /// The addresses as rules set them for the whole session.
+    pub fn rewritten(&self) -> Rewritten {
+        let details = self.details.get();
+        details.map_or((None, None), |details| details.rewritten.get())
+    }
+
+    /// Sets them.
+    pub fn rewrite(&self, addresses: Rewritten) {
+        self.details().rewritten.set(addresses);
+    }
+
+    /// The client's socket, where the file asks for it.
+    pub fn socket(&self) -> Option<WeakSocket> {
+        self.details.get()?.socket.get()
+    }
+
+    /// Keeps who its client's socket is, if the file asks for it.
+    pub(super) fn keep_socket(&self, socket: &Socket) {
+        if self.config.global.asked.client_socket {
+            self.details().socket.set(Some(socket.downgrade()));
+        }
+    }
+
+    /// A field of the client's PROXY header, of a type that the file names.
+    pub fn proxy_field(&self, kind: u8) -> Option<&[u8]> {
+        self.details.get()?.fields.get()?.get(kind)
+    }
+
+    /// What the client's PROXY header tells of TLS, where the file asks for it.
+    pub fn proxy_tls(&self) -> Option<Ssl<'_>> {
+        self.details.get()?.fields.get()?.ssl()
+    }
+
+    /// Keeps those fields of the client's PROXY header that the file asks for: no
+    /// more than the header had room for.
+    pub(super) fn keep_fields(&self, fields: &Tlvs) {
+        let asked = &self.config.global.asked.proxy_fields;
+        let mut kept = Tlvs::default();
+        for field in fields.iter().filter(|field| asked.contains(&field.kind)) {
+            // It was checked when the header was read, and is part of what fitted.
+            let _ = kept.push(field.kind, field.value);
+        }
+        if !kept.is_empty() {
+            let _ = self.details().fields.set(kept);
+        }
+    }
+}

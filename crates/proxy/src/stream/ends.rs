@@ -1,0 +1,110 @@
+//! What rules ask of a stream's two connections themselves, besides messages, and
+//! of the rules that it met. It is kept only where a file asks for it
+//! (`config::Asked`), and asked, never used to send or receive.
+
+use super::{Link, Stream, Termination};
+use crate::mux::StreamWatch;
+use crate::reactor::WeakSocket;
+use crate::server_connection::ServerConnection;
+use std::net::SocketAddr;
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// The client's stream of HTTP/2.
+    client: Option<StreamWatch>,
+    /// The connection to the server.
+    server: Option<ServerEnd>,
+    /// Where the rule stands that ended its list last.
+    last_rule: Option<RulePlace>,
+}
+
+/// Where a rule stands: the number of its file in `Config::files`, and its line.
+pub type RulePlace = (u32, u32);
+
+/// The connection to the server.
+#[derive(Debug)]
+pub struct ServerEnd {
+    /// Our own address on it.
+    address: Option<SocketAddr>,
+    /// Its socket.
+    pub socket: Option<WeakSocket>,
+    /// The stream of HTTP/2 on it.
+    stream: Option<StreamWatch>,
+    /// Streams that it carried before.
+    pub carried: u32,
+}
+
+/// One of a stream's connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The client's.
+    Client,
+    /// The server's.
+    Server,
+}
+
+impl Stream {
+    fn ends(&mut self) -> &mut Ends {
+        self.ends.get_or_insert_default()
+    }
+
+    /// Its client is reached by this, if the file asks for it.
+    #[inline]
+    pub(super) fn watch_client(&mut self, link: &Link) {
+        if self.config.global.asked.client_end {
+            self.ends().client = link.watch();
+        }
+    }
+
+    /// Its server is reached by this.
+    #[cold]
+    pub(super) fn watch_server(&mut self, connection: &ServerConnection) {
+        self.ends().server = Some(ServerEnd {
+            address: connection.local_address(),
+            socket: connection.socket(),
+            stream: connection.link.watch(),
+            carried: connection.streams,
+        });
+    }
+
+    /// A rule ended its list.
+    pub(crate) fn keep_rule(&mut self, place: Option<RulePlace>) {
+        if place.is_some() && self.config.global.asked.last_rule {
+            self.ends().last_rule = place;
+        }
+    }
+
+    /// The connection to the server, once it stands.
+    pub fn server_end(&self) -> Option<&ServerEnd> {
+        self.ends.as_ref()?.server.as_ref()
+    }
+
+    /// Where the rule stands that ended its list last.
+    pub fn last_rule(&self) -> Option<RulePlace> {
+        self.ends.as_ref()?.last_rule
+    }
+
+    /// Our own address on the connection to the server.
+    pub fn server_side(&self) -> Option<SocketAddr> {
+        self.server_end()?.address
+    }
+
+    /// The stream of HTTP/2 at one end. None: it is none, or nothing is known.
+    pub fn watched(&self, end: End) -> Option<&StreamWatch> {
+        let ends = self.ends.as_ref()?;
+        match end {
+            End::Client => ends.client.as_ref(),
+            End::Server => ends.server.as_ref()?.stream.as_ref(),
+        }
+    }
+
+    /// Whether one end broke the stream off.
+    pub fn is_aborted_by(&self, end: End) -> bool {
+        let by = match end {
+            End::Client => Termination::ClientAbort,
+            End::Server => Termination::ServerAbort,
+        };
+        self.termination == by || self.watched(end).is_some_and(StreamWatch::is_aborted)
+    }
+}
