@@ -47,6 +47,9 @@ mod cookie;
 mod cryptography;
 mod ends;
 mod fetch;
+mod http_after_response;
+mod http_request;
+mod http_response;
 mod json;
 mod map;
 mod number;
@@ -54,6 +57,8 @@ mod persistence;
 mod protocols;
 mod stick;
 mod stick_table;
+mod tcp_request;
+mod tcp_response;
 mod text;
 mod tls;
 mod users;
@@ -69,6 +74,9 @@ static FAMILIES: &[&Family] = &[
     &cryptography::FAMILY,
     &ends::FAMILY,
     &fetch::FAMILY,
+    &http_after_response::FAMILY,
+    &http_request::FAMILY,
+    &http_response::FAMILY,
     &json::FAMILY,
     &map::FAMILY,
     &number::FAMILY,
@@ -76,6 +84,8 @@ static FAMILIES: &[&Family] = &[
     &protocols::FAMILY,
     &stick::FAMILY,
     &stick_table::FAMILY,
+    &tcp_request::FAMILY,
+    &tcp_response::FAMILY,
     &text::FAMILY,
     &tls::FAMILY,
     &users::FAMILY,

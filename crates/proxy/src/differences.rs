@@ -84,6 +84,20 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A typing mistake must not change another entry.",
     },
     Difference {
+        key: "abort-split",
+        about: "option abortonclose",
+        haproxy: "In a backend alone it ends nothing of clients who closed behind a whole request; the frontend must have it, too.",
+        here: "The backend's line is enough.",
+        reason: "The manual allows the line there, and promises it.",
+    },
+    Difference {
+        key: "slowstart-steps",
+        about: "slowstart",
+        haproxy: "A server's weight grows in steps of a sixteenth, and begins with one of them.",
+        here: "It grows in steps of a hundredth.",
+        reason: "A cold server gets less at once.",
+    },
+    Difference {
         key: "turns-of-weights",
         about: "balance",
         haproxy: "`roundrobin` begins the turns of servers of several weights somewhere in the middle.",
@@ -303,6 +317,20 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A kept connection saves a millisecond; a queue costs more.",
     },
     Difference {
+        key: "log-forward-lost",
+        about: "dgram-bind",
+        haproxy: "Cuts the end off messages that begin like RFC 5424 and are not quite that, and takes structured data with a bracket in quotes for none.",
+        here: "Such data is understood, and what cannot be is passed on whole, as text.",
+        reason: "Nothing of a log message may be lost on its way.",
+    },
+    Difference {
+        key: "log-forward-newline",
+        about: "dgram-bind",
+        haproxy: "Writes a newline inside of a datagram as it is to streams, rings and standard output.",
+        here: "It becomes a space there; to UDP and Unix sockets it stays.",
+        reason: "Whoever may send a message could else write lines in the name of others.",
+    },
+    Difference {
         key: "jwt-key-confusion",
         about: "jwt_verify",
         haproxy: "With a variable as the algorithm a token may name `none`, or `HS256` and be signed with the path of the public key's file: both are right.",
@@ -322,6 +350,27 @@ pub static DIFFERENCES: &[Difference] = &[
         haproxy: "Answers GET requests that have a body out of a cache, and stores their answers.",
         here: "They pass.",
         reason: "An application may look at the body, and one client would decide what others get.",
+    },
+    Difference {
+        key: "chunks-to-old-clients",
+        about: "mode",
+        haproxy: "Passes the chunks of a server's answer on to a client of HTTP/1.0, which takes them for a part of the body.",
+        here: "Such a client gets the body without chunks, and the end of the connection for its end.",
+        reason: "HTTP/1.0 knows no chunks.",
+    },
+    Difference {
+        key: "formats-over-answers",
+        about: "http-response",
+        haproxy: "Forgets the server's answer before the formats of `return` and `deny` are filled: `%[status]` is empty there (2.6).",
+        here: "They see the server's answer.",
+        reason: "The rule's condition sees it, too.",
+    },
+    Difference {
+        key: "after-no-request",
+        about: "http-after-response",
+        haproxy: "Answers bytes that are no request before any stream begins, so without these rules, and with names of headers as they stand in its own text.",
+        here: "The rules run over these answers, too.",
+        reason: "The documentation says that they run over all answers.",
     },
 ];
 

@@ -111,7 +111,9 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
         keep(CapabilitySet::NET_ADMIN, Why::Mark, span);
     }
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
-    for target in config.global.logs.iter().chain(of_proxies) {
+    let of_sections = config.log_forwards.iter().flat_map(|section| &section.logs);
+    let all = config.global.logs.iter().chain(of_proxies);
+    for target in all.chain(of_sections) {
         if stays_root && matches!(target.address, LogTargetAddress::Unix(_)) {
             keep(CapabilitySet::DAC_OVERRIDE, Why::UnixSocket, target.span);
         }

@@ -103,6 +103,8 @@ pub struct Bind {
     /// With `ssl`: who is shown which certificate. The end of loading makes it
     /// of the words.
     pub tls: Option<Arc<Acceptor>>,
+    /// It takes datagrams (`dgram-bind`), not connections.
+    pub datagrams: bool,
 }
 
 impl Bind {
@@ -127,6 +129,7 @@ impl Bind {
             owner: BindOwner::default(),
             tls_words: None,
             tls: None,
+            datagrams: false,
         }
     }
 }

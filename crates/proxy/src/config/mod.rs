@@ -12,6 +12,7 @@ mod forward;
 mod global;
 mod http2;
 mod http_errors;
+mod log_forward;
 mod mailers;
 mod observing;
 mod peers;
@@ -25,6 +26,7 @@ mod source;
 mod stick;
 mod tls;
 mod userlist;
+mod workarounds;
 
 pub use asked::Asked;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
@@ -38,6 +40,7 @@ pub use global::{
 };
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
+pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use peers::{Peer, Peers, PeersSocket};
@@ -65,6 +68,7 @@ pub use tls::{
     Verify, WebSocketProto,
 };
 pub use userlist::{Password, User, Userlist, UserlistSlot};
+pub use workarounds::Workarounds;
 
 use crate::state::Presence;
 use std::collections::HashMap;
@@ -111,6 +115,8 @@ pub struct Config {
     // RESOLVERS's family
     /// The `resolvers` sections.
     pub resolvers: Vec<Resolvers>,
+    /// The `log-forward` sections.
+    pub log_forwards: Vec<LogForward>,
 }
 
 impl Config {
@@ -127,7 +133,9 @@ impl Config {
     /// Whether anything would listen, be it only a socket of operations: a start
     /// without it serves no one.
     pub fn listens(&self) -> bool {
+        let forwards = |section: &LogForward| !section.binds.is_empty();
         !self.global.stats_sockets.is_empty()
+            || self.log_forwards.iter().any(forwards)
             || self
                 .proxies
                 .iter()

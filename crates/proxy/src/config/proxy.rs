@@ -55,6 +55,19 @@ pub enum Mode {
     Tcp,
     /// Requests and answers.
     Http,
+    /// Log messages: only of backends, which lines of `log` name.
+    Log,
+}
+
+impl Mode {
+    /// As files name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Tcp => "tcp",
+            Mode::Http => "http",
+            Mode::Log => "log",
+        }
+    }
 }
 
 /// `timeout …`, milliseconds each; None is no limit.
@@ -82,6 +95,8 @@ pub struct Timeouts {
     pub tarpit_ms: Option<u32>,
     /// `timeout check`.
     pub check_ms: Option<u32>,
+    /// `timeout client-hs`: of a TLS handshake.
+    pub handshake_ms: Option<u32>,
 }
 
 /// The `option`s that are only on or off.
@@ -506,6 +521,8 @@ pub struct Proxy {
     pub source_ways: SourceWays,
     /// `balance` was said.
     pub balance_said: bool,
+    /// Where `option http_proxy` was said, while the lines are read.
+    pub http_proxy: Option<Span>,
     /// `dispatch` or `transparent`, while the lines are read.
     pub dispatch: Option<(super::ServerAddress, Span)>,
     /// Where streams go that belong to no server, in place of the balance: the
@@ -541,6 +558,10 @@ pub struct Proxy {
     pub health: Option<Box<Health>>,
     /// `capture cookie`.
     pub capture_cookie: Option<Box<CaptureCookie>>,
+    /// In `mode log`: what messages go to, and who gets them.
+    pub log_servers: Option<Arc<super::LogServers>>,
+    /// `balance sticky`.
+    pub balance_sticky: bool,
     /// What it has that most have not; known when all of it is loaded.
     pub rare: super::Rare,
 }

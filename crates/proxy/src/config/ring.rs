@@ -15,6 +15,8 @@ pub struct Ring {
     pub description: Box<str>,
     /// `format`: of lines whose `log` says none.
     pub format: SyslogFormat,
+    /// It was said; else messages of others keep theirs.
+    pub format_said: bool,
     /// `maxlen`: longest line, bytes.
     pub line_max: usize,
     /// `size`: bytes of all lines. The oldest make room.
@@ -52,6 +54,7 @@ impl Ring {
             span,
             description: name.into(),
             format: SyslogFormat::Local,
+            format_said: false,
             line_max: RING_LINE_BYTES,
             size: RING_BYTES,
             connect_ms: None,

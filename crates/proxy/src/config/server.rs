@@ -58,6 +58,10 @@ pub struct ServerOptions {
     pub disabled: bool,
     /// `maxconn`; 0 is no limit.
     pub maxconn: u32,
+    /// Its address is one of UDP: only for log messages.
+    pub datagrams: bool,
+    /// `log-proto octet-count`.
+    pub log_counted: bool,
     /// `minconn`; 0 is the same as maxconn.
     pub minconn: u32,
     /// `maxqueue`; 0 is no limit.
@@ -153,6 +157,8 @@ impl Default for ServerOptions {
             backup: false,
             disabled: false,
             maxconn: 0,
+            datagrams: false,
+            log_counted: false,
             minconn: 0,
             maxqueue: 0,
             check: false,

@@ -15,13 +15,14 @@ pub static LINES: &[LineRow] = &[
         places: places::BACK,
         syntax: "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] \
                  [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | \
-                 rdp-cookie[(<name>)] | hash <expression> }",
+                 rdp-cookie[(<name>)] | hash <expression> | sticky }",
         doc: "Says how a backend chooses a server for a stream that belongs to none. `roundrobin` (the default) takes turns by \
               weight, `leastconn` the server with the fewest sessions for its weight, `first` the lowest id that has a free slot, \
               `random` the less loaded of some drawn servers. The others hash something and take the same server for the same key \
               (see `hash-type`): `source` the client's address, `uri` the path of the request, `url_param` a parameter of its URL \
               (or of the body of a POST), `hdr` a header, `rdp-cookie` the cookie of a remote desktop client, `hash` an expression. \
-              A stream without the key takes turns.",
+              A stream without the key takes turns. `sticky`, for a backend in `mode log` alone, gives all messages to one server for \
+              as long as that is up.",
         example: "balance leastconn",
         build: balance,
     },
@@ -69,6 +70,7 @@ const BUILT: &[&str] = &[
     "hdr",
     "rdp-cookie",
     "hash",
+    "sticky",
 ];
 
 fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -82,7 +84,9 @@ fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let parameter = text[name.len()..]
         .strip_prefix('(')
         .map(|rest| rest.strip_suffix(')'));
+    loader.proxy().balance_sticky = (name, parameter) == ("sticky", None);
     let algorithm = match (name, parameter) {
+        ("sticky", None) => Balance::First,
         ("roundrobin", None) => Balance::RoundRobin,
         ("static-rr", None) => Balance::StaticRoundRobin,
         ("leastconn", None) => Balance::LeastConnections,
@@ -322,7 +326,8 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_what_they_are() {
-        assert_eq!(codes_of("balance sticky"), ["E0103"]);
+        assert_eq!(codes_of("balance log-hash"), ["E0103"]);
+        assert_eq!(codes_of("balance sticky"), ["E0302"]);
         for (line, want) in [
             ("balance uri len 10 depth 3 whole path-only", &[][..]),
             ("balance uri len 0", &["E0204"]),

@@ -22,6 +22,9 @@ fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if loader.section == crate::load::Section::Peers {
         return super::peers::bind(loader, args);
     }
+    if loader.section == crate::load::Section::LogForward {
+        return super::log_forward::sockets(loader, args, false);
+    }
     let word = args.required("an address")?;
     let mut listener = template(word.span);
     let options = options(loader, args, &mut listener);
@@ -126,7 +129,12 @@ fn part_addresses(
     text: &str,
     keyword: &str,
 ) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
-    let parsed = value::address(text, &Accepts::BIND);
+    let datagrams = keyword == "dgram-bind";
+    let accepts = match datagrams {
+        true => Accepts::DATAGRAM_BIND,
+        false => Accepts::BIND,
+    };
+    let parsed = value::address(text, &accepts);
     let address = match parsed {
         Ok(address) => address,
         Err(error) => {
@@ -142,7 +150,10 @@ fn part_addresses(
         }
     };
     match address.transport {
-        Transport::Default | Transport::Stream => {}
+        Transport::Default => {}
+        Transport::Stream if !datagrams => {}
+        Transport::Datagram if datagrams => {}
+        Transport::Stream => return Err(not_here(word, text, "connections")),
         Transport::Datagram => return Err(not_here(word, text, "datagrams")),
         Transport::Quic => return Err(super::proxy::not_built(word, "QUIC")),
         Transport::Multipath => return Err(super::proxy::not_built(word, "multipath TCP")),
@@ -200,7 +211,7 @@ fn not_here(word: &Word, text: &str, what: &str) -> Box<Diagnostic> {
             word.span,
             format!("'bind' cannot listen on '{text}'"),
         )
-        .label(format!("this is {what}, and connections are needed")),
+        .label(format!("this is {what}, which this line does not take")),
     )
 }
 
@@ -230,7 +241,7 @@ fn resolve(
 /// The table.
 pub static LINES: &[LineRow] = &[LineRow {
     name: "bind",
-    places: &["frontend", "listen", "peers"],
+    places: &["frontend", "listen", "log-forward", "peers"],
     syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",
     doc: "An address on which the frontend takes connections; several may stand on a line, joined by commas, and a frontend may \
           have several lines. `*` or nothing is every IPv4 address, `[::]` every IPv6 address; a path makes a Unix socket. An \

@@ -40,6 +40,17 @@ pub(super) const FORMATS: [(&str, SyslogFormat); 8] = [
 ];
 
 const LOG_PLACES: &[&str] = &[
+    "global",
+    "defaults",
+    "frontend",
+    "listen",
+    "backend",
+    "peers",
+    "log-forward",
+];
+
+/// Where the program's name in lines is set.
+const TAG_PLACES: &[&str] = &[
     "global", "defaults", "frontend", "listen", "backend", "peers",
 ];
 
@@ -49,7 +60,8 @@ pub(super) static LINES: &[LineRow] = &[
         places: LOG_PLACES,
         syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
         doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket like /dev/log, or `stdout`, `stderr`, `fd@N`. In a proxy `log global` takes the \
-              targets of `global`, and `no log` those of its defaults away. A slow target never slows traffic: what it does not take is dropped and counted. \
+              targets of `global`, and `no log` those of its defaults away. `backend@NAME` is a server of a backend in `mode log`, another one \
+              for each line as its `balance` says. A slow target never slows traffic: what it does not take is dropped and counted. \
               A Unix socket is opened before `chroot`; when its daemon is started again it is looked for inside of that directory, under the same \
               name or under what follows the directory's own in it, and a reload opens it anew.",
         example: "log 127.0.0.1:514 len 2048 local0 info",
@@ -57,7 +69,7 @@ pub(super) static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "log-tag",
-        places: LOG_PLACES,
+        places: TAG_PLACES,
         syntax: "log-tag <tag>",
         doc: "The name of the program in log lines, `haproxy` without it. Proxies can have one of their own.",
         example: "log-tag evenkeel",
@@ -203,6 +215,10 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         args.end()?;
         if global {
             loader.config.global.logs.clear();
+        } else if loader.section == Section::LogForward {
+            let section = loader.log_forward();
+            section.logs.clear();
+            section.log_global = false;
         } else {
             let proxy = loader.proxy();
             proxy.logs.clear();
@@ -211,13 +227,17 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Ok(());
     }
     if !global && args.left().len() == 1 && args.take("global") {
-        loader.proxy().log_global = true;
+        match loader.section {
+            Section::LogForward => loader.log_forward().log_global = true,
+            _ => loader.proxy().log_global = true,
+        }
         return Ok(());
     }
     let target = target(loader, args)?;
     args.end()?;
     match loader.section {
         Section::Global => loader.config.global.logs.push(target),
+        Section::LogForward => loader.log_forward().logs.push(target),
         _ => loader.proxy().logs.push(target),
     }
     Ok(())
@@ -306,6 +326,10 @@ fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
 
 fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box<Diagnostic>> {
     let word = args.required("<address>")?;
+    if let Some(name) = word.str().strip_prefix("backend@") {
+        // Whether there is one is known when the whole file is.
+        return Ok(LogTargetAddress::Backend(name.into()));
+    }
     let address = value::address(word.str(), &Accepts::LOG)
         .map_err(|error| Box::new(error.diagnostic(word.span, "'log'")))?;
     if address.transport == Transport::Stream {

@@ -8,8 +8,8 @@ use crate::load::{Loader, Section, codes};
 use language::{Diagnostic, Word, suggest};
 
 /// What may follow `mode`, besides what HAProxy knows and is not built.
-const MODES: &[&str] = &["http", "tcp"];
-const MODES_NOT_BUILT: &[&str] = &["haterm", "log", "peers", "spop", "syslog"];
+const MODES: &[&str] = &["http", "tcp", "log"];
+const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
 
 /// An error for a word that is none of a few, with the nearest of them.
 pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<Diagnostic> {
@@ -53,6 +53,7 @@ fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.proxy().mode = match word.str() {
         "http" => Mode::Http,
         "tcp" => Mode::Tcp,
+        "log" => Mode::Log,
         "health" => {
             super::legacy_health::mode(loader, word);
             return args.end();
@@ -66,6 +67,9 @@ fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, Section::LogForward) {
+        return super::log_forward::maxconn(loader, args);
+    }
     let limit = args.count("a number of connections", 0..=i32::MAX as u32)?;
     if matches!(loader.section, Section::Global) {
         if loader.config.global.maxconn.is_some() {
@@ -86,6 +90,9 @@ fn fullconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn backlog(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if matches!(loader.section, Section::LogForward) {
+        return super::log_forward::backlog(loader, args);
+    }
     let length = args.count("a number of connections", 0..=i32::MAX as u32)?;
     loader.proxy().backlog = (length > 0).then_some(length);
     args.end()
@@ -194,7 +201,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "maxconn",
-        places: &["global", "defaults", "frontend", "listen"],
+        places: &["global", "defaults", "frontend", "listen", "log-forward"],
         syntax: "maxconn <conns>",
         doc: "In a proxy: how many clients' connections it serves at one time; others wait in the kernel's queue. In \
               `global`: the same for the whole process, which also sets how many files it asks the system for. 0 is no limit \
@@ -213,7 +220,7 @@ pub static LINES: &[LineRow] = &[
     },
     LineRow {
         name: "backlog",
-        places: FRONT,
+        places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "backlog <conns>",
         doc: "How many connections the kernel may hold until they are accepted. Without it the frontend's `maxconn` is asked \
               for; the kernel's own bound (net.core.somaxconn) applies in any case.",

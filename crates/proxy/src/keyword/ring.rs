@@ -17,6 +17,8 @@ const PLACE: &[&str] = &["ring"];
 /// The port of syslog.
 const SYSLOG_PORT: u16 = 514;
 /// Most bytes of a ring, and of a line in it.
+const SIZE_MIN: u64 = 1024;
+/// The largest.
 const SIZE_MAX: u32 = 1 << 30;
 const LINE_MAX: i64 = 65_535;
 
@@ -28,7 +30,12 @@ pub(super) static LINES: &[LineRow] = &[
         doc: "How many bytes of lines a ring holds, 16384 without this line. When it is full the oldest lines make room.",
         example: "size 1048576",
         build: |loader, args| {
-            let bytes = args.count("a number of bytes", 1024..=SIZE_MAX)?;
+            let word = args.peek();
+            let bytes = args.size_up_to("a number of bytes", SIZE_MAX.into())?;
+            if let Some(word) = word.filter(|_| bytes < SIZE_MIN) {
+                let told = format!("'size' of a ring wants {SIZE_MIN} bytes or more");
+                return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
+            }
             args.end()?;
             loader.ring().size = bytes as usize;
             Ok(())
@@ -57,7 +64,8 @@ pub(super) static LINES: &[LineRow] = &[
             let word = args.required("<format>")?;
             let at = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))?;
             args.end()?;
-            loader.ring().format = FORMATS[at].1;
+            let ring = loader.ring();
+            (ring.format, ring.format_said) = (FORMATS[at].1, true);
             Ok(())
         },
     },
@@ -197,7 +205,9 @@ impl Loader {
         let rings: Vec<Arc<Ring>> = self.config.rings.iter().cloned().map(Arc::new).collect();
         let mut told = Vec::new();
         let of_proxies = self.config.proxies.iter_mut().map(|proxy| &mut proxy.logs);
-        for target in of_proxies.chain([&mut self.config.global.logs]).flatten() {
+        let of_sections = self.config.log_forwards.iter_mut().map(|one| &mut one.logs);
+        let all = of_proxies.chain(of_sections);
+        for target in all.chain([&mut self.config.global.logs]).flatten() {
             let LogTargetAddress::Ring(wanted) = &mut target.address else {
                 continue;
             };
@@ -218,6 +228,7 @@ impl Loader {
             *wanted = Arc::clone(ring);
             if !target.format_said {
                 target.format = ring.format;
+                target.format_said = ring.format_said;
             }
         }
         for diagnostic in told {

@@ -88,10 +88,12 @@ pub(super) fn describe(
 ) -> Built {
     let span = word.span;
     let word = args.required("<addr>[:<port>]")?;
+    let (word, datagrams) = &transport(word);
     let mut options = loader.proxy().default_server.clone();
     // The options first: they say what a name without an address means.
     build_options(loader, &mut options, args, "server");
     let (address, host) = server_address(loader, word, &options)?;
+    options.datagrams = *datagrams;
     let proxy = loader.proxy();
     for name in names {
         let state = Arc::new(ServerState::new(&name, Arc::clone(&proxy.state)));
@@ -109,6 +111,24 @@ pub(super) fn describe(
         });
     }
     Ok(())
+}
+
+/// An address without what says that it is one of UDP, and whether that stood there.
+fn transport(word: &Word) -> (Word, bool) {
+    let ways = [("udp@", ""), ("udp4@", "ipv4@"), ("udp6@", "ipv6@")];
+    for (way, family) in ways {
+        if let Some(rest) = word.str().strip_prefix(way) {
+            let bytes = format!("{family}{rest}").into_bytes();
+            return (
+                Word {
+                    bytes,
+                    span: word.span,
+                },
+                true,
+            );
+        }
+    }
+    (word.clone(), false)
 }
 
 /// Builds all options of a line. Each mistake is told; the rest of its option

@@ -24,6 +24,7 @@ fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option
         "timeout tunnel" => &mut timeouts.tunnel_ms,
         "timeout tarpit" => &mut timeouts.tarpit_ms,
         "timeout check" => &mut timeouts.check_ms,
+        "timeout client-hs" => &mut timeouts.handshake_ms,
         _ => return None,
     })
 }
@@ -31,6 +32,9 @@ fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option
 fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if matches!(loader.section, crate::load::Section::Ring(_)) {
         return super::ring::timeout(loader, args);
+    }
+    if loader.section == crate::load::Section::LogForward {
+        return super::log_forward::timeout(loader, args);
     }
     let keyword = args.keyword;
     let word = args.peek();
@@ -68,6 +72,9 @@ pub(crate) fn missing(proxy: &crate::config::Proxy) -> Vec<&'static str> {
     let serves = proxy.kind.is_backend() && !proxy.servers.is_empty();
     let timeouts = &proxy.timeouts;
     let mut missing = Vec::new();
+    if proxy.mode == crate::config::Mode::Log {
+        return missing;
+    }
     if proxy.kind.is_frontend() && timeouts.client_ms.is_none() {
         missing.push("client");
     }
@@ -96,7 +103,7 @@ pub(crate) fn missing_warning(span: Span, what: &str, missing: &[&str]) -> Diagn
 pub static LINES: &[LineRow] = &[
     LineRow {
         name: "timeout client",
-        places: FRONT,
+        places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "timeout client <timeout>",
         doc: "The longest time that a client may be silent while it is expected to send or to take data. A bare number \
               counts milliseconds. There is no default: a frontend without it keeps the connections of dead clients for ever, \
@@ -111,6 +118,15 @@ pub static LINES: &[LineRow] = &[
         doc: "Replaces `timeout client` once one direction of the connection is closed, so that half-closed connections do \
               not stay. Without it `timeout client` goes on to count.",
         example: "timeout client-fin 5s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout client-hs",
+        places: FRONT,
+        syntax: "timeout client-hs <timeout>",
+        doc: "The longest time for a client's TLS handshake, from the acceptance of its connection. Without it `timeout client` \
+              counts.",
+        example: "timeout client-hs 5s",
         build: timeout,
     },
     LineRow {

@@ -32,6 +32,8 @@ pub(super) enum Place {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Identity {
     pub place: Place,
+    /// It takes datagrams.
+    datagrams: bool,
     interface: Option<Box<[u8]>>,
     v6only: bool,
     transparent: bool,
@@ -75,15 +77,18 @@ impl From<Errno> for Unrecognized {
 impl Identity {
     /// Asks the kernel.
     pub fn of(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
-        if sockopt::socket_type(fd)? != SocketType::STREAM {
-            return Err(Unrecognized::OtherKind);
-        }
-        let listens = sockopt::socket_acceptconn(fd)?;
+        let datagrams = match sockopt::socket_type(fd)? {
+            SocketType::STREAM => false,
+            SocketType::DGRAM => true,
+            _ => return Err(Unrecognized::OtherKind),
+        };
+        // Who is bound gets datagrams; connections are only taken by who listens.
+        let listens = datagrams || sockopt::socket_acceptconn(fd)?;
         match sockopt::socket_domain(fd)? {
-            AddressFamily::UNIX if listens => Identity::of_unix(fd),
+            AddressFamily::UNIX if listens => Identity::of_unix(fd, datagrams),
             // That of a frontend which HAProxy has disabled only keeps its address.
             AddressFamily::INET | AddressFamily::INET6 if listens || is_paused(fd) => {
-                Identity::of_inet(fd)
+                Identity::of_inet(fd, datagrams)
             }
             AddressFamily::UNIX | AddressFamily::INET | AddressFamily::INET6 => {
                 Err(Unrecognized::NotListening)
@@ -92,7 +97,7 @@ impl Identity {
         }
     }
 
-    fn of_unix(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
+    fn of_unix(fd: &OwnedFd, datagrams: bool) -> Result<Identity, Unrecognized> {
         let address = SocketAddrUnix::try_from(rustix::net::getsockname(fd)?)
             .map_err(|_| Unrecognized::OtherKind)?;
         let place = if let Some(name) = address.abstract_name() {
@@ -103,12 +108,16 @@ impl Identity {
                 path.to_bytes(),
             ))))
         };
-        Ok(Identity::plain(place))
+        Ok(Identity::plain(place, datagrams))
     }
 
-    fn of_inet(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
+    fn of_inet(fd: &OwnedFd, datagrams: bool) -> Result<Identity, Unrecognized> {
         let protocol = int_option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL)?;
-        if protocol != libc::IPPROTO_TCP {
+        let wanted = match datagrams {
+            true => libc::IPPROTO_UDP,
+            false => libc::IPPROTO_TCP,
+        };
+        if protocol != wanted {
             return Err(Unrecognized::OtherKind);
         }
         if !same_namespace(fd) {
@@ -118,6 +127,7 @@ impl Identity {
         let (level, name) = transparent(address.is_ipv4());
         Ok(Identity {
             place: Place::Inet(address),
+            datagrams,
             interface: interface(fd)?,
             v6only: both_families(address.ip()) && sockopt::ipv6_v6only(fd)?,
             transparent: int_option(fd, level, name)? != 0,
@@ -131,19 +141,27 @@ impl Identity {
             BindAddress::Inet(address) if address.port() == 0 => None,
             BindAddress::Inet(address) => Some(Identity {
                 place: Place::Inet(*address),
+                datagrams: bind.datagrams,
                 interface: bind.interface.as_ref().map(|name| name.as_bytes().into()),
                 v6only: both_families(address.ip()) && bind.v6only.unwrap_or(false),
                 transparent: bind.transparent,
             }),
-            BindAddress::Unix(path) => Some(Identity::plain(Place::Unix(prefixed(prefix, path)))),
-            BindAddress::Abstract(name) => Some(Identity::plain(Place::Abstract(name.clone()))),
+            BindAddress::Unix(path) => {
+                let place = Place::Unix(prefixed(prefix, path));
+                Some(Identity::plain(place, bind.datagrams))
+            }
+            BindAddress::Abstract(name) => {
+                let place = Place::Abstract(name.clone());
+                Some(Identity::plain(place, bind.datagrams))
+            }
             BindAddress::Fd(_) | BindAddress::Name(..) => None,
         }
     }
 
-    fn plain(place: Place) -> Identity {
+    fn plain(place: Place, datagrams: bool) -> Identity {
         Identity {
             place,
+            datagrams,
             interface: None,
             v6only: false,
             transparent: false,

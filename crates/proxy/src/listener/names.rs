@@ -5,7 +5,7 @@
 use super::file::is_bound_to;
 use super::identity::Place;
 use super::open::OpenStep;
-use super::options::create;
+use super::options::{create, create_for_datagrams};
 use crate::config::BindOwner;
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
@@ -38,17 +38,22 @@ pub(super) struct Placed {
     before: Option<PathBuf>,
 }
 
-/// Binds a socket beside its name and listens.
+/// Binds a socket beside its name and listens; without a backlog it is one for
+/// datagrams, which are there when it is bound.
 pub(super) fn bind_beside(
     path: &Path,
     owner: BindOwner,
-    backlog: i32,
+    backlog: Option<i32>,
 ) -> Result<(OwnedFd, Name), (OpenStep, Errno)> {
     let at = |step: OpenStep| move |errno: Errno| (step, errno);
     let number = BESIDE.fetch_add(1, Ordering::Relaxed);
     let beside = with_suffix(path, &format!(".{}{number}.tmp", std::process::id()));
     let address = SocketAddrUnix::new(&beside).map_err(at(OpenStep::Bind))?;
-    let fd = create(AddressFamily::UNIX).map_err(at(OpenStep::Create))?;
+    let created = match backlog {
+        Some(_) => create(AddressFamily::UNIX),
+        None => create_for_datagrams(AddressFamily::UNIX),
+    };
+    let fd = created.map_err(at(OpenStep::Create))?;
     let _ = rustix::fs::unlink(&beside);
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
     let name = Name {
@@ -57,7 +62,9 @@ pub(super) fn bind_beside(
         placed: false,
     };
     own(&name.beside, owner).map_err(at(OpenStep::Own))?;
-    rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+    if let Some(backlog) = backlog {
+        rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+    }
     Ok((fd, name))
 }
 

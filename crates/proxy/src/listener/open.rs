@@ -4,7 +4,7 @@ use super::assign::places;
 use super::identity::{Identity, Place, inode, prefixed};
 use super::inherited::Inherited;
 use super::names;
-use super::options::{self, Options, create};
+use super::options::{self, Options, create, create_for_datagrams};
 use crate::config::{Bind, BindAddress, BindOwner, Config, Proxy, ProxyIndex};
 use crate::state::ListenerState;
 use language::Span;
@@ -155,23 +155,46 @@ fn open_one(
         && let Some(fd) = inherited.take(&wanted)
     {
         let fd = Arc::new(fd);
-        inherited.set_later(fd.clone(), Some(wanted.place), (options, owner), bind.span);
+        // There is nothing of TCP to set of a socket for datagrams.
+        if !bind.datagrams {
+            inherited.set_later(fd.clone(), Some(wanted.place), (options, owner), bind.span);
+        }
         return Ok(fd);
     }
     let opened = match &bind.address {
+        BindAddress::Inet(address) if bind.datagrams => open_udp(bind, *address),
         BindAddress::Inet(address) => open_inet(bind, *address, &options),
         BindAddress::Unix(path) => {
             let path = prefixed(prefix, path);
-            let (fd, name) = names::bind_beside(&path, owner, options.backlog)?;
+            let backlog = (!bind.datagrams).then_some(options.backlog);
+            let (fd, name) = names::bind_beside(&path, owner, backlog)?;
             inherited.name_later(name, bind.span);
             Ok(fd)
         }
-        BindAddress::Abstract(name) => open_abstract(name, options.backlog),
+        BindAddress::Abstract(name) => {
+            open_abstract(name, (!bind.datagrams).then_some(options.backlog))
+        }
         // Names are looked up while loading; this one was only checked.
         BindAddress::Name(..) => Err((OpenStep::Bind, Errno::ADDRNOTAVAIL)),
+        BindAddress::Fd(number) if bind.datagrams => {
+            return take_numbered(*number, inherited);
+        }
         BindAddress::Fd(number) => return open_numbered(*number, options, inherited, bind.span),
     };
     opened.map(Arc::new)
+}
+
+/// The same, as it is.
+fn take_numbered(number: RawFd, inherited: &mut Inherited) -> Step<Arc<OwnedFd>> {
+    if let Some(fd) = inherited.take_numbered(number) {
+        return Ok(fd);
+    }
+    // SAFETY: the descriptor is only borrowed for one duplication; a
+    // number that is not open gives EBADF.
+    let own = unsafe { BorrowedFd::borrow_raw(number) };
+    let fd = rustix::io::fcntl_dupfd_cloexec(own, 0).map_err(at(OpenStep::Inherit))?;
+    sockopt::socket_type(&fd).map_err(at(OpenStep::Inherit))?;
+    Ok(Arc::new(fd))
 }
 
 /// The socket that the file knows by the number that it had at the start.
@@ -181,15 +204,7 @@ fn open_numbered(
     inherited: &mut Inherited,
     span: Span,
 ) -> Step<Arc<OwnedFd>> {
-    let fd = match inherited.take_numbered(number) {
-        Some(fd) => fd,
-        None => {
-            // SAFETY: the descriptor is only borrowed for one duplication; a
-            // number that is not open gives EBADF.
-            let own = unsafe { BorrowedFd::borrow_raw(number) };
-            Arc::new(rustix::io::fcntl_dupfd_cloexec(own, 0).map_err(at(OpenStep::Inherit))?)
-        }
-    };
+    let fd = take_numbered(number, inherited)?;
     if !sockopt::socket_acceptconn(&fd).map_err(at(OpenStep::Inherit))? {
         // Nobody can be served by it yet.
         rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
@@ -229,11 +244,32 @@ fn open_inet(bind: &Bind, address: SocketAddr, options: &Options) -> Step<OwnedF
     Ok(fd)
 }
 
-fn open_abstract(name: &[u8], backlog: i32) -> Step<OwnedFd> {
-    let address = SocketAddrUnix::new_abstract_name(name).map_err(at(OpenStep::Bind))?;
-    let fd = create(AddressFamily::UNIX).map_err(at(OpenStep::Create))?;
+/// A socket for datagrams. The address is shared with an older process that still
+/// takes them, as with listeners.
+fn open_udp(bind: &Bind, address: SocketAddr) -> Step<OwnedFd> {
+    let family = match address.is_ipv4() {
+        true => AddressFamily::INET,
+        false => AddressFamily::INET6,
+    };
+    let fd = create_for_datagrams(family).map_err(at(OpenStep::Create))?;
+    options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
-    rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+    options::unfix(&fd, address);
+    Ok(fd)
+}
+
+/// Without a backlog it is one for datagrams.
+fn open_abstract(name: &[u8], backlog: Option<i32>) -> Step<OwnedFd> {
+    let address = SocketAddrUnix::new_abstract_name(name).map_err(at(OpenStep::Bind))?;
+    let created = match backlog {
+        Some(_) => create(AddressFamily::UNIX),
+        None => create_for_datagrams(AddressFamily::UNIX),
+    };
+    let fd = created.map_err(at(OpenStep::Create))?;
+    rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
+    if let Some(backlog) = backlog {
+        rustix::net::listen(&fd, backlog).map_err(at(OpenStep::Listen))?;
+    }
     Ok(fd)
 }
 

@@ -30,6 +30,7 @@ pub(super) struct Options {
     fast_open: bool,
     receive_bytes: Option<u32>,
     send_bytes: Option<u32>,
+    unsent_bytes: Option<u32>,
 }
 
 impl Options {
@@ -49,6 +50,7 @@ impl Options {
             fast_open: bind.tcp_fast_open,
             receive_bytes: config.global.tune.rcvbuf_client,
             send_bytes: config.global.tune.sndbuf_client,
+            unsent_bytes: config.global.tune.unsent_client,
         }
     }
 
@@ -72,6 +74,9 @@ impl Options {
         if self.fast_open {
             set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE)?;
         }
+        if let Some(bytes) = self.unsent_bytes {
+            set_unsent(fd, bytes)?;
+        }
         self.set_buffer_sizes(fd)
     }
 
@@ -94,6 +99,8 @@ impl Options {
             // A system without it has nothing to be switched off.
             let _ = set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 0);
         }
+        // 0 is what the system has for all.
+        set_unsent(fd, self.unsent_bytes.unwrap_or(0))?;
         self.free_buffer_sizes(fd);
         self.set_buffer_sizes(fd)
     }
@@ -128,6 +135,12 @@ impl Options {
     }
 }
 
+/// How much unsent data makes a socket unwritable.
+pub(crate) fn set_unsent(fd: &OwnedFd, bytes: u32) -> Result<(), Errno> {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
 fn back_to_system(fd: &OwnedFd) -> Result<(), Errno> {
     let fresh = create(sockopt::socket_domain(fd)?)?;
     // What is set is doubled by the system, for its own books.
@@ -144,7 +157,13 @@ pub(super) fn create(family: AddressFamily) -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(family, SocketType::STREAM, flags, None)
 }
 
-/// What a TCP socket must have before it is bound; another value of one of
+/// A socket for datagrams.
+pub(super) fn create_for_datagrams(family: AddressFamily) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    rustix::net::socket_with(family, SocketType::DGRAM, flags, None)
+}
+
+/// What a socket of an address must have before it is bound; another value of one of
 /// these makes it another listener.
 pub(super) fn fixed(fd: &OwnedFd, bind: &Bind, address: SocketAddr) -> Result<(), Errno> {
     sockopt::set_socket_reuseaddr(fd, true)?;

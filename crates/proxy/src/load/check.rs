@@ -4,6 +4,7 @@
 use super::{Loader, codes};
 use crate::config::{Bind, BindAddress, Mode, Proxy, ProxyKind, ProxyOption};
 use crate::keyword::timeout;
+use crate::rules::TcpRule;
 use language::{Diagnostic, Span};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -84,7 +85,8 @@ impl Loader {
                 told.extend(no_timeouts(proxy));
             }
             told.extend(unreachable_switches(proxy));
-            if proxy.mode == Mode::Tcp {
+            let switches = proxy.tcp_content.iter().any(TcpRule::switches_to_http);
+            if proxy.mode == Mode::Tcp && !switches {
                 told.extend(http_in_tcp(proxy));
             }
         }

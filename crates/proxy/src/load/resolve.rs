@@ -12,6 +12,7 @@ const FIRST_ID: u32 = 1;
 impl Loader {
     /// Checks and resolves the whole draft.
     pub(super) fn finish(&mut self) {
+        crate::keyword::finish_http_proxy(self);
         crate::keyword::finish_dispatch(self);
         crate::keyword::server::finish_servers(self);
         crate::keyword::finish_persistence(self);
@@ -28,6 +29,8 @@ impl Loader {
         self.finish_userlists();
         self.finish_error_groups();
         self.give_logs();
+        self.finish_log_forwards();
+        self.finish_log_backends();
         self.find_rings();
         self.check_logs();
         self.check_proxies();
@@ -129,7 +132,8 @@ impl Loader {
                 .help("remove the line: the servers of a `listen` are used anyway"),
             );
         }
-        if frontend.mode == Mode::Http && backend.mode == Mode::Tcp {
+        let other = frontend.mode == Mode::Http && backend.mode == Mode::Tcp;
+        if other || backend.mode == Mode::Log {
             return Some(wrong_mode(frontend, backend, reference, keyword));
         }
         reference.index = Some(index);
@@ -183,9 +187,11 @@ fn wrong_mode(
         &codes::WRONG_MODE,
         reference.span,
         format!(
-            "http {} '{}' cannot lead to tcp {} '{}' ('{keyword}')",
+            "{} {} '{}' cannot lead to {} {} '{}' ('{keyword}')",
+            frontend.mode.name(),
             frontend.kind.name(),
             frontend.name,
+            backend.mode.name(),
             backend.kind.name(),
             backend.name
         ),

@@ -37,6 +37,8 @@ pub enum Section {
     Cache,
     /// A `ring`: its place among them.
     Ring(usize),
+    /// A `log-forward`: the last of the configuration.
+    LogForward,
     /// A `resolvers`: the last of the configuration.
     Resolvers,
     /// A section that is known and not built, and was told: its lines are
@@ -63,6 +65,7 @@ impl Section {
             Section::Mailers(_) => Some("mailers"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
+            Section::LogForward => Some("log-forward"),
             Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
             Section::None | Section::Refused => None,
@@ -108,6 +111,22 @@ pub(super) fn built_in_defaults() -> Proxy {
     Proxy::default()
 }
 
+/// What to do without a section that is not built.
+fn instead(section: &str) -> &'static str {
+    match section {
+        "program" => {
+            "have the system's service manager start the program (under systemd a unit with \
+             `PartOf=` that of Evenkeel), and remove the section"
+        }
+        "fcgi-app" => {
+            "put a web server that speaks FastCGI behind the backend, and remove the section and \
+             the `use-fcgi-app` lines"
+        }
+        "traces" => "remove the section: it is for the developers of HAProxy",
+        _ => "remove the section and what refers to it, or keep these proxies on HAProxy for now",
+    }
+}
+
 impl Loader {
     /// The first line of a section.
     pub(super) fn begin_section(&mut self, line: &Line) {
@@ -133,6 +152,7 @@ impl Loader {
                     None => Section::Refused,
                 }
             }
+            "log-forward" => crate::keyword::log_forward::begin(self, line),
             "crt-store" => {
                 self.no_more_words(line, 2);
                 let begun = crate::keyword::crt_store::CrtStore::begin(line);
@@ -178,7 +198,7 @@ impl Loader {
                 format!("section '{other}' is known, but not built yet"),
             )
             .label("Evenkeel does not do this yet")
-            .help("remove the section and what refers to it, or keep these proxies on HAProxy for now"),
+            .help(instead(other)),
         );
         name.map_or(Section::Refused, Section::NotBuilt)
     }
@@ -195,7 +215,7 @@ impl Loader {
     }
 
     /// The name of a section that must have one, which no other of its kind has.
-    fn own_name<'l>(
+    pub(crate) fn own_name<'l>(
         &mut self,
         line: &'l Line,
         taken: impl Fn(&Self, &str) -> Option<language::Span>,

@@ -3,7 +3,9 @@
 //! own ([`sink`]): a slow target never slows traffic, and what it could not
 //! take is counted.
 
+pub mod forward;
 pub mod ring;
+mod servers;
 mod sink;
 mod syslog;
 mod time;
@@ -73,10 +75,17 @@ impl<'a> Head<'a> {
 /// which descriptors of them are passed.
 pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
+    let of_sections = config.log_forwards.iter().flat_map(|section| &section.logs);
+    let of_global = config.global.logs.iter();
+    let lines = of_global.chain(of_proxies).chain(of_sections);
+    let lines = lines.map(|target| &target.address);
+    let backends = config.proxies.iter().filter_map(|p| p.log_servers.as_ref());
+    let servers = backends.flat_map(|servers| &servers.addresses);
     let mut addresses: Vec<LogTargetAddress> = Vec::new();
-    for target in config.global.logs.iter().chain(of_proxies) {
-        if !addresses.contains(&target.address) {
-            addresses.push(target.address.clone());
+    for address in lines.chain(servers) {
+        let is_backend = matches!(address, LogTargetAddress::Backend(_));
+        if !is_backend && !addresses.contains(address) {
+            addresses.push(address.clone());
         }
     }
     addresses
@@ -272,7 +281,7 @@ fn deliver(
             &head,
             message,
         );
-        sink::send(&target.address, line);
+        servers::send(config, &target.address, line);
     }
 }
 

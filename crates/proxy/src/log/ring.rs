@@ -44,6 +44,9 @@ struct Lines {
 pub struct Ring {
     settings: Arc<Settings>,
     lines: Mutex<Lines>,
+    /// The number of the first line that came to it itself: those before are of
+    /// the ring that it took the place of, which has told its servers.
+    own_from: u64,
     more: Condvar,
     started: AtomicBool,
 }
@@ -59,18 +62,43 @@ pub struct Summary {
     pub lost: u64,
 }
 
-/// The ring of these settings: the one that is there, or a new one.
+/// Whether two sections say the same, wherever they stand.
+fn same(one: &Settings, other: &Settings) -> bool {
+    let moved = Settings {
+        span: other.span,
+        ..one.clone()
+    };
+    moved == *other
+}
+
+/// The ring of these settings: the one that is there, or a new one, which takes
+/// over the lines of the one that had its name.
 pub(super) fn open(settings: &Arc<Settings>) -> Arc<Ring> {
     let mut rings = rings();
-    if let Some(known) = rings.iter().find(|ring| ring.settings == *settings) {
+    if let Some(known) = rings.iter().find(|ring| same(&ring.settings, settings)) {
         return Arc::clone(known);
     }
+    let before = rings
+        .iter()
+        .position(|ring| ring.settings.name == settings.name);
+    let before = before.map(|at| rings.remove(at));
+    let lines = before.map_or_else(Lines::default, |before| {
+        let known = before.lines();
+        Lines {
+            lines: known.lines.clone(),
+            bytes: known.bytes,
+            first: 0,
+            lost: known.lost,
+        }
+    });
     let ring = Arc::new(Ring {
         settings: Arc::clone(settings),
-        lines: Mutex::default(),
+        own_from: lines.lines.len() as u64,
+        lines: Mutex::new(lines),
         more: Condvar::new(),
         started: AtomicBool::new(false),
     });
+    ring.make_room(&mut ring.lines());
     if rings.len() >= RINGS_MAX {
         rings.remove(0);
     }
@@ -106,6 +134,24 @@ pub fn lines(name: &str) -> Option<Vec<Arc<[u8]>>> {
     Some(lines.lines.iter().cloned().collect())
 }
 
+/// The lines of a ring from a number on, and the number behind them; None: there is
+/// no such ring. A number of a ring that is no more counts as the first one.
+pub fn since(name: &str, from: u64) -> Option<(Vec<Arc<[u8]>>, u64)> {
+    let rings = rings();
+    let ring = rings
+        .iter()
+        .rev()
+        .find(|ring| *ring.settings.name == *name)?;
+    let lines = ring.lines();
+    let end = lines.first + lines.lines.len() as u64;
+    let skip = match from <= end {
+        true => from.saturating_sub(lines.first),
+        false => 0,
+    };
+    let taken = lines.lines.iter().skip(skip as usize).cloned().collect();
+    Some((taken, end))
+}
+
 impl Ring {
     fn lines(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
@@ -118,12 +164,7 @@ impl Ring {
         let mut lines = self.lines();
         lines.bytes += kept.len() + 1;
         lines.lines.push_back(kept.into());
-        while lines.bytes > self.settings.size && lines.lines.len() > 1 {
-            if let Some(oldest) = lines.lines.pop_front() {
-                lines.bytes -= oldest.len() + 1;
-                lines.first += 1;
-            }
-        }
+        self.make_room(&mut lines);
         drop(lines);
         if !self.settings.servers.is_empty() {
             if !self.started.swap(true, Relaxed) {
@@ -132,6 +173,16 @@ impl Ring {
             self.more.notify_all();
         }
         line.len()
+    }
+
+    /// Lets the oldest lines go when there is not room for all.
+    fn make_room(&self, lines: &mut Lines) {
+        while lines.bytes > self.settings.size && lines.lines.len() > 1 {
+            if let Some(oldest) = lines.lines.pop_front() {
+                lines.bytes -= oldest.len() + 1;
+                lines.first += 1;
+            }
+        }
     }
 
     fn start(self: &Arc<Ring>) {
@@ -176,7 +227,7 @@ impl Ring {
 
 /// Gives a server the lines of a ring as they come, until the ring is no more.
 fn forward(ring: &Weak<Ring>, server: &RingServer) {
-    let mut next = 0;
+    let mut next = ring.upgrade().map_or(0, |ring| ring.own_from);
     let mut connection: Option<TcpStream> = None;
     let mut batch = Vec::new();
     while let Some(ring) = ring.upgrade() {
@@ -249,6 +300,33 @@ mod tests {
         }
         assert_eq!(texts("room"), ["thre", "four"]);
         assert!(lines("other").is_none());
+    }
+
+    #[test]
+    fn lines_stay_when_the_section_moves_or_changes() {
+        let settings = |size: usize, span: Span| {
+            let mut settings = Settings::new("kept", span);
+            (settings.size, settings.line_max) = (size, 80);
+            Arc::new(settings)
+        };
+        let span = Span::default();
+        let first = open(&settings(1024, span));
+        first.push(b"one\n");
+        first.push(b"two\n");
+        let moved = Span {
+            end: span.end + 1,
+            ..span
+        };
+        assert!(Arc::ptr_eq(&open(&settings(1024, moved)), &first));
+        let smaller = open(&settings(4, span));
+        assert_eq!(texts("kept"), ["two"]);
+        smaller.push(b"new\n");
+        assert_eq!(texts("kept"), ["new"]);
+        let (lines, end) = since("kept", 2).unwrap();
+        assert_eq!((lines.len(), end), (1, 3));
+        assert_eq!(since("kept", 3).unwrap().0.len(), 0);
+        assert_eq!(since("kept", 9).unwrap().0.len(), 1);
+        assert!(since("none", 0).is_none());
     }
 
     #[test]

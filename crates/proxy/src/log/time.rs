@@ -67,6 +67,11 @@ fn month(second: &Second) -> &'static str {
     MONTHS[(second.month.clamp(1, 12) - 1) as usize]
 }
 
+/// The year, in the zone of the process.
+pub fn year(at: SystemTime) -> i16 {
+    broken_down(at).0.year
+}
+
 /// Appends `Nov  1 09:05:37` (RFC 3164).
 pub fn append_syslog_date(out: &mut Vec<u8>, at: SystemTime) {
     let (s, _) = broken_down(at);

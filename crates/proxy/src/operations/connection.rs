@@ -5,6 +5,7 @@
 
 use super::command::{self, Action, Context, Payload, Session};
 use super::socket::Rights;
+use crate::log::ring;
 use crate::takeover::{self, TakeoverError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +29,8 @@ const HAND_OVER: &str = "_getsocks";
 const TELL_STATE: &str = "_getstate";
 /// How long a connection may be silent where `stats timeout` says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// How often it is looked for new lines of a ring.
+const EVENTS_EVERY: Duration = Duration::from_millis(50);
 /// Bytes that a reader has to take within the timeout.
 const WRITE_BYTES: usize = 16 * 1024;
 /// Room for a word: no key of tickets outgrows it and leaves a copy behind.
@@ -55,6 +58,35 @@ impl From<tokio::time::error::Elapsed> for Ended {
     fn from(_: tokio::time::error::Elapsed) -> Self {
         Ended::Timeout
     }
+}
+
+/// Tells the lines of a ring as they come, until the peer sends anything or goes.
+async fn tell_events<S>(
+    stream: &mut S,
+    follow: &command::Follow,
+    silence: Duration,
+) -> Result<(), Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut from = match follow.newest {
+        true => ring::since(&follow.name, 0).map_or(0, |(_, end)| end),
+        false => 0,
+    };
+    // A ring that a change of the file takes away ends it.
+    while let Some((lines, end)) = ring::since(&follow.name, from) {
+        from = end;
+        let mut text = Vec::new();
+        for line in lines {
+            text.extend_from_slice(&line);
+            text.push(b'\n');
+        }
+        write(stream, &text, silence).await?;
+        if timeout(EVENTS_EVERY, stream.read_u8()).await.is_ok() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Serves a connection until it ends.
@@ -103,6 +135,9 @@ where
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if let Some(follow) = command::follow(&session, &words) {
+                return tell_events(&mut stream, &follow, session.timeout).await;
+            }
             if words == [HAND_OVER] {
                 let peer = stream.as_fd().try_clone_to_owned()?;
                 return hand_over(peer, rights, context).await;

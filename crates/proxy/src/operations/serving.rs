@@ -4,8 +4,9 @@
 
 use super::command::Context;
 use super::connection;
-use super::socket::{OperationsSocket, Rights};
+use super::socket::{OperationsSocket, Rights, Takes};
 use crate::config::Config;
+use crate::log::forward;
 use crate::runtime::Runtime;
 use crate::takeover::state::Heirs;
 use std::io;
@@ -109,6 +110,8 @@ pub struct Serving {
     handle: Handle,
     loops: Mutex<Vec<Loop>>,
     adopted: Arc<Semaphore>,
+    /// Those that take log messages.
+    messages: forward::Serving,
 }
 
 /// Serves the sockets on a Tokio runtime, until that ends.
@@ -125,6 +128,7 @@ pub fn start(
         handle: handle.clone(),
         loops: Mutex::default(),
         adopted: Arc::new(Semaphore::new(ADOPTED_MAX)),
+        messages: forward::Serving::new(runtime, handle),
     };
     serving.change(sockets)?;
     Ok(serving)
@@ -139,11 +143,24 @@ impl Serving {
         let mut loops = lock(&self.loops);
         // Whatever may fail comes first.
         let mut wanted = Vec::with_capacity(sockets.len());
-        for socket in sockets.into_iter().filter(|socket| !socket.for_peers) {
+        let mut messages = Vec::new();
+        for socket in sockets {
+            let rights = match socket.takes.clone() {
+                Takes::Commands(rights) => rights,
+                Takes::Messages { section, datagrams } => {
+                    messages.push(forward::LogSocket {
+                        fd: socket.fd,
+                        section,
+                        datagrams,
+                    });
+                    continue;
+                }
+                Takes::Peers => continue,
+            };
             let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
             let shown = Shown {
                 text: socket.text.clone(),
-                rights: socket.rights,
+                rights,
             };
             let served = loops.iter().any(|one| one.inode == inode);
             let listener = match served {
@@ -152,6 +169,7 @@ impl Serving {
             };
             wanted.push((inode, shown, listener));
         }
+        self.messages.change(messages)?;
         *lock(&self.context.shared.shown) =
             wanted.iter().map(|(_, shown, _)| shown.clone()).collect();
         let mut before = std::mem::take(&mut *loops);

@@ -1,7 +1,10 @@
-//! The statistics sockets, and those on which peers are listened to: opened with
-//! the rights of the start. `serving` accepts on the first, `peers` on the others.
+//! The sockets of the side thread, opened with the rights of the start: those for
+//! operators, those on which peers are listened to, and those of `log-forward`
+//! sections. `serving` has the first, `peers` and `log::forward` the others.
 
-use crate::config::{Bind, BindAddress, BindOwner, Config, Peers, StatsLevel, StatsSocket};
+use crate::config::{
+    Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,
+};
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
 use language::Span;
 use rustix::io::Errno;
@@ -28,21 +31,31 @@ impl From<StatsLevel> for Rights {
     }
 }
 
-/// A statistics socket that listens.
+/// A socket of the side thread.
 #[derive(Debug)]
 pub struct OperationsSocket {
     pub(super) fd: OwnedFd,
     pub(super) unix: bool,
-    pub(super) rights: Rights,
     pub(super) text: String,
-    /// Peers connect to it, and `peers` has a descriptor of its own.
-    pub(super) for_peers: bool,
+    pub(super) takes: Takes,
+}
+
+/// What a socket takes.
+#[derive(Clone, Debug)]
+pub(super) enum Takes {
+    /// Commands.
+    Commands(Rights),
+    /// Connections of peers: `peers` has a descriptor of its own.
+    Peers,
+    /// Log messages for a `log-forward` section, perhaps as datagrams.
+    Messages { section: Arc<str>, datagrams: bool },
 }
 
 /// One that a file describes.
 enum Described<'c> {
     Stats(&'c StatsSocket),
     Peers(&'c Peers, Bind),
+    Logs(&'c LogForward, &'c Bind),
 }
 
 impl Described<'_> {
@@ -50,6 +63,7 @@ impl Described<'_> {
         match self {
             Described::Stats(socket) => &socket.bind,
             Described::Peers(_, bind) => bind,
+            Described::Logs(_, bind) => bind,
         }
     }
 
@@ -58,23 +72,31 @@ impl Described<'_> {
         match self {
             Described::Stats(_) => "frontend GLOBAL".into(),
             Described::Peers(peers, _) => format!("peers {}", peers.name).into(),
+            Described::Logs(section, _) => format!("log-forward {}", section.name).into(),
         }
     }
 
     fn socket(&self, fd: OwnedFd) -> Result<OperationsSocket, Errno> {
-        Ok(match self {
-            Described::Stats(socket) => OperationsSocket::new(fd, socket),
-            Described::Peers(peers, bind) => {
+        let takes = match self {
+            Described::Stats(socket) => Takes::Commands(Rights {
+                level: socket.level,
+                expose_listeners: socket.expose_listeners,
+            }),
+            Described::Peers(peers, _) => {
                 peers.socket.put(rustix::io::fcntl_dupfd_cloexec(&fd, 0)?);
-                let (unix, text) = describe(&bind.address);
-                OperationsSocket {
-                    fd,
-                    unix,
-                    rights: Rights::default(),
-                    text,
-                    for_peers: true,
-                }
+                Takes::Peers
             }
+            Described::Logs(section, bind) => Takes::Messages {
+                section: Arc::from(&*section.name),
+                datagrams: bind.datagrams,
+            },
+        };
+        let (unix, text) = describe(&self.bind().address);
+        Ok(OperationsSocket {
+            fd,
+            unix,
+            text,
+            takes,
         })
     }
 }
@@ -88,7 +110,9 @@ fn described(config: &Config) -> Vec<Described<'_>> {
         let bind = Bind::new(peers.span, BindAddress::Inet(address));
         Some(Described::Peers(peers, bind))
     });
-    stats.chain(peers).collect()
+    let sections = config.log_forwards.iter();
+    let logs = sections.flat_map(|one| one.binds.iter().map(|bind| Described::Logs(one, bind)));
+    stats.chain(peers).chain(logs).collect()
 }
 
 /// Why a statistics socket could not be opened.
@@ -232,20 +256,6 @@ impl AsFd for OperationsSocket {
 }
 
 impl OperationsSocket {
-    fn new(fd: OwnedFd, socket: &StatsSocket) -> Self {
-        let (unix, text) = describe(&socket.bind.address);
-        OperationsSocket {
-            fd,
-            unix,
-            rights: Rights {
-                level: socket.level,
-                expose_listeners: socket.expose_listeners,
-            },
-            text,
-            for_peers: false,
-        }
-    }
-
     /// An inherited descriptor is what it is.
     pub(super) fn is_unix(&self) -> bool {
         match rustix::net::sockopt::socket_domain(&self.fd) {

@@ -481,7 +481,7 @@ fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_wh
     let again = |socket: &OperationsSocket, level: StatsLevel| OperationsSocket {
         fd: socket.fd.try_clone().unwrap(),
         unix: true,
-        rights: level.into(),
+        takes: super::socket::Takes::Commands(level.into()),
         text: socket.text.clone(),
         for_peers: false,
     };

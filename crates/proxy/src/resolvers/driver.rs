@@ -16,6 +16,11 @@ use tokio::time::{Instant, timeout_at};
 
 /// Most questions that are under way at one time; each has a socket.
 const EXCHANGES_MAX: usize = 512;
+/// Of these, how many there may be before names that only rules ask for wait: who
+/// names hosts whose servers are silent does not keep ours from being followed.
+const EXCHANGES_OF_RULES_MAX: usize = EXCHANGES_MAX / 2;
+/// How long it waits for one of them to end before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Most that the plan waits where nothing is due; whatever changes wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -62,7 +67,8 @@ async fn run(names: &'static Names, notice: Notice) {
     loop {
         while exchanges.try_join_next().is_some() {}
         while exchanges.len() < EXCHANGES_MAX {
-            let begun = names.plan().begin(names.now_ms());
+            let rules_too = exchanges.len() < EXCHANGES_OF_RULES_MAX;
+            let begun = names.plan().begin(names.now_ms(), rules_too);
             let Some((key, due)) = begun else { break };
             match due {
                 Some(due) => ask(names, &notice, due, &mut exchanges),
@@ -75,6 +81,10 @@ async fn run(names: &'static Names, notice: Notice) {
         let until = match due {
             // One of those that run ends, and wakes this.
             _ if exchanges.len() >= EXCHANGES_MAX => Instant::now() + IDLE,
+            // Names that are due may wait for others.
+            Some(due) if exchanges.len() >= EXCHANGES_OF_RULES_MAX => {
+                due.max(Instant::now() + LOOK_AGAIN)
+            }
             Some(due) => due,
             None => Instant::now() + IDLE,
         };

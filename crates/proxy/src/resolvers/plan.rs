@@ -191,14 +191,15 @@ impl Plan {
     }
 
     /// A name that is due: what is to be asked, or the key of one that silence ended.
-    pub fn begin(&mut self, now_ms: u64) -> Option<(Key, Option<Due>)> {
+    /// Without `rules_too` names that only rules ask for, whom clients tell them, wait.
+    pub fn begin(&mut self, now_ms: u64, rules_too: bool) -> Option<(Key, Option<Due>)> {
         if let Some(due) = self.pending.pop() {
             return Some((due.key.clone(), Some(due)));
         }
-        let (at, key) = self.due.first()?.clone();
-        if at > now_ms {
-            return None;
-        }
+        let entries = &self.entries;
+        let follows = |key: &Key| entries.get(key).is_none_or(|e| !e.followers.is_empty());
+        let mut due = self.due.iter().take_while(|(at, _)| *at <= now_ms);
+        let (at, key) = due.find(|(_, key)| rules_too || follows(key))?.clone();
         let section = self.section(&key);
         let (Some(section), Some(entry)) = (section, self.entries.get_mut(&key)) else {
             self.forget(&key);
@@ -389,4 +390,39 @@ pub(super) enum Asked {
     Known(Option<IpAddr>),
     /// It comes.
     Wait(oneshot::Receiver<Option<IpAddr>>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+
+    #[test]
+    fn names_that_clients_tell_do_not_keep_servers_from_being_followed() {
+        let text = "resolvers dns\n nameserver a 127.0.0.1:53\nbackend b\n \
+                    server s web.test:80 resolvers dns init-addr none\n";
+        let mut config = load_text(text).config.expect("it loads");
+        crate::state::install(&mut config, None, 0);
+        let mut plan = Plan::default();
+        plan.change(&Arc::new(config), 5);
+        let wanted = Wanted::Addresses(crate::config::AddressFamily::V4);
+        let mut asked = Vec::new();
+        for n in 0..2 * ASKED_MAX {
+            let key = Key {
+                section: "dns".into(),
+                name: Name::new(&format!("n{n}.test")).expect("a name"),
+                wanted,
+            };
+            asked.extend(plan.ask(&key, 0));
+        }
+        assert_eq!(
+            asked.len(),
+            ASKED_MAX,
+            "what clients may ask for is bounded"
+        );
+        let name = |begun: Option<(Key, Option<Due>)>| begun.map(|(key, _)| key.name.to_string());
+        assert_eq!(name(plan.begin(10, false)).as_deref(), Some("web.test"));
+        assert_eq!(name(plan.begin(10, false)), None);
+        assert!(name(plan.begin(10, true)).is_some_and(|name| name.starts_with('n')));
+    }
 }

@@ -54,8 +54,8 @@ pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
 pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{
-    Content, Gate, Verdict, http_after_response, http_request, http_response, monitor, statistics,
-    tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
+    Content, Gate, Verdict, content_is_judged, http_after_response, http_request, http_response,
+    monitor, statistics, tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};

@@ -6,7 +6,7 @@ use super::condition::Outcome;
 use super::lines;
 use super::variables::Scope;
 use super::wait::Wait;
-use crate::config::{Proxy, ProxyOption, Rare};
+use crate::config::{HttpProtocol, Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::stream::{
     Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
@@ -26,6 +26,8 @@ pub enum Gate {
     SilentDrop,
     /// The server's connection is closed; the client gets what came of it.
     CloseServer,
+    /// HTTP is spoken from here on, in this version if one is said.
+    SwitchToHttp(Option<HttpProtocol>),
 }
 
 /// What rules of messages decide.
@@ -355,6 +357,14 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
     redirects(stream, proxy, resume_at)
 }
 
+/// The frontend's rules of content have judged the bytes that turn out to be this
+/// request: [`http_request`] goes on behind them.
+pub fn content_is_judged(stream: &mut Stream) {
+    capture_headers(stream, false);
+    stream.lenient = false;
+    stream.resume_at = RESUME_IN_BLOCK;
+}
+
 /// The rules of `redirect`, the last ones of a side.
 fn redirects(stream: &mut Stream, proxy: &Proxy, resume_at: u32) -> Verdict {
     let from = if resume_at & RESUME_IN_REDIRECTS != 0 {
@@ -410,6 +420,8 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
     let outcome = evaluate(rules, stream, Patience::Now, from);
     stream.payload_complete = complete;
     let gate = match outcome {
+        // It is spoken.
+        Outcomes::Gate(Gate::SwitchToHttp(_)) => return None,
         Outcomes::Gate(gate) => gate,
         Outcomes::Verdict(verdict @ (Verdict::Wait(_) | Verdict::Answer(_))) => {
             stream.resume_at |= RESUME_IN_CONTENT;

@@ -107,14 +107,7 @@ impl<'c> Row<'c> {
         row.put(Column::Iid, proxy.id);
         row.put(Column::Sid, id);
         row.put(Column::Type, kind);
-        row.put(
-            Column::Mode,
-            if proxy.mode == Mode::Http {
-                "http"
-            } else {
-                "tcp"
-            },
-        );
+        row.put(Column::Mode, proxy.mode.name());
         row
     }
 

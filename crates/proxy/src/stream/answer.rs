@@ -277,7 +277,6 @@ fn dress(
         ..*response
     };
     let framing = frame(stream, client, keep, &shown, facts);
-    rules::http_after_response(stream);
     stream.dress_answer(client);
     let chunked = match announced {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
@@ -304,8 +303,8 @@ fn closes_server(stream: &Stream) -> bool {
     set.is_some_and(|set| set.closes_server)
 }
 
-/// Makes the head of the answer say how its body ends and what becomes of the
-/// client's connection.
+/// Runs the last rules over the answer; then makes its head say how its body ends
+/// and what becomes of the client's connection.
 #[inline(always)]
 fn frame(
     stream: &mut Stream,
@@ -315,6 +314,7 @@ fn frame(
     facts: &RequestFacts,
 ) -> ClientFraming {
     if client.is_http2() {
+        rules::http_after_response(stream);
         // Its frames say both.
         return ClientFraming {
             connection: ConnectionHeader::Absent,
@@ -327,6 +327,7 @@ fn frame(
     // A head that rules filled to its limit goes without what is added here;
     // then the close itself says what the header would have said.
     let _ = http2::response_to_http1(&mut stream.response, response, facts);
+    rules::http_after_response(stream);
     // What the backend wants of connections is the server's side only.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {
@@ -483,6 +484,7 @@ pub(super) fn limits(stream: &Stream) -> Limits {
         message_bytes: tune.bufsize,
         headers: tune.headers_max,
         accept_invalid: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
+        body_with_any_method: false,
     }
 }
 

@@ -60,6 +60,8 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
             stream.overridden().closes_server = true;
             return true;
         }
+        // None of these rules does it.
+        Gate::SwitchToHttp(_) => return true,
         Gate::Reject | Gate::SilentDrop => {}
     }
     refused(stream, gate);

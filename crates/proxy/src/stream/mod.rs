@@ -37,6 +37,7 @@ mod shutdown;
 mod sizes;
 mod state;
 mod tunnel;
+mod upgrade;
 mod write;
 
 pub use assigned::Captured;

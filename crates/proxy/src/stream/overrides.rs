@@ -16,8 +16,6 @@ pub struct Overrides {
     pub limits: Timeouts,
     /// `set-retries`.
     pub retries: Option<u32>,
-    /// `disable-l7-retry`: an answer is no reason to ask again.
-    pub no_answer_retries: bool,
     /// Its place in queues.
     pub priority: Priority,
     /// Of packets to the client.
@@ -33,6 +31,8 @@ pub struct Overrides {
     pub hints: Vec<(usize, Message)>,
     /// `expect-proxy layer4`: a PROXY header comes first.
     pub expects_proxy: bool,
+    /// The backend that was chosen before HTTP was spoken.
+    pub backend: Option<crate::config::ProxyIndex>,
     /// Rules of `tcp-response content` wait for the head of the answer.
     pub inspection: Option<super::inspect::Inspection>,
 }
@@ -167,5 +167,26 @@ impl Stream {
                 set.to_client.apply(transport.fd(), peer);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    #[test]
+    fn packets_carry_the_kind_of_service_that_was_set() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = TcpStream::connect(address).unwrap();
+        let set = Packets {
+            tos: Some(0x20),
+            ..Packets::default()
+        };
+        set.apply(&socket, Some(address));
+        assert_eq!(sockopt::ip_tos(&socket).unwrap(), 0x20);
+        Packets::default().apply(&socket, Some(address));
+        assert_eq!(sockopt::ip_tos(&socket).unwrap(), 0x20);
     }
 }

@@ -5,13 +5,13 @@ use super::body::Body;
 use super::finish::{finish, new_stream};
 use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
-use super::session::{Client, after, head_deadline};
+use super::session::{Client, after, head_deadline, idle_deadline};
 use super::write::WriteFailure;
 use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
 use crate::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex,
 };
-use crate::http1::{self, ConnectionMode, Fault, Limits, Outcome, Parsed, Preface};
+use crate::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
 use crate::persistence;
 use crate::reactor::{self, Buffer, pool_box, with_deadline};
@@ -77,7 +77,44 @@ enum HeadFailure {
 pub async fn serve(client: &mut Client) -> Next {
     let mut stream = new_stream(client.session.clone(), true);
     stream.times.idle_since = client.idle_since;
-    let next = match read_head(client, &mut stream).await {
+    let head = read_head(client, &mut stream).await;
+    proceed(client, stream, head).await
+}
+
+/// Serves the request that a stream turned out to be which began as one of TCP.
+pub(super) async fn serve_upgraded(
+    client: &mut Client,
+    mut stream: Box<Stream>,
+    protocol: Option<HttpProtocol>,
+) -> Next {
+    let deadline = idle_deadline(client);
+    let head = loop {
+        match read_head(client, &mut stream).await {
+            Err(HeadFailure::NotYet) => {
+                let readable = client.link.readable();
+                if with_deadline(deadline, readable).await.is_err() {
+                    break Err(HeadFailure::Timeout);
+                }
+            }
+            Err(HeadFailure::Http2) if protocol == Some(HttpProtocol::Http1) => {
+                break Err(HeadFailure::Fault(Fault::new(FaultKind::Http2Preface, 0)));
+            }
+            head => break head,
+        }
+    };
+    if head.is_ok() {
+        rules::content_is_judged(&mut stream);
+    }
+    proceed(client, stream, head).await
+}
+
+/// Does what follows from a request's head, or from what came in its place.
+async fn proceed(
+    client: &mut Client,
+    mut stream: Box<Stream>,
+    head: Result<Parsed, HeadFailure>,
+) -> Next {
+    let next = match head {
         Ok(request) => run(client, &mut stream, request).await,
         Err(HeadFailure::NotYet) => {
             // What waits holds no request.
@@ -96,6 +133,8 @@ pub async fn serve(client: &mut Client) -> Next {
             return Next::Close;
         }
         Err(HeadFailure::Http2) => {
+            // It may be one that rules of content saw.
+            stream.tracked = None;
             worker().keep_stream(stream);
             return Next::Http2;
         }
@@ -153,6 +192,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         message_bytes: tune.bufsize,
         headers: tune.headers_max,
         accept_invalid: frontend.has(ProxyOption::AcceptInvalidHttpRequest),
+        body_with_any_method: tune.workarounds.body_with_any_method,
     };
     let client_ms = frontend.timeouts.client_ms;
     let deadline = head_deadline(client);
@@ -223,6 +263,7 @@ fn keep_names(stream: &mut Stream, head: &[u8]) {
 /// Whether a connection's first bytes, which are no request, are those of HTTP/2.
 fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
     session.bind().protocol != Some(HttpProtocol::Http1)
+        && !session.frontend().has(ProxyOption::DisableH2Upgrade)
         && http1::http2_preface(bytes) != Preface::No
 }
 
@@ -736,7 +777,8 @@ async fn finish_local(
     keep: bool,
 ) -> Next {
     stream.local = true;
-    let keep = keep && !answer.close && (body.is_done() || discard(client, body));
+    let ends = answer.close || (answer.ends_connection() && !client.link.is_http2());
+    let keep = keep && !ends && (body.is_done() || discard(client, body));
     if !reply::send(client, stream, answer, keep).await {
         return Next::Close;
     }

@@ -44,7 +44,9 @@ pub fn count_request(stream: &Stream) {
 /// to itself.
 pub fn choose_backend(stream: &mut Stream) {
     let by_line = stream.lines.as_ref().and_then(|lines| lines.switched);
-    let chosen = by_line.or_else(|| backend_by_rule(stream)).or_else(|| {
+    let before = stream.overrides.as_ref().and_then(|set| set.backend);
+    let by_rule = before.or(by_line).or_else(|| backend_by_rule(stream));
+    let chosen = by_rule.or_else(|| {
         let frontend = stream.frontend();
         let default = frontend
             .default_backend

@@ -238,7 +238,8 @@ async fn run(client: &mut Client) {
     }
     worker().runtime.session_rate.count(now_ms);
     match frontend.mode {
-        Mode::Tcp => pool_box(tunnel::serve(client)).await,
+        // What listens is never for logs: loading refuses that.
+        Mode::Tcp | Mode::Log => pool_box(tunnel::serve(client)).await,
         Mode::Http => http(client).await,
     }
     if client.session.frontend().has(ProxyOption::NoLinger) {
@@ -287,6 +288,11 @@ async fn http(client: &mut Client) {
     if speaks_http2(&client.session) {
         return http2(client).await;
     }
+    requests(client).await;
+}
+
+/// The requests of a connection that speaks HTTP/1.
+pub(super) async fn requests(client: &mut Client) {
     loop {
         if client.input.is_none() {
             let leaving = leaving::knows(client);
@@ -338,7 +344,7 @@ struct Left {
 }
 
 /// Many requests at once: the connection speaks HTTP/2.
-async fn http2(client: &mut Client) {
+pub(super) async fn http2(client: &mut Client) {
     let Client {
         link,
         session,
@@ -399,7 +405,7 @@ async fn next_request(client: &Client, leaving: bool) -> Coming {
 
 /// Until when a connection may wait for the first byte of a request. It counts
 /// from when that began: a change of the configuration gives no new time.
-fn idle_deadline(client: &Client) -> Option<Instant> {
+pub(super) fn idle_deadline(client: &Client) -> Option<Instant> {
     let timeouts = &client.session.frontend().timeouts;
     let (from, limit_ms) = if client.streams == 0 {
         (client.session.ready, timeouts.http_request_ms)

@@ -7,12 +7,12 @@ use super::meter::Meter;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
 use super::write::write_all;
-use super::{Link, Phase, Stream, Termination, new_stream, shutdown};
-use crate::config::{Proxy, ProxyOption};
+use super::{Link, Phase, Stream, Termination, new_stream, shutdown, upgrade};
+use crate::config::{HttpProtocol, Mode, Proxy, ProxyOption};
 use crate::log;
 use crate::persistence;
 use crate::queue::Slot;
-use crate::reactor::{self, Buffer, Instant, with_deadline};
+use crate::reactor::{self, Buffer, Instant, pool_box, with_deadline};
 use crate::rules::{self, Content, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
@@ -443,7 +443,7 @@ async fn inspect_answer(
     };
     stream.mark_packets(client);
     match gate {
-        Gate::Open => run(stream, client, server, slot, tunnel).await,
+        Gate::Open | Gate::SwitchToHttp(_) => run(stream, client, server, slot, tunnel).await,
         Gate::CloseServer => {
             // The client gets what came.
             server.break_off();
@@ -473,26 +473,57 @@ pub async fn serve(client: &mut Client) {
     super::listing::begin(&stream);
     stream.times.idle_since = client.session.accepted;
     stream.times.request = Some(reactor::now());
-    let input = client.input.take();
-    tcp(client, &mut stream, input).await;
+    let mut input = client.input.take();
+    match judge(client, &mut stream, &mut input).await {
+        Judged::Tunnel => tcp(client, &mut stream, input).await,
+        Judged::Over => {}
+        Judged::Http(protocol) => {
+            client.input = input;
+            return pool_box(upgrade::serve(client, stream, protocol)).await;
+        }
+    }
     finish(stream);
 }
 
-async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>) {
-    if !inspect(client, stream, &mut input).await {
-        return;
+/// What rules of content make of a connection.
+enum Judged {
+    /// Its bytes are carried.
+    Tunnel,
+    /// It ends.
+    Over,
+    /// It speaks HTTP, in this version if one is said.
+    Http(Option<HttpProtocol>),
+}
+
+/// The rules of content, and the choice of the backend between those of both sides.
+async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Judged {
+    match inspect(client, stream, input).await {
+        Gate::Open => {}
+        Gate::SwitchToHttp(protocol) => return Judged::Http(protocol),
+        _ => return Judged::Over,
     }
     serve::choose_backend(stream);
-    if stream.backend.is_none() {
+    let Some(backend) = stream.backend() else {
         stream.termination = Termination::ServerAbort;
         stream.phase = Phase::Connect;
-        return;
+        return Judged::Over;
+    };
+    if backend.mode == Mode::Http {
+        stream.overridden().backend = stream.backend.take();
+        return Judged::Http(None);
     }
     serve::enter_backend(stream);
     persistence::enter(stream);
-    if stream.backend != Some(stream.frontend) && !inspect(client, stream, &mut input).await {
-        return;
+    if stream.backend == Some(stream.frontend) {
+        return Judged::Tunnel;
     }
+    match inspect(client, stream, input).await {
+        Gate::Open => Judged::Tunnel,
+        _ => Judged::Over,
+    }
+}
+
+async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
     if stream.frontend().unique_id_format.is_some() {
         // For the PROXY header and the log.
         rules::unique_id(stream);
@@ -536,8 +567,9 @@ async fn tcp(client: &mut Client, stream: &mut Stream, mut input: Option<Buffer>
 }
 
 /// Runs the content rules of the frontend, or of the backend once it is chosen,
-/// reading what they need. Says whether the stream goes on.
-async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> bool {
+/// reading what they need. Any gate but those that are open is the stream's end,
+/// and was told.
+async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Gate {
     let in_backend = stream.backend.is_some();
     let proxy = if in_backend {
         stream.backend()
@@ -547,10 +579,10 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
     let Some((has_rules, delay_ms)) =
         proxy.map(|p| (!p.tcp_content.is_empty(), p.inspect_delay_ms))
     else {
-        return true;
+        return Gate::Open;
     };
     if !has_rules {
-        return true;
+        return Gate::Open;
     }
     let deadline = after(Some(delay_ms.unwrap_or(0)));
     stream.payload_complete = false;
@@ -562,15 +594,16 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
         }
         match rules::tcp_content(stream, in_backend) {
             Content::Decided(Gate::Open) => break,
+            Content::Decided(gate @ Gate::SwitchToHttp(_)) => return gate,
             Content::Decided(gate) => {
                 refuse(client, stream, gate);
-                return false;
+                return gate;
             }
             Content::Wait(wait) => {
                 if serve::await_rule(stream, &client.link, wait).await {
                     continue;
                 }
-                return false;
+                return Gate::Reject;
             }
             Content::NeedMore => {}
         }
@@ -584,14 +617,14 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
                 Err(_) => {
                     stream.termination = Termination::ClientAbort;
                     stream.phase = Phase::Request;
-                    return false;
+                    return Gate::Reject;
                 }
             },
         }
     }
     // It stays for the choice of the backend and of the server.
     stream.payload_complete = true;
-    true
+    Gate::Open
 }
 
 fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {

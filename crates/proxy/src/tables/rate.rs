@@ -29,6 +29,12 @@ impl<'w> Rate<'w> {
     pub fn add(&self, now_ms: u32, period_ms: u32, count: u32) {
         loop {
             let began = self.began.load(Relaxed);
+            if began == 0 {
+                // Nothing was ever counted: no clock is behind that.
+                let first = now_ms.max(1);
+                let _ = self.began.compare_exchange(0, first, Relaxed, Relaxed);
+                continue;
+            }
             let age = now_ms.wrapping_sub(began);
             // Another thread's clock may be a little behind.
             if age < period_ms || age > u32::MAX / 2 {
@@ -113,6 +119,17 @@ mod tests {
         assert_eq!(rate.read(53_000, period), 0);
         rate.add(60_000, period, 1);
         assert_eq!(rate.read(60_000, period), 1);
+    }
+
+    #[test]
+    fn the_first_period_ends_whatever_the_clock_says() {
+        for now in [0, 5000, u32::MAX / 2 + 5000, u32::MAX] {
+            let words: [AtomicU32; 3] = Default::default();
+            let rate = Rate::of(&words).expect("three words");
+            rate.add(now, 1000, 7);
+            assert_eq!(rate.read(now, 1000), 7, "{now}");
+            assert_eq!(rate.read(now.wrapping_add(2100), 1000), 0, "{now}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::data::Layout;
 use super::entry::Held;
 use super::key::KeyType;
 use super::words::Words;
-use crate::state::now_ms;
+use crate::reactor;
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -145,9 +145,10 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// The low bits of the time, which entries are dated with.
+/// The low bits of the time, which entries are dated with. On a thread that serves it
+/// is that of the turn of its loop: a request asks many times.
 pub fn moment() -> u32 {
-    now_ms() as u32
+    (reactor::now().as_nanos() / 1_000_000) as u32
 }
 
 /// Whether a moment is over; of times up to 24 days.
@@ -653,6 +654,8 @@ impl Table {
                 if some < SWEEP_MAX {
                     break;
                 }
+                // Who waits for the lock is first.
+                std::thread::yield_now();
             }
         }
     }

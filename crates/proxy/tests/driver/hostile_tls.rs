@@ -110,7 +110,8 @@ fn handshakes_that_stall_hold_little_and_are_ended() {
         "hostile_tls::handshakes_that_stall_hold_little_and_are_ended",
         || {
             const CLIENTS: usize = 1000;
-            let (_files, text) = secure(&Origin::echo());
+            let origin = Origin::echo();
+            let (_files, text) = secure(&origin);
             let bed = Bed::new(&text);
             beside(&bed, || ());
             let hello = hello();
@@ -226,7 +227,8 @@ fn odd() -> Vec<Vec<u8>> {
 
 #[test]
 fn hellos_of_any_form_break_nothing() {
-    let (_files, text) = secure(&Origin::echo());
+    let origin = Origin::echo();
+    let (_files, text) = secure(&origin);
     let bed = Bed::new(&text);
     for (n, bytes) in odd().iter().enumerate() {
         let mut client = bed.client_of(1);
@@ -337,7 +339,8 @@ type Flood<'f> = (&'f str, &'f [(u8, &'f [u8])]);
 
 #[test]
 fn records_that_carry_nothing_end_their_connection() {
-    let (_files, text) = secure(&Origin::echo());
+    let origin = Origin::echo();
+    let (_files, text) = secure(&origin);
     let bed = Bed::new(&text);
     let hello = &hello()[5..];
     beside(&bed, || {
@@ -357,7 +360,8 @@ fn records_that_carry_nothing_end_their_connection() {
 
 #[test]
 fn a_request_in_records_of_a_byte_is_served() {
-    let (_files, text) = secure(&Origin::echo());
+    let origin = Origin::echo();
+    let (_files, text) = secure(&origin);
     let bed = Bed::new(&text);
     let mut client = Sealed::connect(&bed);
     for byte in b"GET /crumbs HTTP/1.1\r\nHost: h\r\n\r\n" {
@@ -369,7 +373,8 @@ fn a_request_in_records_of_a_byte_is_served() {
 
 #[test]
 fn changes_of_keys_without_end_end_their_connection() {
-    let (_files, text) = secure(&Origin::echo());
+    let origin = Origin::echo();
+    let (_files, text) = secure(&origin);
     let bed = Bed::new(&text);
     let config = client(Versions::Only13).config();
     let name = "localhost".try_into().unwrap();
@@ -444,7 +449,8 @@ fn streams_and_handshakes_go_on_when_descriptors_are_there_again() {
         "hostile_tls::streams_and_handshakes_go_on_when_descriptors_are_there_again",
         || {
             use nix::sys::resource::{Resource, getrlimit, setrlimit};
-            let (_files, text) = secure(&Origin::echo());
+            let origin = Origin::echo();
+            let (_files, text) = secure(&origin);
             let bed = Bed::new(&(text + " retries 0\n"));
             ask(&bed);
             let mut new = Raw::client(bed.client_of(2));

@@ -36,6 +36,7 @@ mod rules;
 mod sessions;
 mod settings;
 mod shutdown;
+mod switching;
 mod tables;
 mod takeover;
 mod tcp;

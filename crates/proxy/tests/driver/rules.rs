@@ -2,6 +2,8 @@
 //! ahead of answers, lists that rules change, priorities in queues.
 
 use crate::bed::{Bed, Origin, against_haproxy};
+use crate::peer2::{Peer2, Seen};
+use std::sync::{Arc, Mutex, mpsc};
 
 fn listen(lines: &str, origin: &Origin) -> String {
     format!(
@@ -205,4 +207,120 @@ fn a_rule_asks_for_a_proxy_header_where_its_condition_holds() {
     let bed = bed(lines, &origin);
     let answer = bed.ask("PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(answer.contains("x-src: 192.0.2.7\r\n"), "{answer}");
+}
+
+#[test]
+fn hints_come_ahead_of_the_answer_on_a_stream_of_http2() {
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let lines = " mode http\n http-request early-hint link </a>\n";
+    let bed = bed(lines, &origin);
+    let mut client = Peer2::client(bed.client());
+    let asked = client.get("/");
+    let hint = loop {
+        match client.next() {
+            Seen::Fields(id, text, end) if id == asked => break (text, end),
+            Seen::Closed => panic!("closed"),
+            _ => {}
+        }
+    };
+    assert_eq!(hint, (":status: 103\nlink: </a>\n".to_owned(), false));
+    let answer = client.answer(asked);
+    assert!(answer.head.starts_with(":status: 200\n"), "{answer:?}");
+}
+
+#[test]
+fn who_has_the_lower_class_is_served_first_and_within_it_who_came_first() {
+    let (release, wait) = mpsc::channel::<()>();
+    let (wait, served) = (Mutex::new(wait), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::clone(&served);
+    let origin = Origin::new(move |mut peer, _| {
+        while let Some(head) = peer.head() {
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            seen.lock().unwrap().push(path.clone());
+            if path == "/first" {
+                let _ = wait.lock().unwrap().recv();
+            }
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let bed = Bed::new(&format!(
+        "listen back\n mode http\n bind 127.0.0.1:{{0}}\n timeout queue 30s\n http-request set-priority-class hdr(x-class)\n \
+         http-request set-priority-offset hdr(x-offset)\n server s 127.0.0.1:{} maxconn 1\n",
+        origin.port
+    ));
+    let ask = |path: &str, class: i32, offset: i32| {
+        let mut client = bed.client();
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: h\r\nX-Class: {class}\r\nX-Offset: {offset}\r\nConnection: close\r\n\r\n"
+        ));
+        client
+    };
+    let mut clients = vec![ask("/first", 0, 0)];
+    crate::bed::soon("the first request is served", || {
+        !served.lock().unwrap().is_empty()
+    });
+    for (n, (path, class, offset)) in [
+        ("/usual", 0, 0),
+        ("/late", 0, 500_000),
+        ("/last", 5, 0),
+        ("/urgent", -5, 0),
+        ("/usual-too", 0, 0),
+        ("/early", 0, -500_000),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        clients.push(ask(path, class, offset));
+        bed.counts("back/BACKEND", "qcur", &format!("qcur={}", n + 1));
+    }
+    release.send(()).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    let wanted = [
+        "/first",
+        "/urgent",
+        "/early",
+        "/usual",
+        "/usual-too",
+        "/late",
+        "/last",
+    ];
+    assert_eq!(*served.lock().unwrap(), wanted);
+}
+
+#[test]
+fn a_request_waits_and_its_rules_go_on_after() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::echo();
+    let lines = " mode http\n http-request pause 10ms\n http-request pause int(5)\n http-request pause hdr(none)\n http-request return status 200 hdr x-a b\n";
+    let bed = bed(lines, &origin);
+    let answer = bed.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(answer.contains("x-a: b\r\n"), "{answer}");
+}
+
+#[test]
+fn trailers_are_dropped_where_an_option_says_so() {
+    if against_haproxy() {
+        return;
+    }
+    let origin = Origin::fixed(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: u\r\n\r\n",
+    );
+    for (option, wanted) in [
+        ("", "2\r\nok\r\n0\r\nx-t: u\r\n\r\n"),
+        (
+            " option http-drop-response-trailers\n",
+            "2\r\nok\r\n0\r\n\r\n",
+        ),
+    ] {
+        let bed = bed(&format!(" mode http\n{option}"), &origin);
+        let mut client = bed.client();
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.head();
+        let got = client.exactly(wanted.len());
+        assert_eq!(String::from_utf8_lossy(&got), wanted);
+    }
 }

@@ -1,7 +1,7 @@
 //! Sessions that end because their server's state changed, and what is counted
 //! and logged before the end of a stream.
 
-use crate::bed::{Bed, Origin, against_haproxy, pause, settle, soon};
+use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, settle, soon};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
@@ -150,7 +150,14 @@ fn the_sessions_of_backups_end_when_a_server_comes_back() {
 
 #[test]
 fn contstats_counts_bytes_while_they_flow_and_once() {
-    let origin = stalling();
+    // The stream ends when the test says so, not when a time has passed.
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::new(move |mut peer, _| {
+        peer.head();
+        peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+        held.pass();
+    });
     for option in ["option contstats", ""] {
         let bed = Bed::new(&format!(
             "listen h\n {option}\n timeout server 1m\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
@@ -165,10 +172,11 @@ fn contstats_counts_bytes_while_they_flow_and_once() {
         } else {
             soon("counted", || !bed.counted("h/s", "bout").is_empty());
         }
-        client.reset();
+        gate.open();
         let ended = bed.ended(1).remove(0);
         bed.counts("h/s", "bout", &format!("bout={}", ended.bytes_out));
         bed.counts("h/FRONTEND", "bout", &format!("bout={}", ended.bytes_out));
         assert!(ended.bytes_out > 40, "{ended:?}");
+        gate.close();
     }
 }

@@ -238,8 +238,11 @@ fn addresses(config: &Config) -> Vec<String> {
         .map(|socket| &socket.bind);
     let of_peers = config.peers.iter().filter(|peers| peers.runs());
     let of_peers = of_peers.filter_map(|peers| Some(peers.listens()?.to_string()));
+    let sections = config.log_forwards.iter();
+    let of_senders = sections.flat_map(|section| &section.binds);
     of_proxies
         .chain(of_operators)
+        .chain(of_senders)
         .map(|bind| match &bind.address {
             BindAddress::Inet(address) => address.to_string(),
             BindAddress::Unix(path) => path.display().to_string(),
@@ -282,7 +285,8 @@ fn peers(config: &Config) -> Vec<String> {
                     add(format!("tcp@{}", server.address));
                 }
             }
-            LogTargetAddress::Fd(_) => {}
+            // Its servers are listed with all others.
+            LogTargetAddress::Fd(_) | LogTargetAddress::Backend(_) => {}
         }
     }
     peers

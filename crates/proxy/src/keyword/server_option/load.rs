@@ -17,6 +17,26 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| on(&mut options.backup),
     },
     ServerRow {
+        name: "log-proto",
+        places: places::SERVER,
+        syntax: "log-proto { legacy | octet-count }",
+        doc: "How log messages follow each other on a connection, for servers of a backend in `mode log`: each ends with a newline (`legacy`, the \
+              default), or its length stands before it.",
+        example: "server logs 192.0.2.9:6514 log-proto octet-count",
+        build: |_, options, args| {
+            let word = args.required("legacy or octet-count")?;
+            options.log_counted = match word.str() {
+                "octet-count" => true,
+                "legacy" => false,
+                _ => {
+                    let choices = ["legacy", "octet-count"];
+                    return Err(crate::keyword::proxy::not_one_of(args, word, &choices));
+                }
+            };
+            Ok(())
+        },
+    },
+    ServerRow {
         name: "non-stick",
         places: places::SERVER,
         syntax: "non-stick",

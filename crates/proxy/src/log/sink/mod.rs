@@ -218,7 +218,8 @@ impl Sink {
     }
 }
 
-fn count_dropped() {
+/// Counts a line that nobody gets.
+pub(super) fn count_dropped() {
     DROPPED.fetch_add(1, Ordering::Relaxed);
 }
 

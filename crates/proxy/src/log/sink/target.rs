@@ -67,6 +67,8 @@ impl Target {
             LogTargetAddress::Fd(number @ ..=STANDARD_STREAM_MAX) => Ok(Target::Stream(*number)),
             LogTargetAddress::Fd(_) => Err(io::ErrorKind::NotFound.into()),
             LogTargetAddress::Ring(settings) => Ok(Target::Ring(ring::open(settings))),
+            // One of its servers stands for it before a line comes here.
+            LogTargetAddress::Backend(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -75,7 +77,7 @@ impl Target {
         match address {
             LogTargetAddress::Udp(_) => Target::Udp(fd.into()),
             LogTargetAddress::Unix(_) => Target::Unix(fd.into()),
-            LogTargetAddress::Fd(_) => Target::Descriptor(fd),
+            LogTargetAddress::Fd(_) | LogTargetAddress::Backend(_) => Target::Descriptor(fd),
             LogTargetAddress::Ring(settings) => Target::Ring(ring::open(settings)),
         }
     }

@@ -1,23 +1,65 @@
-//! `show events`: the lines that rings hold.
+//! `show events`: the lines that rings hold, now or as they come.
 
 use super::{Context, Session};
+use crate::config::StatsLevel;
 use crate::log::ring;
 
-/// `show events [<ring>] [-n]`.
-pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
-    let mut named = None;
-    let mut newest = false;
+/// A ring that a connection goes on telling, until its peer sends anything.
+pub struct Follow {
+    /// The ring's name.
+    pub name: String,
+    /// Lines that are there already are passed over.
+    pub newest: bool,
+}
+
+/// What a command asks for.
+struct Asked<'a> {
+    name: Option<&'a str>,
+    newest: bool,
+    follow: bool,
+}
+
+fn asked<'a>(words: &[&'a str]) -> Result<Asked<'a>, String> {
+    let mut asked = Asked {
+        name: None,
+        newest: false,
+        follow: false,
+    };
     for word in words.iter().skip(2) {
-        match *word {
-            "-n" => newest = true,
-            // A connection that goes on waiting is not built.
-            "-w" | "-nw" | "-wn" => return "'-w' is not built yet.\n".into(),
-            word if word.starts_with('-') => return format!("unknown option '{word}'\n"),
-            word if named.is_none() => named = Some(word),
-            _ => return "too many arguments\n".into(),
+        match word.strip_prefix('-') {
+            Some(flags) if !flags.is_empty() && flags.chars().all(|c| "nw".contains(c)) => {
+                asked.newest |= flags.contains('n');
+                asked.follow |= flags.contains('w');
+            }
+            Some(_) => return Err(format!("unknown option '{word}'\n")),
+            None if asked.name.is_none() => asked.name = Some(word),
+            None => return Err("too many arguments\n".into()),
         }
     }
-    let Some(name) = named else {
+    Ok(asked)
+}
+
+/// Whether a command is to go on telling a ring that there is.
+pub fn follow(session: &Session, words: &[&str]) -> Option<Follow> {
+    if !words.starts_with(&["show", "events"]) || session.level < StatsLevel::Operator {
+        return None;
+    }
+    let asked = asked(words).ok().filter(|asked| asked.follow)?;
+    let name = asked.name?;
+    ring::since(name, 0)?;
+    Some(Follow {
+        name: name.to_owned(),
+        newest: asked.newest,
+    })
+}
+
+/// `show events [<ring>] [-w] [-n]`, but for what [`follow`] takes.
+pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
+    let asked = match asked(words) {
+        Ok(asked) => asked,
+        Err(told) => return told,
+    };
+    let Some(name) = asked.name else {
         let mut out = String::from("Rings of events, whose lines `show events <ring>` tells:\n");
         for ring in ring::summaries() {
             out.push_str(&format!(
@@ -32,7 +74,7 @@ pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
     };
     let mut out = String::new();
     // What is there already is passed over, and nothing is waited for.
-    for line in lines.iter().filter(|_| !newest) {
+    for line in lines.iter().filter(|_| !asked.newest) {
         out.push_str(&String::from_utf8_lossy(line));
         out.push('\n');
     }

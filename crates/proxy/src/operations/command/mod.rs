@@ -18,6 +18,8 @@ mod tables;
 mod ticket_keys;
 mod tls;
 
+pub use events::{Follow, follow};
+
 use super::serving::Shared;
 use crate::config::{Config, Proxy, Server, StatsLevel};
 use crate::runtime::Runtime;
@@ -183,7 +185,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
     row(&["show", "configuration"], "show configuration", "tell which versions of the configuration are alive", Operator, Now(process::configuration)),
     row(&["show", "env"], "show env [<var>]", "tell the environment of the process", Operator, Now(show::environment)),
-    row(&["show", "events"], "show events [<ring>] [-n]", "tell the lines that rings of log lines hold", Operator, Report(events::show)),
+    row(&["show", "events"], "show events [<ring>] [-w] [-n]", "tell the lines that rings of log lines hold, or as they come", Operator, Report(events::show)),
     row(&["show", "errors"], "show errors [<px>] [request|response]", "tell the last messages that could not be read", Operator, Report(errors::show)),
     row(&["show", "fd"], "show fd [num]", "list the open descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "tell about the process", User, Now(info::show)),

@@ -87,10 +87,11 @@ impl AddressChange {
                 _ => return Step::Next,
             },
             What::SourcePort | What::DestinationPort => {
-                let Some(port) = value.integer().and_then(|n| u16::try_from(n).ok()) else {
+                let Some(number) = value.integer() else {
                     return Step::Next;
                 };
-                SocketAddr::new(ip, port)
+                // A number that is too large loses its upper bits, as in HAProxy.
+                SocketAddr::new(ip, number as u16)
             }
         };
         let slot = match self.what {

@@ -1,6 +1,7 @@
 //! Actions that end rules or streams without an answer.
 
 use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
+use crate::config::HttpProtocol;
 use crate::load::{Loader, codes as load_codes};
 use crate::state::Tally;
 use crate::stream::{Phase, Stream, Termination};
@@ -23,6 +24,8 @@ pub enum Flow {
     CloseServer,
     /// An answer is not sent, and the client is not told.
     DropAnswer,
+    /// HTTP is spoken from here on, in this version if one is said.
+    SwitchToHttp(Option<HttpProtocol>),
 }
 
 pub(super) static ROWS: &[ActionRow] = &[
@@ -102,6 +105,16 @@ pub(super) static ROWS: &[ActionRow] = &[
         },
     },
     ActionRow {
+        name: "switch-mode",
+        places: &[places::CONTENT],
+        syntax: "switch-mode http [ proto { h1 | h2 } ]",
+        doc: "Takes what the client sends for HTTP from here on, in a frontend in TCP mode: the frontend's rules of HTTP run, then an HTTP backend serves the \
+              requests. Which version is spoken is seen by the first bytes, or said. Rules of content behind it are not looked at. Without such a rule a \
+              frontend in TCP mode speaks HTTP as soon as it leads to a backend in HTTP mode.",
+        example: "switch-mode http if HTTP",
+        build: switch_mode,
+    },
+    ActionRow {
         name: "wait-for-handshake",
         places: &[places::REQUEST],
         syntax: "wait-for-handshake",
@@ -111,6 +124,34 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |_, _| Ok(Action::Pass),
     },
 ];
+
+fn switch_mode(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let kind = loader.proxy().kind;
+    if !kind.is_frontend() && !loader.in_defaults() {
+        let message = "'switch-mode' needs a frontend";
+        let label = "a backend cannot switch";
+        return Err(build.wrong(&load_codes::BAD_VALUE, build.word, message, label));
+    }
+    let mode = build.args.required("'http'")?;
+    if !mode.is("http") {
+        let message = format!("'switch-mode' does not know the mode '{}'", mode.text());
+        return Err(build.wrong(&load_codes::BAD_VALUE, mode, message, "`http` is expected"));
+    }
+    let mut protocol = None;
+    if build.args.take("proto") {
+        let word = build.args.required("'h1' or 'h2'")?;
+        protocol = match word.str() {
+            "h1" => Some(HttpProtocol::Http1),
+            "h2" => Some(HttpProtocol::Http2),
+            other => {
+                let message = format!("'switch-mode' does not know the protocol '{other}'");
+                let label = "`h1` or `h2` is expected";
+                return Err(build.wrong(&load_codes::BAD_VALUE, word, message, label));
+            }
+        };
+    }
+    Ok(Action::Flow(Flow::SwitchToHttp(protocol)))
+}
 
 fn reject(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let message = build.set.place() == places::REQUEST;
@@ -144,6 +185,7 @@ impl Flow {
             Flow::RejectConnection => Step::Closed(Gate::Reject),
             Flow::DropConnection => Step::Closed(Gate::SilentDrop),
             Flow::CloseServer => Step::Closed(Gate::CloseServer),
+            Flow::SwitchToHttp(protocol) => Step::Closed(Gate::SwitchToHttp(protocol)),
             Flow::DropAnswer => {
                 stream.termination = Termination::Proxy;
                 stream.phase = Phase::Request;

@@ -3,6 +3,7 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
+use crate::persistence;
 use crate::rules::expression::Expression;
 use crate::stream::Stream;
 use language::value::{TimeUnit, milliseconds};
@@ -185,6 +186,10 @@ impl LimitChange {
             return Step::Next;
         };
         let ms = u32::try_from(number).ok().filter(|ms| *ms > 0);
+        if self.what == What::NoAnswerRetries {
+            persistence::send_once(stream);
+            return Step::Next;
+        }
         let set = stream.overridden();
         let limits = &mut set.limits;
         match self.what {
@@ -195,7 +200,7 @@ impl LimitChange {
             What::Queue => limits.queue_ms = ms.or(limits.queue_ms),
             What::Tarpit => limits.tarpit_ms = ms.or(limits.tarpit_ms),
             What::Retries => set.retries = Some(number.clamp(0, RETRIES_MAX) as u32),
-            What::NoAnswerRetries => set.no_answer_retries = true,
+            What::NoAnswerRetries => {}
             What::Class => set.priority.class = number.clamp(-CLASS_MAX, CLASS_MAX) as i16,
             What::Offset => {
                 set.priority.offset_ms = number.clamp(-OFFSET_MAX, OFFSET_MAX) as i32;

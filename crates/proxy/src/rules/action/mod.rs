@@ -18,6 +18,7 @@ mod list;
 mod logging;
 mod normalize;
 mod packets;
+mod pause;
 mod redirect;
 mod resolve;
 mod service;
@@ -74,6 +75,11 @@ impl HttpRule {
 impl TcpRule {
     pub(crate) fn rule(&self) -> &Rule {
         &self.0
+    }
+
+    /// Whether HTTP is spoken behind it.
+    pub(crate) fn switches_to_http(&self) -> bool {
+        matches!(self.0.action, Action::Flow(flow::Flow::SwitchToHttp(_)))
     }
 }
 
@@ -136,6 +142,8 @@ pub(super) enum Action {
     Limits(Box<limits::LimitChange>),
     /// Changes what packets carry.
     Packets(packets::PacketChange),
+    /// Waits a while.
+    Pause(Box<pause::Pause>),
     /// Brings the target into a form of which there is only one.
     Normalize(normalize::Normalizer),
     /// Tells the client ahead of the answer.
@@ -205,6 +213,7 @@ impl Action {
             }
             Action::Limits(change) => change.run(stream),
             Action::Packets(change) => change.run(stream),
+            Action::Pause(pause) => pause.run(stream),
             Action::Normalize(normalizer) => normalizer.run(stream),
             Action::Hint(hint) => hint.run(stream),
             Action::List(change) => change.run(stream),
@@ -386,7 +395,6 @@ impl<'l> Build<'_, 'l> {
 static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on addresses", address::ROWS),
     ("Actions that answer", answer::ROWS),
-    ("Actions that answer", auth::ROWS),
     ("Actions on bodies", body::ROWS),
     ("Actions of the cache", cache::ROWS),
     ("Actions that capture", capture::ROWS),
@@ -398,6 +406,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions on logs", logging::ROWS),
     ("Actions that normalize targets", normalize::ROWS),
     ("Actions on packets", packets::ROWS),
+    ("Actions that wait", pause::ROWS),
     ("Actions that redirect", redirect::ROWS),
     ("Actions on stick tables", table::CHANGE),
     ("Actions on stick tables", table::TRACK),
@@ -406,6 +415,7 @@ static FAMILIES: &[Family<ActionBuilder>] = &[
     ("Actions that resolve", resolve::ROWS),
     ("Actions on the request line", target::ROWS),
     ("Actions on variables", variable::ROWS),
+    ("Actions about users", auth::ROWS),
 ];
 
 fn table(set: RuleSet) -> &'static Table<ActionBuilder> {

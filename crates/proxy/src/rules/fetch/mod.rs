@@ -219,8 +219,8 @@ static FAMILIES: &[Family<FetchBuild>] = &[
     ("Fetches of TLS that passes through", tls_hello::ROWS),
     ("Fetches of a client's TLS offer", tls_offer::ROWS),
     ("Fetches of TLS secrets", tls_secret::ROWS),
-    ("Fetches of users", users::ROWS),
     ("Fetches of how a stream goes", transaction::ROWS),
+    ("Fetches of users", users::ROWS),
 ];
 
 /// All fetches by name.

@@ -1,0 +1,194 @@
+//! The end of loading, for backends in `mode log` and the lines of `log` that name
+//! them.
+
+use super::{Loader, codes};
+use crate::config::{
+    Balance, LogServers, LogTarget, LogTargetAddress, Mode, Proxy, Ring, RingServer, Server,
+    ServerAddress,
+};
+use crate::rules::action_codes;
+use language::Diagnostic;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+/// Longest message to a server over TCP, and bytes of messages that wait for it.
+const LINE_MAX: usize = 65_535;
+const WAITING_BYTES: usize = 1 << 20;
+
+impl Loader {
+    /// Finds out where the servers of all backends in `mode log` are, and whether
+    /// what names a backend names one of these.
+    pub(super) fn finish_log_backends(&mut self) {
+        let mut told = Vec::new();
+        for proxy in &mut self.config.proxies {
+            match proxy.mode {
+                Mode::Log => match servers(proxy) {
+                    Ok(servers) => proxy.log_servers = Some(Arc::new(servers)),
+                    Err(diagnostic) => told.push(*diagnostic),
+                },
+                Mode::Tcp | Mode::Http => told.extend(elsewhere(proxy)),
+            }
+        }
+        let config = &self.config;
+        let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
+        let of_sections = config.log_forwards.iter().flat_map(|section| &section.logs);
+        let all = config.global.logs.iter().chain(of_proxies);
+        for target in all.chain(of_sections) {
+            let LogTargetAddress::Backend(name) = &target.address else {
+                continue;
+            };
+            let found = config.backend(name).map(|index| config.proxy(index));
+            if found.is_none_or(|backend| backend.mode != Mode::Log) {
+                told.push(no_backend(target, name, found));
+            }
+        }
+        // A line of `global` stands in many proxies, and is told once.
+        told.dedup_by(|a, b| a.message == b.message);
+        for diagnostic in told {
+            self.tell(diagnostic);
+        }
+    }
+}
+
+fn no_backend(target: &LogTarget, name: &str, found: Option<&Proxy>) -> Diagnostic {
+    let (told, help) = match found {
+        None => (
+            format!("unable to find the backend '{name}' to log to"),
+            "write a `backend` of this name with `mode log`",
+        ),
+        Some(_) => (
+            format!("backend '{name}' takes no log messages"),
+            "write `mode log` in it",
+        ),
+    };
+    Diagnostic::error(&action_codes::BAD_LOG_TARGET, target.span, told)
+        .label("messages cannot go there")
+        .help(help)
+}
+
+/// What only `mode log` takes, in another one.
+fn elsewhere(proxy: &Proxy) -> Option<Diagnostic> {
+    if proxy.balance_sticky {
+        let told = format!("'balance sticky' of '{}' needs 'mode log'", proxy.name);
+        return Some(Diagnostic::error(&codes::WRONG_MODE, proxy.span, told));
+    }
+    let mut servers = proxy.servers.iter();
+    let server = servers.find(|server| server.options.datagrams)?;
+    let told = format!(
+        "server '{}/{}' is reached by datagrams, which only 'mode log' has",
+        proxy.name, server.name
+    );
+    Some(Diagnostic::error(&codes::WRONG_MODE, server.span, told).label("not in this mode"))
+}
+
+fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
+    let wrong = |told: String, label: &str| {
+        Box::new(Diagnostic::error(&codes::WRONG_MODE, proxy.span, told).label(label))
+    };
+    if proxy.kind.is_frontend() {
+        return Err(wrong(
+            format!(
+                "'mode log' is not for {} '{}'",
+                proxy.kind.name(),
+                proxy.name
+            ),
+            "messages are taken by `log-forward`, and `log` lines name backends",
+        ));
+    }
+    if !matches!(
+        proxy.balance,
+        Balance::RoundRobin | Balance::Random(_) | Balance::First
+    ) || (proxy.balance == Balance::First && !proxy.balance_sticky)
+    {
+        return Err(wrong(
+            format!(
+                "the 'balance' of backend '{}' is none of 'mode log'",
+                proxy.name
+            ),
+            "`roundrobin`, `random` or `sticky` are",
+        ));
+    }
+    let addresses: Result<_, _> = proxy.servers.iter().map(|s| address(proxy, s)).collect();
+    Ok(LogServers {
+        addresses: addresses?,
+        chosen: proxy.balance_sticky.then(AtomicU32::default),
+    })
+}
+
+/// Where the messages for a server go.
+fn address(proxy: &Proxy, server: &Server) -> Result<LogTargetAddress, Box<Diagnostic>> {
+    let ServerAddress::Inet(to) = server.address else {
+        let told = format!(
+            "server '{}/{}' has no address and port for log messages",
+            proxy.name, server.name
+        );
+        return Err(Box::new(
+            Diagnostic::error(&action_codes::BAD_LOG_TARGET, server.span, told)
+                .label("an address and a port are needed"),
+        ));
+    };
+    if server.options.datagrams {
+        return Ok(LogTargetAddress::Udp(to));
+    }
+    let mut ring = Ring::new(&format!("{}/{}", proxy.name, server.name), server.span);
+    ring.line_max = LINE_MAX;
+    ring.size = WAITING_BYTES;
+    ring.connect_ms = proxy.timeouts.connect_ms;
+    ring.server_ms = proxy.timeouts.server_ms;
+    ring.servers.push(RingServer {
+        name: server.name.clone(),
+        address: to,
+        counted: server.options.log_counted,
+    });
+    Ok(LogTargetAddress::Ring(Arc::new(ring)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::LogTargetAddress;
+    use crate::keyword::testing::load_text;
+
+    #[test]
+    fn a_backend_for_logs_knows_where_its_servers_are() {
+        let loaded = load_text(
+            "global\n log backend@logs local0\nfrontend f\n bind 127.0.0.1:1\n timeout client 1s\n log global\n\
+             backend logs\n mode log\n balance sticky\n server u udp@127.0.0.1:514\n server t 127.0.0.1:514 log-proto octet-count\n",
+        );
+        let config = loaded
+            .config
+            .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        let backend = config.proxy(config.backend("logs").unwrap());
+        let servers = backend.log_servers.as_ref().unwrap();
+        assert!(matches!(servers.addresses[0], LogTargetAddress::Udp(_)));
+        let LogTargetAddress::Ring(ring) = &servers.addresses[1] else {
+            panic!("not over TCP")
+        };
+        assert!(ring.servers[0].counted && servers.chosen.is_some());
+        assert_eq!(crate::log::targets(&config).len(), 2);
+    }
+
+    #[test]
+    fn what_does_not_fit_logs_is_refused() {
+        for (text, code) in [
+            (
+                "backend b\n mode log\n balance leastconn\n server s udp@127.0.0.1:514\n",
+                "E0109",
+            ),
+            ("backend b\n server s udp@127.0.0.1:514\n", "E0109"),
+            (
+                "backend b\n balance sticky\n server s 127.0.0.1:514\n",
+                "E0109",
+            ),
+            ("listen l\n bind 127.0.0.1:1\n mode log\n", "E0109"),
+            ("backend b\n mode log\n server s udp@127.0.0.1\n", "E0512"),
+            ("backend b\n log backend@none local0\n", "E0512"),
+            ("backend b\n log backend@b local0\n", "E0512"),
+        ] {
+            let loaded = load_text(text);
+            let mut codes = loaded.diagnostics.iter().map(|told| told.code.id);
+            let wrong_mode = crate::load::codes::WRONG_MODE.id;
+            let code = if code == "E0109" { wrong_mode } else { code };
+            assert!(codes.any(|told| told == code), "{text}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Where a message ends in a stream of bytes (RFC 6587): its length stands before
+//! it, or a newline behind it. Each message says by its first byte which.
+
+use std::ops::Range;
+
+/// Digits of a length at most.
+const DIGITS_MAX: usize = 8;
+
+/// What the bytes begin with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// Not a whole message yet.
+    More,
+    /// A message, and how many bytes it takes with what frames it.
+    Message(Range<usize>, usize),
+    /// No message, or one that is too long.
+    Broken,
+}
+
+/// Looks at the bytes of a connection. With `newlines_only` no length is looked for.
+pub fn next(bytes: &[u8], newlines_only: bool, message_max: usize) -> Frame {
+    match bytes.first() {
+        None => Frame::More,
+        Some(b'<') => line(bytes, message_max),
+        Some(_) if newlines_only => line(bytes, message_max),
+        Some(b'1'..=b'9') => counted(bytes, message_max),
+        Some(_) => Frame::Broken,
+    }
+}
+
+fn line(bytes: &[u8], message_max: usize) -> Frame {
+    let looked_at = &bytes[..bytes.len().min(message_max)];
+    match memchr::memchr(b'\n', looked_at) {
+        Some(end) => {
+            let message = &bytes[..end];
+            let length = message.strip_suffix(b"\r").unwrap_or(message).len();
+            Frame::Message(0..length, end + 1)
+        }
+        None if bytes.len() >= message_max => Frame::Broken,
+        None => Frame::More,
+    }
+}
+
+fn counted(bytes: &[u8], message_max: usize) -> Frame {
+    let digits = bytes
+        .iter()
+        .take(DIGITS_MAX + 1)
+        .take_while(|b| b.is_ascii_digit())
+        .count();
+    if digits > DIGITS_MAX {
+        return Frame::Broken;
+    }
+    let length = bytes[..digits]
+        .iter()
+        .fold(0usize, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+    if length > message_max {
+        return Frame::Broken;
+    }
+    match bytes.get(digits) {
+        None => Frame::More,
+        Some(b' ') => {
+            let (begin, end) = (digits + 1, digits + 1 + length);
+            match bytes.len() < end {
+                true => Frame::More,
+                false => Frame::Message(begin..end, end),
+            }
+        }
+        Some(_) => Frame::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_end_where_their_length_or_a_newline_says() {
+        use Frame::{Broken, Message, More};
+        let rows: [(&str, bool, Frame); 17] = [
+            ("", false, More),
+            ("<3>a", false, More),
+            ("<3>a\n<", false, Message(0..4, 5)),
+            ("<3>a\r\n", false, Message(0..4, 6)),
+            ("4 <3>ab", false, Message(2..6, 6)),
+            ("4 <3>", false, More),
+            ("4", false, More),
+            ("12", false, More),
+            ("17 <3>", false, Broken),
+            ("123456789", false, Broken),
+            ("4<3>a", false, Broken),
+            ("0 <3>", false, Broken),
+            ("abc\n", false, Broken),
+            ("\n", false, Broken),
+            ("\n", true, Message(0..0, 1)),
+            ("4 <3>a\n", true, Message(0..6, 7)),
+            ("<3>a23456789abcdef", false, Broken),
+        ];
+        for (bytes, newlines_only, wanted) in rows {
+            let told = next(bytes.as_bytes(), newlines_only, 16);
+            assert_eq!(told, wanted, "{bytes}");
+        }
+    }
+}

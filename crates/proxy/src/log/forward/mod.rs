@@ -1,0 +1,209 @@
+//! `log-forward`: messages that others send, passed on to the section's targets.
+//! `message` and `framing` are what is read, as values; `serving` has the sockets,
+//! on the side thread. The way out is the one of our own lines: a full queue drops.
+
+mod framing;
+mod message;
+mod serving;
+
+pub use serving::{LogSocket, Serving};
+
+use super::time::{append_syslog_date, iso_date, year};
+use super::{SyslogFormat, sampled, servers};
+use crate::config::{Config, ForwardedHost, LogForward, LogTarget, LogTargetAddress};
+use message::{Form, Message};
+use std::borrow::Cow;
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+/// What a form that must name a host says where none is known.
+const NO_HOST: &[u8] = b"localhost";
+/// Bytes of a date of RFC 5424 up to its day, and up to its seconds.
+const DAY_BYTES: usize = 10;
+const SECONDS_BYTES: usize = 19;
+
+/// Passes a message on to every target that wants it.
+pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
+    let message = match section.opaque {
+        true => Message::opaque(bytes),
+        false => Message::read(bytes),
+    };
+    let host = host(&message, section.host, sender);
+    let now = SystemTime::now();
+    let level = (message.priority.unwrap_or(0) & 7) as u8;
+    for target in section.logs.iter().filter(|t| level <= t.level_max) {
+        if !sampled(target) {
+            continue;
+        }
+        let mut line = Vec::with_capacity(bytes.len() + 64);
+        write(&mut line, target, &message, host.as_deref(), now);
+        servers::send(config, &target.address, line);
+    }
+}
+
+/// The host's name in what is passed on.
+fn host<'a>(
+    message: &Message<'a>,
+    wanted: ForwardedHost,
+    sender: Option<IpAddr>,
+) -> Option<Cow<'a, [u8]>> {
+    let told = message.host.map(Cow::Borrowed);
+    let Some(sender) = sender.map(|ip| ip.to_canonical().to_string().into_bytes()) else {
+        return told;
+    };
+    match (wanted, told) {
+        (ForwardedHost::Keep, told) => told,
+        (ForwardedHost::Fill, Some(told)) => Some(told),
+        (ForwardedHost::Append, Some(told)) => Some([&told[..], b",", &sender].concat().into()),
+        (_, _) => Some(sender.into()),
+    }
+}
+
+/// The form of the line for a target: the target's own, or that of the message.
+fn form_of(target: &LogTarget, message: &Message<'_>) -> SyslogFormat {
+    match message.form {
+        _ if target.format_said => target.format,
+        Form::Bsd => SyslogFormat::Rfc3164,
+        Form::Ietf => SyslogFormat::Rfc5424,
+        Form::Plain if message.priority.is_some() => SyslogFormat::Priority,
+        Form::Plain => SyslogFormat::Raw,
+    }
+}
+
+fn write(
+    out: &mut Vec<u8>,
+    target: &LogTarget,
+    message: &Message<'_>,
+    host: Option<&[u8]>,
+    now: SystemTime,
+) {
+    let own = u16::from(target.facility) << 3;
+    let priority = message.priority.unwrap_or(own);
+    let level = (priority & 7).max(u16::from(target.level_min));
+    let priority = (priority & !7) | level;
+    // Writing to a Vec cannot fail.
+    let _ = match form_of(target, message) {
+        SyslogFormat::Local => {
+            let _ = write!(out, "<{priority}>");
+            bsd_date(out, message, now);
+            bsd_tag(out, message);
+            Ok(())
+        }
+        SyslogFormat::Rfc3164 => {
+            let _ = write!(out, "<{priority}>");
+            bsd_date(out, message, now);
+            out.extend_from_slice(host.unwrap_or(NO_HOST));
+            out.push(b' ');
+            bsd_tag(out, message);
+            Ok(())
+        }
+        SyslogFormat::Rfc5424 => {
+            let _ = write!(out, "<{priority}>1 ");
+            match (message.form, message.date) {
+                (Form::Ietf, None) => out.push(b'-'),
+                _ => ietf_date(out, message, now),
+            }
+            let fields = [host, message.tag, message.pid, message.id];
+            for field in fields.into_iter().chain([message.structured]) {
+                out.push(b' ');
+                out.extend_from_slice(field.unwrap_or(b"-"));
+            }
+            out.push(b' ');
+            Ok(())
+        }
+        SyslogFormat::Priority => write!(out, "<{priority}>"),
+        SyslogFormat::Short => write!(out, "<{level}>"),
+        SyslogFormat::Timed => {
+            let _ = write!(out, "<{level}>");
+            ietf_date(out, message, now);
+            out.push(b' ');
+            Ok(())
+        }
+        SyslogFormat::Iso => {
+            ietf_date(out, message, now);
+            out.push(b' ');
+            Ok(())
+        }
+        SyslogFormat::Raw => Ok(()),
+    };
+    out.extend_from_slice(message.text);
+    out.truncate(target.length_max);
+    // A datagram has its own end; elsewhere a newline would begin another line,
+    // which its sender could make look like anybody's.
+    if !matches!(
+        target.address,
+        LogTargetAddress::Udp(_) | LogTargetAddress::Unix(_)
+    ) {
+        let newlines = out.iter_mut().filter(|byte| **byte == b'\n');
+        newlines.for_each(|byte| *byte = b' ');
+    }
+    out.push(b'\n');
+}
+
+/// `Oct 11 22:14:15 `
+fn bsd_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
+    let date = message.date.filter(|date| match message.form {
+        Form::Ietf => append_bsd_date(out, date).is_some(),
+        _ => {
+            out.extend_from_slice(date);
+            true
+        }
+    });
+    if date.is_none() {
+        append_syslog_date(out, now);
+    }
+    out.push(b' ');
+}
+
+/// `Oct 11 22:14:15` of `2003-10-11T22:14:15.003Z`.
+fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
+    let month = Message::month_name(date.get(5..7)?)?;
+    let (day, time) = (
+        date.get(8..DAY_BYTES)?,
+        date.get(DAY_BYTES + 1..SECONDS_BYTES)?,
+    );
+    out.extend_from_slice(month);
+    out.push(b' ');
+    match day {
+        [b'0', digit] => out.extend_from_slice(&[b' ', *digit]),
+        day => out.extend_from_slice(day),
+    }
+    out.push(b' ');
+    out.extend_from_slice(time);
+    Some(())
+}
+
+/// `2003-10-11T22:14:15.003Z`; of a date of RFC 3164, which has neither year nor
+/// zone, this year's.
+fn ietf_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
+    let bsd = |date: &[u8]| {
+        let month = Message::bsd_month(date)? + 1;
+        let (day, time) = (date.get(4..6)?, date.get(7..)?);
+        let day = String::from_utf8_lossy(day).replace(' ', "0");
+        let time = String::from_utf8_lossy(time);
+        Some(format!("{:04}-{month:02}-{day}T{time}-00:00", year(now)))
+    };
+    match (message.form, message.date) {
+        (Form::Ietf, Some(date)) => out.extend_from_slice(date),
+        (_, date) => {
+            let date = date.and_then(bsd).unwrap_or_else(|| iso_date(now));
+            out.extend_from_slice(date.as_bytes());
+        }
+    }
+}
+
+/// `tag[12]: `
+fn bsd_tag(out: &mut Vec<u8>, message: &Message<'_>) {
+    let Some(tag) = message.tag else { return };
+    out.extend_from_slice(tag);
+    if let Some(pid) = message.pid {
+        out.push(b'[');
+        out.extend_from_slice(pid);
+        out.push(b']');
+    }
+    out.extend_from_slice(b": ");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The sockets of `log-forward` sections at work, on the side thread, over changes
+//! of the configuration: a socket that stays (the same inode) is never closed, and
+//! each message is passed on under the newest tree.
+
+use super::framing::{self, Frame};
+use super::pass_on;
+use crate::config::{Config, LOG_CONNECTIONS_DEFAULT, LogForward};
+use crate::runtime::Runtime;
+use rustix::net::{AddressFamily, sockopt};
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+/// How long taking anything rests when descriptors or memory run out.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Most connections of a section, whatever `maxconn` says: each may hold a message.
+const CONNECTIONS_MAX: u32 = 10_000;
+
+/// A socket of a section.
+#[derive(Debug)]
+pub struct LogSocket {
+    /// The socket.
+    pub fd: OwnedFd,
+    /// The name of the section.
+    pub section: Arc<str>,
+    /// It takes datagrams.
+    pub datagrams: bool,
+}
+
+#[derive(Debug)]
+struct Loop {
+    inode: u64,
+    section: Arc<str>,
+    task: AbortHandle,
+}
+
+/// How many connections a section may have, and the places for them.
+type Places = HashMap<Arc<str>, (u32, Arc<Semaphore>)>;
+
+/// The sockets that are served.
+#[derive(Debug)]
+pub struct Serving {
+    runtime: &'static Runtime,
+    handle: Handle,
+    loops: Mutex<Vec<Loop>>,
+    places: Arc<Mutex<Places>>,
+}
+
+/// Nothing panics while one of these is held, and each is whole at all times.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+enum Socket {
+    Udp(UdpSocket),
+    UnixDatagram(UnixDatagram),
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Serving {
+    /// One that serves nothing yet; what it serves runs on this Tokio runtime.
+    pub fn new(runtime: &'static Runtime, handle: &Handle) -> Serving {
+        Serving {
+            runtime,
+            handle: handle.clone(),
+            loops: Mutex::default(),
+            places: Arc::default(),
+        }
+    }
+
+    /// Goes on with these sockets, those of the newest configuration. An error
+    /// leaves all as it was.
+    pub fn change(&self, sockets: Vec<LogSocket>) -> io::Result<()> {
+        let mut loops = lock(&self.loops);
+        // Whatever may fail comes first.
+        let mut wanted = Vec::with_capacity(sockets.len());
+        for socket in sockets {
+            let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
+            let section = Arc::clone(&socket.section);
+            let served = |one: &Loop| one.inode == inode && one.section == section;
+            let opened = match loops.iter().any(served) {
+                true => None,
+                false => Some(self.socket(socket)?),
+            };
+            wanted.push((inode, section, opened));
+        }
+        self.limit(&self.runtime.config());
+        let mut before = std::mem::take(&mut *loops);
+        for (inode, section, opened) in wanted {
+            let served = |one: &Loop| one.inode == inode && one.section == section;
+            if let Some(at) = before.iter().position(served) {
+                loops.push(before.swap_remove(at));
+            } else if let Some(socket) = opened {
+                let task = self.serve(socket, Arc::clone(&section)).abort_handle();
+                loops.push(Loop {
+                    inode,
+                    section,
+                    task,
+                });
+            }
+        }
+        before.iter().for_each(|gone| gone.task.abort());
+        Ok(())
+    }
+
+    /// `maxconn`: connections that came before another number do not count.
+    fn limit(&self, config: &Config) {
+        let mut places = lock(&self.places);
+        let before = std::mem::take(&mut *places);
+        for section in &config.log_forwards {
+            let most = section.connections_max.unwrap_or(LOG_CONNECTIONS_DEFAULT);
+            let most = most.clamp(1, CONNECTIONS_MAX);
+            let known = before.get(&*section.name).filter(|known| known.0 == most);
+            let new = || (most, Arc::new(Semaphore::new(most as usize)));
+            let entry = known.cloned().unwrap_or_else(new);
+            places.insert(Arc::from(&*section.name), entry);
+        }
+    }
+
+    fn socket(&self, socket: LogSocket) -> io::Result<Socket> {
+        let unix = sockopt::socket_domain(&socket.fd)? == AddressFamily::UNIX;
+        rustix::io::ioctl_fionbio(&socket.fd, true)?;
+        let _entered = self.handle.enter();
+        Ok(match (unix, socket.datagrams) {
+            (true, true) => Socket::UnixDatagram(UnixDatagram::from_std(socket.fd.into())?),
+            (true, false) => Socket::Unix(UnixListener::from_std(socket.fd.into())?),
+            (false, true) => Socket::Udp(UdpSocket::from_std(socket.fd.into())?),
+            (false, false) => Socket::Tcp(TcpListener::from_std(socket.fd.into())?),
+        })
+    }
+
+    fn serve(&self, socket: Socket, section: Arc<str>) -> tokio::task::JoinHandle<()> {
+        let runtime = self.runtime;
+        let places = Arc::clone(&self.places);
+        self.handle.spawn(async move {
+            match socket {
+                Socket::Udp(_) | Socket::UnixDatagram(_) => {
+                    datagrams(runtime, &section, &socket).await;
+                }
+                Socket::Tcp(listener) => loop {
+                    let accepted = listener.accept().await;
+                    let accepted = accepted.map(|(stream, from)| (stream, Some(from.ip())));
+                    admit(runtime, &section, &places, accepted).await;
+                },
+                Socket::Unix(listener) => loop {
+                    let accepted = listener.accept().await;
+                    let accepted = accepted.map(|(stream, _)| (stream, None));
+                    admit(runtime, &section, &places, accepted).await;
+                },
+            }
+        })
+    }
+}
+
+/// The section of a name in the newest tree, which may have none any more.
+fn section<'c>(config: &'c Config, name: &str) -> Option<&'c LogForward> {
+    config.log_forwards.iter().find(|one| *one.name == *name)
+}
+
+/// Longest message: what is longer in a datagram is cut off.
+fn message_max(runtime: &Runtime) -> usize {
+    runtime.config().global.tune.bufsize
+}
+
+async fn datagrams(runtime: &'static Runtime, name: &str, socket: &Socket) {
+    let mut buffer = vec![0; message_max(runtime)];
+    loop {
+        let received = match socket {
+            Socket::Udp(socket) => {
+                let received = socket.recv_from(&mut buffer).await;
+                received.map(|(length, from)| (length, Some(from.ip())))
+            }
+            Socket::UnixDatagram(socket) => socket.recv(&mut buffer).await.map(|n| (n, None)),
+            Socket::Tcp(_) | Socket::Unix(_) => return,
+        };
+        match received {
+            Ok((length, from)) => {
+                let config = runtime.config();
+                let bytes = buffer.get(..length).unwrap_or_default();
+                if let Some(section) = section(&config, name) {
+                    pass_on(&config, section, bytes, from);
+                }
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Serves a connection as soon as there is a place for it; until then nobody else
+/// is accepted.
+async fn admit<S>(
+    runtime: &'static Runtime,
+    name: &Arc<str>,
+    places: &Mutex<Places>,
+    accepted: io::Result<(S, Option<IpAddr>)>,
+) where
+    S: AsyncRead + Unpin + Send + 'static,
+{
+    let Ok((stream, from)) = accepted else {
+        return tokio::time::sleep(PAUSE).await;
+    };
+    let semaphore = lock(places).get(name).map(|known| Arc::clone(&known.1));
+    let Some(semaphore) = semaphore else { return };
+    // Never closed, so a place always comes.
+    let Ok(place) = semaphore.acquire_owned().await else {
+        return;
+    };
+    let name = Arc::clone(name);
+    tokio::spawn(async move {
+        connection(runtime, &name, stream, from).await;
+        drop(place);
+    });
+}
+
+/// Takes messages until the peer goes, is silent for too long, or sends what is
+/// none. What is unfinished then is no message.
+async fn connection<S>(runtime: &'static Runtime, name: &str, mut stream: S, from: Option<IpAddr>)
+where
+    S: AsyncRead + Unpin,
+{
+    let most = message_max(runtime);
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut piece = vec![0; most];
+    loop {
+        let config = runtime.config();
+        let Some(client_ms) = section(&config, name).map(|section| section.client_ms) else {
+            return;
+        };
+        drop(config);
+        let read = stream.read(&mut piece);
+        let read = match client_ms.filter(|ms| *ms > 0) {
+            Some(ms) => tokio::time::timeout(Duration::from_millis(ms.into()), read).await,
+            None => Ok(read.await),
+        };
+        let length = match read {
+            Ok(Ok(length)) if length > 0 => length,
+            _ => return,
+        };
+        buffer.extend_from_slice(piece.get(..length).unwrap_or_default());
+        let config = runtime.config();
+        let Some(section) = section(&config, name) else {
+            return;
+        };
+        let mut taken = 0;
+        loop {
+            let rest = buffer.get(taken..).unwrap_or_default();
+            match framing::next(rest, section.newlines_only, most) {
+                Frame::More => break,
+                Frame::Broken => return,
+                Frame::Message(range, whole) => {
+                    pass_on(&config, section, rest.get(range).unwrap_or_default(), from);
+                    taken += whole;
+                }
+            }
+        }
+        // At most a message with its length stays.
+        buffer.drain(..taken);
+    }
+}

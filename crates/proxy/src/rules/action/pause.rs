@@ -1,0 +1,65 @@
+//! `pause`: a request waits a while before its rules go on.
+
+use super::{Action, ActionRow, Build, Step, places};
+use crate::load::{Loader, codes as load_codes};
+use crate::reactor;
+use crate::rules::expression::Expression;
+use crate::rules::wait::{Applied, Wait};
+use crate::stream::Stream;
+use language::Diagnostic;
+use language::value::{TimeUnit, milliseconds};
+use std::time::Duration;
+
+/// How long.
+#[derive(Clone, Debug)]
+pub enum Pause {
+    /// So many milliseconds.
+    Fixed(u32),
+    /// As an expression says.
+    Found(Expression),
+}
+
+pub(super) static ROWS: &[ActionRow] = &[ActionRow {
+    name: "pause",
+    places: &[places::REQUEST],
+    syntax: "pause { <time> | <expr> }",
+    doc: "Lets the request wait so long, then the rules behind it follow: to slow down those who come too often. An expression is a number of \
+          milliseconds; without a value nothing is waited for. A client that goes meanwhile is not waited for. Each one that waits holds a connection, so \
+          it is no means against attackers: `silent-drop` is.",
+    example: "pause 500ms if { path /login }",
+    build,
+}];
+
+fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
+    let word = build.args.required("a time or an expression")?;
+    let pause = match milliseconds(&word.text(), TimeUnit::Milliseconds) {
+        Ok(0) => {
+            let message = "a pause of 0 is none";
+            let label = "more than 0 is expected";
+            return Err(build.wrong(&load_codes::BAD_VALUE, word, message, label));
+        }
+        Ok(ms) => Pause::Fixed(ms),
+        Err(_) => Pause::Found(Expression::parse(loader, word, build.usage)?),
+    };
+    Ok(Action::Pause(Box::new(pause)))
+}
+
+impl Pause {
+    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+        let ms = match self {
+            Pause::Fixed(ms) => Some(*ms),
+            Pause::Found(expression) => expression
+                .evaluate(stream)
+                .and_then(|value| value.integer())
+                .and_then(|ms| u32::try_from(ms).ok()),
+        };
+        let Some(ms) = ms.filter(|ms| *ms > 0) else {
+            return Step::Next;
+        };
+        Step::Wait(Wait::new(async move {
+            reactor::sleep(Duration::from_millis(ms.into())).await;
+            let applied: Applied = Box::new(|_| {});
+            applied
+        }))
+    }
+}

@@ -1,0 +1,101 @@
+//! Connections that begin as TCP and turn out to speak HTTP.
+
+use crate::bed::{Bed, Origin, against_haproxy};
+use crate::peer2::Peer2;
+
+const TWO: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// A frontend in TCP mode with these lines, and a backend in HTTP mode which says
+/// what it knows of the request.
+fn bed(lines: &str) -> Bed {
+    Bed::new(&format!(
+        "frontend front\n mode tcp\n bind 127.0.0.1:{{0}}\n{lines} default_backend back\n\
+         backend back\n mode http\n tcp-request content set-var(txn.path) path\n \
+         http-request return content-type text/plain lf-string %[var(txn.path)]-%[var(txn.seen)]-%[hdr(x-front)]\n"
+    ))
+}
+
+#[test]
+fn a_backend_of_http_makes_a_connection_of_tcp_speak_it() {
+    let bed = bed(
+        " tcp-request inspect-delay 10s\n tcp-request content set-var(txn.seen) req.payload(0,3)\n",
+    );
+    let mut client = bed.client();
+    for _ in 0..2 {
+        assert!(client.ask(TWO).starts_with("200 /a-"));
+    }
+    let mut second = Peer2::client(bed.client());
+    assert!(second.ask("/b").contains("/b-"));
+    assert!(second.ask("/c").contains("/c-"));
+}
+
+#[test]
+fn what_is_no_request_is_answered_and_a_silent_client_is_told() {
+    let bed = bed(" timeout http-request 100ms\n");
+    let mut client = bed.client();
+    client.send("junk\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
+    assert_eq!(bed.client().answer().status, 408);
+}
+
+#[test]
+fn a_rule_switches_and_the_frontends_rules_of_http_run() {
+    let bed = bed(
+        " tcp-request inspect-delay 10s\n tcp-request content switch-mode http if HTTP\n tcp-request content set-var(txn.seen) str(behind)\n \
+         http-request set-header x-front yes\n http-request set-var(txn.seen) str(http)\n",
+    );
+    let mut client = bed.client();
+    for _ in 0..2 {
+        assert_eq!(client.ask(TWO), "200 /a-http-yes");
+    }
+    assert!(
+        Peer2::client(bed.client())
+            .ask("/b")
+            .contains("/b-http-yes")
+    );
+}
+
+#[test]
+fn what_is_not_switched_stays_a_tunnel() {
+    let origin = Origin::new(|mut peer, _| {
+        let got = peer.exactly(4);
+        peer.send(&got);
+        peer.rest();
+    });
+    let bed = Bed::new(&format!(
+        "frontend front\n mode tcp\n bind 127.0.0.1:{{0}}\n tcp-request inspect-delay 10s\n \
+         tcp-request content switch-mode http if HTTP\n use_backend web if HTTP\n default_backend raw\n\
+         backend web\n mode http\n http-request return\nbackend raw\n mode tcp\n server s 127.0.0.1:{}\n",
+        origin.port
+    ));
+    let mut client = bed.client();
+    client.send("\x16abc");
+    assert_eq!(client.exactly(4), b"\x16abc");
+    drop(client);
+    assert_eq!(bed.client().ask(TWO), "200 ");
+}
+
+#[test]
+fn the_version_is_as_the_rule_says() {
+    let first = bed(" tcp-request content switch-mode http proto h1\n");
+    assert_eq!(first.client().ask(TWO), "200 /a--");
+    let mut client = first.client();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    if !against_haproxy() {
+        assert_eq!(client.answer().status, 400);
+    }
+    drop((client, first));
+    let second = bed(" tcp-request content switch-mode http proto h2\n");
+    assert!(Peer2::client(second.client()).ask("/b").contains("/b--"));
+}
+
+#[test]
+fn http2_is_not_taken_for_it_where_the_option_says_so() {
+    let bed = Bed::new(
+        "listen h\n mode http\n option disable-h2-upgrade\n bind 127.0.0.1:{0}\n http-request return\n",
+    );
+    let mut client = bed.client();
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert_eq!(client.answer().status, 400);
+    assert_eq!(bed.client().ask(TWO), "200 ");
+}

@@ -1,0 +1,235 @@
+//! Peers: tables that haproxy and ours share, learned at the start, told both ways,
+//! and kept where one of them starts anew, changes its file or is followed by
+//! another process.
+
+use crate::program::{Program, binary};
+use lab::{Peer, Place, Probe, Signal, eventually, free_port};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// haproxy waits five seconds for a process before it, and then again for peers.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CONFIG: &str = "
+    global
+        localpeer @NAME@
+        stats socket {dir}/socket level admin expose-fd listeners
+    defaults
+        mode http
+        timeout client 10s
+        timeout server 10s
+        timeout connect 2s
+    peers mesh
+        peer one @ONE@
+        peer two @TWO@
+        table own type integer size 100 expire 1h store gpt0
+    frontend web
+        bind @WEB@
+        http-request return status 204 if { path /up }
+        http-request track-sc0 url_param(key) table shared
+        http-request track-sc1 url_param(number) table mesh/own
+        http-request sc-inc-gpc0(0)
+        http-request sc-set-gpt0(1) 7
+        http-request return status 204
+    backend shared
+        stick-table type string len 32 size 1000 expire 1h store gpc0,http_req_cnt,gpc0_rate(1h),server_id peers mesh
+";
+
+/// Where both sides are.
+struct Mesh {
+    peers: [SocketAddr; 2],
+    web: [SocketAddr; 2],
+}
+
+/// One side that runs.
+struct Side {
+    peer: Peer,
+    web: SocketAddr,
+}
+
+impl Mesh {
+    fn new() -> Mesh {
+        let address = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
+        Mesh {
+            peers: [address(), address()],
+            web: [address(), address()],
+        }
+    }
+
+    fn config(&self, at: usize) -> String {
+        CONFIG
+            .replace("@NAME@", ["one", "two"][at])
+            .replace("@ONE@", &self.peers[0].to_string())
+            .replace("@TWO@", &self.peers[1].to_string())
+            .replace("@WEB@", &self.web[at].to_string())
+    }
+
+    fn start(&self, program: Program, at: usize) -> Side {
+        let web = self.web[at];
+        let peer = program.start(Place::Here, &self.config(at), web).unwrap();
+        Side { peer, web }
+    }
+
+    /// Ours, with more words on its command line.
+    fn start_with(&self, at: usize, words: &[&str]) -> Side {
+        let web = self.web[at];
+        let binary = binary().display().to_string();
+        let words = ["haproxy", "-f", "{dir}/config"]
+            .iter()
+            .chain(words)
+            .copied();
+        let words: Vec<&str> = words.collect();
+        let peer = Peer::start(Place::Here, &binary, &words, &self.config(at), web).unwrap();
+        Side { peer, web }
+    }
+}
+
+impl Side {
+    fn ask(&self, target: &str) {
+        let mut probe = Probe::new(Place::Here, self.web);
+        assert_eq!(probe.get(target).unwrap().status, 204, "{target}");
+    }
+
+    /// What its statistics socket says; nothing where nobody listens for a moment.
+    fn command(&self, command: &str) -> String {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = UnixStream::connect(self.peer.directory().join("socket"))?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            stream.write_all(format!("{command}\n").as_bytes())?;
+            let mut said = String::new();
+            stream.read_to_string(&mut said)?;
+            Ok(said)
+        };
+        ask().unwrap_or_default()
+    }
+
+    /// Whether an entry of the table comes to that, sooner or later.
+    fn comes_to(&self, table: &str, key: &str, value: &str) {
+        let found = || {
+            let said = self.command(&format!("show table {table}"));
+            let line = said.lines().find(|l| l.contains(&format!(" key={key} ")));
+            line.is_some_and(|line| line.split(' ').any(|word| word == value))
+        };
+        assert!(
+            eventually(PATIENCE, found),
+            "{key} does not come to {value}:\n{}\n{}\n{}",
+            self.command(&format!("show table {table}")),
+            self.command("show peers"),
+            self.peer.output()
+        );
+    }
+
+    fn kill(self) {
+        self.peer.process().signal(Signal::KILL).unwrap();
+        self.peer.process().wait(PATIENCE).unwrap();
+    }
+}
+
+/// All of it, with each program on each side.
+fn share(programs: [Program; 2]) {
+    let mesh = Mesh::new();
+    let one = mesh.start(programs[0], 0);
+    for _ in 0..3 {
+        one.ask("/?key=before&number=12");
+    }
+    // What one knew before, the other learns at its start.
+    let two = mesh.start(programs[1], 1);
+    two.comes_to("shared", "before", "gpc0=3");
+    two.comes_to("shared", "before", "http_req_cnt=3");
+    two.comes_to("shared", "before", "gpc0_rate(3600000)=3");
+    two.comes_to("mesh/own", "12", "gpt0=7");
+    // What happens to one, the other is told.
+    two.ask("/?key=of-two");
+    one.comes_to("shared", "of-two", "gpc0=1");
+    one.ask("/?key=of-one");
+    one.ask("/?key=of-one");
+    two.comes_to("shared", "of-one", "gpc0=2");
+    one.ask("/?key=of-two");
+    two.comes_to("shared", "of-two", "gpc0=2");
+    // Who starts anew learns all again.
+    one.kill();
+    two.ask("/?key=alone");
+    let one = mesh.start(programs[0], 0);
+    for (key, value) in [
+        ("before", "gpc0=3"),
+        ("of-one", "gpc0=2"),
+        ("alone", "gpc0=1"),
+    ] {
+        one.comes_to("shared", key, value);
+    }
+    one.ask("/?key=again");
+    two.comes_to("shared", "again", "gpc0=1");
+    two.kill();
+    let two = mesh.start(programs[1], 1);
+    two.comes_to("shared", "again", "gpc0=1");
+    two.comes_to("mesh/own", "12", "gpt0=7");
+}
+
+#[test]
+fn haproxy_and_ours_share_tables() {
+    lab::skip_unless_installed!("haproxy");
+    share([Program::Haproxy, Program::Evenkeel]);
+}
+
+#[test]
+fn ours_and_haproxy_share_tables() {
+    lab::skip_unless_installed!("haproxy");
+    share([Program::Evenkeel, Program::Haproxy]);
+}
+
+#[test]
+fn ours_shares_tables_with_itself() {
+    share([Program::Evenkeel, Program::Evenkeel]);
+}
+
+#[test]
+fn tables_outlive_a_change_of_the_file_and_are_shared_on() {
+    let mesh = Mesh::new();
+    let one = mesh.start_with(0, &["-W"]);
+    let two = mesh.start(Program::Evenkeel, 1);
+    one.ask("/?key=before");
+    two.comes_to("shared", "before", "gpc0=1");
+    let changed = mesh.config(0).replace("status 204 if", "status 205 if");
+    one.peer.rewrite(&changed).unwrap();
+    one.peer.process().signal(Signal::USR2).unwrap();
+    let serves = || {
+        let answer = Probe::new(Place::Here, one.web).get("/up");
+        answer.is_ok_and(|answer| answer.status == 205)
+    };
+    assert!(eventually(PATIENCE, serves), "{}", one.peer.output());
+    one.comes_to("shared", "before", "gpc0=1");
+    one.ask("/?key=behind");
+    two.comes_to("shared", "behind", "gpc0=1");
+    two.ask("/?key=before");
+    one.comes_to("shared", "before", "gpc0=2");
+}
+
+#[test]
+fn tables_go_over_to_the_process_that_follows_and_are_shared_on() {
+    let mesh = Mesh::new();
+    let old = mesh.start_with(0, &["-db"]);
+    let two = mesh.start(Program::Evenkeel, 1);
+    old.ask("/?key=before");
+    old.ask("/?key=before");
+    two.comes_to("shared", "before", "gpc0=2");
+    // Nobody but the process before may tell it.
+    two.peer.process().signal(Signal::STOP).unwrap();
+    let socket = old.peer.directory().join("socket");
+    let (pid, socket) = (
+        old.peer.process().pid().to_string(),
+        socket.display().to_string(),
+    );
+    let new = mesh.start_with(0, &["-db", "-x", &socket, "-sf", &pid]);
+    assert!(
+        old.peer.process().wait(PATIENCE).is_some(),
+        "the old one stays"
+    );
+    new.comes_to("shared", "before", "gpc0=2");
+    two.peer.process().signal(Signal::CONT).unwrap();
+    new.ask("/?key=behind");
+    two.comes_to("shared", "behind", "gpc0=1");
+    two.ask("/?key=before");
+    new.comes_to("shared", "before", "gpc0=3");
+}
