@@ -36,6 +36,13 @@ static SAMPLES: &[Sample] = &[
     sample("res.body_len").answered(ANSWER),
     sample("res.body_size").answered(ANSWER),
     sample("last_rule_line"),
+    sample("prio_class"),
+    sample("prio_offset"),
+    sample("cur_server_timeout").answered(ANSWER),
+    sample("cur_client_timeout").newer("10000"),
+    sample("cur_connect_timeout").newer("10000"),
+    sample("cur_queue_timeout").newer("10000"),
+    sample("cur_tarpit_timeout").newer("10000"),
     sample("last_rule_file"),
     sample("str(a),xxh3"),
     sample("str(a),xxh3(7)"),
@@ -224,6 +231,12 @@ static CASES: &[Case] = &[
         .lines("http-request return status 200 content-type text/plain lf-string [%[fc_pp_tlv(AUTHORITY)]][%[fc_pp_tlv(5)]][%[fc_pp_tlv(224)]]\n")
         .send(&[])
         .newer(""),
+    case("the time limit of a tunnel")
+        .covers(&["fetch cur_tunnel_timeout"])
+        .lines("default_backend @CASE@\n")
+        .sections("backend @CASE@\n timeout tunnel 7s\n http-response set-header x-limit %[cur_tunnel_timeout]\n server s @SERVER@")
+        .send(&[GET])
+        .normal(&[Normal::HeaderOrder]),
     case("a message of distcc")
         .covers(&["fetch distcc_param", "fetch distcc_body"])
         .lines(
