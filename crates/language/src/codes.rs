@@ -232,6 +232,17 @@ Give the variable a value, or write `\"${OPTIONS[*]-weight 1}\"` with a default 
     WARNING = "W0004", "warning of the configuration",
 "The line `.warning \"message\"` of the configuration was reached. The message is its author's.";
 
+    /// A quote in a file of HAProxy 1.5 or before.
+    OLD_QUOTE = "W0005", "a quote alone in an old file",
+"Before HAProxy 1.6 quotes were characters like all others. The lines before this one have forms of that
+time, so the quote without a partner is taken for what it was then.
+
+```
+    stats realm L'office
+```
+
+Write `\\'` (or `\\\"`) for the character, which every version understands.";
+
     /// `.notice`.
     NOTICE = "N0001", "notice of the configuration",
 "The line `.notice \"message\"` of the configuration was reached. The message is its author's.";

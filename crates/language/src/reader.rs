@@ -80,6 +80,7 @@ pub struct Reader {
     blocks: Blocks,
     recovered: bool,
     nul_told: bool,
+    old: bool,
 }
 
 /// What some editors write in front of UTF-8.
@@ -100,6 +101,7 @@ impl Reader {
             blocks: Blocks::default(),
             recovered: false,
             nul_told: false,
+            old: false,
         }
     }
 
@@ -108,6 +110,12 @@ impl Reader {
     /// begins outside of any section.
     pub fn section(&mut self, name: impl Into<String>) {
         self.section = name.into();
+    }
+
+    /// Tells that the file was written for HAProxy before 1.6, where quotes were bytes
+    /// like others: one without a partner is taken as it was then.
+    pub fn is_old(&mut self) {
+        self.old = true;
     }
 
     /// The name of the last `[name]` line of this file, if there was one.
@@ -180,6 +188,9 @@ impl Reader {
             };
             let mut lexer = Lexer::new(text, file, start as u32, &scope);
             lexer.run();
+            if self.old {
+                lexer.without_quotes();
+            }
             let Lexer {
                 words,
                 faults,

@@ -67,7 +67,8 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
 
 /// Whether a diagnostic is about an old form.
 fn is_old(diagnostic: &&Diagnostic) -> bool {
-    diagnostic.code.id == codes::LEGACY.id
+    let old = [codes::LEGACY.id, language::codes::OLD_QUOTE.id];
+    old.contains(&diagnostic.code.id)
 }
 
 /// The texts after all rounds, and what the last one says of them.

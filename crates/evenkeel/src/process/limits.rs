@@ -25,6 +25,8 @@ pub struct WantedLimits {
     pub connections: Option<u32>,
     /// `ulimit-n`.
     pub files: Option<u64>,
+    /// `fd-hard-limit`.
+    pub files_hard: Option<u64>,
     /// Listeners.
     pub listeners: usize,
     /// Servers that are checked.
@@ -61,7 +63,8 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
         u32::try_from(room.max(CONNECTIONS_MIN)).unwrap_or(u32::MAX)
     };
     let Some(connections) = wanted.connections else {
-        let files = wanted.files.unwrap_or_else(|| hard.min(DEFAULT_FILES_MAX));
+        let most = wanted.files_hard.unwrap_or(DEFAULT_FILES_MAX);
+        let files = wanted.files.unwrap_or_else(|| hard.min(most));
         if files > hard && wanted.strict {
             return Err(StartError::FileLimit {
                 wanted: files,
@@ -172,6 +175,11 @@ mod tests {
         );
         let limits = plan(&wanted(None), 1024, u64::MAX).unwrap();
         assert_eq!(limits.files, DEFAULT_FILES_MAX);
+        let bounded = WantedLimits {
+            files_hard: Some(5_000),
+            ..wanted(None)
+        };
+        assert_eq!(plan(&bounded, 1024, 20_000).unwrap().files, 5_000);
     }
 
     #[test]

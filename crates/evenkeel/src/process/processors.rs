@@ -16,6 +16,7 @@ pub fn threads(global: &Global) -> usize {
     global
         .threads
         .map_or_else(usable, usize::from)
+        .min(global.threads_hard_max.map_or(usize::MAX, usize::from))
         .clamp(1, proxy::reactor::THREADS_MAX)
 }
 

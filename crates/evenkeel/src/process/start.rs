@@ -278,6 +278,7 @@ pub fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLi
     WantedLimits {
         connections: global.maxconn,
         files: global.files_max,
+        files_hard: global.files_hard_max,
         listeners,
         checks,
         threads: processors::threads(global),

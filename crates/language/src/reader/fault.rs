@@ -10,6 +10,8 @@ use crate::source::{SourceMap, Span};
 pub enum FaultKind {
     /// A quote without its partner: `"` or `'`.
     Quote(u8),
+    /// The same in a file of HAProxy before 1.6, where it was a byte like others.
+    OldQuote(u8),
     /// `\x` without two hexadecimal digits.
     Hexadecimal,
     /// A variable whose name does not begin as a name may.
@@ -49,7 +51,10 @@ impl FaultKind {
 
     fn severity(self) -> Severity {
         match self {
-            FaultKind::Nul | FaultKind::CarriageReturn | FaultKind::EmptyWord => Severity::Warning,
+            FaultKind::OldQuote(_)
+            | FaultKind::Nul
+            | FaultKind::CarriageReturn
+            | FaultKind::EmptyWord => Severity::Warning,
             FaultKind::EmptyVariable => Severity::Diag,
             _ => Severity::Error,
         }
@@ -58,6 +63,7 @@ impl FaultKind {
     fn code(self) -> &'static Code {
         match self {
             FaultKind::Quote(_) => &codes::UNMATCHED_QUOTE,
+            FaultKind::OldQuote(_) => &codes::OLD_QUOTE,
             FaultKind::Hexadecimal => &codes::BAD_HEXADECIMAL,
             FaultKind::VariableName => &codes::BAD_VARIABLE_NAME,
             FaultKind::VariableBrace => &codes::UNMATCHED_BRACE,
@@ -75,6 +81,7 @@ impl std::fmt::Display for FaultKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             FaultKind::Quote(_) => f.write_str("unmatched quote"),
+            FaultKind::OldQuote(_) => f.write_str("a quote alone is a character in files this old"),
             FaultKind::Hexadecimal => f.write_str("truncated or invalid hexadecimal sequence"),
             FaultKind::VariableName => {
                 f.write_str("forbidden first char in environment variable name")
@@ -116,6 +123,10 @@ impl Fault {
                         quote as char
                     ))
             }
+            FaultKind::OldQuote(quote) => told
+                .label("HAProxy since 1.6 looks for its partner")
+                .help(format!("write \\{}", quote as char))
+                .fix(span, format!("\\{}", quote as char)),
             FaultKind::Hexadecimal => told
                 .label("two hexadecimal digits belong behind \\x")
                 .help("for a backslash and an x write \\\\x"),

@@ -67,6 +67,8 @@ pub(super) struct Lexer<'a> {
     /// Whether variables get their values. Where they do not, a NUL stands before
     /// the `$` of each, which no word has otherwise.
     pub variables: bool,
+    /// Whether quotes quote: before HAProxy 1.6 they were bytes like others.
+    pub quotes: bool,
     /// Where to read on.
     at: usize,
     /// Bytes that variables brought into this line.
@@ -96,6 +98,7 @@ impl<'a> Lexer<'a> {
             faults: Vec::new(),
             comments: true,
             variables: true,
+            quotes: true,
             at: 0,
             grown: 0,
             unset: Vec::new(),
@@ -106,6 +109,29 @@ impl<'a> Lexer<'a> {
     pub fn run(&mut self) {
         self.scan();
         self.end_at_empty_word();
+    }
+
+    /// Reads the line again without quotes where one has no partner.
+    pub fn without_quotes(&mut self) {
+        let lonely = |fault: &&Fault| matches!(fault.kind, FaultKind::Quote(_));
+        let Some(&Fault {
+            kind: FaultKind::Quote(quote),
+            span,
+        }) = self.faults.iter().find(lonely)
+        else {
+            return;
+        };
+        let mut plain = Lexer::new(self.text, self.file, self.base, self.scope);
+        plain.quotes = false;
+        plain.run();
+        plain.faults.push(Fault {
+            kind: FaultKind::OldQuote(quote),
+            span: Span {
+                end: span.start + 1,
+                ..span
+            },
+        });
+        *self = plain;
     }
 
     /// Reads the whole line, empty words included.
@@ -178,7 +204,7 @@ impl<'a> Lexer<'a> {
                 (None, b'#') if self.comments => break,
                 (_, b'\r') => break,
                 (None, _) if is_space(byte) => break,
-                (None, b'"' | b'\'') => {
+                (None, b'"' | b'\'') if self.quotes => {
                     word.quote = Some((byte, self.at));
                     self.at += 1;
                 }

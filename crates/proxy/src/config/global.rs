@@ -110,6 +110,14 @@ pub struct Tune {
     pub pool_low_fd_ratio: Option<u32>,
     /// `tune.h2.*`.
     pub http2: Http2,
+    /// `tune.notsent-lowat.client`, `tune.notsent-lowat.server`, bytes.
+    pub unsent_client: Option<u32>,
+    /// See above.
+    pub unsent_server: Option<u32>,
+    /// `tune.http.cookielen`: the longest `capture cookie`, bytes.
+    pub cookie_capture_max: usize,
+    /// `tune.idle-pool.shared off` and others: see [`super::Workarounds`].
+    pub workarounds: super::Workarounds,
 }
 
 /// `close-spread-time`: when idle connections are closed at a soft stop.
@@ -155,6 +163,10 @@ impl Default for Tune {
             pool_high_fd_ratio: None,
             pool_low_fd_ratio: None,
             http2: Http2::default(),
+            unsent_client: None,
+            unsent_server: None,
+            cookie_capture_max: 63,
+            workarounds: super::Workarounds::default(),
         }
     }
 }
@@ -178,6 +190,10 @@ pub struct Global {
     pub server_state_file: Option<Box<[u8]>>,
     /// `maxconn` of the process.
     pub maxconn: Option<u32>,
+    /// `fd-hard-limit`: the most files where nothing asks for more.
+    pub files_hard_max: Option<u64>,
+    /// `thread-hard-limit`.
+    pub threads_hard_max: Option<u16>,
     /// `nbthread`.
     pub threads: Option<u16>,
     /// `ulimit-n`.
@@ -274,6 +290,8 @@ impl Default for Global {
             server_state_base: None,
             server_state_file: None,
             maxconn: None,
+            files_hard_max: None,
+            threads_hard_max: None,
             threads: None,
             files_max: None,
             dumpable: false,

@@ -26,6 +26,7 @@ mod source;
 mod stick;
 mod tls;
 mod userlist;
+mod workarounds;
 
 pub use asked::Asked;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
@@ -67,6 +68,7 @@ pub use tls::{
     Verify, WebSocketProto,
 };
 pub use userlist::{Password, User, Userlist, UserlistSlot};
+pub use workarounds::Workarounds;
 
 use crate::state::Presence;
 use std::collections::HashMap;

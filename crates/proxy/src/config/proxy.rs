@@ -95,6 +95,8 @@ pub struct Timeouts {
     pub tarpit_ms: Option<u32>,
     /// `timeout check`.
     pub check_ms: Option<u32>,
+    /// `timeout client-hs`: of a TLS handshake.
+    pub handshake_ms: Option<u32>,
 }
 
 /// The `option`s that are only on or off.
@@ -519,6 +521,8 @@ pub struct Proxy {
     pub source_ways: SourceWays,
     /// `balance` was said.
     pub balance_said: bool,
+    /// Where `option http_proxy` was said, while the lines are read.
+    pub http_proxy: Option<Span>,
     /// `dispatch` or `transparent`, while the lines are read.
     pub dispatch: Option<(super::ServerAddress, Span)>,
     /// Where streams go that belong to no server, in place of the balance: the

@@ -136,6 +136,7 @@ pub(super) async fn probe(place: &Place, state: Option<&str>) -> CheckResult {
         server,
         limits: Limits::of(proxy, server),
         asks_http: check.script.voice == Voice::Http,
+        never_local: place.config.global.tune.workarounds.never_send_local,
     };
     let result = probe.run(&mut play, began).await;
     let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
@@ -244,6 +245,8 @@ struct Probe<'c> {
     server: &'c Server,
     limits: Limits,
     asks_http: bool,
+    /// `pp2-never-send-local`.
+    never_local: bool,
 }
 
 impl Probe<'_> {
@@ -333,7 +336,7 @@ impl Probe<'_> {
         }
         let mut first = Vec::new();
         if connect.send_proxy || (connect.default && announces(server)) {
-            proxy_header(server, ends, &mut first);
+            proxy_header(server, ends, self.never_local, &mut first);
         }
         let mut made = Open {
             wire,
@@ -585,8 +588,16 @@ fn announces(server: &Server) -> bool {
 
 /// The PROXY header of a check. As HAProxy does, version 1 tells the ends of the
 /// check's own connection, version 2 says that the proxy speaks for itself.
-fn proxy_header(server: &Server, ends: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+fn proxy_header(
+    server: &Server,
+    ends: Option<(SocketAddr, SocketAddr)>,
+    never_local: bool,
+    out: &mut Vec<u8>,
+) {
     match (server.options.send_proxy, ends) {
+        (Some(2), Some((local, peer))) if never_local => {
+            Header::tcp(local, peer).encode_binary(Checksum::None, out);
+        }
         (Some(2), _) => Header::Local.encode_binary(Checksum::None, out),
         (_, Some((local, peer))) => Header::tcp(local, peer).encode_text(out),
         (_, None) => Header::Local.encode_text(out),

@@ -53,6 +53,8 @@ pub struct Limits {
     pub headers: usize,
     /// `option accept-invalid-http-request` (or `-response`).
     pub accept_invalid: bool,
+    /// `h1-accept-payload-with-any-method`.
+    pub body_with_any_method: bool,
 }
 
 impl Default for Limits {
@@ -62,6 +64,7 @@ impl Default for Limits {
             message_bytes: MESSAGE_BYTES_DEFAULT,
             headers: 101,
             accept_invalid: false,
+            body_with_any_method: false,
         }
     }
 }

@@ -90,7 +90,7 @@ fn finish(
     consumed: usize,
 ) -> Result<Outcome, Fault> {
     let version = message.version();
-    let (body, doubtful) = body_of(message, noted, limits.accept_invalid)?;
+    let (body, doubtful) = body_of(message, noted, limits)?;
     let options = connection::options(message.fields_mut(), noted);
     let upgrade = connection::request_upgrade(message, noted, &options, body == BodyLength::None)?;
     connection::clean(message.fields_mut(), noted, &options, upgrade.is_some());
@@ -121,7 +121,7 @@ pub(crate) fn expects_continue(message: &Message, noted: &Noted) -> bool {
 fn body_of(
     message: &mut Message,
     noted: &Noted,
-    relaxed: bool,
+    limits: &Limits,
 ) -> Result<(BodyLength, bool), Fault> {
     if !noted.content_length.any() && !noted.transfer_encoding.any() {
         return Ok((BodyLength::None, false));
@@ -133,10 +133,12 @@ fn body_of(
         length::remove_both(message.fields_mut());
         return Ok((BodyLength::None, true));
     }
-    let bodiless = old && matches!(message.method(), b"GET" | b"HEAD" | b"DELETE");
+    let bodiless = old
+        && !limits.body_with_any_method
+        && matches!(message.method(), b"GET" | b"HEAD" | b"DELETE");
     if coding == Some(Coding::Chunked) {
         let fault = match (old, bodiless) {
-            (true, _) if !relaxed => Some(FaultKind::ChunkedInHttp10),
+            (true, _) if !limits.accept_invalid => Some(FaultKind::ChunkedInHttp10),
             (_, true) => Some(FaultKind::UnexpectedBody),
             _ => None,
         };

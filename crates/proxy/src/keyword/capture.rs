@@ -55,7 +55,18 @@ fn header(loader: &mut Loader, args: &mut Args<'_>, side: Side) -> Built {
 
 fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let begin = args.required("<name>")?.bytes.clone().into();
-    let length_max = length(args)?;
+    let word = args.left().get(1);
+    let mut length_max = length(args)?;
+    let most = loader.config.global.tune.cookie_capture_max;
+    if let Some(word) = word.filter(|_| length_max > most) {
+        let told = format!("'capture cookie' keeps {most} bytes, not {length_max}");
+        args.tell(
+            Diagnostic::warning(&codes::LOOSE_VALUE, word.span, told)
+                .label("cut down")
+                .help("set `tune.http.cookielen` in `global` before this line for more"),
+        );
+        length_max = most;
+    }
     loader.proxy().capture_cookie = Some(Box::new(CaptureCookie { begin, length_max }));
     args.surplus()
 }

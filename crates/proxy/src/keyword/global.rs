@@ -11,7 +11,7 @@ use language::value::TimeUnit;
 use std::path::PathBuf;
 
 /// Most threads of the data plane that may be asked for.
-const THREADS_MAX: u32 = 64;
+pub(super) const THREADS_MAX: u32 = 64;
 
 /// The warning for a setting that `global` has already; the first one counts.
 pub(super) fn already(loader: &mut Loader, args: &Args<'_>) {
@@ -70,7 +70,11 @@ fn debug(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn threads(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let threads = args.count("a number of threads", 1..=THREADS_MAX)?;
-    loader.config.global.threads = u16::try_from(threads).ok();
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "thread-hard-limit" => global.threads_hard_max = u16::try_from(threads).ok(),
+        _ => global.threads = u16::try_from(threads).ok(),
+    }
     args.end()
 }
 
@@ -102,7 +106,11 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let files = args.count("a number of files", 1..=i32::MAX as u32)?;
-    loader.config.global.files_max = Some(u64::from(files));
+    let global = &mut loader.config.global;
+    match args.keyword {
+        "fd-hard-limit" => global.files_hard_max = Some(u64::from(files)),
+        _ => global.files_max = Some(u64::from(files)),
+    }
     args.end()
 }
 
@@ -413,6 +421,20 @@ pub static LINES: &[LineRow] = &[
         "ulimit-n 65536",
         files,
         "How many files the process asks the system for. Without it the number follows from `maxconn`, which is right unless other things need files.",
+    ),
+    row(
+        "fd-hard-limit",
+        "fd-hard-limit <number>",
+        "fd-hard-limit 50000",
+        files,
+        "How many files the process takes at most where neither `maxconn` nor `ulimit-n` says: the default of `maxconn` follows from it. Some systems allow a thousand million.",
+    ),
+    row(
+        "thread-hard-limit",
+        "thread-hard-limit <number>",
+        "thread-hard-limit 16",
+        threads,
+        "How many threads serve at most, whatever `nbthread` or the number of processors says.",
     ),
     row(
         "uid",

@@ -18,12 +18,15 @@ mod compression;
 mod cpu_map;
 pub(crate) mod crt_store;
 mod dispatch;
+mod endpoint_hints;
 mod environment;
 mod error_page;
 mod filter;
 mod forward;
 mod global;
+mod hints;
 pub(crate) mod http_errors;
+mod http_proxy;
 mod http_rules;
 mod legacy;
 mod legacy_health;
@@ -62,6 +65,7 @@ pub(crate) mod tls_words;
 mod tune;
 mod tune_http2;
 pub(crate) mod userlist;
+mod workarounds;
 
 pub use args::{Args, Built};
 
@@ -113,9 +117,11 @@ static LINES: &[Family<LineBuilder>] = &[
     ("What is told to servers", forward::LINES),
     ("Keep-alive packets", forward::KEEP_ALIVES),
     ("The process", global::LINES),
+    ("Hints for HAProxy", hints::LINES),
     ("Rules of messages", http_rules::LINES),
     ("Old forms", legacy::LINES),
     ("Old forms", legacy_health::LINES),
+    ("Old forms", http_proxy::LINES),
     ("Old rules about lines", legacy_lines::LINES),
     ("Logs", log::LINES),
     ("Forwarding of log messages", log_forward::LINES),
@@ -148,6 +154,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Sizes and limits", tune::LINES),
     ("HTTP/2", tune_http2::LINES),
     ("Users", userlist::LINES),
+    ("Odd peers", workarounds::LINES),
 ];
 
 /// The registry, made at its first use.
@@ -160,6 +167,7 @@ pub fn registry() -> &'static Registry {
             &[
                 ("Options of listeners", bind_option::OPTIONS),
                 ("TLS of listeners", bind_tls::OPTIONS),
+                ("Hints for HAProxy", endpoint_hints::BINDS),
             ],
             known::KNOWN,
         ),
@@ -179,6 +187,7 @@ impl Registry {
 }
 
 pub(crate) use dispatch::finish as finish_dispatch;
+pub(crate) use http_proxy::finish as finish_http_proxy;
 pub(crate) use persistence::finish as finish_persistence;
 
 /// A row of a section's line.

@@ -17,6 +17,8 @@ const PLACE: &[&str] = &["ring"];
 /// The port of syslog.
 const SYSLOG_PORT: u16 = 514;
 /// Most bytes of a ring, and of a line in it.
+const SIZE_MIN: u64 = 1024;
+/// The largest.
 const SIZE_MAX: u32 = 1 << 30;
 const LINE_MAX: i64 = 65_535;
 
@@ -28,7 +30,12 @@ pub(super) static LINES: &[LineRow] = &[
         doc: "How many bytes of lines a ring holds, 16384 without this line. When it is full the oldest lines make room.",
         example: "size 1048576",
         build: |loader, args| {
-            let bytes = args.count("a number of bytes", 1024..=SIZE_MAX)?;
+            let word = args.peek();
+            let bytes = args.size_up_to("a number of bytes", SIZE_MAX.into())?;
+            if let Some(word) = word.filter(|_| bytes < SIZE_MIN) {
+                let told = format!("'size' of a ring wants {SIZE_MIN} bytes or more");
+                return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
+            }
             args.end()?;
             loader.ring().size = bytes as usize;
             Ok(())

@@ -20,6 +20,7 @@ pub static FAMILIES: &[Family<ServerBuilder>] = &[
     ("How a server is", observing::OPTIONS),
     ("Names of servers", resolve::OPTIONS),
     ("TLS to a server", tls::OPTIONS),
+    ("Hints for HAProxy", super::endpoint_hints::SERVERS),
 ];
 
 /// Longest time that a server's option takes, by haproxy's own limit.

@@ -24,6 +24,7 @@ fn field<'t>(timeouts: &'t mut Timeouts, keyword: &str) -> Option<&'t mut Option
         "timeout tunnel" => &mut timeouts.tunnel_ms,
         "timeout tarpit" => &mut timeouts.tarpit_ms,
         "timeout check" => &mut timeouts.check_ms,
+        "timeout client-hs" => &mut timeouts.handshake_ms,
         _ => return None,
     })
 }
@@ -117,6 +118,15 @@ pub static LINES: &[LineRow] = &[
         doc: "Replaces `timeout client` once one direction of the connection is closed, so that half-closed connections do \
               not stay. Without it `timeout client` goes on to count.",
         example: "timeout client-fin 5s",
+        build: timeout,
+    },
+    LineRow {
+        name: "timeout client-hs",
+        places: FRONT,
+        syntax: "timeout client-hs <timeout>",
+        doc: "The longest time for a client's TLS handshake, from the acceptance of its connection. Without it `timeout client` \
+              counts.",
+        example: "timeout client-hs 5s",
         build: timeout,
     },
     LineRow {

@@ -106,6 +106,9 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("OpenSSL passes over what it does not know"),
         );
     }
+    if tls_list::is_system_policy(args, word) {
+        return args.end();
+    }
     match args.keyword.rsplit_once("-default-").map(|(_, rest)| rest) {
         Some("bind-ciphers" | "server-ciphers") => {
             let list = tls_list::ciphers(args, word)?;

@@ -19,6 +19,21 @@ struct Kind {
     passes_unknown: bool,
 }
 
+/// `PROFILE=SYSTEM`, which files of Fedora and its kin have: the ciphers that the
+/// system's policy names. Such policies are not read; what is safe is offered.
+pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
+    let is = word.is("PROFILE=SYSTEM");
+    if is {
+        let told = format!("'{}': the policy of the system is not read", args.keyword);
+        args.tell(
+            Diagnostic::warning(&codes::TLS_UNKNOWN, word.span, told)
+                .label("all that is safe is offered")
+                .help("remove the line, or name ciphers"),
+        );
+    }
+    is
+}
+
 /// Makes the list, or says why there is none.
 fn listed<T>(
     args: &mut Args<'_>,

@@ -32,6 +32,9 @@ pub(crate) fn version(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
 /// `curves`, `ecdhe`, `sigalgs`, `client-sigalgs`.
 pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
     let word = args.required("a list of names joined by colons")?;
+    if tls_list::is_system_policy(args, word) {
+        return Ok(());
+    }
     match args.keyword {
         "ciphers" => side.ciphers = Some(tls_list::ciphers(args, word)?),
         "ciphersuites" => side.ciphersuites = Some(tls_list::ciphersuites(args, word)?),

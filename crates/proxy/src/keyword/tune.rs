@@ -9,6 +9,8 @@ use language::Diagnostic;
 
 /// The smallest buffer in which a request's head has room, bytes.
 const BUFSIZE_MIN: u64 = 1024;
+/// The most of a cookie that can be captured, bytes.
+const COOKIE_CAPTURE_MAX: u32 = 65_535;
 /// The largest buffer: a connection may need two of them, bytes.
 const BUFSIZE_MAX: u64 = 16 << 20;
 
@@ -39,6 +41,7 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let range = match keyword {
         "tune.http.maxhdr" => 1..=32_767,
         "tune.http.logurilen" => 1..=65_535,
+        "tune.http.cookielen" => 0..=COOKIE_CAPTURE_MAX,
         "tune.pool-high-fd-ratio" | "tune.pool-low-fd-ratio" => 1..=100,
         _ => 0..=i32::MAX as u32,
     };
@@ -58,6 +61,9 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "tune.sndbuf.client" => tune.sndbuf_client = some,
         "tune.rcvbuf.server" => tune.rcvbuf_server = some,
         "tune.sndbuf.server" => tune.sndbuf_server = some,
+        "tune.notsent-lowat.client" => tune.unsent_client = some,
+        "tune.notsent-lowat.server" => tune.unsent_server = some,
+        "tune.http.cookielen" => tune.cookie_capture_max = number as usize,
         "tune.pool-high-fd-ratio" => tune.pool_high_fd_ratio = Some(number),
         "tune.pool-low-fd-ratio" => tune.pool_low_fd_ratio = Some(number),
         _ => {}
@@ -117,6 +123,13 @@ pub static LINES: &[LineRow] = &[
         "How much of a request line is logged. The default is 1024; the rest is cut off.",
     ),
     row(
+        "tune.http.cookielen",
+        "tune.http.cookielen <bytes>",
+        "tune.http.cookielen 100",
+        number,
+        "The most that `capture cookie` keeps of a cookie, its name included. The default is 63; a longer length there is cut down to it, with a warning.",
+    ),
+    row(
         "tune.maxaccept",
         "tune.maxaccept <number>",
         "tune.maxaccept 64",
@@ -150,6 +163,20 @@ pub static LINES: &[LineRow] = &[
         "tune.sndbuf.server 65536",
         number,
         "The send buffer of the kernel for each connection to a server. Without it, or with 0, the kernel adapts it.",
+    ),
+    row(
+        "tune.notsent-lowat.client",
+        "tune.notsent-lowat.client <bytes>",
+        "tune.notsent-lowat.client 131072",
+        number,
+        "How much the kernel takes for each client beyond what the network carries now. Less saves memory with slow clients, and lets what is urgent in HTTP/2 pass; 0, the default, leaves it to the system.",
+    ),
+    row(
+        "tune.notsent-lowat.server",
+        "tune.notsent-lowat.server <bytes>",
+        "tune.notsent-lowat.server 131072",
+        number,
+        "How much the kernel takes for each server beyond what the network carries now. 0, the default, leaves it to the system.",
     ),
     row(
         "tune.pool-high-fd-ratio",

@@ -394,6 +394,10 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
     worker.runtime.counters.here().count(Tally::Connections);
     worker.runtime.connection_rate.count(now_ms);
     let config = Arc::clone(&target.config);
+    let hardened = config.global.tune.workarounds.reject_privileged_ports;
+    if hardened && peer.as_ref().is_some_and(is_privileged) {
+        return;
+    }
     let place = (target.listening.proxy, target.listening.bind);
     let session = move || stream::begin(config, place, fd, peer, seat);
     match less_busy(worker.runtime) {
@@ -405,6 +409,12 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
             }
         }
     }
+}
+
+/// Whether a client comes from a port that only services have.
+fn is_privileged(peer: &SocketAddrAny) -> bool {
+    let address = std::net::SocketAddr::try_from(peer.clone());
+    address.is_ok_and(|address| (1..1024).contains(&address.port()))
 }
 
 /// A thread that has clearly less to do than this one. Which of the threads

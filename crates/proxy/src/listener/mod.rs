@@ -22,6 +22,7 @@ pub(crate) use open::listen_again;
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
 pub(crate) use open_set::{Open, SocketKey};
+pub(crate) use options::set_unsent;
 pub use seat::Seat;
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(super) struct Options {
     fast_open: bool,
     receive_bytes: Option<u32>,
     send_bytes: Option<u32>,
+    unsent_bytes: Option<u32>,
 }
 
 impl Options {
@@ -49,6 +50,7 @@ impl Options {
             fast_open: bind.tcp_fast_open,
             receive_bytes: config.global.tune.rcvbuf_client,
             send_bytes: config.global.tune.sndbuf_client,
+            unsent_bytes: config.global.tune.unsent_client,
         }
     }
 
@@ -72,6 +74,9 @@ impl Options {
         if self.fast_open {
             set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, FAST_OPEN_QUEUE)?;
         }
+        if let Some(bytes) = self.unsent_bytes {
+            set_unsent(fd, bytes)?;
+        }
         self.set_buffer_sizes(fd)
     }
 
@@ -94,6 +99,8 @@ impl Options {
             // A system without it has nothing to be switched off.
             let _ = set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 0);
         }
+        // 0 is what the system has for all.
+        set_unsent(fd, self.unsent_bytes.unwrap_or(0))?;
         self.free_buffer_sizes(fd);
         self.set_buffer_sizes(fd)
     }
@@ -126,6 +133,12 @@ impl Options {
             let _ = back_to_system(fd);
         }
     }
+}
+
+/// How much unsent data makes a socket unwritable.
+pub(crate) fn set_unsent(fd: &OwnedFd, bytes: u32) -> Result<(), Errno> {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    set_int_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
 }
 
 fn back_to_system(fd: &OwnedFd) -> Result<(), Errno> {

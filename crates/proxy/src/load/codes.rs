@@ -147,6 +147,9 @@ codes! {
     SPOE = "E0434", "SPOE",
         "Agents beside the proxy (SPOE, SPOA) are not spoken with. It is said once a file. Let a service of your own decide: as a backend, \
          or by changing lists and maps over the statistics socket.";
+    TRACING = "E0435", "tracing by a library",
+        "Spans for OpenTracing or OpenTelemetry are not made: HAProxy does so by a library that is loaded beside it. It is said once a file. Pass on and log the \
+         headers by which services trace (`traceparent`, `x-request-id`); `unique-id-header` makes one.";
     LEGACY = "W0104", "old form",
         "HAProxy removed this form; it works here. The modern form is shown, and `evenkeel upgrade` will write it.";
     IGNORED_IN_MODE = "W0105", "has no effect in this mode",

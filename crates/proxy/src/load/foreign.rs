@@ -49,6 +49,21 @@ const KINDS: &[Kind] = &[
         help: "let a service of your own decide: a backend that answers, or lists and maps that it changes over the \
                statistics socket; remove these lines",
     },
+    Kind {
+        code: &codes::TRACING,
+        begins: &[
+            "filter opentracing",
+            "filter otel",
+            "http-request ot",
+            "http-response ot",
+            "http-after-response ot",
+            "tcp-request content ot",
+            "tcp-response content ot",
+        ],
+        told: "this is tracing by the library of a vendor, which is not built in",
+        help: "pass on the headers that services trace by (`traceparent`), and log them with `http-request capture`; \
+               remove these lines",
+    },
 ];
 
 /// Which kinds were told of.

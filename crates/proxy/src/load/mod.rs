@@ -93,10 +93,10 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 
 /// The codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
-    "W0001", "W0002", "W0003", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111", "W0119",
-    "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304", "W0305",
-    "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505", "W0403", "W0404", "W0470",
-    "W0501", "W0504", "W0505",
+    "W0001", "W0002", "W0003", "W0005", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111",
+    "W0119", "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304",
+    "W0305", "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505", "W0403", "W0404",
+    "W0470", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -265,6 +265,9 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
         &mut loader.diagnostics,
     ) {
         loader.line(&mut reader, &line);
+        if loader.is_old_file() {
+            reader.is_old();
+        }
         // Whoever gives a file of another kind is told so soon.
         if loader.diagnostics.errors() >= DIAGNOSTICS_MAX {
             break;

@@ -12,6 +12,7 @@ const FIRST_ID: u32 = 1;
 impl Loader {
     /// Checks and resolves the whole draft.
     pub(super) fn finish(&mut self) {
+        crate::keyword::finish_http_proxy(self);
         crate::keyword::finish_dispatch(self);
         crate::keyword::server::finish_servers(self);
         crate::keyword::finish_persistence(self);

@@ -111,6 +111,22 @@ pub(super) fn built_in_defaults() -> Proxy {
     Proxy::default()
 }
 
+/// What to do without a section that is not built.
+fn instead(section: &str) -> &'static str {
+    match section {
+        "program" => {
+            "have the system's service manager start the program (under systemd a unit with \
+             `PartOf=` that of Evenkeel), and remove the section"
+        }
+        "fcgi-app" => {
+            "put a web server that speaks FastCGI behind the backend, and remove the section and \
+             the `use-fcgi-app` lines"
+        }
+        "traces" => "remove the section: it is for the developers of HAProxy",
+        _ => "remove the section and what refers to it, or keep these proxies on HAProxy for now",
+    }
+}
+
 impl Loader {
     /// The first line of a section.
     pub(super) fn begin_section(&mut self, line: &Line) {
@@ -182,7 +198,7 @@ impl Loader {
                 format!("section '{other}' is known, but not built yet"),
             )
             .label("Evenkeel does not do this yet")
-            .help("remove the section and what refers to it, or keep these proxies on HAProxy for now"),
+            .help(instead(other)),
         );
         name.map_or(Section::Refused, Section::NotBuilt)
     }

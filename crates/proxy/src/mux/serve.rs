@@ -87,6 +87,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
             message_bytes: tune.bufsize,
             headers: tune.headers_max,
             accept_invalid: false,
+            body_with_any_method: true,
         };
         match mapping::request(fields, end, &limits, &mut stream.request) {
             Ok(parsed) => {

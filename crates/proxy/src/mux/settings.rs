@@ -38,6 +38,7 @@ fn options(role: Role, tune: &Tune, side: &Http2Side) -> Options {
         frame_bytes_max: tune.http2.frame_bytes_max,
         header_list_bytes_max: head.saturating_add(overhead),
         header_fields_max: fields,
+        connect_protocol: role == Role::Server && !tune.workarounds.no_websocket_over_http2,
         ..Options::new(role)
     }
 }

@@ -483,7 +483,6 @@ fn over_a_change_a_socket_that_stays_is_not_closed_and_one_that_goes_finishes_wh
         unix: true,
         takes: super::socket::Takes::Commands(level.into()),
         text: socket.text.clone(),
-        for_peers: false,
     };
     let context = context(FILE);
     let connect = |n| {

@@ -177,6 +177,9 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
     if let Some(bytes) = tune.sndbuf_server {
         sockopt::set_socket_send_buffer_size(fd, bytes as usize)?;
     }
+    if let Some(bytes) = tune.unsent_server {
+        crate::listener::set_unsent(fd, bytes)?;
+    }
     if options.tcp_fast_open {
         // Connected at once then: the handshake waits for the first data.
         setsockopt(fd, TcpFastOpenConnect, &true).map_err(io::Error::from)?;

@@ -216,7 +216,9 @@ impl Settings {
 
 /// The same of the whole configuration.
 fn same_sockets(one: &Tune, other: &Tune) -> bool {
-    one.rcvbuf_server == other.rcvbuf_server && one.sndbuf_server == other.sndbuf_server
+    one.rcvbuf_server == other.rcvbuf_server
+        && one.sndbuf_server == other.sndbuf_server
+        && one.unsent_server == other.unsent_server
 }
 
 /// Whether connections to a server of two trees are made alike.

@@ -484,6 +484,7 @@ pub(super) fn limits(stream: &Stream) -> Limits {
         message_bytes: tune.bufsize,
         headers: tune.headers_max,
         accept_invalid: backend.is_some_and(|b| b.has(ProxyOption::AcceptInvalidHttpResponse)),
+        body_with_any_method: false,
     }
 }
 

@@ -37,6 +37,12 @@ impl Reply {
         })
     }
 
+    /// Whether only the end of an HTTP/1 connection tells where it ends: pages for
+    /// HTTP/1.0 have no length.
+    pub fn ends_connection(&self) -> bool {
+        self.head.version() == Version::Http10 && self.head.get(b"content-length").is_none()
+    }
+
     /// Whether it is none. Whatever else closes has a header.
     fn is_silent(&self) -> bool {
         self.close && self.body.is_empty() && self.head.fields().is_empty()
@@ -173,8 +179,11 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
 /// what becomes of the connection.
 fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: bool) {
     let length = length.map(|length| length.to_string());
-    // A page out of a file may say something else.
+    // An answer of HTTP/1.0, out of a file, closes unless it says otherwise.
+    let old = stream.response.version() == Version::Http10 && !client.link.is_http2();
+    // A page out of a file may say something else, or be ended by the close.
     if let Some(length) = &length
+        && (!old || stream.response.get(b"content-length").is_some())
         && stream.response.get(b"content-length") != Some(length.as_bytes())
     {
         // Without it nobody would know where the answer ends, so a head that is
@@ -191,8 +200,6 @@ fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: b
     }
     rules::http_after_response(stream);
     stream.dress_answer(&client.link);
-    // An answer of HTTP/1.0, out of a file, closes unless it says otherwise.
-    let old = stream.response.version() == Version::Http10;
     if client.link.is_http2() {
         // Its connection is not this answer's matter.
     } else if !keep {

@@ -192,6 +192,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         message_bytes: tune.bufsize,
         headers: tune.headers_max,
         accept_invalid: frontend.has(ProxyOption::AcceptInvalidHttpRequest),
+        body_with_any_method: tune.workarounds.body_with_any_method,
     };
     let client_ms = frontend.timeouts.client_ms;
     let deadline = head_deadline(client);
@@ -776,7 +777,8 @@ async fn finish_local(
     keep: bool,
 ) -> Next {
     stream.local = true;
-    let keep = keep && !answer.close && (body.is_done() || discard(client, body));
+    let ends = answer.close || (answer.ends_connection() && !client.link.is_http2());
+    let keep = keep && !ends && (body.is_done() || discard(client, body));
     if !reply::send(client, stream, answer, keep).await {
         return Next::Close;
     }

@@ -54,9 +54,11 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     }
 }
 
-/// Until when a client has to be done: `timeout client`, from its accept.
+/// Until when a client has to be done, from its accept: `timeout client-hs`, or
+/// `timeout client`.
 fn deadline(client: &Client) -> Option<Instant> {
-    let limit_ms = client.session.frontend().timeouts.client_ms?;
+    let timeouts = &client.session.frontend().timeouts;
+    let limit_ms = timeouts.handshake_ms.or(timeouts.client_ms)?;
     Some(client.session.accepted + Duration::from_millis(u64::from(limit_ms)))
 }
 
