@@ -109,7 +109,10 @@ fn shows(program: Program) {
     assert!(seen(80, &[]).starts_with("203.0.113.7:"));
     assert!(seen(81, &[]).starts_with("203.0.113.7:"));
     assert!(seen(82, &[("x-real", "198.51.100.9")]).starts_with("198.51.100.9:"));
-    assert!(seen(82, &[]).starts_with("192.0.2.1:"));
+    if program == Program::Evenkeel {
+        // haproxy 2.6 answers 500: "source-header-missing" of the differences.
+        assert!(seen(82, &[]).starts_with("192.0.2.1:"));
+    }
     for _ in 0..3 {
         let from: SocketAddr = seen(83, &[]).parse().unwrap();
         assert!((40000..=40009).contains(&from.port()), "{from}");

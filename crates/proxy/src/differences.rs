@@ -372,6 +372,13 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "The rules run over these answers, too.",
         reason: "The documentation says that they run over all answers.",
     },
+    Difference {
+        key: "source-header-missing",
+        about: "source",
+        haproxy: "Answers 500 where `usesrc hdr_ip` finds no such header (2.6).",
+        here: "The connection is made from the address that `source` gives.",
+        reason: "The documentation says so, and a request without a header is not a fault of the proxy.",
+    },
 ];
 
 #[cfg(test)]

@@ -78,6 +78,9 @@ pub fn run(
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
     let fetched = plan.before.fetch()?;
+    // Whoever sees a socket that listens may signal: from here on no signal has
+    // a meaning that it has only while a program starts.
+    let signals = signals::watch(&[])?;
     let none = Inherited::default();
     let (listening, sockets) = open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
     let root = config.global.chroot.as_deref();
@@ -94,7 +97,6 @@ pub fn run(
         return Ok(());
     };
     give_up_rights(&config, voice)?;
-    let signals = signals::watch(&[])?;
     let options = ServeOptions {
         threads: wanted.threads,
         connections_max: limits.connections,
