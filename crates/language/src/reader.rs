@@ -164,10 +164,7 @@ impl Reader {
                 self.end_file(sources, diagnostics);
                 continue;
             };
-            // In front of the first word a carriage return is white space like any other.
-            let blank = |b: &u8| lex::is_space(*b) || *b == b'\r';
-            let text = &source.text[start..end];
-            let start = start + text.iter().take_while(|b| blank(b)).count();
+            let start = start + blanks(&source.text[start..end]);
             let text = &source.text[start..end];
             let Some(&head) = text.first().filter(|head| **head != b'#') else {
                 continue;
@@ -290,6 +287,13 @@ impl Reader {
         }
         Some((start, end))
     }
+}
+
+/// How much white space a line begins with. In front of the first word a carriage
+/// return is white space like any other.
+fn blanks(text: &[u8]) -> usize {
+    let is_blank = |b: &&u8| lex::is_space(**b) || **b == b'\r';
+    text.iter().take_while(is_blank).count()
 }
 
 #[cfg(test)]

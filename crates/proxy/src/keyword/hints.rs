@@ -200,7 +200,7 @@ hints! {
     "noevports", "", "", alone,
         "Forbids HAProxy the event ports of Solaris, where this does not run.";
     "nokqueue", "", "", alone,
-        "Forbids HAProxy kqueue, which BSD has and Linux has not.";
+        "Forbids HAProxy to use kqueue. That is of BSD; Linux has none, so the line changes nothing.";
     "nosplice", "", "", alone,
         "Forbids HAProxy to move bytes between sockets inside the kernel. Here they are always copied through buffers, as with this line.";
     "nogetaddrinfo", "", "", alone,

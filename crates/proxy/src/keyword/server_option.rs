@@ -170,7 +170,10 @@ mod tests {
         let rows = super::FAMILIES.iter().flat_map(|(_, rows)| rows.iter());
         for row in rows {
             assert_eq!(
-                codes_of(row.example),
+                codes_of(&format!(
+                    "{}\nresolvers dns\nnameserver local 192.0.2.53:53",
+                    row.example
+                )),
                 Vec::<&str>::new(),
                 "{}: {}",
                 row.name,

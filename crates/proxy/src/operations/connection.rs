@@ -89,6 +89,14 @@ where
     Ok(())
 }
 
+/// A line without the mark that says that a payload follows, and whether it has it.
+fn without_mark(line: &str) -> (&str, bool) {
+    match line.trim_end().strip_suffix(PAYLOAD_MARK) {
+        Some(before) if before.ends_with([' ', '\t']) => (before, true),
+        _ => (line, false),
+    }
+}
+
 /// Serves a connection until it ends.
 pub async fn serve<S>(
     mut stream: S,
@@ -115,10 +123,7 @@ where
             let told = format!("The line is longer than {LINE_MAX} bytes.\n\n");
             return write(&mut stream, told.as_bytes(), session.timeout).await;
         };
-        let (line, has_payload) = match line.trim_end().strip_suffix(PAYLOAD_MARK) {
-            Some(before) if before.ends_with([' ', '\t']) => (before, true),
-            _ => (line.as_str(), false),
-        };
+        let (line, has_payload) = without_mark(&line);
         let commands = Zeroizing::new(split(line));
         if commands.len() > COMMANDS_MAX {
             let told = format!("The line has more than {COMMANDS_MAX} commands.\n\n");

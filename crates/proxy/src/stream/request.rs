@@ -13,15 +13,13 @@ use crate::config::{
 };
 use crate::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use crate::message::{Message, Version};
-use crate::persistence;
 use crate::reactor::{self, Buffer, pool_box, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
-use crate::stats;
 use crate::tables::tracked;
-use crate::users;
 use crate::worker::worker;
+use crate::{persistence, stats, users};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;

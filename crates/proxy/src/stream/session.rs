@@ -240,7 +240,8 @@ async fn run(client: &mut Client) {
     match frontend.mode {
         // What listens is never for logs: loading refuses that.
         Mode::Tcp | Mode::Log => pool_box(tunnel::serve(client)).await,
-        Mode::Http => http(client).await,
+        Mode::Http if speaks_http2(&client.session) => http2(client).await,
+        Mode::Http => requests(client).await,
     }
     if client.session.frontend().has(ProxyOption::NoLinger) {
         reset_when_delivered(&client.link);
@@ -281,14 +282,6 @@ fn refuse(link: &Link, gate: Gate) {
     } else {
         link.break_off();
     }
-}
-
-/// One request after the other.
-async fn http(client: &mut Client) {
-    if speaks_http2(&client.session) {
-        return http2(client).await;
-    }
-    requests(client).await;
 }
 
 /// The requests of a connection that speaks HTTP/1.

@@ -169,7 +169,8 @@ proptest! {
         let mut bytes = text.clone().into_bytes();
         for _ in 0..ROUNDS_MAX {
             let loaded = loaded(&bytes);
-            let old = loaded.diagnostics.iter().filter(|d| d.code.id == codes::LEGACY.id);
+            let old = [codes::LEGACY.id, language::codes::OLD_QUOTE.id];
+            let old = loaded.diagnostics.iter().filter(|d| old.contains(&d.code.id));
             let new = upgrade(&loaded.sources, FileId(0), old).text;
             if new == bytes {
                 break;

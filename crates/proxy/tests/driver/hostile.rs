@@ -138,7 +138,8 @@ fn a_server_that_does_not_read_stalls_its_client() {
     });
     settle();
     assert!(sent.load(Ordering::SeqCst) < 20 << 20);
-    assert!(rss_anon() < before + (2 << 20));
+    // Of 50 megabytes; what other tests left behind in the process moves, too.
+    assert!(rss_anon() < before + (8 << 20));
     gate.open();
     assert_eq!(client.answer().body, b"52428800");
     upload.join().unwrap();

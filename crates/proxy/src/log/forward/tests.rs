@@ -1,3 +1,5 @@
+//! What targets get of messages, by what the section and the target say.
+
 use super::*;
 use crate::keyword::testing::load_text;
 use std::time::{Duration, UNIX_EPOCH};

@@ -20,6 +20,7 @@ fn with(lines: &str, mut stream: Stream) -> Stream {
     stream.config = config(lines);
     stream.frontend = ProxyIndex(0);
     stream.backend = None;
+    stream.rare = stream.frontend().rare;
     stream
 }
 

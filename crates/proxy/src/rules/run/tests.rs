@@ -18,6 +18,7 @@ fn with(lines: &str, mut stream: Stream) -> Stream {
     stream.config = config(lines);
     stream.frontend = ProxyIndex(0);
     stream.backend = None;
+    stream.rare = stream.frontend().rare;
     stream
 }
 
@@ -306,7 +307,7 @@ fn addresses_change_for_rules_and_logs() {
     );
     assert_eq!(
         stream.destination(),
-        Endpoint::Inet("[2001:db8::1]:80".parse().unwrap())
+        Endpoint::Inet("[2001:db8::1]:34463".parse().unwrap())
     );
     assert_eq!(stream.request.get(b"seen"), Some(&b"198.51.100.0:7"[..]));
 }
