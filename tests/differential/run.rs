@@ -353,7 +353,23 @@ fn without_moments(text: &str) -> String {
 }
 
 /// Dates of cookies without their value.
+/// The dates in `maxidle` and `maxlife` cookies, which are of this minute.
+fn without_cookie_dates(text: &str) -> String {
+    let mut parts = text.split('|');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(|byte| !b"; \r,".contains(byte));
+        let length = digits.count();
+        // Dates in requests are of other years and are sent on as they are.
+        let now = length == 5 && part.starts_with("aw");
+        out += if now { "|DATE" } else { "|" };
+        out += &part[if now { length } else { 0 }..];
+    }
+    out
+}
+
 fn without_dates(text: &str) -> String {
+    let text = &without_cookie_dates(text);
     let mut parts: Vec<&str> = text.split("GMT").collect();
     let end = parts.pop().unwrap_or_default();
     let mut out = String::new();
