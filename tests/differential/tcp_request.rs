@@ -211,7 +211,7 @@ static CASES: &[Case] = &[
         .normal(&[Normal::Numbers]),
     case("led to a backend of HTTP")
         .lines(
-            "mode tcp\ntcp-request inspect-delay 10s\ntcp-request content set-var(txn.front) req.payload(0,4) if { req.len ge 4 }\ndefault_backend @CASE@",
+            "mode tcp\ntcp-request inspect-delay 10s\ntcp-request content set-var(txn.front) req.payload(0,3) if { req.len ge 4 }\ndefault_backend @CASE@",
         )
         .sections("backend @CASE@\nmode http\nhttp-request set-header x-back %[var(txn.front)]\nserver s @SERVER@\n")
         .send(&[GET, POST, b"junk\r\n\r\n"])

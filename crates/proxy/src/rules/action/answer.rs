@@ -334,8 +334,8 @@ fn content(
             match parse_response(&bytes, &facts, &limits, &mut head) {
                 Ok(Outcome::Done(parsed)) => {
                     let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
-                    // Connection and framing are the driver's.
-                    for name in [&b"connection"[..], b"transfer-encoding", b"content-length"] {
+                    // Connection and framing are the driver's, which mends the length.
+                    for name in [&b"connection"[..], b"transfer-encoding"] {
                         head.remove(name);
                     }
                     Content::Whole(Box::new((head, body)))
