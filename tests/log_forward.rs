@@ -122,8 +122,9 @@ fn messages_are_passed_on_as_haproxy_passes_them_on() {
             .map(|bench| bench.lines(at, MESSAGES.len()));
         assert_eq!(ours.len(), theirs.len(), "{options}");
         for ((ours, theirs), (message, has_date)) in ours.iter().zip(&theirs).zip(MESSAGES) {
-            // Where neither has a date there is the one of this second.
-            let comparable = has_date || !dated;
+            // Where neither has a date there is the one of this second. haproxy reads
+            // beyond "<1": what of the message before stands behind it.
+            let comparable = (has_date || !dated) && message != "<1";
             if comparable && ours != theirs {
                 wrong += &format!("{options}: {message}\n  haproxy  {theirs}  evenkeel {ours}");
             }

@@ -46,7 +46,7 @@ fn next(proxy: &Proxy) -> Option<ServerIndex> {
     let request = Request {
         avoid: None,
         key: None,
-        look: false,
+        look: true,
     };
     // A line takes no place at a server.
     match balance::choose(proxy, &request, &mut |_| Take::Taken) {
