@@ -198,7 +198,7 @@ fn servers_of_a_backend_for_logs_take_turns_or_one_gets_all() {
         let [one, two] = servers.each_ref().map(|server| server.address().unwrap());
         let config = format!(
             "defaults\n timeout client 30s\n\
-             frontend web\n bind {web}\n mode http\n log backend@logs format raw local0\n \
+             frontend web\n bind {web}\n mode http\n option dontlognull\n log backend@logs format raw local0\n \
              log-format %HU\n http-request return status 200\n\
              log-forward f\n dgram-bind {input}\n log backend@logs format raw local0\n\
              backend logs\n mode log\n balance {balance}\n server one udp@{one}\n server two udp@{two}\n"
