@@ -372,7 +372,7 @@ fn without_dates(text: &str) -> String {
         .unwrap()
         .as_secs();
     let mut stamps = BTreeSet::new();
-    stamps.extend((now - DATES_SECONDS..=now).map(|seconds| stamp(seconds / 4)));
+    stamps.extend((now - DATES_SECONDS..=now).map(|seconds| stamp(seconds.div_ceil(4))));
     let mut parts = out.split('|');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {
