@@ -379,6 +379,20 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "The connection is made from the address that `source` gives.",
         reason: "The documentation says so, and a request without a header is not a fault of the proxy.",
     },
+    Difference {
+        key: "header-blanks",
+        about: "set-header",
+        haproxy: "Blanks at the ends of a value that a rule makes are sent as they are.",
+        here: "They are taken off.",
+        reason: "They belong to no value (RFC 9110, 5.5); every receiver has to do the same.",
+    },
+    Difference {
+        key: "page-without-length",
+        about: "errorfile",
+        haproxy: "A page of HTTP/1.1 in a file without a length closes the client's connection behind it.",
+        here: "It gets its length, and the connection stays.",
+        reason: "Its length is known.",
+    },
 ];
 
 #[cfg(test)]

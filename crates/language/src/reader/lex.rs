@@ -113,24 +113,26 @@ impl<'a> Lexer<'a> {
 
     /// Reads the line again without quotes where one has no partner.
     pub fn without_quotes(&mut self) {
-        let lonely = |fault: &&Fault| matches!(fault.kind, FaultKind::Quote(_));
-        let Some(&Fault {
-            kind: FaultKind::Quote(quote),
-            span,
-        }) = self.faults.iter().find(lonely)
-        else {
+        let lonely = |fault: &Fault| matches!(fault.kind, FaultKind::Quote(_));
+        if !self.faults.iter().any(lonely) {
             return;
-        };
+        }
         let mut plain = Lexer::new(self.text, self.file, self.base, self.scope);
         plain.quotes = false;
         plain.run();
-        plain.faults.push(Fault {
-            kind: FaultKind::OldQuote(quote),
-            span: Span {
-                end: span.start + 1,
-                ..span
-            },
-        });
+        // The others of the line are characters, too.
+        let (mut at, read) = (0, self.text.get(..plain.at).unwrap_or(self.text));
+        while let Some(byte) = read.get(at) {
+            match *byte {
+                b'\\' => at += 1,
+                quote @ (b'"' | b'\'') => plain.faults.push(Fault {
+                    kind: FaultKind::OldQuote(quote),
+                    span: plain.span(at, at + 1),
+                }),
+                _ => {}
+            }
+            at += 1;
+        }
         *self = plain;
     }
 

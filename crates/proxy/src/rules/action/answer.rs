@@ -334,7 +334,8 @@ fn content(
             match parse_response(&bytes, &facts, &limits, &mut head) {
                 Ok(Outcome::Done(parsed)) => {
                     let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
-                    // Connection and framing are the driver's, which mends the length.
+                    // Connection and chunks are the driver's, which mends a wrong length
+                    // as well. Without a length a page of HTTP/1.0 ends with its connection.
                     for name in [&b"connection"[..], b"transfer-encoding"] {
                         head.remove(name);
                     }
