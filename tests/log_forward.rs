@@ -82,6 +82,7 @@ impl Bench {
             .zip(TARGETS)
             .map(|(target, (options, _))| format!("log {} {options}\n", target.address().unwrap()))
             .collect();
+        // Two threads that read one socket pass messages on in either order.
         let config = format!(
             "global\n nbthread 1\nlog-forward f\n dgram-bind {input}\n bind {input}\n timeout client 30s\n{options}\n{}",
             logs.concat()

@@ -207,6 +207,8 @@ fn the_table_after_the_same_traffic_is_haproxys() {
         let counted = !name.starts_with("statistics/");
         for (column, theirs) in cells.iter().filter(|_| counted) {
             let ours = ours[name].get(column).map_or("missing", String::as_str);
+            // A star: a check is under way just now.
+            let [ours, theirs] = [ours, theirs].map(|cell| cell.trim_start_matches("* "));
             if ours != theirs {
                 wrong += &format!("{name} {column}: haproxy {theirs:?}, evenkeel {ours:?}\n");
             }

@@ -26,8 +26,6 @@ static WITHOUT_CASES: &[&str] = &[
     "tcp-request content action do-resolve",
     // What it tells are counters and times; `statistics.rs` looks at it.
     "http-request action use-service",
-    // It takes time and changes no byte; a test of the driver looks at it.
-    "http-request action pause",
     // Others of their kind show what the installed haproxy, which knows none of
     // them, cannot: `cur_*_timeout` come after 2.9, `prio_*` after 3.0.
     "fetch cur_",

@@ -278,6 +278,13 @@ static CASES: &[Case] = &[
         )
         .send(&[b"GET / HTTP/1.0\r\n\r\n"])
         .newer("<client>HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"),
+    case("pauses")
+        .covers(&["http-request action pause"])
+        .lines(
+            "http-request pause 10ms\nhttp-request pause int(5)\nhttp-request pause hdr(none)\nhttp-request return status 204",
+        )
+        .send(&[b"GET / HTTP/1.0\r\n\r\n"])
+        .newer("<client>HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"),
     case("tables")
         .covers(&[
             "http-request action track-sc0",

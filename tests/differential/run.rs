@@ -5,6 +5,7 @@ use super::table::{Case, Family, Normal, Sample};
 use crate::program::{Program, root};
 use crate::tls_site::Site;
 use lab::{Behaviour, Echo, Origin, Place, Scratch, free_port};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -352,24 +353,10 @@ fn without_moments(text: &str) -> String {
     out
 }
 
-/// Dates of cookies without their value.
-/// The dates in `maxidle` and `maxlife` cookies, which are of this minute.
-fn without_cookie_dates(text: &str) -> String {
-    let mut parts = text.split('|');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let digits = part.bytes().take_while(|byte| !b"; \r,".contains(byte));
-        let length = digits.count();
-        // Dates in requests are of other years and are sent on as they are.
-        let now = length == 5 && part.starts_with("aw");
-        out += if now { "|DATE" } else { "|" };
-        out += &part[if now { length } else { 0 }..];
-    }
-    out
-}
-
+/// Dates of cookies without their value: those that are written out, and the
+/// time since 1970, in fours of seconds, as five digits to the base of 64 (`maxidle`,
+/// `maxlife`).
 fn without_dates(text: &str) -> String {
-    let text = &without_cookie_dates(text);
     let mut parts: Vec<&str> = text.split("GMT").collect();
     let end = parts.pop().unwrap_or_default();
     let mut out = String::new();
@@ -379,7 +366,31 @@ fn without_dates(text: &str) -> String {
         out += part.get(..day).unwrap_or(part);
         out += "DATE";
     }
-    out + end
+    out += end;
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let mut stamps = BTreeSet::new();
+    stamps.extend((now - DATES_SECONDS..=now).map(|seconds| stamp(seconds.div_ceil(4))));
+    let mut parts = out.split('|');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.get(..5) {
+            Some(date) if stamps.contains(date) => plain = plain + "|DATE" + &part[5..],
+            _ => plain = plain + "|" + part,
+        }
+    }
+    plain
+}
+
+/// How long ago the answers of a family are.
+const DATES_SECONDS: u64 = 600;
+
+fn stamp(fours: u64) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |place: u64| char::from(DIGITS[(fours >> (6 * place)) as usize & 63]);
+    (0..5).rev().map(digit).collect()
 }
 
 fn sorted_headers(text: &str) -> String {

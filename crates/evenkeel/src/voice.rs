@@ -6,6 +6,7 @@ use crate::identity;
 use language::render::{self, HaproxyForm, Look};
 use language::{Diagnostics, SourceMap};
 use std::io::{IsTerminal, Write};
+use std::os::fd::BorrowedFd;
 
 /// The form of messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -286,8 +287,13 @@ pub fn terminal_width() -> usize {
         .and_then(|text| text.parse().ok());
     columns
         .or_else(|| {
-            let (width, _) = ratatui::crossterm::terminal::size().ok()?;
-            Some(usize::from(width))
+            // Asked of the descriptors alone: libraries that know more ways start a
+            // program (`tput`) by PATH, which a loader has neither reason nor right to.
+            let width = |fd: BorrowedFd<'_>| rustix::termios::tcgetwinsize(fd).ok();
+            let size = width(rustix::stdio::stderr())
+                .or_else(|| width(rustix::stdio::stdout()))
+                .or_else(|| width(rustix::stdio::stdin()))?;
+            Some(usize::from(size.ws_col))
         })
         .filter(|width| (20..=1000).contains(width))
         .unwrap_or(WIDTH_WITHOUT_TERMINAL)
