@@ -370,8 +370,8 @@ mod tests {
         ] {
             let loaded = load_text(&format!("global\n {line}\n"));
             let whole = ["W0101", "W0102", "W0103", "E0110"];
-            let codes = loaded.diagnostics.iter().map(|told| told.code.id);
-            let found = codes.filter(|code| !whole.contains(code)).next();
+            let mut codes = loaded.diagnostics.iter().map(|told| told.code.id);
+            let found = codes.find(|code| !whole.contains(code));
             assert_eq!(found.unwrap_or_default(), wanted, "{line}");
         }
     }

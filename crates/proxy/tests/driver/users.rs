@@ -129,7 +129,7 @@ fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
     let mut guessing: Vec<_> = (0..GUESSES)
         .map(|n| {
             let mut client = bed.client();
-            client.send(&request("/", &format!("slow:guess{n}")));
+            client.send(request("/", &format!("slow:guess{n}")));
             client
         })
         .collect();

@@ -59,11 +59,15 @@ fn avalanche_of_64(mut hash: u64) -> u64 {
 
 /// The hash.
 pub fn xxh3(bytes: &[u8], seed: u64) -> u64 {
-    match bytes.len() {
-        0..=SHORT_MAX => short(bytes, seed),
-        ..=MIDDLE_MAX => middle(bytes, seed),
-        ..=LONG_MAX => upper(bytes, seed),
-        _ => long(bytes, seed),
+    let length = bytes.len();
+    if length <= SHORT_MAX {
+        short(bytes, seed)
+    } else if length <= MIDDLE_MAX {
+        middle(bytes, seed)
+    } else if length <= LONG_MAX {
+        upper(bytes, seed)
+    } else {
+        long(bytes, seed)
     }
 }
 
