@@ -9,3 +9,4 @@ pub mod peers;
 pub mod proxy_protocol;
 pub mod role;
 pub mod socks4;
+pub mod vrrp;

@@ -1,0 +1,265 @@
+//! The typed model that both languages lead to, and that the role runs. It is
+//! data: it is checked where it is made, and travels to the role as JSON
+//! ([`Config::encode`]).
+
+mod instance;
+mod kernel;
+mod track;
+
+pub use instance::{
+    Authentication, Garp, Instance, Notify, NotifyScripts, Peer, Probing, Start, Transport, Vmac,
+};
+pub use kernel::{
+    Address, InterfaceDelay, Lifetime, NextHop, Route, RouteKind, Rule, RuleAction, Scope,
+};
+pub use track::{BfdSession, ParameterMatch, Script, TrackFile, TrackProcess, Tracked, Weight};
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which language the configuration was written in: the wording of log lines and
+/// some defaults follow it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Dialect {
+    /// `virtual-ip` sections.
+    #[default]
+    Own,
+    /// A `keepalived.conf`.
+    Keepalived,
+}
+
+/// All that the address role does.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Config {
+    /// Which language it was written in.
+    pub dialect: Dialect,
+    /// What holds for all.
+    pub global: Global,
+    /// `vrrp_instance`, `virtual-ip`.
+    pub instances: Vec<Instance>,
+    /// `vrrp_sync_group`.
+    pub groups: Vec<SyncGroup>,
+    /// `vrrp_script`.
+    pub scripts: Vec<Script>,
+    /// `vrrp_track_file`, `track_file`.
+    pub files: Vec<TrackFile>,
+    /// `vrrp_track_process`.
+    pub processes: Vec<TrackProcess>,
+    /// `bfd_instance`.
+    pub bfd: Vec<BfdSession>,
+    /// `static_ipaddress`.
+    pub addresses: Vec<Address>,
+    /// `static_routes`.
+    pub routes: Vec<Route>,
+    /// `static_rules`.
+    pub rules: Vec<Rule>,
+    /// `track_group`: its name and the instances that fail with a static address.
+    pub track_groups: Vec<(String, Vec<String>)>,
+    /// `garp_group`.
+    pub garp_groups: Vec<GarpGroup>,
+    /// `interface_up_down_delays`.
+    pub interface_delays: Vec<InterfaceDelay>,
+    /// `linkbeat_interfaces` and `linkbeat_use_polling`: interfaces whose carrier is asked for.
+    pub polled_interfaces: Vec<String>,
+}
+
+/// `vrrp_sync_group`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct SyncGroup {
+    /// Its name.
+    pub name: String,
+    /// Names of its instances.
+    pub members: Vec<String>,
+    /// What moves all of them.
+    pub tracked: Tracked,
+    /// Who is told.
+    pub notify: NotifyScripts,
+    /// `smtp_alert`
+    pub smtp_alert: Option<bool>,
+    /// `notify_priority_changes`
+    pub notify_priority_changes: Option<bool>,
+    /// `sync_group_tracking_weight`
+    pub tracking_weight: bool,
+    /// `global_tracking`
+    pub global_tracking: bool,
+}
+
+/// `garp_group`
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct GarpGroup {
+    /// Between two gratuitous ARPs.
+    pub garp_interval: Duration,
+    /// Between two unsolicited neighbour advertisements.
+    pub gna_interval: Duration,
+    /// The interfaces that share it.
+    pub interfaces: Vec<String>,
+}
+
+/// What holds for all: `global_defs`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Global {
+    /// `router_id`; the host's name.
+    pub router_id: String,
+    /// `default_interface`
+    pub default_interface: String,
+    /// `vrrp_startup_delay`: how long no advert is believed to be missing after the start.
+    pub startup_delay: Duration,
+    /// `script_user`: user and group of scripts without their own.
+    pub script_user: Option<Account>,
+    /// `enable_script_security`: a script that others can write is not run.
+    pub script_security: bool,
+    /// `notify_fifo`, `vrrp_notify_fifo`, with the scripts that read them.
+    pub fifos: Vec<Fifo>,
+    /// `notification_email` and its kin; none sends no mail.
+    pub mail: Option<Mail>,
+    /// `vrrp_garp_interval`
+    pub garp_interval: Duration,
+    /// `vrrp_gna_interval`
+    pub gna_interval: Duration,
+    /// `startup_script` and how long it may take.
+    pub startup_script: Option<(Notify, Duration)>,
+    /// `shutdown_script` and how long it may take.
+    pub shutdown_script: Option<(Notify, Duration)>,
+    /// `vrrp_priority`, -20 to 19 of nice(2).
+    pub nice: Option<i32>,
+    /// `vrrp_rt_priority`, of SCHED_RR; none is chosen by us (our language) or off.
+    pub realtime_priority: Option<u32>,
+    /// `vrrp_rlimit_rttime`, microseconds.
+    pub rttime_us: Option<u64>,
+    /// `vrrp_no_swap`, and where our language is used.
+    pub lock_memory: bool,
+    /// `vrrp_cpu_affinity`
+    pub processors: Vec<u32>,
+    /// `process_names` and `vrrp_process_name`.
+    pub process_name: Option<String>,
+    /// `dynamic_interfaces`: those that do not exist yet are waited for.
+    pub dynamic_interfaces: bool,
+    /// `allow_if_changes`
+    pub allow_interface_changes: bool,
+    /// `no_email_faults`
+    pub no_mail_on_faults: bool,
+    /// `smtp_alert` and `smtp_alert_vrrp` where an instance has none.
+    pub smtp_alert: bool,
+    /// `vrrp_notify_priority_changes`
+    pub notify_priority_changes: bool,
+    /// `disable_local_igmp`
+    pub disable_local_igmp: bool,
+    /// `nftables`: the name of the table for `no_accept` and virtual MACs.
+    pub nftables_table: Option<String>,
+    /// `vrrp_rx_bufs_policy` as bytes of the socket's receive buffer.
+    pub receive_buffer_bytes: Option<u32>,
+    /// `instance NAME`: part of the names of process id files.
+    pub instance: Option<String>,
+    /// `use_pid_dir`
+    pub use_pid_directory: bool,
+    /// `net_namespace`
+    pub network_namespace: Option<String>,
+    /// `reload_file`, `reload_time_file`, `data_use_instance` and others that only
+    /// change where files are: the directory of the dumps.
+    pub dump_directory: Option<PathBuf>,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Global {
+            router_id: String::new(),
+            default_interface: "eth0".to_owned(),
+            startup_delay: Duration::ZERO,
+            script_user: None,
+            script_security: false,
+            fifos: Vec::new(),
+            mail: None,
+            garp_interval: Duration::ZERO,
+            gna_interval: Duration::ZERO,
+            startup_script: None,
+            shutdown_script: None,
+            nice: None,
+            realtime_priority: None,
+            rttime_us: None,
+            lock_memory: false,
+            processors: Vec::new(),
+            process_name: None,
+            dynamic_interfaces: false,
+            allow_interface_changes: false,
+            no_mail_on_faults: false,
+            smtp_alert: false,
+            notify_priority_changes: false,
+            disable_local_igmp: false,
+            nftables_table: None,
+            receive_buffer_bytes: None,
+            instance: None,
+            use_pid_directory: false,
+            network_namespace: None,
+            dump_directory: None,
+        }
+    }
+}
+
+/// A user and a group by number; found where the file was read.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// The name as written.
+    pub name: String,
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A pipe with a name that is told of every transition.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fifo {
+    /// Where it is; it is made where it is not there.
+    pub path: PathBuf,
+    /// Who owns it when it is made.
+    pub account: Option<Account>,
+    /// `notify_fifo_script`: started once with the path as its last argument.
+    pub script: Option<Notify>,
+}
+
+/// Where mail goes and how.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Mail {
+    /// `notification_email`
+    pub to: Vec<String>,
+    /// `notification_email_from`
+    pub from: String,
+    /// `smtp_server`, a name or an address.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// `smtp_helo_name`
+    pub helo: String,
+    /// `smtp_connect_timeout`
+    pub timeout: Duration,
+    /// What the server's name was when the file was read.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Config {
+    /// As the loader hands it to the role.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// What a loader handed over.
+    pub fn decode(bytes: &[u8]) -> Result<Config, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// Every address that may come to this machine: what a proxy may have to bind
+    /// while another machine owns it.
+    pub fn virtual_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let of = |i: &Instance| -> Vec<IpAddr> {
+            let all = i.addresses.iter().chain(&i.excluded);
+            all.map(|a| a.address).collect()
+        };
+        self.instances
+            .iter()
+            .flat_map(of)
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+}

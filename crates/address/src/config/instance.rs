@@ -1,0 +1,234 @@
+//! `vrrp_instance` and `virtual-ip`.
+
+use super::{Account, Address, Route, Rule, Tracked};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What it is at first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Start {
+    /// `state BACKUP`
+    #[default]
+    Backup,
+    /// `state MASTER`
+    Master,
+}
+
+/// How adverts travel.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Transport {
+    /// To a group: 224.0.0.18, ff02::12, or `mcast_dst_ip`.
+    Multicast {
+        /// The group.
+        group: IpAddr,
+    },
+    /// To each of these.
+    Unicast {
+        /// `unicast_peer`
+        peers: Vec<Peer>,
+        /// `unicast_ttl`
+        ttl: Option<u8>,
+        /// `check_unicast_src`
+        check_source: bool,
+    },
+}
+
+/// A line of `unicast_peer`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// `min_ttl`
+    pub min_ttl: Option<u8>,
+    /// `max_ttl`
+    pub max_ttl: Option<u8>,
+}
+
+/// `authentication`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Authentication {
+    /// `auth_type PASS`: what is sent, padded with zeroes.
+    Pass([u8; 8]),
+    /// `auth_type AH`: the key, padded with zeroes, of HMAC-MD5-96.
+    Ah([u8; 16]),
+}
+
+/// `use_vmac`, `use_ipvlan`
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Vmac {
+    /// The interface's name; none is `vrrp.VRID`.
+    pub name: Option<String>,
+    /// Another MAC than 00:00:5e:00:01:VRID (00:00:5e:00:02:VRID for IPv6).
+    pub mac: Option<[u8; 6]>,
+    /// `vmac_xmit_base`: adverts go by the interface below.
+    pub transmit_on_base: bool,
+    /// `use_vmac_addr`: also for addresses on other interfaces.
+    pub for_addresses: bool,
+    /// `use_ipvlan`: an ipvlan with this address instead.
+    pub ipvlan: Option<Option<IpAddr>>,
+    /// The ipvlan's mode flag: `bridge`, `private`, `vepa`.
+    pub ipvlan_mode: Option<String>,
+}
+
+/// `garp_*`: how neighbours are told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Garp {
+    /// `garp_master_delay`: until the second block; zero sends none.
+    pub delay: Duration,
+    /// `garp_master_repeat`: how many in a block.
+    pub repeat: u32,
+    /// `garp_lower_prio_delay`
+    pub lower_prio_delay: Duration,
+    /// `garp_lower_prio_repeat`
+    pub lower_prio_repeat: u32,
+    /// `garp_master_refresh`: zero does not.
+    pub refresh: Duration,
+    /// `garp_master_refresh_repeat`
+    pub refresh_repeat: u32,
+    /// `garp_extra_if`: zero does not; true: on all interfaces, not only virtual ones.
+    pub extra_interfaces: (Duration, bool),
+}
+
+impl Default for Garp {
+    /// keepalived's defaults.
+    fn default() -> Self {
+        Garp {
+            delay: Duration::from_secs(5),
+            repeat: 5,
+            lower_prio_delay: Duration::from_secs(5),
+            lower_prio_repeat: 5,
+            refresh: Duration::ZERO,
+            refresh_repeat: 1,
+            extra_interfaces: (Duration::ZERO, false),
+        }
+    }
+}
+
+/// A script that is started: never through a shell.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Notify {
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// As whom; none is `script_user`.
+    pub account: Option<Account>,
+}
+
+/// `notify_master` and its kin.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NotifyScripts {
+    /// `notify_master`
+    pub master: Option<Notify>,
+    /// `notify_backup`
+    pub backup: Option<Notify>,
+    /// `notify_fault`
+    pub fault: Option<Notify>,
+    /// `notify_stop`
+    pub stop: Option<Notify>,
+    /// `notify_deleted`: given without a script only the word changes.
+    pub deleted: Option<Option<Notify>>,
+    /// `notify_master_rx_lower_pri`
+    pub lower_priority: Option<Notify>,
+    /// `notify`: all, with four words.
+    pub any: Option<Notify>,
+}
+
+/// Whether the address is asked for before it is taken over.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Probing {
+    /// How long an answer is waited for.
+    pub wait: Duration,
+    /// While the owner's kernel still answers, silence of adverts is believed only
+    /// after so long in all (counted from the last advert).
+    pub bound: Duration,
+}
+
+/// `vrrp_instance`, `virtual-ip`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// `interface`; empty where unicast needs none.
+    pub interface: String,
+    /// `virtual_router_id`
+    pub vrid: u8,
+    /// `priority`, 1 to 255.
+    pub priority: u8,
+    /// `version`: 2 or 3.
+    pub version: u8,
+    /// True: adverts are of IPv6.
+    pub ipv6: bool,
+    /// `state`
+    pub start: Start,
+    /// `advert_int`
+    pub advert_interval: Duration,
+    /// `down_timer_adverts`
+    pub down_timer_adverts: u8,
+    /// How adverts travel.
+    pub transport: Transport,
+    /// `mcast_src_ip`, `unicast_src_ip`
+    pub source: Option<IpAddr>,
+    /// `track_src_ip`
+    pub track_source: bool,
+    /// `authentication`
+    pub authentication: Option<Authentication>,
+    /// `preempt`, not `nopreempt`.
+    pub preempt: bool,
+    /// `preempt_delay`
+    pub preempt_delay: Duration,
+    /// `accept`, not `no_accept`.
+    pub accept: bool,
+    /// `strict_mode`, `vrrp_strict`
+    pub strict: bool,
+    /// `lower_prio_no_advert`
+    pub lower_prio_no_advert: bool,
+    /// `higher_prio_send_advert`
+    pub higher_prio_send_advert: bool,
+    /// `skip_check_adv_addr`
+    pub skip_check_addresses: bool,
+    /// `old_unicast_checksum`: none recognizes it, true sends it, false never takes it.
+    pub old_unicast_checksum: Option<bool>,
+    /// `use_vmac`
+    pub vmac: Option<Vmac>,
+    /// `virtual_ipaddress`: those that adverts name.
+    pub addresses: Vec<Address>,
+    /// `virtual_ipaddress_excluded`
+    pub excluded: Vec<Address>,
+    /// `virtual_routes`
+    pub routes: Vec<Route>,
+    /// `virtual_rules`
+    pub rules: Vec<Rule>,
+    /// `promote_secondaries`
+    pub promote_secondaries: bool,
+    /// `dont_track_primary`
+    pub ignore_interface_faults: bool,
+    /// `track_*`
+    pub tracked: Tracked,
+    /// How neighbours are told.
+    pub garp: Garp,
+    /// Who is told.
+    pub notify: NotifyScripts,
+    /// `notify_priority_changes`
+    pub notify_priority_changes: Option<bool>,
+    /// `smtp_alert`
+    pub smtp_alert: Option<bool>,
+    /// `kernel_rx_buf_size`
+    pub receive_buffer_bytes: Option<u32>,
+    /// `vrf`
+    pub vrf: Option<String>,
+    /// `unicast_fault_no_peer`
+    pub fault_without_peer: bool,
+    /// Whether silence is asked about before it is believed.
+    pub probing: Option<Probing>,
+    /// Addresses of this instance live only as long as the role renews them; none
+    /// keeps them as keepalived does. See `kernel::lifetime`.
+    pub lifetime: Option<Duration>,
+    /// Our language: priorities of the bands of health: healthy, some of its frontends
+    /// cannot be served, none can (or the proxy is dead). None: health changes nothing.
+    pub bands: Option<[u8; 3]>,
+    /// Our language: how long a planned hand-over lets requests finish
+    /// (`handover-drain`) before the address is given away.
+    pub handover_drain: Duration,
+    /// Our language: nodes by preference, the first is the best; for people.
+    pub prefer: Vec<String>,
+}

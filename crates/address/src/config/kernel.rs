@@ -1,0 +1,218 @@
+//! What is put into the kernel: addresses, routes, rules.
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The scope of an address or route, by the kernel's number (0 global, 200 site,
+/// 253 link, 254 host, 255 nowhere).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Scope(pub u8);
+
+/// `preferred_lft`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// `forever`
+    Forever,
+    /// Seconds.
+    Seconds(u32),
+}
+
+/// A line of `virtual_ipaddress` and its kin.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix; none written is 32 or 128.
+    pub prefix: u8,
+    /// `dev`; none is the instance's interface (or its virtual one).
+    pub interface: Option<String>,
+    /// `brd`: an address, or `+`/`-` resolved; none is none.
+    pub broadcast: Option<IpAddr>,
+    /// `peer`
+    pub peer: Option<IpAddr>,
+    /// `scope`
+    pub scope: Option<Scope>,
+    /// `label`
+    pub label: Option<String>,
+    /// `-nodad`
+    pub no_dad: bool,
+    /// `home`
+    pub home: bool,
+    /// `mngtmpaddr`
+    pub manage_temporary: bool,
+    /// `noprefixroute`
+    pub no_prefix_route: bool,
+    /// `autojoin`
+    pub auto_join: bool,
+    /// `preferred_lft`
+    pub preferred: Option<Lifetime>,
+    /// `no_track`: what happens to it changes nothing.
+    pub no_track: bool,
+    /// `track_group`
+    pub track_group: Option<String>,
+    /// `use_vmac` of this address.
+    pub vmac: bool,
+}
+
+/// What a route does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum RouteKind {
+    /// Forwards.
+    #[default]
+    Unicast,
+    /// `local`
+    Local,
+    /// `broadcast`
+    Broadcast,
+    /// `multicast`
+    Multicast,
+    /// `anycast`
+    Anycast,
+    /// `throw`
+    Throw,
+    /// `unreachable`
+    Unreachable,
+    /// `prohibit`
+    Prohibit,
+    /// `blackhole`
+    Blackhole,
+    /// `nat`
+    Nat,
+}
+
+/// One way of a route.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct NextHop {
+    /// `via`, `gw`
+    pub via: Option<IpAddr>,
+    /// `dev`
+    pub interface: Option<String>,
+    /// `weight`, 1 to 256.
+    pub weight: u16,
+    /// `onlink`
+    pub on_link: bool,
+    /// `realms`
+    pub realms: Option<u32>,
+}
+
+/// A line of `virtual_routes`, `static_routes`, with the names of iproute2.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Route {
+    /// `inet6`, or by its addresses.
+    pub ipv6: bool,
+    /// What it does.
+    pub kind: RouteKind,
+    /// Where to; none is everywhere.
+    pub destination: Option<(IpAddr, u8)>,
+    /// `from`: the source that it is for (IPv6).
+    pub from: Option<(IpAddr, u8)>,
+    /// `src`: the preferred source.
+    pub source: Option<IpAddr>,
+    /// The ways; one is the usual case.
+    pub hops: Vec<NextHop>,
+    /// `scope`
+    pub scope: Option<Scope>,
+    /// `table`, by number.
+    pub table: Option<u32>,
+    /// `protocol`, by number.
+    pub protocol: Option<u8>,
+    /// `metric`, `priority`, `preference`
+    pub metric: Option<u32>,
+    /// `tos`, `dsfield`
+    pub tos: Option<u8>,
+    /// `mtu`, `window`, `rtt` and other metrics: the kernel's RTAX number, the value,
+    /// and whether it is locked.
+    pub metrics: Vec<(u16, u32, bool)>,
+    /// `congctl`
+    pub congestion: Option<String>,
+    /// `pref`: low 3, medium 0, high 1.
+    pub preference: Option<u8>,
+    /// `append`
+    pub append: bool,
+    /// `no_track`
+    pub no_track: bool,
+    /// `track_group`
+    pub track_group: Option<String>,
+    /// As it was written, for people.
+    pub text: String,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum RuleAction {
+    /// `table`, `lookup`
+    Table(u32),
+    /// `goto`
+    Goto(u32),
+    /// `nop`
+    Nop,
+    /// `blackhole`
+    Blackhole,
+    /// `unreachable`
+    Unreachable,
+    /// `prohibit`
+    Prohibit,
+    /// `l3mdev`
+    L3mdev,
+}
+
+/// A line of `virtual_rules`, `static_rules`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// Of IPv6.
+    pub ipv6: bool,
+    /// `not`
+    pub invert: bool,
+    /// `from`
+    pub from: Option<(IpAddr, u8)>,
+    /// `to`
+    pub to: Option<(IpAddr, u8)>,
+    /// `iif`
+    pub input: Option<String>,
+    /// `oif`
+    pub output: Option<String>,
+    /// `tos`
+    pub tos: Option<u8>,
+    /// `fwmark VALUE/MASK`
+    pub mark: Option<(u32, u32)>,
+    /// `preference`, `priority`
+    pub preference: Option<u32>,
+    /// `realms`
+    pub realms: Option<u32>,
+    /// `suppress_prefixlength`
+    pub suppress_prefix: Option<u32>,
+    /// `suppress_ifgroup`
+    pub suppress_group: Option<u32>,
+    /// `uidrange`
+    pub uids: Option<(u32, u32)>,
+    /// `ip_proto`
+    pub protocol: Option<u8>,
+    /// `sport`
+    pub source_ports: Option<(u16, u16)>,
+    /// `dport`
+    pub destination_ports: Option<(u16, u16)>,
+    /// `tun_id`
+    pub tunnel: Option<u64>,
+    /// `protocol`: who made it.
+    pub made_by: Option<u8>,
+    /// What it does.
+    pub action: RuleAction,
+    /// `no_track`
+    pub no_track: bool,
+    /// `track_group`
+    pub track_group: Option<String>,
+    /// As it was written, for people.
+    pub text: String,
+}
+
+/// A line of `interface_up_down_delays`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InterfaceDelay {
+    /// The interface.
+    pub interface: String,
+    /// Until it is believed to be down.
+    pub down: Duration,
+    /// Until it is believed to be up.
+    pub up: Duration,
+}

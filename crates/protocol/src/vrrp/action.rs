@@ -1,0 +1,220 @@
+//! What a machine wants done, and what it tells about itself.
+
+use super::Time;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The place of a virtual router in the list of settings.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Instance(pub usize);
+
+/// The state of a virtual router (RFC 9568, 6.4), and keepalived's fourth.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum State {
+    /// Not begun, or ended.
+    Init,
+    /// Another one owns the addresses.
+    Backup,
+    /// It owns them.
+    Master,
+    /// It cannot take part: an interface, something tracked, or a member of its group.
+    Fault,
+}
+
+/// Why neighbours are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Announce {
+    /// It became master: the first block.
+    Acquired,
+    /// The second block.
+    Again,
+    /// After an advert of lower priority, or after a partition healed.
+    Contested,
+    /// It is time to.
+    Refresh,
+}
+
+/// Why a state was entered; with words for people in its `Display`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// It began, and waits for adverts.
+    Started,
+    /// It began as the owner of the addresses (priority 255).
+    OwnsAddresses,
+    /// It goes on where a process before it was killed or replaced.
+    Resumed,
+    /// No advert came for that long.
+    Silence {
+        /// Since the last one.
+        since: Duration,
+    },
+    /// No advert came, and the owner's kernel answered until the bound.
+    SilenceBound {
+        /// Since the last one.
+        since: Duration,
+    },
+    /// The owner said that it stops (priority zero).
+    OwnerStopped {
+        /// Who.
+        owner: IpAddr,
+    },
+    /// The owner has a lower priority than we have.
+    Preempts {
+        /// Who.
+        owner: IpAddr,
+        /// Its priority.
+        priority: u8,
+    },
+    /// Another one has a higher priority, or an equal one and a higher address.
+    Preempted {
+        /// Who.
+        by: IpAddr,
+        /// Its priority.
+        priority: u8,
+    },
+    /// Something that it needs failed; the driver's words.
+    Failed(String),
+    /// All that failed is back.
+    Recovered,
+    /// A member of its sync group moved.
+    Group {
+        /// The member.
+        member: String,
+    },
+    /// It was told to stop.
+    Stopped,
+    /// An operator asked for a hand-over.
+    HandOver,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Send this VRRP packet (without an IP header; for IPv6 and version 3 the checksum
+    /// covers the pseudo header of `from` and `to`).
+    Send {
+        /// Whose.
+        instance: Instance,
+        /// To whom: the group or a peer.
+        to: IpAddr,
+        /// The packet.
+        bytes: Vec<u8>,
+    },
+    /// Put the addresses, routes and rules into the kernel. `Announce` comes behind it.
+    Acquire {
+        /// Whose.
+        instance: Instance,
+    },
+    /// Take them out.
+    Release {
+        /// Whose.
+        instance: Instance,
+    },
+    /// Tell the neighbours of each address, so many times.
+    Announce {
+        /// Whose.
+        instance: Instance,
+        /// How many times.
+        repeat: u32,
+        /// Why.
+        why: Announce,
+    },
+    /// Ask who has the addresses (ARP, neighbour solicitation); what answers comes
+    /// to [`super::Router::handle_neighbour`].
+    Probe {
+        /// Whose.
+        instance: Instance,
+    },
+    /// A state was entered: logs, notify scripts, statistics.
+    Entered {
+        /// Whose.
+        instance: Instance,
+        /// From where.
+        from: State,
+        /// Where it is now.
+        to: State,
+        /// Why.
+        why: Reason,
+    },
+    /// A sync group as a whole entered a state.
+    GroupEntered {
+        /// Its place in the list of groups.
+        group: usize,
+        /// Where it is now.
+        to: State,
+    },
+    /// As master it heard an advert of lower priority (`notify_master_rx_lower_pri`).
+    HeardLower {
+        /// Whose.
+        instance: Instance,
+        /// From whom.
+        from: IpAddr,
+        /// Its priority.
+        priority: u8,
+    },
+    /// Something to log, said once until it changes; never more often than a bound.
+    Note {
+        /// Whose.
+        instance: Instance,
+        /// For people: `Malformed`, `wrong password`, `another group with our id`…
+        words: String,
+    },
+}
+
+/// What is told about a virtual router.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Status {
+    /// Its state.
+    pub state: State,
+    /// Since when.
+    pub since: Time,
+    /// Why.
+    pub why: Reason,
+    /// The priority that it announces, or would.
+    pub priority: u8,
+    /// Who sends adverts, its priority, and when the last one came.
+    pub owner: Option<(IpAddr, u8, Time)>,
+    /// When silence will be believed, as a backup.
+    pub master_down_at: Option<Time>,
+    /// Counters, by keepalived's names.
+    pub counters: Counters,
+}
+
+/// Counters of a virtual router, as keepalived's statistics have them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Adverts received.
+    pub adverts_received: u64,
+    /// Adverts sent.
+    pub adverts_sent: u64,
+    /// Times it became master.
+    pub became_master: u64,
+    /// Times it stopped being master.
+    pub released_master: u64,
+    /// Packets that are too short or whose length is wrong.
+    pub packet_length_errors: u64,
+    /// Another interval than ours.
+    pub interval_errors: u64,
+    /// Another TTL than 255, or one outside of a peer's.
+    pub ttl_errors: u64,
+    /// Another type than advertisement.
+    pub invalid_type: u64,
+    /// Another list of addresses.
+    pub address_list_errors: u64,
+    /// Another authentication type.
+    pub invalid_authentication_type: u64,
+    /// Authentication of another type than ours.
+    pub authentication_type_mismatch: u64,
+    /// A wrong password.
+    pub authentication_failures: u64,
+    /// A wrong checksum.
+    pub checksum_errors: u64,
+    /// Another version.
+    pub version_errors: u64,
+    /// Another router id on a socket of ours.
+    pub vrid_errors: u64,
+    /// Adverts of priority zero received.
+    pub priority_zero_received: u64,
+    /// Adverts of priority zero sent.
+    pub priority_zero_sent: u64,
+}

@@ -1,0 +1,28 @@
+//! VRRP as a value: version 2 (RFC 3768, with PASS authentication as keepalived
+//! speaks it) and version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
+//!
+//! [`Router`] is all virtual routers of one machine with their sync groups. It
+//! takes packets, the time, and what became of interfaces and tracked things; it
+//! gives [`Action`]s and one deadline. [`advert`] is the packet, [`neighbour`] what
+//! neighbours are told and asked.
+//!
+//! What always holds:
+//! - every wait has an end, every table a bound; no packet makes it panic;
+//! - an address is given away before the advert of priority zero says so is sent
+//!   (a planned hand-over), and announced only after it was acquired;
+//! - silence is believed only by a machine that was not late itself.
+
+mod action;
+pub mod advert;
+mod machine;
+pub mod neighbour;
+mod router;
+mod settings;
+mod time;
+
+pub use action::{Action, Announce, Counters, Instance, Reason, State, Status};
+pub use router::Router;
+pub use settings::{
+    Authentication, Garp, GroupSettings, Peer, Probing, Settings, Transport, Version,
+};
+pub use time::Time;
