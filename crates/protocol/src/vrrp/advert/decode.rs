@@ -32,7 +32,8 @@ pub fn router_id(bytes: &[u8]) -> Option<u8> {
 }
 
 /// An advert out of a packet without its IP header. TTL, source, interval and the
-/// list of addresses are the machine's to judge.
+/// list of addresses are the machine's to judge. The list may be empty, which the RFC
+/// does not have: keepalived sends that where all of its addresses are excluded ones.
 pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, Refusal> {
     let &[first, vrid, priority, count, fifth, sixth, _, _, ..] = bytes else {
         return Err(too_short(bytes));
@@ -79,9 +80,6 @@ pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, Refusal> 
     };
     if interval.is_zero() {
         return Err(Refusal::Interval);
-    }
-    if count == 0 {
-        return Err(Refusal::NoAddress);
     }
     Ok(Advert {
         version,

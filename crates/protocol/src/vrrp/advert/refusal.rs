@@ -44,8 +44,6 @@ pub enum Refusal {
     AuthenticationFailed,
     /// Its interval is zero.
     Interval,
-    /// It names no address.
-    NoAddress,
 }
 
 impl Refusal {
@@ -61,7 +59,6 @@ impl Refusal {
             Refusal::AuthenticationMismatch { .. } => &mut counters.authentication_type_mismatch,
             Refusal::AuthenticationFailed => &mut counters.authentication_failures,
             Refusal::Interval => &mut counters.interval_errors,
-            Refusal::NoAddress => &mut counters.address_list_errors,
         };
         *counter = counter.saturating_add(1);
     }
@@ -93,7 +90,6 @@ impl fmt::Display for Refusal {
             Refusal::AuthenticationMismatch { is } => write!(f, "it comes {}", authentication(*is)),
             Refusal::AuthenticationFailed => f.write_str("its password or key is not ours"),
             Refusal::Interval => f.write_str("malformed: its interval is zero"),
-            Refusal::NoAddress => f.write_str("malformed: it names no address"),
         }
     }
 }
