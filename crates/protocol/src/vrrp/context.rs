@@ -1,6 +1,7 @@
 //! What every step of a machine is given: the time, its settings, and where
 //! its actions go.
 
+use super::defect::Defect;
 use super::{Action, Instance, Settings, Time};
 use std::collections::VecDeque;
 
@@ -18,9 +19,24 @@ pub(super) struct Context<'a> {
     pub settings: &'a Settings,
     /// Where its actions go.
     pub out: &'a mut VecDeque<Action>,
+    /// How it is broken on purpose.
+    #[cfg(test)]
+    pub defect: Option<Defect>,
 }
 
 impl Context<'_> {
+    /// Whether it is broken on purpose in this way.
+    #[cfg(test)]
+    pub(super) fn broken(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// It never is.
+    #[cfg(not(test))]
+    pub(super) const fn broken(&self, _defect: Defect) -> bool {
+        false
+    }
+
     /// Something that has to be done.
     pub(super) fn must(&mut self, action: Action) {
         self.out.push_back(action);

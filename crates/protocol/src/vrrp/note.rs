@@ -23,8 +23,6 @@ pub(super) enum About {
     TwoOwners,
     /// A lower priority as a backup.
     Discarded,
-    /// The interval was learned or put back.
-    Interval,
     /// This machine was late or stood still.
     Late,
     /// The owner's kernel answers.

@@ -29,7 +29,10 @@ impl Standing {
         if settings.priority == OWNER {
             return if self.reduced { OWNER - 1 } else { OWNER };
         }
-        let tracked = self.effective.unwrap_or(settings.priority).clamp(1, OWNER - 1);
+        let tracked = self
+            .effective
+            .unwrap_or(settings.priority)
+            .clamp(1, OWNER - 1);
         let Some(bands) = settings.bands else {
             return tracked;
         };
@@ -85,7 +88,11 @@ mod tests {
                     ..Standing::default()
                 };
                 let announced = standing.priority(&node(place));
-                assert_eq!(band_of(announced), band, "place {place} announces {announced}");
+                assert_eq!(
+                    band_of(announced),
+                    band,
+                    "place {place} announces {announced}"
+                );
             }
         }
     }
@@ -107,7 +114,11 @@ mod tests {
                 band,
                 ..Standing::default()
             };
-            assert_eq!(standing.may_preempt(&node(0), owner), takes, "{band} {owner}");
+            assert_eq!(
+                standing.may_preempt(&node(0), owner),
+                takes,
+                "{band} {owner}"
+            );
         }
     }
 
@@ -125,9 +136,13 @@ mod tests {
     #[test]
     fn weights_move_a_band_and_stay_between_1_and_254() {
         let settings = node(0);
-        for (effective, band, announced) in
-            [(200, 0, 200), (200, 2, 40), (1, 2, 1), (254, 0, 254), (0, 0, 1)]
-        {
+        for (effective, band, announced) in [
+            (200, 0, 200),
+            (200, 2, 40),
+            (1, 2, 1),
+            (254, 0, 254),
+            (0, 0, 1),
+        ] {
             let standing = Standing {
                 effective: Some(effective),
                 band,
