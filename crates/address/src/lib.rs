@@ -8,3 +8,5 @@
 //! cannot be served is told to it as a number ([`role::Health`]).
 
 pub mod config;
+pub mod kernel;
+pub mod wire;
