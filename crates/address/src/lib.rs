@@ -5,8 +5,9 @@
 //!
 //! What is decided is [`protocol::vrrp`], a value; here it meets sockets, the
 //! kernel and the clock. This crate knows nothing of the proxy: that an address
-//! cannot be served is told to it as a number ([`role::Health`]).
+//! cannot be served is told to it as a number ([`role::Given::vitals`]).
 
 pub mod config;
 pub mod kernel;
+pub mod role;
 pub mod wire;
