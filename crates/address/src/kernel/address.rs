@@ -174,7 +174,9 @@ impl AddressSpec {
 /// A lifetime as the kernel takes it: whole seconds, rounded up, at least
 /// [`LIFETIME_LEAST`].
 pub fn lifetime_seconds(lifetime: Duration) -> u32 {
-    let up = lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0);
+    let up = lifetime
+        .as_secs()
+        .saturating_add(u64::from(lifetime.subsec_nanos() > 0));
     u32::try_from(up)
         .unwrap_or(FOREVER - 1)
         .clamp(LIFETIME_LEAST, FOREVER - 1)
@@ -302,13 +304,15 @@ impl Kernel {
     }
 
     /// Takes addresses from their interfaces, all in one go; one that is gone already
-    /// is no error.
+    /// is no error. The last goes first: with the first address of a network (IPv4) the
+    /// kernel removes the others of that network, or promotes the next one.
     pub fn remove_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Outcome, KernelError>> {
-        let mut asks: Vec<_> = specs
-            .iter()
+        let last_first = specs.iter().rev();
+        let mut asks: Vec<_> = last_first
             .map(|s| s.message(kind::DELETE_ADDRESS, 0))
             .collect();
-        let removed = self.socket.batch("remove an address", &mut asks);
+        let mut removed = self.socket.batch("remove an address", &mut asks);
+        removed.reverse();
         let outcome = |result| match result {
             Ok(()) => Ok(Outcome::Done),
             Err(KernelError::Refused {

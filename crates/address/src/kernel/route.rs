@@ -353,37 +353,33 @@ impl Kernel {
                 self.route_message(route, kind::NEW_ROUTE, flag::CREATE | how)
             })
             .collect();
-        let mut results = self.send_those_made("add a route", asks);
+        let results = self.send_those_made("add a route", asks);
         let there: Vec<bool> = results
             .iter()
             .map(|r| matches!(r, Err(error) if error.is(Errno::EXIST)))
             .collect();
-        if there.contains(&true) {
-            let seen = self.routes().unwrap_or_default();
-            for ((route, result), there) in routes.iter().zip(&mut results).zip(there) {
-                if there {
-                    *result = self.replace_ours(route, &seen, std::mem::replace(result, Ok(())));
-                }
-            }
+        if !there.contains(&true) {
             return results
                 .into_iter()
-                .zip(routes)
-                .map(|(result, route)| {
-                    let before = seen.iter().any(|s| s.is(route));
-                    result.map(|()| {
-                        if before {
-                            Outcome::Already
-                        } else {
-                            Outcome::Done
-                        }
-                    })
-                })
+                .map(|r| r.map(|()| Outcome::Done))
                 .collect();
         }
-        results
-            .into_iter()
-            .map(|r| r.map(|()| Outcome::Done))
-            .collect()
+        let seen = self.routes().unwrap_or_default();
+        let mut outcomes = Vec::with_capacity(results.len());
+        for ((route, result), there) in routes.iter().zip(results).zip(there) {
+            if !there {
+                outcomes.push(result.map(|()| Outcome::Done));
+                continue;
+            }
+            let same = seen.iter().any(|s| s.is(route));
+            let outcome = if same {
+                Outcome::Already
+            } else {
+                Outcome::Done
+            };
+            outcomes.push(self.replace_ours(route, &seen, result).map(|()| outcome));
+        }
+        outcomes
     }
 
     fn replace_ours(
