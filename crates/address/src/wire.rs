@@ -54,3 +54,6 @@ impl std::error::Error for WireError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

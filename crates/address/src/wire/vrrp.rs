@@ -139,7 +139,6 @@ impl VrrpSocket {
         }
         if self.ipv6 {
             let set = |name| option(fd, libc::IPPROTO_IPV6, name, &1_i32);
-            step("IPV6_V6ONLY", sockopt::set_ipv6_v6only(fd, true))?;
             step("IPV6_RECVPKTINFO", set(libc::IPV6_RECVPKTINFO))?;
             step("IPV6_RECVHOPLIMIT", set(libc::IPV6_RECVHOPLIMIT))?;
             step("IPV6_FREEBIND", sockopt::set_ipv6_freebind(fd, true))?;
@@ -152,9 +151,9 @@ impl VrrpSocket {
                 sockopt::set_ipv6_multicast_hops(fd, TTL.into()),
             )?;
             step("IPV6_TCLASS", sockopt::set_ipv6_tclass(fd, CONTROL.into()))?;
-            // Only the groups that this socket joined.
-            let all = option(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, &0_i32);
-            step("IPV6_MULTICAST_ALL", all)?;
+            // Only the groups that this socket joined. A kernel older than 4.20 cannot say
+            // so, and has no other group of routers on a raw socket of protocol 112.
+            let _ = option(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, &0_i32);
         } else {
             let set = |name, value: i32| option(fd, libc::IPPROTO_IP, name, &value);
             step("IP_PKTINFO", set(libc::IP_PKTINFO, 1))?;
