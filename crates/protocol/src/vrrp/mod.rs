@@ -15,6 +15,7 @@
 
 mod action;
 pub mod advert;
+mod checksum;
 mod machine;
 pub mod neighbour;
 mod router;
