@@ -8,4 +8,5 @@
 //! cannot be served is told to it as a number ([`role::Given::vitals`]).
 
 pub mod config;
+pub mod keyword;
 pub mod role;
