@@ -16,7 +16,9 @@ mod clock;
 mod event_loop;
 mod given;
 mod kept;
+mod runner;
 mod status;
+mod weight;
 
 pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};
 pub use kept::{KeptInstance, KeptState};
