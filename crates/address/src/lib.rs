@@ -9,5 +9,6 @@
 
 pub mod config;
 pub mod kernel;
+pub mod keyword;
 pub mod role;
 pub mod wire;
