@@ -2,6 +2,7 @@
 //! that asks.
 
 use super::KernelError;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,8 +10,9 @@ use std::path::PathBuf;
 /// Where they are.
 const ROOT: &str = "/proc/sys";
 
-/// A setting as it was before we changed it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A setting as it was before we changed it. It can be kept for a role that comes after
+/// this one, which finds our value there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Saved {
     /// Its path below `/proc/sys`.
     pub path: String,
