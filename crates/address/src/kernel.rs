@@ -47,6 +47,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
+    vmacs: vmac::Vmacs,
 }
 
 impl Kernel {
@@ -54,6 +55,7 @@ impl Kernel {
     pub fn open() -> Result<Kernel, KernelError> {
         Ok(Kernel {
             socket: Socket::open(None)?,
+            vmacs: vmac::Vmacs::default(),
         })
     }
 }

@@ -149,6 +149,64 @@ fn a_packet_to_a_peer_has_the_ttl_that_was_asked_for_and_only_its_address_hears_
 }
 
 #[test]
+fn a_virtual_interface_sends_with_its_mac_and_an_address_of_the_one_below() {
+    lab::skip_unless_root!();
+    use crate::kernel::{Kernel, VmacKind, VmacSpec};
+    let pair = Pair::new("wire-vmac");
+    for (ipv6, source, group) in [
+        (false, "10.9.0.1", "224.0.0.18"),
+        (true, "fe80::1", "ff02::12"),
+    ] {
+        let mac = VmacSpec::mac(51, ipv6);
+        let a = pair.a.enter(|| {
+            let mut kernel = Kernel::open().unwrap();
+            let name = VmacSpec::name(51, ipv6);
+            let kind = VmacKind::Macvlan { mac };
+            let base = eth0().0;
+            let spec = VmacSpec {
+                name: name.clone(),
+                base,
+                kind,
+                ipv6,
+                vrf: None,
+            };
+            let vmac = kernel.create_vmac(&spec).unwrap();
+            let interface = Some((vmac.link.index, name));
+            VrrpSocket::open(&VrrpOptions {
+                interface,
+                ..multicast(ipv6)
+            })
+            .unwrap()
+        });
+        let mut a = a;
+        let mut b = open(&pair.b, || multicast(ipv6));
+        let frames = pair.b.enter(|| {
+            use rustix::net::{AddressFamily, SocketFlags, SocketType, eth, socket_with};
+            let (raw, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
+            socket_with(AddressFamily::PACKET, raw, flags, Some(eth::ALL)).unwrap()
+        });
+        a.send(Some(ip(source)), ip(group), b"virtual").unwrap();
+        let came = heard(&mut b, 1);
+        assert_eq!(
+            (&came[0].0[..], came[0].1, came[0].3),
+            (&b"virtual"[..], ip(source), 255)
+        );
+        let mut from = Vec::new();
+        let mut frame = [0; 2048];
+        while let Ok((length, _)) =
+            rustix::net::recv(&frames, &mut frame[..], rustix::net::RecvFlags::DONTWAIT)
+        {
+            if frame[..length].ends_with(b"virtual") {
+                from.push(frame[6..12].to_vec());
+            }
+        }
+        assert_eq!(from, [mac.to_vec()]);
+        b.send(None, ip(group), b"to the virtual one").unwrap();
+        assert_eq!(heard(&mut a, 1)[0].0, b"to the virtual one");
+    }
+}
+
+#[test]
 fn a_flood_is_handed_out_in_bounded_pieces() {
     lab::skip_unless_root!();
     let pair = Pair::new("wire-flood");

@@ -109,8 +109,7 @@ fn a_link_local_address_is_refused_on_its_interface_only() {
 }
 
 /// What `b` hears of group reports: the MACs that they came from.
-fn reporters(socket: &UdpSocket, frames: &rustix::fd::OwnedFd) -> Vec<[u8; 6]> {
-    let _ = socket;
+fn reporters(frames: &rustix::fd::OwnedFd) -> Vec<[u8; 6]> {
     let mut all = Vec::new();
     let mut frame = [0; 2048];
     while let Ok((length, _)) =
@@ -159,7 +158,7 @@ fn group_reports_of_a_virtual_interface_go_out_by_the_one_below() {
         (vmac, base)
     });
     let socket = a.udp_bind("0.0.0.0:0".parse().unwrap()).unwrap();
-    let _ = reporters(&socket, &frames);
+    let _ = reporters(&frames);
     let join = |group: &str| {
         let group = group.parse().unwrap();
         let any = std::net::Ipv4Addr::UNSPECIFIED;
@@ -170,7 +169,7 @@ fn group_reports_of_a_virtual_interface_go_out_by_the_one_below() {
     join("239.1.1.1");
     let mut heard = Vec::new();
     let came = eventually(PATIENCE, || {
-        heard.extend(reporters(&socket, &frames));
+        heard.extend(reporters(&frames));
         !heard.is_empty()
     });
     assert!(came);
@@ -181,5 +180,5 @@ fn group_reports_of_a_virtual_interface_go_out_by_the_one_below() {
     // Without the table they come from the virtual MAC: the test can fail.
     a.enter(|| Firewall::remove("test").unwrap());
     join("239.1.1.2");
-    assert!(eventually(PATIENCE, || reporters(&socket, &frames).contains(&mac)));
+    assert!(eventually(PATIENCE, || reporters(&frames).contains(&mac)));
 }
