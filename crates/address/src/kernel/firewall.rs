@@ -72,27 +72,41 @@ impl Firewall {
                 "too many addresses for the table of nftables",
             ));
         }
-        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
+        let mut socket = match Socket::open(Some(netlink::NETFILTER)) {
+            // A kernel without nftables has no table to remove.
+            Err(_) if self.refused.is_empty() && self.quiet.is_empty() => return Ok(()),
+            socket => socket?,
+        };
         for family in [INET, INET6] {
-            let refused =
-                |(address, _): &&(IpAddr, Option<u32>)| address.is_ipv6() == (family == INET6);
-            let refused: Vec<_> = self.refused.iter().filter(refused).copied().collect();
-            let needed = !refused.is_empty() || !self.quiet.is_empty();
-            let mut messages = self.transaction(family, &refused, needed);
-            let made = socket.transaction("make a table of nftables", &mut messages);
-            match made {
-                // A kernel without nftables, or without it for IPv6, has no table to remove.
-                Err(
-                    KernelError::Refused {
-                        errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
-                        ..
-                    }
-                    | KernelError::Socket(_),
-                ) if !needed => {}
-                made => made?,
-            }
+            self.apply_to(&mut socket, family)?;
         }
         Ok(())
+    }
+
+    fn apply_to(&self, socket: &mut Socket, family: u8) -> Result<(), KernelError> {
+        let refused =
+            |(address, _): &&(IpAddr, Option<u32>)| address.is_ipv6() == (family == INET6);
+        let refused: Vec<_> = self.refused.iter().filter(refused).copied().collect();
+        let needed = !refused.is_empty() || !self.quiet.is_empty();
+        let request = "make a table of nftables";
+        let mut all = self.transaction(family, &refused, needed, true);
+        let made = match socket.transaction(request, &mut all) {
+            // A kernel that cannot copy packets: then reports are only dropped.
+            Err(error) if error.is(Errno::NOENT) && !self.quiet.is_empty() => {
+                let mut all = self.transaction(family, &refused, needed, false);
+                socket.transaction(request, &mut all)
+            }
+            made => made,
+        };
+        match made {
+            // Without nftables, or without it for this family, there is none to remove.
+            Err(KernelError::Refused { errno, .. })
+                if !needed && [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].contains(&errno) =>
+            {
+                Ok(())
+            }
+            made => made,
+        }
     }
 
     /// Removes the tables of this name.
@@ -109,6 +123,7 @@ impl Firewall {
         family: u8,
         refused: &[(IpAddr, Option<u32>)],
         needed: bool,
+        copying: bool,
     ) -> Vec<Message> {
         let table = || {
             let mut message = ask(NEW_TABLE, family, flag::CREATE);
@@ -123,7 +138,7 @@ impl Firewall {
             all.push(table());
             all.push(self.chain(family, "in", HOOK_INPUT));
             all.push(self.chain(family, "out", HOOK_OUTPUT));
-            self.quieten(family, &mut all);
+            self.quieten(family, copying, &mut all);
             if family == INET6 {
                 self.neighbours(&mut all);
             }
@@ -193,21 +208,23 @@ impl Firewall {
     }
 
     /// Virtual interfaces say nothing by themselves.
-    fn quieten(&self, family: u8, all: &mut Vec<Message>) {
+    fn quieten(&self, family: u8, copying: bool, all: &mut Vec<Message>) {
         for (vmac, base) in &self.quiet {
             all.push(self.rule(family, "out", |list| {
                 meta(list, META_OUTPUT);
                 equal(list, &vmac.to_ne_bytes());
                 if family == INET6 {
                     icmp6(list, GROUP_REPORT);
-                    payload(list, NETWORK, 24, 16, REGISTER_1);
                 } else {
                     payload(list, NETWORK, 9, 1, REGISTER_1);
                     equal(list, &[IGMP]);
-                    payload(list, NETWORK, 16, 4, REGISTER_1);
                 }
-                number(list, *base, REGISTER_2);
-                duplicate(list);
+                if copying {
+                    let (at, length) = if family == INET6 { (24, 16) } else { (16, 4) };
+                    payload(list, NETWORK, at, length, REGISTER_1);
+                    number(list, *base, REGISTER_2);
+                    duplicate(list);
+                }
                 verdict(list, DROP);
             }));
             if family == INET6 {
