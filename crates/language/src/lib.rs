@@ -29,4 +29,4 @@ pub use environment::Environment;
 pub use keyword::{Documented, Keyword};
 pub use reader::{Facts, Reader, evaluate_condition};
 pub use source::{FileId, SourceMap, Span};
-pub use token::{Line, Word};
+pub use token::{Line, SectionLines, Word};

@@ -17,6 +17,7 @@ mod hand_over;
 mod kept;
 mod message;
 mod plan;
+pub mod vitals;
 mod watch;
 
 pub use codec::DecodeError;
