@@ -6,9 +6,10 @@
 //! nftables is spoken to directly: the program `nft` need not be here. A table of
 //! ours is made anew as a whole, in one transaction.
 
-use super::KernelError;
 use super::message::{INET, INET6, Message, flag, octets};
 use super::socket::Socket;
+use super::{KernelError, VmacSpec};
+use crate::config::{Config, Dialect};
 use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::IpAddr;
@@ -64,6 +65,48 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// What a configuration wants: the addresses of `no_accept` where this machine is not
+    /// their owner (priority 255), and its virtual interfaces quiet. `vmacs`: their
+    /// numbers and those of the interfaces below; `index`: the number of a name.
+    pub fn wanted(
+        config: &Config,
+        vmacs: &[(u32, u32)],
+        index: impl Fn(&str) -> Option<u32>,
+    ) -> Firewall {
+        let table = config.global.nftables_table.clone();
+        let mut refused = Vec::new();
+        for instance in config
+            .instances
+            .iter()
+            .filter(|i| !i.accept && i.priority != 255)
+        {
+            let vmac = instance.vmac.as_ref();
+            let named = vmac.map(|v| v.name.clone());
+            let own = || VmacSpec::name(instance.vrid, instance.ipv6);
+            let usual = named.map(|name| name.unwrap_or_else(own));
+            let usual = usual.unwrap_or_else(|| instance.interface.clone());
+            for address in instance.addresses.iter().chain(&instance.excluded) {
+                let local = matches!(address.address, IpAddr::V6(a) if a.is_unicast_link_local());
+                let on = address.interface.as_ref().unwrap_or(&usual);
+                // One whose interface is not there cannot be reached either.
+                match index(on) {
+                    at @ Some(_) if local => refused.push((address.address, at)),
+                    _ if local => {}
+                    _ => refused.push((address.address, None)),
+                }
+            }
+        }
+        let usual = match config.dialect {
+            Dialect::Keepalived => "keepalived",
+            Dialect::Own => "evenkeel",
+        };
+        Firewall {
+            table: table.unwrap_or_else(|| usual.to_owned()),
+            refused,
+            quiet: vmacs.to_vec(),
+        }
+    }
+
     /// Makes the tables, in place of the ones that are there. Where there is nothing
     /// to drop there are no tables.
     pub fn apply(&self) -> Result<(), KernelError> {
