@@ -14,9 +14,13 @@
 
 mod clock;
 mod event_loop;
+mod files;
 mod given;
 mod kept;
+mod runner;
+mod scripts;
 mod status;
+mod weight;
 
 pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};
 pub use kept::{KeptInstance, KeptState};

@@ -1,0 +1,258 @@
+//! What is asked of the machine while a file is read.
+
+use crate::config::Account;
+use nix::unistd::{Group, User};
+use std::io::{self, Read};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Largest file that is read, bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Most names of a directory.
+const ENTRIES_MAX: usize = 100_000;
+
+/// What is known of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Interface {
+    /// It is there.
+    Present,
+    /// It is there and is a loopback.
+    Loopback,
+    /// It is not there.
+    Missing,
+    /// This is not the machine that the file is for.
+    Unknown,
+}
+
+/// What is known of a script.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Program {
+    /// It can be run.
+    Usable,
+    /// It is not there, or no file.
+    Missing,
+    /// The account may not execute it.
+    NotExecutable,
+    /// Others than root can change this part of its path.
+    Unsafe(PathBuf),
+    /// This is not the machine that the file is for.
+    Unknown,
+}
+
+/// Why there is no account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoAccount {
+    /// There is no such user.
+    User,
+    /// There is no such group.
+    Group,
+}
+
+/// The machine that a file is for.
+pub trait Outside {
+    /// Its name, with its domain where it has one.
+    fn host_name(&mut self) -> String;
+    /// The bytes of a file.
+    fn read(&mut self, path: &Path) -> io::Result<Vec<u8>>;
+    /// The names in a directory, sorted.
+    fn list(&mut self, directory: &Path) -> io::Result<Vec<String>>;
+    /// An account by the name of its user and, where given, its group.
+    fn account(&mut self, user: &str, group: Option<&str>) -> Result<Account, NoAccount>;
+    /// An interface by its name.
+    fn interface(&mut self, name: &str) -> Interface;
+    /// A script, by its path or a name that is looked for in the standard directories.
+    fn program(&mut self, path: &str, account: Option<&Account>) -> Program;
+    /// The addresses of a host.
+    fn resolve(&mut self, host: &str) -> Vec<IpAddr>;
+    /// A number within both bounds.
+    fn random(&mut self, least: u32, most: u32) -> u32;
+}
+
+/// This machine.
+#[derive(Debug, Default)]
+pub struct Machine {
+    state: u64,
+}
+
+impl Machine {
+    /// This machine, with a seed of its clock.
+    pub fn new() -> Machine {
+        Machine { state: 0 }
+    }
+}
+
+/// Where a program without a slash is looked for.
+const PROGRAM_DIRECTORIES: &[&str] = &[
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+impl Outside for Machine {
+    fn host_name(&mut self) -> String {
+        nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+
+    fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = std::fs::File::open(path)?;
+        let mut bytes = Vec::new();
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > FILE_BYTES_MAX {
+            true => Err(io::ErrorKind::FileTooLarge.into()),
+            false => Ok(bytes),
+        }
+    }
+
+    fn list(&mut self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(directory)?.take(ENTRIES_MAX) {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn account(&mut self, user: &str, group: Option<&str>) -> Result<Account, NoAccount> {
+        let found = match user.parse::<u32>() {
+            Ok(number) => User::from_uid(number.into()),
+            Err(_) => User::from_name(user),
+        };
+        let found = found.ok().flatten().ok_or(NoAccount::User)?;
+        let gid = match group {
+            None => found.gid,
+            Some(name) => {
+                let group = match name.parse::<u32>() {
+                    Ok(number) => Group::from_gid(number.into()),
+                    Err(_) => Group::from_name(name),
+                };
+                group.ok().flatten().ok_or(NoAccount::Group)?.gid
+            }
+        };
+        Ok(Account {
+            name: user.to_owned(),
+            uid: found.uid.as_raw(),
+            gid: gid.as_raw(),
+        })
+    }
+
+    fn interface(&mut self, name: &str) -> Interface {
+        /// IFF_LOOPBACK of the kernel's interface flags.
+        const LOOPBACK: u32 = 0x8;
+        if name.contains('/') || nix::net::if_::if_nametoindex(name).is_err() {
+            return Interface::Missing;
+        }
+        let flags = std::fs::read_to_string(format!("/sys/class/net/{name}/flags"));
+        let flags = flags.unwrap_or_default();
+        let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16);
+        match flags.is_ok_and(|f| f & LOOPBACK != 0) {
+            true => Interface::Loopback,
+            false => Interface::Present,
+        }
+    }
+
+    fn program(&mut self, path: &str, account: Option<&Account>) -> Program {
+        let path = match path.contains('/') {
+            true => Some(PathBuf::from(path)),
+            false => PROGRAM_DIRECTORIES
+                .iter()
+                .map(|directory| Path::new(directory).join(path))
+                .find(|path| path.is_file()),
+        };
+        let Some(path) = path.and_then(|path| path.canonicalize().ok()) else {
+            return Program::Missing;
+        };
+        let Ok(file) = std::fs::metadata(&path) else {
+            return Program::Missing;
+        };
+        if !file.is_file() {
+            return Program::Missing;
+        }
+        if !executable(&file, account) {
+            return Program::NotExecutable;
+        }
+        let changeable = |part: &&Path| {
+            std::fs::metadata(part).is_ok_and(|m| {
+                let others = 0o002;
+                let group = if m.gid() == 0 { 0 } else { 0o020 };
+                // In a sticky directory nobody replaces what is another's.
+                let sticky = m.is_dir() && m.mode() & 0o1000 != 0;
+                m.uid() != 0 || (m.mode() & (others | group) != 0 && !sticky)
+            })
+        };
+        match path.ancestors().find(changeable) {
+            Some(part) => Program::Unsafe(part.to_owned()),
+            None => Program::Usable,
+        }
+    }
+
+    fn resolve(&mut self, host: &str) -> Vec<IpAddr> {
+        match (host, 0).to_socket_addrs() {
+            Ok(found) => found.map(|address| address.ip()).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn random(&mut self, least: u32, most: u32) -> u32 {
+        if self.state == 0 {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            self.state = now.map_or(1, |d| d.as_nanos() as u64) | 1;
+        }
+        // xorshift64: a configuration's dice need no more.
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let span = u64::from(most.saturating_sub(least)) + 1;
+        least + ((self.state >> 11) % span) as u32
+    }
+}
+
+fn executable(file: &std::fs::Metadata, account: Option<&Account>) -> bool {
+    let mode = file.mode();
+    match account {
+        Some(account) if account.uid != 0 => {
+            let bit = match (account.uid == file.uid(), account.gid == file.gid()) {
+                (true, _) => 0o100,
+                (false, true) => 0o010,
+                (false, false) => 0o001,
+            };
+            mode & bit != 0
+        }
+        _ => mode & 0o111 != 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_answers_for_itself() {
+        let mut machine = Machine::new();
+        assert_eq!(machine.interface("lo"), Interface::Loopback);
+        assert_eq!(machine.interface("no/such"), Interface::Missing);
+        assert_eq!(machine.program("/no/such", None), Program::Missing);
+        assert_eq!(machine.program("/", None), Program::Missing);
+        assert_eq!(machine.program("true", None), Program::Usable);
+        assert_eq!(machine.program("/etc/passwd", None), Program::NotExecutable);
+        assert_eq!(machine.account("root", None).map(|a| a.uid), Ok(0));
+        assert_eq!(
+            machine.account("no-such-user", None).err(),
+            Some(NoAccount::User)
+        );
+        assert_eq!(
+            machine.account("root", Some("no-such-group")).err(),
+            Some(NoAccount::Group)
+        );
+        for _ in 0..1000 {
+            assert!((3..=7).contains(&machine.random(3, 7)));
+        }
+        assert_eq!(machine.random(5, 5), 5);
+        machine.random(0, u32::MAX);
+    }
+}
