@@ -201,8 +201,8 @@ impl Machine {
         } else {
             Announce::Acquired
         };
-        self.announce(ctx, ctx.settings.garp.repeat, told);
         self.send_advert(ctx);
+        self.announce(ctx, ctx.settings.garp.repeat, told);
         self.enter(ctx, State::Master, why);
     }
 
@@ -218,7 +218,7 @@ impl Machine {
             self.send(ctx, 0);
         }
         let down = self.down_interval(ctx.settings, self.owner_interval);
-        self.wait = Wait::begin(ctx.now, down);
+        self.wait = Wait::begin(ctx.now, down, self.owner_interval);
         self.enter(ctx, State::Backup, why);
     }
 
@@ -452,7 +452,7 @@ impl Machine {
             priority: self.priority(settings),
             owner: self.owner.filter(|_| self.state != State::Master),
             master_down_at: match self.state {
-                State::Backup => self.wait.deadline(),
+                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
                 _ => None,
             },
             counters: self.counters,
@@ -464,14 +464,17 @@ impl Machine {
         Resume {
             state: self.state,
             since: self.since,
-            at: now,
+            at: match self.state {
+                State::Master => self.rule.sent_at(),
+                _ => now,
+            },
             holds: self.holds,
             owner: self
                 .owner
                 .filter(|_| self.state == State::Backup)
                 .map(|(from, priority, _)| (from, priority)),
             master_down_at: match self.state {
-                State::Backup => self.wait.deadline(),
+                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
                 _ => None,
             },
             owner_interval: self.owner_interval,
