@@ -66,8 +66,8 @@ pub(super) struct Machine {
     pub stops: Pace,
     /// It was handed over to an owner of this priority.
     pub yielded: Option<u8>,
-    /// It became master without knowing that nobody else is: those who are better may
-    /// have been there all the time.
+    /// It became master without an advert of the one before: the better ones may have
+    /// been there all the time.
     unsure: bool,
 }
 

@@ -17,7 +17,9 @@ use std::time::Duration;
 const ANSWERS_PER_INTERVAL: u32 = 4;
 /// Neighbours are told of a contest so many times, an interval apart,
 const CONTEST_BURST: u32 = 5;
-/// and then once in each of these.
+/// and then once in so many intervals,
+const CONTEST_INTERVALS: u32 = 10;
+/// or in this, if that is shorter.
 const CONTEST_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses are put back so many times at once,
 const PUT_BACK_BURST: u32 = 5;
@@ -83,6 +85,10 @@ impl Rule {
         let later = |wait: Duration| (!wait.is_zero()).then(|| ctx.now.after(wait));
         Rule {
             advert_at: ctx.now,
+            contests: Pace::new(
+                CONTEST_BURST,
+                CONTEST_PAUSE.min(own_interval(ctx.settings) * CONTEST_INTERVALS),
+            ),
             again_at: later(garp.delay),
             refresh_at: later(garp.refresh),
             ..Rule::default()
@@ -107,12 +113,15 @@ impl Rule {
 
     /// What is to be done next.
     pub(super) fn deadline(&self) -> Option<Time> {
+        // It listens, and nothing else.
+        if self.listen_until.is_some() {
+            return self.listen_until;
+        }
         let hand = self.hand.map(|hand| match hand {
             Hand::Draining { until } | Hand::Settling { until } | Hand::Offered { until } => until,
         });
-        let advert = self.listen_until.unwrap_or(self.advert_at);
         [
-            Some(advert),
+            Some(self.advert_at),
             self.again_at,
             self.contest_at,
             self.contest_again_at,

@@ -46,6 +46,8 @@ pub struct Host {
     pub steady_since: u64,
     /// When its process was killed last.
     pub killed_at: u64,
+    /// It took over without having heard anything of the owner before it.
+    pub unsure: bool,
     /// Since when it is master.
     pub master_since: u64,
     /// When its last long pause ended, and how many there were since an advert.
@@ -74,6 +76,7 @@ impl Host {
             band: 0,
             steady_since: 0,
             killed_at: 0,
+            unsure: false,
             master_since: 0,
             awake_since: 0,
             pauses: 0,

@@ -324,18 +324,34 @@ impl World {
         let now = self.scene.now;
         if to == State::Master {
             self.scene.hosts[host].master_since = now;
+            self.scene.hosts[host].unsure =
+                !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
             // Whoever ruled before it, neighbours have heard of it just now.
             self.scene.unsure = self.other_rules(host) && self.scene.unsure;
         }
-        if from == State::Master && matches!(why, Reason::Preempted { .. }) {
-            // The better one may not hear that there were two.
-            let heard = self.scene.hosts.iter().any(|other| {
-                let clean = self.scene.network.clean_since(host, other.place);
-                other.rules() && clean.is_some()
-            });
-            self.scene.unsure |= !heard;
+        if from == State::Master {
+            self.scene.unsure |= self.goes_unheard(host, why);
         }
         self.scene.hosts[host].state = to;
+    }
+
+    /// One of two masters goes, and the other one cannot know that there were two: the
+    /// last advert is lost, or none is sent as is keepalived's default.
+    fn goes_unheard(&self, host: usize, why: &Reason) -> bool {
+        let says = match why {
+            Reason::Preempted { .. } => {
+                let settings = &self.scene.plan.settings[host];
+                settings.higher_prio_send_advert || self.scene.hosts[host].unsure
+            }
+            Reason::Failed(_) | Reason::Stopped => true,
+            _ => false,
+        };
+        let mut others = self.scene.hosts.iter().filter(|other| other.place != host);
+        others.any(|other| {
+            let clean = self.scene.network.clean_since(host, other.place);
+            let hears = says && clean.is_some() && other.rules();
+            other.state == State::Master && !hears
+        })
     }
 
     fn other_rules(&self, host: usize) -> bool {

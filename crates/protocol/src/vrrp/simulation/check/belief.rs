@@ -78,7 +78,9 @@ fn resumed(scene: &Scene, host: usize) -> Verdict {
     let calm = killed_at.saturating_sub(interval * 5);
     for other in scene.hosts.iter().filter(|other| other.place != host) {
         let clean = scene.network.clean_both_since(host, other.place);
+        // Who preempts, and heard that it may, asks nobody.
         if other.rules()
+            && other.unsure
             && clean.is_some_and(|since| since <= calm)
             && other.master_since > killed_at
             && scene.now - other.master_since > interval * 3 / 2

@@ -52,6 +52,7 @@ impl Checks {
     /// Something has happened, and all have reacted.
     pub fn moment(&mut self, scene: &Scene) -> Verdict {
         self.order.moment(scene)?;
+        self.hand_over.moment(scene)?;
         self.two_owners.moment(scene)?;
         self.unowned.moment(scene)
     }
