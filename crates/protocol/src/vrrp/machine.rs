@@ -31,6 +31,16 @@ pub(super) enum Want {
     Backup(Reason),
 }
 
+/// What a master that gives way says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Parting {
+    /// An advert more, if it cannot be sure to have been the only one.
+    Advert,
+    /// That it stops: it stood still. A worse one would give way to an advert, and
+    /// where the one that it heard is gone since, others are not to wait for us.
+    Stop,
+}
+
 /// One virtual router.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -69,6 +79,8 @@ pub(super) struct Machine {
     /// It became master without an advert of the one before: the better ones may have
     /// been there all the time.
     unsure: bool,
+    /// How it gives way.
+    pub parting: Parting,
 }
 
 impl Machine {
@@ -93,6 +105,7 @@ impl Machine {
             stops: Pace::new(STOP_BURST, STOP_PAUSE),
             yielded: None,
             unsure: false,
+            parting: Parting::Advert,
         }
     }
 
@@ -214,7 +227,12 @@ impl Machine {
             self.give_way(ctx, &why);
         }
         self.release(ctx);
-        if from_master && matches!(why, Reason::Group { .. }) {
+        let stops = match why {
+            Reason::Group { .. } => true,
+            Reason::Preempted { .. } => self.parting == Parting::Stop,
+            _ => false,
+        };
+        if from_master && stops {
             self.send(ctx, 0);
         }
         let down = self.down_interval(ctx.settings, self.owner_interval);
@@ -232,10 +250,9 @@ impl Machine {
                 self.yielded = self.owner.map(|(_, priority, _)| priority);
             }
             // The better one may have been there all the time, unheard: it hears from us
-            // once more, so that it tells neighbours anew. Never to a worse one, which
-            // would give way to us.
-            Reason::Preempted { priority, .. }
-                if priority >= self.priority(ctx.settings)
+            // once more, so that it tells neighbours anew.
+            Reason::Preempted { .. }
+                if self.parting == Parting::Advert
                     && (ctx.settings.higher_prio_send_advert
                         || (self.unsure && !ctx.settings.strict)) =>
             {

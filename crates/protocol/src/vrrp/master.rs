@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::defect::Defect;
 use super::hearing::Heard;
-use super::machine::{Machine, Want, own_interval};
+use super::machine::{Machine, Parting, Want, own_interval};
 use super::note::About;
 use super::pace::Pace;
 use super::priority::OWNER;
@@ -155,7 +155,15 @@ impl Machine {
             return Some(Want::Backup(Reason::HandOver { by: heard.from }));
         }
         let better = self.is_better(ctx, heard);
-        if (better && !ctx.broken(Defect::NeverGivesWay)) || self.stood_still(ctx) {
+        // What had waited for us to wake is old.
+        let is_old = self.stood_still(ctx);
+        let listens = self.rule.listen_until.is_some();
+        if (better && !ctx.broken(Defect::NeverGivesWay)) || is_old || listens {
+            self.parting = if better && !is_old {
+                Parting::Advert
+            } else {
+                Parting::Stop
+            };
             self.note_owner(ctx.now, heard);
             self.learn(ctx.settings, heard);
             return Some(Want::Backup(Reason::Preempted {
@@ -198,7 +206,7 @@ impl Machine {
             return false;
         }
         let gap = ctx.now.since(self.last_turn);
-        self.rule.listen_until.is_some() || gap > self.own_down_interval(ctx.settings)
+        gap > self.own_down_interval(ctx.settings)
     }
 
     /// An advert at once, not more often than [`ANSWERS_PER_INTERVAL`].

@@ -290,7 +290,9 @@ impl World {
                 self.scene.hosts[host].expires = None;
             }
             Action::Announce { .. } => {
-                if !self.scene.network.isolated[host] {
+                if self.scene.network.isolated[host] {
+                    self.scene.unsure = true;
+                } else {
                     self.scene.neighbours = Some(host);
                 }
                 self.broadcast(host, &Input::Claim { by: Some(host) });
@@ -327,7 +329,8 @@ impl World {
             self.scene.hosts[host].unsure =
                 !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
             // Whoever ruled before it, neighbours have heard of it just now.
-            self.scene.unsure = self.other_rules(host) && self.scene.unsure;
+            let told = !self.scene.network.isolated[host];
+            self.scene.unsure &= self.other_rules(host) || !told;
         }
         if from == State::Master {
             self.scene.unsure |= self.goes_unheard(host, why);
@@ -341,7 +344,10 @@ impl World {
         let says = match why {
             Reason::Preempted { .. } => {
                 let settings = &self.scene.plan.settings[host];
-                settings.higher_prio_send_advert || self.scene.hosts[host].unsure
+                let of = &self.scene.hosts[host];
+                let woke =
+                    of.awake_since + settings.interval.as_nanos() as u64 * 2 > self.scene.now;
+                settings.higher_prio_send_advert || of.unsure || woke
             }
             Reason::Failed(_) | Reason::Stopped => true,
             _ => false,
@@ -576,10 +582,14 @@ impl World {
         }
         self.order(host, |router, local| router.leave(local))?;
         let before = self.scene.hosts[host].state;
+        let awake_since = self.scene.hosts[host].awake_since;
         self.scene.hosts[host].router = None;
         self.begin(host)?;
         let after = self.scene.hosts[host].state;
-        if before != State::Init && before != after {
+        // Whoever has just stood still, and listens, may not know that it is master.
+        let listens =
+            awake_since > 0 && awake_since + self.scene.plan.interval_ns * 2 > self.scene.now;
+        if before != State::Init && before != after && !listens {
             return Err(format!(
                 "machine {host} is reloaded: {before:?} becomes {after:?}"
             ));

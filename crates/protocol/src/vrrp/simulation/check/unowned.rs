@@ -18,6 +18,8 @@ pub struct Unowned {
     /// Until when the address has to be owned after its owner stopped.
     stopped: [Option<u64>; HOSTS],
     stops: u32,
+    /// When each one sent its last advert before that.
+    sent: [u64; HOSTS],
 }
 
 /// More stops in a history are not believed at once.
@@ -25,6 +27,11 @@ const STOPS_BELIEVED: u32 = 5;
 
 impl Unowned {
     pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) {
+        if let Action::Send { bytes, .. } = action
+            && bytes[2] > 0
+        {
+            self.sent[host] = scene.now;
+        }
         let stops = matches!(
             action,
             Action::Entered {
@@ -37,6 +44,10 @@ impl Unowned {
             return;
         }
         self.stops += 1;
+        // One that overtakes the stop, or is doubled, revokes it.
+        if self.sent[host] + scene.network.longest_ns() >= scene.now {
+            return;
+        }
         for other in scene.hosts.iter().filter(|other| other.place != host) {
             let knows = other.status().is_some_and(|status| {
                 status
