@@ -8,5 +8,7 @@
 //! cannot be served is told to it as a number ([`role::Given::vitals`]).
 
 pub mod config;
+pub mod kernel;
 pub mod keyword;
 pub mod role;
+pub mod wire;

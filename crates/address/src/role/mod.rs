@@ -14,9 +14,11 @@
 
 mod clock;
 mod event_loop;
+mod files;
 mod given;
 mod kept;
 mod runner;
+mod scripts;
 mod status;
 mod weight;
 

@@ -213,6 +213,9 @@ pub struct Resume {
     pub master_down_at: Option<Time>,
     /// The interval between the owner's adverts.
     pub owner_interval: Duration,
+    /// It was handed over by an operator to an owner of this priority: it does not
+    /// preempt while that one is as good.
+    pub yielded: Option<u8>,
 }
 
 /// What is told about a virtual router.

@@ -15,10 +15,22 @@
 
 mod action;
 pub mod advert;
+mod backup;
+mod checksum;
+mod context;
+mod defect;
+mod group;
+mod hearing;
 mod machine;
+mod master;
 pub mod neighbour;
+mod note;
+mod pace;
+mod priority;
 mod router;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod time;
 
 pub use action::{Action, Announce, Counters, HandOver, Instance, Reason, Resume, State, Status};
