@@ -1,11 +1,11 @@
 //! What the supervisor asks of a role that serves.
 
 use super::change::{Change, Taken};
-use crate::roles::guard::Guard;
 use super::telling::Telling;
 use super::version::Given;
 use crate::process::{self, Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::roles::guard::Guard;
 use crate::roles::memory::{self, MemoryError};
 use crate::voice::Voice;
 use nix::sys::signal::Signal;
