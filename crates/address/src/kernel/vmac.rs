@@ -123,15 +123,22 @@ impl VmacSpec {
     }
 }
 
-/// A virtual interface of ours, and the settings to write back at the end.
+/// A virtual interface of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vmac {
     /// The interface, up.
     pub link: Link,
     /// It was there already: left by a role before this one.
     pub found: bool,
-    /// Settings of the interface below as they were.
-    pub saved: Vec<Saved>,
+}
+
+/// The virtual interfaces of one [`Kernel`], and what was changed for all of them.
+#[derive(Debug, Default)]
+pub(super) struct Vmacs {
+    /// Their numbers.
+    present: Vec<u32>,
+    /// Settings of other interfaces as they were before the first of them.
+    saved: Vec<Saved>,
 }
 
 impl Kernel {
@@ -162,30 +169,51 @@ impl Kernel {
         }
         let gone = || KernelError::NoInterface(spec.name.clone());
         let link = self.link(&spec.name)?.ok_or_else(gone)?;
-        let saved = match self.prepare(spec, &link) {
-            Ok(saved) => saved,
-            Err(error) => {
-                if !found {
-                    let _ = self.delete_link(link.index);
-                }
-                return Err(error);
+        if !self.vmacs.present.contains(&link.index) {
+            self.vmacs.present.push(link.index);
+        }
+        if let Err(error) = self.prepare(spec, &link) {
+            if !found {
+                let _ = self.remove_link_of_vmac(link.index);
             }
-        };
+            return Err(error);
+        }
         let link = self.link_of(link.index)?.ok_or_else(gone)?;
-        Ok(Vmac { link, found, saved })
+        Ok(Vmac { link, found })
     }
 
-    /// Removes a virtual interface and writes back the settings of the one below.
+    /// Removes a virtual interface; with the last one the settings of other interfaces
+    /// become what they were.
     pub fn remove_vmac(&mut self, vmac: &Vmac) -> Result<(), KernelError> {
-        let removed = self.delete_link(vmac.link.index);
-        for saved in vmac.saved.iter().rev() {
-            saved.restore()?;
+        self.remove_link_of_vmac(vmac.link.index)
+    }
+
+    /// Settings of other interfaces that were changed for virtual ones, to be kept for a
+    /// role that comes after this one.
+    pub fn saved_settings(&self) -> &[Saved] {
+        &self.vmacs.saved
+    }
+
+    /// Takes over what a role before this one kept.
+    pub fn adopt_settings(&mut self, saved: Vec<Saved>) {
+        for one in saved {
+            self.vmacs.keep(Some(one));
+        }
+    }
+
+    fn remove_link_of_vmac(&mut self, index: u32) -> Result<(), KernelError> {
+        let removed = self.delete_link(index);
+        self.vmacs.present.retain(|present| *present != index);
+        if self.vmacs.present.is_empty() {
+            for saved in std::mem::take(&mut self.vmacs.saved).iter().rev() {
+                saved.restore()?;
+            }
         }
         removed.map(|_| ())
     }
 
     /// Settings as keepalived makes them, and up.
-    fn prepare(&mut self, spec: &VmacSpec, link: &Link) -> Result<Vec<Saved>, KernelError> {
+    fn prepare(&mut self, spec: &VmacSpec, link: &Link) -> Result<(), KernelError> {
         self.generate_no_address(link.index);
         if let Some(vrf) = spec.vrf.filter(|vrf| link.master != Some(*vrf)) {
             let how = flag::REQUEST | flag::ACK;
@@ -193,8 +221,8 @@ impl Kernel {
             message.u32(attribute::MASTER, vrf);
             self.socket.one("put an interface into a VRF", message)?;
         }
-        let mut saved = Vec::new();
         if !spec.ipv6 {
+            self.vmacs.filter_each_by_itself(&link.name)?;
             let own = [
                 ("accept_local", "1"),
                 ("arp_ignore", "1"),
@@ -210,17 +238,11 @@ impl Kernel {
             if let Some(base) = self.link_of(spec.base)? {
                 for name in ["arp_ignore", "arp_filter"] {
                     let path = sysctl::of_interface(false, &base.name, name);
-                    saved.extend(sysctl::set(&path, "1")?);
+                    self.vmacs.keep(sysctl::set(&path, "1")?);
                 }
             }
         }
-        if let Err(error) = self.set_link_up(link.index, true) {
-            for saved in saved.iter().rev() {
-                saved.restore()?;
-            }
-            return Err(error);
-        }
-        Ok(saved)
+        self.set_link_up(link.index, true)
     }
 
     /// The interface gets no link-local address by itself: neighbours would learn the
@@ -235,5 +257,36 @@ impl Kernel {
             });
         });
         let _ = self.socket.one("generate no address", message);
+    }
+}
+
+impl Vmacs {
+    /// The first value of a setting is the one that is written back.
+    fn keep(&mut self, saved: Option<Saved>) {
+        let known = |one: &Saved| self.saved.iter().any(|s| s.path == one.path);
+        self.saved.extend(saved.filter(|one| !known(one)));
+    }
+
+    /// A filter of reverse paths for all interfaces holds also for the virtual one, where
+    /// it would drop answers to addresses of the interface below: each of the others gets
+    /// what held for all, and for all none holds.
+    fn filter_each_by_itself(&mut self, vmac: &str) -> Result<(), KernelError> {
+        let path = |name: &str| sysctl::of_interface(false, name, "rp_filter");
+        let all = sysctl::read(&path("all"))?;
+        if all == "0" {
+            return Ok(());
+        }
+        for name in sysctl::interfaces(false)? {
+            let virtual_one = name == "all" || name == vmac;
+            // An interface may go while we look.
+            let Ok(own) = sysctl::read(&path(&name)) else {
+                continue;
+            };
+            if !virtual_one && own < all {
+                self.keep(sysctl::set(&path(&name), &all)?);
+            }
+        }
+        self.keep(sysctl::set(&path("all"), "0")?);
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! From the first version to a process that serves, and on until its end.
 
-use super::guard::Guard;
+use crate::roles::guard::Guard;
 use super::orders::Supervised;
 use super::version::{Given, VersionError};
 use crate::confinement::Identity;

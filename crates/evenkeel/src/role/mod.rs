@@ -8,14 +8,14 @@
 
 mod begin;
 mod change;
-mod guard;
+
 mod orders;
 mod telling;
 mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::voice::{Form, Voice};
-use guard::Guard;
+use crate::roles::guard::Guard;
 use protocol::role::{Message, Personality};
 use std::process::ExitCode;
 use std::time::Duration;

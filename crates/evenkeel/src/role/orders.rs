@@ -1,7 +1,7 @@
 //! What the supervisor asks of a role that serves.
 
 use super::change::{Change, Taken};
-use super::guard::Guard;
+use crate::roles::guard::Guard;
 use super::telling::Telling;
 use super::version::Given;
 use crate::process::{self, Order, Orders, Serving, Side};

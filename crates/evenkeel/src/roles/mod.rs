@@ -5,6 +5,7 @@
 //! Nothing here knows what a message leads to.
 
 pub mod channel;
+pub mod guard;
 pub mod memory;
 pub mod spawn;
 

@@ -120,6 +120,9 @@ impl Machine {
         {
             return;
         }
+        if self.wait.stopped.is_none() && !self.stops.allows(ctx.now) {
+            return;
+        }
         let skew = self.skew(ctx.settings, self.owner_interval);
         let down_at = ctx.now.after(skew);
         // Said again it does not begin anew.

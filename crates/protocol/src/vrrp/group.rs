@@ -1,6 +1,7 @@
 //! Sync groups: all members move together. A fault of one is a fault of all, all
 //! become master when each of them may, and when one gives way all do.
 
+use super::defect::Defect;
 use super::machine::{Machine, Want};
 use super::{Action, Instance, Reason, Router, State, Time};
 
@@ -38,7 +39,9 @@ impl Router {
     pub(super) fn fail(&mut self, now: Time, members: &[Instance], of: Instance, why: &Reason) {
         for member in members {
             self.step(now, *member, |machine, ctx| {
-                if !matches!(machine.state, State::Backup | State::Master) {
+                if !matches!(machine.state, State::Backup | State::Master)
+                    || ctx.broken(Defect::TakesOverWithFault)
+                {
                     return;
                 }
                 let own = machine.fault.clone().map(Reason::Failed);

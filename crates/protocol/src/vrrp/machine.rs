@@ -8,7 +8,7 @@ use super::defect::Defect;
 use super::hearing::{Dropped, Heard, judge};
 use super::master::Rule;
 use super::note::{About, Notes};
-use super::pace::Damper;
+use super::pace::{Damper, Pace};
 use super::priority::{OWNER, Standing};
 use super::{
     Action, Announce, Counters, HandOver, Reason, Resume, Settings, State, Status, Time, Transport,
@@ -16,6 +16,11 @@ use super::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+/// So many adverts of priority zero are believed at once,
+const STOP_BURST: u32 = 5;
+/// and then one in each of these: who forges them moves the addresses no faster.
+const STOP_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a step of a machine leads to; its group may have something to say.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,10 +62,13 @@ pub(super) struct Machine {
     pub counters: Counters,
     /// When the time was told last.
     pub last_turn: Time,
+    /// How often owners that say that they stop are believed.
+    pub stops: Pace,
     /// It was handed over to an owner of this priority.
     pub yielded: Option<u8>,
-    /// Whose silence made it master.
-    pub silenced: Option<IpAddr>,
+    /// It became master without knowing that nobody else is: those who are better may
+    /// have been there all the time.
+    unsure: bool,
 }
 
 impl Machine {
@@ -82,8 +90,9 @@ impl Machine {
             notes: Notes::default(),
             counters: Counters::default(),
             last_turn: Time::default(),
+            stops: Pace::new(STOP_BURST, STOP_PAUSE),
             yielded: None,
-            silenced: None,
+            unsure: false,
         }
     }
 
@@ -178,12 +187,7 @@ impl Machine {
             );
             self.notes.tell(ctx, About::Damped, words);
         }
-        self.silenced = match (&why, self.owner) {
-            (Reason::Silence { .. } | Reason::SilenceBound { .. }, Some((from, _, _))) => {
-                Some(from)
-            }
-            _ => None,
-        };
+        self.unsure = !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
         self.yielded = None;
         self.owner_interval = own_interval(ctx.settings);
         self.counters.became_master += 1;
@@ -227,11 +231,13 @@ impl Machine {
                 ctx.must(Action::HandOver { instance, step });
                 self.yielded = self.owner.map(|(_, priority, _)| priority);
             }
-            // The one whose silence made us master is back. It may never have stopped:
-            // it hears from us once more, so that it tells neighbours anew.
-            Reason::Preempted { by, .. }
-                if ctx.settings.higher_prio_send_advert
-                    || (self.silenced == Some(by) && !ctx.settings.strict) =>
+            // The better one may have been there all the time, unheard: it hears from us
+            // once more, so that it tells neighbours anew. Never to a worse one, which
+            // would give way to us.
+            Reason::Preempted { priority, .. }
+                if priority >= self.priority(ctx.settings)
+                    && (ctx.settings.higher_prio_send_advert
+                        || (self.unsure && !ctx.settings.strict)) =>
             {
                 self.send_advert(ctx);
             }

@@ -48,6 +48,7 @@ pub(super) struct Rule {
 #[derive(Clone, Copy, Debug)]
 enum Hand {
     Draining { until: Time },
+    Settling { until: Time },
     Offered { until: Time },
 }
 
@@ -95,7 +96,7 @@ impl Rule {
     /// What is to be done next.
     pub(super) fn deadline(&self) -> Option<Time> {
         let hand = self.hand.map(|hand| match hand {
-            Hand::Draining { until } | Hand::Offered { until } => until,
+            Hand::Draining { until } | Hand::Settling { until } | Hand::Offered { until } => until,
         });
         let advert = self.listen_until.unwrap_or(self.advert_at);
         [
@@ -317,7 +318,7 @@ impl Machine {
             return false;
         }
         if drain.is_zero() {
-            self.offer(ctx);
+            self.settle_hand_over(ctx);
         } else {
             let until = ctx.now.after(drain);
             self.rule.hand = Some(Hand::Draining { until });
@@ -326,16 +327,29 @@ impl Machine {
         true
     }
 
+    /// It is offered half an interval behind the last advert: one that overtakes the
+    /// offer would make the successor give way again.
+    fn settle_hand_over(&mut self, ctx: &mut Context<'_>) {
+        let calm = own_interval(ctx.settings) / 2;
+        let until = self.rule.sent_at.map_or(ctx.now, |sent| sent.after(calm));
+        if until <= ctx.now {
+            self.offer(ctx);
+        } else {
+            self.rule.hand = Some(Hand::Settling { until });
+        }
+    }
+
     /// Requests have finished.
     pub(super) fn drained(&mut self, ctx: &mut Context<'_>) {
         if let Some(Hand::Draining { .. }) = self.rule.hand {
-            self.offer(ctx);
+            self.settle_hand_over(ctx);
         }
     }
 
     fn turn_hand_over(&mut self, ctx: &mut Context<'_>) {
         match self.rule.hand {
-            Some(Hand::Draining { until }) if until <= ctx.now => self.offer(ctx),
+            Some(Hand::Draining { until }) if until <= ctx.now => self.settle_hand_over(ctx),
+            Some(Hand::Settling { until }) if until <= ctx.now => self.offer(ctx),
             Some(Hand::Offered { until }) if until <= ctx.now => {
                 self.rule.hand = None;
                 self.tell_hand(ctx, HandOver::Withdrawn);
