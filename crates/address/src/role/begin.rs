@@ -162,7 +162,9 @@ impl Role {
         };
         for script in &config.scripts {
             // A script that nobody tracks is not run.
-            if !is_used(&script.name, |t| t.scripts.iter().map(|s| s.0.as_str()).collect()) {
+            if !is_used(&script.name, |t| {
+                t.scripts.iter().map(|s| s.0.as_str()).collect()
+            }) {
                 continue;
             }
             let before = old.scripts.iter().find(|a| a.script().name == script.name);
@@ -170,7 +172,10 @@ impl Role {
             if script.account.is_none() {
                 script.account.clone_from(&config.global.script_user);
             }
-            if let Some(words) = self.teller.refuses(config, &script.words, script.account.as_ref()) {
+            if let Some(words) = self
+                .teller
+                .refuses(config, &script.words, script.account.as_ref())
+            {
                 let line = format!("Disabling track script {}: {words}", script.name);
                 (self.given.log)(Level::Warning, &line);
                 continue;
@@ -257,7 +262,10 @@ impl Role {
             return;
         }
         member.trouble.clone_from(&member.vmac_trouble);
-        match self.sockets.adverts_of(sockets::wanted(&member.config, interface)) {
+        match self
+            .sockets
+            .adverts_of(sockets::wanted(&member.config, interface))
+        {
             Ok(place) => member.socket = Some(place),
             Err(error) => {
                 member.socket = None;
@@ -332,7 +340,9 @@ impl Role {
         let Some(member) = self.members.get_mut(at) else {
             return;
         };
-        let judgement = self.tracker.judge(&self.config, &self.links, &member.config);
+        let judgement = self
+            .tracker
+            .judge(&self.config, &self.links, &member.config);
         let before = std::mem::replace(&mut member.judgement, judgement);
         let was = if before.priority == 0 {
             member.config.priority

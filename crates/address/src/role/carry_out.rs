@@ -59,7 +59,9 @@ impl Role {
         let Some(member) = self.members.get(instance.0) else {
             return;
         };
-        let socket = member.socket.and_then(|place| self.sockets.adverts.get(place));
+        let socket = member
+            .socket
+            .and_then(|place| self.sockets.adverts.get(place));
         let Some(adverts) = socket.filter(|adverts| !adverts.broken) else {
             return;
         };
@@ -182,7 +184,10 @@ impl Role {
                 let line = format!(
                     "({name}) Sending/queueing {} on {} for {}",
                     kind(address.address),
-                    address.interface.as_deref().unwrap_or(&member.config.interface),
+                    address
+                        .interface
+                        .as_deref()
+                        .unwrap_or(&member.config.interface),
                     address.address
                 );
                 (self.given.log)(Level::Detail, &line);
@@ -230,7 +235,10 @@ impl Role {
         let groups = self.config.garp_groups.iter().enumerate();
         for (place, group) in groups {
             if group.interfaces.iter().any(|i| i == name) {
-                return (Line::Group(place), (group.garp_interval, group.gna_interval));
+                return (
+                    Line::Group(place),
+                    (group.garp_interval, group.gna_interval),
+                );
             }
         }
         let global = &self.config.global;
@@ -243,7 +251,9 @@ impl Role {
     /// Sends those whose turn has come.
     pub(super) fn send_announcements(&mut self, now: Time) {
         for what in self.announcer.due(now) {
-            let socket = self.sockets.frames_of(what.interface, what.address.is_ipv6());
+            let socket = self
+                .sockets
+                .frames_of(what.interface, what.address.is_ipv6());
             let sent = socket.and_then(|socket| socket.send(&what.frame));
             let name = self
                 .links
@@ -307,9 +317,16 @@ impl Role {
             let Some(interface) = member.interface_of(&self.links, address) else {
                 continue;
             };
-            let mac = self.links.numbered(interface).and_then(|seen| seen.link.mac);
+            let mac = self
+                .links
+                .numbered(interface)
+                .and_then(|seen| seen.link.mac);
             if let Some(mac) = mac {
-                asked.push((interface, address.address, neighbour::probe(mac, address.address, None)));
+                asked.push((
+                    interface,
+                    address.address,
+                    neighbour::probe(mac, address.address, None),
+                ));
             }
         }
         for (interface, address, frame) in asked {

@@ -3,7 +3,7 @@
 use super::event_loop::Role;
 use super::links::LinkEvent;
 use super::{Level, clock};
-use crate::kernel::{AddressSeen, AddressSpec, Change, MADE_BY};
+use crate::kernel::{AddressSeen, AddressSpec, Change};
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Instance, Time};
 
@@ -77,7 +77,9 @@ impl Role {
                 }
                 if member.holds && !ours {
                     let mac = super::status::mac_words(claim.mac);
-                    member.history.conflict(format!("{} at {mac}", claim.address));
+                    member
+                        .history
+                        .conflict(format!("{} at {mac}", claim.address));
                 }
                 self.router
                     .handle_neighbour(now, Instance(at), claim.address, ours, claim.mac);
@@ -116,7 +118,10 @@ impl Role {
             }
         }
         if due.relist {
-            self.log(Level::Warning, "Netlink: Receive buffer overrun; all is listed anew");
+            self.log(
+                Level::Warning,
+                "Netlink: Receive buffer overrun; all is listed anew",
+            );
             match self.kernel.links() {
                 Ok(links) => events.extend(self.links.relist(now, links)),
                 Err(error) => self.log(Level::Error, &format!("list interfaces: {error}")),
@@ -129,7 +134,7 @@ impl Role {
             self.judge_all(now);
         }
         if due.check {
-            self.check_addresses(now, &mut due.lost);
+            self.check_addresses(&mut due.lost);
         }
         due.lost.sort_unstable();
         due.lost.dedup();
@@ -170,7 +175,7 @@ impl Role {
     }
 
     /// Which members hold addresses that are not there.
-    fn check_addresses(&mut self, now: Time, lost: &mut Vec<usize>) {
+    fn check_addresses(&mut self, lost: &mut Vec<usize>) {
         let listed = self.list_addresses();
         for (at, member) in self.members.iter_mut().enumerate() {
             if !member.holds {
@@ -204,7 +209,6 @@ impl Role {
             }
             lost.push(at);
         }
-        let _ = now;
     }
 
     /// Sockets and sources of all, as things are now.
@@ -315,10 +319,5 @@ impl Role {
                 self.open_frames(at);
             }
         }
-    }
-
-    /// Whether an address of the kernel was made by a role of ours.
-    pub(super) fn is_ours(seen: &AddressSeen) -> bool {
-        seen.made_by == MADE_BY
     }
 }

@@ -167,8 +167,10 @@ impl Role {
             sources.push(Source::Processes);
             fds.push(processes.as_fd());
         }
-        let mut polled: Vec<PollFd<'_>> =
-            fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let mut polled: Vec<PollFd<'_>> = fds
+            .iter()
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
         let wait = clock::until(clock::now(), self.deadline());
         match poll(&mut polled, wait.as_ref()) {
             Ok(_) => {}

@@ -167,7 +167,11 @@ impl Role {
             if let Some(Some(steady)) = self.health.steady.get_mut(at)
                 && let Some(band) = steady.see(now, seen(&vitals, &name, now_ms))
             {
-                let words = ["can all be served", "cannot all be served", "cannot be served"];
+                let words = [
+                    "can all be served",
+                    "cannot all be served",
+                    "cannot be served",
+                ];
                 let words = words.get(band).copied().unwrap_or("cannot be served");
                 self.log(Level::Notice, &format!("({name}) its frontends {words}"));
                 self.router.set_band(now, Instance(at), band);
@@ -218,7 +222,9 @@ impl Role {
             since_ms: clock::as_ms(status.since),
             transitions: history.entered,
             priority: status.priority,
-            owner: status.owner.map(|(address, priority, _)| (address, priority)),
+            owner: status
+                .owner
+                .map(|(address, priority, _)| (address, priority)),
             counters: Default::default(),
         };
         let counters = super::member::sum(&history.base, &status.counters);
@@ -246,8 +252,14 @@ fn named(c: &Counters) -> [(Counter, u64); 17] {
         (Counter::TtlErrors, c.ttl_errors),
         (Counter::InvalidType, c.invalid_type),
         (Counter::AddressListErrors, c.address_list_errors),
-        (Counter::InvalidAuthenticationType, c.invalid_authentication_type),
-        (Counter::AuthenticationTypeMismatch, c.authentication_type_mismatch),
+        (
+            Counter::InvalidAuthenticationType,
+            c.invalid_authentication_type,
+        ),
+        (
+            Counter::AuthenticationTypeMismatch,
+            c.authentication_type_mismatch,
+        ),
         (Counter::AuthenticationFailures, c.authentication_failures),
         (Counter::ChecksumErrors, c.checksum_errors),
         (Counter::VersionErrors, c.version_errors),

@@ -142,7 +142,9 @@ struct Talk {
 
 impl Talk {
     fn say(&mut self, line: &str, wanted: u8) -> Result<(), MailError> {
-        self.reader.get_mut().write_all(format!("{line}\r\n").as_bytes())?;
+        self.reader
+            .get_mut()
+            .write_all(format!("{line}\r\n").as_bytes())?;
         self.expect(wanted)
     }
 
@@ -285,8 +287,15 @@ mod tests {
     #[test]
     fn a_mail_is_delivered_in_keepalived_s_words() {
         let ok = "250 ok\r\n";
-        let answers: &'static [&'static str] =
-            Box::leak(Box::new(["220-a\r\n220 b\r\n", ok, ok, ok, ok, "354 go\r\n", ok]));
+        let answers: &'static [&'static str] = Box::leak(Box::new([
+            "220-a\r\n220 b\r\n",
+            ok,
+            ok,
+            ok,
+            ok,
+            "354 go\r\n",
+            ok,
+        ]));
         let (port, server) = server(answers);
         let mailer = Mailer::start(mail(port), "RC".to_owned()).unwrap();
         mailer.send(of_instance("VI_1", "MASTER")).unwrap();
@@ -321,7 +330,10 @@ mod tests {
             said.extend(mailer.said());
             !said.is_empty()
         }));
-        assert_eq!(said[0], "SMTP alert could not be sent: the server says `554 no`");
+        assert_eq!(
+            said[0],
+            "SMTP alert could not be sent: the server says `554 no`"
+        );
         drop(mailer);
         server.join().unwrap();
     }

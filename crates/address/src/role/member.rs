@@ -162,7 +162,12 @@ impl Member {
         let spec = |address: &Address| {
             let interface = self.interface_of(links, address)?;
             // VRRP decided who has it: the kernel need not ask again.
-            Some(AddressSpec::new(address, interface, self.config.lifetime, true))
+            Some(AddressSpec::new(
+                address,
+                interface,
+                self.config.lifetime,
+                true,
+            ))
         };
         self.addresses().filter_map(spec).collect()
     }
@@ -236,8 +241,7 @@ pub fn sum(a: &Counters, b: &Counters) -> Counters {
         ttl_errors: a.ttl_errors + b.ttl_errors,
         invalid_type: a.invalid_type + b.invalid_type,
         address_list_errors: a.address_list_errors + b.address_list_errors,
-        invalid_authentication_type: a.invalid_authentication_type
-            + b.invalid_authentication_type,
+        invalid_authentication_type: a.invalid_authentication_type + b.invalid_authentication_type,
         authentication_type_mismatch: a.authentication_type_mismatch
             + b.authentication_type_mismatch,
         authentication_failures: a.authentication_failures + b.authentication_failures,

@@ -32,7 +32,10 @@ impl Role {
                 Order::ClearStatistics => self.clear_statistics(),
                 Order::Left => {
                     self.alone = true;
-                    self.log(Level::Warning, "nobody is there to give orders; it serves on");
+                    self.log(
+                        Level::Warning,
+                        "nobody is there to give orders; it serves on",
+                    );
                 }
             }
         }
@@ -69,7 +72,8 @@ impl Role {
         self.router.leave(now);
         self.remove_changed(&config);
         self.put_static(&self.config.clone(), &config);
-        self.teller.reopen(&config, &self.runner, &mut self.given.log);
+        self.teller
+            .reopen(&config, &self.runner, &mut self.given.log);
         let gone = std::mem::take(&mut self.members);
         self.install(config, before);
         self.remove_vmacs(gone);
@@ -183,7 +187,12 @@ impl Role {
             });
             addresses.push((new.name.clone(), gone));
             let old = &member.config;
-            routes.extend(old.routes.iter().filter(|r| !new.routes.contains(r)).cloned());
+            routes.extend(
+                old.routes
+                    .iter()
+                    .filter(|r| !new.routes.contains(r))
+                    .cloned(),
+            );
             rules.extend(old.rules.iter().filter(|r| !new.rules.contains(r)).cloned());
         }
         for (name, gone) in addresses {
@@ -251,9 +260,11 @@ impl Role {
             self.keep(now);
         }
         let wait = self.config.global.shutdown_script.as_ref();
-        let wait = wait.filter(|_| release).map_or(FINISH_WAIT, |(_, timeout)| {
-            FINISH_WAIT.saturating_add(*timeout)
-        });
+        let wait = wait
+            .filter(|_| release)
+            .map_or(FINISH_WAIT, |(_, timeout)| {
+                FINISH_WAIT.saturating_add(*timeout)
+            });
         if let Ok(runner) = super::runner::Runner::start() {
             std::mem::replace(&mut self.runner, runner).finish(wait);
         }
@@ -286,8 +297,7 @@ impl Role {
     fn clear_statistics(&mut self) {
         for (at, member) in self.members.iter_mut().enumerate() {
             if let Some(status) = self.router.status(Instance(at)) {
-                member.history.cleared =
-                    member::sum(&member.history.base, &status.counters);
+                member.history.cleared = member::sum(&member.history.base, &status.counters);
             }
         }
     }
@@ -310,7 +320,9 @@ impl Role {
             let interface = |a: &crate::config::Address| {
                 let other = a.interface.clone();
                 let vmac = member.vmac.as_ref().map(|v| v.link.name.clone());
-                other.or(vmac).unwrap_or_else(|| member.config.interface.clone())
+                other
+                    .or(vmac)
+                    .unwrap_or_else(|| member.config.interface.clone())
             };
             let addresses = member.addresses().filter(|_| member.holds);
             kept.instances.push(KeptInstance {
@@ -378,7 +390,10 @@ impl Role {
             }
         }
         for spec in &left {
-            let line = format!("{}/{} was left by a process before", spec.address, spec.prefix);
+            let line = format!(
+                "{}/{} was left by a process before",
+                spec.address, spec.prefix
+            );
             self.log(Level::Info, &line);
         }
         self.remove_specs("left over", &left);

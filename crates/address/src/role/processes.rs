@@ -123,7 +123,11 @@ impl Processes {
                 continue;
             }
             // Enough or too many by a fork; too few, or no longer too many, by an end.
-            let fork = if well { !too_many(before) } else { too_many(count) };
+            let fork = if well {
+                !too_many(before)
+            } else {
+                too_many(count)
+            };
             let delay = if fork {
                 wanted.fork_delay
             } else {

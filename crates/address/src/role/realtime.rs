@@ -33,7 +33,10 @@ pub fn take(config: &Config, log: &mut Log) -> Vec<String> {
     let chosen = config.global.realtime_priority.filter(|p| *p > 0);
     let priority = chosen.or((own || quick).then_some(PRIORITY));
     if let Some(priority) = priority {
-        match round_robin(priority, config.global.rttime_us.unwrap_or(0).max(RTTIME_US)) {
+        match round_robin(
+            priority,
+            config.global.rttime_us.unwrap_or(0).max(RTTIME_US),
+        ) {
             Ok(()) => granted.push(format!("SCHED_RR {priority}")),
             Err(error) => refused(log, chosen.is_some(), "real-time scheduling", &error),
         }
@@ -61,7 +64,11 @@ pub fn take(config: &Config, log: &mut Log) -> Vec<String> {
 }
 
 fn refused(log: &mut Log, asked_for: bool, what: &str, error: &std::io::Error) {
-    let level = if asked_for { Level::Warning } else { Level::Info };
+    let level = if asked_for {
+        Level::Warning
+    } else {
+        Level::Info
+    };
     log(level, &format!("{what} is not permitted: {error}"));
 }
 

@@ -61,7 +61,10 @@ impl Role {
             priority_from: member.judgement.made_of.clone(),
             group: group.map(|g| g.name.clone()),
             prefer: config.prefer.clone(),
-            band: self.health.band(at).and_then(|band| u8::try_from(band).ok()),
+            band: self
+                .health
+                .band(at)
+                .and_then(|band| u8::try_from(band).ok()),
             transitions: member.history.transitions.iter().cloned().collect(),
             announcements: member.history.announcements,
             restored: member.history.restored,
@@ -72,7 +75,10 @@ impl Role {
 
     fn group_statuses(&self) -> Vec<GroupStatus> {
         let state = |names: &[String]| {
-            let members = self.members.iter().filter(|m| names.contains(&m.config.name));
+            let members = self
+                .members
+                .iter()
+                .filter(|m| names.contains(&m.config.name));
             let mut states: Vec<State> = members.map(|m| m.state).collect();
             states.dedup();
             match states.as_slice() {
@@ -93,32 +99,55 @@ impl Role {
     }
 
     fn tracked_statuses(&self) -> Vec<TrackedStatus> {
-        let status = |kind: &str, name: &str, state: String, since_ms: u64, outcome: String| {
-            TrackedStatus {
+        let status =
+            |kind: &str, name: &str, state: String, since_ms: u64, outcome: String| TrackedStatus {
                 kind: kind.to_owned(),
                 name: name.to_owned(),
                 state,
                 since_ms,
                 outcome,
-            }
-        };
+            };
         let mut all = Vec::new();
         for seen in self.links.all() {
             let state = if seen.up { "up" } else { "down" };
-            all.push(status("interface", &seen.link.name, state.to_owned(), 0, String::new()));
+            all.push(status(
+                "interface",
+                &seen.link.name,
+                state.to_owned(),
+                0,
+                String::new(),
+            ));
         }
         for asked in &self.tracker.scripts {
             let (since, outcome) = asked.history();
             let state = verdict_word(asked.verdict());
-            all.push(status("script", &asked.script().name, state, since, outcome.to_owned()));
+            all.push(status(
+                "script",
+                &asked.script().name,
+                state,
+                since,
+                outcome.to_owned(),
+            ));
         }
         for (file, verdict) in self.tracker.files.iter().flat_map(|f| f.all()) {
-            all.push(status("file", &file.name, verdict_word(*verdict), 0, String::new()));
+            all.push(status(
+                "file",
+                &file.name,
+                verdict_word(*verdict),
+                0,
+                String::new(),
+            ));
         }
         for (process, count, well) in self.tracker.processes.iter().flat_map(|p| p.all()) {
             let state = if well { "up" } else { "down" };
             let outcome = format!("{count} run");
-            all.push(status("process", &process.name, state.to_owned(), 0, outcome));
+            all.push(status(
+                "process",
+                &process.name,
+                state.to_owned(),
+                0,
+                outcome,
+            ));
         }
         for session in &self.config.bfd {
             let verdict = self.tracker.bfd.get(&session.name).copied();

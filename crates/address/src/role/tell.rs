@@ -114,7 +114,11 @@ impl Teller {
 
     /// What the mailer has to say.
     pub(super) fn mail_said(&mut self) -> impl Iterator<Item = String> {
-        self.mailer.as_ref().map(Mailer::said).unwrap_or_default().into_iter()
+        self.mailer
+            .as_ref()
+            .map(Mailer::said)
+            .unwrap_or_default()
+            .into_iter()
     }
 
     /// Why a script is not run (`enable_script_security`), in words.
@@ -217,7 +221,11 @@ impl Role {
         }
         member.history.push(transition.clone());
         let line = log_line(&name, from, to, why);
-        let line = if own { format!("{line}: {words}") } else { line };
+        let line = if own {
+            format!("{line}: {words}")
+        } else {
+            line
+        };
         if let Some(before) = before_line(&name, why) {
             self.log(Level::Info, &before);
         }
@@ -229,7 +237,11 @@ impl Role {
         if to == State::Init && *why != Reason::Stopped {
             return;
         }
-        let word = if to == State::Init { "STOP" } else { state_word(to) };
+        let word = if to == State::Init {
+            "STOP"
+        } else {
+            state_word(to)
+        };
         self.notify(at, word);
     }
 
@@ -272,7 +284,10 @@ impl Role {
         }
         let arguments = [kind, name, word, &priority.to_string()].map(str::to_owned);
         if let Some(script) = scripts.any.clone()
-            && !matches!(word, "MASTER_RX_LOWER_PRI" | "MASTER_PRIORITY" | "BACKUP_PRIORITY")
+            && !matches!(
+                word,
+                "MASTER_RX_LOWER_PRI" | "MASTER_PRIORITY" | "BACKUP_PRIORITY"
+            )
         {
             self.start_notify(&script, &arguments, kind, name);
         }
@@ -283,7 +298,10 @@ impl Role {
     fn start_notify(&mut self, script: &Notify, arguments: &[String], kind: &str, name: &str) {
         let account = script.account.clone();
         let account = account.or_else(|| self.config.global.script_user.clone());
-        if let Some(words) = self.teller.refuses(&self.config, &script.words, account.as_ref()) {
+        if let Some(words) = self
+            .teller
+            .refuses(&self.config, &script.words, account.as_ref())
+        {
             let line = format!("Disabling notify script: {words}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
             return;
@@ -310,14 +328,21 @@ impl Role {
         };
         let (name, scripts) = (group.name.clone(), group.notify.clone());
         let of = |m: &super::member::Member| group.members.contains(&m.config.name);
-        let same = self.groups_before.iter().any(|(n, s)| *n == name && *s == to);
+        let same = self
+            .groups_before
+            .iter()
+            .any(|(n, s)| *n == name && *s == to);
         self.groups_before.retain(|(n, _)| *n != name);
         if same {
             return;
         }
         let mails = group.smtp_alert.unwrap_or(self.config.global.smtp_alert);
         let members = self.members.iter().filter(|m| of(m)).count();
-        let word = if to == State::Init { "STOP" } else { state_word(to) };
+        let word = if to == State::Init {
+            "STOP"
+        } else {
+            state_word(to)
+        };
         if to != State::Init && members > 0 {
             let line = format!("VRRP_Group({name}) Syncing instances to {word} state");
             self.log(Level::Info, &line);
@@ -337,7 +362,12 @@ impl Role {
         };
         let (name, priority) = (member.config.name.clone(), member.judgement.priority);
         let scripts = member.config.notify.clone();
-        self.run_scripts(&scripts, ("INSTANCE", &name), "MASTER_RX_LOWER_PRI", priority);
+        self.run_scripts(
+            &scripts,
+            ("INSTANCE", &name),
+            "MASTER_RX_LOWER_PRI",
+            priority,
+        );
     }
 
     /// `notify_priority_changes`: those who read the pipes hear of another priority.

@@ -103,7 +103,11 @@ fn data_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Resu
     scripts_to(out, config, status)?;
     writeln!(out, "------< Interfaces >------")?;
     for tracked in status.tracked.iter().filter(|t| t.kind == "interface") {
-        let state = if tracked.state == "up" { "UP, RUNNING" } else { "DOWN" };
+        let state = if tracked.state == "up" {
+            "UP, RUNNING"
+        } else {
+            "DOWN"
+        };
         writeln!(out, " Name = {}\n   State = {state}", tracked.name)?;
     }
     Ok(())
@@ -120,9 +124,16 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
     writeln!(out, "   State = {}", told.state)?;
     writeln!(out, "   Wantstate = {}", told.wanted)?;
     let faults = told.faults.len();
-    writeln!(out, "   Number of interface and track script faults = {faults}")?;
+    writeln!(
+        out,
+        "   Number of interface and track script faults = {faults}"
+    )?;
     let (s, ms) = (since / 1000, since % 1000);
-    writeln!(out, "   Last transition = {s}.{ms:03}000 ({})", moment(since))?;
+    writeln!(
+        out,
+        "   Last transition = {s}.{ms:03}000 ({})",
+        moment(since)
+    )?;
     if let Some(owner) = &told.owner {
         writeln!(out, "   Master router = {}", owner.address)?;
         writeln!(out, "   Master priority = {}", owner.priority)?;
@@ -143,8 +154,16 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
     let garp = &c.garp;
     writeln!(out, "   Gratuitous ARP delay = {}", garp.delay.as_secs())?;
     writeln!(out, "   Gratuitous ARP repeat = {}", garp.repeat)?;
-    writeln!(out, "   Gratuitous ARP refresh = {}", garp.refresh.as_secs())?;
-    writeln!(out, "   Gratuitous ARP refresh repeat = {}", garp.refresh_repeat)?;
+    writeln!(
+        out,
+        "   Gratuitous ARP refresh = {}",
+        garp.refresh.as_secs()
+    )?;
+    writeln!(
+        out,
+        "   Gratuitous ARP refresh repeat = {}",
+        garp.refresh_repeat
+    )?;
     let lower = garp.lower_prio_delay.as_secs();
     writeln!(out, "   Gratuitous ARP lower priority delay = {lower}")?;
     let lower = garp.lower_prio_repeat;
@@ -156,14 +175,26 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
     if seconds >= 1.0 {
         writeln!(out, "   Advert interval = {seconds} sec")?;
     } else {
-        writeln!(out, "   Advert interval = {} milli-sec", told.advert_interval_ms)?;
+        writeln!(
+            out,
+            "   Advert interval = {} milli-sec",
+            told.advert_interval_ms
+        )?;
     }
     writeln!(out, "   Accept = {}", yes(c.accept))?;
     writeln!(out, "   Preempt = {}", yes(c.preempt))?;
     if c.preempt && !c.preempt_delay.is_zero() {
-        writeln!(out, "   Preempt delay = {} secs", c.preempt_delay.as_secs_f64())?;
+        writeln!(
+            out,
+            "   Preempt delay = {} secs",
+            c.preempt_delay.as_secs_f64()
+        )?;
     }
-    writeln!(out, "   Promote_secondaries = {}", yes(c.promote_secondaries))?;
+    writeln!(
+        out,
+        "   Promote_secondaries = {}",
+        yes(c.promote_secondaries)
+    )?;
     match (&c.authentication, c.version) {
         (Some(Authentication::Pass(word)), _) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD")?;
@@ -210,10 +241,18 @@ fn tracked_to(out: &mut String, c: &Instance) -> std::fmt::Result {
 }
 
 fn notify_to(out: &mut String, c: &Instance) -> std::fmt::Result {
-    let smtp = if c.smtp_alert == Some(true) { "yes" } else { "no" };
+    let smtp = if c.smtp_alert == Some(true) {
+        "yes"
+    } else {
+        "no"
+    };
     writeln!(out, "   Using smtp notification = {smtp}")?;
     let deleted = c.notify.deleted.is_some();
-    writeln!(out, "   Notify deleted = {}", if deleted { "Deleted" } else { "Fault" })?;
+    writeln!(
+        out,
+        "   Notify deleted = {}",
+        if deleted { "Deleted" } else { "Fault" }
+    )?;
     for (title, script) in [
         ("Backup", &c.notify.backup),
         ("Master", &c.notify.master),
@@ -222,7 +261,11 @@ fn notify_to(out: &mut String, c: &Instance) -> std::fmt::Result {
         ("Generic", &c.notify.any),
     ] {
         if let Some(script) = script {
-            writeln!(out, "   {title} state transition script = {}", quoted(script))?;
+            writeln!(
+                out,
+                "   {title} state transition script = {}",
+                quoted(script)
+            )?;
         }
     }
     Ok(())
@@ -293,7 +336,10 @@ fn address_line(address: &AddressStatus) -> String {
     let label = address.label.as_ref();
     let label = label.map_or(String::new(), |label| format!(" label {label}"));
     let set = if address.here { " set" } else { "" };
-    format!("{} dev {} scope global{label}{set}", address.address, address.interface)
+    format!(
+        "{} dev {} scope global{label}{set}",
+        address.address, address.interface
+    )
 }
 
 fn quoted(script: &Notify) -> String {
@@ -375,14 +421,20 @@ fn lists(map: &mut Map<String, Value>, c: &Instance, told: &InstanceStatus) {
         }
     };
     let lines = |advertised: bool| {
-        let of = told.addresses.iter().filter(move |a| a.advertised == advertised);
+        let of = told
+            .addresses
+            .iter()
+            .filter(move |a| a.advertised == advertised);
         of.map(address_line).collect::<Vec<_>>()
     };
     list("vips", lines(true));
     list("evips", lines(false));
     list("vroutes", c.routes.iter().map(|r| r.text.clone()).collect());
     list("vrules", c.rules.iter().map(|r| r.text.clone()).collect());
-    list("track_script", c.tracked.scripts.iter().map(|s| s.0.clone()).collect());
+    list(
+        "track_script",
+        c.tracked.scripts.iter().map(|s| s.0.clone()).collect(),
+    );
     let (kind, word) = match &c.authentication {
         Some(Authentication::Pass(word)) => (1, Some(password(word))),
         Some(Authentication::Ah(_)) => (2, None),

@@ -37,9 +37,11 @@ const COUNTERS: &[(&str, &str, Counter)] = &[
         "Advertisements with another interval",
         |i| i.counters.interval_errors,
     ),
-    ("keepalived_ip_ttl_errors_total", "Packets with a wrong TTL", |i| {
-        i.counters.ttl_errors
-    }),
+    (
+        "keepalived_ip_ttl_errors_total",
+        "Packets with a wrong TTL",
+        |i| i.counters.ttl_errors,
+    ),
     (
         "keepalived_invalid_type_received_total",
         "Packets of an unknown type",
@@ -108,9 +110,11 @@ const GAUGES: &[(&str, &str, Counter)] = &[
             _ => 0,
         },
     ),
-    ("evenkeel_address_priority", "Priority that is announced", |i| {
-        i.priority.into()
-    }),
+    (
+        "evenkeel_address_priority",
+        "Priority that is announced",
+        |i| i.priority.into(),
+    ),
     (
         "evenkeel_address_since_seconds",
         "When the state was entered, seconds since 1970",
@@ -150,5 +154,7 @@ fn labels(i: &InstanceStatus) -> String {
 }
 
 fn escape(word: &str) -> String {
-    word.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    word.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }

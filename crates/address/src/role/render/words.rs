@@ -31,12 +31,7 @@ impl Status {
         out
     }
 
-    fn instance_to(
-        &self,
-        out: &mut String,
-        i: &InstanceStatus,
-        detail: bool,
-    ) -> std::fmt::Result {
+    fn instance_to(&self, out: &mut String, i: &InstanceStatus, detail: bool) -> std::fmt::Result {
         let since = ago(self.now_ms, i.since_ms);
         writeln!(out, "{}: {} for {since}", i.name, i.state)?;
         writeln!(out, "    because {}", i.why)?;
@@ -46,13 +41,25 @@ impl Status {
                 (false, Some(owner)) => format!("at {}", owner.address),
                 (false, None) => "nobody is known to have it".to_owned(),
             };
-            writeln!(out, "    address {} on {}: {here}", address.address, address.interface)?;
+            writeln!(
+                out,
+                "    address {} on {}: {here}",
+                address.address, address.interface
+            )?;
         }
-        writeln!(out, "    priority {} ({})", i.priority, i.priority_from.join(", "))?;
+        writeln!(
+            out,
+            "    priority {} ({})",
+            i.priority,
+            i.priority_from.join(", ")
+        )?;
         if let Some(owner) = &i.owner {
             let heard = ago(self.now_ms, owner.heard_ms);
             let (who, priority) = (owner.address, owner.priority);
-            writeln!(out, "    {who} announces priority {priority}, last {heard} ago")?;
+            writeln!(
+                out,
+                "    {who} announces priority {priority}, last {heard} ago"
+            )?;
         }
         if !i.prefer.is_empty() {
             writeln!(out, "    preferred: {}", i.prefer.join(", then "))?;
@@ -70,7 +77,11 @@ impl Status {
             writeln!(out, "    another machine uses {conflict}")?;
         }
         if i.restored > 0 {
-            writeln!(out, "    put back {} times after somebody deleted it", i.restored)?;
+            writeln!(
+                out,
+                "    put back {} times after somebody deleted it",
+                i.restored
+            )?;
         }
         if detail {
             for t in &i.transitions {

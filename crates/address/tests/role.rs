@@ -1,0 +1,9 @@
+//! The address role, whole: processes in network namespaces that own addresses, lose
+//! them, and take them over.
+
+#[path = "role/child.rs"]
+mod child;
+#[path = "role/scene.rs"]
+mod scene;
+#[path = "role/takeover.rs"]
+mod takeover;
