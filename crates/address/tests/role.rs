@@ -3,6 +3,10 @@
 
 #[path = "role/child.rs"]
 mod child;
+#[path = "role/healing.rs"]
+mod healing;
+#[path = "role/reload.rs"]
+mod reload;
 #[path = "role/scene.rs"]
 mod scene;
 #[path = "role/takeover.rs"]
