@@ -7,4 +7,6 @@
 //! kernel and the clock. This crate knows nothing of the proxy: that an address
 //! cannot be served is told to it as a number ([`role::Health`]).
 
+pub mod codes;
 pub mod config;
+pub mod dialect;
