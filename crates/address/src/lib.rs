@@ -5,8 +5,12 @@
 //!
 //! What is decided is [`protocol::vrrp`], a value; here it meets sockets, the
 //! kernel and the clock. This crate knows nothing of the proxy: that an address
-//! cannot be served is told to it as a number ([`role::Health`]).
+//! cannot be served is told to it as a number ([`role::Given::vitals`]).
 
 pub mod codes;
 pub mod config;
 pub mod dialect;
+pub mod kernel;
+pub mod keyword;
+pub mod role;
+pub mod wire;

@@ -12,13 +12,16 @@
 //!
 //! Nothing here owns a descriptor, and nothing decides what a message leads to.
 
+mod address;
 mod codec;
 mod hand_over;
 mod kept;
 mod message;
 mod plan;
+pub mod vitals;
 mod watch;
 
+pub use address::{ADDRESS_NAME_BYTES_MAX, AddressDump, AddressLog, AddressPlan, TakeAddresses};
 pub use codec::DecodeError;
 pub use hand_over::{
     HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,

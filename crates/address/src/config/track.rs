@@ -28,6 +28,10 @@ pub struct Tracked {
     pub processes: Vec<(String, Option<Weight>)>,
     /// `track_bfd`
     pub bfd: Vec<(String, Option<Weight>)>,
+    /// Our language, `track backend`: backends of the proxy without which the instance
+    /// is in the worst band of its health.
+    #[serde(default)]
+    pub backends: Vec<String>,
 }
 
 /// `vrrp_script`

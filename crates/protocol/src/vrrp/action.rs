@@ -21,6 +21,28 @@ pub enum State {
     Fault,
 }
 
+/// Where a planned hand-over is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HandOver {
+    /// Requests under way may finish; the address still serves everything.
+    Draining {
+        /// At the latest.
+        until: Time,
+    },
+    /// The others are told to take over. The address still serves.
+    Offered {
+        /// When the offer is withdrawn.
+        until: Time,
+    },
+    /// Another one is master now: `Release` comes right behind this.
+    Taken {
+        /// Who.
+        by: IpAddr,
+    },
+    /// Nobody took over in time: the addresses stay, and adverts go on as before.
+    Withdrawn,
+}
+
 /// Why neighbours are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Announce {
@@ -83,8 +105,11 @@ pub enum Reason {
     },
     /// It was told to stop.
     Stopped,
-    /// An operator asked for a hand-over.
-    HandOver,
+    /// An operator asked for a hand-over, and another one took over.
+    HandOver {
+        /// Who.
+        by: IpAddr,
+    },
 }
 
 /// What is to be done, in this order.
@@ -136,6 +161,13 @@ pub enum Action {
         /// Why.
         why: Reason,
     },
+    /// A planned hand-over of [`super::Router::hand_over`] came to this step.
+    HandOver {
+        /// Whose.
+        instance: Instance,
+        /// Which.
+        step: HandOver,
+    },
     /// A sync group as a whole entered a state.
     GroupEntered {
         /// Its place in the list of groups.
@@ -159,6 +191,31 @@ pub enum Action {
         /// For people: `Malformed`, `wrong password`, `another group with our id`…
         words: String,
     },
+}
+
+/// What of a virtual router outlives its process: the driver writes it after each
+/// turn in which something was entered, and every third of a down interval as master.
+/// See [`super::Router::kept`] and [`super::Router::start`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resume {
+    /// The state.
+    pub state: State,
+    /// Since when.
+    pub since: Time,
+    /// When this was written, of a master when it sent its last advert: one that was
+    /// killed no longer than its down interval ago goes on as master.
+    pub at: Time,
+    /// The addresses may be in the kernel.
+    pub holds: bool,
+    /// As a backup: the owner and its priority.
+    pub owner: Option<(IpAddr, u8)>,
+    /// As a backup: when its silence is believed.
+    pub master_down_at: Option<Time>,
+    /// The interval between the owner's adverts.
+    pub owner_interval: Duration,
+    /// It was handed over by an operator to an owner of this priority: it does not
+    /// preempt while that one is as good.
+    pub yielded: Option<u8>,
 }
 
 /// What is told about a virtual router.

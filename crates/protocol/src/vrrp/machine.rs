@@ -1,2 +1,506 @@
-//! One virtual router: the state machine of RFC 9568, section 6.4, with
-//! keepalived's fault state, and what both leave to die by.
+//! One virtual router: the states of RFC 9568, section 6.4, with keepalived's fault
+//! state, and how one is entered. What happens in them is in `backup` and `master`.
+
+use super::advert::{Advert, GROUP_V4, on_wire};
+use super::backup::Wait;
+use super::context::Context;
+use super::defect::Defect;
+use super::hearing::{Dropped, Heard, judge};
+use super::master::Rule;
+use super::note::{About, Notes};
+use super::pace::{Damper, Pace};
+use super::priority::{OWNER, Standing};
+use super::{
+    Action, Announce, Counters, HandOver, Reason, Resume, Settings, State, Status, Time, Transport,
+    Version,
+};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// So many adverts of priority zero are believed at once,
+const STOP_BURST: u32 = 5;
+/// and then one in each of these: who forges them moves the addresses no faster.
+const STOP_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a step of a machine leads to; its group may have something to say.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Want {
+    /// It may be master.
+    Master(Reason),
+    /// It gives way.
+    Backup(Reason),
+}
+
+/// What a master that gives way says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Parting {
+    /// An advert more, if it cannot be sure to have been the only one.
+    Advert,
+    /// That it stops: it stood still. A worse one would give way to an advert, and
+    /// where the one that it heard is gone since, others are not to wait for us.
+    Stop,
+}
+
+/// One virtual router.
+#[derive(Debug)]
+pub(super) struct Machine {
+    /// Its state.
+    pub state: State,
+    since: Time,
+    why: Reason,
+    /// The addresses may be in the kernel.
+    holds: bool,
+    /// What is wrong.
+    pub fault: Option<String>,
+    /// What moves its priority.
+    pub standing: Standing,
+    /// Where its adverts come from.
+    pub source: Option<IpAddr>,
+    /// Who sends adverts, its priority, and when the last one came.
+    pub owner: Option<(IpAddr, u8, Time)>,
+    /// Between the owner's adverts.
+    pub owner_interval: Duration,
+    /// As a backup.
+    pub wait: Wait,
+    /// As master.
+    pub rule: Rule,
+    /// Holds preemptions back.
+    pub damper: Damper,
+    /// What was said.
+    pub notes: Notes,
+    /// Counters.
+    pub counters: Counters,
+    /// When the time was told last.
+    pub last_turn: Time,
+    /// How often owners that say that they stop are believed.
+    pub stops: Pace,
+    /// It was handed over to an owner of this priority.
+    pub yielded: Option<u8>,
+    /// It became master without an advert of the one before: the better ones may have
+    /// been there all the time.
+    unsure: bool,
+    /// How it gives way.
+    pub parting: Parting,
+}
+
+impl Machine {
+    /// Not begun.
+    pub(super) fn new(settings: &Settings) -> Machine {
+        Machine {
+            state: State::Init,
+            since: Time::default(),
+            why: Reason::Stopped,
+            holds: true,
+            fault: None,
+            standing: Standing::default(),
+            source: settings.source,
+            owner: None,
+            owner_interval: own_interval(settings),
+            wait: Wait::default(),
+            rule: Rule::default(),
+            damper: Damper::default(),
+            notes: Notes::default(),
+            counters: Counters::default(),
+            last_turn: Time::default(),
+            stops: Pace::new(STOP_BURST, STOP_PAUSE),
+            yielded: None,
+            unsure: false,
+            parting: Parting::Advert,
+        }
+    }
+
+    /// The priority that it announces, or would.
+    pub(super) fn priority(&self, settings: &Settings) -> u8 {
+        self.standing.priority(settings)
+    }
+
+    /// A part of an interval, the larger the lower the priority.
+    pub(super) fn skew(&self, settings: &Settings, interval: Duration) -> Duration {
+        let unit = match settings.version {
+            Version::V2 => Duration::from_secs(1),
+            Version::V3 => interval,
+        };
+        unit * (256 - u32::from(self.priority(settings))) / 256
+    }
+
+    /// So long silence has to last.
+    pub(super) fn down_interval(&self, settings: &Settings, interval: Duration) -> Duration {
+        interval * u32::from(settings.down_adverts) + self.skew(settings, interval)
+    }
+
+    /// So long we may have been silent before another one is master for sure.
+    pub(super) fn own_down_interval(&self, settings: &Settings) -> Duration {
+        self.down_interval(settings, own_interval(settings))
+    }
+
+    /// Begins, or begins again after a fault.
+    pub(super) fn begin(&mut self, ctx: &mut Context<'_>, why: Reason, resume: Option<Resume>) {
+        self.last_turn = ctx.now;
+        if let Some(words) = &self.fault {
+            let why = Reason::Failed(words.clone());
+            return self.enter_fault(ctx, why);
+        }
+        if let Some(kept) = resume {
+            return self.go_on(ctx, kept);
+        }
+        if ctx.settings.priority == OWNER && ctx.settings.starts_as_master {
+            return self.enter_master(ctx, Reason::OwnsAddresses);
+        }
+        let held_back = match self.state {
+            State::Init => ctx.settings.startup_delay,
+            _ => Duration::ZERO,
+        };
+        self.enter_backup(ctx, why);
+        self.wait.hold_back(held_back);
+    }
+
+    /// Goes on where a process before this one was killed or replaced.
+    fn go_on(&mut self, ctx: &mut Context<'_>, kept: Resume) {
+        self.yielded = kept.yielded;
+        if self.may_go_on_as_master(ctx, &kept) {
+            self.enter_master(ctx, Reason::Resumed);
+            self.since = kept.since;
+            return;
+        }
+        self.holds = kept.holds;
+        if kept.state != State::Master {
+            self.owner_interval = kept.owner_interval.max(Duration::from_millis(10));
+            self.owner = kept.owner.map(|(from, priority)| (from, priority, kept.at));
+        }
+        self.enter_backup(ctx, Reason::Resumed);
+        if let (State::Backup, Some(down_at)) = (kept.state, kept.master_down_at) {
+            self.since = kept.since;
+            let interval = self.owner_interval;
+            let soonest = ctx.now.after(interval + self.skew(ctx.settings, interval));
+            self.wait.not_later_than(down_at.max(soonest));
+        }
+    }
+
+    /// Whether nobody else can have become master yet.
+    pub(super) fn may_go_on_as_master(&self, ctx: &Context<'_>, kept: &Resume) -> bool {
+        if kept.state != State::Master || !kept.holds {
+            return false;
+        }
+        let mut patience = self.own_down_interval(ctx.settings);
+        // The others ask the kernel, which still has the addresses.
+        if let Some(probing) = ctx.settings.probing {
+            patience = patience.max(probing.bound);
+        }
+        ctx.now.since(kept.at) <= patience || ctx.broken(Defect::ResumesAlways)
+    }
+
+    /// It owns the addresses from here on.
+    pub(super) fn enter_master(&mut self, ctx: &mut Context<'_>, why: Reason) {
+        let resumed = why == Reason::Resumed;
+        if let Reason::Preempts { owner, .. } = &why
+            && let Some(hold) = self.damper.record(ctx.now)
+        {
+            let words = format!(
+                "the owner changes too often: the next preemption (of {owner} or another) waits for {hold:?}"
+            );
+            self.notes.tell(ctx, About::Damped, words);
+        }
+        self.unsure = !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
+        self.yielded = None;
+        self.owner_interval = own_interval(ctx.settings);
+        self.counters.became_master += 1;
+        self.holds = true;
+        self.last_turn = ctx.now;
+        let instance = ctx.at;
+        ctx.must(Action::Acquire { instance });
+        self.rule = Rule::begin(ctx);
+        let told = if resumed {
+            Announce::Again
+        } else {
+            Announce::Acquired
+        };
+        self.send_advert(ctx);
+        self.announce(ctx, ctx.settings.garp.repeat, told);
+        self.enter(ctx, State::Master, why);
+    }
+
+    /// Somebody else owns the addresses, or nobody yet.
+    pub(super) fn enter_backup(&mut self, ctx: &mut Context<'_>, why: Reason) {
+        let from_master = self.state == State::Master;
+        if from_master {
+            self.counters.released_master += 1;
+            self.give_way(ctx, &why);
+        }
+        self.release(ctx);
+        let stops = match why {
+            Reason::Group { .. } => true,
+            Reason::Preempted { .. } => self.parting == Parting::Stop,
+            _ => false,
+        };
+        if from_master && stops {
+            self.send(ctx, 0);
+        }
+        let down = self.down_interval(ctx.settings, self.owner_interval);
+        self.wait = Wait::begin(ctx.now, down, self.owner_interval);
+        self.enter(ctx, State::Backup, why);
+    }
+
+    /// What is said before the addresses are given away.
+    fn give_way(&mut self, ctx: &mut Context<'_>, why: &Reason) {
+        match *why {
+            Reason::HandOver { by } => {
+                let instance = ctx.at;
+                let step = HandOver::Taken { by };
+                ctx.must(Action::HandOver { instance, step });
+                self.yielded = self.owner.map(|(_, priority, _)| priority);
+            }
+            // The better one may have been there all the time, unheard: it hears from us
+            // once more, so that it tells neighbours anew.
+            Reason::Preempted { .. }
+                if self.parting == Parting::Advert
+                    && (ctx.settings.higher_prio_send_advert
+                        || (self.unsure && !ctx.settings.strict)) =>
+            {
+                self.send_advert(ctx);
+            }
+            _ => {}
+        }
+    }
+
+    /// It cannot take part.
+    pub(super) fn enter_fault(&mut self, ctx: &mut Context<'_>, why: Reason) {
+        self.give_up(ctx);
+        self.enter(ctx, State::Fault, why);
+    }
+
+    /// It is told to stop.
+    pub(super) fn enter_init(&mut self, ctx: &mut Context<'_>) {
+        if self.state != State::Init {
+            self.give_up(ctx);
+            self.enter(ctx, State::Init, Reason::Stopped);
+        }
+    }
+
+    /// Gives the addresses away, then tells it.
+    fn give_up(&mut self, ctx: &mut Context<'_>) {
+        let from_master = self.state == State::Master;
+        let tells_first = ctx.broken(Defect::StopsBeforeRelease);
+        if from_master && tells_first {
+            self.send(ctx, 0);
+        }
+        self.release(ctx);
+        if from_master {
+            self.counters.released_master += 1;
+            if !tells_first {
+                self.send(ctx, 0);
+            }
+        }
+    }
+
+    fn release(&mut self, ctx: &mut Context<'_>) {
+        if self.holds {
+            self.holds = false;
+            let instance = ctx.at;
+            ctx.must(Action::Release { instance });
+        }
+    }
+
+    fn enter(&mut self, ctx: &mut Context<'_>, to: State, why: Reason) {
+        let from = self.state;
+        self.state = to;
+        self.since = ctx.now;
+        self.why = why.clone();
+        let instance = ctx.at;
+        ctx.must(Action::Entered {
+            instance,
+            from,
+            to,
+            why,
+        });
+    }
+
+    /// Sends an advert of our priority, or of zero while we hand over.
+    pub(super) fn send_advert(&mut self, ctx: &mut Context<'_>) {
+        let priority = if self.rule.is_offered() {
+            0
+        } else {
+            self.priority(ctx.settings)
+        };
+        self.rule.sent(ctx.now, own_interval(ctx.settings));
+        self.send(ctx, priority);
+    }
+
+    fn send(&mut self, ctx: &mut Context<'_>, priority: u8) {
+        let settings = ctx.settings;
+        let advert = Advert {
+            version: settings.version,
+            vrid: settings.vrid,
+            priority,
+            interval: own_interval(settings),
+            addresses: settings.addresses.clone(),
+            authentication: settings.authentication.clone(),
+        };
+        let from = self.source.unwrap_or(if settings.ipv6 {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        });
+        let instance = ctx.at;
+        match &settings.transport {
+            Transport::Multicast(group) => {
+                let bytes = advert.encode(from, *group);
+                let to = *group;
+                ctx.say(Action::Send {
+                    instance,
+                    to,
+                    bytes,
+                });
+            }
+            Transport::Unicast { peers, .. } => {
+                let old = settings.old_unicast_checksum == Some(true) && !settings.ipv6;
+                for peer in peers {
+                    let to = peer.address;
+                    let bytes = advert.encode(from, if old { GROUP_V4 } else { to });
+                    ctx.say(Action::Send {
+                        instance,
+                        to,
+                        bytes,
+                    });
+                }
+            }
+        }
+        self.counters.adverts_sent += 1;
+        if priority == 0 {
+            self.counters.priority_zero_sent += 1;
+        }
+    }
+
+    /// Tells neighbours.
+    pub(super) fn announce(&self, ctx: &mut Context<'_>, repeat: u32, why: Announce) {
+        if repeat > 0 {
+            let instance = ctx.at;
+            ctx.say(Action::Announce {
+                instance,
+                repeat,
+                why,
+            });
+        }
+    }
+
+    /// A packet came.
+    pub(super) fn hear(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: IpAddr,
+        ttl: u8,
+        bytes: &[u8],
+    ) -> Option<Want> {
+        if self.state == State::Init {
+            return None;
+        }
+        if Some(from) == self.source {
+            let words = format!(
+                "an advert comes from our own address {from}: a loop, or a machine with the same address"
+            );
+            self.notes.tell(ctx, About::Loop, words);
+            return None;
+        }
+        let known = self.owner.map(|(known, _, _)| known);
+        let heard = match judge(ctx.settings, self.source, known, from, ttl, bytes) {
+            Ok(heard) => heard,
+            Err(dropped) => {
+                self.drop_packet(ctx, from, dropped);
+                return None;
+            }
+        };
+        self.counters.adverts_received += 1;
+        if heard.priority == 0 {
+            self.counters.priority_zero_received += 1;
+        }
+        match self.state {
+            State::Backup => self.hear_as_backup(ctx, heard),
+            State::Master => self.hear_as_master(ctx, heard),
+            State::Init | State::Fault => {
+                self.note_owner(ctx.now, heard);
+                None
+            }
+        }
+    }
+
+    fn drop_packet(&mut self, ctx: &mut Context<'_>, from: IpAddr, dropped: Dropped) {
+        dropped.count(&mut self.counters);
+        let words = format!("a packet from {from} is dropped: {dropped}");
+        self.notes.tell(ctx, About::Dropped, words);
+    }
+
+    /// Who sends adverts.
+    pub(super) fn note_owner(&mut self, now: Time, heard: Heard) {
+        self.owner = Some((heard.from, heard.priority, now));
+    }
+
+    /// Learns the owner's interval (version 3).
+    pub(super) fn learn(&mut self, settings: &Settings, heard: Heard) {
+        if settings.version == Version::V3 {
+            self.owner_interval = heard.interval;
+        }
+    }
+
+    /// The time has come to this.
+    pub(super) fn turn(&mut self, ctx: &mut Context<'_>) -> Option<Want> {
+        let want = match self.state {
+            State::Backup => self.turn_as_backup(ctx),
+            State::Master => self.turn_as_master(ctx),
+            State::Init | State::Fault => None,
+        };
+        self.last_turn = ctx.now;
+        want
+    }
+
+    /// When the time is to be told at the latest.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Backup => self.wait.deadline(),
+            State::Master => self.rule.deadline(),
+            State::Init | State::Fault => None,
+        }
+    }
+
+    /// What is told about it.
+    pub(super) fn status(&self, settings: &Settings) -> Status {
+        Status {
+            state: self.state,
+            since: self.since,
+            why: self.why.clone(),
+            priority: self.priority(settings),
+            owner: self.owner.filter(|_| self.state != State::Master),
+            master_down_at: match self.state {
+                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
+                _ => None,
+            },
+            counters: self.counters,
+        }
+    }
+
+    /// What of it is to outlive this process.
+    pub(super) fn kept(&self, now: Time) -> Resume {
+        Resume {
+            state: self.state,
+            since: self.since,
+            at: match self.state {
+                State::Master => self.rule.sent_at(),
+                _ => now,
+            },
+            holds: self.holds,
+            owner: self
+                .owner
+                .filter(|_| self.state == State::Backup)
+                .map(|(from, priority, _)| (from, priority)),
+            master_down_at: match self.state {
+                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
+                _ => None,
+            },
+            owner_interval: self.owner_interval,
+            yielded: self.yielded,
+        }
+    }
+}
+
+/// Our interval, as it arrives at the others.
+pub(super) fn own_interval(settings: &Settings) -> Duration {
+    on_wire(settings.version, settings.interval)
+}

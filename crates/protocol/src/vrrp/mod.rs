@@ -8,19 +8,32 @@
 //!
 //! What always holds:
 //! - every wait has an end, every table a bound; no packet makes it panic;
-//! - an address is given away before the advert of priority zero says so is sent
-//!   (a planned hand-over), and announced only after it was acquired;
+//! - whoever stops gives its addresses away before the advert of priority zero says
+//!   so is sent, and announces them only after they were acquired; only a hand-over
+//!   that an operator ordered tells first and gives away when another one has them;
 //! - silence is believed only by a machine that was not late itself.
 
 mod action;
 pub mod advert;
+mod backup;
+mod checksum;
+mod context;
+mod defect;
+mod group;
+mod hearing;
 mod machine;
+mod master;
 pub mod neighbour;
+mod note;
+mod pace;
+mod priority;
 mod router;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod time;
 
-pub use action::{Action, Announce, Counters, Instance, Reason, State, Status};
+pub use action::{Action, Announce, Counters, HandOver, Instance, Reason, Resume, State, Status};
 pub use router::Router;
 pub use settings::{
     Authentication, Garp, GroupSettings, Peer, Probing, Settings, Transport, Version,

@@ -1,19 +1,59 @@
 //! All virtual routers of one machine, with their sync groups, as one value.
 
-use super::{Action, GroupSettings, Instance, Settings, Status, Time};
+use super::context::Context;
+#[cfg(test)]
+use super::defect::Defect;
+use super::machine::Machine;
+use super::{Action, GroupSettings, Instance, Reason, Resume, Settings, State, Status, Time};
+use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// All virtual routers of one machine.
+///
+/// The driver's turn: all packets that arrived ([`Router::handle_packet`]) and all
+/// answers of neighbours, then [`Router::handle_time`], then [`Router::poll`] until
+/// it gives none, then sleep until [`Router::deadline`].
 #[derive(Debug)]
 pub struct Router {
-    settings: Vec<Settings>,
-    groups: Vec<GroupSettings>,
+    pub(super) settings: Vec<Settings>,
+    pub(super) groups: Vec<GroupSettings>,
+    pub(super) machines: Vec<Machine>,
+    /// The group of each machine.
+    pub(super) member_of: Vec<Option<usize>>,
+    /// Members that wait for the rest of their group to begin.
+    waiting: Vec<Option<(Time, Option<Resume>)>>,
+    /// What was told of each group.
+    pub(super) group_states: Vec<State>,
+    pub(super) actions: VecDeque<Action>,
+    left: bool,
+    #[cfg(test)]
+    pub(super) defect: Option<Defect>,
 }
 
 impl Router {
     /// None of them has begun.
     pub fn new(settings: Vec<Settings>, groups: Vec<GroupSettings>) -> Router {
-        Router { settings, groups }
+        let mut member_of = vec![None; settings.len()];
+        for (place, group) in groups.iter().enumerate() {
+            for member in &group.members {
+                if let Some(of) = member_of.get_mut(*member) {
+                    *of = Some(place);
+                }
+            }
+        }
+        Router {
+            machines: settings.iter().map(Machine::new).collect(),
+            member_of,
+            waiting: vec![None; settings.len()],
+            group_states: vec![State::Init; groups.len()],
+            actions: VecDeque::new(),
+            left: false,
+            settings,
+            groups,
+            #[cfg(test)]
+            defect: None,
+        }
     }
 
     /// Settings and groups as given.
@@ -21,33 +61,260 @@ impl Router {
         (&self.settings, &self.groups)
     }
 
+    /// Begins. What is wrong at first was told by [`Router::set_fault`],
+    /// [`Router::set_priority`], [`Router::set_band`] and [`Router::set_source`] before.
+    ///
+    /// With what a process before this one kept, a master goes on as master at once
+    /// if that is no older than its down interval; everybody else gets a `Release`
+    /// for what may be left in the kernel. A group goes on as a whole or not at all,
+    /// so all members are to be begun at the same `now`.
+    pub fn start(&mut self, now: Time, at: Instance, resume: Option<Resume>) {
+        if self.left {
+            return;
+        }
+        let Some(slot) = self.waiting.get_mut(at.0) else {
+            return;
+        };
+        *slot = Some((now, resume));
+        let members = self.members(at);
+        let all = members.iter().all(|member| {
+            let waits = self.waiting.get(member.0).is_some_and(Option::is_some);
+            waits || self.state(*member) != State::Init
+        });
+        if all {
+            self.begin(now, &members);
+        }
+    }
+
+    /// Begins what waits of these members.
+    fn begin(&mut self, now: Time, members: &[Instance]) {
+        let goes_on = members.iter().all(|member| self.goes_on(now, *member));
+        let faulty = self.faulty(members);
+        for member in members {
+            let Some((_, resume)) = self.waiting.get_mut(member.0).and_then(Option::take) else {
+                continue;
+            };
+            // All of them go on as master, or none does.
+            let resume = resume
+                .filter(|kept| kept.state != State::Master || goes_on || !self.is_grouped(*member));
+            let faulty = faulty.clone().filter(|(of, _)| of != member);
+            self.step(now, *member, |machine, ctx| match faulty {
+                Some((_, why)) if machine.fault.is_none() => machine.enter_fault(ctx, why),
+                _ => machine.begin(ctx, Reason::Started, resume),
+            });
+        }
+        self.tell_groups();
+    }
+
+    fn goes_on(&mut self, now: Time, at: Instance) -> bool {
+        let Some(Some((_, resume))) = self.waiting.get(at.0).cloned() else {
+            return false;
+        };
+        let may = self.step(now, at, |machine, ctx| {
+            resume.is_some_and(|kept| machine.may_go_on_as_master(ctx, &kept))
+        });
+        may.unwrap_or_default()
+    }
+
     /// What is to be done next; None when all is.
     pub fn poll(&mut self) -> Option<Action> {
-        None
+        self.actions.pop_front()
     }
 
     /// When [`Router::handle_time`] is to be called at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        None
+        if self.left {
+            return None;
+        }
+        self.machines.iter().filter_map(Machine::deadline).min()
     }
 
     /// The time has come to this. All packets that had arrived are to be given before.
-    pub fn handle_time(&mut self, _now: Time) {}
+    pub fn handle_time(&mut self, now: Time) {
+        for at in (0..self.machines.len()).map(Instance) {
+            let want = self.step(now, at, Machine::turn).flatten();
+            self.settle(now, at, want);
+        }
+    }
 
     /// A VRRP packet (without its IP header) arrived on the interface of the instance
     /// with this router id.
-    pub fn handle_packet(
+    pub fn handle_packet(&mut self, now: Time, at: Instance, from: IpAddr, ttl: u8, bytes: &[u8]) {
+        let want = self.step(now, at, |machine, ctx| machine.hear(ctx, from, ttl, bytes));
+        self.settle(now, at, want.flatten());
+    }
+
+    /// A neighbour said that it has an address of the instance: an answer to
+    /// [`Action::Probe`], or any other ARP packet or neighbour advertisement that names
+    /// it as the sender's. `mac_is_ours`: the MAC is one of this machine's interfaces
+    /// (the virtual MAC counts only while the instance is master).
+    ///
+    /// As a backup that probes: the owner's kernel is alive. As master: somebody else
+    /// uses the address, which is told and answered by announcements, not too often.
+    pub fn handle_neighbour(
         &mut self,
-        _now: Time,
-        _at: Instance,
-        _from: IpAddr,
-        _ttl: u8,
-        _bytes: &[u8],
+        now: Time,
+        at: Instance,
+        address: IpAddr,
+        mac_is_ours: bool,
+        mac: [u8; 6],
     ) {
+        if mac_is_ours {
+            return;
+        }
+        self.step(now, at, |machine, ctx| match machine.state {
+            State::Backup => machine.answered_as_backup(ctx, address),
+            State::Master => machine.foreign_use(ctx, address, mac),
+            State::Init | State::Fault => {}
+        });
+    }
+
+    /// Somebody deleted an address (or route or rule) of the instance from the kernel.
+    /// As master it is put back and announced, not too often; else nothing.
+    pub fn handle_address_lost(&mut self, now: Time, at: Instance) {
+        self.step(now, at, |machine, ctx| {
+            if machine.state == State::Master {
+                machine.put_back(ctx);
+            }
+        });
+    }
+
+    /// Something that the instance needs failed, in words, or all is well again.
+    pub fn set_fault(&mut self, now: Time, at: Instance, words: Option<String>) {
+        let failed = words.is_some();
+        self.step(now, at, |machine, _| machine.fault = words);
+        let members = self.members(at);
+        match self.faulty(&members) {
+            Some((of, why)) if failed => self.fail(now, &members, of, &why),
+            Some(_) => {}
+            None => {
+                for member in &members {
+                    self.step(now, *member, |machine, ctx| {
+                        if machine.state == State::Fault {
+                            machine.begin(ctx, Reason::Recovered, None);
+                        }
+                    });
+                }
+            }
+        }
+        self.tell_groups();
+    }
+
+    /// The priority with all weights of what is tracked, 1 to 254 (255 stays for an
+    /// owner of the addresses). Without it the configured one holds.
+    pub fn set_priority(&mut self, now: Time, at: Instance, effective: u8) {
+        self.restand(now, at, |machine| {
+            machine.standing.effective = Some(effective);
+        });
+    }
+
+    /// The band of health, 0 the best. It does nothing without [`Settings::bands`].
+    pub fn set_band(&mut self, now: Time, at: Instance, band: usize) {
+        self.restand(now, at, |machine| machine.standing.band = band);
+    }
+
+    /// Changes what the priority is made of; a master announces the new one at once.
+    fn restand(&mut self, now: Time, at: Instance, change: impl FnOnce(&mut Machine)) {
+        self.step(now, at, |machine, ctx| {
+            let before = machine.priority(ctx.settings);
+            change(machine);
+            if machine.state == State::Master && machine.priority(ctx.settings) != before {
+                machine.announce_change(ctx);
+            }
+        });
+    }
+
+    /// The source of our adverts, as soon as it is known or when it changed.
+    pub fn set_source(&mut self, now: Time, at: Instance, source: IpAddr) {
+        self.step(now, at, |machine, ctx| {
+            let changed = machine.source.replace(source) != Some(source);
+            if changed && machine.state == State::Master {
+                machine.announce_change(ctx);
+            }
+        });
+    }
+
+    /// A planned stop: the addresses are released, then an advert of priority zero
+    /// is sent. The members of its group stop with it.
+    pub fn stop(&mut self, now: Time, at: Instance) {
+        for member in self.members(at) {
+            self.step(now, member, Machine::enter_init);
+        }
+        self.tell_groups();
+    }
+
+    /// As [`Router::stop`], all of them.
+    pub fn stop_all(&mut self, now: Time) {
+        for at in (0..self.machines.len()).map(Instance) {
+            self.step(now, at, Machine::enter_init);
+        }
+        self.tell_groups();
+    }
+
+    /// A successor takes over ([`Router::kept`] was given to it): nothing is sent or
+    /// released, now and later.
+    pub fn leave(&mut self, _now: Time) {
+        self.left = true;
+        self.actions.clear();
+    }
+
+    /// An operator's planned hand-over. Requests may finish for `drain`; then adverts of
+    /// priority zero let another one take over while the addresses stay here; when its
+    /// advert came, they are released. When nobody takes over they stay.
+    /// With a group all of its members are handed over. False: it is not master, or
+    /// a hand-over is under way.
+    pub fn hand_over(&mut self, now: Time, at: Instance, drain: Duration) -> bool {
+        let mut begun = false;
+        for member in self.members(at) {
+            let done = self.step(now, member, |machine, ctx| {
+                machine.state == State::Master && machine.hand_over(ctx, drain)
+            });
+            begun |= done.unwrap_or_default();
+        }
+        begun
+    }
+
+    /// The requests under way have finished: a hand-over that drains goes on at once.
+    pub fn drained(&mut self, now: Time, at: Instance) {
+        for member in self.members(at) {
+            self.step(now, member, Machine::drained);
+        }
     }
 
     /// What is told about one.
-    pub fn status(&self, _of: Instance) -> Option<Status> {
-        None
+    pub fn status(&self, of: Instance) -> Option<Status> {
+        let settings = self.settings.get(of.0)?;
+        Some(self.machines.get(of.0)?.status(settings))
+    }
+
+    /// What of it is to outlive this process.
+    pub fn kept(&self, now: Time, of: Instance) -> Option<Resume> {
+        Some(self.machines.get(of.0)?.kept(now))
+    }
+
+    fn state(&self, of: Instance) -> State {
+        self.machines.get(of.0).map_or(State::Init, |m| m.state)
+    }
+
+    /// A step of one machine; None when there is no such, or a successor has taken over.
+    pub(super) fn step<T>(
+        &mut self,
+        now: Time,
+        at: Instance,
+        work: impl FnOnce(&mut Machine, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        if self.left {
+            return None;
+        }
+        let machine = self.machines.get_mut(at.0)?;
+        let mut ctx = Context {
+            now,
+            at,
+            settings: self.settings.get(at.0)?,
+            out: &mut self.actions,
+            #[cfg(test)]
+            defect: self.defect,
+        };
+        Some(work(machine, &mut ctx))
     }
 }

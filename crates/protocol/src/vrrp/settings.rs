@@ -109,6 +109,9 @@ pub struct Settings {
     pub higher_prio_send_advert: bool,
     /// The list of addresses is compared only when the owner changes.
     pub skip_check_addresses: bool,
+    /// `old_unicast_checksum`: the checksum of version 3 as keepalived had it up to
+    /// 1.3.6; true sends it, none takes it from others, false never takes it.
+    pub old_unicast_checksum: Option<bool>,
     /// Strict conformance: an advert whose addresses differ is dropped, and so on.
     pub strict: bool,
     /// How neighbours are told.

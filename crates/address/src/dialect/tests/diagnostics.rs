@@ -4,7 +4,7 @@ use super::*;
 use insta::assert_snapshot;
 
 /// The file of 2011, as it was found.
-const FIELD: &str = "vrrp_instance_VI_1 {
+pub(super) const FIELD: &str = "vrrp_instance_VI_1 {
 \tstate MASTER
 \tinterface eth0
 \tvirtual_router_id 51

@@ -1,0 +1,64 @@
+//! The kernel's tables by rtnetlink: links, addresses, routes, rules, and the
+//! virtual interfaces of `use_vmac`.
+//!
+//! [`Kernel`] asks and waits for the answer, never longer than [`ANSWER_WITHIN`];
+//! what was there already, or was gone already, is no error but an [`Outcome`].
+//! [`Monitor`] hears what changes, whoever changed it. Neither decides anything.
+//! Everything happens in the network namespace of the thread that opened them.
+
+mod address;
+mod error;
+mod firewall;
+mod link;
+mod message;
+mod monitor;
+mod route;
+mod rule;
+mod socket;
+pub mod sysctl;
+mod vmac;
+
+pub use address::{AddressFlags, AddressSeen, AddressSpec, LIFETIME_LEAST, lifetime_seconds};
+pub use error::KernelError;
+pub use firewall::Firewall;
+pub use link::{Link, LinkFlags};
+pub use monitor::{Change, Monitor};
+pub use route::RouteSeen;
+pub use rule::RuleSeen;
+pub use socket::ANSWER_WITHIN;
+pub use vmac::{IpvlanFlag, Vmac, VmacKind, VmacSpec};
+
+use socket::Socket;
+
+/// Who made an address, a route or a rule of ours (`RTPROT_KEEPALIVED`): `ip route`
+/// says `proto keepalived`.
+pub const MADE_BY: u8 = 18;
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// It was so already: an address that is there, or one that is gone.
+    Already,
+}
+
+/// A connection to the kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    socket: Socket,
+    vmacs: vmac::Vmacs,
+}
+
+impl Kernel {
+    /// Opens a connection.
+    pub fn open() -> Result<Kernel, KernelError> {
+        Ok(Kernel {
+            socket: Socket::open(None)?,
+            vmacs: vmac::Vmacs::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! Addresses, and how long they live.
+//!
+//! With a lifetime the kernel removes an address by itself when nobody renews it:
+//! a role that was killed cannot leave one behind.
+
+use super::message::{Incoming, Message, family, flag, ip, kind, number, text, u32_at};
+use super::{Kernel, KernelError, MADE_BY, Outcome};
+use crate::config::{Address, Lifetime, Scope};
+use rustix::io::Errno;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Length of `struct ifaddrmsg`.
+const BODY: usize = 8;
+/// The shortest lifetime: the kernel counts in seconds and looks in steps, so one
+/// second may already be over.
+pub const LIFETIME_LEAST: u32 = 2;
+/// The kernel's word for "for ever".
+const FOREVER: u32 = u32::MAX;
+
+/// `IFA_*`
+mod attribute {
+    pub const ADDRESS: u16 = 1;
+    pub const LOCAL: u16 = 2;
+    pub const LABEL: u16 = 3;
+    pub const BROADCAST: u16 = 4;
+    pub const CACHE_INFO: u16 = 6;
+    pub const FLAGS: u16 = 8;
+    pub const MADE_BY: u16 = 11;
+}
+
+/// `IFA_F_*`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AddressFlags(pub u32);
+
+impl AddressFlags {
+    /// `nodad`
+    pub const NO_DAD: AddressFlags = AddressFlags(0x02);
+    /// `home`
+    pub const HOME: AddressFlags = AddressFlags(0x10);
+    /// `mngtmpaddr`
+    pub const MANAGE_TEMPORARY: AddressFlags = AddressFlags(0x100);
+    /// `noprefixroute`
+    pub const NO_PREFIX_ROUTE: AddressFlags = AddressFlags(0x200);
+    /// `autojoin`
+    pub const AUTO_JOIN: AddressFlags = AddressFlags(0x400);
+
+    /// Both.
+    #[must_use]
+    pub fn with(self, other: AddressFlags, if_so: bool) -> AddressFlags {
+        AddressFlags(if if_so { self.0 | other.0 } else { self.0 })
+    }
+
+    /// `secondary`: another address of the same network was there before.
+    pub fn secondary(self) -> bool {
+        self.0 & 0x01 != 0
+    }
+
+    /// `dadfailed`: another machine has it (IPv6).
+    pub fn duplicate(self) -> bool {
+        self.0 & 0x08 != 0
+    }
+
+    /// `tentative`: it is still asked whether another machine has it (IPv6).
+    pub fn tentative(self) -> bool {
+        self.0 & 0x40 != 0
+    }
+
+    /// `permanent`: it has no lifetime.
+    pub fn permanent(self) -> bool {
+        self.0 & 0x80 != 0
+    }
+}
+
+/// An address that is to be put on an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressSpec {
+    /// The interface's number.
+    pub interface: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix.
+    pub prefix: u8,
+    /// `brd`
+    pub broadcast: Option<IpAddr>,
+    /// `peer`
+    pub peer: Option<IpAddr>,
+    /// `scope`; none is what fits the address.
+    pub scope: Option<Scope>,
+    /// `label`
+    pub label: Option<String>,
+    /// Flags.
+    pub flags: AddressFlags,
+    /// `preferred_lft`; none is the lifetime.
+    pub preferred: Option<Lifetime>,
+    /// How long it lives unless it is renewed; none is for ever.
+    pub lifetime: Option<Duration>,
+}
+
+impl AddressSpec {
+    /// An address of the configuration on an interface. `probed`: this machine asked
+    /// who has it, so the kernel need not hold it back while it asks again (IPv6).
+    pub fn new(
+        address: &Address,
+        interface: u32,
+        lifetime: Option<Duration>,
+        probed: bool,
+    ) -> AddressSpec {
+        let ipv6 = address.address.is_ipv6();
+        let flags = AddressFlags::default()
+            .with(AddressFlags::NO_DAD, ipv6 && (probed || address.no_dad))
+            .with(AddressFlags::HOME, ipv6 && address.home)
+            .with(
+                AddressFlags::MANAGE_TEMPORARY,
+                ipv6 && address.manage_temporary,
+            )
+            .with(AddressFlags::NO_PREFIX_ROUTE, address.no_prefix_route)
+            .with(AddressFlags::AUTO_JOIN, address.auto_join);
+        AddressSpec {
+            interface,
+            address: address.address,
+            prefix: address.prefix,
+            broadcast: address.broadcast,
+            peer: address.peer,
+            scope: address.scope,
+            label: address.label.clone(),
+            flags,
+            preferred: address.preferred,
+            lifetime,
+        }
+    }
+
+    fn message(&self, kind: u16, flags: u16) -> Message {
+        let index = self.interface.to_ne_bytes();
+        // The attribute has all flags; the old field has the first eight.
+        let short = self.flags.0.to_le_bytes()[0];
+        let scope = self.scope.map_or(0, |s| s.0);
+        let mut body = [family(self.address), self.prefix, short, scope, 0, 0, 0, 0];
+        body[4..].copy_from_slice(&index);
+        let mut message = Message::new(kind, flag::REQUEST | flag::ACK | flags, &body);
+        message.address(attribute::LOCAL, self.address);
+        message.address(attribute::ADDRESS, self.peer.unwrap_or(self.address));
+        if let (Some(broadcast), false) = (self.broadcast, self.address.is_ipv6()) {
+            message.address(attribute::BROADCAST, broadcast);
+        }
+        if let (Some(label), false) = (&self.label, self.address.is_ipv6()) {
+            message.string(attribute::LABEL, label);
+        }
+        message
+    }
+
+    fn addition(&self, flags: u16) -> Message {
+        let mut message = self.message(kind::NEW_ADDRESS, flag::CREATE | flags);
+        if self.flags.0 != 0 {
+            message.u32(attribute::FLAGS, self.flags.0);
+        }
+        if self.lifetime.is_some() || self.preferred.is_some() {
+            let valid = self.lifetime.map_or(FOREVER, lifetime_seconds);
+            let preferred = match self.preferred {
+                Some(Lifetime::Seconds(seconds)) => seconds.min(valid),
+                _ => valid,
+            };
+            // struct ifa_cacheinfo: preferred, valid, and two that only the kernel sets.
+            let mut info = [0; 16];
+            info[..4].copy_from_slice(&preferred.to_ne_bytes());
+            info[4..8].copy_from_slice(&valid.to_ne_bytes());
+            message.attribute(attribute::CACHE_INFO, &info);
+        }
+        message.u8(attribute::MADE_BY, MADE_BY);
+        message
+    }
+}
+
+/// A lifetime as the kernel takes it: whole seconds, rounded up, at least
+/// [`LIFETIME_LEAST`].
+pub fn lifetime_seconds(lifetime: Duration) -> u32 {
+    let up = lifetime
+        .as_secs()
+        .saturating_add(u64::from(lifetime.subsec_nanos() > 0));
+    u32::try_from(up)
+        .unwrap_or(FOREVER - 1)
+        .clamp(LIFETIME_LEAST, FOREVER - 1)
+}
+
+/// An address as the kernel has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddressSeen {
+    /// The interface's number.
+    pub interface: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix.
+    pub prefix: u8,
+    /// The other end of a line, where it is another.
+    pub peer: Option<IpAddr>,
+    /// Its scope.
+    pub scope: Scope,
+    /// Its label (IPv4).
+    pub label: Option<String>,
+    /// Its flags.
+    pub flags: AddressFlags,
+    /// How long it lives; none is for ever.
+    pub valid_seconds: Option<u32>,
+    /// How long it is preferred; none is for ever.
+    pub preferred_seconds: Option<u32>,
+    /// Who made it; zero where nobody said or the kernel is older than 5.18.
+    pub made_by: u8,
+}
+
+impl AddressSeen {
+    /// Whether this is the address that was asked for.
+    pub fn is(&self, spec: &AddressSpec) -> bool {
+        self.interface == spec.interface
+            && self.address == spec.address
+            && (self.prefix == spec.prefix)
+            && (self.peer == spec.peer || spec.peer == Some(spec.address))
+    }
+
+    /// Reads `RTM_NEWADDR` and `RTM_DELADDR`.
+    pub(super) fn read(message: &Incoming<'_>) -> Option<AddressSeen> {
+        let body = message.body;
+        let attributes = message.attributes(BODY);
+        let far = attributes.find(attribute::ADDRESS).and_then(ip);
+        let local = attributes.find(attribute::LOCAL).and_then(ip);
+        let address = local.or(far)?;
+        let short = u32::from(*body.get(2)?);
+        let lives = attributes.find(attribute::CACHE_INFO);
+        let seconds = |at| {
+            lives
+                .and_then(|v| u32_at(v, at))
+                .filter(|seconds| *seconds != FOREVER)
+        };
+        Some(AddressSeen {
+            interface: u32_at(body, 4)?,
+            address,
+            prefix: *body.get(1)?,
+            peer: far.filter(|far| *far != address),
+            scope: Scope(*body.get(3)?),
+            label: attributes.find(attribute::LABEL).map(text),
+            flags: AddressFlags(
+                attributes
+                    .find(attribute::FLAGS)
+                    .and_then(number)
+                    .unwrap_or(short),
+            ),
+            valid_seconds: seconds(4),
+            preferred_seconds: seconds(0),
+            made_by: attributes
+                .find(attribute::MADE_BY)
+                .and_then(|v| v.first().copied())
+                .unwrap_or(0),
+        })
+    }
+}
+
+impl Kernel {
+    /// Puts addresses on their interfaces, all in one go. One that is there already
+    /// is taken over: its lifetime becomes ours.
+    pub fn add_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Outcome, KernelError>> {
+        let mut asks: Vec<_> = specs.iter().map(|s| s.addition(flag::EXCLUSIVE)).collect();
+        let added = self.socket.batch("add an address", &mut asks);
+        let there = |r: &Result<(), KernelError>| matches!(r, Err(error) if error.is(Errno::EXIST));
+        let mut again: Vec<_> = specs
+            .iter()
+            .zip(&added)
+            .filter(|(_, result)| there(result))
+            .map(|(spec, _)| spec.addition(flag::REPLACE))
+            .collect();
+        let mut taken = self
+            .socket
+            .batch("take over an address", &mut again)
+            .into_iter();
+        let outcome = |result| match result {
+            result if there(&result) => {
+                let taken = taken.next().unwrap_or(Ok(()));
+                taken.map(|()| Outcome::Already)
+            }
+            result => result.map(|()| Outcome::Done),
+        };
+        added.into_iter().map(outcome).collect()
+    }
+
+    /// Puts an address on its interface.
+    pub fn add_address(&mut self, spec: &AddressSpec) -> Result<Outcome, KernelError> {
+        first(
+            self.add_addresses(std::slice::from_ref(spec)),
+            "add an address",
+        )
+    }
+
+    /// Gives addresses their whole lifetime again. One that somebody deleted comes
+    /// back by this.
+    pub fn renew_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<(), KernelError>> {
+        let mut asks: Vec<_> = specs.iter().map(|s| s.addition(flag::REPLACE)).collect();
+        self.socket.batch("renew an address", &mut asks)
+    }
+
+    /// Gives an address its whole lifetime again.
+    pub fn renew_address(&mut self, spec: &AddressSpec) -> Result<(), KernelError> {
+        first(
+            self.renew_addresses(std::slice::from_ref(spec)),
+            "renew an address",
+        )
+    }
+
+    /// Takes addresses from their interfaces, all in one go; one that is gone already
+    /// is no error. The last goes first: with the first address of a network (IPv4) the
+    /// kernel removes the others of that network, or promotes the next one.
+    pub fn remove_addresses(&mut self, specs: &[AddressSpec]) -> Vec<Result<Outcome, KernelError>> {
+        let last_first = specs.iter().rev();
+        let mut asks: Vec<_> = last_first
+            .map(|s| s.message(kind::DELETE_ADDRESS, 0))
+            .collect();
+        let mut removed = self.socket.batch("remove an address", &mut asks);
+        removed.reverse();
+        let outcome = |result| match result {
+            Ok(()) => Ok(Outcome::Done),
+            Err(KernelError::Refused {
+                errno: Errno::ADDRNOTAVAIL | Errno::NODEV,
+                ..
+            }) => Ok(Outcome::Already),
+            Err(error) => Err(error),
+        };
+        removed.into_iter().map(outcome).collect()
+    }
+
+    /// Takes an address from its interface.
+    pub fn remove_address(&mut self, spec: &AddressSpec) -> Result<Outcome, KernelError> {
+        first(
+            self.remove_addresses(std::slice::from_ref(spec)),
+            "remove an address",
+        )
+    }
+
+    /// All addresses.
+    pub fn addresses(&mut self) -> Result<Vec<AddressSeen>, KernelError> {
+        let ask = Message::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
+        let read = |m: &Incoming<'_>| {
+            (m.kind == kind::NEW_ADDRESS)
+                .then(|| AddressSeen::read(m))
+                .flatten()
+        };
+        self.socket.dump("list addresses", ask, read)
+    }
+}
+
+/// The only result of a batch of one.
+pub(super) fn first<T>(
+    results: Vec<Result<T, KernelError>>,
+    request: &'static str,
+) -> Result<T, KernelError> {
+    let none = KernelError::NoAnswer {
+        request,
+        waited: Duration::ZERO,
+    };
+    results.into_iter().next().unwrap_or(Err(none))
+}

@@ -1,0 +1,300 @@
+//! Netlink messages as bytes: a header, a fixed body, attributes. What the kernel
+//! sends is read leniently, attribute by attribute: a newer kernel may say more.
+
+use std::net::IpAddr;
+
+/// Length of `struct nlmsghdr`.
+pub(super) const HEADER: usize = 16;
+/// Set in an attribute's kind: it holds attributes.
+const NESTED: u16 = 0x8000;
+/// The bits of an attribute's kind that are the kind.
+const KIND: u16 = 0x3fff;
+
+/// `NLM_F_*`
+pub(super) mod flag {
+    pub const REQUEST: u16 = 0x1;
+    pub const ACK: u16 = 0x4;
+    pub const DUMP_INTERRUPTED: u16 = 0x10;
+    pub const REPLACE: u16 = 0x100;
+    pub const CAPPED: u16 = 0x100;
+    pub const EXCLUSIVE: u16 = 0x200;
+    pub const ACK_ATTRIBUTES: u16 = 0x200;
+    pub const DUMP: u16 = 0x300;
+    pub const CREATE: u16 = 0x400;
+    pub const APPEND: u16 = 0x800;
+}
+
+/// Message types.
+pub(super) mod kind {
+    pub const ERROR: u16 = 2;
+    pub const DONE: u16 = 3;
+    pub const OVERRUN: u16 = 4;
+    pub const NEW_LINK: u16 = 16;
+    pub const DELETE_LINK: u16 = 17;
+    pub const GET_LINK: u16 = 18;
+    pub const NEW_ADDRESS: u16 = 20;
+    pub const DELETE_ADDRESS: u16 = 21;
+    pub const GET_ADDRESS: u16 = 22;
+    pub const NEW_ROUTE: u16 = 24;
+    pub const DELETE_ROUTE: u16 = 25;
+    pub const GET_ROUTE: u16 = 26;
+    pub const NEW_RULE: u16 = 32;
+    pub const DELETE_RULE: u16 = 33;
+    pub const GET_RULE: u16 = 34;
+}
+
+/// `AF_INET`
+pub(super) const INET: u8 = 2;
+/// `AF_INET6`
+pub(super) const INET6: u8 = 10;
+
+/// The family of an address.
+pub(super) fn family(address: IpAddr) -> u8 {
+    if address.is_ipv6() { INET6 } else { INET }
+}
+
+/// The bytes of an address as the network has them.
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
+/// A message that is being written.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    bytes: Vec<u8>,
+}
+
+impl Message {
+    /// A message with its fixed body, which is a multiple of four bytes.
+    pub fn new(kind: u16, flags: u16, body: &[u8]) -> Message {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(&flags.to_ne_bytes());
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.extend_from_slice(body);
+        Message { bytes }
+    }
+
+    pub fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        let value = value.get(..usize::from(length) - 4).unwrap_or(value);
+        self.bytes.extend_from_slice(&length.to_ne_bytes());
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(value);
+        self.pad();
+    }
+
+    pub fn u8(&mut self, kind: u16, value: u8) {
+        self.attribute(kind, &[value]);
+    }
+
+    pub fn u16(&mut self, kind: u16, value: u16) {
+        self.attribute(kind, &value.to_ne_bytes());
+    }
+
+    pub fn u32(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_ne_bytes());
+    }
+
+    /// A string with the zero behind it that the kernel expects.
+    pub fn string(&mut self, kind: u16, value: &str) {
+        let mut bytes = value.as_bytes().to_vec();
+        bytes.push(0);
+        self.attribute(kind, &bytes);
+    }
+
+    pub fn address(&mut self, kind: u16, value: IpAddr) {
+        self.attribute(kind, &octets(value));
+    }
+
+    /// An attribute that holds what `inside` writes.
+    pub fn nested(&mut self, kind: u16, inside: impl FnOnce(&mut Message)) {
+        self.open(kind | NESTED, &[], inside);
+    }
+
+    /// The same with a fixed part before the attributes, and without the mark (as
+    /// the ways of a route and the kernel's older attributes are).
+    pub fn open(&mut self, kind: u16, fixed: &[u8], inside: impl FnOnce(&mut Message)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(&kind.to_ne_bytes());
+        self.bytes.extend_from_slice(fixed);
+        inside(self);
+        self.close(start);
+    }
+
+    /// A structure that begins with its length, as `struct rtnexthop`.
+    pub fn counted(&mut self, rest: &[u8], inside: impl FnOnce(&mut Message)) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        self.bytes.extend_from_slice(rest);
+        inside(self);
+        self.close(start);
+    }
+
+    fn close(&mut self, start: usize) {
+        let length = u16::try_from(self.bytes.len() - start).unwrap_or(u16::MAX);
+        if let Some(place) = self.bytes.get_mut(start..start + 2) {
+            place.copy_from_slice(&length.to_ne_bytes());
+        }
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    /// The kernel is to answer, also where all went well.
+    pub fn acknowledge(&mut self) {
+        if let Some(place) = self.bytes.get_mut(6..8) {
+            let flags = u16_at(place, 0).unwrap_or(0) | flag::ACK;
+            place.copy_from_slice(&flags.to_ne_bytes());
+        }
+    }
+
+    /// The message with its length and number, for the kernel.
+    pub fn finish(&mut self, sequence: u32) -> &[u8] {
+        let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        if let Some(place) = self.bytes.get_mut(..4) {
+            place.copy_from_slice(&length.to_ne_bytes());
+        }
+        if let Some(place) = self.bytes.get_mut(8..12) {
+            place.copy_from_slice(&sequence.to_ne_bytes());
+        }
+        &self.bytes
+    }
+}
+
+/// A message that came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'a> {
+    pub kind: u16,
+    pub flags: u16,
+    pub sequence: u32,
+    /// The fixed body and the attributes.
+    pub body: &'a [u8],
+}
+
+impl<'a> Incoming<'a> {
+    /// The attributes behind a fixed body of so many bytes.
+    pub fn attributes(&self, fixed: usize) -> Attributes<'a> {
+        Attributes(self.body.get(fixed.next_multiple_of(4)..).unwrap_or(&[]))
+    }
+}
+
+/// The messages of one datagram. One whose length is wrong ends them.
+pub(super) struct Messages<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Incoming<'a>;
+
+    fn next(&mut self) -> Option<Incoming<'a>> {
+        let length = usize::try_from(u32_at(self.0, 0)?).ok()?;
+        let body = self.0.get(HEADER..length)?;
+        let message = Incoming {
+            kind: u16_at(self.0, 4)?,
+            flags: u16_at(self.0, 6)?,
+            sequence: u32_at(self.0, 8)?,
+            body,
+        };
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some(message)
+    }
+}
+
+/// Attributes, one behind the other. One whose length is wrong ends them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attributes<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = usize::from(u16_at(self.0, 0)?);
+        let kind = u16_at(self.0, 2)? & KIND;
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some((kind, value))
+    }
+}
+
+impl<'a> Attributes<'a> {
+    /// The first of this kind.
+    pub fn find(&self, wanted: u16) -> Option<&'a [u8]> {
+        let mut all = *self;
+        Iterator::find(&mut all, |(kind, _)| *kind == wanted).map(|(_, value)| value)
+    }
+}
+
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// A number of four bytes.
+pub(super) fn number(value: &[u8]) -> Option<u32> {
+    u32_at(value, 0)
+}
+
+/// An address by its length.
+pub(super) fn ip(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(value).ok()?)),
+        16 => Some(IpAddr::from(<[u8; 16]>::try_from(value).ok()?)),
+        _ => None,
+    }
+}
+
+/// A string up to its zero.
+pub(super) fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or(value)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_message_is_read_as_it_was_written() {
+        let mut message = Message::new(kind::NEW_LINK, flag::REQUEST, &[7; 16]);
+        message.string(3, "eth0");
+        message.nested(18, |m| m.u8(1, 9));
+        message.u32(4, 1500);
+        let bytes = message.finish(77).to_vec();
+        let read: Vec<_> = Messages(&bytes).collect();
+        assert_eq!(read.len(), 1);
+        assert_eq!((read[0].kind, read[0].sequence), (kind::NEW_LINK, 77));
+        let attributes = read[0].attributes(16);
+        assert_eq!(text(attributes.find(3).unwrap()), "eth0");
+        assert_eq!(number(attributes.find(4).unwrap()), Some(1500));
+        let inside = Attributes(attributes.find(18).unwrap());
+        assert_eq!(inside.find(1), Some(&[9][..]));
+        assert_eq!(attributes.find(99), None);
+    }
+
+    #[test]
+    fn lengths_that_lie_end_the_reading() {
+        assert_eq!(Messages(&[255; 20]).count(), 0);
+        assert_eq!(Messages(&[0; 64]).count(), 0);
+        assert_eq!(Attributes(&[0; 64]).count(), 0);
+        assert_eq!(Attributes(&[9, 0, 1, 0, 5]).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic_and_to_an_end(bytes: Vec<u8>) {
+            for message in Messages(&bytes) {
+                let _ = message.attributes(8).count();
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Rules: which table a packet's route is looked up in.
+
+use super::address::first;
+use super::message::{INET, INET6, Incoming, Message, flag, ip, kind, number, text, u32_at};
+use super::{Kernel, KernelError, MADE_BY, Outcome};
+use crate::config::{Rule, RuleAction};
+use rustix::io::Errno;
+use std::net::IpAddr;
+
+/// Length of `struct fib_rule_hdr`.
+const BODY: usize = 12;
+/// `FIB_RULE_INVERT`
+const INVERT: u32 = 2;
+
+/// `FRA_*`
+mod attribute {
+    pub const TO: u16 = 1;
+    pub const FROM: u16 = 2;
+    pub const INPUT: u16 = 3;
+    pub const GOTO: u16 = 4;
+    pub const PREFERENCE: u16 = 6;
+    pub const MARK: u16 = 10;
+    pub const REALMS: u16 = 11;
+    pub const TUNNEL: u16 = 12;
+    pub const SUPPRESS_GROUP: u16 = 13;
+    pub const SUPPRESS_PREFIX: u16 = 14;
+    pub const TABLE: u16 = 15;
+    pub const MARK_MASK: u16 = 16;
+    pub const OUTPUT: u16 = 17;
+    pub const L3MDEV: u16 = 19;
+    pub const UIDS: u16 = 20;
+    pub const MADE_BY: u16 = 21;
+    pub const PROTOCOL: u16 = 22;
+    pub const SOURCE_PORTS: u16 = 23;
+    pub const DESTINATION_PORTS: u16 = 24;
+}
+
+/// The kernel's number of an action, and its table.
+fn action(action: RuleAction) -> (u8, u32) {
+    match action {
+        RuleAction::Table(table) => (1, table),
+        RuleAction::L3mdev => (1, 0),
+        RuleAction::Goto(_) => (2, 0),
+        RuleAction::Nop => (3, 0),
+        RuleAction::Blackhole => (6, 0),
+        RuleAction::Unreachable => (7, 0),
+        RuleAction::Prohibit => (8, 0),
+    }
+}
+
+/// Two numbers, one behind the other.
+fn pair<const N: usize>(a: [u8; N], b: [u8; N]) -> Vec<u8> {
+    [a, b].concat()
+}
+
+fn message(rule: &Rule, kind: u16, flags: u16) -> Message {
+    let (number, table) = action(rule.action);
+    let length = |net: Option<(IpAddr, u8)>| net.map_or(0, |(_, prefix)| prefix);
+    let mut body = [0; BODY];
+    body[0] = if rule.ipv6 { INET6 } else { INET };
+    body[1] = length(rule.to);
+    body[2] = length(rule.from);
+    body[3] = rule.tos.unwrap_or(0);
+    body[4] = u8::try_from(table).unwrap_or(0);
+    body[7] = number;
+    let inverted = if rule.invert { INVERT } else { 0 };
+    body[8..].copy_from_slice(&inverted.to_ne_bytes());
+    let mut message = Message::new(kind, flag::REQUEST | flag::ACK | flags, &body);
+    if let Some((to, _)) = rule.to.filter(|(_, prefix)| *prefix > 0) {
+        message.address(attribute::TO, to);
+    }
+    if let Some((from, _)) = rule.from.filter(|(_, prefix)| *prefix > 0) {
+        message.address(attribute::FROM, from);
+    }
+    for (which, name) in [
+        (attribute::INPUT, &rule.input),
+        (attribute::OUTPUT, &rule.output),
+    ] {
+        if let Some(name) = name {
+            message.string(which, name);
+        }
+    }
+    if let Some((mark, mask)) = rule.mark {
+        message.u32(attribute::MARK, mark);
+        message.u32(attribute::MARK_MASK, mask);
+    }
+    if table > 255 {
+        message.u32(attribute::TABLE, table);
+    }
+    match rule.action {
+        RuleAction::Goto(target) => message.u32(attribute::GOTO, target),
+        RuleAction::L3mdev => message.u8(attribute::L3MDEV, 1),
+        _ => {}
+    }
+    let numbers = [
+        (attribute::PREFERENCE, rule.preference),
+        (attribute::REALMS, rule.realms),
+        (attribute::SUPPRESS_PREFIX, rule.suppress_prefix),
+        (attribute::SUPPRESS_GROUP, rule.suppress_group),
+    ];
+    for (which, value) in numbers {
+        if let Some(value) = value {
+            message.u32(which, value);
+        }
+    }
+    if let Some((from, to)) = rule.uids {
+        message.attribute(attribute::UIDS, &pair(from.to_ne_bytes(), to.to_ne_bytes()));
+    }
+    write_packets(&mut message, rule);
+    message.u8(attribute::MADE_BY, rule.made_by.unwrap_or(MADE_BY));
+    message
+}
+
+/// What a rule says about the packets themselves.
+fn write_packets(message: &mut Message, rule: &Rule) {
+    if let Some(protocol) = rule.protocol {
+        message.u8(attribute::PROTOCOL, protocol);
+    }
+    let ports = [
+        (attribute::SOURCE_PORTS, rule.source_ports),
+        (attribute::DESTINATION_PORTS, rule.destination_ports),
+    ];
+    for (which, range) in ports {
+        if let Some((from, to)) = range {
+            message.attribute(which, &pair(from.to_ne_bytes(), to.to_ne_bytes()));
+        }
+    }
+    if let Some(tunnel) = rule.tunnel {
+        message.attribute(attribute::TUNNEL, &tunnel.to_be_bytes());
+    }
+}
+
+/// A rule as the kernel has it: what tells it from others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleSeen {
+    /// Of IPv6.
+    pub ipv6: bool,
+    /// `not`
+    pub invert: bool,
+    /// Its place.
+    pub preference: u32,
+    /// `from`
+    pub from: Option<(IpAddr, u8)>,
+    /// `to`
+    pub to: Option<(IpAddr, u8)>,
+    /// `iif`
+    pub input: Option<String>,
+    /// `oif`
+    pub output: Option<String>,
+    /// `fwmark`
+    pub mark: Option<(u32, u32)>,
+    /// The kernel's number of its action.
+    pub action: u8,
+    /// The table, or the preference that it goes to.
+    pub target: u32,
+    /// Who made it.
+    pub made_by: u8,
+}
+
+impl RuleSeen {
+    /// Whether this is a rule of the configuration.
+    pub fn is(&self, rule: &Rule) -> bool {
+        let (number, table) = action(rule.action);
+        let target = if let RuleAction::Goto(to) = rule.action {
+            to
+        } else {
+            table
+        };
+        self.ipv6 == rule.ipv6
+            && self.invert == rule.invert
+            && rule.preference.is_none_or(|p| p == self.preference)
+            && self.from == rule.from.filter(|(_, prefix)| *prefix > 0)
+            && self.to == rule.to.filter(|(_, prefix)| *prefix > 0)
+            && self.input == rule.input
+            && self.output == rule.output
+            && self.mark == rule.mark
+            && (self.action, self.target) == (number, target)
+            && self.made_by == rule.made_by.unwrap_or(MADE_BY)
+    }
+
+    /// Reads `RTM_NEWRULE` and `RTM_DELRULE`.
+    pub(super) fn read(message: &Incoming<'_>) -> Option<RuleSeen> {
+        let body = message.body;
+        let ipv6 = match *body.first()? {
+            INET => false,
+            INET6 => true,
+            _ => return None,
+        };
+        let attributes = message.attributes(BODY);
+        let net = |which, length: u8| {
+            let address = attributes.find(which).and_then(ip);
+            address
+                .filter(|_| length > 0)
+                .map(|address| (address, length))
+        };
+        let number_of = |which| attributes.find(which).and_then(number);
+        let action = *body.get(7)?;
+        let table = number_of(attribute::TABLE).unwrap_or(u32::from(*body.get(4)?));
+        Some(RuleSeen {
+            ipv6,
+            invert: u32_at(body, 8)? & INVERT != 0,
+            preference: number_of(attribute::PREFERENCE).unwrap_or(0),
+            from: net(attribute::FROM, *body.get(2)?),
+            to: net(attribute::TO, *body.get(1)?),
+            input: attributes.find(attribute::INPUT).map(text),
+            output: attributes.find(attribute::OUTPUT).map(text),
+            mark: number_of(attribute::MARK)
+                .map(|m| (m, number_of(attribute::MARK_MASK).unwrap_or(u32::MAX))),
+            action,
+            target: number_of(attribute::GOTO).unwrap_or(table),
+            made_by: attributes
+                .find(attribute::MADE_BY)
+                .and_then(|v| v.first().copied())
+                .unwrap_or(0),
+        })
+    }
+}
+
+impl Kernel {
+    /// Adds rules, all in one go; one that is there already is no error.
+    pub fn add_rules(&mut self, rules: &[Rule]) -> Vec<Result<Outcome, KernelError>> {
+        let how = flag::CREATE | flag::EXCLUSIVE;
+        let asks = rules
+            .iter()
+            .map(|rule| checked(rule, kind::NEW_RULE, how))
+            .collect();
+        let outcome = |result| match result {
+            Ok(()) => Ok(Outcome::Done),
+            Err(KernelError::Refused {
+                errno: Errno::EXIST,
+                ..
+            }) => Ok(Outcome::Already),
+            Err(error) => Err(error),
+        };
+        self.send_those_made("add a rule", asks)
+            .into_iter()
+            .map(outcome)
+            .collect()
+    }
+
+    /// Adds a rule.
+    pub fn add_rule(&mut self, rule: &Rule) -> Result<Outcome, KernelError> {
+        first(self.add_rules(std::slice::from_ref(rule)), "add a rule")
+    }
+
+    /// Removes rules, all in one go; one that is gone already is no error.
+    pub fn remove_rules(&mut self, rules: &[Rule]) -> Vec<Result<Outcome, KernelError>> {
+        let asks = rules
+            .iter()
+            .map(|rule| checked(rule, kind::DELETE_RULE, 0))
+            .collect();
+        let outcome = |result| match result {
+            Ok(()) => Ok(Outcome::Done),
+            Err(KernelError::Refused {
+                errno: Errno::NOENT,
+                ..
+            }) => Ok(Outcome::Already),
+            Err(error) => Err(error),
+        };
+        self.send_those_made("remove a rule", asks)
+            .into_iter()
+            .map(outcome)
+            .collect()
+    }
+
+    /// Removes a rule.
+    pub fn remove_rule(&mut self, rule: &Rule) -> Result<Outcome, KernelError> {
+        first(
+            self.remove_rules(std::slice::from_ref(rule)),
+            "remove a rule",
+        )
+    }
+
+    /// All rules of IPv4 and IPv6.
+    pub fn rules(&mut self) -> Result<Vec<RuleSeen>, KernelError> {
+        let mut all = Vec::new();
+        for family in [INET, INET6] {
+            let mut body = [0; BODY];
+            body[0] = family;
+            let ask = Message::new(kind::GET_RULE, flag::REQUEST | flag::DUMP, &body);
+            let read = |m: &Incoming<'_>| {
+                (m.kind == kind::NEW_RULE)
+                    .then(|| RuleSeen::read(m))
+                    .flatten()
+            };
+            match self.socket.dump("list rules", ask, read) {
+                Ok(some) => all.extend(some),
+                Err(KernelError::Refused {
+                    errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn checked(rule: &Rule, kind: u16, flags: u16) -> Result<Message, KernelError> {
+    let families = [rule.from.map(|f| f.0), rule.to.map(|t| t.0)];
+    if families
+        .into_iter()
+        .flatten()
+        .any(|a| a.is_ipv6() != rule.ipv6)
+    {
+        return Err(KernelError::BadValue(
+            "a rule has addresses of two families",
+        ));
+    }
+    for name in [&rule.input, &rule.output].into_iter().flatten() {
+        super::link::good_name(name)?;
+    }
+    Ok(message(rule, kind, flags))
+}

@@ -1,0 +1,388 @@
+//! The socket: requests in one go, then all of their answers.
+
+use super::KernelError;
+use super::message::{Attributes, HEADER, Incoming, Message, Messages, flag, kind, text, u32_at};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
+    sockopt,
+};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+/// How long an answer of the kernel is waited for. It answers before the request
+/// returns; this is for what cannot be.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often tables are listed again because they changed in between.
+const LISTED_AT_MOST: u32 = 10;
+
+/// How many requests go in one send: their answers must fit the receive buffer.
+const BATCH_MESSAGES: usize = 64;
+
+/// The receive buffer, for a batch's answers and for bursts of what changes.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// What one read takes; the kernel's own datagrams are at most half of this.
+const READ_BYTES: usize = 64 * 1024;
+
+/// How many datagrams that answer nothing are passed over in one request.
+const STRAY_AT_MOST: u32 = 4096;
+
+/// Options of `SOL_NETLINK`.
+const SOL_NETLINK: i32 = 270;
+const NETLINK_ADD_MEMBERSHIP: i32 = 1;
+const NETLINK_CAP_ACK: i32 = 10;
+const NETLINK_EXT_ACK: i32 = 11;
+const NETLINK_GET_STRICT_CHK: i32 = 12;
+
+/// Where the kernel's words are in an extended acknowledgement.
+const ACK_WORDS: u16 = 1;
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// A socket of a family of netlink; none is rtnetlink.
+    pub fn open(protocol: Option<rustix::net::Protocol>) -> Result<Socket, KernelError> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
+        rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
+        // More than the system's limit is for those who may; else up to the limit.
+        if sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER).is_err() {
+            sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BUFFER)?;
+        }
+        let socket = Socket {
+            fd,
+            sequence: 0,
+            buffer: vec![0; READ_BYTES],
+        };
+        // Older kernels have not all of them: then errors have no words.
+        let _ = socket.option(NETLINK_EXT_ACK, 1);
+        let _ = socket.option(NETLINK_CAP_ACK, 1);
+        let _ = socket.option(NETLINK_GET_STRICT_CHK, 1);
+        Ok(socket)
+    }
+
+    /// Hears a group of announcements.
+    pub fn join(&self, group: u32) -> Result<(), KernelError> {
+        let group = i32::try_from(group).map_err(|_| Errno::INVAL)?;
+        self.option(NETLINK_ADD_MEMBERSHIP, group)
+            .map_err(KernelError::Socket)
+    }
+
+    fn option(&self, name: i32, value: i32) -> std::io::Result<()> {
+        let length = std::mem::size_of::<i32>() as libc::socklen_t;
+        // SAFETY: the descriptor is open, and value is an int that lives through the
+        // call, whose size is given.
+        let done = unsafe {
+            libc::setsockopt(
+                self.fd.as_raw_fd(),
+                SOL_NETLINK,
+                name,
+                std::ptr::from_ref(&value).cast(),
+                length,
+            )
+        };
+        if done == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    }
+
+    /// Sends all of them and waits for an answer to each, in their order.
+    pub fn batch(
+        &mut self,
+        request: &'static str,
+        messages: &mut [Message],
+    ) -> Vec<Result<(), KernelError>> {
+        let mut results = Vec::with_capacity(messages.len());
+        for some in messages.chunks_mut(BATCH_MESSAGES) {
+            results.extend(self.chunk(request, some));
+        }
+        results
+    }
+
+    /// One request.
+    pub fn one(&mut self, request: &'static str, message: Message) -> Result<(), KernelError> {
+        let lost = KernelError::NoAnswer {
+            request,
+            waited: Duration::ZERO,
+        };
+        self.batch(request, &mut [message])
+            .pop()
+            .unwrap_or(Err(lost))
+    }
+
+    fn chunk(
+        &mut self,
+        request: &'static str,
+        messages: &mut [Message],
+    ) -> Vec<Result<(), KernelError>> {
+        let first = self.sequence.wrapping_add(1);
+        let mut bytes = Vec::new();
+        for message in messages.iter_mut() {
+            self.sequence = self.sequence.wrapping_add(1);
+            bytes.extend_from_slice(message.finish(self.sequence));
+        }
+        let mut answers: Vec<Option<Result<(), KernelError>>> =
+            messages.iter().map(|_| None).collect();
+        let began = Instant::now();
+        if let Err(errno) = self.send(&bytes, began) {
+            return answers
+                .iter()
+                .map(|_| Err(KernelError::from(errno)))
+                .collect();
+        }
+        let mut open = answers.len();
+        let mut stray = 0;
+        while open > 0 && stray < STRAY_AT_MOST {
+            let Ok(length) = self.receive(began) else {
+                break;
+            };
+            stray += 1;
+            for message in Messages(self.buffer.get(..length).unwrap_or(&[])) {
+                let place = message.sequence.wrapping_sub(first) as usize;
+                let Some(answer) = answers.get_mut(place) else {
+                    continue;
+                };
+                if message.kind == kind::ERROR && answer.is_none() {
+                    *answer = Some(acknowledged(request, &message));
+                    open -= 1;
+                }
+            }
+        }
+        let waited = began.elapsed();
+        let lost = || Err(KernelError::NoAnswer { request, waited });
+        answers
+            .into_iter()
+            .map(|a| a.unwrap_or_else(lost))
+            .collect()
+    }
+
+    /// Sends all of them as one transaction of nftables, between a begin and an end: all
+    /// of it happens or nothing. The first refusal is the answer.
+    pub fn transaction(
+        &mut self,
+        request: &'static str,
+        messages: &mut [Message],
+    ) -> Result<(), KernelError> {
+        let began = Instant::now();
+        let first = self.sequence.wrapping_add(1);
+        let last = messages.len().saturating_sub(2);
+        let mut bytes = Vec::new();
+        for (place, message) in messages.iter_mut().enumerate() {
+            self.sequence = self.sequence.wrapping_add(1);
+            if place == last {
+                message.acknowledge();
+            }
+            bytes.extend_from_slice(message.finish(self.sequence));
+        }
+        let room = bytes.len().saturating_mul(2).max(RECEIVE_BUFFER);
+        if sockopt::set_socket_send_buffer_size_force(&self.fd, room).is_err() {
+            sockopt::set_socket_send_buffer_size(&self.fd, room)?;
+        }
+        self.send(&bytes, began)?;
+        for _ in 0..STRAY_AT_MOST {
+            let Ok(length) = self.receive(began) else {
+                break;
+            };
+            for message in Messages(self.buffer.get(..length).unwrap_or(&[])) {
+                let place = message.sequence.wrapping_sub(first) as usize;
+                if message.kind != kind::ERROR || place >= messages.len() {
+                    continue;
+                }
+                acknowledged(request, &message)?;
+                if place == last {
+                    return Ok(());
+                }
+            }
+        }
+        Err(KernelError::NoAnswer {
+            request,
+            waited: began.elapsed(),
+        })
+    }
+
+    /// Lists a table: each answer is handed to `each`, which gives what it keeps.
+    pub fn dump<T>(
+        &mut self,
+        request: &'static str,
+        mut message: Message,
+        each: impl Fn(&Incoming<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, KernelError> {
+        for _ in 0..LISTED_AT_MOST {
+            self.sequence = self.sequence.wrapping_add(1);
+            let began = Instant::now();
+            let bytes = message.finish(self.sequence).to_vec();
+            self.send(&bytes, began)?;
+            if let Some(all) = self.listed(request, began, &each)? {
+                return Ok(all);
+            }
+        }
+        Err(KernelError::NeverStill { request })
+    }
+
+    /// The answers of one listing; none where the table changed meanwhile or answers
+    /// were lost.
+    fn listed<T>(
+        &mut self,
+        request: &'static str,
+        began: Instant,
+        each: &impl Fn(&Incoming<'_>) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, KernelError> {
+        let mut all = Vec::new();
+        let mut still = true;
+        loop {
+            let length = match self.receive(began) {
+                Ok(length) => length,
+                Err(Errno::NOBUFS) => return Ok(None),
+                Err(Errno::TIMEDOUT) => {
+                    return Err(KernelError::NoAnswer {
+                        request,
+                        waited: began.elapsed(),
+                    });
+                }
+                Err(errno) => return Err(errno.into()),
+            };
+            for message in Messages(self.buffer.get(..length).unwrap_or(&[])) {
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                still &= message.flags & flag::DUMP_INTERRUPTED == 0;
+                match message.kind {
+                    kind::DONE | kind::ERROR => {
+                        acknowledged(request, &message)?;
+                        return Ok(still.then_some(all));
+                    }
+                    kind::OVERRUN => still = false,
+                    _ => all.extend(each(&message)),
+                }
+            }
+        }
+    }
+
+    /// The answer to a request for one thing; none where the kernel has none such.
+    pub fn get<T>(
+        &mut self,
+        request: &'static str,
+        mut message: Message,
+        each: impl Fn(&Incoming<'_>) -> Option<T>,
+    ) -> Result<T, KernelError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let began = Instant::now();
+        let bytes = message.finish(self.sequence).to_vec();
+        self.send(&bytes, began)?;
+        for _ in 0..STRAY_AT_MOST {
+            let Ok(length) = self.receive(began) else {
+                break;
+            };
+            for message in Messages(self.buffer.get(..length).unwrap_or(&[])) {
+                if message.sequence != self.sequence {
+                    continue;
+                }
+                if message.kind == kind::ERROR {
+                    acknowledged(request, &message)?;
+                } else if let Some(found) = each(&message) {
+                    return Ok(found);
+                }
+            }
+        }
+        Err(KernelError::NoAnswer {
+            request,
+            waited: began.elapsed(),
+        })
+    }
+
+    fn send(&self, bytes: &[u8], began: Instant) -> Result<(), Errno> {
+        loop {
+            match send(&self.fd, bytes, SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN | Errno::NOBUFS) => self.wait(PollFlags::OUT, began)?,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn receive(&mut self, began: Instant) -> Result<usize, Errno> {
+        loop {
+            match recv(&self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+                Ok((length, _)) => return Ok(length),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, began)?,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    fn wait(&self, events: PollFlags, began: Instant) -> Result<(), Errno> {
+        let left = ANSWER_WITHIN
+            .checked_sub(began.elapsed())
+            .ok_or(Errno::TIMEDOUT)?;
+        let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        let mut polled = [PollFd::new(&self.fd, events)];
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(0) => Err(Errno::TIMEDOUT),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The next datagram if there is one, without waiting.
+    pub fn try_receive(&mut self) -> Result<Option<&[u8]>, Errno> {
+        loop {
+            match recv(&self.fd, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+                Ok((length, _)) => return Ok(self.buffer.get(..length)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What an acknowledgement (or the end of a listing) says.
+fn acknowledged(request: &'static str, message: &Incoming<'_>) -> Result<(), KernelError> {
+    let code = u32_at(message.body, 0).unwrap_or(0).cast_signed();
+    if code == 0 {
+        return Ok(());
+    }
+    let errno = Errno::from_raw_os_error(code.unsigned_abs().cast_signed());
+    let mut words = String::new();
+    if message.flags & flag::ACK_ATTRIBUTES != 0 {
+        // Behind the error is the header of the request, and all of it unless the
+        // kernel says that it left that out; at the end of a listing is neither.
+        let skipped = match message.kind {
+            kind::DONE => 4,
+            _ if message.flags & flag::CAPPED != 0 => 4 + HEADER,
+            _ => 4 + u32_at(message.body, 4).unwrap_or(0) as usize,
+        };
+        let attributes = message
+            .body
+            .get(skipped.next_multiple_of(4)..)
+            .unwrap_or(&[]);
+        words = Attributes(attributes)
+            .find(ACK_WORDS)
+            .map(text)
+            .unwrap_or_default();
+    }
+    Err(KernelError::Refused {
+        request,
+        errno,
+        words,
+    })
+}

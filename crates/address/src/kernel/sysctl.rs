@@ -1,0 +1,128 @@
+//! Settings of the kernel below `/proc/sys`, in the network namespace of the thread
+//! that asks.
+
+use super::KernelError;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::PathBuf;
+
+/// Where they are.
+const ROOT: &str = "/proc/sys";
+
+/// How many interfaces are looked at.
+const MOST_INTERFACES: usize = 16 * 1024;
+
+/// A setting as it was before we changed it. It can be kept for a role that comes after
+/// this one, which finds our value there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its path below `/proc/sys`.
+    pub path: String,
+    /// What it was.
+    pub before: String,
+    /// What we wrote.
+    pub ours: String,
+}
+
+impl Saved {
+    /// Writes back what it was, unless somebody else has changed it since, or its
+    /// interface is gone.
+    pub fn restore(&self) -> Result<(), KernelError> {
+        match read(&self.path) {
+            Ok(now) if now == self.ours => write(&self.path, &self.before),
+            Ok(_) => Ok(()),
+            Err(KernelError::Sysctl { error, .. })
+                if error.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The path of a setting of an interface, e.g. of `arp_ignore`.
+pub fn of_interface(ipv6: bool, interface: &str, name: &str) -> String {
+    let family = if ipv6 { "ipv6" } else { "ipv4" };
+    format!("net/{family}/conf/{interface}/{name}")
+}
+
+/// The interfaces that have settings, with `all` and `default`; at most
+/// [`MOST_INTERFACES`].
+pub fn interfaces(ipv6: bool) -> Result<Vec<String>, KernelError> {
+    let path = if ipv6 {
+        "net/ipv6/conf"
+    } else {
+        "net/ipv4/conf"
+    };
+    let entries = fs::read_dir(place(path)?).map_err(|error| failed(path, error))?;
+    let names = entries.flatten().take(MOST_INTERFACES);
+    Ok(names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect())
+}
+
+/// Reads one.
+pub fn read(path: &str) -> Result<String, KernelError> {
+    let text = fs::read_to_string(place(path)?).map_err(|error| failed(path, error))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Writes one.
+pub fn write(path: &str, value: &str) -> Result<(), KernelError> {
+    fs::write(place(path)?, value).map_err(|error| failed(path, error))
+}
+
+/// Writes one unless it is so already; what it was is given back for the end.
+pub fn set(path: &str, value: &str) -> Result<Option<Saved>, KernelError> {
+    let before = read(path)?;
+    if before == value {
+        return Ok(None);
+    }
+    write(path, value)?;
+    Ok(Some(Saved {
+        path: path.to_owned(),
+        before,
+        ours: value.to_owned(),
+    }))
+}
+
+/// A path that cannot leave the tree, whatever an interface is named.
+fn place(path: &str) -> Result<PathBuf, KernelError> {
+    if path
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..")
+    {
+        return Err(KernelError::BadName(path.to_owned()));
+    }
+    Ok(PathBuf::from(ROOT).join(path))
+}
+
+fn failed(path: &str, error: std::io::Error) -> KernelError {
+    KernelError::Sysctl {
+        path: path.to_owned(),
+        error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_read_and_one_that_is_not_there_is_an_error() {
+        assert!(!read("kernel/ostype").unwrap().is_empty());
+        let error = read("net/ipv4/conf/none-such/arp_ignore").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("net/ipv4/conf/none-such/arp_ignore: ")
+        );
+    }
+
+    #[test]
+    fn no_name_of_an_interface_leads_out_of_the_tree() {
+        let path = of_interface(false, "../../../../etc", "passwd");
+        assert!(matches!(read(&path), Err(KernelError::BadName(_))));
+    }
+}

@@ -1,0 +1,160 @@
+//! What the lines say, before it is known which machine they are read on.
+
+use super::arguments::Built;
+use super::{Host, codes};
+use crate::config::{NotifyScripts, Script};
+use language::{Diagnostic, Diagnostics, SourceMap, Span};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Something with the place at which it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Written<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+/// A `node` section.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// None is the name of the machine.
+    pub(super) name: Option<String>,
+    pub(super) span: Span,
+    pub(super) addresses: Vec<Written<IpAddr>>,
+    pub(super) host_name: Option<Written<String>>,
+}
+
+/// An address as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    pub(super) address: IpAddr,
+    pub(super) prefix: Option<u8>,
+    pub(super) span: Span,
+}
+
+/// A line `interface`.
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) name: Written<String>,
+    /// `on`: none is on all nodes.
+    pub(super) nodes: Vec<Written<String>>,
+}
+
+/// How adverts travel.
+#[derive(Debug)]
+pub(super) enum Transport {
+    /// `multicast`, with another group than usual.
+    Multicast(Option<IpAddr>),
+    /// `unicast`
+    Unicast,
+}
+
+/// A `virtual-ip` section.
+#[derive(Debug)]
+pub(super) struct VirtualIp {
+    pub(super) name: String,
+    pub(super) span: Span,
+    pub(super) addresses: Vec<Address>,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) prefer: Vec<Written<String>>,
+    pub(super) failover: Option<Written<Duration>>,
+    pub(super) handover_drain: Option<Duration>,
+    pub(super) preempt: bool,
+    pub(super) preempt_delay: Duration,
+    pub(super) vrid: Option<Written<u8>>,
+    pub(super) transport: Option<Written<Transport>>,
+    pub(super) virtual_mac: bool,
+    pub(super) tracked_interfaces: Vec<Written<String>>,
+    pub(super) scripts: Vec<Script>,
+    pub(super) backends: Vec<Written<String>>,
+    pub(super) notify: NotifyScripts,
+    /// Keywords that may be given once, and where they are.
+    once: Vec<(&'static str, Span)>,
+}
+
+impl VirtualIp {
+    pub(super) fn new(name: &str, span: Span) -> Self {
+        VirtualIp {
+            name: name.to_owned(),
+            span,
+            addresses: Vec::new(),
+            interfaces: Vec::new(),
+            prefer: Vec::new(),
+            failover: None,
+            handover_drain: None,
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            vrid: None,
+            transport: None,
+            virtual_mac: false,
+            tracked_interfaces: Vec::new(),
+            scripts: Vec::new(),
+            backends: Vec::new(),
+            notify: NotifyScripts::default(),
+            once: Vec::new(),
+        }
+    }
+
+    /// Refuses a keyword that was given already. Keywords of one meaning share a `what`.
+    pub(super) fn once(&mut self, what: &'static str, span: Span) -> Built {
+        if let Some((_, first)) = self.once.iter().find(|(other, _)| *other == what) {
+            let told = format!("{what} may be given once in a section");
+            return Err(Box::new(
+                Diagnostic::error(&codes::TWICE, span, told)
+                    .label("a second one")
+                    .also(*first, "first given here")
+                    .help("remove one of the two"),
+            ));
+        }
+        self.once.push((what, span));
+        Ok(())
+    }
+}
+
+/// All of it so far.
+#[derive(Debug)]
+pub(super) struct Draft<'d> {
+    sources: &'d SourceMap,
+    diagnostics: &'d mut Diagnostics,
+    pub(super) host: &'d Host,
+    pub(super) nodes: Vec<Node>,
+    pub(super) virtual_ips: Vec<VirtualIp>,
+}
+
+impl<'d> Draft<'d> {
+    pub(super) fn new(
+        sources: &'d SourceMap,
+        diagnostics: &'d mut Diagnostics,
+        host: &'d Host,
+    ) -> Self {
+        Draft {
+            sources,
+            diagnostics,
+            host,
+            nodes: Vec::new(),
+            virtual_ips: Vec::new(),
+        }
+    }
+
+    pub(super) fn tell(&mut self, told: Diagnostic) {
+        self.diagnostics.push(self.sources, told);
+    }
+
+    pub(super) fn errors(&self) -> usize {
+        self.diagnostics.errors()
+    }
+
+    /// The section that is being read: its first line put it there.
+    pub(super) fn virtual_ip(&mut self) -> &mut VirtualIp {
+        if self.virtual_ips.is_empty() {
+            self.virtual_ips.push(VirtualIp::new("", Span::default()));
+        }
+        let last = self.virtual_ips.len() - 1;
+        &mut self.virtual_ips[last]
+    }
+
+    /// As [`Draft::virtual_ip`].
+    pub(super) fn node(&mut self) -> Option<&mut Node> {
+        self.nodes.last_mut()
+    }
+}

@@ -1,0 +1,125 @@
+//! What sections have to know of the machine that they are read on.
+
+use language::value::{Network, V4Network, V6Network};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// The machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Host {
+    /// Its name; None where the file is only looked at, which may be for other
+    /// machines: then it is built for the first node that it names, and nothing that
+    /// belongs to a machine is complained about.
+    pub name: Option<String>,
+    /// Its interfaces.
+    pub interfaces: Vec<HostInterface>,
+}
+
+/// An interface of a machine.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HostInterface {
+    /// Its name.
+    pub name: String,
+    /// Its addresses with their prefixes.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// The network of an address.
+fn network(address: IpAddr, prefix: u8) -> Network {
+    match address {
+        IpAddr::V4(address) => Network::V4(V4Network {
+            address,
+            mask: Ipv4Addr::from_bits(
+                u32::MAX
+                    .checked_shl(32_u32.saturating_sub(u32::from(prefix)))
+                    .unwrap_or(0),
+            ),
+        }),
+        IpAddr::V6(address) => Network::V6(V6Network { address, prefix }),
+    }
+}
+
+impl Host {
+    /// The interface of that name.
+    pub(super) fn interface(&self, name: &str) -> Option<&HostInterface> {
+        self.interfaces
+            .iter()
+            .find(|interface| interface.name == name)
+    }
+
+    /// Whether one of its interfaces has an address.
+    pub(super) fn has(&self, address: IpAddr) -> bool {
+        let mut all = self.interfaces.iter().flat_map(|i| &i.addresses);
+        all.any(|(own, _)| *own == address)
+    }
+
+    /// The interfaces in whose networks an address is: those of the longest prefix,
+    /// with it. The loopback interface is none of them.
+    pub(super) fn around(&self, address: IpAddr) -> Vec<(&HostInterface, u8)> {
+        let mut found: Vec<(&HostInterface, u8)> = Vec::new();
+        for interface in self.interfaces.iter().filter(|i| i.name != "lo") {
+            let fits = |(own, prefix): &&(IpAddr, u8)| {
+                own.is_ipv4() == address.is_ipv4()
+                    // An address of its own says nothing about its neighbours.
+                    && *prefix != full(*own)
+                    && network(*own, *prefix).contains(address)
+            };
+            let longest = interface
+                .addresses
+                .iter()
+                .filter(fits)
+                .map(|(_, p)| *p)
+                .max();
+            found.extend(longest.map(|prefix| (interface, prefix)));
+        }
+        let longest = found.iter().map(|(_, prefix)| *prefix).max();
+        found.retain(|(_, prefix)| Some(*prefix) == longest);
+        found
+    }
+}
+
+/// The prefix of an address alone.
+pub(super) fn full(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_belongs_to_the_interface_with_the_longest_prefix_around_it() {
+        let of = |name: &str, addresses: &[&str]| HostInterface {
+            name: name.to_owned(),
+            addresses: addresses
+                .iter()
+                .map(|text| {
+                    let (address, prefix) = text.split_once('/').expect("a prefix");
+                    (
+                        address.parse().expect("an address"),
+                        prefix.parse().expect("a number"),
+                    )
+                })
+                .collect(),
+        };
+        let host = Host {
+            name: None,
+            interfaces: vec![
+                of("lo", &["127.0.0.1/8", "::1/128"]),
+                of("eth0", &["10.0.0.1/8", "2001:db8::1/64"]),
+                of("eth1", &["10.1.0.1/16", "10.9.9.9/32"]),
+            ],
+        };
+        let around = |text: &str| -> Vec<(&str, u8)> {
+            let found = host.around(text.parse().expect("an address"));
+            found
+                .iter()
+                .map(|(i, prefix)| (i.name.as_str(), *prefix))
+                .collect()
+        };
+        assert_eq!(around("10.1.2.3"), [("eth1", 16)]);
+        assert_eq!(around("10.2.2.3"), [("eth0", 8)]);
+        assert_eq!(around("2001:db8::80"), [("eth0", 64)]);
+        assert_eq!(around("192.0.2.1"), []);
+        assert_eq!(around("127.0.0.9"), [], "loopback moves nowhere");
+    }
+}

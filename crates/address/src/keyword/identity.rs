@@ -1,0 +1,158 @@
+//! Which of the nodes this machine is.
+
+use super::codes;
+use super::draft::{Draft, Node};
+use language::{Diagnostic, Span, suggest};
+
+/// Which one it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Identity {
+    /// This one.
+    Node(String),
+    /// The file names none: it is for every machine that has it.
+    Any,
+    /// The file is only looked at: the first of each list.
+    First,
+}
+
+/// Whether a name is a machine's: with or without its domain, in any case.
+pub(super) fn is_name_of(name: &str, host: &str) -> bool {
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let qualified = name.contains('.') && host.contains('.');
+    name.eq_ignore_ascii_case(host)
+        || (!qualified && short(name).eq_ignore_ascii_case(&short(host)))
+}
+
+/// The name of a node; that of the machine where its section has none.
+pub(super) fn name_of<'n>(node: &'n Node, host: Option<&'n str>) -> &'n str {
+    node.name.as_deref().or(host).unwrap_or("")
+}
+
+/// Why a section is this machine.
+fn is_here(draft: &Draft<'_>, node: &Node, host: &str) -> Option<String> {
+    if node.name.is_none() {
+        return Some("it has no name, so it is every machine".to_owned());
+    }
+    let names = node
+        .name
+        .iter()
+        .chain(node.host_name.as_ref().map(|n| &n.value));
+    if let Some(name) = names.into_iter().find(|name| is_name_of(name, host)) {
+        return Some(format!("'{name}' is this machine's name"));
+    }
+    let own = node.addresses.iter().find(|a| draft.host.has(a.value))?;
+    Some(format!("this machine has the address {}", own.value))
+}
+
+/// Finds it; what is wrong is told.
+pub(super) fn find(draft: &mut Draft<'_>) -> Identity {
+    check_preferred(draft);
+    let Some(host) = draft.host.name.clone() else {
+        return Identity::First;
+    };
+    let here: Vec<(String, Span, String)> = draft
+        .nodes
+        .iter()
+        .filter_map(|node| {
+            let why = is_here(draft, node, &host)?;
+            Some((name_of(node, Some(&host)).to_owned(), node.span, why))
+        })
+        .collect();
+    if let [(first, first_span, first_why), (other, span, why), ..] = &here[..] {
+        let told = format!("this machine is both node '{first}' and node '{other}'");
+        draft.tell(
+            Diagnostic::error(&codes::NODES_HERE, *span, told)
+                .label(why.as_str())
+                .also(*first_span, first_why.as_str())
+                .help("each machine is one node: give `node` sections different names, `hostname` lines and addresses"),
+        );
+    }
+    if let Some((name, ..)) = here.into_iter().next() {
+        return Identity::Node(name);
+    }
+    let mut preferred = draft.virtual_ips.iter().flat_map(|v| &v.prefer);
+    if let Some(name) = preferred.find(|name| is_name_of(&name.value, &host)) {
+        return Identity::Node(name.value.clone());
+    }
+    if draft.nodes.is_empty() && draft.virtual_ips.iter().all(|v| v.prefer.is_empty()) {
+        return Identity::Any;
+    }
+    tell_nobody(draft, &host);
+    Identity::Node(host)
+}
+
+/// Says that the file is for other machines.
+fn tell_nobody(draft: &mut Draft<'_>, host: &str) {
+    let mut names: Vec<(String, Span)> = Vec::new();
+    let nodes = draft
+        .nodes
+        .iter()
+        .map(|n| (name_of(n, None).to_owned(), n.span));
+    let preferred = draft.virtual_ips.iter().flat_map(|v| &v.prefer);
+    for (name, span) in nodes.chain(preferred.map(|n| (n.value.clone(), n.span))) {
+        if names.iter().all(|(other, _)| *other != name) {
+            names.push((name, span));
+        }
+    }
+    let Some((first, span)) = names.first().cloned() else {
+        return;
+    };
+    let near = suggest::nearest(host, names.iter().map(|(name, _)| name.as_str()));
+    let near = near.unwrap_or(&first).to_owned();
+    let all: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+    let told = format!(
+        "this machine is called '{host}', and the file is for: {}",
+        all.join(", ")
+    );
+    draft.tell(
+        Diagnostic::error(&codes::NOT_A_NODE, span, told)
+            .label("none of these is this machine")
+            .help(format!(
+                "write `node {near}` with a line `hostname {host}` if that is this machine, or name '{host}' in `prefer`"
+            )),
+    );
+}
+
+/// Where there are `node` sections `prefer` and `on` name these.
+fn check_preferred(draft: &mut Draft<'_>) {
+    if draft.nodes.is_empty() {
+        return;
+    }
+    let host = draft.host.name.as_deref();
+    let names: Vec<&str> = draft.nodes.iter().map(|node| name_of(node, host)).collect();
+    let mut wrong = Vec::new();
+    for virtual_ip in &draft.virtual_ips {
+        let on = virtual_ip.interfaces.iter().flat_map(|i| &i.nodes);
+        for named in virtual_ip.prefer.iter().chain(on) {
+            let known = |name: &&str| is_name_of(&named.value, name);
+            // A node without a name may be any machine that is only looked at.
+            if names.iter().any(|name| known(name) || name.is_empty()) {
+                continue;
+            }
+            let told = format!("there is no `node` section named '{}'", named.value);
+            let told = Diagnostic::error(&codes::UNKNOWN_NODE, named.span, told);
+            let near = suggest::nearest(&named.value, names.iter().copied());
+            wrong.push(match near {
+                Some(near) => told.did_you_mean(named.span, Some(near)),
+                None => told.help(format!("add a section `node {}`", named.value)),
+            });
+        }
+    }
+    for told in wrong {
+        draft.tell(told);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_compared_with_its_domain_only_where_both_have_one() {
+        assert!(is_name_of("alpha", "alpha.example.com"));
+        assert!(is_name_of("Alpha.example.com", "alpha"));
+        assert!(is_name_of("alpha.example.com", "ALPHA.example.com"));
+        assert!(!is_name_of("alpha.example.com", "alpha.example.org"));
+        assert!(!is_name_of("alpha", "alphabet"));
+    }
+}

@@ -1,0 +1,265 @@
+//! Where an instance is on the network: its interface, its id there, and how its
+//! adverts travel.
+
+use super::draft::{self, Draft, VirtualIp};
+use super::identity::{Identity, is_name_of, name_of};
+use super::{codes, vrid};
+use crate::config::{Peer, Transport};
+use language::{Diagnostic, Span, suggest};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The group of VRRP over IPv4 and IPv6.
+const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
+const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
+
+/// Adverts are of IPv4 where there is an address of it.
+pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
+    virtual_ip.addresses.iter().all(|a| a.address.is_ipv6())
+}
+
+/// The interface that the lines say, or the one around the first address.
+pub(super) fn interface(
+    draft: &mut Draft<'_>,
+    virtual_ip: &VirtualIp,
+    identity: &Identity,
+    order: &[String],
+    complain: bool,
+) -> String {
+    let own = match identity {
+        Identity::Node(own) => Some(own),
+        Identity::First => order.first(),
+        Identity::Any => None,
+    };
+    let on = |wanted: &str, interface: &&draft::Interface| {
+        interface
+            .nodes
+            .iter()
+            .any(|node| is_name_of(&node.value, wanted))
+    };
+    let all = &virtual_ip.interfaces;
+    let own = own.and_then(|own| all.iter().find(|interface| on(own, interface)));
+    let written = own.or_else(|| all.iter().find(|interface| interface.nodes.is_empty()));
+    let complain = complain && draft.host.name.is_some();
+    if let Some(written) = written {
+        let name = &written.name;
+        if complain && draft.host.interface(&name.value).is_none() {
+            let told = format!("there is no interface '{}' on this machine now", name.value);
+            let names = draft.host.interfaces.iter().map(|i| i.name.as_str());
+            let near = suggest::nearest(&name.value, names);
+            let told = Diagnostic::warning(&codes::INTERFACE_MISSING, name.span, told);
+            draft.tell(match near {
+                Some(near) => told.did_you_mean(name.span, Some(near)),
+                None => told.help("the addresses wait for it; where a machine names it otherwise write `interface <interface> on <node>`"),
+            });
+        }
+        return name.value.clone();
+    }
+    let Some(first) = virtual_ip.addresses.first() else {
+        return String::new();
+    };
+    let around = draft.host.around(first.address);
+    if let [(interface, _)] = &around[..] {
+        return interface.name.clone();
+    }
+    if complain {
+        let names: Vec<String> = around.iter().map(|(i, _)| i.name.clone()).collect();
+        tell_no_interface(draft, virtual_ip, first, &names);
+    }
+    String::new()
+}
+
+fn tell_no_interface(
+    draft: &mut Draft<'_>,
+    virtual_ip: &VirtualIp,
+    address: &draft::Address,
+    around: &[String],
+) {
+    let mut all: Vec<&str> = draft
+        .host
+        .interfaces
+        .iter()
+        .map(|i| i.name.as_str())
+        .collect();
+    all.retain(|name| *name != "lo");
+    let (told, choice) = match around {
+        [] => (
+            format!(
+                "no interface of this machine is in the network of {}",
+                address.address
+            ),
+            all.join(", "),
+        ),
+        several => (
+            format!(
+                "several interfaces are in the network of {}",
+                address.address
+            ),
+            several.join(", "),
+        ),
+    };
+    let told = Diagnostic::error(&codes::NO_INTERFACE, address.span, told)
+        .label("which one is it for?")
+        .help(format!(
+            "add a line `interface <interface>` to 'virtual-ip {}'",
+            virtual_ip.name
+        ));
+    let told = match choice.as_str() {
+        "" => told,
+        choice => told.note(format!("there are: {choice}")),
+    };
+    draft.tell(told);
+}
+
+/// An id that is taken on a link.
+#[derive(Debug)]
+pub(super) struct Taken {
+    vrid: u8,
+    ipv6: bool,
+    interface: String,
+    name: String,
+    span: Span,
+}
+
+/// The id of the line or of the name, which nobody else has on that link.
+pub(super) fn router_id(
+    draft: &mut Draft<'_>,
+    virtual_ip: &VirtualIp,
+    interface: &str,
+    taken: &mut Vec<Taken>,
+) -> u8 {
+    let ipv6 = is_ipv6(virtual_ip);
+    let same_link = |other: &Taken| {
+        other.ipv6 == ipv6
+            && (other.interface == interface || other.interface.is_empty() || interface.is_empty())
+    };
+    let vrid = virtual_ip
+        .vrid
+        .as_ref()
+        .map_or_else(|| vrid::of_name(&virtual_ip.name), |written| written.value);
+    let span = virtual_ip.vrid.as_ref().map_or(virtual_ip.span, |v| v.span);
+    if let Some(first) = taken.iter().find(|t| t.vrid == vrid && same_link(t)) {
+        let free = vrid::free(&virtual_ip.name, |id| {
+            taken.iter().any(|t| t.vrid == id && same_link(t))
+        });
+        let told = format!(
+            "'virtual-ip {}' and 'virtual-ip {}' have the same router id, {vrid}",
+            first.name, virtual_ip.name
+        );
+        let label = match virtual_ip.vrid {
+            Some(_) => "taken already",
+            None => "it is derived from this name",
+        };
+        let told = Diagnostic::error(&codes::ROUTER_ID, span, told)
+            .label(label)
+            .also(first.span, "first used here");
+        draft.tell(match free {
+            Some(free) => told.help(format!(
+                "write `vrid {free}` in 'virtual-ip {}', in the file of every machine",
+                virtual_ip.name
+            )),
+            None => told,
+        });
+    }
+    taken.push(Taken {
+        vrid,
+        ipv6,
+        interface: interface.to_owned(),
+        name: virtual_ip.name.clone(),
+        span,
+    });
+    vrid
+}
+
+/// How adverts travel, and from where.
+pub(super) fn transport(
+    draft: &mut Draft<'_>,
+    virtual_ip: &VirtualIp,
+    order: &[String],
+    place: usize,
+) -> (Transport, Option<IpAddr>) {
+    let ipv6 = is_ipv6(virtual_ip);
+    let usual = if ipv6 { GROUP_V6 } else { GROUP_V4 };
+    let written = virtual_ip.transport.as_ref();
+    let group = match written.map(|written| &written.value) {
+        None | Some(draft::Transport::Multicast(None)) => usual,
+        Some(draft::Transport::Multicast(Some(group))) => {
+            if group.is_ipv6() != ipv6 {
+                let family = if ipv6 { "IPv6" } else { "IPv4" };
+                let told = format!(
+                    "adverts of 'virtual-ip {}' are of {family}, {group} is not",
+                    virtual_ip.name
+                );
+                let span = written.map_or(virtual_ip.span, |written| written.span);
+                draft.tell(Diagnostic::error(&codes::VALUE, span, told));
+            }
+            *group
+        }
+        Some(draft::Transport::Unicast) => {
+            let span = written.map_or(virtual_ip.span, |written| written.span);
+            return unicast(draft, order, place, ipv6, span);
+        }
+    };
+    (Transport::Multicast { group }, None)
+}
+
+fn unicast(
+    draft: &mut Draft<'_>,
+    order: &[String],
+    place: usize,
+    ipv6: bool,
+    span: Span,
+) -> (Transport, Option<IpAddr>) {
+    let family = if ipv6 { "IPv6" } else { "IPv4" };
+    let host = draft.host.name.clone();
+    let mut addresses: Vec<Option<IpAddr>> = Vec::new();
+    let mut wrong = Vec::new();
+    for name in order {
+        let node = draft
+            .nodes
+            .iter()
+            .find(|node| is_name_of(name, name_of(node, host.as_deref())));
+        let address = node.and_then(|node| {
+            let mut all = node.addresses.iter().map(|a| a.value);
+            all.find(|a| a.is_ipv6() == ipv6)
+        });
+        if address.is_none() {
+            let told = format!("`unicast` needs an {family} address of node '{name}'");
+            let told = Diagnostic::error(&codes::UNICAST, span, told);
+            wrong.push(match node {
+                Some(node) => told
+                    .also(node.span, "this one")
+                    .help("add a line `address <address>` to its section"),
+                None => told.help(format!(
+                    "add a section `node {name}` with a line `address <address>`"
+                )),
+            });
+        }
+        addresses.push(address);
+    }
+    if order.len() < 2 {
+        let told = "`unicast` needs `node` sections with addresses of at least two machines";
+        wrong.push(
+            Diagnostic::error(&codes::UNICAST, span, told)
+                .help("add them, or let adverts go to everybody: `multicast`"),
+        );
+    }
+    for told in wrong {
+        draft.tell(told);
+    }
+    let source = addresses.get(place).copied().flatten();
+    let others = addresses.iter().enumerate().filter(|(n, _)| *n != place);
+    let peers = others
+        .filter_map(|(_, address)| *address)
+        .map(|address| Peer {
+            address,
+            min_ttl: None,
+            max_ttl: None,
+        })
+        .collect();
+    let transport = Transport::Unicast {
+        peers,
+        ttl: None,
+        check_source: true,
+    };
+    (transport, source)
+}

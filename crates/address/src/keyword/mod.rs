@@ -1,0 +1,223 @@
+//! Our own language: the sections `node` and `virtual-ip`, one file for all
+//! machines. The proxy's loader collects their lines ([`SectionLines`]) without
+//! knowing any of their keywords; here each keyword is a row, as there.
+//!
+//! Lines become drafts ([`node`], [`virtual_ip`] and the families beside them), and
+//! drafts, once all sections are read, the [`Config`] of this machine
+//! ([`instance`]): which node it is, which interface an address belongs to, and
+//! what follows from `prefer` and `failover`.
+//!
+//! Nothing here asks the system but for the programs that lines name: what this
+//! machine is comes in a [`Host`].
+
+pub mod codes;
+
+mod arguments;
+mod draft;
+mod host;
+mod identity;
+mod instance;
+mod link;
+mod node;
+mod notify;
+#[cfg(test)]
+mod tests;
+mod timing;
+mod track;
+mod virtual_ip;
+mod vrid;
+
+pub use host::{Host, HostInterface};
+pub use timing::Timers;
+pub use track::PING;
+
+use crate::config::Config;
+use arguments::{Args, Built};
+use draft::Draft;
+use language::keyword::{Documented, Family, Found, Keyword, Table};
+use language::{Diagnostic, Diagnostics, Line, SectionLines, SourceMap, Span, suggest};
+use std::sync::OnceLock;
+
+/// The sections, and what each is for.
+pub static SECTIONS: &[(&str, &str)] = &[
+    (
+        "node",
+        "One of the machines that the file is for: its name and where it is.",
+    ),
+    (
+        "virtual-ip",
+        "Addresses that one machine has at a time, and which one is to have them.",
+    ),
+];
+
+/// Sections that are read; a file with more has another trouble.
+pub const SECTIONS_MAX: usize = 512;
+
+/// Builds a line of a section into the draft.
+type LineBuilder = fn(&mut Draft<'_>, &mut Args<'_>) -> Built;
+type Row = Keyword<LineBuilder>;
+
+static NODE: &[Family<LineBuilder>] = &[("Nodes", node::LINES)];
+
+static VIRTUAL_IP: &[Family<LineBuilder>] = &[
+    ("Virtual addresses", virtual_ip::LINES),
+    ("Times of virtual addresses", timing::LINES),
+    ("What virtual addresses depend on", track::LINES),
+    ("Who is told of virtual addresses", notify::LINES),
+];
+
+/// The tables, made at their first use: one a section.
+fn tables() -> &'static [(&'static str, Table<LineBuilder>); 2] {
+    static TABLES: OnceLock<[(&'static str, Table<LineBuilder>); 2]> = OnceLock::new();
+    TABLES.get_or_init(|| {
+        [
+            ("node", Table::new("keyword", NODE, &[])),
+            ("virtual-ip", Table::new("keyword", VIRTUAL_IP, &[])),
+        ]
+    })
+}
+
+/// Every keyword of these sections, for the manual and its kin.
+pub fn documented() -> Vec<Documented> {
+    let mut all: Vec<Documented> = tables()
+        .iter()
+        .flat_map(|(_, table)| table.documented())
+        .collect();
+    all.sort_by_key(|row| row.name);
+    all
+}
+
+/// What sections come to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Outcome {
+    /// What the role runs on this machine.
+    pub config: Config,
+    /// Which node this machine is; None where no section says.
+    pub node: Option<String>,
+    /// Backends of the proxy that `track backend` names, and where: whoever has the
+    /// proxy's configuration says which of them do not exist.
+    pub backends: Vec<(String, Span)>,
+    /// Names of instances and where they stand.
+    pub spans: Vec<(String, Span)>,
+}
+
+/// Builds sections for a machine. None where there is an error, or no section.
+pub fn build(
+    sections: &[SectionLines],
+    sources: &SourceMap,
+    diagnostics: &mut Diagnostics,
+    host: &Host,
+) -> Option<Outcome> {
+    let errors = diagnostics.errors();
+    let mut draft = Draft::new(sources, diagnostics, host);
+    if let Some(first_surplus) = sections.get(SECTIONS_MAX) {
+        let told = format!("more than {SECTIONS_MAX} sections of nodes and addresses");
+        draft.tell(Diagnostic::error(
+            &codes::TOO_MANY,
+            first_surplus.head.span,
+            told,
+        ));
+    }
+    for section in sections.iter().take(SECTIONS_MAX) {
+        read(&mut draft, section);
+    }
+    let outcome = instance::finish(&mut draft);
+    let failed = draft.errors() > errors;
+    match failed || sections.is_empty() {
+        true => None,
+        false => Some(outcome),
+    }
+}
+
+/// Takes a section in.
+fn read(draft: &mut Draft<'_>, section: &SectionLines) {
+    let place = section.head.words.first().map_or("", |word| word.str());
+    let Some((place, table)) = tables().iter().find(|(name, _)| *name == place) else {
+        return;
+    };
+    let begun = match *place {
+        "node" => node::begin(draft, &section.head),
+        _ => virtual_ip::begin(draft, &section.head),
+    };
+    if let Err(refused) = begun {
+        // What its lines would say is not known without it.
+        return draft.tell(*refused);
+    }
+    for line in &section.lines {
+        if let Err(refused) = line_of(draft, place, table, line) {
+            draft.tell(unset_named(line, *refused));
+        }
+    }
+}
+
+/// Takes a line of a section in.
+fn line_of(
+    draft: &mut Draft<'_>,
+    place: &'static str,
+    table: &'static Table<LineBuilder>,
+    line: &Line,
+) -> Built {
+    let Some(first) = line.words.first() else {
+        return Ok(());
+    };
+    match table.find(line.words.iter().map(|word| word.str())) {
+        Found::Built(row, words) => {
+            let mut args = Args::new(line, words, row.name, row.syntax);
+            (row.build)(draft, &mut args)
+        }
+        Found::NotBuilt(..) | Found::Unknown => {
+            let text = first.text();
+            let told = format!("unknown keyword '{text}' in '{place}' section");
+            let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, first.span, told);
+            Err(Box::new(suggested(told, line, place, table)))
+        }
+    }
+}
+
+/// What an unknown keyword may have been meant to be.
+fn suggested(
+    told: Diagnostic,
+    line: &Line,
+    place: &str,
+    table: &'static Table<LineBuilder>,
+) -> Diagnostic {
+    let Some(first) = line.words.first() else {
+        return told;
+    };
+    let mut names: Vec<&str> = table.names_in(place).collect();
+    names.sort_unstable();
+    let begins = |name: &&&str| name.split(' ').next() == Some(first.str());
+    let family: Vec<String> = names
+        .iter()
+        .filter(begins)
+        .map(|n| format!("`{n}`"))
+        .collect();
+    if !family.is_empty() {
+        return told
+            .label("one of its words is missing or another one")
+            .help(format!("write one of {}", family.join(", ")));
+    }
+    let elsewhere = tables()
+        .iter()
+        .find(|(other, table)| *other != place && table.names_in(other).any(|n| n == first.str()));
+    match (
+        suggest::nearest(&first.text(), names.iter().copied()),
+        elsewhere,
+    ) {
+        (Some(near), _) => told.did_you_mean(first.span, Some(near)),
+        (None, Some((other, _))) => told.help(format!("it belongs into a `{other}` section")),
+        (None, None) => told.note(format!(
+            "a `{place}` section may hold: {}",
+            names.join(", ")
+        )),
+    }
+}
+
+/// What is wrong with a line may be that a variable has no value.
+fn unset_named(line: &Line, told: Diagnostic) -> Diagnostic {
+    line.unset.iter().fold(told, |told, name| {
+        told.note(format!(
+            "the environment variable '{name}' is not set: nothing stands in its place"
+        ))
+    })
+}

@@ -1,0 +1,122 @@
+//! `node`: the machines.
+
+use super::arguments::{Args, Built};
+use super::draft::{Draft, Node, Written};
+use super::{Row, codes};
+use language::{Diagnostic, Line, Word};
+
+/// Addresses of a node.
+const ADDRESSES_MAX: usize = 16;
+
+/// Whether a word can be the name of a node or of an address: it becomes part of log
+/// lines, of names of metrics, and of arguments of scripts.
+pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Box<Diagnostic>> {
+    /// Bytes of a name.
+    const NAME_MAX: usize = 64;
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._-:".contains(b);
+    let told = match word.bytes.iter().find(|b| !allowed(b)) {
+        Some(bad) => format!(
+            "character '{}' is not permitted in '{kind}' name '{}'",
+            char::from(*bad),
+            word.text()
+        ),
+        None if word.bytes.len() > NAME_MAX => {
+            format!("the name of a '{kind}' has at most {NAME_MAX} bytes")
+        }
+        None => return Ok(word.str()),
+    };
+    Err(Box::new(
+        Diagnostic::error(&codes::NAME, word.span, told)
+            .label("letters, digits, `.`, `_`, `-` and `:` are"),
+    ))
+}
+
+/// The first line of a section.
+pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "node", "node [<name>]");
+    let (name, span) = match args.take_any() {
+        None => (None, head.span),
+        Some(word) => (Some(checked_name("node", word)?.to_owned()), word.span),
+    };
+    args.end()?;
+    if let Some(first) = draft.nodes.iter().find(|node| node.name == name) {
+        let told = match &name {
+            Some(name) => format!("there is a 'node' section named '{name}' already"),
+            None => "there is a 'node' section without a name already".to_owned(),
+        };
+        return Err(Box::new(
+            Diagnostic::error(&codes::NAME, span, told)
+                .label("this name is taken")
+                .also(first.span, "first used here"),
+        ));
+    }
+    draft.nodes.push(Node {
+        name,
+        span,
+        addresses: Vec::new(),
+        host_name: None,
+    });
+    Ok(())
+}
+
+fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    loop {
+        let (value, span) = args.address()?;
+        let full = draft
+            .nodes
+            .last()
+            .is_some_and(|node| node.addresses.len() >= ADDRESSES_MAX);
+        if full {
+            let told = format!("a node has at most {ADDRESSES_MAX} addresses");
+            return Err(Box::new(Diagnostic::error(&codes::TOO_MANY, span, told)));
+        }
+        if let Some(node) = draft.node() {
+            node.addresses.push(Written { value, span });
+        }
+        if args.peek().is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn hostname(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let word = args.required("the name of a machine")?;
+    let value = checked_name("hostname", word)?.to_owned();
+    args.end()?;
+    if let Some(node) = draft.node() {
+        if let Some(first) = &node.host_name {
+            let told = "'hostname' may be given once in a section";
+            return Err(Box::new(
+                Diagnostic::error(&codes::TWICE, word.span, told)
+                    .also(first.span, "first given here"),
+            ));
+        }
+        node.host_name = Some(Written {
+            value,
+            span: word.span,
+        });
+    }
+    Ok(())
+}
+
+pub(super) static LINES: &[Row] = &[
+    Row {
+        name: "address",
+        places: &["node"],
+        syntax: "address <address> [<address>…]",
+        doc: "Where this machine is: addresses that stay with it, of either family. With `unicast` the other machines \
+              send their adverts there. A machine that has one of these addresses on an interface is this node, whatever \
+              its name.",
+        example: "address 10.0.0.1 2001:db8::1",
+        build: address,
+    },
+    Row {
+        name: "hostname",
+        places: &["node"],
+        syntax: "hostname <name>",
+        doc: "The name that the machine gives itself (`uname -n`), where it is not the name of the section. With or \
+              without its domain.",
+        example: "hostname lb-1.example.com",
+        build: hostname,
+    },
+];

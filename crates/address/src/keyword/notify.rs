@@ -1,0 +1,95 @@
+//! `notify`: programs that are told of changes.
+
+use super::arguments::{Args, Built};
+use super::draft::Draft;
+use super::track::program;
+use super::{Row, codes};
+use crate::config::{Notify, NotifyScripts};
+use language::Diagnostic;
+
+type Slot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
+
+/// Takes a program in; the first of the words that a state has.
+fn told(draft: &mut Draft<'_>, args: &mut Args<'_>, slot: Slot) -> Built {
+    let word = args.required("a program")?;
+    let words = program(draft, args, word)?;
+    args.end()?;
+    let slot = slot(&mut draft.virtual_ip().notify);
+    if slot.is_some() {
+        let told = format!("'{}' may be given once in a section", args.keyword);
+        return Err(Box::new(
+            Diagnostic::error(&codes::TWICE, word.span, told)
+                .help("let one program start the other"),
+        ));
+    }
+    *slot = Some(Notify {
+        words,
+        account: None,
+    });
+    Ok(())
+}
+
+fn any(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    told(draft, args, |scripts| &mut scripts.any)
+}
+
+fn master(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    told(draft, args, |scripts| &mut scripts.master)
+}
+
+fn backup(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    told(draft, args, |scripts| &mut scripts.backup)
+}
+
+fn fault(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    told(draft, args, |scripts| &mut scripts.fault)
+}
+
+fn stop(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    told(draft, args, |scripts| &mut scripts.stop)
+}
+
+pub(super) static LINES: &[Row] = &[
+    Row {
+        name: "notify",
+        places: &["virtual-ip"],
+        syntax: "notify <program>",
+        doc: "A program that is started at each change, without a shell and beside the role, which never waits for it. Behind its own arguments stand \
+              `INSTANCE`, the section's name, the new state (`MASTER`, `BACKUP`, `FAULT`, `STOP`) and the priority.",
+        example: "notify \"/bin/true changed\"",
+        build: any,
+    },
+    Row {
+        name: "notify master",
+        places: &["virtual-ip"],
+        syntax: "notify master <program>",
+        doc: "A program that is started when this machine took the addresses, with the arguments of `notify` behind its own.",
+        example: "notify master /bin/true",
+        build: master,
+    },
+    Row {
+        name: "notify backup",
+        places: &["virtual-ip"],
+        syntax: "notify backup <program>",
+        doc: "A program that is started when another machine has the addresses, with the arguments of `notify` behind its own.",
+        example: "notify backup /bin/true",
+        build: backup,
+    },
+    Row {
+        name: "notify fault",
+        places: &["virtual-ip"],
+        syntax: "notify fault <program>",
+        doc: "A program that is started when this machine can no longer have the addresses: an interface is down, something tracked failed. With \
+              the arguments of `notify` behind its own.",
+        example: "notify fault /bin/true",
+        build: fault,
+    },
+    Row {
+        name: "notify stop",
+        places: &["virtual-ip"],
+        syntax: "notify stop <program>",
+        doc: "A program that is started when the role stops, with the arguments of `notify` behind its own.",
+        example: "notify stop /bin/true",
+        build: stop,
+    },
+];

@@ -1,0 +1,356 @@
+//! Whole sections, as machines read them.
+
+use super::*;
+use crate::config::{Instance, Transport};
+use language::reader::{Facts, Reader};
+use language::{Environment, render};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Sections of a text.
+fn sections(text: &str, sources: &mut SourceMap) -> Vec<SectionLines> {
+    let file = sources.add("test.cfg", text.as_bytes().to_vec());
+    let mut reader = Reader::new(vec![file], Facts::new("2.6.12"));
+    let mut diagnostics = Diagnostics::default();
+    let mut all: Vec<SectionLines> = Vec::new();
+    while let Some(line) = reader.next(sources, &Environment::empty(), &mut diagnostics) {
+        if SECTIONS.iter().any(|(name, _)| line.words[0].is(name)) {
+            let (head, lines) = (line, Vec::new());
+            all.push(SectionLines { head, lines });
+        } else {
+            all.last_mut().expect("a section").lines.push(line);
+        }
+    }
+    all
+}
+
+fn host(name: &str) -> Host {
+    let interface = |name: &str, addresses: &[(&str, u8)]| HostInterface {
+        name: name.to_owned(),
+        addresses: addresses
+            .iter()
+            .map(|(text, prefix)| (text.parse().expect("an address"), *prefix))
+            .collect(),
+    };
+    Host {
+        name: (!name.is_empty()).then(|| name.to_owned()),
+        interfaces: vec![
+            interface("lo", &[("127.0.0.1", 8)]),
+            interface("eth0", &[("172.16.61.2", 24), ("2001:db8::2", 64)]),
+            interface("eth1", &[("10.0.0.2", 8)]),
+        ],
+    }
+}
+
+/// What a machine makes of a text, and what it is told.
+fn load_on(host: &Host, text: &str) -> (Option<Outcome>, String) {
+    let mut sources = SourceMap::default();
+    let sections = sections(text, &mut sources);
+    let mut diagnostics = Diagnostics::default();
+    let outcome = build(&sections, &sources, &mut diagnostics, host);
+    (outcome, render::concise(&sources, &diagnostics, true))
+}
+
+fn load(name: &str, text: &str) -> (Option<Outcome>, String) {
+    load_on(&host(name), text)
+}
+
+/// The instances of a text that has no mistake.
+fn good(name: &str, text: &str) -> Vec<Instance> {
+    let (outcome, told) = load(name, text);
+    assert_eq!(told, "", "{text}");
+    outcome.expect("no error").config.instances
+}
+
+/// What is told about a text that has one.
+fn bad(name: &str, text: &str) -> String {
+    let (outcome, told) = load(name, text);
+    assert!(outcome.is_none(), "{text}\n{told}");
+    told
+}
+
+const PAIR: &str = "\
+node alpha
+    address 10.0.0.2
+node beta
+    address 10.0.0.3 2001:db8::3
+virtual-ip www
+    address 172.16.61.150/24
+    prefer beta alpha
+    failover 50ms
+";
+
+#[test]
+fn one_file_is_for_both_machines_and_each_has_its_own_priority() {
+    let on = |name: &str, own: &str| {
+        let mut machine = host(name);
+        machine.interfaces[2].addresses[0].0 = own.parse().expect("an address");
+        let (outcome, told) = load_on(&machine, PAIR);
+        assert_eq!(told, "");
+        outcome.expect("no error")
+    };
+    let (alpha, beta) = (on("alpha", "10.0.0.2"), on("beta.example.com", "10.0.0.3"));
+    assert_eq!(alpha.node.as_deref(), Some("alpha"));
+    assert_eq!(beta.node.as_deref(), Some("beta"));
+    let (a, b) = (&alpha.config.instances[0], &beta.config.instances[0]);
+    assert_eq!((a.bands, a.priority), (Some([210, 130, 50]), 210));
+    assert_eq!((b.bands, b.priority), (Some([220, 140, 60]), 220));
+    assert_eq!((a.vrid, a.version, a.ipv6), (b.vrid, 3, false));
+    assert_eq!(a.advert_interval, Duration::from_millis(10));
+    assert_eq!((a.interface.as_str(), a.preempt), ("eth0", true));
+    assert_eq!(a.handover_drain, Duration::from_secs(2));
+    assert_eq!(a.prefer, ["beta", "alpha"]);
+    assert!(alpha.config.global.lock_memory && alpha.config.global.dynamic_interfaces);
+    let again = Config::decode(&alpha.config.encode()).expect("its own encoding");
+    assert_eq!(again, alpha.config);
+}
+
+#[test]
+fn every_example_loads_in_its_section_and_says_what_it_is() {
+    for row in documented() {
+        let lines: String = row.example.lines().map(|l| format!("    {l}\n")).collect();
+        for place in row.places {
+            let text = match *place {
+                "node" => format!(
+                    "node alpha\n{lines}virtual-ip www\n    address 172.16.61.150\n    interface eth0\n"
+                ),
+                _ => {
+                    let needed = match row.name {
+                        "address" => "",
+                        _ => "    address 172.16.61.150/24\n",
+                    };
+                    format!(
+                        "node alpha\n    address 10.0.0.2\nnode beta\n    address 10.0.0.3\nvirtual-ip www\n{needed}{lines}"
+                    )
+                }
+            };
+            let (outcome, told) = load("alpha", &text);
+            assert!(outcome.is_some(), "{}: {told}", row.name);
+        }
+        assert!(row.syntax.starts_with(row.name), "{}", row.syntax);
+        assert!(row.doc.len() > 40 && row.doc.ends_with('.'), "{}", row.name);
+        assert!(!row.family.is_empty(), "{}", row.name);
+    }
+}
+
+#[test]
+fn codes_are_in_order_and_each_is_explained() {
+    let ids: Vec<&str> = codes::CODES.iter().map(|code| code.id).collect();
+    let number = |id: &str| id[1..].parse::<u32>().expect("a number");
+    assert!(ids.iter().all(|id| (650..700).contains(&number(id))));
+    assert!(codes::CODES.iter().all(|code| code.explanation.len() > 60));
+}
+
+#[test]
+fn a_machine_that_the_file_does_not_name_is_told_what_to_write() {
+    let told = bad(
+        "gamma",
+        "virtual-ip www\n    address 172.16.61.150/24\n    prefer alpha beta\n",
+    );
+    assert!(told.contains("E0657"), "{told}");
+    assert!(
+        told.contains("this machine is called 'gamma', and the file is for: alpha, beta"),
+        "{told}"
+    );
+    let (outcome, told) = load(
+        "",
+        "virtual-ip www\n    address 198.51.100.1/24\n    prefer alpha beta\n    notify /not/here\n",
+    );
+    assert_eq!(told, "", "a file from elsewhere is for other machines");
+    assert_eq!(outcome.expect("no error").config.instances[0].priority, 220);
+}
+
+#[test]
+fn a_machine_is_a_node_by_its_name_its_other_name_or_an_address() {
+    let node = |host: &str, lines: &str| {
+        let text = format!("{lines}\nnode other\nvirtual-ip www\n    address 172.16.61.150/24\n");
+        load(host, &text).0.and_then(|outcome| outcome.node)
+    };
+    assert_eq!(node("alpha", "node alpha").as_deref(), Some("alpha"));
+    assert_eq!(
+        node("lb7", "node alpha\n    hostname lb7.example.com").as_deref(),
+        Some("alpha")
+    );
+    assert_eq!(
+        node("lb7", "node alpha\n    address 10.0.0.2").as_deref(),
+        Some("alpha")
+    );
+    assert_eq!(node("lb7", "node alpha\n    address 10.0.0.4"), None);
+    let told = bad("alpha", "node alpha\nnode beta\n    address 10.0.0.2\n");
+    assert!(told.contains("E0659"), "{told}");
+}
+
+#[test]
+fn without_names_every_machine_is_as_good_as_another() {
+    let all = good("anything", "virtual-ip www\n    address 172.16.61.150\n");
+    assert_eq!(all[0].bands, Some([220, 140, 60]));
+    assert_eq!(
+        all[0].addresses[0].prefix, 24,
+        "that of the interface's network"
+    );
+    assert!(all[0].prefer.is_empty());
+}
+
+#[test]
+fn a_machine_has_nothing_to_do_with_addresses_of_others() {
+    let text = "virtual-ip www\n    address 172.16.61.150\n    prefer alpha beta\n\
+                virtual-ip mail\n    address 172.16.61.151\n    prefer gamma\n";
+    assert_eq!(good("gamma", text).len(), 1);
+    assert_eq!(good("beta", text)[0].priority, 210);
+}
+
+#[test]
+fn interfaces_are_found_by_network_and_may_differ_between_machines() {
+    let of = |line: &str| {
+        let text =
+            format!("node alpha\nnode beta\nvirtual-ip www\n    address 172.16.61.150/24\n{line}");
+        good("alpha", &text)[0].interface.clone()
+    };
+    assert_eq!(of(""), "eth0");
+    assert_eq!(of("    interface eth1\n"), "eth1");
+    assert_eq!(
+        of("    interface eth1 on alpha\n    interface ens3\n"),
+        "eth1"
+    );
+    let told = bad("alpha", "virtual-ip www\n    address 192.0.2.1/24\n");
+    assert!(
+        told.contains("E0656") && told.contains("192.0.2.1"),
+        "{told}"
+    );
+    let (outcome, told) = load(
+        "alpha",
+        "virtual-ip www\n    address 192.0.2.1/24\n    interface eht0\n",
+    );
+    assert!(outcome.is_some() && told.contains("W0650"), "{told}");
+}
+
+#[test]
+fn two_names_with_one_router_id_are_told_which_line_to_write() {
+    let other = (0..)
+        .map(|n| format!("v{n}"))
+        .find(|name| vrid::of_name(name) == vrid::of_name("www"))
+        .expect("one of many");
+    let sections = |line: &str| {
+        format!(
+            "virtual-ip www\n    address 172.16.61.150\nvirtual-ip {other}\n    address 172.16.61.151\n{line}"
+        )
+    };
+    let told = bad("alpha", &sections(""));
+    assert!(told.contains("E0660"), "{told}");
+    let free = vrid::of_name("www") % 255 + 1;
+    let all = good("alpha", &sections(&format!("    vrid {free}\n")));
+    assert_eq!(all[1].vrid, free);
+    let told = bad(
+        "alpha",
+        &sections(&format!("    vrid {}\n", vrid::of_name("www"))),
+    );
+    assert!(told.contains("E0660"), "{told}");
+    let elsewhere = format!(
+        "virtual-ip www\n    address 172.16.61.150\nvirtual-ip {other}\n    address 10.0.0.80\n"
+    );
+    assert_eq!(good("alpha", &elsewhere).len(), 2, "on another link");
+}
+
+#[test]
+fn unicast_goes_to_the_address_of_each_other_node() {
+    let text = format!("{PAIR}    unicast\n");
+    let all = good("alpha", &text);
+    let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
+    let Transport::Unicast { peers, .. } = &all[0].transport else {
+        panic!("{:?}", all[0].transport);
+    };
+    assert_eq!(
+        peers.iter().map(|p| p.address).collect::<Vec<_>>(),
+        [ip("10.0.0.3")]
+    );
+    assert_eq!(all[0].source, Some(ip("10.0.0.2")));
+    let told = bad(
+        "alpha",
+        "node alpha\n    address 10.0.0.2\nnode beta\nvirtual-ip www\n    address 172.16.61.150\n    unicast\n",
+    );
+    assert!(
+        told.contains("E0661") && told.contains("node 'beta'"),
+        "{told}"
+    );
+    let six = "node alpha\n    address 10.0.0.2\nnode beta\n    address 10.0.0.3\nvirtual-ip www\n    address 2001:db8::80\n    unicast\n";
+    assert_eq!(bad("alpha", six).matches("E0661").count(), 2);
+}
+
+#[test]
+fn addresses_of_both_families_move_together() {
+    let all = good(
+        "alpha",
+        "virtual-ip www\n    address 2001:db8::80 172.16.61.150 172.16.61.151\n",
+    );
+    assert!(!all[0].ipv6);
+    assert_eq!(all[0].addresses.len(), 2);
+    assert_eq!(all[0].excluded.len(), 1);
+    assert!(all[0].excluded[0].no_dad);
+    let six = good("alpha", "virtual-ip www\n    address 2001:db8::80\n");
+    assert_eq!((six[0].ipv6, six[0].addresses[0].prefix), (true, 64));
+    assert_eq!(
+        six[0].transport,
+        Transport::Multicast {
+            group: "ff02::12".parse().expect("a group")
+        }
+    );
+}
+
+#[test]
+fn what_an_advert_has_no_room_for_moves_all_the_same() {
+    let many: Vec<String> = (1..=30).map(|n| format!("172.16.61.{}", 100 + n)).collect();
+    let all = good(
+        "alpha",
+        &format!("virtual-ip www\n    address {}\n", many.join(" ")),
+    );
+    assert_eq!((all[0].addresses.len(), all[0].excluded.len()), (20, 10));
+}
+
+#[test]
+fn mistakes_are_all_told_each_at_its_word() {
+    let told = bad(
+        "alpha",
+        "node alpha\n    adress 10.0.0.1\n    prefer alpha\n\
+         virtual-ip www\n    address 172.16.61.300\n    address 172.16.61.150/33\n    address 172.16.61.150/24 172.16.61.150\n    \
+         failover 10ms\n    failover 2\n    vrid 0\n    vrid 256\n    track\n    track script relative\n    track script /bin/true evry 2s\n    \
+         prefer alpha bta\n    nopreempt please\n    notify /not/here\n    handover-drain\n    address 127.0.0.1\nnode be!a\n",
+    );
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_virtual_address_is_no_address_of_a_node() {
+    let told = bad(
+        "alpha",
+        "node alpha\n    address 172.16.61.150\nvirtual-ip www\n    address 172.16.61.150/24\n",
+    );
+    assert!(told.contains("E0655"), "{told}");
+}
+
+#[test]
+fn what_is_tracked_gets_names_that_are_unique_in_the_file() {
+    let text = "virtual-ip www\n    address 172.16.61.150\n    track script \"/bin/true a\" every 1s rise 2\n    \
+                track script \"/bin/true a\" fall 3\n    track interface eth1\n    track backend app\n\
+                virtual-ip mail\n    address 172.16.61.151\n    track script \"/bin/true a\"\n    track backend app\n";
+    let (outcome, told) = load("alpha", text);
+    assert_eq!(told, "");
+    let outcome = outcome.expect("no error");
+    let names: Vec<&str> = outcome
+        .config
+        .scripts
+        .iter()
+        .map(|s| s.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "www: /bin/true a",
+            "www: /bin/true a #2",
+            "mail: /bin/true a"
+        ]
+    );
+    assert_eq!(outcome.config.scripts[0].words, ["/bin/true", "a"]);
+    assert_eq!(outcome.config.instances[0].tracked.scripts.len(), 2);
+    assert_eq!(outcome.config.instances[0].tracked.interfaces[0].0, "eth1");
+    assert_eq!(outcome.backends.len(), 2);
+}

@@ -1,0 +1,180 @@
+//! How fast: `failover` and what follows from it, and the waits around a move.
+
+use super::Row;
+use super::arguments::{Args, Built};
+use super::draft::{Draft, Written};
+use crate::config::Probing;
+use std::time::Duration;
+
+/// The shortest `failover`: five adverts of 10 ms, the shortest that version 3 has.
+pub(super) const FAILOVER_MIN: Duration = Duration::from_millis(50);
+/// The longest: an advert says its interval in 12 bits of hundredths.
+pub(super) const FAILOVER_MAX: Duration = Duration::from_secs(200);
+/// Without a line.
+pub(super) const FAILOVER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Adverts in a `failover`.
+const ADVERTS: u32 = 5;
+/// Adverts that have to be missing.
+pub(super) const DOWN_ADVERTS: u8 = 3;
+/// An advert's interval is so many of these.
+const HUNDREDTH: Duration = Duration::from_millis(10);
+/// The most time that an answer of the owner's kernel is waited for: on one link it
+/// comes within milliseconds.
+const PROBE_WAIT_MAX: Duration = Duration::from_millis(200);
+/// And the least.
+const PROBE_WAIT_MIN: Duration = Duration::from_millis(2);
+/// While the owner's kernel answers, silence is believed no earlier than this.
+const BOUND_MIN: Duration = Duration::from_secs(1);
+/// And no earlier than after so many `failover`s.
+const BOUND_FAILOVERS: u32 = 3;
+/// Addresses live for so many down intervals without their role.
+const LIFETIME_DOWN_INTERVALS: u32 = 10;
+/// The shortest life that the kernel keeps well: it counts seconds.
+const LIFETIME_MIN: Duration = Duration::from_secs(2);
+
+/// What follows from `failover`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Timers {
+    /// Between two adverts.
+    pub advert_interval: Duration,
+    /// How silence is asked about.
+    pub probing: Probing,
+    /// How long addresses outlive their role.
+    pub lifetime: Duration,
+}
+
+impl Timers {
+    /// Those of a machine of this priority, so that another one has the addresses
+    /// within `failover`: three adverts missing, the skew of its priority, and what is
+    /// left for the question.
+    pub fn of(failover: Duration, priority: u8) -> Timers {
+        let failover = failover.clamp(FAILOVER_MIN, FAILOVER_MAX);
+        let hundredths = (failover / ADVERTS).as_millis() / HUNDREDTH.as_millis();
+        let hundredths = u32::try_from(hundredths).unwrap_or(u32::MAX).max(1);
+        let advert_interval = HUNDREDTH.saturating_mul(hundredths);
+        let skew = advert_interval * (256 - u32::from(priority)) / 256;
+        let down = advert_interval * u32::from(DOWN_ADVERTS) + skew;
+        // The skew of the least priority is below one advert.
+        let longest_down = advert_interval * (u32::from(DOWN_ADVERTS) + 1);
+        Timers {
+            advert_interval,
+            probing: Probing {
+                wait: failover
+                    .saturating_sub(down)
+                    .clamp(PROBE_WAIT_MIN, PROBE_WAIT_MAX),
+                bound: (failover * BOUND_FAILOVERS).max(BOUND_MIN),
+            },
+            lifetime: (longest_down * LIFETIME_DOWN_INTERVALS).max(LIFETIME_MIN),
+        }
+    }
+}
+
+fn failover(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    draft.virtual_ip().once("'failover'", args.keyword_span())?;
+    let (value, span) = args.time_within(FAILOVER_MIN..=FAILOVER_MAX)?;
+    args.end()?;
+    draft.virtual_ip().failover = Some(Written { value, span });
+    Ok(())
+}
+
+/// Requests that take longer hold no address.
+const DRAIN_MAX: Duration = Duration::from_secs(600);
+/// A machine that came back waits no longer.
+const PREEMPT_DELAY_MAX: Duration = Duration::from_secs(1_000);
+
+fn handover_drain(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    draft
+        .virtual_ip()
+        .once("'handover-drain'", args.keyword_span())?;
+    let (value, _) = args.time_within(Duration::ZERO..=DRAIN_MAX)?;
+    args.end()?;
+    draft.virtual_ip().handover_drain = Some(value);
+    Ok(())
+}
+
+fn preempt_delay(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    draft
+        .virtual_ip()
+        .once("'preempt-delay'", args.keyword_span())?;
+    let (value, _) = args.time_within(Duration::ZERO..=PREEMPT_DELAY_MAX)?;
+    args.end()?;
+    draft.virtual_ip().preempt_delay = value;
+    Ok(())
+}
+
+pub(super) static LINES: &[Row] = &[
+    Row {
+        name: "failover",
+        places: &["virtual-ip"],
+        syntax: "failover <time>",
+        doc: "Within which time another machine has the addresses when the one that has them dies, from 50ms to 200s, by default 1s. Adverts are \
+              sent five times as often, to the hundredth of a second; three may be missing, then the address itself is asked for, and \
+              only when nobody answers it is taken. While the other machine's kernel still answers (it is busy, or its role was \
+              killed), it is given three times as long, at least a second. After SIGKILL addresses vanish by themselves within \
+              eight times that, at least two seconds, unless the role is back, which it is at once.",
+        example: "failover 50ms",
+        build: failover,
+    },
+    Row {
+        name: "handover-drain",
+        places: &["virtual-ip"],
+        syntax: "handover-drain <time>",
+        doc: "How long a planned hand-over (a stop, `evenkeel address hand-over`) waits for requests that are under way at the addresses, by default 2s. New \
+              requests are served meanwhile, and their answers close the connection; the addresses go as soon as no request is under \
+              way, or at the end of that time. 0 does not wait.",
+        example: "handover-drain 5s",
+        build: handover_drain,
+    },
+    Row {
+        name: "preempt-delay",
+        places: &["virtual-ip"],
+        syntax: "preempt-delay <time>",
+        doc: "How much later a machine that came back takes the addresses from one that is less preferred, by default 0: it does so when it is \
+              healthy for two seconds.",
+        example: "preempt-delay 30s",
+        build: preempt_delay,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn a_dead_machine_is_followed_within_failover_question_included() {
+        for failover in [50, 60, 99, 100, 333, 1_000, 3_000, 200_000].map(ms) {
+            for priority in [50, 60, 130, 210, 220] {
+                let timers = Timers::of(failover, priority);
+                let skew = timers.advert_interval * (256 - u32::from(priority)) / 256;
+                let down = timers.advert_interval * 3 + skew;
+                let all = down + timers.probing.wait;
+                assert!(all <= failover, "{failover:?}, {priority}: {timers:?}");
+                assert!(
+                    timers.probing.bound >= all,
+                    "{failover:?}, {priority}: {timers:?}"
+                );
+                assert!(
+                    timers.lifetime >= down * 10,
+                    "{failover:?}, {priority}: {timers:?}"
+                );
+                assert!(timers.lifetime >= ms(2_000));
+                let hundredths = timers.advert_interval.as_millis() / 10;
+                assert!((1..=4_095).contains(&hundredths), "{timers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn fifty_milliseconds_are_adverts_of_ten_and_seventeen_for_the_question() {
+        let timers = Timers::of(ms(50), 210);
+        assert_eq!(timers.advert_interval, ms(10));
+        assert_eq!(timers.probing.bound, ms(1_000));
+        assert_eq!(timers.lifetime, ms(2_000));
+        assert_eq!(timers.probing.wait.as_millis(), 18);
+    }
+}

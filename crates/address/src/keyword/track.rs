@@ -1,0 +1,226 @@
+//! `track`: without what a machine does not take the addresses.
+
+use super::arguments::{Args, Built};
+use super::draft::{Draft, Written};
+use super::node::checked_name;
+use super::virtual_ip::interface_name;
+use super::{Row, codes};
+use crate::config::{Script, Weight};
+use language::{Diagnostic, Word};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a section may track of each kind.
+const TRACKED_MAX: usize = 32;
+
+/// The shortest and the longest time between two runs of a program.
+const EVERY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3_600);
+
+/// The words before the address and the milliseconds to wait: our own binary, which asks
+/// once and ends with 0 when there is an answer.
+pub const PING: [&str; 3] = ["/proc/self/exe", "internal", "ping"];
+
+/// How long a question may take to end by itself.
+const PING_GRACE: Duration = Duration::from_secs(1);
+
+fn too_many(word: &Word) -> Box<Diagnostic> {
+    let told = format!("a 'virtual-ip' tracks at most {TRACKED_MAX} of a kind");
+    Box::new(Diagnostic::error(&codes::TOO_MANY, word.span, told))
+}
+
+/// The words of a program's line, and whether it can be run here.
+pub(super) fn program(
+    draft: &Draft<'_>,
+    args: &Args<'_>,
+    word: &Word,
+) -> Result<Vec<String>, Box<Diagnostic>> {
+    let words: Vec<String> = word.text().split_whitespace().map(str::to_owned).collect();
+    let Some(path) = words.first() else {
+        return Err(args.wrong(word, "no program"));
+    };
+    let refused = |why: &str, help: &str| {
+        let told = format!("'{}': {path} {why}", args.keyword);
+        Box::new(Diagnostic::error(&codes::PROGRAM, word.span, told).help(help))
+    };
+    if !path.starts_with('/') {
+        return Err(refused(
+            "has no directory in front",
+            "write its whole path; arguments stand behind it, all of it in quotes",
+        ));
+    }
+    // A file from elsewhere names programs of elsewhere.
+    if draft.host.name.is_none() {
+        return Ok(words);
+    }
+    match std::fs::metadata(Path::new(path)) {
+        Err(error) => Err(refused(
+            &format!("cannot be run: {error}"),
+            "name a program that is there on every node, or make it",
+        )),
+        Ok(file) if !file.is_file() => Err(refused("is no file", "name a program")),
+        Ok(file) if file.permissions().mode() & 0o111 == 0 => Err(refused(
+            "is not executable",
+            &format!("run `chmod +x {path}`"),
+        )),
+        Ok(_) => Ok(words),
+    }
+}
+
+/// `every`, `timeout`, `rise`, `fall`.
+fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
+    while let Some(word) = args.peek() {
+        if args.take("every") {
+            script.interval = args.time_within(EVERY)?.0;
+        } else if args.take("timeout") {
+            script.timeout = Some(args.time_within(EVERY)?.0);
+        } else if args.take("rise") {
+            script.rise = args.integer("a number", 1..=1_000)?.0;
+        } else if args.take("fall") {
+            script.fall = args.integer("a number", 1..=1_000)?.0;
+        } else {
+            let near =
+                language::suggest::nearest(&word.text(), ["every", "timeout", "rise", "fall"]);
+            let told = args.wrong(word, "none of `every`, `timeout`, `rise`, `fall`");
+            return Err(Box::new(told.did_you_mean(word.span, near)));
+        }
+    }
+    Ok(())
+}
+
+/// Takes a program in that is run every so often.
+fn add(draft: &mut Draft<'_>, word: &Word, mut script: Script) -> Built {
+    let virtual_ip = draft.virtual_ip();
+    if virtual_ip.scripts.len() >= TRACKED_MAX {
+        return Err(too_many(word));
+    }
+    // Part of log lines, and unique in the file.
+    script.name = format!("{}: {}", virtual_ip.name, script.name);
+    let alike = |other: &&Script| {
+        other.name == script.name || other.name.starts_with(&format!("{} #", script.name))
+    };
+    let before = virtual_ip.scripts.iter().filter(alike).count();
+    if before > 0 {
+        script.name = format!("{} #{}", script.name, before + 1);
+    }
+    virtual_ip.scripts.push(script);
+    Ok(())
+}
+
+fn script(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let word = args.required("a program")?;
+    let words = program(draft, args, word)?;
+    let mut script = Script {
+        name: word.text().into_owned(),
+        words,
+        interval: Duration::from_secs(2),
+        timeout: None,
+        weight: Weight::default(),
+        rise: 1,
+        fall: 1,
+        account: None,
+        init_fail: false,
+    };
+    schedule(args, &mut script)?;
+    add(draft, word, script)
+}
+
+fn ping(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let Some(word) = args.peek() else {
+        return args.required("an address").map(|_| ());
+    };
+    let (address, _) = args.address()?;
+    let mut script = Script {
+        name: format!("ping {address}"),
+        words: Vec::new(),
+        interval: Duration::from_secs(1),
+        timeout: None,
+        weight: Weight::default(),
+        rise: 2,
+        fall: 3,
+        account: None,
+        init_fail: false,
+    };
+    schedule(args, &mut script)?;
+    let wait = script.timeout.unwrap_or(script.interval);
+    script.words = PING
+        .map(str::to_owned)
+        .into_iter()
+        .chain([address.to_string(), wait.as_millis().to_string()])
+        .collect();
+    // It ends by itself, a moment later.
+    script.timeout = Some(wait + PING_GRACE);
+    add(draft, word, script)
+}
+
+fn interface(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let Some(word) = args.peek() else {
+        return interface_name(args).map(|_| ());
+    };
+    let name = interface_name(args)?;
+    args.end()?;
+    let tracked = &mut draft.virtual_ip().tracked_interfaces;
+    if tracked.len() >= TRACKED_MAX {
+        return Err(too_many(word));
+    }
+    if tracked.iter().all(|other| other.value != name.value) {
+        tracked.push(name);
+    }
+    Ok(())
+}
+
+fn backend(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let word = args.required("the name of a backend")?;
+    let value = checked_name("backend", word)?.to_owned();
+    args.end()?;
+    let span = word.span;
+    let backends = &mut draft.virtual_ip().backends;
+    if backends.len() >= TRACKED_MAX {
+        return Err(too_many(word));
+    }
+    if backends.iter().all(|other| other.value != value) {
+        backends.push(Written { value, span });
+    }
+    Ok(())
+}
+
+pub(super) static LINES: &[Row] = &[
+    Row {
+        name: "track interface",
+        places: &["virtual-ip"],
+        syntax: "track interface <interface>",
+        doc: "This machine gives the addresses up while that interface is down, and does not take them: a router without its way out is of no use. \
+              The interface of the addresses is tracked without a line.",
+        example: "track interface eth1",
+        build: interface,
+    },
+    Row {
+        name: "track script",
+        places: &["virtual-ip"],
+        syntax: "track script <program> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
+        doc: "This machine gives the addresses up while that program ends with another code than 0, or not in time. It is run every 2s, \
+              without a shell; its arguments stand behind it, all in quotes. `fall` and `rise` say how many results in a row count, by \
+              default one.",
+        example: "track script \"/bin/true --quick\" every 5s fall 2",
+        build: script,
+    },
+    Row {
+        name: "track ping",
+        places: &["virtual-ip"],
+        syntax: "track ping <address> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
+        doc: "This machine gives the addresses up while nobody answers there, a gateway for example: by default when three questions in a row, one a second, have \
+              no answer. When no machine of the file reaches it none has the addresses, so ask somebody who is there.",
+        example: "track ping 10.0.0.254 every 500ms",
+        build: ping,
+    },
+    Row {
+        name: "track backend",
+        places: &["virtual-ip"],
+        syntax: "track backend <backend>",
+        doc: "A machine whose proxy has no usable server in that backend yields to one that has. Without the line \
+              the backends count to which the frontends lead that are bound to the addresses.",
+        example: "track backend app",
+        build: backend,
+    },
+];

@@ -1,0 +1,318 @@
+//! `virtual-ip`: which addresses, where, and which machine is to have them.
+
+use super::arguments::{Args, Built};
+use super::draft::{Address, Draft, Interface, Transport, VirtualIp, Written};
+use super::host::full;
+use super::node::checked_name;
+use super::{Row, codes};
+use language::{Diagnostic, Line};
+use std::net::IpAddr;
+
+/// Addresses of a section. An advert names the first
+/// [`super::instance::ADVERTISED_MAX`]; all move together.
+const ADDRESSES_MAX: usize = 128;
+
+/// Sections: the ids of virtual routers on one link.
+const VIRTUAL_IPS_MAX: usize = 255;
+
+/// Nodes that a line may name.
+const NODES_MAX: usize = 16;
+
+/// Bytes of the name of an interface, as the kernel has it.
+const INTERFACE_BYTES_MAX: usize = 15;
+
+/// The first line of a section.
+pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
+    let mut args = Args::new(head, 1, "virtual-ip", "virtual-ip <name>");
+    let word = args.required("a name")?;
+    let name = checked_name("virtual-ip", word)?;
+    args.end()?;
+    if let Some(first) = draft.virtual_ips.iter().find(|other| other.name == name) {
+        let told = format!("there is a 'virtual-ip' section named '{name}' already");
+        return Err(Box::new(
+            Diagnostic::error(&codes::NAME, word.span, told)
+                .label("this name is taken")
+                .also(first.span, "first used here")
+                .help("addresses that move together belong into one section; others need a name of their own"),
+        ));
+    }
+    if draft.virtual_ips.len() >= VIRTUAL_IPS_MAX {
+        let told = format!("at most {VIRTUAL_IPS_MAX} 'virtual-ip' sections are possible");
+        return Err(Box::new(
+            Diagnostic::error(&codes::TOO_MANY, word.span, told)
+                .help("put addresses that move together into one section"),
+        ));
+    }
+    draft.virtual_ips.push(VirtualIp::new(name, word.span));
+    Ok(())
+}
+
+fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    loop {
+        let word = args.required("an address")?;
+        let (text, prefix) = match word.str().split_once('/') {
+            Some((text, prefix)) => (text, Some(prefix)),
+            None => (word.str(), None),
+        };
+        let Ok(address) = text.parse::<IpAddr>() else {
+            return Err(args.wrong(word, "no IP address"));
+        };
+        let prefix = match prefix.map(str::parse::<u8>) {
+            None => None,
+            Some(Ok(prefix)) if prefix <= full(address) => Some(prefix),
+            Some(_) => {
+                let told = format!("no prefix of {}, 0 to {}", text, full(address));
+                return Err(args.wrong(word, &told));
+            }
+        };
+        if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+            return Err(args.wrong(word, "no address that a machine can have for others"));
+        }
+        taken(draft, address, word.span)?;
+        let draft = draft.virtual_ip();
+        if draft.addresses.len() >= ADDRESSES_MAX {
+            let told = format!("a 'virtual-ip' has at most {ADDRESSES_MAX} addresses");
+            return Err(Box::new(Diagnostic::error(
+                &codes::TOO_MANY,
+                word.span,
+                told,
+            )));
+        }
+        draft.addresses.push(Address {
+            address,
+            prefix,
+            span: word.span,
+        });
+        if args.peek().is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Refuses an address that stands elsewhere.
+fn taken(draft: &Draft<'_>, address: IpAddr, span: language::Span) -> Built {
+    let mut virtual_ones = draft.virtual_ips.iter().flat_map(|v| &v.addresses);
+    let other = virtual_ones.find(|other| other.address == address);
+    let Some(other) = other else {
+        return Ok(());
+    };
+    let told = format!("the virtual address {address} is given twice");
+    Err(Box::new(
+        Diagnostic::error(&codes::ADDRESS_TWICE, span, told)
+            .also(other.span, "first given here")
+            .help("remove one of the two"),
+    ))
+}
+
+pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Box<Diagnostic>> {
+    let word = args.required("an interface")?;
+    let name = word.str();
+    let bad = name.is_empty()
+        || name.len() > INTERFACE_BYTES_MAX
+        || name.contains(['/', ' ', '\t', '\n'])
+        || matches!(name, "." | "..");
+    if bad {
+        return Err(args.wrong(word, "no name of an interface"));
+    }
+    Ok(Written {
+        value: name.to_owned(),
+        span: word.span,
+    })
+}
+
+fn node_names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Box<Diagnostic>> {
+    let mut names: Vec<Written<String>> = Vec::new();
+    loop {
+        let word = args.required("the name of a node")?;
+        let name = checked_name("node", word)?;
+        if let Some(first) = names.iter().find(|other| other.value == name) {
+            let told = format!("the node '{name}' is named twice");
+            return Err(Box::new(
+                Diagnostic::error(&codes::TWICE, word.span, told)
+                    .also(first.span, "first named here"),
+            ));
+        }
+        if names.len() >= NODES_MAX {
+            let told = format!("at most {NODES_MAX} nodes can be named");
+            return Err(Box::new(Diagnostic::error(
+                &codes::TOO_MANY,
+                word.span,
+                told,
+            )));
+        }
+        names.push(Written {
+            value: name.to_owned(),
+            span: word.span,
+        });
+        if args.peek().is_none() {
+            return Ok(names);
+        }
+    }
+}
+
+fn interface(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let name = interface_name(args)?;
+    let nodes = match args.take("on") {
+        true => node_names(args)?,
+        false => Vec::new(),
+    };
+    args.end()?;
+    let draft = draft.virtual_ip();
+    let on = |interface: &Interface, node: Option<&str>| match node {
+        None => interface.nodes.is_empty(),
+        Some(node) => interface.nodes.iter().any(|n| n.value == node),
+    };
+    let mut wanted: Vec<Option<&str>> = nodes.iter().map(|n| Some(n.value.as_str())).collect();
+    if wanted.is_empty() {
+        wanted.push(None);
+    }
+    let first = draft
+        .interfaces
+        .iter()
+        .find(|other| wanted.iter().any(|node| on(other, *node)));
+    if let Some(first) = first {
+        let told = "the interface of a node may be given once in a section";
+        return Err(Box::new(
+            Diagnostic::error(&codes::TWICE, name.span, told)
+                .also(first.name.span, "first given here")
+                .help("where machines name it otherwise write `interface <interface> on <node>`"),
+        ));
+    }
+    draft.interfaces.push(Interface { name, nodes });
+    Ok(())
+}
+
+fn prefer(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    draft.virtual_ip().once("'prefer'", args.keyword_span())?;
+    draft.virtual_ip().prefer = node_names(args)?;
+    Ok(())
+}
+
+fn nopreempt(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    args.end()?;
+    draft.virtual_ip().preempt = false;
+    Ok(())
+}
+
+fn vrid(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    draft.virtual_ip().once("'vrid'", args.keyword_span())?;
+    let (value, span) = args.integer("the id of a virtual router", 1..=255)?;
+    args.end()?;
+    let value = u8::try_from(value).unwrap_or(u8::MAX);
+    draft.virtual_ip().vrid = Some(Written { value, span });
+    Ok(())
+}
+
+fn multicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    draft.virtual_ip().once("'multicast' or 'unicast'", span)?;
+    let group = match args.peek() {
+        None => None,
+        Some(word) => {
+            let (group, _) = args.address()?;
+            if !group.is_multicast() {
+                return Err(args.wrong(word, "no multicast group"));
+            }
+            Some(group)
+        }
+    };
+    args.end()?;
+    let value = Transport::Multicast(group);
+    draft.virtual_ip().transport = Some(Written { value, span });
+    Ok(())
+}
+
+fn unicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    let span = args.keyword_span();
+    draft.virtual_ip().once("'multicast' or 'unicast'", span)?;
+    args.end()?;
+    let value = Transport::Unicast;
+    draft.virtual_ip().transport = Some(Written { value, span });
+    Ok(())
+}
+
+fn virtual_mac(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    args.end()?;
+    draft.virtual_ip().virtual_mac = true;
+    Ok(())
+}
+
+pub(super) static LINES: &[Row] = &[
+    Row {
+        name: "address",
+        places: &["virtual-ip"],
+        syntax: "address <address>[/<prefix>] [<address>[/<prefix>]…]",
+        doc: "Addresses that one machine has at a time; all of a section move together. Several may stand on one line or on several \
+              lines, of both families. Without a prefix that of the interface's network is taken. A `bind` of the proxy may name them on \
+              every machine: it listens there before the address comes.",
+        example: "address 172.16.61.150/24\naddress 172.16.61.151 2001:db8::80/64",
+        build: address,
+    },
+    Row {
+        name: "interface",
+        places: &["virtual-ip"],
+        syntax: "interface <interface> [on <node>…]",
+        doc: "The interface that the addresses are added to and that adverts are sent on. Without the line it is the one in whose \
+              network the first address is. `on` is for machines that name it otherwise. While the interface is down or not \
+              there, this machine cannot have the addresses.",
+        example: "interface eth0\ninterface ens3 on beta",
+        build: interface,
+    },
+    Row {
+        name: "prefer",
+        places: &["virtual-ip"],
+        syntax: "prefer <node> [<node>…]",
+        doc: "Which machines may have the addresses, the best first; a machine that is not named has nothing to do with them. A node is named by its \
+              `node` section or, where it has none, by its host's name. Without the line all nodes of the file are meant, in their \
+              order; where there are none either, every machine is as good as another, and whoever has the addresses keeps them. \
+              From the place follow the priorities: 220, 210, 200… while all frontends of the addresses can be served, 140, 130… while some \
+              cannot, and 60, 50… while none can.",
+        example: "prefer alpha beta",
+        build: prefer,
+    },
+    Row {
+        name: "nopreempt",
+        places: &["virtual-ip"],
+        syntax: "nopreempt",
+        doc: "A machine that comes back does not take the addresses from one that is less preferred and as healthy: it waits until that one fails. Saves a \
+              move; the addresses are where they happened to be last.",
+        example: "nopreempt",
+        build: nopreempt,
+    },
+    Row {
+        name: "vrid",
+        places: &["virtual-ip"],
+        syntax: "vrid <1-255>",
+        doc: "The id of the virtual router, which must be unique on the network of its interface, also among other programs and routers. \
+              Without the line it is derived from the section's name and stays the same as long as the name does.",
+        example: "vrid 51",
+        build: vrid,
+    },
+    Row {
+        name: "multicast",
+        places: &["virtual-ip"],
+        syntax: "multicast [<group>]",
+        doc: "Adverts go to a group on the link, by default 224.0.0.18 and ff02::12. This is the default.",
+        example: "multicast 224.0.0.18",
+        build: multicast,
+    },
+    Row {
+        name: "unicast",
+        places: &["virtual-ip"],
+        syntax: "unicast",
+        doc: "Adverts go to the address of each other node, which needs a `node` section with `address`. For networks that do not carry \
+              multicast: most clouds, some switches.",
+        example: "unicast",
+        build: unicast,
+    },
+    Row {
+        name: "virtual-mac",
+        places: &["virtual-ip"],
+        syntax: "virtual-mac",
+        doc: "The addresses have a MAC of their own (00:00:5e:00:01 and the id), on an interface `vrrp.<id>` above the other one, so that neighbours \
+              have nothing to learn when they move. Virtual machines and some switches allow one MAC a port only: without the line the \
+              interface's own one is used, and neighbours are told.",
+        example: "virtual-mac",
+        build: virtual_mac,
+    },
+];

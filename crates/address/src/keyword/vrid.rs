@@ -1,0 +1,42 @@
+//! The id of a virtual router, from a section's name.
+
+/// The id that a name has: from 1 to 255, the same on every machine and for ever
+/// (FNV-1a of 32 bits). It must never change: two versions of the program would not
+/// hear each other.
+pub(super) fn of_name(name: &str) -> u8 {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    u8::try_from(hash % 255).unwrap_or(0) + 1
+}
+
+/// The first id from that of a name on that is not taken; None where all are.
+pub(super) fn free(name: &str, taken: impl Fn(u8) -> bool) -> Option<u8> {
+    let first = u16::from(of_name(name));
+    (0..255)
+        .map(|n| u8::try_from((first - 1 + n) % 255).unwrap_or(0) + 1)
+        .find(|id| !taken(*id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_names_never_change() {
+        // As the first version had them.
+        assert_eq!(
+            ["www", "mail", "a", "b", ""].map(of_name),
+            [14, 146, 71, 8, 2]
+        );
+        assert!((0..2_000).all(|n| of_name(&n.to_string()) != 0));
+    }
+
+    #[test]
+    fn a_free_id_is_the_next_one_that_nobody_has() {
+        let www = of_name("www");
+        assert_eq!(free("www", |_| false), Some(www));
+        assert_eq!(free("www", |id| id == www), Some(www % 255 + 1));
+        assert_eq!(free("www", |_| true), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! What a role leaves for the one that comes after it, also after SIGKILL: who it
+//! was master of, and which addresses it had put into the kernel.
+
+use crate::config::{Address, Instance};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+
+/// The longest state that is written or read.
+pub const MAX_KEPT_BYTES: usize = 1 << 20;
+
+/// Bytes of the length in front of the JSON.
+const HEAD_BYTES: u64 = 8;
+
+/// What a role leaves.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct KeptState {
+    /// `/proc/sys/kernel/random/boot_id`: after a restart of the machine nothing of
+    /// this holds.
+    pub boot: String,
+    /// When it was written, nanoseconds of CLOCK_BOOTTIME.
+    pub written_ns: u64,
+    /// By instance.
+    pub instances: Vec<KeptInstance>,
+}
+
+/// What it leaves of an instance.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct KeptInstance {
+    /// Its name.
+    pub name: String,
+    /// Interface, router id, version and family: another one is not resumed.
+    pub fingerprint: String,
+    /// `MASTER`, `BACKUP`, `FAULT`, `INIT`.
+    pub state: String,
+    /// Since when, nanoseconds of CLOCK_BOOTTIME.
+    pub since_ns: u64,
+    /// When it was last known to be master, nanoseconds of CLOCK_BOOTTIME.
+    pub master_at_ns: u64,
+    /// What it put into the kernel and did not take out.
+    pub addresses: Vec<(String, Address)>,
+}
+
+impl KeptState {
+    /// As JSON.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// From JSON; what cannot be understood is nothing.
+    pub fn decode(bytes: &[u8]) -> Option<KeptState> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    /// What a role had written to its state file, as it is given to the next
+    /// ([`super::Given::kept`]). Nothing where it was torn or never written.
+    pub fn read(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
+        let file = File::from(file.try_clone_to_owned().ok()?);
+        let mut head = [0; HEAD_BYTES as usize];
+        file.read_exact_at(&mut head, 0).ok()?;
+        let length = usize::try_from(u64::from_le_bytes(head)).ok()?;
+        if length == 0 || length > MAX_KEPT_BYTES {
+            return None;
+        }
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, HEAD_BYTES).ok()?;
+        KeptState::decode(&bytes).map(|_| bytes)
+    }
+
+    /// Writes it: the length is zero while the rest is not whole.
+    pub fn write(&self, file: &impl AsFd) -> io::Result<()> {
+        let bytes = self.encode();
+        if bytes.len() > MAX_KEPT_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let fd = file.as_fd();
+        let put = |bytes: &[u8], at: u64| -> io::Result<()> {
+            let mut done = 0;
+            while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+                done += rustix::io::pwrite(fd, rest, at + done as u64)?;
+            }
+            Ok(())
+        };
+        put(&0u64.to_le_bytes(), 0)?;
+        put(&bytes, HEAD_BYTES)?;
+        put(&(bytes.len() as u64).to_le_bytes(), 0)
+    }
+
+    /// What is kept of this instance, when it is still the same one.
+    pub fn of(&self, instance: &Instance) -> Option<&KeptInstance> {
+        let fingerprint = fingerprint(instance);
+        self.instances
+            .iter()
+            .find(|kept| kept.name == instance.name && kept.fingerprint == fingerprint)
+    }
+}
+
+/// What makes an instance the same one after a reload or a restart.
+pub fn fingerprint(instance: &Instance) -> String {
+    format!(
+        "{}/{}/{}/{}",
+        instance.interface, instance.vrid, instance.version, instance.ipv6
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    #[test]
+    fn a_state_is_read_as_it_was_written_and_a_torn_one_is_none() {
+        let file = memfd_create("kept", MemfdFlags::CLOEXEC).unwrap();
+        assert_eq!(KeptState::read(file.as_fd()), None);
+        let mut kept = KeptState {
+            boot: "b".repeat(100),
+            ..KeptState::default()
+        };
+        kept.write(&file).unwrap();
+        let read = |f: &std::os::fd::OwnedFd| KeptState::read(f.as_fd());
+        assert_eq!(KeptState::decode(&read(&file).unwrap()), Some(kept.clone()));
+        kept.boot = "c".to_owned();
+        kept.write(&file).unwrap();
+        assert_eq!(KeptState::decode(&read(&file).unwrap()), Some(kept));
+        rustix::io::pwrite(&file, &0u64.to_le_bytes(), 0).unwrap();
+        assert_eq!(read(&file), None);
+        rustix::io::pwrite(&file, &u64::MAX.to_le_bytes(), 0).unwrap();
+        assert_eq!(read(&file), None);
+    }
+}

@@ -1,0 +1,307 @@
+//! Which interfaces are believed to be up: a value. A loss is believed at once or after
+//! its delay, a return after its own; an interface that flaps has to stay up for
+//! [`FLAP_HOLD`] before it is believed again, and that is said once.
+
+use crate::config::InterfaceDelay;
+use crate::kernel::Link;
+use protocol::vrrp::Time;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+/// As many returns within [`FLAP_WINDOW`] are flapping.
+const FLAP_RETURNS: usize = 5;
+
+/// See [`FLAP_RETURNS`].
+const FLAP_WINDOW: Duration = Duration::from_secs(30);
+
+/// How long an interface that flapped has to stay up.
+const FLAP_HOLD: Duration = Duration::from_secs(10);
+
+/// What is known of an interface.
+#[derive(Debug)]
+pub struct Seen {
+    /// As the kernel told last.
+    pub link: Link,
+    /// Whether it is believed to be up.
+    pub up: bool,
+    /// When it is believed to have changed.
+    change_at: Option<Time>,
+    returns: VecDeque<Time>,
+    damped: bool,
+}
+
+/// What became of an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkEvent {
+    /// It is there now.
+    Came(String),
+    /// It is no more.
+    Gone(String),
+    /// It is believed to be up, or down.
+    Changed(String, bool),
+    /// It has another MAC: announcements of the old one are wrong.
+    Mac(String),
+    /// It flaps, and has to stay up for so long.
+    Flaps(String, Duration),
+}
+
+/// All interfaces of this machine.
+#[derive(Debug, Default)]
+pub struct Links {
+    by_index: BTreeMap<u32, Seen>,
+    delays: HashMap<String, (Duration, Duration)>,
+}
+
+impl Links {
+    /// As the kernel listed them.
+    pub fn new(links: Vec<Link>, delays: &[InterfaceDelay]) -> Links {
+        let mut all = Links::default();
+        all.set_delays(delays);
+        for link in links {
+            let seen = Seen {
+                up: link.usable(),
+                link,
+                change_at: None,
+                returns: VecDeque::new(),
+                damped: false,
+            };
+            all.by_index.insert(seen.link.index, seen);
+        }
+        all
+    }
+
+    /// `interface_up_down_delays` of a new configuration.
+    pub fn set_delays(&mut self, delays: &[InterfaceDelay]) {
+        let entry = |d: &InterfaceDelay| (d.interface.clone(), (d.down, d.up));
+        self.delays = delays.iter().map(entry).collect();
+    }
+
+    /// The interface of this name.
+    pub fn named(&self, name: &str) -> Option<&Seen> {
+        self.by_index.values().find(|seen| seen.link.name == name)
+    }
+
+    /// The interface of this number.
+    pub fn numbered(&self, index: u32) -> Option<&Seen> {
+        self.by_index.get(&index)
+    }
+
+    /// Whether it exists and is believed to be up.
+    pub fn is_up(&self, name: &str) -> bool {
+        self.named(name).is_some_and(|seen| seen.up)
+    }
+
+    /// Whether a MAC is one of this machine's.
+    pub fn has_mac(&self, mac: [u8; 6]) -> bool {
+        self.by_index.values().any(|seen| seen.link.mac == Some(mac))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Seen> {
+        self.by_index.values()
+    }
+
+    /// All are listed anew: what was not told before is found out.
+    pub fn relist(&mut self, now: Time, links: Vec<Link>) -> Vec<LinkEvent> {
+        let there: Vec<u32> = links.iter().map(|link| link.index).collect();
+        let gone: Vec<u32> = self
+            .by_index
+            .keys()
+            .copied()
+            .filter(|index| !there.contains(index))
+            .collect();
+        let mut events: Vec<_> = gone.iter().filter_map(|i| self.gone(*i)).collect();
+        for link in links {
+            events.extend(self.set(now, link));
+        }
+        events
+    }
+
+    /// An interface went.
+    pub fn gone(&mut self, index: u32) -> Option<LinkEvent> {
+        let seen = self.by_index.remove(&index)?;
+        Some(LinkEvent::Gone(seen.link.name))
+    }
+
+    /// The kernel told of an interface.
+    pub fn set(&mut self, now: Time, link: Link) -> Vec<LinkEvent> {
+        let mut events = Vec::new();
+        let name = link.name.clone();
+        let usable = link.usable();
+        let renamed = self
+            .by_index
+            .get(&link.index)
+            .is_some_and(|seen| seen.link.name != name);
+        if renamed {
+            events.extend(self.gone(link.index));
+        }
+        let delays = self.delays.get(&name).copied().unwrap_or_default();
+        let Some(seen) = self.by_index.get_mut(&link.index) else {
+            let seen = Seen {
+                link,
+                up: usable,
+                change_at: None,
+                returns: VecDeque::new(),
+                damped: false,
+            };
+            self.by_index.insert(seen.link.index, seen);
+            events.push(LinkEvent::Came(name));
+            return events;
+        };
+        if seen.link.mac != link.mac {
+            events.push(LinkEvent::Mac(name.clone()));
+        }
+        let was_usable = seen.link.usable();
+        seen.link = link;
+        if usable == was_usable {
+            return events;
+        }
+        let wait = if usable {
+            seen.returned(now, &name, delays.1, &mut events)
+        } else {
+            delays.0
+        };
+        if usable == seen.up {
+            // It came back before its loss was believed, or the other way round.
+            seen.change_at = None;
+        } else if wait.is_zero() {
+            seen.up = usable;
+            seen.change_at = None;
+            events.push(LinkEvent::Changed(name, usable));
+        } else {
+            seen.change_at = Some(now.after(wait));
+        }
+        events
+    }
+
+    /// When [`Links::handle_time`] is to be called.
+    pub fn deadline(&self) -> Option<Time> {
+        self.by_index.values().filter_map(|seen| seen.change_at).min()
+    }
+
+    /// What is believed by now.
+    pub fn handle_time(&mut self, now: Time) -> Vec<LinkEvent> {
+        let mut events = Vec::new();
+        for seen in self.by_index.values_mut() {
+            if seen.change_at.is_some_and(|at| at <= now) {
+                seen.change_at = None;
+                seen.up = seen.link.usable();
+                events.push(LinkEvent::Changed(seen.link.name.clone(), seen.up));
+            }
+        }
+        events
+    }
+}
+
+impl Seen {
+    /// How long it has to stay up before that is believed.
+    fn returned(
+        &mut self,
+        now: Time,
+        name: &str,
+        delay: Duration,
+        events: &mut Vec<LinkEvent>,
+    ) -> Duration {
+        self.returns.push_back(now);
+        while self.returns.len() > FLAP_RETURNS {
+            self.returns.pop_front();
+        }
+        let since = self.returns.front().map_or(Duration::MAX, |first| now.since(*first));
+        let flaps = self.returns.len() == FLAP_RETURNS && since <= FLAP_WINDOW;
+        if flaps && !self.damped {
+            events.push(LinkEvent::Flaps(name.to_owned(), FLAP_HOLD.max(delay)));
+        }
+        self.damped = flaps;
+        if flaps { FLAP_HOLD.max(delay) } else { delay }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::LinkFlags;
+
+    const UP_AND_RUNNING: u32 = 0x41;
+
+    fn link(name: &str, up: bool) -> Link {
+        Link {
+            index: 2,
+            name: name.to_owned(),
+            hardware: 1,
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            flags: LinkFlags(if up { UP_AND_RUNNING } else { 0 }),
+            carrier: up,
+            mtu: 1500,
+            master: None,
+            parent: None,
+            kind: String::new(),
+            mode: None,
+        }
+    }
+
+    fn at(ms: u64) -> Time {
+        Time(ms * 1_000_000)
+    }
+
+    fn changed(up: bool) -> LinkEvent {
+        LinkEvent::Changed("eth0".to_owned(), up)
+    }
+
+    #[test]
+    fn a_loss_is_believed_at_once_and_a_return_too() {
+        let mut links = Links::new(vec![link("eth0", true)], &[]);
+        assert_eq!(links.set(at(1), link("eth0", true)), []);
+        assert_eq!(links.set(at(2), link("eth0", false)), [changed(false)]);
+        assert!(!links.is_up("eth0"));
+        assert_eq!(links.set(at(3), link("eth0", true)), [changed(true)]);
+        assert_eq!(links.deadline(), None);
+    }
+
+    #[test]
+    fn with_delays_what_passes_meanwhile_is_not_believed() {
+        let delay = InterfaceDelay {
+            interface: "eth0".to_owned(),
+            down: Duration::from_millis(100),
+            up: Duration::from_millis(200),
+        };
+        let mut links = Links::new(vec![link("eth0", true)], &[delay]);
+        assert_eq!(links.set(at(0), link("eth0", false)), []);
+        assert_eq!(links.set(at(50), link("eth0", true)), []);
+        assert_eq!(links.deadline(), None);
+        assert_eq!(links.set(at(60), link("eth0", false)), []);
+        assert_eq!(links.deadline(), Some(at(160)));
+        assert_eq!(links.handle_time(at(160)), [changed(false)]);
+        assert_eq!(links.set(at(170), link("eth0", true)), []);
+        assert_eq!(links.handle_time(at(369)), []);
+        assert_eq!(links.handle_time(at(370)), [changed(true)]);
+    }
+
+    #[test]
+    fn an_interface_that_flaps_has_to_stay_up_and_it_is_said_once() {
+        let mut links = Links::new(vec![link("eth0", true)], &[]);
+        let mut all = Vec::new();
+        for n in 0..20 {
+            all.extend(links.set(at(n * 100), link("eth0", false)));
+            all.extend(links.set(at(n * 100 + 50), link("eth0", true)));
+        }
+        let said = all.iter().filter(|e| matches!(e, LinkEvent::Flaps(..)));
+        assert_eq!(said.count(), 1);
+        let returns = all.iter().filter(|e| **e == changed(true)).count();
+        assert_eq!(returns, FLAP_RETURNS - 1);
+        assert!(!links.is_up("eth0"));
+        assert_eq!(links.handle_time(at(1950 + 10_000)), [changed(true)]);
+        // Calm again: a loss and a return much later are believed at once.
+        assert_eq!(links.set(at(100_000), link("eth0", false)), [changed(false)]);
+        assert_eq!(links.set(at(100_001), link("eth0", true)), [changed(true)]);
+    }
+
+    #[test]
+    fn interfaces_come_go_and_are_renamed() {
+        let mut links = Links::new(Vec::new(), &[]);
+        assert_eq!(links.set(at(0), link("eth0", true)), [LinkEvent::Came("eth0".to_owned())]);
+        let events = links.set(at(1), link("wan", true));
+        let wanted = [LinkEvent::Gone("eth0".to_owned()), LinkEvent::Came("wan".to_owned())];
+        assert_eq!(events, wanted);
+        assert_eq!(links.relist(at(2), Vec::new()), [LinkEvent::Gone("wan".to_owned())]);
+    }
+}

@@ -1,0 +1,502 @@
+//! Programs that run beside the loop: scripts that are asked, and scripts that are
+//! told. A thread of its own starts them (so the loop never waits for a fork, and they
+//! have ordinary scheduling and memory), ends them when their time is over, and says
+//! how they ended. Never through a shell.
+//!
+//! Each leads a process group, which is ended as a whole. Jobs of one queue are
+//! started one after another, each when the one before it ended or had
+//! [`ORDER_WAIT`].
+
+use crate::config::Account;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How many programs may run at once.
+const MAX_RUNNING: usize = 256;
+
+/// How many may wait to be started.
+const MAX_WAITING: usize = 1024;
+
+/// How long a job waits for the one before it in its queue.
+const ORDER_WAIT: Duration = Duration::from_secs(1);
+
+/// What a group that was asked to end has before it is killed.
+const TERM_GRACE: Duration = Duration::from_secs(1);
+
+/// A program to start.
+#[derive(Debug)]
+pub struct Job {
+    /// Given back with the outcome.
+    pub token: Token,
+    /// The program and its arguments.
+    pub words: Vec<String>,
+    /// As whom.
+    pub account: Option<Account>,
+    /// When it is ended; None: never.
+    pub timeout: Option<Duration>,
+    /// Jobs of the same queue are started in their order.
+    pub queue: Option<String>,
+}
+
+/// What a job was for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Token {
+    /// A `vrrp_script`, by name, and the generation of its configuration.
+    Script(String, u64),
+    /// Somebody was told; for the log.
+    Notify(String),
+    /// A script that reads a pipe for as long as the role runs.
+    Reader(String),
+    /// `startup_script`, `shutdown_script`
+    Once(&'static str),
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// By itself.
+    Exited(i32),
+    /// By a signal.
+    Signalled(i32),
+    /// It was ended: its time was over.
+    TimedOut,
+    /// It could not be started.
+    NotStarted(io::Error),
+    /// Too many run or wait.
+    TooMany,
+}
+
+/// The thread that runs programs, seen from the loop.
+#[derive(Debug)]
+pub struct Runner {
+    jobs: Option<Sender<Job>>,
+    outcomes: Receiver<(Token, Outcome)>,
+    waiting: Arc<AtomicUsize>,
+    job_came: Arc<OwnedFd>,
+    job_ended: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Starts the thread. To be called before the loop's thread becomes a real-time
+    /// one: the thread, and all that it starts, schedules as its maker.
+    pub fn start() -> io::Result<Runner> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let job_came = Arc::new(eventfd(0, flags)?);
+        let job_ended = Arc::new(eventfd(0, flags)?);
+        let (jobs, todo) = channel();
+        let (done, outcomes) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let inside = Inside {
+            todo,
+            done,
+            came: Arc::clone(&job_came),
+            ended: Arc::clone(&job_ended),
+            pending: Arc::clone(&waiting),
+            queues: HashMap::new(),
+            running: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("scripts".to_owned())
+            .spawn(move || inside.run())?;
+        Ok(Runner {
+            jobs: Some(jobs),
+            outcomes,
+            waiting,
+            job_came,
+            job_ended,
+            thread: Some(thread),
+        })
+    }
+
+    /// Starts a program as soon as its turn comes. False: too many wait.
+    pub fn submit(&self, job: Job) -> bool {
+        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
+            return false;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok());
+        ring(&self.job_came);
+        sent
+    }
+
+    /// What becomes readable when a program ended.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.job_ended.as_fd()
+    }
+
+    /// What ended since it was asked last.
+    pub fn ended(&self) -> Vec<(Token, Outcome)> {
+        hush(&self.job_ended);
+        self.outcomes.try_iter().collect()
+    }
+
+    /// Lets what waits be started, and scripts that have a timeout end, for as long as
+    /// that; programs that run on are left alone.
+    pub fn finish(mut self, wait: Duration) {
+        self.jobs = None;
+        ring(&self.job_came);
+        let end = Instant::now() + wait;
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        while !thread.is_finished() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Wakes whoever polls the descriptor.
+pub fn ring(fd: &OwnedFd) {
+    // It fails only when it is rung already as often as a number can hold.
+    let _ = rustix::io::write(fd, &1u64.to_ne_bytes());
+}
+
+/// Takes the ringing away.
+pub fn hush(fd: &OwnedFd) {
+    let mut count = [0; 8];
+    let _ = rustix::io::read(fd, &mut count);
+}
+
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+    pidfd: OwnedFd,
+    token: Token,
+    queue: Option<String>,
+    /// The next one of the queue waits for this no longer than until then.
+    order_until: Instant,
+    ends_at: Option<Instant>,
+    ask: Ask,
+}
+
+/// What happens when the time of a program is over.
+#[derive(Clone, Copy, PartialEq)]
+enum Ask {
+    /// It never is: it runs as long as it likes.
+    Nothing,
+    /// It is asked to end.
+    Terminate,
+    /// It was asked; it is killed.
+    Kill,
+}
+
+struct Inside {
+    todo: Receiver<Job>,
+    done: Sender<(Token, Outcome)>,
+    came: Arc<OwnedFd>,
+    ended: Arc<OwnedFd>,
+    pending: Arc<AtomicUsize>,
+    queues: HashMap<Option<String>, VecDeque<Job>>,
+    running: Vec<Running>,
+}
+
+impl Inside {
+    fn run(mut self) {
+        loop {
+            let closed = self.take_jobs();
+            self.reap();
+            self.end_late_ones();
+            self.start_what_may();
+            let idle = self.queues.is_empty();
+            // Told programs may outlive the role; asked ones may not.
+            let asked = self.running.iter().any(|r| r.ask != Ask::Nothing);
+            if closed && idle {
+                self.end_readers();
+                if !asked {
+                    return;
+                }
+            }
+            self.sleep();
+        }
+    }
+
+    /// Whether there will be no more.
+    fn take_jobs(&mut self) -> bool {
+        hush(&self.came);
+        loop {
+            match self.todo.try_recv() {
+                Ok(job) => {
+                    let queue = self.queues.entry(job.queue.clone()).or_default();
+                    queue.push_back(job);
+                }
+                Err(std::sync::mpsc::TryRecvError::Empty) => return false,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn tell(&self, token: Token, outcome: Outcome) {
+        let _ = self.done.send((token, outcome));
+        ring(&self.ended);
+    }
+
+    fn reap(&mut self) {
+        let mut kept = Vec::with_capacity(self.running.len());
+        for mut r in std::mem::take(&mut self.running) {
+            match r.child.try_wait() {
+                Ok(None) => kept.push(r),
+                // The outcome of one that was ended was told then.
+                Ok(Some(_)) | Err(_) if r.ask == Ask::Kill => {}
+                Ok(Some(status)) => {
+                    let outcome = match (status.code(), status.signal()) {
+                        (Some(code), _) => Outcome::Exited(code),
+                        (None, signal) => Outcome::Signalled(signal.unwrap_or(0)),
+                    };
+                    self.tell(r.token, outcome);
+                }
+                Err(error) => self.tell(r.token, Outcome::NotStarted(error)),
+            }
+        }
+        self.running = kept;
+    }
+
+    fn end_late_ones(&mut self) {
+        let now = Instant::now();
+        let mut told = Vec::new();
+        for r in &mut self.running {
+            if r.ends_at.is_none_or(|at| now < at) {
+                continue;
+            }
+            match r.ask {
+                Ask::Nothing => {}
+                Ask::Terminate => {
+                    signal(r.group, Signal::TERM);
+                    r.ask = Ask::Kill;
+                    r.ends_at = Some(now + TERM_GRACE);
+                    told.push(r.token.clone());
+                }
+                Ask::Kill => {
+                    signal(r.group, Signal::KILL);
+                    r.ends_at = Some(now + TERM_GRACE);
+                }
+            }
+        }
+        for token in told {
+            self.tell(token, Outcome::TimedOut);
+        }
+    }
+
+    /// Readers of pipes end with the role.
+    fn end_readers(&mut self) {
+        for r in &mut self.running {
+            if matches!(r.token, Token::Reader(_)) && r.ask == Ask::Nothing {
+                signal(r.group, Signal::TERM);
+                (r.ask, r.ends_at) = (Ask::Kill, Some(Instant::now() + TERM_GRACE));
+            }
+        }
+    }
+
+    fn start_what_may(&mut self) {
+        let mut queues = std::mem::take(&mut self.queues);
+        for (name, queue) in &mut queues {
+            while !self.waits(name.as_deref()) {
+                let Some(job) = queue.pop_front() else { break };
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                self.begin(job);
+            }
+        }
+        queues.retain(|_, queue| !queue.is_empty());
+        self.queues = queues;
+    }
+
+    /// Whether a program of the queue runs that is waited for.
+    fn waits(&self, queue: Option<&str>) -> bool {
+        let now = Instant::now();
+        queue.is_some()
+            && self
+                .running
+                .iter()
+                .any(|r| r.queue.as_deref() == queue && now < r.order_until)
+    }
+
+    fn begin(&mut self, job: Job) {
+        if self.running.len() >= MAX_RUNNING {
+            return self.tell(job.token, Outcome::TooMany);
+        }
+        let now = Instant::now();
+        match spawn(&job) {
+            Ok((child, pidfd)) => self.running.push(Running {
+                group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
+                child,
+                pidfd,
+                token: job.token,
+                queue: job.queue,
+                order_until: now + ORDER_WAIT,
+                ends_at: job.timeout.map(|timeout| now + timeout),
+                ask: match job.timeout {
+                    Some(_) => Ask::Terminate,
+                    None => Ask::Nothing,
+                },
+            }),
+            Err(error) => self.tell(job.token, Outcome::NotStarted(error)),
+        }
+    }
+
+    fn sleep(&self) {
+        let now = Instant::now();
+        let has_queue = |r: &&Running| self.queues.contains_key(&r.queue) && r.queue.is_some();
+        let ends = self.running.iter().filter_map(|r| r.ends_at);
+        let orders = self.running.iter().filter(has_queue).map(|r| r.order_until);
+        let next = ends.chain(orders.filter(|at| *at > now)).min();
+        let wait = next.map(|at| super::clock::timespec(at.saturating_duration_since(now)));
+        let mut fds = vec![PollFd::new(&*self.came, PollFlags::IN)];
+        fds.extend(
+            self.running
+                .iter()
+                .map(|r| PollFd::new(&r.pidfd, PollFlags::IN)),
+        );
+        // An interrupted sleep is a short one.
+        let _ = poll(&mut fds, wait.as_ref());
+    }
+}
+
+fn signal(group: Option<Pid>, signal: Signal) {
+    if let Some(group) = group {
+        // It may be gone already.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+fn spawn(job: &Job) -> io::Result<(Child, OwnedFd)> {
+    let (program, arguments) = job.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    // Who is not root runs scripts as itself, as keepalived does.
+    if let Some(account) = job
+        .account
+        .as_ref()
+        .filter(|_| rustix::process::geteuid().is_root())
+    {
+        command.gid(account.gid).uid(account.uid);
+    }
+    let mut child = command.spawn()?;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let opened = pid
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    match opened {
+        Ok(pidfd) => Ok((child, pidfd)),
+        Err(errno) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(errno.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATEST: Duration = Duration::from_secs(20);
+
+    fn shell(name: &str, script: &str, timeout: Option<Duration>, queue: Option<&str>) -> Job {
+        Job {
+            token: Token::Notify(name.to_owned()),
+            words: ["/bin/sh", "-c", script].map(str::to_owned).into(),
+            account: None,
+            timeout,
+            queue: queue.map(str::to_owned),
+        }
+    }
+
+    fn collect(runner: &Runner, many: usize) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        assert!(lab::eventually(LATEST, || {
+            all.extend(runner.ended());
+            all.len() >= many
+        }));
+        let name = |token: &Token| match token {
+            Token::Notify(name) => name.clone(),
+            other => format!("{other:?}"),
+        };
+        all.iter()
+            .map(|(token, outcome)| (name(token), format!("{outcome:?}")))
+            .collect()
+    }
+
+    #[test]
+    fn it_is_told_how_a_program_ended_also_when_it_never_began() {
+        let runner = Runner::start().unwrap();
+        runner.submit(shell("code", "exit 3", None, None));
+        runner.submit(shell("signal", "kill -9 $$", None, None));
+        let mut none = shell("none", "", None, None);
+        none.words = vec!["/no/such/program".to_owned()];
+        runner.submit(none);
+        let mut got = collect(&runner, 3);
+        got.sort();
+        assert_eq!(got[0], ("code".to_owned(), "Exited(3)".to_owned()));
+        assert!(got[1].1.contains("NotFound"), "{got:?}");
+        assert_eq!(got[2], ("signal".to_owned(), "Signalled(9)".to_owned()));
+        runner.finish(LATEST);
+    }
+
+    #[test]
+    fn a_program_whose_time_is_over_is_ended_with_its_children() {
+        let scratch = lab::Scratch::new().unwrap();
+        let file = scratch.path().join("child");
+        let runner = Runner::start().unwrap();
+        let script = format!(
+            "trap '' TERM; sleep 600 & echo $! > {}; wait; sleep 600",
+            file.display()
+        );
+        runner.submit(shell(
+            "late",
+            &script,
+            Some(Duration::from_millis(300)),
+            None,
+        ));
+        assert_eq!(collect(&runner, 1)[0].1, "TimedOut");
+        let child = std::fs::read_to_string(&file).unwrap();
+        let gone =
+            || !std::path::Path::new("/proc").join(child.trim()).exists() || zombie(child.trim());
+        assert!(lab::eventually(LATEST, gone));
+        runner.finish(LATEST);
+    }
+
+    fn zombie(pid: &str) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
+    }
+
+    #[test]
+    fn programs_of_one_queue_run_one_after_another_and_others_do_not_wait() {
+        let runner = Runner::start().unwrap();
+        runner.submit(shell("a1", "sleep 0.3", None, Some("a")));
+        runner.submit(shell("a2", "exit 0", None, Some("a")));
+        runner.submit(shell("b1", "exit 0", None, Some("b")));
+        let names: Vec<_> = collect(&runner, 3).into_iter().map(|(n, _)| n).collect();
+        let place = |name: &str| names.iter().position(|n| n == name).unwrap();
+        assert!(place("a1") < place("a2"), "{names:?}");
+        assert!(place("b1") < place("a2"), "{names:?}");
+        runner.finish(LATEST);
+    }
+
+    #[test]
+    fn a_program_that_hangs_holds_its_queue_up_no_longer_than_said() {
+        let runner = Runner::start().unwrap();
+        runner.submit(shell("a1", "sleep 30", Some(LATEST), Some("a")));
+        runner.submit(shell("a2", "exit 0", None, Some("a")));
+        assert_eq!(collect(&runner, 1)[0].0, "a2");
+        // The hanging one goes with its time; here it is not waited for.
+        runner.finish(Duration::ZERO);
+    }
+}

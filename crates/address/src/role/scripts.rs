@@ -1,0 +1,227 @@
+//! `vrrp_script`: programs that are asked whether all is well. When each is started
+//! and what its outcomes add up to, as a value; [`super::runner`] starts them.
+
+use super::clock;
+use super::runner::{Job, Outcome, Token};
+use super::weight::Verdict;
+use crate::config::Script;
+use protocol::vrrp::Time;
+use std::time::Duration;
+
+/// No script is started more often.
+const INTERVAL_LEAST: Duration = Duration::from_millis(10);
+
+/// Something to log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// As keepalived says it at each change of what a script returns (`-D`).
+    Detail(String),
+    /// A verdict.
+    Verdict(String),
+}
+
+/// A script that is asked.
+#[derive(Debug)]
+pub struct Asked {
+    script: Script,
+    generation: u64,
+    verdict: Verdict,
+    since: Time,
+    /// Outcomes in a row that speak against the verdict.
+    against: u32,
+    last: Option<Result<(), String>>,
+    outcome: String,
+    running: bool,
+    due: Time,
+}
+
+impl Asked {
+    /// It is asked at once; what was known of it under an older configuration holds on.
+    pub fn new(now: Time, script: Script, generation: u64, before: Option<&Asked>) -> Asked {
+        let known = before.map_or(Verdict::Unknown, |b| b.verdict);
+        let verdict = match known {
+            Verdict::Unknown if script.init_fail => Verdict::Down,
+            known => known,
+        };
+        Asked {
+            script,
+            generation,
+            verdict,
+            since: before.map_or(now, |b| b.since),
+            against: 0,
+            last: before.and_then(|b| b.last.clone()),
+            outcome: before.map_or_else(String::new, |b| b.outcome.clone()),
+            running: false,
+            due: now,
+        }
+    }
+
+    /// As configured.
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// What its outcomes add up to.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Since when, and the last outcome in words.
+    pub fn history(&self) -> (u64, &str) {
+        (clock::as_ms(self.since), &self.outcome)
+    }
+
+    /// When it is to be asked again.
+    pub fn deadline(&self) -> Option<Time> {
+        (!self.running).then_some(self.due)
+    }
+
+    /// What to start, when its time has come.
+    pub fn job(&mut self, now: Time) -> Option<Job> {
+        if self.running || now < self.due {
+            return None;
+        }
+        self.running = true;
+        let interval = self.script.interval.max(INTERVAL_LEAST);
+        // What was missed is not made up for.
+        self.due = self.due.after(interval).max(now);
+        if self.due == now {
+            self.due = now.after(interval);
+        }
+        Some(Job {
+            token: Token::Script(self.script.name.clone(), self.generation),
+            words: self.script.words.clone(),
+            account: self.script.account.clone(),
+            timeout: Some(self.script.timeout.unwrap_or(interval)),
+            queue: None,
+        })
+    }
+
+    /// How it ended. What is to be logged, and whether the verdict is another one.
+    pub fn ended(&mut self, now: Time, generation: u64, outcome: &Outcome) -> (Vec<Said>, bool) {
+        if generation != self.generation {
+            return (Vec::new(), false);
+        }
+        self.running = false;
+        let result = match outcome {
+            Outcome::Exited(0) => Ok(()),
+            Outcome::Exited(code) => Err(format!("exited with status {code}")),
+            Outcome::Signalled(number) => Err(format!("terminated by signal {number}")),
+            Outcome::TimedOut => Err("timed_out".to_owned()),
+            Outcome::NotStarted(error) => Err(format!("could not be started: {error}")),
+            Outcome::TooMany => Err("too many programs are running".to_owned()),
+        };
+        let mut said = Vec::new();
+        let name = &self.script.name;
+        if self.last.as_ref().is_some_and(|last| *last != result)
+            && let Outcome::Exited(code) = outcome
+        {
+            said.push(Said::Detail(format!(
+                "Script `{name}` now returning {code}"
+            )));
+        }
+        self.outcome = match &result {
+            Ok(()) => "succeeded".to_owned(),
+            Err(words) => words.clone(),
+        };
+        let wanted = if result.is_ok() {
+            Verdict::Up
+        } else {
+            Verdict::Down
+        };
+        // The first outcome decides alone.
+        let enough = match (&self.last, wanted) {
+            (None, _) => 1,
+            (_, Verdict::Up) => self.script.rise.max(1),
+            _ => self.script.fall.max(1),
+        };
+        self.last = Some(result.clone());
+        if wanted == self.verdict {
+            self.against = 0;
+            return (said, false);
+        }
+        self.against += 1;
+        if self.against < enough {
+            return (said, false);
+        }
+        (self.verdict, self.against, self.since) = (wanted, 0, now);
+        said.push(Said::Verdict(match &result {
+            Ok(()) => format!("VRRP_Script({name}) succeeded"),
+            Err(words) if words == "timed_out" => format!("VRRP_Script({name}) timed_out"),
+            Err(words) => format!("VRRP_Script({name}) failed ({words})"),
+        }));
+        (said, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Weight;
+
+    fn script(rise: u32, fall: u32) -> Script {
+        Script {
+            name: "chk".to_owned(),
+            words: vec!["/bin/true".to_owned()],
+            interval: Duration::from_secs(1),
+            timeout: None,
+            weight: Weight::default(),
+            rise,
+            fall,
+            account: None,
+            init_fail: false,
+        }
+    }
+
+    fn at(s: u64) -> Time {
+        Time(s * 1_000_000_000)
+    }
+
+    #[test]
+    fn the_first_outcome_decides_and_then_rise_and_fall_do() {
+        let mut asked = Asked::new(at(0), script(2, 3), 1, None);
+        assert_eq!(asked.verdict(), Verdict::Unknown);
+        let mut told = Vec::new();
+        for code in [0, 1, 1, 0, 1, 1, 1, 0, 0] {
+            told.extend(asked.ended(at(1), 1, &Outcome::Exited(code)).0);
+        }
+        let verdicts: Vec<_> = told
+            .iter()
+            .filter_map(|s| match s {
+                Said::Verdict(words) => Some(words.as_str()),
+                Said::Detail(_) => None,
+            })
+            .collect();
+        let wanted = [
+            "VRRP_Script(chk) succeeded",
+            "VRRP_Script(chk) failed (exited with status 1)",
+            "VRRP_Script(chk) succeeded",
+        ];
+        assert_eq!(verdicts, wanted);
+        assert!(told.contains(&Said::Detail("Script `chk` now returning 1".to_owned())));
+    }
+
+    #[test]
+    fn it_is_asked_once_at_a_time_and_what_was_missed_is_not_made_up_for() {
+        let mut asked = Asked::new(at(0), script(1, 1), 1, None);
+        assert!(asked.job(at(0)).is_some());
+        assert!(asked.job(at(5)).is_none());
+        assert_eq!(asked.deadline(), None);
+        asked.ended(at(5), 1, &Outcome::TimedOut);
+        assert_eq!(asked.verdict(), Verdict::Down);
+        assert!(asked.job(at(5)).is_some());
+        asked.ended(at(5), 1, &Outcome::Exited(0));
+        assert!(asked.job(at(5)).is_none());
+        assert_eq!(asked.deadline(), Some(at(6)));
+    }
+
+    #[test]
+    fn an_outcome_of_an_older_configuration_is_not_heard_and_its_verdict_is_kept() {
+        let mut old = Asked::new(at(0), script(1, 1), 1, None);
+        old.ended(at(1), 1, &Outcome::Exited(0));
+        let mut new = Asked::new(at(2), script(1, 1), 2, Some(&old));
+        assert_eq!(new.verdict(), Verdict::Up);
+        assert!(!new.ended(at(3), 1, &Outcome::Exited(1)).1);
+        assert!(new.ended(at(3), 2, &Outcome::Exited(1)).1);
+    }
+}

@@ -1,0 +1,223 @@
+//! How everything is, as a value that travels as JSON and can be shown in several ways.
+
+use protocol::vrrp::{Counters, State};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// How many transitions of an instance are remembered.
+pub const MAX_TRANSITIONS: usize = 32;
+
+/// How everything is. Moments are milliseconds of CLOCK_BOOTTIME, with the time of
+/// day beside them for people.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// When it was asked, CLOCK_BOOTTIME.
+    pub now_ms: u64,
+    /// When it was asked, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// `router_id`
+    pub router: String,
+    /// The role's process.
+    pub pid: u32,
+    /// Virtual routers, in the order of the configuration.
+    pub instances: Vec<InstanceStatus>,
+    /// Sync groups.
+    pub groups: Vec<GroupStatus>,
+    /// What is tracked.
+    pub tracked: Vec<TrackedStatus>,
+    /// What was granted: `SCHED_RR 50`, `memory locked`.
+    pub privileges: Vec<String>,
+}
+
+/// One virtual router.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Its name.
+    pub name: String,
+    /// Its interface.
+    pub interface: String,
+    /// Its router id.
+    pub vrid: u8,
+    /// 2 or 3.
+    pub version: u8,
+    /// Adverts are of IPv6.
+    pub ipv6: bool,
+    /// `MASTER`, `BACKUP`, `FAULT`, `INIT`.
+    pub state: String,
+    /// What the configuration wants at first.
+    pub wanted: String,
+    /// Since when, CLOCK_BOOTTIME.
+    pub since_ms: u64,
+    /// Since when, milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// Why, in words.
+    pub why: String,
+    /// Configured.
+    pub base_priority: u8,
+    /// Announced.
+    pub priority: u8,
+    /// Between two adverts.
+    pub advert_interval_ms: u64,
+    /// Which machine announces itself, if another does.
+    pub owner: Option<OwnerStatus>,
+    /// When silence will be believed, CLOCK_BOOTTIME.
+    pub master_down_at_ms: Option<u64>,
+    /// The addresses.
+    pub addresses: Vec<AddressStatus>,
+    /// What keeps it in fault, in words.
+    pub faults: Vec<String>,
+    /// What its priority is made of, in words: `100`, `script chk -20`.
+    pub priority_from: Vec<String>,
+    /// Its sync group.
+    pub group: Option<String>,
+    /// Nodes by preference (our language).
+    pub prefer: Vec<String>,
+    /// The band of health: 0 all can be served, 1 some cannot, 2 none; none: not asked.
+    pub band: Option<u8>,
+    /// The last transitions, the newest last.
+    pub transitions: Vec<Transition>,
+    /// Gratuitous ARPs and neighbour advertisements that were sent.
+    pub announcements: u64,
+    /// Addresses of ours that somebody else deleted and that were put back.
+    pub restored: u64,
+    /// Who else uses our addresses, if anybody was seen: address and MAC.
+    pub conflicts: Vec<String>,
+    /// Counters by keepalived's names.
+    pub counters: CounterStatus,
+}
+
+/// Another machine that announces itself as the owner.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OwnerStatus {
+    /// Where its adverts come from.
+    pub address: IpAddr,
+    /// What it announces.
+    pub priority: u8,
+    /// When the last one came, CLOCK_BOOTTIME.
+    pub heard_ms: u64,
+}
+
+/// A virtual address.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AddressStatus {
+    /// With its prefix.
+    pub address: String,
+    /// Where it goes.
+    pub interface: String,
+    /// Whether adverts name it.
+    pub advertised: bool,
+    /// Whether it is here now.
+    pub here: bool,
+}
+
+/// A sync group.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// `MASTER`, `BACKUP`, `FAULT`, `INIT`.
+    pub state: String,
+    /// Its members.
+    pub members: Vec<String>,
+}
+
+/// Something that is tracked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TrackedStatus {
+    /// `interface`, `script`, `file`, `process`, `bfd`, `ping`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// `up`, `down`, `init`, or a value.
+    pub state: String,
+    /// When that was said last, CLOCK_BOOTTIME.
+    pub since_ms: u64,
+    /// The last outcome in words.
+    pub outcome: String,
+}
+
+/// A state was entered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Transition {
+    /// Whose.
+    pub name: String,
+    /// When, CLOCK_BOOTTIME.
+    pub at_ms: u64,
+    /// When, milliseconds since 1970.
+    pub at_unix_ms: u64,
+    /// From where.
+    pub from: String,
+    /// Where it is now.
+    pub to: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// [`Counters`] as they travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[allow(missing_docs)] // The names say it, and are those of `Counters`.
+pub struct CounterStatus {
+    pub adverts_received: u64,
+    pub adverts_sent: u64,
+    pub became_master: u64,
+    pub released_master: u64,
+    pub packet_length_errors: u64,
+    pub interval_errors: u64,
+    pub ttl_errors: u64,
+    pub invalid_type: u64,
+    pub address_list_errors: u64,
+    pub invalid_authentication_type: u64,
+    pub authentication_type_mismatch: u64,
+    pub authentication_failures: u64,
+    pub checksum_errors: u64,
+    pub version_errors: u64,
+    pub vrid_errors: u64,
+    pub priority_zero_received: u64,
+    pub priority_zero_sent: u64,
+}
+
+impl From<Counters> for CounterStatus {
+    fn from(c: Counters) -> Self {
+        CounterStatus {
+            adverts_received: c.adverts_received,
+            adverts_sent: c.adverts_sent,
+            became_master: c.became_master,
+            released_master: c.released_master,
+            packet_length_errors: c.packet_length_errors,
+            interval_errors: c.interval_errors,
+            ttl_errors: c.ttl_errors,
+            invalid_type: c.invalid_type,
+            address_list_errors: c.address_list_errors,
+            invalid_authentication_type: c.invalid_authentication_type,
+            authentication_type_mismatch: c.authentication_type_mismatch,
+            authentication_failures: c.authentication_failures,
+            checksum_errors: c.checksum_errors,
+            version_errors: c.version_errors,
+            vrid_errors: c.vrid_errors,
+            priority_zero_received: c.priority_zero_received,
+            priority_zero_sent: c.priority_zero_sent,
+        }
+    }
+}
+
+/// keepalived's word for a state.
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::Init => "INIT",
+        State::Backup => "BACKUP",
+        State::Master => "MASTER",
+        State::Fault => "FAULT",
+    }
+}
+
+impl Status {
+    /// As it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// What travelled.
+    pub fn decode(bytes: &[u8]) -> Result<Status, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}

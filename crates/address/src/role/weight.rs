@@ -1,0 +1,144 @@
+//! What tracked things do to a priority: keepalived's arithmetic, without IO.
+
+use crate::config::Weight;
+
+/// How a tracked thing is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Not known yet: nothing is added, nothing fails.
+    Unknown,
+    /// Well.
+    Up,
+    /// Not well.
+    Down,
+    /// The number in a file.
+    Value(i64),
+}
+
+/// What it does to a virtual router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Nothing.
+    Nothing,
+    /// This is added to the priority.
+    Add(i32),
+    /// The router cannot take part.
+    Fault,
+}
+
+/// A sum of a file's number and weight from here on (either way) is no weight any more.
+const FAULT_FROM: i64 = 254;
+
+/// The priorities that weights may lead to; 0 says "I stop", 255 owns the addresses.
+const PRIORITIES: std::ops::RangeInclusive<i32> = 1..=254;
+
+/// The priority of the owner of the addresses, which no weight moves.
+const OWNER: u8 = 255;
+
+/// What a thing that is so does by this weight.
+pub fn effect(weight: Weight, verdict: Verdict) -> Effect {
+    let Weight { value, reverse } = weight;
+    let sign = if reverse { -1 } else { 1 };
+    match verdict {
+        Verdict::Unknown => Effect::Nothing,
+        Verdict::Up | Verdict::Down if value == 0 => {
+            if (verdict == Verdict::Down) != reverse {
+                Effect::Fault
+            } else {
+                Effect::Nothing
+            }
+        }
+        Verdict::Up if value > 0 => Effect::Add(value.saturating_mul(sign)),
+        Verdict::Down if value < 0 => Effect::Add(value.saturating_mul(sign)),
+        Verdict::Up | Verdict::Down => Effect::Nothing,
+        Verdict::Value(number) if value == 0 => {
+            if (number != 0) != reverse {
+                Effect::Fault
+            } else {
+                Effect::Nothing
+            }
+        }
+        Verdict::Value(number) => {
+            let sum = number
+                .saturating_mul(i64::from(value))
+                .saturating_mul(i64::from(sign));
+            if sum <= -FAULT_FROM {
+                return Effect::Fault;
+            }
+            match i32::try_from(sum.min(FAULT_FROM)) {
+                Ok(0) | Err(_) => Effect::Nothing,
+                Ok(sum) => Effect::Add(sum),
+            }
+        }
+    }
+}
+
+/// The priority with all that is added.
+pub fn effective(base: u8, added: impl IntoIterator<Item = i32>) -> u8 {
+    if base == OWNER {
+        return OWNER;
+    }
+    let sum = added
+        .into_iter()
+        .fold(i32::from(base), |sum, add| sum.saturating_add(add));
+    let held = sum.clamp(*PRIORITIES.start(), *PRIORITIES.end());
+    u8::try_from(held).unwrap_or(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(value: i32, reverse: bool) -> Weight {
+        Weight { value, reverse }
+    }
+
+    #[test]
+    fn a_positive_weight_rewards_and_a_negative_one_punishes_and_reverse_turns_both() {
+        use Verdict::{Down, Unknown, Up};
+        for (value, reverse, verdict, wanted) in [
+            (20, false, Up, Effect::Add(20)),
+            (20, false, Down, Effect::Nothing),
+            (20, true, Up, Effect::Add(-20)),
+            (-20, false, Up, Effect::Nothing),
+            (-20, false, Down, Effect::Add(-20)),
+            (-20, true, Down, Effect::Add(20)),
+            (0, false, Down, Effect::Fault),
+            (0, false, Up, Effect::Nothing),
+            (0, true, Up, Effect::Fault),
+            (0, true, Down, Effect::Nothing),
+            (0, false, Unknown, Effect::Nothing),
+            (-20, false, Unknown, Effect::Nothing),
+        ] {
+            let got = effect(weight(value, reverse), verdict);
+            assert_eq!(got, wanted, "{value} {reverse} {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_in_a_file_counts_by_its_weight_and_too_small_a_sum_is_a_fault() {
+        for (value, reverse, number, wanted) in [
+            (1, false, 20, Effect::Add(20)),
+            (2, true, 20, Effect::Add(-40)),
+            (1, false, 0, Effect::Nothing),
+            (1, false, -253, Effect::Add(-253)),
+            (1, false, -254, Effect::Fault),
+            (1, false, i64::MIN, Effect::Fault),
+            (1, false, i64::MAX, Effect::Add(254)),
+            (0, false, 1, Effect::Fault),
+            (0, false, 0, Effect::Nothing),
+            (0, true, 0, Effect::Fault),
+        ] {
+            let got = effect(weight(value, reverse), Verdict::Value(number));
+            assert_eq!(got, wanted, "{value} {reverse} {number}");
+        }
+    }
+
+    #[test]
+    fn a_priority_stays_between_1_and_254_unless_the_router_owns_the_addresses() {
+        assert_eq!(effective(100, [20, -60]), 60);
+        assert_eq!(effective(100, [-200]), 1);
+        assert_eq!(effective(100, [i32::MAX, i32::MAX]), 254);
+        assert_eq!(effective(255, [-200]), 255);
+    }
+}

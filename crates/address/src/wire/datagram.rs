@@ -1,0 +1,339 @@
+//! The system calls that rustix has not: options of raw sockets, many datagrams in
+//! one read, a source address for one send. All of this crate's `unsafe` for sockets
+//! is here, behind safe functions.
+
+use rustix::fd::{AsFd, AsRawFd};
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ptr::{from_mut, from_ref, null_mut};
+
+/// How many datagrams one system call takes.
+const BATCH: usize = 32;
+/// The largest datagram that is looked at; a VRRP packet has at most 4 KiB of addresses
+/// and no one sends that many.
+pub(super) const DATAGRAM_BYTES: usize = 2048;
+/// Room for what the kernel tells beside a datagram.
+const CONTROL_BYTES: usize = 128;
+
+/// Sets an option to a value of plain bytes.
+pub(super) fn option<T: Copy>(fd: impl AsFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the descriptor is open, value is readable for its size, and the kernel
+    // only reads it during the call.
+    let done = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            level,
+            name,
+            from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Lets only frames through for which the program says so.
+pub(super) fn filter(fd: impl AsFd, program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        // The kernel copies it and never writes it.
+        filter: program.as_ptr().cast_mut(),
+    };
+    option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+/// Binds to an address in the kernel's form.
+pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
+    // SAFETY: address is readable for its size, and only read during the call.
+    let done = unsafe {
+        libc::bind(
+            fd.as_fd().as_raw_fd(),
+            from_ref(address).cast(),
+            size_of::<T>() as libc::socklen_t,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// What came beside a datagram.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beside {
+    /// From whom (IPv6; a raw IPv4 datagram says it in its header).
+    pub source: Option<IpAddr>,
+    /// To whom.
+    pub destination: Option<IpAddr>,
+    /// By which interface.
+    pub interface: u32,
+    /// The hop limit (IPv6).
+    pub hops: Option<u8>,
+    /// `PACKET_OUTGOING` and its kin, of a packet socket.
+    pub packet_type: u8,
+    /// It was longer than what we look at.
+    pub truncated: bool,
+}
+
+/// Buffers for a batch of datagrams.
+pub(super) struct Buffers {
+    data: Vec<[u8; DATAGRAM_BYTES]>,
+    control: Vec<Control>,
+    names: Vec<libc::sockaddr_storage>,
+}
+
+/// The kernel writes structures into it: it is aligned as they are.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
+
+impl std::fmt::Debug for Buffers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Buffers")
+            .field("datagrams", &self.data.len())
+            .finish()
+    }
+}
+
+impl Buffers {
+    pub fn new() -> Buffers {
+        // SAFETY: sockaddr_storage is plain data for which all zeroes are valid.
+        let name: libc::sockaddr_storage = unsafe { zeroed() };
+        Buffers {
+            data: vec![[0; DATAGRAM_BYTES]; BATCH],
+            control: vec![Control([0; CONTROL_BYTES]); BATCH],
+            names: vec![name; BATCH],
+        }
+    }
+
+    /// Reads what is there, at most a batch, and hands it to `each`; zero is nothing.
+    pub fn read(
+        &mut self,
+        fd: impl AsFd,
+        mut each: impl FnMut(&[u8], Beside),
+    ) -> io::Result<usize> {
+        let mut vectors: Vec<libc::iovec> = self
+            .data
+            .iter_mut()
+            .map(|d| libc::iovec {
+                iov_base: d.as_mut_ptr().cast(),
+                iov_len: DATAGRAM_BYTES,
+            })
+            .collect();
+        let mut headers: Vec<libc::mmsghdr> = Vec::with_capacity(BATCH);
+        let places = vectors
+            .iter_mut()
+            .zip(&mut self.control)
+            .zip(&mut self.names);
+        for ((vector, control), name) in places {
+            // SAFETY: mmsghdr is plain data for which all zeroes are valid.
+            let mut header: libc::mmsghdr = unsafe { zeroed() };
+            header.msg_hdr.msg_name = from_mut(name).cast();
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+            header.msg_hdr.msg_controllen = CONTROL_BYTES;
+            headers.push(header);
+        }
+        let count = loop {
+            // SAFETY: each header points to buffers of the given lengths, which live
+            // and are not touched during the call; there are BATCH of them.
+            let count = unsafe {
+                libc::recvmmsg(
+                    fd.as_fd().as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    BATCH as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                    null_mut(),
+                )
+            };
+            if let Ok(count) = usize::try_from(count) {
+                break count;
+            }
+            match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                error => return Err(error),
+            }
+        };
+        let came = headers.iter().zip(&self.data).zip(&self.names).take(count);
+        for ((header, data), name) in came {
+            let length = (header.msg_len as usize).min(DATAGRAM_BYTES);
+            // SAFETY: the kernel filled this header, and its buffers still live.
+            let beside = unsafe { beside(&header.msg_hdr, name) };
+            each(data.get(..length).unwrap_or(&[]), beside);
+        }
+        Ok(count)
+    }
+}
+
+/// Reads what the kernel told beside a datagram.
+///
+/// # Safety
+/// The kernel filled the header, and the buffers that it points to live.
+unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Beside {
+    let mut beside = Beside {
+        truncated: header.msg_flags & libc::MSG_TRUNC != 0,
+        ..Beside::default()
+    };
+    match i32::from(name.ss_family) {
+        libc::AF_INET6 => {
+            // SAFETY: the family says that this is what the storage holds.
+            let from = unsafe { &*from_ref(name).cast::<libc::sockaddr_in6>() };
+            beside.source = Some(IpAddr::from(from.sin6_addr.s6_addr));
+        }
+        libc::AF_PACKET => {
+            // SAFETY: as above.
+            let from = unsafe { &*from_ref(name).cast::<libc::sockaddr_ll>() };
+            beside.packet_type = from.sll_pkttype;
+            beside.interface = from.sll_ifindex.cast_unsigned();
+        }
+        _ => {}
+    }
+    // SAFETY: the header's control buffer is what the kernel filled.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !next.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give places within the buffer that
+        // hold a whole header; the data behind it has the type that level and kind
+        // say, read unaligned.
+        unsafe {
+            let data = libc::CMSG_DATA(next);
+            match ((*next).cmsg_level, (*next).cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    beside.interface = info.ipi_ifindex.cast_unsigned();
+                    let to = u32::from_be(info.ipi_addr.s_addr);
+                    beside.destination = Some(Ipv4Addr::from_bits(to).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    beside.interface = info.ipi6_ifindex;
+                    beside.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    beside.hops = u8::try_from(data.cast::<i32>().read_unaligned()).ok();
+                }
+                _ => {}
+            }
+            next = libc::CMSG_NXTHDR(header, next);
+        }
+    }
+    beside
+}
+
+/// Where a datagram goes, and from where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub to: IpAddr,
+    /// The source address; none is the kernel's choice.
+    pub from: Option<IpAddr>,
+    /// The interface; zero is the kernel's choice.
+    pub interface: u32,
+}
+
+/// Sends one datagram; interrupted it tries again.
+pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Way) -> io::Result<()> {
+    let mut control = Control([0; CONTROL_BYTES]);
+    let mut vector = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: these are plain data for which all zeroes are valid.
+    let (mut header, mut four, mut six): (libc::msghdr, libc::sockaddr_in, libc::sockaddr_in6) =
+        unsafe { (zeroed(), zeroed(), zeroed()) };
+    header.msg_iov = &raw mut vector;
+    header.msg_iovlen = 1;
+    match way.to {
+        IpAddr::V4(to) => {
+            four.sin_family = libc::AF_INET as libc::sa_family_t;
+            four.sin_addr.s_addr = to.to_bits().to_be();
+            header.msg_name = from_mut(&mut four).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        }
+        IpAddr::V6(to) => {
+            six.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            six.sin6_addr.s6_addr = to.octets();
+            if to.is_multicast() || to.is_unicast_link_local() {
+                six.sin6_scope_id = way.interface;
+            }
+            header.msg_name = from_mut(&mut six).cast();
+            header.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        }
+    }
+    if way.from.is_some() || way.interface != 0 {
+        write_source(&mut header, &mut control, way);
+    }
+    loop {
+        // SAFETY: the header points to values that live through the call; the kernel
+        // only reads them.
+        let sent = unsafe {
+            libc::sendmsg(
+                fd.as_fd().as_raw_fd(),
+                &raw const header,
+                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            )
+        };
+        if sent >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Writes the source and the interface as the kernel takes them beside a datagram.
+fn write_source(header: &mut libc::msghdr, control: &mut Control, way: Way) {
+    header.msg_control = control.0.as_mut_ptr().cast();
+    match way.to {
+        IpAddr::V4(_) => {
+            let source = match way.from {
+                Some(IpAddr::V4(from)) => from,
+                _ => Ipv4Addr::UNSPECIFIED,
+            };
+            let info = libc::in_pktinfo {
+                ipi_ifindex: way.interface.cast_signed(),
+                ipi_spec_dst: libc::in_addr {
+                    s_addr: source.to_bits().to_be(),
+                },
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            };
+            beside_out(header, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
+        }
+        IpAddr::V6(_) => {
+            let source = match way.from {
+                Some(IpAddr::V6(from)) => from,
+                _ => Ipv6Addr::UNSPECIFIED,
+            };
+            let info = libc::in6_pktinfo {
+                ipi6_addr: libc::in6_addr {
+                    s6_addr: source.octets(),
+                },
+                ipi6_ifindex: way.interface,
+            };
+            beside_out(header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
+        }
+    }
+}
+
+/// Puts one value into the control buffer of a header, which has [`CONTROL_BYTES`].
+fn beside_out<T: Copy>(header: &mut libc::msghdr, level: i32, kind: i32, value: T) {
+    let size = size_of::<T>() as u32;
+    // SAFETY: CMSG_SPACE of the two structures that come here is at most 40, less than
+    // the buffer has, so the first header and its data lie within; it is aligned.
+    unsafe {
+        header.msg_controllen = libc::CMSG_SPACE(size) as usize;
+        let first = libc::CMSG_FIRSTHDR(header);
+        (*first).cmsg_level = level;
+        (*first).cmsg_type = kind;
+        (*first).cmsg_len = libc::CMSG_LEN(size) as usize;
+        libc::CMSG_DATA(first).cast::<T>().write_unaligned(value);
+    }
+}

@@ -1,0 +1,132 @@
+//! Frames of ARP, and of neighbour discovery for IPv6.
+
+use super::WireError;
+use super::datagram::{Buffers, bind, filter};
+use super::vrrp::{DRAINED_AT_MOST, passes};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socket_with};
+use std::io;
+
+/// `ETH_P_ARP`
+const ARP: u16 = 0x0806;
+/// `ETH_P_IPV6`
+const IPV6: u16 = 0x86dd;
+/// `PACKET_OUTGOING`
+const OUTGOING: u8 = 4;
+/// Places in a frame: the next header of IPv6, and the type of ICMPv6 behind it.
+const NEXT_HEADER: u32 = 20;
+const ICMP_TYPE: u32 = 54;
+/// ICMPv6, its solicitation and its advertisement of neighbours.
+const ICMP6: u32 = 58;
+const SOLICITATION: u32 = 135;
+const ADVERTISEMENT: u32 = 136;
+
+/// A frame that came, without what this machine sent itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FrameSeen<'a> {
+    /// All of it, with its Ethernet header.
+    pub bytes: &'a [u8],
+    /// By which interface.
+    pub interface: u32,
+}
+
+/// A socket of frames on one interface: ARP, or neighbour solicitations and
+/// advertisements of IPv6. Readable: [`PacketSocket::drain`].
+#[derive(Debug)]
+pub struct PacketSocket {
+    fd: OwnedFd,
+    interface: u32,
+    buffers: Buffers,
+}
+
+impl PacketSocket {
+    /// Opens one on the interface of this number.
+    pub fn open(interface: u32, ipv6: bool) -> Result<PacketSocket, WireError> {
+        let failed = |step| move |error: io::Error| WireError::Open { step, error };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // Of no protocol until it is bound: no frame comes before the filter stands.
+        let fd = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)
+            .map_err(|errno| failed("packet socket")(errno.into()))?;
+        if ipv6 {
+            filter(&fd, &neighbours()).map_err(failed("SO_ATTACH_FILTER"))?;
+        }
+        let protocol = if ipv6 { IPV6 } else { ARP };
+        let at = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: protocol.to_be(),
+            sll_ifindex: interface.cast_signed(),
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 0,
+            sll_addr: [0; 8],
+        };
+        bind(&fd, &at).map_err(failed("bind"))?;
+        Ok(PacketSocket {
+            fd,
+            interface,
+            buffers: Buffers::new(),
+        })
+    }
+
+    /// The interface that it is bound to.
+    pub fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// Sends a whole frame. It never waits: a full queue is an error.
+    pub fn send(&self, frame: &[u8]) -> Result<(), WireError> {
+        loop {
+            match rustix::net::send(&self.fd, frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(WireError::Send(errno.into())),
+            }
+        }
+    }
+
+    /// Hands out what has come, at most [`DRAINED_AT_MOST`] frames; tells how many
+    /// there were.
+    pub fn drain(&mut self, mut each: impl FnMut(FrameSeen<'_>)) -> Result<usize, WireError> {
+        let mut count = 0;
+        while count < DRAINED_AT_MOST {
+            let read = self.buffers.read(&self.fd, |bytes, beside| {
+                if beside.packet_type != OUTGOING {
+                    each(FrameSeen {
+                        bytes,
+                        interface: beside.interface,
+                    });
+                }
+            });
+            match read {
+                Ok(0) => break,
+                Ok(some) => count += some,
+                Err(error) if passes(&error) => count += 1,
+                Err(error) => return Err(WireError::Receive(error)),
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A program of the kernel's filter: only neighbour solicitations and advertisements.
+fn neighbours() -> [libc::sock_filter; 7] {
+    let load = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    let equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let give = (libc::BPF_RET | libc::BPF_K) as u16;
+    let at = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    [
+        at(load, 0, 0, NEXT_HEADER),
+        at(equal, 0, 4, ICMP6),
+        at(load, 0, 0, ICMP_TYPE),
+        at(equal, 1, 0, SOLICITATION),
+        at(equal, 0, 1, ADVERTISEMENT),
+        at(give, 0, 0, u32::MAX),
+        at(give, 0, 0, 0),
+    ]
+}

@@ -1,0 +1,378 @@
+//! Raw sockets of VRRP: protocol 112, and 51 where adverts are authenticated (AH).
+
+use super::WireError;
+use super::datagram::{Beside, Buffers, Way, option, send};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{
+    AddressFamily, Protocol, SocketFlags, SocketType, ipproto, socket_with, sockopt,
+};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The protocol's number.
+const VRRP: u8 = 112;
+/// What RFC 9568 wants in every packet.
+const TTL: u8 = 255;
+/// `SO_PRIORITY`: before all else in the queue of the interface (`TC_PRIO_CONTROL`).
+const PRIORITY: i32 = 7;
+/// The type of service of what holds a network together.
+const CONTROL: u8 = 0xc0;
+/// How many packets one call hands out at most: a flood must not stop the timers.
+pub const DRAINED_AT_MOST: usize = 256;
+
+/// To whom adverts go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum VrrpTransport {
+    /// To a group (224.0.0.18, ff02::12), which is joined.
+    Multicast {
+        /// The group.
+        group: IpAddr,
+    },
+    /// To peers.
+    Unicast {
+        /// Only what is sent to this address is heard; it need not exist yet.
+        local: Option<IpAddr>,
+        /// The TTL of what is sent; none is 255.
+        ttl: Option<u8>,
+    },
+}
+
+/// A socket that is wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VrrpOptions {
+    /// Of IPv6.
+    pub ipv6: bool,
+    /// Number and name of the interface, to which the socket is bound; unicast needs none.
+    pub interface: Option<(u32, String)>,
+    /// To whom adverts go.
+    pub transport: VrrpTransport,
+    /// Protocol 51 in place of 112 (IPv4): authenticated adverts. What is sent is then a
+    /// whole packet with its IP header, which the sum of the authentication covers.
+    pub authenticated: bool,
+    /// The receive buffer; none is the system's.
+    pub receive_buffer_bytes: Option<u32>,
+}
+
+/// A packet that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Received<'a> {
+    /// The whole packet with its IP header, which authenticated adverts cover (IPv4);
+    /// of IPv6 the kernel gives no header.
+    pub packet: &'a [u8],
+    /// What is behind the header.
+    pub bytes: &'a [u8],
+    /// From whom.
+    pub source: IpAddr,
+    /// To whom.
+    pub destination: IpAddr,
+    /// TTL, hop limit.
+    pub ttl: u8,
+    /// By which interface.
+    pub interface: u32,
+}
+
+/// A raw socket of VRRP. Readable: [`VrrpSocket::drain`].
+#[derive(Debug)]
+pub struct VrrpSocket {
+    fd: OwnedFd,
+    ipv6: bool,
+    interface: u32,
+    buffers: Buffers,
+}
+
+fn step<T, E: Into<io::Error>>(step: &'static str, done: Result<T, E>) -> Result<T, WireError> {
+    done.map_err(|error| WireError::Open {
+        step,
+        error: error.into(),
+    })
+}
+
+impl VrrpSocket {
+    /// Opens one.
+    pub fn open(options: &VrrpOptions) -> Result<VrrpSocket, WireError> {
+        if options.ipv6 && options.authenticated {
+            return Err(WireError::Family);
+        }
+        let family = if options.ipv6 {
+            AddressFamily::INET6
+        } else {
+            AddressFamily::INET
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let protocol = if options.authenticated {
+            ipproto::AH
+        } else {
+            protocol()
+        };
+        let fd = step(
+            "raw socket",
+            socket_with(family, SocketType::RAW, flags, Some(protocol)),
+        )?;
+        let interface = options.interface.as_ref().map_or(0, |(index, _)| *index);
+        let socket = VrrpSocket {
+            fd,
+            ipv6: options.ipv6,
+            interface,
+            buffers: Buffers::new(),
+        };
+        socket.set_up(options)?;
+        if let Some((_, name)) = &options.interface {
+            socket.bind_to_device(name)?;
+        }
+        match &options.transport {
+            VrrpTransport::Multicast { group } => socket.join(*group)?,
+            VrrpTransport::Unicast { local, ttl } => {
+                socket.unicast(*local, ttl.unwrap_or(TTL))?;
+            }
+        }
+        Ok(socket)
+    }
+
+    /// What is the same for all.
+    fn set_up(&self, options: &VrrpOptions) -> Result<(), WireError> {
+        let fd = &self.fd;
+        step(
+            "SO_PRIORITY",
+            option(fd, libc::SOL_SOCKET, libc::SO_PRIORITY, &PRIORITY),
+        )?;
+        if let Some(bytes) = options.receive_buffer_bytes {
+            let bytes = bytes as usize;
+            // Beyond the system's limit for those who may; else up to it.
+            if sockopt::set_socket_recv_buffer_size_force(fd, bytes).is_err() {
+                step("SO_RCVBUF", sockopt::set_socket_recv_buffer_size(fd, bytes))?;
+            }
+        }
+        if self.ipv6 {
+            let set = |name| option(fd, libc::IPPROTO_IPV6, name, &1_i32);
+            step("IPV6_RECVPKTINFO", set(libc::IPV6_RECVPKTINFO))?;
+            step("IPV6_RECVHOPLIMIT", set(libc::IPV6_RECVHOPLIMIT))?;
+            step("IPV6_FREEBIND", sockopt::set_ipv6_freebind(fd, true))?;
+            step(
+                "IPV6_MULTICAST_LOOP",
+                sockopt::set_ipv6_multicast_loop(fd, false),
+            )?;
+            step(
+                "IPV6_MULTICAST_HOPS",
+                sockopt::set_ipv6_multicast_hops(fd, TTL.into()),
+            )?;
+            step("IPV6_TCLASS", sockopt::set_ipv6_tclass(fd, CONTROL.into()))?;
+            // Only the groups that this socket joined. A kernel older than 4.20 cannot say
+            // so, and has no other group of routers on a raw socket of protocol 112.
+            let _ = option(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_ALL, &0_i32);
+        } else {
+            let set = |name, value: i32| option(fd, libc::IPPROTO_IP, name, &value);
+            step("IP_PKTINFO", set(libc::IP_PKTINFO, 1))?;
+            step("IP_FREEBIND", sockopt::set_ip_freebind(fd, true))?;
+            step(
+                "IP_MULTICAST_LOOP",
+                sockopt::set_ip_multicast_loop(fd, false),
+            )?;
+            step(
+                "IP_MULTICAST_TTL",
+                sockopt::set_ip_multicast_ttl(fd, TTL.into()),
+            )?;
+            step("IP_MULTICAST_ALL", set(libc::IP_MULTICAST_ALL, 0))?;
+            step("IP_TOS", sockopt::set_ip_tos(fd, CONTROL))?;
+            if options.authenticated {
+                step("IP_HDRINCL", set(libc::IP_HDRINCL, 1))?;
+            }
+            step(
+                "IP_MTU_DISCOVER",
+                set(libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn bind_to_device(&self, name: &str) -> Result<(), WireError> {
+        let mut bytes = [0_u8; libc::IFNAMSIZ];
+        let room = bytes
+            .get_mut(..name.len())
+            .filter(|room| room.len() < libc::IFNAMSIZ);
+        let room = room.ok_or(WireError::NoInterface)?;
+        room.copy_from_slice(name.as_bytes());
+        let bound = option(&self.fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &bytes);
+        step("SO_BINDTODEVICE", bound)
+    }
+
+    fn join(&self, group: IpAddr) -> Result<(), WireError> {
+        if self.interface == 0 {
+            return Err(WireError::NoInterface);
+        }
+        let index = self.interface;
+        match (group, self.ipv6) {
+            (IpAddr::V4(group), false) => {
+                let any = Ipv4Addr::UNSPECIFIED;
+                let joined =
+                    sockopt::set_ip_add_membership_with_ifindex(&self.fd, &group, &any, index);
+                step("IP_ADD_MEMBERSHIP", joined)?;
+                let out = sockopt::set_ip_multicast_if_with_ifindex(&self.fd, &any, &any, index);
+                step("IP_MULTICAST_IF", out)
+            }
+            (IpAddr::V6(group), true) => {
+                let joined = sockopt::set_ipv6_add_membership(&self.fd, &group, self.interface);
+                step("IPV6_JOIN_GROUP", joined)?;
+                let out = sockopt::set_ipv6_multicast_if(&self.fd, self.interface);
+                step("IPV6_MULTICAST_IF", out)
+            }
+            _ => Err(WireError::Family),
+        }
+    }
+
+    fn unicast(&self, local: Option<IpAddr>, ttl: u8) -> Result<(), WireError> {
+        if local.is_some_and(|local| local.is_ipv6() != self.ipv6) {
+            return Err(WireError::Family);
+        }
+        if self.ipv6 {
+            step(
+                "IPV6_UNICAST_HOPS",
+                sockopt::set_ipv6_unicast_hops(&self.fd, Some(ttl)),
+            )?;
+        } else {
+            step("IP_TTL", sockopt::set_ip_ttl(&self.fd, ttl.into()))?;
+        }
+        let Some(local) = local else { return Ok(()) };
+        let at = match local {
+            IpAddr::V6(a) if a.is_unicast_link_local() => {
+                SocketAddr::from(std::net::SocketAddrV6::new(a, 0, 0, self.interface))
+            }
+            other => SocketAddr::new(other, 0),
+        };
+        step("bind", rustix::net::bind(&self.fd, &at))
+    }
+
+    /// Whether it is of IPv6.
+    pub fn ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// The interface that it is bound to; zero is none.
+    pub fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// Sends a packet, `from` an address of ours or the kernel's choice (of authenticated
+    /// ones the header says it). It never waits: a full queue is an error.
+    pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
+        if to.is_ipv6() != self.ipv6 || from.is_some_and(|from| from.is_ipv6() != self.ipv6) {
+            return Err(WireError::Family);
+        }
+        let way = Way {
+            to,
+            from,
+            interface: self.interface,
+        };
+        send(&self.fd, bytes, way).map_err(WireError::Send)
+    }
+
+    /// Hands out what has come, at most [`DRAINED_AT_MOST`] packets; tells how many
+    /// there were. Packets without a whole IP header are passed over.
+    pub fn drain(&mut self, mut each: impl FnMut(Received<'_>)) -> Result<usize, WireError> {
+        let mut count = 0;
+        while count < DRAINED_AT_MOST {
+            let ipv6 = self.ipv6;
+            let read = self.buffers.read(&self.fd, |bytes, beside| {
+                let received = if ipv6 {
+                    received6(bytes, beside)
+                } else {
+                    received4(bytes, beside)
+                };
+                if let Some(received) = received {
+                    each(received);
+                }
+            });
+            match read {
+                Ok(0) => break,
+                Ok(some) => count += some,
+                // The kernel tells of the way (an ICMP error, an interface that is down)
+                // once, and the socket lives on.
+                Err(error) if passes(&error) => count += 1,
+                Err(error) => return Err(WireError::Receive(error)),
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl AsFd for VrrpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn protocol() -> Protocol {
+    let number = std::num::NonZeroU32::new(VRRP.into()).unwrap_or(std::num::NonZeroU32::MIN);
+    Protocol::from_raw(number)
+}
+
+/// An error that is told once, after which the socket can be read again.
+pub(super) fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::EHOSTDOWN
+                | libc::ECONNREFUSED
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EMSGSIZE
+        )
+    )
+}
+
+fn received4(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
+    let first = *datagram.first()?;
+    let length = usize::from(first & 0x0f) * 4;
+    if first >> 4 != 4 || length < 20 || beside.truncated {
+        return None;
+    }
+    let address = |at: usize| -> Option<IpAddr> {
+        let bytes: [u8; 4] = datagram.get(at..at + 4)?.try_into().ok()?;
+        Some(bytes.into())
+    };
+    Some(Received {
+        packet: datagram,
+        bytes: datagram.get(length..)?,
+        source: address(12)?,
+        destination: address(16)?,
+        ttl: *datagram.get(8)?,
+        interface: beside.interface,
+    })
+}
+
+fn received6(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
+    if beside.truncated {
+        return None;
+    }
+    Some(Received {
+        packet: datagram,
+        bytes: datagram,
+        source: beside.source?,
+        destination: beside
+            .destination
+            .unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        ttl: beside.hops?,
+        interface: beside.interface,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_taken_apart_without_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(0x45_u8), any::<u8>()], 0..80),
+        ) {
+            if let Some(received) = received4(&bytes, Beside::default()) {
+                prop_assert!(received.packet.ends_with(received.bytes));
+                prop_assert!(received.packet.len() >= received.bytes.len() + 20);
+            }
+            prop_assert_eq!(received6(&bytes, Beside::default()), None);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The memory in which the proxy and the address role see how the other is: who
+//! serves (a heartbeat of each of its threads), which virtual addresses can be
+//! served, and what became of these. It is one memory file, made by the
+//! supervisor and mapped by both; no message is sent for any of it.
+//!
+//! The memory is [`BYTES`] long and is words of 64 bits, in the order of the
+//! machine:
+//!
+//! | words | written by | what |
+//! |---|---|---|
+//! | 0 | who made it | [`MAGIC`], with the version of this layout |
+//! | 1 | proxy | who of several proxies writes (a number of its own) |
+//! | 2 | proxy | how many threads have a heartbeat |
+//! | 3 | proxy | how often the table of slots was written; odd while it is |
+//! | 4 | proxy | how many slots there are |
+//! | 5 | address role | its heartbeat |
+//! | [`THREADS_AT`]… | proxy | a heartbeat a thread, 8 words apart (a line of the cache) |
+//! | [`SLOTS_AT`]… | both | the slots, [`SLOT_WORDS`] apart |
+//!
+//! A slot is a virtual address with all that moves with it: an instance. It is
+//! known by the instance's name, not by its place, for both sides change their
+//! configurations at moments of their own.
+//!
+//! | word of a slot | written by | what |
+//! |---|---|---|
+//! | 0 | proxy | bytes of the name |
+//! | 1-8 | proxy | the name |
+//! | 9 | proxy | [`Band`] as a number |
+//! | 10 | proxy | requests under way at these addresses, and one; 0 is unknown |
+//! | 11 | address role | [`Told::state`] as a number |
+//! | 12 | address role | until when a hand-over waits for requests; 0 is none |
+//! | 13-15 | address role | since, transitions, priority |
+//! | 16-18 | address role | the owner: address (two words), priority |
+//! | 19-… | address role | counters, in the order of [`Counter`] |
+//!
+//! All times are milliseconds of CLOCK_BOOTTIME. Each side believes nothing of
+//! the other: a number that is too large is bounded, one that is none of its kind
+//! is the worst of it. Whoever writes, writes with release; whoever reads, reads
+//! with acquire; a slot's numbers belong together only more or less.
+
+mod slot;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use slot::{COUNTERS, Counter, TOLD_STATES, Told, ToldState};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The first word: the letters `EKVITAL` and the version of the layout.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"EKVITAL\x01");
+
+/// Threads that can have a heartbeat; a proxy with more writes those of the first.
+pub const THREADS_MAX: usize = 256;
+
+/// Instances that can have a slot; further ones have no health.
+pub const SLOTS_MAX: usize = 256;
+
+/// Bytes of an instance's name; longer ones are cut.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// The word at which heartbeats begin.
+pub const THREADS_AT: usize = 16;
+
+/// Words from one heartbeat to the next.
+pub const THREAD_WORDS: usize = 8;
+
+/// The word at which slots begin.
+pub const SLOTS_AT: usize = THREADS_AT + THREADS_MAX * THREAD_WORDS;
+
+/// Words from one slot to the next.
+pub const SLOT_WORDS: usize = 64;
+
+/// Words of the memory.
+pub const WORDS: usize = SLOTS_AT + SLOTS_MAX * SLOT_WORDS;
+
+/// Bytes of the memory.
+pub const BYTES: usize = WORDS * 8;
+
+/// A heartbeat is written at least so often, milliseconds.
+pub const BEAT_EVERY_MS: u64 = 250;
+
+/// A thread whose heartbeat is older does not serve, milliseconds.
+pub const STALE_AFTER_MS: u64 = 1_000;
+
+const OWNER_AT: usize = 1;
+const THREADS: usize = 2;
+const TABLE_AT: usize = 3;
+const SLOTS: usize = 4;
+const ROLE_BEAT_AT: usize = 5;
+
+/// How much of what stands behind a virtual address can be served.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Band {
+    /// All of its frontends.
+    All,
+    /// Some of them.
+    Some,
+    /// None of them, or nobody serves.
+    #[default]
+    None,
+}
+
+impl Band {
+    /// As the memory has it; what is no band is the worst.
+    pub fn of(number: u64) -> Band {
+        match number {
+            0 => Band::All,
+            1 => Band::Some,
+            _ => Band::None,
+        }
+    }
+
+    /// Its place in an instance's `bands`.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Why a memory is not used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VitalsError {
+    /// It is too short.
+    Length {
+        /// Its words.
+        words: usize,
+    },
+    /// Another layout, or nothing that was made for this.
+    Layout {
+        /// Its first word.
+        first: u64,
+    },
+}
+
+impl std::fmt::Display for VitalsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            VitalsError::Length { words } => {
+                write!(f, "the memory of heartbeats has {words} words of {WORDS}")
+            }
+            VitalsError::Layout { first } => {
+                write!(
+                    f,
+                    "the memory of heartbeats begins with {first:#x}, another version's layout"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for VitalsError {}
+
+/// Who serves, as its heartbeats tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pulse {
+    /// Nobody has written any yet.
+    NotBegun,
+    /// Each thread.
+    Beats,
+    /// So many threads of so many do not.
+    Stuck {
+        /// Those whose heartbeat is too old.
+        silent: usize,
+        /// All of them.
+        threads: usize,
+        /// How old the oldest is, milliseconds.
+        oldest_ms: u64,
+    },
+}
+
+/// The memory, mapped. It is one for both sides; each uses its own methods.
+#[derive(Clone, Copy, Debug)]
+pub struct Vitals<'m> {
+    words: &'m [AtomicU64],
+}
+
+impl<'m> Vitals<'m> {
+    /// Makes fresh (zeroed) memory one of these.
+    pub fn begin(words: &'m [AtomicU64]) -> Result<Vitals<'m>, VitalsError> {
+        let vitals = Vitals::of_length(words)?;
+        vitals.put(0, MAGIC);
+        Ok(vitals)
+    }
+
+    /// Memory that was made so before.
+    pub fn open(words: &'m [AtomicU64]) -> Result<Vitals<'m>, VitalsError> {
+        let vitals = Vitals::of_length(words)?;
+        match vitals.get(0) {
+            MAGIC => Ok(vitals),
+            first => Err(VitalsError::Layout { first }),
+        }
+    }
+
+    fn of_length(words: &'m [AtomicU64]) -> Result<Vitals<'m>, VitalsError> {
+        match words.get(..WORDS) {
+            Some(words) => Ok(Vitals { words }),
+            None => Err(VitalsError::Length { words: words.len() }),
+        }
+    }
+
+    fn get(&self, at: usize) -> u64 {
+        self.words.get(at).map_or(0, |w| w.load(Ordering::Acquire))
+    }
+
+    fn put(&self, at: usize, value: u64) {
+        if let Some(word) = self.words.get(at) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    // The proxy's side.
+
+    /// From now on this proxy writes, and none that did before: during an upgrade two
+    /// have the memory. `owner` is a number of its own, not zero (its process id).
+    pub fn claim(&self, owner: u64, threads: usize) {
+        let threads = threads.min(THREADS_MAX);
+        for thread in 0..THREADS_MAX {
+            self.put(THREADS_AT + thread * THREAD_WORDS, 0);
+        }
+        self.put(THREADS, threads as u64);
+        self.put(OWNER_AT, owner);
+    }
+
+    /// So many threads have a heartbeat now.
+    pub fn set_threads(&self, owner: u64, threads: usize) {
+        if self.is_owner(owner) {
+            self.put(THREADS, threads.min(THREADS_MAX) as u64);
+        }
+    }
+
+    /// Whether this proxy is the one that writes.
+    pub fn is_owner(&self, owner: u64) -> bool {
+        self.get(OWNER_AT) == owner
+    }
+
+    /// A thread lives. One load and one store; no more when another one writes.
+    pub fn beat(&self, owner: u64, thread: usize, now_ms: u64) {
+        if thread < THREADS_MAX && self.is_owner(owner) {
+            self.put(THREADS_AT + thread * THREAD_WORDS, now_ms);
+        }
+    }
+
+    /// It serves no more: at its end, and while it is paused.
+    pub fn rest(&self, owner: u64) {
+        if self.is_owner(owner) {
+            for thread in 0..THREADS_MAX {
+                self.put(THREADS_AT + thread * THREAD_WORDS, 0);
+            }
+        }
+    }
+
+    /// When the address role was last there; 0: never.
+    pub fn role_beat_ms(&self) -> u64 {
+        self.get(ROLE_BEAT_AT)
+    }
+
+    // The address role's side.
+
+    /// The address role lives.
+    pub fn role_beats(&self, now_ms: u64) {
+        self.put(ROLE_BEAT_AT, now_ms);
+    }
+
+    /// Who serves.
+    pub fn pulse(&self, now_ms: u64) -> Pulse {
+        let threads = (self.get(THREADS) as usize).min(THREADS_MAX);
+        let beats = (0..threads).map(|t| self.get(THREADS_AT + t * THREAD_WORDS));
+        let (mut silent, mut oldest_ms, mut begun) = (0, 0, false);
+        for beat in beats {
+            begun |= beat != 0;
+            let age = match beat {
+                0 => u64::MAX,
+                // From the future is from nowhere.
+                beat if beat > now_ms.saturating_add(STALE_AFTER_MS) => u64::MAX,
+                beat => now_ms.saturating_sub(beat),
+            };
+            oldest_ms = oldest_ms.max(age);
+            silent += usize::from(age > STALE_AFTER_MS);
+        }
+        match (begun, silent) {
+            (false, _) => Pulse::NotBegun,
+            (true, 0) => Pulse::Beats,
+            (true, silent) => Pulse::Stuck {
+                silent,
+                threads,
+                oldest_ms,
+            },
+        }
+    }
+
+    /// How an instance can be served: the worst where a thread is stuck or nobody
+    /// serves; None where the proxy was not told of an instance of that name.
+    pub fn band(&self, name: &str, now_ms: u64) -> Option<Band> {
+        let slot = self.find(name)?;
+        Some(match self.pulse(now_ms) {
+            Pulse::Beats => self.band_written(slot),
+            Pulse::NotBegun | Pulse::Stuck { .. } => Band::None,
+        })
+    }
+}

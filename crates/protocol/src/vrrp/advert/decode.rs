@@ -1,0 +1,134 @@
+//! Bytes to adverts.
+
+use super::super::checksum::Sum;
+use super::{
+    ADVERTISEMENT, AUTHENTICATION_BYTES, Advert, CENTISECONDS_MAX, HEADER_BYTES, PROTOCOL, Refusal,
+};
+use crate::vrrp::{Authentication, Version};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What is expected of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The only version that is taken.
+    pub version: Version,
+    /// Our router.
+    pub vrid: u8,
+    /// How ours are authenticated. That of the authentication header was checked by
+    /// [`super::ah::open`], before its packet came here.
+    pub authentication: Option<&'a Authentication>,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// Where it may have been sent to: the checksum of version 3 has to fit one of
+    /// them. Where keepalived's old sum is taken (`old_unicast_checksum`),
+    /// [`super::GROUP_V4`] stands among them.
+    pub to: &'a [IpAddr],
+}
+
+/// The virtual router of a packet that has not been looked at otherwise: whose it is.
+pub fn router_id(bytes: &[u8]) -> Option<u8> {
+    bytes.get(1).copied()
+}
+
+/// An advert out of a packet without its IP header. TTL, source, interval and the
+/// list of addresses are the machine's to judge. The list may be empty, which the RFC
+/// does not have: keepalived sends that where all of its addresses are excluded ones.
+pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, Refusal> {
+    let &[first, vrid, priority, count, fifth, sixth, _, _, ..] = bytes else {
+        return Err(too_short(bytes));
+    };
+    let version = expected.version;
+    match (first >> 4, version) {
+        (2, Version::V2) | (3, Version::V3) => {}
+        (is, _) => return Err(Refusal::Version { is }),
+    }
+    let ipv6 = expected.from.is_ipv6();
+    let address_bytes = if ipv6 { 16 } else { 4 };
+    let behind = match version {
+        Version::V2 => AUTHENTICATION_BYTES,
+        Version::V3 => 0,
+    };
+    let should = HEADER_BYTES + usize::from(count) * address_bytes + behind;
+    if bytes.len() != should {
+        let is = bytes.len();
+        return Err(Refusal::Length { is, should });
+    }
+    if !checksum_fits(bytes, expected) {
+        return Err(Refusal::Checksum);
+    }
+    if first & 0xf != ADVERTISEMENT {
+        return Err(Refusal::Type { is: first & 0xf });
+    }
+    if vrid != expected.vrid {
+        return Err(Refusal::Router { is: vrid });
+    }
+    let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+    let (addresses, data) = body
+        .split_at_checked(usize::from(count) * address_bytes)
+        .ok_or_else(|| too_short(bytes))?;
+    let interval = match version {
+        Version::V2 => {
+            authenticate(fifth, data, expected.authentication)?;
+            Duration::from_secs(u64::from(sixth))
+        }
+        // Four bits are reserved, and nobody's business.
+        Version::V3 => {
+            let hundredths = u16::from_be_bytes([fifth, sixth]) & CENTISECONDS_MAX;
+            Duration::from_millis(u64::from(hundredths) * 10)
+        }
+    };
+    if interval.is_zero() {
+        return Err(Refusal::Interval);
+    }
+    Ok(Advert {
+        version,
+        vrid,
+        priority,
+        interval,
+        addresses: read_addresses(addresses, ipv6),
+        authentication: match version {
+            Version::V2 => expected.authentication.cloned(),
+            Version::V3 => None,
+        },
+    })
+}
+
+fn too_short(bytes: &[u8]) -> Refusal {
+    Refusal::Length {
+        is: bytes.len(),
+        should: HEADER_BYTES,
+    }
+}
+
+fn checksum_fits(bytes: &[u8], expected: &Expected<'_>) -> bool {
+    let from = expected.from;
+    match expected.version {
+        Version::V2 => Sum::default().with(bytes).checksum() == 0,
+        Version::V3 => expected.to.iter().any(|&to| {
+            let sum = Sum::default().with_pseudo_header(from, to, PROTOCOL, bytes.len());
+            sum.with(bytes).checksum() == 0
+        }),
+    }
+}
+
+/// Whether a packet of version 2 is authenticated as ours are.
+fn authenticate(number: u8, data: &[u8], ours: Option<&Authentication>) -> Result<(), Refusal> {
+    match (number, ours) {
+        (0, None) | (2, Some(Authentication::Ah(_))) => Ok(()),
+        (1, Some(Authentication::Pass(password))) if data == password => Ok(()),
+        (1, Some(Authentication::Pass(_))) => Err(Refusal::AuthenticationFailed),
+        (is @ 0..=2, _) => Err(Refusal::AuthenticationMismatch { is }),
+        (is, _) => Err(Refusal::AuthenticationUnknown { is }),
+    }
+}
+
+fn read_addresses(bytes: &[u8], ipv6: bool) -> Vec<IpAddr> {
+    if ipv6 {
+        let (whole, _) = bytes.as_chunks::<16>();
+        whole.iter().map(|a| IpAddr::from(*a)).collect()
+    } else {
+        let (whole, _) = bytes.as_chunks::<4>();
+        whole.iter().map(|a| IpAddr::from(*a)).collect()
+    }
+}

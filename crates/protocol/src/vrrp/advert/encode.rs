@@ -1,0 +1,74 @@
+//! Adverts to bytes.
+
+use super::super::checksum::Sum;
+use super::{
+    ADDRESSES_MAX, ADVERTISEMENT, AUTHENTICATION_BYTES, Advert, HEADER_BYTES, PROTOCOL,
+    centiseconds, seconds,
+};
+use crate::vrrp::{Authentication, Version};
+use std::net::IpAddr;
+
+/// Where the checksum stands.
+const CHECKSUM: std::ops::Range<usize> = 6..8;
+
+impl Advert {
+    /// The packet without its IP header. Of the addresses it names those of the family
+    /// of `from`. The checksum of version 3 covers both ends; that of version 2 does
+    /// not, and of version 3 as keepalived had it up to 1.3.6 (`old_unicast_checksum`)
+    /// covers the group instead of the peer: `to` is [`super::GROUP_V4`] for it.
+    pub fn encode(&self, from: IpAddr, to: IpAddr) -> Vec<u8> {
+        let named = self.addresses.iter();
+        let named = named.filter(|a| a.is_ipv4() == from.is_ipv4());
+        let named: Vec<&IpAddr> = named.take(ADDRESSES_MAX).collect();
+        let mut out = Vec::with_capacity(HEADER_BYTES + named.len() * 16 + AUTHENTICATION_BYTES);
+        let [upper, lower] = match self.version {
+            Version::V2 => [self.authentication_type(), seconds(self.interval)],
+            Version::V3 => centiseconds(self.interval).to_be_bytes(),
+        };
+        let first = self.version_number() << 4 | ADVERTISEMENT;
+        // No more than ADDRESSES_MAX.
+        out.extend([first, self.vrid, self.priority, named.len() as u8]);
+        out.extend([upper, lower, 0, 0]);
+        for address in named {
+            match address {
+                IpAddr::V4(v4) => out.extend(v4.octets()),
+                IpAddr::V6(v6) => out.extend(v6.octets()),
+            }
+        }
+        if self.version == Version::V2 {
+            out.extend(self.authentication_data());
+        }
+        let sum = match self.version {
+            Version::V2 => Sum::default(),
+            Version::V3 => Sum::default().with_pseudo_header(from, to, PROTOCOL, out.len()),
+        };
+        let checksum = sum.with(&out).checksum();
+        if let Some(field) = out.get_mut(CHECKSUM) {
+            field.copy_from_slice(&checksum.to_be_bytes());
+        }
+        out
+    }
+
+    fn version_number(&self) -> u8 {
+        match self.version {
+            Version::V2 => 2,
+            Version::V3 => 3,
+        }
+    }
+
+    fn authentication_type(&self) -> u8 {
+        match self.authentication {
+            None => 0,
+            Some(Authentication::Pass(_)) => 1,
+            Some(Authentication::Ah(_)) => 2,
+        }
+    }
+
+    /// The authentication header stands before the packet, so zeroes for it.
+    fn authentication_data(&self) -> [u8; AUTHENTICATION_BYTES] {
+        match self.authentication {
+            Some(Authentication::Pass(password)) => password,
+            Some(Authentication::Ah(_)) | None => [0; AUTHENTICATION_BYTES],
+        }
+    }
+}

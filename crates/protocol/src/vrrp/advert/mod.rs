@@ -1,0 +1,81 @@
+//! The packet: VRRP advertisements of versions 2 and 3 (RFC 3768, section 5;
+//! RFC 9568, section 5), without the IP header; and the IP authentication header
+//! that keepalived can put before those of version 2 ([`ah`]).
+//!
+//! Whoever sends one says from where and to where, whoever takes one says what it
+//! expects: [`decode`] refuses what is not a well-formed advert of that version and
+//! that router, in words and for the counter that keepalived's statistics have.
+
+pub mod ah;
+mod decode;
+mod encode;
+mod refusal;
+
+pub use decode::{Expected, decode, router_id};
+pub use refusal::Refusal;
+
+use super::{Authentication, Version};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// The number of VRRP in an IP header.
+pub const PROTOCOL: u8 = 112;
+/// The group of IPv4.
+pub const GROUP_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
+/// The group of IPv6.
+pub const GROUP_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));
+/// The TTL of what travels to a group; other packets came through a router.
+pub const TTL: u8 = 255;
+/// Most addresses that an advert names: its count is a byte.
+pub const ADDRESSES_MAX: usize = 255;
+/// Bytes before the addresses.
+pub const HEADER_BYTES: usize = 8;
+/// Bytes of authentication behind the addresses (version 2).
+pub const AUTHENTICATION_BYTES: usize = 8;
+/// Most bytes of an advert.
+pub const BYTES_MAX: usize = HEADER_BYTES + ADDRESSES_MAX * 16 + AUTHENTICATION_BYTES;
+
+/// The only type there is.
+const ADVERTISEMENT: u8 = 1;
+/// Longest interval of version 3, in hundredths: twelve bits.
+const CENTISECONDS_MAX: u16 = 0xfff;
+
+/// An advertisement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Advert {
+    /// Which version it is written in.
+    pub version: Version,
+    /// The virtual router.
+    pub vrid: u8,
+    /// Of its sender; 255 owns the addresses, 0 stops.
+    pub priority: u8,
+    /// Between two adverts; see [`on_wire`] for what of it arrives.
+    pub interval: Duration,
+    /// Virtual addresses, [`ADDRESSES_MAX`] at most.
+    pub addresses: Vec<IpAddr>,
+    /// Version 2 only.
+    pub authentication: Option<Authentication>,
+}
+
+/// What of an interval arrives: whole seconds from 1 to 255 in version 2, hundredths
+/// from 0.01 to 40.95 s in version 3, to the nearest one, as keepalived rounds.
+pub fn on_wire(version: Version, interval: Duration) -> Duration {
+    match version {
+        Version::V2 => Duration::from_secs(u64::from(seconds(interval))),
+        Version::V3 => Duration::from_millis(u64::from(centiseconds(interval)) * 10),
+    }
+}
+
+fn seconds(interval: Duration) -> u8 {
+    let rounded = (interval.as_millis() + 500) / 1000;
+    u8::try_from(rounded).unwrap_or(u8::MAX).max(1)
+}
+
+fn centiseconds(interval: Duration) -> u16 {
+    let rounded = (interval.as_micros() + 5000) / 10_000;
+    let rounded = u16::try_from(rounded).unwrap_or(u16::MAX);
+    rounded.clamp(1, CENTISECONDS_MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Why a packet is no advert for us.
+
+use crate::vrrp::Counters;
+use std::fmt;
+
+/// Why a packet is no advert for us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It ends too early, or does not end where it should.
+    Length {
+        /// Bytes that it has.
+        is: usize,
+        /// Bytes that it should have.
+        should: usize,
+    },
+    /// It is of another version.
+    Version {
+        /// Which.
+        is: u8,
+    },
+    /// Its checksum is wrong.
+    Checksum,
+    /// It is no advertisement.
+    Type {
+        /// What it is.
+        is: u8,
+    },
+    /// It is for another virtual router.
+    Router {
+        /// Which.
+        is: u8,
+    },
+    /// Nobody knows such an authentication.
+    AuthenticationUnknown {
+        /// Its number.
+        is: u8,
+    },
+    /// It is authenticated in another way than ours are, or one of both is not.
+    AuthenticationMismatch {
+        /// Its number: 0 none, 1 a password, 2 the authentication header.
+        is: u8,
+    },
+    /// The password, or the sum of the authentication header, is wrong.
+    AuthenticationFailed,
+    /// Its interval is zero.
+    Interval,
+}
+
+impl Refusal {
+    /// Counts it where keepalived's statistics do.
+    pub fn count(&self, counters: &mut Counters) {
+        let counter = match self {
+            Refusal::Length { .. } => &mut counters.packet_length_errors,
+            Refusal::Version { .. } => &mut counters.version_errors,
+            Refusal::Checksum => &mut counters.checksum_errors,
+            Refusal::Type { .. } => &mut counters.invalid_type,
+            Refusal::Router { .. } => &mut counters.vrid_errors,
+            Refusal::AuthenticationUnknown { .. } => &mut counters.invalid_authentication_type,
+            Refusal::AuthenticationMismatch { .. } => &mut counters.authentication_type_mismatch,
+            Refusal::AuthenticationFailed => &mut counters.authentication_failures,
+            Refusal::Interval => &mut counters.interval_errors,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}
+
+/// A number of authentication in words.
+fn authentication(number: u8) -> &'static str {
+    match number {
+        0 => "without authentication",
+        1 => "with a password",
+        2 => "with an authentication header",
+        _ => "with an unknown authentication",
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Length { is, should } => {
+                write!(f, "malformed: it has {is} bytes and should have {should}")
+            }
+            Refusal::Version { is } => write!(f, "it is of version {is}"),
+            Refusal::Checksum => f.write_str("its checksum is wrong"),
+            Refusal::Type { is } => write!(f, "malformed: its type is {is}, adverts have 1"),
+            Refusal::Router { is } => write!(f, "it is for virtual router {is}"),
+            Refusal::AuthenticationUnknown { is } => {
+                write!(f, "authentication of type {is} is unknown")
+            }
+            Refusal::AuthenticationMismatch { is } => write!(f, "it comes {}", authentication(*is)),
+            Refusal::AuthenticationFailed => f.write_str("its password or key is not ours"),
+            Refusal::Interval => f.write_str("malformed: its interval is zero"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,578 @@
+//! Packets as keepalived 2.2.7 sent them, and what is wrong with others.
+
+use super::*;
+use crate::vrrp::Counters;
+use proptest::prelude::*;
+
+const PASSWORD: Authentication = Authentication::Pass(*b"secret12");
+const KEY: [u8; 16] = *b"secret\0\0\0\0\0\0\0\0\0\0";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |c: u8| char::from(c).to_digit(16).expect("a digit") as u8;
+    let pairs = hex.as_bytes().chunks(2);
+    pairs.map(|p| digit(p[0]) << 4 | digit(p[1])).collect()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// A packet of keepalived's, with what its file said.
+#[derive(Clone)]
+struct Captured {
+    what: &'static str,
+    version: Version,
+    vrid: u8,
+    priority: u8,
+    interval_ms: u64,
+    addresses: &'static [&'static str],
+    authentication: Option<Authentication>,
+    from: &'static str,
+    to: &'static str,
+    hex: &'static str,
+}
+
+const LINK_LOCAL: &str = "fe80::ff:fe00:a";
+
+fn captured() -> Vec<Captured> {
+    let v2 = Captured {
+        what: "version 2 with a password",
+        version: Version::V2,
+        vrid: 51,
+        priority: 150,
+        interval_ms: 1000,
+        addresses: &["10.9.0.100", "10.9.0.101"],
+        authentication: Some(PASSWORD),
+        from: "10.9.0.1",
+        to: "224.0.0.18",
+        hex: "213396020101c56f0a0900640a0900657365637265743132",
+    };
+    let v3 = Captured {
+        what: "version 3",
+        version: Version::V3,
+        interval_ms: 300,
+        authentication: None,
+        hex: "31339602001e39340a0900640a090065",
+        ..v2.clone()
+    };
+    let v6 = Captured {
+        what: "version 3 of IPv6",
+        vrid: 52,
+        addresses: &["fe80::100", "fd09::100"],
+        from: LINK_LOCAL,
+        to: "ff02::12",
+        hex: "31349602001e3de8fe800000000000000000000000000100fd090000000000000000000000000100",
+        ..v3.clone()
+    };
+    let one = Captured {
+        addresses: &["10.9.0.100"],
+        authentication: None,
+        ..v2.clone()
+    };
+    let to_peer = Captured {
+        to: "10.9.0.2",
+        ..v3.clone()
+    };
+    vec![
+        Captured {
+            what: "a stop in version 2",
+            priority: 0,
+            hex: "2133000201015b700a0900640a0900657365637265743132",
+            ..v2.clone()
+        },
+        Captured {
+            what: "half a second in version 2",
+            interval_ms: 500,
+            hex: "2133960100013e5d0a0900640000000000000000",
+            ..one.clone()
+        },
+        Captured {
+            what: "one and a half seconds in version 2",
+            vrid: 52,
+            interval_ms: 1500,
+            addresses: &["10.9.0.102"],
+            hex: "2134960100023e590a0900660000000000000000",
+            ..one.clone()
+        },
+        Captured {
+            what: "a short password to a peer",
+            vrid: 55,
+            addresses: &["10.9.0.105"],
+            authentication: Some(Authentication::Pass(*b"secret\0\0")),
+            to: "10.9.0.2",
+            hex: "21379601010101080a0900697365637265740000",
+            ..one.clone()
+        },
+        Captured {
+            what: "a stop to a peer",
+            vrid: 55,
+            priority: 0,
+            addresses: &["10.9.0.105"],
+            authentication: Some(Authentication::Pass(*b"secret\0\0")),
+            to: "10.9.0.2",
+            hex: "21370001010197080a0900697365637265740000",
+            ..one.clone()
+        },
+        Captured {
+            what: "behind an authentication header",
+            vrid: 53,
+            addresses: &["10.9.0.103"],
+            authentication: Some(Authentication::Ah(KEY)),
+            hex: "2135960102013c580a0900670000000000000000",
+            ..one.clone()
+        },
+        Captured {
+            what: "without addresses",
+            addresses: &[],
+            hex: "21339600000148cb0000000000000000",
+            ..one
+        },
+        Captured {
+            what: "a stop in version 3",
+            priority: 0,
+            hex: "31330002001ecf340a0900640a090065",
+            ..v3.clone()
+        },
+        Captured {
+            what: "version 3 to a peer",
+            vrid: 53,
+            addresses: &["10.9.0.103"],
+            hex: "31359601001e19aa0a090067",
+            ..to_peer.clone()
+        },
+        Captured {
+            what: "version 3 to a peer with the old checksum",
+            vrid: 54,
+            addresses: &["10.9.0.104"],
+            to: "224.0.0.18",
+            hex: "31369601001e43a00a090068",
+            ..to_peer.clone()
+        },
+        Captured {
+            what: "a stop in version 3 to a peer",
+            vrid: 53,
+            priority: 0,
+            addresses: &["10.9.0.103"],
+            hex: "31350001001eafaa0a090067",
+            ..to_peer
+        },
+        Captured {
+            what: "a stop in version 3 of IPv6",
+            priority: 0,
+            hex: "31340002001ed3e8fe800000000000000000000000000100fd090000000000000000000000000100",
+            ..v6.clone()
+        },
+        Captured {
+            what: "version 3 of IPv6 to a peer",
+            vrid: 55,
+            addresses: &["fd09::105"],
+            from: "fd09::1",
+            to: "fd09::2",
+            hex: "31379601001e3ffbfd090000000000000000000000000105",
+            ..v6.clone()
+        },
+        v2,
+        v3,
+        v6,
+    ]
+}
+
+impl Captured {
+    fn advert(&self) -> Advert {
+        Advert {
+            version: self.version,
+            vrid: self.vrid,
+            priority: self.priority,
+            interval: Duration::from_millis(self.interval_ms),
+            addresses: self.addresses.iter().map(|a| ip(a)).collect(),
+            authentication: self.authentication.clone(),
+        }
+    }
+}
+
+impl Captured {
+    fn decode(&self, packet: &[u8]) -> Result<Advert, Refusal> {
+        let to = [ip(self.to)];
+        let expected = Expected {
+            version: self.version,
+            vrid: self.vrid,
+            authentication: self.authentication.as_ref(),
+            from: ip(self.from),
+            to: &to,
+        };
+        decode(packet, &expected)
+    }
+}
+
+#[test]
+fn packets_are_keepaliveds_byte_by_byte() {
+    for packet in captured() {
+        let ours = packet.advert().encode(ip(packet.from), ip(packet.to));
+        assert_eq!(ours, bytes(packet.hex), "{}", packet.what);
+    }
+}
+
+#[test]
+fn keepaliveds_packets_are_understood() {
+    for packet in captured() {
+        let mut advert = packet.advert();
+        advert.interval = on_wire(advert.version, advert.interval);
+        let decoded = packet.decode(&bytes(packet.hex));
+        assert_eq!(decoded, Ok(advert), "{}", packet.what);
+    }
+}
+
+/// The first packet of that name, changed.
+fn changed(what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<Advert, Refusal> {
+    let all = captured();
+    let packet = all.iter().find(|p| p.what == what).expect("its name");
+    let mut hex = bytes(packet.hex);
+    change(&mut hex);
+    packet.decode(&hex)
+}
+
+/// A right checksum for what was changed (of version 2).
+fn mend(packet: &mut [u8]) {
+    packet[6..8].fill(0);
+    let sum = crate::vrrp::checksum::Sum::default()
+        .with(packet)
+        .checksum();
+    packet[6..8].copy_from_slice(&sum.to_be_bytes());
+}
+
+#[test]
+fn every_refusal_has_its_packet_and_its_counter() {
+    type Change = fn(&mut Vec<u8>);
+    type Of = fn(&Counters) -> u64;
+    let v2 = "version 2 with a password";
+    let v3 = "version 3";
+    let length = |is, should| Refusal::Length { is, should };
+    let table: Vec<(&str, Change, Refusal, Of)> = vec![
+        (
+            v2,
+            |b| b.truncate(7),
+            length(7, 8),
+            |c| c.packet_length_errors,
+        ),
+        (v2, |b| b.clear(), length(0, 8), |c| c.packet_length_errors),
+        (
+            v2,
+            |b| b.truncate(16),
+            length(16, 24),
+            |c| c.packet_length_errors,
+        ),
+        (
+            v3,
+            |b| b.push(0),
+            length(17, 16),
+            |c| c.packet_length_errors,
+        ),
+        (
+            v3,
+            |b| b[3] = 255,
+            length(16, 1028),
+            |c| c.packet_length_errors,
+        ),
+        (
+            v2,
+            |b| b[0] = 0x31,
+            Refusal::Version { is: 3 },
+            |c| c.version_errors,
+        ),
+        (
+            v3,
+            |b| b[0] = 0x21,
+            Refusal::Version { is: 2 },
+            |c| c.version_errors,
+        ),
+        (
+            v3,
+            |b| b[0] = 0xf1,
+            Refusal::Version { is: 15 },
+            |c| c.version_errors,
+        ),
+        (v2, |b| b[9] ^= 1, Refusal::Checksum, |c| c.checksum_errors),
+        (v3, |b| b[2] ^= 1, Refusal::Checksum, |c| c.checksum_errors),
+        (
+            v2,
+            |b| {
+                b[0] = 0x22;
+                mend(b)
+            },
+            Refusal::Type { is: 2 },
+            |c| c.invalid_type,
+        ),
+        (
+            v2,
+            |b| {
+                b[1] = 9;
+                mend(b)
+            },
+            Refusal::Router { is: 9 },
+            |c| c.vrid_errors,
+        ),
+        (
+            v2,
+            |b| {
+                b[4] = 7;
+                mend(b)
+            },
+            Refusal::AuthenticationUnknown { is: 7 },
+            |c| c.invalid_authentication_type,
+        ),
+        (
+            v2,
+            |b| {
+                b[4] = 0;
+                mend(b)
+            },
+            Refusal::AuthenticationMismatch { is: 0 },
+            |c| c.authentication_type_mismatch,
+        ),
+        (
+            "half a second in version 2",
+            |b| {
+                b[4] = 1;
+                mend(b)
+            },
+            Refusal::AuthenticationMismatch { is: 1 },
+            |c| c.authentication_type_mismatch,
+        ),
+        (
+            "half a second in version 2",
+            |b| {
+                b[4] = 2;
+                mend(b)
+            },
+            Refusal::AuthenticationMismatch { is: 2 },
+            |c| c.authentication_type_mismatch,
+        ),
+        (
+            v2,
+            |b| {
+                b[23] ^= 1;
+                mend(b)
+            },
+            Refusal::AuthenticationFailed,
+            |c| c.authentication_failures,
+        ),
+        (
+            v2,
+            |b| {
+                b[5] = 0;
+                mend(b)
+            },
+            Refusal::Interval,
+            |c| c.interval_errors,
+        ),
+    ];
+    for (place, (what, change, refusal, of)) in table.into_iter().enumerate() {
+        assert_eq!(changed(what, change), Err(refusal), "row {place}");
+        let mut counters = Counters::default();
+        refusal.count(&mut counters);
+        assert_eq!(of(&counters), 1, "row {place}");
+        assert!(!refusal.to_string().is_empty());
+    }
+}
+
+#[test]
+fn an_interval_of_zero_in_version_3_is_refused() {
+    let from = ip("10.9.0.1");
+    let advert = Advert {
+        version: Version::V3,
+        vrid: 51,
+        priority: 150,
+        interval: Duration::from_millis(10),
+        addresses: vec![ip("10.9.0.100")],
+        authentication: None,
+    };
+    let mut packet = advert.encode(from, GROUP_V4);
+    // One less in the interval, one more in the sum that is its complement.
+    packet[5] -= 1;
+    packet[7] += 1;
+    let expected = Expected {
+        version: Version::V3,
+        vrid: 51,
+        authentication: None,
+        from,
+        to: &[GROUP_V4],
+    };
+    assert_eq!(decode(&packet, &expected), Err(Refusal::Interval));
+}
+
+#[test]
+fn the_old_checksum_is_taken_where_the_group_is_among_the_ends() {
+    let all = captured();
+    let old = all.iter().find(|p| p.what.ends_with("old checksum"));
+    let packet = bytes(old.expect("it").hex);
+    let peer = ip("10.9.0.2");
+    let mut expected = Expected {
+        version: Version::V3,
+        vrid: 54,
+        authentication: None,
+        from: ip("10.9.0.1"),
+        to: &[peer],
+    };
+    assert_eq!(decode(&packet, &expected), Err(Refusal::Checksum));
+    let both = [peer, GROUP_V4];
+    expected.to = &both;
+    assert!(decode(&packet, &expected).is_ok());
+}
+
+#[test]
+fn what_arrives_of_an_interval_is_rounded_and_never_zero() {
+    let ms = Duration::from_millis;
+    let table = [
+        (Version::V2, 10, 1000),
+        (Version::V2, 1499, 1000),
+        (Version::V2, 1500, 2000),
+        (Version::V2, 999_000, 255_000),
+        (Version::V3, 0, 10),
+        (Version::V3, 14, 10),
+        (Version::V3, 15, 20),
+        (Version::V3, 1234, 1230),
+        (Version::V3, 90_000, 40_950),
+    ];
+    for (version, given, arrives) in table {
+        assert_eq!(on_wire(version, ms(given)), ms(arrives), "{given}");
+    }
+}
+
+#[test]
+fn an_advert_names_no_more_than_its_count_can_say() {
+    let advert = Advert {
+        version: Version::V3,
+        vrid: 1,
+        priority: 1,
+        interval: Duration::from_secs(1),
+        addresses: vec![ip("fd09::1"); ADDRESSES_MAX + 9],
+        authentication: None,
+    };
+    let packet = advert.encode(ip("fe80::1"), GROUP_V6);
+    assert_eq!(packet.len(), HEADER_BYTES + ADDRESSES_MAX * 16);
+    assert!(packet.len() <= BYTES_MAX);
+    assert_eq!(packet[3], 255);
+}
+
+/// Two packets with the authentication header: to the group and to a peer.
+const AUTHENTICATED: [(&str, u32); 3] = [
+    (
+        "45c0004000010000ff33d0ad0a090001e0000012\
+         700400000a09000100000001e0bc4f556cd40e9a0ea2ffa7\
+         2135960102013c580a0900670000000000000000",
+        1,
+    ),
+    (
+        "45c0004000070000ff33d0a70a090001e0000012\
+         700400000a0900010000000741767322daac346fc9f52dcd\
+         213500010201d2580a0900670000000000000000",
+        7,
+    ),
+    (
+        "45c0004000070000ff33a6af0a0900010a090002\
+         700400000a09000100000007c23c9f9b192f44615e7d9dea\
+         213600010201d2560a0900680000000000000000",
+        7,
+    ),
+];
+
+#[test]
+fn the_authentication_header_is_keepaliveds_byte_by_byte() {
+    for (hex, sequence) in AUTHENTICATED {
+        let packet = bytes(hex);
+        let opened = ah::open(&KEY, &packet).expect("its sum");
+        assert_eq!(opened.sequence, sequence);
+        assert_eq!(opened.envelope.identification, sequence as u16);
+        assert_eq!(opened.envelope.ttl, TTL);
+        assert_eq!(opened.advert, &packet[44..]);
+        let sealed = ah::seal(&KEY, &opened.envelope, sequence, opened.advert);
+        assert_eq!(sealed, packet);
+    }
+}
+
+#[test]
+fn a_packet_with_any_other_bit_or_key_is_not_authentic() {
+    let packet = bytes(AUTHENTICATED[0].0);
+    let failed = Err(Refusal::AuthenticationFailed);
+    assert_eq!(ah::open(b"secreT\0\0\0\0\0\0\0\0\0\0", &packet), failed);
+    // What a router may change: type of service, fragmentation, the header's checksum.
+    let free = [1, 6, 7, 10, 11];
+    for place in (0..packet.len()).filter(|p| !free.contains(p)) {
+        let mut forged = packet.clone();
+        forged[place] ^= 1;
+        assert!(ah::open(&KEY, &forged).is_err(), "byte {place}");
+    }
+    for end in 0..packet.len() {
+        assert!(ah::open(&KEY, &packet[..end]).is_err(), "{end} bytes");
+    }
+}
+
+fn any_authentication() -> impl Strategy<Value = Option<Authentication>> {
+    prop_oneof![
+        Just(None),
+        any::<[u8; 8]>().prop_map(|p| Some(Authentication::Pass(p))),
+        any::<[u8; 16]>().prop_map(|k| Some(Authentication::Ah(k))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(
+        packet in proptest::collection::vec(any::<u8>(), 0..200),
+        v3: bool,
+        ipv6: bool,
+        authentication in any_authentication(),
+    ) {
+        let (from, to) = match ipv6 {
+            true => (ip("fe80::1"), [GROUP_V6]),
+            false => (ip("10.9.0.1"), [GROUP_V4]),
+        };
+        let expected = Expected {
+            version: if v3 { Version::V3 } else { Version::V2 },
+            vrid: 1,
+            authentication: authentication.as_ref(),
+            from,
+            to: &to,
+        };
+        let _ = decode(&packet, &expected);
+        let _ = ah::open(&KEY, &packet);
+        let _ = router_id(&packet);
+    }
+
+    #[test]
+    fn one_bit_more_or_less_is_noticed(which in 0usize..15, bit in 0usize..600) {
+        let all = captured();
+        let packet = &all[which % all.len()];
+        let mut changed = bytes(packet.hex);
+        let bit = bit % (changed.len() * 8);
+        changed[bit / 8] ^= 1 << (bit % 8);
+        prop_assert!(packet.decode(&changed).is_err());
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded(
+        v3: bool,
+        vrid in 1u8..,
+        priority: u8,
+        interval_ms in 0u64..300_000,
+        addresses in proptest::collection::vec(any::<[u8; 4]>(), 1..=ADDRESSES_MAX),
+        from: [u8; 4],
+        authentication in any_authentication(),
+    ) {
+        let version = if v3 { Version::V3 } else { Version::V2 };
+        let interval = on_wire(version, Duration::from_millis(interval_ms));
+        let addresses = addresses.into_iter().map(IpAddr::from).collect();
+        let authentication = authentication.filter(|_| !v3);
+        let from = IpAddr::from(from);
+        let advert = Advert { version, vrid, priority, interval, addresses, authentication };
+        let packet = advert.encode(from, GROUP_V4);
+        let expected = Expected {
+            version,
+            vrid,
+            authentication: advert.authentication.as_ref(),
+            from,
+            to: &[GROUP_V4],
+        };
+        prop_assert_eq!(decode(&packet, &expected), Ok(advert));
+    }
+}

@@ -1,0 +1,278 @@
+//! A backup: it waits for the owner's silence, asks the owner's kernel where it is
+//! told to, and knows when it was late itself.
+
+use super::context::Context;
+use super::defect::Defect;
+use super::hearing::Heard;
+use super::machine::{Machine, Want};
+use super::note::About;
+use super::{Action, Probing, Reason, Time};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A timer that is late by this part of an interval says that we stood still, not
+/// that the owner did.
+const LATE_PART: u32 = 4;
+/// So many times in a row silence is not believed because of our own lateness.
+const LATE_GRACES: u8 = 2;
+/// An answer is waited for at least so long.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+
+/// What a backup waits for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wait {
+    /// When silence is believed.
+    down_at: Time,
+    /// The last advert that counts, or when the waiting began.
+    silent_since: Time,
+    /// The owner said that it stops.
+    stopped: Option<IpAddr>,
+    /// An owner that we may preempt, its priority, and when it was heard last.
+    lower: Option<(IpAddr, u8, Time)>,
+    /// The time is to be told until then, so that we know that we did not stand still.
+    tick_at: Time,
+    /// How often in a row our own lateness was excused.
+    graces: u8,
+    /// The owner's kernel is asked.
+    probe: Option<Probe>,
+    /// Until when `preempt_delay` holds preemption back.
+    preempt_at: Option<Time>,
+    /// It could be master; its group cannot yet.
+    pub ready: Option<Reason>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    decide_at: Time,
+    answered: bool,
+}
+
+impl Wait {
+    /// From now on.
+    pub(super) fn begin(now: Time, down: Duration, interval: Duration) -> Wait {
+        Wait {
+            down_at: now.after(down),
+            tick_at: now.after(interval),
+            silent_since: now,
+            ..Wait::default()
+        }
+    }
+
+    /// Waits so much longer at first.
+    pub(super) fn hold_back(&mut self, delay: Duration) {
+        self.down_at = self.down_at.after(delay);
+    }
+
+    /// Silence is believed at that time, if not before.
+    pub(super) fn not_later_than(&mut self, time: Time) {
+        self.down_at = self.down_at.min(time);
+    }
+
+    /// When silence is believed, or the owner's kernel, as far as that is known.
+    pub(super) fn down_at(&self) -> Time {
+        self.probe.map_or(self.down_at, |probe| probe.decide_at)
+    }
+
+    /// When something is to be decided, or to be noticed.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match (&self.ready, self.probe) {
+            (Some(_), _) => None,
+            (None, Some(probe)) => Some(probe.decide_at.min(self.tick_at)),
+            (None, None) => Some(self.down_at.min(self.tick_at)),
+        }
+    }
+}
+
+impl Machine {
+    /// An advert as a backup (RFC 9568, 6.4.2).
+    pub(super) fn hear_as_backup(&mut self, ctx: &mut Context<'_>, heard: Heard) -> Option<Want> {
+        if heard.priority == 0 && !ctx.broken(Defect::IgnoresPriorityZero) {
+            self.hear_stop(ctx, heard);
+            return None;
+        }
+        self.note_owner(ctx.now, heard);
+        let settings = ctx.settings;
+        if heard.priority < self.priority(settings) && self.preempts(ctx, heard) {
+            let words = format!(
+                "{} announces the lower priority {}: it is not believed to own the addresses",
+                heard.from, heard.priority
+            );
+            self.notes.tell(ctx, About::Discarded, words);
+            self.wait.lower = Some((heard.from, heard.priority, ctx.now));
+            // It was silent so long that its kernel was asked: it is alive, and lower.
+            return self.wait.probe.take().map(|_| {
+                Want::Master(Reason::Preempts {
+                    owner: heard.from,
+                    priority: heard.priority,
+                })
+            });
+        }
+        if heard.priority >= self.priority(settings) {
+            self.wait.preempt_at = None;
+        }
+        self.learn(settings, heard);
+        let down = self.down_interval(settings, self.owner_interval);
+        self.wait = Wait {
+            preempt_at: self.wait.preempt_at,
+            ..Wait::begin(ctx.now, down, self.owner_interval)
+        };
+        self.notes.over(About::Answered);
+        None
+    }
+
+    /// The owner says that it stops. Somebody else may say so as often as it likes.
+    fn hear_stop(&mut self, ctx: &mut Context<'_>, heard: Heard) {
+        if let Some((owner, _, at)) = self.owner
+            && owner != heard.from
+            && ctx.now.since(at) < self.owner_interval * 2
+        {
+            return;
+        }
+        if self.wait.stopped.is_none() && !self.stops.allows(ctx.now) {
+            return;
+        }
+        let skew = self.skew(ctx.settings, self.owner_interval);
+        let down_at = ctx.now.after(skew);
+        // Said again it does not begin anew.
+        let down_at = match self.wait.stopped {
+            Some(_) => self.wait.down_at.min(down_at),
+            None => down_at,
+        };
+        self.wait = Wait {
+            down_at,
+            stopped: Some(heard.from),
+            ready: self.wait.ready.take(),
+            ..Wait::begin(ctx.now, skew, self.owner_interval)
+        };
+    }
+
+    /// Whether the addresses are taken from this living owner of lower priority.
+    fn preempts(&mut self, ctx: &mut Context<'_>, heard: Heard) -> bool {
+        if ctx.broken(Defect::NeverPreempts)
+            || !self.standing.may_preempt(ctx.settings, heard.priority)
+        {
+            return false;
+        }
+        match self.yielded {
+            Some(priority) if heard.priority >= priority => return false,
+            _ => self.yielded = None,
+        }
+        let delay = ctx.settings.preempt_delay;
+        let preempt_at = *self.wait.preempt_at.get_or_insert(ctx.now.after(delay));
+        if ctx.now < preempt_at {
+            return false;
+        }
+        !self.damper.holds(ctx.now) || ctx.broken(Defect::NeverDamped)
+    }
+
+    /// The time as a backup.
+    pub(super) fn turn_as_backup(&mut self, ctx: &mut Context<'_>) -> Option<Want> {
+        let now = ctx.now;
+        let deadline = self.wait.deadline().filter(|deadline| *deadline <= now)?;
+        self.wait.tick_at = now.after(self.owner_interval);
+        let lower = self.wait.lower.filter(|(_, _, at)| {
+            now.since(*at) < self.down_interval(ctx.settings, self.owner_interval)
+        });
+        let is_silence = self.wait.stopped.is_none() && lower.is_none();
+        if is_silence && self.excuses_lateness(ctx, now.since(deadline)) {
+            return None;
+        }
+        if now < self.wait.down_at() {
+            return None;
+        }
+        if let Some(probe) = self.wait.probe {
+            return self.decide(ctx, probe);
+        }
+        if let Some(owner) = self.wait.stopped {
+            return Some(Want::Master(Reason::OwnerStopped { owner }));
+        }
+        if let Some((owner, priority, _)) = lower {
+            return Some(Want::Master(Reason::Preempts { owner, priority }));
+        }
+        match ctx.settings.probing {
+            Some(probing) => {
+                self.ask(ctx, probing);
+                None
+            }
+            None => {
+                let since = now.since(self.wait.silent_since);
+                Some(Want::Master(Reason::Silence { since }))
+            }
+        }
+    }
+
+    /// We were late ourselves: what was sent meanwhile may be lost, so one more advert
+    /// is waited for. No more often than [`LATE_GRACES`] in a row.
+    fn excuses_lateness(&mut self, ctx: &mut Context<'_>, late: Duration) -> bool {
+        let interval = self.owner_interval;
+        if late <= interval / LATE_PART
+            || self.wait.graces >= LATE_GRACES
+            || ctx.broken(Defect::BelievesLateTimers)
+        {
+            return false;
+        }
+        self.wait.graces += 1;
+        self.wait.probe = None;
+        let skew = self.skew(ctx.settings, interval);
+        let soonest = ctx.now.after(interval + skew);
+        self.wait.down_at = self.wait.down_at.max(soonest);
+        let words = "this machine was late itself: silence of the owner is not believed yet";
+        self.notes.tell(ctx, About::Late, words.to_owned());
+        true
+    }
+
+    fn ask(&mut self, ctx: &mut Context<'_>, probing: Probing) {
+        self.wait.probe = Some(Probe {
+            decide_at: ctx.now.after(probing.wait.max(SHORTEST_WAIT)),
+            answered: false,
+        });
+        let instance = ctx.at;
+        ctx.say(Action::Probe { instance });
+    }
+
+    /// The wait for an answer is over.
+    fn decide(&mut self, ctx: &mut Context<'_>, probe: Probe) -> Option<Want> {
+        let since = ctx.now.since(self.wait.silent_since);
+        let Some(probing) = ctx.settings.probing.filter(|_| probe.answered) else {
+            self.wait.probe = None;
+            return Some(Want::Master(Reason::Silence { since }));
+        };
+        if since >= probing.bound && !ctx.broken(Defect::WaitsForAnswersForEver) {
+            self.wait.probe = None;
+            return Some(Want::Master(Reason::SilenceBound { since }));
+        }
+        self.ask(ctx, probing);
+        // Not beyond the bound.
+        let bound = self.wait.silent_since.after(probing.bound);
+        if let Some(probe) = &mut self.wait.probe
+            && bound > ctx.now
+        {
+            probe.decide_at = probe.decide_at.min(bound);
+        }
+        None
+    }
+
+    /// Another machine has the address.
+    pub(super) fn answered_as_backup(&mut self, ctx: &mut Context<'_>, address: IpAddr) {
+        if ctx.broken(Defect::IgnoresAnswers) {
+            return;
+        }
+        if let Some(probe) = &mut self.wait.probe {
+            probe.answered = true;
+            let bound = ctx.settings.probing.map(|probing| probing.bound);
+            let words = format!(
+                "no adverts, but another machine has {address}: it is given until {:?} after its last advert",
+                bound.unwrap_or_default()
+            );
+            self.notes.tell(ctx, About::Answered, words);
+        }
+    }
+
+    /// A member of its group went back: what it was ready for begins anew.
+    pub(super) fn wait_anew(&mut self, ctx: &Context<'_>) {
+        if self.wait.ready.is_some() {
+            let down = self.down_interval(ctx.settings, self.owner_interval);
+            self.wait = Wait::begin(ctx.now, down, self.owner_interval);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! From a packet to what a machine may believe: what the decoder cannot judge (TTL,
+//! source, interval, list of addresses) is judged here.
+
+use super::advert::{Advert, Expected, GROUP_V4, GROUP_V6, Refusal, TTL, decode, on_wire};
+use super::{Counters, Settings, Transport, Version};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// An advert that is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// Who sent it.
+    pub from: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+    /// The interval that it names.
+    pub interval: Duration,
+}
+
+/// Why a packet is not believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Dropped {
+    /// The decoder's reason.
+    Refused(Refusal),
+    /// It came through a router, or from too far.
+    Ttl(u8),
+    /// It is from none of our peers.
+    Stranger,
+    /// Another interval (version 2).
+    Interval {
+        /// What it says.
+        is: Duration,
+        /// What we have.
+        ours: Duration,
+    },
+    /// Another number of addresses.
+    Count {
+        /// In the packet.
+        is: usize,
+        /// Ours.
+        ours: usize,
+    },
+    /// One of ours is not in it.
+    Missing(IpAddr),
+}
+
+impl Dropped {
+    /// Counts it where keepalived's statistics do.
+    pub(super) fn count(&self, counters: &mut Counters) {
+        let counter = match self {
+            Dropped::Refused(refusal) => return refusal.count(counters),
+            Dropped::Ttl(_) => &mut counters.ttl_errors,
+            Dropped::Interval { .. } => &mut counters.interval_errors,
+            Dropped::Stranger | Dropped::Count { .. } | Dropped::Missing(_) => {
+                &mut counters.address_list_errors
+            }
+        };
+        *counter = counter.saturating_add(1);
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dropped::Refused(refusal) => refusal.fmt(f),
+            Dropped::Ttl(is) => write!(f, "its TTL is {is}: it came from too far"),
+            Dropped::Stranger => f.write_str("it is from none of our peers"),
+            Dropped::Interval { is, ours } => {
+                write!(f, "its interval is {is:?}, ours {ours:?}")
+            }
+            Dropped::Count { is, ours } => write!(
+                f,
+                "it names {is} addresses, we have {ours}: another group with our id, or files that differ"
+            ),
+            Dropped::Missing(address) => write!(
+                f,
+                "it does not name our {address}: another group with our id, or files that differ"
+            ),
+        }
+    }
+}
+
+/// Judges a packet. `known` has been judged before, and its addresses are not
+/// compared again where settings say so.
+pub(super) fn judge(
+    settings: &Settings,
+    source: Option<IpAddr>,
+    known: Option<IpAddr>,
+    from: IpAddr,
+    ttl: u8,
+    bytes: &[u8],
+) -> Result<Heard, Dropped> {
+    judge_way(settings, from, ttl)?;
+    let group = if from.is_ipv6() { GROUP_V6 } else { GROUP_V4 };
+    let (first, second) = match &settings.transport {
+        Transport::Multicast(group) => (*group, *group),
+        // As a last resort the sum of keepalived up to 1.3.6, which covers the group.
+        Transport::Unicast { .. } if settings.old_unicast_checksum == Some(false) => {
+            let ours = source.unwrap_or(group);
+            (ours, ours)
+        }
+        Transport::Unicast { .. } => (source.unwrap_or(group), group),
+    };
+    let expected = Expected {
+        version: settings.version,
+        vrid: settings.vrid,
+        authentication: settings.authentication.as_ref(),
+        from,
+        to: &[first, second],
+    };
+    let advert = decode(bytes, &expected).map_err(Dropped::Refused)?;
+    let ours = on_wire(Version::V2, settings.interval);
+    if settings.version == Version::V2 && advert.interval != ours {
+        let is = advert.interval;
+        return Err(Dropped::Interval { is, ours });
+    }
+    if !(settings.skip_check_addresses && known == Some(from)) {
+        judge_addresses(settings, &advert)?;
+    }
+    Ok(Heard {
+        from,
+        priority: advert.priority,
+        interval: advert.interval,
+    })
+}
+
+fn judge_way(settings: &Settings, from: IpAddr, ttl: u8) -> Result<(), Dropped> {
+    match &settings.transport {
+        Transport::Multicast(_) if ttl != TTL => Err(Dropped::Ttl(ttl)),
+        Transport::Multicast(_) => Ok(()),
+        Transport::Unicast {
+            peers,
+            check_source,
+        } => match peers.iter().find(|peer| peer.address == from) {
+            None if *check_source => Err(Dropped::Stranger),
+            Some(peer) => match peer.ttl {
+                Some((least, most)) if ttl < least || ttl > most => Err(Dropped::Ttl(ttl)),
+                _ => Ok(()),
+            },
+            None => Ok(()),
+        },
+    }
+}
+
+fn judge_addresses(settings: &Settings, advert: &Advert) -> Result<(), Dropped> {
+    let ours = || {
+        let all = settings.addresses.iter();
+        all.filter(|address| address.is_ipv6() == settings.ipv6)
+    };
+    let count = ours().count().min(super::advert::ADDRESSES_MAX);
+    if advert.addresses.len() != count {
+        let is = advert.addresses.len();
+        return Err(Dropped::Count { is, ours: count });
+    }
+    match ours()
+        .take(count)
+        .find(|address| !advert.addresses.contains(address))
+    {
+        Some(missing) => Err(Dropped::Missing(*missing)),
+        None => Ok(()),
+    }
+}

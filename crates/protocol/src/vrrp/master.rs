@@ -1,0 +1,440 @@
+//! A master: it sends adverts, tells neighbours, answers those that think they own
+//! the addresses, gives way to the better, and hands over when an operator says so.
+
+use super::context::Context;
+use super::defect::Defect;
+use super::hearing::Heard;
+use super::machine::{Machine, Parting, Want, own_interval};
+use super::note::About;
+use super::pace::Pace;
+use super::priority::OWNER;
+use super::{Action, Announce, HandOver, Reason, Time};
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Adverts of others are answered so many times in an interval at most.
+const ANSWERS_PER_INTERVAL: u32 = 4;
+/// Neighbours are told of a contest so many times, an interval apart,
+const CONTEST_BURST: u32 = 5;
+/// and then once in so many intervals,
+const CONTEST_INTERVALS: u32 = 10;
+/// or in this, if that is shorter.
+const CONTEST_PAUSE: Duration = Duration::from_secs(1);
+/// Addresses are put back so many times at once,
+const PUT_BACK_BURST: u32 = 5;
+/// and then once in each of these.
+const PUT_BACK_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a master has to do.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    /// The next advert.
+    advert_at: Time,
+    /// The last one.
+    sent_at: Option<Time>,
+    /// It stood still, and listens whether somebody else is master by now.
+    listen_until: Option<Time>,
+    /// The second block of announcements.
+    again_at: Option<Time>,
+    /// A contest is told not too often: the last time, and the next one.
+    contests: Pace,
+    contest_told: Option<Time>,
+    contest_at: Option<Time>,
+    /// The second block after a contest.
+    contest_again_at: Option<Time>,
+    /// Announcements now and then.
+    refresh_at: Option<Time>,
+    /// Addresses that were deleted are put back.
+    put_back: Pace,
+    put_back_at: Option<Time>,
+    /// A planned hand-over.
+    hand: Option<Hand>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Hand {
+    Draining { until: Time },
+    Settling { until: Time },
+    Offered { until: Time },
+}
+
+impl Default for Rule {
+    fn default() -> Rule {
+        Rule {
+            advert_at: Time::default(),
+            sent_at: None,
+            listen_until: None,
+            again_at: None,
+            contests: Pace::new(CONTEST_BURST, CONTEST_PAUSE),
+            contest_told: None,
+            contest_at: None,
+            contest_again_at: None,
+            refresh_at: None,
+            put_back: Pace::new(PUT_BACK_BURST, PUT_BACK_PAUSE),
+            put_back_at: None,
+            hand: None,
+        }
+    }
+}
+
+impl Rule {
+    /// From now on.
+    pub(super) fn begin(ctx: &Context<'_>) -> Rule {
+        let garp = &ctx.settings.garp;
+        let later = |wait: Duration| (!wait.is_zero()).then(|| ctx.now.after(wait));
+        Rule {
+            advert_at: ctx.now,
+            contests: Pace::new(
+                CONTEST_BURST,
+                CONTEST_PAUSE.min(own_interval(ctx.settings) * CONTEST_INTERVALS),
+            ),
+            again_at: later(garp.delay),
+            refresh_at: later(garp.refresh),
+            ..Rule::default()
+        }
+    }
+
+    /// An advert was sent.
+    pub(super) fn sent(&mut self, now: Time, interval: Duration) {
+        self.sent_at = Some(now);
+        self.advert_at = now.after(interval);
+    }
+
+    /// When the last advert was sent.
+    pub(super) fn sent_at(&self) -> Time {
+        self.sent_at.unwrap_or_default()
+    }
+
+    /// Whether adverts say that we stop.
+    pub(super) fn is_offered(&self) -> bool {
+        matches!(self.hand, Some(Hand::Offered { .. }))
+    }
+
+    /// What is to be done next.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        // It listens, and nothing else.
+        if self.listen_until.is_some() {
+            return self.listen_until;
+        }
+        let hand = self.hand.map(|hand| match hand {
+            Hand::Draining { until } | Hand::Settling { until } | Hand::Offered { until } => until,
+        });
+        [
+            Some(self.advert_at),
+            self.again_at,
+            self.contest_at,
+            self.contest_again_at,
+            self.refresh_at,
+            self.put_back_at,
+            hand,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+/// Whether it is time; then it is not any more.
+fn due(at: &mut Option<Time>, now: Time) -> bool {
+    at.take_if(|at| *at <= now).is_some()
+}
+
+impl Machine {
+    /// An advert as master (RFC 9568, 6.4.3).
+    pub(super) fn hear_as_master(&mut self, ctx: &mut Context<'_>, heard: Heard) -> Option<Want> {
+        if heard.priority == 0 {
+            if !self.rule.is_offered() {
+                self.answer(ctx);
+                self.contest(ctx);
+            }
+            return None;
+        }
+        if self.rule.is_offered() {
+            self.note_owner(ctx.now, heard);
+            return Some(Want::Backup(Reason::HandOver { by: heard.from }));
+        }
+        let better = self.is_better(ctx, heard);
+        // What had waited for us to wake is old.
+        let is_old = self.stood_still(ctx);
+        let listens = self.rule.listen_until.is_some();
+        if (better && !ctx.broken(Defect::NeverGivesWay)) || is_old || listens {
+            self.parting = if better && !is_old {
+                Parting::Advert
+            } else {
+                Parting::Stop
+            };
+            self.note_owner(ctx.now, heard);
+            self.learn(ctx.settings, heard);
+            return Some(Want::Backup(Reason::Preempted {
+                by: heard.from,
+                priority: heard.priority,
+            }));
+        }
+        ctx.say(Action::HeardLower {
+            instance: ctx.at,
+            from: heard.from,
+            priority: heard.priority,
+        });
+        if !ctx.settings.lower_prio_no_advert {
+            self.answer(ctx);
+        }
+        self.contest(ctx);
+        None
+    }
+
+    /// Whether we give way to it.
+    fn is_better(&mut self, ctx: &mut Context<'_>, heard: Heard) -> bool {
+        if heard.priority == OWNER && self.priority(ctx.settings) == OWNER {
+            let words = format!(
+                "{} says that it owns the addresses, too (priority 255): ours is 254 from now on",
+                heard.from
+            );
+            self.notes.tell(ctx, About::TwoOwners, words);
+            self.standing.reduced = true;
+        }
+        match heard.priority.cmp(&self.priority(ctx.settings)) {
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            Ordering::Equal => Some(heard.from) > self.source && !ctx.broken(Defect::NoTieBreak),
+        }
+    }
+
+    /// Whether it stood still so long that somebody else was made master.
+    fn stood_still(&self, ctx: &Context<'_>) -> bool {
+        if ctx.broken(Defect::IgnoresItsFreeze) {
+            return false;
+        }
+        let gap = ctx.now.since(self.last_turn);
+        gap > self.own_down_interval(ctx.settings)
+    }
+
+    /// An advert at once, not more often than [`ANSWERS_PER_INTERVAL`].
+    fn answer(&mut self, ctx: &mut Context<'_>) {
+        if self.rule.listen_until.is_some() {
+            return;
+        }
+        let pause = own_interval(ctx.settings) / ANSWERS_PER_INTERVAL;
+        let free_at = self.rule.sent_at.map_or(ctx.now, |sent| sent.after(pause));
+        if ctx.now >= free_at || ctx.broken(Defect::AnswersEverything) {
+            self.send_advert(ctx);
+        } else {
+            self.rule.advert_at = self.rule.advert_at.min(free_at);
+        }
+    }
+
+    /// Two owners: neighbours are told that it is us, now and again.
+    fn contest(&mut self, ctx: &mut Context<'_>) {
+        let pause = own_interval(ctx.settings);
+        let free_at = self.rule.contest_told.map(|told| told.after(pause));
+        match free_at.filter(|free_at| ctx.now < *free_at) {
+            Some(free_at) => self.contest_not_after(free_at),
+            None => self.tell_contest(ctx),
+        }
+    }
+
+    /// A contest is to be told then, if not before.
+    fn contest_not_after(&mut self, at: Time) {
+        let earlier = self.rule.contest_at.map_or(at, |other| other.min(at));
+        self.rule.contest_at = Some(earlier);
+    }
+
+    fn tell_contest(&mut self, ctx: &mut Context<'_>) {
+        if ctx.broken(Defect::NoAnnouncementAfterHeal) {
+            return;
+        }
+        let garp = &ctx.settings.garp;
+        if !self.rule.contests.allows(ctx.now) {
+            self.rule.contest_at = Some(self.rule.contests.next());
+            return;
+        }
+        self.rule.contest_told = Some(ctx.now);
+        self.rule.contest_at = None;
+        self.rule.contest_again_at =
+            (!garp.lower_prio_delay.is_zero()).then(|| ctx.now.after(garp.lower_prio_delay));
+        self.announce(ctx, garp.lower_prio_repeat, Announce::Contested);
+    }
+
+    /// The time as master.
+    pub(super) fn turn_as_master(&mut self, ctx: &mut Context<'_>) -> Option<Want> {
+        let now = ctx.now;
+        self.turn_after_freeze(ctx);
+        if let Some(until) = self.rule.listen_until {
+            if now < until {
+                return None;
+            }
+            self.rule.listen_until = None;
+            self.speak_again(ctx);
+        }
+        self.turn_hand_over(ctx);
+        if self.rule.advert_at <= now {
+            self.send_advert(ctx);
+        }
+        self.turn_announcements(ctx);
+        if due(&mut self.rule.put_back_at, now) {
+            self.put_back(ctx);
+        }
+        None
+    }
+
+    /// After a long pause the packets that had arrived were given before: nobody else
+    /// has spoken. Where the others may have taken over and their adverts be lost, it
+    /// listens first; else it must speak at once, since they ask our kernel already.
+    fn turn_after_freeze(&mut self, ctx: &mut Context<'_>) {
+        let gap = ctx.now.since(self.last_turn);
+        let down = self.own_down_interval(ctx.settings);
+        if gap <= down || ctx.broken(Defect::IgnoresItsFreeze) {
+            return;
+        }
+        let words = format!("this machine stood still for {gap:?} while it was master");
+        self.notes.tell(ctx, About::Late, words);
+        let patience = ctx.settings.probing.map_or(down, |p| p.bound.max(down));
+        if gap > patience {
+            let interval = own_interval(ctx.settings);
+            self.rule.listen_until = Some(ctx.now.after(interval + interval / 2));
+        } else {
+            self.speak_again(ctx);
+        }
+    }
+
+    /// It is still master after a pause: the kernel may have lost the addresses, and
+    /// neighbours have heard of others.
+    fn speak_again(&mut self, ctx: &mut Context<'_>) {
+        let instance = ctx.at;
+        ctx.must(Action::Acquire { instance });
+        self.send_advert(ctx);
+        self.announce(ctx, ctx.settings.garp.repeat, Announce::Contested);
+    }
+
+    fn turn_announcements(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let garp = &ctx.settings.garp;
+        if due(&mut self.rule.again_at, now) {
+            self.announce(ctx, garp.repeat, Announce::Again);
+        }
+        if due(&mut self.rule.contest_at, now) {
+            self.tell_contest(ctx);
+        }
+        if due(&mut self.rule.contest_again_at, now) {
+            self.announce(ctx, garp.lower_prio_repeat, Announce::Contested);
+        }
+        if due(&mut self.rule.refresh_at, now) {
+            self.rule.refresh_at = Some(now.after(garp.refresh));
+            self.announce(ctx, garp.refresh_repeat, Announce::Refresh);
+        }
+    }
+
+    /// Something that others see has changed: it is announced at once.
+    pub(super) fn announce_change(&mut self, ctx: &mut Context<'_>) {
+        if !self.rule.is_offered() {
+            self.answer(ctx);
+        }
+    }
+
+    /// Somebody else uses an address of ours.
+    pub(super) fn foreign_use(&mut self, ctx: &mut Context<'_>, address: IpAddr, mac: [u8; 6]) {
+        if self.rule.is_offered() || self.rule.listen_until.is_some() {
+            return;
+        }
+        let [a, b, c, d, e, f] = mac;
+        let words = format!(
+            "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} uses our address {address}, too"
+        );
+        self.notes.tell(ctx, About::Foreign, words);
+        // Not at once: it may be a better master, whose advert is on its way, and
+        // neighbours must not hear from us behind it.
+        self.contest_not_after(ctx.now.after(own_interval(ctx.settings)));
+    }
+
+    /// An address was deleted, or it is time to put one back.
+    pub(super) fn put_back(&mut self, ctx: &mut Context<'_>) {
+        if !self.rule.put_back.allows(ctx.now) {
+            let next = self.rule.put_back.next();
+            self.rule.put_back_at.get_or_insert(next);
+            return;
+        }
+        self.rule.put_back_at = None;
+        let words = "somebody deleted an address, a route or a rule of ours: it is put back";
+        self.notes.tell(ctx, About::Lost, words.to_owned());
+        let instance = ctx.at;
+        ctx.must(Action::Acquire { instance });
+        self.announce(ctx, ctx.settings.garp.repeat, Announce::Again);
+    }
+
+    /// An operator's order. False: one is under way.
+    pub(super) fn hand_over(&mut self, ctx: &mut Context<'_>, drain: Duration) -> bool {
+        if self.rule.hand.is_some() {
+            return false;
+        }
+        if drain.is_zero() {
+            self.settle_hand_over(ctx);
+        } else {
+            let until = ctx.now.after(drain);
+            self.rule.hand = Some(Hand::Draining { until });
+            self.tell_hand(ctx, HandOver::Draining { until });
+        }
+        true
+    }
+
+    /// It is offered half an interval behind the last advert: one that overtakes the
+    /// offer would make the successor give way again.
+    fn settle_hand_over(&mut self, ctx: &mut Context<'_>) {
+        let calm = own_interval(ctx.settings) / 2;
+        let until = self.rule.sent_at.map_or(ctx.now, |sent| sent.after(calm));
+        if until <= ctx.now {
+            self.offer(ctx);
+        } else {
+            self.rule.hand = Some(Hand::Settling { until });
+        }
+    }
+
+    /// Requests have finished.
+    pub(super) fn drained(&mut self, ctx: &mut Context<'_>) {
+        if let Some(Hand::Draining { .. }) = self.rule.hand {
+            self.settle_hand_over(ctx);
+        }
+    }
+
+    fn turn_hand_over(&mut self, ctx: &mut Context<'_>) {
+        match self.rule.hand {
+            Some(Hand::Draining { until }) if until <= ctx.now => self.settle_hand_over(ctx),
+            Some(Hand::Settling { until }) if until <= ctx.now => self.offer(ctx),
+            Some(Hand::Offered { until }) if until <= ctx.now => {
+                self.rule.hand = None;
+                self.tell_hand(ctx, HandOver::Withdrawn);
+                self.send_advert(ctx);
+            }
+            _ => {}
+        }
+    }
+
+    /// The others are told to take over, again and again until one did or none does.
+    fn offer(&mut self, ctx: &mut Context<'_>) {
+        if ctx.broken(Defect::HandOverReleasesFirst) {
+            let instance = ctx.at;
+            ctx.must(Action::Release { instance });
+        }
+        let interval = own_interval(ctx.settings);
+        // The most hesitant of them waits for a skew of one interval, in version 2 of
+        // a second; an advert or two may be lost.
+        let until = ctx
+            .now
+            .after(interval * 3 + Duration::max(interval, skew_unit(ctx)));
+        self.rule.hand = Some(Hand::Offered { until });
+        self.tell_hand(ctx, HandOver::Offered { until });
+        self.send_advert(ctx);
+    }
+
+    fn tell_hand(&self, ctx: &mut Context<'_>, step: HandOver) {
+        let instance = ctx.at;
+        ctx.must(Action::HandOver { instance, step });
+    }
+}
+
+/// The longest skew.
+fn skew_unit(ctx: &Context<'_>) -> Duration {
+    match ctx.settings.version {
+        super::Version::V2 => Duration::from_secs(1),
+        super::Version::V3 => own_interval(ctx.settings),
+    }
+}

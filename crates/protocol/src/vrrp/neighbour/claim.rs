@@ -1,0 +1,69 @@
+//! Who says that an address is whose.
+
+use super::{ETHERNET_BYTES, ETHERTYPE_ARP, ETHERTYPE_IPV6, Mac, arp, discovery};
+use std::net::IpAddr;
+
+/// How somebody says that an address is its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// It was asked.
+    Answers,
+    /// Unasked, to all; in IPv6 also the answer to a probe without a source.
+    Announces,
+    /// It asks for another address and names this one as its own.
+    Uses,
+    /// It wants to have the address and asks whether somebody has it.
+    Probes,
+}
+
+/// Somebody says that an address is its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The address.
+    pub address: IpAddr,
+    /// Where the address is.
+    pub mac: Mac,
+    /// Who sent the frame; another one than `mac` where a host answers for another.
+    pub sender: Mac,
+    /// How.
+    pub manner: Manner,
+}
+
+impl Claim {
+    /// Whether somebody has the address now: `Probes` only means to.
+    pub fn holds(&self) -> bool {
+        self.manner != Manner::Probes
+    }
+
+    /// Whether it contradicts the owner of the address with these MACs (RFC 5227, 2.4):
+    /// somebody else has it.
+    pub fn is_conflict(&self, ours: &[Mac]) -> bool {
+        self.holds() && !ours.contains(&self.mac)
+    }
+}
+
+/// What an Ethernet frame says about the owner of an address; None where it says
+/// nothing, or is not valid.
+pub fn claim(frame: &[u8]) -> Option<Claim> {
+    let (head, carried) = frame.split_first_chunk::<ETHERNET_BYTES>()?;
+    let sender = [head[6], head[7], head[8], head[9], head[10], head[11]];
+    let (address, mac, manner) = match u16::from_be_bytes([head[12], head[13]]) {
+        ETHERTYPE_ARP => {
+            let (address, mac, manner) = arp::read(carried)?;
+            (IpAddr::V4(address), mac, manner)
+        }
+        ETHERTYPE_IPV6 => {
+            let (address, mac, manner) = discovery::read(carried, sender)?;
+            (IpAddr::V6(address), mac, manner)
+        }
+        _ => return None,
+    };
+    // No host is at a group's MAC: whoever says so means to break something.
+    let to_a_group = mac[0] & 1 != 0 || mac == [0; 6];
+    (!to_a_group).then_some(Claim {
+        address,
+        mac,
+        sender,
+        manner,
+    })
+}

@@ -1,0 +1,153 @@
+//! Neighbour discovery over Ethernet (RFC 4861).
+
+use super::super::checksum::Sum;
+use super::{ETHERTYPE_IPV6, Mac, Manner, frame};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// The number of ICMPv6 in an IPv6 header.
+const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+/// What comes with another hop limit came through a router, and is dropped.
+const HOP_LIMIT: u8 = 255;
+/// Bytes of an IPv6 header.
+const IP_BYTES: usize = 40;
+/// Bytes of both messages before their options.
+const MESSAGE_BYTES: usize = 24;
+/// Bytes of an option with an Ethernet address.
+const OPTION_BYTES: usize = 8;
+/// The sender's link-layer address, in a solicitation.
+const SOURCE_ADDRESS: u8 = 1;
+/// The target's, in an advertisement.
+const TARGET_ADDRESS: u8 = 2;
+
+const ROUTER: u8 = 0x80;
+const SOLICITED: u8 = 0x40;
+const OVERRIDE: u8 = 0x20;
+
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// An unsolicited advertisement to all nodes which replaces what they knew; its
+/// source is the address itself, as keepalived's.
+pub fn advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
+    let flags = OVERRIDE | if router { ROUTER } else { 0 };
+    let head = [ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
+    let option = Some((TARGET_ADDRESS, mac));
+    packet(mac, address, ALL_NODES, head, address, option)
+}
+
+/// A question to the nodes whose address ends as this one; from the unspecified
+/// address it is one of duplicate address detection, which names no MAC.
+pub fn solicitation(mac: Mac, source: Option<Ipv6Addr>, address: Ipv6Addr) -> Vec<u8> {
+    let [.., a, b, c] = address.octets();
+    let end = u16::from_be_bytes([b, c]);
+    let nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), end);
+    let head = [SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    let option = source.map(|_| (SOURCE_ADDRESS, mac));
+    let source = source.unwrap_or(Ipv6Addr::UNSPECIFIED);
+    packet(mac, source, nodes, head, address, option)
+}
+
+fn packet(
+    mac: Mac,
+    from: Ipv6Addr,
+    to: Ipv6Addr,
+    head: [u8; 8],
+    target: Ipv6Addr,
+    option: Option<(u8, Mac)>,
+) -> Vec<u8> {
+    let mut message = Vec::with_capacity(MESSAGE_BYTES + OPTION_BYTES);
+    message.extend(head);
+    message.extend(target.octets());
+    if let Some((kind, mac)) = option {
+        // Its length is one unit of eight bytes.
+        message.extend([kind, 1]);
+        message.extend(mac);
+    }
+    let sum = pseudo_header(from, to, message.len()).with(&message);
+    if let Some(field) = message.get_mut(2..4) {
+        field.copy_from_slice(&sum.checksum().to_be_bytes());
+    }
+    let [.., a, b, c, d] = to.octets();
+    let group = [0x33, 0x33, a, b, c, d];
+    let mut out = frame(group, mac, ETHERTYPE_IPV6, IP_BYTES + message.len());
+    out.extend([0x60, 0, 0, 0, 0, message.len() as u8, ICMPV6, HOP_LIMIT]);
+    out.extend(from.octets());
+    out.extend(to.octets());
+    out.extend(message);
+    out
+}
+
+fn pseudo_header(from: Ipv6Addr, to: Ipv6Addr, length: usize) -> Sum {
+    Sum::default().with_pseudo_header(IpAddr::V6(from), IpAddr::V6(to), ICMPV6, length)
+}
+
+/// Who claims what: the address, its MAC, and how; `sender` is the frame's. None for
+/// what is not a valid message of neighbour discovery (RFC 4861, 7.1).
+pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
+    let (header, rest) = packet.split_first_chunk::<IP_BYTES>()?;
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    if header[0] >> 4 != 6 || header[6] != ICMPV6 || header[7] != HOP_LIMIT {
+        return None;
+    }
+    let message = rest.get(..length)?;
+    let (head, options) = message.split_first_chunk::<MESSAGE_BYTES>()?;
+    let from = address(header, 8)?;
+    let to = address(header, 24)?;
+    if pseudo_header(from, to, length).with(message).checksum() != 0 || head[1] != 0 {
+        return None;
+    }
+    let target = address(head, 8)?;
+    if target.is_multicast() || target.is_unspecified() {
+        return None;
+    }
+    match head[0] {
+        ADVERTISEMENT => {
+            let named = link_address(options, TARGET_ADDRESS)?;
+            let solicited = head[4] & SOLICITED != 0;
+            // Solicited ones never go to all.
+            if solicited && to.is_multicast() {
+                return None;
+            }
+            // Defences against duplicate detection are unsolicited, so those to all may
+            // be answers, too; whoever asked knows.
+            let manner = if solicited {
+                Manner::Answers
+            } else {
+                Manner::Announces
+            };
+            Some((target, named.unwrap_or(sender), manner))
+        }
+        SOLICITATION => {
+            let named = link_address(options, SOURCE_ADDRESS)?;
+            if from.is_unspecified() {
+                // Duplicate address detection names no MAC.
+                return named.is_none().then_some((target, sender, Manner::Probes));
+            }
+            Some((from, named.unwrap_or(sender), Manner::Uses))
+        }
+        _ => None,
+    }
+}
+
+fn address(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
+    let octets: &[u8; 16] = bytes.get(at..)?.first_chunk()?;
+    Some(Ipv6Addr::from(*octets))
+}
+
+/// The Ethernet address of the first option of that kind; None outside where an
+/// option has no length or does not end, which makes the whole message invalid.
+fn link_address(mut options: &[u8], kind: u8) -> Option<Option<Mac>> {
+    let mut found = None;
+    while let [is, units, ..] = *options {
+        let (option, rest) = options.split_at_checked(usize::from(units) * OPTION_BYTES)?;
+        if option.is_empty() {
+            return None;
+        }
+        if let (true, None, [_, 1, a, b, c, d, e, f]) = (is == kind, found, option) {
+            found = Some([*a, *b, *c, *d, *e, *f]);
+        }
+        options = rest;
+    }
+    options.is_empty().then_some(found)
+}

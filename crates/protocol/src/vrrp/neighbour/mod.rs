@@ -1,0 +1,67 @@
+//! What neighbours are told and asked: ARP (RFC 826, 5227) and neighbour
+//! discovery (RFC 4861) as values, whole Ethernet frames.
+//!
+//! [`announce`] is what keepalived calls gratuitous ARP and unsolicited neighbour
+//! advertisement, byte by byte as its. [`probe`] asks who has an address, and
+//! [`claim`] is what any frame says about who has which: an answer to a probe, or
+//! somebody who uses an address of ours. InfiniBand is not spoken.
+
+mod arp;
+mod claim;
+mod discovery;
+
+pub use arp::reply as gratuitous_reply;
+pub use claim::{Claim, Manner, claim};
+
+use std::net::IpAddr;
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+
+/// Everybody on a link.
+pub const BROADCAST: Mac = [0xff; 6];
+/// The type of ARP in an Ethernet header.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// The type of IPv6 in an Ethernet header.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// Most bytes of a frame that [`claim`] has to be given: what is behind says nothing.
+pub const FRAME_BYTES_MAX: usize = 1514;
+
+/// Bytes before what an Ethernet frame carries.
+const ETHERNET_BYTES: usize = 14;
+
+/// "This address is mine, at this MAC": to all neighbours, unasked. `router` says
+/// that this machine forwards (only advertisements of IPv6 tell that).
+pub fn announce(mac: Mac, address: IpAddr, router: bool) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp::gratuitous(mac, address),
+        IpAddr::V6(address) => discovery::advertisement(mac, address, router),
+    }
+}
+
+/// "Who has this address?" Without a source of the same family it is a probe that
+/// changes nobody's table: ARP with a sender of zeroes (RFC 5227), or a solicitation
+/// from the unspecified address as duplicate address detection sends it (RFC 4862).
+/// Answers to the latter go to all nodes.
+pub fn probe(mac: Mac, address: IpAddr, source: Option<IpAddr>) -> Vec<u8> {
+    match (address, source) {
+        (IpAddr::V4(address), Some(IpAddr::V4(source))) => arp::request(mac, source, address),
+        (IpAddr::V4(address), _) => arp::request(mac, std::net::Ipv4Addr::UNSPECIFIED, address),
+        (IpAddr::V6(address), Some(IpAddr::V6(source))) => {
+            discovery::solicitation(mac, Some(source), address)
+        }
+        (IpAddr::V6(address), _) => discovery::solicitation(mac, None, address),
+    }
+}
+
+/// The head of an Ethernet frame, with room for what it is to carry.
+fn frame(to: Mac, from: Mac, ethertype: u16, carries: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(ETHERNET_BYTES + carries);
+    out.extend(to);
+    out.extend(from);
+    out.extend(ethertype.to_be_bytes());
+    out
+}
+
+#[cfg(test)]
+mod tests;
