@@ -6,6 +6,7 @@ use super::{Outcome, Refusal, addresses, alone, compare, watched};
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
+use crate::virtual_addresses::{self, Where};
 use crate::voice::{Form, Voice};
 use protocol::role::{Load, Plan, Rights, Settings};
 use proxy::config::Config;
@@ -42,12 +43,25 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
     }
     let local_peer = wishes.local_peer.as_deref();
     let mut loaded = process::load_files(wishes.files.clone(), local_peer, wishes.options.clone());
-    if load.watched && had == read && watched::unchanged(&loaded, before.as_ref()) {
+    let own = virtual_addresses::add(&mut loaded, read.as_ref(), Where::Here);
+    let now = addresses::join(own.map(|own| own.config), read);
+    if load.watched && had == now && watched::unchanged(&loaded, before.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
         refusal.0.unchanged = true;
         return Err(refusal);
     }
-    let addresses = alone::Both { had, now: read };
+    if now.is_some()
+        && loaded
+            .config
+            .as_ref()
+            .is_some_and(|config| !config.listens())
+    {
+        // Nobody is to be served: the file has virtual addresses only.
+        let hints = wishes.options.diag;
+        voice.diagnostics(&loaded.sources, &loaded.diagnostics, hints, false);
+        return alone::make(load, &wishes, now, had.as_ref(), voice).map_err(|_| refused(voice));
+    }
+    let addresses = alone::Both { had, now };
     let made = build(
         load,
         (descriptors, before),
