@@ -12,6 +12,7 @@
 //! - packets are drained before time is told, so a machine that was late does not
 //!   take its own lateness for a dead master.
 
+mod bfd;
 mod clock;
 mod event_loop;
 mod files;
