@@ -3,9 +3,10 @@
 //! ends, sessions fall silent, as keepalived's do, and neighbours take that for the
 //! outage that it is; only a session that a reload removed says that it was.
 
-use super::clock;
+use super::event_loop::Role;
 use super::weight::Verdict;
-use crate::config::BfdSession;
+use super::{Level, clock};
+use crate::config::{BfdSession, Instance};
 use crate::wire::{BfdListener, BfdSender, WireError};
 use protocol::bfd::{Diagnostic, Event, Session, Settings, State};
 use protocol::vrrp::Time;
@@ -49,6 +50,8 @@ pub enum Change {
         to: State,
         /// Why, where it went down.
         why: Diagnostic,
+        /// What is tracked is another verdict than before, up or not.
+        verdict: Option<bool>,
     },
     /// It cannot send, said once until it is another reason.
     CannotSend {
@@ -75,9 +78,10 @@ fn settings(wanted: &BfdSession) -> Settings {
 }
 
 impl Bfd {
-    /// Sessions as they are wanted. Those that were there and are wanted unchanged go
-    /// on: a reload takes none of them down.
-    pub fn open(wanted: &[BfdSession], mut old: Bfd, now: Time) -> Result<Bfd, WireError> {
+    /// Sessions as they are wanted, and why some of them hear nothing: those are down.
+    /// Those that were there and are wanted unchanged go on: a reload takes none of
+    /// them down.
+    pub fn open(wanted: &[BfdSession], mut old: Bfd, now: Time) -> (Bfd, Vec<WireError>) {
         let mut before = old.links;
         let mut links = Vec::with_capacity(wanted.len());
         for (place, wanted) in wanted.iter().enumerate() {
@@ -109,21 +113,24 @@ impl Bfd {
         }
         // Those that nobody wants any more say so.
         before.iter_mut().for_each(|link| link.stop(now));
-        let mut listeners = Vec::new();
+        let (mut listeners, mut errors) = (Vec::new(), Vec::new());
         for ipv6 in [false, true] {
             let kept = old.listeners.iter().position(|l| l.is_ipv6() == ipv6);
             if links.iter().any(|l| l.wanted.neighbour.is_ipv6() == ipv6) {
-                listeners.push(match kept {
-                    Some(place) => old.listeners.swap_remove(place),
-                    None => BfdListener::open(ipv6)?,
-                });
+                let listener = match kept {
+                    Some(place) => Ok(old.listeners.swap_remove(place)),
+                    None => BfdListener::open(ipv6),
+                };
+                listener.map_or_else(|e| errors.push(e), |l| listeners.push(l));
             }
         }
-        Ok(Bfd {
+        let refused = old.refused;
+        let bfd = Bfd {
             links,
             listeners,
-            refused: old.refused,
-        })
+            refused,
+        };
+        (bfd, errors)
     }
 
     /// What becomes readable: [`Bfd::handle`] then.
@@ -195,6 +202,52 @@ impl Bfd {
     }
 }
 
+impl Role {
+    /// Sessions take their turn, and what became of them is said, as keepalived says
+    /// it. True: what tracks one of them is to be judged anew.
+    pub(super) fn take_bfd(&mut self) -> bool {
+        let mut changed = false;
+        for change in self.tracker.bfd.handle() {
+            match change {
+                Change::CannotSend { name, why } => {
+                    self.log(Level::Warning, &format!("({name}) {why}"));
+                }
+                Change::Entered {
+                    name,
+                    to,
+                    why,
+                    verdict,
+                } => {
+                    let reason = match to {
+                        State::Down => format!(" ({why})"),
+                        _ => String::new(),
+                    };
+                    self.log(
+                        Level::Info,
+                        &format!("({name}) Entering {to} state{reason}"),
+                    );
+                    if let Some(up) = verdict {
+                        changed = true;
+                        self.tell_bfd(&name, up);
+                    }
+                }
+            }
+        }
+        changed
+    }
+
+    fn tell_bfd(&mut self, name: &str, up: bool) {
+        let word = if up { "UP" } else { "DOWN" };
+        let tracks = |i: &&Instance| i.tracked.bfd.iter().any(|b| b.0 == name);
+        let instances = self.config.instances.iter().filter(tracks);
+        for instance in instances {
+            let of = &instance.name;
+            let line = format!("VRRP_Instance({of}) Tracked BFD instance {name} is {word}");
+            (self.given.log)(Level::Info, &line);
+        }
+    }
+}
+
 impl Link {
     fn stop(&mut self, now: Time) {
         self.session.stop(now);
@@ -208,13 +261,19 @@ impl Link {
             };
             match event {
                 Event::Entered { to, why, .. } => {
+                    let before = self.up;
                     self.up = match (to, why) {
                         (State::Up, _) => true,
                         (State::Down, Diagnostic::PeerStopped) | (State::Init, _) => self.up,
                         _ => false,
                     };
                     let name = self.wanted.name.clone();
-                    changes.push(Change::Entered { name, to, why });
+                    changes.push(Change::Entered {
+                        name,
+                        to,
+                        why,
+                        verdict: (self.up != before).then_some(self.up),
+                    });
                 }
                 Event::Send(packet) => {
                     let failed = self.send(&packet).err().map(|e| e.to_string());

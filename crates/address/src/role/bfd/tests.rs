@@ -65,7 +65,7 @@ fn both_families(second: bool) -> Vec<BfdSession> {
 }
 
 fn open(host: &Host, wanted: &[BfdSession]) -> Bfd {
-    host.enter(|| Bfd::open(wanted, Bfd::default(), clock::now()).unwrap())
+    host.enter(|| Bfd::open(wanted, Bfd::default(), clock::now()).0)
 }
 
 /// Turns of all until something holds; sockets are made in their hosts.
@@ -115,7 +115,7 @@ fn a_reload_takes_no_session_down_that_stays_as_it_was() {
     let mut wanted = both_families(false);
     wanted.remove(0);
     wanted[0].weight.value = 10;
-    let again = |old| Bfd::open(&wanted, old, clock::now()).unwrap();
+    let again = |old| Bfd::open(&wanted, old, clock::now()).0;
     a = pair.a.enter(|| again(a));
     assert_eq!(a.verdict("six"), Verdict::Up);
     // The one that is gone said so, which is no outage; the other one is as before.
@@ -140,7 +140,7 @@ fn what_came_through_too_many_routers_is_refused() {
     // So many may have been on the way.
     let mut wider = near;
     wider.max_hops = 5;
-    let reopened = |old| Bfd::open(&[wider], old, clock::now()).unwrap();
+    let reopened = |old| Bfd::open(&[wider], old, clock::now()).0;
     a = pair.a.enter(|| reopened(a));
     turns(&mut [(&pair.a, &mut a), (&pair.b, &mut b)], |e| {
         e.iter().all(|e| all_are(e.1, State::Up))
