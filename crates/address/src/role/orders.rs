@@ -23,7 +23,7 @@ impl Role {
             match order {
                 Order::Take(config) => self.take(*config),
                 Order::Stop { release } => return Some(self.stop(release)),
-                Order::HandOver { name } => self.hand_over(name.as_deref()),
+                Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
                 Order::Status => {
                     let status = Box::new(self.status());
                     self.given.orders.tell(Told::Status(status));
@@ -222,14 +222,13 @@ impl Role {
         }
     }
 
-    fn hand_over(&mut self, name: Option<&str>) {
+    fn hand_over(&mut self, name: Option<&str>, drain: Option<Duration>) {
         let now = clock::now();
         let mut begun = Vec::new();
         for (at, member) in self.members.iter().enumerate() {
+            let drain = drain.unwrap_or(member.config.handover_drain);
             if name.is_none_or(|name| name == member.config.name)
-                && self
-                    .router
-                    .hand_over(now, Instance(at), member.config.handover_drain)
+                && self.router.hand_over(now, Instance(at), drain)
             {
                 begun.push(member.config.name.clone());
             }
