@@ -152,10 +152,14 @@ impl Role {
         }
         for (session, state, why) in self.tracker.bfd.all() {
             let word = verdict_word(self.tracker.bfd.verdict(&session.name));
-            let outcome = match state {
+            let mut outcome = match state {
                 bfd::State::Up => state.to_string(),
                 _ => format!("{state}: {why}"),
             };
+            match self.tracker.bfd.refused() {
+                0 => {}
+                refused => outcome += &format!(", {refused} packets dropped in all"),
+            }
             all.push(status("bfd", &session.name, word, 0, outcome));
         }
         all
