@@ -40,7 +40,11 @@ impl Files {
                 && (overwrite || !file.path.exists())
                 && let Err(error) = std::fs::write(&file.path, format!("{value}\n"))
             {
-                said.push(format!("track_file {}: {}: {error}", file.name, file.path.display()));
+                said.push(format!(
+                    "track_file {}: {}: {error}",
+                    file.name,
+                    file.path.display()
+                ));
             }
             let folder = folder(&file.path);
             let flags = WatchFlags::CLOSE_WRITE
@@ -61,7 +65,11 @@ impl Files {
             }
         }
         let files = files.iter().map(|f| (f.clone(), read(&f.path))).collect();
-        let watched = Files { inotify, folders, files };
+        let watched = Files {
+            inotify,
+            folders,
+            files,
+        };
         Ok((watched, said))
     }
 
@@ -210,7 +218,12 @@ mod tests {
             weight: Weight::default(),
             init: Some((3, false)),
         };
-        let value = |file: &TrackFile| Files::open(std::slice::from_ref(file)).unwrap().0.verdict("w");
+        let value = |file: &TrackFile| {
+            Files::open(std::slice::from_ref(file))
+                .unwrap()
+                .0
+                .verdict("w")
+        };
         assert_eq!(value(&file), Verdict::Value(3));
         file.init = Some((4, false));
         assert_eq!(value(&file), Verdict::Value(3));

@@ -116,13 +116,19 @@ impl Asked {
         if self.last.as_ref().is_some_and(|last| *last != result)
             && let Outcome::Exited(code) = outcome
         {
-            said.push(Said::Detail(format!("Script `{name}` now returning {code}")));
+            said.push(Said::Detail(format!(
+                "Script `{name}` now returning {code}"
+            )));
         }
         self.outcome = match &result {
             Ok(()) => "succeeded".to_owned(),
             Err(words) => words.clone(),
         };
-        let wanted = if result.is_ok() { Verdict::Up } else { Verdict::Down };
+        let wanted = if result.is_ok() {
+            Verdict::Up
+        } else {
+            Verdict::Down
+        };
         // The first outcome decides alone.
         let enough = match (&self.last, wanted) {
             (None, _) => 1,

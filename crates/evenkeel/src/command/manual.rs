@@ -1,6 +1,7 @@
 //! `evenkeel manual`: the reference manual in a terminal or as HTML pages.
 
 use super::{look_up, print, refuse};
+use crate::virtual_addresses;
 use crate::voice::terminal_width;
 use clap::ArgMatches;
 use language::keyword::Documented;
@@ -14,7 +15,7 @@ const TITLE: &str = "The configuration language of Evenkeel";
 
 /// `evenkeel manual`
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let rows: Vec<Documented> = proxy::keyword::registry().documented();
+    let rows: Vec<Documented> = virtual_addresses::documented();
     let codes = look_up::codes();
     let material = Material {
         rows: &rows,
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn every_link_of_the_pages_leads_somewhere_and_no_anchor_stands_twice() {
-        let rows = proxy::keyword::registry().documented();
+        let rows = virtual_addresses::documented();
         let codes = look_up::codes();
         let material = Material {
             rows: &rows,
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_row_that_is_built_has_a_chapter() {
-        for row in proxy::keyword::registry().documented() {
+        for row in virtual_addresses::documented() {
             assert!(
                 !row.built || !row.family.is_empty(),
                 "{} {}",
