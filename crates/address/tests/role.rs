@@ -11,3 +11,7 @@ mod reload;
 mod scene;
 #[path = "role/takeover.rs"]
 mod takeover;
+#[path = "role/tracking.rs"]
+mod tracking;
+#[path = "role/ways.rs"]
+mod ways;
