@@ -8,6 +8,7 @@
 
 mod address;
 mod error;
+mod firewall;
 mod link;
 mod message;
 mod monitor;
@@ -19,6 +20,7 @@ mod vmac;
 
 pub use address::{AddressFlags, AddressSeen, AddressSpec, LIFETIME_LEAST, lifetime_seconds};
 pub use error::KernelError;
+pub use firewall::Firewall;
 pub use link::{Link, LinkFlags};
 pub use monitor::{Change, Monitor};
 pub use route::RouteSeen;
@@ -45,6 +47,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
+    vmacs: vmac::Vmacs,
 }
 
 impl Kernel {
@@ -52,6 +55,7 @@ impl Kernel {
     pub fn open() -> Result<Kernel, KernelError> {
         Ok(Kernel {
             socket: Socket::open(None)?,
+            vmacs: vmac::Vmacs::default(),
         })
     }
 }

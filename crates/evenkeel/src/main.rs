@@ -2,17 +2,21 @@
 //! available platform. This is the binary: it looks under which name it was
 //! started and hands over to that personality.
 
+mod address_role;
 mod command;
 mod confinement;
 mod demo;
 mod files;
 mod haproxy;
 mod identity;
+mod keepalived;
 mod loader;
+mod ping;
 mod process;
 mod role;
 mod roles;
 mod supervisor;
+mod virtual_addresses;
 mod voice;
 
 use roles::spawn;
@@ -31,11 +35,11 @@ fn main() -> ExitCode {
         .into_owned();
     match name.as_str() {
         "haproxy" => haproxy::main(words),
-        "keepalived" => keepalived(),
+        "keepalived" => keepalived::main(words),
         // `evenkeel haproxy -f …`: the personality without a link.
         _ => match words.first().and_then(|word| word.to_str()) {
             Some("haproxy") => haproxy::main(words.drain(1..)),
-            Some("keepalived") => keepalived(),
+            Some("keepalived") => keepalived::main(words.drain(1..)),
             Some(spawn::INTERNAL) => internal(&words[1..]),
             _ => command::main(words),
         },
@@ -48,18 +52,18 @@ fn internal(words: &[OsString]) -> ExitCode {
         print!("{}", supervisor::self_test_words());
         return ExitCode::SUCCESS;
     }
+    if let Some((first, rest)) = words.split_first()
+        && first == ping::WORD
+    {
+        return ping::main(rest);
+    }
     match spawn::enter(words) {
         Ok(entered) if entered.word == spawn::LOADER => loader::main(entered.channel),
+        Ok(entered) if entered.word == spawn::ADDRESS_ROLE => address_role::main(entered.channel),
         Ok(entered) => role::main(entered.channel),
         Err(error) => {
             voice::Voice::new(voice::Form::Own, false).alert(error);
             ExitCode::FAILURE
         }
     }
-}
-
-fn keepalived() -> ExitCode {
-    voice::Voice::new(voice::Form::Own, false)
-        .alert("the keepalived personality (virtual addresses by VRRP) comes in a later version; only haproxy is built");
-    ExitCode::FAILURE
 }

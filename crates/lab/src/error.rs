@@ -59,6 +59,17 @@ pub enum LabError {
     Name(String),
     /// A second host of a name.
     NameTaken(String),
+    /// No cable and no switch joins what should be parted.
+    NothingToCut(String),
+    /// Faults that are in force when all should be healed.
+    StillBroken(Vec<String>),
+    /// Not all agrees again.
+    NotHealed {
+        /// How long it was waited for.
+        waited: Duration,
+        /// What does not hold, and what is there instead.
+        conditions: Vec<(String, String)>,
+    },
     /// A certificate could not be made.
     Certificate {
         /// What was tried.
@@ -125,6 +136,19 @@ impl fmt::Display for LabError {
                 crate::topology::MAX_NAME_BYTES
             ),
             LabError::NameTaken(name) => write!(f, "there is a host {name} already"),
+            LabError::NothingToCut(between) => {
+                write!(f, "there is nothing to cut between {between}")
+            }
+            LabError::StillBroken(faults) => {
+                write!(f, "not healed yet: {}", faults.join(", "))
+            }
+            LabError::NotHealed { waited, conditions } => {
+                let each = conditions
+                    .iter()
+                    .map(|(name, why)| format!("{name} ({why})"));
+                let all = each.collect::<Vec<_>>().join(", ");
+                write!(f, "after {waited:?} this is not well again: {all}")
+            }
             LabError::Certificate { doing, source } => {
                 write!(f, "cannot {doing} a certificate: {source}")
             }

@@ -120,7 +120,7 @@ impl Drop for Block {
     }
 }
 
-fn nft(host: &Host, rules: &str) -> Result<(), LabError> {
+pub(crate) fn nft(host: &Host, rules: &str) -> Result<(), LabError> {
     let mut command = Command::new("nft");
     command.arg(rules);
     host.run(command).map(drop)

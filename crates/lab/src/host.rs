@@ -1,11 +1,16 @@
 //! A host is a network namespace: interfaces, addresses, routes and ports of its
 //! own; files and processes are shared with everybody.
 
+use crate::clean::{kill_all_in, processes_in};
 use crate::error::LabError;
+use crate::fault::Fault;
 use crate::firewall::{Block, Filter};
+use crate::packet;
 use crate::process::{self, Process};
+use crate::topology::Ground;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fmt;
 use std::io;
@@ -13,8 +18,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -30,8 +35,12 @@ struct Inner {
     name: String,
     namespace: String,
     fd: OwnedFd,
+    inode: u64,
     interfaces: AtomicU32,
     blocks: AtomicU32,
+    /// What `ip` is told again when the host comes back from a loss of power.
+    own: Mutex<Vec<Vec<String>>>,
+    ground: Arc<Ground>,
 }
 
 impl fmt::Debug for Host {
@@ -43,17 +52,27 @@ impl fmt::Debug for Host {
 impl Host {
     /// Of a namespace that was just made. Its loopback is up, and IPv6 addresses
     /// can be used at once, without waiting for duplicates to answer.
-    pub(crate) fn open(name: &str, namespace: String) -> Result<Self, LabError> {
+    pub(crate) fn open(
+        name: &str,
+        namespace: String,
+        ground: Arc<Ground>,
+    ) -> Result<Self, LabError> {
         let path = format!("{NAMESPACES}/{namespace}");
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&path, flags, Mode::empty())
             .map_err(|errno| LabError::io("open", &path)(errno.into()))?;
+        let inode = rustix::fs::fstat(&fd)
+            .map_err(|errno| LabError::io("look at", &path)(errno.into()))?
+            .st_ino;
         let host = Host(Arc::new(Inner {
             name: name.to_owned(),
             namespace,
             fd,
+            inode,
             interfaces: AtomicU32::new(0),
             blocks: AtomicU32::new(0),
+            own: Mutex::default(),
+            ground,
         }));
         host.ip(&["link", "set", "lo", "up"])?;
         host.sysctl("net/ipv6/conf/default/accept_dad", "0")?;
@@ -75,6 +94,33 @@ impl Host {
     pub(crate) fn move_in(&self) -> io::Result<()> {
         let kind = Some(LinkNameSpaceType::Network);
         Ok(move_into_link_name_space(self.0.fd.as_fd(), kind)?)
+    }
+
+    pub(crate) fn ground(&self) -> &Arc<Ground> {
+        &self.0.ground
+    }
+
+    /// The number of a fault, for names.
+    pub(crate) fn next_block(&self) -> u32 {
+        self.0.blocks.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn own(&self) -> MutexGuard<'_, Vec<Vec<String>>> {
+        self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `ip`, and remembers it as something that the host's administrator
+    /// configured: it is there again after a loss of power.
+    pub(crate) fn configure(&self, words: &[&str]) -> Result<(), LabError> {
+        self.ip(words)?;
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        self.own().push(words);
+        Ok(())
+    }
+
+    /// Forgets what was configured with these words.
+    pub(crate) fn forget(&self, words: &[&str]) {
+        self.own().retain(|known| known != words);
     }
 
     pub(crate) fn next_interface(&self) -> u32 {
@@ -119,8 +165,7 @@ impl Host {
     /// Adds a route: `host.route("default", "10.0.0.1")`.
     pub fn route(&self, destination: &str, via: &str) -> Result<(), LabError> {
         let family = if via.contains(':') { "-6" } else { "-4" };
-        let words = [family, "route", "add", destination, "via", via];
-        self.ip(&words).map(drop)
+        self.configure(&[family, "route", "add", destination, "via", via])
     }
 
     /// Sets a value below `/proc/sys` that belongs to the network, as
@@ -149,8 +194,52 @@ impl Host {
     /// Drops, without an answer, what fits the filter, coming or going, until the
     /// value is dropped. Established connections are hit too.
     pub fn block(&self, filter: &Filter) -> Result<Block, LabError> {
-        let number = self.0.blocks.fetch_add(1, Ordering::Relaxed);
-        Block::place(self.clone(), number, filter)
+        Block::place(self.clone(), self.next_block(), filter)
+    }
+
+    /// The processes that run inside.
+    pub fn processes(&self) -> Vec<Pid> {
+        processes_in(self.0.inode)
+    }
+
+    /// Takes its power away: everything that runs inside is killed and all its
+    /// interfaces go off at the same moment, so that nothing inside can say
+    /// goodbye. When it heals, the host is there as after a start: with what
+    /// [`Interface::address`](crate::Interface::address) and [`Host::route`] gave
+    /// it, without the addresses that its programs had added, and no program
+    /// runs.
+    pub fn power_off(&self) -> Result<Fault, LabError> {
+        let failed = || LabError::io("switch off", self.name());
+        let off = || {
+            let interfaces = packet::interfaces()?;
+            // Looked for before anything is done: kill and cut are one moment.
+            for pid in self.processes() {
+                let _ = rustix::process::kill_process(pid, process::Signal::KILL);
+            }
+            packet::switch(&interfaces, false)
+        };
+        self.enter(off).map_err(failed())?;
+        kill_all_in(self.0.inode);
+        let host = self.clone();
+        let what = format!("{} has no power", self.name());
+        let faults = &self.0.ground.faults;
+        Ok(faults.begin(what, move || host.power_on()))
+    }
+
+    fn power_on(&self) -> Result<(), LabError> {
+        let failed = || LabError::io("switch on", self.name());
+        let interfaces = self.enter(packet::interfaces).map_err(failed())?;
+        for name in &interfaces {
+            self.ip(&["address", "flush", "dev", name])?;
+        }
+        self.enter(|| packet::switch(&interfaces, true))
+            .map_err(failed())?;
+        let own = self.own().clone();
+        for words in own {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            self.ip(&words)?;
+        }
+        Ok(())
     }
 }
 
@@ -184,5 +273,48 @@ impl Place {
             Place::Here => Process::start(command, None),
             Place::In(host) => host.spawn(command),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Answerer, Lab, eventually};
+    use std::process::Command;
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_host_without_power_is_gone_at_once_and_comes_back_with_what_is_its_own() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("power").unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        let (at_a, at_b) = (switch.attach(&a).unwrap(), switch.attach(&b).unwrap());
+        for (at, n) in [(&at_a, 1), (&at_b, 2)] {
+            at.address(&format!("10.10.0.{n}/24")).unwrap();
+            at.address(&format!("fd10::{n}/64")).unwrap();
+        }
+        a.route("10.11.0.0/16", "10.10.0.2").unwrap();
+        // What a program adds is not the host's own.
+        a.ip(&["address", "add", "10.10.0.100/32", "dev", at_a.name()])
+            .unwrap();
+        let answers = |to: &str, timeout| b.tcp_connect(to.parse().unwrap(), timeout).is_ok();
+        let _answerer = Answerer::start(&a, "[::]:7".parse().unwrap(), "a").unwrap();
+        assert!(answers("10.10.0.1:7", SOON) && answers("[fd10::1]:7", SOON));
+        let mut command = Command::new("sh");
+        command.args(["-c", "setsid sleep 600 & sleep 600"]);
+        let process = a.spawn(command).unwrap();
+        assert!(eventually(SOON, || a.processes().len() == 3));
+        let off = a.power_off().unwrap();
+        assert!(process.wait(SOON).is_some());
+        assert!(eventually(SOON, || a.processes().is_empty()));
+        assert!(!answers("10.10.0.1:7", Duration::from_millis(300)));
+        assert_eq!(lab.faults(), ["a has no power"]);
+        off.heal().unwrap();
+        assert!(eventually(SOON, || answers("10.10.0.1:7", SOON)));
+        assert!(eventually(SOON, || answers("[fd10::1]:7", SOON)));
+        assert!(!at_a.has_address("10.10.0.100").unwrap());
+        assert!(a.ip(&["route"]).unwrap().contains("10.11.0.0/16"));
     }
 }

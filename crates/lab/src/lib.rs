@@ -2,10 +2,59 @@
 //! peers as child processes, simple servers inside the test, and probes. The
 //! test bed of every crate and of `evenkeel rehearse`.
 //!
-//! Everything belongs to a value and goes with it, also when a test panics;
-//! what a killed test leaves behind is swept by the next one. Nothing here
-//! touches the host's own interfaces, addresses or rules, no process is ever
-//! found by its name, and every wait has an end.
+//! Everything belongs to a value and goes with it, also when a test panics; what
+//! a killed or interrupted one leaves behind is removed by a guard process, and
+//! by [`clean`]. Nothing here touches the host's own interfaces, addresses or
+//! rules, no process is ever found by its name, and every wait has an end.
+//!
+//! | what | how |
+//! |---|---|
+//! | hosts and what joins them | [`Lab::host`], [`Lab::link`], [`Lab::switch`], [`Lab::wire`] |
+//! | a cable that is out, with its carrier | [`Interface::pull`], [`Link::cut`] |
+//! | a cable that is silent, or passes one way only | [`Link::silence`], [`Link::one_way`], [`Switch::one_way`], [`Wire::silence`] |
+//! | a partition between groups | [`Lab::partition`] |
+//! | loss, delay, jitter, doubled and reordered frames, by a seed | [`Weather`], [`Wire::storm`] |
+//! | a frozen process, a killed tree, a host without power | [`Process::freeze`], [`Process::kill_tree`], [`Host::power_off`] |
+//! | busy processors, a full disk | [`BusyProcessors`], [`FullDisk`] |
+//! | some packets only | [`Host::block`] |
+//! | what a client saw | [`Probe`], [`Watcher`] with an [`Answerer`] on each machine |
+//! | what was said on a cable | [`Capture`] |
+//! | that all agree again | [`Lab::wait_healed`] |
+//!
+//! A fault is a value that heals when it is dropped. One that is not here: a
+//! clock that jumps. All namespaces of a machine share its clocks, and a test
+//! that turned them back would do so for everybody.
+//!
+//! Two machines that share an address, and a partition between them:
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use lab::{Answerer, Condition, Lab, Pace, Watcher};
+//! # fn main() -> Result<(), lab::LabError> {
+//! let lab = Lab::new("hello")?;
+//! let lan = lab.switch("lan")?;
+//! let (alpha, beta) = (lab.host("alpha")?, lab.host("beta")?);
+//! let client = lab.host("client")?;
+//! for (host, address) in [(&alpha, "10.0.0.1/24"), (&beta, "10.0.0.2/24")] {
+//!     lan.attach(host)?.address(address)?;
+//! }
+//! lan.attach(&client)?.address("10.0.0.9/24")?;
+//! let _one = Answerer::start(&alpha, "0.0.0.0:7".parse().unwrap(), "alpha")?;
+//! let _two = Answerer::start(&beta, "0.0.0.0:7".parse().unwrap(), "beta")?;
+//! // … something on both that keeps 10.0.0.100 served …
+//! let service = "10.0.0.100:7".parse().unwrap();
+//! let watcher = Watcher::start(&client, service, Pace::default())?;
+//! let cut = lab.partition(&[&[&alpha], &[&beta, &client]])?;
+//! assert!(watcher.wait_for(Some("beta"), 10, Duration::from_secs(10)));
+//! cut.heal()?;
+//! let mut quiet = Condition::new("all agree", || Ok(()));
+//! lab.wait_healed(Duration::from_secs(10), std::slice::from_mut(&mut quiet))?;
+//! assert!(watcher.stop().longest_gap() < Duration::from_secs(5));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A server and a client that keeps its connection:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), lab::LabError> {
@@ -17,22 +66,31 @@
 //! let origin = lab::Origin::start(&web, "web", "10.0.0.1:80".parse().unwrap())?;
 //! let mut probe = lab::Probe::new(&client, origin.address());
 //! assert_eq!(probe.get("/").unwrap().status, 200);
-//! link.down()?;
+//! let cut = link.cut()?;
 //! assert!(probe.get("/").is_err());
+//! cut.heal()?;
 //! # Ok(())
 //! # }
 //! ```
 
 mod acceptor;
+mod busy;
+mod capture;
+mod clean;
+mod disk;
 mod echo;
 mod error;
+mod fault;
 mod firewall;
 mod guard;
+mod healed;
 mod host;
 mod http;
 mod link;
 mod names;
 mod origin;
+mod packet;
+mod partition;
 mod peer;
 pub mod pki;
 mod port;
@@ -43,21 +101,34 @@ mod syslog;
 pub mod tls;
 mod topology;
 mod wait;
+mod watcher;
+mod weather;
+mod wire;
 
+pub use busy::BusyProcessors;
+pub use capture::{Capture, Frame, Talk};
+pub use clean::{Removed, clean};
+pub use disk::FullDisk;
 pub use echo::Echo;
 pub use error::LabError;
+pub use fault::Fault;
 pub use firewall::{Block, Filter, Transport};
 pub use guard::{Missing, installed, may_run, privileged};
+pub use healed::Condition;
 pub use host::{Host, Place};
 pub use http::{Answer, Malformed};
 pub use link::{Interface, Link, Switch};
 pub use names::{Names, Records};
 pub use origin::{Behaviour, Origin};
+pub use packet::Way;
 pub use peer::Peer;
 pub use port::free_port;
 pub use probe::{Failure, Probe, Record, Steady, exchange};
-pub use process::{Exit, Process, Signal};
+pub use process::{Exit, Frozen, Process, Signal};
 pub use scratch::Scratch;
 pub use syslog::Syslog;
 pub use topology::Lab;
 pub use wait::eventually;
+pub use watcher::{Answerer, Look, Miss, Pace, Seen, Watcher};
+pub use weather::Weather;
+pub use wire::{Passed, Wire};

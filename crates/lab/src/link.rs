@@ -2,9 +2,12 @@
 //! namespaces; a switch is a namespace of its own with a bridge in it.
 
 use crate::error::LabError;
+use crate::fault::Fault;
 use crate::host::Host;
+use crate::partition::{self, Cable};
 use crate::process::run_words;
 use crate::wait::eventually;
+use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -36,17 +39,45 @@ impl Interface {
     /// Adds an address with its prefix: `10.0.0.1/24`, `fd00::1/64`. It can be used
     /// at once.
     pub fn address(&self, address: &str) -> Result<(), LabError> {
+        self.host.configure(&self.address_words(address))
+    }
+
+    fn address_words<'a>(&'a self, address: &'a str) -> Vec<&'a str> {
         let mut words = vec!["address", "add", address, "dev", &self.name];
         if address.contains(':') {
             words.push("nodad");
         }
-        self.host.ip(&words).map(drop)
+        words
     }
 
     /// Takes an address away.
     pub fn remove_address(&self, address: &str) -> Result<(), LabError> {
+        self.host.forget(&self.address_words(address));
         let words = ["address", "delete", address, "dev", &self.name];
         self.host.ip(&words).map(drop)
+    }
+
+    /// Its addresses now, with their prefixes, also those that programs added:
+    /// without those of the link (`fe80::`).
+    pub fn addresses(&self) -> Result<Vec<String>, LabError> {
+        let shown = self
+            .host
+            .ip(&["-o", "address", "show", "dev", &self.name])?;
+        let mut words = shown.split_whitespace();
+        let mut found = Vec::new();
+        while let Some(word) = words.next() {
+            if word == "inet" || word == "inet6" {
+                found.extend(words.next().map(str::to_owned));
+            }
+        }
+        found.retain(|address| !address.starts_with("fe80:"));
+        Ok(found)
+    }
+
+    /// Whether an address (without a prefix) is there.
+    pub fn has_address(&self, address: &str) -> Result<bool, LabError> {
+        let of = |known: &String| known.split('/').next() == Some(address);
+        Ok(self.addresses()?.iter().any(of))
     }
 
     /// Switches it off, as an administrator would.
@@ -68,6 +99,30 @@ impl Interface {
     /// Puts the cable back.
     pub fn plug(&self) -> Result<(), LabError> {
         set(&self.far, &self.far_name, "up")
+    }
+
+    /// Pulls the cable until the fault heals.
+    pub fn pull(&self) -> Result<Fault, LabError> {
+        self.unplug()?;
+        let interface = self.clone();
+        let what = format!("the cable of {}'s {} is out", self.host.name(), self.name);
+        let faults = &self.host.ground().faults;
+        Ok(faults.begin(what, move || interface.plug()))
+    }
+
+    /// What it sends is lost, and it keeps its carrier. Here, where frames leave
+    /// their host, so that nobody at the other end sees them, not even a
+    /// program that reads frames before the firewall. The sender may be told:
+    /// only [`Lab::wire`](crate::Lab::wire) and a switch lose in silence.
+    pub fn mute(&self) -> Result<Fault, LabError> {
+        let muted = partition::mute(&self.host, &self.name)?;
+        let what = format!("nothing leaves {}'s {}", self.host.name(), self.name);
+        Ok(self.host.ground().faults.begin(what, move || muted.lift()))
+    }
+
+    /// The other end of its cable.
+    pub(crate) fn far_end(&self) -> Interface {
+        self.other_end()
     }
 
     fn has_carrier(&self) -> bool {
@@ -100,7 +155,34 @@ impl Link {
         let name_b = format!("eth{}", b.next_interface());
         let a = connect(a, name_a, b, name_b)?;
         let b = a.other_end();
+        let cable = Cable::Direct(end(&a), end(&b));
+        a.host.ground().cables().push(cable);
         Ok(Link { a, b })
+    }
+
+    /// Cuts it until the fault heals: neither end has a carrier.
+    pub fn cut(&self) -> Result<Fault, LabError> {
+        self.down()?;
+        let link = self.clone();
+        let faults = &self.a.host.ground().faults;
+        Ok(faults.begin(format!("the {self} is cut"), move || link.up()))
+    }
+
+    /// Cuts it silently: both ends keep their carrier, and nothing passes.
+    pub fn silence(&self) -> Result<Fault, LabError> {
+        let (a, b) = (self.a.mute()?, self.b.mute()?);
+        let what = format!("the {self} is silent");
+        let faults = &self.a.host.ground().faults;
+        Ok(faults.begin(what, move || a.heal().and(b.heal())))
+    }
+
+    /// Cuts one way of it silently: only what `from` sends still passes.
+    pub fn one_way(&self, from: &Host) -> Result<Fault, LabError> {
+        if from.namespace() == self.a.host.namespace() {
+            self.b.mute()
+        } else {
+            self.a.mute()
+        }
     }
 
     /// Cuts it: neither end has a carrier.
@@ -116,6 +198,18 @@ impl Link {
         self.a.up()?;
         self.b.up()
     }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (a, b) = (self.a.host.name(), self.b.host.name());
+        write!(f, "cable between {a} and {b}")
+    }
+}
+
+fn end(interface: &Interface) -> (String, String) {
+    let namespace = interface.host.namespace().to_owned();
+    (namespace, interface.name.clone())
 }
 
 /// A switch: every host on it reaches every other.
@@ -138,15 +232,47 @@ impl Switch {
     /// Connects a host.
     pub fn attach(&self, host: &Host) -> Result<Interface, LabError> {
         let name = format!("eth{}", host.next_interface());
+        let interface = self.connect(host, name)?;
+        self.plugged(&interface, host);
+        Ok(interface)
+    }
+
+    /// Connects an interface to a port of its own.
+    pub(crate) fn connect(&self, near: &Host, name: String) -> Result<Interface, LabError> {
         let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
-        let interface = connect(host, name, &self.host, port)?;
+        let interface = connect(near, name, &self.host, port)?;
         let words = ["link", "set", &interface.far_name, "master", BRIDGE];
         self.host.ip(&words)?;
         Ok(interface)
     }
+
+    /// Remembers which host a port leads to.
+    pub(crate) fn plugged(&self, interface: &Interface, host: &Host) {
+        self.host.ground().cables().push(Cable::Port {
+            switch: self.host.namespace().to_owned(),
+            port: interface.far_name.clone(),
+            host: host.namespace().to_owned(),
+        });
+    }
+
+    /// Only what `from` sends to `to` still passes between the two; what comes
+    /// back is lost, silently, in the switch.
+    pub fn one_way(&self, from: &Host, to: &Host) -> Result<Fault, LabError> {
+        // What passes is what `from` sends, so what `to` sends is lost.
+        let pairs = [(to.namespace(), from.namespace())];
+        let cut = partition::through_switch(&self.host, &pairs)?
+            .ok_or_else(|| LabError::NothingToCut(format!("{} and {}", from.name(), to.name())))?;
+        let what = format!("{} does not hear {}", from.name(), to.name());
+        Ok(self.host.ground().faults.begin(what, move || cut.lift()))
+    }
 }
 
-fn connect(host: &Host, name: String, far: &Host, far_name: String) -> Result<Interface, LabError> {
+pub(crate) fn connect(
+    host: &Host,
+    name: String,
+    far: &Host,
+    far_name: String,
+) -> Result<Interface, LabError> {
     let (near_ns, far_ns) = (host.namespace(), far.namespace());
     let near_end = ["ip", "link", "add", &name, "netns", near_ns, "type", "veth"];
     let far_end = ["peer", "name", &far_name, "netns", far_ns];
@@ -206,6 +332,41 @@ mod tests {
         assert!(eventually(LATEST, || b
             .tcp_connect(at("10.1.0.1:7"), SOON)
             .is_ok()));
+    }
+
+    #[test]
+    fn a_cable_is_cut_with_or_without_its_carrier_until_the_fault_heals() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("cuts").unwrap();
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        let link = lab.link(&a, &b).unwrap();
+        link.a.address("10.1.1.1/24").unwrap();
+        link.b.address("10.1.1.2/24").unwrap();
+        let _echo = Echo::start(&a, at("10.1.1.1:7")).unwrap();
+        let passes = || b.tcp_connect(at("10.1.1.1:7"), SOON).is_ok();
+        let carrier = || link.b.has_carrier();
+        assert!(eventually(LATEST, passes));
+        let pulled = link.b.pull().unwrap();
+        assert!(eventually(LATEST, || !carrier()) && !passes());
+        drop(pulled);
+        assert!(eventually(LATEST, passes));
+        for fault in [
+            link.silence().unwrap(),
+            link.one_way(&a).unwrap(),
+            link.one_way(&b).unwrap(),
+        ]
+        .into_iter()
+        .rev()
+        {
+            assert!(!passes() && carrier(), "{fault:?}");
+            drop(fault);
+        }
+        assert!(eventually(LATEST, passes));
+        let cut = link.cut().unwrap();
+        assert!(!passes() && !carrier());
+        assert_eq!(lab.faults(), ["the cable between a and b is cut"]);
+        cut.heal().unwrap();
+        assert!(eventually(LATEST, passes));
     }
 
     #[test]

@@ -9,9 +9,10 @@ use crate::error::LabError;
 use crate::host::Host;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal,
-    set_parent_process_death_signal, test_kill_process_group, waitid,
+    Pid, PidfdFlags, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
+    pidfd_send_signal, set_parent_process_death_signal, test_kill_process_group, waitid,
 };
 use std::fmt;
 use std::fs::File;
@@ -30,6 +31,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long the rest of a killed group may take to end.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the processes that one started are looked for until none is new.
+const TREE_ROUNDS_MAX: usize = 20;
 const GROUP_POLL: Duration = Duration::from_millis(1);
 
 /// How much of what a program said is kept.
@@ -82,7 +85,7 @@ impl Process {
         let failed = || LabError::io("start", &line);
         let mut child = spawn(command).map_err(failed())?;
         let opened = Pid::from_raw(child.id() as i32)
-            .ok_or(rustix::io::Errno::SRCH)
+            .ok_or(Errno::SRCH)
             .and_then(|pid| Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)));
         match opened {
             Ok((pid, pidfd)) => Ok(Process {
@@ -115,6 +118,53 @@ impl Process {
             .map_err(|errno| LabError::io("signal", &self.command)(errno.into()))
     }
 
+    /// It and all that it started, also what left its process group: what is
+    /// there at this moment, the first one first.
+    pub fn tree(&self) -> Vec<Pid> {
+        tree(self.pid)
+    }
+
+    /// Stops it with all that it started, as a machine would that is suspended or
+    /// swapping, until the guard is dropped.
+    pub fn freeze(&self) -> Result<Frozen<'_>, LabError> {
+        let mut frozen = Frozen {
+            process: self,
+            pids: Vec::new(),
+        };
+        // They may be starting others until each of them is stopped.
+        for _ in 0..TREE_ROUNDS_MAX {
+            let mut new = self.tree();
+            new.retain(|pid| !frozen.pids.contains(pid));
+            if new.is_empty() {
+                break;
+            }
+            for pid in new {
+                match kill_process(pid, Signal::STOP) {
+                    Ok(()) | Err(Errno::SRCH) => frozen.pids.push(pid),
+                    Err(errno) => {
+                        return Err(LabError::io("freeze", &self.command)(errno.into()));
+                    }
+                }
+            }
+        }
+        Ok(frozen)
+    }
+
+    /// Kills it with all that it started, also what left its process group, by
+    /// SIGKILL: nobody gets to tidy up.
+    pub fn kill_tree(&self) {
+        for _ in 0..TREE_ROUNDS_MAX {
+            let tree = self.tree();
+            let alone = tree.len() == 1;
+            for pid in tree {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            if alone {
+                return;
+            }
+        }
+    }
+
     /// How it ended, if it did.
     pub fn exit(&self) -> Option<Exit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
@@ -134,6 +184,64 @@ impl Process {
         // exit yet. Nothing in a test installs handlers that would.
         let _ = poll(&mut fds, timeout.as_ref());
         self.exit()
+    }
+}
+
+/// Processes that are stopped until this is dropped.
+#[derive(Debug)]
+#[must_use = "a process that goes on at once was not frozen"]
+pub struct Frozen<'a> {
+    process: &'a Process,
+    pids: Vec<Pid>,
+}
+
+impl Frozen<'_> {
+    /// Lets them go on.
+    pub fn thaw(self) {}
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // Only what is still its own: an id could have become somebody else's.
+        let tree = self.process.tree();
+        for pid in self.pids.drain(..).filter(|pid| tree.contains(pid)) {
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+}
+
+/// What `/proc` says of a process: its parent and its group.
+fn relations(stat: &str) -> Option<(i32, i32)> {
+    // pid (name) state parent group: the name may hold anything.
+    let mut words = stat.rsplit_once(") ")?.1.split(' ').skip(1);
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+/// A process, its group, and their descendants.
+fn tree(root: Pid) -> Vec<Pid> {
+    let root = root.as_raw_nonzero().get();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut others = Vec::new();
+    for entry in entries {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        if let (Some(pid), Some((parent, group))) = (pid, relations(&stat)) {
+            others.push((pid, parent, group));
+        }
+    }
+    let mut found: Vec<i32> = vec![root];
+    loop {
+        let new = |&&(pid, parent, group): &&(i32, i32, i32)| {
+            (group == root || found.contains(&parent)) && !found.contains(&pid)
+        };
+        let more: Vec<i32> = others.iter().filter(new).map(|(pid, ..)| *pid).collect();
+        if more.is_empty() {
+            return found.into_iter().filter_map(Pid::from_raw).collect();
+        }
+        found.extend(more);
     }
 }
 
@@ -303,6 +411,54 @@ mod tests {
         assert!(!runs(leader));
         // Its parent is gone: whoever reaps it needs a moment.
         assert!(eventually(Duration::from_secs(5), || !runs(child) || is_zombie(child)));
+    }
+
+    /// A shell that starts one which leaves its group, and says its id.
+    fn with_a_runaway() -> (Process, i32) {
+        let mut said = said_file("test").unwrap();
+        let mut command = shell("setsid sh -c 'echo $$; sleep 60 & wait' & wait");
+        command.stdout(said.try_clone().unwrap());
+        let process = Process::start(command, None).unwrap();
+        let mut child = 0;
+        assert!(eventually(Duration::from_secs(5), || {
+            child = read_said(&mut said).unwrap().trim().parse().unwrap_or(0);
+            process.tree().len() >= 3 && child != 0
+        }));
+        (process, child)
+    }
+
+    fn state(pid: i32) -> String {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').next());
+        state.unwrap_or("gone").to_owned()
+    }
+
+    #[test]
+    fn a_frozen_process_stands_still_with_all_that_it_started_and_goes_on_after() {
+        let (process, child) = with_a_runaway();
+        let frozen = process.freeze().unwrap();
+        let all = |wanted: &str| {
+            let tree = process.tree();
+            tree.iter()
+                .all(|pid| state(pid.as_raw_nonzero().get()) == wanted)
+        };
+        assert!(eventually(Duration::from_secs(5), || all("T")));
+        assert!(process.tree().len() >= 3 && state(child) == "T");
+        frozen.thaw();
+        assert!(eventually(Duration::from_secs(5), || all("S")));
+    }
+
+    #[test]
+    fn a_killed_tree_leaves_nothing_of_what_it_started() {
+        let (process, child) = with_a_runaway();
+        let tree = process.tree();
+        process.kill_tree();
+        let dead = |pid: i32| ["gone", "Z"].contains(&state(pid).as_str());
+        assert!(eventually(Duration::from_secs(5), || {
+            tree.iter().all(|pid| dead(pid.as_raw_nonzero().get())) && dead(child)
+        }));
     }
 
     fn is_zombie(pid: i32) -> bool {

@@ -1,12 +1,11 @@
 //! Directories for the files of a test.
 
+use crate::clean::{PREFIX, clean, remove_directory};
 use crate::error::LabError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-const PREFIX: &str = "evenkeel-lab-";
 
 /// A directory of its own, removed when dropped. What a killed process left is
 /// removed by the next one.
@@ -18,7 +17,7 @@ impl Scratch {
     pub fn new() -> Result<Self, LabError> {
         static SWEPT: Once = Once::new();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        SWEPT.call_once(sweep);
+        SWEPT.call_once(|| drop(clean()));
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -42,28 +41,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn sweep() {
-    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let pid = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .and_then(|rest| rest.split('-').next())
-            .and_then(|pid| pid.parse::<u32>().ok());
-        let own = entry.metadata().is_ok_and(|m| {
-            use std::os::unix::fs::MetadataExt;
-            m.is_dir() && m.uid() == rustix::process::geteuid().as_raw()
-        });
-        if own && pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
+        remove_directory(&self.0);
     }
 }
 
@@ -78,15 +56,5 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"y");
         drop(scratch);
         assert!(!file.exists());
-    }
-
-    #[test]
-    fn what_a_dead_process_left_is_swept() {
-        let stale = std::env::temp_dir().join(format!("{PREFIX}4194305-0"));
-        fs::create_dir_all(&stale).unwrap();
-        let living = Scratch::new().unwrap();
-        sweep();
-        assert!(!stale.exists());
-        assert!(living.path().exists());
     }
 }

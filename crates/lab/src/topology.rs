@@ -1,43 +1,62 @@
 //! A laboratory: it makes hosts and joins them, and takes everything down.
 //!
 //! Its namespaces carry the id of this process, so that one which was killed can
-//! be told from one that works, and the next laboratory sweeps behind it.
+//! be told from one that works: see the module `clean`.
 
+use crate::clean::{PREFIX, prepare, remove_host};
 use crate::error::LabError;
-use crate::host::{Host, NAMESPACES};
+use crate::fault::{Fault, Faults};
+use crate::healed::{self, Condition};
+use crate::host::Host;
 use crate::link::{Link, Switch};
+use crate::partition::{self, Cable};
 use crate::process::run_words;
-use rustix::process::{Pid, Signal, kill_process};
-use std::fs;
-use std::path::Path;
+use crate::weather::Weather;
+use crate::wire::Wire;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The longest name of a laboratory or a host.
 pub(crate) const MAX_NAME_BYTES: usize = 64;
-
-const PREFIX: &str = "evenkeel-lab-";
 
 /// Hosts and what joins them. Dropped, all of it is gone, and every process that
 /// still runs in one of the hosts is killed.
 #[derive(Debug)]
 pub struct Lab {
     prefix: String,
-    namespaces: Mutex<Vec<String>>,
+    hosts: Mutex<Vec<Host>>,
+    wires: AtomicU32,
+    ground: Arc<Ground>,
+}
+
+/// What the parts of a laboratory know in common. It knows no host, since every
+/// host knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Ground {
+    pub(crate) faults: Arc<Faults>,
+    cables: Mutex<Vec<Cable>>,
+}
+
+impl Ground {
+    pub(crate) fn cables(&self) -> MutexGuard<'_, Vec<Cable>> {
+        self.cables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Lab {
     /// An empty laboratory. The name is for whoever looks at `ip netns`; several
     /// may have the same.
     pub fn new(name: &str) -> Result<Self, LabError> {
-        static SWEPT: Once = Once::new();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         check_name(name)?;
-        SWEPT.call_once(sweep);
+        prepare();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         Ok(Lab {
             prefix: format!("{PREFIX}{}-{number}-{name}", std::process::id()),
-            namespaces: Mutex::new(Vec::new()),
+            hosts: Mutex::default(),
+            wires: AtomicU32::new(0),
+            ground: Arc::default(),
         })
     }
 
@@ -45,13 +64,15 @@ impl Lab {
     pub fn host(&self, name: &str) -> Result<Host, LabError> {
         check_name(name)?;
         let namespace = format!("{}-{name}", self.prefix);
-        let mut namespaces = self.lock();
-        if namespaces.contains(&namespace) {
+        let mut hosts = self.lock();
+        if hosts.iter().any(|host| host.namespace() == namespace) {
             return Err(LabError::NameTaken(name.to_owned()));
         }
         run_words(&["ip", "netns", "add", &namespace])?;
-        namespaces.push(namespace.clone());
-        Host::open(name, namespace)
+        let opened = Host::open(name, namespace.clone(), Arc::clone(&self.ground));
+        let host = opened.inspect_err(|_| remove_host(&namespace))?;
+        hosts.push(host.clone());
+        Ok(host)
     }
 
     /// A cable between two hosts.
@@ -64,17 +85,84 @@ impl Lab {
         Switch::place(self.host(name)?)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.namespaces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// A cable between two hosts on which there is weather: frames are lost, late,
+    /// doubled or out of order.
+    pub fn wire(&self, a: &Host, b: &Host, weather: Weather) -> Result<Wire, LabError> {
+        Wire::lay(self.relay()?, a, b, weather)
+    }
+
+    /// The same between a host and a switch.
+    pub fn wire_to(
+        &self,
+        switch: &Switch,
+        host: &Host,
+        weather: Weather,
+    ) -> Result<Wire, LabError> {
+        Wire::attach(self.relay()?, switch, host, weather)
+    }
+
+    fn relay(&self) -> Result<Host, LabError> {
+        let number = self.wires.fetch_add(1, Ordering::Relaxed);
+        self.host(&format!("wire-{number}"))
+    }
+
+    /// Cuts every cable, and every way through a switch, between hosts of
+    /// different groups, silently: nobody loses a carrier. Within a group, and
+    /// for hosts that are in none, all goes on. What takes a way through a
+    /// third host is cut where that host is in a group.
+    pub fn partition(&self, groups: &[&[&Host]]) -> Result<Fault, LabError> {
+        let hosts = self.lock().clone();
+        partition::cut(&self.ground, &hosts, groups)
+    }
+
+    /// What is broken now, in words.
+    pub fn faults(&self) -> Vec<String> {
+        self.ground.faults.in_force()
+    }
+
+    /// Waits until all conditions hold at once and stay so, after every fault was
+    /// healed, and tells how long that took, or which of them did not hold and
+    /// why.
+    ///
+    /// ```no_run
+    /// # fn owners() -> Vec<&'static str> { vec![] }
+    /// # fn main() -> Result<(), lab::LabError> {
+    /// # let lab = lab::Lab::new("x")?;
+    /// # let (a, b) = (lab.host("a")?, lab.host("b")?);
+    /// let cut = lab.partition(&[&[&a], &[&b]])?;
+    /// // … both own the address …
+    /// cut.heal()?;
+    /// lab.wait_healed(
+    ///     std::time::Duration::from_secs(10),
+    ///     &mut [lab::Condition::new("one owner", || match owners().as_slice() {
+    ///         [_] => Ok(()),
+    ///         other => Err(format!("{other:?}")),
+    ///     })],
+    /// )?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait_healed(
+        &self,
+        within: Duration,
+        conditions: &mut [Condition<'_>],
+    ) -> Result<Duration, LabError> {
+        let faults = self.faults();
+        if !faults.is_empty() {
+            return Err(LabError::StillBroken(faults));
+        }
+        healed::wait(within, conditions)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Host>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for namespace in self.lock().drain(..) {
-            remove(&namespace);
+        for host in self.lock().drain(..) {
+            remove_host(host.namespace());
         }
     }
 }
@@ -87,45 +175,12 @@ fn check_name(name: &str) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Removes what processes that are dead left behind.
-fn sweep() {
-    let Ok(entries) = fs::read_dir(NAMESPACES) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if let Some(name) = name.to_str().filter(|name| is_stale(name)) {
-            remove(name);
-        }
-    }
-}
-
-/// Whether a namespace belongs to a laboratory whose process is no more. An id
-/// that somebody else got since only means that it is swept later.
-fn is_stale(namespace: &str) -> bool {
-    let pid = namespace
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.split('-').next())
-        .and_then(|pid| pid.parse::<u32>().ok());
-    pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
-}
-
-/// Kills what runs in a namespace, which can only be what a laboratory started,
-/// and takes away its name. Best effort: it may be in use or gone already.
-fn remove(namespace: &str) {
-    let pids = run_words(&["ip", "netns", "pids", namespace]).unwrap_or_default();
-    for pid in pids.lines().filter_map(|line| line.trim().parse().ok()) {
-        if let Some(pid) = Pid::from_raw(pid) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
-    let _ = run_words(&["ip", "netns", "delete", namespace]);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::NAMESPACES;
     use std::panic::catch_unwind;
+    use std::path::Path;
     use std::process::Command;
     use std::time::Duration;
 
@@ -156,33 +211,6 @@ mod tests {
         let process = lab.host("a").unwrap().spawn(command).unwrap();
         drop(lab);
         assert!(process.wait(Duration::from_secs(5)).is_some());
-    }
-
-    #[test]
-    fn what_a_dead_process_left_is_swept_and_what_a_living_one_uses_is_not() {
-        crate::skip_unless_root!();
-        // Ids end below four million.
-        let stale = format!("{PREFIX}4194305-0-stale-a");
-        run_words(&["ip", "netns", "add", &stale]).unwrap();
-        let lab = Lab::new("living").unwrap();
-        let host = lab.host("a").unwrap();
-        sweep();
-        assert!(!exists(&stale));
-        assert!(exists(host.namespace()));
-    }
-
-    #[test]
-    fn only_names_of_dead_laboratories_are_stale() {
-        let own = format!("{PREFIX}{}-0-x-a", std::process::id());
-        for (name, stale) in [
-            ("evenkeel-lab-4194305-0-x-a", true),
-            (own.as_str(), false),
-            ("evenkeel-lab-", false),
-            ("evenkeel-lab-x-0", false),
-            ("blue", false),
-        ] {
-            assert_eq!(is_stale(name), stale, "{name}");
-        }
     }
 
     #[test]

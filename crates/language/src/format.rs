@@ -29,13 +29,14 @@ struct Row<'a> {
     indented: bool,
 }
 
-/// Formats a file. `is_section` says which first words begin a section.
+/// Formats a file. `begins` says of the first word of each line, and of whether it is
+/// indented, if it begins a section ([`crate::Outline::begins`]).
 /// Formatting twice gives what formatting once gives.
-pub fn format(text: &[u8], is_section: impl Fn(&str) -> bool) -> Vec<u8> {
+pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let rows: Vec<Row<'_>> = text
         .split(|b| *b == b'\n')
-        .map(|line| row(line, &is_section))
+        .map(|line| row(line, &mut begins))
         .collect();
     let mut out = Vec::with_capacity(text.len() + text.len() / 8);
     // What the last row written was; a file begins as if below a blank line.
@@ -92,7 +93,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0x0b | 0x0c)
 }
 
-fn row<'a>(line: &'a [u8], is_section: &impl Fn(&str) -> bool) -> Row<'a> {
+fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'a> {
     let start = line
         .iter()
         .position(|b| !is_space(*b) && *b != b'\r')
@@ -123,7 +124,7 @@ fn row<'a>(line: &'a [u8], is_section: &impl Fn(&str) -> bool) -> Row<'a> {
                 .position(|b| is_space(*b) || matches!(b, b'#' | b'\r' | 0))
                 .unwrap_or(text.len());
             let word = std::str::from_utf8(&text[..end]).unwrap_or("");
-            match is_section(word) {
+            match begins(word, start > 0) {
                 true => Kind::Section,
                 false => Kind::Keyword,
             }
@@ -145,7 +146,7 @@ mod tests {
     use crate::source::SourceMap;
     use proptest::prelude::*;
 
-    fn is_section(word: &str) -> bool {
+    fn is_section(word: &str, _indented: bool) -> bool {
         ["global", "defaults", "frontend", "backend", "listen"].contains(&word)
     }
 

@@ -249,7 +249,7 @@ fn whatever_is_told_can_be_rendered() {
         if n % 2 == 0 {
             text.pop();
         }
-        let formatted = format::format(&text, |word| word == "a");
+        let formatted = format::format(&text, |word, _| word == "a");
         assert!(formatted.is_empty() || formatted.ends_with(b"\n"));
         let mut sources = SourceMap::default();
         let file = sources.add("fuzz", text);

@@ -12,6 +12,7 @@
 //!
 //! Nothing here owns a descriptor, and nothing decides what a message leads to.
 
+mod address;
 mod codec;
 mod hand_over;
 mod kept;
@@ -20,6 +21,7 @@ mod plan;
 pub mod vitals;
 mod watch;
 
+pub use address::{ADDRESS_NAME_BYTES_MAX, AddressDump, AddressLog, AddressPlan, TakeAddresses};
 pub use codec::DecodeError;
 pub use hand_over::{
     HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,

@@ -44,10 +44,6 @@ pub enum KernelError {
         /// Why.
         error: io::Error,
     },
-    /// The program `nft` is needed and not here.
-    NoNft,
-    /// `nft` refused, with its words.
-    Nft(String),
 }
 
 impl KernelError {
@@ -85,10 +81,6 @@ impl fmt::Display for KernelError {
             KernelError::BadName(name) => write!(f, "`{name}` is no name of an interface"),
             KernelError::BadValue(what) => f.write_str(what),
             KernelError::Sysctl { path, error } => write!(f, "{path}: {error}"),
-            KernelError::NoNft => f.write_str(
-                "the program `nft` is not installed: packets to the addresses are not dropped",
-            ),
-            KernelError::Nft(words) => write!(f, "nft: {words}"),
         }
     }
 }

@@ -148,6 +148,14 @@ impl Message {
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
     }
 
+    /// The kernel is to answer, also where all went well.
+    pub fn acknowledge(&mut self) {
+        if let Some(place) = self.bytes.get_mut(6..8) {
+            let flags = u16_at(place, 0).unwrap_or(0) | flag::ACK;
+            place.copy_from_slice(&flags.to_ne_bytes());
+        }
+    }
+
     /// The message with its length and number, for the kernel.
     pub fn finish(&mut self, sequence: u32) -> &[u8] {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);

@@ -167,6 +167,50 @@ impl Socket {
             .collect()
     }
 
+    /// Sends all of them as one transaction of nftables, between a begin and an end: all
+    /// of it happens or nothing. The first refusal is the answer.
+    pub fn transaction(
+        &mut self,
+        request: &'static str,
+        messages: &mut [Message],
+    ) -> Result<(), KernelError> {
+        let began = Instant::now();
+        let first = self.sequence.wrapping_add(1);
+        let last = messages.len().saturating_sub(2);
+        let mut bytes = Vec::new();
+        for (place, message) in messages.iter_mut().enumerate() {
+            self.sequence = self.sequence.wrapping_add(1);
+            if place == last {
+                message.acknowledge();
+            }
+            bytes.extend_from_slice(message.finish(self.sequence));
+        }
+        let room = bytes.len().saturating_mul(2).max(RECEIVE_BUFFER);
+        if sockopt::set_socket_send_buffer_size_force(&self.fd, room).is_err() {
+            sockopt::set_socket_send_buffer_size(&self.fd, room)?;
+        }
+        self.send(&bytes, began)?;
+        for _ in 0..STRAY_AT_MOST {
+            let Ok(length) = self.receive(began) else {
+                break;
+            };
+            for message in Messages(self.buffer.get(..length).unwrap_or(&[])) {
+                let place = message.sequence.wrapping_sub(first) as usize;
+                if message.kind != kind::ERROR || place >= messages.len() {
+                    continue;
+                }
+                acknowledged(request, &message)?;
+                if place == last {
+                    return Ok(());
+                }
+            }
+        }
+        Err(KernelError::NoAnswer {
+            request,
+            waited: began.elapsed(),
+        })
+    }
+
     /// Lists a table: each answer is handed to `each`, which gives what it keeps.
     pub fn dump<T>(
         &mut self,

@@ -2,15 +2,19 @@
 //! that asks.
 
 use super::KernelError;
+use serde::{Deserialize, Serialize};
 use std::fs;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Where they are.
 const ROOT: &str = "/proc/sys";
 
-/// A setting as it was before we changed it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// How many interfaces are looked at.
+const MOST_INTERFACES: usize = 16 * 1024;
+
+/// A setting as it was before we changed it. It can be kept for a role that comes after
+/// this one, which finds our value there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Saved {
     /// Its path below `/proc/sys`.
     pub path: String,
@@ -43,11 +47,19 @@ pub fn of_interface(ipv6: bool, interface: &str, name: &str) -> String {
     format!("net/{family}/conf/{interface}/{name}")
 }
 
-/// Whether this machine may bind addresses that it has not: no role needs it, but
-/// people ask.
-pub fn may_bind_foreign(address: IpAddr) -> bool {
-    let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
-    read(&format!("net/{family}/ip_nonlocal_bind")).is_ok_and(|value| value == "1")
+/// The interfaces that have settings, with `all` and `default`; at most
+/// [`MOST_INTERFACES`].
+pub fn interfaces(ipv6: bool) -> Result<Vec<String>, KernelError> {
+    let path = if ipv6 {
+        "net/ipv6/conf"
+    } else {
+        "net/ipv4/conf"
+    };
+    let entries = fs::read_dir(place(path)?).map_err(|error| failed(path, error))?;
+    let names = entries.flatten().take(MOST_INTERFACES);
+    Ok(names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect())
 }
 
 /// Reads one.

@@ -123,16 +123,26 @@ impl VmacSpec {
     }
 }
 
-/// A virtual interface of ours, and the settings to write back at the end.
+/// A virtual interface of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vmac {
     /// The interface, up.
     pub link: Link,
     /// It was there already: left by a role before this one.
     pub found: bool,
-    /// Settings of the interface below as they were.
-    pub saved: Vec<Saved>,
 }
+
+/// The virtual interfaces of one [`Kernel`], and the settings that were changed.
+#[derive(Debug, Default)]
+pub(super) struct Vmacs {
+    /// Their numbers.
+    present: Vec<u32>,
+    /// Settings of other interfaces as they were before.
+    saved: Vec<Saved>,
+}
+
+/// The one setting that is not changed for virtual interfaces.
+const PROMOTE: &str = "promote_secondaries";
 
 impl Kernel {
     /// Makes a virtual interface and puts it up. One that is there and is the same is
@@ -162,30 +172,63 @@ impl Kernel {
         }
         let gone = || KernelError::NoInterface(spec.name.clone());
         let link = self.link(&spec.name)?.ok_or_else(gone)?;
-        let saved = match self.prepare(spec, &link) {
-            Ok(saved) => saved,
-            Err(error) => {
-                if !found {
-                    let _ = self.delete_link(link.index);
-                }
-                return Err(error);
+        if !self.vmacs.present.contains(&link.index) {
+            self.vmacs.present.push(link.index);
+        }
+        if let Err(error) = self.prepare(spec, &link) {
+            if !found {
+                let _ = self.remove_link_of_vmac(link.index);
             }
-        };
+            return Err(error);
+        }
         let link = self.link_of(link.index)?.ok_or_else(gone)?;
-        Ok(Vmac { link, found, saved })
+        Ok(Vmac { link, found })
     }
 
-    /// Removes a virtual interface and writes back the settings of the one below.
+    /// Removes a virtual interface; with the last one the settings of other interfaces
+    /// become what they were.
     pub fn remove_vmac(&mut self, vmac: &Vmac) -> Result<(), KernelError> {
-        let removed = self.delete_link(vmac.link.index);
-        for saved in vmac.saved.iter().rev() {
-            saved.restore()?;
+        self.remove_link_of_vmac(vmac.link.index)
+    }
+
+    /// `promote_secondaries`: with the first address of a network the others of it stay
+    /// (IPv4). It holds until [`Kernel::restore_settings`].
+    pub fn promote_secondaries(&mut self, interface: &str) -> Result<(), KernelError> {
+        good_name(interface)?;
+        let path = sysctl::of_interface(false, interface, PROMOTE);
+        self.vmacs.keep(sysctl::set(&path, "1")?);
+        Ok(())
+    }
+
+    /// All settings become what they were: for a stop that leaves nothing in place.
+    pub fn restore_settings(&mut self) -> Result<(), KernelError> {
+        self.vmacs.restore(|_| true)
+    }
+
+    /// Settings of interfaces that are not ours as they were before we changed them, to
+    /// be kept for a role that comes after this one.
+    pub fn saved_settings(&self) -> &[Saved] {
+        &self.vmacs.saved
+    }
+
+    /// Takes over what a role before this one kept.
+    pub fn adopt_settings(&mut self, saved: Vec<Saved>) {
+        for one in saved {
+            self.vmacs.keep(Some(one));
+        }
+    }
+
+    fn remove_link_of_vmac(&mut self, index: u32) -> Result<(), KernelError> {
+        let removed = self.delete_link(index);
+        self.vmacs.present.retain(|present| *present != index);
+        if self.vmacs.present.is_empty() {
+            self.vmacs.restore(|saved| !saved.path.ends_with(PROMOTE))?;
         }
         removed.map(|_| ())
     }
 
     /// Settings as keepalived makes them, and up.
-    fn prepare(&mut self, spec: &VmacSpec, link: &Link) -> Result<Vec<Saved>, KernelError> {
+    fn prepare(&mut self, spec: &VmacSpec, link: &Link) -> Result<(), KernelError> {
         self.generate_no_address(link.index);
         if let Some(vrf) = spec.vrf.filter(|vrf| link.master != Some(*vrf)) {
             let how = flag::REQUEST | flag::ACK;
@@ -193,13 +236,13 @@ impl Kernel {
             message.u32(attribute::MASTER, vrf);
             self.socket.one("put an interface into a VRF", message)?;
         }
-        let mut saved = Vec::new();
         if !spec.ipv6 {
+            self.vmacs.filter_each_by_itself(&link.name)?;
             let own = [
                 ("accept_local", "1"),
                 ("arp_ignore", "1"),
                 ("rp_filter", "0"),
-                ("promote_secondaries", "1"),
+                (PROMOTE, "1"),
             ];
             for (name, value) in own {
                 sysctl::set(&sysctl::of_interface(false, &link.name, name), value)?;
@@ -210,17 +253,11 @@ impl Kernel {
             if let Some(base) = self.link_of(spec.base)? {
                 for name in ["arp_ignore", "arp_filter"] {
                     let path = sysctl::of_interface(false, &base.name, name);
-                    saved.extend(sysctl::set(&path, "1")?);
+                    self.vmacs.keep(sysctl::set(&path, "1")?);
                 }
             }
         }
-        if let Err(error) = self.set_link_up(link.index, true) {
-            for saved in saved.iter().rev() {
-                saved.restore()?;
-            }
-            return Err(error);
-        }
-        Ok(saved)
+        self.set_link_up(link.index, true)
     }
 
     /// The interface gets no link-local address by itself: neighbours would learn the
@@ -235,5 +272,45 @@ impl Kernel {
             });
         });
         let _ = self.socket.one("generate no address", message);
+    }
+}
+
+impl Vmacs {
+    /// The first value of a setting is the one that is written back.
+    fn keep(&mut self, saved: Option<Saved>) {
+        let known = |one: &Saved| self.saved.iter().any(|s| s.path == one.path);
+        self.saved.extend(saved.filter(|one| !known(one)));
+    }
+
+    /// The last change is undone first; each is tried, and the first error told.
+    fn restore(&mut self, which: impl Fn(&Saved) -> bool) -> Result<(), KernelError> {
+        let (now, later) = std::mem::take(&mut self.saved).into_iter().partition(which);
+        self.saved = later;
+        let now: Vec<Saved> = now;
+        let results: Vec<_> = now.iter().rev().map(Saved::restore).collect();
+        results.into_iter().collect()
+    }
+
+    /// A filter of reverse paths for all interfaces holds also for the virtual one, where
+    /// it would drop answers to addresses of the interface below: each of the others gets
+    /// what held for all, and for all none holds.
+    fn filter_each_by_itself(&mut self, vmac: &str) -> Result<(), KernelError> {
+        let path = |name: &str| sysctl::of_interface(false, name, "rp_filter");
+        let all = sysctl::read(&path("all"))?;
+        if all == "0" {
+            return Ok(());
+        }
+        for name in sysctl::interfaces(false)? {
+            let virtual_one = name == "all" || name == vmac;
+            // An interface may go while we look.
+            let Ok(own) = sysctl::read(&path(&name)) else {
+                continue;
+            };
+            if !virtual_one && own < all {
+                self.keep(sysctl::set(&path(&name), &all)?);
+            }
+        }
+        self.keep(sysctl::set(&path("all"), "0")?);
+        Ok(())
     }
 }

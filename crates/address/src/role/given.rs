@@ -66,6 +66,8 @@ pub enum Order {
     HandOver {
         /// The instance's name.
         name: Option<String>,
+        /// How long requests may finish; none is its `handover-drain`.
+        drain: Option<Duration>,
     },
     /// Answered by [`Told::Status`].
     Status,

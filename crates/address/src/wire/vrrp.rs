@@ -46,7 +46,8 @@ pub struct VrrpOptions {
     pub interface: Option<(u32, String)>,
     /// To whom adverts go.
     pub transport: VrrpTransport,
-    /// Protocol 51 in place of 112 (IPv4): authenticated adverts.
+    /// Protocol 51 in place of 112 (IPv4): authenticated adverts. What is sent is then a
+    /// whole packet with its IP header, which the sum of the authentication covers.
     pub authenticated: bool,
     /// The receive buffer; none is the system's.
     pub receive_buffer_bytes: Option<u32>,
@@ -55,9 +56,10 @@ pub struct VrrpOptions {
 /// A packet that came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Received<'a> {
-    /// The IP header (IPv4 only, else empty): authenticated adverts cover it.
-    pub header: &'a [u8],
-    /// What is behind it.
+    /// The whole packet with its IP header, which authenticated adverts cover (IPv4);
+    /// of IPv6 the kernel gives no header.
+    pub packet: &'a [u8],
+    /// What is behind the header.
     pub bytes: &'a [u8],
     /// From whom.
     pub source: IpAddr,
@@ -88,6 +90,9 @@ fn step<T, E: Into<io::Error>>(step: &'static str, done: Result<T, E>) -> Result
 impl VrrpSocket {
     /// Opens one.
     pub fn open(options: &VrrpOptions) -> Result<VrrpSocket, WireError> {
+        if options.ipv6 && options.authenticated {
+            return Err(WireError::Family);
+        }
         let family = if options.ipv6 {
             AddressFamily::INET6
         } else {
@@ -168,6 +173,9 @@ impl VrrpSocket {
             )?;
             step("IP_MULTICAST_ALL", set(libc::IP_MULTICAST_ALL, 0))?;
             step("IP_TOS", sockopt::set_ip_tos(fd, CONTROL))?;
+            if options.authenticated {
+                step("IP_HDRINCL", set(libc::IP_HDRINCL, 1))?;
+            }
             step(
                 "IP_MTU_DISCOVER",
                 set(libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
@@ -243,8 +251,8 @@ impl VrrpSocket {
         self.interface
     }
 
-    /// Sends a packet, `from` an address of ours or the kernel's choice. It never
-    /// waits: a full queue is an error.
+    /// Sends a packet, `from` an address of ours or the kernel's choice (of authenticated
+    /// ones the header says it). It never waits: a full queue is an error.
     pub fn send(&self, from: Option<IpAddr>, to: IpAddr, bytes: &[u8]) -> Result<(), WireError> {
         if to.is_ipv6() != self.ipv6 || from.is_some_and(|from| from.is_ipv6() != self.ipv6) {
             return Err(WireError::Family);
@@ -325,7 +333,7 @@ fn received4(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
         Some(bytes.into())
     };
     Some(Received {
-        header: datagram.get(..length)?,
+        packet: datagram,
         bytes: datagram.get(length..)?,
         source: address(12)?,
         destination: address(16)?,
@@ -339,7 +347,7 @@ fn received6(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
         return None;
     }
     Some(Received {
-        header: &[],
+        packet: datagram,
         bytes: datagram,
         source: beside.source?,
         destination: beside
@@ -348,4 +356,23 @@ fn received6(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
         ttl: beside.hops?,
         interface: beside.interface,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_taken_apart_without_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(0x45_u8), any::<u8>()], 0..80),
+        ) {
+            if let Some(received) = received4(&bytes, Beside::default()) {
+                prop_assert!(received.packet.ends_with(received.bytes));
+                prop_assert!(received.packet.len() >= received.bytes.len() + 20);
+            }
+            prop_assert_eq!(received6(&bytes, Beside::default()), None);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use super::{print, refuse};
 use crate::files;
 use clap::ArgMatches;
-use proxy::keyword::known::SECTIONS;
+use proxy::load::outline;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,9 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
                 continue;
             }
         };
-        let formatted = language::format::format(&text, is_section);
+        let mut outline = outline();
+        let begins = |word: &str, indented| outline.begins(word, indented);
+        let formatted = language::format::format(&text, begins);
         if stdout {
             // A reader that has gone is no error.
             let _ = io::stdout().write_all(&formatted);
@@ -40,10 +42,6 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         }
     }
     result
-}
-
-fn is_section(word: &str) -> bool {
-    SECTIONS.iter().any(|(name, _)| *name == word)
 }
 
 /// Writes beside the file and renames; a link stays one, the mode stays.

@@ -178,8 +178,13 @@ pub fn held() -> Result<CapabilitySet, ConfinementError> {
 /// Gives up all others, in every set; what is left is told, which is less than
 /// asked for where the process never had it.
 pub fn reduce(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
-    let refused = |errno| ConfinementError::Capabilities { errno };
     bound(keeps)?;
+    lower(keeps)
+}
+
+/// The same, but for the bounding set.
+pub fn lower(keeps: CapabilitySet) -> Result<CapabilitySet, ConfinementError> {
+    let refused = |errno| ConfinementError::Capabilities { errno };
     match clear_ambient_capability_set() {
         // A kernel before 4.3 has no such set.
         Ok(()) | Err(Errno::INVAL) => {}

@@ -111,6 +111,17 @@ fn read_what_is_read_once() {
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
 }
 
+/// Gives up every capability but these, for a process that starts programs; what it
+/// is left with. Where these programs are to have what root has (`programs`), the
+/// bounding set stays: it is what root gets back when it executes one. To be called
+/// by the only thread of the process.
+pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, ConfinementError> {
+    match programs {
+        true => capabilities::lower(keeps),
+        false => capabilities::reduce(keeps),
+    }
+}
+
 /// Applies it to a thread that ends at once: what a process would be left with
 /// on this kernel. None where it failed.
 pub fn rehearse(confinement: &Confinement) -> Option<Held> {

@@ -5,7 +5,7 @@ use crate::files::NamedFile;
 use crate::roles::memory;
 use language::difference::{Texts, Vocabulary, between};
 use protocol::role::{Plan, Rights};
-use proxy::load::{Recording, section_names};
+use proxy::load::{Recording, SHARED_WORDS, section_names};
 use rustix::thread::CapabilitySet;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -97,6 +97,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
     };
     let vocabulary = Vocabulary {
         sections: section_names().collect(),
+        shared: SHARED_WORDS,
         secrets: SECRETS.to_vec(),
     };
     let difference = between(old, new, &vocabulary);

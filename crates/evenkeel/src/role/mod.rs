@@ -8,14 +8,14 @@
 
 mod begin;
 mod change;
-mod guard;
+
 mod orders;
 mod telling;
 mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::roles::guard::Guard;
 use crate::voice::{Form, Voice};
-use guard::Guard;
 use protocol::role::{Message, Personality};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
         }
     };
     let form = match given.take.personality {
-        Personality::Own => Form::Own,
+        Personality::Own | Personality::Keepalived => Form::Own,
         Personality::Haproxy => Form::Haproxy,
     };
     let mut voice = Voice::new(form, given.take.plan.quiet);

@@ -5,8 +5,10 @@
 //! Nothing here knows what a message leads to.
 
 pub mod channel;
+pub mod guard;
 pub mod memory;
 pub mod spawn;
+pub mod vitals;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -26,6 +26,8 @@ pub const INTERNAL: &str = "internal";
 pub const LOADER: &str = "loader";
 /// The proxy role's second word.
 pub const PROXY_ROLE: &str = "proxy-role";
+/// The address role's second word.
+pub const ADDRESS_ROLE: &str = "address-role";
 /// The second word of a process that only says which messages it speaks.
 pub const SELF_TEST: &str = "self-test";
 
@@ -59,6 +61,12 @@ pub const LOADER_ENTRY: Entry = Entry {
 pub const PROXY_ENTRY: Entry = Entry {
     word: PROXY_ROLE,
     shown: "evenkeel: proxy",
+};
+
+/// The address role.
+pub const ADDRESS_ENTRY: Entry = Entry {
+    word: ADDRESS_ROLE,
+    shown: "evenkeel: address",
 };
 
 /// A process of ours: a child, or one that another supervisor started.
@@ -97,7 +105,7 @@ pub fn start(
     for name in FOR_THE_SUPERVISOR {
         command.env_remove(name);
     }
-    if entry.word == PROXY_ROLE {
+    if entry.word != LOADER {
         // The loader may be asked to read a file from there.
         command.stdin(Stdio::null());
     }
@@ -126,6 +134,7 @@ fn name(personality: Personality) -> &'static str {
     match personality {
         Personality::Own => "evenkeel",
         Personality::Haproxy => "haproxy",
+        Personality::Keepalived => "keepalived",
     }
 }
 
@@ -221,7 +230,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     let [word, number, name] = words else {
         return Err(EntryError::ByHand);
     };
-    let word = [LOADER, PROXY_ROLE]
+    let word = [LOADER, PROXY_ROLE, ADDRESS_ROLE]
         .into_iter()
         .find(|known| word == known)
         .ok_or(EntryError::ByHand)?;
@@ -233,6 +242,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     let name = match name.to_str() {
         Some("haproxy") => c"haproxy",
         Some("evenkeel") => c"evenkeel",
+        Some("keepalived") => c"keepalived",
         _ => return Err(EntryError::ByHand),
     };
     // SAFETY: only asked for its type; a number that is not open gives EBADF.
@@ -244,7 +254,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     // The process was started by the path of this binary under /proc, of which
     // the system would show the last part.
     let _ = rustix::thread::set_name(name);
-    if word == PROXY_ROLE {
+    if word != LOADER {
         close_all_but(number);
     }
     // SAFETY: the supervisor opened it for this process, and nothing else of

@@ -69,6 +69,8 @@ pub enum Kind {
     Supervisor,
     /// A role's, which lives for as long as the role.
     Role,
+    /// An address role's.
+    Address,
 }
 
 impl Kind {
@@ -76,12 +78,13 @@ impl Kind {
         match self {
             Kind::Supervisor => "sock",
             Kind::Role => "role",
+            Kind::Address => "address",
         }
     }
 
     fn of(socket: &Path) -> Option<Kind> {
         let extension = socket.extension()?;
-        [Kind::Supervisor, Kind::Role]
+        [Kind::Supervisor, Kind::Role, Kind::Address]
             .into_iter()
             .find(|kind| extension == kind.extension())
     }
@@ -92,7 +95,7 @@ impl Kind {
 pub struct Instance {
     /// Its process id.
     pub pid: u32,
-    /// The program: `evenkeel` or `haproxy`.
+    /// The program: `evenkeel`, `haproxy` or `keepalived`.
     pub program: String,
     /// Its network namespace.
     pub network: u64,
@@ -170,6 +173,18 @@ pub fn roles() -> Result<Vec<Instance>, DirectoryError> {
     instances_in(&path(), Kind::Role)
 }
 
+/// The supervisors, alive or not, whose address role lives.
+pub fn address_roles() -> Result<Vec<Instance>, DirectoryError> {
+    instances_in(&path(), Kind::Address)
+}
+
+/// A place in the directory for a file of this name, which is the owner's alone.
+pub fn place(name: &str) -> Result<PathBuf, DirectoryError> {
+    let directory = path();
+    prepare(&directory)?;
+    Ok(directory.join(name))
+}
+
 fn instances_in(directory: &Path, wanted: Kind) -> Result<Vec<Instance>, DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::symlink_metadata(directory) {
@@ -232,6 +247,7 @@ fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
 fn listing_of(socket: &Path) -> PathBuf {
     match Kind::of(socket) {
         Some(Kind::Role) => socket.with_extension("role-of"),
+        Some(Kind::Address) => socket.with_extension("address-of"),
         Some(Kind::Supervisor) | None => socket.with_extension(""),
     }
 }

@@ -13,16 +13,27 @@ pub struct Version {
     pub take: Take,
     bundle: Shared,
     descriptors: Vec<Shared>,
+    addresses: Option<Shared>,
 }
 
 impl Version {
     /// None when the descriptors are not those of the plan.
     pub fn new(take: Take, mut descriptors: Vec<OwnedFd>) -> Option<Version> {
-        if descriptors.len() != take.plan.descriptors() + 1 {
+        if descriptors.len() != Version::wanted(&take.plan) {
             return None;
         }
+        let addresses = take.plan.addresses.as_ref();
+        let addresses = addresses.and_then(|_| descriptors.pop());
         let bundle = descriptors.remove(0);
-        Some(Version::of(take, bundle, descriptors))
+        let mut version = Version::of(take, bundle, descriptors);
+        version.addresses = addresses.map(Arc::new);
+        Some(version)
+    }
+
+    /// How many descriptors a version of a plan has: the bundle, the sockets, and
+    /// what is to be done with virtual addresses.
+    pub fn wanted(plan: &Plan) -> usize {
+        plan.descriptors() + 1 + usize::from(plan.addresses.is_some())
     }
 
     /// Of a bundle and sockets that are known to be the plan's.
@@ -31,7 +42,36 @@ impl Version {
             take,
             bundle: Arc::new(bundle),
             descriptors: descriptors.into_iter().map(Arc::new).collect(),
+            addresses: None,
         }
+    }
+
+    /// What is to be done with virtual addresses, where that is known: no file
+    /// keeps it, since it may hold passwords.
+    pub fn addresses(&self) -> Option<&Shared> {
+        self.addresses.as_ref()
+    }
+
+    /// Whether it has virtual addresses only.
+    pub fn is_alone(&self) -> bool {
+        let addresses = self.plan().addresses.as_ref();
+        addresses.is_some_and(|addresses| addresses.alone)
+    }
+
+    /// Its plan as others are told of it who get [`Version::whole`].
+    pub fn known_plan(&self) -> Plan {
+        let mut plan = self.plan().clone();
+        if self.addresses.is_none() {
+            plan.addresses = None;
+        }
+        plan
+    }
+
+    /// All that there is of it, in the order in which it came.
+    pub fn whole(&self) -> Vec<Shared> {
+        let mut all = self.all_descriptors(None);
+        all.extend(self.addresses.clone());
+        all
     }
 
     /// The bundle.
@@ -51,10 +91,13 @@ impl Version {
 
     /// What a role is sent, with what the one before knew or without.
     pub fn message(&self, state: Option<&Shared>) -> Message {
-        Message::Take(Box::new(Take {
+        let mut take = Take {
             state: state.is_some(),
             ..self.take.clone()
-        }))
+        };
+        // They are another process's.
+        take.plan.addresses = None;
+        Message::Take(Box::new(take))
     }
 
     /// The bundle and the sockets, as they are sent, and the state behind them.

@@ -1,8 +1,9 @@
 //! Texts to sections and their lines, as they are written.
 
 use super::{TextDifference, Vocabulary};
+use crate::Outline;
 use crate::reader::{BYTE_ORDER_MARK, NESTED_MAX, written_words};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// A section with its lines.
 #[derive(Debug, Default)]
@@ -38,11 +39,11 @@ impl Line {
 
 /// Reads the files of a version as one.
 pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> Vec<Section> {
-    let kinds: HashSet<&[u8]> = vocabulary.sections.iter().map(|s| s.as_bytes()).collect();
     let mut sections: Vec<Section> = Vec::new();
     for (_, text) in files {
         // A file begins outside of any section.
         let mut current: Option<usize> = None;
+        let mut outline = Outline::new(vocabulary.sections.iter().copied(), vocabulary.shared);
         let mut conditions = Conditions::default();
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         for line in text.split(|b| *b == b'\n') {
@@ -50,7 +51,9 @@ pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> 
             let Some(first) = words.first() else {
                 continue;
             };
-            let begins = kinds.contains(&**first);
+            let indented = line.first().is_some_and(|b| matches!(b, b' ' | b'\t'));
+            let first = std::str::from_utf8(first).unwrap_or_default();
+            let begins = outline.begins(first, indented);
             let under = conditions.line(&words);
             if begins || current.is_none() {
                 let word = |n: usize| words.get(n).filter(|_| begins).cloned();

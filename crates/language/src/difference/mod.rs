@@ -26,6 +26,9 @@ use std::collections::HashMap;
 pub struct Vocabulary<'a> {
     /// The first words that begin a section.
     pub sections: Vec<&'a str>,
+    /// Those that are also keywords, with the section that has the keyword
+    /// ([`crate::Outline`]).
+    pub shared: &'a [(&'a str, &'a str)],
     /// Words before a secret: `password`, `auth`.
     pub secrets: Vec<&'a str>,
 }

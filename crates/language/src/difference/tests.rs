@@ -9,6 +9,7 @@ fn vocabulary() -> Vocabulary<'static> {
         sections: vec![
             "global", "defaults", "frontend", "backend", "listen", "userlist",
         ],
+        shared: &[],
         secrets: vec!["password", "insecure-password", "auth"],
     }
 }

@@ -50,6 +50,11 @@ impl<'b> Reader<'b> {
         Reader { bytes }
     }
 
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     fn take(&mut self, count: usize) -> Result<&'b [u8], DecodeError> {
         let (head, tail) = self
             .bytes

@@ -49,6 +49,7 @@ impl Kept {
             to.u64(socket.inode);
         });
         fields.u64(self.bundle_bytes);
+        self.take.plan.write_tail(&mut fields);
         let mut to = Writer::default();
         to.bytes.extend(HEAD);
         to.u16(KEPT_VERSION);
@@ -70,7 +71,7 @@ impl Kept {
         let length = HEAD.len() + size_of::<u16>() + size_of::<u32>() + fields.len();
         let mut from = Reader::new(&fields);
         let from = &mut from;
-        let kept = Kept {
+        let mut kept = Kept {
             take: Take::read(from)?,
             sockets: from.list("sockets", DESCRIPTORS_MAX, |from| {
                 Ok(KeptSocket {
@@ -80,6 +81,7 @@ impl Kept {
             })?,
             bundle_bytes: from.u64()?,
         };
+        kept.take.plan.read_tail(from)?;
         Ok((kept, length))
     }
 }

@@ -1,6 +1,7 @@
 //! The messages. Beside each stands who sends it and which descriptors go with
 //! it, in their order.
 
+use super::address::{self, ADDRESS_NAME_BYTES_MAX, AddressDump, TakeAddresses};
 use super::codec::{DecodeError, Reader, Writer};
 use super::plan::Plan;
 use super::watch::Watch;
@@ -76,6 +77,8 @@ pub enum Personality {
     Own,
     /// `haproxy -W`
     Haproxy,
+    /// `keepalived`
+    Keepalived,
 }
 
 /// What somebody who gives commands may do; each more than the one before.
@@ -276,6 +279,44 @@ pub enum Message {
     /// Supervisor to role: add to the counters what the process before has
     /// counted at last. Descriptors: that, or the connection on which it comes.
     AddState,
+    /// Supervisor to address role: run this. The first one is answered by `Ready`,
+    /// a further one by `Taken` or `Refused`. Descriptors: the configuration, then
+    /// as [`TakeAddresses`] says the state file and the vitals.
+    TakeAddresses(Box<TakeAddresses>),
+    /// A command to the supervisor, which passes it on to the address role: tell
+    /// how everything is.
+    TellAddresses,
+    /// Address role to supervisor, supervisor to the command. Descriptors: the
+    /// status, or none where there are no virtual addresses.
+    Addresses,
+    /// A command to the supervisor, which passes it on: give the addresses of an
+    /// instance, or all of them, to another machine.
+    HandOverAddresses {
+        /// The instance.
+        name: Option<String>,
+        /// How long requests may finish, where that is said.
+        drain_ms: Option<u64>,
+    },
+    /// The answer to that.
+    AddressesHandedOver {
+        /// Whether anything moves.
+        moves: bool,
+        /// In words.
+        words: String,
+    },
+    /// Supervisor to address role: write one of keepalived's dumps.
+    DumpAddresses {
+        /// Which.
+        dump: AddressDump,
+    },
+    /// Supervisor to address role: end.
+    StopAddresses {
+        /// The addresses are given up; else a successor has them.
+        release: bool,
+    },
+    /// Supervisor to proxy role: where heartbeats are written that the address role
+    /// reads. Descriptors: that memory.
+    Vitals,
 }
 
 /// What a packet holds.
@@ -317,6 +358,14 @@ impl Message {
             Message::Guard { .. } => 30,
             Message::Alone { .. } => 31,
             Message::Supervised => 32,
+            Message::TakeAddresses(_) => 40,
+            Message::TellAddresses => 41,
+            Message::Addresses => 42,
+            Message::HandOverAddresses { .. } => 43,
+            Message::AddressesHandedOver { .. } => 44,
+            Message::DumpAddresses { .. } => 45,
+            Message::StopAddresses { .. } => 46,
+            Message::Vitals => 47,
         }
     }
 
@@ -335,10 +384,16 @@ impl Message {
     fn write(&self, to: &mut Writer) {
         match self {
             Message::Load(load) => load.write(to),
-            Message::Loaded(plan) => plan.write(to),
+            Message::Loaded(plan) => {
+                plan.write(to);
+                plan.write_tail(to);
+            }
             Message::NotLoaded(why) => why.write(to),
             Message::Reloaded { exit } => to.u8(*exit),
-            Message::Take(take) | Message::Version(take) => take.write(to),
+            Message::Take(take) | Message::Version(take) => {
+                take.write(to);
+                take.plan.write_tail(to);
+            }
             Message::StopNow { signal } | Message::Obeys { signal } => to.u32(*signal),
             Message::Ready { version, words }
             | Message::Taken { version, words }
@@ -357,7 +412,23 @@ impl Message {
             | Message::GiveVersion
             | Message::AddState
             | Message::Supervised
+            | Message::TellAddresses
+            | Message::Addresses
+            | Message::Vitals
             | Message::Stopping => {}
+            Message::TakeAddresses(take) => take.write(to),
+            Message::HandOverAddresses { name, drain_ms } => {
+                to.option(name.as_ref(), |to, name| {
+                    to.text(name, ADDRESS_NAME_BYTES_MAX)
+                });
+                to.option(drain_ms.as_ref(), |to, ms| to.u64(*ms));
+            }
+            Message::AddressesHandedOver { moves, words } => {
+                to.bool(*moves);
+                to.text(words, WORDS_BYTES_MAX);
+            }
+            Message::DumpAddresses { dump } => dump.write(to),
+            Message::StopAddresses { release } => to.bool(*release),
             Message::State { rest, asked } => {
                 to.bool(*rest);
                 to.bool(*asked);
@@ -374,9 +445,9 @@ impl Message {
         let from = &mut from;
         Ok(Decoded::Message(match kind {
             1 => Message::Load(Box::new(Load::read(from)?)),
-            2 => Message::Loaded(Box::new(Plan::read(from)?)),
+            2 => Message::Loaded(Box::new(Plan::read_whole(from)?)),
             3 => Message::NotLoaded(Box::new(NotLoaded::read(from)?)),
-            4 => Message::Take(Box::new(Take::read(from)?)),
+            4 => Message::Take(Box::new(Take::read_whole(from)?)),
             5 => Message::StopSoftly,
             6 => Message::StopNow {
                 signal: from.u32()?,
@@ -393,7 +464,7 @@ impl Message {
                 rest: from.bool("rest")?,
                 asked: from.bool("asked")?,
             },
-            16 => Message::Version(Box::new(Take::read(from)?)),
+            16 => Message::Version(Box::new(Take::read_whole(from)?)),
             17 => Message::Ended {
                 words: from.words("words", WORDS_BYTES_MAX)?,
             },
@@ -410,6 +481,7 @@ impl Message {
                 version: from.u64()?,
             },
             32 => Message::Supervised,
+            40..=47 => address::read(kind, from)?,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }
@@ -441,11 +513,14 @@ impl Load {
             to.slice(socket, PATH_BYTES_MAX);
         });
         to.list(&before.pids, PREDECESSORS_MAX, |to, pid| to.u32(*pid));
+        if let Some(plan) = &self.previous {
+            plan.write_tail(to);
+        }
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Load, DecodeError> {
         let mut bytes = 0;
-        Ok(Load {
+        let mut load = Load {
             personality: Personality::read(from)?,
             arguments: from.list("arguments", ARGUMENTS_MAX, |from| {
                 let word = from.bytes("argument", ARGUMENTS_BYTES_MAX)?;
@@ -467,7 +542,11 @@ impl Load {
                 socket: from.option("socket", |from| from.bytes("socket", PATH_BYTES_MAX))?,
                 pids: from.list("pids", PREDECESSORS_MAX, Reader::u32)?,
             },
-        })
+        };
+        if let Some(plan) = &mut load.previous {
+            plan.read_tail(from)?;
+        }
+        Ok(load)
     }
 }
 
@@ -507,20 +586,29 @@ impl Take {
             state: from.bool("state")?,
         })
     }
+
+    /// With what was added later, where it is the last of a message.
+    fn read_whole(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
+        let mut take = Take::read(from)?;
+        take.plan.read_tail(from)?;
+        Ok(take)
+    }
 }
 
 impl Personality {
-    fn write(self, to: &mut Writer) {
+    pub(super) fn write(self, to: &mut Writer) {
         to.u8(match self {
             Personality::Own => 0,
             Personality::Haproxy => 1,
+            Personality::Keepalived => 2,
         });
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Personality, DecodeError> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Personality, DecodeError> {
         match from.u8()? {
             0 => Ok(Personality::Own),
             1 => Ok(Personality::Haproxy),
+            2 => Ok(Personality::Keepalived),
             _ => Err(DecodeError::Value("personality")),
         }
     }

@@ -1,6 +1,7 @@
 //! What the loader tells the supervisor about a version, so that the supervisor
 //! need not read what a user wrote.
 
+use super::address::AddressPlan;
 use super::codec::{DecodeError, Reader, Writer};
 use super::watch::Watch;
 use super::{FIXED_MAX, GROUPS_MAX, NAMES_MAX, PATH_BYTES_MAX, WORDS_BYTES_MAX};
@@ -50,6 +51,9 @@ pub struct Plan {
     pub reused: u32,
     /// What is to be taken in when it changes by itself.
     pub watch: Option<Watch>,
+    /// Virtual addresses, where there are any. It stands at the end of whatever a
+    /// plan is in.
+    pub addresses: Option<AddressPlan>,
 }
 
 /// User, groups and root directory.
@@ -142,7 +146,29 @@ impl Plan {
             difference: from.text("difference", WORDS_BYTES_MAX)?,
             reused: from.u32()?,
             watch: from.option("watch", Watch::read)?,
+            addresses: None,
         })
+    }
+
+    /// A plan that is all of a message.
+    pub(super) fn read_whole(from: &mut Reader<'_>) -> Result<Plan, DecodeError> {
+        let mut plan = Plan::read(from)?;
+        plan.read_tail(from)?;
+        Ok(plan)
+    }
+
+    /// What was added later: behind everything else, so that programs before it
+    /// read what they know.
+    pub(super) fn write_tail(&self, to: &mut Writer) {
+        to.option(self.addresses.as_ref(), |to, addresses| addresses.write(to));
+    }
+
+    /// The same, of which a program before it has nothing.
+    pub(super) fn read_tail(&mut self, from: &mut Reader<'_>) -> Result<(), DecodeError> {
+        if !from.is_empty() {
+            self.addresses = from.option("addresses", AddressPlan::read)?;
+        }
+        Ok(())
     }
 }
 

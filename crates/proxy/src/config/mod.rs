@@ -22,6 +22,7 @@ mod rare;
 mod resolvers;
 mod ring;
 mod server;
+mod service;
 mod source;
 mod stick;
 mod tls;
@@ -60,6 +61,7 @@ pub use resolvers::{
 };
 pub use ring::{Ring, RingServer};
 pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
+pub use service::Service;
 pub use source::{Borrowed, Source, SourceWays};
 pub use stick::StickRule;
 pub use tls::{
@@ -117,6 +119,8 @@ pub struct Config {
     pub resolvers: Vec<Resolvers>,
     /// The `log-forward` sections.
     pub log_forwards: Vec<LogForward>,
+    /// Addresses that come and go. No line of the proxy's own says which these are.
+    pub services: Vec<Service>,
 }
 
 impl Config {

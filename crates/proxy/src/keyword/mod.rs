@@ -200,7 +200,8 @@ pub type ServerRow = Keyword<ServerBuilder>;
 /// What a comparison of two files has to know of this crate's keywords.
 pub fn vocabulary() -> language::difference::Vocabulary<'static> {
     language::difference::Vocabulary {
-        sections: known::SECTIONS.iter().map(|(name, _)| *name).collect(),
+        sections: crate::load::section_names().collect(),
+        shared: crate::load::SHARED_WORDS,
         secrets: vec!["password", "insecure-password", "auth"],
     }
 }

@@ -2,9 +2,9 @@
 //! it. What cannot be built is told here: unknown, not built yet, or standing
 //! in the wrong section.
 
-use super::section::is_section;
+use super::section::{is_section, section_names};
 use super::{Loader, Section, codes, side};
-use crate::keyword::known::{KNOWN, SECTIONS};
+use crate::keyword::known::KNOWN;
 use crate::keyword::{Args, LineRow, registry};
 use language::keyword::Found;
 use language::reader::Reader;
@@ -101,7 +101,8 @@ impl Loader {
     /// Takes one line in.
     pub(super) fn line(&mut self, reader: &mut Reader, line: &Line) {
         let first = &line.words[0];
-        if is_section(first.str()) {
+        let indented = self.sources.position(first.span).column > 1;
+        if self.outline.begins(first.str(), indented) {
             self.end_section();
             reader.section(line.word(1).map_or(first.text(), |name| name.text()));
             self.begin_section(line);
@@ -109,6 +110,12 @@ impl Loader {
         }
         // Its lexical mistake was told; what else it says is not certain.
         if reader.recovered() {
+            return;
+        }
+        if self.section == Section::Other {
+            if let Some(section) = self.others.last_mut() {
+                section.lines.push(line.clone());
+            }
             return;
         }
         let Some(place) = self.section.place() else {
@@ -188,7 +195,7 @@ impl Loader {
     /// its lines are not complained about.
     fn out_of_section(&mut self, line: &Line) {
         let word = &line.words[0];
-        let near = suggest::nearest(&word.text(), SECTIONS.iter().map(|(name, _)| *name));
+        let near = suggest::nearest(&word.text(), section_names());
         // The lines that follow stand there for the same reason.
         if near.is_none() && std::mem::replace(&mut self.out_of_section_told, true) {
             return;
@@ -325,10 +332,9 @@ impl Loader {
             let of_two = names().into_iter().filter(|n| n.contains(' '));
             Some((suggest::nearest(&two, of_two)?, 2))
         });
-        let sections = || SECTIONS.iter().map(|(name, _)| *name);
         let near = near.or_else(|| {
             Some((
-                suggest::nearest(&word.text(), names().into_iter().chain(sections()))?,
+                suggest::nearest(&word.text(), names().into_iter().chain(section_names()))?,
                 1,
             ))
         });

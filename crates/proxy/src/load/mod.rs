@@ -27,14 +27,17 @@ mod tls;
 
 pub(crate) use certificates::Beside;
 pub use recording::{HEAD_BYTES, Recording, RecordingError, without_secrets};
-pub use section::{Section, section_names};
+pub use section::{SHARED_WORDS, Section, outline, section_names};
 
-use crate::config::{Config, Proxy, ProxyIndex, StatsLevel, Watch};
+use crate::config::{Config, Proxy, ProxyIndex, Service, StatsLevel, Watch};
 use crate::rules::{AclTable, Shared};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
 use language::source::Text;
-use language::{Code, Diagnostic, Diagnostics, Environment, FileId, Severity, SourceMap, Span};
+use language::{
+    Code, Diagnostic, Diagnostics, Environment, FileId, Outline, SectionLines, Severity, SourceMap,
+    Span,
+};
 use outside::Outside;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -72,9 +75,34 @@ pub struct Loaded {
     pub recording: Recording,
     /// What is to be noticed when it changes, with errors or without.
     pub watched: Watched,
+    /// Sections that other roles build, with their lines.
+    pub others: Vec<SectionLines>,
 }
 
 impl Loaded {
+    /// Tells which addresses come and go, once whoever knows has read the sections of
+    /// others. `named` are backends that these name, and where; one that does not exist
+    /// is an error.
+    pub fn add_services(&mut self, services: Vec<Service>, named: &[(String, Span)]) {
+        self.recording.services.clone_from(&services);
+        let Some(config) = &mut self.config else {
+            return;
+        };
+        config.services = services;
+        let unknown = |(name, _): &&(String, Span)| config.backend(name).is_none();
+        let wrong: Vec<Diagnostic> = named
+            .iter()
+            .filter(unknown)
+            .map(|(name, span)| resolve::unknown_backend(config, name, *span))
+            .collect();
+        if !wrong.is_empty() {
+            self.config = None;
+        }
+        for told in wrong {
+            self.diagnostics.push(&self.sources, told);
+        }
+    }
+
     /// The warnings for which `zero-warning` refuses a file.
     pub fn refusing_warnings(&self) -> usize {
         refusing_warnings(&self.diagnostics)
@@ -139,6 +167,10 @@ pub struct Loader {
     pub defaults: Vec<Defaults>,
     /// Where the loader is.
     pub section: Section,
+    /// What tells which lines begin a section.
+    outline: Outline<'static>,
+    /// Sections that other roles build.
+    others: Vec<SectionLines>,
     /// The named ACLs of the current section.
     pub acls: AclTable,
     /// Proxies and servers that expressions name, to be found at the end.
@@ -251,6 +283,7 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
         .map(|(name, text)| sources.add(name.clone(), Text::clone(text)))
         .collect();
     let mut loader = Loader::new(recording.environment.clone(), recording.options.clone());
+    loader.config.services = recording.services.clone();
     loader.sources = sources;
     loader.outside = outside;
     loader.config.files = recording
@@ -291,6 +324,7 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
         diagnostics: loader.diagnostics,
         recording,
         watched,
+        others: loader.others,
     }
 }
 
@@ -310,6 +344,8 @@ impl Loader {
                 acls: AclTable::default(),
             }],
             section: Section::None,
+            outline: outline(),
+            others: Vec::new(),
             acls: AclTable::default(),
             lookups: Vec::new(),
             list_changes: Vec::new(),

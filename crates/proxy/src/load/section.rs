@@ -2,10 +2,10 @@
 
 use super::{Defaults, Loader, codes};
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
-use crate::keyword::known::SECTIONS;
+use crate::keyword::known::{OTHERS, SECTIONS};
 use crate::rules::AclTable;
 use crate::state::ProxyState;
-use language::{Diagnostic, Line, Word, suggest};
+use language::{Diagnostic, Line, Outline, SectionLines, Word, suggest};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub enum Section {
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
+    /// A section that another role builds: the last of those collected.
+    Other,
     /// A section whose first line was refused: its lines are passed over, for
     /// what they would say is not known.
     Refused,
@@ -68,14 +70,24 @@ impl Section {
             Section::LogForward => Some("log-forward"),
             Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
-            Section::None | Section::Refused => None,
+            Section::None | Section::Refused | Section::Other => None,
         }
     }
 }
 
 /// The words that begin a section.
 pub fn section_names() -> impl Iterator<Item = &'static str> {
-    SECTIONS.iter().map(|(name, _)| *name)
+    let own = SECTIONS.iter().map(|(name, _)| *name);
+    own.chain(OTHERS.iter().copied())
+}
+
+/// Names of sections that are also keywords, each with the section that has the keyword:
+/// HAProxy's `global` has a line `node`.
+pub const SHARED_WORDS: &[(&str, &str)] = &[("node", "global")];
+
+/// What tells which lines begin a section.
+pub fn outline() -> Outline<'static> {
+    Outline::new(section_names(), SHARED_WORDS)
 }
 
 /// The address on the line of a section, the form of 1.x, and the word at which what
@@ -103,7 +115,7 @@ fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
 
 /// Whether a word begins a section.
 pub fn is_section(word: &str) -> bool {
-    SECTIONS.iter().any(|(name, _)| *name == word)
+    section_names().any(|name| name == word)
 }
 
 /// What HAProxy has for a proxy before any line is read.
@@ -180,6 +192,13 @@ impl Loader {
             "resolvers" => {
                 let begun = crate::keyword::resolvers::begin(self, line);
                 self.begun(begun, Section::Resolvers)
+            }
+            other if OTHERS.contains(&other) => {
+                self.others.push(SectionLines {
+                    head: line.clone(),
+                    lines: Vec::new(),
+                });
+                Section::Other
             }
             _ => self.begin_not_built(word),
         };

@@ -1,6 +1,7 @@
 //! Against the kernel, in namespaces: what we put there is what `ip` would have put.
 
 mod addresses;
+mod firewall;
 mod routes;
 mod rules;
 mod vmacs;

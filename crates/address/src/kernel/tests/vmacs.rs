@@ -25,17 +25,14 @@ fn a_virtual_interface_is_as_keepalived_makes_it_and_leaves_nothing_behind() {
     lab::skip_unless_root!();
     let pair = Pair::new("kernel-vmac");
     let host = &pair.ours;
-    // A name with a point in it, as VLANs have: no path may be made of it.
     let base = ["arp_ignore", "arp_filter"].map(|n| sysctl::of_interface(false, "eth0", n));
     let before = base.clone().map(|path| setting(host, &path));
-    let (four, six) = host.enter(|| {
+    let (four, six, kernel) = host.enter(|| {
         let mut kernel = Kernel::open().unwrap();
-        let four = spec(&mut kernel, 51, false);
-        let six = spec(&mut kernel, 52, true);
-        (
-            kernel.create_vmac(&four).unwrap(),
-            kernel.create_vmac(&six).unwrap(),
-        )
+        let (four, six) = (spec(&mut kernel, 51, false), spec(&mut kernel, 52, true));
+        let four = kernel.create_vmac(&four).unwrap();
+        let six = kernel.create_vmac(&six).unwrap();
+        (four, six, kernel)
     });
     assert!(!four.found && four.link.usable(), "{four:?}");
     let shown = host.ip(&["-d", "link", "show", "dev", "vrrp.51"]).unwrap();
@@ -64,8 +61,13 @@ fn a_virtual_interface_is_as_keepalived_makes_it_and_leaves_nothing_behind() {
     assert!(!addresses.contains("fe80"), "{addresses}");
     assert_eq!(base.clone().map(|path| setting(host, &path)), ["1", "1"]);
     host.enter(|| {
-        let mut kernel = Kernel::open().unwrap();
+        let mut kernel = kernel;
         kernel.remove_vmac(&four).unwrap();
+        // Another one still needs them.
+        assert_eq!(
+            base.clone().map(|path| sysctl::read(&path).unwrap()),
+            ["1", "1"]
+        );
         kernel.remove_vmac(&six).unwrap();
         // Twice is no error.
         kernel.remove_vmac(&six).unwrap();
@@ -140,5 +142,99 @@ fn an_ipvlan_is_made_where_the_kernel_has_it() {
         } else {
             assert_eq!(kernel.link("vrrp.53").unwrap(), None);
         }
+    });
+}
+
+#[test]
+fn a_filter_of_reverse_paths_for_all_becomes_one_for_each_and_is_put_back() {
+    lab::skip_unless_root!();
+    let pair = Pair::new("kernel-rpfilter");
+    let host = &pair.ours;
+    let path = |name: &str| sysctl::of_interface(false, name, "rp_filter");
+    let now = || ["all", "default", "eth0", "eth1"].map(|n| setting(host, &path(n)));
+    for (name, value) in [("all", "1"), ("default", "0"), ("eth0", "2"), ("eth1", "0")] {
+        host.sysctl(&path(name), value).unwrap();
+    }
+    let before = now();
+    let kept = host.enter(|| {
+        let mut kernel = Kernel::open().unwrap();
+        let spec = spec(&mut kernel, 51, false);
+        kernel.create_vmac(&spec).unwrap();
+        kernel.saved_settings().to_vec()
+    });
+    assert_eq!(now(), ["0", "1", "2", "1"]);
+    assert_eq!(setting(host, &path("vrrp.51")), "0");
+    // That role is gone; the next one puts back what it was told.
+    host.enter(|| {
+        let mut kernel = Kernel::open().unwrap();
+        let spec = spec(&mut kernel, 51, false);
+        let found = kernel.create_vmac(&spec).unwrap();
+        assert!(found.found && kernel.saved_settings().is_empty());
+        kernel.adopt_settings(kept);
+        kernel.remove_vmac(&found).unwrap();
+    });
+    assert_eq!(now(), before);
+}
+
+#[test]
+fn what_keepalived_left_when_it_was_killed_is_found_and_used() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("keepalived");
+    let pair = Pair::new("kernel-vmac-kept");
+    let host = &pair.ours;
+    let scratch = lab::Scratch::new().unwrap();
+    let config = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n use_vmac\n \
+                  virtual_ipaddress {\n 10.0.1.100/24\n }\n}\n";
+    let path = scratch.write("keepalived.conf", config).unwrap();
+    let mut command = std::process::Command::new("keepalived");
+    command.args(["-n", "-P", "-f"]).arg(path);
+    for (option, name) in [("-p", "one.pid"), ("-r", "two.pid")] {
+        command.arg(option).arg(scratch.path().join(name));
+    }
+    let theirs = host.spawn(command).unwrap();
+    let there = || host.ip(&["address", "show", "dev", "vrrp.51"]);
+    let owned = || there().is_ok_and(|shown| shown.contains("10.0.1.100"));
+    assert!(lab::eventually(std::time::Duration::from_secs(20), owned));
+    // All of its group is killed, and nothing is taken back.
+    drop(theirs);
+    assert!(owned());
+    host.enter(|| {
+        let mut kernel = Kernel::open().unwrap();
+        let spec = spec(&mut kernel, 51, false);
+        assert!(kernel.create_vmac(&spec).unwrap().found);
+    });
+    assert!(owned());
+}
+
+#[test]
+fn secondary_addresses_stay_where_they_are_promoted_and_the_setting_is_put_back() {
+    lab::skip_unless_root!();
+    let pair = Pair::new("kernel-promote");
+    let host = &pair.ours;
+    let path = sysctl::of_interface(false, "eth0", "promote_secondaries");
+    host.sysctl(&path, "0").unwrap();
+    let add = |address: &str| {
+        host.ip(&["address", "add", address, "dev", "eth0"])
+            .unwrap()
+    };
+    let stays = || {
+        add("10.9.0.1/24");
+        add("10.9.0.2/24");
+        host.ip(&["address", "delete", "10.9.0.1/24", "dev", "eth0"])
+            .unwrap();
+        host.ip(&["address", "show"]).unwrap().contains("10.9.0.2")
+    };
+    assert!(!stays());
+    host.enter(|| {
+        let mut kernel = Kernel::open().unwrap();
+        kernel.promote_secondaries("eth0").unwrap();
+        assert!(stays());
+        // A virtual interface that comes and goes is another matter.
+        let spec = spec(&mut kernel, 51, false);
+        let vmac = kernel.create_vmac(&spec).unwrap();
+        kernel.remove_vmac(&vmac).unwrap();
+        assert_eq!(sysctl::read(&path).unwrap(), "1");
+        kernel.restore_settings().unwrap();
+        assert_eq!(sysctl::read(&path).unwrap(), "0");
     });
 }

@@ -23,7 +23,7 @@ mod shared;
 
 use language::keyword::Known;
 
-pub use sections::SECTIONS;
+pub use sections::{OTHERS, SECTIONS};
 
 /// All groups. Within a kind, a name is in one group only, which lists all its places: a table
 /// keeps one group for a name.

@@ -84,6 +84,10 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Sections of the same language that other roles build: the loader collects their lines
+/// and knows none of their keywords.
+pub static OTHERS: &[&str] = &["node", "virtual-ip"];
+
 /// The same names as an inventory.
 pub static NAMES: Known = Known {
     kind: "section",

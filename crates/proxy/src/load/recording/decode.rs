@@ -2,6 +2,7 @@
 //! with what is left before anything is made of it, and nothing panics.
 
 use super::{MAGIC, Recording, VERSION};
+use crate::config::Service;
 use crate::load::LoadOptions;
 use crate::load::outside::{
     Account, AccountKind, Answers, Entries, NAMED_FILE_BYTES_MAX, Secret, Unreadable,
@@ -115,6 +116,7 @@ pub(super) fn recording(bytes: &[u8]) -> Read<Recording> {
     let facts = reader.facts()?;
     let options = reader.options()?;
     let mut recording = Recording::new(files, environment, facts, options);
+    recording.services = reader.services()?;
     recording.keep(reader.answers()?);
     if !reader.rest.is_empty() {
         return Err(RecordingError::Trailing { at: reader.at });
@@ -273,6 +275,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn services(&mut self) -> Read<Vec<Service>> {
+        self.list(|reader| {
+            Ok(Service {
+                name: reader.text()?.into(),
+                addresses: reader.list(Reader::address)?,
+                backends: reader.list(|reader| Ok(reader.text()?.into()))?,
+            })
+        })
+    }
+
     fn answers(&mut self) -> Read<Answers> {
         Ok(Answers {
             files: self.table(|reader| {
@@ -333,14 +345,15 @@ impl<'a> Reader<'a> {
     }
 
     fn addresses(&mut self) -> Read<Arc<[IpAddr]>> {
-        let all = self.list(|reader| {
-            Ok(match reader.byte()? {
-                4 => IpAddr::from(reader.array::<4>()?),
-                6 => IpAddr::from(reader.array::<16>()?),
-                byte => return reader.no_choice(byte),
-            })
-        })?;
-        Ok(all.into())
+        Ok(self.list(Reader::address)?.into())
+    }
+
+    fn address(&mut self) -> Read<IpAddr> {
+        Ok(match self.byte()? {
+            4 => IpAddr::from(self.array::<4>()?),
+            6 => IpAddr::from(self.array::<16>()?),
+            byte => return self.no_choice(byte),
+        })
     }
 
     fn account(&mut self) -> Read<Account> {

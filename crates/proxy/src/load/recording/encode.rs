@@ -3,6 +3,7 @@
 //! it raises [`super::VERSION`].
 
 use super::{MAGIC, Recording, VERSION};
+use crate::config::Service;
 use crate::load::LoadOptions;
 use crate::load::outside::{Account, AccountKind, Answers, Unreadable};
 use language::{Environment, Facts};
@@ -44,6 +45,7 @@ pub(super) fn write(recording: &Recording, out: &mut impl Write) -> io::Result<(
         environment,
         facts,
         options,
+        services,
         answers,
     } = recording;
     out.write_all(MAGIC)?;
@@ -57,6 +59,7 @@ pub(super) fn write(recording: &Recording, out: &mut impl Write) -> io::Result<(
     variables(out, environment)?;
     program(out, facts)?;
     out.write_all(&[switches(options)])?;
+    virtual_addresses(out, services)?;
     answered(out, answers)
 }
 
@@ -118,6 +121,24 @@ fn names(out: &mut impl Write, names: &BTreeSet<String>) -> io::Result<()> {
     number(out, names.len() as u64)?;
     for name in names {
         bytes(out, name.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn virtual_addresses(out: &mut impl Write, services: &[Service]) -> io::Result<()> {
+    number(out, services.len() as u64)?;
+    for service in services {
+        let Service {
+            name,
+            addresses,
+            backends,
+        } = service;
+        bytes(out, name.as_bytes())?;
+        self::addresses(out, addresses)?;
+        number(out, backends.len() as u64)?;
+        for backend in backends {
+            bytes(out, backend.as_bytes())?;
+        }
     }
     Ok(())
 }

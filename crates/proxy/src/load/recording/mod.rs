@@ -14,6 +14,7 @@ pub use decode::RecordingError;
 
 use super::LoadOptions;
 use super::outside::Answers;
+use crate::config::Service;
 use language::source::Text;
 use language::{Environment, Facts};
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// What stands before a key in any PEM file, of whatever kind the key is.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The version of its form. One that is not ours is refused.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The inputs of a load, and all questions that it asked, with the answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +41,8 @@ pub struct Recording {
     pub facts: Facts,
     /// How it was loaded.
     pub options: LoadOptions,
+    /// Addresses that come and go, which somebody else read elsewhere.
+    pub services: Vec<Service>,
     answers: Answers,
 }
 
@@ -67,6 +70,7 @@ impl Recording {
             environment,
             facts,
             options,
+            services: Vec::new(),
             answers: Answers::default(),
         }
     }

@@ -26,6 +26,11 @@ fn full() -> Recording {
     let text = |text: &str| Text::new(text.into());
     let files = vec![("a.cfg".into(), text("global\n")), ("b".into(), text(""))];
     let mut recording = Recording::new(files, environment, facts, options);
+    recording.services = vec![Service {
+        name: "www".into(),
+        addresses: vec![[172, 16, 61, 150].into(), [0xfe80_u16; 8].into()],
+        backends: vec!["app".into()],
+    }];
     let addresses: Arc<[IpAddr]> = Arc::new([[127, 0, 0, 1].into(), [0xff_u16; 8].into()]);
     recording.keep(Answers {
         files: [

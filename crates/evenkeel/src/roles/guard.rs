@@ -37,6 +37,11 @@ impl Guard {
         Some(PollFd::new(listener, PollFlags::IN))
     }
 
+    /// The socket where one comes.
+    pub fn listener(&self) -> Option<&OwnedFd> {
+        self.listener.as_ref()
+    }
+
     /// Whether a new supervisor can come.
     pub fn can_be_found(&self) -> bool {
         self.listener.is_some()

@@ -1,0 +1,360 @@
+//! What the kernel's filter drops for us: packets to and from addresses of
+//! `no_accept`, and what virtual interfaces say by themselves (group reports, router
+//! solicitations), by which switches would learn the virtual MAC from a backup.
+//! Reports go out by the interface below instead.
+//!
+//! nftables is spoken to directly: the program `nft` need not be here. A table of
+//! ours is made anew as a whole, in one transaction.
+
+use super::message::{INET, INET6, Message, flag, octets};
+use super::socket::Socket;
+use super::{KernelError, VmacSpec};
+use crate::config::{Config, Dialect};
+use rustix::io::Errno;
+use rustix::net::netlink;
+use std::net::IpAddr;
+
+/// The subsystem's number, in the upper byte of a message's type.
+const NFTABLES: u16 = 10;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const NEW_TABLE: u16 = NFTABLES << 8;
+const DELETE_TABLE: u16 = NFTABLES << 8 | 2;
+const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
+const NEW_RULE: u16 = NFTABLES << 8 | 6;
+
+/// Where the chains hang, and just before the filters of others.
+const HOOK_INPUT: u32 = 1;
+const HOOK_OUTPUT: u32 = 3;
+const PRIORITY: i32 = -1;
+
+/// Registers, and keys of `meta`.
+const VERDICT: u32 = 0;
+const REGISTER_1: u32 = 1;
+const REGISTER_2: u32 = 2;
+const META_INPUT: u32 = 4;
+const META_OUTPUT: u32 = 5;
+const META_PROTOCOL: u32 = 16;
+/// Bases of `payload`.
+const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
+
+const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
+
+const IGMP: u8 = 2;
+const ICMP6: u8 = 58;
+const ROUTER_SOLICITATION: u8 = 133;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const GROUP_REPORT: u8 = 143;
+
+/// The most addresses and interfaces of one table: it must fit one send.
+const MOST_RULES: usize = 1024;
+
+/// What is to be dropped.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Firewall {
+    /// The table's name, in the families ip and ip6: `keepalived`.
+    pub table: String,
+    /// Addresses that this machine owns and does not answer for; a link-local one
+    /// with its interface's number.
+    pub refused: Vec<(IpAddr, Option<u32>)>,
+    /// Virtual interfaces and the ones below, by number.
+    pub quiet: Vec<(u32, u32)>,
+}
+
+impl Firewall {
+    /// What a configuration wants: the addresses of `no_accept` where this machine is not
+    /// their owner (priority 255), and its virtual interfaces quiet. `vmacs`: their
+    /// numbers and those of the interfaces below; `index`: the number of a name.
+    pub fn wanted(
+        config: &Config,
+        vmacs: &[(u32, u32)],
+        index: impl Fn(&str) -> Option<u32>,
+    ) -> Firewall {
+        let table = config.global.nftables_table.clone();
+        let mut refused = Vec::new();
+        for instance in config
+            .instances
+            .iter()
+            .filter(|i| !i.accept && i.priority != 255)
+        {
+            let vmac = instance.vmac.as_ref();
+            let named = vmac.map(|v| v.name.clone());
+            let own = || VmacSpec::name(instance.vrid, instance.ipv6);
+            let usual = named.map(|name| name.unwrap_or_else(own));
+            let usual = usual.unwrap_or_else(|| instance.interface.clone());
+            for address in instance.addresses.iter().chain(&instance.excluded) {
+                let local = matches!(address.address, IpAddr::V6(a) if a.is_unicast_link_local());
+                let on = address.interface.as_ref().unwrap_or(&usual);
+                // One whose interface is not there cannot be reached either.
+                match index(on) {
+                    at @ Some(_) if local => refused.push((address.address, at)),
+                    _ if local => {}
+                    _ => refused.push((address.address, None)),
+                }
+            }
+        }
+        let usual = match config.dialect {
+            Dialect::Keepalived => "keepalived",
+            Dialect::Own => "evenkeel",
+        };
+        Firewall {
+            table: table.unwrap_or_else(|| usual.to_owned()),
+            refused,
+            quiet: vmacs.to_vec(),
+        }
+    }
+
+    /// Makes the tables, in place of the ones that are there. Where there is nothing
+    /// to drop there are no tables.
+    pub fn apply(&self) -> Result<(), KernelError> {
+        if self.refused.len() + self.quiet.len() > MOST_RULES {
+            return Err(KernelError::BadValue(
+                "too many addresses for the table of nftables",
+            ));
+        }
+        let mut socket = match Socket::open(Some(netlink::NETFILTER)) {
+            // A kernel without nftables has no table to remove.
+            Err(_) if self.refused.is_empty() && self.quiet.is_empty() => return Ok(()),
+            socket => socket?,
+        };
+        for family in [INET, INET6] {
+            self.apply_to(&mut socket, family)?;
+        }
+        Ok(())
+    }
+
+    fn apply_to(&self, socket: &mut Socket, family: u8) -> Result<(), KernelError> {
+        let refused =
+            |(address, _): &&(IpAddr, Option<u32>)| address.is_ipv6() == (family == INET6);
+        let refused: Vec<_> = self.refused.iter().filter(refused).copied().collect();
+        let needed = !refused.is_empty() || !self.quiet.is_empty();
+        let request = "make a table of nftables";
+        let mut all = self.transaction(family, &refused, needed, true);
+        let made = match socket.transaction(request, &mut all) {
+            // A kernel that cannot copy packets: then reports are only dropped.
+            Err(error) if error.is(Errno::NOENT) && !self.quiet.is_empty() => {
+                let mut all = self.transaction(family, &refused, needed, false);
+                socket.transaction(request, &mut all)
+            }
+            made => made,
+        };
+        match made {
+            // Without nftables, or without it for this family, there is none to remove.
+            Err(KernelError::Refused { errno, .. })
+                if !needed && [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].contains(&errno) =>
+            {
+                Ok(())
+            }
+            made => made,
+        }
+    }
+
+    /// Removes the tables of this name.
+    pub fn remove(table: &str) -> Result<(), KernelError> {
+        Firewall {
+            table: table.to_owned(),
+            ..Firewall::default()
+        }
+        .apply()
+    }
+
+    fn transaction(
+        &self,
+        family: u8,
+        refused: &[(IpAddr, Option<u32>)],
+        needed: bool,
+        copying: bool,
+    ) -> Vec<Message> {
+        let table = || {
+            let mut message = ask(NEW_TABLE, family, flag::CREATE);
+            message.string(1, &self.table);
+            message
+        };
+        // Only one that is there can be deleted: so it is made first.
+        let mut delete = ask(DELETE_TABLE, family, 0);
+        delete.string(1, &self.table);
+        let mut all = vec![boundary(BATCH_BEGIN), table(), delete];
+        if needed {
+            all.push(table());
+            all.push(self.chain(family, "in", HOOK_INPUT));
+            all.push(self.chain(family, "out", HOOK_OUTPUT));
+            self.quieten(family, copying, &mut all);
+            if family == INET6 {
+                self.neighbours(&mut all);
+            }
+            for (address, interface) in refused {
+                all.push(self.refusal("in", *address, *interface));
+                all.push(self.refusal("out", *address, *interface));
+            }
+        }
+        all.push(boundary(BATCH_END));
+        all
+    }
+
+    fn chain(&self, family: u8, name: &str, hook: u32) -> Message {
+        let mut message = ask(NEW_CHAIN, family, flag::CREATE);
+        message.string(1, &self.table);
+        message.string(3, name);
+        message.nested(4, |place| {
+            place.attribute(1, &hook.to_be_bytes());
+            place.attribute(2, &PRIORITY.to_be_bytes());
+        });
+        message.attribute(5, &ACCEPT.to_be_bytes());
+        message.string(7, "filter");
+        message
+    }
+
+    fn rule(&self, family: u8, chain: &str, inside: impl FnOnce(&mut Message)) -> Message {
+        let mut message = ask(NEW_RULE, family, flag::CREATE | flag::APPEND);
+        message.string(1, &self.table);
+        message.string(2, chain);
+        message.nested(4, inside);
+        message
+    }
+
+    /// Packets to (`in`) or from (`out`) an address are dropped.
+    fn refusal(&self, chain: &str, address: IpAddr, interface: Option<u32>) -> Message {
+        let family = if address.is_ipv6() { INET6 } else { INET };
+        let inward = chain == "in";
+        let at = match (family, inward) {
+            (INET6, true) => 24,
+            (INET6, false) => 8,
+            (_, true) => 16,
+            (_, false) => 12,
+        };
+        let bytes = octets(address);
+        self.rule(family, chain, |list| {
+            if let Some(index) = interface {
+                meta(list, if inward { META_INPUT } else { META_OUTPUT });
+                equal(list, &index.to_ne_bytes());
+            }
+            payload(list, NETWORK, at, bytes.len(), REGISTER_1);
+            equal(list, &bytes);
+            verdict(list, DROP);
+        })
+    }
+
+    /// Neighbour discovery passes, also for addresses that are refused: others must
+    /// find them.
+    fn neighbours(&self, all: &mut Vec<Message>) {
+        for chain in ["in", "out"] {
+            for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
+                all.push(self.rule(INET6, chain, |list| {
+                    icmp6(list, kind);
+                    verdict(list, ACCEPT);
+                }));
+            }
+        }
+    }
+
+    /// Virtual interfaces say nothing by themselves.
+    fn quieten(&self, family: u8, copying: bool, all: &mut Vec<Message>) {
+        for (vmac, base) in &self.quiet {
+            all.push(self.rule(family, "out", |list| {
+                meta(list, META_OUTPUT);
+                equal(list, &vmac.to_ne_bytes());
+                if family == INET6 {
+                    icmp6(list, GROUP_REPORT);
+                } else {
+                    payload(list, NETWORK, 9, 1, REGISTER_1);
+                    equal(list, &[IGMP]);
+                }
+                if copying {
+                    let (at, length) = if family == INET6 { (24, 16) } else { (16, 4) };
+                    payload(list, NETWORK, at, length, REGISTER_1);
+                    number(list, *base, REGISTER_2);
+                    duplicate(list);
+                }
+                verdict(list, DROP);
+            }));
+            if family == INET6 {
+                all.push(self.rule(family, "out", |list| {
+                    meta(list, META_OUTPUT);
+                    equal(list, &vmac.to_ne_bytes());
+                    icmp6(list, ROUTER_SOLICITATION);
+                    verdict(list, DROP);
+                }));
+            }
+        }
+    }
+}
+
+/// A message with `struct nfgenmsg`.
+fn ask(kind: u16, family: u8, flags: u16) -> Message {
+    Message::new(kind, flag::REQUEST | flags, &[family, 0, 0, 0])
+}
+
+/// The begin or the end of a transaction.
+fn boundary(kind: u16) -> Message {
+    let [high, low] = NFTABLES.to_be_bytes();
+    Message::new(kind, flag::REQUEST, &[0, 0, high, low])
+}
+
+/// One step of a rule.
+fn step(list: &mut Message, name: &str, inside: impl FnOnce(&mut Message)) {
+    list.nested(1, |element| {
+        element.string(1, name);
+        element.nested(2, inside);
+    });
+}
+
+fn meta(list: &mut Message, key: u32) {
+    step(list, "meta", |data| {
+        data.attribute(2, &key.to_be_bytes());
+        data.attribute(1, &REGISTER_1.to_be_bytes());
+    });
+}
+
+fn payload(list: &mut Message, base: u32, offset: u32, length: usize, register: u32) {
+    let length = u32::try_from(length).unwrap_or(0);
+    step(list, "payload", |data| {
+        data.attribute(1, &register.to_be_bytes());
+        data.attribute(2, &base.to_be_bytes());
+        data.attribute(3, &offset.to_be_bytes());
+        data.attribute(4, &length.to_be_bytes());
+    });
+}
+
+/// The rule goes on where the first register is this.
+fn equal(list: &mut Message, value: &[u8]) {
+    step(list, "cmp", |data| {
+        data.attribute(1, &REGISTER_1.to_be_bytes());
+        data.attribute(2, &0_u32.to_be_bytes());
+        data.nested(3, |of| of.attribute(1, value));
+    });
+}
+
+/// The rule goes on where the packet is ICMPv6 of this type.
+fn icmp6(list: &mut Message, kind: u8) {
+    meta(list, META_PROTOCOL);
+    equal(list, &[ICMP6]);
+    payload(list, TRANSPORT, 0, 1, REGISTER_1);
+    equal(list, &[kind]);
+}
+
+fn number(list: &mut Message, value: u32, register: u32) {
+    step(list, "immediate", |data| {
+        data.attribute(1, &register.to_be_bytes());
+        data.nested(2, |of| of.attribute(1, &value.to_ne_bytes()));
+    });
+}
+
+/// A copy goes to the address in the first register, by the interface in the second.
+fn duplicate(list: &mut Message) {
+    step(list, "dup", |data| {
+        data.attribute(1, &REGISTER_1.to_be_bytes());
+        data.attribute(2, &REGISTER_2.to_be_bytes());
+    });
+}
+
+fn verdict(list: &mut Message, code: u32) {
+    step(list, "immediate", |data| {
+        data.attribute(1, &VERDICT.to_be_bytes());
+        data.nested(2, |of| {
+            of.nested(2, |v| v.attribute(1, &code.to_be_bytes()))
+        });
+    });
+}

@@ -1,0 +1,184 @@
+//! From what the supervisor gave to a role that runs, and on to its end.
+
+use super::orders::Supervised;
+use crate::confinement;
+use crate::keepalived::log::{Log, Speaker, write_at_once};
+use crate::roles::channel::Channel;
+use crate::roles::guard::Guard;
+use crate::roles::memory::{self, MemoryError};
+use address::config::Config;
+use address::role::{self, Exit, KeptState, Level, RoleError};
+use protocol::role::{Message, Personality, TakeAddresses};
+use rustix::thread::CapabilitySet;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the supervisor may take to hear why a role does not begin.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
+
+/// What a role is given.
+pub struct Given {
+    /// What it is.
+    pub take: TakeAddresses,
+    config: OwnedFd,
+    keep: Option<OwnedFd>,
+    vitals: Option<OwnedFd>,
+}
+
+impl Given {
+    /// None where the descriptors are not those of the message.
+    pub fn new(take: TakeAddresses, descriptors: Vec<OwnedFd>) -> Option<Given> {
+        if descriptors.len() != take.descriptors() {
+            return None;
+        }
+        let mut descriptors = descriptors.into_iter();
+        Some(Given {
+            config: descriptors.next()?,
+            keep: take.keep.then(|| descriptors.next()).flatten(),
+            vitals: take.vitals.then(|| descriptors.next()).flatten(),
+            take,
+        })
+    }
+
+    /// What is to be run.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let bytes = memory::read(&self.config).map_err(ConfigError::Memory)?;
+        Config::decode(&bytes).map_err(ConfigError::Decode)
+    }
+}
+
+/// Why a configuration cannot be read.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The memory file.
+    Memory(MemoryError),
+    /// What it says.
+    Decode(serde_json::Error),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Memory(error) => error.fmt(f),
+            ConfigError::Decode(error) => write!(f, "the configuration of the addresses: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Why a role does not begin.
+#[derive(Debug)]
+enum BeginError {
+    Config(ConfigError),
+    Role(RoleError),
+    Confinement(confinement::ConfinementError),
+}
+
+impl fmt::Display for BeginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BeginError::Config(error) => error.fmt(f),
+            BeginError::Role(error) => error.fmt(f),
+            BeginError::Confinement(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Runs until the end.
+pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCode {
+    let mut log = log(&given.take);
+    let config = match given.config().map_err(BeginError::Config) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error, &mut *log, Some(&mut channel)),
+    };
+    let kept = give_up(&given.take);
+    if let Err(error) = kept.map_err(BeginError::Confinement) {
+        return refuse(&error, &mut *log, Some(&mut channel));
+    }
+    let version = given.take.version;
+    let (orders, words) = match Supervised::new(channel, guard, version) {
+        Ok(orders) => orders,
+        Err(error) => {
+            log(
+                Level::Error,
+                &format!("the channel to the supervisor: {error}"),
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    let kept = given.keep.as_ref();
+    let kept = kept.and_then(|file| KeptState::read(file.as_fd()));
+    let dumps = PathBuf::from(OsStr::from_bytes(&given.take.dump_directory));
+    let result = role::run(
+        config,
+        role::Given {
+            orders: Box::new(orders),
+            log,
+            kept,
+            keep: given.keep,
+            vitals: given.vitals,
+            dump_directory: dumps,
+        },
+    );
+    match result {
+        Ok(Exit::Released | Exit::Left) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = BeginError::Role(error);
+            let mut again = self::log(&given.take);
+            again(Level::Error, &error.to_string());
+            words.last(&error.to_string(), LAST_WORDS_LIMIT);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(
+    error: &BeginError,
+    log: &mut dyn FnMut(Level, &str),
+    channel: Option<&mut Channel>,
+) -> ExitCode {
+    let words = error.to_string();
+    log(Level::Error, &words);
+    if let Some(channel) = channel {
+        // It sees the end of this process all the same.
+        let _ = channel.send(&Message::Ended { words }, &[]);
+        let _ = channel.finish(LAST_WORDS_LIMIT);
+    }
+    ExitCode::FAILURE
+}
+
+/// Where its lines go: keepalived's log under that name, else standard error.
+fn log(take: &TakeAddresses) -> role::Log {
+    if take.personality == Personality::Keepalived {
+        let mut log = Log::open(take.log.clone(), Speaker::Vrrp);
+        return Box::new(move |level, text| log.line(level, text));
+    }
+    let detail = take.log.detail;
+    Box::new(move |level, text| {
+        if level == Level::Detail && !detail {
+            return;
+        }
+        let word = match level {
+            Level::Error => "error: ",
+            Level::Warning => "warning: ",
+            Level::Notice | Level::Info | Level::Detail => "",
+        };
+        let line = format!("evenkeel: {word}{}\n", text.trim_end());
+        // Whoever does not read it holds no address up.
+        let _ = write_at_once(&rustix::stdio::stderr(), &line);
+    })
+}
+
+/// Gives up every capability that addresses do not need. System calls and files
+/// are not confined: scripts and what they start would inherit that, and they may
+/// do anything that whoever wrote the configuration wants of them.
+fn give_up(take: &TakeAddresses) -> Result<CapabilitySet, confinement::ConfinementError> {
+    let keeps = CapabilitySet::from_bits_retain(take.plan.capabilities);
+    confinement::keep_only(keeps, take.plan.programs)
+}

@@ -1,0 +1,442 @@
+//! The address role beside the proxy, or alone: started once what it announces can
+//! be served, told of changes, followed by another one when it dies or when the
+//! program was replaced, and adopted where its supervisor was killed.
+//!
+//! No address moves for any of that: a role that follows another one begins with
+//! the state that was kept, and the one before leaves everything in place. Only a
+//! stop that was asked for gives the addresses up, before the proxy stops.
+
+mod ask;
+mod follow;
+mod keep;
+mod keepalived;
+mod role;
+
+pub use ask::Question;
+
+use super::backoff::Backoff;
+use super::directory::Entry;
+use super::run::{MESSAGES_MAX, Supervisor};
+use super::tell;
+use crate::roles::Shared;
+use crate::roles::channel::{Channel, Received};
+use crate::roles::spawn::{Ending, OWN_PROGRAM};
+use crate::voice::Form;
+use ask::Waiting;
+use keep::Keep;
+use protocol::role::{AddressPlan, Message};
+use role::AddressRole;
+use rustix::event::PollFd;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a role may take to give its addresses up, besides its drain.
+const RELEASE_LIMIT: Duration = Duration::from_millis(1_500);
+/// How long a role that another one follows may take to leave.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is run.
+#[derive(Clone)]
+struct Run {
+    version: u64,
+    config: Shared,
+    plan: AddressPlan,
+}
+
+/// The address role and all that belongs to it.
+#[derive(Default)]
+pub struct Addresses {
+    role: Option<AddressRole>,
+    /// The one that it follows, until it is ready; then until that has ended.
+    before: Option<AddressRole>,
+    run: Option<Run>,
+    /// What the role was told to change to.
+    taking: Option<Run>,
+    keep: Option<Keep>,
+    vitals: Option<Shared>,
+    guard: Option<(Entry, Shared)>,
+    backoff: Backoff,
+    restart_at: Option<Instant>,
+    /// Those who asked something and wait for the role's answer.
+    waiting: VecDeque<Waiting>,
+    /// When a role that is to give its addresses up is ended by force.
+    release_until: Option<Instant>,
+    /// It was ready at least once.
+    served: bool,
+}
+
+impl Addresses {
+    fn roles(&self) -> impl Iterator<Item = &AddressRole> {
+        self.role.iter().chain(&self.before)
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.roles().flat_map(AddressRole::watched)
+    }
+
+    /// The channels to those that listen.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        let audible = self.roles().filter(|role| !role.process.silent);
+        audible.map(|role| &role.process.channel)
+    }
+
+    /// When something is due by itself.
+    pub fn deadline(&self) -> Option<Instant> {
+        let role = self.role.as_ref().and_then(AddressRole::deadline);
+        let before = self.before.as_ref().and_then(|role| role.leaves_until);
+        let waiting = self.waiting.front().map(|one| one.until);
+        [role, before, waiting, self.restart_at, self.release_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether the role does what it is to do.
+    pub fn is_ready(&self) -> bool {
+        self.role.as_ref().is_some_and(|role| role.ready)
+    }
+
+    /// Whether nothing is half said or half done.
+    pub fn is_quiet(&self) -> bool {
+        self.taking.is_none()
+            && self.before.is_none()
+            && self.waiting.is_empty()
+            && self.role.as_ref().is_none_or(|role| role.ready)
+            && self.channels().all(Channel::is_quiet)
+    }
+
+    /// Whether there is a process still.
+    pub fn lives(&self) -> bool {
+        self.roles().next().is_some()
+    }
+
+    /// The memory of the proxy's heartbeats.
+    pub fn vitals(&self) -> Option<&Shared> {
+        self.vitals.as_ref()
+    }
+
+    /// The process that runs them, for messages and files.
+    pub fn pid(&self) -> Option<i32> {
+        self.role.as_ref().map(AddressRole::pid)
+    }
+}
+
+impl Supervisor {
+    /// Whether the version that is served has virtual addresses and no proxy.
+    pub(super) fn is_alone(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.is_alone())
+    }
+
+    /// What the version that is served wants.
+    fn wanted_addresses(&self) -> Option<Run> {
+        let kept = self.kept.as_ref()?;
+        Some(Run {
+            version: kept.take.version,
+            config: kept.addresses()?.clone(),
+            plan: kept.plan().addresses.clone()?,
+        })
+    }
+
+    /// A version is served: its virtual addresses follow it. A role is told, or
+    /// started, or stopped where there are none any more.
+    pub(super) fn follow_with_addresses(&mut self) {
+        if self.stop.is_some() || self.upgrade.is_some() {
+            return;
+        }
+        let Some(wanted) = self.wanted_addresses() else {
+            // One of which the addresses are not known changes nothing.
+            let none = |kept: &super::version::Version| kept.plan().addresses.is_none();
+            if self.kept.as_ref().is_some_and(none) && self.addresses.lives() {
+                self.release_addresses();
+                self.addresses.run = None;
+            }
+            return;
+        };
+        let running = self.addresses.run.as_ref();
+        if running.is_some_and(|run| run.version == wanted.version) && self.addresses.lives() {
+            return;
+        }
+        match &mut self.addresses.role {
+            Some(role) if self.addresses.release_until.is_none() => {
+                let given = role.give(&wanted, &self.command, None, None);
+                match given {
+                    Ok(()) => self.addresses.taking = Some(wanted),
+                    Err(error) => self.addresses_refused(&error.to_string()),
+                }
+            }
+            // It ends, and another one is started then.
+            Some(_) => self.addresses.run = Some(wanted),
+            None => {
+                self.addresses.run = Some(wanted);
+                self.start_addresses();
+            }
+        }
+    }
+
+    /// Starts a role, or takes one over whose supervisor was killed.
+    fn start_addresses(&mut self) {
+        self.addresses.restart_at = None;
+        let Some(run) = self.addresses.run.clone() else {
+            return;
+        };
+        self.prepare_addresses();
+        if !self.addresses.served && self.adopt_addresses(&run) {
+            return;
+        }
+        match self.new_addresses(Path::new(OWN_PROGRAM), &run) {
+            Ok(role) => {
+                tell::address_role_started(&mut self.voice, role.pid());
+                self.addresses.role = Some(role);
+                self.write_address_pid();
+            }
+            Err(error) if self.served || self.addresses.served => {
+                self.voice.alert(error);
+                self.addresses_died(Instant::now());
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn new_addresses(
+        &self,
+        program: &Path,
+        run: &Run,
+    ) -> Result<AddressRole, role::AddressRoleError> {
+        let keep = self.addresses.keep.as_ref().map(Keep::file);
+        let vitals = self.addresses.vitals.as_ref();
+        let vitals = vitals.filter(|_| !run.plan.alone);
+        let guard = self.addresses.guard.as_ref().map(|(_, fd)| fd);
+        AddressRole::start(program, run, &self.command, (guard, keep, vitals))
+    }
+
+    /// What a role needs besides its configuration; without it, it does less.
+    fn prepare_addresses(&mut self) {
+        let program = super::adopt::program(self.voice.form());
+        if self.addresses.keep.is_none() {
+            self.addresses.keep = Keep::open(program, &self.command.paths)
+                .map_err(|error| {
+                    self.voice.warning(format_args!(
+                        "what the address role knows cannot be kept ({error}): one that is started anew begins anew"
+                    ));
+                })
+                .ok();
+        }
+        if self.addresses.guard.is_none() {
+            self.addresses.guard = follow::open_guard(program, &self.command.paths).ok();
+        }
+        self.make_vitals();
+    }
+
+    /// Makes the memory of heartbeats, which proxy and address role are given.
+    pub(super) fn make_vitals(&mut self) {
+        if self.addresses.vitals.is_none() {
+            self.addresses.vitals = keep::vitals().ok();
+        }
+    }
+
+    /// Hears the roles and sees what became of them.
+    pub(super) fn look_at_addresses(&mut self) {
+        let role = self.addresses.role.as_mut();
+        let ended = role.and_then(|role| role.process.ended());
+        for _ in 0..MESSAGES_MAX {
+            let role = self.addresses.role.as_mut();
+            let Some(received) = role.and_then(|role| role.hear(&mut self.voice)) else {
+                break;
+            };
+            self.hear_addresses(received);
+        }
+        if let Some(ending) = ended
+            && let Some(role) = self.addresses.role.take()
+        {
+            self.addresses_ended(&role, ending);
+        }
+        self.look_at_address_role_before();
+        self.look_at_address_clock();
+    }
+
+    fn look_at_address_clock(&mut self) {
+        let now = Instant::now();
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.addresses.restart_at) && self.stop.is_none() {
+            self.start_addresses();
+        }
+        let late = self.addresses.role.as_ref().and_then(AddressRole::deadline);
+        if due(late) || due(self.addresses.release_until) {
+            // Its end is seen in the next turn.
+            if let Some(role) = &mut self.addresses.role {
+                role.kill();
+                role.ready = true;
+            }
+            self.addresses.release_until = None;
+        }
+        self.give_up_questions(now);
+    }
+
+    fn hear_addresses(&mut self, received: Received) {
+        match received.message {
+            Message::Ready { words, .. } => {
+                let began = self.addresses.role.as_mut().filter(|role| !role.ready);
+                if let Some(role) = began {
+                    role.ready = true;
+                    self.addresses_ready(&words);
+                }
+            }
+            Message::Taken { version, words } => {
+                let taken = |run: &mut Run| run.version == version;
+                if let Some(run) = self.addresses.taking.take_if(taken) {
+                    self.addresses.run = Some(run);
+                }
+                if self.candidate.is_some() {
+                    self.change_taken(version, &words);
+                }
+            }
+            Message::Refused { version, words } => {
+                let refused = |run: &mut Run| run.version == version;
+                self.addresses.taking.take_if(refused);
+                match self.candidate.is_some() && self.is_alone() {
+                    true => self.change_failed(Some(version), &words),
+                    false => self.addresses_refused(&words),
+                }
+            }
+            Message::Addresses | Message::AddressesHandedOver { .. } => {
+                self.question_answered(received);
+            }
+            // It was told in its log, and its end is seen by itself.
+            Message::Ended { .. } | Message::Unknown { .. } => {}
+            other => {
+                let kind = other.kind();
+                if let Some(role) = &mut self.addresses.role {
+                    role.say(&Message::Unknown { kind });
+                }
+            }
+        }
+    }
+
+    fn addresses_refused(&mut self, words: &str) {
+        self.voice.warning(format_args!(
+            "the virtual addresses go on as they were: {words}"
+        ));
+    }
+
+    fn addresses_ready(&mut self, words: &str) {
+        if !words.is_empty() {
+            self.voice.notice(words);
+        }
+        self.addresses.served = true;
+        if let Some(before) = &mut self.addresses.before {
+            before.leave(Instant::now() + LEAVE_LIMIT);
+        }
+        if self.is_alone() {
+            self.proxy_ready();
+        }
+    }
+
+    fn addresses_ended(&mut self, role: &AddressRole, ending: Ending) {
+        self.obey_signals();
+        self.addresses.taking = None;
+        self.drop_questions();
+        if self.exit.is_some() {
+            return;
+        }
+        if self.stop.is_some() || self.addresses.release_until.take().is_some() {
+            // The addresses are given up: what was kept of them holds no more.
+            if let Some(keep) = self.addresses.keep.take() {
+                keep.forget();
+            }
+            self.addresses.served = false;
+            return self.addresses_released();
+        }
+        tell::address_role_ended(&mut self.voice, role.pid(), ending);
+        if let Some(before) = self.addresses.before.take() {
+            // The one that was to follow cannot; the one before does it still.
+            self.addresses.role = Some(before);
+            return self.addresses_refused("the role that was to follow ended");
+        }
+        if self.candidate.is_some() && self.is_alone() {
+            self.change_failed(
+                None,
+                "the address role died when it was to take the change in",
+            );
+        }
+        if !self.addresses.served && self.is_alone() {
+            self.exit = Some(tell::exit_of_role(ending));
+            return;
+        }
+        if self.command.once {
+            // `--dont-respawn`
+            return self.end_for_addresses(ending);
+        }
+        self.addresses_died(role.born);
+    }
+
+    fn end_for_addresses(&mut self, ending: Ending) {
+        self.exit = Some(tell::exit_of_role(ending));
+    }
+
+    fn addresses_died(&mut self, born: Instant) {
+        let now = Instant::now();
+        let wait = self.addresses.backoff.died(born, now);
+        if self.voice.form() == Form::Own {
+            self.voice.notice(match wait.is_zero() {
+                true => "another address role starts at once and goes on where it was".to_owned(),
+                false => format!("another address role starts in {} s", wait.as_secs_f32()),
+            });
+        }
+        match wait.is_zero() {
+            true => self.start_addresses(),
+            false => self.addresses.restart_at = Some(now + wait),
+        }
+    }
+
+    /// Makes the role give its addresses up; whether there is one that does.
+    pub(super) fn release_addresses(&mut self) -> bool {
+        self.addresses.restart_at = None;
+        if let Some(before) = &mut self.addresses.before {
+            before.leave(Instant::now() + LEAVE_LIMIT);
+        }
+        let Some(role) = &mut self.addresses.role else {
+            return false;
+        };
+        if self.addresses.release_until.is_some() {
+            return true;
+        }
+        let release = self.command.releases;
+        let drain = self
+            .addresses
+            .run
+            .as_ref()
+            .map_or(0, |run| run.plan.drain_ms);
+        let limit = RELEASE_LIMIT + Duration::from_millis(drain);
+        role.stop(release);
+        self.addresses.release_until = Instant::now().checked_add(limit);
+        true
+    }
+
+    /// The last of it: what still runs when this process ends is ended, after it
+    /// has given the addresses up.
+    pub(super) fn end_addresses(&mut self) {
+        if let Some(before) = &mut self.addresses.before {
+            before.end();
+        }
+        if self.addresses.role.is_none() {
+            return;
+        }
+        self.release_addresses();
+        let until = self.addresses.release_until.unwrap_or_else(Instant::now);
+        if let Some(role) = &mut self.addresses.role {
+            role.wait_for_end(until);
+        }
+        if let Some(keep) = self.addresses.keep.take() {
+            keep.forget();
+        }
+    }
+
+    /// The files of process ids go with the processes, under keepalived's name.
+    pub(super) fn tidy_up_as_keepalived(&self, pid_file: Option<&Path>) {
+        if self.voice.form() == Form::Keepalived {
+            self.remove_pid_files(pid_file);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What is said on a cable: a listener in a host which keeps VRRP adverts, ARP and
+//! neighbour advertisements with their times, byte by byte.
+
+use crate::error::LabError;
+use crate::link::Interface;
+use crate::packet::{FRAME_BYTES_MAX, PacketSocket, Way, before_ordinary_processes};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How many frames are kept: the first ones.
+const FRAMES_MAX: usize = 200_000;
+
+/// How long it takes at most to notice the end.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+const ETHERNET_BYTES: usize = 14;
+const IPV6_BYTES: usize = 40;
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const PROTOCOL_VRRP: u8 = 112;
+const PROTOCOL_ICMPV6: u8 = 58;
+const ARP_BYTES: usize = 28;
+
+/// Of what kind a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Talk {
+    /// A VRRP advert.
+    Vrrp,
+    /// An ARP request.
+    ArpRequest,
+    /// An ARP reply.
+    ArpReply,
+    /// An ICMPv6 neighbour solicitation.
+    NeighbourSolicitation,
+    /// An ICMPv6 neighbour advertisement.
+    NeighbourAdvertisement,
+}
+
+/// A frame that was heard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// When.
+    pub at: Instant,
+    /// Whether the interface sent it or got it.
+    pub way: Way,
+    /// Of what kind it is.
+    pub talk: Talk,
+    /// All of it, from the Ethernet head on.
+    pub bytes: Vec<u8>,
+}
+
+impl Frame {
+    /// The Ethernet address that it came from.
+    pub fn sender(&self) -> [u8; 6] {
+        array(&self.bytes, 6).unwrap_or_default()
+    }
+
+    /// The Ethernet address that it went to.
+    pub fn receiver(&self) -> [u8; 6] {
+        array(&self.bytes, 0).unwrap_or_default()
+    }
+
+    /// The IP addresses of its head, source and destination; of an ARP those of
+    /// sender and target.
+    pub fn addresses(&self) -> Option<(IpAddr, IpAddr)> {
+        let packet = self.bytes.get(ETHERNET_BYTES..)?;
+        let v4 = |at| array::<4>(packet, at).map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
+        let v6 = |at| array::<16>(packet, at).map(|octets| IpAddr::V6(Ipv6Addr::from(octets)));
+        match ethertype(&self.bytes)? {
+            ETHERTYPE_IPV4 => Some((v4(12)?, v4(16)?)),
+            ETHERTYPE_IPV6 => Some((v6(8)?, v6(24)?)),
+            ETHERTYPE_ARP => Some((v4(14)?, v4(24)?)),
+            _ => None,
+        }
+    }
+
+    /// The packet behind the Ethernet head, without what only fills the frame.
+    pub fn packet(&self) -> &[u8] {
+        let packet = self.bytes.get(ETHERNET_BYTES..).unwrap_or_default();
+        let word = |at| array::<2>(packet, at).map(|b| usize::from(u16::from_be_bytes(b)));
+        let length = match ethertype(&self.bytes) {
+            Some(ETHERTYPE_IPV4) => word(2),
+            Some(ETHERTYPE_IPV6) => word(4).map(|n| n + IPV6_BYTES),
+            Some(ETHERTYPE_ARP) => Some(ARP_BYTES),
+            _ => None,
+        };
+        let length = length.unwrap_or(packet.len()).min(packet.len());
+        packet.get(..length).unwrap_or_default()
+    }
+
+    /// What stands behind the IP head: the advert itself, for VRRP.
+    pub fn payload(&self) -> &[u8] {
+        let packet = self.packet();
+        let head = match packet.first().map(|first| first >> 4) {
+            Some(4) => usize::from(packet[0] & 15) * 4,
+            Some(6) => IPV6_BYTES,
+            _ => 0,
+        };
+        packet.get(head..).unwrap_or_default()
+    }
+
+    /// Whether it tells everybody, unasked, who has an address: an ARP whose
+    /// sender and target are the same, or an advertisement to all nodes.
+    pub fn is_announcement(&self) -> bool {
+        match self.talk {
+            Talk::ArpRequest | Talk::ArpReply => self
+                .addresses()
+                .is_some_and(|(sender, target)| sender == target),
+            Talk::NeighbourAdvertisement => {
+                let to = self.addresses().map(|(_, to)| to);
+                to == Some(IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Which address an announcement or a neighbour's question is about.
+    pub fn about(&self) -> Option<IpAddr> {
+        match self.talk {
+            Talk::Vrrp => None,
+            Talk::ArpRequest | Talk::ArpReply => self.addresses().map(|(_, target)| target),
+            Talk::NeighbourSolicitation | Talk::NeighbourAdvertisement => {
+                let octets = array::<16>(self.payload(), 8)?;
+                Some(IpAddr::V6(Ipv6Addr::from(octets)))
+            }
+        }
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+fn ethertype(bytes: &[u8]) -> Option<u16> {
+    array(bytes, 12).map(u16::from_be_bytes)
+}
+
+/// Of what kind a frame is, if of one that is kept.
+fn talk(bytes: &[u8]) -> Option<Talk> {
+    let packet = bytes.get(ETHERNET_BYTES..)?;
+    match ethertype(bytes)? {
+        ETHERTYPE_ARP => match array::<2>(packet, 6)? {
+            [0, 1] => Some(Talk::ArpRequest),
+            [0, 2] => Some(Talk::ArpReply),
+            _ => None,
+        },
+        ETHERTYPE_IPV4 => (*packet.get(9)? == PROTOCOL_VRRP).then_some(Talk::Vrrp),
+        ETHERTYPE_IPV6 => match *packet.get(6)? {
+            PROTOCOL_VRRP => Some(Talk::Vrrp),
+            PROTOCOL_ICMPV6 => match packet.get(IPV6_BYTES)? {
+                135 => Some(Talk::NeighbourSolicitation),
+                136 => Some(Talk::NeighbourAdvertisement),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+type Frames = Mutex<Vec<Frame>>;
+
+/// A listener at an interface. Dropped, it stops.
+#[derive(Debug)]
+pub struct Capture {
+    stop: Arc<AtomicBool>,
+    frames: Arc<Frames>,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn lock(frames: &Frames) -> MutexGuard<'_, Vec<Frame>> {
+    frames.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Capture {
+    /// Listens from now on to all that the interface sends or gets.
+    pub fn start(interface: &Interface) -> Result<Self, LabError> {
+        let name = interface.name();
+        let open = || PacketSocket::to_watch(name);
+        let socket = interface.host().enter(open);
+        let socket = socket.map_err(LabError::io("listen to", name))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let frames = Arc::new(Frames::default());
+        let (stopped, kept) = (Arc::clone(&stop), Arc::clone(&frames));
+        let thread = thread::spawn(move || {
+            before_ordinary_processes();
+            listen(&socket, &kept, &stopped);
+        });
+        Ok(Capture {
+            stop,
+            frames,
+            thread: Some(thread),
+        })
+    }
+
+    /// What was heard so far.
+    pub fn frames(&self) -> Vec<Frame> {
+        lock(&self.frames).clone()
+    }
+
+    /// What was heard so far of one kind.
+    pub fn of(&self, talk: Talk) -> Vec<Frame> {
+        let frames = lock(&self.frames);
+        let fit = frames.iter().filter(|frame| frame.talk == talk);
+        fit.cloned().collect()
+    }
+
+    /// The adverts so far that came from an IP address.
+    pub fn adverts_of(&self, source: IpAddr) -> Vec<Frame> {
+        let mut adverts = self.of(Talk::Vrrp);
+        adverts.retain(|frame| frame.addresses().is_some_and(|(from, _)| from == source));
+        adverts
+    }
+
+    /// Forgets what was heard so far.
+    pub fn clear(&self) {
+        lock(&self.frames).clear();
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(socket: &PacketSocket, frames: &Frames, stop: &AtomicBool) {
+    let mut buffer = vec![0; FRAME_BYTES_MAX];
+    let timeout = Timespec::try_from(STOP_POLL).ok();
+    while !stop.load(Ordering::Relaxed) {
+        let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], timeout.as_ref());
+        while let Ok((length, way)) = socket.receive(&mut buffer) {
+            let at = Instant::now();
+            let bytes = buffer.get(..length).unwrap_or_default();
+            let Some(talk) = talk(bytes) else { continue };
+            let mut frames = lock(frames);
+            if frames.len() < FRAMES_MAX {
+                frames.push(Frame {
+                    at,
+                    way,
+                    talk,
+                    bytes: bytes.to_vec(),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Lab, eventually};
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_capture_hears_what_neighbours_ask_and_answer_on_both_sides() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("capture").unwrap();
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        let link = lab.link(&a, &b).unwrap();
+        for (end, n) in [(&link.a, 1), (&link.b, 2)] {
+            end.address(&format!("10.8.0.{n}/24")).unwrap();
+            end.address(&format!("fd08::{n}/64")).unwrap();
+        }
+        let (at_a, at_b) = (
+            Capture::start(&link.a).unwrap(),
+            Capture::start(&link.b).unwrap(),
+        );
+        for to in ["10.8.0.2:9", "[fd08::2]:9"] {
+            assert!(a.tcp_connect(to.parse().unwrap(), SOON).is_err());
+        }
+        let target4: IpAddr = "10.8.0.2".parse().unwrap();
+        let target6: IpAddr = "fd08::2".parse().unwrap();
+        for (capture, asked) in [(&at_a, Way::Out), (&at_b, Way::In)] {
+            for (talk, about) in [
+                (Talk::ArpRequest, target4),
+                (Talk::NeighbourSolicitation, target6),
+            ] {
+                let heard = || {
+                    let frames = capture.of(talk);
+                    frames
+                        .into_iter()
+                        .find(|frame| frame.about() == Some(about))
+                };
+                assert!(eventually(SOON, || heard().is_some()), "{talk:?}");
+                let frame = heard().unwrap();
+                assert_eq!(frame.way, asked, "{talk:?}");
+                assert!(!frame.is_announcement());
+            }
+            assert!(eventually(SOON, || {
+                !capture.of(Talk::ArpReply).is_empty()
+                    && !capture.of(Talk::NeighbourAdvertisement).is_empty()
+            }));
+        }
+        at_a.clear();
+        assert!(at_a.of(Talk::ArpReply).is_empty());
+    }
+
+    #[test]
+    fn a_frame_is_taken_apart_without_what_fills_it() {
+        // Ethernet, IPv4 of 20 + 4 bytes with protocol 112, two bytes of filling.
+        let mut bytes = vec![1; 6];
+        bytes.extend([2; 6]);
+        bytes.extend([0x08, 0, 0x45, 0, 0, 24, 0, 0, 0, 0, 255, 112, 0, 0]);
+        bytes.extend([192, 0, 2, 1, 224, 0, 0, 18, 0x21, 51, 100, 1, 0, 0]);
+        let frame = Frame {
+            at: Instant::now(),
+            way: Way::In,
+            talk: talk(&bytes).unwrap(),
+            bytes,
+        };
+        assert_eq!(frame.talk, Talk::Vrrp);
+        assert_eq!(frame.payload(), [0x21, 51, 100, 1]);
+        assert_eq!((frame.receiver(), frame.sender()), ([1; 6], [2; 6]));
+        let (from, to) = frame.addresses().unwrap();
+        assert_eq!(from.to_string(), "192.0.2.1");
+        assert_eq!(to.to_string(), "224.0.0.18");
+        for cut in 0..frame.bytes.len() {
+            // Bytes that somebody sent: none of them is taken for granted.
+            let bytes = frame.bytes[..cut].to_vec();
+            let _ = talk(&bytes);
+            let frame = Frame {
+                bytes,
+                ..frame.clone()
+            };
+            let _ = (frame.payload(), frame.about(), frame.is_announcement());
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Taking away what a laboratory left: its namespaces with all that runs in them,
+//! its directories, and what is mounted there.
+//!
+//! Three take care of it. A laboratory that is dropped, also by a panic, removes
+//! its own. A small guard process waits for the end of this one, however it
+//! comes (Ctrl-C, SIGKILL), and removes what is left. And should the guard be
+//! killed too, the next laboratory or [`clean`] does. Names carry the id of the
+//! process that they belong to; what a living process uses is never touched.
+
+use crate::host::NAMESPACES;
+use crate::process::run_words;
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+
+/// With what all names begin; the id of the process follows.
+pub(crate) const PREFIX: &str = "evenkeel-lab-";
+
+/// How often a namespace is looked through for processes until none is left:
+/// they may be starting others.
+const ROUNDS_MAX: usize = 20;
+
+/// Of what kind something is that was removed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Removed {
+    /// A host or a switch: the name of its namespace.
+    Host(String),
+    /// A directory for the files of a test.
+    Directory(PathBuf),
+}
+
+/// Removes what laboratories left whose processes are dead, and tells what that
+/// was. Best effort: what cannot be removed, is not told.
+pub fn clean() -> Vec<Removed> {
+    let mut removed = Vec::new();
+    for name in stale(Path::new(NAMESPACES)) {
+        remove_host(&name);
+        if !Path::new(NAMESPACES).join(&name).exists() {
+            removed.push(Removed::Host(name));
+        }
+    }
+    let temporary = std::env::temp_dir();
+    for name in stale(&temporary) {
+        let path = temporary.join(&name);
+        let own = fs::symlink_metadata(&path)
+            .is_ok_and(|m| m.is_dir() && m.uid() == rustix::process::geteuid().as_raw());
+        if own && remove_directory(&path) {
+            removed.push(Removed::Directory(path));
+        }
+    }
+    removed
+}
+
+/// What is in a directory and belongs to a dead process.
+fn stale(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().to_str().map(str::to_owned));
+    names.filter(|name| is_stale(name)).collect()
+}
+
+/// Whether something belongs to a laboratory whose process is no more. An id
+/// that somebody else got since only means that it is removed later.
+fn is_stale(name: &str) -> bool {
+    let pid = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split('-').next())
+        .and_then(|pid| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists())
+}
+
+/// Removes a directory and what is mounted in it.
+pub(crate) fn remove_directory(path: &Path) -> bool {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    for directory in below {
+        // An error where nothing is mounted.
+        let _ = unmount(directory.path(), UnmountFlags::DETACH);
+    }
+    fs::remove_dir_all(path).is_ok()
+}
+
+/// The processes in a namespace: those whose first thread is.
+pub(crate) fn processes_in(inode: u64) -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for entry in entries {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
+            continue;
+        };
+        // Follows the link: the namespace itself.
+        if fs::metadata(entry.path().join("ns/net")).is_ok_and(|m| m.ino() == inode) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// Kills all that runs in a namespace, which can only be what a laboratory
+/// started there.
+pub(crate) fn kill_all_in(inode: u64) {
+    for _ in 0..ROUNDS_MAX {
+        let found = processes_in(inode);
+        if found.is_empty() {
+            return;
+        }
+        for pid in found {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Kills what runs in a namespace and takes away its name. Best effort: it may be
+/// in use or gone already.
+pub(crate) fn remove_host(namespace: &str) {
+    if let Ok(metadata) = fs::metadata(Path::new(NAMESPACES).join(namespace)) {
+        kill_all_in(metadata.ino());
+    }
+    let _ = run_words(&["ip", "netns", "delete", namespace]);
+}
+
+/// Sweeps once a process, and starts the guard that sweeps behind it.
+pub(crate) fn prepare() {
+    static PREPARED: Once = Once::new();
+    PREPARED.call_once(|| {
+        clean();
+        // It keeps the writing end of the guard's pipe open until this process
+        // ends. Without a guard, the next laboratory sweeps.
+        std::mem::forget(guard());
+    });
+}
+
+/// What the guard does: it waits until the pipe is closed, by whatever ended the
+/// other side, and then removes what carries that process's id.
+const GUARD: &str = r#"
+read -r never
+for at in "$2/$1-"*; do
+    [ -e "$at" ] || continue
+    name=${at##*/}
+    for round in 1 2 3; do
+        for pid in $(ip netns pids "$name"); do kill -9 "$pid"; done
+    done
+    ip netns delete "$name"
+done
+for at in "$3/$1-"*; do
+    [ -d "$at" ] || continue
+    for below in "$at"/*/; do umount -l "$below"; done
+    rm -rf --one-file-system "$at"
+done
+"#;
+
+/// In a process group of its own, so that Ctrl-C at a terminal does not reach it,
+/// and without our outputs, for whose end somebody may wait.
+fn guard() -> Option<Child> {
+    let own = format!("{PREFIX}{}", std::process::id());
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", GUARD, "evenkeel-lab-guard", &own, NAMESPACES])
+        .arg(std::env::temp_dir().as_os_str())
+        .current_dir("/")
+        .env_remove(OsStr::new("ENV"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    command.spawn().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Lab, Scratch, eventually};
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn exists(namespace: &str) -> bool {
+        Path::new(NAMESPACES).join(namespace).exists()
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_what_a_living_one_uses_is_not() {
+        crate::skip_unless_root!();
+        // Ids end below four million.
+        let stale = format!("{PREFIX}4194305-0-stale-a");
+        run_words(&["ip", "netns", "add", &stale]).unwrap();
+        let directory = std::env::temp_dir().join(format!("{PREFIX}4194306-0"));
+        fs::create_dir_all(directory.join("mounted")).unwrap();
+        let (lab, scratch) = (Lab::new("living").unwrap(), Scratch::new().unwrap());
+        let host = lab.host("a").unwrap();
+        // Tests beside this one sweep, too: who it was does not matter.
+        let _ = clean();
+        assert!(eventually(SOON, || !exists(&stale) && !directory.exists()));
+        assert!(exists(host.namespace()) && scratch.path().exists());
+    }
+
+    #[test]
+    fn only_names_of_dead_laboratories_are_stale() {
+        let own = format!("{PREFIX}{}-0-x-a", std::process::id());
+        for (name, stale) in [
+            ("evenkeel-lab-4194305-0-x-a", true),
+            ("evenkeel-lab-4194305-0", true),
+            (own.as_str(), false),
+            ("evenkeel-lab-", false),
+            ("evenkeel-lab-x-0", false),
+            ("blue", false),
+        ] {
+            assert_eq!(is_stale(name), stale, "{name}");
+        }
+    }
+
+    /// Not a test by itself: what the next one runs and kills.
+    #[test]
+    #[ignore = "run by the test of the guard, in a process of its own"]
+    fn a_laboratory_that_waits_to_be_killed() {
+        let lab = Lab::new("doomed").unwrap();
+        let host = lab.host("a").unwrap();
+        let scratch = Scratch::new().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let _process = host.spawn(command).unwrap();
+        let report = std::env::var_os("EVENKEEL_LAB_REPORT").unwrap();
+        let text = format!("{} {}", host.namespace(), scratch.path().display());
+        fs::write(report, text).unwrap();
+        std::thread::sleep(SOON);
+    }
+
+    #[test]
+    fn a_laboratory_that_is_killed_is_removed_by_its_guard() {
+        crate::skip_unless_root!();
+        for signal in [Signal::INT, Signal::KILL] {
+            let scratch = Scratch::new().unwrap();
+            let report = scratch.path().join("report");
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command
+                .args(["--ignored", "--exact"])
+                .arg("clean::tests::a_laboratory_that_waits_to_be_killed")
+                .env("EVENKEEL_LAB_REPORT", &report)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
+            let process = crate::Place::Here.spawn(command).unwrap();
+            let mut text = String::new();
+            assert!(eventually(SOON, || {
+                text = fs::read_to_string(&report).unwrap_or_default();
+                text.contains(' ')
+            }));
+            let (namespace, directory) = text.split_once(' ').unwrap();
+            assert!(exists(namespace) && Path::new(directory).exists());
+            process.signal(signal).unwrap();
+            // The guard does not see the end of one that is not reaped: its files
+            // are closed when it dies, which is what counts.
+            let gone = || !exists(namespace) && !Path::new(directory).exists();
+            assert!(eventually(SOON, gone), "{signal:?}: {text}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Frames as they are on the cable: packet sockets, which the relay of a wire
+//! and a capture read and write. The little that `rustix` does not know of
+//! Linux is here: packet addresses, interface flags, real-time scheduling.
+//!
+//! Everything works on the network namespace of the calling thread.
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ffi::CString;
+use std::io;
+use std::mem::{size_of, zeroed};
+
+/// The longest frame: what segmentation offload passes on as one.
+pub(crate) const FRAME_BYTES_MAX: usize = 65_536 + 64;
+
+/// The kernel's words on checksums and segmentation that stand before a frame.
+pub(crate) const OFFLOAD_BYTES: usize = 10;
+
+/// Room for bursts that come while the reader does not run.
+const RECEIVE_BUFFER_BYTES: libc::c_int = 8 * 1024 * 1024;
+
+/// Above ordinary processes, below what must never wait.
+const REAL_TIME_PRIORITY: libc::c_int = 10;
+
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn length<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
+}
+
+fn set<T>(socket: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the pointer and the length are those of a live value.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            length::<T>(),
+        )
+    };
+    checked(result).map(drop)
+}
+
+/// Whether this interface sent a frame or got it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// It came in.
+    In,
+    /// It went out.
+    Out,
+}
+
+/// A socket that sees every frame of an interface. It never waits.
+#[derive(Debug)]
+pub(crate) struct PacketSocket(OwnedFd);
+
+impl PacketSocket {
+    /// One that sees both ways and is only read.
+    pub(crate) fn to_watch(interface: &str) -> io::Result<Self> {
+        Self::open(interface, false)
+    }
+
+    /// One that sees what comes in and sends; frames have [`OFFLOAD_BYTES`] in
+    /// front, so that what the sender left to its card is still done.
+    pub(crate) fn to_forward(interface: &str) -> io::Result<Self> {
+        Self::open(interface, true)
+    }
+
+    fn open(interface: &str, forward: bool) -> io::Result<Self> {
+        let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        // Of no protocol: it hears nothing before it is bound to its interface.
+        // SAFETY: takes no pointer; the descriptor is owned by nobody else.
+        let socket = unsafe {
+            let fd = checked(libc::socket(libc::AF_PACKET, kind, 0))?;
+            OwnedFd::from_raw_fd(fd)
+        };
+        let on: libc::c_int = 1;
+        if forward {
+            set(socket.as_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, &on)?;
+            set(
+                socket.as_fd(),
+                libc::SOL_PACKET,
+                PACKET_IGNORE_OUTGOING,
+                &on,
+            )?;
+        }
+        // As much as the rights allow.
+        let size = RECEIVE_BUFFER_BYTES;
+        let _ = set(
+            socket.as_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            &size,
+        );
+        // SAFETY: all zero is a valid address of that kind.
+        let mut address: libc::sockaddr_ll = unsafe { zeroed() };
+        address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_ifindex = index(interface)?;
+        // SAFETY: the pointer and the length are those of a live value.
+        let bound = unsafe {
+            libc::bind(
+                socket.as_raw_fd(),
+                (&raw const address).cast(),
+                length::<libc::sockaddr_ll>(),
+            )
+        };
+        checked(bound)?;
+        Ok(PacketSocket(socket))
+    }
+
+    /// The next frame: its length and way. `WouldBlock` when there is none.
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Way)> {
+        // SAFETY: all zero is a valid address of that kind.
+        let mut from: libc::sockaddr_ll = unsafe { zeroed() };
+        let mut from_length = length::<libc::sockaddr_ll>();
+        // SAFETY: the pointers and lengths are those of live values.
+        let count = unsafe {
+            libc::recvfrom(
+                self.0.as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                0,
+                (&raw mut from).cast(),
+                &raw mut from_length,
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        let way = if from.sll_pkttype == libc::PACKET_OUTGOING {
+            Way::Out
+        } else {
+            Way::In
+        };
+        Ok((count.min(buffer.len()), way))
+    }
+
+    /// Sends a frame.
+    pub(crate) fn send(&self, frame: &[u8]) -> io::Result<()> {
+        rustix::net::send(&self.0, frame, rustix::net::SendFlags::empty())?;
+        Ok(())
+    }
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// `linux/if_packet.h`; not in every version of libc.
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+
+fn index(interface: &str) -> io::Result<libc::c_int> {
+    let name = CString::new(interface)?;
+    // SAFETY: a string that ends with zero.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => libc::c_int::try_from(index).map_err(io::Error::other),
+    }
+}
+
+/// The interfaces of this namespace but its loopback.
+pub(crate) fn interfaces() -> io::Result<Vec<String>> {
+    // `/sys` shows the namespace of whoever mounted it; this is the thread's.
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+    let names = text.lines().filter_map(|line| line.split_once(':'));
+    let names = names.map(|(name, _)| name.trim().to_owned());
+    Ok(names.filter(|name| name != "lo").collect())
+}
+
+/// Switches interfaces on or off without starting a program: microseconds lie
+/// between the first and the last.
+pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
+    // SAFETY: takes no pointer; the descriptor is owned by nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(checked(libc::socket(libc::AF_INET, kind, 0))?) };
+    for name in interfaces {
+        // SAFETY: all zero is a valid request.
+        let mut request: libc::ifreq = unsafe { zeroed() };
+        // The last byte stays zero.
+        let room = request.ifr_name.len() - 1;
+        for (to, from) in request.ifr_name.iter_mut().take(room).zip(name.bytes()) {
+            *to = from as libc::c_char;
+        }
+        // SAFETY: both take a pointer to a request, which lives; the flags are
+        // the member of its union that the first of them wrote.
+        unsafe {
+            checked(libc::ioctl(
+                socket.as_raw_fd(),
+                libc::SIOCGIFFLAGS as _,
+                &raw mut request,
+            ))?;
+            let up = libc::IFF_UP as libc::c_short;
+            let flags = request.ifr_ifru.ifru_flags;
+            request.ifr_ifru.ifru_flags = if on { flags | up } else { flags & !up };
+            checked(libc::ioctl(
+                socket.as_raw_fd(),
+                libc::SIOCSIFFLAGS as _,
+                &raw mut request,
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets this thread run before every ordinary process, so that a loaded machine
+/// does not disturb what is measured. Whether it may.
+pub(crate) fn before_ordinary_processes() -> bool {
+    let parameter = libc::sched_param {
+        sched_priority: REAL_TIME_PRIORITY,
+    };
+    // SAFETY: a pointer to a live value; 0 is the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameter) == 0 }
+}

@@ -1,0 +1,285 @@
+//! Faults between groups: which ways lead from one to another, and how each is
+//! closed without anybody losing a carrier.
+//!
+//! A way through a switch is closed in the switch, a wire by its relay. Frames of
+//! a direct cable are dropped where they leave their host.
+
+use crate::error::LabError;
+use crate::fault::Fault;
+use crate::firewall::nft;
+use crate::host::Host;
+use crate::topology::Ground;
+use crate::wire::Shared;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// What joins hosts, by the names of namespaces and interfaces.
+#[derive(Debug)]
+pub(crate) enum Cable {
+    Direct((String, String), (String, String)),
+    Port {
+        switch: String,
+        port: String,
+        host: String,
+    },
+    Wire {
+        a: String,
+        b: String,
+        shared: Arc<Shared>,
+    },
+}
+
+/// A way that is closed.
+#[derive(Debug)]
+pub(crate) enum Closed {
+    Table {
+        host: Host,
+        family: &'static str,
+        name: String,
+    },
+    Wire(Arc<Shared>),
+}
+
+impl Closed {
+    pub(crate) fn lift(self) -> Result<(), LabError> {
+        match self {
+            Closed::Table { host, family, name } => {
+                nft(&host, &format!("delete table {family} {name}"))
+            }
+            Closed::Wire(shared) => {
+                shared.open();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Drops what leaves an interface.
+pub(crate) fn mute(host: &Host, interface: &str) -> Result<Closed, LabError> {
+    let name = format!("mute{}", host.next_block());
+    nft(
+        host,
+        &format!(
+            "table netdev {name} {{\nchain egress {{\n\
+             type filter hook egress device \"{interface}\" priority -500; policy drop;\n}}\n}}"
+        ),
+    )?;
+    Ok(Closed::Table {
+        host: host.clone(),
+        family: "netdev",
+        name,
+    })
+}
+
+/// Drops in a switch what comes from the first and goes to the second of each pair
+/// of hosts. None when it joins none of them.
+pub(crate) fn through_switch(
+    switch: &Host,
+    pairs: &[(&str, &str)],
+) -> Result<Option<Closed>, LabError> {
+    let mut rules = String::new();
+    {
+        let cables = switch.ground().cables();
+        let ports = |wanted: &str| -> Vec<String> {
+            let of = |cable: &Cable| match cable {
+                Cable::Port {
+                    switch: at,
+                    port,
+                    host,
+                } if at == switch.namespace() && host == wanted => Some(format!("\"{port}\"")),
+                _ => None,
+            };
+            cables.iter().filter_map(of).collect()
+        };
+        for (from, to) in pairs {
+            let (from, to) = (ports(from).join(", "), ports(to).join(", "));
+            if !from.is_empty() && !to.is_empty() {
+                let _ = writeln!(rules, "iifname {{ {from} }} oifname {{ {to} }} drop");
+            }
+        }
+    }
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("part{}", switch.next_block());
+    nft(
+        switch,
+        &format!(
+            "table bridge {name} {{\nchain forward {{\n\
+             type filter hook forward priority -300; policy accept;\n{rules}}}\n}}"
+        ),
+    )?;
+    Ok(Some(Closed::Table {
+        host: switch.clone(),
+        family: "bridge",
+        name,
+    }))
+}
+
+/// Closes every way between hosts of different groups.
+pub(crate) fn cut(
+    ground: &Arc<Ground>,
+    hosts: &[Host],
+    groups: &[&[&Host]],
+) -> Result<Fault, LabError> {
+    let named: Vec<Vec<&str>> = groups
+        .iter()
+        .map(|group| group.iter().map(|host| host.namespace()).collect())
+        .collect();
+    let group_of = |host: &str| named.iter().position(|group| group.contains(&host));
+    let parted = |a: &str, b: &str| match (group_of(a), group_of(b)) {
+        (Some(a), Some(b)) => a != b,
+        _ => false,
+    };
+    let mut pairs = Vec::new();
+    for a in named.iter().flatten() {
+        for b in named.iter().flatten() {
+            if parted(a, b) {
+                pairs.push((*a, *b));
+            }
+        }
+    }
+    // Those that are closed are opened again by this when a later one fails.
+    let mut closed = Reopen(Vec::new());
+    let mut mutes = Vec::new();
+    for cable in ground.cables().iter() {
+        match cable {
+            Cable::Direct(a, b) if parted(&a.0, &b.0) => mutes.extend([a.clone(), b.clone()]),
+            Cable::Wire { a, b, shared } if parted(a, b) => {
+                shared.close();
+                closed.0.push(Closed::Wire(Arc::clone(shared)));
+            }
+            _ => {}
+        }
+    }
+    for (namespace, interface) in mutes {
+        if let Some(host) = hosts.iter().find(|host| host.namespace() == namespace) {
+            closed.0.push(mute(host, &interface)?);
+        }
+    }
+    for host in hosts {
+        closed.0.extend(through_switch(host, &pairs)?);
+    }
+    let shown: Vec<String> = groups
+        .iter()
+        .map(|group| group.iter().map(|h| h.name()).collect::<Vec<_>>().join("+"))
+        .collect();
+    let shown = shown.join(" | ");
+    if closed.0.is_empty() {
+        return Err(LabError::NothingToCut(shown));
+    }
+    Ok(ground
+        .faults
+        .begin(format!("partition {shown}"), move || closed.lift()))
+}
+
+struct Reopen(Vec<Closed>);
+
+impl Reopen {
+    /// All of them, also when one fails; the first error is told.
+    fn lift(mut self) -> Result<(), LabError> {
+        let results: Vec<_> = self.0.drain(..).map(Closed::lift).collect();
+        results.into_iter().collect()
+    }
+}
+
+impl Drop for Reopen {
+    fn drop(&mut self) {
+        for closed in self.0.drain(..) {
+            let _ = closed.lift();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Echo, Host, Lab, LabError, Weather};
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    const LATEST: Duration = Duration::from_secs(10);
+    /// For those that cannot be reached.
+    const VAIN: Duration = Duration::from_millis(400);
+
+    /// Hosts, each with an echo, joined by somebody with these addresses.
+    fn echoes(hosts: &[&Host]) -> Vec<Echo> {
+        let any = "0.0.0.0:7".parse().unwrap();
+        let start = |host: &&Host| Echo::start(*host, any).unwrap();
+        hosts.iter().map(start).collect()
+    }
+
+    fn reaches(from: &Host, to: &str, wanted: bool) -> bool {
+        let address: SocketAddr = format!("{to}:7").parse().unwrap();
+        let patience = if wanted { LATEST } else { VAIN };
+        from.tcp_connect(address, patience).is_ok()
+    }
+
+    #[test]
+    fn a_partition_parts_groups_on_a_switch_and_nobody_else() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("parts").unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let hosts = ["a", "b", "c", "d"].map(|name| lab.host(name).unwrap());
+        for (n, host) in hosts.iter().enumerate() {
+            let address = format!("10.5.0.{n}/24");
+            switch.attach(host).unwrap().address(&address).unwrap();
+        }
+        let [a, b, c, d] = &hosts;
+        let _echoes = echoes(&[a, b, c, d]);
+        let at = |n: usize| format!("10.5.0.{n}");
+        let all = || {
+            let mut seen = Vec::new();
+            for (from, host) in hosts.iter().enumerate() {
+                for to in (0..4).filter(|to| *to != from) {
+                    // The fourth is in no group.
+                    let parted = !lab.faults().is_empty() && from != 3 && to != 3;
+                    let wanted = !parted || (from + to == 3);
+                    seen.push(reaches(host, &at(to), wanted) == wanted);
+                }
+            }
+            seen.iter().all(|fits| *fits)
+        };
+        assert!(all());
+        // {a} | {b, c}: 1 + 2 is the one pair within a group.
+        let cut = lab.partition(&[&[a], &[b, c]]).unwrap();
+        assert!(all());
+        assert_eq!(lab.faults(), ["partition a | b+c"]);
+        cut.heal().unwrap();
+        assert!(all());
+        let one_way = switch.one_way(a, b).unwrap();
+        assert!(!reaches(a, &at(1), false) && reaches(c, &at(1), true));
+        drop(one_way);
+        assert!(reaches(a, &at(1), true));
+    }
+
+    #[test]
+    fn a_partition_closes_cables_and_wires_between_its_groups() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("cables").unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| lab.host(name).unwrap());
+        let cable = lab.link(&a, &b).unwrap();
+        cable.a.address("10.6.0.1/24").unwrap();
+        cable.b.address("10.6.0.2/24").unwrap();
+        let wire = lab.wire(&b, &c, Weather::FINE).unwrap();
+        wire.a.address("10.6.1.2/24").unwrap();
+        wire.b.address("10.6.1.3/24").unwrap();
+        let _echoes = echoes(&[&a, &b, &c]);
+        let both = |wanted: (bool, bool)| {
+            (
+                reaches(&a, "10.6.0.2", wanted.0),
+                reaches(&b, "10.6.1.3", wanted.1),
+            ) == wanted
+        };
+        assert!(both((true, true)));
+        let first = lab.partition(&[&[&a], &[&b, &c]]).unwrap();
+        assert!(both((false, true)));
+        let second = lab.partition(&[&[&a, &b], &[&c]]).unwrap();
+        assert!(both((false, false)));
+        drop(first);
+        assert!(both((true, false)));
+        drop(second);
+        assert!(both((true, true)));
+        let apart = lab.partition(&[&[&a], &[&c]]);
+        assert!(matches!(apart, Err(LabError::NothingToCut(what)) if what == "a | c"));
+    }
+}

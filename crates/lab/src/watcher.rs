@@ -1,0 +1,561 @@
+//! A client that looks at an address all the time, and somebody there who says
+//! which machine it is.
+//!
+//! The watcher makes a new connection at a fixed pace, whether the ones before
+//! have ended or not, so that a gap is seen as long as it is. It runs on a
+//! thread of its own inside its host, before ordinary processes where it may:
+//! a busy machine is no gap.
+
+use crate::error::LabError;
+use crate::host::Place;
+use crate::packet::before_ordinary_processes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with, sockopt,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How many looks are recorded: the first ones. At one every 5 ms an hour.
+const LOOKS_MAX: usize = 720_000;
+
+/// Connections under way at most; a look beyond it is recorded as
+/// [`Miss::NotTried`].
+const UNDER_WAY_MAX: usize = 500;
+
+/// The longest name that an answerer says.
+const NAME_BYTES_MAX: usize = 64;
+
+/// How long it takes at most to notice the end.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+/// Somebody who tells its name to everybody who connects, and ends the
+/// connection. For two machines that share an address: started on both, on any
+/// address (`0.0.0.0:PORT`, `[::]:PORT`), it tells which of them it was.
+#[derive(Debug)]
+pub struct Answerer {
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Answerer {
+    /// Answers at an address with a name.
+    pub fn start(
+        place: impl Into<Place>,
+        address: SocketAddr,
+        name: &str,
+    ) -> Result<Self, LabError> {
+        let failed = || LabError::io("listen at", address);
+        let bind = || TcpListener::bind(address);
+        let listener = Arc::new(place.into().enter(bind).map_err(failed())?);
+        let address = listener.local_addr().map_err(failed())?;
+        let name: String = name.chars().take(NAME_BYTES_MAX / 4).collect();
+        let (listening, name) = (Arc::clone(&listener), name + "\n");
+        let thread = thread::spawn(move || {
+            before_ordinary_processes();
+            // Ends with an error when the listener is shut down.
+            while let Ok((mut stream, _)) = listening.accept() {
+                // The client may be gone: then it does not want to know.
+                let _ = stream.write_all(name.as_bytes());
+            }
+        });
+        Ok(Answerer {
+            address,
+            listener,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Answerer {
+    fn drop(&mut self) {
+        // On Linux this ends a waiting accept.
+        let _ = rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why a look saw nobody.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Miss {
+    /// Nobody listens.
+    Refused,
+    /// No way there, or nobody has the address.
+    Unreachable,
+    /// The connection was broken off before a name came.
+    BrokenOff,
+    /// No name came in time.
+    TimedOut,
+    /// Too many others were under way.
+    NotTried,
+    /// Something else of the system.
+    Other,
+}
+
+impl From<Errno> for Miss {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::CONNREFUSED => Miss::Refused,
+            Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::NETDOWN | Errno::ADDRNOTAVAIL => {
+                Miss::Unreachable
+            }
+            Errno::CONNRESET | Errno::PIPE => Miss::BrokenOff,
+            Errno::TIMEDOUT => Miss::TimedOut,
+            _ => Miss::Other,
+        }
+    }
+}
+
+/// How one look went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Look {
+    /// When it was begun, counted from the start of the watcher.
+    pub begun: Duration,
+    /// When it ended.
+    pub ended: Duration,
+    /// Who answered, or why nobody did.
+    pub outcome: Result<Arc<str>, Miss>,
+}
+
+/// Where and how a watcher looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// From one new connection to the next.
+    pub every: Duration,
+    /// How long each may take.
+    pub patience: Duration,
+}
+
+impl Default for Pace {
+    /// Every 5 ms; each may take 400: a lost first packet is not sent again
+    /// before a second, and then a later connection has told long ago.
+    fn default() -> Self {
+        Pace {
+            every: Duration::from_millis(5),
+            patience: Duration::from_millis(400),
+        }
+    }
+}
+
+/// A client at work. Dropped, it stops.
+#[derive(Debug)]
+pub struct Watcher {
+    stop: Arc<AtomicBool>,
+    looks: Arc<Mutex<Vec<Look>>>,
+    start: Instant,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watcher {
+    /// Looks at an address from a place.
+    pub fn start(
+        place: impl Into<Place>,
+        address: SocketAddr,
+        pace: Pace,
+    ) -> Result<Self, LabError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let looks = Arc::new(Mutex::new(Vec::new()));
+        let (place, start) = (place.into(), Instant::now());
+        let (stopped, recorded) = (Arc::clone(&stop), Arc::clone(&looks));
+        let (entered, enters) = sync_channel(1);
+        let thread = thread::spawn(move || {
+            place.enter(|| {
+                before_ordinary_processes();
+                let _ = entered.send(());
+                Eye {
+                    address,
+                    pace,
+                    start,
+                    looks: &recorded,
+                    under_way: VecDeque::new(),
+                    names: Vec::new(),
+                }
+                .run(&stopped);
+            });
+        });
+        // An end without a word: the thread could not get in.
+        enters
+            .recv()
+            .map_err(|_| LabError::io("watch", address)(std::io::ErrorKind::NotFound.into()))?;
+        Ok(Watcher {
+            stop,
+            looks,
+            start,
+            thread: Some(thread),
+        })
+    }
+
+    /// The moment from which its times count.
+    pub fn began(&self) -> Instant {
+        self.start
+    }
+
+    /// How it went so far, of the looks that have ended.
+    pub fn seen(&self) -> Seen {
+        Seen::of(lock(&self.looks).clone())
+    }
+
+    /// Stops, and tells how it went.
+    pub fn stop(mut self) -> Seen {
+        self.end();
+        Seen::of(std::mem::take(&mut *lock(&self.looks)))
+    }
+
+    /// Waits until that many further looks saw somebody, or this one.
+    pub fn wait_for(&self, who: Option<&str>, looks: usize, within: Duration) -> bool {
+        let mut from = lock(&self.looks).len();
+        let mut found = 0;
+        crate::eventually(within, || {
+            let all = lock(&self.looks);
+            let new = all.get(from..).unwrap_or_default();
+            found += new
+                .iter()
+                .filter(|look| match (&look.outcome, who) {
+                    (Ok(name), Some(who)) => **name == *who,
+                    (Ok(_), None) => true,
+                    (Err(_), _) => false,
+                })
+                .count();
+            from = all.len();
+            found >= looks
+        })
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What a watcher saw.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// All looks in the order in which they ended.
+    pub looks: Vec<Look>,
+}
+
+impl Seen {
+    fn of(looks: Vec<Look>) -> Self {
+        Seen { looks }
+    }
+
+    /// How many were answered.
+    pub fn answered(&self) -> usize {
+        self.looks
+            .iter()
+            .filter(|look| look.outcome.is_ok())
+            .count()
+    }
+
+    /// The longest time from one answer to the next. Zero with fewer than two.
+    pub fn longest_gap(&self) -> Duration {
+        let answers = self.looks.iter().filter(|look| look.outcome.is_ok());
+        let times: Vec<Duration> = answers.map(|look| look.ended).collect();
+        let gaps = times.windows(2).map(|w| w[1].saturating_sub(w[0]));
+        gaps.max().unwrap_or_default()
+    }
+
+    /// How many saw nobody, by why.
+    pub fn misses(&self) -> BTreeMap<Miss, usize> {
+        let mut all = BTreeMap::new();
+        for miss in self
+            .looks
+            .iter()
+            .filter_map(|look| look.outcome.as_ref().err())
+        {
+            *all.entry(*miss).or_insert(0) += 1;
+        }
+        all
+    }
+
+    /// How many each answered.
+    pub fn by(&self) -> BTreeMap<Arc<str>, usize> {
+        let mut all = BTreeMap::new();
+        for name in self
+            .looks
+            .iter()
+            .filter_map(|look| look.outcome.as_ref().ok())
+        {
+            *all.entry(Arc::clone(name)).or_insert(0) += 1;
+        }
+        all
+    }
+
+    /// Who answered, one after the other: a new entry, with the time of its first
+    /// answer, whenever it is another than before.
+    pub fn turns(&self) -> Vec<(Duration, Arc<str>)> {
+        let mut turns: Vec<(Duration, Arc<str>)> = Vec::new();
+        for look in &self.looks {
+            let Ok(name) = &look.outcome else { continue };
+            if turns.last().is_none_or(|(_, last)| last != name) {
+                turns.push((look.ended, Arc::clone(name)));
+            }
+        }
+        turns
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} looks, {} answered by {:?}, longest gap {:?}, misses {:?}",
+            self.looks.len(),
+            self.answered(),
+            self.by(),
+            self.longest_gap(),
+            self.misses()
+        )
+    }
+}
+
+/// A connection under way.
+struct UnderWay {
+    begun: Duration,
+    socket: OwnedFd,
+    said: Vec<u8>,
+}
+
+struct Eye<'a> {
+    address: SocketAddr,
+    pace: Pace,
+    start: Instant,
+    looks: &'a Mutex<Vec<Look>>,
+    under_way: VecDeque<UnderWay>,
+    names: Vec<Arc<str>>,
+}
+
+impl Eye<'_> {
+    fn run(mut self, stop: &AtomicBool) {
+        let mut next = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            if now >= next {
+                self.begin();
+                next += self.pace.every;
+                if next + self.pace.every < now {
+                    // It was itself late, which is nobody's gap: no burst.
+                    next = now + self.pace.every;
+                }
+            }
+            self.wait(next);
+            self.listen();
+        }
+        // Those under way are not known to have failed.
+    }
+
+    fn record(&self, begun: Duration, outcome: Result<Arc<str>, Miss>) {
+        let mut looks = lock(self.looks);
+        if looks.len() < LOOKS_MAX {
+            looks.push(Look {
+                begun,
+                ended: self.start.elapsed(),
+                outcome,
+            });
+        }
+    }
+
+    fn begin(&mut self) {
+        let begun = self.start.elapsed();
+        if self.under_way.len() >= UNDER_WAY_MAX {
+            return self.record(begun, Err(Miss::NotTried));
+        }
+        match connecting(self.address) {
+            Ok(socket) => self.under_way.push_back(UnderWay {
+                begun,
+                socket,
+                said: Vec::new(),
+            }),
+            Err(errno) => self.record(begun, Err(errno.into())),
+        }
+    }
+
+    fn wait(&self, next: Instant) {
+        let left = next.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left.min(STOP_POLL)).ok();
+        let sockets = self.under_way.iter().map(|way| &way.socket);
+        let mut fds: Vec<_> = sockets.map(|s| PollFd::new(s, PollFlags::IN)).collect();
+        let _ = poll(&mut fds, timeout.as_ref());
+    }
+
+    fn listen(&mut self) {
+        let now = self.start.elapsed();
+        let mut still = VecDeque::with_capacity(self.under_way.len());
+        while let Some(mut way) = self.under_way.pop_front() {
+            match heard(&mut way) {
+                Some(Ok(())) => {
+                    let name = self.name(&way.said);
+                    self.record(way.begun, Ok(name));
+                }
+                Some(Err(miss)) => self.record(way.begun, Err(miss)),
+                None if now.saturating_sub(way.begun) >= self.pace.patience => {
+                    self.record(way.begun, Err(Miss::TimedOut));
+                }
+                None => still.push_back(way),
+            }
+        }
+        self.under_way = still;
+    }
+
+    /// Each name once, however often it is heard.
+    fn name(&mut self, said: &[u8]) -> Arc<str> {
+        let text = String::from_utf8_lossy(said);
+        let text = text.lines().next().unwrap_or_default();
+        if let Some(known) = self.names.iter().find(|known| ***known == *text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        self.names.push(Arc::clone(&new));
+        new
+    }
+}
+
+/// A connection that is being made. Closed, it leaves nothing behind: no port
+/// waits.
+fn connecting(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+    match connect(&socket, &address) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Whether a name came, or an end. None: not yet.
+fn heard(way: &mut UnderWay) -> Option<Result<(), Miss>> {
+    let mut buffer = [0; NAME_BYTES_MAX];
+    loop {
+        match recv(&way.socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((0, _)) => return Some(Err(Miss::BrokenOff)),
+            Ok((count, _)) => {
+                way.said
+                    .extend_from_slice(buffer.get(..count).unwrap_or_default());
+                if way.said.contains(&b'\n') || way.said.len() >= NAME_BYTES_MAX {
+                    return Some(Ok(()));
+                }
+            }
+            // Not connected yet looks the same as nothing to read.
+            Err(Errno::AGAIN | Errno::NOTCONN) => return None,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Some(Err(errno.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lab;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn look(ended_ms: u64, outcome: Result<&str, Miss>) -> Look {
+        Look {
+            begun: Duration::from_millis(ended_ms.saturating_sub(1)),
+            ended: Duration::from_millis(ended_ms),
+            outcome: outcome.map(Arc::from),
+        }
+    }
+
+    #[test]
+    fn a_gap_lies_between_two_answers_and_turns_are_told_in_order() {
+        let seen = Seen::of(vec![
+            look(10, Ok("alpha")),
+            look(15, Ok("alpha")),
+            look(21, Err(Miss::TimedOut)),
+            look(65, Ok("beta")),
+            look(70, Err(Miss::Refused)),
+            look(75, Ok("beta")),
+            look(80, Ok("alpha")),
+        ]);
+        assert_eq!(seen.answered(), 5);
+        assert_eq!(seen.longest_gap(), Duration::from_millis(50));
+        let turns: Vec<String> = seen.turns().iter().map(|(_, n)| n.to_string()).collect();
+        assert_eq!(turns, ["alpha", "beta", "alpha"]);
+        assert_eq!(seen.misses()[&Miss::Refused], 1);
+        assert_eq!(seen.by()["beta"], 2);
+    }
+
+    #[test]
+    fn a_watcher_sees_who_answers_and_that_an_address_moves() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("watcher").unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let [client, a, b] = ["client", "a", "b"].map(|name| lab.host(name).unwrap());
+        let at_client = switch.attach(&client).unwrap();
+        at_client.address("10.9.0.9/24").unwrap();
+        let (at_a, at_b) = (switch.attach(&a).unwrap(), switch.attach(&b).unwrap());
+        let any: SocketAddr = "0.0.0.0:7".parse().unwrap();
+        let _answerers = [(&a, "alpha"), (&b, "beta")]
+            .map(|(host, name)| Answerer::start(host, any, name).unwrap());
+        at_a.address("10.9.0.1/24").unwrap();
+        let address = "10.9.0.1:7".parse().unwrap();
+        let watcher = Watcher::start(&client, address, Pace::default()).unwrap();
+        assert!(watcher.wait_for(Some("alpha"), 20, SOON));
+        at_a.remove_address("10.9.0.1/24").unwrap();
+        at_b.address("10.9.0.1/24").unwrap();
+        // The client asks again who has it when it does not answer.
+        client.ip(&["neighbour", "flush", "all"]).unwrap();
+        assert!(watcher.wait_for(Some("beta"), 20, SOON));
+        let seen = watcher.stop();
+        let turns: Vec<String> = seen.turns().iter().map(|(_, n)| n.to_string()).collect();
+        assert_eq!(turns, ["alpha", "beta"], "{seen}");
+        assert!(seen.longest_gap() > Duration::from_millis(5), "{seen}");
+    }
+
+    #[test]
+    fn nobody_there_is_told_by_kind() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("nobody").unwrap();
+        let (client, server) = (lab.host("client").unwrap(), lab.host("server").unwrap());
+        let link = lab.link(&client, &server).unwrap();
+        link.a.address("10.9.1.1/24").unwrap();
+        link.b.address("10.9.1.2/24").unwrap();
+        for (address, wanted) in [
+            ("10.9.1.2:9", Miss::Refused),
+            ("192.0.2.1:9", Miss::Unreachable),
+        ] {
+            let pace = Pace::default();
+            let watcher = Watcher::start(&client, address.parse().unwrap(), pace).unwrap();
+            assert!(crate::eventually(SOON, || {
+                watcher.seen().misses().get(&wanted).is_some_and(|n| *n > 3)
+            }));
+            assert_eq!(watcher.stop().answered(), 0);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What happens to frames on the way, decided by a seed: which are lost, late,
+//! doubled or out of order. No clock and no socket, so that it can be tested
+//! as a value.
+
+use std::time::Duration;
+
+/// What a cable does to frames. Each way has its own sequence of decisions, and
+/// the same frames in the same order meet the same fate under the same seed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Weather {
+    /// The share of frames that is lost, 0 to 1.
+    pub loss: f64,
+    /// How long each takes.
+    pub delay: Duration,
+    /// Up to how much longer; it does not change their order.
+    pub jitter: Duration,
+    /// The share of frames that comes twice.
+    pub duplicate: f64,
+    /// The share of frames that is overtaken by later ones: held back for the
+    /// delay again, and at least 2 ms.
+    pub reorder: f64,
+    /// Where the random decisions begin.
+    pub seed: u64,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Weather::FINE
+    }
+}
+
+impl Weather {
+    /// Nothing happens.
+    pub const FINE: Weather = Weather {
+        loss: 0.0,
+        delay: Duration::ZERO,
+        jitter: Duration::ZERO,
+        duplicate: 0.0,
+        reorder: 0.0,
+        seed: 1,
+    };
+
+    /// Loses this share of frames, and nothing else.
+    pub fn lossy(loss: f64, seed: u64) -> Self {
+        Weather {
+            loss,
+            seed,
+            ..Weather::FINE
+        }
+    }
+
+    /// Takes this long.
+    pub fn slow(delay: Duration) -> Self {
+        Weather {
+            delay,
+            ..Weather::FINE
+        }
+    }
+}
+
+/// How long a frame is held back at least, for others to overtake it.
+const HELD_MIN: Duration = Duration::from_millis(2);
+
+/// A frame's fate: how long each copy that arrives takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Lost,
+    Comes {
+        after: Duration,
+        /// It keeps its place behind those that were sent before.
+        in_order: bool,
+        copies: usize,
+    },
+}
+
+/// Decisions for one way.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64, way: u64) -> Self {
+        // Never all zero, and far apart for seeds that are neighbours.
+        Dice(seed.wrapping_mul(2).wrapping_add(way))
+    }
+
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to just below 1.
+    fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Always the same number of throws, so that one setting does not change
+    /// what another decides.
+    pub(crate) fn fate(&mut self, weather: &Weather) -> Fate {
+        let [lost, late, twice, overtaken] = [(); 4].map(|()| self.share());
+        if lost < weather.loss {
+            return Fate::Lost;
+        }
+        let mut after = weather.delay + weather.jitter.mul_f64(late);
+        let in_order = overtaken >= weather.reorder;
+        if !in_order {
+            after += weather.delay.max(HELD_MIN);
+        }
+        Fate::Comes {
+            after,
+            in_order,
+            copies: if twice < weather.duplicate { 2 } else { 1 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fates(weather: &Weather, way: u64) -> Vec<Fate> {
+        let mut dice = Dice::new(weather.seed, way);
+        (0..10_000).map(|_| dice.fate(weather)).collect()
+    }
+
+    #[test]
+    fn a_seed_replays_and_each_way_has_a_sequence_of_its_own() {
+        let weather = Weather::lossy(0.5, 7);
+        assert_eq!(fates(&weather, 0), fates(&weather, 0));
+        assert_ne!(fates(&weather, 0), fates(&weather, 1));
+        assert_ne!(fates(&weather, 0), fates(&Weather::lossy(0.5, 8), 0));
+    }
+
+    #[test]
+    fn shares_are_what_was_asked_for() {
+        let weather = Weather {
+            loss: 0.25,
+            duplicate: 0.1,
+            reorder: 0.2,
+            delay: Duration::from_millis(10),
+            jitter: Duration::from_millis(4),
+            seed: 3,
+        };
+        let fates = fates(&weather, 0);
+        let lost = fates.iter().filter(|fate| **fate == Fate::Lost).count();
+        assert!((2_300..2_700).contains(&lost), "{lost}");
+        let (mut twice, mut overtaken) = (0, 0);
+        for fate in &fates {
+            if let Fate::Comes {
+                after,
+                in_order,
+                copies,
+            } = fate
+            {
+                twice += usize::from(*copies == 2);
+                overtaken += usize::from(!in_order);
+                let extra = Duration::from_millis(if *in_order { 0 } else { 10 });
+                let bounds = Duration::from_millis(10)..=Duration::from_millis(14);
+                assert!(bounds.contains(&(*after - extra)), "{after:?}");
+            }
+        }
+        assert!((600..900).contains(&twice), "{twice}");
+        assert!((1_300..1_700).contains(&overtaken), "{overtaken}");
+    }
+
+    #[test]
+    fn in_fine_weather_all_comes_at_once() {
+        let fine = Fate::Comes {
+            after: Duration::ZERO,
+            in_order: true,
+            copies: 1,
+        };
+        assert!(fates(&Weather::FINE, 0).iter().all(|fate| *fate == fine));
+    }
+}

@@ -1,0 +1,529 @@
+//! A cable with weather: a relay between two hosts reads every frame and passes
+//! it on as the weather decides, or not at all. In user space, since a kernel
+//! need not have `netem`; what is cut here is cut in silence for both ends.
+
+use crate::error::LabError;
+use crate::fault::Fault;
+use crate::host::Host;
+use crate::link::{Interface, Switch, connect};
+use crate::packet::{FRAME_BYTES_MAX, OFFLOAD_BYTES, PacketSocket, before_ordinary_processes};
+use crate::partition::Cable;
+use crate::weather::{Dice, Fate, Weather};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Frames that are under way at most; a further one is lost and counted.
+const UNDER_WAY_MAX: usize = 10_000;
+
+/// Frames that are read from one side before the other has its turn.
+const BATCH: usize = 64;
+
+/// How long it takes at most to notice that the wire is dropped.
+const STOP_POLL: Duration = Duration::from_millis(20);
+
+const NEAR: &str = "near";
+const FAR: &str = "far";
+
+/// What a wire did so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Passed {
+    /// Frames that were passed on, each copy counted.
+    pub frames: u64,
+    /// Frames that were lost: by weather, by a cut, or because too many were
+    /// under way.
+    pub lost: u64,
+    /// Frames that were sent twice.
+    pub doubled: u64,
+    /// Frames that were held back for others to overtake.
+    pub overtaken: u64,
+}
+
+/// What the relay and the test both see.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    weather: Mutex<Weather>,
+    /// How often each way is closed.
+    closed: Mutex<[u32; 2]>,
+    counts: [AtomicU64; 4],
+    stop: AtomicBool,
+}
+
+impl Shared {
+    fn new(weather: Weather) -> Self {
+        Shared {
+            weather: Mutex::new(weather),
+            closed: Mutex::new([0; 2]),
+            counts: [const { AtomicU64::new(0) }; 4],
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    fn weather(&self) -> Weather {
+        *self.weather.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_weather(&self, weather: Weather) {
+        *self.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
+    }
+
+    fn change_way(&self, way: usize, change: impl FnOnce(u32) -> u32) {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed[way] = change(closed[way]);
+    }
+
+    fn close_way(&self, way: usize) {
+        self.change_way(way, |times| times + 1);
+    }
+
+    fn open_way(&self, way: usize) {
+        self.change_way(way, |times| times.saturating_sub(1));
+    }
+
+    pub(crate) fn close(&self) {
+        (0..2).for_each(|way| self.close_way(way));
+    }
+
+    pub(crate) fn open(&self) {
+        (0..2).for_each(|way| self.open_way(way));
+    }
+
+    fn is_closed(&self, way: usize) -> bool {
+        self.closed.lock().unwrap_or_else(PoisonError::into_inner)[way] > 0
+    }
+
+    fn count(&self, what: Count, number: u64) {
+        self.counts[what as usize].fetch_add(number, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Count {
+    Frames,
+    Lost,
+    Doubled,
+    Overtaken,
+}
+
+/// A cable between two hosts, or a host and a switch, with weather on it.
+#[derive(Debug)]
+pub struct Wire {
+    /// The end at the first host.
+    pub a: Interface,
+    /// The end at the second host. At a switch: its port.
+    pub b: Interface,
+    names: (String, String),
+    host: Host,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Wire {
+    pub(crate) fn lay(relay: Host, a: &Host, b: &Host, weather: Weather) -> Result<Self, LabError> {
+        silent(&relay)?;
+        let near = connect(a, next_name(a), &relay, NEAR.to_owned())?;
+        let far = connect(b, next_name(b), &relay, FAR.to_owned())?;
+        Self::start(relay, near, far, b, weather)
+    }
+
+    pub(crate) fn attach(
+        relay: Host,
+        switch: &Switch,
+        host: &Host,
+        weather: Weather,
+    ) -> Result<Self, LabError> {
+        silent(&relay)?;
+        let near = connect(host, next_name(host), &relay, NEAR.to_owned())?;
+        let port = switch.connect(&relay, FAR.to_owned())?;
+        switch.plugged(&port, host);
+        let far = port.far_end();
+        let b = far.host().clone();
+        Self::start(relay, near, far, &b, weather)
+    }
+
+    fn start(
+        relay: Host,
+        near: Interface,
+        far: Interface,
+        b: &Host,
+        weather: Weather,
+    ) -> Result<Self, LabError> {
+        let failed = || LabError::io("relay in", relay.name());
+        let open = || {
+            Ok([
+                PacketSocket::to_forward(NEAR)?,
+                PacketSocket::to_forward(FAR)?,
+            ])
+        };
+        let sockets = relay.enter(open).map_err(failed())?;
+        let shared = Arc::new(Shared::new(weather));
+        let a = near.host().clone();
+        a.ground().cables().push(Cable::Wire {
+            a: a.namespace().to_owned(),
+            b: b.namespace().to_owned(),
+            shared: Arc::clone(&shared),
+        });
+        let relayed = Arc::clone(&shared);
+        let thread = thread::spawn(move || Relay::new(sockets, relayed).run());
+        Ok(Wire {
+            names: (a.name().to_owned(), b.name().to_owned()),
+            host: a,
+            a: near,
+            b: far,
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Other weather from now on.
+    pub fn set(&self, weather: Weather) {
+        self.shared.set_weather(weather);
+    }
+
+    /// Other weather until the fault heals.
+    pub fn storm(&self, weather: Weather) -> Fault {
+        let before = self.shared.weather();
+        self.shared.set_weather(weather);
+        self.fault(format!("bad weather {self}"), move |shared| {
+            shared.set_weather(before);
+        })
+    }
+
+    /// Nothing passes, and both ends keep their carrier.
+    pub fn silence(&self) -> Fault {
+        self.shared.close();
+        self.fault(format!("silence {self}"), Shared::open)
+    }
+
+    /// Only what `from` sends still passes.
+    pub fn one_way(&self, from: &Host) -> Fault {
+        // Way 0 leads from a to b.
+        let way = usize::from(from.name() == self.names.0);
+        self.shared.close_way(way);
+        self.fault(format!("one way {self}"), move |shared| {
+            shared.open_way(way);
+        })
+    }
+
+    fn fault(&self, what: String, heal: impl FnOnce(&Shared) + Send + 'static) -> Fault {
+        let shared = Arc::clone(&self.shared);
+        self.host.ground().faults.begin(what, move || {
+            heal(&shared);
+            Ok(())
+        })
+    }
+
+    /// What it did so far.
+    pub fn passed(&self) -> Passed {
+        let [frames, lost, doubled, overtaken] =
+            [0, 1, 2, 3].map(|at: usize| self.shared.counts[at].load(Ordering::Relaxed));
+        Passed {
+            frames,
+            lost,
+            doubled,
+            overtaken,
+        }
+    }
+}
+
+impl std::fmt::Display for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "between {} and {}", self.names.0, self.names.1)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn next_name(host: &Host) -> String {
+    format!("eth{}", host.next_interface())
+}
+
+/// The relay itself never says a word: no neighbour discovery of its own.
+fn silent(relay: &Host) -> Result<(), LabError> {
+    relay.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
+    relay.sysctl("net/ipv6/conf/default/disable_ipv6", "1")
+}
+
+/// A frame that is under way: ordered by when it is due, then by its number.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct UnderWay {
+    due: Instant,
+    number: u64,
+    way: usize,
+    frame: Vec<u8>,
+}
+
+struct Relay {
+    sockets: [PacketSocket; 2],
+    shared: Arc<Shared>,
+    dice: [Dice; 2],
+    seed: u64,
+    /// When the last frame of each way is due that kept its place.
+    last_due: [Option<Instant>; 2],
+    under_way: BinaryHeap<Reverse<UnderWay>>,
+    number: u64,
+}
+
+impl Relay {
+    fn new(sockets: [PacketSocket; 2], shared: Arc<Shared>) -> Self {
+        let seed = shared.weather().seed;
+        Relay {
+            sockets,
+            shared,
+            dice: [0, 1].map(|way| Dice::new(seed, way)),
+            seed,
+            last_due: [None; 2],
+            under_way: BinaryHeap::new(),
+            number: 0,
+        }
+    }
+
+    fn run(mut self) {
+        // A busy machine is no weather. Where it may not, the delay grows.
+        before_ordinary_processes();
+        let mut buffer = vec![0; OFFLOAD_BYTES + FRAME_BYTES_MAX];
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            self.wait();
+            for way in [0, 1] {
+                self.read(way, &mut buffer);
+            }
+            self.deliver();
+        }
+    }
+
+    fn wait(&self) {
+        let now = Instant::now();
+        let next = self.under_way.peek().map(|Reverse(frame)| frame.due);
+        let left = next.map_or(STOP_POLL, |due| due.saturating_duration_since(now));
+        let timeout = Timespec::try_from(left.min(STOP_POLL)).ok();
+        let mut fds = [&self.sockets[0], &self.sockets[1]].map(|s| PollFd::new(s, PollFlags::IN));
+        // Interrupted is as good as timed out: the loop looks again.
+        let _ = poll(&mut fds, timeout.as_ref());
+    }
+
+    fn read(&mut self, way: usize, buffer: &mut [u8]) {
+        let weather = self.shared.weather();
+        if weather.seed != self.seed {
+            self.seed = weather.seed;
+            self.dice = [0, 1].map(|way| Dice::new(weather.seed, way));
+        }
+        for _ in 0..BATCH {
+            let length = match self.sockets[way].receive(buffer) {
+                Ok((length, _)) => length,
+                // An interface that was switched off says so once.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => continue,
+            };
+            let fate = self.dice[way].fate(&weather);
+            if self.shared.is_closed(way) {
+                self.shared.count(Count::Lost, 1);
+                continue;
+            }
+            self.send_off(way, &buffer[..length], fate);
+        }
+    }
+
+    fn send_off(&mut self, way: usize, frame: &[u8], fate: Fate) {
+        let Fate::Comes {
+            after,
+            in_order,
+            copies,
+        } = fate
+        else {
+            self.shared.count(Count::Lost, 1);
+            return;
+        };
+        let mut due = Instant::now() + after;
+        if in_order {
+            due = self.last_due[way].map_or(due, |last| last.max(due));
+            self.last_due[way] = Some(due);
+        } else {
+            self.shared.count(Count::Overtaken, 1);
+        }
+        self.shared.count(Count::Doubled, copies as u64 - 1);
+        for _ in 0..copies {
+            if self.under_way.len() >= UNDER_WAY_MAX {
+                self.shared.count(Count::Lost, 1);
+                return;
+            }
+            self.number += 1;
+            self.under_way.push(Reverse(UnderWay {
+                due,
+                number: self.number,
+                way,
+                frame: frame.to_vec(),
+            }));
+        }
+    }
+
+    fn deliver(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse(next)) = self.under_way.peek() {
+            if next.due > now {
+                return;
+            }
+            let Some(Reverse(frame)) = self.under_way.pop() else {
+                return;
+            };
+            // What was under way when a cable is cut is lost, too.
+            let sent = !self.shared.is_closed(frame.way)
+                && self.sockets[1 - frame.way].send(&frame.frame).is_ok();
+            self.shared
+                .count(if sent { Count::Frames } else { Count::Lost }, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Echo, Lab, eventually, exchange};
+    use std::net::UdpSocket;
+
+    const LATEST: Duration = Duration::from_secs(20);
+
+    fn udp(host: &Host, at: &str) -> UdpSocket {
+        let socket = host.udp_bind(at.parse().unwrap()).unwrap();
+        socket.set_read_timeout(Some(LATEST)).unwrap();
+        socket
+    }
+
+    fn two(lab: &Lab, weather: Weather) -> (Wire, Host, Host) {
+        let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
+        let wire = lab.wire(&a, &b, weather).unwrap();
+        for (end, n) in [(&wire.a, 1), (&wire.b, 2)] {
+            end.address(&format!("10.7.0.{n}/24")).unwrap();
+            end.address(&format!("fd07::{n}/64")).unwrap();
+        }
+        (wire, a, b)
+    }
+
+    #[test]
+    fn in_fine_weather_a_wire_is_a_cable_also_for_large_segments() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("fine").unwrap();
+        let (wire, a, b) = two(&lab, Weather::FINE);
+        let large: Vec<u8> = (0..4_000_000_u32).map(|n| n as u8).collect();
+        for at in ["10.7.0.2:7", "[fd07::2]:7"] {
+            let echo = Echo::start(&b, at.parse().unwrap()).unwrap();
+            // The echo's answer needs somebody who reads while it is sent.
+            for part in large.chunks(100_000) {
+                let said = exchange(&a, echo.address(), part, LATEST).unwrap();
+                assert!(said == part, "{at}");
+            }
+        }
+        assert_eq!(wire.passed().lost, 0);
+        assert!(wire.passed().frames > 100);
+    }
+
+    #[test]
+    fn silence_and_one_way_keep_the_carrier_and_end() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("silence").unwrap();
+        let (wire, a, b) = two(&lab, Weather::FINE);
+        let (at_a, at_b) = (udp(&a, "10.7.0.1:9"), udp(&b, "10.7.0.2:9"));
+        let passes = |from: &UdpSocket, to: &UdpSocket| {
+            from.send_to(b"x", to.local_addr().unwrap()).unwrap();
+            let timeout = Duration::from_millis(300);
+            to.set_read_timeout(Some(timeout)).unwrap();
+            to.recv(&mut [0; 8]).is_ok()
+        };
+        // Each knows the other's Ethernet address before a way is closed.
+        assert!(eventually(LATEST, || passes(&at_a, &at_b) && passes(&at_b, &at_a)));
+        let one_way = wire.one_way(&a);
+        assert!(passes(&at_a, &at_b) && !passes(&at_b, &at_a));
+        drop(one_way);
+        let one_way = wire.one_way(&b);
+        assert!(!passes(&at_a, &at_b) && passes(&at_b, &at_a));
+        drop(one_way);
+        let silence = wire.silence();
+        assert!(!passes(&at_a, &at_b) && !passes(&at_b, &at_a));
+        let shown = a.ip(&["link", "show", wire.a.name()]).unwrap();
+        assert!(shown.contains("state UP"), "{shown}");
+        drop(silence);
+        assert!(eventually(LATEST, || passes(&at_a, &at_b) && passes(&at_b, &at_a)));
+    }
+
+    #[test]
+    fn a_storm_loses_doubles_and_reorders_as_much_as_it_says() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("storm").unwrap();
+        let (wire, a, b) = two(&lab, Weather::FINE);
+        let (from, to) = (udp(&a, "10.7.0.1:9"), udp(&b, "10.7.0.2:9"));
+        let address = to.local_addr().unwrap();
+        from.send_to(&[0; 4], address).unwrap();
+        to.recv(&mut [0; 8]).unwrap();
+        let storm = wire.storm(Weather {
+            loss: 0.2,
+            duplicate: 0.2,
+            reorder: 0.2,
+            delay: Duration::from_millis(5),
+            seed: 42,
+            ..Weather::FINE
+        });
+        let before = wire.passed();
+        // Few enough for the receiver's buffer, since it reads them afterwards.
+        let sent = 200_u32;
+        for number in 1..=sent {
+            from.send_to(&number.to_be_bytes(), address).unwrap();
+            thread::sleep(Duration::from_micros(200));
+        }
+        to.set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
+        let mut came = Vec::new();
+        let mut buffer = [0; 4];
+        while to.recv(&mut buffer).is_ok() {
+            came.push(u32::from_be_bytes(buffer));
+        }
+        let distinct: std::collections::HashSet<_> = came.iter().collect();
+        let out_of_order = came.windows(2).filter(|w| w[1] < w[0]).count();
+        assert!((120..190).contains(&distinct.len()), "{}", distinct.len());
+        assert!(came.len() - distinct.len() > 8, "{}", came.len());
+        assert!(out_of_order > 4, "{out_of_order}");
+        let after = wire.passed();
+        assert!(
+            after.lost - before.lost > 10 && after.overtaken > 10,
+            "{after:?}"
+        );
+        drop(storm);
+        from.send_to(&[1; 4], address).unwrap();
+        assert_eq!(to.recv(&mut buffer).unwrap(), 4);
+        assert_eq!(buffer, [1; 4]);
+    }
+
+    #[test]
+    fn a_host_on_a_wire_to_a_switch_is_slow_and_the_others_are_not_touched() {
+        crate::skip_unless_root!();
+        let lab = Lab::new("slow").unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| lab.host(name).unwrap());
+        let delay = Duration::from_millis(60);
+        let wire = lab.wire_to(&switch, &a, Weather::slow(delay)).unwrap();
+        wire.a.address("10.7.1.1/24").unwrap();
+        for (host, address) in [(&b, "10.7.1.2/24"), (&c, "10.7.1.3/24")] {
+            switch.attach(host).unwrap().address(address).unwrap();
+        }
+        let echo = Echo::start(&b, "10.7.1.2:7".parse().unwrap()).unwrap();
+        let start = Instant::now();
+        a.tcp_connect(echo.address(), LATEST).unwrap();
+        assert!(start.elapsed() >= 2 * delay);
+        c.tcp_connect(echo.address(), LATEST).unwrap();
+        // It is a way through the switch, too.
+        let parted = lab.partition(&[&[&a], &[&b, &c]]).unwrap();
+        assert!(a.tcp_connect(echo.address(), 4 * delay).is_err());
+        drop(parted);
+        a.tcp_connect(echo.address(), LATEST).unwrap();
+    }
+}

@@ -1,0 +1,86 @@
+//! Which lines begin a section. A word may be both the name of a section and a
+//! keyword within another one (`node`, which is a line of `global`, too): then the
+//! layout says which is meant.
+
+/// What begins sections, and where its reader is.
+#[derive(Clone, Debug)]
+pub struct Outline<'n> {
+    names: Vec<&'n str>,
+    /// Names that are also keywords, each with the section that has the keyword.
+    shared: &'n [(&'n str, &'n str)],
+    current: Option<&'n str>,
+    /// The current section has a line that is indented.
+    indented: bool,
+}
+
+impl<'n> Outline<'n> {
+    /// One at the beginning of a file.
+    pub fn new(
+        names: impl IntoIterator<Item = &'n str>,
+        shared: &'n [(&'n str, &'n str)],
+    ) -> Outline<'n> {
+        Outline {
+            names: names.into_iter().collect(),
+            shared,
+            current: None,
+            indented: false,
+        }
+    }
+
+    /// Takes the first word of a line in, and whether white space stands before it.
+    /// True: it begins a section.
+    ///
+    /// A name that is also a keyword of the current section begins one only at the left
+    /// margin, below lines that are indented.
+    pub fn begins(&mut self, word: &str, indented: bool) -> bool {
+        let name = self.names.iter().find(|name| **name == word).copied();
+        let is_keyword = |name: &str| {
+            let here =
+                |(shared, within): &(&str, &str)| *shared == name && self.current == Some(*within);
+            self.shared.iter().any(here) && (indented || !self.indented)
+        };
+        match name.filter(|name| !is_keyword(name)) {
+            Some(name) => {
+                (self.current, self.indented) = (Some(name), false);
+                true
+            }
+            None => {
+                self.indented |= indented;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sections(text: &str) -> Vec<&str> {
+        let names = ["global", "listen", "node"];
+        let mut outline = Outline::new(names, &[("node", "global")]);
+        let begins = |line: &&str| {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            outline.begins(word, line.starts_with(' '))
+        };
+        text.lines().filter(begins).collect()
+    }
+
+    #[test]
+    fn a_name_that_is_also_a_keyword_begins_a_section_at_the_margin_below_indented_lines() {
+        assert_eq!(
+            sections("global\n    node a\nlisten b"),
+            ["global", "listen b"]
+        );
+        assert_eq!(
+            sections("global\n    maxconn 1\nnode a\n    address x\nnode b"),
+            ["global", "node a", "node b"]
+        );
+        assert_eq!(
+            sections("global\nmaxconn 1\nnode a\nlisten b"),
+            ["global", "listen b"]
+        );
+        assert_eq!(sections("  listen b\n  node a"), ["  listen b", "  node a"]);
+        assert_eq!(sections("node a\nglobal\nnode b"), ["node a", "global"]);
+    }
+}

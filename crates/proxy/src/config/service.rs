@@ -1,0 +1,25 @@
+//! Virtual addresses: those that come to this machine and leave it, as far as the
+//! proxy has to know of them.
+
+use std::net::IpAddr;
+
+/// Addresses that move together. Sockets are bound to them whether or not they are here,
+/// and whether they can be served is told to whoever moves them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Service {
+    /// The name of what moves them.
+    pub name: Box<str>,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Backends without which they are of no use, besides those that the frontends of
+    /// these addresses lead to.
+    pub backends: Vec<Box<str>>,
+}
+
+impl super::Config {
+    /// Whether an address comes and goes.
+    pub fn is_virtual(&self, address: IpAddr) -> bool {
+        let mut all = self.services.iter();
+        all.any(|service| service.addresses.contains(&address))
+    }
+}
