@@ -5,6 +5,8 @@
 mod child;
 #[path = "role/healing.rs"]
 mod healing;
+#[path = "role/peers.rs"]
+mod peers;
 #[path = "role/reload.rs"]
 mod reload;
 #[path = "role/scene.rs"]
