@@ -7,6 +7,8 @@ mod child;
 mod healing;
 #[path = "role/peers.rs"]
 mod peers;
+#[path = "role/quick.rs"]
+mod quick;
 #[path = "role/reload.rs"]
 mod reload;
 #[path = "role/scene.rs"]
