@@ -10,6 +10,7 @@ pub mod addresses;
 mod alone;
 mod compare;
 mod outcome;
+pub mod own;
 mod version;
 mod watched;
 mod wishes;

@@ -2,7 +2,7 @@
 
 use super::outcome::Made;
 use super::wishes::{self, Wishes};
-use super::{Outcome, Refusal, addresses, alone, compare, watched};
+use super::{Outcome, Refusal, addresses, alone, compare, own, watched};
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
@@ -35,17 +35,31 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
     let seen = watched::read(load, before.as_ref(), &mut wishes, voice);
     let refused = |voice: &Voice| watched::refused(load, &wishes, None, voice);
     seen.map_err(|_| refused(voice))?;
-    let read = alone::read(&wishes, voice).map_err(|_| refused(voice))?;
+    let read = alone::read(&mut wishes, voice).map_err(|_| refused(voice))?;
     if wishes.files.is_empty() && (read.is_some() || voice.form() == Form::Keepalived) {
         let made = alone::make(load, &wishes, read, had.as_ref(), voice);
         return made.map_err(|_| refused(voice));
     }
     let local_peer = wishes.local_peer.as_deref();
     let mut loaded = process::load_files(wishes.files.clone(), local_peer, wishes.options.clone());
+    let foreign = read.is_some();
+    let read = own::take_in(&mut loaded, read, &own::host());
     if load.watched && had == read && watched::unchanged(&loaded, before.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
         refusal.0.unchanged = true;
         return Err(refusal);
+    }
+    let none = |config: &Config| !config.listens() && read.is_some() && !foreign;
+    if voice.form() == Form::Own && loaded.config.as_ref().is_some_and(none) {
+        // Sections of addresses and nothing to serve.
+        voice.diagnostics(
+            &loaded.sources,
+            &loaded.diagnostics,
+            wishes.options.diag,
+            false,
+        );
+        let made = alone::make(load, &wishes, read, had.as_ref(), voice);
+        return made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice));
     }
     let addresses = alone::Both { had, now: read };
     let made = build(

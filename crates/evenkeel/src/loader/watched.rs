@@ -101,6 +101,9 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
         for (name, _) in wishes.files.iter().chain(&wishes.address_files) {
             places.add(Path::new(name));
         }
+        for path in &wishes.included {
+            places.add(path);
+        }
     }
     places.named = true;
     if let Some(loaded) = loaded {
