@@ -40,6 +40,17 @@ pub struct Supervised {
     telling: Telling,
 }
 
+/// Begins to show that the threads live. Without the memory it is taken for one that
+/// serves nothing, which the address role says.
+fn share_vitals(descriptors: Vec<OwnedFd>, serving: &Serving) {
+    if let Some(file) = descriptors.into_iter().next()
+        && let Some(words) = crate::roles::vitals::map(&file)
+    {
+        // Of another layout: as without it.
+        let _ = proxy::vitals::share(serving.running.runtime, words);
+    }
+}
+
 impl Supervised {
     /// One that serves its first version.
     pub fn new(channel: Channel, given: Given, guard: Option<Guard>, side: Arc<Side>) -> Self {
@@ -150,6 +161,7 @@ impl Supervised {
                         .adopt(UnixStream::from(connection), rights(level));
                 }
             }
+            Message::Vitals => share_vitals(received.descriptors, serving),
             // An answer to something that only a later version says.
             Message::Unknown { .. } => {}
             other => {
