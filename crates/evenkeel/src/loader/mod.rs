@@ -10,7 +10,6 @@ pub mod addresses;
 mod alone;
 mod compare;
 mod outcome;
-pub mod own;
 mod version;
 mod watched;
 mod wishes;
