@@ -1,5 +1,8 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod address_interop;
+mod address_packets;
+mod address_site;
 mod certificates;
 mod changes;
 mod checks;

@@ -1,0 +1,340 @@
+//! Where the scenarios of virtual addresses take place: two machines and a client
+//! on a switch, and either program on each machine.
+
+use crate::program::binary;
+use lab::{
+    Answerer, Capture, Frame, Host, Interface, Lab, Pace, Process, Scratch, Switch, Watcher,
+    eventually,
+};
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(40);
+
+/// Where the machines say their names.
+pub const PORT: u16 = 7;
+
+pub const VIP: &str = "10.60.0.100";
+pub const VIP6: &str = "fd60::100";
+
+/// Who keeps the address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Router {
+    Evenkeel,
+    Keepalived,
+}
+
+impl Router {
+    /// A command that takes keepalived's flags.
+    pub fn command(self) -> Command {
+        match self {
+            Router::Evenkeel => {
+                let mut command = Command::new(binary());
+                command.arg("keepalived");
+                command
+            }
+            Router::Keepalived => Command::new("/usr/sbin/keepalived"),
+        }
+    }
+
+    /// One of each, both ways.
+    pub const MIXED: [[Router; 2]; 2] = [
+        [Router::Evenkeel, Router::Keepalived],
+        [Router::Keepalived, Router::Evenkeel],
+    ];
+}
+
+/// Two machines, `alpha` and `beta`, and a client.
+#[derive(Debug)]
+pub struct Site {
+    // Whoever works in the hosts goes before them.
+    _answerers: Vec<Answerer>,
+    pub capture: Capture,
+    pub client: Host,
+    pub at_client: Interface,
+    pub alpha: Node,
+    pub beta: Node,
+    pub lan: Switch,
+    pub lab: Lab,
+}
+
+/// A machine.
+#[derive(Debug)]
+pub struct Node {
+    pub host: Host,
+    pub at: Interface,
+    pub number: u8,
+}
+
+impl Site {
+    pub fn new(name: &str) -> Site {
+        let lab = Lab::new(name).unwrap();
+        let lan = lab.switch("lan").unwrap();
+        let node = |name: &str, number: u8| {
+            let host = lab.host(name).unwrap();
+            // A standby's proxy and answerer listen on addresses of any kind.
+            let at = lan.attach(&host).unwrap();
+            at.address(&format!("10.60.0.{number}/24")).unwrap();
+            at.address(&format!("fd60::{number}/64")).unwrap();
+            Node { host, at, number }
+        };
+        let (alpha, beta) = (node("alpha", 1), node("beta", 2));
+        let client = lab.host("client").unwrap();
+        let at_client = lan.attach(&client).unwrap();
+        at_client.address("10.60.0.9/24").unwrap();
+        at_client.address("fd60::9/64").unwrap();
+        let any = SocketAddr::from(([0_u16; 8], PORT));
+        let answerers =
+            [&alpha, &beta].map(|node| Answerer::start(&node.host, any, node.name()).unwrap());
+        Site {
+            _answerers: answerers.into(),
+            capture: Capture::start(&at_client).unwrap(),
+            client,
+            at_client,
+            alpha,
+            beta,
+            lan,
+            lab,
+        }
+    }
+
+    pub fn nodes(&self) -> [&Node; 2] {
+        [&self.alpha, &self.beta]
+    }
+
+    /// Who has an address now.
+    pub fn owners(&self, vip: &str) -> Vec<&str> {
+        let owners = self.nodes().into_iter().filter(|node| node.has(vip));
+        owners.map(Node::name).collect()
+    }
+
+    /// Waits until exactly these have it.
+    pub fn owned_by(&self, vip: &str, owners: &[&str]) -> bool {
+        eventually(SOON, || self.owners(vip) == owners)
+    }
+
+    /// A client that looks at the address all the time.
+    pub fn watch(&self, vip: &str) -> Watcher {
+        let address: IpAddr = vip.parse().unwrap();
+        let service = SocketAddr::new(address, PORT);
+        Watcher::start(&self.client, service, Pace::default()).unwrap()
+    }
+
+    /// The adverts of one machine that the client's cable has carried.
+    pub fn adverts(&self, node: &Node) -> Vec<Frame> {
+        let mut adverts = self.capture.of(lab::Talk::Vrrp);
+        let own = node.addresses();
+        adverts.retain(|frame| match frame.addresses() {
+            Some((IpAddr::V6(from), _)) if from.is_unicast_link_local() => {
+                node.link_local() == Some(from.into())
+            }
+            Some((from, _)) => own.contains(&from),
+            None => false,
+        });
+        adverts
+    }
+}
+
+impl Node {
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    pub fn addresses(&self) -> [IpAddr; 2] {
+        [
+            IpAddr::from([10, 60, 0, self.number]),
+            format!("fd60::{}", self.number).parse().unwrap(),
+        ]
+    }
+
+    fn link_local(&self) -> Option<IpAddr> {
+        let shown = self
+            .host
+            .ip(&["-6", "-o", "address", "show", "scope", "link"]);
+        let shown = shown.ok()?;
+        let address = shown
+            .split_whitespace()
+            .skip_while(|w| *w != "inet6")
+            .nth(1)?;
+        address.split('/').next()?.parse().ok()
+    }
+
+    /// Whether the machine has an address on any interface.
+    pub fn has(&self, address: &str) -> bool {
+        let shown = self.host.ip(&["-o", "address", "show"]).unwrap_or_default();
+        let mut words = shown.split_whitespace();
+        words.any(|word| word.split('/').next() == Some(address))
+    }
+
+    /// Starts a program with a configuration in which `{at}` is the interface,
+    /// `{own}` and `{peer}` are the addresses of this machine and the other one
+    /// (`{own6}`, `{peer6}`), and `{dir}` is a directory of its own.
+    pub fn run(&self, router: Router, configuration: &str) -> Running {
+        let scratch = Scratch::new().unwrap();
+        let text = self.fill(configuration, scratch.path());
+        let config = scratch.write("keepalived.conf", text).unwrap();
+        let mut command = router.command();
+        let at = |name: &str| scratch.path().join(name);
+        command
+            .args(["-n", "-l", "-D", "-P", "-f"])
+            .arg(&config)
+            .arg("-p")
+            .arg(at("pid"))
+            .arg("-r")
+            .arg(at("vrrp.pid"));
+        Running::start(self, router, command, scratch, config)
+    }
+
+    pub fn fill(&self, configuration: &str, directory: &Path) -> String {
+        let peer = 3 - self.number;
+        configuration
+            .replace("{at}", self.at.name())
+            .replace("{own6}", &format!("fd60::{}", self.number))
+            .replace("{peer6}", &format!("fd60::{peer}"))
+            .replace("{own}", &format!("10.60.0.{}", self.number))
+            .replace("{peer}", &format!("10.60.0.{peer}"))
+            .replace("{dir}", &directory.display().to_string())
+    }
+}
+
+/// A program at work on a machine.
+#[derive(Debug)]
+pub struct Running {
+    // Before the directory that it writes to: fields drop in this order.
+    pub process: Process,
+    pub router: Router,
+    scratch: Scratch,
+    config: PathBuf,
+}
+
+impl Running {
+    pub fn start(
+        node: &Node,
+        router: Router,
+        mut command: Command,
+        scratch: Scratch,
+        config: PathBuf,
+    ) -> Running {
+        let said = scratch.path().join("said");
+        let output = File::create(&said).unwrap();
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output);
+        Running {
+            process: node.host.spawn(command).unwrap(),
+            router,
+            scratch,
+            config,
+        }
+    }
+
+    /// All that it said so far.
+    pub fn said(&self) -> String {
+        let bytes = std::fs::read(self.scratch.path().join("said")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until it has said something that many times.
+    pub fn says(&self, text: &str, times: usize) -> bool {
+        eventually(SOON, || self.said().matches(text).count() >= times)
+    }
+
+    /// The file that it was started with.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Stops it as an administrator would, and waits for its end.
+    pub fn stop(&self) {
+        self.process.signal(lab::Signal::TERM).unwrap();
+        let exit = self.process.wait(SOON);
+        assert!(exit.is_some(), "does not stop: {}", self.said());
+    }
+}
+
+/// An instance as both programs understand it.
+#[derive(Clone, Debug)]
+pub struct Vrrp {
+    pub version: u8,
+    pub unicast: bool,
+    pub six: bool,
+    pub advert: &'static str,
+    pub priority: u8,
+    /// Lines of the instance besides.
+    pub more: &'static str,
+}
+
+impl Vrrp {
+    pub fn new(version: u8) -> Vrrp {
+        Vrrp {
+            version,
+            unicast: false,
+            six: false,
+            advert: if version == 2 { "1" } else { "0.2" },
+            priority: 100,
+            more: "",
+        }
+    }
+
+    pub fn priority(&self, priority: u8) -> Vrrp {
+        Vrrp {
+            priority,
+            ..self.clone()
+        }
+    }
+
+    pub fn advert(&self, advert: &'static str) -> Vrrp {
+        Vrrp {
+            advert,
+            ..self.clone()
+        }
+    }
+
+    pub fn more(&self, more: &'static str) -> Vrrp {
+        Vrrp {
+            more,
+            ..self.clone()
+        }
+    }
+
+    pub fn vip(&self) -> &'static str {
+        if self.six { VIP6 } else { VIP }
+    }
+
+    pub fn text(&self) -> String {
+        let Vrrp {
+            version,
+            advert,
+            priority,
+            more,
+            ..
+        } = self;
+        let unicast = match (self.unicast, self.six) {
+            (false, _) => String::new(),
+            (true, false) => "unicast_src_ip {own}\n unicast_peer {\n {peer}\n }\n".to_owned(),
+            (true, true) => "unicast_src_ip {own6}\n unicast_peer {\n {peer6}\n }\n".to_owned(),
+        };
+        let length = if self.six { 64 } else { 24 };
+        let vip = self.vip();
+        format!(
+            "global_defs {{\n vrrp_version {version}\n}}\n\
+             vrrp_instance VI_1 {{\n state BACKUP\n interface {{at}}\n\
+             virtual_router_id 51\n priority {priority}\n advert_int {advert}\n\
+             {unicast}{more}\n virtual_ipaddress {{\n {vip}/{length}\n }}\n}}\n"
+        )
+    }
+}
+
+/// When the last of some frames came.
+pub fn last(frames: &[Frame]) -> Option<Instant> {
+    frames.last().map(|frame| frame.at)
+}
