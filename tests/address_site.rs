@@ -10,7 +10,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long anything may take on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(40);
@@ -76,7 +76,6 @@ impl Site {
         let lan = lab.switch("lan").unwrap();
         let node = |name: &str, number: u8| {
             let host = lab.host(name).unwrap();
-            // A standby's proxy and answerer listen on addresses of any kind.
             let at = lan.attach(&host).unwrap();
             at.address(&format!("10.60.0.{number}/24")).unwrap();
             at.address(&format!("fd60::{number}/64")).unwrap();
@@ -149,6 +148,20 @@ impl Node {
             IpAddr::from([10, 60, 0, self.number]),
             format!("fd60::{}", self.number).parse().unwrap(),
         ]
+    }
+
+    /// The Ethernet address of its interface.
+    pub fn ethernet(&self) -> [u8; 6] {
+        let shown = self
+            .host
+            .ip(&["-o", "link", "show", self.at.name()])
+            .unwrap();
+        let words = shown.split_whitespace().skip_while(|w| *w != "link/ether");
+        let text = words.skip(1).next().unwrap_or_default();
+        let mut bytes = text
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        [(); 6].map(|()| bytes.next().unwrap())
     }
 
     fn link_local(&self) -> Option<IpAddr> {
@@ -332,9 +345,4 @@ impl Vrrp {
              {unicast}{more}\n virtual_ipaddress {{\n {vip}/{length}\n }}\n}}\n"
         )
     }
-}
-
-/// When the last of some frames came.
-pub fn last(frames: &[Frame]) -> Option<Instant> {
-    frames.last().map(|frame| frame.at)
 }

@@ -1,5 +1,6 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod address_complaints;
 mod address_interop;
 mod address_packets;
 mod address_site;
