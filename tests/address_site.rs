@@ -55,7 +55,6 @@ pub struct Site {
     _answerers: Vec<Answerer>,
     pub capture: Capture,
     pub client: Host,
-    pub at_client: Interface,
     pub alpha: Node,
     pub beta: Node,
     pub lan: Switch,
@@ -93,7 +92,6 @@ impl Site {
             _answerers: answerers.into(),
             capture: Capture::start(&at_client).unwrap(),
             client,
-            at_client,
             alpha,
             beta,
             lan,
@@ -199,7 +197,7 @@ impl Node {
             .arg(at("pid"))
             .arg("-r")
             .arg(at("vrrp.pid"));
-        Running::start(self, router, command, scratch, config)
+        Running::start(self, command, scratch, config)
     }
 
     pub fn fill(&self, configuration: &str, directory: &Path) -> String {
@@ -219,7 +217,6 @@ impl Node {
 pub struct Running {
     // Before the directory that it writes to: fields drop in this order.
     pub process: Process,
-    pub router: Router,
     scratch: Scratch,
     config: PathBuf,
 }
@@ -227,7 +224,6 @@ pub struct Running {
 impl Running {
     pub fn start(
         node: &Node,
-        router: Router,
         mut command: Command,
         scratch: Scratch,
         config: PathBuf,
@@ -240,7 +236,6 @@ impl Running {
             .stderr(output);
         Running {
             process: node.host.spawn(command).unwrap(),
-            router,
             scratch,
             config,
         }

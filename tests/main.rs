@@ -3,6 +3,7 @@
 mod address_complaints;
 mod address_interop;
 mod address_packets;
+mod address_pair;
 mod address_site;
 mod certificates;
 mod changes;
