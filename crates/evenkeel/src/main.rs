@@ -11,10 +11,12 @@ mod haproxy;
 mod identity;
 mod keepalived;
 mod loader;
+mod ping;
 mod process;
 mod role;
 mod roles;
 mod supervisor;
+mod virtual_addresses;
 mod voice;
 
 use roles::spawn;
@@ -49,6 +51,11 @@ fn internal(words: &[OsString]) -> ExitCode {
     if words == [spawn::SELF_TEST] {
         print!("{}", supervisor::self_test_words());
         return ExitCode::SUCCESS;
+    }
+    if let Some((first, rest)) = words.split_first()
+        && first == ping::WORD
+    {
+        return ping::main(rest);
     }
     match spawn::enter(words) {
         Ok(entered) if entered.word == spawn::LOADER => loader::main(entered.channel),

@@ -3,10 +3,14 @@
 //! voice says nothing. It decides nothing about what is said.
 
 use crate::identity;
+use crate::keepalived::log::{Log, Speaker};
+use address::role::Level;
 use language::render::{self, HaproxyForm, Look};
 use language::{Diagnostics, SourceMap};
+use protocol::role::AddressLog;
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex};
 
 /// The form of messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +19,8 @@ pub enum Form {
     Own,
     /// `[ALERT]    (pid) : …`
     Haproxy,
+    /// As keepalived writes its log.
+    Keepalived,
 }
 
 /// How grave a message is.
@@ -41,6 +47,8 @@ pub struct Voice {
     introduced: bool,
     /// What it said, where that is not for standard error.
     collected: Option<Collected>,
+    /// Where keepalived's log goes.
+    log: Option<Arc<Mutex<Log>>>,
 }
 
 /// What a voice said, for somebody who is told later.
@@ -70,6 +78,31 @@ impl Voice {
             pid: std::process::id(),
             introduced: false,
             collected: None,
+            log: None,
+        }
+    }
+
+    /// Under keepalived's name what it says goes to a log.
+    pub fn log_to(&mut self, wish: AddressLog) {
+        if self.form == Form::Keepalived {
+            let log = Log::open(wish, Speaker::Parent);
+            self.log = Some(Arc::new(Mutex::new(log)));
+        }
+    }
+
+    /// A line of keepalived's log, or of what stands for it before there is one.
+    fn log(&mut self, gravity: Gravity, text: &str) {
+        let level = match gravity {
+            Gravity::Alert => Level::Error,
+            Gravity::Warning => Level::Warning,
+            Gravity::Notice => Level::Info,
+        };
+        let Some(log) = &self.log else {
+            return self.write(&format!("{text}\n"));
+        };
+        // Nobody panics while a line is written.
+        if let Ok(mut log) = log.lock() {
+            log.line(level, text);
         }
     }
 
@@ -124,7 +157,14 @@ impl Voice {
         if self.keeps_silent(gravity == Gravity::Alert) {
             return;
         }
-        let text = self.text(gravity, &message.to_string());
+        let message = message.to_string();
+        if self.form == Form::Keepalived && self.collected.is_none() {
+            for line in message.lines() {
+                self.log(gravity, line);
+            }
+            return;
+        }
+        let text = self.text(gravity, &message);
         self.write(&text);
     }
 
@@ -136,7 +176,7 @@ impl Voice {
     /// Says why nothing is served, where HAProxy names its function, too.
     pub fn fatal(&mut self, error: impl std::fmt::Display) {
         match self.form {
-            Form::Own => self.alert(error),
+            Form::Own | Form::Keepalived => self.alert(error),
             Form::Haproxy => self.alert(format_args!("[haproxy.main()] {error}")),
         }
     }
@@ -161,6 +201,7 @@ impl Voice {
                 };
                 format!("evenkeel: {word}{message}\n")
             }
+            Form::Keepalived => format!("{message}\n"),
             Form::Haproxy => {
                 let pid = self.pid;
                 let mut text = String::new();
@@ -191,6 +232,15 @@ impl Voice {
             return;
         }
         let text = match self.form {
+            Form::Keepalived => {
+                let text = crate::keepalived::told(sources, diagnostics, diag);
+                if self.log.is_some() && self.collected.is_none() {
+                    return text
+                        .lines()
+                        .for_each(|line| self.log(Gravity::Notice, line));
+                }
+                text
+            }
             Form::Own => {
                 if let Some(collected) = &mut self.collected {
                     if diagnostics.errors() == 0 && !zero_warning {

@@ -3,6 +3,7 @@
 //! no clock, draws no random number of its own; `clippy.toml` beside this
 //! crate's manifest refuses what would.
 
+pub mod bfd;
 pub mod dns;
 pub mod http2;
 pub mod peers;

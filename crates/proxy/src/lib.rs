@@ -37,6 +37,7 @@ pub mod takeover;
 pub mod tls;
 pub mod transport;
 pub mod users;
+pub mod vitals;
 pub mod worker;
 
 /// The codes of all diagnostics of this crate.

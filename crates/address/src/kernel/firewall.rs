@@ -6,9 +6,10 @@
 //! nftables is spoken to directly: the program `nft` need not be here. A table of
 //! ours is made anew as a whole, in one transaction.
 
-use super::KernelError;
 use super::message::{INET, INET6, Message, flag, octets};
 use super::socket::Socket;
+use super::{KernelError, VmacSpec};
+use crate::config::{Config, Dialect};
 use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::IpAddr;
@@ -64,6 +65,48 @@ pub struct Firewall {
 }
 
 impl Firewall {
+    /// What a configuration wants: the addresses of `no_accept` where this machine is not
+    /// their owner (priority 255), and its virtual interfaces quiet. `vmacs`: their
+    /// numbers and those of the interfaces below; `index`: the number of a name.
+    pub fn wanted(
+        config: &Config,
+        vmacs: &[(u32, u32)],
+        index: impl Fn(&str) -> Option<u32>,
+    ) -> Firewall {
+        let table = config.global.nftables_table.clone();
+        let mut refused = Vec::new();
+        for instance in config
+            .instances
+            .iter()
+            .filter(|i| !i.accept && i.priority != 255)
+        {
+            let vmac = instance.vmac.as_ref();
+            let named = vmac.map(|v| v.name.clone());
+            let own = || VmacSpec::name(instance.vrid, instance.ipv6);
+            let usual = named.map(|name| name.unwrap_or_else(own));
+            let usual = usual.unwrap_or_else(|| instance.interface.clone());
+            for address in instance.addresses.iter().chain(&instance.excluded) {
+                let local = matches!(address.address, IpAddr::V6(a) if a.is_unicast_link_local());
+                let on = address.interface.as_ref().unwrap_or(&usual);
+                // One whose interface is not there cannot be reached either.
+                match index(on) {
+                    at @ Some(_) if local => refused.push((address.address, at)),
+                    _ if local => {}
+                    _ => refused.push((address.address, None)),
+                }
+            }
+        }
+        let usual = match config.dialect {
+            Dialect::Keepalived => "keepalived",
+            Dialect::Own => "evenkeel",
+        };
+        Firewall {
+            table: table.unwrap_or_else(|| usual.to_owned()),
+            refused,
+            quiet: vmacs.to_vec(),
+        }
+    }
+
     /// Makes the tables, in place of the ones that are there. Where there is nothing
     /// to drop there are no tables.
     pub fn apply(&self) -> Result<(), KernelError> {
@@ -72,27 +115,41 @@ impl Firewall {
                 "too many addresses for the table of nftables",
             ));
         }
-        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
+        let mut socket = match Socket::open(Some(netlink::NETFILTER)) {
+            // A kernel without nftables has no table to remove.
+            Err(_) if self.refused.is_empty() && self.quiet.is_empty() => return Ok(()),
+            socket => socket?,
+        };
         for family in [INET, INET6] {
-            let refused =
-                |(address, _): &&(IpAddr, Option<u32>)| address.is_ipv6() == (family == INET6);
-            let refused: Vec<_> = self.refused.iter().filter(refused).copied().collect();
-            let needed = !refused.is_empty() || !self.quiet.is_empty();
-            let mut messages = self.transaction(family, &refused, needed);
-            let made = socket.transaction("make a table of nftables", &mut messages);
-            match made {
-                // A kernel without nftables, or without it for IPv6, has no table to remove.
-                Err(
-                    KernelError::Refused {
-                        errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
-                        ..
-                    }
-                    | KernelError::Socket(_),
-                ) if !needed => {}
-                made => made?,
-            }
+            self.apply_to(&mut socket, family)?;
         }
         Ok(())
+    }
+
+    fn apply_to(&self, socket: &mut Socket, family: u8) -> Result<(), KernelError> {
+        let refused =
+            |(address, _): &&(IpAddr, Option<u32>)| address.is_ipv6() == (family == INET6);
+        let refused: Vec<_> = self.refused.iter().filter(refused).copied().collect();
+        let needed = !refused.is_empty() || !self.quiet.is_empty();
+        let request = "make a table of nftables";
+        let mut all = self.transaction(family, &refused, needed, true);
+        let made = match socket.transaction(request, &mut all) {
+            // A kernel that cannot copy packets: then reports are only dropped.
+            Err(error) if error.is(Errno::NOENT) && !self.quiet.is_empty() => {
+                let mut all = self.transaction(family, &refused, needed, false);
+                socket.transaction(request, &mut all)
+            }
+            made => made,
+        };
+        match made {
+            // Without nftables, or without it for this family, there is none to remove.
+            Err(KernelError::Refused { errno, .. })
+                if !needed && [Errno::OPNOTSUPP, Errno::AFNOSUPPORT].contains(&errno) =>
+            {
+                Ok(())
+            }
+            made => made,
+        }
     }
 
     /// Removes the tables of this name.
@@ -109,6 +166,7 @@ impl Firewall {
         family: u8,
         refused: &[(IpAddr, Option<u32>)],
         needed: bool,
+        copying: bool,
     ) -> Vec<Message> {
         let table = || {
             let mut message = ask(NEW_TABLE, family, flag::CREATE);
@@ -123,7 +181,7 @@ impl Firewall {
             all.push(table());
             all.push(self.chain(family, "in", HOOK_INPUT));
             all.push(self.chain(family, "out", HOOK_OUTPUT));
-            self.quieten(family, &mut all);
+            self.quieten(family, copying, &mut all);
             if family == INET6 {
                 self.neighbours(&mut all);
             }
@@ -193,21 +251,23 @@ impl Firewall {
     }
 
     /// Virtual interfaces say nothing by themselves.
-    fn quieten(&self, family: u8, all: &mut Vec<Message>) {
+    fn quieten(&self, family: u8, copying: bool, all: &mut Vec<Message>) {
         for (vmac, base) in &self.quiet {
             all.push(self.rule(family, "out", |list| {
                 meta(list, META_OUTPUT);
                 equal(list, &vmac.to_ne_bytes());
                 if family == INET6 {
                     icmp6(list, GROUP_REPORT);
-                    payload(list, NETWORK, 24, 16, REGISTER_1);
                 } else {
                     payload(list, NETWORK, 9, 1, REGISTER_1);
                     equal(list, &[IGMP]);
-                    payload(list, NETWORK, 16, 4, REGISTER_1);
                 }
-                number(list, *base, REGISTER_2);
-                duplicate(list);
+                if copying {
+                    let (at, length) = if family == INET6 { (24, 16) } else { (16, 4) };
+                    payload(list, NETWORK, at, length, REGISTER_1);
+                    number(list, *base, REGISTER_2);
+                    duplicate(list);
+                }
                 verdict(list, DROP);
             }));
             if family == INET6 {

@@ -20,6 +20,7 @@ pub(super) mod attribute {
     pub const AF_SPEC: u16 = 26;
     pub const EXT_MASK: u16 = 29;
     pub const CARRIER: u16 = 33;
+    pub const LINK_NAMESPACE: u16 = 37;
     /// Inside of `INFO`.
     pub const INFO_KIND: u16 = 1;
     /// Inside of `INFO`.
@@ -136,8 +137,10 @@ impl Link {
                 _ => {}
             }
         }
-        // A veth's other end is told as if it were below.
-        if link.kind == "veth" {
+        // A veth's other end is told as if it were below, and so are numbers of another
+        // network namespace.
+        let far = message.attributes(BODY).find(attribute::LINK_NAMESPACE);
+        if link.kind == "veth" || far.is_some() {
             link.parent = None;
         }
         Some(link)

@@ -4,7 +4,6 @@
 use super::KernelError;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Where they are.
@@ -61,13 +60,6 @@ pub fn interfaces(ipv6: bool) -> Result<Vec<String>, KernelError> {
     Ok(names
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect())
-}
-
-/// Whether this machine may bind addresses that it has not: no role needs it, but
-/// people ask.
-pub fn may_bind_foreign(address: IpAddr) -> bool {
-    let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
-    read(&format!("net/{family}/ip_nonlocal_bind")).is_ok_and(|value| value == "1")
 }
 
 /// Reads one.

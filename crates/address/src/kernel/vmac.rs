@@ -132,14 +132,17 @@ pub struct Vmac {
     pub found: bool,
 }
 
-/// The virtual interfaces of one [`Kernel`], and what was changed for all of them.
+/// The virtual interfaces of one [`Kernel`], and the settings that were changed.
 #[derive(Debug, Default)]
 pub(super) struct Vmacs {
     /// Their numbers.
     present: Vec<u32>,
-    /// Settings of other interfaces as they were before the first of them.
+    /// Settings of other interfaces as they were before.
     saved: Vec<Saved>,
 }
+
+/// The one setting that is not changed for virtual interfaces.
+const PROMOTE: &str = "promote_secondaries";
 
 impl Kernel {
     /// Makes a virtual interface and puts it up. One that is there and is the same is
@@ -188,8 +191,22 @@ impl Kernel {
         self.remove_link_of_vmac(vmac.link.index)
     }
 
-    /// Settings of other interfaces that were changed for virtual ones, to be kept for a
-    /// role that comes after this one.
+    /// `promote_secondaries`: with the first address of a network the others of it stay
+    /// (IPv4). It holds until [`Kernel::restore_settings`].
+    pub fn promote_secondaries(&mut self, interface: &str) -> Result<(), KernelError> {
+        good_name(interface)?;
+        let path = sysctl::of_interface(false, interface, PROMOTE);
+        self.vmacs.keep(sysctl::set(&path, "1")?);
+        Ok(())
+    }
+
+    /// All settings become what they were: for a stop that leaves nothing in place.
+    pub fn restore_settings(&mut self) -> Result<(), KernelError> {
+        self.vmacs.restore(|_| true)
+    }
+
+    /// Settings of interfaces that are not ours as they were before we changed them, to
+    /// be kept for a role that comes after this one.
     pub fn saved_settings(&self) -> &[Saved] {
         &self.vmacs.saved
     }
@@ -205,9 +222,7 @@ impl Kernel {
         let removed = self.delete_link(index);
         self.vmacs.present.retain(|present| *present != index);
         if self.vmacs.present.is_empty() {
-            for saved in std::mem::take(&mut self.vmacs.saved).iter().rev() {
-                saved.restore()?;
-            }
+            self.vmacs.restore(|saved| !saved.path.ends_with(PROMOTE))?;
         }
         removed.map(|_| ())
     }
@@ -227,7 +242,7 @@ impl Kernel {
                 ("accept_local", "1"),
                 ("arp_ignore", "1"),
                 ("rp_filter", "0"),
-                ("promote_secondaries", "1"),
+                (PROMOTE, "1"),
             ];
             for (name, value) in own {
                 sysctl::set(&sysctl::of_interface(false, &link.name, name), value)?;
@@ -265,6 +280,15 @@ impl Vmacs {
     fn keep(&mut self, saved: Option<Saved>) {
         let known = |one: &Saved| self.saved.iter().any(|s| s.path == one.path);
         self.saved.extend(saved.filter(|one| !known(one)));
+    }
+
+    /// The last change is undone first; each is tried, and the first error told.
+    fn restore(&mut self, which: impl Fn(&Saved) -> bool) -> Result<(), KernelError> {
+        let (now, later) = std::mem::take(&mut self.saved).into_iter().partition(which);
+        self.saved = later;
+        let now: Vec<Saved> = now;
+        let results: Vec<_> = now.iter().rev().map(Saved::restore).collect();
+        results.into_iter().collect()
     }
 
     /// A filter of reverse paths for all interfaces holds also for the virtual one, where

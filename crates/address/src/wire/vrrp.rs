@@ -357,3 +357,22 @@ fn received6(datagram: &[u8], beside: Beside) -> Option<Received<'_>> {
         interface: beside.interface,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_taken_apart_without_panic(
+            bytes in prop::collection::vec(prop_oneof![Just(0x45_u8), any::<u8>()], 0..80),
+        ) {
+            if let Some(received) = received4(&bytes, Beside::default()) {
+                prop_assert!(received.packet.ends_with(received.bytes));
+                prop_assert!(received.packet.len() >= received.bytes.len() + 20);
+            }
+            prop_assert_eq!(received6(&bytes, Beside::default()), None);
+        }
+    }
+}

@@ -105,7 +105,10 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
     let (orders, words) = match Supervised::new(channel, guard, version) {
         Ok(orders) => orders,
         Err(error) => {
-            log(Level::Error, &format!("the channel to the supervisor: {error}"));
+            log(
+                Level::Error,
+                &format!("the channel to the supervisor: {error}"),
+            );
             return ExitCode::FAILURE;
         }
     };

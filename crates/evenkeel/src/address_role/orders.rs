@@ -98,7 +98,12 @@ impl Supervised {
 
     fn watch_for_others(&mut self, guard: Guard) -> Result<(), Errno> {
         if let Some(listener) = guard.listener() {
-            epoll::add(&self.set, listener, EventData::new_u64(GUARD), EventFlags::IN)?;
+            epoll::add(
+                &self.set,
+                listener,
+                EventData::new_u64(GUARD),
+                EventFlags::IN,
+            )?;
         }
         // The socket of one before is closed here, and leaves the set with that.
         self.inner.borrow_mut().guard = Some(guard);
@@ -256,11 +261,23 @@ impl Orders for Supervised {
             Told::Ready => self.say(&Message::Ready { version, words }, &[]),
             Told::Taken => {
                 self.inner.borrow_mut().version = taking;
-                self.say(&Message::Taken { version: taking, words }, &[]);
+                self.say(
+                    &Message::Taken {
+                        version: taking,
+                        words,
+                    },
+                    &[],
+                );
             }
             Told::Refused(lines) => {
                 let words = lines.join("\n");
-                self.say(&Message::Refused { version: taking, words }, &[]);
+                self.say(
+                    &Message::Refused {
+                        version: taking,
+                        words,
+                    },
+                    &[],
+                );
             }
             Told::Status(status) => {
                 let bytes = status.encode();

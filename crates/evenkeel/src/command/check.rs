@@ -4,6 +4,7 @@
 use super::{print, privileges, refuse};
 use crate::files;
 use crate::process;
+use crate::virtual_addresses::{self, Where};
 use crate::voice::{self, counted};
 use clap::ArgMatches;
 use language::render;
@@ -27,7 +28,13 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         diag,
         ..Default::default()
     };
-    let loaded = process::load_files(files, None, options);
+    let place = match options.resolve_names {
+        true => Where::Here,
+        false => Where::Elsewhere,
+    };
+    let mut loaded = process::load_files(files, None, options);
+    let outcome = virtual_addresses::add(&mut loaded, None, place);
+    let addresses = outcome.map_or(0, |outcome| outcome.config.instances.len());
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);
     let format = matches.get_one::<String>("format").map(String::as_str);
     if matches.get_flag("privileges")
@@ -41,7 +48,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         _ => {
             let mut text = render::full(sources, found, &voice::look(&std::io::stdout(), diag));
             if text.is_empty() {
-                text = summary(&loaded);
+                text = summary(&loaded, addresses);
             }
             text
         }
@@ -49,7 +56,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     print(&text);
     match &loaded.config {
         None => ExitCode::FAILURE,
-        Some(config) if !config.listens() => {
+        Some(config) if !config.listens() && addresses == 0 => {
             if format.is_none_or(|format| format != "json") {
                 crate::voice::write_error("evenkeel: nothing listens, so it would not start\n");
             }
@@ -60,7 +67,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
 }
 
 /// What is said of files about which there is nothing to say.
-fn summary(loaded: &proxy::load::Loaded) -> String {
+fn summary(loaded: &proxy::load::Loaded, addresses: usize) -> String {
     let Some(config) = &loaded.config else {
         return String::new();
     };
@@ -70,8 +77,12 @@ fn summary(loaded: &proxy::load::Loaded) -> String {
         .filter(|p| p.kind.is_frontend())
         .count();
     let servers: usize = config.proxies.iter().map(|p| p.servers.len()).sum();
+    let addresses = match addresses {
+        0 => String::new(),
+        count => format!(", {}", counted(count, "virtual address", "virtual addresses")),
+    };
     format!(
-        "no mistakes: {} ({frontends} with clients), {}\n",
+        "no mistakes: {} ({frontends} with clients), {}{addresses}\n",
         counted(config.proxies.len(), "proxy", "proxies"),
         counted(servers, "server", "servers"),
     )

@@ -2,6 +2,7 @@
 //! say, laid out for a terminal.
 
 use super::{print, refuse};
+use crate::virtual_addresses;
 use crate::voice::terminal_width;
 use clap::ArgMatches;
 use language::keyword::Documented;
@@ -15,6 +16,7 @@ pub fn codes() -> Vec<&'static Code> {
         .iter()
         .copied()
         .chain(proxy::codes())
+        .chain(virtual_addresses::codes())
         .collect();
     all.sort_by_key(|code| code.id);
     all
@@ -42,7 +44,7 @@ pub fn explain(matches: &ArgMatches) -> ExitCode {
 
 /// `evenkeel keyword`
 pub fn keyword(matches: &ArgMatches) -> ExitCode {
-    let documented = proxy::keyword::registry().documented();
+    let documented = virtual_addresses::documented();
     if matches.get_flag("list") {
         let lines: BTreeSet<String> = documented.iter().map(list_line).collect();
         return print(&lines.into_iter().collect::<String>());

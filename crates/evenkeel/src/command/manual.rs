@@ -14,7 +14,7 @@ const TITLE: &str = "The configuration language of Evenkeel";
 
 /// `evenkeel manual`
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let rows: Vec<Documented> = proxy::keyword::registry().documented();
+    let rows: Vec<Documented> = virtual_addresses::documented();
     let codes = look_up::codes();
     let material = Material {
         rows: &rows,
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn every_link_of_the_pages_leads_somewhere_and_no_anchor_stands_twice() {
-        let rows = proxy::keyword::registry().documented();
+        let rows = virtual_addresses::documented();
         let codes = look_up::codes();
         let material = Material {
             rows: &rows,
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_row_that_is_built_has_a_chapter() {
-        for row in proxy::keyword::registry().documented() {
+        for row in virtual_addresses::documented() {
             assert!(
                 !row.built || !row.family.is_empty(),
                 "{} {}",

@@ -38,6 +38,7 @@ pub fn main(paths: &[PathBuf], sockets: &[String], before: Before) -> ExitCode {
         masters,
         notify: true,
         before,
+        ..supervisor::Command::default()
     })
 }
 

@@ -115,10 +115,7 @@ fn read_what_is_read_once() {
 /// is left with. Where these programs are to have what root has (`programs`), the
 /// bounding set stays: it is what root gets back when it executes one. To be called
 /// by the only thread of the process.
-pub fn keep_only(
-    keeps: CapabilitySet,
-    programs: bool,
-) -> Result<CapabilitySet, ConfinementError> {
+pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, ConfinementError> {
     match programs {
         true => capabilities::lower(keeps),
         false => capabilities::reduce(keeps),

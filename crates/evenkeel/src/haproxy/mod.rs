@@ -102,6 +102,7 @@ fn supervise(
         masters,
         notify: arguments.notify,
         before: arguments.before.clone(),
+        ..supervisor::Command::default()
     })
 }
 

@@ -6,6 +6,8 @@
 //! supervisor and ends. It serves nobody, gives up no right and changes
 //! nothing that serves: what it opened and nobody takes is closed with it.
 
+pub mod addresses;
+mod alone;
 mod compare;
 mod outcome;
 mod version;
@@ -64,6 +66,7 @@ fn voice(load: &Load) -> Voice {
     let form = match load.personality {
         Personality::Own => Form::Own,
         Personality::Haproxy => Form::Haproxy,
+        Personality::Keepalived => Form::Keepalived,
     };
     let mut voice = Voice::new(form, false);
     voice.pid = load.pid;

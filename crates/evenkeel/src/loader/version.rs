@@ -2,7 +2,7 @@
 
 use super::outcome::Made;
 use super::wishes::{self, Wishes};
-use super::{Outcome, Refusal, compare, watched};
+use super::{Outcome, Refusal, addresses, alone, compare, watched};
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
@@ -30,18 +30,31 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
     let mut wishes = wishes::understand(load, voice)?;
     let has_bundle = load.previous.is_some() && !descriptors.is_empty();
     let bundle = has_bundle.then(|| descriptors.remove(0));
+    let had = addresses::before(load.previous.as_ref(), &mut descriptors);
     let before = compare::recording(bundle.as_ref());
     let seen = watched::read(load, before.as_ref(), &mut wishes, voice);
     let refused = |voice: &Voice| watched::refused(load, &wishes, None, voice);
     seen.map_err(|_| refused(voice))?;
+    let read = alone::read(&wishes, voice).map_err(|_| refused(voice))?;
+    if wishes.files.is_empty() && (read.is_some() || voice.form() == Form::Keepalived) {
+        let made = alone::make(load, &wishes, read, had.as_ref(), voice);
+        return made.map_err(|_| refused(voice));
+    }
     let local_peer = wishes.local_peer.as_deref();
     let mut loaded = process::load_files(wishes.files.clone(), local_peer, wishes.options.clone());
-    if load.watched && watched::unchanged(&loaded, before.as_ref()) {
+    if load.watched && had == read && watched::unchanged(&loaded, before.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
         refusal.0.unchanged = true;
         return Err(refusal);
     }
-    let made = build(load, (descriptors, before), &wishes, &mut loaded, voice);
+    let addresses = alone::Both { had, now: read };
+    let made = build(
+        load,
+        (descriptors, before),
+        &wishes,
+        (&mut loaded, addresses),
+        voice,
+    );
     made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice))
 }
 
@@ -50,7 +63,7 @@ fn build(
     load: &Load,
     (descriptors, before): (Vec<OwnedFd>, Option<Recording>),
     wishes: &Wishes,
-    loaded: &mut Loaded,
+    (loaded, addresses): (&mut Loaded, alone::Both),
     voice: &mut Voice,
 ) -> Outcome {
     let mut config = judge(loaded, wishes, voice)?;
@@ -67,10 +80,11 @@ fn build(
     let wanted = process::wanted_limits(&config, held, &wishes.plan);
     let limits = process::find_limits(&wanted, load.files_soft, voice)
         .map_err(|error| told(voice, error))?;
-    let addresses = log::targets(&config);
-    let logs = Sink::open(addresses.iter().cloned()).into_descriptors(&addresses);
+    let targets = log::targets(&config);
+    let logs = Sink::open(targets.iter().cloned()).into_descriptors(&targets);
     let (rights, fixed) = compare::rights(rights(&config, voice.form()), load.previous.as_ref());
     let difference = compare::words(before.as_ref(), &loaded.recording);
+    let difference = addresses.words(difference);
     let plan = Plan {
         rights,
         settings: Settings {
@@ -98,9 +112,13 @@ fn build(
         difference,
         reused: had as u32,
         watch: watched::wished(loaded, wishes, voice),
+        addresses: addresses.plan(),
     };
     let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());
-    let all = collect(&listening, &sockets, logs);
+    let all = collect(&listening, &sockets, logs).and_then(|mut all| {
+        all.extend(addresses.descriptor()?);
+        Ok(all)
+    });
     match (bundle, all) {
         (Ok(bundle), Ok(descriptors)) => Ok(Made {
             plan,
@@ -120,7 +138,7 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
             .as_ref()
             .is_some_and(|config| config.global.zero_warning);
     let warnings = match voice.form() {
-        Form::Own => loaded.diagnostics.warnings(),
+        Form::Own | Form::Keepalived => loaded.diagnostics.warnings(),
         Form::Haproxy => loaded.refusing_warnings(),
     };
     let zero_warning = asked && warnings > 0;

@@ -98,7 +98,7 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
         for path in &wishes.paths {
             places.add(path);
         }
-        for (name, _) in &wishes.files {
+        for (name, _) in wishes.files.iter().chain(&wishes.address_files) {
             places.add(Path::new(name));
         }
     }

@@ -1,9 +1,11 @@
 //! What a command line asks of a loader, whichever program's it is.
 
 use super::Refusal;
+use super::addresses::{self, AddressWishes};
 use crate::command;
 use crate::files::{self, NamedFile};
 use crate::haproxy;
+use crate::keepalived;
 use crate::process;
 use crate::voice::{Form, Voice};
 use protocol::role::{Load, Personality};
@@ -19,6 +21,10 @@ pub struct Wishes {
     pub paths: Vec<PathBuf>,
     /// The files.
     pub files: Vec<NamedFile>,
+    /// Those of them that are keepalived's.
+    pub address_files: Vec<NamedFile>,
+    /// How those are to be taken.
+    pub addresses: AddressWishes,
     /// `-L`
     pub local_peer: Option<String>,
     /// How to load.
@@ -27,6 +33,8 @@ pub struct Wishes {
     pub plan: process::Plan,
     /// `-dW`
     pub zero_warning: bool,
+    /// `-d` of keepalived: what was read is told.
+    pub dump: bool,
     /// `-V`: `quiet` of a file is passed over.
     pub verbose: bool,
 }
@@ -50,6 +58,7 @@ pub fn understand(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
             ..Default::default()
         }),
         Personality::Haproxy => of_haproxy(words, voice),
+        Personality::Keepalived => of_keepalived(words, voice),
     }
 }
 
@@ -59,17 +68,43 @@ impl Wishes {
         match files::read_some(&self.paths) {
             Ok(files) => {
                 self.files = files;
+                self.address_files = match voice.form() {
+                    Form::Own => addresses::split(&mut self.files),
+                    Form::Keepalived => std::mem::take(&mut self.files),
+                    Form::Haproxy => Vec::new(),
+                };
                 Ok(())
             }
             Err(error) => {
                 match voice.form() {
                     Form::Own => voice.alert(error),
+                    Form::Keepalived => voice.alert(keepalived::missing(&self.paths)),
                     Form::Haproxy => voice.alert(format_args!("config : {error}")),
                 }
                 Err(Refusal::default())
             }
         }
     }
+}
+
+fn of_keepalived(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal> {
+    let arguments = keepalived::arguments(words).map_err(|error| {
+        voice.alert(error);
+        Refusal::default()
+    })?;
+    voice.log_to(keepalived::log_wish(&arguments));
+    Ok(Wishes {
+        plan: process::Plan {
+            daemon: !arguments.foreground,
+            foreground: arguments.foreground,
+            pid_file: Some(keepalived::pid_file(&arguments)),
+            ..Default::default()
+        },
+        addresses: keepalived::wishes(&arguments),
+        dump: arguments.dump,
+        paths: vec![arguments.file],
+        ..Default::default()
+    })
 }
 
 fn of_haproxy(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal> {

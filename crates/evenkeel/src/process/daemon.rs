@@ -106,7 +106,12 @@ pub fn open_pid_file(path: &Path) -> Result<File, StartError> {
 
 /// Writes the id of this process.
 pub fn write_pid(file: &mut File, path: &Path) -> Result<(), StartError> {
-    writeln!(file, "{}", std::process::id()).map_err(|error| StartError::PidFile {
+    write_pid_of(file, path, std::process::id())
+}
+
+/// Writes the id of a process.
+pub fn write_pid_of(file: &mut File, path: &Path, pid: u32) -> Result<(), StartError> {
+    writeln!(file, "{pid}").map_err(|error| StartError::PidFile {
         path: path.into(),
         error,
     })

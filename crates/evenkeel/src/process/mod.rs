@@ -18,7 +18,7 @@ mod spare;
 mod start;
 
 pub use before::{Before, Farewell, Fetched, add, add_rest};
-pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid};
+pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid, write_pid_of};
 pub use error::StartError;
 pub use limits::{Limits, WantedLimits};
 pub use open::open;

@@ -47,7 +47,7 @@ fn open_sockets(
                 let of = &failure.of;
                 format!("Binding [{file}:{line}] for {of}: {step} ({reason}) [{address}]")
             }
-            Form::Own => {
+            Form::Own | Form::Keepalived => {
                 let of = match &*failure.of {
                     "frontend GLOBAL" => "stats socket",
                     of => of,
@@ -76,7 +76,7 @@ fn settle(mut inherited: Inherited, loaded: &Loaded, voice: &mut Voice) -> Resul
         let (step, path) = (error.step, path.unwrap_or_default());
         voice.alert(match voice.form() {
             Form::Haproxy => format!("Binding [{file}:{line}]: {step} ({reason}) for [{path}]"),
-            Form::Own => format!("{file}:{line}: {step} {path}: {reason}"),
+            Form::Own | Form::Keepalived => format!("{file}:{line}: {step} {path}: {reason}"),
         });
     }
     Err(StartError::Listeners)
@@ -108,7 +108,7 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
             "Binding [{file}:{line}] for {kind} {}: {} ({reason}) for [{address}]",
             proxy.name, error.step
         ),
-        Form::Own => format!(
+        Form::Own | Form::Keepalived => format!(
             "{file}:{line}: {kind} '{}': {} {address}: {reason}{}",
             proxy.name,
             error.step,

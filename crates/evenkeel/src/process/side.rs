@@ -7,7 +7,7 @@ use super::spare;
 use proxy::config::Config;
 use proxy::operations::{self, OperationsSocket, Serving};
 use proxy::runtime::Runtime;
-use proxy::{health, log, peers, resolvers};
+use proxy::{health, log, peers, resolvers, vitals};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +52,7 @@ impl Side {
                 runtime.block_on(async move {
                     let names = resolvers::start(shared, Arc::clone(&notice));
                     let checks = health::start(&shared.config(), notice);
+                    let watching = vitals::start(shared);
                     let mut peers = Some(peers::start(&shared.config()));
                     loop {
                         let next = timeout(FORGET_EVERY, changed.changed()).await;
@@ -77,6 +78,7 @@ impl Side {
                         }
                     }
                     drop(names);
+                    drop(watching);
                     checks.stop();
                 });
             })?;

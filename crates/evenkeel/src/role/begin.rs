@@ -1,11 +1,11 @@
 //! From the first version to a process that serves, and on until its end.
 
-use crate::roles::guard::Guard;
 use super::orders::Supervised;
 use super::version::{Given, VersionError};
 use crate::confinement::Identity;
 use crate::process::{self, StartError};
 use crate::roles::channel::Channel;
+use crate::roles::guard::Guard;
 use crate::roles::memory;
 use crate::voice::Voice;
 use protocol::role::Message;

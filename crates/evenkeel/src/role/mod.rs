@@ -14,8 +14,8 @@ mod telling;
 mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::voice::{Form, Voice};
 use crate::roles::guard::Guard;
+use crate::voice::{Form, Voice};
 use protocol::role::{Message, Personality};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
         }
     };
     let form = match given.take.personality {
-        Personality::Own => Form::Own,
+        Personality::Own | Personality::Keepalived => Form::Own,
         Personality::Haproxy => Form::Haproxy,
     };
     let mut voice = Voice::new(form, given.take.plan.quiet);

@@ -1,11 +1,11 @@
 //! What the supervisor asks of a role that serves.
 
 use super::change::{Change, Taken};
-use crate::roles::guard::Guard;
 use super::telling::Telling;
 use super::version::Given;
 use crate::process::{self, Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::roles::guard::Guard;
 use crate::roles::memory::{self, MemoryError};
 use crate::voice::Voice;
 use nix::sys::signal::Signal;
@@ -38,6 +38,17 @@ pub struct Supervised {
     /// The supervisor told it to accept nothing.
     paused: bool,
     telling: Telling,
+}
+
+/// Begins to show that the threads live. Without the memory it is taken for one that
+/// serves nothing, which the address role says.
+fn share_vitals(descriptors: Vec<OwnedFd>, serving: &Serving) {
+    if let Some(file) = descriptors.into_iter().next()
+        && let Some(words) = crate::roles::vitals::map(&file)
+    {
+        // Of another layout: as without it.
+        let _ = proxy::vitals::share(serving.running.runtime, words);
+    }
 }
 
 impl Supervised {
@@ -150,6 +161,7 @@ impl Supervised {
                         .adopt(UnixStream::from(connection), rights(level));
                 }
             }
+            Message::Vitals => share_vitals(received.descriptors, serving),
             // An answer to something that only a later version says.
             Message::Unknown { .. } => {}
             other => {

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod guard;
 pub mod memory;
 pub mod spawn;
+pub mod vitals;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -162,6 +162,7 @@ pub fn program(form: Form) -> &'static str {
     match form {
         Form::Own => "evenkeel",
         Form::Haproxy => "haproxy",
+        Form::Keepalived => "keepalived",
     }
 }
 
@@ -259,7 +260,7 @@ fn is_socket(fd: &OwnedFd) -> bool {
 type FirstWords = (Option<Pid>, Result<Decoded, DecodeError>);
 
 /// The first packet of a role, and who sent it.
-fn first_words(fd: &OwnedFd) -> Result<FirstWords, AdoptError> {
+pub(super) fn first_words(fd: &OwnedFd) -> Result<FirstWords, AdoptError> {
     let limit = timespec(ANSWER_LIMIT);
     let mut watched = [PollFd::new(fd, PollFlags::IN)];
     if poll(&mut watched, Some(&limit))? == 0 {

@@ -42,7 +42,7 @@ impl Supervisor {
             pid: std::process::id(),
             files_soft: self.files_soft,
             look: self.served.then(|| look.unwrap_or(plain)),
-            previous: self.kept.as_ref().map(|kept| kept.plan().clone()),
+            previous: self.kept.as_ref().map(Version::known_plan),
             watched: self.watcher.running,
             before: match self.served {
                 true => Before::default(),
@@ -83,7 +83,7 @@ impl Supervisor {
     /// Starts a loader of a program for the change that runs.
     pub(super) fn begin_load(&mut self, program: &Path) {
         let descriptors = match (&self.kept, &self.unsettled) {
-            (Some(kept), _) => kept.all_descriptors(None),
+            (Some(kept), _) => kept.whole(),
             (None, Some(unsettled)) => unsettled.sockets.clone(),
             (None, None) => Vec::new(),
         };
@@ -133,6 +133,7 @@ impl Supervisor {
             return self.upgrade_loaded(version, told.shown);
         }
         let given = match &mut self.proxy {
+            _ if version.is_alone() => self.try_addresses(&version),
             Some(proxy) => proxy
                 .give(&version, None)
                 .map_err(|error| error.to_string()),
@@ -172,6 +173,7 @@ impl Supervisor {
         self.kept = Some(candidate.version);
         self.unsettled = None;
         self.keep_version();
+        self.follow_with_addresses();
         self.tell_change(&lines, &candidate.shown);
     }
 

@@ -1,10 +1,11 @@
 //! The control socket: `evenkeel reload` and whatever later speaks to a
 //! supervisor. Only the same user and root are heard.
 
+use super::address::Question;
 use super::directory::{self, DirectoryError, Entry, Kind};
 use super::upgrade::number;
 use crate::roles::channel::{Channel, ChannelError};
-use crate::roles::memory;
+use crate::roles::{Shared, memory};
 use protocol::role::{HandedClient, Look, Message};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
@@ -46,6 +47,15 @@ struct Client {
     asked: bool,
     /// It was told all, and goes when it has heard it.
     told: bool,
+}
+
+/// What was asked for.
+#[derive(Default)]
+pub struct Heard {
+    /// Who asks for a change.
+    pub askers: Vec<Asker>,
+    /// Who asks something about virtual addresses.
+    pub questions: Vec<(u64, Question)>,
 }
 
 /// The socket and who is connected to it.
@@ -135,16 +145,28 @@ impl Control {
         self.clients.iter().any(|client| client.id == id)
     }
 
-    /// Hears everyone; who asks for a change.
-    pub fn hear(&mut self) -> Vec<Asker> {
+    /// Hears everyone.
+    pub fn hear(&mut self) -> Heard {
         self.accept();
-        let mut askers = Vec::new();
+        let mut heard = Heard::default();
         self.clients
-            .retain_mut(|client| match client.hear(&mut askers) {
+            .retain_mut(|client| match client.hear(&mut heard) {
                 Ok(()) => !client.told || client.channel.waits(),
                 Err(_) => false,
             });
-        askers
+        heard
+    }
+
+    /// Answers a question.
+    pub fn answer(&mut self, id: u64, message: &Message, descriptors: &[Shared]) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
+            return;
+        };
+        client.asked = false;
+        client.told = true;
+        if client.channel.send(message, descriptors).is_err() {
+            self.clients.retain(|client| client.id != id);
+        }
     }
 
     fn accept(&mut self) {
@@ -183,21 +205,31 @@ impl Control {
 impl Client {
     /// Hears what it says, and passes over what it says again: of one client there
     /// is one asker at most.
-    fn hear(&mut self, askers: &mut Vec<Asker>) -> Result<(), ChannelError> {
+    fn hear(&mut self, heard: &mut Heard) -> Result<(), ChannelError> {
         self.channel.flush()?;
         for _ in 0..MESSAGES_MAX {
             let Some(received) = self.channel.receive()? else {
                 break;
             };
             match received.message {
-                Message::Reload(_) if self.asked => {}
+                Message::Reload(_) | Message::TellAddresses | Message::HandOverAddresses { .. }
+                    if self.asked => {}
                 Message::Reload(look) => {
                     self.asked = true;
-                    askers.push(Asker {
+                    heard.askers.push(Asker {
                         id: self.id,
                         at: Door::Control,
                         look: Some(look),
                     });
+                }
+                Message::TellAddresses => {
+                    self.asked = true;
+                    heard.questions.push((self.id, Question::Status));
+                }
+                Message::HandOverAddresses { name, drain_ms } => {
+                    self.asked = true;
+                    let question = Question::HandOver { name, drain_ms };
+                    heard.questions.push((self.id, question));
                 }
                 Message::Unknown { .. } => {}
                 other => {
@@ -241,7 +273,9 @@ mod tests {
         }
 
         fn heard(&mut self, turns: usize) -> Vec<Asker> {
-            (0..turns).flat_map(|_| self.control.hear()).collect()
+            (0..turns)
+                .flat_map(|_| self.control.hear().askers)
+                .collect()
         }
     }
 

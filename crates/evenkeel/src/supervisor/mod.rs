@@ -9,6 +9,7 @@
 //! loader's, what the network sends is the role's. It has one thread and waits
 //! in one place ([`run`]). It serves nobody, and nobody who is served waits for it.
 
+mod address;
 mod adopt;
 mod backoff;
 mod carried;
@@ -35,11 +36,12 @@ mod watch;
 pub mod directory;
 pub mod master;
 
+pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, JSON as SIGNAL_JSON};
 pub use upgrade::{is_next_image, self_test_words};
 
 use crate::process::Before;
 use crate::voice::{Form, Voice};
-use protocol::role::Personality;
+use protocol::role::{AddressLog, Personality};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,6 +64,38 @@ pub struct Command {
     pub notify: bool,
     /// From whom it takes over.
     pub before: Before,
+    /// Where the log of the address role goes.
+    pub log: AddressLog,
+    /// Where keepalived's dumps go.
+    pub dumps: PathBuf,
+    /// A stop gives the virtual addresses up.
+    pub releases: bool,
+    /// An address role that dies is not followed by another one.
+    pub once: bool,
+    /// The file of the address role's process id.
+    pub role_pid_file: Option<PathBuf>,
+}
+
+/// Where keepalived's dumps go where nothing else is said.
+const DUMPS: &str = "/tmp";
+
+impl Default for Command {
+    fn default() -> Self {
+        Command {
+            personality: Personality::Own,
+            arguments: Vec::new(),
+            paths: Vec::new(),
+            quiet: false,
+            masters: Vec::new(),
+            notify: false,
+            before: Before::default(),
+            log: AddressLog::default(),
+            dumps: DUMPS.into(),
+            releases: true,
+            once: false,
+            role_pid_file: None,
+        }
+    }
 }
 
 impl Command {
@@ -69,6 +103,7 @@ impl Command {
         match self.personality {
             Personality::Own => Form::Own,
             Personality::Haproxy => Form::Haproxy,
+            Personality::Keepalived => Form::Keepalived,
         }
     }
 }
@@ -76,6 +111,7 @@ impl Command {
 /// Supervises until the end.
 pub fn main(command: Command) -> ExitCode {
     let mut voice = Voice::new(command.form(), command.quiet);
+    voice.log_to(command.log.clone());
     let left = match upgrade::Resumed::find().transpose() {
         Ok(left) => left,
         Err(error) => {

@@ -74,7 +74,7 @@ impl Supervisor {
         let worker = ("HAPROXY_MWORKER", OsStr::new("1"));
         let both = [worker, ("HAPROXY_MASTER_CLI", &*sockets)];
         let variables: &[(&str, &OsStr)] = match load.personality {
-            Personality::Own => &[],
+            Personality::Own | Personality::Keepalived => &[],
             Personality::Haproxy if sockets.is_empty() => &both[..1],
             Personality::Haproxy => &both,
         };
@@ -107,7 +107,7 @@ impl Supervisor {
             stopping: self.stop.is_some(),
             version: match self.voice.form() {
                 Form::Haproxy => identity::HAPROXY_VERSION,
-                Form::Own => identity::VERSION,
+                Form::Own | Form::Keepalived => identity::VERSION,
             },
             workers: self.workers(),
         }
@@ -209,7 +209,9 @@ fn not_opened(failure: &OpenFailure, form: Form) -> String {
     let (step, address) = (failure.step, failure.address.as_str());
     let path = address.strip_prefix("unix@");
     match (form, path) {
-        (Form::Own, _) => format!("the master's socket: {step} {address}: {reason}"),
+        (Form::Own | Form::Keepalived, _) => {
+            format!("the master's socket: {step} {address}: {reason}")
+        }
         (Form::Haproxy, Some(path)) => format!(
             "Binding [master-socket:0] for proxy MASTER: cannot bind UNIX socket ({reason}) [{path}]"
         ),

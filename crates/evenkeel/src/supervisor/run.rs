@@ -1,6 +1,7 @@
 //! The one loop of the supervisor: waits for signals, the loader, the role,
 //! commands and the time, and does what each of them asks for.
 
+use super::address::Addresses;
 use super::adopt::Unsettled;
 use super::backoff::Backoff;
 use super::carried::Carried;
@@ -15,7 +16,7 @@ use super::notify::Notify;
 use super::operate::Changes;
 use super::proxy::Proxy;
 use super::requests::Requests;
-use super::signals::Signals;
+use super::signals::{Caught, Signals};
 use super::stop::{Stop, exit_of};
 use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
@@ -76,7 +77,7 @@ pub struct Supervisor {
     pub(super) stop: Option<Stop>,
     pub(super) ready: Option<Ready>,
     pid_file: Option<first::PidFile>,
-    exit: Option<u8>,
+    pub(super) exit: Option<u8>,
     /// Which file this program is.
     pub(super) program: Program,
     pub(super) upgrade: Option<Upgrade>,
@@ -86,6 +87,8 @@ pub struct Supervisor {
     pub(super) foreign: Option<Proxy>,
     /// Where a new supervisor would find the role.
     pub(super) guard: Option<(Entry, Shared)>,
+    /// The virtual addresses.
+    pub(super) addresses: Addresses,
 }
 
 impl Supervisor {
@@ -129,6 +132,7 @@ impl Supervisor {
             formers: Vec::new(),
             foreign: None,
             guard: None,
+            addresses: Addresses::default(),
         })
     }
 
@@ -144,6 +148,7 @@ impl Supervisor {
             self.obey_signals();
             self.look_at_loader();
             self.look_at_proxy();
+            self.look_at_addresses();
             self.look_at_formers();
             self.look_at_upgrade();
             self.end_when_all_have();
@@ -155,6 +160,8 @@ impl Supervisor {
             self.begin_change();
         }
         self.abandon_upgrade();
+        // While the proxy serves still.
+        self.end_addresses();
         let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
         for proxy in self.proxy.iter_mut().chain(formers) {
             proxy.kill();
@@ -192,6 +199,9 @@ impl Supervisor {
 
     /// Whether a role takes orders.
     pub(super) fn serves(&self) -> bool {
+        if self.is_alone() {
+            return self.addresses.is_ready();
+        }
         self.proxy.as_ref().is_some_and(|proxy| proxy.ready)
     }
 
@@ -212,6 +222,7 @@ impl Supervisor {
             watched.push(PollFd::new(&process.channel, process.channel.interest()));
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
+        watched.extend(self.addresses.watched());
         watched.extend(self.upgrade.iter().flat_map(Upgrade::watched));
         watched.extend(self.control.iter().flat_map(Control::watched));
         watched.extend(self.master.iter().flat_map(Master::watched));
@@ -238,6 +249,7 @@ impl Supervisor {
             self.watcher.retry_at(),
             self.may_change().then(|| self.watcher.due()).flatten(),
             self.upgrade.as_ref().and_then(Upgrade::deadline),
+            self.addresses.deadline(),
         ]
         .into_iter()
         .chain(self.formers.iter().map(|former| former.until))
@@ -255,11 +267,19 @@ impl Supervisor {
         let processes = proxies.map(|proxy| &proxy.process).chain(loading);
         let audible = processes.filter(|process| !process.silent);
         let control = self.control.iter().flat_map(Control::channels);
-        audible.map(|process| &process.channel).chain(control)
+        let audible = audible.map(|process| &process.channel);
+        audible.chain(control).chain(self.addresses.channels())
     }
 
-    fn obey_signals(&mut self) {
-        while let Some(signal) = self.signals.next() {
+    pub(super) fn obey_signals(&mut self) {
+        while let Some(caught) = self.signals.next() {
+            if self.voice.form() == Form::Keepalived {
+                self.obey_as_keepalived(caught);
+                continue;
+            }
+            let Caught::Signal(signal) = caught else {
+                continue;
+            };
             match signal {
                 Signal::SIGINT | Signal::SIGTERM | Signal::SIGUSR1 => self.begin_stop(signal),
                 Signal::SIGHUP | Signal::SIGUSR2 => self.requests.ask(None),
@@ -281,7 +301,7 @@ impl Supervisor {
         }
     }
 
-    fn begin_stop(&mut self, signal: Signal) {
+    pub(super) fn begin_stop(&mut self, signal: Signal) {
         let limit = self
             .kept
             .as_ref()
@@ -308,16 +328,31 @@ impl Supervisor {
         self.kept = None;
         self.unsettled = None;
         self.candidate = None;
-        match &mut self.proxy {
-            // It ends with those that finish, if there are any.
-            None => {}
-            Some(proxy) => proxy.stop(&stop),
+        // The proxy serves until nobody is sent to it any more.
+        if !self.release_addresses() {
+            self.stop_proxy();
+        }
+    }
+
+    /// Makes the proxy stop as it was asked for.
+    fn stop_proxy(&mut self) {
+        if let (Some(stop), Some(proxy)) = (self.stop, &mut self.proxy) {
+            // Without one it ends with those that finish, if there are any.
+            proxy.stop(&stop);
+        }
+    }
+
+    /// The addresses are with another machine, or nowhere.
+    pub(super) fn addresses_released(&mut self) {
+        match self.stop {
+            Some(_) => self.stop_proxy(),
+            None => self.follow_with_addresses(),
         }
     }
 
     /// The stop is over when every role has ended.
     fn end_when_all_have(&mut self) {
-        let all = self.proxy.is_none() && self.formers.is_empty();
+        let all = self.proxy.is_none() && self.formers.is_empty() && !self.addresses.lives();
         if let Some(stop) = self.stop.filter(|_| all && self.exit.is_none()) {
             self.end(stop.exit());
         }
@@ -374,7 +409,7 @@ impl Supervisor {
             state: false,
         };
         let mut descriptors = told.descriptors;
-        let own = descriptors.len().min(take.plan.descriptors() + 1);
+        let own = descriptors.len().min(Version::wanted(&take.plan));
         let whole = self.carried.take(descriptors.split_off(own));
         let Some(version) = Version::new(take, descriptors).filter(|_| whole) else {
             return self.fail(LoadError::Message);
@@ -400,11 +435,15 @@ impl Supervisor {
             self.open_control();
         }
         self.keep_version();
-        self.start_proxy();
+        match self.is_alone() {
+            true => self.follow_with_addresses(),
+            false => self.start_proxy(),
+        }
         Ok(())
     }
 
     fn start_proxy(&mut self) {
+        self.make_vitals();
         let Some(version) = &self.kept else {
             return;
         };
@@ -414,6 +453,7 @@ impl Supervisor {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.pid());
                 self.proxy = Some(proxy);
+                self.give_vitals();
             }
             Err(error) if self.served => {
                 self.voice.alert(error);
@@ -488,11 +528,13 @@ impl Supervisor {
         }
     }
 
-    fn proxy_ready(&mut self) {
+    /// What was asked for is served; also where that is addresses alone.
+    pub(super) fn proxy_ready(&mut self) {
         if self.paused {
             self.pause(true);
         }
         self.take_over();
+        self.follow_with_addresses();
         let status = self.status();
         if std::mem::replace(&mut self.served, true) {
             return self.notify.status(&status);
@@ -620,9 +662,16 @@ impl Supervisor {
         let Some(control) = &mut self.control else {
             return;
         };
-        for asker in control.hear() {
+        let heard = control.hear();
+        for asker in heard.askers {
             self.requests.ask(Some(asker));
         }
+        for (client, question) in heard.questions {
+            self.ask_addresses(client, &question);
+        }
+        let Some(control) = &mut self.control else {
+            return;
+        };
         let waits = |asker: &Asker| asker.at != Door::Control || control.knows(asker.id);
         if self.requests.forget(waits) {
             self.give_up_loading();

@@ -17,13 +17,36 @@ const READ: [Signal; 8] = [
     Signal::SIGTTIN,
 ];
 
+/// Signals of real time that keepalived has a meaning for: those below are the C
+/// library's.
+pub const JSON: i32 = 36;
+/// The same.
+pub const CLEAR_STATISTICS: i32 = 63;
+
+/// A signal that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caught {
+    /// One with a name.
+    Signal(Signal),
+    /// One of real time.
+    RealTime(i32),
+}
+
 /// The descriptor that signals are read from.
 pub struct Signals {
     fd: SignalFd,
 }
 
 fn set() -> SigSet {
-    READ.into_iter().collect()
+    let named: SigSet = READ.into_iter().collect();
+    let mut raw = *named.as_ref();
+    for number in [JSON, CLEAR_STATISTICS] {
+        // SAFETY: the set is this function's own, and a number that is none is
+        // refused and changes nothing.
+        unsafe { nix::libc::sigaddset(&raw mut raw, number) };
+    }
+    // SAFETY: it was a set and is one still.
+    unsafe { SigSet::from_sigset_t_unchecked(raw) }
 }
 
 impl Signals {
@@ -46,9 +69,13 @@ impl Signals {
     }
 
     /// The next one.
-    pub fn next(&self) -> Option<Signal> {
+    pub fn next(&self) -> Option<Caught> {
         let info = self.fd.read_signal().ok().flatten()?;
-        Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()
+        let number = i32::try_from(info.ssi_signo).ok()?;
+        Some(match Signal::try_from(number) {
+            Ok(signal) => Caught::Signal(signal),
+            Err(_) => Caught::RealTime(number),
+        })
     }
 }
 

@@ -4,9 +4,11 @@
 use super::adopt::AdoptError;
 use super::keep::KeepError;
 use super::version::Version;
+use crate::keepalived;
 use crate::process::{Before, Farewell};
 use crate::roles::spawn::Ending;
 use crate::voice::{Form, Gravity, Voice, counted};
+use protocol::role::Plan;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -22,12 +24,25 @@ pub fn forked(voice: &mut Voice, pid: i32) {
 pub fn serves(voice: &mut Voice, version: &Version) {
     match voice.form() {
         Form::Haproxy => voice.notice("Loading success."),
+        Form::Keepalived => voice.notice("Startup complete"),
         Form::Own => voice.notice(format_args!("serves on {}", size(version))),
     }
 }
 
 fn size(version: &Version) -> String {
     let plan = version.plan();
+    let addresses = plan.addresses.as_ref().map(|addresses| {
+        let number = addresses.addresses as usize;
+        counted(number, "virtual address", "virtual addresses")
+    });
+    match addresses {
+        Some(addresses) if version.is_alone() => addresses,
+        Some(addresses) => format!("{}; {addresses}", size_of_proxy(plan)),
+        None => size_of_proxy(plan),
+    }
+}
+
+fn size_of_proxy(plan: &Plan) -> String {
     format!(
         "{} with {}",
         counted(plan.listeners as usize, "address", "addresses"),
@@ -37,8 +52,10 @@ fn size(version: &Version) -> String {
 
 /// A change begins.
 pub fn reloading(voice: &mut Voice) {
-    if voice.form() == Form::Haproxy {
-        voice.notice("Reloading HAProxy");
+    match voice.form() {
+        Form::Haproxy => voice.notice("Reloading HAProxy"),
+        Form::Keepalived => voice.notice("Reloading ..."),
+        Form::Own => {}
     }
 }
 
@@ -90,6 +107,15 @@ pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
             }
             voice.notice("Loading success.");
         }
+        Form::Keepalived => {
+            for (gravity, line) in lines
+                .iter()
+                .filter(|(gravity, _)| *gravity != Gravity::Notice)
+            {
+                voice.say(*gravity, line);
+            }
+            voice.notice("Reload complete");
+        }
         Form::Own => lines
             .iter()
             .for_each(|(gravity, line)| voice.say(*gravity, line)),
@@ -100,6 +126,9 @@ pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
 pub fn refused(voice: &mut Voice) {
     match voice.form() {
         Form::Haproxy => voice.warning("Loading failure!"),
+        Form::Keepalived => {
+            voice.warning("the configuration is refused, the one before runs on");
+        }
         Form::Own => voice.warning("nothing was changed"),
     }
 }
@@ -108,6 +137,7 @@ pub fn refused(voice: &mut Voice) {
 pub fn exiting(voice: &mut Voice, soft: bool) {
     match (voice.form(), soft) {
         (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
+        (Form::Keepalived, _) => voice.notice("Stopping"),
         (Form::Own, true) => voice.notice("accepts no more and finishes what it has"),
         (Form::Own, false) => voice.notice("stops"),
     }
@@ -117,8 +147,8 @@ pub fn exiting(voice: &mut Voice, soft: bool) {
 pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
     match voice.form() {
         Form::Haproxy => haproxy_ended(voice, "Current", pid, ending),
-        Form::Own if expected => {}
-        Form::Own => voice.warning(format_args!(
+        Form::Own | Form::Keepalived if expected => {}
+        Form::Own | Form::Keepalived => voice.warning(format_args!(
             "the proxy (process {pid}) {}",
             own_ending(ending)
         )),
@@ -129,12 +159,12 @@ pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
 pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
     match (voice.form(), ending) {
         (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
-        (Form::Own, Ending::Status(status)) if status.success() => {
+        (Form::Own | Form::Keepalived, Ending::Status(status)) if status.success() => {
             voice.notice(format_args!(
                 "the proxy before (process {pid}) has finished"
             ));
         }
-        (Form::Own, _) => voice.notice(format_args!(
+        (Form::Own | Form::Keepalived, _) => voice.notice(format_args!(
             "the proxy before (process {pid}) {}",
             own_ending(ending)
         )),
@@ -224,6 +254,47 @@ pub fn not_resumed(voice: &mut Voice, error: &dyn std::fmt::Display) {
     ));
 }
 
+/// An address role was started.
+pub fn address_role_started(voice: &mut Voice, pid: i32) {
+    if voice.form() == Form::Keepalived {
+        voice.notice(format_args!("Starting VRRP child process, pid={pid}"));
+    }
+}
+
+/// An address role was taken from a supervisor that has gone.
+pub fn address_role_adopted(voice: &mut Voice, pid: i32, before: u32) {
+    voice.notice(format_args!(
+        "takes over the address role (process {pid}) of process {before}, which has gone"
+    ));
+}
+
+/// An address role ended unasked.
+pub fn address_role_ended(voice: &mut Voice, pid: i32, ending: Ending) {
+    if voice.form() != Form::Keepalived {
+        return voice.warning(format_args!(
+            "the address role (process {pid}) {}",
+            own_ending(ending)
+        ));
+    }
+    if let Ending::Status(status) = ending
+        && let Some(signal) = status.signal()
+    {
+        let words = signal_words(signal);
+        voice.notice(format_args!(
+            "pid {pid} exited due to signal {signal} ({words})"
+        ));
+    }
+    voice.alert(format_args!("VRRP child process({pid}) died: Respawning"));
+}
+
+/// With what the command exits when its role cannot run.
+pub fn exit_of_role(ending: Ending) -> u8 {
+    match ending {
+        Ending::Status(status) if status.success() => 0,
+        _ => keepalived::NOT_RUN,
+    }
+}
+
 fn own_ending(ending: Ending) -> String {
     match ending {
         Ending::Status(status) => own_status(status),
@@ -283,7 +354,11 @@ pub fn restarts(voice: &mut Voice, wait: Duration) {
 
 /// The end.
 pub fn all_exited(voice: &mut Voice, exit: u8) {
-    if voice.form() == Form::Haproxy {
-        voice.warning(format_args!("All workers exited. Exiting... ({exit})"));
+    match voice.form() {
+        Form::Haproxy => {
+            voice.warning(format_args!("All workers exited. Exiting... ({exit})"));
+        }
+        Form::Keepalived => voice.notice(format_args!("Stopped {}", keepalived::name())),
+        Form::Own => {}
     }
 }

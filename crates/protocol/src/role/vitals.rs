@@ -221,6 +221,13 @@ impl<'m> Vitals<'m> {
         self.put(OWNER_AT, owner);
     }
 
+    /// So many threads have a heartbeat now.
+    pub fn set_threads(&self, owner: u64, threads: usize) {
+        if self.is_owner(owner) {
+            self.put(THREADS, threads.min(THREADS_MAX) as u64);
+        }
+    }
+
     /// Whether this proxy is the one that writes.
     pub fn is_owner(&self, owner: u64) -> bool {
         self.get(OWNER_AT) == owner

@@ -202,8 +202,8 @@ pub struct Resume {
     pub state: State,
     /// Since when.
     pub since: Time,
-    /// When this was written: a master that was killed no longer than its down
-    /// interval ago goes on as master.
+    /// When this was written, of a master when it sent its last advert: one that was
+    /// killed no longer than its down interval ago goes on as master.
     pub at: Time,
     /// The addresses may be in the kernel.
     pub holds: bool,

@@ -29,6 +29,8 @@ pub(super) struct Wait {
     stopped: Option<IpAddr>,
     /// An owner that we may preempt, its priority, and when it was heard last.
     lower: Option<(IpAddr, u8, Time)>,
+    /// The time is to be told until then, so that we know that we did not stand still.
+    tick_at: Time,
     /// How often in a row our own lateness was excused.
     graces: u8,
     /// The owner's kernel is asked.
@@ -47,9 +49,10 @@ struct Probe {
 
 impl Wait {
     /// From now on.
-    pub(super) fn begin(now: Time, down: Duration) -> Wait {
+    pub(super) fn begin(now: Time, down: Duration, interval: Duration) -> Wait {
         Wait {
             down_at: now.after(down),
+            tick_at: now.after(interval),
             silent_since: now,
             ..Wait::default()
         }
@@ -65,12 +68,17 @@ impl Wait {
         self.down_at = self.down_at.min(time);
     }
 
-    /// When something is to be decided.
+    /// When silence is believed, or the owner's kernel, as far as that is known.
+    pub(super) fn down_at(&self) -> Time {
+        self.probe.map_or(self.down_at, |probe| probe.decide_at)
+    }
+
+    /// When something is to be decided, or to be noticed.
     pub(super) fn deadline(&self) -> Option<Time> {
         match (&self.ready, self.probe) {
             (Some(_), _) => None,
-            (None, Some(probe)) => Some(probe.decide_at),
-            (None, None) => Some(self.down_at),
+            (None, Some(probe)) => Some(probe.decide_at.min(self.tick_at)),
+            (None, None) => Some(self.down_at.min(self.tick_at)),
         }
     }
 }
@@ -106,7 +114,7 @@ impl Machine {
         let down = self.down_interval(settings, self.owner_interval);
         self.wait = Wait {
             preempt_at: self.wait.preempt_at,
-            ..Wait::begin(ctx.now, down)
+            ..Wait::begin(ctx.now, down, self.owner_interval)
         };
         self.notes.over(About::Answered);
         None
@@ -134,7 +142,7 @@ impl Machine {
             down_at,
             stopped: Some(heard.from),
             ready: self.wait.ready.take(),
-            ..Wait::begin(ctx.now, skew)
+            ..Wait::begin(ctx.now, skew, self.owner_interval)
         };
     }
 
@@ -160,7 +168,16 @@ impl Machine {
     /// The time as a backup.
     pub(super) fn turn_as_backup(&mut self, ctx: &mut Context<'_>) -> Option<Want> {
         let now = ctx.now;
-        if self.wait.deadline().is_none_or(|deadline| now < deadline) {
+        let deadline = self.wait.deadline().filter(|deadline| *deadline <= now)?;
+        self.wait.tick_at = now.after(self.owner_interval);
+        let lower = self.wait.lower.filter(|(_, _, at)| {
+            now.since(*at) < self.down_interval(ctx.settings, self.owner_interval)
+        });
+        let is_silence = self.wait.stopped.is_none() && lower.is_none();
+        if is_silence && self.excuses_lateness(ctx, now.since(deadline)) {
+            return None;
+        }
+        if now < self.wait.down_at() {
             return None;
         }
         if let Some(probe) = self.wait.probe {
@@ -169,13 +186,8 @@ impl Machine {
         if let Some(owner) = self.wait.stopped {
             return Some(Want::Master(Reason::OwnerStopped { owner }));
         }
-        if let Some((owner, priority, at)) = self.wait.lower
-            && now.since(at) < self.down_interval(ctx.settings, self.owner_interval)
-        {
+        if let Some((owner, priority, _)) = lower {
             return Some(Want::Master(Reason::Preempts { owner, priority }));
-        }
-        if self.excuses_lateness(ctx) {
-            return None;
         }
         match ctx.settings.probing {
             Some(probing) => {
@@ -191,9 +203,8 @@ impl Machine {
 
     /// We were late ourselves: what was sent meanwhile may be lost, so one more advert
     /// is waited for. No more often than [`LATE_GRACES`] in a row.
-    fn excuses_lateness(&mut self, ctx: &mut Context<'_>) -> bool {
+    fn excuses_lateness(&mut self, ctx: &mut Context<'_>, late: Duration) -> bool {
         let interval = self.owner_interval;
-        let late = ctx.now.since(self.wait.down_at);
         if late <= interval / LATE_PART
             || self.wait.graces >= LATE_GRACES
             || ctx.broken(Defect::BelievesLateTimers)
@@ -201,8 +212,10 @@ impl Machine {
             return false;
         }
         self.wait.graces += 1;
+        self.wait.probe = None;
         let skew = self.skew(ctx.settings, interval);
-        self.wait.down_at = ctx.now.after(interval + skew);
+        let soonest = ctx.now.after(interval + skew);
+        self.wait.down_at = self.wait.down_at.max(soonest);
         let words = "this machine was late itself: silence of the owner is not believed yet";
         self.notes.tell(ctx, About::Late, words.to_owned());
         true
@@ -259,7 +272,7 @@ impl Machine {
     pub(super) fn wait_anew(&mut self, ctx: &Context<'_>) {
         if self.wait.ready.is_some() {
             let down = self.down_interval(ctx.settings, self.owner_interval);
-            self.wait = Wait::begin(ctx.now, down);
+            self.wait = Wait::begin(ctx.now, down, self.owner_interval);
         }
     }
 }

@@ -31,6 +31,16 @@ pub(super) enum Want {
     Backup(Reason),
 }
 
+/// What a master that gives way says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Parting {
+    /// An advert more, if it cannot be sure to have been the only one.
+    Advert,
+    /// That it stops: it stood still. A worse one would give way to an advert, and
+    /// where the one that it heard is gone since, others are not to wait for us.
+    Stop,
+}
+
 /// One virtual router.
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -66,9 +76,11 @@ pub(super) struct Machine {
     pub stops: Pace,
     /// It was handed over to an owner of this priority.
     pub yielded: Option<u8>,
-    /// It became master without knowing that nobody else is: those who are better may
-    /// have been there all the time.
+    /// It became master without an advert of the one before: the better ones may have
+    /// been there all the time.
     unsure: bool,
+    /// How it gives way.
+    pub parting: Parting,
 }
 
 impl Machine {
@@ -93,6 +105,7 @@ impl Machine {
             stops: Pace::new(STOP_BURST, STOP_PAUSE),
             yielded: None,
             unsure: false,
+            parting: Parting::Advert,
         }
     }
 
@@ -201,8 +214,8 @@ impl Machine {
         } else {
             Announce::Acquired
         };
-        self.announce(ctx, ctx.settings.garp.repeat, told);
         self.send_advert(ctx);
+        self.announce(ctx, ctx.settings.garp.repeat, told);
         self.enter(ctx, State::Master, why);
     }
 
@@ -214,11 +227,16 @@ impl Machine {
             self.give_way(ctx, &why);
         }
         self.release(ctx);
-        if from_master && matches!(why, Reason::Group { .. }) {
+        let stops = match why {
+            Reason::Group { .. } => true,
+            Reason::Preempted { .. } => self.parting == Parting::Stop,
+            _ => false,
+        };
+        if from_master && stops {
             self.send(ctx, 0);
         }
         let down = self.down_interval(ctx.settings, self.owner_interval);
-        self.wait = Wait::begin(ctx.now, down);
+        self.wait = Wait::begin(ctx.now, down, self.owner_interval);
         self.enter(ctx, State::Backup, why);
     }
 
@@ -232,10 +250,9 @@ impl Machine {
                 self.yielded = self.owner.map(|(_, priority, _)| priority);
             }
             // The better one may have been there all the time, unheard: it hears from us
-            // once more, so that it tells neighbours anew. Never to a worse one, which
-            // would give way to us.
-            Reason::Preempted { priority, .. }
-                if priority >= self.priority(ctx.settings)
+            // once more, so that it tells neighbours anew.
+            Reason::Preempted { .. }
+                if self.parting == Parting::Advert
                     && (ctx.settings.higher_prio_send_advert
                         || (self.unsure && !ctx.settings.strict)) =>
             {
@@ -452,7 +469,7 @@ impl Machine {
             priority: self.priority(settings),
             owner: self.owner.filter(|_| self.state != State::Master),
             master_down_at: match self.state {
-                State::Backup => self.wait.deadline(),
+                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
                 _ => None,
             },
             counters: self.counters,
@@ -464,14 +481,17 @@ impl Machine {
         Resume {
             state: self.state,
             since: self.since,
-            at: now,
+            at: match self.state {
+                State::Master => self.rule.sent_at(),
+                _ => now,
+            },
             holds: self.holds,
             owner: self
                 .owner
                 .filter(|_| self.state == State::Backup)
                 .map(|(from, priority, _)| (from, priority)),
             master_down_at: match self.state {
-                State::Backup => self.wait.deadline(),
+                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
                 _ => None,
             },
             owner_interval: self.owner_interval,

@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::defect::Defect;
 use super::hearing::Heard;
-use super::machine::{Machine, Want, own_interval};
+use super::machine::{Machine, Parting, Want, own_interval};
 use super::note::About;
 use super::pace::Pace;
 use super::priority::OWNER;
@@ -15,7 +15,11 @@ use std::time::Duration;
 
 /// Adverts of others are answered so many times in an interval at most.
 const ANSWERS_PER_INTERVAL: u32 = 4;
-/// Neighbours are told of a contest at most so often (and once more behind it).
+/// Neighbours are told of a contest so many times, an interval apart,
+const CONTEST_BURST: u32 = 5;
+/// and then once in so many intervals,
+const CONTEST_INTERVALS: u32 = 10;
+/// or in this, if that is shorter.
 const CONTEST_PAUSE: Duration = Duration::from_secs(1);
 /// Addresses are put back so many times at once,
 const PUT_BACK_BURST: u32 = 5;
@@ -33,9 +37,12 @@ pub(super) struct Rule {
     listen_until: Option<Time>,
     /// The second block of announcements.
     again_at: Option<Time>,
-    /// When a contest was told last, and when it is told once more.
+    /// A contest is told not too often: the last time, and the next one.
+    contests: Pace,
     contest_told: Option<Time>,
     contest_at: Option<Time>,
+    /// The second block after a contest.
+    contest_again_at: Option<Time>,
     /// Announcements now and then.
     refresh_at: Option<Time>,
     /// Addresses that were deleted are put back.
@@ -59,8 +66,10 @@ impl Default for Rule {
             sent_at: None,
             listen_until: None,
             again_at: None,
+            contests: Pace::new(CONTEST_BURST, CONTEST_PAUSE),
             contest_told: None,
             contest_at: None,
+            contest_again_at: None,
             refresh_at: None,
             put_back: Pace::new(PUT_BACK_BURST, PUT_BACK_PAUSE),
             put_back_at: None,
@@ -76,6 +85,10 @@ impl Rule {
         let later = |wait: Duration| (!wait.is_zero()).then(|| ctx.now.after(wait));
         Rule {
             advert_at: ctx.now,
+            contests: Pace::new(
+                CONTEST_BURST,
+                CONTEST_PAUSE.min(own_interval(ctx.settings) * CONTEST_INTERVALS),
+            ),
             again_at: later(garp.delay),
             refresh_at: later(garp.refresh),
             ..Rule::default()
@@ -88,6 +101,11 @@ impl Rule {
         self.advert_at = now.after(interval);
     }
 
+    /// When the last advert was sent.
+    pub(super) fn sent_at(&self) -> Time {
+        self.sent_at.unwrap_or_default()
+    }
+
     /// Whether adverts say that we stop.
     pub(super) fn is_offered(&self) -> bool {
         matches!(self.hand, Some(Hand::Offered { .. }))
@@ -95,14 +113,18 @@ impl Rule {
 
     /// What is to be done next.
     pub(super) fn deadline(&self) -> Option<Time> {
+        // It listens, and nothing else.
+        if self.listen_until.is_some() {
+            return self.listen_until;
+        }
         let hand = self.hand.map(|hand| match hand {
             Hand::Draining { until } | Hand::Settling { until } | Hand::Offered { until } => until,
         });
-        let advert = self.listen_until.unwrap_or(self.advert_at);
         [
-            Some(advert),
+            Some(self.advert_at),
             self.again_at,
             self.contest_at,
+            self.contest_again_at,
             self.refresh_at,
             self.put_back_at,
             hand,
@@ -133,7 +155,15 @@ impl Machine {
             return Some(Want::Backup(Reason::HandOver { by: heard.from }));
         }
         let better = self.is_better(ctx, heard);
-        if (better && !ctx.broken(Defect::NeverGivesWay)) || self.stood_still(ctx) {
+        // What had waited for us to wake is old.
+        let is_old = self.stood_still(ctx);
+        let listens = self.rule.listen_until.is_some();
+        if (better && !ctx.broken(Defect::NeverGivesWay)) || is_old || listens {
+            self.parting = if better && !is_old {
+                Parting::Advert
+            } else {
+                Parting::Stop
+            };
             self.note_owner(ctx.now, heard);
             self.learn(ctx.settings, heard);
             return Some(Want::Backup(Reason::Preempted {
@@ -176,7 +206,7 @@ impl Machine {
             return false;
         }
         let gap = ctx.now.since(self.last_turn);
-        self.rule.listen_until.is_some() || gap > self.own_down_interval(ctx.settings)
+        gap > self.own_down_interval(ctx.settings)
     }
 
     /// An advert at once, not more often than [`ANSWERS_PER_INTERVAL`].
@@ -195,18 +225,32 @@ impl Machine {
 
     /// Two owners: neighbours are told that it is us, now and again.
     fn contest(&mut self, ctx: &mut Context<'_>) {
+        let pause = own_interval(ctx.settings);
+        let free_at = self.rule.contest_told.map(|told| told.after(pause));
+        match free_at.filter(|free_at| ctx.now < *free_at) {
+            Some(free_at) => self.contest_not_after(free_at),
+            None => self.tell_contest(ctx),
+        }
+    }
+
+    /// A contest is to be told then, if not before.
+    fn contest_not_after(&mut self, at: Time) {
+        let earlier = self.rule.contest_at.map_or(at, |other| other.min(at));
+        self.rule.contest_at = Some(earlier);
+    }
+
+    fn tell_contest(&mut self, ctx: &mut Context<'_>) {
         if ctx.broken(Defect::NoAnnouncementAfterHeal) {
             return;
         }
         let garp = &ctx.settings.garp;
-        let free_at = self.rule.contest_told.map(|told| told.after(CONTEST_PAUSE));
-        if let Some(free_at) = free_at.filter(|free_at| ctx.now < *free_at) {
-            let at = self.rule.contest_at.map_or(free_at, |at| at.min(free_at));
-            self.rule.contest_at = Some(at);
+        if !self.rule.contests.allows(ctx.now) {
+            self.rule.contest_at = Some(self.rule.contests.next());
             return;
         }
         self.rule.contest_told = Some(ctx.now);
-        self.rule.contest_at =
+        self.rule.contest_at = None;
+        self.rule.contest_again_at =
             (!garp.lower_prio_delay.is_zero()).then(|| ctx.now.after(garp.lower_prio_delay));
         self.announce(ctx, garp.lower_prio_repeat, Announce::Contested);
     }
@@ -269,6 +313,9 @@ impl Machine {
             self.announce(ctx, garp.repeat, Announce::Again);
         }
         if due(&mut self.rule.contest_at, now) {
+            self.tell_contest(ctx);
+        }
+        if due(&mut self.rule.contest_again_at, now) {
             self.announce(ctx, garp.lower_prio_repeat, Announce::Contested);
         }
         if due(&mut self.rule.refresh_at, now) {
@@ -294,7 +341,9 @@ impl Machine {
             "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} uses our address {address}, too"
         );
         self.notes.tell(ctx, About::Foreign, words);
-        self.contest(ctx);
+        // Not at once: it may be a better master, whose advert is on its way, and
+        // neighbours must not hear from us behind it.
+        self.contest_not_after(ctx.now.after(own_interval(ctx.settings)));
     }
 
     /// An address was deleted, or it is time to put one back.

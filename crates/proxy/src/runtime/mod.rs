@@ -14,6 +14,7 @@ use crate::listener::{self, Listening, Open};
 use crate::reactor::{self, Instant};
 use crate::state::{self, Counters, Gauge, Rate};
 use crate::tls;
+use crate::vitals;
 use crate::worker;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -71,6 +72,8 @@ pub struct Runtime {
     stopping_at_ms: AtomicU64,
     /// Names of hosts that are asked for while it serves.
     pub names: crate::resolvers::Names,
+    /// What is shared with whoever moves virtual addresses.
+    pub(crate) vitals: vitals::Shared,
 }
 
 impl Runtime {
@@ -110,6 +113,7 @@ impl Runtime {
             elsewhere: AtomicBool::new(false),
             stopping_at_ms: AtomicU64::new(0),
             names: Default::default(),
+            vitals: Default::default(),
         }))
     }
 
@@ -412,6 +416,7 @@ impl Running {
         let now_ms = self.runtime.now_ms();
         self.runtime.stopping_at_ms.store(now_ms, Ordering::Relaxed);
         self.runtime.stopping.store(true, Ordering::Release);
+        vitals::rest(self.runtime);
         // A change that is under way has started its threads.
         let _one = lock(&self.changing);
         // Closed with the last accept loop.
@@ -426,6 +431,10 @@ impl Running {
     /// accepts them again. What the kernel has woken this process for is taken.
     pub fn leave_listeners(&self, leave: bool) {
         self.runtime.elsewhere.store(leave, Ordering::Relaxed);
+        if !leave {
+            // Another one may have said meanwhile that it serves.
+            vitals::claim(self.runtime);
+        }
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             // A loop that sleeps would be woken for connections that it does
             // not take, and nobody else would be.

@@ -1,4 +1,5 @@
-//! What an idle client meets while the process finishes what it has. Closing its
+//! What an idle client meets while the process finishes what it has, or while the
+//! address that it connected to is about to be given away. Closing its
 //! connection at once would meet requests that are on their way already, which
 //! their senders then see fail. So it stays for a moment: a request that comes is
 //! served, and its answer says that it is the last one; where none comes the
@@ -8,6 +9,7 @@ use super::Session;
 use super::session::Client;
 use crate::config::{CloseSpread, ProxyOption};
 use crate::reactor::{self, Instant};
+use crate::vitals;
 use crate::worker::worker;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Whether the client's connection is to end because the process does.
 pub(super) fn knows(client: &Client) -> bool {
     client.streams > 0
-        && worker().runtime.stopping()
+        && leaves_since(&client.session).is_some()
         && !client
             .session
             .frontend()
@@ -40,7 +42,7 @@ pub(super) fn sooner(client: &Client, own: Option<Instant>) -> Option<Instant> {
 /// Whether the request that has come is the last one of its connection, which
 /// the answer then says.
 pub(super) fn is_last(client: &Client) -> bool {
-    let Some(since) = stopping_since() else {
+    let Some(since) = leaves_since(&client.session) else {
         return false;
     };
     match spread(client) {
@@ -55,7 +57,7 @@ pub(super) fn is_last(client: &Client) -> bool {
 /// When an HTTP/2 connection begins to end because the process does. A request
 /// may be on its way, so its streams go on; `used`: it has some, or had.
 pub(crate) fn leaves_at(session: &Session, used: bool) -> Option<Instant> {
-    let since = stopping_since()?;
+    let since = leaves_since(session)?;
     if !used && session.frontend().has(ProxyOption::IdleCloseOnResponse) {
         return None;
     }
@@ -70,14 +72,16 @@ fn spread(client: &Client) -> Option<CloseSpread> {
     client.session.config.global.close_spread
 }
 
-fn stopping_since() -> Option<Instant> {
+/// Since when the process ends, or the address of a session goes.
+fn leaves_since(session: &Session) -> Option<Instant> {
     let runtime = worker().runtime;
-    let ms = runtime.stopping_since_ms()?;
-    Some(runtime.started + Duration::from_millis(ms))
+    let stops = runtime.stopping_since_ms();
+    let stops = stops.map(|ms| runtime.started + Duration::from_millis(ms));
+    stops.or_else(|| vitals::drains_since(runtime, session.destination.ip()))
 }
 
 fn silent_until(client: &Client) -> Option<Instant> {
-    let since = stopping_since()?;
+    let since = leaves_since(&client.session)?;
     Some(match spread(client) {
         None => since.max(client.idle_since) + SILENCE,
         Some(CloseSpread::Over(window_ms)) => since + share(client.session.accepted, window_ms),

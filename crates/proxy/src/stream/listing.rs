@@ -11,6 +11,7 @@ use crate::config::{ProxyIndex, ServerIndex};
 use crate::reactor::{self, Instant};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -219,6 +220,21 @@ pub fn tell(from: usize, look_max: usize) -> (Vec<Told>, Option<usize>) {
             .filter_map(|note| note.tell())
             .collect();
         (told, (end < notes.len()).then_some(end))
+    })
+}
+
+/// How many streams of this thread have clients that connected to one of these addresses.
+pub fn count_at(addresses: &[IpAddr]) -> u64 {
+    SLAB.with(|slab| {
+        let notes = slab.notes.borrow();
+        let is_at = |note: &&Rc<Note>| {
+            let session = note.session.borrow();
+            let to = session
+                .as_ref()
+                .and_then(|session| session.destination.ip());
+            to.is_some_and(|to| addresses.contains(&to))
+        };
+        notes.iter().flatten().filter(is_at).count() as u64
     })
 }
 

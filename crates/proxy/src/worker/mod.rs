@@ -74,6 +74,7 @@ pub fn begin(runtime: &'static Runtime, thread: usize) {
     });
     reactor::spawn(crate::server_connection::purge());
     reactor::spawn(follow::follow(worker));
+    reactor::spawn(crate::vitals::beat(runtime, thread));
 }
 
 /// This thread's worker.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Longer than anything here takes on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn plain(address: &str, prefix: u8) -> Address {
+pub(super) fn plain(address: &str, prefix: u8) -> Address {
     Address {
         address: address.parse().unwrap(),
         prefix,

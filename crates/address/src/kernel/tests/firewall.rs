@@ -1,6 +1,7 @@
 //! What is dropped.
 
-use super::super::*;
+use super::super::{Firewall, Kernel, VmacKind, VmacSpec};
+use crate::config::*;
 use lab::{Host, Lab, eventually};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -106,6 +107,103 @@ fn a_link_local_address_is_refused_on_its_interface_only() {
     a.enter(|| wall(at_a).apply().unwrap());
     while server.recv(&mut [0; 16]).is_ok() {}
     assert!(!reach());
+}
+
+/// An instance on `eth0` with an address, a link-local one and one elsewhere.
+fn instance(name: &str, vrid: u8, priority: u8, accept: bool) -> Instance {
+    let address = |text: &str, interface: Option<&str>| {
+        let mut address = super::addresses::plain(text, 64);
+        address.interface = interface.map(str::to_owned);
+        address
+    };
+    Instance {
+        name: name.to_owned(),
+        interface: "eth0".to_owned(),
+        vrid,
+        priority,
+        version: 3,
+        ipv6: true,
+        start: Start::Backup,
+        advert_interval: Duration::from_secs(1),
+        down_timer_adverts: 3,
+        transport: Transport::Multicast {
+            group: "ff02::12".parse().unwrap(),
+        },
+        source: None,
+        track_source: false,
+        authentication: None,
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        accept,
+        strict: false,
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: false,
+        skip_check_addresses: false,
+        old_unicast_checksum: None,
+        vmac: None,
+        addresses: vec![address(&format!("fe80::{vrid}"), None)],
+        excluded: vec![
+            address(&format!("2001:db8::{vrid}"), None),
+            address(&format!("fe80::1:{vrid}"), Some("eth1")),
+            address(&format!("fe80::2:{vrid}"), Some("gone")),
+        ],
+        routes: Vec::new(),
+        rules: Vec::new(),
+        promote_secondaries: false,
+        ignore_interface_faults: false,
+        tracked: Tracked::default(),
+        garp: Garp::default(),
+        notify: NotifyScripts::default(),
+        notify_priority_changes: None,
+        smtp_alert: None,
+        receive_buffer_bytes: None,
+        vrf: None,
+        fault_without_peer: false,
+        probing: None,
+        lifetime: None,
+        bands: None,
+        handover_drain: Duration::ZERO,
+        prefer: Vec::new(),
+    }
+}
+
+#[test]
+fn addresses_of_no_accept_are_refused_unless_this_machine_is_their_owner() {
+    let mut virtual_one = instance("c", 53, 100, false);
+    virtual_one.vmac = Some(Vmac::default());
+    let config = Config {
+        dialect: Dialect::Keepalived,
+        instances: vec![
+            instance("a", 51, 100, true),
+            instance("b", 52, 255, false),
+            virtual_one,
+            instance("d", 54, 100, false),
+        ],
+        ..Config::default()
+    };
+    let index = |name: &str| match name {
+        "eth0" => Some(2),
+        "eth1" => Some(3),
+        "vrrp6.53" => Some(9),
+        _ => None,
+    };
+    let wall = Firewall::wanted(&config, &[(9, 2)], index);
+    let ip = |text: &str| text.parse().unwrap();
+    assert_eq!(
+        (wall.table.as_str(), &wall.quiet[..]),
+        ("keepalived", &[(9, 2)][..])
+    );
+    assert_eq!(
+        wall.refused,
+        [
+            (ip("fe80::53"), Some(9)),
+            (ip("2001:db8::53"), None),
+            (ip("fe80::1:53"), Some(3)),
+            (ip("fe80::54"), Some(2)),
+            (ip("2001:db8::54"), None),
+            (ip("fe80::1:54"), Some(3)),
+        ]
+    );
 }
 
 /// What `b` hears of group reports: the MACs that they came from.

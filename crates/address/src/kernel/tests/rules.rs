@@ -3,6 +3,7 @@
 use super::super::*;
 use super::{Pair, told, words};
 use crate::config::{Rule, RuleAction};
+use std::net::IpAddr;
 
 fn rule(preference: u32, action: RuleAction) -> Rule {
     Rule {
@@ -31,9 +32,15 @@ fn rule(preference: u32, action: RuleAction) -> Rule {
     }
 }
 
+fn table(preference: u32, table: u32) -> Rule {
+    rule(preference, RuleAction::Table(table))
+}
+
+fn net(address: &str, prefix: u8) -> Option<(IpAddr, u8)> {
+    Some((address.parse().unwrap(), prefix))
+}
+
 fn lines() -> Vec<(&'static str, Rule)> {
-    let table = |preference, table| rule(preference, RuleAction::Table(table));
-    let net = |a: &str, p| Some((a.parse().unwrap(), p));
     vec![
         (
             "from 10.1.0.0/16 pref 100 table 99",
@@ -95,6 +102,12 @@ fn lines() -> Vec<(&'static str, Rule)> {
                 ..rule(107, RuleAction::Nop)
             },
         ),
+    ]
+}
+
+/// Rules that look at more than addresses.
+fn closer() -> Vec<(&'static str, Rule)> {
+    vec![
         ("from all pref 108 l3mdev", rule(108, RuleAction::L3mdev)),
         (
             "from all pref 109 table main suppress_prefixlength 0 suppress_ifgroup 5",
@@ -145,7 +158,7 @@ fn rules_that_we_add_look_as_those_that_ip_adds() {
     lab::skip_unless_root!();
     let pair = Pair::new("kernel-rule");
     let mut taken = Vec::new();
-    for (line, rule) in lines() {
+    for (line, rule) in [lines(), closer()].concat() {
         let family = if rule.ipv6 { "-6" } else { "-4" };
         let all = [
             &[family, "rule", "add"],

@@ -175,3 +175,66 @@ fn a_filter_of_reverse_paths_for_all_becomes_one_for_each_and_is_put_back() {
     });
     assert_eq!(now(), before);
 }
+
+#[test]
+fn what_keepalived_left_when_it_was_killed_is_found_and_used() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("keepalived");
+    let pair = Pair::new("kernel-vmac-kept");
+    let host = &pair.ours;
+    let scratch = lab::Scratch::new().unwrap();
+    let config = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n use_vmac\n \
+                  virtual_ipaddress {\n 10.0.1.100/24\n }\n}\n";
+    let path = scratch.write("keepalived.conf", config).unwrap();
+    let mut command = std::process::Command::new("keepalived");
+    command.args(["-n", "-P", "-f"]).arg(path);
+    for (option, name) in [("-p", "one.pid"), ("-r", "two.pid")] {
+        command.arg(option).arg(scratch.path().join(name));
+    }
+    let theirs = host.spawn(command).unwrap();
+    let there = || host.ip(&["address", "show", "dev", "vrrp.51"]);
+    let owned = || there().is_ok_and(|shown| shown.contains("10.0.1.100"));
+    assert!(lab::eventually(std::time::Duration::from_secs(20), owned));
+    // All of its group is killed, and nothing is taken back.
+    drop(theirs);
+    assert!(owned());
+    host.enter(|| {
+        let mut kernel = Kernel::open().unwrap();
+        let spec = spec(&mut kernel, 51, false);
+        assert!(kernel.create_vmac(&spec).unwrap().found);
+    });
+    assert!(owned());
+}
+
+#[test]
+fn secondary_addresses_stay_where_they_are_promoted_and_the_setting_is_put_back() {
+    lab::skip_unless_root!();
+    let pair = Pair::new("kernel-promote");
+    let host = &pair.ours;
+    let path = sysctl::of_interface(false, "eth0", "promote_secondaries");
+    host.sysctl(&path, "0").unwrap();
+    let add = |address: &str| {
+        host.ip(&["address", "add", address, "dev", "eth0"])
+            .unwrap()
+    };
+    let stays = || {
+        add("10.9.0.1/24");
+        add("10.9.0.2/24");
+        host.ip(&["address", "delete", "10.9.0.1/24", "dev", "eth0"])
+            .unwrap();
+        host.ip(&["address", "show"]).unwrap().contains("10.9.0.2")
+    };
+    assert!(!stays());
+    host.enter(|| {
+        let mut kernel = Kernel::open().unwrap();
+        kernel.promote_secondaries("eth0").unwrap();
+        assert!(stays());
+        // A virtual interface that comes and goes is another matter.
+        let spec = spec(&mut kernel, 51, false);
+        let vmac = kernel.create_vmac(&spec).unwrap();
+        kernel.remove_vmac(&vmac).unwrap();
+        assert_eq!(sysctl::read(&path).unwrap(), "1");
+        kernel.restore_settings().unwrap();
+        assert_eq!(sysctl::read(&path).unwrap(), "0");
+    });
+}

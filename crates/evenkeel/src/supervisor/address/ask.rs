@@ -44,7 +44,11 @@ impl Supervisor {
             },
         };
         let room = self.addresses.waiting.len() < WAITING_MAX;
-        let role = self.addresses.role.as_mut().filter(|role| role.ready && room);
+        let role = self
+            .addresses
+            .role
+            .as_mut()
+            .filter(|role| role.ready && room);
         let asked = role.is_some_and(|role| role.say(&message));
         if !asked {
             let words = match self.addresses.run.is_some() {

@@ -170,7 +170,7 @@ impl Supervisor {
             let extra = extras.iter().find(|extra| extra.name == name)?;
             Some((left.take(extra.descriptor?).ok()?, extra.bytes.clone()))
         };
-        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        let path = |bytes: &Vec<u8>| PathBuf::from(OsStr::from_bytes(bytes));
         let (channel, process) = (take(CHANNEL), take(PROCESS));
         if let (Some((channel, _)), Some((pidfd, pid))) = (channel, process) {
             let pid = pid.try_into().ok().map(i32::from_le_bytes);

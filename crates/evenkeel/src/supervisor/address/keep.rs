@@ -5,8 +5,8 @@ use super::super::directory;
 use crate::roles::Shared;
 use protocol::role::vitals::{BYTES, MAGIC};
 use rustix::fs::{
-    FileType, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate,
-    memfd_create, open, rename,
+    FileType, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create,
+    open, rename,
 };
 use std::fmt;
 use std::fs::File;

@@ -9,6 +9,7 @@
 mod ask;
 mod follow;
 mod keep;
+mod keepalived;
 mod role;
 
 pub use ask::Question;
@@ -354,7 +355,10 @@ impl Supervisor {
             return self.addresses_refused("the role that was to follow ended");
         }
         if self.candidate.is_some() && self.is_alone() {
-            self.change_failed(None, "the address role died when it was to take the change in");
+            self.change_failed(
+                None,
+                "the address role died when it was to take the change in",
+            );
         }
         if !self.addresses.served && self.is_alone() {
             self.exit = Some(tell::exit_of_role(ending));
@@ -399,7 +403,11 @@ impl Supervisor {
             return true;
         }
         let release = self.command.releases;
-        let drain = self.addresses.run.as_ref().map_or(0, |run| run.plan.drain_ms);
+        let drain = self
+            .addresses
+            .run
+            .as_ref()
+            .map_or(0, |run| run.plan.drain_ms);
         let limit = RELEASE_LIMIT + Duration::from_millis(drain);
         role.stop(release);
         self.addresses.release_until = Instant::now().checked_add(limit);
@@ -422,6 +430,13 @@ impl Supervisor {
         }
         if let Some(keep) = self.addresses.keep.take() {
             keep.forget();
+        }
+    }
+
+    /// The files of process ids go with the processes, under keepalived's name.
+    pub(super) fn tidy_up_as_keepalived(&self, pid_file: Option<&Path>) {
+        if self.voice.form() == Form::Keepalived {
+            self.remove_pid_files(pid_file);
         }
     }
 }

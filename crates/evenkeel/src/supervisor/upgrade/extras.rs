@@ -73,14 +73,17 @@ impl Supervisor {
             bytes: counted.encode(),
         };
         let master = self.master.iter().flat_map(Master::hand_over);
-        let all = state.chain([counted]).chain(master);
+        let addresses = self.hand_addresses_over();
+        let all = state.chain([counted]).chain(addresses).chain(master);
         all.take(EXTRAS_MAX).collect()
     }
 
     /// Goes on with what the image before had.
     pub(super) fn resume_extras(&mut self, extras: &[HandedExtra], left: &mut Resumed) {
         let mut master = Master::default();
-        for extra in extras {
+        self.resume_addresses(extras, left);
+        let others = |extra: &&HandedExtra| !Supervisor::is_of_addresses(&extra.name);
+        for extra in extras.iter().filter(others) {
             let fd = extra.descriptor.and_then(|number| left.take(number).ok());
             match (&*extra.name, fd) {
                 (COUNTED, _) => self.resume_counted(&extra.bytes),

@@ -6,9 +6,10 @@ use super::super::former::Former;
 use super::super::master::Master;
 use super::super::proxy::Proxy;
 use super::super::run::Supervisor;
+use super::super::version::Version;
 use crate::roles::memory;
 use nix::unistd::execve;
-use protocol::role::{HandOver, HandedRole, HandedSocket, Look};
+use protocol::role::{HandOver, HandedRole, HandedSocket, Look, Take};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::ffi::{CString, NulError, OsString};
 use std::io;
@@ -38,6 +39,7 @@ impl Supervisor {
                 .into_iter()
                 .all(|proxy| proxy.process.channel.is_quiet())
             && self.control.as_ref().is_none_or(Control::is_quiet)
+            && self.addresses.is_quiet()
     }
 
     /// Becomes the program; returns only with the reason why not.
@@ -80,16 +82,14 @@ impl Supervisor {
 
     fn hand_over(&self) -> HandOver {
         let kept = self.kept.as_ref();
-        let descriptors = kept
-            .map(|kept| kept.all_descriptors(None))
-            .unwrap_or_default();
+        let descriptors = kept.map(Version::whole).unwrap_or_default();
         let socket = |fd: &dyn AsFd, path: &Path| HandedSocket {
             descriptor: number(fd),
             path: path.as_os_str().as_bytes().to_vec(),
         };
         let formers = self.formers.iter().map(former);
         HandOver {
-            take: kept.map(|kept| kept.take.clone()).unwrap_or_default(),
+            take: kept.map(known).unwrap_or_default(),
             descriptors: descriptors.iter().map(|fd| number(&**fd)).collect(),
             versions: self.versions,
             files_soft: self.files_soft,
@@ -115,6 +115,14 @@ impl Supervisor {
                 .map(|(entry, fd)| socket(&**fd, entry.socket())),
             extras: self.extras(),
         }
+    }
+}
+
+/// What the next image is told of a version: with the descriptors that it gets.
+fn known(kept: &Version) -> Take {
+    Take {
+        plan: kept.known_plan(),
+        ..kept.take.clone()
     }
 }
 

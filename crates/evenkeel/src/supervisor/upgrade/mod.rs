@@ -133,6 +133,9 @@ impl Supervisor {
     /// The new program's loader made a version.
     pub(super) fn upgrade_loaded(&mut self, version: Version, shown: String) {
         let next = Next { version, shown };
+        if next.version.is_alone() {
+            return self.upgrade_alone(next);
+        }
         if let Some(upgrade) = &mut self.upgrade {
             upgrade.stage = Stage::Asking(next, Instant::now() + STATE_LIMIT);
         }
@@ -141,6 +144,21 @@ impl Supervisor {
             // Whatever it counted is lost with it.
             self.try_upgrade(None);
         }
+    }
+
+    /// Without a proxy nothing is to be tried first: the new program was tested and
+    /// has read the files; its role follows the one that runs.
+    fn upgrade_alone(&mut self, next: Next) {
+        let Some(upgrade) = &mut self.upgrade else {
+            return;
+        };
+        let words = format!("{} runs from now on", upgrade.newer.path.display());
+        upgrade.stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
+        let mut lines = tell::changed(&next.version);
+        lines.insert(0, (Gravity::Notice, words));
+        self.kept = Some(next.version);
+        self.keep_version();
+        self.tell_change(&lines, &next.shown);
     }
 
     /// The old role told what it knows, or does not know what that means.

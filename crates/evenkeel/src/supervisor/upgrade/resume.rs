@@ -99,7 +99,7 @@ impl Resumed {
         Ok(Resumed { value, descriptors })
     }
 
-    pub(super) fn take(&mut self, number: u32) -> Result<OwnedFd, ResumeError> {
+    pub(in super::super) fn take(&mut self, number: u32) -> Result<OwnedFd, ResumeError> {
         self.descriptors
             .remove(&number)
             .ok_or(ResumeError::Incomplete)
@@ -166,11 +166,14 @@ impl Supervisor {
             roles.push((left.role(role)?, until));
         }
         let mut roles = roles.into_iter();
-        let (proxy, _) = roles.next().ok_or(ResumeError::Incomplete)?;
+        let proxy = roles.next().map(|(proxy, _)| proxy);
         let descriptors = value.descriptors.iter();
         let descriptors = descriptors.map(|number| left.take(*number));
         let version = Version::new(value.take, descriptors.collect::<Result<_, _>>()?);
         let version = version.ok_or(ResumeError::Incomplete)?;
+        if proxy.is_none() && !version.is_alone() {
+            return Err(ResumeError::Incomplete);
+        }
         // An entry goes when it is dropped; without the guard's nobody would
         // find the role.
         let guard = value.guard.map(|socket| left.socket(&socket)).transpose()?;
@@ -180,7 +183,7 @@ impl Supervisor {
         self.carried = Carried::default();
         self.resume_extras(&value.extras, &mut left);
         self.kept = Some(version);
-        self.proxy = Some(proxy);
+        self.proxy = proxy;
         self.formers
             .extend(roles.map(|(proxy, until)| Former::new(proxy, until)));
         self.guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
@@ -206,10 +209,12 @@ impl Supervisor {
         }
         let roles = self.proxy.iter();
         let roles = roles.chain(self.formers.iter().map(|former| &former.proxy));
-        let known: Vec<Pid> = roles.map(|proxy| proxy.process.pid()).collect();
+        let roles = roles.map(|proxy| proxy.process.pid());
+        let known: Vec<Pid> = roles.chain(self.address_process()).collect();
         self.carried.expect_others_than(&known);
         self.keep_version();
         tell::resumed(&mut self.voice);
+        self.replace_addresses();
         Ok(())
     }
 }

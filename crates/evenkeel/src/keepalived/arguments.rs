@@ -1,0 +1,452 @@
+//! keepalived's command line, as getopt_long(3) takes it apart: short options that
+//! may stand together, long ones without abbreviation. Nothing is done here.
+
+use super::log::FACILITY_DAEMON;
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+/// The file that is read where none is named.
+const FILE: &str = "/etc/keepalived/keepalived.conf";
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arguments {
+    /// `-f`
+    pub file: PathBuf,
+    /// `-P`
+    pub vrrp_only: bool,
+    /// `-C`
+    pub checkers_only: bool,
+    /// `-B`
+    pub no_bfd: bool,
+    /// `-l`
+    pub console: bool,
+    /// `-D`
+    pub detail: bool,
+    /// `-S`
+    pub facility: u8,
+    /// `-g`
+    pub log_file: Option<PathBuf>,
+    /// `--flush-log-file`
+    pub flush: bool,
+    /// `-G`
+    pub no_syslog: bool,
+    /// `-u`
+    pub umask: Option<u32>,
+    /// Not `-V`, or `-X`.
+    pub releases: bool,
+    /// `-R`
+    pub once: bool,
+    /// `-n`
+    pub foreground: bool,
+    /// `-d`
+    pub dump: bool,
+    /// `-p`
+    pub pid_file: Option<PathBuf>,
+    /// `-r`
+    pub role_pid_file: Option<PathBuf>,
+    /// `-s`
+    pub namespace: Option<String>,
+    /// `-e`
+    pub all_files: bool,
+    /// `-i`
+    pub config_id: Option<String>,
+    /// `-m`, `-M`
+    pub core: bool,
+    /// `-t`, with the file of what it says.
+    pub test: Option<Option<PathBuf>>,
+    /// `-v`
+    pub version: bool,
+    /// `-h`
+    pub help: bool,
+    /// `-T`
+    pub genhash: bool,
+    /// `--signum`
+    pub signal: Option<String>,
+    /// What is said about options, and goes on.
+    pub told: Vec<String>,
+    /// An option was not understood.
+    pub wrong: bool,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Arguments {
+            file: FILE.into(),
+            vrrp_only: false,
+            checkers_only: false,
+            no_bfd: false,
+            console: false,
+            detail: false,
+            facility: FACILITY_DAEMON,
+            log_file: None,
+            flush: false,
+            no_syslog: false,
+            umask: None,
+            releases: true,
+            once: false,
+            foreground: false,
+            dump: false,
+            pid_file: None,
+            role_pid_file: None,
+            namespace: None,
+            all_files: false,
+            config_id: None,
+            core: false,
+            test: None,
+            version: false,
+            help: false,
+            genhash: false,
+            signal: None,
+            told: Vec::new(),
+            wrong: false,
+        }
+    }
+}
+
+/// Why a command line is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ArgumentError {
+    /// It was told already what is wrong.
+    Told(Vec<String>),
+    /// `-C`
+    Checkers,
+    /// `-T`
+    Genhash,
+}
+
+impl fmt::Display for ArgumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ArgumentError::Told(lines) => f.write_str(&lines.join("\n")),
+            ArgumentError::Checkers => f.write_str(
+                "-C (health checkers of virtual servers alone) is refused: a `listen` section of a haproxy.cfg does that here, `evenkeel run -f` takes both files",
+            ),
+            ArgumentError::Genhash => f.write_str(
+                "-T (genhash) is for checks of virtual servers; `curl -s URL | md5sum` gives the same sum",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ArgumentError {}
+
+/// Whether an option has a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Value {
+    No,
+    Yes,
+    /// Only glued on.
+    Perhaps,
+}
+
+/// Each option: its letter or NUL, its long name, whether it has a value.
+const OPTIONS: &[(char, &str, Value)] = &[
+    ('f', "use-file", Value::Yes),
+    ('P', "vrrp", Value::No),
+    ('C', "check", Value::No),
+    ('B', "no_bfd", Value::No),
+    ('B', "no-bfd", Value::No),
+    ('\0', "all", Value::No),
+    ('l', "log-console", Value::No),
+    ('D', "log-detail", Value::No),
+    ('S', "log-facility", Value::Yes),
+    ('g', "log-file", Value::Yes),
+    ('\0', "flush-log-file", Value::No),
+    ('G', "no-syslog", Value::No),
+    ('u', "umask", Value::Yes),
+    ('X', "release-vips", Value::No),
+    ('V', "dont-release-vrrp", Value::No),
+    ('I', "dont-release-ipvs", Value::No),
+    ('R', "dont-respawn", Value::No),
+    ('n', "dont-fork", Value::No),
+    ('d', "dump-conf", Value::No),
+    ('p', "pid", Value::Yes),
+    ('r', "vrrp_pid", Value::Yes),
+    ('T', "genhash", Value::No),
+    ('c', "checkers_pid", Value::Yes),
+    ('a', "address-monitoring", Value::No),
+    ('b', "bfd_pid", Value::Yes),
+    ('s', "namespace", Value::Yes),
+    ('e', "all-config", Value::No),
+    ('i', "config-id", Value::Yes),
+    ('x', "snmp", Value::No),
+    ('A', "snmp-agent-socket", Value::Yes),
+    ('m', "core-dump", Value::No),
+    ('M', "core-dump-pattern", Value::Perhaps),
+    ('\0', "signum", Value::Yes),
+    ('t', "config-test", Value::Perhaps),
+    ('\0', "perf", Value::Perhaps),
+    ('\0', "debug", Value::Perhaps),
+    ('\0', "no-mem-check", Value::No),
+    ('v', "version", Value::No),
+    ('h', "help", Value::No),
+];
+
+/// Understands a command line, without the name of the program.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
+    let mut parsed = Arguments::default();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        if bytes == b"--" {
+            break;
+        }
+        if let Some(long) = bytes.strip_prefix(b"--") {
+            long_option(&mut parsed, long, &mut words);
+        } else if let Some(letters) = bytes.strip_prefix(b"-").filter(|rest| !rest.is_empty()) {
+            short_options(&mut parsed, letters, &mut words);
+        }
+        // What is no option is passed over, as there.
+    }
+    parsed
+}
+
+type Words<'w> = &'w mut dyn Iterator<Item = OsString>;
+
+fn long_option(parsed: &mut Arguments, long: &[u8], words: Words<'_>) {
+    let at = long.iter().position(|byte| *byte == b'=');
+    let (name, glued) = match at {
+        Some(at) => (&long[..at], long.get(at + 1..)),
+        None => (long, None),
+    };
+    let name = String::from_utf8_lossy(name).into_owned();
+    let Some((_, known, value)) = OPTIONS.iter().find(|(_, known, _)| *known == name) else {
+        parsed.told.push(format!("Unknown option --{name}"));
+        parsed.wrong = true;
+        return;
+    };
+    let glued = glued.map(|bytes| OsString::from_vec(bytes.to_vec()));
+    let value = match (value, glued) {
+        (Value::Yes, None) => words.next(),
+        (Value::No, _) => None,
+        (_, glued) => glued,
+    };
+    let wanted = OPTIONS
+        .iter()
+        .any(|(_, one, v)| one == known && *v == Value::Yes);
+    if wanted && value.is_none() {
+        parsed
+            .told
+            .push(format!("Missing parameter for option --{name}"));
+        parsed.wrong = true;
+        return;
+    }
+    take(parsed, known, value);
+}
+
+fn short_options(parsed: &mut Arguments, letters: &[u8], words: Words<'_>) {
+    let mut at = 0;
+    while let Some(letter) = letters.get(at) {
+        at += 1;
+        let letter = char::from(*letter);
+        let known = OPTIONS
+            .iter()
+            .find(|(one, _, _)| *one == letter && letter != '\0');
+        let Some((_, known, value)) = known else {
+            parsed.told.push(format!("Unknown option -{letter}"));
+            parsed.wrong = true;
+            continue;
+        };
+        let rest = letters.get(at..).filter(|rest| !rest.is_empty());
+        let rest = rest.map(|rest| OsString::from_vec(rest.to_vec()));
+        match value {
+            Value::No => take(parsed, known, None),
+            Value::Perhaps => return take(parsed, known, rest),
+            Value::Yes => {
+                let Some(value) = rest.or_else(|| words.next()) else {
+                    let told = format!("Missing parameter for option -{letter}");
+                    parsed.told.push(told);
+                    parsed.wrong = true;
+                    return;
+                };
+                return take(parsed, known, Some(value));
+            }
+        }
+    }
+}
+
+fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
+    let path = || value.clone().map(PathBuf::from);
+    let text = || {
+        value
+            .as_ref()
+            .map(|value| value.to_string_lossy().into_owned())
+    };
+    match name {
+        "use-file" => parsed.file = path().unwrap_or_default(),
+        "vrrp" => parsed.vrrp_only = true,
+        "check" => parsed.checkers_only = true,
+        "no_bfd" | "no-bfd" => parsed.no_bfd = true,
+        "log-console" => parsed.console = true,
+        "log-detail" => parsed.detail = true,
+        "log-facility" => facility(parsed, &text().unwrap_or_default()),
+        "log-file" => parsed.log_file = path(),
+        "flush-log-file" => parsed.flush = true,
+        "no-syslog" => parsed.no_syslog = true,
+        "umask" => umask(parsed, &text().unwrap_or_default()),
+        "release-vips" => parsed.releases = true,
+        "dont-release-vrrp" => parsed.releases = false,
+        "dont-respawn" => parsed.once = true,
+        "dont-fork" => parsed.foreground = true,
+        "dump-conf" => parsed.dump = true,
+        "pid" => parsed.pid_file = path(),
+        "vrrp_pid" => parsed.role_pid_file = path(),
+        "genhash" => parsed.genhash = true,
+        "namespace" => parsed.namespace = text(),
+        "all-config" => parsed.all_files = true,
+        "config-id" => parsed.config_id = text(),
+        "core-dump" => parsed.core = true,
+        "core-dump-pattern" => {
+            parsed.core = true;
+            parsed.told.push(
+                "-M: core dumps are allowed; /proc/sys/kernel/core_pattern, which is everybody's, stays as it is"
+                    .to_owned(),
+            );
+        }
+        "config-test" => parsed.test = Some(path()),
+        "signum" => parsed.signal = text(),
+        "version" => parsed.version = true,
+        "help" => parsed.help = true,
+        "snmp" | "snmp-agent-socket" => parsed.told.push(
+            "SNMP is not built in: `evenkeel address --json` and `evenkeel address metrics` tell the same"
+                .to_owned(),
+        ),
+        "address-monitoring" | "perf" | "debug" => {
+            parsed.told.push(format!("--{name} has no effect here"));
+        }
+        // What there is nothing of: checkers, a process for BFD, checks of memory.
+        _ => {}
+    }
+}
+
+/// LOG_USER, and the first LOG_LOCAL.
+const FACILITY_USER: u8 = 1;
+const FACILITY_LOCAL: u8 = 16;
+/// How many LOG_LOCAL there are.
+const LOCALS: u8 = 8;
+
+fn facility(parsed: &mut Arguments, text: &str) {
+    let local = text.strip_prefix("local").unwrap_or(text).parse::<u8>();
+    parsed.facility = match (text, local) {
+        ("user", _) => FACILITY_USER,
+        ("daemon", _) => FACILITY_DAEMON,
+        (_, Ok(number)) if number < LOCALS => FACILITY_LOCAL + number,
+        _ => {
+            parsed.told.push(format!("Invalid log facility '{text}'"));
+            return;
+        }
+    };
+}
+
+/// As C's strtol reads it: octal with a leading zero, hexadecimal behind 0x.
+fn umask(parsed: &mut Arguments, text: &str) {
+    const MODE_MAX: u32 = 0o777;
+    let number = match (text.strip_prefix("0x"), text.strip_prefix('0')) {
+        (Some(hexadecimal), _) => u32::from_str_radix(hexadecimal, 16),
+        (None, Some(octal)) if !octal.is_empty() => u32::from_str_radix(octal, 8),
+        _ => text.parse(),
+    };
+    match number {
+        Ok(number) if number <= MODE_MAX => parsed.umask = Some(number),
+        _ => {
+            parsed.told.push(format!("Invalid --umask option {text}"));
+            parsed.wrong = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Arguments {
+        parse(line.split_whitespace().map(Into::into))
+    }
+
+    #[test]
+    fn letters_may_stand_together_and_the_last_may_have_a_value() {
+        let arguments = parsed("-nlDf /etc/k.conf -p/run/a.pid -r /run/b.pid -PRS local3");
+        let expected = Arguments {
+            foreground: true,
+            console: true,
+            detail: true,
+            file: "/etc/k.conf".into(),
+            pid_file: Some("/run/a.pid".into()),
+            role_pid_file: Some("/run/b.pid".into()),
+            vrrp_only: true,
+            once: true,
+            facility: 19,
+            ..Arguments::default()
+        };
+        assert_eq!(arguments, expected);
+    }
+
+    #[test]
+    fn long_names_take_their_value_behind_a_sign_or_as_the_next_word() {
+        let arguments =
+            parsed("--use-file=/a --pid /b --config-id=one --no_bfd --dont-fork --vrrp");
+        assert_eq!(arguments.file, PathBuf::from("/a"));
+        assert_eq!(arguments.pid_file, Some("/b".into()));
+        assert_eq!(arguments.config_id.as_deref(), Some("one"));
+        assert!(arguments.no_bfd && arguments.foreground && arguments.vrrp_only);
+        assert!(!arguments.wrong);
+    }
+
+    #[test]
+    fn a_value_that_may_be_missing_is_only_taken_when_glued_on() {
+        assert_eq!(parsed("-t file").test, Some(None));
+        assert_eq!(parsed("-tout.txt").test, Some(Some("out.txt".into())));
+        assert_eq!(parsed("--config-test=x").test, Some(Some("x".into())));
+        assert_eq!(parsed("--config-test x").test, Some(None));
+        assert_eq!(parsed("-n").test, None);
+    }
+
+    #[test]
+    fn what_is_not_known_is_told_by_its_name_and_the_rest_is_understood() {
+        let arguments = parsed("-Zn --vrr --signum");
+        assert!(arguments.wrong && arguments.foreground && !arguments.vrrp_only);
+        assert_eq!(
+            arguments.told,
+            [
+                "Unknown option -Z",
+                "Unknown option --vrr",
+                "Missing parameter for option --signum"
+            ]
+        );
+        assert!(!parsed("foo bar").wrong, "what is no option is passed over");
+    }
+
+    #[test]
+    fn a_facility_is_a_number_or_a_name() {
+        for (text, facility) in [
+            ("0", 16),
+            ("7", 23),
+            ("local7", 23),
+            ("user", 1),
+            ("daemon", 3),
+        ] {
+            assert_eq!(parsed(&format!("-S {text}")).facility, facility, "{text}");
+        }
+        let wrong = parsed("-S 9");
+        assert_eq!(wrong.told, ["Invalid log facility '9'"]);
+        assert!(!wrong.wrong);
+    }
+
+    #[test]
+    fn a_stop_gives_the_addresses_up_unless_that_is_not_wanted() {
+        assert!(parsed("").releases && parsed("-X").releases && !parsed("-V").releases);
+    }
+
+    #[test]
+    fn a_umask_is_read_as_c_reads_it() {
+        let mask = |text: &str| parsed(&format!("-u {text}")).umask;
+        assert_eq!(
+            (mask("022"), mask("18"), mask("0x12")),
+            (Some(18), Some(18), Some(18))
+        );
+        assert_eq!((mask("7777"), mask("x")), (None, None));
+    }
+}

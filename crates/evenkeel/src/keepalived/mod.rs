@@ -1,0 +1,286 @@
+//! The personality under the name `keepalived`: its flags, its messages, its exit
+//! codes. The addresses themselves are the address role's, under our supervisor.
+
+mod arguments;
+pub mod log;
+mod text;
+
+use crate::files;
+use crate::loader::addresses::{self, AddressWishes};
+use crate::supervisor;
+pub use arguments::{ArgumentError, Arguments};
+use language::{Diagnostics, Severity, SourceMap};
+use protocol::role::{AddressLog, Personality};
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+pub use text::name;
+
+/// An option was not understood.
+const USAGE: u8 = 1;
+/// `-t`: the configuration has errors.
+const ERRORS: u8 = 5;
+/// `-t`: scripts run without security; also, there is no configuration to run.
+const INSECURE: u8 = 6;
+/// There is no file.
+pub const MISSING: u8 = 6;
+/// The files cannot be run.
+pub const NOT_RUN: u8 = 2;
+
+/// Does what a command line (without the program's name) asks.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let parsed = arguments::parse(words.iter().cloned());
+    if parsed.version || parsed.help || parsed.signal.is_some() {
+        return tell(&parsed);
+    }
+    for line in &parsed.told {
+        say(line);
+    }
+    if parsed.wrong {
+        return ExitCode::from(USAGE);
+    }
+    if let Err(error) = possible(&parsed) {
+        say(&error.to_string());
+        return ExitCode::from(USAGE);
+    }
+    match &parsed.test {
+        Some(file) => test(&parsed, file.as_deref()),
+        None => supervise(words, &parsed),
+    }
+}
+
+/// What is only to be printed.
+fn tell(parsed: &Arguments) -> ExitCode {
+    for line in &parsed.told {
+        say(line);
+    }
+    if let Some(purpose) = &parsed.signal {
+        let Some(number) = text::signal(purpose) else {
+            say(&format!("Unknown sigfunc {purpose}"));
+            return ExitCode::from(USAGE);
+        };
+        // A reader that has gone is no error.
+        let _ = writeln!(std::io::stdout(), "{number}");
+        return ExitCode::SUCCESS;
+    }
+    let text = match parsed.version {
+        true => text::version(),
+        false => text::USAGE.to_owned(),
+    };
+    // To standard error, as there.
+    crate::voice::write_error(&text);
+    ExitCode::SUCCESS
+}
+
+fn say(line: &str) {
+    crate::voice::write_error(&format!("{line}\n"));
+}
+
+fn possible(parsed: &Arguments) -> Result<(), ArgumentError> {
+    match (parsed.checkers_only && !parsed.vrrp_only, parsed.genhash) {
+        (true, _) => Err(ArgumentError::Checkers),
+        (_, true) => Err(ArgumentError::Genhash),
+        _ => Ok(()),
+    }
+}
+
+/// The command line of a start, understood once more.
+pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, ArgumentError> {
+    let parsed = arguments::parse(words);
+    match parsed.wrong {
+        true => Err(ArgumentError::Told(parsed.told)),
+        false => possible(&parsed).map(|()| parsed),
+    }
+}
+
+/// Where lines of the log go.
+pub fn log_wish(parsed: &Arguments) -> AddressLog {
+    let file = parsed.log_file.as_deref();
+    AddressLog {
+        console: parsed.console,
+        facility: (!parsed.no_syslog).then_some(parsed.facility),
+        file: file.map(|path| absolute(path).as_os_str().as_bytes().to_vec()),
+        flush: parsed.flush,
+        detail: parsed.detail,
+    }
+}
+
+/// The file of the process id.
+pub fn pid_file(parsed: &Arguments) -> PathBuf {
+    let file = parsed.pid_file.as_deref();
+    file.map_or_else(|| run_directory(parsed).join("keepalived.pid"), absolute)
+}
+
+fn role_pid_file(parsed: &Arguments) -> PathBuf {
+    let file = parsed.role_pid_file.as_deref();
+    let beside = || run_directory(parsed).join("keepalived_vrrp.pid");
+    file.map_or_else(beside, absolute)
+}
+
+/// Where files of process ids are: in a namespace, where they can be seen from
+/// outside of it.
+fn run_directory(parsed: &Arguments) -> PathBuf {
+    match &parsed.namespace {
+        None => "/run".into(),
+        Some(name) => format!("/run/keepalived/keepalived_{}", name.replace('/', "_")).into(),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What is said of files that are not there.
+pub fn missing(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| format!("'{}'", path.display()))
+        .collect();
+    format!("Config files missing {}.", names.join(" "))
+}
+
+/// How keepalived tells what is wrong with files: a line each, and behind it what
+/// to do.
+pub fn told(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
+    let mut text = String::new();
+    for one in diagnostics.iter() {
+        if one.severity == Severity::Diag && !diag {
+            continue;
+        }
+        if let Some(span) = one.primary {
+            let line = sources.position(span).line;
+            let name = &sources.file(span.file).name;
+            text += &format!("({name}: Line {line}) ");
+        }
+        text += &one.message;
+        if let Some(help) = &one.help {
+            text += &format!(" ({help})");
+        }
+        text += &format!(" [{}]\n", one.code.id);
+    }
+    text
+}
+
+fn test(parsed: &Arguments, to: Option<&Path>) -> ExitCode {
+    let mut output = Vec::new();
+    let exit = judge(parsed, &mut output);
+    let file = to.map(|path| {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o644).open(path)
+    });
+    match file {
+        Some(Ok(mut file)) => {
+            // Standard error is what is left.
+            if file.write_all(&output).is_err() {
+                let _ = std::io::stderr().write_all(&output);
+            }
+        }
+        Some(Err(_)) | None => {
+            let _ = std::io::stderr().write_all(&output);
+        }
+    }
+    ExitCode::from(exit)
+}
+
+fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
+    let paths = [parsed.file.clone()];
+    let Ok(files) = files::read_some(&paths) else {
+        output.extend(format!("{}\n", missing(&paths)).into_bytes());
+        // There is nothing wrong with it, as there.
+        return 0;
+    };
+    let read = addresses::read(&files, &wishes(parsed));
+    output.extend(told(&read.sources, &read.diagnostics, false).into_bytes());
+    let Some(config) = read.config else {
+        return ERRORS;
+    };
+    if addresses::has_programs(&config) && !config.global.script_security {
+        output.extend(
+            b"SECURITY VIOLATION - scripts are being executed but script_security not enabled.\n",
+        );
+        return INSECURE;
+    }
+    match read.diagnostics.warnings() {
+        0 => 0,
+        _ => ERRORS,
+    }
+}
+
+/// How files are to be taken.
+pub fn wishes(parsed: &Arguments) -> AddressWishes {
+    AddressWishes {
+        config_id: parsed.config_id.clone(),
+        vrrp_only: parsed.vrrp_only,
+        namespace: parsed.namespace.clone(),
+        no_bfd: parsed.no_bfd,
+    }
+}
+
+fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
+    if let Some(mask) = parsed.umask {
+        rustix::process::umask(rustix::fs::Mode::from_bits_truncate(mask));
+    }
+    if parsed.core {
+        allow_core();
+    }
+    if parsed.namespace.is_some() {
+        // Without it the files of process ids are told as missing.
+        let _ = std::fs::create_dir_all(run_directory(parsed));
+    }
+    let mut log = log::Log::open(log_wish(parsed), log::Speaker::Parent);
+    let mut line = |text: String| log.line(address::role::Level::Info, &text);
+    if !supervisor::is_next_image() {
+        line(format!("Starting {}", name()));
+        let shown: Vec<String> = std::iter::once("keepalived".to_owned())
+            .chain(words.iter().map(|word| word.to_string_lossy().into_owned()))
+            .map(|word| format!("'{word}'"))
+            .collect();
+        line(format!("Command line: {}", shown.join(" ")));
+        if !parsed.file.is_file() {
+            line(missing(std::slice::from_ref(&parsed.file)));
+            line(format!("Stopped {}", name()));
+            return ExitCode::from(MISSING);
+        }
+        if let Some(pid) = already(&pid_file(parsed)) {
+            line(format!("daemon is already running (process {pid})"));
+            line(format!("Stopped {}", name()));
+            return ExitCode::SUCCESS;
+        }
+        line(format!("Configuration file {}", parsed.file.display()));
+    }
+    supervisor::main(supervisor::Command {
+        personality: Personality::Keepalived,
+        arguments: words,
+        paths: crate::command::absolute(std::slice::from_ref(&parsed.file)),
+        notify: true,
+        log: log_wish(parsed),
+        releases: parsed.releases,
+        once: parsed.once,
+        role_pid_file: Some(role_pid_file(parsed)),
+        ..supervisor::Command::default()
+    })
+}
+
+/// Whoever has its id in the file and lives.
+fn already(path: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let pid: u32 = text.trim().parse().ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let ours = ["keepalived", "evenkeel"].contains(&name.trim());
+    (ours && pid != std::process::id()).then_some(pid)
+}
+
+fn allow_core() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let all = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    // Who may not raise it has what the system allows.
+    let _ = setrlimit(Resource::Core, all);
+}

@@ -1,0 +1,295 @@
+//! Virtual addresses of a version: from keepalived's files, and from sections of
+//! our own, to one configuration of the address role and what the supervisor is
+//! told of it.
+
+use crate::files::NamedFile;
+use crate::roles::memory;
+use address::config::{Config, Dialect, Instance};
+use address::dialect::{self, Machine, Options};
+use language::{Diagnostics, SourceMap};
+use protocol::role::{AddressPlan, Plan};
+use rustix::thread::CapabilitySet;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// Instances that a difference names.
+const TOLD_MAX: usize = 20;
+
+/// How keepalived's files are to be taken.
+#[derive(Clone, Debug, Default)]
+pub struct AddressWishes {
+    /// `-i`
+    pub config_id: Option<String>,
+    /// `-P`
+    pub vrrp_only: bool,
+    /// `-s`: wins over the file.
+    pub namespace: Option<String>,
+    /// `-B`: no BFD.
+    pub no_bfd: bool,
+}
+
+/// What was read of keepalived's files.
+pub struct Read {
+    /// None where there is an error.
+    pub config: Option<Config>,
+    /// The files.
+    pub sources: SourceMap,
+    /// What there is to tell.
+    pub diagnostics: Diagnostics,
+    /// Files that they include.
+    pub included: Vec<PathBuf>,
+}
+
+/// Takes the files that are keepalived's out of all.
+pub fn split(files: &mut Vec<NamedFile>) -> Vec<NamedFile> {
+    let is = |file: &mut NamedFile| dialect::is_keepalived(&file.1);
+    files.extract_if(.., is).collect()
+}
+
+/// Reads files of keepalived's.
+pub fn read(files: &[NamedFile], wishes: &AddressWishes) -> Read {
+    let mut sources = SourceMap::default();
+    let ids: Vec<_> = files
+        .iter()
+        .map(|(name, text)| sources.add(name.clone(), text.clone()))
+        .collect();
+    let options = Options {
+        config_id: wishes.config_id.clone(),
+        vrrp_only: wishes.vrrp_only,
+    };
+    let loaded = dialect::load(&mut sources, &ids, &options, &mut Machine::new());
+    let config = loaded.config.map(|mut config| {
+        if wishes.namespace.is_some() {
+            config
+                .global
+                .network_namespace
+                .clone_from(&wishes.namespace);
+        }
+        if wishes.no_bfd {
+            config.bfd.clear();
+            let groups = config.groups.iter_mut().map(|group| &mut group.tracked);
+            let instances = config.instances.iter_mut().map(|one| &mut one.tracked);
+            groups
+                .chain(instances)
+                .for_each(|tracked| tracked.bfd.clear());
+        }
+        config
+    });
+    Read {
+        config,
+        sources,
+        diagnostics: loaded.diagnostics,
+        included: loaded.files,
+    }
+}
+
+/// Both languages together; what holds for all is the first one's.
+pub fn join(one: Option<Config>, other: Option<Config>) -> Option<Config> {
+    let (mut all, more) = match (one, other) {
+        (Some(one), Some(other)) => (one, other),
+        (one, other) => return one.or(other),
+    };
+    all.instances.extend(more.instances);
+    all.groups.extend(more.groups);
+    all.scripts.extend(more.scripts);
+    all.files.extend(more.files);
+    all.processes.extend(more.processes);
+    all.bfd.extend(more.bfd);
+    all.addresses.extend(more.addresses);
+    all.routes.extend(more.routes);
+    all.rules.extend(more.rules);
+    all.track_groups.extend(more.track_groups);
+    all.garp_groups.extend(more.garp_groups);
+    all.interface_delays.extend(more.interface_delays);
+    all.polled_interfaces.extend(more.polled_interfaces);
+    Some(all)
+}
+
+/// The configuration that the version before had, where it is known.
+pub fn before(previous: Option<&Plan>, descriptors: &mut Vec<OwnedFd>) -> Option<Config> {
+    previous?.addresses.as_ref()?;
+    let bytes = memory::read(&descriptors.pop()?).ok()?;
+    Config::decode(&bytes).ok()
+}
+
+/// As the supervisor passes it on.
+pub fn encode(config: &Config) -> std::io::Result<OwnedFd> {
+    memory::create("evenkeel addresses", &config.encode())
+}
+
+/// What the supervisor is told.
+pub fn plan(config: &Config, alone: bool) -> AddressPlan {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let all = |one: &Instance| one.addresses.len() + one.excluded.len();
+    let drain = config.instances.iter().map(|one| one.handover_drain).max();
+    AddressPlan {
+        alone,
+        instances: count(config.instances.len()),
+        addresses: count(config.instances.iter().map(all).sum()),
+        capabilities: needed(config).bits(),
+        programs: starts_programs_of_its_own(config),
+        drain_ms: drain.map_or(0, |drain| {
+            u64::try_from(drain.as_millis()).unwrap_or(u64::MAX)
+        }),
+        namespace: config.global.network_namespace.clone(),
+    }
+}
+
+/// What the role needs of the system while it runs: each with its reason.
+pub fn reasons(config: &Config) -> Vec<(CapabilitySet, &'static str)> {
+    let mut all = vec![
+        (
+            CapabilitySet::NET_ADMIN,
+            "addresses, routes, rules and virtual interfaces are put into the kernel",
+        ),
+        (
+            CapabilitySet::NET_RAW,
+            "adverts, and announcements to neighbours, are packets of their own protocols",
+        ),
+        (
+            CapabilitySet::SYS_NICE,
+            "real-time scheduling, so that a busy machine loses no address",
+        ),
+        (
+            CapabilitySet::IPC_LOCK,
+            "its memory is locked, so that it never waits for a disk",
+        ),
+    ];
+    if config.global.network_namespace.is_some() {
+        all.push((
+            CapabilitySet::SYS_ADMIN,
+            "it enters the network namespace that the file names",
+        ));
+    }
+    if others(config) {
+        all.push((
+            CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL,
+            "scripts run as another user, and are ended when they take too long",
+        ));
+    }
+    if config
+        .global
+        .fifos
+        .iter()
+        .any(|fifo| fifo.account.is_some())
+    {
+        all.push((
+            CapabilitySet::CHOWN,
+            "a pipe that it makes belongs to another user",
+        ));
+    }
+    if !config.files.is_empty() {
+        all.push((
+            CapabilitySet::DAC_READ_SEARCH,
+            "files of other users are tracked",
+        ));
+    }
+    if !config.processes.is_empty() {
+        all.push((
+            CapabilitySet::SYS_PTRACE,
+            "processes of other users are tracked",
+        ));
+    }
+    all
+}
+
+fn needed(config: &Config) -> CapabilitySet {
+    let reasons = reasons(config).into_iter();
+    reasons.fold(CapabilitySet::empty(), |all, (one, _)| all | one)
+}
+
+/// The users as whom programs run; None is the one of the start.
+fn users(config: &Config) -> Vec<Option<u32>> {
+    let mut users = Vec::new();
+    let default = config
+        .global
+        .script_user
+        .as_ref()
+        .map(|account| account.uid);
+    let mut add = |account: Option<u32>| users.push(account.or(default));
+    for script in &config.scripts {
+        add(script.account.as_ref().map(|account| account.uid));
+    }
+    let global = &config.global;
+    let of_instances = config.instances.iter().map(|one| &one.notify);
+    let of_groups = config.groups.iter().map(|one| &one.notify);
+    for notify in of_instances.chain(of_groups) {
+        let deleted = notify.deleted.iter().flatten();
+        let all = [
+            &notify.master,
+            &notify.backup,
+            &notify.fault,
+            &notify.stop,
+            &notify.lower_priority,
+            &notify.any,
+        ];
+        for one in all.into_iter().flatten().chain(deleted) {
+            add(one.account.as_ref().map(|account| account.uid));
+        }
+    }
+    let startup = global.startup_script.iter().chain(&global.shutdown_script);
+    let fifos = global.fifos.iter().filter_map(|fifo| fifo.script.as_ref());
+    for one in startup.map(|(notify, _)| notify).chain(fifos) {
+        add(one.account.as_ref().map(|account| account.uid));
+    }
+    users
+}
+
+/// Whether programs run at all.
+pub fn has_programs(config: &Config) -> bool {
+    !users(config).is_empty()
+}
+
+/// Whether programs run as another user than this one.
+fn others(config: &Config) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let users = users(config);
+    users.iter().flatten().any(|uid| *uid != own)
+}
+
+/// Whether programs run as this user.
+fn starts_programs_of_its_own(config: &Config) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let users = users(config);
+    users.iter().any(|uid| uid.is_none_or(|uid| uid == own))
+}
+
+/// What differs from the version before, a line each.
+pub fn difference(before: Option<&Config>, now: Option<&Config>) -> Vec<String> {
+    let none = Config::default();
+    let (before, now) = (before.unwrap_or(&none), now.unwrap_or(&none));
+    if before == now {
+        return Vec::new();
+    }
+    let named = |config: &Config| -> BTreeMap<String, Instance> {
+        let instances = config.instances.iter();
+        instances
+            .map(|one| (one.name.clone(), one.clone()))
+            .collect()
+    };
+    let (old, new) = (named(before), named(now));
+    let word = match now.dialect {
+        Dialect::Own => "virtual-ip",
+        Dialect::Keepalived => "vrrp_instance",
+    };
+    let mut lines = Vec::new();
+    for (name, instance) in &new {
+        match old.get(name) {
+            None => lines.push(format!("+ {word} {name}")),
+            Some(other) if other != instance => lines.push(format!("~ {word} {name}")),
+            Some(_) => {}
+        }
+    }
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    lines.extend(gone.map(|name| format!("- {word} {name}")));
+    let left_out = lines.len().saturating_sub(TOLD_MAX);
+    lines.truncate(TOLD_MAX);
+    if left_out > 0 {
+        lines.push(format!("and {left_out} more"));
+    }
+    if lines.is_empty() {
+        lines.push("something that holds for all virtual addresses".to_owned());
+    }
+    lines
+}

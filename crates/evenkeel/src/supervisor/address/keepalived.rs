@@ -1,0 +1,91 @@
+//! What the name `keepalived` brings: its signals, and the file of the address
+//! role's process id.
+
+use super::super::run::Supervisor;
+use super::super::signals::{CLEAR_STATISTICS, Caught, JSON};
+use super::super::version::Version;
+use crate::process::{open_pid_file, write_pid_of};
+use nix::sys::signal::Signal;
+use protocol::role::{AddressDump, Message};
+
+impl Supervisor {
+    /// Does what a signal means there.
+    pub(in super::super) fn obey_as_keepalived(&mut self, caught: Caught) {
+        match caught {
+            Caught::Signal(Signal::SIGHUP) => self.requests.ask(None),
+            // Both end with 0 there.
+            Caught::Signal(Signal::SIGTERM | Signal::SIGINT) => self.begin_stop(Signal::SIGTERM),
+            Caught::Signal(Signal::SIGUSR1) => self.dump_addresses(AddressDump::Data),
+            Caught::Signal(Signal::SIGUSR2) => self.dump_addresses(AddressDump::Statistics),
+            Caught::RealTime(JSON) => self.dump_addresses(AddressDump::Json),
+            Caught::RealTime(CLEAR_STATISTICS) => {
+                self.dump_addresses(AddressDump::ClearStatistics);
+            }
+            Caught::Signal(_) | Caught::RealTime(_) => {}
+        }
+    }
+
+    fn dump_addresses(&mut self, dump: AddressDump) {
+        let what = match dump {
+            AddressDump::Data => "VRRP data",
+            AddressDump::Statistics | AddressDump::ClearStatistics => "VRRP stats",
+            AddressDump::Json => "VRRP as json",
+        };
+        if let Some(role) = &mut self.addresses.role {
+            let pid = role.pid();
+            self.voice
+                .notice(format_args!("Printing {what} for process({pid}) on signal"));
+            role.say(&Message::DumpAddresses { dump });
+        }
+    }
+
+    /// Writes the role's process id where scripts look for it.
+    pub(super) fn write_address_pid(&mut self) {
+        let (Some(path), Some(pid)) = (&self.command.role_pid_file, self.addresses.pid()) else {
+            return;
+        };
+        let written = open_pid_file(path)
+            .and_then(|mut file| write_pid_of(&mut file, path, pid.cast_unsigned()));
+        if let Err(error) = written {
+            self.voice.warning(error);
+        }
+    }
+
+    /// Removes the files of process ids, as there.
+    pub(super) fn remove_pid_files(&self, parent: Option<&std::path::Path>) {
+        for path in parent
+            .into_iter()
+            .chain(self.command.role_pid_file.as_deref())
+        {
+            // Somebody else may have done it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Hands a further version over where there is no proxy.
+    pub(in super::super) fn try_addresses(&mut self, version: &Version) -> Result<(), String> {
+        let (Some(config), Some(plan)) = (version.addresses(), &version.plan().addresses) else {
+            return Err("it has no virtual addresses".to_owned());
+        };
+        let run = super::Run {
+            version: version.take.version,
+            config: config.clone(),
+            plan: plan.clone(),
+        };
+        let Some(role) = &mut self.addresses.role else {
+            return Err("the address role died meanwhile".to_owned());
+        };
+        let given = role.give(&run, &self.command, None, None);
+        given.map_err(|error| error.to_string())?;
+        self.addresses.taking = Some(run);
+        Ok(())
+    }
+
+    /// The proxy is told where to write its heartbeats.
+    pub(in super::super) fn give_vitals(&mut self) {
+        if let (Some(vitals), Some(proxy)) = (self.addresses.vitals().cloned(), &mut self.proxy) {
+            // Without them its addresses count as not served.
+            let _ = proxy.process.channel.send(&Message::Vitals, &[vitals]);
+        }
+    }
+}

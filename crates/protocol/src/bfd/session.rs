@@ -1,0 +1,326 @@
+//! One session (RFC 5880, 6.8).
+
+use super::packet::{Diagnostic, PACKET_BYTES, Packet, Refusal, State};
+use crate::vrrp::Time;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// No session that is not up sends more often (RFC 5880, 6.8.3).
+const IDLE_MIN: Duration = Duration::from_secs(1);
+/// Nothing is sent or asked for more often than that.
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// Most changes of state that wait to be taken; of more the oldest are lost.
+const CHANGES_MAX: usize = 16;
+
+/// What a session is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// How often it wants to send while up.
+    pub min_tx: Duration,
+    /// How often it takes a packet.
+    pub min_rx: Duration,
+    /// How often it sends while it is not up; a second at least.
+    pub idle_tx: Duration,
+    /// So many of our packets missing are an outage to the peer.
+    pub multiplier: u8,
+    /// It sends nothing before it heard something.
+    pub passive: bool,
+    /// The least TTL that is taken: what ours are sent with less what may be lost on
+    /// the way. 255 for neighbours (RFC 5881, 5), 0 takes everything.
+    pub ttl_min: u8,
+}
+
+/// What is to be done, and what happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// Send this to the peer's [`super::PORT`].
+    Send([u8; PACKET_BYTES]),
+    /// A state was entered.
+    Entered {
+        /// From where.
+        from: State,
+        /// Where it is now.
+        to: State,
+        /// Why, where it went down.
+        why: Diagnostic,
+    },
+}
+
+/// What the peer said last.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    discriminator: u32,
+    state: State,
+    demand: bool,
+    multiplier: u8,
+    min_tx: Duration,
+    min_rx: Duration,
+    heard: Time,
+}
+
+/// A session with one neighbour.
+#[derive(Clone, Debug)]
+pub struct Session {
+    settings: Settings,
+    random: Random,
+    discriminator: u32,
+    state: State,
+    diagnostic: Diagnostic,
+    peer: Option<Peer>,
+    /// A poll of ours has not been answered.
+    polling: bool,
+    /// A packet is to be sent now: because of a change, or as the answer to a poll.
+    prompt: bool,
+    answer: bool,
+    sent: Option<Time>,
+    /// When the next packet is due, and the interval that follows from; None while
+    /// none is to be sent.
+    due: Option<(Time, Duration)>,
+    now: Time,
+    changes: VecDeque<Event>,
+}
+
+impl Session {
+    /// It begins as Down and sends its first packet at once, unless it is passive.
+    /// Another seed gives another discriminator and other jitter.
+    pub fn new(settings: Settings, seed: u64, now: Time) -> Session {
+        let mut random = Random(seed);
+        let mut session = Session {
+            // Zero means that it is not known.
+            discriminator: (random.next() as u32).max(1),
+            due: (!settings.passive).then_some((now, Duration::ZERO)),
+            settings,
+            random,
+            state: State::Down,
+            diagnostic: Diagnostic::None,
+            peer: None,
+            polling: false,
+            prompt: false,
+            answer: false,
+            sent: None,
+            now,
+            changes: VecDeque::new(),
+        };
+        session.settings.multiplier = session.settings.multiplier.max(1);
+        session
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it left Up the last time.
+    pub fn diagnostic(&self) -> Diagnostic {
+        self.diagnostic
+    }
+
+    /// What the peer calls it by.
+    pub fn discriminator(&self) -> u32 {
+        self.discriminator
+    }
+
+    /// How long silence lasts before it is an outage; None while nothing is known.
+    pub fn detection_time(&self) -> Option<Duration> {
+        let peer = self.peer?;
+        let interval = peer.min_tx.max(self.min_rx());
+        Some(interval * u32::from(peer.multiplier))
+    }
+
+    /// A datagram from the neighbour, with the TTL that it arrived with.
+    pub fn handle_packet(&mut self, now: Time, ttl: u8, bytes: &[u8]) -> Result<(), Refusal> {
+        self.now = now;
+        if ttl < self.settings.ttl_min {
+            return Err(Refusal::Ttl(ttl));
+        }
+        let packet = Packet::decode(bytes)?;
+        if packet.to != 0 && packet.to != self.discriminator {
+            return Err(Refusal::Receiver(packet.to));
+        }
+        self.peer = Some(Peer {
+            discriminator: packet.from,
+            state: packet.state,
+            demand: packet.demand,
+            multiplier: packet.multiplier,
+            min_tx: packet.min_tx,
+            min_rx: packet.min_rx,
+            heard: now,
+        });
+        if packet.last {
+            self.polling = false;
+        }
+        if self.state == State::AdminDown {
+            return Ok(());
+        }
+        self.follow(packet.state);
+        if packet.poll {
+            self.answer = true;
+        }
+        self.reschedule();
+        Ok(())
+    }
+
+    /// The state that follows from the peer's.
+    fn follow(&mut self, peer: State) {
+        match (self.state, peer) {
+            (State::Init | State::Up, State::AdminDown) | (State::Up, State::Down) => {
+                self.enter(State::Down, Diagnostic::PeerDown);
+            }
+            (State::Down, State::Down) => self.enter(State::Init, self.diagnostic),
+            (State::Down, State::Init) | (State::Init, State::Init | State::Up) => {
+                self.enter(State::Up, Diagnostic::None);
+            }
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, to: State, why: Diagnostic) {
+        let from = self.state;
+        self.state = to;
+        self.diagnostic = why;
+        self.prompt = true;
+        // Our interval changes with Up, and the peer is to know before it counts on it.
+        self.polling = to == State::Up;
+        if self.changes.len() >= CHANGES_MAX {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(Event::Entered { from, to, why });
+    }
+
+    /// The time has come to this. All packets that had arrived are to be given before.
+    pub fn handle_time(&mut self, now: Time) {
+        self.now = now;
+        if self.silent_at().is_some_and(|at| at <= now) {
+            self.peer = None;
+            if matches!(self.state, State::Init | State::Up) {
+                self.enter(State::Down, Diagnostic::Expired);
+            }
+            self.reschedule();
+        }
+        if self.due.is_some_and(|(at, _)| at <= now) {
+            self.prompt = true;
+        }
+    }
+
+    /// When the peer has been silent for too long.
+    fn silent_at(&self) -> Option<Time> {
+        let peer = self.peer?;
+        Some(peer.heard.after(self.detection_time()?))
+    }
+
+    /// When [`Session::handle_time`] is to be called at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        let silent = self.silent_at();
+        match (self.due.map(|(at, _)| at), silent) {
+            (Some(due), Some(silent)) => Some(due.min(silent)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// What is to be done next; None when all is.
+    pub fn poll(&mut self) -> Option<Event> {
+        if let Some(change) = self.changes.pop_front() {
+            return Some(change);
+        }
+        if self.answer {
+            self.answer = false;
+            // A prompt packet would say the same.
+            self.prompt = false;
+            return Some(self.send(true));
+        }
+        if self.prompt {
+            self.prompt = false;
+            return Some(self.send(false));
+        }
+        None
+    }
+
+    fn send(&mut self, last: bool) -> Event {
+        self.sent = Some(self.now);
+        self.due = None;
+        self.reschedule();
+        let packet = Packet {
+            diagnostic: self.diagnostic,
+            state: self.state,
+            // Never both: the next one polls.
+            poll: self.polling && !last,
+            last,
+            demand: false,
+            multiplier: self.settings.multiplier,
+            from: self.discriminator,
+            to: self.peer.map_or(0, |p| p.discriminator),
+            min_tx: self.min_tx(),
+            min_rx: self.min_rx(),
+        };
+        Event::Send(packet.encode())
+    }
+
+    /// An operator's stop: the peer is told, and nothing is heard any more.
+    pub fn stop(&mut self, now: Time) {
+        self.now = now;
+        if self.state != State::AdminDown {
+            self.enter(State::AdminDown, Diagnostic::AdminDown);
+            self.reschedule();
+        }
+    }
+
+    /// What we say of our intervals.
+    fn min_tx(&self) -> Duration {
+        match self.state {
+            State::Up => self.settings.min_tx.max(INTERVAL_MIN),
+            _ => self.settings.idle_tx.max(IDLE_MIN),
+        }
+    }
+
+    fn min_rx(&self) -> Duration {
+        self.settings.min_rx.max(INTERVAL_MIN)
+    }
+
+    /// When the next packet is due, from what both want.
+    fn reschedule(&mut self) {
+        let wanted = match self.peer {
+            None => !self.settings.passive,
+            // It takes none; or none but what a poll needs.
+            Some(peer) if peer.min_rx.is_zero() => false,
+            Some(peer) if peer.demand && peer.state == State::Up && self.state == State::Up => {
+                self.polling
+            }
+            Some(_) => true,
+        };
+        let takes = self.peer.map_or(Duration::ZERO, |p| p.min_rx);
+        let interval = self.min_tx().max(takes);
+        self.due = match (wanted, self.due, self.sent) {
+            (false, ..) => None,
+            // Nothing changed: its jitter was drawn.
+            (true, Some(due), _) if due.1 == interval => Some(due),
+            (true, _, None) => Some((self.now, interval)),
+            (true, _, Some(sent)) => Some((sent.after(self.jitter(interval)), interval)),
+        };
+    }
+
+    /// 75 to 100 % of an interval; 90 % at most where one missing packet is an outage.
+    fn jitter(&mut self, interval: Duration) -> Duration {
+        let spread = if self.settings.multiplier == 1 {
+            150
+        } else {
+            250
+        };
+        let thousandths = 750 + self.random.next() % (spread + 1);
+        let ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(ns / 1000 * thousandths)
+    }
+}
+
+/// Numbers that only differ (SplitMix64): jitter and discriminators are no secrets.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

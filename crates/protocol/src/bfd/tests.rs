@@ -1,0 +1,501 @@
+//! Packets of keepalived 2.2.7, single steps, and two sessions in virtual time.
+
+use super::*;
+use crate::vrrp::Time;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |c: u8| char::from(c).to_digit(16).expect("a digit") as u8;
+    let pairs = hex.as_bytes().chunks(2);
+    pairs.map(|p| digit(p[0]) << 4 | digit(p[1])).collect()
+}
+
+#[test]
+fn packets_are_keepaliveds_byte_by_byte() {
+    let down = Packet {
+        diagnostic: Diagnostic::None,
+        state: State::Down,
+        poll: false,
+        last: false,
+        demand: false,
+        multiplier: 5,
+        from: 0x3db3_28f9,
+        to: 0,
+        min_tx: MS(1000),
+        min_rx: MS(200),
+    };
+    let up = Packet {
+        state: State::Up,
+        multiplier: 3,
+        from: 0xdcf6_d61c,
+        to: 0x72a4_e679,
+        min_tx: MS(10),
+        min_rx: MS(10),
+        ..down
+    };
+    let table = [
+        (down, "204005183db328f900000000000f424000030d4000000000"),
+        (
+            Packet { poll: true, ..up },
+            "20e00318dcf6d61c72a4e679000027100000271000000000",
+        ),
+        (
+            Packet {
+                last: true,
+                from: 0x72a4_e679,
+                to: 0xdcf6_d61c,
+                ..up
+            },
+            "20d0031872a4e679dcf6d61c000027100000271000000000",
+        ),
+        (up, "20c00318dcf6d61c72a4e679000027100000271000000000"),
+        (
+            Packet {
+                state: State::Init,
+                min_tx: MS(1000),
+                from: 0x72a4_e679,
+                to: 0xdcf6_d61c,
+                ..up
+            },
+            "2080031872a4e679dcf6d61c000f42400000271000000000",
+        ),
+    ];
+    for (packet, hex) in table {
+        assert_eq!(packet.encode().to_vec(), bytes(hex));
+        assert_eq!(Packet::decode(&bytes(hex)), Ok(packet));
+    }
+}
+
+#[test]
+fn what_the_rfc_drops_is_dropped() {
+    let good = bytes("20c00318dcf6d61c72a4e679000027100000271000000000");
+    type Change = fn(&mut Vec<u8>);
+    let table: [(Change, Refusal); 11] = [
+        (|b| b.truncate(23), Refusal::Length),
+        (|b| b.clear(), Refusal::Length),
+        (|b| b[3] = 23, Refusal::Length),
+        (|b| b[3] = 25, Refusal::Length),
+        (|b| b[0] = 0x40, Refusal::Version(2)),
+        (|b| b[2] = 0, Refusal::Multiplier),
+        (|b| b[1] |= 1, Refusal::Multipoint),
+        (|b| b[1] |= 4, Refusal::Authenticated),
+        (|b| b[4..8].fill(0), Refusal::Discriminator),
+        (|b| b[8..12].fill(0), Refusal::NoReceiver),
+        (
+            |b| {
+                b[8..12].fill(0);
+                b[1] = 0x80;
+            },
+            Refusal::NoReceiver,
+        ),
+    ];
+    for (place, (change, refusal)) in table.into_iter().enumerate() {
+        let mut packet = good.clone();
+        change(&mut packet);
+        assert_eq!(Packet::decode(&packet), Err(refusal), "row {place}");
+        assert!(!refusal.to_string().is_empty());
+    }
+    // What stands behind the packet is nobody's business.
+    let longer = [&good[..], &[1, 2, 3]].concat();
+    assert!(Packet::decode(&longer).is_ok());
+}
+
+fn settings(ms: u64, multiplier: u8) -> Settings {
+    Settings {
+        min_tx: MS(ms),
+        min_rx: MS(ms),
+        idle_tx: MS(1000),
+        multiplier,
+        passive: false,
+        ttl_min: 255,
+    }
+}
+
+/// All that a session has to say now.
+fn all(session: &mut Session) -> (Vec<Packet>, Vec<State>) {
+    let mut said = (Vec::new(), Vec::new());
+    while let Some(event) = session.poll() {
+        match event {
+            Event::Send(packet) => said.0.push(Packet::decode(&packet).expect("ours")),
+            Event::Entered { to, .. } => said.1.push(to),
+        }
+    }
+    said
+}
+
+fn from_peer(session: &Session, state: State) -> Packet {
+    Packet {
+        diagnostic: Diagnostic::None,
+        state,
+        poll: false,
+        last: false,
+        demand: false,
+        multiplier: 3,
+        from: 77,
+        to: session.discriminator(),
+        min_tx: MS(100),
+        min_rx: MS(100),
+    }
+}
+
+#[test]
+fn the_table_of_states() {
+    use State::{AdminDown, Down, Init, Up};
+    // Where it is, what the peer says, where it is then (RFC 5880, 6.8.6).
+    let table = [
+        (Down, Down, Init),
+        (Down, Init, Up),
+        (Down, Up, Down),
+        (Down, AdminDown, Down),
+        (Init, Down, Init),
+        (Init, Init, Up),
+        (Init, Up, Up),
+        (Init, AdminDown, Down),
+        (Up, Down, Down),
+        (Up, Init, Up),
+        (Up, Up, Up),
+        (Up, AdminDown, Down),
+        (AdminDown, Down, AdminDown),
+        (AdminDown, Init, AdminDown),
+        (AdminDown, Up, AdminDown),
+    ];
+    for (at, heard, then) in table {
+        let mut session = Session::new(settings(100, 3), 1, Time(0));
+        let path: &[State] = match at {
+            Init => &[Down],
+            Up => &[Init],
+            _ => &[],
+        };
+        for state in path.iter().chain([&heard]) {
+            if at == AdminDown {
+                session.stop(Time(0));
+            }
+            let packet = from_peer(&session, *state).encode();
+            session.handle_packet(Time(0), 255, &packet).expect("taken");
+        }
+        assert_eq!(session.state(), then, "{at} and {heard}");
+        if at == Up && then == Down {
+            assert_eq!(session.diagnostic(), Diagnostic::PeerDown);
+        }
+    }
+}
+
+#[test]
+fn a_poll_is_answered_at_once_and_ours_goes_on_until_it_is() {
+    let mut session = Session::new(settings(100, 3), 1, Time(0));
+    session.handle_time(Time(0));
+    assert_eq!(all(&mut session).0.len(), 1);
+    let mut packet = from_peer(&session, State::Init);
+    packet.poll = true;
+    session
+        .handle_packet(Time(1), 255, &packet.encode())
+        .expect("taken");
+    let (sent, entered) = all(&mut session);
+    assert_eq!(entered, [State::Up]);
+    // The answer polls nothing itself.
+    assert!(sent.len() == 1 && sent[0].last && !sent[0].poll, "{sent:?}");
+    packet.poll = false;
+    for turn in 0..3 {
+        let due = session.deadline().expect("one");
+        session
+            .handle_packet(due, 255, &packet.encode())
+            .expect("taken");
+        session.handle_time(due);
+        let (sent, _) = all(&mut session);
+        assert!(sent.len() == 1 && sent[0].poll, "turn {turn}: {sent:?}");
+    }
+    packet.last = true;
+    let due = session.deadline().expect("one");
+    session
+        .handle_packet(due, 255, &packet.encode())
+        .expect("taken");
+    session.handle_time(due);
+    let (sent, _) = all(&mut session);
+    assert!(sent.len() == 1 && !sent[0].poll, "{sent:?}");
+}
+
+#[test]
+fn packets_from_afar_or_for_another_session_change_nothing() {
+    let mut session = Session::new(settings(100, 3), 1, Time(0));
+    let packet = from_peer(&session, State::Init);
+    let far = session.handle_packet(Time(0), 254, &packet.encode());
+    assert_eq!(far, Err(Refusal::Ttl(254)));
+    let to = packet.to ^ 1;
+    let other = Packet { to, ..packet };
+    let other = session.handle_packet(Time(0), 255, &other.encode());
+    assert_eq!(other, Err(Refusal::Receiver(to)));
+    assert_eq!(session.state(), State::Down);
+}
+
+#[test]
+fn a_peer_that_takes_no_packets_gets_none_but_answers() {
+    let mut session = Session::new(settings(100, 3), 1, Time(0));
+    let mut packet = from_peer(&session, State::Init);
+    packet.min_rx = Duration::ZERO;
+    session
+        .handle_packet(Time(0), 255, &packet.encode())
+        .expect("taken");
+    all(&mut session);
+    // Only the end of silence is waited for.
+    assert_eq!(session.deadline(), Some(Time(300_000_000)));
+    packet.poll = true;
+    session
+        .handle_packet(Time(5), 255, &packet.encode())
+        .expect("taken");
+    assert!(all(&mut session).0[0].last);
+}
+
+#[test]
+fn the_multiplier_of_the_peer_and_the_slower_interval_make_the_detection_time() {
+    let mut session = Session::new(settings(200, 9), 1, Time(0));
+    assert_eq!(session.detection_time(), None);
+    let packet = from_peer(&session, State::Init);
+    session
+        .handle_packet(Time(0), 255, &packet.encode())
+        .expect("taken");
+    assert_eq!(session.detection_time(), Some(MS(600)));
+    let slower = Packet {
+        min_tx: MS(300),
+        ..packet
+    };
+    session
+        .handle_packet(Time(0), 255, &slower.encode())
+        .expect("taken");
+    assert_eq!(session.detection_time(), Some(MS(900)));
+    session.handle_time(Time(899_999_999));
+    assert_eq!(session.state(), State::Up);
+    session.handle_time(Time(900_000_000));
+    assert_eq!(session.state(), State::Down);
+    assert_eq!(session.diagnostic(), Diagnostic::Expired);
+    // The peer is forgotten.
+    let (sent, _) = all(&mut session);
+    assert_eq!(sent.last().map(|p| p.to), Some(0));
+}
+
+/// Two sessions and what is between them, in virtual time.
+struct Pair {
+    ends: [Session; 2],
+    now: Time,
+    latency: Duration,
+    /// Whether packets from each end arrive.
+    passes: [bool; 2],
+    /// Every so many packets one is lost; 0 none.
+    loses: u64,
+    flying: Vec<(Time, usize, Vec<u8>)>,
+    sent: [u64; 2],
+    entered: Vec<(Time, usize, State)>,
+}
+
+impl Pair {
+    fn new(a: Settings, b: Settings, seed: u64) -> Pair {
+        Pair {
+            ends: [
+                Session::new(a, seed, Time(0)),
+                Session::new(b, seed ^ 0xffff, Time(0)),
+            ],
+            now: Time(0),
+            latency: MS(1),
+            passes: [true; 2],
+            loses: 0,
+            flying: Vec::new(),
+            sent: [0; 2],
+            entered: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, span: Duration) {
+        let end = self.now.after(span);
+        loop {
+            let packets = self.flying.iter().map(|f| f.0);
+            let deadlines = self.ends.iter().filter_map(Session::deadline);
+            let next = packets.chain(deadlines).min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                self.now = end;
+                return;
+            };
+            let next = next.max(self.now);
+            self.now = next;
+            let (due, flying) = self.flying.drain(..).partition(|f| f.0 <= next);
+            self.flying = flying;
+            for (_, to, packet) in due {
+                let _: Result<(), Refusal> = self.ends[to].handle_packet(next, 255, &packet);
+            }
+            for end in 0..2 {
+                self.ends[end].handle_time(next);
+                self.take(end);
+            }
+        }
+    }
+
+    fn take(&mut self, end: usize) {
+        while let Some(event) = self.ends[end].poll() {
+            match event {
+                Event::Entered { to, .. } => self.entered.push((self.now, end, to)),
+                Event::Send(packet) => {
+                    self.sent[end] += 1;
+                    let lost = self.loses != 0 && (self.sent[0] + self.sent[1]) % self.loses == 0;
+                    if self.passes[end] && !lost {
+                        let at = self.now.after(self.latency);
+                        self.flying.push((at, 1 - end, packet.to_vec()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn states(&self) -> [State; 2] {
+        [self.ends[0].state(), self.ends[1].state()]
+    }
+}
+
+#[test]
+fn two_sessions_are_up_within_a_few_ways_and_not_seconds() {
+    let mut pair = Pair::new(settings(50, 3), settings(20, 5), 7);
+    pair.run(MS(10));
+    assert_eq!(pair.states(), [State::Up; 2]);
+    // Each sends at the slower of both wishes.
+    pair.sent = [0; 2];
+    pair.run(MS(10_000));
+    for sent in pair.sent {
+        assert!((200..=268).contains(&sent), "{sent} in 10 s at 50 ms");
+    }
+    assert_eq!(pair.states(), [State::Up; 2]);
+}
+
+#[test]
+fn a_cut_link_is_noticed_by_both_within_the_detection_time() {
+    let mut pair = Pair::new(settings(50, 3), settings(50, 5), 7);
+    pair.run(MS(1000));
+    pair.entered.clear();
+    pair.passes = [false; 2];
+    pair.run(MS(300));
+    assert_eq!(pair.states(), [State::Down; 2]);
+    assert_eq!(pair.ends[0].diagnostic(), Diagnostic::Expired);
+    // Three missing packets of 50 ms would be 150: the peer's multiplier counts.
+    assert!(pair.entered[0].1 == 1 && pair.entered[0].0 <= Time(1_152_000_000));
+    // Down, each sends a packet a second at most.
+    pair.sent = [0; 2];
+    pair.run(MS(10_000));
+    assert!(pair.sent.iter().all(|sent| (10..=14).contains(sent)));
+    pair.passes = [true; 2];
+    pair.run(MS(1100));
+    assert_eq!(pair.states(), [State::Up; 2]);
+}
+
+#[test]
+fn a_link_of_one_way_is_down_on_both_ends() {
+    let mut pair = Pair::new(settings(50, 3), settings(50, 3), 3);
+    pair.run(MS(1000));
+    pair.passes = [false, true];
+    pair.run(MS(400));
+    // The one that hears hears that the other one does not.
+    assert_eq!(pair.states()[1], State::Down);
+    assert_ne!(pair.states()[0], State::Up);
+    pair.run(MS(20_000));
+    assert_ne!(pair.states()[0], State::Up);
+    assert_ne!(pair.states()[1], State::Up);
+}
+
+#[test]
+fn an_operators_stop_is_told_and_is_no_outage() {
+    let mut pair = Pair::new(settings(1000, 5), settings(1000, 5), 3);
+    pair.run(MS(3000));
+    assert_eq!(pair.states(), [State::Up; 2]);
+    pair.ends[0].stop(pair.now);
+    pair.take(0);
+    pair.run(MS(2));
+    assert_eq!(pair.states(), [State::AdminDown, State::Down]);
+    assert_eq!(pair.ends[1].diagnostic(), Diagnostic::PeerDown);
+}
+
+#[test]
+fn two_passive_sessions_say_nothing_and_one_waits_for_the_other() {
+    let passive = Settings {
+        passive: true,
+        ..settings(50, 3)
+    };
+    let mut pair = Pair::new(passive.clone(), passive.clone(), 3);
+    pair.run(MS(60_000));
+    assert_eq!(pair.sent, [0, 0]);
+    let mut pair = Pair::new(passive, settings(50, 3), 3);
+    pair.run(MS(10));
+    assert_eq!(pair.states(), [State::Up; 2]);
+}
+
+#[test]
+fn one_lost_packet_of_three_takes_no_session_down() {
+    let mut pair = Pair::new(settings(50, 3), settings(50, 3), 11);
+    pair.loses = 7;
+    pair.run(MS(60_000));
+    assert_eq!(pair.states(), [State::Up; 2]);
+    let down = pair.entered.iter().filter(|e| e.2 == State::Down).count();
+    assert_eq!(down, 0, "{:?}", pair.entered);
+}
+
+#[test]
+fn a_restarted_peer_is_found_again() {
+    let mut pair = Pair::new(settings(50, 3), settings(50, 3), 5);
+    pair.run(MS(1000));
+    pair.ends[1] = Session::new(settings(50, 3), 99, pair.now);
+    pair.run(MS(2500));
+    assert_eq!(pair.states(), [State::Up; 2]);
+    let fell = pair.entered.iter().any(|e| e.1 == 0 && e.2 == State::Down);
+    assert!(fell, "the one that stayed saw it");
+}
+
+proptest! {
+    #[test]
+    fn no_packets_and_times_make_it_panic_or_talk_too_much(
+        seed: u64,
+        passive: bool,
+        multiplier: u8,
+        ms in 0u64..3000,
+        steps in proptest::collection::vec(
+            (any::<u8>(), any::<u8>(), proptest::collection::vec(any::<u8>(), 0..30), 0u64..3_000_000_000),
+            0..40,
+        ),
+    ) {
+        let settings = Settings { passive, multiplier, ttl_min: 0, ..settings(ms, 3) };
+        let mut session = Session::new(settings, seed, Time(0));
+        let mut now = Time(0);
+        for (first, flags, noise, wait) in steps {
+            now = Time(now.0 + wait);
+            let mut packet = vec![0x20 | first & 0x1f, flags & 0xf8, first | 1, 24];
+            packet.extend(noise);
+            packet.resize(24, 0);
+            if first & 1 == 0 {
+                packet[8..12].copy_from_slice(&session.discriminator().to_be_bytes());
+            }
+            let _ = session.handle_packet(now, 255, &packet);
+            session.handle_time(now);
+            let (sent, entered) = all(&mut session);
+            prop_assert!(sent.len() <= 1 && entered.len() <= 2);
+            // It does not want to be called at once again.
+            prop_assert!(session.deadline().is_none_or(|at| at > now));
+        }
+    }
+
+    #[test]
+    fn whatever_is_lost_for_a_while_both_are_up_when_it_is_over(
+        seed: u64,
+        a in 5u64..300,
+        b in 5u64..300,
+        cuts in proptest::collection::vec((any::<bool>(), any::<bool>(), 1u64..6000), 1..12),
+    ) {
+        let mut pair = Pair::new(settings(a, 3), settings(b, 4), seed);
+        for (one, other, ms) in cuts {
+            pair.passes = [one, other];
+            pair.run(MS(ms));
+            // A second is what sessions that are not up say of themselves.
+            if !one && !other && ms > 4 * 1000 + 10 {
+                prop_assert!(!pair.states().contains(&State::Up));
+            }
+        }
+        pair.passes = [true; 2];
+        pair.run(MS(6000));
+        prop_assert_eq!(pair.states(), [State::Up; 2]);
+    }
+}

@@ -1,0 +1,97 @@
+//! What a machine may believe: not silence of an owner whose kernel answers, not
+//! silence that was its own, not that it is still master after it stood still or
+//! was dead while another one took over.
+
+use super::super::network::HOSTS;
+use super::super::scene::Scene;
+use super::Verdict;
+use crate::vrrp::{Action, Reason, State};
+
+#[derive(Default)]
+pub struct Belief {
+    asked: [u64; HOSTS],
+    answered: [Option<u64>; HOSTS],
+}
+
+impl Belief {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+        match action {
+            Action::Probe { .. } => {
+                self.asked[host] = scene.now;
+                self.answered[host] = None;
+                Ok(())
+            }
+            Action::Entered {
+                to: State::Master,
+                why: Reason::Silence { .. },
+                ..
+            } => self.silence(scene, host),
+            Action::Entered {
+                to: State::Master,
+                why: Reason::Resumed,
+                ..
+            } => resumed(scene, host),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn answered(&mut self, host: usize, now: u64) {
+        self.answered[host] = Some(now);
+    }
+
+    fn silence(&self, scene: &Scene, host: usize) -> Verdict {
+        let answered = self.answered[host].is_some_and(|at| at >= self.asked[host]);
+        if scene.plan.settings[host].probing.is_some() && answered {
+            return Err(format!(
+                "machine {host} takes over although the owner's kernel answers"
+            ));
+        }
+        let of = &scene.hosts[host];
+        let interval = scene.plan.interval_ns;
+        // It may excuse itself twice in a row; the first time it has to.
+        if of.pauses == 1 && scene.now - of.awake_since < interval - interval / 50 {
+            return Err(format!(
+                "machine {host} stood still until {} ns ago, and believes that the owner is silent",
+                scene.now - of.awake_since
+            ));
+        }
+        Ok(())
+    }
+
+    /// A master that stood still long, and finds another one's adverts, gives way.
+    pub fn woke(&self, scene: &Scene, host: usize, slept: u64, heard: bool) -> Verdict {
+        let down = super::super::plan::down_ns(&scene.plan.settings[host], scene.plan.interval_ns);
+        let long = slept > down + scene.slack(down);
+        if long && heard && scene.hosts[host].state == State::Master {
+            return Err(format!(
+                "machine {host} stood still for {slept} ns, heard another master and takes it from that one"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whoever was dead so long that another one took over does not go on as master.
+fn resumed(scene: &Scene, host: usize) -> Verdict {
+    let killed_at = scene.hosts[host].killed_at;
+    let interval = scene.plan.interval_ns;
+    let calm = killed_at.saturating_sub(interval * 5);
+    for other in scene.hosts.iter().filter(|other| other.place != host) {
+        let clean = scene.network.clean_both_since(host, other.place);
+        // Who preempts, and heard that it may, asks nobody.
+        if other.rules()
+            && other.unsure
+            && clean.is_some_and(|since| since <= calm)
+            && other.master_since > killed_at
+            && scene.now - other.master_since > interval * 3 / 2
+            && scene.forged_until < calm
+        {
+            return Err(format!(
+                "machine {host} goes on as master, and machine {} took over {} ns ago",
+                other.place,
+                scene.now - other.master_since
+            ));
+        }
+    }
+    Ok(())
+}

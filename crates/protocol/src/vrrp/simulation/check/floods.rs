@@ -1,0 +1,65 @@
+//! Nothing floods: adverts in an interval, announcements in a second, preemptions in
+//! a minute are bounded, whatever arrives.
+
+use super::super::network::HOSTS;
+use super::super::scene::Scene;
+use super::Verdict;
+use crate::vrrp::{Action, Reason};
+use std::collections::VecDeque;
+
+/// Adverts of a machine in an interval.
+const ADVERTS: usize = 10;
+/// Blocks of announcements in a second.
+const BLOCKS: usize = 40;
+/// Notes in ten seconds.
+const NOTES: usize = 22;
+/// Times it becomes master by preemption in a minute.
+const PREEMPTIONS: usize = 10;
+
+#[derive(Default)]
+pub struct Floods {
+    adverts: [VecDeque<u64>; HOSTS],
+    blocks: [VecDeque<u64>; HOSTS],
+    notes: [VecDeque<u64>; HOSTS],
+    preemptions: [VecDeque<u64>; HOSTS],
+}
+
+impl Floods {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+        let (window, times, most, what) = match action {
+            Action::Send { .. } => {
+                let window = scene.plan.interval_ns;
+                (window, &mut self.adverts[host], ADVERTS, "adverts")
+            }
+            Action::Announce { .. } => (
+                1_000_000_000,
+                &mut self.blocks[host],
+                BLOCKS,
+                "announcements",
+            ),
+            Action::Note { .. } => (10_000_000_000, &mut self.notes[host], NOTES, "notes"),
+            Action::Entered {
+                why: Reason::Preempts { .. },
+                ..
+            } => {
+                let times = &mut self.preemptions[host];
+                (60_000_000_000, times, PREEMPTIONS, "preemptions")
+            }
+            _ => return Ok(()),
+        };
+        times.push_back(scene.now);
+        while times
+            .front()
+            .is_some_and(|first| first + window <= scene.now)
+        {
+            times.pop_front();
+        }
+        if times.len() > most {
+            return Err(format!(
+                "machine {host}: {} {what} in {window} ns",
+                times.len()
+            ));
+        }
+        Ok(())
+    }
+}

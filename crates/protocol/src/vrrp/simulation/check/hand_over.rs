@@ -1,0 +1,63 @@
+//! A planned hand-over never leaves the address to nobody.
+
+use super::super::network::HOSTS;
+use super::super::plan::source;
+use super::super::scene::Scene;
+use super::Verdict;
+use crate::vrrp::{Action, HandOver};
+
+#[derive(Default)]
+pub struct HandOvers {
+    /// Who offers the address, and has not deleted it.
+    offers: [bool; HOSTS],
+}
+
+impl HandOvers {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+        let by = match action {
+            Action::HandOver { step, .. } => {
+                self.offers[host] = matches!(step, HandOver::Offered { .. });
+                match step {
+                    HandOver::Taken { by } => by,
+                    _ => return Ok(()),
+                }
+            }
+            Action::Entered { .. } => {
+                self.offers[host] = false;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        if scene.now < scene.forged_until {
+            return Ok(());
+        }
+        let others = scene.hosts.iter().filter(|other| other.place != host);
+        // It may have been struck down since it said that it took over.
+        let said = scene.now - scene.network.longest_ns().min(scene.now);
+        let taken = others.clone().any(|other| other.answers())
+            || others.clone().any(|other| {
+                let undisturbed = other.steady_since < said && other.awake();
+                source(other.place) == *by && !undisturbed
+            });
+        if taken {
+            Ok(())
+        } else {
+            Err(format!(
+                "machine {host} hands over to {by}, and nobody has it"
+            ))
+        }
+    }
+
+    /// While it is offered it is there.
+    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+        for host in scene.hosts.iter().filter(|host| host.awake()) {
+            if self.offers[host.place] && !host.has {
+                return Err(format!(
+                    "machine {} offers the address and does not have it any more",
+                    host.place
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! Two machines own the address no longer than one advert interval after adverts
+//! pass both ways.
+
+use super::super::scene::Scene;
+use super::Verdict;
+
+#[derive(Default)]
+pub struct TwoOwners;
+
+impl TwoOwners {
+    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+        for a in &scene.hosts {
+            for b in &scene.hosts[..a.place] {
+                if !a.rules() || !b.rules() {
+                    continue;
+                }
+                let Some(clean) = scene.network.clean_both_since(a.place, b.place) else {
+                    continue;
+                };
+                let interval = scene.plan.interval_ns;
+                // Whoever stood still listens for one interval and a half before.
+                let listens = |awake: u64| {
+                    if awake == 0 {
+                        0
+                    } else {
+                        awake + interval * 3 / 2
+                    }
+                };
+                let since = clean
+                    .max(a.master_since)
+                    .max(b.master_since)
+                    .max(listens(a.awake_since))
+                    .max(listens(b.awake_since));
+                let limit = interval + scene.slack(interval);
+                let length = scene.now.saturating_sub(since);
+                if length > limit {
+                    return Err(format!(
+                        "machines {} and {} both own it for {length} ns, {limit} allowed",
+                        b.place, a.place
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

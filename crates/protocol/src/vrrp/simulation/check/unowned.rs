@@ -1,0 +1,126 @@
+//! An address is unowned no longer than the master-down interval plus the probe's
+//! wait while a healthy machine exists; no longer than a skew after its owner said
+//! that it stops; and a dead process whose kernel still answers is waited for no
+//! longer than the probe's bound.
+
+use super::super::network::HOSTS;
+use super::super::plan::{down_ns, source};
+use super::super::scene::{Host, Scene};
+use super::Verdict;
+use crate::vrrp::{Action, State};
+
+#[derive(Default)]
+pub struct Unowned {
+    /// Since when each machine is healthy and nobody owns the address.
+    unowned: [Option<u64>; HOSTS],
+    /// Since when it is healthy and hears no living master.
+    unruled: [Option<u64>; HOSTS],
+    /// Until when the address has to be owned after its owner stopped.
+    stopped: [Option<u64>; HOSTS],
+    stops: u32,
+    /// When each one sent its last advert before that.
+    sent: [u64; HOSTS],
+}
+
+/// More stops in a history are not believed at once.
+const STOPS_BELIEVED: u32 = 5;
+
+impl Unowned {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) {
+        if let Action::Send { bytes, .. } = action
+            && bytes[2] > 0
+        {
+            self.sent[host] = scene.now;
+        }
+        let stops = matches!(
+            action,
+            Action::Entered {
+                from: State::Master,
+                to: State::Init | State::Fault,
+                ..
+            }
+        );
+        if !stops {
+            return;
+        }
+        self.stops += 1;
+        // One that overtakes the stop, or is doubled, revokes it.
+        if self.sent[host] + scene.network.longest_ns() >= scene.now {
+            return;
+        }
+        for other in scene.hosts.iter().filter(|other| other.place != host) {
+            let knows = other.status().is_some_and(|status| {
+                status
+                    .owner
+                    .is_some_and(|(owner, _, _)| owner == source(host))
+            });
+            let hears = scene.network.clean_since(host, other.place).is_some();
+            if knows && hears && other.state == State::Backup && self.stops <= STOPS_BELIEVED {
+                let skew = down_ns(&scene.plan.settings[0], 0) + scene.plan.interval_ns;
+                let until = scene.now + skew + scene.slack(skew);
+                self.stopped[other.place] = Some(until);
+            }
+        }
+    }
+
+    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+        let interval = scene.plan.interval_ns;
+        let settings = &scene.plan.settings[0];
+        let (wait, bound) = settings.probing.map_or((0, 0), |probing| {
+            (
+                probing.wait.as_nanos() as u64,
+                probing.bound.as_nanos() as u64,
+            )
+        });
+        let down = down_ns(settings, interval);
+        let is_owned = scene.is_owned();
+        for host in &scene.hosts {
+            let place = host.place;
+            let healthy = scene.is_healthy(host) && host.steady_since < scene.now;
+            let limit = down + 2 * wait;
+            let limit = limit + scene.slack(limit);
+            let length = lasts(&mut self.unowned[place], healthy && !is_owned, scene.now);
+            if length > limit {
+                return Err(format!(
+                    "unowned for {length} ns, {limit} allowed, while machine {place} is healthy"
+                ));
+            }
+            let limit = down.max(bound) + interval + 2 * wait;
+            let limit = limit + scene.slack(limit);
+            let unruled = healthy && !host.rules() && !hears_a_master(scene, host);
+            let length = lasts(&mut self.unruled[place], unruled, scene.now);
+            if length > limit {
+                return Err(format!(
+                    "machine {place} is healthy, hears no master for {length} ns ({limit} allowed) and takes nothing over"
+                ));
+            }
+            if is_owned || !healthy {
+                self.stopped[place] = None;
+            }
+            if self.stopped[place].is_some_and(|until| until < scene.now) {
+                return Err(format!(
+                    "machine {place} heard that the owner stops, and takes nothing over"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lasts(since: &mut Option<u64>, holds: bool, now: u64) -> u64 {
+    if holds {
+        now - *since.get_or_insert(now)
+    } else {
+        *since = None;
+        0
+    }
+}
+
+fn hears_a_master(scene: &Scene, host: &Host) -> bool {
+    let mut others = scene.hosts.iter().filter(|o| o.place != host.place);
+    others.any(|other| {
+        other.awake()
+            && other.state == State::Master
+            && scene.network.passes(other.place, host.place)
+    })
+}

@@ -1,0 +1,112 @@
+//! What is between the machines: each direction of each pair can be cut; packets are
+//! lost, delayed, doubled, and overtake each other.
+
+use super::random::Random;
+
+/// Machines at most.
+pub const HOSTS: usize = 4;
+
+/// The network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    cut: [[bool; HOSTS]; HOSTS],
+    /// Its own link is down: nobody hears it, no client reaches it.
+    pub isolated: [bool; HOSTS],
+    /// Packets lost, of a hundred.
+    pub loss: u64,
+    /// Packets doubled, of a hundred.
+    pub double: u64,
+    /// Each packet takes at least so long, and up to that much longer.
+    pub delay_ns: u64,
+    pub jitter_ns: u64,
+    /// Since when nothing is lost from one to the other.
+    clean_since: [[u64; HOSTS]; HOSTS],
+}
+
+impl Network {
+    pub fn new(delay_ns: u64, jitter_ns: u64) -> Network {
+        Network {
+            cut: Default::default(),
+            isolated: Default::default(),
+            loss: 0,
+            double: 0,
+            delay_ns,
+            jitter_ns,
+            clean_since: Default::default(),
+        }
+    }
+
+    /// The longest way.
+    pub fn longest_ns(&self) -> u64 {
+        self.delay_ns + self.jitter_ns
+    }
+
+    /// Whether packets get from one to the other at all.
+    pub fn passes(&self, from: usize, to: usize) -> bool {
+        !self.cut[from][to] && !self.isolated[from] && !self.isolated[to]
+    }
+
+    /// Since when nothing is lost from one to the other; None while something may be.
+    pub fn clean_since(&self, from: usize, to: usize) -> Option<u64> {
+        (self.passes(from, to) && self.loss == 0).then(|| self.clean_since[from][to])
+    }
+
+    /// The same for both ways.
+    pub fn clean_both_since(&self, a: usize, b: usize) -> Option<u64> {
+        Some(self.clean_since(a, b)?.max(self.clean_since(b, a)?))
+    }
+
+    pub fn set_cut(&mut self, now: u64, from: usize, to: usize, cut: bool) {
+        self.change(now, |network| network.cut[from][to] = cut);
+    }
+
+    /// Those of one side hear those of the other no more.
+    pub fn partition(&mut self, now: u64, side: u64) {
+        self.change(now, |network| {
+            for a in 0..HOSTS {
+                for b in 0..HOSTS {
+                    network.cut[a][b] = (side >> a) & 1 != (side >> b) & 1;
+                }
+            }
+        });
+    }
+
+    pub fn isolate(&mut self, now: u64, host: usize, isolated: bool) {
+        self.change(now, |network| network.isolated[host] = isolated);
+    }
+
+    pub fn set_loss(&mut self, now: u64, loss: u64) {
+        self.change(now, |network| network.loss = loss);
+    }
+
+    pub fn heal(&mut self, now: u64) {
+        self.change(now, |network| {
+            network.cut = Default::default();
+            network.isolated = Default::default();
+            network.loss = 0;
+        });
+    }
+
+    /// When a packet arrives, and perhaps a second time.
+    pub fn send(&self, random: &mut Random, from: usize, to: usize) -> [Option<u64>; 2] {
+        if !self.passes(from, to) || random.percent(self.loss) {
+            return [None, None];
+        }
+        let way = |random: &mut Random| self.delay_ns + random.below(self.jitter_ns + 1);
+        let first = way(random);
+        let second = random.percent(self.double).then(|| way(random));
+        [Some(first), second]
+    }
+
+    fn change(&mut self, now: u64, change: impl FnOnce(&mut Network)) {
+        let before = self.clone();
+        change(self);
+        for a in 0..HOSTS {
+            for b in 0..HOSTS {
+                if before.clean_since(a, b).is_none() || self.clean_since(a, b).is_none() {
+                    self.clean_since[a][b] = now;
+                }
+            }
+        }
+    }
+}

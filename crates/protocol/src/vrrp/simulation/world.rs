@@ -1,0 +1,645 @@
+//! A history as it happens: events in the order of a time that no machine knows.
+
+use super::check::{Checks, Verdict};
+use super::forge;
+use super::plan::{Disturbance, Plan, down_ns, source};
+use super::random::Random;
+use super::scene::{Host, Input, Pause, Scene};
+use crate::vrrp::defect::Defect;
+use crate::vrrp::{Action, Instance, Reason, Router, State};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The virtual router of each machine.
+const ONE: Instance = Instance(0);
+/// Packets that wait for a process that stands still; more are lost.
+const INBOX: usize = 64;
+/// Timers are late by as much at most, while their machine runs.
+const TIMER_NS: u64 = 60_000;
+/// The address.
+const ADDRESS: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 100));
+/// Events in a history at most: more is a flood.
+const EVENTS: usize = 60_000;
+
+#[derive(Debug)]
+enum Event {
+    Arrive(usize, Input),
+    Probe(usize, usize),
+    Wake(usize),
+    Step(usize),
+    Unpause(usize, u32),
+    Begin(usize, u32),
+    Expire(usize),
+    Heal,
+}
+
+/// A history.
+pub struct World {
+    scene: Scene,
+    random: Random,
+    checks: Checks,
+    events: BinaryHeap<Reverse<(u64, u32)>>,
+    payloads: Vec<Option<Event>>,
+    defect: Option<Defect>,
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    /// `traced`: what machines do is kept for people.
+    pub fn new(plan: Plan, random: Random, defect: Option<Defect>, traced: bool) -> World {
+        let mut world = World {
+            scene: Scene::new(plan),
+            random,
+            checks: Checks::default(),
+            events: BinaryHeap::new(),
+            payloads: Vec::new(),
+            defect,
+            trace: traced.then(Vec::new),
+        };
+        for host in world.scene.places() {
+            let at = world.random.below(world.scene.plan.interval_ns);
+            world.push(at, Event::Begin(host, 0));
+        }
+        for step in 0..world.scene.plan.steps.len() {
+            let at = world.scene.plan.steps[step].0;
+            world.push(at, Event::Step(step));
+        }
+        world.push(world.scene.plan.healed_at, Event::Heal);
+        world
+    }
+
+    /// All of it, and what was seen that should not be.
+    pub fn run(&mut self) -> Verdict {
+        for _ in 0..EVENTS {
+            let Some(Reverse((at, place))) = self.events.pop() else {
+                return Err("nothing is to happen any more".to_owned());
+            };
+            if at >= self.scene.plan.ends_at {
+                return self.checks.end(&self.scene);
+            }
+            self.scene.now = at;
+            if let Some(event) = self.payloads[place as usize].take() {
+                self.happen(event)?;
+                self.checks.moment(&self.scene)?;
+            }
+        }
+        Err(format!("more than {EVENTS} events"))
+    }
+
+    /// What was to happen and what did, for people.
+    pub fn told(&self) -> String {
+        let plan = &self.scene.plan;
+        let mut told = format!("at {} ns\n", self.scene.now);
+        for settings in &plan.settings {
+            told += &format!(
+                "{:?} priority {} bands {:?} interval {:?} preempt {} probing {:?}\n",
+                settings.version,
+                settings.priority,
+                settings.bands,
+                settings.interval,
+                settings.preempt,
+                settings.probing
+            );
+        }
+        told += &format!(
+            "lifetime {:?} drift {:?} delay {} + {} doubled {} healed {} ends {}\n",
+            plan.lifetime_ns,
+            plan.drift_ppm,
+            plan.delay_ns,
+            plan.jitter_ns,
+            plan.double,
+            plan.healed_at,
+            plan.ends_at
+        );
+        for (at, what) in &plan.steps {
+            told += &format!("{at:>12} {what:?}\n");
+        }
+        told + &self.trace.iter().flatten().cloned().collect::<String>()
+    }
+
+    /// What a machine does, when it is to be told.
+    fn note(&mut self, host: usize, action: &Action) {
+        let now = self.scene.now;
+        if let Some(trace) = &mut self.trace {
+            let action = match action {
+                Action::Send { bytes, .. } => format!("advert of priority {}", bytes[2]),
+                action => format!("{action:?}"),
+            };
+            trace.push(format!("{now:>12} machine {host}: {action}\n"));
+        }
+    }
+
+    fn push(&mut self, at: u64, event: Event) {
+        let place = self.payloads.len() as u32;
+        self.payloads.push(Some(event));
+        self.events.push(Reverse((at, place)));
+    }
+
+    fn happen(&mut self, event: Event) -> Verdict {
+        match event {
+            Event::Arrive(host, input) => self.arrive(host, input),
+            Event::Probe(asks, asked) => {
+                if self.scene.hosts[asked].answers() {
+                    let ways = self.scene.network.send(&mut self.random, asked, asks);
+                    for way in ways.into_iter().flatten() {
+                        let by = Some(asked);
+                        let at = self.scene.now + way;
+                        self.push(at, Event::Arrive(asks, Input::Claim { by }));
+                    }
+                }
+                Ok(())
+            }
+            Event::Wake(host) => {
+                let of = &mut self.scene.hosts[host];
+                if of.awake() && of.wake == self.scene.now {
+                    of.wake = u64::MAX;
+                    return self.turn(host, None);
+                }
+                Ok(())
+            }
+            Event::Step(step) => {
+                let what = self.scene.plan.steps[step].1;
+                self.disturb(what)
+            }
+            Event::Unpause(host, life) => {
+                if self.scene.hosts[host].life == life {
+                    return self.unpause(host);
+                }
+                Ok(())
+            }
+            Event::Begin(host, life) => {
+                if self.scene.hosts[host].life == life {
+                    return self.begin(host);
+                }
+                Ok(())
+            }
+            Event::Expire(host) => {
+                let now = self.scene.now;
+                let of = &mut self.scene.hosts[host];
+                if of.expires.is_some_and(|at| at <= now) {
+                    of.has = false;
+                    of.expires = None;
+                    if of.awake() {
+                        return self.turn(host, None);
+                    }
+                }
+                Ok(())
+            }
+            Event::Heal => self.heal(),
+        }
+    }
+
+    fn arrive(&mut self, host: usize, input: Input) -> Verdict {
+        let of = &mut self.scene.hosts[host];
+        if of.awake() {
+            return self.turn(host, Some(input));
+        }
+        let process_only = of.pause.is_some_and(|pause| !pause.suspended);
+        if of.powered && of.router.is_some() && process_only && of.inbox.len() < INBOX {
+            of.inbox.push(input);
+        }
+        Ok(())
+    }
+
+    /// The driver's turn: packets, answers, the time, actions.
+    fn turn(&mut self, host: usize, input: Option<Input>) -> Verdict {
+        let now = self.scene.now;
+        let local = self.scene.local(host, now);
+        let Some(mut router) = self.scene.hosts[host].router.take() else {
+            return Ok(());
+        };
+        let of = &mut self.scene.hosts[host];
+        if of.state == State::Master && !of.has {
+            router.handle_address_lost(local, ONE);
+        }
+        let inbox = std::mem::take(&mut of.inbox);
+        for input in inbox.into_iter().chain(input) {
+            match input {
+                Input::Packet { from, ttl, bytes } => {
+                    let of = &mut self.scene.hosts[host];
+                    let own = router.status(ONE).map_or(0, |status| status.priority);
+                    if bytes.get(2).is_some_and(|priority| *priority >= own) {
+                        of.pauses = 0;
+                    }
+                    router.handle_packet(local, ONE, from, ttl, &bytes);
+                }
+                Input::Claim { by } => {
+                    let ours = by == Some(host);
+                    if !ours {
+                        self.checks.answered(host, now);
+                    }
+                    router.handle_neighbour(local, ONE, ADDRESS, ours, [2; 6]);
+                }
+            }
+        }
+        router.handle_time(local);
+        self.scene.hosts[host].router = Some(router);
+        self.act(host)
+    }
+
+    /// Does what a machine wants, and notes when it is to be woken.
+    fn act(&mut self, host: usize) -> Verdict {
+        let now = self.scene.now;
+        while let Some(action) = self.next_action(host) {
+            self.note(host, &action);
+            self.checks.action(&self.scene, host, &action)?;
+            self.perform(host, action);
+        }
+        let local = self.scene.local(host, now);
+        let lifetime = self.scene.plan.lifetime_ns;
+        let of = &mut self.scene.hosts[host];
+        let Some(router) = &of.router else {
+            return Ok(());
+        };
+        of.kept = router.kept(local, ONE);
+        if of.state == State::Master && of.has {
+            of.expires = lifetime.map(|lifetime| now + lifetime);
+        }
+        if let Some(deadline) = router.deadline() {
+            let late = self.random.below(TIMER_NS);
+            let wake = self.scene.global(host, deadline).max(now + 1) + late;
+            let of = &mut self.scene.hosts[host];
+            // An earlier order that comes to nothing is one event; a later one is none.
+            if wake.abs_diff(of.wake) > TIMER_NS || of.wake <= now {
+                of.wake = wake;
+                self.push(wake, Event::Wake(host));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_action(&mut self, host: usize) -> Option<Action> {
+        self.scene.hosts[host].router.as_mut()?.poll()
+    }
+
+    fn perform(&mut self, host: usize, action: Action) {
+        match action {
+            Action::Send { bytes, .. } => {
+                let input = Input::Packet {
+                    from: source(host),
+                    ttl: 255,
+                    bytes: Rc::new(bytes),
+                };
+                self.broadcast(host, &input);
+            }
+            Action::Acquire { .. } => self.scene.hosts[host].has = true,
+            Action::Release { .. } => {
+                self.scene.hosts[host].has = false;
+                self.scene.hosts[host].expires = None;
+            }
+            Action::Announce { .. } => {
+                if self.scene.network.isolated[host] {
+                    self.scene.unsure = true;
+                } else {
+                    self.scene.neighbours = Some(host);
+                }
+                self.broadcast(host, &Input::Claim { by: Some(host) });
+            }
+            Action::Probe { .. } => {
+                for other in self.scene.places().filter(|other| *other != host) {
+                    let ways = self.scene.network.send(&mut self.random, host, other);
+                    for way in ways.into_iter().flatten() {
+                        self.push(self.scene.now + way, Event::Probe(host, other));
+                    }
+                }
+            }
+            Action::Entered { from, to, why, .. } => self.entered(host, from, to, &why),
+            Action::HandOver { .. }
+            | Action::GroupEntered { .. }
+            | Action::HeardLower { .. }
+            | Action::Note { .. } => {}
+        }
+    }
+
+    fn broadcast(&mut self, host: usize, input: &Input) {
+        for other in self.scene.places().filter(|other| *other != host) {
+            let ways = self.scene.network.send(&mut self.random, host, other);
+            for way in ways.into_iter().flatten() {
+                self.push(self.scene.now + way, Event::Arrive(other, input.clone()));
+            }
+        }
+    }
+
+    fn entered(&mut self, host: usize, from: State, to: State, why: &Reason) {
+        let now = self.scene.now;
+        if to == State::Master {
+            self.scene.hosts[host].master_since = now;
+            self.scene.hosts[host].unsure =
+                !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
+            // Whoever ruled before it, neighbours have heard of it just now.
+            let told = !self.scene.network.isolated[host];
+            self.scene.unsure &= self.other_rules(host) || !told;
+        }
+        if from == State::Master {
+            self.scene.unsure |= self.goes_unheard(host, why);
+        }
+        self.scene.hosts[host].state = to;
+    }
+
+    /// One of two masters goes, and the other one cannot know that there were two: the
+    /// last advert is lost, or none is sent as is keepalived's default.
+    fn goes_unheard(&self, host: usize, why: &Reason) -> bool {
+        let says = match why {
+            Reason::Preempted { .. } => {
+                let settings = &self.scene.plan.settings[host];
+                let of = &self.scene.hosts[host];
+                let woke =
+                    of.awake_since + settings.interval.as_nanos() as u64 * 2 > self.scene.now;
+                settings.higher_prio_send_advert || of.unsure || woke
+            }
+            Reason::Failed(_) | Reason::Stopped => true,
+            _ => false,
+        };
+        let mut others = self.scene.hosts.iter().filter(|other| other.place != host);
+        others.any(|other| {
+            let clean = self.scene.network.clean_since(host, other.place);
+            let hears = says && clean.is_some() && other.rules();
+            other.state == State::Master && !hears
+        })
+    }
+
+    fn other_rules(&self, host: usize) -> bool {
+        let mut hosts = self.scene.hosts.iter();
+        hosts.any(|other| other.place != host && other.answers())
+    }
+
+    /// Its process begins.
+    fn begin(&mut self, host: usize) -> Verdict {
+        let now = self.scene.now;
+        let local = self.scene.local(host, now);
+        let settings = self.scene.plan.settings[host].clone();
+        let of = &mut self.scene.hosts[host];
+        if of.router.is_some() {
+            return Ok(());
+        }
+        let mut router = Router::new(vec![settings], vec![]);
+        router.defect = self.defect;
+        let words = of.faulty.then(|| "a link".to_owned());
+        router.set_fault(local, ONE, words);
+        if let Some(priority) = of.priority {
+            router.set_priority(local, ONE, priority);
+        }
+        router.set_band(local, ONE, of.band);
+        router.start(local, ONE, of.kept.take());
+        of.powered = true;
+        of.pause = None;
+        of.inbox.clear();
+        of.state = State::Init;
+        of.router = Some(router);
+        of.steady_since = now;
+        of.awake_since = 0;
+        of.pauses = 0;
+        of.wake = u64::MAX;
+        self.act(host)
+    }
+
+    fn unpause(&mut self, host: usize) -> Verdict {
+        let now = self.scene.now;
+        let interval = self.scene.plan.interval_ns;
+        let of = &mut self.scene.hosts[host];
+        let Some(pause) = of.pause.take() else {
+            return Ok(());
+        };
+        let slept = now - pause.since;
+        if slept > interval * 13 / 10 {
+            of.pauses += 1;
+        }
+        of.awake_since = now;
+        of.steady_since = now;
+        of.wake = u64::MAX;
+        if of.expires.is_some_and(|at| at <= now) {
+            of.has = false;
+            of.expires = None;
+        }
+        let was_master = of.state == State::Master;
+        let heard = of.inbox.iter().any(|input| match input {
+            Input::Packet {
+                from,
+                bytes,
+                ttl: 255,
+            } => {
+                let real = (0..super::network::HOSTS).any(|place| source(place) == *from);
+                real && bytes.get(2).is_some_and(|priority| *priority > 0)
+            }
+            _ => false,
+        });
+        let heard = heard && now >= self.scene.forged_until;
+        self.turn(host, None)?;
+        if was_master {
+            self.checks.woke(&self.scene, host, slept, heard)?;
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, host: usize, length: u64, suspended: bool) {
+        let now = self.scene.now;
+        let of = &mut self.scene.hosts[host];
+        if !of.awake() {
+            return;
+        }
+        of.pause = Some(Pause {
+            since: now,
+            suspended,
+        });
+        let life = of.life;
+        // A suspended kernel's neighbours may hear of others meanwhile.
+        if suspended && of.state == State::Master {
+            self.scene.unsure = true;
+        }
+        self.end_of_life(host);
+        self.push(now + length, Event::Unpause(host, life));
+    }
+
+    /// Nobody renews the address any more.
+    fn end_of_life(&mut self, host: usize) {
+        if let Some(at) = self.scene.hosts[host].expires {
+            self.push(at.max(self.scene.now), Event::Expire(host));
+        }
+    }
+
+    /// Its process is no more, whatever became of it.
+    fn bury(&mut self, host: usize) {
+        let rules = self.scene.hosts[host].state == State::Master;
+        if rules && self.other_rules(host) {
+            self.scene.unsure = true;
+        }
+        let now = self.scene.now;
+        let of = &mut self.scene.hosts[host];
+        of.router = None;
+        of.state = State::Init;
+        of.pause = None;
+        of.life += 1;
+        of.killed_at = now;
+        self.end_of_life(host);
+    }
+
+    fn disturb(&mut self, what: Disturbance) -> Verdict {
+        let now = self.scene.now;
+        match what {
+            Disturbance::Cut(from, to) => self.scene.network.set_cut(now, from, to, true),
+            Disturbance::Partition(side) => self.scene.network.partition(now, side),
+            Disturbance::Isolate(host) => self.scene.network.isolate(now, host, true),
+            Disturbance::Loss(loss) => self.scene.network.set_loss(now, loss),
+            Disturbance::Heal => self.scene.network.heal(now),
+            Disturbance::Freeze(host, length) => self.pause(host, length, false),
+            Disturbance::Suspend(host, length) => self.pause(host, length, true),
+            Disturbance::Kill(host, after) => {
+                if self.scene.hosts[host].router.is_some() {
+                    self.bury(host);
+                    self.begin_later(host, after);
+                }
+            }
+            Disturbance::Crash(host, after) => {
+                if self.scene.hosts[host].router.is_some() {
+                    self.bury(host);
+                    let of = &mut self.scene.hosts[host];
+                    of.powered = false;
+                    of.has = false;
+                    of.expires = None;
+                    of.kept = None;
+                    self.begin_later(host, after);
+                }
+            }
+            Disturbance::Forge(host, count) => self.forge(host, count),
+            Disturbance::Foreign(host) => self.foreign(host),
+            Disturbance::Delete(host) => {
+                if self.scene.hosts[host].awake() {
+                    self.scene.hosts[host].has = false;
+                    return self.turn(host, None);
+                }
+            }
+            Disturbance::Priority(host, priority) => {
+                self.scene.hosts[host].priority = Some(priority);
+                return self.order(host, |router, local| {
+                    router.set_priority(local, ONE, priority);
+                });
+            }
+            Disturbance::Band(host, band) => {
+                self.scene.hosts[host].band = band;
+                return self.order(host, |router, local| router.set_band(local, ONE, band));
+            }
+            Disturbance::Fault(host, faulty) => return self.fault(host, faulty),
+            Disturbance::HandOver(host, drain) => {
+                return self.order(host, |router, local| {
+                    router.hand_over(local, ONE, Duration::from_nanos(drain));
+                });
+            }
+            Disturbance::Stop(host, after) => return self.stop(host, after),
+            Disturbance::Reload(host) => return self.reload(host),
+        }
+        Ok(())
+    }
+
+    fn begin_later(&mut self, host: usize, after: u64) {
+        let life = self.scene.hosts[host].life;
+        self.push(self.scene.now + after, Event::Begin(host, life));
+    }
+
+    /// An order to a process that can take one.
+    fn order(&mut self, host: usize, give: impl FnOnce(&mut Router, crate::vrrp::Time)) -> Verdict {
+        let local = self.scene.local(host, self.scene.now);
+        let of = &mut self.scene.hosts[host];
+        if !of.awake() {
+            return Ok(());
+        }
+        if let Some(router) = &mut of.router {
+            give(router, local);
+        }
+        self.act(host)
+    }
+
+    fn fault(&mut self, host: usize, faulty: bool) -> Verdict {
+        let now = self.scene.now;
+        let of = &mut self.scene.hosts[host];
+        // Who stands still notices nothing.
+        if of.pause.is_some() {
+            return Ok(());
+        }
+        if of.faulty != faulty {
+            of.steady_since = now;
+        }
+        of.faulty = faulty;
+        let words = faulty.then(|| "a link".to_owned());
+        self.order(host, |router, local| router.set_fault(local, ONE, words))
+    }
+
+    fn stop(&mut self, host: usize, after: u64) -> Verdict {
+        if !self.scene.hosts[host].awake() {
+            return Ok(());
+        }
+        self.order(host, |router, local| router.stop_all(local))?;
+        self.bury(host);
+        self.scene.hosts[host].kept = None;
+        self.begin_later(host, after);
+        Ok(())
+    }
+
+    fn reload(&mut self, host: usize) -> Verdict {
+        if !self.scene.hosts[host].awake() {
+            return Ok(());
+        }
+        self.order(host, |router, local| router.leave(local))?;
+        let before = self.scene.hosts[host].state;
+        let awake_since = self.scene.hosts[host].awake_since;
+        self.scene.hosts[host].router = None;
+        self.begin(host)?;
+        let after = self.scene.hosts[host].state;
+        // Whoever has just stood still, and listens, may not know that it is master.
+        let listens =
+            awake_since > 0 && awake_since + self.scene.plan.interval_ns * 2 > self.scene.now;
+        if before != State::Init && before != after && !listens {
+            return Err(format!(
+                "machine {host} is reloaded: {before:?} becomes {after:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A third machine says that it has the address.
+    fn foreign(&mut self, _from: usize) {
+        // One that is master and awake hears it and can answer.
+        let hears = |host: &Host| {
+            host.rules() && !self.scene.network.isolated[host.place] && self.scene.network.loss == 0
+        };
+        if !self.scene.hosts.iter().any(hears) {
+            return;
+        }
+        self.scene.neighbours = None;
+        for host in self.scene.places() {
+            if !self.scene.network.isolated[host] {
+                let at = self.scene.now + self.scene.network.delay_ns;
+                self.push(at, Event::Arrive(host, Input::Claim { by: None }));
+            }
+        }
+    }
+
+    fn forge(&mut self, host: usize, count: u64) {
+        let settings = self.scene.plan.settings[host].clone();
+        let mut at = self.scene.now;
+        for _ in 0..count {
+            at += self.random.below(self.scene.plan.interval_ns / 40);
+            let input = forge::packet(&mut self.random, &settings);
+            self.push(at, Event::Arrive(host, input));
+        }
+        // What they say is believed for a while, and the interval that they name.
+        let down = down_ns(&settings, self.scene.plan.interval_ns);
+        self.scene.forged_until = self.scene.forged_until.max(at + down);
+    }
+
+    /// All is well again.
+    fn heal(&mut self) -> Verdict {
+        let now = self.scene.now;
+        self.scene.network.heal(now);
+        for host in self.scene.places() {
+            if self.scene.hosts[host].pause.is_some() {
+                self.unpause(host)?;
+            }
+            self.begin(host)?;
+            self.fault(host, false)?;
+            self.disturb(Disturbance::Band(host, 0))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! Whether what stands behind a virtual address can be served, from a configuration
+//! and the states of its servers.
+
+use crate::config::{BindAddress, Config, Proxy, ProxyIndex, Service, SwitchTarget};
+use protocol::role::vitals::Band;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How much of a frontend can be served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Served {
+    All,
+    Some,
+    Nothing,
+}
+
+/// Whether a listener takes connections to an address because it takes those to any.
+fn takes_any(listener: SocketAddr, v6only: bool, address: IpAddr) -> bool {
+    match listener.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() && address.is_ipv4(),
+        IpAddr::V6(ip) => ip.is_unspecified() && (address.is_ipv6() || !v6only),
+    }
+}
+
+/// The frontends that take connections to addresses: those that are bound to one of
+/// them, or, where none is, those that take connections to any address.
+pub(super) fn frontends<'c>(config: &'c Config, addresses: &[IpAddr]) -> Vec<&'c Proxy> {
+    let listens = |proxy: &&Proxy, wanted: &dyn Fn(SocketAddr, bool) -> bool| {
+        let of = |bind: &crate::config::Bind| match bind.address {
+            BindAddress::Inet(address) => wanted(address, bind.v6only.unwrap_or(false)),
+            _ => false,
+        };
+        proxy.kind.is_frontend() && !proxy.disabled && proxy.binds.iter().any(of)
+    };
+    let is_one = |listener: SocketAddr, _: bool| addresses.contains(&listener.ip().to_canonical());
+    let own: Vec<&Proxy> = config
+        .proxies
+        .iter()
+        .filter(|proxy| listens(proxy, &is_one))
+        .collect();
+    if !own.is_empty() {
+        return own;
+    }
+    let any = |listener: SocketAddr, v6only: bool| {
+        addresses
+            .iter()
+            .any(|address| takes_any(listener, v6only, *address))
+    };
+    let all = config.proxies.iter();
+    all.filter(|proxy| listens(proxy, &any)).collect()
+}
+
+/// Where a frontend's streams may go: what is named by lines; a `listen` without such
+/// a line is its own backend.
+fn backends(config: &Config, frontend: &Proxy) -> Vec<ProxyIndex> {
+    let named = frontend
+        .use_backend
+        .iter()
+        .filter_map(|rule| match &rule.target {
+            SwitchTarget::Static(reference) => reference.index,
+            // A name that is made for each request may be any.
+            SwitchTarget::Dynamic(_) => None,
+        });
+    let mut all: Vec<ProxyIndex> = named.collect();
+    let default = frontend.default_backend.as_ref().and_then(|r| r.index);
+    let own = || {
+        let own = config.backend(&frontend.name);
+        own.filter(|_| frontend.kind.is_backend())
+    };
+    all.extend(default.or_else(own));
+    all.sort_unstable_by_key(|index| index.0);
+    all.dedup();
+    all
+}
+
+/// Whether a stream that comes to a backend is served: some server is usable, or it
+/// has none and answers by its rules.
+pub(super) fn is_served(backend: &Proxy) -> bool {
+    !backend.disabled && (backend.servers.is_empty() || backend.state.usable_servers() > 0)
+}
+
+fn served(config: &Config, frontend: &Proxy) -> Served {
+    // An operator took it out.
+    if frontend.state.paused.load(Relaxed) || frontend.state.is_shut_down() {
+        return Served::Nothing;
+    }
+    let backends = backends(config, frontend);
+    let well = backends
+        .iter()
+        .filter(|index| is_served(config.proxy(**index)));
+    match (well.count(), backends.len()) {
+        (well, all) if well == all => Served::All,
+        (0, _) => Served::Nothing,
+        _ => Served::Some,
+    }
+}
+
+/// The band of a service. Where nothing listens at its addresses nothing is missed.
+pub(super) fn band(config: &Config, service: &Service) -> Band {
+    let has_lost = |name: &&str| {
+        let index = config.backend(name);
+        index.is_none_or(|index| !is_served(config.proxy(index)))
+    };
+    let mut tracked = service.backends.iter().map(|name| &**name);
+    if tracked.any(|name| has_lost(&name)) {
+        return Band::None;
+    }
+    let all: Vec<Served> = frontends(config, &service.addresses)
+        .into_iter()
+        .map(|frontend| served(config, frontend))
+        .collect();
+    if all.iter().all(|served| *served == Served::All) {
+        Band::All
+    } else if all.iter().all(|served| *served == Served::Nothing) {
+        Band::None
+    } else {
+        Band::Some
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+    use crate::state;
+
+    const FILE: &str = "\
+defaults
+    mode http
+frontend www
+    bind 192.0.2.1:80
+    use_backend api if { path_beg /api }
+    default_backend app
+frontend redirects
+    bind 192.0.2.1:81
+    http-request redirect location /
+frontend any
+    bind :8080
+    bind [::]:8080 v6only
+    default_backend app
+listen mail
+    mode tcp
+    bind 192.0.2.2:25
+    server a 127.0.0.1:1
+backend app
+    server a 127.0.0.1:1
+    server b 127.0.0.1:2
+backend api
+    server a 127.0.0.1:1
+";
+
+    fn service(address: &str, backends: &[&str]) -> Service {
+        Service {
+            name: "it".into(),
+            addresses: vec![address.parse().expect("an address")],
+            backends: backends.iter().map(|name| (*name).into()).collect(),
+        }
+    }
+
+    /// The bands of addresses after servers were taken out.
+    fn bands(out: &[(&str, &str)], services: &[Service]) -> Vec<Band> {
+        let mut config = load_text(FILE).config.expect("no error");
+        state::install(&mut config, None, 0);
+        for (backend, server) in out {
+            let index = config.backend(backend).expect("there");
+            let proxy = config.proxy(index);
+            let server = proxy.servers.iter().find(|s| &*s.name == *server);
+            let server = server.expect("there");
+            server.state.set_admin(state::AdminState::Maintenance, 0);
+        }
+        services
+            .iter()
+            .map(|service| band(&config, service))
+            .collect()
+    }
+
+    #[test]
+    fn a_backend_without_a_usable_server_takes_a_part_and_all_of_them_take_all() {
+        let www = [service("192.0.2.1", &[])];
+        assert_eq!(bands(&[], &www), [Band::All]);
+        assert_eq!(
+            bands(&[("app", "a")], &www),
+            [Band::All],
+            "another one is left"
+        );
+        assert_eq!(bands(&[("api", "a")], &www), [Band::Some]);
+        let all = [("api", "a"), ("app", "a"), ("app", "b")];
+        assert_eq!(
+            bands(&all, &www),
+            [Band::Some],
+            "the redirections are served"
+        );
+    }
+
+    #[test]
+    fn a_listen_is_its_own_backend() {
+        let mail = [service("192.0.2.2", &[])];
+        assert_eq!(bands(&[], &mail), [Band::All]);
+        assert_eq!(bands(&[("mail", "a")], &mail), [Band::None]);
+    }
+
+    #[test]
+    fn an_address_that_no_line_names_has_the_frontends_of_any_address() {
+        let others = [service("198.51.100.1", &[]), service("2001:db8::1", &[])];
+        assert_eq!(bands(&[], &others), [Band::All; 2]);
+        let down = [("app", "a"), ("app", "b")];
+        assert_eq!(bands(&down, &others), [Band::None; 2]);
+    }
+
+    #[test]
+    fn a_backend_that_is_tracked_counts_for_itself() {
+        let tracked = [
+            service("192.0.2.2", &["api"]),
+            service("192.0.2.2", &["gone"]),
+        ];
+        assert_eq!(bands(&[], &tracked), [Band::All, Band::None]);
+        assert_eq!(bands(&[("api", "a")], &tracked), [Band::None, Band::None]);
+    }
+}

@@ -1,0 +1,99 @@
+//! Virtual addresses, as far as the proxy has part in them: its threads show that they
+//! live, the side thread judges whether what stands behind each address can be served
+//! ([`judge`], a value), and connections are led to their end before an address is
+//! given away on purpose. All of it is told and heard in one memory
+//! ([`protocol::role::vitals`]); who owns an address is decided elsewhere.
+//!
+//! A request pays one load for all of this.
+
+mod drain;
+mod judge;
+mod report;
+mod watch;
+
+pub use report::{AddressReport, reports};
+pub use watch::{Watching, start};
+
+use crate::reactor;
+use crate::runtime::Runtime;
+use drain::Draining;
+use protocol::role::vitals::{BEAT_EVERY_MS, Vitals, VitalsError};
+use rustix::time::{ClockId, clock_gettime};
+use std::net::IpAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// How often a thread shows that it lives: soon enough also when a turn of its loop
+/// takes its time.
+const BEAT: Duration = Duration::from_millis(BEAT_EVERY_MS * 4 / 5);
+
+/// What the process has of the memory.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    memory: OnceLock<(Vitals<'static>, u64)>,
+    pub(crate) draining: Draining,
+}
+
+impl Shared {
+    /// The memory, and the number by which this process writes in it.
+    pub(crate) fn memory(&self) -> Option<(Vitals<'static>, u64)> {
+        self.memory.get().copied()
+    }
+}
+
+/// Milliseconds of the clock that counts while the machine sleeps.
+pub(crate) fn now_ms() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds * 1_000 + nanos / 1_000_000
+}
+
+/// Begins to use a memory that was made for this, mapped for as long as the process
+/// lives. A second one is passed over.
+pub fn share(runtime: &'static Runtime, words: &'static [AtomicU64]) -> Result<(), VitalsError> {
+    let vitals = Vitals::open(words)?;
+    let owner = u64::from(std::process::id()).max(1);
+    if runtime.vitals.memory.set((vitals, owner)).is_err() {
+        return Ok(());
+    }
+    claim(runtime);
+    for thread in 0..runtime.threads() {
+        // One that has ended beats no more, which is what is to be seen.
+        let _ = reactor::inject(thread, move || reactor::spawn(beat(runtime, thread)));
+    }
+    Ok(())
+}
+
+/// From now on this process writes: it serves, or serves again.
+pub(crate) fn claim(runtime: &Runtime) {
+    if let Some((vitals, owner)) = runtime.vitals.memory()
+        && !vitals.is_owner(owner)
+    {
+        vitals.claim(owner, runtime.threads());
+    }
+}
+
+/// It serves no more.
+pub(crate) fn rest(runtime: &Runtime) {
+    if let Some((vitals, owner)) = runtime.vitals.memory() {
+        vitals.rest(owner);
+    }
+}
+
+/// A thread shows that it lives, until the process stops.
+pub(crate) async fn beat(runtime: &'static Runtime, thread: usize) {
+    while let Some((vitals, owner)) = runtime.vitals.memory()
+        && !runtime.stopping()
+    {
+        vitals.beat(owner, thread, now_ms());
+        reactor::sleep(BEAT).await;
+    }
+}
+
+/// Since when connections to an address are led to their end, as the address is about
+/// to be given away.
+pub(crate) fn drains_since(runtime: &Runtime, address: Option<IpAddr>) -> Option<reactor::Instant> {
+    runtime.vitals.draining.since(address?)
+}

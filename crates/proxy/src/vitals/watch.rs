@@ -1,0 +1,134 @@
+//! The side thread's part: it judges, counts what is under way where an address is to
+//! be given away, and writes both down.
+
+use super::{Shared, judge};
+use crate::config::{Config, Service};
+use crate::reactor;
+use crate::runtime::Runtime;
+use crate::stream::listing;
+use protocol::role::vitals::Vitals;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+/// How often it is judged.
+const EVERY: Duration = Duration::from_millis(100);
+/// How often it is counted while an address is to be given away: the moment at which
+/// nothing is under way may be short.
+const COUNT_EVERY: Duration = Duration::from_millis(5);
+/// How long a thread may take to count.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// As long as this after it began there may be clients between two requests, who learn
+/// with an answer, or by silence, that their connection ends ([`crate::stream`]).
+const SETTLING: Duration = Duration::from_millis(1_100);
+
+/// The task; dropping it ends it.
+#[derive(Debug)]
+pub struct Watching(AbortHandle);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts on the Tokio runtime of this thread.
+pub fn start(runtime: &'static Runtime) -> Watching {
+    Watching(tokio::spawn(run(runtime)).abort_handle())
+}
+
+async fn run(runtime: &'static Runtime) {
+    let mut described = None;
+    loop {
+        let Some((vitals, owner)) = runtime.vitals.memory() else {
+            sleep(EVERY).await;
+            continue;
+        };
+        if runtime.stopping() || !vitals.is_owner(owner) {
+            // Whoever comes after has described its own.
+            described = None;
+            sleep(EVERY).await;
+            continue;
+        }
+        let config = runtime.config();
+        if described != Some(config.version) {
+            let names = config.services.iter().map(|service| &*service.name);
+            vitals.describe(owner, names);
+            vitals.set_threads(owner, runtime.threads());
+            described = Some(config.version);
+        }
+        for (slot, service) in config.services.iter().enumerate() {
+            vitals.set_band(owner, slot, judge::band(&config, service));
+        }
+        match drain(runtime, &config, vitals).await {
+            true => sleep(COUNT_EVERY).await,
+            false => sleep(EVERY).await,
+        }
+    }
+}
+
+/// Leads connections of addresses that are to be given away to their end, and counts
+/// what is under way there. False where there are none.
+async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'static>) -> bool {
+    let Shared { draining, .. } = &runtime.vitals;
+    let services = config.services.iter().enumerate();
+    let wanted: Vec<(usize, &Service)> = services
+        .filter(|(slot, _)| vitals.drain(*slot).is_some())
+        .collect();
+    let addresses: Vec<IpAddr> = wanted
+        .iter()
+        .flat_map(|(_, service)| service.addresses.iter().copied())
+        .collect();
+    let now = reactor::Instant::now();
+    if draining.set(&addresses, now) {
+        for thread in 0..runtime.threads() {
+            // Clients that wait for their next request look what is asked of them.
+            reactor::wake_all(thread);
+        }
+    }
+    let Some((_, owner)) = runtime.vitals.memory() else {
+        return false;
+    };
+    for (slot, service) in &wanted {
+        let Some(streams) = under_way(runtime, &service.addresses).await else {
+            // A thread that is too busy to count has something under way.
+            vitals.set_under_way(owner, *slot, 1);
+            continue;
+        };
+        let since = service
+            .addresses
+            .iter()
+            .find_map(|address| draining.since(*address));
+        let settling = since.is_some_and(|since| {
+            now.saturating_duration_since(since) < SETTLING && has_clients(config, service)
+        });
+        vitals.set_under_way(owner, *slot, streams + u64::from(settling));
+    }
+    !wanted.is_empty()
+}
+
+/// Whether somebody is connected to frontends of a service.
+fn has_clients(config: &Config, service: &Service) -> bool {
+    judge::frontends(config, &service.addresses)
+        .iter()
+        .any(|frontend| frontend.state.frontend_sessions.current() > 0)
+}
+
+/// How many streams clients have at addresses, on all threads; None where one does
+/// not say.
+async fn under_way(runtime: &Runtime, addresses: &[IpAddr]) -> Option<u64> {
+    let mut all = 0;
+    for thread in 0..runtime.threads() {
+        let (give, take) = tokio::sync::oneshot::channel();
+        let addresses = addresses.to_vec();
+        let count = move || {
+            // Nobody waits any more when it cannot be given.
+            let _ = give.send(listing::count_at(&addresses));
+        };
+        reactor::inject(thread, count).ok()?;
+        all += timeout(PATIENCE, take).await.ok()?.ok()?;
+    }
+    Some(all)
+}
