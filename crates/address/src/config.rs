@@ -156,6 +156,22 @@ pub struct Global {
     pub use_pid_directory: bool,
     /// `net_namespace`
     pub network_namespace: Option<String>,
+    /// `fifo_write_vrrp_states_on_reload`
+    pub fifo_states_on_reload: bool,
+    /// `log_unknown_vrids`
+    pub log_unknown_vrids: bool,
+    /// `vmac_addr_prefix`: what the names of virtual interfaces of single addresses begin with.
+    pub vmac_address_prefix: Option<String>,
+    /// `nftables_priority`
+    pub nftables_priority: Option<i32>,
+    /// `nftables_counters`
+    pub nftables_counters: bool,
+    /// `umask`
+    pub umask: Option<u32>,
+    /// `child_wait_time`: how long the processes may take to stop.
+    pub child_wait_s: Option<u32>,
+    /// `data_use_instance`: names of dumps hold those of the instance and the namespace.
+    pub dumps_by_instance: bool,
     /// `reload_file`, `reload_time_file`, `data_use_instance` and others that only
     /// change where files are: the directory of the dumps.
     pub dump_directory: Option<PathBuf>,
@@ -192,6 +208,14 @@ impl Default for Global {
             instance: None,
             use_pid_directory: false,
             network_namespace: None,
+            fifo_states_on_reload: false,
+            log_unknown_vrids: false,
+            vmac_address_prefix: None,
+            nftables_priority: None,
+            nftables_counters: false,
+            umask: None,
+            child_wait_s: None,
+            dumps_by_instance: false,
             dump_directory: None,
         }
     }

@@ -7,7 +7,9 @@
 //! kernel and the clock. This crate knows nothing of the proxy: that an address
 //! cannot be served is told to it as a number ([`role::Given::vitals`]).
 
+pub mod codes;
 pub mod config;
+pub mod dialect;
 pub mod kernel;
 pub mod keyword;
 pub mod role;

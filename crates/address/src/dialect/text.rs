@@ -78,11 +78,6 @@ impl Text {
         self.span(0, self.len())
     }
 
-    pub(super) fn push(&mut self, byte: u8, place: Span) {
-        self.bytes.push(byte);
-        self.places.push(place);
-    }
-
     pub(super) fn append(&mut self, other: &Text) {
         self.bytes.extend_from_slice(&other.bytes);
         self.places.extend_from_slice(&other.places);
@@ -96,12 +91,6 @@ impl Text {
             (Some(start), Some(end)) => self.part(start, end + 1),
             _ => Text::default(),
         }
-    }
-
-    /// Where the first byte is that is no white space.
-    pub(super) fn first(&self) -> usize {
-        let first = self.bytes.iter().position(|b| !is_space(*b));
-        first.unwrap_or(self.len())
     }
 
     pub(super) fn string(&self) -> String {

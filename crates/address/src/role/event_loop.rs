@@ -1,22 +1,180 @@
-//! The loop.
+//! The loop: sleep until something is readable or due; take all packets, then all else
+//! that happened, then tell the router the time, then do what it says.
 
-use super::{Exit, Given, Level, Order, RoleError, Status, Told, clock};
+use super::announce::Announcer;
+use super::health::Health;
+use super::links::Links;
+use super::member::Member;
+use super::runner::Runner;
+use super::sockets::Sockets;
+use super::tell::Teller;
+use super::tracker::Tracker;
+use super::{Exit, Given, KeptState, Level, RoleError, Told, clock};
 use crate::config::Config;
+use crate::kernel::{Kernel, Monitor};
+use protocol::vrrp::{Router, Time};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// How often the kept state is written as master when nothing happens.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// How often actions lead to actions in one turn.
+const MAX_ACTIONS: usize = 100_000;
+
+/// The role.
+pub(super) struct Role {
+    pub(super) config: Config,
+    pub(super) given: Given,
+    pub(super) kernel: Kernel,
+    pub(super) monitor: Monitor,
+    pub(super) links: Links,
+    pub(super) members: Vec<Member>,
+    pub(super) router: Router,
+    pub(super) sockets: Sockets,
+    pub(super) announcer: Announcer,
+    pub(super) tracker: Tracker,
+    pub(super) runner: Runner,
+    pub(super) teller: Teller,
+    pub(super) health: Health,
+    pub(super) kept_before: Option<KeptState>,
+    pub(super) boot: String,
+    pub(super) keep_at: Option<Time>,
+    pub(super) keep_now: bool,
+    /// The other end of the orders is gone.
+    pub(super) alone: bool,
+    /// Counts configurations: outcomes of an older one are not heard.
+    pub(super) generation: u64,
+    /// What was granted, in words.
+    pub(super) privileges: Vec<String>,
+    /// What sync groups were before a reload.
+    pub(super) groups_before: Vec<(String, protocol::vrrp::State)>,
+}
+
+/// What became readable.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Source {
+    Adverts(usize),
+    Frames(u32, bool),
+    Monitor,
+    Orders,
+    Runner,
+    Files,
+    Processes,
+}
 
 /// Runs a configuration until it is told to stop.
 pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
-    let mut role = Role { config, given };
+    let mut role = Role::begin(config, given)?;
     role.given.orders.tell(Told::Ready);
-    loop {
-        if let Some(exit) = role.take_orders() {
-            role.given.orders.tell(Told::Stopped);
-            return Ok(exit);
+    let exit = role.turns();
+    role.given.orders.tell(Told::Stopped);
+    exit
+}
+
+impl Role {
+    fn turns(&mut self) -> Result<Exit, RoleError> {
+        loop {
+            // What came of the beginning, or of the turn before, is done first.
+            self.act();
+            if let Some(exit) = self.take_orders() {
+                return Ok(exit);
+            }
+            let ready = self.sleep()?;
+            self.take_packets(&ready);
+            if ready.contains(&Source::Monitor) {
+                self.take_changes();
+            }
+            if ready.contains(&Source::Runner) {
+                self.take_outcomes();
+            }
+            self.take_tracked(&ready);
+            let now = clock::now();
+            self.handle_time(now);
         }
-        let fd = role.given.orders.as_fd();
-        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-        match poll(&mut fds, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+    }
+
+    /// All that is due.
+    fn handle_time(&mut self, now: Time) {
+        let events = self.links.handle_time(now);
+        self.take_link_events(now, events);
+        self.start_scripts(now);
+        self.look_at_health(now);
+        self.router.handle_time(now);
+        self.act();
+        self.renew(now);
+        self.announce_extra(now);
+        self.send_announcements(now);
+        if self.keep_now || self.keep_at.is_some_and(|at| at <= now) {
+            self.keep(now);
+        }
+    }
+
+    /// Does what the router says until it says nothing more.
+    pub(super) fn act(&mut self) {
+        for _ in 0..MAX_ACTIONS {
+            let Some(action) = self.router.poll() else {
+                return;
+            };
+            self.carry_out(action);
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let scripts = self.tracker.scripts.iter().filter_map(|s| s.deadline());
+        let members = self.members.iter();
+        let renewals = members.clone().filter_map(|m| m.renew_at);
+        let extras = members.filter_map(|m| m.extra_at);
+        let others = [
+            self.router.deadline(),
+            self.links.deadline(),
+            self.announcer.deadline(),
+            self.tracker.processes.as_ref().and_then(|p| p.deadline()),
+            self.health.deadline(),
+            self.keep_at,
+        ];
+        scripts
+            .chain(renewals)
+            .chain(extras)
+            .chain(others.into_iter().flatten())
+            .min()
+    }
+
+    fn sleep(&mut self) -> Result<Vec<Source>, RoleError> {
+        let mut sources = vec![Source::Monitor, Source::Runner];
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.monitor.as_fd(), self.runner.as_fd()];
+        let orders = self.given.orders.as_fd();
+        if !self.alone {
+            sources.push(Source::Orders);
+            fds.push(orders);
+        }
+        for (place, adverts) in self.sockets.adverts.iter().enumerate() {
+            if !adverts.broken {
+                sources.push(Source::Adverts(place));
+                fds.push(adverts.socket.as_fd());
+            }
+        }
+        for ((interface, ipv6), socket) in &self.sockets.frames {
+            sources.push(Source::Frames(*interface, *ipv6));
+            fds.push(socket.as_fd());
+        }
+        if let Some(files) = &self.tracker.files {
+            sources.push(Source::Files);
+            fds.push(files.as_fd());
+        }
+        if let Some(processes) = &self.tracker.processes {
+            sources.push(Source::Processes);
+            fds.push(processes.as_fd());
+        }
+        let mut polled: Vec<PollFd<'_>> = fds
+            .iter()
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
+        let wait = clock::until(clock::now(), self.deadline());
+        match poll(&mut polled, wait.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             Err(errno) => {
                 return Err(RoleError::System {
                     what: "poll",
@@ -24,43 +182,50 @@ pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
                 });
             }
         }
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let ready = polled.iter().map(is_ready);
+        let ready = sources.into_iter().zip(ready).filter(|(_, ready)| *ready);
+        Ok(ready.map(|(source, _)| source).collect())
     }
-}
 
-struct Role {
-    config: Config,
-    given: Given,
-}
-
-impl Role {
-    fn take_orders(&mut self) -> Option<Exit> {
-        while let Some(order) = self.given.orders.next() {
-            match order {
-                Order::Take(config) => {
-                    self.config = *config;
-                    self.given.orders.tell(Told::Taken);
-                }
-                Order::Stop { release: true } => return Some(Exit::Released),
-                Order::Stop { release: false } => return Some(Exit::Left),
-                Order::HandOver { .. } => self.given.orders.tell(Told::HandOver(Vec::new())),
-                Order::Status => {
-                    let status = self.status();
-                    self.given.orders.tell(Told::Status(Box::new(status)));
-                }
-                Order::Dump(_) | Order::ClearStatistics => {}
-                Order::Left => (self.given.log)(Level::Warning, "the supervisor is gone"),
+    /// All packets that have arrived, before the time is told.
+    fn take_packets(&mut self, ready: &[Source]) {
+        for source in ready {
+            match source {
+                Source::Adverts(place) => self.take_adverts(*place),
+                Source::Frames(interface, ipv6) => self.take_frames(*interface, *ipv6),
+                _ => {}
             }
         }
-        None
     }
 
-    fn status(&self) -> Status {
-        Status {
-            now_ms: clock::as_ms(clock::now()),
-            unix_ms: clock::unix_ms(),
-            router: self.config.global.router_id.clone(),
-            pid: std::process::id(),
-            ..Status::default()
+    fn take_tracked(&mut self, ready: &[Source]) {
+        let now = clock::now();
+        let mut changed = false;
+        if let Some(files) = &mut self.tracker.files
+            && ready.contains(&Source::Files)
+        {
+            changed |= files.take_events();
         }
+        if let Some(processes) = &mut self.tracker.processes {
+            let due = processes.deadline().is_some_and(|at| at <= now);
+            if due || ready.contains(&Source::Processes) {
+                changed |= processes.handle_time(now);
+            }
+        }
+        if changed {
+            self.judge_all(now);
+        }
+    }
+
+    /// A line of the log.
+    pub(super) fn log(&mut self, level: Level, line: &str) {
+        (self.given.log)(level, line);
+    }
+
+    /// Renewal is due at the latest then.
+    pub(super) fn keep_within(&mut self, now: Time, wait: Duration) {
+        let at = now.after(wait.min(KEEP_EVERY));
+        self.keep_at = Some(self.keep_at.map_or(at, |before| before.min(at)));
     }
 }

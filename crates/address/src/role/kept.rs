@@ -2,11 +2,14 @@
 //! was master of, and which addresses it had put into the kernel.
 
 use crate::config::{Address, Instance};
+use protocol::vrrp::{Resume, State, Time};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// The longest state that is written or read.
 pub const MAX_KEPT_BYTES: usize = 1 << 20;
@@ -39,8 +42,42 @@ pub struct KeptInstance {
     pub since_ns: u64,
     /// When it was last known to be master, nanoseconds of CLOCK_BOOTTIME.
     pub master_at_ns: u64,
+    /// When this was written, nanoseconds of CLOCK_BOOTTIME.
+    pub at_ns: u64,
+    /// Its addresses may be in the kernel.
+    pub holds: bool,
+    /// As a backup: who owns them, and with which priority.
+    pub owner: Option<(IpAddr, u8)>,
+    /// As a backup: when silence is believed.
+    pub master_down_at_ns: Option<u64>,
+    /// As a backup: between two adverts of the owner.
+    pub owner_interval_ns: u64,
+    /// It was handed over by an operator to an owner of this priority.
+    pub yielded: Option<u8>,
     /// What it put into the kernel and did not take out.
     pub addresses: Vec<(String, Address)>,
+}
+
+impl KeptInstance {
+    /// As the router takes it.
+    pub fn resume(&self) -> Option<Resume> {
+        let state = match self.state.as_str() {
+            "MASTER" => State::Master,
+            "BACKUP" => State::Backup,
+            "FAULT" => State::Fault,
+            _ => return None,
+        };
+        Some(Resume {
+            state,
+            since: Time(self.since_ns),
+            at: Time(self.at_ns),
+            holds: self.holds,
+            owner: self.owner,
+            master_down_at: self.master_down_at_ns.map(Time),
+            owner_interval: Duration::from_nanos(self.owner_interval_ns),
+            yielded: self.yielded,
+        })
+    }
 }
 
 impl KeptState {

@@ -93,7 +93,9 @@ impl Links {
 
     /// Whether a MAC is one of this machine's.
     pub fn has_mac(&self, mac: [u8; 6]) -> bool {
-        self.by_index.values().any(|seen| seen.link.mac == Some(mac))
+        self.by_index
+            .values()
+            .any(|seen| seen.link.mac == Some(mac))
     }
 
     /// All of them.
@@ -176,7 +178,10 @@ impl Links {
 
     /// When [`Links::handle_time`] is to be called.
     pub fn deadline(&self) -> Option<Time> {
-        self.by_index.values().filter_map(|seen| seen.change_at).min()
+        self.by_index
+            .values()
+            .filter_map(|seen| seen.change_at)
+            .min()
     }
 
     /// What is believed by now.
@@ -206,7 +211,10 @@ impl Seen {
         while self.returns.len() > FLAP_RETURNS {
             self.returns.pop_front();
         }
-        let since = self.returns.front().map_or(Duration::MAX, |first| now.since(*first));
+        let since = self
+            .returns
+            .front()
+            .map_or(Duration::MAX, |first| now.since(*first));
         let flaps = self.returns.len() == FLAP_RETURNS && since <= FLAP_WINDOW;
         if flaps && !self.damped {
             events.push(LinkEvent::Flaps(name.to_owned(), FLAP_HOLD.max(delay)));
@@ -291,17 +299,29 @@ mod tests {
         assert!(!links.is_up("eth0"));
         assert_eq!(links.handle_time(at(1950 + 10_000)), [changed(true)]);
         // Calm again: a loss and a return much later are believed at once.
-        assert_eq!(links.set(at(100_000), link("eth0", false)), [changed(false)]);
+        assert_eq!(
+            links.set(at(100_000), link("eth0", false)),
+            [changed(false)]
+        );
         assert_eq!(links.set(at(100_001), link("eth0", true)), [changed(true)]);
     }
 
     #[test]
     fn interfaces_come_go_and_are_renamed() {
         let mut links = Links::new(Vec::new(), &[]);
-        assert_eq!(links.set(at(0), link("eth0", true)), [LinkEvent::Came("eth0".to_owned())]);
+        assert_eq!(
+            links.set(at(0), link("eth0", true)),
+            [LinkEvent::Came("eth0".to_owned())]
+        );
         let events = links.set(at(1), link("wan", true));
-        let wanted = [LinkEvent::Gone("eth0".to_owned()), LinkEvent::Came("wan".to_owned())];
+        let wanted = [
+            LinkEvent::Gone("eth0".to_owned()),
+            LinkEvent::Came("wan".to_owned()),
+        ];
         assert_eq!(events, wanted);
-        assert_eq!(links.relist(at(2), Vec::new()), [LinkEvent::Gone("wan".to_owned())]);
+        assert_eq!(
+            links.relist(at(2), Vec::new()),
+            [LinkEvent::Gone("wan".to_owned())]
+        );
     }
 }

@@ -12,14 +12,34 @@
 //! - packets are drained before time is told, so a machine that was late does not
 //!   take its own lateness for a dead master.
 
+mod announce;
+mod begin;
+mod carry_out;
+mod changes;
 mod clock;
 mod event_loop;
 mod files;
 mod given;
+mod health;
 mod kept;
+mod links;
+mod mail;
+mod member;
+mod namespace;
+mod orders;
+mod processes;
+mod realtime;
+mod reason;
+mod render;
+mod report;
 mod runner;
 mod scripts;
+mod settings;
+mod sockets;
+mod statics;
 mod status;
+mod tell;
+mod tracker;
 mod weight;
 
 pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};

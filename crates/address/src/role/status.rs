@@ -62,6 +62,8 @@ pub struct InstanceStatus {
     pub owner: Option<OwnerStatus>,
     /// When silence will be believed, CLOCK_BOOTTIME.
     pub master_down_at_ms: Option<u64>,
+    /// Where its own adverts come from.
+    pub source: Option<IpAddr>,
     /// The addresses.
     pub addresses: Vec<AddressStatus>,
     /// What keeps it in fault, in words.
@@ -106,6 +108,8 @@ pub struct AddressStatus {
     pub interface: String,
     /// Whether adverts name it.
     pub advertised: bool,
+    /// Its label.
+    pub label: Option<String>,
     /// Whether it is here now.
     pub here: bool,
 }
@@ -208,6 +212,12 @@ pub fn state_word(state: State) -> &'static str {
         State::Master => "MASTER",
         State::Fault => "FAULT",
     }
+}
+
+/// A MAC as people write it.
+pub fn mac_words(mac: [u8; 6]) -> String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
 impl Status {

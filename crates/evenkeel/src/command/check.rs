@@ -79,7 +79,10 @@ fn summary(loaded: &proxy::load::Loaded, addresses: usize) -> String {
     let servers: usize = config.proxies.iter().map(|p| p.servers.len()).sum();
     let addresses = match addresses {
         0 => String::new(),
-        count => format!(", {}", counted(count, "virtual address", "virtual addresses")),
+        count => format!(
+            ", {}",
+            counted(count, "virtual address", "virtual addresses")
+        ),
     };
     format!(
         "no mistakes: {} ({frontends} with clients), {}{addresses}\n",

@@ -1,0 +1,100 @@
+//! Numbers and addresses that two have.
+
+use crate::codes;
+use crate::config::{Instance, Transport};
+use crate::dialect::family::draft::InstanceDraft;
+use crate::dialect::loader::Loader;
+use language::{Diagnostic, Span};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+/// Most addresses that an advert can count.
+const ADVERTISED_MAX: usize = 255;
+
+/// Two instances with one number on an interface take each other's adverts.
+pub(super) fn router_ids(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
+    let mut seen: HashMap<(String, u8, bool), Vec<(usize, Span)>> = HashMap::new();
+    let mut told = Vec::new();
+    for (index, (built, draft)) in l.config.instances.iter().zip(drafts).enumerate() {
+        let Some(vrid) = &draft.vrid else { continue };
+        let key = (built.interface.clone(), built.vrid, built.ipv6);
+        let others = seen.entry(key).or_default();
+        let clash = others.iter().find(|(other, _)| {
+            l.config
+                .instances
+                .get(*other)
+                .is_some_and(|other| meet(other, built))
+        });
+        if let Some((other, span)) = clash {
+            let name = l
+                .config
+                .instances
+                .get(*other)
+                .map_or("", |i| i.name.as_str());
+            let message = format!(
+                "'{name}' and '{}' have the same virtual_router_id {} on '{}'",
+                built.name, built.vrid, built.interface
+            );
+            told.push(
+                Diagnostic::error(&codes::SAME_ROUTER_ID, vrid.span, message)
+                    .label("used a second time")
+                    .also(*span, "first used here")
+                    .help("give each its own number from 1 to 255, the same on all machines"),
+            );
+        }
+        others.push((index, vrid.span));
+    }
+    told.into_iter().for_each(|d| l.report(d));
+}
+
+/// Whether adverts of one reach the other.
+fn meet(one: &Instance, other: &Instance) -> bool {
+    match (&one.transport, &other.transport) {
+        (Transport::Multicast { group: a }, Transport::Multicast { group: b }) => a == b,
+        (Transport::Unicast { peers: a, .. }, Transport::Unicast { peers: b, .. }) => {
+            let of_one: HashSet<IpAddr> = a.iter().map(|p| p.address).collect();
+            b.iter().any(|p| of_one.contains(&p.address))
+        }
+        _ => false,
+    }
+}
+
+/// Addresses that are written twice.
+pub(super) fn taken_twice(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
+    let mut seen: HashMap<(IpAddr, Option<String>), (Span, &str)> = HashMap::new();
+    let mut told = Vec::new();
+    for draft in drafts {
+        for at in draft.addresses.iter().chain(&draft.excluded) {
+            let interface = at.value.interface.clone();
+            let interface = interface.or_else(|| draft.interface.as_ref().map(|i| i.value.clone()));
+            let address = at.value.address;
+            let Some((span, name)) = seen.insert((address, interface), (at.span, &draft.name))
+            else {
+                continue;
+            };
+            let message = match name == draft.name {
+                true => format!("{address} is written twice in '{name}'"),
+                false => format!(
+                    "{address} is in two instances, '{name}' and '{}'",
+                    draft.name
+                ),
+            };
+            told.push(
+                Diagnostic::warning(&codes::ADDRESS_TWICE, at.span, message)
+                    .also(span, "first written here"),
+            );
+        }
+        if let Some(at) = draft.addresses.get(ADVERTISED_MAX) {
+            let message = format!(
+                "'{}' has {} addresses in virtual_ipaddress; an advert counts {ADVERTISED_MAX} at most",
+                draft.name,
+                draft.addresses.len()
+            );
+            told.push(
+                Diagnostic::error(&codes::TOO_MANY_ADDRESSES, at.span, message)
+                    .help("write those that are too many into 'virtual_ipaddress_excluded': they move with the others"),
+            );
+        }
+    }
+    told.into_iter().for_each(|d| l.report(d));
+}

@@ -1,0 +1,438 @@
+//! One instance: its defaults, and what of it does not go together.
+
+use super::timers;
+use super::{NoWeights, preferences, resolve, transport};
+use crate::codes;
+use crate::config::{Address, Authentication, Garp, Instance, Start, Transport};
+use crate::dialect::family::draft::{At, GarpDraft, InstanceDraft, PRIORITY_DEFAULT, bare};
+use crate::dialect::family::instance::{key, password};
+use crate::dialect::loader::Loader;
+use language::{Diagnostic, Severity, Span};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// The priority of who owns the addresses.
+const OWNER: u8 = 255;
+
+/// Two instances of one name.
+pub(super) fn names(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
+    let mut seen: HashMap<&str, Span> = HashMap::new();
+    for draft in drafts {
+        if let Some(before) = seen.insert(&draft.name, draft.place) {
+            let message = format!("'vrrp_instance {}' is defined twice", draft.name);
+            l.report(
+                Diagnostic::error(&codes::DUPLICATE, draft.place, message)
+                    .label("second definition")
+                    .also(before, "first defined here"),
+            );
+        }
+    }
+}
+
+/// Puts an instance into the model.
+pub(super) fn finish(
+    l: &mut Loader<'_>,
+    draft: &mut InstanceDraft,
+    in_group: Option<bool>,
+    disabled: &HashSet<String>,
+) {
+    let mut built = bare(&draft.name);
+    needed(l, draft, &mut built);
+    family(l, draft, &mut built);
+    let strict = draft
+        .strict
+        .as_ref()
+        .map_or(l.drafts.defaults.strict, |s| s.value);
+    built.strict = strict;
+    state(l, draft, &mut built);
+    built.advert_interval = timers::interval(l, draft, built.version);
+    built.down_timer_adverts = draft
+        .down_timer_adverts
+        .or(l.drafts.defaults.down_timer_adverts)
+        .unwrap_or(3);
+    built.transport = transport::resolve(l, draft, built.ipv6);
+    authentication(l, draft, &mut built);
+    preemption(l, draft, &mut built);
+    adverts(l, draft, &mut built);
+    virtual_mac(l, draft, &mut built);
+    let no_weights = match in_group {
+        _ if built.priority == OWNER => Some(NoWeights::Owner),
+        Some(false) => Some(NoWeights::Group),
+        _ => None,
+    };
+    built.tracked = resolve(l, &draft.references, disabled, no_weights);
+    let rules = std::mem::take(&mut draft.rules);
+    built.rules = preferences(l, rules);
+    built.routes = draft.routes.iter().map(|at| at.value.clone()).collect();
+    built.garp = garp(l, &draft.garp);
+    built.source = draft.source.as_ref().map(|s| s.value);
+    built.track_source = draft.track_source.is_some();
+    built.fault_without_peer = draft.fault_without_peer;
+    built.old_unicast_checksum = draft.old_checksum;
+    built.promote_secondaries = draft.promote_secondaries;
+    built.ignore_interface_faults = draft.ignore_interface_faults;
+    built.notify = draft.notify.clone();
+    built.notify_priority_changes = draft.notify_priority_changes;
+    built.smtp_alert = draft.smtp_alert;
+    built.receive_buffer_bytes = draft.receive_buffer_bytes;
+    built.vrf = draft.vrf.clone();
+    built.skip_check_addresses = draft
+        .skip_check_addresses
+        .unwrap_or(l.drafts.defaults.skip_check_addresses);
+    timers::announcements(l, draft, &built);
+    l.config.instances.push(built);
+}
+
+/// What an instance cannot do without.
+fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let unicast = draft.peers.as_ref().is_some_and(|p| !p.value.is_empty());
+    match &draft.interface {
+        Some(interface) => built.interface = interface.value.clone(),
+        None if unicast || draft.interface_told => {}
+        None => {
+            let message = format!("'vrrp_instance {}' has no 'interface'", draft.name);
+            l.report(
+                Diagnostic::error(&codes::NO_INTERFACE, draft.place, message)
+                    .help("write 'interface <name>'; only unicast can do without"),
+            );
+        }
+    }
+    match &draft.vrid {
+        Some(vrid) => built.vrid = vrid.value,
+        None if draft.vrid_told => {}
+        None => {
+            let message = format!("'vrrp_instance {}' has no 'virtual_router_id'", draft.name);
+            l.report(
+                Diagnostic::error(&codes::NO_ROUTER_ID, draft.place, message)
+                    .help("write 'virtual_router_id <1-255>', the same on all machines"),
+            );
+        }
+    }
+    if draft.addresses.is_empty() {
+        let message = format!(
+            "'vrrp_instance {}' has no address in virtual_ipaddress",
+            draft.name
+        );
+        let told = Diagnostic::warning(&codes::NO_ADDRESS, draft.place, message);
+        l.report(match draft.excluded.is_empty() {
+            true => told,
+            false => told.help("adverts should name at least one of its addresses"),
+        });
+    }
+}
+
+/// The family of the first address decides; others are not advertised.
+fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let first = draft.addresses.first();
+    let peer = draft.peers.as_ref().and_then(|p| p.value.first());
+    built.ipv6 = match (first, peer, &draft.source) {
+        (Some(at), ..) => at.value.address.is_ipv6(),
+        (None, Some(peer), _) => peer.value.address.is_ipv6(),
+        (None, None, Some(source)) => source.value.is_ipv6(),
+        _ => draft.native_ipv6.is_some(),
+    };
+    if let (Some(span), Some(at), false) = (draft.native_ipv6, first, built.ipv6) {
+        let message = "native_ipv6 has no effect: the first address is of IPv4";
+        l.report(
+            Diagnostic::warning(&codes::MIXED_FAMILIES, span, message)
+                .also(at.span, "this decides"),
+        );
+    }
+    let (same, other): (Vec<&At<Address>>, Vec<_>) = draft
+        .addresses
+        .iter()
+        .partition(|at| at.value.address.is_ipv6() == built.ipv6);
+    for (at, first) in other.iter().zip(std::iter::repeat(first)) {
+        let (is, not) = if built.ipv6 {
+            ("IPv6", "IPv4")
+        } else {
+            ("IPv4", "IPv6")
+        };
+        let message = format!(
+            "{} is of {not}, and adverts of '{}' are of {is}",
+            at.value.address, draft.name
+        );
+        let mut told = Diagnostic::warning(&codes::MIXED_FAMILIES, at.span, message)
+            .label("taken as if it stood in virtual_ipaddress_excluded")
+            .help("move it to 'virtual_ipaddress_excluded': it moves with the others, and adverts do not name it");
+        if let Some(first) = first {
+            told = told.also(first.span, "the first address decides");
+        }
+        l.report(told);
+    }
+    built.addresses = same.into_iter().map(|at| at.value.clone()).collect();
+    let excluded = draft.excluded.iter().chain(other);
+    built.excluded = excluded.map(|at| at.value.clone()).collect();
+    built.version = match (&draft.version, built.ipv6) {
+        (Some(at), true) if at.value == 2 => {
+            let message = "IPv6 has version 3 only";
+            l.report(Diagnostic::warning(&codes::NO_EFFECT, at.span, message).fix(at.span, "3"));
+            3
+        }
+        (_, true) => 3,
+        (Some(at), false) => at.value,
+        (None, false) => l.drafts.defaults.version.unwrap_or(2),
+    };
+}
+
+/// What `state` claims and `priority` says.
+fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let start = draft.start.as_ref();
+    built.start = start.map_or(Start::Backup, |s| s.value);
+    let master = built.start == Start::Master;
+    let span = start.map_or(draft.place, |s| s.span);
+    built.priority = match (&draft.priority, master) {
+        (Some(at), _) => at.value,
+        (None, true) => OWNER,
+        (None, false) => PRIORITY_DEFAULT,
+    };
+    let name = &draft.name;
+    let told = match (&draft.priority, master) {
+        (None, true) => Some(
+            Diagnostic::warning(&codes::STATE_AND_PRIORITY, span, format!("without 'priority', 'state MASTER' gives '{name}' priority 255"))
+                .label("the machine counts as the addresses' own one, and no check can lower its priority")
+                .help("write 'priority 150', and a lower one on the other machines"),
+        ),
+        (Some(at), true) if at.value <= PRIORITY_DEFAULT => Some(
+            Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'state MASTER' with priority {}, which is not above the default of a backup ({PRIORITY_DEFAULT})", at.value))
+                .also(span, "this says that it is to be the owner")
+                .help("the highest priority owns the addresses, whatever 'state' says: give the owner 150 or so"),
+        ),
+        (Some(at), true) if at.value < OWNER => Some(
+            Diagnostic::new(&codes::STATE_WITHOUT_EFFECT, Severity::Diag, span, "'state MASTER' has no effect unless the priority is 255")
+                .also(at.span, "this decides who owns the addresses"),
+        ),
+        (Some(at), false) if at.value == OWNER => Some(
+            Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'{name}' has priority 255, which owns the addresses, and begins as a backup"))
+                .also(span, "its state is BACKUP")
+                .help("write 'state MASTER', or a priority below 255"),
+        ),
+        _ => None,
+    };
+    if let Some(told) = told {
+        l.report(told);
+    }
+    if built.strict && master != (built.priority == OWNER) && master {
+        strict(l, span, "'state MASTER' with a priority below 255");
+        built.start = Start::Backup;
+    }
+}
+
+/// Told of what strict mode does not have.
+fn strict(l: &mut Loader<'_>, span: Span, what: &str) {
+    let message = format!("{what} is not allowed in strict mode, and has no effect");
+    l.report(Diagnostic::warning(&codes::STRICT, span, message));
+}
+
+fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let Some(place) = draft.auth_place else {
+        return;
+    };
+    if built.version == 3 {
+        let message = "version 3 has no authentication, so none is sent";
+        l.report(
+            Diagnostic::warning(&codes::AUTHENTICATION_IGNORED, place, message).help(
+                "take the block away; 'unicast_peer' with 'check_unicast_src' keeps strangers out",
+            ),
+        );
+        return;
+    }
+    if built.strict {
+        return strict(l, place, "authentication");
+    }
+    let pass = draft.auth_pass.as_ref().filter(|p| !p.value.is_empty());
+    let Some(pass) = pass else {
+        let message = "there is no 'auth_pass', so nothing is authenticated";
+        l.report(Diagnostic::warning(
+            &codes::AUTHENTICATION_IGNORED,
+            place,
+            message,
+        ));
+        return;
+    };
+    let (sent, cut) = password(&pass.value);
+    if cut {
+        let shown = String::from_utf8_lossy(&sent).into_owned();
+        l.report(
+            Diagnostic::warning(
+                &codes::PASSWORD_CUT,
+                pass.span,
+                format!("the password has {} bytes, and adverts have room for {}: only '{shown}' is sent", pass.value.len(), sent.len()),
+            )
+            .label(format!("the last {} bytes count for nothing", pass.value.len() - sent.len()))
+            .help(format!("write '{shown}', which means the same to the other machines"))
+            .fix(pass.span, shown),
+        );
+    }
+    let ah = draft.auth_ah.as_ref().is_some_and(|a| a.value);
+    built.authentication = Some(match ah {
+        true => Authentication::Ah(key(&pass.value)),
+        false => Authentication::Pass(sent),
+    });
+}
+
+fn preemption(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let master = built.start == Start::Master;
+    built.preempt = draft.preempt.as_ref().is_none_or(|p| p.value);
+    if let Some(at) = draft.preempt.as_ref().filter(|p| !p.value && master) {
+        built.preempt = true;
+        let told = Diagnostic::warning(
+            &codes::PREEMPTION,
+            at.span,
+            "'nopreempt' has no effect with 'state MASTER'",
+        );
+        l.report(as_backup(told, draft));
+    }
+    let Some(delay) = &draft.preempt_delay else {
+        return;
+    };
+    built.preempt_delay = delay.value;
+    let why = match (master, built.strict, built.preempt) {
+        (true, ..) => "'preempt_delay' has no effect with 'state MASTER'",
+        (_, true, _) => "'preempt_delay' is not allowed in strict mode, and has no effect",
+        (.., false) => "'preempt_delay' has no effect with 'nopreempt'",
+        _ => return,
+    };
+    if delay.value > Duration::ZERO {
+        let told = Diagnostic::warning(&codes::PREEMPTION, delay.span, why);
+        l.report(if master { as_backup(told, draft) } else { told });
+    }
+    built.preempt_delay = Duration::ZERO;
+}
+
+fn as_backup(told: Diagnostic, draft: &InstanceDraft) -> Diagnostic {
+    let told = told
+        .help("write 'state BACKUP' on all machines: the priority decides who owns the addresses");
+    match &draft.start {
+        Some(at) => told.also(at.span, "stated here").fix(at.span, "BACKUP"),
+        None => told,
+    }
+}
+
+fn adverts(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let owner = built.priority == OWNER;
+    built.accept = match &draft.accept {
+        Some(at) if at.value && built.strict && built.version == 2 => {
+            strict(l, at.span, "'accept' in version 2");
+            owner
+        }
+        Some(at) => at.value,
+        None => !built.strict || owner,
+    };
+    let lower = draft
+        .lower_prio_no_advert
+        .or(l.drafts.defaults.lower_prio_no_advert);
+    if let Some(at) = lower.filter(|at| built.strict && !at.value) {
+        strict(l, at.span, "answering an advert of lower priority");
+    }
+    built.lower_prio_no_advert = built.strict || lower.is_some_and(|at| at.value);
+    let higher = draft
+        .higher_prio_send_advert
+        .or(l.drafts.defaults.higher_prio_send_advert);
+    if let Some(at) = higher.filter(|at| built.strict && at.value) {
+        strict(l, at.span, "'higher_prio_send_advert'");
+    }
+    built.higher_prio_send_advert = !built.strict && higher.is_some_and(|at| at.value);
+    if let (true, Some(peers)) = (built.strict, &draft.peers) {
+        strict(l, peers.span, "'unicast_peer'");
+        // keepalived goes on with unicast here, and so do we.
+    }
+}
+
+fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let Some(mut vmac) = draft.vmac.clone() else {
+        let alone = draft
+            .vmac_transmit_on_base
+            .map(|span| ("vmac_xmit_base", span));
+        if let Some((what, span)) = alone {
+            let message = format!("'{what}' has no effect without 'use_vmac'");
+            l.report(Diagnostic::warning(&codes::NO_EFFECT, span, message));
+        }
+        if draft.vmac_for_addresses.is_some() {
+            for address in built.addresses.iter_mut().chain(&mut built.excluded) {
+                address.vmac |= address
+                    .interface
+                    .as_ref()
+                    .is_some_and(|i| *i != built.interface);
+            }
+        }
+        return;
+    };
+    vmac.transmit_on_base = draft.vmac_transmit_on_base.is_some();
+    vmac.for_addresses = draft.vmac_for_addresses.is_some();
+    let unicast = matches!(built.transport, Transport::Unicast { .. });
+    if unicast && vmac.ipvlan.is_none() && !vmac.transmit_on_base {
+        vmac.transmit_on_base = true;
+        let span = draft.peers.as_ref().map_or(draft.place, |p| p.span);
+        let message =
+            "unicast adverts cannot go by the virtual interface, so they go by the one below";
+        l.report(
+            Diagnostic::warning(&codes::NO_EFFECT, span, message)
+                .help("write 'vmac_xmit_base' to say so"),
+        );
+    }
+    if let (true, Some(span)) = (built.strict, draft.vmac_transmit_on_base) {
+        strict(l, span, "'vmac_xmit_base'");
+    }
+    if let (None, Some(prefix)) = (&vmac.name, &l.drafts.defaults.vmac_prefix) {
+        vmac.name = Some(format!("{prefix}.{}", built.vrid));
+    }
+    // The last octet of a MAC of five is the number, which may stand below.
+    if let Some(mac) = vmac.mac.as_mut().filter(|mac| mac[5] == 0) {
+        mac[5] = built.vrid;
+    }
+    if vmac.ipvlan == Some(None) && !built.ipv6 {
+        let message = "an ipvlan of IPv4 needs an address of its own";
+        l.report(
+            Diagnostic::error(&codes::MISSING_VALUE, draft.place, message)
+                .help("write 'use_ipvlan <interface> <address>/<prefix>'"),
+        );
+    }
+    built.vmac = Some(vmac);
+}
+
+/// Timings of announcements: the instance's, then those of all.
+fn garp(l: &Loader<'_>, own: &GarpDraft) -> Garp {
+    let all = &l.drafts.defaults.garp;
+    let standard = Garp::default();
+    let little = l.drafts.defaults.min_garp;
+    let delay_default = if little {
+        Duration::ZERO
+    } else {
+        standard.delay
+    };
+    let repeat_default = if little { 1 } else { standard.repeat };
+    let delay = own.delay.or(all.delay).unwrap_or(delay_default);
+    let repeat = own.repeat.or(all.repeat).unwrap_or(repeat_default);
+    Garp {
+        delay,
+        repeat,
+        lower_prio_delay: own
+            .lower_prio_delay
+            .or(all.lower_prio_delay)
+            .unwrap_or(delay),
+        lower_prio_repeat: own
+            .lower_prio_repeat
+            .or(all.lower_prio_repeat)
+            .unwrap_or(repeat),
+        refresh: own.refresh.or(all.refresh).unwrap_or(standard.refresh),
+        refresh_repeat: own
+            .refresh_repeat
+            .or(all.refresh_repeat)
+            .unwrap_or(standard.refresh_repeat),
+        extra_interfaces: own.extra.or(all.extra).unwrap_or(standard.extra_interfaces),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::dialect::checks::timers::seconds;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_written_as_the_language_writes_them() {
+        assert_eq!(seconds(Duration::from_millis(1500)), "1.5");
+        assert_eq!(seconds(Duration::from_secs(10)), "10");
+        assert_eq!(seconds(Duration::ZERO), "0");
+    }
+}

@@ -1,0 +1,375 @@
+//! What can only be said when all is read: defaults, references, and values that
+//! do not go together.
+
+mod addresses;
+mod groups;
+mod instance;
+mod scripts;
+mod timers;
+mod transport;
+
+use super::family::draft::{At, ReceivePolicy, References};
+use super::loader::Loader;
+use super::outside::Interface;
+use crate::codes;
+use crate::config::{Dialect, Fifo, Mail, Rule, Weight};
+use language::{Diagnostic, suggest};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// What a packet of an interface has at most, bytes, where it is not asked.
+const MTU_BYTES: u32 = 1500;
+/// What an advert has at most, bytes.
+const ADVERT_BYTES: u32 = 1024;
+/// keepalived's first preference of rules without one; the next have less.
+const PREFERENCE_FIRST: u32 = 16384;
+/// How long mail servers are waited for.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long `startup_script` and its like may take.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Makes the model of the drafts.
+pub(super) fn finish(l: &mut Loader<'_>) {
+    l.config.dialect = Dialect::Keepalived;
+    global(l);
+    mail(l);
+    fifos(l);
+    let disabled = scripts::finish(l);
+    interfaces(l);
+    let mut drafts = std::mem::take(&mut l.drafts.instances);
+    instance::names(l, &drafts);
+    let members = groups::members(l, &drafts);
+    for draft in &mut drafts {
+        let in_group = members.get(&draft.name).copied();
+        instance::finish(l, draft, in_group, &disabled);
+    }
+    addresses::router_ids(l, &drafts);
+    addresses::taken_twice(l, &drafts);
+    timers::interface_delays(l);
+    groups::finish(l, &disabled);
+    statics(l);
+    tracked(l, &disabled);
+}
+
+fn global(l: &mut Loader<'_>) {
+    let defaults = l.drafts.defaults.clone();
+    let global = &mut l.config.global;
+    global.router_id = defaults.router_id.unwrap_or_else(|| l.drafts.host.clone());
+    global.smtp_alert = defaults
+        .smtp_alert_vrrp
+        .or(defaults.smtp_alert)
+        .unwrap_or(false);
+    if defaults.process_names && global.process_name.is_none() {
+        global.process_name = Some("keepalived_vrrp".to_owned());
+    }
+    let packets = defaults.receive_multiplier.unwrap_or(3);
+    global.receive_buffer_bytes = defaults.receive_policy.map(|policy| match policy {
+        ReceivePolicy::Bytes(bytes) => bytes,
+        ReceivePolicy::Mtu => MTU_BYTES.saturating_mul(packets),
+        ReceivePolicy::Advert => ADVERT_BYTES.saturating_mul(packets),
+    });
+    let within = |timeout: Option<Duration>| timeout.unwrap_or(SCRIPT_TIMEOUT);
+    global.startup_script = defaults
+        .startup
+        .map(|s| (s, within(defaults.startup_timeout)));
+    global.shutdown_script = defaults
+        .shutdown
+        .map(|s| (s, within(defaults.shutdown_timeout)));
+}
+
+fn mail(l: &mut Loader<'_>) {
+    let draft = l.drafts.mail.clone();
+    let (Some((server, port)), false) = (draft.server, draft.to.is_empty()) else {
+        return;
+    };
+    let host = l.drafts.host.clone();
+    let addresses = l.outside.resolve(&server);
+    l.config.global.mail = Some(Mail {
+        to: draft.to,
+        from: draft.from.unwrap_or_else(|| format!("root@{host}")),
+        helo: draft.helo.unwrap_or(host),
+        timeout: draft.timeout.unwrap_or(MAIL_TIMEOUT),
+        server,
+        port,
+        addresses,
+    });
+}
+
+fn fifos(l: &mut Loader<'_>) {
+    let drafts = std::mem::take(&mut l.drafts.fifos);
+    let mut seen: HashMap<_, language::Span> = HashMap::new();
+    for draft in drafts {
+        let Some(path) = draft.path else {
+            if let Some(script) = draft.script {
+                let message = "this script has no pipe to read: the line with its path is missing";
+                l.report(Diagnostic::error(
+                    &codes::MISSING_VALUE,
+                    script.span,
+                    message,
+                ));
+            }
+            continue;
+        };
+        if let Some(before) = seen.insert(path.value.clone(), path.span) {
+            let message = "both pipes have the same path";
+            l.report(
+                Diagnostic::error(&codes::DUPLICATE, path.span, message)
+                    .also(before, "first used here"),
+            );
+        }
+        l.config.global.fifos.push(Fifo {
+            path: path.value,
+            account: draft.account,
+            script: draft.script.map(|s| s.value),
+        });
+    }
+}
+
+/// Interfaces that have to exist.
+fn interfaces(l: &mut Loader<'_>) {
+    let named = std::mem::take(&mut l.drafts.interfaces);
+    // Those that the program makes itself.
+    let mut made: HashSet<String> = HashSet::new();
+    for draft in &l.drafts.instances {
+        if let Some(vmac) = &draft.vmac {
+            let vrid = draft.vrid.as_ref().map_or(0, |v| v.value);
+            let prefix = l.drafts.defaults.vmac_prefix.as_deref().unwrap_or("vrrp");
+            made.insert(
+                vmac.name
+                    .clone()
+                    .unwrap_or_else(|| format!("{prefix}.{vrid}")),
+            );
+        }
+    }
+    let mut answers: HashMap<String, Interface> = HashMap::new();
+    for (At { value: name, span }, what) in named {
+        if made.contains(&name) {
+            continue;
+        }
+        let outside = &mut l.outside;
+        let answer = *answers
+            .entry(name.clone())
+            .or_insert_with(|| outside.interface(&name));
+        match answer {
+            Interface::Loopback if what == "vrrp_instance" => {
+                let message = format!("'{name}' is a loopback, which reaches no other machine");
+                l.report(Diagnostic::error(&codes::UNKNOWN_INTERFACE, span, message));
+            }
+            Interface::Missing if !l.config.global.dynamic_interfaces => {
+                let message = format!("there is no interface '{name}' on this machine");
+                l.report(
+                    Diagnostic::error(&codes::UNKNOWN_INTERFACE, span, message)
+                        .help("if it comes later, write 'dynamic_interfaces' into global_defs"),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Static addresses, routes and rules, and their groups.
+fn statics(l: &mut Loader<'_>) {
+    for mut at in std::mem::take(&mut l.drafts.static_addresses) {
+        let default = l.config.global.default_interface.clone();
+        at.value.interface.get_or_insert(default);
+        l.config.addresses.push(at.value);
+    }
+    let routes = std::mem::take(&mut l.drafts.static_routes);
+    l.config
+        .routes
+        .extend(routes.into_iter().map(|at| at.value));
+    let rules = std::mem::take(&mut l.drafts.static_rules);
+    l.config.rules = preferences(l, rules);
+    let groups = std::mem::take(&mut l.drafts.track_groups);
+    let names: Vec<String> = l.config.instances.iter().map(|i| i.name.clone()).collect();
+    for At {
+        value: (name, members),
+        ..
+    } in groups
+    {
+        for member in &members {
+            if !names.contains(&member.value) {
+                unknown(l, member, "vrrp_instance", &names);
+            }
+        }
+        let members = members.into_iter().map(|m| m.value).collect();
+        l.config.track_groups.push((name, members));
+    }
+    let groups: Vec<String> = l
+        .config
+        .track_groups
+        .iter()
+        .map(|(n, _)| n.clone())
+        .collect();
+    for used in std::mem::take(&mut l.drafts.track_group_uses) {
+        if !groups.contains(&used.value) {
+            unknown(l, &used, "track_group", &groups);
+        }
+    }
+}
+
+/// Rules with their preferences: those without get keepalived's.
+fn preferences(l: &mut Loader<'_>, rules: Vec<At<Rule>>) -> Vec<Rule> {
+    let mut all = Vec::new();
+    for At { mut value, span } in rules {
+        if value.preference.is_none() {
+            let given = PREFERENCE_FIRST.saturating_sub(l.drafts.preferences_given);
+            l.drafts.preferences_given += 1;
+            value.preference = Some(given.max(1));
+            let message = format!("a rule without a preference gets {given}");
+            l.report(
+                Diagnostic::warning(&codes::RULE_PREFERENCE, span, message)
+                    .label("its place among other rules is left to chance")
+                    .help("add 'preference <number>'"),
+            );
+        }
+        all.push(value);
+    }
+    all
+}
+
+/// A name that nothing has.
+fn unknown(l: &mut Loader<'_>, at: &At<String>, kind: &str, names: &[String]) {
+    let near = suggest::nearest(&at.value, names.iter().map(String::as_str));
+    let message = format!("there is no '{kind} {}'", at.value);
+    let told = Diagnostic::error(&codes::UNKNOWN_REFERENCE, at.span, message);
+    l.report(match near {
+        Some(_) => told.did_you_mean(at.span, near),
+        None => told.label("not defined in the configuration"),
+    });
+}
+
+/// What can be tracked, as the model has it.
+fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
+    let scripts = std::mem::take(&mut l.drafts.scripts);
+    let scripts = scripts.into_iter().map(|at| at.value);
+    l.config.scripts = scripts.filter(|s| !disabled.contains(&s.name)).collect();
+    let files = std::mem::take(&mut l.drafts.files);
+    l.config.files = files.into_iter().map(|at| at.value).collect();
+    let processes = std::mem::take(&mut l.drafts.processes);
+    l.config.processes = processes.into_iter().map(|at| at.value).collect();
+    let bfd = std::mem::take(&mut l.drafts.bfd);
+    l.config.bfd = bfd.into_iter().map(|at| at.value).collect();
+    if l.drafts.defaults.linkbeat_all {
+        let names = l.config.instances.iter().map(|i| i.interface.clone());
+        l.config
+            .polled_interfaces
+            .extend(names.filter(|n| !n.is_empty()));
+    }
+    l.config.polled_interfaces.sort();
+    l.config.polled_interfaces.dedup();
+}
+
+/// Why weights do not count.
+#[derive(Clone, Copy)]
+enum NoWeights {
+    /// The instance is in a sync group.
+    Group,
+    /// Its priority is 255.
+    Owner,
+}
+
+/// References with their weights; those to nothing are told.
+fn resolve(
+    l: &mut Loader<'_>,
+    references: &References,
+    disabled: &HashSet<String>,
+    no_weights: Option<NoWeights>,
+) -> crate::config::Tracked {
+    let mut tracked = crate::config::Tracked::default();
+    for reference in &references.interfaces {
+        let weight = Weight {
+            value: reference.weight.map_or(0, |w| w.value),
+            reverse: reference.reverse.unwrap_or(false),
+        };
+        let weight = without(l, no_weights, &reference.name, reference.span, weight);
+        tracked.interfaces.push((reference.name.clone(), weight));
+    }
+    let scripts: Vec<_> = l
+        .drafts
+        .scripts
+        .iter()
+        .map(|s| (s.value.name.clone(), s.value.weight))
+        .collect();
+    let files: Vec<_> = l
+        .drafts
+        .files
+        .iter()
+        .map(|s| (s.value.name.clone(), s.value.weight))
+        .collect();
+    let processes: Vec<_> = l
+        .drafts
+        .processes
+        .iter()
+        .map(|s| (s.value.name.clone(), s.value.weight))
+        .collect();
+    let bfd: Vec<_> = l
+        .drafts
+        .bfd
+        .iter()
+        .map(|s| (s.value.name.clone(), s.value.weight))
+        .collect();
+    let kinds = [
+        (
+            "vrrp_script",
+            scripts,
+            &references.scripts,
+            &mut tracked.scripts,
+        ),
+        ("track_file", files, &references.files, &mut tracked.files),
+        (
+            "vrrp_track_process",
+            processes,
+            &references.processes,
+            &mut tracked.processes,
+        ),
+        ("bfd_instance", bfd, &references.bfd, &mut tracked.bfd),
+    ];
+    for (kind, known, references, into) in kinds {
+        let by_name: HashMap<&str, Weight> = known.iter().map(|(n, w)| (n.as_str(), *w)).collect();
+        for reference in references {
+            let Some(own) = by_name.get(reference.name.as_str()) else {
+                let names: Vec<String> = known.iter().map(|(n, _)| n.clone()).collect();
+                let (value, span) = (reference.name.clone(), reference.span);
+                unknown(l, &At { value, span }, kind, &names);
+                continue;
+            };
+            if kind == "vrrp_script" && disabled.contains(&reference.name) {
+                continue;
+            }
+            let weight = Weight {
+                value: reference.weight.map_or(own.value, |w| w.value),
+                reverse: reference.reverse.unwrap_or(own.reverse),
+            };
+            let weight = without(l, no_weights, &reference.name, reference.span, weight);
+            let own = weight == *own && reference.weight.is_none() && reference.reverse.is_none();
+            into.push((reference.name.clone(), (!own).then_some(weight)));
+        }
+    }
+    tracked
+}
+
+fn without(
+    l: &mut Loader<'_>,
+    no_weights: Option<NoWeights>,
+    name: &str,
+    span: language::Span,
+    weight: Weight,
+) -> Weight {
+    let Some(why) = no_weights.filter(|_| weight.value != 0) else {
+        return weight;
+    };
+    let because = match why {
+        NoWeights::Group => "in a sync group its members' weights are 0",
+        NoWeights::Owner => "priority 255 never changes",
+    };
+    let message =
+        format!("the weight of '{name}' does not count here: {because}, so its failure is a fault");
+    let told = Diagnostic::warning(&codes::WEIGHT_IGNORED, span, message);
+    l.report(match why {
+        NoWeights::Group => told
+            .help("track it in the vrrp_sync_group, or write 'sync_group_tracking_weight' there"),
+        NoWeights::Owner => told.help("use a priority below 255, or weight 0"),
+    });
+    Weight { value: 0, ..weight }
+}

@@ -1,0 +1,77 @@
+//! Scripts: who runs them, and whether they can be run.
+
+use crate::codes;
+use crate::config::Account;
+use crate::dialect::family::draft::Command;
+use crate::dialect::loader::Loader;
+use crate::dialect::outside::Program;
+use language::Diagnostic;
+use std::collections::HashSet;
+
+/// Who runs scripts that name nobody, where there is such a user.
+const DEFAULT_USER: &str = "keepalived_script";
+
+/// Looks at every script. The names of `vrrp_script` blocks that are not run.
+pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
+    let commands = std::mem::take(&mut l.drafts.commands);
+    if commands.is_empty() {
+        return HashSet::new();
+    }
+    if l.config.global.script_user.is_none() {
+        l.config.global.script_user = l.outside.account(DEFAULT_USER, None).ok();
+    }
+    let default = l.config.global.script_user.clone();
+    let mut disabled = HashSet::new();
+    let mut insecure = None;
+    for command in &commands {
+        let tracked = l.drafts.scripts.iter().find(|s| {
+            command.what == "vrrp_script" && s.value.words.first() == Some(&command.program)
+        });
+        let named = tracked.map(|s| (s.value.name.clone(), s.value.account.clone()));
+        let own = named.as_ref().and_then(|(_, account)| account.clone());
+        let account = command.account.clone().or(own).or(default.clone());
+        let root = account.as_ref().is_none_or(|a| a.uid == 0);
+        if root && insecure.is_none() {
+            insecure = Some(command.span);
+        }
+        let usable = look(l, command, account.as_ref(), root);
+        if let (false, Some((name, _))) = (usable, named) {
+            disabled.insert(name);
+        }
+    }
+    if let (Some(span), false) = (insecure, l.config.global.script_security) {
+        l.report(
+            Diagnostic::warning(
+                &codes::SCRIPT_SECURITY,
+                span,
+                "scripts are run as root, and 'enable_script_security' is not set",
+            )
+            .label("the first of them")
+            .help("write 'enable_script_security' into global_defs; 'script_user' names somebody else than root"),
+        );
+    }
+    disabled
+}
+
+/// Whether a script can be run; told where not.
+fn look(l: &mut Loader<'_>, command: &Command, account: Option<&Account>, root: bool) -> bool {
+    let who = account.map_or("root", |a| a.name.as_str());
+    let message = match l.outside.program(&command.program, account) {
+        Program::Usable | Program::Unknown => return true,
+        Program::Missing => format!("there is no script '{}'", command.program),
+        Program::NotExecutable => format!("'{}' may not be executed by {who}", command.program),
+        Program::Unsafe(_) if !root || !l.config.global.script_security => return true,
+        Program::Unsafe(part) => format!(
+            "'{}' is not run as root: others can change '{}'",
+            command.program,
+            part.display()
+        ),
+    };
+    let tracked = command.what == "vrrp_script";
+    let told = Diagnostic::warning(&codes::SCRIPT_UNUSABLE, command.span, message);
+    l.report(match tracked {
+        true => told.label("not run, and what tracks it takes no notice of it"),
+        false => told,
+    });
+    false
+}

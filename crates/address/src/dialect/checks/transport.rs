@@ -1,0 +1,91 @@
+//! How the adverts of an instance travel.
+
+use crate::codes;
+use crate::config::Transport;
+use crate::dialect::family::draft::{GROUP4, GROUP6, InstanceDraft};
+use crate::dialect::loader::Loader;
+use language::Diagnostic;
+
+/// The transport, told where its parts are of the other family.
+pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> Transport {
+    let family = |six: bool| if six { "IPv6" } else { "IPv4" };
+    if let Some(source) = draft.source.as_ref().filter(|s| s.value.is_ipv6() != ipv6) {
+        let message = format!(
+            "the source {} is not of {}, as the addresses of '{}' are",
+            source.value,
+            family(ipv6),
+            draft.name
+        );
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, source.span, message));
+    }
+    let peers = draft
+        .peers
+        .as_ref()
+        .map(|at| at.value.as_slice())
+        .unwrap_or_default();
+    for peer in peers.iter().filter(|p| p.value.address.is_ipv6() != ipv6) {
+        let message = format!(
+            "the peer {} is not of {}, as the addresses of '{}' are",
+            peer.value.address,
+            family(ipv6),
+            draft.name
+        );
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, peer.span, message));
+    }
+    if !peers.is_empty() || draft.fault_without_peer {
+        let bounded = peers
+            .iter()
+            .any(|p| p.value.min_ttl.is_some() || p.value.max_ttl.is_some());
+        return Transport::Unicast {
+            peers: peers.iter().map(|p| p.value.clone()).collect(),
+            ttl: draft.ttl.as_ref().map(|t| t.value),
+            check_source: bounded || draft.check_source.is_some() || l.drafts.defaults.check_source,
+        };
+    }
+    if let Some(at) = &draft.peers {
+        let message = format!(
+            "'{}' names no peer, so its adverts go by multicast",
+            draft.name
+        );
+        l.report(
+            Diagnostic::warning(&codes::NO_PEER, at.span, message)
+                .help("name the other machines, or write 'unicast_fault_no_peer'"),
+        );
+    } else if let Some(source) = draft.source.as_ref().filter(|_| draft.unicast_source) {
+        let message = format!(
+            "'{}' has no unicast_peer, so its adverts go by multicast",
+            draft.name
+        );
+        l.report(
+            Diagnostic::warning(&codes::NO_PEER, source.span, message)
+                .help("name the other machines in 'unicast_peer { … }', or write 'mcast_src_ip'"),
+        );
+    }
+    for (what, span) in [
+        ("unicast_ttl", draft.ttl.as_ref().map(|t| t.span)),
+        ("check_unicast_src", draft.check_source),
+    ] {
+        if let Some(span) = span {
+            let message = format!("'{what}' has no effect without 'unicast_peer'");
+            l.report(Diagnostic::warning(&codes::NO_EFFECT, span, message));
+        }
+    }
+    let defaults = &l.drafts.defaults;
+    let default = match ipv6 {
+        true => defaults.group6.unwrap_or(GROUP6),
+        false => defaults.group4.unwrap_or(GROUP4),
+    };
+    let group = draft.group.as_ref();
+    if let Some(at) = group.filter(|g| g.value.is_ipv6() != ipv6) {
+        let message = format!(
+            "the group {} is not of {}, as the addresses of '{}' are",
+            at.value,
+            family(ipv6),
+            draft.name
+        );
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, at.span, message));
+    }
+    Transport::Multicast {
+        group: group.map_or(default, |g| g.value),
+    }
+}

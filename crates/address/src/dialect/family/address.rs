@@ -1,0 +1,307 @@
+//! Lines of addresses: `virtual_ipaddress` and its kin.
+
+use super::draft::At;
+use super::tables::SCOPE;
+use crate::codes;
+use crate::config::{Address, Lifetime, Scope};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use crate::dialect::value::bits;
+use crate::dialect::words::Word;
+use language::keyword::Keyword;
+use language::{Diagnostic, suggest};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Longest label, bytes: IFNAMSIZ without the zero at its end.
+const LABEL_BYTES_MAX: usize = 15;
+
+/// The words of a line, one after the other.
+pub(in crate::dialect) struct Words<'w> {
+    words: &'w [Word],
+    at: usize,
+}
+
+impl<'w> Words<'w> {
+    pub(super) fn new(words: &'w [Word]) -> Words<'w> {
+        Words { words, at: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> Option<&'w Word> {
+        let word = self.words.get(self.at);
+        self.at += 1;
+        word
+    }
+
+    pub(super) fn peek(&self) -> Option<&'w Word> {
+        self.words.get(self.at)
+    }
+
+    /// The value of the word that was read last; told where there is none.
+    pub(super) fn value(&mut self, l: &mut Loader<'_>) -> Option<&'w Word> {
+        let value = self.next();
+        if value.is_none()
+            && let Some(name) = self.words.last()
+        {
+            let message = format!("a value is missing behind '{}'", name.text);
+            l.report(Diagnostic::error(&codes::MISSING_VALUE, name.span, message));
+        }
+        value
+    }
+}
+
+/// Puts a word of an address line into the address.
+pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Address);
+
+/// Where address lines stand.
+const ALL: &[&str] = &[
+    "virtual_ipaddress",
+    "virtual_ipaddress_excluded",
+    "static_ipaddress",
+];
+const VIRTUAL: &[&str] = &["virtual_ipaddress", "virtual_ipaddress_excluded"];
+
+type Row = Keyword<Build>;
+
+pub(in crate::dialect) static OPTIONS: &[Row] = &[
+    Row {
+        name: "dev",
+        places: ALL,
+        syntax: "dev <interface>",
+        doc: "The interface that gets the address; default that of the instance.",
+        example: "192.0.2.10/24 dev eth1",
+        build: |l, w, a| {
+            let Some(word) = w.value(l) else { return };
+            a.interface = Some(word.text.clone());
+            let (value, span) = (word.text.clone(), word.span);
+            l.drafts.interfaces.push((At { value, span }, "an address"));
+        },
+    },
+    Row {
+        name: "brd",
+        places: ALL,
+        syntax: "brd <address>|+|-",
+        doc: "The broadcast address; `+` and `-` set or clear the bits of the host.",
+        example: "192.0.2.10/24 brd +",
+        build: broadcast,
+    },
+    Row {
+        name: "broadcast",
+        places: ALL,
+        syntax: "broadcast <address>|+|-",
+        doc: "The long name of `brd`.",
+        example: "192.0.2.10/24 broadcast 192.0.2.255",
+        build: broadcast,
+    },
+    Row {
+        name: "scope",
+        places: ALL,
+        syntax: "scope global|site|link|host|nowhere",
+        doc: "How far the address is valid.",
+        example: "192.0.2.10/24 scope global",
+        build: |l, w, a| a.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
+    },
+    Row {
+        name: "label",
+        places: ALL,
+        syntax: "label <name>",
+        doc: "A name for the address, as ifconfig shows it: the interface, a colon, and something. IPv4 only.",
+        example: "192.0.2.10/24 dev eth0 label eth0:vip",
+        build: label,
+    },
+    Row {
+        name: "peer",
+        places: ALL,
+        syntax: "peer <address>",
+        doc: "The other end of a point-to-point link.",
+        example: "192.0.2.10 peer 192.0.2.11",
+        build: |l, w, a| a.peer = w.value(l).and_then(|v| l.network(v)).map(|(peer, _)| peer),
+    },
+    Row {
+        name: "home",
+        places: ALL,
+        syntax: "home",
+        doc: "Marks an address of IPv6 as the home address of Mobile IPv6.",
+        example: "2001:db8::10/64 home",
+        build: |_, _, a| a.home = true,
+    },
+    Row {
+        name: "-nodad",
+        places: ALL,
+        syntax: "-nodad",
+        doc: "No duplicate address detection for this address of IPv6, which takes a second or more.",
+        example: "2001:db8::10/64 -nodad",
+        build: |_, _, a| a.no_dad = true,
+    },
+    Row {
+        name: "mngtmpaddr",
+        places: ALL,
+        syntax: "mngtmpaddr",
+        doc: "The kernel makes temporary addresses of IPv6 from this one.",
+        example: "2001:db8::10/64 mngtmpaddr",
+        build: |_, _, a| a.manage_temporary = true,
+    },
+    Row {
+        name: "noprefixroute",
+        places: ALL,
+        syntax: "noprefixroute",
+        doc: "The kernel makes no route for the network of the address.",
+        example: "192.0.2.10/24 noprefixroute",
+        build: |_, _, a| a.no_prefix_route = true,
+    },
+    Row {
+        name: "autojoin",
+        places: ALL,
+        syntax: "autojoin",
+        doc: "The kernel joins the multicast group of the address.",
+        example: "192.0.2.10/24 autojoin",
+        build: |_, _, a| a.auto_join = true,
+    },
+    Row {
+        name: "preferred_lft",
+        places: ALL,
+        syntax: "preferred_lft <seconds>|forever",
+        doc: "How long new connections of this machine may use it as their source. 0, which a /128 has by default, never; `forever` always.",
+        example: "2001:db8::10/128 preferred_lft forever",
+        build: preferred,
+    },
+    Row {
+        name: "no_track",
+        places: VIRTUAL,
+        syntax: "no_track",
+        doc: "That the address is removed by somebody else changes nothing.",
+        example: "192.0.2.10/24 no_track",
+        build: |_, _, a| a.no_track = true,
+    },
+    Row {
+        name: "use_vmac",
+        places: VIRTUAL,
+        syntax: "use_vmac",
+        doc: "An address on another interface (`dev`) has the MAC address of the virtual router there.",
+        example: "192.0.2.10/24 dev eth1 use_vmac",
+        build: |_, _, a| a.vmac = true,
+    },
+    Row {
+        name: "track_group",
+        places: &["static_ipaddress"],
+        syntax: "track_group <name>",
+        doc: "The instances of this group have a fault when the address is removed.",
+        example: "192.0.2.10/24 dev eth0",
+        build: |l, w, a| {
+            let Some(word) = w.value(l) else { return };
+            a.track_group = Some(word.text.clone());
+            let (value, span) = (word.text.clone(), word.span);
+            l.drafts.track_group_uses.push(At { value, span });
+        },
+    },
+];
+
+/// The address of a line in the block of that name.
+pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Address>> {
+    let first = line.words.first()?;
+    let mut words = Words::new(&line.words);
+    words.next();
+    let (address, prefix) = l.network(first)?;
+    let mut built = Address {
+        address,
+        prefix: prefix.unwrap_or_else(|| bits(address)),
+        interface: None,
+        broadcast: None,
+        peer: None,
+        scope: None,
+        label: None,
+        no_dad: false,
+        home: false,
+        manage_temporary: false,
+        no_prefix_route: false,
+        auto_join: false,
+        preferred: None,
+        no_track: false,
+        track_group: None,
+        vmac: false,
+    };
+    while let Some(word) = words.next() {
+        let row = OPTIONS
+            .iter()
+            .find(|row| row.name == word.text && row.places.contains(&place));
+        match row {
+            Some(row) => (row.build)(l, &mut words, &mut built),
+            None => {
+                unknown(l, word, place);
+                break;
+            }
+        }
+    }
+    if built.preferred.is_none() && address.is_ipv6() && built.prefix == 128 {
+        built.preferred = Some(Lifetime::Seconds(0));
+    }
+    Some(At {
+        value: built,
+        span: first.span,
+    })
+}
+
+fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
+    let message = format!("unknown word '{}' behind an address", word.text);
+    let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message);
+    let names = OPTIONS
+        .iter()
+        .filter(|row| row.places.contains(&place))
+        .map(|row| row.name);
+    let near = suggest::nearest(&word.text, names);
+    let another = word
+        .text
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .parse::<IpAddr>();
+    l.report(match (another, near) {
+        (Ok(_), _) => told.help("each address has its own line"),
+        (_, Some(_)) => told.did_you_mean(word.span, near),
+        _ => told.help("words of an address are dev, brd, scope, label, peer, preferred_lft and others; see 'evenkeel keyword virtual_ipaddress'"),
+    });
+}
+
+fn broadcast(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
+    let Some(word) = words.value(l) else { return };
+    let IpAddr::V4(own) = a.address else {
+        let message = "IPv6 has no broadcast addresses";
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+        return;
+    };
+    let host = u32::MAX.checked_shr(u32::from(a.prefix)).unwrap_or(0);
+    a.broadcast = match word.text.as_str() {
+        "+" => Some(Ipv4Addr::from(u32::from(own) | host).into()),
+        "-" => Some(Ipv4Addr::from(u32::from(own) & !host).into()),
+        _ => match l.address(word) {
+            Some(IpAddr::V6(_)) => {
+                let message = "a broadcast address is of IPv4";
+                l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+                None
+            }
+            other => other,
+        },
+    };
+}
+
+fn label(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
+    let Some(word) = words.value(l) else { return };
+    if word.text.len() > LABEL_BYTES_MAX {
+        let message = format!(
+            "a label has at most {LABEL_BYTES_MAX} bytes, this one {}",
+            word.text.len()
+        );
+        l.report(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message));
+        return;
+    }
+    a.label = Some(word.text.clone());
+}
+
+fn preferred(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
+    let Some(word) = words.value(l) else { return };
+    a.preferred = match word.text.as_str() {
+        "forever" => Some(Lifetime::Forever),
+        _ => l
+            .small(word, 0..=i64::from(u32::MAX - 1))
+            .map(Lifetime::Seconds),
+    };
+}

@@ -1,0 +1,223 @@
+//! `bfd_instance`: sessions of bidirectional forwarding detection.
+
+use super::BFD;
+use super::script::named;
+use crate::codes;
+use crate::config::{BfdSession, Weight};
+use crate::dialect::keyword::{Row, TOP, block, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::Diagnostic;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// The longest interval, microseconds.
+const INTERVAL_MAX_US: u64 = 1_000_000_000;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "bfd_instance",
+        places: &[TOP],
+        syntax: "bfd_instance <name> { neighbor_ip … }",
+        doc: "A session of BFD (RFC 5880) with a neighbour, which instances name in `track_bfd`.",
+        example: "bfd_instance peer {\n    neighbor_ip 192.0.2.2\n    source_ip 192.0.2.1\n    min_rx 50\n    min_tx 50\n}",
+        build: block(1, 1, session),
+    },
+    Row {
+        name: "neighbor_ip",
+        places: &[BFD],
+        syntax: "neighbor_ip <address>",
+        doc: "The neighbour of the session.",
+        example: "neighbor_ip 192.0.2.2",
+        build: line(1, 1, neighbour),
+    },
+    Row {
+        name: "neighbour_ip",
+        places: &[BFD],
+        syntax: "neighbour_ip <address>",
+        doc: "The neighbour of the session, in British spelling.",
+        example: "neighbour_ip 192.0.2.2",
+        build: line(1, 1, neighbour),
+    },
+    Row {
+        name: "source_ip",
+        places: &[BFD],
+        syntax: "source_ip <address>",
+        doc: "The source of its packets, of the neighbour's family.",
+        example: "source_ip 192.0.2.1",
+        build: line(1, 1, |l, n| {
+            let found = n.argument().and_then(|w| l.address(w));
+            with(l, |s| s.source = found);
+        }),
+    },
+    Row {
+        name: "min_rx",
+        places: &[BFD],
+        syntax: "min_rx <milliseconds>",
+        doc: "The shortest interval of packets that is taken, 10 ms by default.",
+        example: "min_rx 50",
+        build: line(1, 1, |l, n| {
+            if let Some(value) = interval(l, n) {
+                with(l, |s| s.min_rx = value);
+            }
+        }),
+    },
+    Row {
+        name: "min_tx",
+        places: &[BFD],
+        syntax: "min_tx <milliseconds>",
+        doc: "The interval in which packets are to be sent, 10 ms by default.",
+        example: "min_tx 50",
+        build: line(1, 1, |l, n| {
+            if let Some(value) = interval(l, n) {
+                with(l, |s| s.min_tx = value);
+            }
+        }),
+    },
+    Row {
+        name: "idle_tx",
+        places: &[BFD],
+        syntax: "idle_tx <milliseconds>",
+        doc: "The interval while the session is down, 1000 ms by default.",
+        example: "idle_tx 2000",
+        build: line(1, 1, |l, n| {
+            if let Some(value) = interval(l, n) {
+                with(l, |s| s.idle_tx = value);
+            }
+        }),
+    },
+    Row {
+        name: "multiplier",
+        places: &[BFD],
+        syntax: "multiplier <1-255>",
+        doc: "How many packets have to be missing until the session is down, 5 by default.",
+        example: "multiplier 3",
+        build: line(1, 1, |l, n| {
+            if let Some(value) = n.argument().and_then(|w| l.small(w, 1..=255)) {
+                with(l, |s| s.multiplier = value);
+            }
+        }),
+    },
+    Row {
+        name: "passive",
+        places: &[BFD],
+        syntax: "passive",
+        doc: "Says nothing until the neighbour does.",
+        example: "passive",
+        build: line(0, 0, |l, _| with(l, |s| s.passive = true)),
+    },
+    Row {
+        name: "ttl",
+        places: &[BFD],
+        syntax: "ttl <1-255>",
+        doc: "The TTL of packets of IPv4, 255 by default.",
+        example: "ttl 255",
+        build: line(1, 1, hops),
+    },
+    Row {
+        name: "hoplimit",
+        places: &[BFD],
+        syntax: "hoplimit <1-255>",
+        doc: "The hop limit of packets of IPv6, 64 by default.",
+        example: "hoplimit 255",
+        build: line(1, 1, hops),
+    },
+    Row {
+        name: "max_hops",
+        places: &[BFD],
+        syntax: "max_hops <0-255>",
+        doc: "How many hops away the neighbour may be; 255 does not look.",
+        example: "max_hops 1",
+        build: line(1, 1, |l, n| {
+            if let Some(value) = n.argument().and_then(|w| l.small(w, 0..=255)) {
+                with(l, |s| s.max_hops = value);
+            }
+        }),
+    },
+    Row {
+        name: "vrrp",
+        places: &[BFD],
+        syntax: "vrrp",
+        doc: "Only virtual routers are told of the session. There is nobody else here.",
+        example: "vrrp",
+        build: line(0, 0, |_, _| {}),
+    },
+    Row {
+        name: "checker",
+        places: &[BFD],
+        syntax: "checker",
+        doc: "Only checks of IPVS are told of the session, which this program has not: the proxy checks its servers itself.",
+        example: "checker",
+        build: line(0, 0, |l, n| super::ipvs::concerns_ipvs(l, n)),
+    },
+];
+
+fn with(l: &mut Loader<'_>, change: impl FnOnce(&mut BfdSession)) {
+    if let Some(at) = l.drafts.bfd.last_mut() {
+        change(&mut at.value);
+    }
+}
+
+fn session(l: &mut Loader<'_>, node: &Node) {
+    let name = node.argument().map(|w| w.text.as_str());
+    let before = l.drafts.bfd.iter();
+    let before = before
+        .filter(|s| Some(s.value.name.as_str()) == name)
+        .map(|s| s.span)
+        .next();
+    let draft = named(l, node, before, |name| BfdSession {
+        name,
+        neighbour: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        source: None,
+        min_rx: Duration::from_millis(10),
+        min_tx: Duration::from_millis(10),
+        idle_tx: Duration::from_secs(1),
+        multiplier: 5,
+        passive: false,
+        ttl: 0,
+        max_hops: 0,
+        weight: Weight::default(),
+    });
+    l.drafts.bfd.extend(draft);
+    l.children(BFD, node);
+    let Some(at) = l.drafts.bfd.last_mut() else {
+        return;
+    };
+    if at.value.ttl == 0 {
+        at.value.ttl = if at.value.neighbour.is_ipv4() {
+            255
+        } else {
+            64
+        };
+    }
+    let (session, span) = (at.value.clone(), at.span);
+    if session.neighbour.is_unspecified() {
+        let named = node.nodes().iter().any(|n| n.name().starts_with("neighbo"));
+        if !named {
+            let message = format!("'bfd_instance {}' has no 'neighbor_ip'", session.name);
+            l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+        }
+    } else if session
+        .source
+        .is_some_and(|s| s.is_ipv4() != session.neighbour.is_ipv4())
+    {
+        let message = "its source_ip and its neighbor_ip are of different families";
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, span, message));
+    }
+}
+
+fn neighbour(l: &mut Loader<'_>, node: &Node) {
+    if let Some(value) = node.argument().and_then(|w| l.address(w)) {
+        with(l, |s| s.neighbour = value);
+    }
+}
+
+fn interval(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
+    l.milliseconds(node.argument()?, 1..=INTERVAL_MAX_US)
+}
+
+fn hops(l: &mut Loader<'_>, node: &Node) {
+    if let Some(value) = node.argument().and_then(|w| l.small(w, 1..=255)) {
+        with(l, |s| s.ttl = value);
+    }
+}

@@ -1,0 +1,273 @@
+//! What blocks say before the defaults of `global_defs` are known: those may stand
+//! behind what they are for.
+
+use crate::config::{
+    Account, Address, Authentication, BfdSession, Instance, Notify, NotifyScripts, Peer, Route,
+    Rule, Script, Start, TrackFile, TrackProcess, Transport, Vmac,
+};
+use language::Span;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A value and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dialect) struct At<T> {
+    pub(in crate::dialect) value: T,
+    pub(in crate::dialect) span: Span,
+}
+
+/// A name of something that is tracked.
+#[derive(Clone, Debug)]
+pub(in crate::dialect) struct Reference {
+    pub(in crate::dialect) name: String,
+    pub(in crate::dialect) span: Span,
+    pub(in crate::dialect) weight: Option<At<i32>>,
+    pub(in crate::dialect) reverse: Option<bool>,
+}
+
+/// What an instance or a group tracks.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct References {
+    pub(in crate::dialect) interfaces: Vec<Reference>,
+    pub(in crate::dialect) scripts: Vec<Reference>,
+    pub(in crate::dialect) files: Vec<Reference>,
+    pub(in crate::dialect) processes: Vec<Reference>,
+    pub(in crate::dialect) bfd: Vec<Reference>,
+}
+
+/// Timings of announcements, where they are given.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::dialect) struct GarpDraft {
+    pub(in crate::dialect) delay: Option<Duration>,
+    pub(in crate::dialect) repeat: Option<u32>,
+    pub(in crate::dialect) lower_prio_delay: Option<Duration>,
+    pub(in crate::dialect) lower_prio_repeat: Option<u32>,
+    pub(in crate::dialect) refresh: Option<Duration>,
+    pub(in crate::dialect) refresh_repeat: Option<u32>,
+    pub(in crate::dialect) extra: Option<(Duration, bool)>,
+    /// Where one was given.
+    pub(in crate::dialect) place: Option<Span>,
+}
+
+/// `vrrp_instance`
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct InstanceDraft {
+    pub(in crate::dialect) name: String,
+    pub(in crate::dialect) place: Span,
+    pub(in crate::dialect) interface: Option<At<String>>,
+    pub(in crate::dialect) vrid: Option<At<u8>>,
+    /// It was given, but cannot be taken: told already.
+    pub(in crate::dialect) vrid_told: bool,
+    pub(in crate::dialect) interface_told: bool,
+    pub(in crate::dialect) priority: Option<At<u8>>,
+    pub(in crate::dialect) start: Option<At<Start>>,
+    pub(in crate::dialect) interval: Option<At<Duration>>,
+    pub(in crate::dialect) version: Option<At<u8>>,
+    pub(in crate::dialect) down_timer_adverts: Option<u8>,
+    pub(in crate::dialect) native_ipv6: Option<Span>,
+    pub(in crate::dialect) group: Option<At<IpAddr>>,
+    pub(in crate::dialect) source: Option<At<IpAddr>>,
+    pub(in crate::dialect) unicast_source: bool,
+    pub(in crate::dialect) track_source: Option<Span>,
+    pub(in crate::dialect) peers: Option<At<Vec<At<Peer>>>>,
+    pub(in crate::dialect) ttl: Option<At<u8>>,
+    pub(in crate::dialect) check_source: Option<Span>,
+    pub(in crate::dialect) fault_without_peer: bool,
+    pub(in crate::dialect) old_checksum: Option<bool>,
+    pub(in crate::dialect) auth_place: Option<Span>,
+    pub(in crate::dialect) auth_ah: Option<At<bool>>,
+    pub(in crate::dialect) auth_pass: Option<At<Vec<u8>>>,
+    pub(in crate::dialect) preempt: Option<At<bool>>,
+    pub(in crate::dialect) preempt_delay: Option<At<Duration>>,
+    pub(in crate::dialect) accept: Option<At<bool>>,
+    pub(in crate::dialect) strict: Option<At<bool>>,
+    pub(in crate::dialect) lower_prio_no_advert: Option<At<bool>>,
+    pub(in crate::dialect) higher_prio_send_advert: Option<At<bool>>,
+    pub(in crate::dialect) skip_check_addresses: Option<bool>,
+    pub(in crate::dialect) vmac: Option<Vmac>,
+    pub(in crate::dialect) vmac_transmit_on_base: Option<Span>,
+    pub(in crate::dialect) vmac_for_addresses: Option<Span>,
+    pub(in crate::dialect) addresses: Vec<At<Address>>,
+    pub(in crate::dialect) excluded: Vec<At<Address>>,
+    pub(in crate::dialect) routes: Vec<At<Route>>,
+    pub(in crate::dialect) rules: Vec<At<Rule>>,
+    pub(in crate::dialect) promote_secondaries: bool,
+    pub(in crate::dialect) ignore_interface_faults: bool,
+    pub(in crate::dialect) references: References,
+    pub(in crate::dialect) garp: GarpDraft,
+    pub(in crate::dialect) notify: NotifyScripts,
+    pub(in crate::dialect) notify_priority_changes: Option<bool>,
+    pub(in crate::dialect) smtp_alert: Option<bool>,
+    pub(in crate::dialect) receive_buffer_bytes: Option<u32>,
+    pub(in crate::dialect) vrf: Option<String>,
+}
+
+/// `vrrp_sync_group`
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct GroupDraft {
+    pub(in crate::dialect) name: String,
+    pub(in crate::dialect) place: Span,
+    pub(in crate::dialect) members: Vec<At<String>>,
+    pub(in crate::dialect) references: References,
+    pub(in crate::dialect) notify: NotifyScripts,
+    pub(in crate::dialect) smtp_alert: Option<bool>,
+    pub(in crate::dialect) notify_priority_changes: Option<bool>,
+    pub(in crate::dialect) tracking_weight: bool,
+    pub(in crate::dialect) global_tracking: bool,
+}
+
+/// A program that is to be looked at when it is known who runs it.
+#[derive(Clone, Debug)]
+pub(in crate::dialect) struct Command {
+    /// What it is: "notify script".
+    pub(in crate::dialect) what: &'static str,
+    pub(in crate::dialect) program: String,
+    pub(in crate::dialect) account: Option<Account>,
+    pub(in crate::dialect) span: Span,
+}
+
+/// A pipe while its script may still follow.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct FifoDraft {
+    pub(in crate::dialect) path: Option<At<PathBuf>>,
+    pub(in crate::dialect) account: Option<Account>,
+    pub(in crate::dialect) script: Option<At<Notify>>,
+}
+
+/// All that is put together when everything was read.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct Drafts {
+    pub(in crate::dialect) host: String,
+    pub(in crate::dialect) instances: Vec<InstanceDraft>,
+    pub(in crate::dialect) groups: Vec<GroupDraft>,
+    pub(in crate::dialect) scripts: Vec<At<Script>>,
+    pub(in crate::dialect) files: Vec<At<TrackFile>>,
+    pub(in crate::dialect) processes: Vec<At<TrackProcess>>,
+    pub(in crate::dialect) bfd: Vec<At<BfdSession>>,
+    pub(in crate::dialect) commands: Vec<Command>,
+    pub(in crate::dialect) track_groups: Vec<At<(String, Vec<At<String>>)>>,
+    /// Interfaces that have to exist, and what names them.
+    pub(in crate::dialect) interfaces: Vec<(At<String>, &'static str)>,
+    pub(in crate::dialect) delays: Vec<Span>,
+    /// `static_*` that name a `track_group`.
+    pub(in crate::dialect) track_group_uses: Vec<At<String>>,
+    pub(in crate::dialect) fifos: [FifoDraft; 2],
+    pub(in crate::dialect) static_addresses: Vec<At<Address>>,
+    pub(in crate::dialect) static_routes: Vec<At<Route>>,
+    pub(in crate::dialect) static_rules: Vec<At<Rule>>,
+    pub(in crate::dialect) mail: MailDraft,
+    pub(in crate::dialect) defaults: Defaults,
+    /// How many rules got a preference of ours.
+    pub(in crate::dialect) preferences_given: u32,
+}
+
+/// `notification_email` and its kin.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct MailDraft {
+    pub(in crate::dialect) to: Vec<String>,
+    pub(in crate::dialect) from: Option<String>,
+    pub(in crate::dialect) server: Option<(String, u16)>,
+    pub(in crate::dialect) helo: Option<String>,
+    pub(in crate::dialect) timeout: Option<Duration>,
+}
+
+/// What `global_defs` says for instances that say nothing.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct Defaults {
+    pub(in crate::dialect) router_id: Option<String>,
+    pub(in crate::dialect) version: Option<u8>,
+    pub(in crate::dialect) group4: Option<IpAddr>,
+    pub(in crate::dialect) group6: Option<IpAddr>,
+    pub(in crate::dialect) garp: GarpDraft,
+    pub(in crate::dialect) min_garp: bool,
+    pub(in crate::dialect) down_timer_adverts: Option<u8>,
+    pub(in crate::dialect) lower_prio_no_advert: Option<At<bool>>,
+    pub(in crate::dialect) higher_prio_send_advert: Option<At<bool>>,
+    pub(in crate::dialect) check_source: bool,
+    pub(in crate::dialect) skip_check_addresses: bool,
+    pub(in crate::dialect) strict: bool,
+    pub(in crate::dialect) vmac_prefix: Option<String>,
+    pub(in crate::dialect) smtp_alert: Option<bool>,
+    pub(in crate::dialect) smtp_alert_vrrp: Option<bool>,
+    pub(in crate::dialect) process_names: bool,
+    pub(in crate::dialect) receive_multiplier: Option<u32>,
+    pub(in crate::dialect) receive_policy: Option<ReceivePolicy>,
+    pub(in crate::dialect) startup_timeout: Option<Duration>,
+    pub(in crate::dialect) shutdown_timeout: Option<Duration>,
+    pub(in crate::dialect) startup: Option<Notify>,
+    pub(in crate::dialect) shutdown: Option<Notify>,
+    pub(in crate::dialect) linkbeat_all: bool,
+}
+
+/// `vrrp_rx_bufs_policy`
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dialect) enum ReceivePolicy {
+    Mtu,
+    Advert,
+    Bytes(u32),
+}
+
+impl Drafts {
+    pub(in crate::dialect) fn new(host: String) -> Drafts {
+        Drafts {
+            host,
+            ..Drafts::default()
+        }
+    }
+}
+
+/// An instance with nothing but the defaults of keepalived.
+pub(in crate::dialect) fn bare(name: &str) -> Instance {
+    Instance {
+        name: name.to_owned(),
+        interface: String::new(),
+        vrid: 0,
+        priority: PRIORITY_DEFAULT,
+        version: 2,
+        ipv6: false,
+        start: Start::Backup,
+        advert_interval: Duration::from_secs(1),
+        down_timer_adverts: 3,
+        transport: Transport::Multicast { group: GROUP4 },
+        source: None,
+        track_source: false,
+        authentication: None::<Authentication>,
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        accept: true,
+        strict: false,
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: false,
+        skip_check_addresses: false,
+        old_unicast_checksum: None,
+        vmac: None,
+        addresses: Vec::new(),
+        excluded: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        promote_secondaries: false,
+        ignore_interface_faults: false,
+        tracked: crate::config::Tracked::default(),
+        garp: crate::config::Garp::default(),
+        notify: NotifyScripts::default(),
+        notify_priority_changes: None,
+        smtp_alert: None,
+        receive_buffer_bytes: None,
+        vrf: None,
+        fault_without_peer: false,
+        probing: None,
+        lifetime: None,
+        bands: None,
+        handover_drain: Duration::ZERO,
+        prefer: Vec::new(),
+    }
+}
+
+/// The priority of who says none.
+pub(in crate::dialect) const PRIORITY_DEFAULT: u8 = 100;
+/// The group of IPv4.
+pub(in crate::dialect) const GROUP4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 18));
+/// The group of IPv6.
+pub(in crate::dialect) const GROUP6: IpAddr =
+    IpAddr::V6(std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));

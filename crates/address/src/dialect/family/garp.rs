@@ -1,0 +1,351 @@
+//! `garp_*` of instances and of `global_defs`, and `garp_group`.
+
+use super::draft::{At, GarpDraft};
+use super::{GARP_GROUP, GLOBAL, INSTANCE};
+use crate::codes;
+use crate::config::GarpGroup;
+use crate::dialect::keyword::{Row, TOP, block, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::Diagnostic;
+use std::time::Duration;
+
+/// A day: the longest time between announcements, seconds.
+const DAY_S: i64 = 86_400;
+/// The longest time between two packets of a block, microseconds.
+const INTERVAL_MAX_US: u64 = 1_000_000;
+
+type Run = fn(&mut Loader<'_>, &Node);
+
+const fn of_instance(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    run: Run,
+) -> Row {
+    Row {
+        name,
+        places: &[INSTANCE],
+        syntax,
+        doc,
+        example,
+        build: line(1, 2, run),
+    }
+}
+
+const fn of_all(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    run: Run,
+) -> Row {
+    Row {
+        name,
+        places: &[GLOBAL],
+        syntax,
+        doc,
+        example,
+        build: line(1, 2, run),
+    }
+}
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    of_instance(
+        "garp_master_delay",
+        "garp_master_delay <seconds>",
+        "Seconds until a new owner announces its addresses a second time; 0 does not. Default `vrrp_garp_master_delay`, 5.",
+        "garp_master_delay 1",
+        delay,
+    ),
+    of_all(
+        "vrrp_garp_master_delay",
+        "vrrp_garp_master_delay <seconds>",
+        "Seconds until a new owner announces its addresses a second time; 0 does not. Default 5.",
+        "vrrp_garp_master_delay 1",
+        delay,
+    ),
+    of_instance(
+        "garp_master_repeat",
+        "garp_master_repeat <number>",
+        "How many announcements of each address a new owner sends at a time. Default `vrrp_garp_master_repeat`, 5.",
+        "garp_master_repeat 3",
+        repeat,
+    ),
+    of_all(
+        "vrrp_garp_master_repeat",
+        "vrrp_garp_master_repeat <number>",
+        "How many announcements of each address a new owner sends at a time. Default 5.",
+        "vrrp_garp_master_repeat 3",
+        repeat,
+    ),
+    of_instance(
+        "garp_lower_prio_delay",
+        "garp_lower_prio_delay <seconds>",
+        "As `garp_master_delay`, when an owner has heard an advert of lower priority.",
+        "garp_lower_prio_delay 5",
+        lower_delay,
+    ),
+    of_all(
+        "vrrp_garp_lower_prio_delay",
+        "vrrp_garp_lower_prio_delay <seconds>",
+        "As `vrrp_garp_master_delay`, when an owner has heard an advert of lower priority.",
+        "vrrp_garp_lower_prio_delay 5",
+        lower_delay,
+    ),
+    of_instance(
+        "garp_lower_prio_repeat",
+        "garp_lower_prio_repeat <number>",
+        "As `garp_master_repeat`, when an owner has heard an advert of lower priority.",
+        "garp_lower_prio_repeat 1",
+        lower_repeat,
+    ),
+    of_all(
+        "vrrp_garp_lower_prio_repeat",
+        "vrrp_garp_lower_prio_repeat <number>",
+        "As `vrrp_garp_master_repeat`, when an owner has heard an advert of lower priority.",
+        "vrrp_garp_lower_prio_repeat 1",
+        lower_repeat,
+    ),
+    of_instance(
+        "garp_master_refresh",
+        "garp_master_refresh <seconds>",
+        "An owner announces its addresses again every so often; 0 does not. Default `vrrp_garp_master_refresh`, 0.",
+        "garp_master_refresh 60",
+        refresh,
+    ),
+    of_all(
+        "vrrp_garp_master_refresh",
+        "vrrp_garp_master_refresh <seconds>",
+        "An owner announces its addresses again every so often; 0 does not. Default 0.",
+        "vrrp_garp_master_refresh 60",
+        refresh,
+    ),
+    of_instance(
+        "garp_master_refresh_repeat",
+        "garp_master_refresh_repeat <number>",
+        "How many announcements a refresh sends. Default `vrrp_garp_master_refresh_repeat`, 1.",
+        "garp_master_refresh_repeat 2",
+        refresh_repeat,
+    ),
+    of_all(
+        "vrrp_garp_master_refresh_repeat",
+        "vrrp_garp_master_refresh_repeat <number>",
+        "How many announcements a refresh sends. Default 1.",
+        "vrrp_garp_master_refresh_repeat 2",
+        refresh_repeat,
+    ),
+    of_instance(
+        "garp_extra_if",
+        "garp_extra_if [all] <seconds>",
+        "Announces every so often on the other interfaces that have addresses of the instance, so that switches remember them; without `all` only on virtual ones.",
+        "garp_extra_if all 100",
+        extra,
+    ),
+    of_all(
+        "vrrp_garp_extra_if",
+        "vrrp_garp_extra_if [all] <seconds>",
+        "Announces every so often on the other interfaces that have addresses, so that switches remember them; without `all` only on virtual ones.",
+        "vrrp_garp_extra_if all 100",
+        extra,
+    ),
+    of_all(
+        "vrrp_garp_interval",
+        "vrrp_garp_interval <seconds>",
+        "Between two gratuitous ARPs on an interface, for switches that are easily flooded. Default 0.",
+        "vrrp_garp_interval 0.001",
+        |l, n| {
+            l.config.global.garp_interval = interval(l, n).unwrap_or_default();
+        },
+    ),
+    of_all(
+        "vrrp_gna_interval",
+        "vrrp_gna_interval <seconds>",
+        "Between two unsolicited neighbour advertisements on an interface. Default 0.",
+        "vrrp_gna_interval 0.001",
+        |l, n| {
+            l.config.global.gna_interval = interval(l, n).unwrap_or_default();
+        },
+    ),
+    Row {
+        name: "vrrp_min_garp",
+        places: &[GLOBAL],
+        syntax: "vrrp_min_garp [on|off]",
+        doc: "One announcement of each address and no second one: enough for modern switches.",
+        example: "vrrp_min_garp",
+        build: line(0, 1, |l, n| {
+            l.drafts.defaults.min_garp = l.switch(n).unwrap_or(false)
+        }),
+    },
+    Row {
+        name: "garp_group",
+        places: &[TOP],
+        syntax: "garp_group { garp_interval … gna_interval … interface … }",
+        doc: "Times between announcements of one interface, or of several that share a switch.",
+        example: "garp_group {\n    garp_interval 0.01\n    interfaces {\n        eth0\n        eth1\n    }\n}",
+        build: block(0, 1, group),
+    },
+    Row {
+        name: "garp_interval",
+        places: &[GARP_GROUP],
+        syntax: "garp_interval <seconds>",
+        doc: "Between two gratuitous ARPs of the group.",
+        example: "garp_interval 0.01\ninterface eth0",
+        build: line(1, 1, |l, n| {
+            let value = interval(l, n).unwrap_or_default();
+            if let Some(group) = l.config.garp_groups.last_mut() {
+                group.garp_interval = value;
+            }
+        }),
+    },
+    Row {
+        name: "gna_interval",
+        places: &[GARP_GROUP],
+        syntax: "gna_interval <seconds>",
+        doc: "Between two unsolicited neighbour advertisements of the group.",
+        example: "gna_interval 0.01\ninterface eth0",
+        build: line(1, 1, |l, n| {
+            let value = interval(l, n).unwrap_or_default();
+            if let Some(group) = l.config.garp_groups.last_mut() {
+                group.gna_interval = value;
+            }
+        }),
+    },
+    Row {
+        name: "interface",
+        places: &[GARP_GROUP],
+        syntax: "interface <name>",
+        doc: "The interface that the times are for.",
+        example: "garp_interval 0.01\ninterface eth0",
+        build: line(1, 1, |l, n| {
+            if let Some(word) = n.argument() {
+                add_interface(l, &word.text, word.span);
+            }
+        }),
+    },
+    Row {
+        name: "interfaces",
+        places: &[GARP_GROUP],
+        syntax: "interfaces { <name> … }",
+        doc: "Interfaces that share the times, as they share a switch.",
+        example: "garp_interval 0.01\ninterfaces {\n    eth0\n    eth1\n}",
+        build: block(0, 0, |l, n| {
+            for word in n.nodes().iter().flat_map(|line| &line.words) {
+                add_interface(l, &word.text, word.span);
+            }
+        }),
+    },
+];
+
+fn draft<'l>(l: &'l mut Loader<'_>, node: &Node) -> &'l mut GarpDraft {
+    let draft = match l.place {
+        GLOBAL => &mut l.drafts.defaults.garp,
+        _ => &mut l.instance.garp,
+    };
+    draft.place = Some(node.whole());
+    draft
+}
+
+fn seconds(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
+    let word = node.argument()?;
+    let value = l.number(word, 0..=DAY_S)?;
+    Some(Duration::from_secs(u64::try_from(value).ok()?))
+}
+
+fn times(l: &mut Loader<'_>, node: &Node, least: i64) -> Option<u32> {
+    l.small(node.argument()?, least..=i64::from(i32::MAX))
+}
+
+fn interval(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
+    l.timer(node.argument()?, 0..=INTERVAL_MAX_US)
+}
+
+fn delay(l: &mut Loader<'_>, node: &Node) {
+    let value = seconds(l, node);
+    draft(l, node).delay = value;
+}
+
+fn repeat(l: &mut Loader<'_>, node: &Node) {
+    let value = times(l, node, 1);
+    draft(l, node).repeat = value;
+}
+
+fn lower_delay(l: &mut Loader<'_>, node: &Node) {
+    let value = seconds(l, node);
+    draft(l, node).lower_prio_delay = value;
+}
+
+fn lower_repeat(l: &mut Loader<'_>, node: &Node) {
+    let value = times(l, node, 0);
+    draft(l, node).lower_prio_repeat = value;
+}
+
+fn refresh(l: &mut Loader<'_>, node: &Node) {
+    let value = seconds(l, node);
+    draft(l, node).refresh = value;
+}
+
+fn refresh_repeat(l: &mut Loader<'_>, node: &Node) {
+    let value = times(l, node, 1);
+    draft(l, node).refresh_repeat = value;
+}
+
+fn extra(l: &mut Loader<'_>, node: &Node) {
+    let words = node.arguments();
+    let all = words.first().is_some_and(|w| w.text == "all");
+    let Some(word) = words.get(usize::from(all)) else {
+        let message = format!("the seconds are missing behind '{}'", node.name());
+        l.report(Diagnostic::error(
+            &codes::MISSING_VALUE,
+            node.whole(),
+            message,
+        ));
+        return;
+    };
+    let value = l
+        .number(word, 0..=DAY_S)
+        .and_then(|n| u64::try_from(n).ok());
+    draft(l, node).extra = value.map(|n| (Duration::from_secs(n), all));
+}
+
+fn group(l: &mut Loader<'_>, node: &Node) {
+    l.config.garp_groups.push(GarpGroup::default());
+    l.children(GARP_GROUP, node);
+    let empty = l
+        .config
+        .garp_groups
+        .last()
+        .is_some_and(|g| g.interfaces.is_empty());
+    if empty {
+        l.config.garp_groups.pop();
+        l.report(
+            Diagnostic::error(
+                &codes::MISSING_VALUE,
+                node.place(),
+                "this garp_group names no interface",
+            )
+            .help("give it 'interface eth0', or several in 'interfaces { … }'"),
+        );
+    }
+}
+
+fn add_interface(l: &mut Loader<'_>, name: &str, span: language::Span) {
+    let other = l.config.garp_groups.split_last();
+    let taken = other.is_some_and(|(last, others)| {
+        last.interfaces.iter().any(|i| i == name)
+            || others
+                .iter()
+                .any(|g| g.interfaces.iter().any(|i| i == name))
+    });
+    if taken {
+        let message = format!("the interface '{name}' is in two garp_groups");
+        l.report(Diagnostic::error(&codes::DUPLICATE, span, message));
+        return;
+    }
+    let value = name.to_owned();
+    l.drafts.interfaces.push((At { value, span }, "garp_group"));
+    if let Some(group) = l.config.garp_groups.last_mut() {
+        group.interfaces.push(name.to_owned());
+    }
+}

@@ -1,0 +1,347 @@
+//! `global_defs`: what holds for every instance.
+
+use super::draft::{At, ReceivePolicy};
+use super::{GLOBAL, INSTANCE};
+use crate::codes;
+use crate::dialect::keyword::{Build, Row, TOP, block, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::Diagnostic;
+use std::net::IpAddr;
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    build: Build,
+) -> Row {
+    Row {
+        name,
+        places: &[GLOBAL],
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "global_defs",
+        places: &[TOP],
+        syntax: "global_defs { … }",
+        doc: "What holds for everything in the file. It may stand anywhere, and several times.",
+        example: "global_defs {\n    router_id lb1\n    enable_script_security\n}",
+        build: block(0, 0, |l, n| l.children(GLOBAL, n)),
+    },
+    Row {
+        name: "linkbeat_use_polling",
+        places: &[TOP, INSTANCE],
+        syntax: "linkbeat_use_polling",
+        doc: "The carrier of interfaces is asked for again and again. `linkbeat_interfaces` does it for some.",
+        example: "linkbeat_use_polling",
+        build: line(0, 0, linkbeat),
+    },
+    row(
+        "router_id",
+        "router_id <name>",
+        "The name of this machine in mails and logs; default the host's name.",
+        "router_id lb1",
+        line(1, 1, |l, n| {
+            l.drafts.defaults.router_id = n.argument().map(|w| w.text.clone());
+        }),
+    ),
+    row(
+        "default_interface",
+        "default_interface <name>",
+        "The interface of static addresses without `dev`; default eth0.",
+        "default_interface eth1",
+        line(1, 1, |l, n| {
+            if let Some(word) = n.argument() {
+                l.config.global.default_interface = word.text.clone();
+            }
+        }),
+    ),
+    row(
+        "vrrp_version",
+        "vrrp_version 2|3",
+        "The version of instances that name none; default 2. IPv6 is always 3.",
+        "vrrp_version 3",
+        line(1, 1, |l, n| {
+            l.drafts.defaults.version = n.argument().and_then(|w| l.small(w, 2..=3));
+        }),
+    ),
+    row(
+        "vrrp_mcast_group4",
+        "vrrp_mcast_group4 <group>",
+        "The multicast group of adverts of IPv4, 224.0.0.18 by default.",
+        "vrrp_mcast_group4 224.0.0.19",
+        line(1, 1, |l, n| {
+            l.drafts.defaults.group4 = group(l, n, false);
+        }),
+    ),
+    row(
+        "vrrp_mcast_group6",
+        "vrrp_mcast_group6 <group>",
+        "The multicast group of adverts of IPv6, ff02::12 by default.",
+        "vrrp_mcast_group6 ff02::13",
+        line(1, 1, |l, n| {
+            l.drafts.defaults.group6 = group(l, n, true);
+        }),
+    ),
+    row(
+        "vrrp_down_timer_adverts",
+        "vrrp_down_timer_adverts <1-100>",
+        "The default of `down_timer_adverts`.",
+        "vrrp_down_timer_adverts 4",
+        line(1, 1, |l, n| {
+            l.drafts.defaults.down_timer_adverts = n.argument().and_then(|w| l.small(w, 1..=100));
+        }),
+    ),
+    row(
+        "vrrp_lower_prio_no_advert",
+        "vrrp_lower_prio_no_advert [on|off]",
+        "The default of `lower_prio_no_advert`.",
+        "vrrp_lower_prio_no_advert",
+        line(0, 1, |l, n| {
+            let span = n.place();
+            l.drafts.defaults.lower_prio_no_advert = l.switch(n).map(|value| At { value, span });
+        }),
+    ),
+    row(
+        "vrrp_higher_prio_send_advert",
+        "vrrp_higher_prio_send_advert [on|off]",
+        "The default of `higher_prio_send_advert`.",
+        "vrrp_higher_prio_send_advert",
+        line(0, 1, |l, n| {
+            let span = n.place();
+            l.drafts.defaults.higher_prio_send_advert = l.switch(n).map(|value| At { value, span });
+        }),
+    ),
+    row(
+        "vrrp_check_unicast_src",
+        "vrrp_check_unicast_src",
+        "Unicast adverts are only taken from peers, in all instances.",
+        "vrrp_check_unicast_src",
+        line(0, 0, |l, _| l.drafts.defaults.check_source = true),
+    ),
+    row(
+        "vrrp_skip_check_adv_addr",
+        "vrrp_skip_check_adv_addr [on|off]",
+        "The default of `skip_check_adv_addr`.",
+        "vrrp_skip_check_adv_addr",
+        line(0, 1, |l, n| {
+            l.drafts.defaults.skip_check_addresses = l.switch(n).unwrap_or(false);
+        }),
+    ),
+    row(
+        "vrrp_strict",
+        "vrrp_strict",
+        "Keeps to the letter of the protocol in all instances: at least one address, no unicast peers, no authentication, MASTER with priority 255 alone, no `preempt_delay`, and packets to the addresses are dropped unless the priority is 255.",
+        "vrrp_strict",
+        line(0, 0, |l, _| l.drafts.defaults.strict = true),
+    ),
+    row(
+        "vrrp_startup_delay",
+        "vrrp_startup_delay <seconds>",
+        "For so long after the start no advert is missed, for networks that take time to pass packets.",
+        "vrrp_startup_delay 5.5",
+        line(1, 1, |l, n| {
+            let value = n.argument().and_then(|w| l.timer(w, 1000..=1_200_000_000));
+            l.config.global.startup_delay = value.unwrap_or_default();
+        }),
+    ),
+    row(
+        "dynamic_interfaces",
+        "dynamic_interfaces [allow_if_changes]",
+        "Interfaces need not exist at the start; what needs them waits. `allow_if_changes` takes them back as another kind, too.",
+        "dynamic_interfaces",
+        line(0, 1, |l, n| {
+            l.config.global.dynamic_interfaces = true;
+            if let Some(word) = n.argument() {
+                let found = l.choice(word, &[("allow_if_changes", true)]);
+                l.config.global.allow_interface_changes = found.unwrap_or(false);
+            }
+        }),
+    ),
+    row(
+        "disable_local_igmp",
+        "disable_local_igmp",
+        "The kernel sends no reports of IGMP for 224.0.0.0/24.",
+        "disable_local_igmp",
+        line(0, 0, |l, _| l.config.global.disable_local_igmp = true),
+    ),
+    row(
+        "log_unknown_vrids",
+        "log_unknown_vrids",
+        "Adverts of virtual routers that are not configured are logged.",
+        "log_unknown_vrids",
+        line(0, 0, |l, _| l.config.global.log_unknown_vrids = true),
+    ),
+    row(
+        "vmac_prefix",
+        "vmac_prefix <text>",
+        "What the names of virtual interfaces begin with, `vrrp` by default.",
+        "vmac_prefix vr",
+        line(1, 1, |l, n| {
+            l.drafts.defaults.vmac_prefix = n.argument().map(|w| w.text.clone());
+        }),
+    ),
+    row(
+        "vmac_addr_prefix",
+        "vmac_addr_prefix <text>",
+        "As `vmac_prefix`, for interfaces of addresses with `use_vmac`.",
+        "vmac_addr_prefix va",
+        line(1, 1, |l, n| {
+            l.config.global.vmac_address_prefix = n.argument().map(|w| w.text.clone());
+        }),
+    ),
+    row(
+        "nftables",
+        "nftables [<table>]",
+        "The table of nftables for `no_accept` and virtual interfaces, `keepalived` by default.",
+        "nftables vrrp",
+        line(0, 1, |l, n| {
+            let name = n
+                .argument()
+                .map_or("keepalived".to_owned(), |w| w.text.clone());
+            l.config.global.nftables_table = Some(name);
+        }),
+    ),
+    row(
+        "nftables_priority",
+        "nftables_priority <number>",
+        "The priority of the chains of nftables, -1 by default.",
+        "nftables_priority -1",
+        line(1, 1, |l, n| {
+            l.config.global.nftables_priority = n
+                .argument()
+                .and_then(|w| l.small(w, i64::from(i32::MIN)..=i64::from(i32::MAX)));
+        }),
+    ),
+    row(
+        "nftables_counters",
+        "nftables_counters",
+        "The rules of nftables count.",
+        "nftables_counters",
+        line(0, 0, |l, _| l.config.global.nftables_counters = true),
+    ),
+    row(
+        "nftables_ifindex",
+        "nftables_ifindex",
+        "Sets of nftables name interfaces by their index; that is so here anyway.",
+        "nftables_ifindex",
+        line(0, 0, |_, _| {}),
+    ),
+    row(
+        "vrrp_iptables",
+        "vrrp_iptables [<in> [<out>]]",
+        "Rules of iptables in the place of nftables. This program always uses nftables.",
+        "vrrp_iptables",
+        line(0, 2, |l, n| {
+            no_effect(
+                l,
+                n,
+                "rules are made with nftables, in a table of their own",
+            );
+        }),
+    ),
+    row(
+        "vrrp_ipsets",
+        "vrrp_ipsets [<set> …]",
+        "Sets for the rules of iptables. This program always uses nftables, which has its own.",
+        "vrrp_ipsets",
+        line(0, 5, |l, n| {
+            no_effect(l, n, "rules are made with nftables, which needs no ipsets");
+        }),
+    ),
+    row(
+        "include_check",
+        "include_check [readable] [match] [wildcard_match] [brace_match]",
+        "Which missing files are errors of `include` lines that follow; with + and - single ones are changed.",
+        "include_check readable",
+        line(0, 4, include_check),
+    ),
+    row(
+        "random_seed",
+        "random_seed <number>",
+        "The seed of `${_RANDOM}`, so that it is the same at every start.",
+        "random_seed 5",
+        line(1, 1, |l, n| {
+            if let Some(word) = n.argument() {
+                l.number(word, 0..=i64::from(u32::MAX));
+            }
+        }),
+    ),
+    row(
+        "vrrp_rx_bufs_policy",
+        "vrrp_rx_bufs_policy MTU|ADVERT|<bytes>",
+        "The receive buffer of sockets: so many bytes, or a number of packets of the interface or of adverts.",
+        "vrrp_rx_bufs_policy 65536",
+        line(1, 1, receive_policy),
+    ),
+    row(
+        "vrrp_rx_bufs_multiplier",
+        "vrrp_rx_bufs_multiplier <number>",
+        "How many packets `vrrp_rx_bufs_policy` makes room for, 3 by default.",
+        "vrrp_rx_bufs_multiplier 4",
+        line(1, 1, |l, n| {
+            l.drafts.defaults.receive_multiplier = n.argument().and_then(|w| l.small(w, 1..=65535));
+        }),
+    ),
+];
+
+/// Told of a keyword that is right and changes nothing here.
+pub(super) fn no_effect(l: &mut Loader<'_>, node: &Node, why: &str) {
+    l.report(
+        Diagnostic::warning(
+            &codes::NO_EFFECT,
+            node.place(),
+            format!("'{}' has no effect in this program", node.name()),
+        )
+        .help(why.to_owned()),
+    );
+}
+
+fn group(l: &mut Loader<'_>, node: &Node, ipv6: bool) -> Option<IpAddr> {
+    let word = node.argument()?;
+    let address = l.address(word)?;
+    if address.is_multicast() && address.is_ipv6() == ipv6 {
+        return Some(address);
+    }
+    let family = if ipv6 { "IPv6" } else { "IPv4" };
+    let message = format!("{address} is not a multicast address of {family}");
+    l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+    None
+}
+
+fn linkbeat(l: &mut Loader<'_>, _: &Node) {
+    if l.place == TOP {
+        l.drafts.defaults.linkbeat_all = true;
+    } else if let Some(interface) = &l.instance.interface {
+        l.config.polled_interfaces.push(interface.value.clone());
+    }
+}
+
+fn include_check(l: &mut Loader<'_>, node: &Node) {
+    for word in node.arguments() {
+        let plain = crate::dialect::words::Word {
+            text: word.text.trim_start_matches(['+', '-']).to_owned(),
+            ..word.clone()
+        };
+        let all = ["readable", "match", "wildcard_match", "brace_match"];
+        l.choice(&plain, &all.map(|name| (name, ())));
+    }
+}
+
+fn receive_policy(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.drafts.defaults.receive_policy = match word.text.as_str() {
+        "MTU" => Some(ReceivePolicy::Mtu),
+        "ADVERT" => Some(ReceivePolicy::Advert),
+        _ => l
+            .small(word, 1..=i64::from(i32::MAX))
+            .map(ReceivePolicy::Bytes),
+    };
+}

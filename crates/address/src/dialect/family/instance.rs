@@ -1,0 +1,499 @@
+//! `vrrp_instance`: what a virtual router is.
+
+use super::draft::{At, InstanceDraft};
+use super::{AUTHENTICATION, INSTANCE};
+use crate::codes;
+use crate::config::{Start, Vmac};
+use crate::dialect::keyword::{Row, TOP, block, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use crate::dialect::words::Word;
+use language::{Diagnostic, suggest};
+use std::net::IpAddr;
+
+/// Longest password that is sent, bytes.
+const PASSWORD_BYTES: usize = 8;
+/// Longest key of `auth_type AH`, bytes.
+const KEY_BYTES: usize = 16;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "vrrp_instance",
+        places: &[TOP],
+        syntax: "vrrp_instance <name> { … }",
+        doc: "A virtual router: addresses that one of several machines owns. It needs an `interface`, a `virtual_router_id` and addresses in `virtual_ipaddress`.",
+        example: "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    priority 150\n    virtual_ipaddress {\n        192.0.2.10/24\n    }\n}",
+        build: block(1, 1, instance),
+    },
+    Row {
+        name: "state",
+        places: &[INSTANCE],
+        syntax: "state MASTER|BACKUP",
+        doc: "What it is at first. Which machine owns the addresses is decided by `priority`: MASTER only matters with priority 255, which owns them at once. Without `priority`, MASTER means 255.",
+        example: "state BACKUP",
+        build: line(1, 1, state),
+    },
+    Row {
+        name: "interface",
+        places: &[INSTANCE],
+        syntax: "interface <name>",
+        doc: "The interface that adverts use and that gets the addresses. Only unicast can do without.",
+        example: "interface eth0",
+        build: line(1, 1, interface),
+    },
+    Row {
+        name: "virtual_router_id",
+        places: &[INSTANCE],
+        syntax: "virtual_router_id <1-255>",
+        doc: "The number of the virtual router, the same on all its machines, and of no other one on the same network.",
+        example: "virtual_router_id 51",
+        build: line(1, 1, vrid),
+    },
+    Row {
+        name: "priority",
+        places: &[INSTANCE],
+        syntax: "priority <1-255>",
+        doc: "The highest one owns the addresses. Give every machine another one; 255 is for who has the addresses as its own. Default 100.",
+        example: "priority 150",
+        build: line(1, 1, priority),
+    },
+    Row {
+        name: "advert_int",
+        places: &[INSTANCE],
+        syntax: "advert_int <seconds>",
+        doc: "Between two adverts, the same on all machines: 1 to 255 whole seconds in version 2, 0.01 to 40.95 in version 3. Three missing adverts move the addresses.",
+        example: "version 3\nadvert_int 0.1",
+        build: line(1, 1, advert_int),
+    },
+    Row {
+        name: "version",
+        places: &[INSTANCE],
+        syntax: "version 2|3",
+        doc: "The version of VRRP. 3 is needed for IPv6 and for adverts more often than every second; it has no authentication. Default `vrrp_version`.",
+        example: "version 3",
+        build: line(1, 1, version),
+    },
+    Row {
+        name: "down_timer_adverts",
+        places: &[INSTANCE],
+        syntax: "down_timer_adverts <1-100>",
+        doc: "How many adverts have to be missing until the addresses move. The protocol says 3; all machines must say the same.",
+        example: "down_timer_adverts 4",
+        build: line(1, 1, down_timer),
+    },
+    Row {
+        name: "preempt",
+        places: &[INSTANCE],
+        syntax: "preempt",
+        doc: "A better priority takes the addresses from a worse one; that is so anyway.",
+        example: "preempt",
+        build: line(0, 0, |l, n| preempt(l, n, true)),
+    },
+    Row {
+        name: "nopreempt",
+        places: &[INSTANCE],
+        syntax: "nopreempt",
+        doc: "A better priority that comes back leaves the addresses where they are. The state must be BACKUP, on all machines.",
+        example: "state BACKUP\nnopreempt",
+        build: line(0, 0, |l, n| preempt(l, n, false)),
+    },
+    Row {
+        name: "preempt_delay",
+        places: &[INSTANCE],
+        syntax: "preempt_delay <seconds>",
+        doc: "How much later, 0 to 1000 s, a better priority takes the addresses. The state must be BACKUP.",
+        example: "preempt_delay 30",
+        build: line(1, 1, preempt_delay),
+    },
+    Row {
+        name: "accept",
+        places: &[INSTANCE],
+        syntax: "accept",
+        doc: "Packets to the addresses are taken, also where they are not this machine's own. Default, except in strict mode.",
+        example: "accept",
+        build: line(0, 0, |l, n| accept(l, n, true)),
+    },
+    Row {
+        name: "no_accept",
+        places: &[INSTANCE],
+        syntax: "no_accept",
+        doc: "Packets to the addresses themselves are dropped unless the priority is 255: the addresses are only for routing.",
+        example: "no_accept",
+        build: line(0, 0, |l, n| accept(l, n, false)),
+    },
+    Row {
+        name: "authentication",
+        places: &[INSTANCE],
+        syntax: "authentication { auth_type … auth_pass … }",
+        doc: "A password in every advert, version 2 only. It is readable by everyone on the network, so it guards against mistakes, not against people.",
+        example: "authentication {\n    auth_type PASS\n    auth_pass secret99\n}",
+        build: block(0, 0, authentication),
+    },
+    Row {
+        name: "auth_type",
+        places: &[AUTHENTICATION],
+        syntax: "auth_type PASS|AH",
+        doc: "PASS sends the password as it is; AH signs adverts by the IP authentication header, which few machines speak.",
+        example: "auth_type PASS\nauth_pass secret99",
+        build: line(1, 1, auth_type),
+    },
+    Row {
+        name: "auth_pass",
+        places: &[AUTHENTICATION],
+        syntax: "auth_pass <password>",
+        doc: "The password, the same on all machines. An advert has room for eight bytes; more are not sent.",
+        example: "auth_type PASS\nauth_pass secret99",
+        build: line(1, 1, auth_pass),
+    },
+    Row {
+        name: "strict_mode",
+        places: &[INSTANCE],
+        syntax: "strict_mode [on|off]",
+        doc: "Keeps to the letter of the protocol, see `vrrp_strict`, which is its default.",
+        example: "strict_mode off",
+        build: line(0, 1, strict),
+    },
+    Row {
+        name: "use_vmac",
+        places: &[INSTANCE],
+        syntax: "use_vmac [<interface>] [<MAC>]",
+        doc: "The addresses have the MAC address of the virtual router, on an interface of their own (macvlan), so that neighbours need not learn another when they move.",
+        example: "use_vmac vrrp.51",
+        build: line(0, 2, use_vmac),
+    },
+    Row {
+        name: "use_vmac_addr",
+        places: &[INSTANCE],
+        syntax: "use_vmac_addr",
+        doc: "As `use_vmac`, for addresses that are on other interfaces.",
+        example: "use_vmac_addr",
+        build: line(0, 0, |l, n| l.instance.vmac_for_addresses = Some(n.place())),
+    },
+    Row {
+        name: "vmac_xmit_base",
+        places: &[INSTANCE],
+        syntax: "vmac_xmit_base",
+        doc: "With `use_vmac`, adverts go by the interface itself instead of the virtual one.",
+        example: "use_vmac\nvmac_xmit_base",
+        build: line(0, 0, |l, n| {
+            l.instance.vmac_transmit_on_base = Some(n.place())
+        }),
+    },
+    Row {
+        name: "use_ipvlan",
+        places: &[INSTANCE],
+        syntax: "use_ipvlan [<interface>] [<address>] [bridge|private|vepa]",
+        doc: "The addresses are on an ipvlan interface, for networks that allow one MAC address only. IPv4 needs an address of its own for it.",
+        example: "use_ipvlan ipv.51 192.0.2.51/24 bridge",
+        build: line(0, 3, use_ipvlan),
+    },
+    Row {
+        name: "native_ipv6",
+        places: &[INSTANCE],
+        syntax: "native_ipv6",
+        doc: "Adverts are of IPv6. The addresses say so by themselves; this is only left for old files.",
+        example: "native_ipv6\nvirtual_ipaddress {\n    fe80::10\n}",
+        build: line(0, 0, |l, n| l.instance.native_ipv6 = Some(n.place())),
+    },
+    Row {
+        name: "dont_track_primary",
+        places: &[INSTANCE],
+        syntax: "dont_track_primary",
+        doc: "A fault of the interface itself changes nothing.",
+        example: "dont_track_primary",
+        build: line(0, 0, |l, _| l.instance.ignore_interface_faults = true),
+    },
+    Row {
+        name: "promote_secondaries",
+        places: &[INSTANCE],
+        syntax: "promote_secondaries",
+        doc: "Sets the interface so that removing one address leaves the others of its network.",
+        example: "promote_secondaries",
+        build: line(0, 0, |l, _| l.instance.promote_secondaries = true),
+    },
+    Row {
+        name: "vrf",
+        places: &[INSTANCE],
+        syntax: "vrf <interface>",
+        doc: "With unicast and no interface: the VRF that it works in.",
+        example: "vrf blue",
+        build: line(1, 1, |l, n| {
+            l.instance.vrf = n.argument().map(|w| w.text.clone())
+        }),
+    },
+    Row {
+        name: "kernel_rx_buf_size",
+        places: &[INSTANCE],
+        syntax: "kernel_rx_buf_size <bytes>",
+        doc: "The receive buffer of its socket.",
+        example: "kernel_rx_buf_size 65536",
+        build: line(1, 1, buffer),
+    },
+    Row {
+        name: "debug",
+        places: &[INSTANCE],
+        syntax: "debug <0-4>",
+        doc: "keepalived never gave it a meaning; it is read and changes nothing.",
+        example: "debug 1",
+        build: line(1, 1, debug),
+    },
+];
+
+fn instance(l: &mut Loader<'_>, node: &Node) {
+    let name = node.argument().cloned().unwrap_or_default();
+    l.instance = InstanceDraft {
+        name: name.text,
+        place: match node.argument() {
+            Some(name) => name.span,
+            None => node.place(),
+        },
+        ..InstanceDraft::default()
+    };
+    l.children(INSTANCE, node);
+    let done = std::mem::take(&mut l.instance);
+    l.drafts.instances.push(done);
+}
+
+fn state(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    let value = match word.text.as_str() {
+        "MASTER" => Start::Master,
+        "BACKUP" => Start::Backup,
+        other => {
+            let near = match other.to_ascii_uppercase().as_str() {
+                "SLAVE" | "STANDBY" | "SECONDARY" => Some("BACKUP"),
+                "PRIMARY" | "ACTIVE" => Some("MASTER"),
+                upper => suggest::nearest(upper, ["MASTER", "BACKUP"]),
+            };
+            let message = format!("unknown state '{other}': it is MASTER or BACKUP");
+            l.report(
+                Diagnostic::error(&codes::BAD_VALUE, word.span, message)
+                    .did_you_mean(word.span, near),
+            );
+            return;
+        }
+    };
+    l.instance.start = Some(At {
+        value,
+        span: word.span,
+    });
+}
+
+fn interface(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else {
+        l.instance.interface_told = true;
+        return;
+    };
+    let named = At {
+        value: word.text.clone(),
+        span: word.span,
+    };
+    l.instance.interface = Some(named.clone());
+    l.drafts.interfaces.push((named, "vrrp_instance"));
+}
+
+fn vrid(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.vrid = l.small(word, 1..=255).map(|value| At {
+        value,
+        span: word.span,
+    });
+    l.instance.vrid_told = l.instance.vrid.is_none();
+}
+
+fn priority(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.priority = l.small(word, 1..=255).map(|value| At {
+        value,
+        span: word.span,
+    });
+}
+
+fn advert_int(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    let value = l.timer(word, 10_000..=255_000_000);
+    l.instance.interval = value.map(|value| At {
+        value,
+        span: word.span,
+    });
+}
+
+fn version(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.version = l.small(word, 2..=3).map(|value| At {
+        value,
+        span: word.span,
+    });
+}
+
+fn down_timer(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.down_timer_adverts = l.small(word, 1..=100);
+}
+
+fn preempt(l: &mut Loader<'_>, node: &Node, value: bool) {
+    let span = node.place();
+    l.instance.preempt = Some(At { value, span });
+}
+
+fn preempt_delay(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    let value = l.timer(word, 0..=1_000_000_000);
+    l.instance.preempt_delay = value.map(|value| At {
+        value,
+        span: node.whole(),
+    });
+}
+
+fn accept(l: &mut Loader<'_>, node: &Node, value: bool) {
+    let span = node.place();
+    l.instance.accept = Some(At { value, span });
+}
+
+fn authentication(l: &mut Loader<'_>, node: &Node) {
+    l.instance.auth_place = Some(node.place());
+    l.children(AUTHENTICATION, node);
+}
+
+fn auth_type(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    let ah = l.choice(word, &[("PASS", false), ("AH", true)]);
+    l.instance.auth_ah = ah.map(|value| At {
+        value,
+        span: word.span,
+    });
+}
+
+fn auth_pass(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.auth_pass = Some(At {
+        value: word.text.clone().into_bytes(),
+        span: word.span,
+    });
+}
+
+/// What is sent of a password, padded; and whether some of it is not.
+pub(in crate::dialect) fn password(bytes: &[u8]) -> ([u8; PASSWORD_BYTES], bool) {
+    let mut sent = [0; PASSWORD_BYTES];
+    for (to, from) in sent.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    (sent, bytes.len() > PASSWORD_BYTES)
+}
+
+/// The key of `auth_type AH`.
+pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
+    let mut key = [0; KEY_BYTES];
+    // keepalived takes eight bytes of the password here, too.
+    for (to, from) in key.iter_mut().zip(bytes.iter().take(PASSWORD_BYTES)) {
+        *to = *from;
+    }
+    key
+}
+
+fn strict(l: &mut Loader<'_>, node: &Node) {
+    let value = l.switch(node);
+    l.instance.strict = value.map(|value| At {
+        value,
+        span: node.place(),
+    });
+}
+
+fn use_vmac(l: &mut Loader<'_>, node: &Node) {
+    let mut vmac = Vmac::default();
+    for word in node.arguments() {
+        match mac(&word.text, l.instance.vrid.as_ref().map(|v| v.value)) {
+            Some(mac) => vmac.mac = Some(mac),
+            None if word.text.contains(':') && word.text.len() > 13 => {
+                let message = format!("'{}' is not a MAC address of five or six octets", word.text);
+                l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+            }
+            None => vmac.name = interface_name(l, word),
+        }
+    }
+    l.instance.vmac = Some(vmac);
+}
+
+/// A name that an interface can get.
+fn interface_name(l: &mut Loader<'_>, word: &Word) -> Option<String> {
+    /// IFNAMSIZ without the zero at its end.
+    const NAME_BYTES_MAX: usize = 15;
+    if word.text.len() <= NAME_BYTES_MAX && !word.text.contains('/') && !word.text.is_empty() {
+        return Some(word.text.clone());
+    }
+    let message = format!(
+        "'{}' is not a name for an interface: at most {NAME_BYTES_MAX} bytes, without '/'",
+        word.text
+    );
+    l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+    None
+}
+
+/// Six octets, or five and the number of the virtual router.
+fn mac(text: &str, vrid: Option<u8>) -> Option<[u8; 6]> {
+    let octets: Option<Vec<u8>> = text
+        .split(':')
+        .map(|octet| (octet.len() <= 2).then(|| u8::from_str_radix(octet, 16).ok())?)
+        .collect();
+    let mut octets = octets?;
+    if octets.len() == 5 {
+        octets.push(vrid.unwrap_or(0));
+    }
+    octets.try_into().ok()
+}
+
+fn use_ipvlan(l: &mut Loader<'_>, node: &Node) {
+    let mut vmac = Vmac {
+        ipvlan: Some(None),
+        ..Vmac::default()
+    };
+    for word in node.arguments() {
+        let plain = word.text.split('/').next().unwrap_or_default();
+        match (word.text.as_str(), plain.parse::<IpAddr>()) {
+            (mode @ ("bridge" | "private" | "vepa"), _) => {
+                vmac.ipvlan_mode = Some(mode.to_owned());
+            }
+            (_, Ok(address)) => vmac.ipvlan = Some(Some(address)),
+            _ => vmac.name = interface_name(l, word),
+        }
+    }
+    l.instance.vmac = Some(vmac);
+}
+
+fn buffer(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.receive_buffer_bytes = l.small(word, 1..=i64::from(i32::MAX));
+}
+
+fn debug(l: &mut Loader<'_>, node: &Node) {
+    if let Some(word) = node.argument() {
+        l.number(word, 0..=4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_cut_to_eight_bytes() {
+        assert_eq!(password(b"abc"), (*b"abc\0\0\0\0\0", false));
+        assert_eq!(password(b"12345678"), (*b"12345678", false));
+        let (sent, cut) = password(b"some_secure_password_goes_here");
+        assert_eq!((&sent, cut), (b"some_sec", true));
+    }
+
+    #[test]
+    fn a_mac_may_end_with_the_router_id() {
+        assert_eq!(
+            mac("00:00:5e:00:01:33", None),
+            Some([0, 0, 0x5e, 0, 1, 0x33])
+        );
+        assert_eq!(
+            mac("00:00:5e:00:01", Some(51)),
+            Some([0, 0, 0x5e, 0, 1, 51])
+        );
+        assert_eq!(mac("vrrp", None), None);
+        assert_eq!(mac("eth0:1", None), None);
+    }
+}

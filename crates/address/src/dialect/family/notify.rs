@@ -1,0 +1,321 @@
+//! Who is told of what happens: scripts and pipes.
+
+use super::draft::{At, Command};
+use super::{GLOBAL, GROUP, INSTANCE};
+use crate::codes;
+use crate::config::{Account, Notify, NotifyScripts};
+use crate::dialect::keyword::{Row, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::outside::NoAccount;
+use crate::dialect::tree::Node;
+use crate::dialect::words::{Word, command};
+use language::Diagnostic;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Most words of a script.
+const WORDS_MAX: usize = 256;
+
+const BOTH: &[&str] = &[INSTANCE, GROUP];
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "notify_master",
+        places: BOTH,
+        syntax: "notify_master <script> [<user> [<group>]]",
+        doc: "Runs when it becomes the owner. A script with arguments stands in quotes; no shell looks at it.",
+        example: "notify_master \"/usr/bin/logger master\"",
+        build: line(1, 3, |l, n| set(l, n, |s| &mut s.master)),
+    },
+    Row {
+        name: "notify_backup",
+        places: BOTH,
+        syntax: "notify_backup <script> [<user> [<group>]]",
+        doc: "Runs when it becomes a backup.",
+        example: "notify_backup \"/usr/bin/logger backup\"",
+        build: line(1, 3, |l, n| set(l, n, |s| &mut s.backup)),
+    },
+    Row {
+        name: "notify_fault",
+        places: BOTH,
+        syntax: "notify_fault <script> [<user> [<group>]]",
+        doc: "Runs when a fault begins: an interface or something else that is tracked.",
+        example: "notify_fault \"/usr/bin/logger fault\"",
+        build: line(1, 3, |l, n| set(l, n, |s| &mut s.fault)),
+    },
+    Row {
+        name: "notify_stop",
+        places: BOTH,
+        syntax: "notify_stop <script> [<user> [<group>]]",
+        doc: "Runs when the program stops.",
+        example: "notify_stop \"/usr/bin/logger stop\"",
+        build: line(1, 3, |l, n| set(l, n, |s| &mut s.stop)),
+    },
+    Row {
+        name: "notify_deleted",
+        places: BOTH,
+        syntax: "notify_deleted [<script> [<user> [<group>]]]",
+        doc: "When a reload takes the instance away, DELETED is told in the place of FAULT, and the script runs.",
+        example: "notify_deleted",
+        build: line(0, 3, deleted),
+    },
+    Row {
+        name: "notify",
+        places: BOTH,
+        syntax: "notify <script> [<user> [<group>]]",
+        doc: "Runs at every change, with four more arguments: INSTANCE or GROUP, the name, the new state, the priority.",
+        example: "notify /usr/bin/logger",
+        build: line(1, 3, |l, n| set(l, n, |s| &mut s.any)),
+    },
+    Row {
+        name: "notify_master_rx_lower_pri",
+        places: &[INSTANCE],
+        syntax: "notify_master_rx_lower_pri <script> [<user> [<group>]]",
+        doc: "Runs when the owner hears an advert of lower priority: another machine took the addresses meanwhile.",
+        example: "notify_master_rx_lower_pri /usr/bin/logger",
+        build: line(1, 3, |l, n| set(l, n, |s| &mut s.lower_priority)),
+    },
+    Row {
+        name: "notify_priority_changes",
+        places: BOTH,
+        syntax: "notify_priority_changes [on|off]",
+        doc: "Pipes are told of changes of the priority, too. Default `vrrp_notify_priority_changes`.",
+        example: "notify_priority_changes on",
+        build: line(0, 1, |l, n| {
+            let value = l.switch(n);
+            match l.place {
+                GROUP => l.group.notify_priority_changes = value,
+                _ => l.instance.notify_priority_changes = value,
+            }
+        }),
+    },
+    Row {
+        name: "vrrp_notify_priority_changes",
+        places: &[GLOBAL],
+        syntax: "vrrp_notify_priority_changes [on|off]",
+        doc: "Pipes are told of changes of priorities, too.",
+        example: "vrrp_notify_priority_changes on",
+        build: line(0, 1, |l, n| {
+            l.config.global.notify_priority_changes = l.switch(n).unwrap_or(false);
+        }),
+    },
+    Row {
+        name: "notify_fifo",
+        places: &[GLOBAL],
+        syntax: "notify_fifo <path> [<user> [<group>]]",
+        doc: "A named pipe that every change is written to, in their order: `INSTANCE \"VI_1\" MASTER 100`.",
+        example: "notify_fifo /run/keepalived.fifo",
+        build: line(1, 3, |l, n| fifo(l, n, 0)),
+    },
+    Row {
+        name: "notify_fifo_script",
+        places: &[GLOBAL],
+        syntax: "notify_fifo_script <script> [<user> [<group>]]",
+        doc: "A script that is started once and reads the pipe, whose path is its last argument.",
+        example: "notify_fifo /run/keepalived.fifo\nnotify_fifo_script /usr/bin/logger",
+        build: line(1, 3, |l, n| fifo_script(l, n, 0)),
+    },
+    Row {
+        name: "vrrp_notify_fifo",
+        places: &[GLOBAL],
+        syntax: "vrrp_notify_fifo <path> [<user> [<group>]]",
+        doc: "As `notify_fifo`, a pipe for what concerns VRRP alone.",
+        example: "vrrp_notify_fifo /run/vrrp.fifo",
+        build: line(1, 3, |l, n| fifo(l, n, 1)),
+    },
+    Row {
+        name: "vrrp_notify_fifo_script",
+        places: &[GLOBAL],
+        syntax: "vrrp_notify_fifo_script <script> [<user> [<group>]]",
+        doc: "A script that is started once and reads the pipe of `vrrp_notify_fifo`.",
+        example: "vrrp_notify_fifo /run/vrrp.fifo\nvrrp_notify_fifo_script /usr/bin/logger",
+        build: line(1, 3, |l, n| fifo_script(l, n, 1)),
+    },
+    Row {
+        name: "script_user",
+        places: &[GLOBAL],
+        syntax: "script_user <user> [<group>]",
+        doc: "Who runs scripts that name nobody: without it the user `keepalived_script` if there is one, else root.",
+        example: "script_user root",
+        build: line(1, 2, |l, n| {
+            l.config.global.script_user = account(l, n.arguments())
+        }),
+    },
+    Row {
+        name: "enable_script_security",
+        places: &[GLOBAL],
+        syntax: "enable_script_security",
+        doc: "Scripts that root would run are not run where somebody else could change any part of their path.",
+        example: "enable_script_security",
+        build: line(0, 0, |l, _| l.config.global.script_security = true),
+    },
+    Row {
+        name: "startup_script",
+        places: &[GLOBAL],
+        syntax: "startup_script <script> [<user> [<group>]]",
+        doc: "Runs once, before anything else starts.",
+        example: "startup_script /usr/bin/true",
+        build: line(1, 3, |l, n| {
+            l.drafts.defaults.startup = script(l, n, "startup script")
+        }),
+    },
+    Row {
+        name: "startup_script_timeout",
+        places: &[GLOBAL],
+        syntax: "startup_script_timeout <1-1000>",
+        doc: "Seconds that the `startup_script` may take, 10 by default.",
+        example: "startup_script_timeout 20",
+        build: line(1, 1, |l, n| {
+            l.drafts.defaults.startup_timeout = timeout(l, n)
+        }),
+    },
+    Row {
+        name: "shutdown_script",
+        places: &[GLOBAL],
+        syntax: "shutdown_script <script> [<user> [<group>]]",
+        doc: "Runs once, when everything else has stopped.",
+        example: "shutdown_script /usr/bin/true",
+        build: line(1, 3, |l, n| {
+            l.drafts.defaults.shutdown = script(l, n, "shutdown script")
+        }),
+    },
+    Row {
+        name: "shutdown_script_timeout",
+        places: &[GLOBAL],
+        syntax: "shutdown_script_timeout <1-1000>",
+        doc: "Seconds that the `shutdown_script` may take, 10 by default.",
+        example: "shutdown_script_timeout 20",
+        build: line(1, 1, |l, n| {
+            l.drafts.defaults.shutdown_timeout = timeout(l, n)
+        }),
+    },
+    Row {
+        name: "fifo_write_vrrp_states_on_reload",
+        places: &[GLOBAL],
+        syntax: "fifo_write_vrrp_states_on_reload",
+        doc: "A reload writes all states to the pipes again.",
+        example: "fifo_write_vrrp_states_on_reload",
+        build: line(0, 0, |l, _| l.config.global.fifo_states_on_reload = true),
+    },
+];
+
+/// The script of a line, and as whom it runs.
+pub(in crate::dialect) fn script(
+    l: &mut Loader<'_>,
+    node: &Node,
+    what: &'static str,
+) -> Option<Notify> {
+    let word = node.argument()?;
+    let words = split(l, word)?;
+    let account = account(l, node.arguments().get(1..).unwrap_or_default());
+    l.drafts.commands.push(Command {
+        what,
+        program: words.first().cloned().unwrap_or_default(),
+        account: account.clone(),
+        span: word.span,
+    });
+    Some(Notify { words, account })
+}
+
+/// A script and its arguments.
+pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &Word) -> Option<Vec<String>> {
+    match command(&word.text) {
+        Some(words) if !words.is_empty() && words.len() <= WORDS_MAX => Some(words),
+        Some(words) => {
+            let message = match words.len() {
+                0 => "the name of a script is missing".to_owned(),
+                n => format!("a script with {n} words; at most {WORDS_MAX} are taken"),
+            };
+            l.report(Diagnostic::error(&codes::MISSING_VALUE, word.span, message));
+            None
+        }
+        None => {
+            let message = "a quote in this script has no partner";
+            l.report(Diagnostic::error(
+                &codes::UNMATCHED_QUOTE,
+                word.span,
+                message,
+            ));
+            None
+        }
+    }
+}
+
+/// A user and a group by their names.
+pub(in crate::dialect) fn account(l: &mut Loader<'_>, words: &[Word]) -> Option<Account> {
+    let user = words.first()?;
+    let group = words.get(1);
+    match l
+        .outside
+        .account(&user.text, group.map(|g| g.text.as_str()))
+    {
+        Ok(account) => Some(account),
+        Err(missing) => {
+            let (what, word) = match missing {
+                NoAccount::User => ("user", user),
+                NoAccount::Group => ("group", group.unwrap_or(user)),
+            };
+            let told = Diagnostic::error(
+                &codes::UNKNOWN_ACCOUNT,
+                word.span,
+                format!("there is no {what} '{}' on this machine", word.text),
+            );
+            l.report(match word.text.starts_with(['-', '/']) {
+                true => told.help("a script with arguments stands in quotes: \"/path/script argument\""),
+                false => told.help("words behind a script are the user and the group that run it; arguments of the script stand with it in quotes"),
+            });
+            None
+        }
+    }
+}
+
+fn scripts<'l>(l: &'l mut Loader<'_>) -> &'l mut NotifyScripts {
+    match l.place {
+        GROUP => &mut l.group.notify,
+        _ => &mut l.instance.notify,
+    }
+}
+
+fn set(l: &mut Loader<'_>, node: &Node, field: fn(&mut NotifyScripts) -> &mut Option<Notify>) {
+    let found = script(l, node, "notify script");
+    *field(scripts(l)) = found;
+}
+
+fn deleted(l: &mut Loader<'_>, node: &Node) {
+    let found = match node.argument() {
+        Some(_) => script(l, node, "notify script"),
+        None => None,
+    };
+    scripts(l).deleted = Some(found);
+}
+
+fn timeout(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
+    let seconds = l.number(node.argument()?, 1..=1000)?;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
+}
+
+fn fifo(l: &mut Loader<'_>, node: &Node, which: usize) {
+    let Some(word) = node.argument() else { return };
+    if !word.text.starts_with('/') {
+        let message = format!("'{}' is no absolute path", word.text);
+        l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+        return;
+    }
+    let account = account(l, node.arguments().get(1..).unwrap_or_default());
+    let draft = &mut l.drafts.fifos[which];
+    draft.account = account;
+    draft.path = Some(At {
+        value: PathBuf::from(&word.text),
+        span: word.span,
+    });
+}
+
+fn fifo_script(l: &mut Loader<'_>, node: &Node, which: usize) {
+    let Some(found) = script(l, node, "fifo script") else {
+        return;
+    };
+    l.drafts.fifos[which].script = Some(At {
+        value: found,
+        span: node.whole(),
+    });
+}

@@ -1,0 +1,654 @@
+//! Lines of routes: `virtual_routes`, `static_routes`, with the words of `ip route`.
+
+use super::address::Words;
+use super::draft::At;
+use super::tables::{PROTOCOL, REALM, SCOPE, TABLE, TOS, plain};
+use crate::codes;
+use crate::config::{NextHop, Route, RouteKind, Scope};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use crate::dialect::value::bits;
+use crate::dialect::words::Word;
+use language::keyword::Keyword;
+use language::{Diagnostic, suggest};
+use std::net::IpAddr;
+
+/// Most ways of a route.
+const HOPS_MAX: usize = 256;
+
+/// A route while its line is read.
+#[derive(Default)]
+pub(in crate::dialect) struct Draft {
+    route: Route,
+    /// Whether `nexthop` began its ways: words of a way go to the last one.
+    nexthops: bool,
+    /// The word that is built.
+    word: Word,
+}
+
+impl Draft {
+    fn hop(&mut self) -> &mut NextHop {
+        if self.route.hops.is_empty() {
+            self.route.hops.push(NextHop::default());
+        }
+        let last = self.route.hops.len() - 1;
+        &mut self.route.hops[last]
+    }
+}
+
+/// Puts a word of a route line into the route.
+pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Draft);
+
+type Row = Keyword<Build>;
+
+const ALL: &[&str] = &["virtual_routes", "static_routes"];
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    build: Build,
+) -> Row {
+    Row {
+        name,
+        places: ALL,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+pub(in crate::dialect) static OPTIONS: &[Row] = &[
+    row(
+        "to",
+        "to <network>",
+        "Where the route leads to; the word may be left out.",
+        "to 198.51.100.0/24 via 192.0.2.1",
+        |l, w, d| {
+            if let Some(word) = w.value(l) {
+                destination(l, word, d);
+            }
+        },
+    ),
+    row(
+        "src",
+        "src <address>",
+        "The source address that this machine prefers on the route.",
+        "198.51.100.0/24 via 192.0.2.1 src 192.0.2.10",
+        |l, w, d| {
+            d.route.source = w.value(l).and_then(|v| l.address(v));
+        },
+    ),
+    row(
+        "from",
+        "from <network>",
+        "The sources that the route is for; IPv6 only.",
+        "2001:db8:1::/48 from 2001:db8::/32 via fe80::1 dev eth0",
+        |l, w, d| {
+            d.route.from = w.value(l).and_then(|v| network(l, v));
+        },
+    ),
+    row(
+        "via",
+        "via <address>",
+        "The gateway.",
+        "198.51.100.0/24 via 192.0.2.1",
+        via,
+    ),
+    row(
+        "gw",
+        "gw <address>",
+        "The old word for `via`.",
+        "198.51.100.0/24 gw 192.0.2.1",
+        via,
+    ),
+    row(
+        "or",
+        "or <address>",
+        "A second gateway. Old: write `nexthop via … nexthop via …`.",
+        "198.51.100.0/24 via 192.0.2.1 or 192.0.2.2",
+        or,
+    ),
+    row(
+        "dev",
+        "dev <interface>",
+        "The interface that the route uses.",
+        "198.51.100.0/24 dev eth0",
+        device,
+    ),
+    row(
+        "oif",
+        "oif <interface>",
+        "Another word for `dev`.",
+        "198.51.100.0/24 oif eth0",
+        device,
+    ),
+    row(
+        "nexthop",
+        "nexthop via <address> [dev <interface>] [weight <1-256>] [onlink]",
+        "One of several ways; connections are spread by their weights.",
+        "198.51.100.0/24 nexthop via 192.0.2.1 weight 1 nexthop via 192.0.2.2 weight 2",
+        |_, _, d| {
+            if !std::mem::replace(&mut d.nexthops, true) {
+                d.route.hops.clear();
+            }
+            if d.route.hops.len() < HOPS_MAX {
+                d.route.hops.push(NextHop {
+                    weight: 1,
+                    ..NextHop::default()
+                });
+            }
+        },
+    ),
+    row(
+        "weight",
+        "weight <1-256>",
+        "How much of the connections a way gets.",
+        "198.51.100.0/24 nexthop via 192.0.2.1 weight 5",
+        |l, w, d| {
+            if let Some(value) = w.value(l).and_then(|v| l.small(v, 1..=256)) {
+                d.hop().weight = value;
+            }
+        },
+    ),
+    row(
+        "onlink",
+        "onlink",
+        "The gateway is on the interface, whatever its network.",
+        "198.51.100.0/24 via 203.0.113.1 dev eth0 onlink",
+        |_, _, d| d.hop().on_link = true,
+    ),
+    row(
+        "scope",
+        "scope <scope>",
+        "How far the destination is: global, link, host, or a number.",
+        "198.51.100.0/24 dev eth0 scope link",
+        |l, w, d| {
+            d.route.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope);
+        },
+    ),
+    row(
+        "table",
+        "table <number or name>",
+        "The table of routes that it is put into.",
+        "198.51.100.0/24 via 192.0.2.1 table 100",
+        |l, w, d| {
+            d.route.table = w.value(l).and_then(|v| l.named(v, &TABLE));
+        },
+    ),
+    row(
+        "protocol",
+        "protocol <number or name>",
+        "Who is said to have made the route.",
+        "198.51.100.0/24 via 192.0.2.1 protocol static",
+        |l, w, d| {
+            d.route.protocol = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL));
+        },
+    ),
+    row(
+        "metric",
+        "metric <number>",
+        "The lowest one of several routes is used.",
+        "198.51.100.0/24 via 192.0.2.1 metric 10",
+        metric,
+    ),
+    row(
+        "priority",
+        "priority <number>",
+        "Another word for `metric`.",
+        "198.51.100.0/24 via 192.0.2.1 priority 10",
+        metric,
+    ),
+    row(
+        "preference",
+        "preference <number>",
+        "Another word for `metric`.",
+        "198.51.100.0/24 via 192.0.2.1 preference 10",
+        metric,
+    ),
+    row(
+        "tos",
+        "tos <number or name>",
+        "The type of service that the route is for.",
+        "198.51.100.0/24 via 192.0.2.1 tos 0x10",
+        tos,
+    ),
+    row(
+        "dsfield",
+        "dsfield <number or name>",
+        "Another word for `tos`.",
+        "198.51.100.0/24 via 192.0.2.1 dsfield 0x10",
+        tos,
+    ),
+    row(
+        "realms",
+        "realms <number>",
+        "The realms of the route, `FROM/TO` or `TO`.",
+        "198.51.100.0/24 via 192.0.2.1 realms 1/2",
+        |l, w, d| {
+            let realms = w.value(l).and_then(|v| realms(l, v));
+            d.hop().realms = realms;
+        },
+    ),
+    row(
+        "mtu",
+        "mtu [lock] <bytes>",
+        "The largest packet on the route; `lock` does not look for a smaller one.",
+        "198.51.100.0/24 via 192.0.2.1 mtu lock 1400",
+        |l, w, d| number(l, w, d, 2, 1),
+    ),
+    row(
+        "window",
+        "window [lock] <bytes>",
+        "The largest window that is offered.",
+        "198.51.100.0/24 via 192.0.2.1 window 65535",
+        |l, w, d| number(l, w, d, 3, 1),
+    ),
+    // The kernel counts round trips in eighths, their variance in quarters.
+    row(
+        "rtt",
+        "rtt [lock] <milliseconds>",
+        "The round trip that is assumed at first.",
+        "198.51.100.0/24 via 192.0.2.1 rtt 20",
+        |l, w, d| number(l, w, d, 4, 8),
+    ),
+    row(
+        "rttvar",
+        "rttvar [lock] <milliseconds>",
+        "The variance of the round trip that is assumed at first.",
+        "198.51.100.0/24 via 192.0.2.1 rttvar 5",
+        |l, w, d| number(l, w, d, 5, 4),
+    ),
+    row(
+        "ssthresh",
+        "ssthresh [lock] <number>",
+        "The threshold of slow start.",
+        "198.51.100.0/24 via 192.0.2.1 ssthresh 100",
+        |l, w, d| number(l, w, d, 6, 1),
+    ),
+    row(
+        "cwnd",
+        "cwnd [lock] <number>",
+        "The bound of the congestion window.",
+        "198.51.100.0/24 via 192.0.2.1 cwnd lock 100",
+        |l, w, d| number(l, w, d, 7, 1),
+    ),
+    row(
+        "advmss",
+        "advmss [lock] <bytes>",
+        "The largest segment that is announced.",
+        "198.51.100.0/24 via 192.0.2.1 advmss 1360",
+        |l, w, d| number(l, w, d, 8, 1),
+    ),
+    row(
+        "reordering",
+        "reordering [lock] <number>",
+        "How much reordering is expected.",
+        "198.51.100.0/24 via 192.0.2.1 reordering 5",
+        |l, w, d| number(l, w, d, 9, 1),
+    ),
+    row(
+        "hoplimit",
+        "hoplimit [lock] <1-255>",
+        "The hop limit of packets.",
+        "198.51.100.0/24 via 192.0.2.1 hoplimit 64",
+        |l, w, d| number(l, w, d, 10, 1),
+    ),
+    row(
+        "initcwnd",
+        "initcwnd [lock] <number>",
+        "The congestion window at first, segments.",
+        "198.51.100.0/24 via 192.0.2.1 initcwnd 10",
+        |l, w, d| number(l, w, d, 11, 1),
+    ),
+    row(
+        "rto_min",
+        "rto_min [lock] <milliseconds>",
+        "The shortest time until something is sent again.",
+        "198.51.100.0/24 via 192.0.2.1 rto_min 50",
+        |l, w, d| number(l, w, d, 13, 1),
+    ),
+    row(
+        "initrwnd",
+        "initrwnd [lock] <number>",
+        "The receive window at first, segments.",
+        "198.51.100.0/24 via 192.0.2.1 initrwnd 10",
+        |l, w, d| number(l, w, d, 14, 1),
+    ),
+    row(
+        "quickack",
+        "quickack [lock] <0 or 1>",
+        "Acknowledgements are sent at once.",
+        "198.51.100.0/24 via 192.0.2.1 quickack 1",
+        |l, w, d| number(l, w, d, 15, 1),
+    ),
+    row(
+        "fastopen_no_cookie",
+        "fastopen_no_cookie [lock] <0 or 1>",
+        "TCP fast open without a cookie.",
+        "198.51.100.0/24 via 192.0.2.1 fastopen_no_cookie 1",
+        |l, w, d| number(l, w, d, 17, 1),
+    ),
+    row(
+        "features",
+        "features ecn",
+        "Features of the route; there is one, `ecn`.",
+        "198.51.100.0/24 via 192.0.2.1 features ecn",
+        |l, w, d| {
+            if let Some(bits) = w.value(l).and_then(|v| l.choice(v, &[("ecn", 1)])) {
+                d.route.metrics.push((12, bits, false));
+            }
+        },
+    ),
+    row(
+        "congctl",
+        "congctl <name>",
+        "The congestion control of connections on the route.",
+        "198.51.100.0/24 via 192.0.2.1 congctl cubic",
+        |l, w, d| {
+            if w.peek().is_some_and(|v| v.text == "lock") {
+                w.next();
+            }
+            d.route.congestion = w.value(l).map(|v| v.text.clone());
+        },
+    ),
+    row(
+        "pref",
+        "pref low|medium|high",
+        "The preference of a router of IPv6.",
+        "2001:db8:1::/48 via fe80::1 dev eth0 pref high",
+        |l, w, d| {
+            let all = [("low", 3), ("medium", 0), ("high", 1)];
+            d.route.preference = w.value(l).and_then(|v| l.choice(v, &all));
+        },
+    ),
+    row(
+        "append",
+        "append",
+        "The route is put behind those that match, not before them.",
+        "198.51.100.0/24 via 192.0.2.1 append",
+        |_, _, d| d.route.append = true,
+    ),
+    row(
+        "inet6",
+        "inet6",
+        "The route is of IPv6, where its addresses do not say so.",
+        "inet6 default dev eth0",
+        |_, _, d| d.route.ipv6 = true,
+    ),
+    row(
+        "inet",
+        "inet",
+        "The route is of IPv4, where its addresses do not say so.",
+        "inet default dev eth0",
+        |_, _, d| d.route.ipv6 = false,
+    ),
+    row(
+        "no_track",
+        "no_track",
+        "That the route is removed by somebody else changes nothing.",
+        "198.51.100.0/24 via 192.0.2.1 no_track",
+        |_, _, d| d.route.no_track = true,
+    ),
+    Row {
+        name: "track_group",
+        places: &["static_routes"],
+        syntax: "track_group <name>",
+        doc: "The instances of this group have a fault when the route is removed.",
+        example: "198.51.100.0/24 via 192.0.2.1 dev eth0",
+        build: |l, w, d| {
+            let Some(word) = w.value(l) else { return };
+            d.route.track_group = Some(word.text.clone());
+            let (value, span) = (word.text.clone(), word.span);
+            l.drafts.track_group_uses.push(At { value, span });
+        },
+    },
+];
+
+const KINDS: &[(&str, RouteKind)] = &[
+    ("unicast", RouteKind::Unicast),
+    ("local", RouteKind::Local),
+    ("broadcast", RouteKind::Broadcast),
+    ("multicast", RouteKind::Multicast),
+    ("anycast", RouteKind::Anycast),
+    ("throw", RouteKind::Throw),
+    ("unreachable", RouteKind::Unreachable),
+    ("prohibit", RouteKind::Prohibit),
+    ("blackhole", RouteKind::Blackhole),
+    ("nat", RouteKind::Nat),
+];
+
+/// Words of `ip route` that are known and not built: a route with them would be
+/// another one than is meant.
+const NOT_BUILT: &[&str] = &["encap", "ttl-propagate", "expires", "as", "vrf"];
+
+/// The route of a line in the block of that name.
+pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Route>> {
+    let first = line.words.first()?;
+    let mut draft = Draft::default();
+    let text: Vec<&str> = line.words.iter().map(|w| w.text.as_str()).collect();
+    draft.route.text = text.join(" ");
+    let mut words = Words::new(&line.words);
+    let mut placed = false;
+    while let Some(word) = words.next() {
+        draft.word = word.clone();
+        let row = OPTIONS
+            .iter()
+            .find(|r| r.name == word.text && r.places.contains(&place));
+        let kind = KINDS.iter().find(|(name, _)| *name == word.text);
+        match (row, kind) {
+            (Some(row), _) => {
+                placed |= word.text == "to";
+                (row.build)(l, &mut words, &mut draft);
+            }
+            (None, Some((_, kind))) if !placed => draft.route.kind = *kind,
+            _ if NOT_BUILT.contains(&word.text.as_str()) => {
+                let message = format!("'{}' of a route is not supported", word.text);
+                l.report(
+                    Diagnostic::error(&codes::NOT_BUILT, word.span, message).help(
+                        "add the route by a notify script, or by the system's own configuration",
+                    ),
+                );
+                return None;
+            }
+            _ if !placed => {
+                placed = true;
+                destination(l, word, &mut draft);
+            }
+            _ => {
+                unknown(l, word, place);
+                return None;
+            }
+        }
+    }
+    finish(l, draft, placed, first.span.to(line.whole()))
+}
+
+fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
+    let names = OPTIONS
+        .iter()
+        .filter(|r| r.places.contains(&place))
+        .map(|r| r.name);
+    let near = suggest::nearest(&word.text, names);
+    let message = format!("unknown word '{}' in a route", word.text);
+    l.report(
+        Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message)
+            .did_you_mean(word.span, near),
+    );
+}
+
+fn finish(
+    l: &mut Loader<'_>,
+    draft: Draft,
+    placed: bool,
+    span: language::Span,
+) -> Option<At<Route>> {
+    let mut route = draft.route;
+    if !placed {
+        let message = "this route has no destination";
+        l.report(
+            Diagnostic::error(&codes::MISSING_VALUE, span, message)
+                .help("write a network, as in 198.51.100.0/24, or 'default'"),
+        );
+        return None;
+    }
+    let addresses = route.destination.iter().chain(&route.from).map(|(a, _)| *a);
+    let hops = route.hops.iter().filter_map(|h| h.via);
+    let all: Vec<IpAddr> = addresses.chain(hops).chain(route.source).collect();
+    let six = all.iter().any(IpAddr::is_ipv6);
+    // A way of IPv4 may go by a gateway of IPv6, never the other way round.
+    let four = route.destination.iter().any(|(a, _)| a.is_ipv4())
+        || route.source.is_some_and(|a| a.is_ipv4());
+    if six
+        && four
+        && !route
+            .hops
+            .iter()
+            .any(|h| h.via.is_some_and(|v| v.is_ipv6()))
+    {
+        let message = "the addresses of this route are of different families";
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, span, message));
+        return None;
+    }
+    route.ipv6 |= six && !four;
+    let leads = matches!(
+        route.kind,
+        RouteKind::Unicast
+            | RouteKind::Local
+            | RouteKind::Broadcast
+            | RouteKind::Multicast
+            | RouteKind::Anycast
+            | RouteKind::Nat
+    );
+    let without = route
+        .hops
+        .iter()
+        .all(|h| h.via.is_none() && h.interface.is_none());
+    if leads && without && route.kind == RouteKind::Unicast {
+        let message = "this route has no way: neither 'via' nor 'dev'";
+        l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+        return None;
+    }
+    let tracked = route.hops.iter().any(|h| h.interface.is_some());
+    if !tracked && !route.no_track {
+        route.no_track = true;
+        l.report(
+            Diagnostic::warning(
+                &codes::NOT_TRACKED,
+                span,
+                "a route without an interface is not watched",
+            )
+            .label("that it is removed by somebody else goes unnoticed")
+            .help("give it 'dev <interface>', or 'no_track' where that is meant"),
+        );
+    }
+    Some(At { value: route, span })
+}
+
+fn destination(l: &mut Loader<'_>, word: &Word, d: &mut Draft) {
+    match word.text.as_str() {
+        "default" | "any" | "all" => d.route.destination = None,
+        "default6" => d.route.ipv6 = true,
+        _ => d.route.destination = network(l, word),
+    }
+}
+
+pub(super) fn network(l: &mut Loader<'_>, word: &Word) -> Option<(IpAddr, u8)> {
+    let (address, prefix) = l.network(word)?;
+    Some((address, prefix.unwrap_or_else(|| bits(address))))
+}
+
+fn via(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    if words
+        .peek()
+        .is_some_and(|w| w.text == "inet" || w.text == "inet6")
+    {
+        words.next();
+    }
+    let gateway = words.value(l).and_then(|v| l.address(v));
+    d.hop().via = gateway;
+}
+
+fn or(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    let place = d.word.span;
+    l.report(
+        Diagnostic::warning(&codes::DEPRECATED, place, "'or' of a route is old")
+            .help("write 'nexthop via … nexthop via …'"),
+    );
+    if words.peek().is_some_and(|w| w.text == "via") {
+        words.next();
+    }
+    let gateway = words.value(l).and_then(|v| l.address(v));
+    if let Some(first) = d.route.hops.first_mut() {
+        first.weight = first.weight.max(1);
+    }
+    if d.route.hops.len() < HOPS_MAX {
+        d.route.hops.push(NextHop {
+            via: gateway,
+            weight: 1,
+            ..NextHop::default()
+        });
+    }
+}
+
+fn device(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    let Some(word) = words.value(l) else { return };
+    let (value, span) = (word.text.clone(), word.span);
+    l.drafts.interfaces.push((At { value, span }, "a route"));
+    let name = word.text.clone();
+    if !d.nexthops {
+        // One interface behind `via … or …` is that of both.
+        for hop in &mut d.route.hops {
+            hop.interface = Some(name.clone());
+        }
+    }
+    d.hop().interface = Some(name);
+}
+
+fn metric(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    d.route.metric = words
+        .value(l)
+        .and_then(|v| l.small(v, 0..=i64::from(u32::MAX)));
+}
+
+fn tos(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    d.route.tos = words.value(l).and_then(|v| l.named_as(v, &TOS));
+}
+
+fn number(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft, metric: u16, factor: u32) {
+    let locked = words.peek().is_some_and(|w| w.text == "lock");
+    if locked {
+        words.next();
+    }
+    let Some(word) = words.value(l) else { return };
+    // `20ms` is how newer `ip route` writes times; both mean milliseconds here.
+    let digits = match factor > 1 || metric == 13 {
+        true => word.text.strip_suffix("ms").unwrap_or(&word.text),
+        false => &word.text,
+    };
+    match plain(digits).and_then(|n| n.checked_mul(factor)) {
+        Some(value) => d.route.metrics.push((metric, value, locked)),
+        None => {
+            let message = format!("'{}' is not a number", word.text);
+            l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+        }
+    }
+}
+
+/// `FROM/TO` or `TO`, as the kernel packs them.
+pub(super) fn realms(l: &mut Loader<'_>, word: &Word) -> Option<u32> {
+    let part = |text: &str| Word {
+        text: text.to_owned(),
+        ..word.clone()
+    };
+    match word.text.split_once('/') {
+        Some((from, to)) => {
+            let from = l.named(&part(from), &REALM)?;
+            let to = l.named(&part(to), &REALM)?;
+            Some(from << 16 | to)
+        }
+        None => l.named(word, &REALM),
+    }
+}

@@ -1,0 +1,471 @@
+//! Lines of rules: `virtual_rules`, `static_rules`, with the words of `ip rule`.
+
+use super::address::Words;
+use super::draft::At;
+use super::route::{network, realms};
+use super::tables::{GROUP, IP_PROTOCOL, PROTOCOL, TABLE, TOS, plain};
+use crate::codes;
+use crate::config::{Rule, RuleAction};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use crate::dialect::words::Word;
+use language::keyword::Keyword;
+use language::{Diagnostic, suggest};
+
+/// A rule while its line is read.
+pub(in crate::dialect) struct Draft {
+    rule: Rule,
+    action: Option<RuleAction>,
+    family: Option<bool>,
+}
+
+/// Puts a word of a rule line into the rule.
+pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Draft);
+
+type Row = Keyword<Build>;
+
+const ALL: &[&str] = &["virtual_rules", "static_rules"];
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    build: Build,
+) -> Row {
+    Row {
+        name,
+        places: ALL,
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+pub(in crate::dialect) static OPTIONS: &[Row] = &[
+    row(
+        "not",
+        "not",
+        "The rule is for what does not match.",
+        "not from 192.0.2.0/24 table 100 preference 100",
+        |_, _, d| d.rule.invert = true,
+    ),
+    row(
+        "from",
+        "from <network>",
+        "Sources that the rule is for; `all` for every one.",
+        "from 192.0.2.0/24 table 100 preference 100",
+        |l, w, d| {
+            d.rule.from = prefix(l, w);
+        },
+    ),
+    row(
+        "to",
+        "to <network>",
+        "Destinations that the rule is for.",
+        "to 192.0.2.0/24 table 100 preference 100",
+        |l, w, d| {
+            d.rule.to = prefix(l, w);
+        },
+    ),
+    row(
+        "iif",
+        "iif <interface>",
+        "The interface that packets came in by.",
+        "iif eth0 table 100 preference 100",
+        input,
+    ),
+    row(
+        "dev",
+        "dev <interface>",
+        "Another word for `iif`.",
+        "dev eth0 table 100 preference 100",
+        input,
+    ),
+    row(
+        "oif",
+        "oif <interface>",
+        "The interface that packets of this machine go out by.",
+        "oif eth0 table 100 preference 100",
+        |l, w, d| {
+            d.rule.output = w.value(l).map(|v| v.text.clone());
+        },
+    ),
+    row(
+        "tos",
+        "tos <number or name>",
+        "The type of service that the rule is for.",
+        "from all tos 0x10 table 100 preference 100",
+        tos,
+    ),
+    row(
+        "dsfield",
+        "dsfield <number or name>",
+        "Another word for `tos`.",
+        "from all dsfield 0x10 table 100 preference 100",
+        tos,
+    ),
+    row(
+        "fwmark",
+        "fwmark <mark>[/<mask>]",
+        "The mark of packets that the rule is for.",
+        "fwmark 3/7 table 100 preference 100",
+        mark,
+    ),
+    row(
+        "preference",
+        "preference <number>",
+        "The place of the rule; lower ones are asked first. Without one the kernel chooses, which is seldom meant.",
+        "from 192.0.2.0/24 table 100 preference 100",
+        preference,
+    ),
+    row(
+        "priority",
+        "priority <number>",
+        "Another word for `preference`.",
+        "from 192.0.2.0/24 table 100 priority 100",
+        preference,
+    ),
+    row(
+        "order",
+        "order <number>",
+        "Another word for `preference`.",
+        "from 192.0.2.0/24 table 100 order 100",
+        preference,
+    ),
+    row(
+        "pref",
+        "pref <number>",
+        "Another word for `preference`.",
+        "from 192.0.2.0/24 table 100 pref 100",
+        preference,
+    ),
+    row(
+        "table",
+        "table <number or name>",
+        "The table of routes that is asked.",
+        "from 192.0.2.0/24 table 100 preference 100",
+        table,
+    ),
+    row(
+        "lookup",
+        "lookup <number or name>",
+        "Another word for `table`.",
+        "from 192.0.2.0/24 lookup main preference 100",
+        table,
+    ),
+    row(
+        "goto",
+        "goto <preference>",
+        "Goes on with the rule of that preference.",
+        "from 192.0.2.0/24 goto 200 preference 100",
+        |l, w, d| {
+            let value = w.value(l).and_then(|v| l.small(v, 1..=i64::from(u32::MAX)));
+            d.action = value.map(RuleAction::Goto);
+        },
+    ),
+    row(
+        "nop",
+        "nop",
+        "Does nothing.",
+        "from 192.0.2.0/24 nop preference 100",
+        |_, _, d| d.action = Some(RuleAction::Nop),
+    ),
+    row(
+        "blackhole",
+        "blackhole",
+        "Packets are dropped.",
+        "from 192.0.2.0/24 blackhole preference 100",
+        |_, _, d| d.action = Some(RuleAction::Blackhole),
+    ),
+    row(
+        "unreachable",
+        "unreachable",
+        "Packets are answered by \"network unreachable\".",
+        "from 192.0.2.0/24 unreachable preference 100",
+        |_, _, d| d.action = Some(RuleAction::Unreachable),
+    ),
+    row(
+        "prohibit",
+        "prohibit",
+        "Packets are answered by \"prohibited\".",
+        "from 192.0.2.0/24 prohibit preference 100",
+        |_, _, d| d.action = Some(RuleAction::Prohibit),
+    ),
+    row(
+        "l3mdev",
+        "l3mdev",
+        "The table of the VRF that the packet belongs to is asked.",
+        "from 192.0.2.0/24 l3mdev preference 100",
+        |_, _, d| d.action = Some(RuleAction::L3mdev),
+    ),
+    row(
+        "realms",
+        "realms <number>",
+        "The realms of packets that the rule chose, `FROM/TO` or `TO`.",
+        "from 192.0.2.0/24 table 100 realms 1/2 preference 100",
+        |l, w, d| {
+            d.rule.realms = w.value(l).and_then(|v| realms(l, v));
+        },
+    ),
+    row(
+        "suppress_prefixlength",
+        "suppress_prefixlength <number>",
+        "Routes with a prefix of this length or less do not count.",
+        "from all table main suppress_prefixlength 0 preference 100",
+        |l, w, d| {
+            d.rule.suppress_prefix = w.value(l).and_then(|v| l.small(v, 0..=128));
+        },
+    ),
+    row(
+        "suppress_ifgroup",
+        "suppress_ifgroup <group>",
+        "Routes by interfaces of this group do not count.",
+        "from all table main suppress_ifgroup 1 preference 100",
+        |l, w, d| {
+            d.rule.suppress_group = w.value(l).and_then(|v| l.named(v, &GROUP));
+        },
+    ),
+    row(
+        "uidrange",
+        "uidrange <from>-<to>",
+        "The users whose packets the rule is for.",
+        "from all uidrange 1000-1999 table 100 preference 100",
+        |l, w, d| {
+            d.rule.uids = w.value(l).and_then(|v| range(l, v, u32::MAX));
+        },
+    ),
+    row(
+        "ip_proto",
+        "ip_proto <number or name>",
+        "The protocol of packets that the rule is for.",
+        "from all ip_proto udp table 100 preference 100",
+        ip_protocol,
+    ),
+    row(
+        "ipproto",
+        "ipproto <number or name>",
+        "Another word for `ip_proto`.",
+        "from all ipproto udp table 100 preference 100",
+        ip_protocol,
+    ),
+    row(
+        "sport",
+        "sport <port>[-<port>]",
+        "The source ports that the rule is for.",
+        "from all ip_proto tcp sport 10-20 table 100 preference 100",
+        |l, w, d| {
+            d.rule.source_ports = w.value(l).and_then(|v| ports(l, v));
+        },
+    ),
+    row(
+        "dport",
+        "dport <port>[-<port>]",
+        "The destination ports that the rule is for.",
+        "from all ip_proto tcp dport 80 table 100 preference 100",
+        |l, w, d| {
+            d.rule.destination_ports = w.value(l).and_then(|v| ports(l, v));
+        },
+    ),
+    row(
+        "tun_id",
+        "tun_id <number>",
+        "The id of the tunnel that packets came by.",
+        "from all tun_id 5 table 100 preference 100",
+        |l, w, d| {
+            let value = w.value(l).and_then(|v| l.number(v, 0..=i64::MAX));
+            d.rule.tunnel = value.and_then(|v| u64::try_from(v).ok());
+        },
+    ),
+    row(
+        "protocol",
+        "protocol <number or name>",
+        "Who is said to have made the rule.",
+        "from 192.0.2.0/24 table 100 protocol 12 preference 100",
+        |l, w, d| {
+            d.rule.made_by = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL));
+        },
+    ),
+    row(
+        "inet6",
+        "inet6",
+        "The rule is of IPv6, where its addresses do not say so.",
+        "inet6 iif eth0 table 100 preference 100",
+        |_, _, d| d.family = Some(true),
+    ),
+    row(
+        "inet",
+        "inet",
+        "The rule is of IPv4, where its addresses do not say so.",
+        "inet iif eth0 table 100 preference 100",
+        |_, _, d| d.family = Some(false),
+    ),
+    row(
+        "no_track",
+        "no_track",
+        "That the rule is removed by somebody else changes nothing.",
+        "from 192.0.2.0/24 table 100 preference 100 no_track",
+        |_, _, d| d.rule.no_track = true,
+    ),
+    Row {
+        name: "track_group",
+        places: &["static_rules"],
+        syntax: "track_group <name>",
+        doc: "The instances of this group have a fault when the rule is removed.",
+        example: "from 192.0.2.0/24 table 100 preference 100",
+        build: |l, w, d| {
+            let Some(word) = w.value(l) else { return };
+            d.rule.track_group = Some(word.text.clone());
+            let (value, span) = (word.text.clone(), word.span);
+            l.drafts.track_group_uses.push(At { value, span });
+        },
+    },
+];
+
+/// The rule of a line in the block of that name.
+pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Rule>> {
+    let span = line.whole();
+    let mut draft = Draft {
+        rule: empty(line),
+        action: None,
+        family: None,
+    };
+    let mut words = Words::new(&line.words);
+    while let Some(word) = words.next() {
+        let found = OPTIONS
+            .iter()
+            .find(|r| r.name == word.text && r.places.contains(&place));
+        let Some(row) = found else {
+            let names = OPTIONS
+                .iter()
+                .filter(|r| r.places.contains(&place))
+                .map(|r| r.name);
+            let near = suggest::nearest(&word.text, names);
+            let message = format!("unknown word '{}' in a rule", word.text);
+            l.report(
+                Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message)
+                    .did_you_mean(word.span, near),
+            );
+            return None;
+        };
+        (row.build)(l, &mut words, &mut draft);
+    }
+    let Draft {
+        mut rule,
+        action,
+        family,
+    } = draft;
+    let addresses = rule.from.iter().chain(&rule.to).map(|(a, _)| a.is_ipv6());
+    let families: Vec<bool> = addresses.chain(family).collect();
+    if families.iter().any(|f| *f) && families.iter().any(|f| !*f) {
+        let message = "the addresses of this rule are of different families";
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, span, message));
+        return None;
+    }
+    rule.ipv6 = families.first().copied().unwrap_or(false);
+    let Some(action) = action else {
+        let message = "this rule does nothing: it has neither 'table' nor another action";
+        l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+        return None;
+    };
+    rule.action = action;
+    if let (RuleAction::Goto(to), Some(own)) = (&rule.action, rule.preference)
+        && *to <= own
+    {
+        let message = format!("goto {to} leads backwards: the rule's own preference is {own}");
+        l.report(Diagnostic::error(&codes::OUT_OF_RANGE, span, message));
+    }
+    Some(At { value: rule, span })
+}
+
+fn empty(line: &Node) -> Rule {
+    let text: Vec<&str> = line.words.iter().map(|w| w.text.as_str()).collect();
+    Rule {
+        ipv6: false,
+        invert: false,
+        from: None,
+        to: None,
+        input: None,
+        output: None,
+        tos: None,
+        mark: None,
+        preference: None,
+        realms: None,
+        suppress_prefix: None,
+        suppress_group: None,
+        uids: None,
+        protocol: None,
+        source_ports: None,
+        destination_ports: None,
+        tunnel: None,
+        made_by: None,
+        action: RuleAction::Nop,
+        no_track: false,
+        track_group: None,
+        text: text.join(" "),
+    }
+}
+
+fn prefix(l: &mut Loader<'_>, words: &mut Words<'_>) -> Option<(std::net::IpAddr, u8)> {
+    let word = words.value(l)?;
+    match word.text.as_str() {
+        "all" | "any" | "default" => None,
+        _ => network(l, word),
+    }
+}
+
+fn input(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    d.rule.input = words.value(l).map(|v| v.text.clone());
+}
+
+fn tos(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    d.rule.tos = words.value(l).and_then(|v| l.named_as(v, &TOS));
+}
+
+fn preference(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    d.rule.preference = words
+        .value(l)
+        .and_then(|v| l.small(v, 1..=i64::from(u32::MAX)));
+}
+
+fn table(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    let value = words.value(l).and_then(|v| l.named(v, &TABLE));
+    d.action = value.map(RuleAction::Table);
+}
+
+fn ip_protocol(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    d.rule.protocol = words.value(l).and_then(|v| l.named_as(v, &IP_PROTOCOL));
+}
+
+fn mark(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+    let Some(word) = words.value(l) else { return };
+    let (mark, mask) = word
+        .text
+        .split_once('/')
+        .unwrap_or((&word.text, "0xffffffff"));
+    d.rule.mark = plain(mark).zip(plain(mask));
+    if d.rule.mark.is_none() {
+        let message = format!("'{}' is not a mark with an optional mask", word.text);
+        l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+    }
+}
+
+fn range(l: &mut Loader<'_>, word: &Word, most: u32) -> Option<(u32, u32)> {
+    let (from, to) = word
+        .text
+        .split_once('-')
+        .unwrap_or((&word.text, &word.text));
+    let found = plain(from).zip(plain(to));
+    let found = found.filter(|(from, to)| from <= to && *to <= most);
+    if found.is_none() {
+        let message = format!("'{}' is not a range of numbers up to {most}", word.text);
+        l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+    }
+    found
+}
+
+fn ports(l: &mut Loader<'_>, word: &Word) -> Option<(u16, u16)> {
+    let (from, to) = range(l, word, 65535)?;
+    Some((u16::try_from(from).ok()?, u16::try_from(to).ok()?))
+}

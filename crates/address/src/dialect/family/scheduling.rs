@@ -1,0 +1,155 @@
+//! Priorities of the process, its processors and its memory.
+
+use super::GLOBAL;
+use super::global::no_effect;
+use crate::codes;
+use crate::dialect::keyword::{Build, Row, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::Diagnostic;
+
+/// Most processors that can be named.
+const PROCESSORS_MAX: i64 = 1023;
+
+const fn row(
+    name: &'static str,
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    build: Build,
+) -> Row {
+    Row {
+        name,
+        places: &[GLOBAL],
+        syntax,
+        doc,
+        example,
+        build,
+    }
+}
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    row(
+        "vrrp_priority",
+        "vrrp_priority <-20-19>",
+        "The nice value of the process; negative ones run earlier.",
+        "vrrp_priority -10",
+        line(1, 1, |l, n| {
+            l.config.global.nice = n.argument().and_then(|w| l.small(w, -20..=19));
+        }),
+    ),
+    row(
+        "vrrp_rt_priority",
+        "vrrp_rt_priority <1-99>",
+        "The process runs before all that is not real-time, with this priority of SCHED_RR.",
+        "vrrp_rt_priority 50",
+        line(1, 1, |l, n| {
+            l.config.global.realtime_priority = n.argument().and_then(|w| l.small(w, 1..=99));
+        }),
+    ),
+    row(
+        "vrrp_rlimit_rttime",
+        "vrrp_rlimit_rttime <microseconds>",
+        "The most time that a real-time process may run without waiting; at least 2, 10000 by default.",
+        "vrrp_rlimit_rttime 20000",
+        line(1, 1, |l, n| {
+            let value = n
+                .argument()
+                .and_then(|w| l.number(w, 2..=i64::from(u32::MAX)));
+            l.config.global.rttime_us = value.and_then(|v| u64::try_from(v).ok());
+        }),
+    ),
+    row(
+        "vrrp_no_swap",
+        "vrrp_no_swap",
+        "The memory of the process is locked: it never waits for a disk.",
+        "vrrp_no_swap",
+        line(0, 0, |l, _| l.config.global.lock_memory = true),
+    ),
+    row(
+        "vrrp_cpu_affinity",
+        "vrrp_cpu_affinity <processor> [<processor> …]",
+        "The processors that the process runs on, numbered as in /proc/cpuinfo.",
+        "vrrp_cpu_affinity 0 1",
+        line(1, 1024, affinity),
+    ),
+    row(
+        "max_auto_priority",
+        "max_auto_priority [<-1-99>]",
+        "How far the process may raise its own priority when it finds itself late. Here it begins with a real-time priority where adverts are more often than every second; `vrrp_rt_priority` sets it.",
+        "max_auto_priority 50",
+        line(0, 1, |l, n| {
+            if let Some(word) = n.argument() {
+                l.number(word, -1..=99);
+            }
+        }),
+    ),
+    row(
+        "min_auto_priority_delay",
+        "min_auto_priority_delay <microseconds>",
+        "How late the process has to be for `max_auto_priority`.",
+        "min_auto_priority_delay 500000",
+        line(1, 1, |l, n| {
+            if let Some(word) = n.argument() {
+                l.number(word, 1..=10_000_000);
+            }
+        }),
+    ),
+    row(
+        "bfd_priority",
+        "bfd_priority <-20-19>",
+        "The nice value of BFD, which has no process of its own here: see `vrrp_priority`.",
+        "bfd_priority -10",
+        line(1, 1, same),
+    ),
+    row(
+        "bfd_rt_priority",
+        "bfd_rt_priority <1-99>",
+        "The real-time priority of BFD, which has no process of its own here: see `vrrp_rt_priority`.",
+        "bfd_rt_priority 50",
+        line(1, 1, same),
+    ),
+    row(
+        "bfd_rlimit_rttime",
+        "bfd_rlimit_rttime <microseconds>",
+        "As `vrrp_rlimit_rttime`, for BFD, which has no process of its own here.",
+        "bfd_rlimit_rttime 20000",
+        line(1, 1, same),
+    ),
+    row(
+        "bfd_no_swap",
+        "bfd_no_swap",
+        "As `vrrp_no_swap`, for BFD, which has no process of its own here.",
+        "bfd_no_swap",
+        line(0, 0, same),
+    ),
+    row(
+        "bfd_cpu_affinity",
+        "bfd_cpu_affinity <processor> [<processor> …]",
+        "As `vrrp_cpu_affinity`, for BFD, which has no process of its own here.",
+        "bfd_cpu_affinity 0",
+        line(1, 1024, same),
+    ),
+];
+
+fn affinity(l: &mut Loader<'_>, node: &Node) {
+    for word in node.arguments() {
+        let Some(value) = l.small(word, 0..=PROCESSORS_MAX) else {
+            continue;
+        };
+        if l.config.global.processors.contains(&value) {
+            let message = format!("processor {value} is named twice");
+            l.report(Diagnostic::warning(&codes::EXTRA_WORDS, word.span, message));
+        } else {
+            l.config.global.processors.push(value);
+        }
+    }
+}
+
+fn same(l: &mut Loader<'_>, node: &Node) {
+    no_effect(
+        l,
+        node,
+        "BFD and VRRP run in one process: use the 'vrrp_…' keyword",
+    );
+}

@@ -1,0 +1,503 @@
+//! `vrrp_script`, `track_file`, `vrrp_track_process`: what can be tracked beside
+//! interfaces.
+
+use super::draft::{At, Command};
+use super::notify::{account, split};
+use super::{BFD, FILE, PROCESS, SCRIPT};
+use crate::codes;
+use crate::config::{ParameterMatch, Script, TrackFile, TrackProcess, Weight};
+use crate::dialect::keyword::{Row, TOP, block, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::Diagnostic;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A day, microseconds: the longest of the times here.
+const DAY_US: u64 = 86_400_000_000;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "vrrp_script",
+        places: &[TOP],
+        syntax: "vrrp_script <name> { script … }",
+        doc: "A script that runs every so often. Instances name it in `track_script`: its failure is a fault, or with a weight changes their priority.",
+        example: "vrrp_script check {\n    script \"/usr/bin/pgrep haproxy\"\n    interval 2\n    fall 2\n}",
+        build: block(1, 1, script),
+    },
+    Row {
+        name: "script",
+        places: &[SCRIPT],
+        syntax: "script <script>",
+        doc: "What runs; with arguments it stands in quotes. It succeeds with exit status 0. No shell looks at it.",
+        example: "script \"/usr/bin/pgrep haproxy\"",
+        build: line(1, 64, command),
+    },
+    Row {
+        name: "interval",
+        places: &[SCRIPT],
+        syntax: "interval <seconds>",
+        doc: "Between two runs, 1 s by default.",
+        example: "script /usr/bin/true\ninterval 2",
+        build: line(1, 1, |l, n| {
+            let value = n.argument().and_then(|w| l.timer(w, 1000..=DAY_US));
+            if let (Some(value), Some(at)) = (value, l.drafts.scripts.last_mut()) {
+                at.value.interval = value;
+            }
+        }),
+    },
+    Row {
+        name: "timeout",
+        places: &[SCRIPT],
+        syntax: "timeout <seconds>",
+        doc: "A run that takes longer has failed and is ended; default the interval.",
+        example: "script /usr/bin/true\ntimeout 5",
+        build: line(1, 1, |l, n| {
+            let value = n.argument().and_then(|w| l.timer(w, 0..=DAY_US));
+            if let Some(at) = l.drafts.scripts.last_mut() {
+                at.value.timeout = value.filter(|v| *v > Duration::ZERO);
+            }
+        }),
+    },
+    Row {
+        name: "rise",
+        places: &[SCRIPT],
+        syntax: "rise <number>",
+        doc: "How many successes in a row end a failure, 1 by default.",
+        example: "script /usr/bin/true\nrise 3",
+        build: line(1, 1, |l, n| {
+            let value = n
+                .argument()
+                .and_then(|w| l.small(w, 1..=i64::from(i32::MAX)));
+            if let (Some(value), Some(at)) = (value, l.drafts.scripts.last_mut()) {
+                at.value.rise = value;
+            }
+        }),
+    },
+    Row {
+        name: "fall",
+        places: &[SCRIPT],
+        syntax: "fall <number>",
+        doc: "How many failures in a row count as one, 1 by default.",
+        example: "script /usr/bin/true\nfall 3",
+        build: line(1, 1, |l, n| {
+            let value = n
+                .argument()
+                .and_then(|w| l.small(w, 1..=i64::from(i32::MAX)));
+            if let (Some(value), Some(at)) = (value, l.drafts.scripts.last_mut()) {
+                at.value.fall = value;
+            }
+        }),
+    },
+    Row {
+        name: "user",
+        places: &[SCRIPT],
+        syntax: "user <user> [<group>]",
+        doc: "Who runs the script; default `script_user`.",
+        example: "script /usr/bin/true\nuser root",
+        build: line(1, 2, |l, n| {
+            let account = account(l, n.arguments());
+            if let Some(at) = l.drafts.scripts.last_mut() {
+                at.value.account = account;
+            }
+        }),
+    },
+    Row {
+        name: "init_fail",
+        places: &[SCRIPT],
+        syntax: "init_fail",
+        doc: "Until its first success it counts as failed.",
+        example: "script /usr/bin/true\ninit_fail",
+        build: line(0, 0, |l, _| {
+            if let Some(at) = l.drafts.scripts.last_mut() {
+                at.value.init_fail = true;
+            }
+        }),
+    },
+    Row {
+        name: "weight",
+        places: &[SCRIPT, BFD],
+        syntax: "weight <-253-253> [reverse]",
+        doc: "0: a failure is a fault. A positive weight is added to the priority on success, a negative one on failure; `reverse` turns that round.",
+        example: "weight -20",
+        build: line(1, 2, |l, n| {
+            let found = weight(l, n, 253);
+            match (l.place, found) {
+                (SCRIPT, Some(weight)) => {
+                    if let Some(at) = l.drafts.scripts.last_mut() {
+                        at.value.weight = weight;
+                    }
+                }
+                (_, Some(weight)) => {
+                    if let Some(at) = l.drafts.bfd.last_mut() {
+                        at.value.weight = weight;
+                    }
+                }
+                _ => {}
+            }
+        }),
+    },
+    Row {
+        name: "track_file",
+        places: &[TOP],
+        syntax: "track_file <name> { file … }",
+        doc: "A file with a number that instances track: it is read whenever it is written.",
+        example: "track_file maintenance {\n    file /run/maintenance\n    weight 1\n    init_file 0\n}",
+        build: block(1, 1, file),
+    },
+    Row {
+        name: "vrrp_track_file",
+        places: &[TOP],
+        syntax: "vrrp_track_file <name> { file … }",
+        doc: "The old name of `track_file`.",
+        example: "vrrp_track_file maintenance {\n    file /run/maintenance\n}",
+        build: block(1, 1, file),
+    },
+    Row {
+        name: "file",
+        places: &[FILE],
+        syntax: "file <path>",
+        doc: "The file; a number stands in its first line.",
+        example: "file /run/maintenance",
+        build: line(1, 1, |l, n| {
+            if let (Some(word), Some(at)) = (n.argument(), l.drafts.files.last_mut()) {
+                at.value.path = PathBuf::from(&word.text);
+            }
+        }),
+    },
+    Row {
+        name: "weight",
+        places: &[FILE],
+        syntax: "weight <number> [reverse]",
+        doc: "The number of the file is multiplied by it and added to the priority. 0: every number but 0 is a fault. Default 1.",
+        example: "file /run/maintenance\nweight -1",
+        build: line(1, 2, |l, n| {
+            let found = weight(l, n, i64::from(i32::MAX));
+            if let (Some(weight), Some(at)) = (found, l.drafts.files.last_mut()) {
+                at.value.weight = weight;
+            }
+        }),
+    },
+    Row {
+        name: "init_file",
+        places: &[FILE],
+        syntax: "init_file [<value>] [overwrite]",
+        doc: "Makes the file with this number (0) where it is not there; `overwrite` writes it in any case.",
+        example: "file /run/maintenance\ninit_file 0 overwrite",
+        build: line(0, 2, init_file),
+    },
+    Row {
+        name: "vrrp_track_process",
+        places: &[TOP],
+        syntax: "vrrp_track_process <name> { process … }",
+        doc: "Processes that instances track: that enough of them run, without starting anything to look.",
+        example: "vrrp_track_process haproxy {\n    process haproxy\n    quorum 1\n    weight 10\n}",
+        build: block(1, 1, process),
+    },
+    Row {
+        name: "process",
+        places: &[PROCESS],
+        syntax: "process <name> [<parameter> …]",
+        doc: "The name of the processes, compared exactly, and their parameters where they are to be compared, too.",
+        example: "process haproxy",
+        build: line(1, 256, |l, n| {
+            let words = n.arguments().iter().map(|w| w.text.clone()).collect();
+            if let Some(at) = l.drafts.processes.last_mut() {
+                at.value.words = words;
+            }
+        }),
+    },
+    Row {
+        name: "param_match",
+        places: &[PROCESS],
+        syntax: "param_match initial|partial",
+        doc: "`partial`: the first parameters are equal; `initial`: and the last one may go on. With no parameters: there are none.",
+        example: "process haproxy -W\nparam_match partial",
+        build: line(1, 1, |l, n| {
+            let all = [
+                ("initial", ParameterMatch::Initial),
+                ("partial", ParameterMatch::Partial),
+            ];
+            let found = n.argument().and_then(|w| l.choice(w, &all));
+            if let Some(at) = l.drafts.processes.last_mut() {
+                at.value.parameters = found;
+            }
+        }),
+    },
+    Row {
+        name: "weight",
+        places: &[PROCESS],
+        syntax: "weight <-254-254> [reverse]",
+        doc: "0: too few processes are a fault. A positive weight is added while enough run, a negative one while not. Default 0 (the manual says 1, the program does 0).",
+        example: "process haproxy\nweight 10",
+        build: line(1, 2, |l, n| {
+            let found = weight(l, n, 254);
+            if let (Some(weight), Some(at)) = (found, l.drafts.processes.last_mut()) {
+                at.value.weight = weight;
+            }
+        }),
+    },
+    Row {
+        name: "quorum",
+        places: &[PROCESS],
+        syntax: "quorum <number>",
+        doc: "How many have to run, 1 by default.",
+        example: "process haproxy\nquorum 2",
+        build: line(1, 1, |l, n| {
+            let value = n.argument().and_then(|w| l.small(w, 1..=65535));
+            if let (Some(value), Some(at)) = (value, l.drafts.processes.last_mut()) {
+                at.value.quorum = value;
+            }
+        }),
+    },
+    Row {
+        name: "quorum_max",
+        places: &[PROCESS],
+        syntax: "quorum_max <number>",
+        doc: "How many may run; 0: none may.",
+        example: "process haproxy\nquorum_max 4",
+        build: line(1, 1, |l, n| {
+            let value = n.argument().and_then(|w| l.small(w, 0..=65535));
+            if let Some(at) = l.drafts.processes.last_mut() {
+                at.value.quorum_max = value;
+            }
+        }),
+    },
+    Row {
+        name: "fork_delay",
+        places: &[PROCESS],
+        syntax: "fork_delay <seconds>",
+        doc: "How long enough processes have to be there until they count.",
+        example: "process haproxy\nfork_delay 0.5",
+        build: line(1, 1, |l, n| delay(l, n, true, false)),
+    },
+    Row {
+        name: "terminate_delay",
+        places: &[PROCESS],
+        syntax: "terminate_delay <seconds>",
+        doc: "How long too few have to be there until that counts: a restart is no failure then.",
+        example: "process haproxy\nterminate_delay 0.5",
+        build: line(1, 1, |l, n| delay(l, n, false, true)),
+    },
+    Row {
+        name: "delay",
+        places: &[PROCESS],
+        syntax: "delay <seconds>",
+        doc: "`fork_delay` and `terminate_delay` at once.",
+        example: "process haproxy\ndelay 0.5",
+        build: line(1, 1, |l, n| delay(l, n, true, true)),
+    },
+    Row {
+        name: "full_command",
+        places: &[PROCESS],
+        syntax: "full_command",
+        doc: "The whole command line is compared, not the name that the kernel shows.",
+        example: "process /usr/sbin/haproxy\nfull_command",
+        build: line(0, 0, |l, _| {
+            if let Some(at) = l.drafts.processes.last_mut() {
+                at.value.full_command = true;
+            }
+        }),
+    },
+];
+
+/// A weight and its direction.
+fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {
+    let value = l.small(node.argument()?, -most..=most)?;
+    let reverse = match node.arguments().get(1) {
+        None => false,
+        Some(word) => l.choice(word, &[("reverse", true), ("noreverse", false)])?,
+    };
+    Some(Weight { value, reverse })
+}
+
+/// The name of a block; told where it is there already.
+pub(super) fn named<T>(
+    l: &mut Loader<'_>,
+    node: &Node,
+    before: Option<language::Span>,
+    value: impl FnOnce(String) -> T,
+) -> Option<At<T>> {
+    let Some(word) = node.argument() else {
+        return Some(At {
+            value: value(String::new()),
+            span: node.place(),
+        });
+    };
+    if let Some(before) = before {
+        let message = format!("'{} {}' is defined twice", node.name(), word.text);
+        l.report(
+            Diagnostic::error(&codes::DUPLICATE, word.span, message)
+                .label("second definition")
+                .also(before, "first defined here"),
+        );
+    }
+    Some(At {
+        value: value(word.text.clone()),
+        span: word.span,
+    })
+}
+
+fn script(l: &mut Loader<'_>, node: &Node) {
+    let name = node.argument().map(|w| w.text.as_str());
+    let before = l.drafts.scripts.iter();
+    let before = before
+        .filter(|s| Some(s.value.name.as_str()) == name)
+        .map(|s| s.span)
+        .next();
+    let draft = named(l, node, before, |name| Script {
+        name,
+        words: Vec::new(),
+        interval: Duration::from_secs(1),
+        timeout: None,
+        weight: Weight::default(),
+        rise: 1,
+        fall: 1,
+        account: None,
+        init_fail: false,
+    });
+    l.drafts.scripts.extend(draft);
+    l.children(SCRIPT, node);
+    let Some(At { value, span }) = l.drafts.scripts.last().cloned() else {
+        return;
+    };
+    if value.words.is_empty() {
+        missing(l, span, "vrrp_script", &value.name, "script");
+    }
+}
+
+fn missing(l: &mut Loader<'_>, span: language::Span, kind: &str, name: &str, what: &str) {
+    let message = format!("'{kind} {name}' has no '{what}'");
+    l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
+}
+
+fn command(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    let Some(words) = split(l, word) else {
+        // Told already; the block is not without a script.
+        if let Some(at) = l.drafts.scripts.last_mut() {
+            at.value.words = vec![word.text.clone()];
+        }
+        return;
+    };
+    if let Some(extra) = node.arguments().get(1) {
+        let all: Vec<&str> = node.arguments().iter().map(|w| w.text.as_str()).collect();
+        let place = word.span.to(node.whole());
+        l.report(
+            Diagnostic::warning(
+                &codes::EXTRA_WORDS,
+                extra.span.to(node.whole()),
+                "the script runs without these words",
+            )
+            .label("not given to the script")
+            .help("a script with arguments stands in quotes")
+            .fix(place, format!("\"{}\"", all.join(" "))),
+        );
+    }
+    l.drafts.commands.push(Command {
+        what: "vrrp_script",
+        program: words.first().cloned().unwrap_or_default(),
+        account: None,
+        span: word.span,
+    });
+    if let Some(at) = l.drafts.scripts.last_mut() {
+        at.value.words = words;
+    }
+}
+
+fn file(l: &mut Loader<'_>, node: &Node) {
+    let name = node.argument().map(|w| w.text.as_str());
+    let before = l.drafts.files.iter();
+    let before = before
+        .filter(|s| Some(s.value.name.as_str()) == name)
+        .map(|s| s.span)
+        .next();
+    let draft = named(l, node, before, |name| TrackFile {
+        name,
+        path: PathBuf::new(),
+        weight: Weight {
+            value: 1,
+            reverse: false,
+        },
+        init: None,
+    });
+    l.drafts.files.extend(draft);
+    l.children(FILE, node);
+    let Some(At { value, span }) = l.drafts.files.last().cloned() else {
+        return;
+    };
+    if value.path.as_os_str().is_empty() {
+        missing(l, span, "track_file", &value.name, "file");
+    }
+}
+
+fn init_file(l: &mut Loader<'_>, node: &Node) {
+    let mut init = (0, false);
+    for word in node.arguments() {
+        match word.text.as_str() {
+            "overwrite" => init.1 = true,
+            _ => {
+                init.0 = l
+                    .number(word, i64::from(i32::MIN)..=i64::from(i32::MAX))
+                    .unwrap_or(0)
+            }
+        }
+    }
+    if let Some(at) = l.drafts.files.last_mut() {
+        at.value.init = Some(init);
+    }
+}
+
+fn process(l: &mut Loader<'_>, node: &Node) {
+    let name = node.argument().map(|w| w.text.as_str());
+    let before = l.drafts.processes.iter();
+    let before = before
+        .filter(|s| Some(s.value.name.as_str()) == name)
+        .map(|s| s.span)
+        .next();
+    let draft = named(l, node, before, |name| TrackProcess {
+        name,
+        words: Vec::new(),
+        parameters: None,
+        full_command: false,
+        weight: Weight::default(),
+        quorum: 1,
+        quorum_max: None,
+        fork_delay: Duration::ZERO,
+        terminate_delay: Duration::ZERO,
+    });
+    l.drafts.processes.extend(draft);
+    l.children(PROCESS, node);
+    let Some(at) = l.drafts.processes.last_mut() else {
+        return;
+    };
+    if at.value.words.len() > 1 && at.value.parameters.is_none() {
+        at.value.parameters = Some(ParameterMatch::Exact);
+    }
+    let At { value, span } = at.clone();
+    if value.words.is_empty() {
+        missing(l, span, "vrrp_track_process", &value.name, "process");
+    }
+    if value
+        .quorum_max
+        .is_some_and(|most| most != 0 && most < value.quorum)
+    {
+        let message = "its quorum_max is smaller than its quorum: it never succeeds";
+        l.report(Diagnostic::error(&codes::OUT_OF_RANGE, span, message));
+    }
+}
+
+fn delay(l: &mut Loader<'_>, node: &Node, fork: bool, terminate: bool) {
+    let Some(word) = node.argument() else { return };
+    let Some(value) = l.timer(word, 0..=3_600_000_000) else {
+        return;
+    };
+    if let Some(at) = l.drafts.processes.last_mut() {
+        if fork {
+            at.value.fork_delay = value;
+        }
+        if terminate {
+            at.value.terminate_delay = value;
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Blocks of addresses, routes and rules, static ones and those of instances;
+//! track groups; delays of interfaces; polling.
+
+use super::draft::At;
+use super::{INSTANCE, TRACK_GROUP, address, route, rule};
+use crate::codes;
+use crate::config::InterfaceDelay;
+use crate::dialect::keyword::{Row, TOP, block};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::Diagnostic;
+
+/// Most addresses, routes or rules of a block.
+const LINES_MAX: usize = 65_536;
+/// The longest delay of an interface, microseconds.
+const DELAY_MAX_US: u64 = 255_000_000;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "virtual_ipaddress",
+        places: &[INSTANCE],
+        syntax: "virtual_ipaddress { <address>[/<prefix>] [brd <address>] [dev <interface>] [scope <scope>] [label <label>] [peer <address>] [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin] [no_track] [preferred_lft <seconds>|forever] [use_vmac] … }",
+        doc: "The addresses that move, one a line, all of one family; adverts name them. Those of the other family go to `virtual_ipaddress_excluded`.",
+        example: "virtual_ipaddress {\n    192.0.2.10/24\n    192.0.2.11/24 label eth0:vip\n}",
+        build: block(0, 0, |l, n| {
+            for line in n.nodes().iter().take(LINES_MAX) {
+                let found = address::read(l, line, "virtual_ipaddress");
+                l.instance.addresses.extend(found);
+            }
+        }),
+    },
+    Row {
+        name: "virtual_ipaddress_excluded",
+        places: &[INSTANCE],
+        syntax: "virtual_ipaddress_excluded { <address>[/<prefix>] … }",
+        doc: "Addresses that move, too, and that adverts do not name: hundreds of them, or those of the other family.",
+        example: "virtual_ipaddress_excluded {\n    2001:db8::10/64\n}",
+        build: block(0, 0, |l, n| {
+            for line in n.nodes().iter().take(LINES_MAX) {
+                let found = address::read(l, line, "virtual_ipaddress_excluded");
+                l.instance.excluded.extend(found);
+            }
+        }),
+    },
+    Row {
+        name: "virtual_routes",
+        places: &[INSTANCE],
+        syntax: "virtual_routes { <network> via <address> dev <interface> … }",
+        doc: "Routes that only the owner has, with the words of `ip route add`.",
+        example: "virtual_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
+        build: block(0, 0, |l, n| {
+            for line in n.nodes().iter().take(LINES_MAX) {
+                let found = route::read(l, line, "virtual_routes");
+                l.instance.routes.extend(found);
+            }
+        }),
+    },
+    Row {
+        name: "virtual_rules",
+        places: &[INSTANCE],
+        syntax: "virtual_rules { from <network> table <table> preference <number> … }",
+        doc: "Rules of routing that only the owner has, with the words of `ip rule add`.",
+        example: "virtual_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
+        build: block(0, 0, |l, n| {
+            for line in n.nodes().iter().take(LINES_MAX) {
+                let found = rule::read(l, line, "virtual_rules");
+                l.instance.rules.extend(found);
+            }
+        }),
+    },
+    Row {
+        name: "static_ipaddress",
+        places: &[TOP],
+        syntax: "static_ipaddress { <address>[/<prefix>] dev <interface> … }",
+        doc: "Addresses that this machine always has. Those without `dev` go to `default_interface`.",
+        example: "static_ipaddress {\n    192.0.2.1/24 dev eth0\n}",
+        build: block(0, 0, |l, n| {
+            for line in n.nodes().iter().take(LINES_MAX) {
+                let found = address::read(l, line, "static_ipaddress");
+                l.drafts.static_addresses.extend(found);
+            }
+        }),
+    },
+    Row {
+        name: "static_routes",
+        places: &[TOP],
+        syntax: "static_routes { <network> via <address> dev <interface> … }",
+        doc: "Routes that this machine always has.",
+        example: "static_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
+        build: block(0, 0, |l, n| {
+            for line in n.nodes().iter().take(LINES_MAX) {
+                let found = route::read(l, line, "static_routes");
+                l.drafts.static_routes.extend(found);
+            }
+        }),
+    },
+    Row {
+        name: "static_rules",
+        places: &[TOP],
+        syntax: "static_rules { from <network> table <table> preference <number> … }",
+        doc: "Rules of routing that this machine always has.",
+        example: "static_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
+        build: block(0, 0, |l, n| {
+            for line in n.nodes().iter().take(LINES_MAX) {
+                let found = rule::read(l, line, "static_rules");
+                l.drafts.static_rules.extend(found);
+            }
+        }),
+    },
+    Row {
+        name: "track_group",
+        places: &[TOP],
+        syntax: "track_group <name> { group { <vrrp_instance> … } }",
+        doc: "Instances that have a fault when a static address, route or rule of this group is removed.",
+        example: "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    virtual_ipaddress {\n        192.0.2.10/24\n    }\n}\ntrack_group TG {\n    group {\n        VI_1\n    }\n}",
+        build: block(1, 1, |l, n| {
+            let name = n.argument().map_or(String::new(), |w| w.text.clone());
+            let span = n.argument().map_or(n.place(), |w| w.span);
+            let value = (name, Vec::new());
+            l.drafts.track_groups.push(At { value, span });
+            l.children(TRACK_GROUP, n);
+        }),
+    },
+    Row {
+        name: "group",
+        places: &[TRACK_GROUP],
+        syntax: "group { <vrrp_instance> … }",
+        doc: "The names of the instances.",
+        example: "group {\n}",
+        build: block(0, 0, |l, n| {
+            let words = n.nodes().iter().flat_map(|line| &line.words);
+            let words = words.map(|w| At {
+                value: w.text.clone(),
+                span: w.span,
+            });
+            if let Some(group) = l.drafts.track_groups.last_mut() {
+                group.value.1.extend(words);
+            }
+        }),
+    },
+    Row {
+        name: "interface_up_down_delays",
+        places: &[TOP],
+        syntax: "interface_up_down_delays { <interface> <down seconds> [<up seconds>] … }",
+        doc: "How long an interface has to be down, and up, until that counts. Down must be shorter than adverts may be missing, or two machines own the addresses meanwhile.",
+        example: "interface_up_down_delays {\n    eth0 0.5 2\n}",
+        build: block(0, 0, delays),
+    },
+    Row {
+        name: "linkbeat_interfaces",
+        places: &[TOP],
+        syntax: "linkbeat_interfaces { <interface> [MII|ETHTOOL|IOCTL] … }",
+        doc: "Interfaces whose carrier is asked for again and again, for drivers that do not tell. The kind of question is chosen here.",
+        example: "linkbeat_interfaces {\n    eth0 ETHTOOL\n}",
+        build: block(0, 0, linkbeat),
+    },
+];
+
+fn delays(l: &mut Loader<'_>, node: &Node) {
+    for line in node.nodes().iter().take(LINES_MAX) {
+        let Some(name) = line.words.first() else {
+            continue;
+        };
+        let Some(down) = line.argument() else {
+            let message = format!("the delay of '{}' is missing", name.text);
+            l.report(Diagnostic::error(&codes::MISSING_VALUE, name.span, message));
+            continue;
+        };
+        let Some(down) = l.timer(down, 0..=DELAY_MAX_US) else {
+            continue;
+        };
+        let up = match line.arguments().get(1) {
+            Some(word) => l.timer(word, 0..=DELAY_MAX_US).unwrap_or(down),
+            None => down,
+        };
+        let (value, span) = (name.text.clone(), name.span);
+        l.drafts
+            .interfaces
+            .push((At { value, span }, "interface_up_down_delays"));
+        l.drafts.delays.push(line.whole());
+        l.config.interface_delays.push(InterfaceDelay {
+            interface: name.text.clone(),
+            down,
+            up,
+        });
+    }
+}
+
+fn linkbeat(l: &mut Loader<'_>, node: &Node) {
+    for line in node.nodes().iter().take(LINES_MAX) {
+        let Some(name) = line.words.first() else {
+            continue;
+        };
+        if let Some(kind) = line.argument() {
+            l.choice(kind, &[("MII", ()), ("ETHTOOL", ()), ("IOCTL", ())]);
+        }
+        let (value, span) = (name.text.clone(), name.span);
+        l.drafts
+            .interfaces
+            .push((At { value, span }, "linkbeat_interfaces"));
+        l.config.polled_interfaces.push(name.text.clone());
+    }
+}

@@ -1,0 +1,62 @@
+//! `vrrp_sync_group`: instances that move together.
+
+use super::GROUP;
+use super::draft::{At, GroupDraft};
+use crate::dialect::keyword::{Row, TOP, block, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "vrrp_sync_group",
+        places: &[TOP],
+        syntax: "vrrp_sync_group <name> { group { … } … }",
+        doc: "Instances that are owners together or not at all: what moves one moves all. The priorities of its members should favour the same machine.",
+        example: "vrrp_sync_group G1 {\n    group {\n        inside\n        outside\n    }\n}",
+        build: block(1, 1, group),
+    },
+    Row {
+        name: "group",
+        places: &[GROUP],
+        syntax: "group { <vrrp_instance> … }",
+        doc: "The names of its instances.",
+        example: "group {\n    inside\n    outside\n}",
+        build: block(0, 0, members),
+    },
+    Row {
+        name: "global_tracking",
+        places: &[GROUP],
+        syntax: "global_tracking",
+        doc: "What one member tracks counts for all. Old: give the `track_…` blocks to the group itself.",
+        example: "global_tracking",
+        build: line(0, 0, |l, _| l.group.global_tracking = true),
+    },
+    Row {
+        name: "sync_group_tracking_weight",
+        places: &[GROUP],
+        syntax: "sync_group_tracking_weight",
+        doc: "Members keep the weights of what they track. Without it those weights are 0, since members with different priorities pull the group apart.",
+        example: "sync_group_tracking_weight",
+        build: line(0, 0, |l, _| l.group.tracking_weight = true),
+    },
+];
+
+fn group(l: &mut Loader<'_>, node: &Node) {
+    let name = node.argument().cloned().unwrap_or_default();
+    l.group = GroupDraft {
+        name: name.text,
+        place: node.argument().map_or(node.place(), |w| w.span),
+        ..GroupDraft::default()
+    };
+    l.children(GROUP, node);
+    let done = std::mem::take(&mut l.group);
+    l.drafts.groups.push(done);
+}
+
+fn members(l: &mut Loader<'_>, node: &Node) {
+    let words = node.nodes().iter().flat_map(|line| &line.words);
+    l.group.members.extend(words.map(|word| At {
+        value: word.text.clone(),
+        span: word.span,
+    }));
+}

@@ -1,0 +1,137 @@
+//! `track_*` of instances and sync groups.
+
+use super::draft::{At, Reference, References};
+use super::{GROUP, INSTANCE};
+use crate::codes;
+use crate::dialect::keyword::{Row, block};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::{Diagnostic, suggest};
+
+/// Most of one kind that an instance tracks.
+const TRACKED_MAX: usize = 10_000;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "track_interface",
+        places: &[INSTANCE, GROUP],
+        syntax: "track_interface { <name> [weight <-253-253>] [reverse] … }",
+        doc: "Interfaces whose fault is a fault of the instance. With a weight it only changes the priority: a positive one is added while the interface works, a negative one while it does not.",
+        example: "track_interface {\n    eth0\n    eth1 weight -10\n}",
+        build: block(0, 0, |l, n| {
+            let found = references(l, n, 253);
+            let named = found.iter().map(|r| (at(r), "track_interface"));
+            l.drafts.interfaces.extend(named);
+            tracked(l).interfaces.extend(found);
+        }),
+    },
+    Row {
+        name: "track_script",
+        places: &[INSTANCE, GROUP],
+        syntax: "track_script { <vrrp_script> [weight <-253-253>] [reverse|noreverse] … }",
+        doc: "Scripts whose failure is a fault, or with a weight changes the priority. Without one the weight of the `vrrp_script` counts.",
+        example: "track_script {\n    check weight 10\n}",
+        build: block(0, 0, |l, n| {
+            let found = references(l, n, 253);
+            tracked(l).scripts.extend(found);
+        }),
+    },
+    Row {
+        name: "track_file",
+        places: &[INSTANCE, GROUP],
+        syntax: "track_file { <track_file> [weight <-254-254>] [reverse|noreverse] … }",
+        doc: "Files whose number, times the weight, is added to the priority. With weight 0 every number but 0 is a fault.",
+        example: "track_file {\n    maintenance weight 0\n}",
+        build: block(0, 0, |l, n| {
+            let found = references(l, n, 254);
+            tracked(l).files.extend(found);
+        }),
+    },
+    Row {
+        name: "track_process",
+        places: &[INSTANCE, GROUP],
+        syntax: "track_process { <vrrp_track_process> [weight <-254-254>] [reverse|noreverse] … }",
+        doc: "Processes that have to run, or with a weight change the priority.",
+        example: "track_process {\n    haproxy weight 20\n}",
+        build: block(0, 0, |l, n| {
+            let found = references(l, n, 254);
+            tracked(l).processes.extend(found);
+        }),
+    },
+    Row {
+        name: "track_bfd",
+        places: &[INSTANCE, GROUP],
+        syntax: "track_bfd { <bfd_instance> [weight <-253-253>] [reverse|noreverse] … }",
+        doc: "BFD sessions whose end is a fault, or with a weight changes the priority.",
+        example: "track_bfd {\n    peer weight -20\n}",
+        build: block(0, 0, |l, n| {
+            let found = references(l, n, 253);
+            tracked(l).bfd.extend(found);
+        }),
+    },
+];
+
+fn at(reference: &Reference) -> At<String> {
+    At {
+        value: reference.name.clone(),
+        span: reference.span,
+    }
+}
+
+fn tracked<'l>(l: &'l mut Loader<'_>) -> &'l mut References {
+    match l.place {
+        GROUP => &mut l.group.references,
+        _ => &mut l.instance.references,
+    }
+}
+
+fn references(l: &mut Loader<'_>, node: &Node, weight_max: i64) -> Vec<Reference> {
+    let mut all = Vec::new();
+    for line in node.nodes() {
+        let Some(first) = line.words.first() else {
+            continue;
+        };
+        let mut reference = Reference {
+            name: first.text.clone(),
+            span: first.span,
+            weight: None,
+            reverse: None,
+        };
+        let mut words = line.arguments().iter();
+        while let Some(word) = words.next() {
+            match word.text.as_str() {
+                "weight" => match words.next() {
+                    Some(value) => {
+                        let span = value.span;
+                        let weight = l.small(value, -weight_max..=weight_max);
+                        reference.weight = weight.map(|value| At { value, span });
+                    }
+                    None => l.report(Diagnostic::error(
+                        &codes::MISSING_VALUE,
+                        word.span,
+                        "a number is missing behind 'weight'",
+                    )),
+                },
+                "reverse" => reference.reverse = Some(true),
+                "noreverse" | "no_reverse" => reference.reverse = Some(false),
+                other => {
+                    let near = suggest::nearest(other, ["weight", "reverse", "noreverse"]);
+                    let told = Diagnostic::error(
+                        &codes::UNKNOWN_KEYWORD,
+                        word.span,
+                        format!("unknown word '{other}' in '{}'", node.name()),
+                    );
+                    l.report(match near {
+                        Some(_) => told.did_you_mean(word.span, near),
+                        None => told.help("each name has its own line"),
+                    });
+                    break;
+                }
+            }
+        }
+        if all.len() < TRACKED_MAX {
+            all.push(reference);
+        }
+    }
+    all
+}

@@ -1,0 +1,216 @@
+//! How adverts travel: groups, peers, sources, and which are taken.
+
+use super::INSTANCE;
+use super::draft::At;
+use crate::codes;
+use crate::config::Peer;
+use crate::dialect::keyword::{Row, block, line};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::{Diagnostic, suggest};
+
+/// Most peers of an instance.
+const PEERS_MAX: usize = 4096;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "unicast_peer",
+        places: &[INSTANCE],
+        syntax: "unicast_peer { <address> [min_ttl <0-255>] [max_ttl <0-255>] … }",
+        doc: "Adverts go to each of these machines instead of a multicast group, for networks without multicast. List all others; a machine's own address does no harm.",
+        example: "unicast_peer {\n    192.0.2.2\n    192.0.2.3 min_ttl 250\n}",
+        build: block(0, 0, peers),
+    },
+    Row {
+        name: "unicast_src_ip",
+        places: &[INSTANCE],
+        syntax: "unicast_src_ip <address>",
+        doc: "The source of unicast adverts; default the first address of the interface.",
+        example: "unicast_peer {\n    192.0.2.2\n}\nunicast_src_ip 192.0.2.1",
+        build: line(1, 1, source),
+    },
+    Row {
+        name: "mcast_src_ip",
+        places: &[INSTANCE],
+        syntax: "mcast_src_ip <address>",
+        doc: "The source of multicast adverts; default the first address of the interface.",
+        example: "mcast_src_ip 192.0.2.1",
+        build: line(1, 1, source),
+    },
+    Row {
+        name: "mcast_dst_ip",
+        places: &[INSTANCE],
+        syntax: "mcast_dst_ip <group>",
+        doc: "Another multicast group for its adverts, the same on all machines. Groups of IPv6 must be link-local (`ff02:…`).",
+        example: "mcast_dst_ip 224.0.0.19",
+        build: line(1, 1, destination),
+    },
+    Row {
+        name: "track_src_ip",
+        places: &[INSTANCE],
+        syntax: "track_src_ip",
+        doc: "A source address that is not there (any more) is a fault of the instance.",
+        example: "mcast_src_ip 192.0.2.1\ntrack_src_ip",
+        build: line(0, 0, |l, n| l.instance.track_source = Some(n.place())),
+    },
+    Row {
+        name: "check_unicast_src",
+        places: &[INSTANCE],
+        syntax: "check_unicast_src",
+        doc: "Adverts are only taken from the peers of `unicast_peer`.",
+        example: "unicast_peer {\n    192.0.2.2\n}\ncheck_unicast_src",
+        build: line(0, 0, |l, n| l.instance.check_source = Some(n.place())),
+    },
+    Row {
+        name: "unicast_fault_no_peer",
+        places: &[INSTANCE],
+        syntax: "unicast_fault_no_peer",
+        doc: "Without a peer the instance has a fault, instead of using multicast.",
+        example: "unicast_peer {\n    192.0.2.2\n}\nunicast_fault_no_peer",
+        build: line(0, 0, |l, _| l.instance.fault_without_peer = true),
+    },
+    Row {
+        name: "unicast_ttl",
+        places: &[INSTANCE],
+        syntax: "unicast_ttl <0-255>",
+        doc: "The TTL or hop limit of unicast adverts, 255 by default.",
+        example: "unicast_peer {\n    192.0.2.2\n}\nunicast_ttl 64",
+        build: line(1, 1, ttl),
+    },
+    Row {
+        name: "old_unicast_checksum",
+        places: &[INSTANCE],
+        syntax: "old_unicast_checksum [never]",
+        doc: "Version 3 by unicast with the checksum of keepalived 1.3.6 and before. Without it an old peer is recognized; `never` does not look for one.",
+        example: "old_unicast_checksum never",
+        build: line(0, 1, old_checksum),
+    },
+    Row {
+        name: "skip_check_adv_addr",
+        places: &[INSTANCE],
+        syntax: "skip_check_adv_addr [on|off]",
+        doc: "The addresses in adverts are compared with ours only when another machine begins to send them. Default `vrrp_skip_check_adv_addr`.",
+        example: "skip_check_adv_addr on",
+        build: line(0, 1, |l, n| l.instance.skip_check_addresses = l.switch(n)),
+    },
+    Row {
+        name: "lower_prio_no_advert",
+        places: &[INSTANCE],
+        syntax: "lower_prio_no_advert [on|off]",
+        doc: "An owner does not answer an advert of lower priority with one of its own. The protocol says so; keepalived answers by default.",
+        example: "lower_prio_no_advert",
+        build: line(0, 1, |l, n| {
+            let span = n.place();
+            l.instance.lower_prio_no_advert = l.switch(n).map(|value| At { value, span });
+        }),
+    },
+    Row {
+        name: "higher_prio_send_advert",
+        places: &[INSTANCE],
+        syntax: "higher_prio_send_advert [on|off]",
+        doc: "An owner that hears a better one sends one more advert before it gives up the addresses, so that the other announces them again.",
+        example: "higher_prio_send_advert",
+        build: line(0, 1, |l, n| {
+            let span = n.place();
+            l.instance.higher_prio_send_advert = l.switch(n).map(|value| At { value, span });
+        }),
+    },
+];
+
+fn peers(l: &mut Loader<'_>, node: &Node) {
+    let mut peers = Vec::new();
+    for line in node.nodes() {
+        let Some(first) = line.words.first() else {
+            continue;
+        };
+        let Some(address) = l.address(first) else {
+            continue;
+        };
+        let mut peer = Peer {
+            address,
+            min_ttl: None,
+            max_ttl: None,
+        };
+        let mut words = line.arguments().iter();
+        while let Some(word) = words.next() {
+            let bound = match word.text.as_str() {
+                "min_ttl" => &mut peer.min_ttl,
+                "max_ttl" => &mut peer.max_ttl,
+                other => {
+                    let near = suggest::nearest(other, ["min_ttl", "max_ttl"]);
+                    let message =
+                        format!("unknown word '{other}' behind a peer; each peer has its own line");
+                    l.report(
+                        Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message)
+                            .did_you_mean(word.span, near),
+                    );
+                    break;
+                }
+            };
+            match words.next() {
+                Some(value) => *bound = l.small(value, 0..=255),
+                None => l.report(Diagnostic::error(
+                    &codes::MISSING_VALUE,
+                    word.span,
+                    format!("a value is missing behind '{}'", word.text),
+                )),
+            }
+        }
+        if peers.len() < PEERS_MAX {
+            peers.push(At {
+                value: peer,
+                span: first.span,
+            });
+        }
+    }
+    let span = node.place();
+    match &mut l.instance.peers {
+        Some(before) => before.value.extend(peers),
+        none => *none = Some(At { value: peers, span }),
+    }
+}
+
+fn source(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.unicast_source = node.name() == "unicast_src_ip";
+    l.instance.source = l.address(word).map(|value| At {
+        value,
+        span: word.span,
+    });
+}
+
+fn destination(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    let Some(value) = l.address(word) else { return };
+    if !value.is_multicast() {
+        let message = format!("{value} is not a multicast address");
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+        return;
+    }
+    if let std::net::IpAddr::V6(group) = value
+        && group.segments()[0] & 0xf != 2
+    {
+        let message = format!("{value} is not link-local: such groups begin with ff02 (ffx2)");
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+        return;
+    }
+    l.instance.group = Some(At {
+        value,
+        span: word.span,
+    });
+}
+
+fn ttl(l: &mut Loader<'_>, node: &Node) {
+    let Some(word) = node.argument() else { return };
+    l.instance.ttl = l.small(word, 0..=255).map(|value| At {
+        value,
+        span: node.whole(),
+    });
+}
+
+fn old_checksum(l: &mut Loader<'_>, node: &Node) {
+    l.instance.old_checksum = match node.argument() {
+        None => Some(true),
+        Some(word) => l.choice(word, &[("never", false)]),
+    };
+}

@@ -1,0 +1,228 @@
+//! `virtual_server`: IPVS is not driven here, so each of its blocks is answered by
+//! the `listen` section that does the same.
+
+use crate::codes;
+use crate::dialect::keyword::{Row, TOP, block};
+use crate::dialect::loader::Loader;
+use crate::dialect::tree::Node;
+use language::Diagnostic;
+use std::fmt::Write;
+
+/// Most servers that an answer shows.
+const SERVERS_MAX: usize = 256;
+
+pub(in crate::dialect) static ROWS: &[Row] = &[
+    Row {
+        name: "virtual_server",
+        places: &[TOP],
+        syntax: "virtual_server <address> [<port>] | fwmark <number> | group <name> { … }",
+        doc: "Balances connections in the kernel by IPVS. This program balances them in a proxy: the error shows the `listen` section that does the same; the option -P passes over it.",
+        example: "",
+        build: block(1, 2, virtual_server),
+    },
+    Row {
+        name: "virtual_server_group",
+        places: &[TOP],
+        syntax: "virtual_server_group <name> { … }",
+        doc: "Addresses of a `virtual_server`: several `bind` lines of a `listen` section.",
+        example: "",
+        build: block(1, 1, server_group),
+    },
+];
+
+fn virtual_server(l: &mut Loader<'_>, node: &Node) {
+    if l.options.vrrp_only {
+        return;
+    }
+    let section = listen(node);
+    let message = "this program does not drive IPVS, so 'virtual_server' cannot be used";
+    let mut told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message)
+        .help(format!("put this section into an haproxy.cfg and load both files (or start with -P to pass over it):\n{section}"));
+    for lost in lost(node) {
+        told = told.note(lost);
+    }
+    l.report(told);
+}
+
+fn server_group(l: &mut Loader<'_>, node: &Node) {
+    if l.options.vrrp_only {
+        return;
+    }
+    let mut lines = String::new();
+    for line in node.nodes() {
+        // Writing to a string cannot fail.
+        match (line.name(), line.argument()) {
+            ("fwmark", _) => {}
+            (address, Some(port)) => {
+                let _ = writeln!(lines, "    bind {}", endpoint(address, Some(&port.text)));
+            }
+            (address, None) => {
+                let _ = writeln!(lines, "    bind {}", endpoint(address, None));
+            }
+        }
+    }
+    let message = "this program does not drive IPVS, so 'virtual_server_group' cannot be used";
+    l.report(
+        Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message).help(format!(
+            "these are the lines of the 'listen' section that does the same:\n{}",
+            lines.trim_end()
+        )),
+    );
+}
+
+fn word<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
+    let line = node.nodes().iter().rev().find(|n| n.name() == name)?;
+    line.argument().map(|w| w.text.as_str())
+}
+
+fn has(node: &Node, name: &str) -> bool {
+    node.nodes().iter().any(|n| n.name() == name)
+}
+
+fn endpoint(address: &str, port: Option<&str>) -> String {
+    let port = port.map(|p| format!(":{p}")).unwrap_or_default();
+    match address.contains(':') {
+        true => format!("[{address}]{port}"),
+        false => format!("{address}{port}"),
+    }
+}
+
+/// The section that does what the block does.
+fn listen(node: &Node) -> String {
+    let first = node.argument().map_or("", |w| w.text.as_str());
+    let second = node.arguments().get(1).map(|w| w.text.as_str());
+    let (bind, name) = match first {
+        "group" => (String::new(), second.unwrap_or("group").to_owned()),
+        "fwmark" => (
+            "    # bind: the addresses and ports that the mark is set for\n".to_owned(),
+            format!("mark-{}", second.unwrap_or("0")),
+        ),
+        address => {
+            let name = format!("{}-{}", address.replace(':', "-"), second.unwrap_or("all"));
+            (format!("    bind {}\n", endpoint(address, second)), name)
+        }
+    };
+    let servers: Vec<&Node> = node
+        .nodes()
+        .iter()
+        .filter(|n| n.name() == "real_server")
+        .collect();
+    let http = servers
+        .iter()
+        .any(|s| has(s, "HTTP_GET") || has(s, "SSL_GET"));
+    let mut out = format!("listen {name}\n{bind}    mode tcp\n");
+    let algorithm = word(node, "lvs_sched").or(word(node, "lb_algo"));
+    let _ = writeln!(out, "    balance {}", balance(algorithm));
+    if has(node, "persistence_timeout") {
+        let seconds = word(node, "persistence_timeout").unwrap_or("360");
+        let _ = writeln!(
+            out,
+            "    stick-table type ip size 100k expire {seconds}s\n    stick on src"
+        );
+    }
+    if let Some(seconds) = word(node, "connect_timeout") {
+        let _ = writeln!(out, "    timeout connect {seconds}s");
+    }
+    if http {
+        let checked = servers.iter().find_map(|s| url(s));
+        let (path, status, host) = checked.unwrap_or(("/", "200-299", None));
+        let _ = writeln!(out, "    option httpchk");
+        let host = host.or(word(node, "virtualhost"));
+        let host = host.map(|h| format!(" hdr Host {h}")).unwrap_or_default();
+        let _ = writeln!(out, "    http-check send meth GET uri {path}{host}");
+        let _ = writeln!(out, "    http-check expect status {status}");
+    }
+    let inter = word(node, "delay_loop").unwrap_or("60");
+    for (n, server) in servers.iter().enumerate().take(SERVERS_MAX) {
+        let _ = writeln!(
+            out,
+            "    server {}",
+            server_line(server, &format!("s{}", n + 1), inter, second)
+        );
+    }
+    if let Some(sorry) = node.nodes().iter().find(|n| n.name() == "sorry_server") {
+        let address = sorry.argument().map_or("", |w| w.text.as_str());
+        let port = sorry.arguments().get(1).map(|w| w.text.as_str()).or(second);
+        let _ = writeln!(out, "    server sorry {} backup", endpoint(address, port));
+    }
+    out.trim_end().to_owned()
+}
+
+fn balance(algorithm: Option<&str>) -> &'static str {
+    match algorithm {
+        Some("lc" | "wlc" | "sed" | "nq" | "lblc" | "lblcr") => "leastconn",
+        Some("sh") => "source",
+        Some("mh") => "source\n    hash-type consistent",
+        Some("dh") => "hash dst",
+        Some("fo" | "ovf") => "first",
+        Some("twos") => "random(2)",
+        _ => "roundrobin",
+    }
+}
+
+/// What the first URL of a check asks for and expects.
+fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
+    let check = server
+        .nodes()
+        .iter()
+        .find(|n| matches!(n.name(), "HTTP_GET" | "SSL_GET"))?;
+    let url = check.nodes().iter().find(|n| n.name() == "url")?;
+    Some((
+        word(url, "path").unwrap_or("/"),
+        word(url, "status_code").unwrap_or("200-299"),
+        word(url, "virtualhost"),
+    ))
+}
+
+fn server_line(server: &Node, name: &str, inter: &str, port: Option<&str>) -> String {
+    let address = server.argument().map_or("", |w| w.text.as_str());
+    let own = server.arguments().get(1).map(|w| w.text.as_str());
+    let port = own.filter(|p| *p != "0").or(port);
+    let mut line = format!("{name} {}", endpoint(address, port));
+    if let Some(weight) = word(server, "weight") {
+        let _ = write!(line, " weight {weight}");
+    }
+    if let Some(most) = word(server, "uthreshold") {
+        let _ = write!(line, " maxconn {most}");
+    }
+    let check = server
+        .nodes()
+        .iter()
+        .find(|n| n.name().ends_with("_CHECK") || matches!(n.name(), "HTTP_GET" | "SSL_GET"));
+    let Some(check) = check else { return line };
+    let inter = word(check, "delay_loop")
+        .or(word(server, "delay_loop"))
+        .unwrap_or(inter);
+    let _ = write!(line, " check inter {inter}s");
+    if let Some(port) = word(check, "connect_port") {
+        let _ = write!(line, " port {port}");
+    }
+    if check.name() == "SSL_GET" {
+        line.push_str(" check-ssl verify none");
+    }
+    line
+}
+
+/// What the section cannot do as IPVS did.
+fn lost(node: &Node) -> Vec<String> {
+    let mut lost = Vec::new();
+    if word(node, "protocol").is_some_and(|p| p.eq_ignore_ascii_case("UDP")) {
+        lost.push(
+            "the section is for TCP; UDP is not balanced by a proxy of this program".to_owned(),
+        );
+    }
+    let method = word(node, "lvs_method").or(word(node, "lb_kind"));
+    if let Some(method @ ("DR" | "TUN")) = method {
+        lost.push(format!(
+            "with {method} servers answered clients directly; a proxy passes answers, too, and servers see its address (send-proxy or X-Forwarded-For tell the client's)"
+        ));
+    }
+    let servers = node.nodes().iter().filter(|n| n.name() == "real_server");
+    let misc = servers
+        .flat_map(|s| s.nodes())
+        .any(|c| c.name() == "MISC_CHECK");
+    if misc {
+        lost.push("MISC_CHECK runs a script: 'option external-check' and 'external-check command' do that".to_owned());
+    }
+    lost
+}

@@ -1,0 +1,256 @@
+//! From blocks to the model: which keyword builds what, and what is told of words
+//! that are none.
+
+use super::family::draft::{Drafts, GroupDraft, InstanceDraft};
+use super::keyword::{self, Row, TOP};
+use super::outside::Outside;
+use super::reader::Reader;
+use super::tree::{self, Node};
+use super::words::Word;
+use super::{Loaded, Options, checks};
+use crate::codes;
+use crate::config::Config;
+use language::{Diagnostic, Diagnostics, FileId, Severity, SourceMap, Span, suggest};
+use std::collections::HashSet;
+
+/// Most diagnostics that are kept before they are sorted.
+const PENDING_MAX: usize = 10_000;
+
+/// What is to be told, each thing once: a variable that is used a thousand times
+/// has one mistake.
+#[derive(Default)]
+pub(super) struct Sink {
+    pending: Vec<Diagnostic>,
+    seen: HashSet<(&'static str, Option<Span>, String)>,
+    errors: usize,
+}
+
+impl Sink {
+    pub(super) fn push(&mut self, diagnostic: Diagnostic) {
+        if diagnostic.severity == Severity::Error {
+            self.errors += 1;
+        }
+        let key = (
+            diagnostic.code.id,
+            diagnostic.primary,
+            diagnostic.message.clone(),
+        );
+        if self.pending.len() < PENDING_MAX && self.seen.insert(key) {
+            self.pending.push(diagnostic);
+        }
+    }
+
+    /// How many are pending.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// In the order of the files and of their lines.
+    fn finish(mut self, sources: &SourceMap) -> Diagnostics {
+        self.pending
+            .sort_by_key(|d| d.primary.map(|p| (p.file, p.start)));
+        let mut diagnostics = Diagnostics::default();
+        for diagnostic in self.pending {
+            diagnostics.push(sources, diagnostic);
+        }
+        diagnostics
+    }
+}
+
+/// What is built while blocks are read.
+pub(super) struct Loader<'a> {
+    pub(super) sink: Sink,
+    pub(super) outside: &'a mut dyn Outside,
+    pub(super) options: &'a Options,
+    /// The block that is read.
+    pub(super) place: &'static str,
+    /// What was built so far; defaults come when all is read.
+    pub(super) config: Config,
+    pub(super) drafts: Drafts,
+    /// The `vrrp_instance` that is read.
+    pub(super) instance: InstanceDraft,
+    /// The `vrrp_sync_group` that is read.
+    pub(super) group: GroupDraft,
+}
+
+pub(super) fn load(
+    sources: &mut SourceMap,
+    files: &[FileId],
+    options: &Options,
+    outside: &mut dyn Outside,
+) -> Loaded {
+    let host = outside.host_name();
+    let config_id = options.config_id.clone();
+    let config_id = config_id.unwrap_or_else(|| host.split('.').next().unwrap_or("").to_owned());
+    let mut sink = Sink::default();
+    let mut reader = Reader::new(sources, &mut *outside, &mut sink, config_id, files);
+    let nodes = tree::read(&mut reader);
+    let watched = std::mem::take(&mut reader.files);
+    let mut loader = Loader {
+        sink,
+        outside,
+        options,
+        place: TOP,
+        config: Config::default(),
+        drafts: Drafts::new(host),
+        instance: InstanceDraft::default(),
+        group: GroupDraft::default(),
+    };
+    for node in &nodes {
+        loader.statement(node);
+    }
+    checks::finish(&mut loader);
+    let Loader { sink, config, .. } = loader;
+    let config = (sink.errors == 0).then_some(config);
+    Loaded {
+        config,
+        diagnostics: sink.finish(sources),
+        files: watched,
+    }
+}
+
+impl Loader<'_> {
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.sink.push(diagnostic);
+    }
+
+    /// Reads the block of a node as that of a keyword.
+    pub(super) fn children(&mut self, place: &'static str, node: &Node) {
+        let outer = std::mem::replace(&mut self.place, place);
+        for child in node.nodes() {
+            self.statement(child);
+        }
+        self.place = outer;
+    }
+
+    fn statement(&mut self, node: &Node) {
+        if node.words.is_empty() {
+            return;
+        }
+        match keyword::find(self.place, node.name()) {
+            Some(row) => self.build(row, node),
+            None => self.unknown(node),
+        }
+    }
+
+    fn build(&mut self, row: &'static Row, node: &Node) {
+        let build = &row.build;
+        let given = node.arguments().len();
+        if given < build.least {
+            let missing = match build.least - given {
+                1 => "a value is".to_owned(),
+                n => format!("{n} values are"),
+            };
+            self.report(
+                Diagnostic::error(
+                    &codes::MISSING_VALUE,
+                    node.whole(),
+                    format!("{missing} missing behind '{}'", row.name),
+                )
+                .help(format!("its syntax is: {}", row.syntax)),
+            );
+            if !build.block {
+                return;
+            }
+        }
+        if let Some(extra) = node.arguments().get(build.most) {
+            self.report(
+                Diagnostic::warning(
+                    &codes::EXTRA_WORDS,
+                    extra.span.to(node.whole()),
+                    format!("words behind '{}' that have no meaning there", row.name),
+                )
+                .help(format!("its syntax is: {}", row.syntax)),
+            );
+        }
+        match (build.block, &node.block) {
+            (true, None) => self.report(
+                Diagnostic::error(
+                    &codes::MISSING_BLOCK,
+                    node.whole(),
+                    format!("'{}' needs a block in braces", row.name),
+                )
+                .help(format!("its syntax is: {}", row.syntax)),
+            ),
+            (false, Some(block)) => self.report(Diagnostic::error(
+                &codes::BAD_BRACE,
+                block.open,
+                format!("'{}' has no block", row.name),
+            )),
+            _ => {}
+        }
+        (build.run)(self, node);
+    }
+
+    /// A word that is no keyword here. What it was probably meant for is read as
+    /// that, so that what hangs on it is checked, too.
+    fn unknown(&mut self, node: &Node) {
+        let Some(word) = node.words.first() else {
+            return;
+        };
+        let message = match self.place {
+            TOP => format!("unknown keyword '{}'", word.text),
+            place => format!("unknown keyword '{}' in '{place}'", word.text),
+        };
+        let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message);
+        if let Some((row, joined)) = self.joined(node) {
+            let meant = format!("{} {}", row.name, joined.words[1].text);
+            let told = told
+                .label("the name is part of the keyword")
+                .help(format!("did you mean '{meant}'?"))
+                .fix(word.span, meant);
+            self.report(told);
+            return self.build(row, &joined);
+        }
+        let near = suggest::nearest(&word.text, keyword::names_in(self.place));
+        if let Some(row) = near.and_then(|name| keyword::find(self.place, name)) {
+            self.report(told.did_you_mean(word.span, Some(row.name)));
+            if row.build.block == node.block.is_some() {
+                self.build(row, node);
+            }
+            return;
+        }
+        let elsewhere = keyword::places_of(&word.text);
+        self.report(match elsewhere.is_empty() {
+            true => told.label("not a keyword here"),
+            false => told.help(match elsewhere[..] {
+                [TOP] => format!("'{}' stands outside of all blocks", word.text),
+                _ => format!("'{}' belongs in {}", word.text, quoted(&elsewhere)),
+            }),
+        });
+    }
+
+    /// `vrrp_instance_VI_1 {` as `vrrp_instance VI_1 {`.
+    fn joined(&self, node: &Node) -> Option<(&'static Row, Node)> {
+        let word = node.words.first()?;
+        if node.words.len() != 1 || node.block.is_none() {
+            return None;
+        }
+        let named = keyword::names_in(self.place)
+            .filter_map(|name| keyword::find(self.place, name))
+            .filter(|row| row.build.block && row.build.least == 1)
+            .filter(|row| word.text.starts_with(row.name))
+            .max_by_key(|row| row.name.len())?;
+        let rest = word.text[named.name.len()..].trim_start_matches(['_', '-', ':']);
+        if rest.is_empty() {
+            return None;
+        }
+        let mut span = word.span;
+        if (span.end - span.start) as usize == word.text.len() {
+            span.start = span.end - rest.len() as u32;
+        }
+        let name = Word {
+            text: rest.to_owned(),
+            span,
+        };
+        let words = vec![word.clone(), name];
+        let block = node.block.clone();
+        Some((named, Node { words, block }))
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|n| format!("'{n}'")).collect();
+    names.join(", ")
+}

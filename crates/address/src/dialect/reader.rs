@@ -1,0 +1,425 @@
+//! Files to lines: comments, `@word` lines, definitions, sequences, includes. What
+//! comes out has nothing left of these.
+
+use super::expand::{Fixed, LINE_BYTES_MAX, Replaced, Variables, definition};
+use super::files::{self, Checks};
+use super::loader::Sink;
+use super::outside::Outside;
+use super::plain::without_comment;
+use super::sequence;
+use super::text::{Text, is_space};
+use crate::codes;
+use language::{Diagnostic, FileId, SourceMap, Span, suggest};
+use std::path::{Path, PathBuf};
+
+/// Most lines, with those that variables and sequences make.
+const LINES_MAX: usize = 1 << 20;
+/// How deep files, sequences and variables may stand in each other.
+const DEPTH_MAX: usize = 100;
+/// Most files of a configuration.
+const FILES_MAX: usize = 4096;
+
+/// Where the next lines come from.
+enum Frame {
+    /// A file.
+    File {
+        id: FileId,
+        line: usize,
+        directory: PathBuf,
+        checks: Checks,
+    },
+    /// What a variable was.
+    Lines(std::vec::IntoIter<Text>),
+    /// A line that is read once for each value.
+    Loop {
+        names: Vec<String>,
+        values: std::vec::IntoIter<Vec<Text>>,
+        rest: Text,
+    },
+}
+
+/// Reads lines.
+pub(super) struct Reader<'a> {
+    pub(super) sources: &'a mut SourceMap,
+    pub(super) outside: &'a mut dyn Outside,
+    pub(super) sink: &'a mut Sink,
+    config_id: String,
+    frames: Vec<Frame>,
+    variables: Variables,
+    lines: usize,
+    opened: usize,
+    /// Files that were read or looked for.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(
+        sources: &'a mut SourceMap,
+        outside: &'a mut dyn Outside,
+        sink: &'a mut Sink,
+        config_id: String,
+        given: &[FileId],
+    ) -> Reader<'a> {
+        let mut reader = Reader {
+            sources,
+            outside,
+            sink,
+            config_id,
+            frames: Vec::new(),
+            variables: Variables::default(),
+            lines: 0,
+            opened: 0,
+            files: Vec::new(),
+        };
+        for id in given.iter().rev() {
+            let name = PathBuf::from(&reader.sources.file(*id).name);
+            let directory = name.parent().map(Path::to_owned).unwrap_or_default();
+            reader.enter(*id, directory, Checks::default());
+        }
+        reader
+    }
+
+    fn enter(&mut self, id: FileId, directory: PathBuf, checks: Checks) {
+        self.opened += 1;
+        self.frames.push(Frame::File {
+            id,
+            line: 0,
+            directory,
+            checks,
+        });
+    }
+
+    /// The next line that says something.
+    pub(super) fn next(&mut self) -> Option<Text> {
+        loop {
+            let (line, of_file) = self.raw()?;
+            let line = line.trim();
+            if line.is_empty() || (of_file && self.include(&line)) {
+                continue;
+            }
+            let (line, wanted) = self.condition(&line);
+            if line.is_empty() {
+                continue;
+            }
+            if let Some((name, value)) = definition(&line) {
+                let lines = self.value(&line, value);
+                if wanted {
+                    self.variables.set(&name, lines);
+                }
+                continue;
+            }
+            if !wanted {
+                continue;
+            }
+            if let Some(head) = sequence::head(&line) {
+                self.sequence(&line, head);
+                continue;
+            }
+            match self.replace(&line) {
+                Replaced::Lines(lines) => self.push(Frame::Lines(lines.into_iter()), line.place()),
+                Replaced::TooLong => self.too_large(
+                    line.place(),
+                    "this line's variables make it longer than 65536 bytes",
+                ),
+                Replaced::Unchanged => {
+                    self.undefined(&line);
+                    self.include_check(&line);
+                    return Some(line);
+                }
+            }
+        }
+    }
+
+    /// The next line as it stands, without its comment, and whether it is a file's.
+    fn raw(&mut self) -> Option<(Text, bool)> {
+        self.lines += 1;
+        if self.lines > LINES_MAX {
+            let place = self.place();
+            self.too_large(place, "the configuration has more than 1048576 lines");
+            self.frames.clear();
+        }
+        loop {
+            match self.frames.last_mut()? {
+                Frame::File { id, line, .. } => {
+                    let id = *id;
+                    let index = *line;
+                    *line += 1;
+                    let source = self.sources.file(id);
+                    if let Some((start, end, _)) = source.line(index) {
+                        let text = source.text.clone();
+                        return Some((self.physical(id, &text, start, end), true));
+                    }
+                }
+                Frame::Lines(lines) => {
+                    if let Some(line) = lines.next() {
+                        return Some((line, false));
+                    }
+                }
+                Frame::Loop {
+                    names,
+                    values,
+                    rest,
+                } => {
+                    if let Some(turn) = values.next() {
+                        for (name, value) in names.iter().zip(turn) {
+                            self.variables.set(name, vec![value]);
+                        }
+                        return Some((rest.clone(), false));
+                    }
+                }
+            }
+            self.frames.pop();
+        }
+    }
+
+    fn physical(&mut self, file: FileId, text: &[u8], start: usize, end: usize) -> Text {
+        let place = |start: usize, end: usize| Span {
+            file,
+            start: start as u32,
+            end: end as u32,
+        };
+        let mut end = end;
+        if end - start > LINE_BYTES_MAX {
+            self.too_large(
+                place(start, start + 80),
+                "a line is longer than 65536 bytes",
+            );
+            end = start + LINE_BYTES_MAX;
+        }
+        let bytes = text.get(start..end).unwrap_or_default();
+        if let Some(zero) = bytes.iter().position(|b| *b == 0) {
+            let at = start + zero;
+            let what = "the file holds a byte of the value 0, which no text has";
+            self.sink.push(Diagnostic::error(
+                &codes::BAD_VALUE,
+                place(at, at + 1),
+                what,
+            ));
+        }
+        without_comment(&Text::of_file(bytes, place(start, end)))
+    }
+
+    fn place(&self) -> Span {
+        for frame in self.frames.iter().rev() {
+            if let Frame::File { id, line, .. } = frame {
+                let found = self.sources.file(*id).line(line.saturating_sub(1));
+                let (start, end, _) = found.unwrap_or_default();
+                return Span {
+                    file: *id,
+                    start: start as u32,
+                    end: end as u32,
+                };
+            }
+        }
+        Span::default()
+    }
+
+    fn too_large(&mut self, place: Span, what: &str) {
+        self.sink
+            .push(Diagnostic::error(&codes::TOO_LARGE, place, what));
+    }
+
+    fn push(&mut self, frame: Frame, place: Span) {
+        if self.frames.len() < DEPTH_MAX {
+            self.frames.push(frame);
+            return;
+        }
+        let message = "variables, sequences or files stand in each other more than 100 deep";
+        self.sink.push(
+            Diagnostic::error(&codes::TOO_LARGE, place, message).help(
+                "look for a variable whose value names itself, or a file that includes itself",
+            ),
+        );
+    }
+
+    /// The line behind its `@word`, and whether it is for us.
+    fn condition(&mut self, line: &Text) -> (Text, bool) {
+        if line.at(0) != b'@' {
+            return (line.clone(), true);
+        }
+        let not = line.at(1) == b'^';
+        let start = 1 + usize::from(not);
+        let rest = line.bytes().get(start..).unwrap_or_default();
+        let end = start + rest.iter().take_while(|b| !is_space(**b)).count();
+        let word = line.part(start, end).string();
+        let wanted = (word == self.config_id) != not;
+        (line.from(end).trim(), wanted)
+    }
+
+    /// The lines of a value; a backslash at the end of one goes on with the next.
+    fn value(&mut self, line: &Text, start: usize) -> Vec<Text> {
+        let mut lines = Vec::new();
+        let mut line = line.from(start).trim();
+        while line.len() > 0 && line.at(line.len() - 1) == b'\\' {
+            let text = line.part(0, line.len() - 1).trim();
+            if !text.is_empty() {
+                lines.push(text);
+            }
+            line = loop {
+                match self.raw() {
+                    None => break Text::default(),
+                    Some((next, _)) if next.trim().is_empty() => {}
+                    Some((next, _)) => break next.trim(),
+                }
+            };
+        }
+        if !line.is_empty() || lines.is_empty() {
+            lines.push(line);
+        }
+        lines
+    }
+
+    fn replace(&mut self, line: &Text) -> Replaced {
+        let directory = self.frames.iter().rev().find_map(|f| match f {
+            Frame::File { directory, .. } => Some(directory.clone()),
+            _ => None,
+        });
+        let mut fixed = Fixed {
+            directory: &directory.unwrap_or_default(),
+            config_id: &self.config_id,
+            outside: &mut *self.outside,
+        };
+        self.variables.replace(line, &mut fixed)
+    }
+
+    fn undefined(&mut self, line: &Text) {
+        for (name, place) in self.variables.undefined(line) {
+            let near = suggest::nearest(&name, self.variables.names()).map(|n| format!("${{{n}}}"));
+            self.sink.push(
+                Diagnostic::warning(
+                    &codes::UNDEFINED_VARIABLE,
+                    place,
+                    format!(
+                        "the variable '{name}' is not defined, so these characters stay as they are"
+                    ),
+                )
+                .did_you_mean(place, near.as_deref()),
+            );
+        }
+    }
+
+    fn sequence(&mut self, line: &Text, head: &str) {
+        let found = sequence::close(line, head.len()).and_then(|close| {
+            let arguments = line.part(head.len() + 1, close);
+            let arguments = match self.replace(&arguments) {
+                Replaced::Lines(mut lines) if lines.len() == 1 => lines.remove(0),
+                _ => arguments,
+            };
+            Ok((sequence::read(head, &arguments)?, close))
+        });
+        match found {
+            Ok((sequence, close)) => {
+                let frame = Frame::Loop {
+                    names: sequence.names,
+                    values: sequence.values.into_iter(),
+                    rest: line.from(close + 1).trim(),
+                };
+                self.push(frame, line.place());
+            }
+            Err(fault) => self.sink.push(
+                Diagnostic::error(
+                    &codes::BAD_SEQUENCE,
+                    line.span(
+                        0,
+                        sequence::close(line, head.len()).map_or(head.len(), |c| c + 1),
+                    ),
+                    format!("this '{head}' cannot be read: {}", fault.words()),
+                )
+                .help("write it as ~SEQ(NAME, start, step, end) or ~LST(NAME, value, value)"),
+            ),
+        }
+    }
+
+    /// `include_check` changes how includes behind it in its file are taken.
+    fn include_check(&mut self, line: &Text) {
+        let line = line.string();
+        let mut words = line.split_ascii_whitespace();
+        if words.next() != Some("include_check") {
+            return;
+        }
+        let words: Vec<&str> = words.collect();
+        for frame in self.frames.iter_mut().rev() {
+            if let Frame::File { checks, .. } = frame {
+                checks.change(&words);
+                return;
+            }
+        }
+    }
+
+    /// Takes an `include` line; false where it is none.
+    fn include(&mut self, line: &Text) -> bool {
+        let bytes = line.bytes();
+        let end = bytes.iter().take_while(|b| !is_space(**b)).count();
+        let Some(more) = files::variant(&line.part(0, end).string()) else {
+            return false;
+        };
+        let Some(Frame::File {
+            directory, checks, ..
+        }) = self.frames.last()
+        else {
+            return false;
+        };
+        let (directory, inherited) = (directory.clone(), *checks);
+        let pattern = line.from(end).trim();
+        let place = pattern.place();
+        let written = files::unquoted(&pattern.string());
+        if written.is_empty() {
+            let what = "'include' needs the name of a file";
+            self.sink
+                .push(Diagnostic::error(&codes::MISSING_VALUE, line.place(), what));
+            return true;
+        }
+        let found = files::expand(&directory, &written, self.outside);
+        self.report(&found, &written, inherited.with(more), place);
+        for path in found.paths.into_iter().rev() {
+            self.open(path, inherited, inherited.with(more), place);
+        }
+        true
+    }
+
+    fn report(&mut self, found: &files::Found, written: &str, checks: Checks, place: Span) {
+        let strict = checks.refuses(found);
+        if found.missing.is_empty() && !found.paths.is_empty() {
+            return;
+        }
+        if found.wild && !strict {
+            return;
+        }
+        self.files.extend(found.missing.iter().cloned());
+        let message = format!("no file is found for 'include {written}'");
+        let diagnostic = match strict {
+            true => Diagnostic::error(&codes::NO_INCLUDE, place, message),
+            false => Diagnostic::warning(&codes::INCLUDE_MISSING, place, message)
+                .help("'includea' in its place makes this an error, 'include_check' does for all"),
+        };
+        self.sink.push(diagnostic);
+    }
+
+    fn open(&mut self, path: PathBuf, inherited: Checks, checks: Checks, place: Span) {
+        if self.opened >= FILES_MAX || self.frames.len() >= DEPTH_MAX {
+            return self.too_large(
+                place,
+                "the configuration includes more than 4096 files, or more than 100 deep",
+            );
+        }
+        self.files.push(path.clone());
+        match self.outside.read(&path) {
+            Ok(bytes) => {
+                let id = self.sources.add(path.display().to_string(), bytes);
+                let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+                self.enter(id, directory, inherited);
+            }
+            Err(error) => {
+                let message = format!(
+                    "cannot read the included file '{}': {error}",
+                    path.display()
+                );
+                let diagnostic = match checks.readable {
+                    true => Diagnostic::error(&codes::NO_INCLUDE, place, message),
+                    false => Diagnostic::warning(&codes::INCLUDE_MISSING, place, message),
+                };
+                self.sink.push(diagnostic);
+            }
+        }
+    }
+}

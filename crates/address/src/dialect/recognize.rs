@@ -1,0 +1,125 @@
+//! Whether a file is one of keepalived's, told by its first word.
+
+use super::keyword::{self, TOP};
+use language::suggest;
+
+/// How far into a file is looked, bytes.
+const LOOKED_AT_MAX: usize = 64 << 10;
+
+/// Words that begin a file of HAProxy's language, or ours: never taken for a slip.
+const OTHERS: &[&str] = &[
+    "global",
+    "defaults",
+    "frontend",
+    "backend",
+    "listen",
+    "node",
+    "virtual-ip",
+    "peers",
+    "resolvers",
+    "userlist",
+    "cache",
+    "mailers",
+    "ring",
+    "program",
+    "http-errors",
+    "log-forward",
+    "fcgi-app",
+    "crt-store",
+    "traces",
+    "log-profile",
+    "cluster",
+];
+
+/// Whether these are the bytes of a `keepalived.conf`: their first word that is no
+/// comment, condition or definition is one of its keywords, also with a slip in it.
+pub fn is_keepalived(bytes: &[u8]) -> bool {
+    let bytes = bytes.get(..LOOKED_AT_MAX).unwrap_or(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let mut definition = false;
+    for line in text.lines() {
+        let line = line.split(['#', '!']).next().unwrap_or_default().trim();
+        let inside = definition;
+        definition &= line.ends_with('\\');
+        if inside || line.is_empty() {
+            continue;
+        }
+        let condition = line.starts_with('@');
+        let line = match condition {
+            true => line
+                .split_once(char::is_whitespace)
+                .map_or("", |(_, rest)| rest.trim()),
+            false => line,
+        };
+        if line.starts_with('$') {
+            definition = line.ends_with('\\');
+            continue;
+        }
+        if line.starts_with("~SEQ") || line.starts_with("~LST") {
+            return true;
+        }
+        let word = line.split(|c: char| c.is_whitespace() || c == '{').next();
+        let word = word.unwrap_or_default();
+        if word.is_empty() {
+            continue;
+        }
+        return is_keyword(word, line);
+    }
+    false
+}
+
+fn is_keyword(word: &str, line: &str) -> bool {
+    if OTHERS.contains(&word) {
+        return false;
+    }
+    if keyword::find(TOP, word).is_some() || super::files::variant(word).is_some() {
+        return true;
+    }
+    let names = || keyword::names_in(TOP);
+    // `vrrp_instance_VI_1 {`, and others that begin with a keyword's name.
+    let begins = names().any(|name| name.contains('_') && word.starts_with(name));
+    begins || (line.ends_with('{') && suggest::nearest(word, names()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_its_first_word() {
+        for text in [
+            "global_defs {\n}\n",
+            "! Configuration File for keepalived\n\nglobal_defs {",
+            "# x\nvrrp_instance VI_1 {",
+            "vrrp_instance_VI_1 {",
+            "vrrp_intsance VI_1 {",
+            "vrrp_script{",
+            "@main global_defs {",
+            "$A=1\n$B= \\\n global \\\n x\nvrrp_instance A {",
+            "include /etc/keepalived/*.conf",
+            "virtual_server 10.0.0.1 80 {",
+            "~LST(A, 1, 2) vrrp_instance $A {",
+            "net_namespace x\nvrrp_instance A {",
+        ] {
+            assert!(is_keepalived(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_not() {
+        for text in [
+            "",
+            "# nothing\n",
+            "global\n    daemon\n",
+            "listen x :80\n",
+            "defaults\n",
+            "node a\n",
+            "virtual-ip www\n",
+            ".if 1\nglobal\n",
+            "globl\n",
+            "\0\u{1}\u{2}",
+        ] {
+            assert!(!is_keepalived(text.as_bytes()), "{text}");
+        }
+    }
+}

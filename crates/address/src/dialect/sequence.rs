@@ -1,0 +1,231 @@
+//! `~SEQ(…)` and `~LST(…)`: the rest of a line, once for each value.
+
+use super::text::Text;
+
+/// Most values of one of them.
+const VALUES_MAX: usize = 1 << 20;
+
+/// What such a head says.
+pub(super) struct Sequence {
+    /// The variables.
+    pub(super) names: Vec<String>,
+    /// What they are in each turn.
+    pub(super) values: Vec<Vec<Text>>,
+}
+
+/// Why a head cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// No parenthesis, or one without its partner.
+    Parenthesis,
+    /// Too few or too many values.
+    Arity,
+    /// A name that no variable can have.
+    Name,
+    /// No number, or one beyond 64 bits.
+    Number,
+    /// A step of zero or away from the end.
+    Step,
+    /// Another count of values than of names.
+    Count,
+    /// More values than are taken.
+    TooMany,
+}
+
+impl Fault {
+    /// In words.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Fault::Parenthesis => "its parentheses (or braces) do not match",
+            Fault::Arity => "it needs a variable and one to three numbers (~SEQ) or values (~LST)",
+            Fault::Name => "a variable's name has letters, digits and _, and no digit in front",
+            Fault::Number => "its bounds are whole numbers, decimal or with 0x",
+            Fault::Step => "its step never reaches its end",
+            Fault::Count => "every group needs as many values as there are variables",
+            Fault::TooMany => "it has too many values",
+        }
+    }
+}
+
+/// Which kind of head a line begins with: its name's length.
+pub(super) fn head(line: &Text) -> Option<&'static str> {
+    ["~SEQx", "~SEQ", "~LST"]
+        .into_iter()
+        .find(|name| line.bytes().starts_with(name.as_bytes()) && line.at(name.len()) == b'(')
+}
+
+/// Where the parenthesis that a head opens closes.
+pub(super) fn close(line: &Text, open: usize) -> Result<usize, Fault> {
+    let mut depth = 0_usize;
+    for at in open..line.len() {
+        match line.at(at) {
+            b'(' => depth += 1,
+            b')' if depth == 1 => return Ok(at),
+            b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Err(Fault::Parenthesis)
+}
+
+/// The values of a head, whose variables are already replaced.
+pub(super) fn read(name: &str, arguments: &Text) -> Result<Sequence, Fault> {
+    let parts = split(arguments)?;
+    let (first, rest) = parts.split_first().ok_or(Fault::Arity)?;
+    let names = match first.at(0) {
+        b'{' => split(&inside(first)?)?,
+        _ => vec![first.clone()],
+    };
+    let names: Vec<String> = names.iter().map(|n| n.trim().string()).collect();
+    if !names.iter().all(|n| is_variable(n)) {
+        return Err(Fault::Name);
+    }
+    let values = match name {
+        "~LST" => list(rest, names.len())?,
+        _ => range(rest, names.len(), name == "~SEQx", first)?,
+    };
+    Ok(Sequence { names, values })
+}
+
+fn list(parts: &[Text], count: usize) -> Result<Vec<Vec<Text>>, Fault> {
+    if parts.is_empty() {
+        return Err(Fault::Arity);
+    }
+    let mut all = Vec::new();
+    for part in parts {
+        let values = match part.at(0) {
+            b'{' => split(&inside(part)?)?,
+            _ => vec![part.clone()],
+        };
+        if values.len() != count {
+            return Err(Fault::Count);
+        }
+        all.push(values);
+    }
+    Ok(all)
+}
+
+fn range(parts: &[Text], count: usize, hex: bool, at: &Text) -> Result<Vec<Vec<Text>>, Fault> {
+    if count != 1 {
+        return Err(Fault::Count);
+    }
+    let numbers = parts.iter().map(number).collect::<Result<Vec<i64>, _>>()?;
+    let (start, step, end) = match numbers[..] {
+        [end] => (if end < 0 { -1 } else { 1 }, None, end),
+        [start, end] => (start, None, end),
+        [start, step, end] => (start, Some(step), end),
+        _ => return Err(Fault::Arity),
+    };
+    let step = step.unwrap_or(if end < start { -1 } else { 1 });
+    if step == 0 || (step > 0) != (end >= start) && end != start {
+        return Err(Fault::Step);
+    }
+    let turns = (i128::from(end) - i128::from(start)) / i128::from(step) + 1;
+    if turns > VALUES_MAX as i128 {
+        return Err(Fault::TooMany);
+    }
+    let place = at.place();
+    let value = |turn: i128| {
+        let value = i128::from(start) + turn * i128::from(step);
+        let text = match hex {
+            true => format!("{value:x}"),
+            false => value.to_string(),
+        };
+        vec![Text::of_place(text.as_bytes(), place)]
+    };
+    Ok((0..turns).map(value).collect())
+}
+
+fn number(text: &Text) -> Result<i64, Fault> {
+    let text = text.trim().string();
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.as_str()),
+    };
+    let value = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        Some(hex) => i64::from_str_radix(hex, 16),
+        None => digits.parse(),
+    };
+    value.ok().map(|v| v * sign).ok_or(Fault::Number)
+}
+
+/// Parts between commas that no braces hold.
+fn split(text: &Text) -> Result<Vec<Text>, Fault> {
+    let mut parts = Vec::new();
+    let mut depth = 0_usize;
+    let mut start = 0;
+    for at in 0..text.len() {
+        match text.at(at) {
+            b'{' => depth += 1,
+            b'}' => depth = depth.checked_sub(1).ok_or(Fault::Parenthesis)?,
+            b',' if depth == 0 => {
+                parts.push(text.part(start, at).trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    if depth != 0 {
+        return Err(Fault::Parenthesis);
+    }
+    parts.push(text.from(start).trim());
+    Ok(parts)
+}
+
+fn inside(group: &Text) -> Result<Text, Fault> {
+    match group.len() >= 2 && group.at(group.len() - 1) == b'}' {
+        true => Ok(group.part(1, group.len() - 1)),
+        false => Err(Fault::Parenthesis),
+    }
+}
+
+/// Whether a variable can have this name.
+pub(super) fn is_variable(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    bytes.first().is_some_and(|b| !b.is_ascii_digit())
+        && bytes.iter().all(|b| super::text::is_name(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use language::Span;
+
+    fn values(name: &str, arguments: &str) -> Result<String, Fault> {
+        let text = Text::of_place(arguments.as_bytes(), Span::default());
+        let sequence = read(name, &text)?;
+        let turn = |v: &Vec<Text>| v.iter().map(Text::string).collect::<Vec<_>>().join("/");
+        let all: Vec<String> = sequence.values.iter().map(turn).collect();
+        Ok(format!("{}: {}", sequence.names.join("/"), all.join(" ")))
+    }
+
+    #[test]
+    fn the_manuals_examples_have_the_manuals_values() {
+        let ok = |name, arguments| values(name, arguments).unwrap_or_default();
+        assert_eq!(ok("~SEQ", "SUBNET, 0, 3"), "SUBNET: 0 1 2 3");
+        assert_eq!(ok("~SEQx", "S, 144, 16, 192"), "S: 90 a0 b0 c0");
+        assert_eq!(ok("~SEQx", "S, 0x90, 0x10, 0xc0"), "S: 90 a0 b0 c0");
+        assert_eq!(ok("~SEQx", "A, 0x12, -1, 0x0f"), "A: 12 11 10 f");
+        assert_eq!(ok("~SEQ", "N, 3"), "N: 1 2 3");
+        assert_eq!(ok("~SEQ", "N, -2"), "N: -1 -2");
+        assert_eq!(ok("~SEQ", "IP2,168,2,172"), "IP2: 168 170 172");
+        assert_eq!(ok("~LST", "IP, 1, 2"), "IP: 1 2");
+        assert_eq!(
+            ok("~LST", "{IP,   IP1},  {10,1},{20,4}"),
+            "IP/IP1: 10/1 20/4"
+        );
+    }
+
+    #[test]
+    fn a_head_that_cannot_be_read_says_why() {
+        let fault = |name, arguments| values(name, arguments).err();
+        assert_eq!(fault("~SEQ", "N"), Some(Fault::Arity));
+        assert_eq!(fault("~SEQ", "1N, 3"), Some(Fault::Name));
+        assert_eq!(fault("~SEQ", "N, x"), Some(Fault::Number));
+        assert_eq!(fault("~SEQ", "N, 1, 0, 3"), Some(Fault::Step));
+        assert_eq!(fault("~SEQ", "N, 1, -1, 3"), Some(Fault::Step));
+        assert_eq!(fault("~SEQ", "N, 9999999999"), Some(Fault::TooMany));
+        assert_eq!(fault("~LST", "{A,B}, {1}"), Some(Fault::Count));
+        assert_eq!(fault("~LST", "{A,B, 1"), Some(Fault::Parenthesis));
+    }
+}

@@ -1,0 +1,224 @@
+//! Lines to blocks. A block opens with a brace on its own line or on that of its
+//! words, and may be all on one line; `}` ends it anywhere.
+
+use super::keyword;
+use super::loader::Sink;
+use super::reader::Reader;
+use super::words::{Token, Word, tokens};
+use crate::codes;
+use language::{Diagnostic, Span};
+
+/// How deep blocks may stand in each other.
+const DEPTH_MAX: usize = 16;
+
+/// A statement: its words, and its block.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    /// At least one, but for a block without any.
+    pub(super) words: Vec<Word>,
+    /// What stands between its braces.
+    pub(super) block: Option<Block>,
+}
+
+/// What stands between braces.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Block {
+    /// Its statements.
+    pub(super) nodes: Vec<Node>,
+    /// `{`
+    pub(super) open: Span,
+}
+
+impl Node {
+    /// The first word.
+    pub(super) fn name(&self) -> &str {
+        self.words.first().map_or("", |w| w.text.as_str())
+    }
+
+    /// Where the first word stands.
+    pub(super) fn place(&self) -> Span {
+        match (self.words.first(), &self.block) {
+            (Some(word), _) => word.span,
+            (None, Some(block)) => block.open,
+            (None, None) => Span::default(),
+        }
+    }
+
+    /// Where all words stand.
+    pub(super) fn whole(&self) -> Span {
+        match self.words.last() {
+            Some(last) => self.place().to(last.span),
+            None => self.place(),
+        }
+    }
+
+    /// Words behind the first.
+    pub(super) fn arguments(&self) -> &[Word] {
+        self.words.get(1..).unwrap_or_default()
+    }
+
+    /// The word behind the first.
+    pub(super) fn argument(&self) -> Option<&Word> {
+        self.words.get(1)
+    }
+
+    /// The statements of its block.
+    pub(super) fn nodes(&self) -> &[Node] {
+        self.block.as_ref().map_or(&[], |b| &b.nodes)
+    }
+}
+
+/// The statements of all files.
+pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Node> {
+    let mut building = Building::default();
+    while let Some(line) = reader.next() {
+        let tokens = tokens(&line, reader.sink);
+        building.line(tokens, reader.sink);
+    }
+    building.finish(reader.sink)
+}
+
+#[derive(Default)]
+struct Building {
+    /// Statements of the top, then of each open block.
+    levels: Vec<Vec<Node>>,
+    /// Statements whose blocks are open.
+    open: Vec<Node>,
+    words: Vec<Word>,
+    /// Braces beyond the depth that is taken.
+    lost: usize,
+    told: bool,
+}
+
+impl Building {
+    fn level(&mut self) -> &mut Vec<Node> {
+        let needed = self.open.len() + 1;
+        while self.levels.len() < needed {
+            self.levels.push(Vec::new());
+        }
+        &mut self.levels[needed - 1]
+    }
+
+    fn line(&mut self, tokens: Vec<Token>, sink: &mut Sink) {
+        for token in tokens {
+            match token {
+                Token::Word(word) => self.words.push(word),
+                Token::Open(place) => self.enter(place, sink),
+                Token::Close(place) => {
+                    self.statement(sink);
+                    self.leave(place, sink);
+                }
+            }
+        }
+        self.statement(sink);
+    }
+
+    /// Ends a statement without a block on its line.
+    fn statement(&mut self, sink: &mut Sink) {
+        let words = std::mem::take(&mut self.words);
+        let Some(first) = words.first() else { return };
+        if !self.open.is_empty() && keyword::is_block_of_the_top(&first.text) {
+            self.close_all(first, sink);
+        }
+        self.level().push(Node { words, block: None });
+    }
+
+    fn enter(&mut self, place: Span, sink: &mut Sink) {
+        self.statement(sink);
+        if self.open.len() >= DEPTH_MAX {
+            self.lost += 1;
+            if !std::mem::replace(&mut self.told, true) {
+                sink.push(Diagnostic::error(
+                    &codes::TOO_LARGE,
+                    place,
+                    format!("blocks stand in each other more than {DEPTH_MAX} deep"),
+                ));
+            }
+            return;
+        }
+        let level = self.level();
+        let node = match level.last() {
+            Some(last) if last.block.is_none() => level.pop().unwrap_or_default(),
+            _ => {
+                sink.push(
+                    Diagnostic::error(&codes::BAD_BRACE, place, "'{' without a keyword before it")
+                        .label("a block needs a keyword"),
+                );
+                Node::default()
+            }
+        };
+        self.open.push(Node {
+            block: Some(Block {
+                nodes: Vec::new(),
+                open: place,
+            }),
+            ..node
+        });
+        self.level().clear();
+    }
+
+    fn leave(&mut self, place: Span, sink: &mut Sink) {
+        if self.lost > 0 {
+            self.lost -= 1;
+            return;
+        }
+        if self.open.is_empty() {
+            sink.push(
+                Diagnostic::error(&codes::BAD_BRACE, place, "'}' without a '{' before it")
+                    .label("no block is open here"),
+            );
+            return;
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        let nodes = std::mem::take(self.level());
+        let Some(mut node) = self.open.pop() else {
+            return;
+        };
+        if let Some(block) = &mut node.block {
+            block.nodes = nodes;
+        }
+        self.level().push(node);
+    }
+
+    /// A keyword of the top inside of a block: a brace was forgotten above.
+    fn close_all(&mut self, next: &Word, sink: &mut Sink) {
+        for node in &self.open {
+            let Some(block) = &node.block else { continue };
+            sink.push(
+                Diagnostic::error(
+                    &codes::UNCLOSED_BLOCK,
+                    block.open,
+                    format!("the block of '{}' is not closed", node.name()),
+                )
+                .label("opened here")
+                .also(next.span, "this can only stand outside of it")
+                .help("write the missing '}' before that line"),
+            );
+        }
+        while !self.open.is_empty() {
+            self.close();
+        }
+        self.lost = 0;
+    }
+
+    fn finish(mut self, sink: &mut Sink) -> Vec<Node> {
+        for node in &self.open {
+            let Some(block) = &node.block else { continue };
+            sink.push(
+                Diagnostic::error(
+                    &codes::UNCLOSED_BLOCK,
+                    block.open,
+                    format!("the block of '{}' is not closed", node.name()),
+                )
+                .label("opened here, and the configuration ends before its '}'"),
+            );
+        }
+        while !self.open.is_empty() {
+            self.close();
+        }
+        std::mem::take(self.level())
+    }
+}

@@ -1,0 +1,283 @@
+//! Values of keywords: numbers, times, switches, addresses. Each reports what it
+//! cannot take and gives nothing then.
+
+use super::loader::Loader;
+use super::tree::Node;
+use super::words::Word;
+use crate::codes;
+use language::{Diagnostic, suggest};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+impl Loader<'_> {
+    /// A whole number within its range.
+    pub(super) fn number(&mut self, word: &Word, range: RangeInclusive<i64>) -> Option<i64> {
+        let text = word.text.as_str();
+        let parsed = match text.strip_prefix("0x") {
+            Some(hex) => i64::from_str_radix(hex, 16).ok(),
+            None => text.parse().ok(),
+        };
+        let (least, most) = (range.start(), range.end());
+        match parsed {
+            Some(value) if range.contains(&value) => Some(value),
+            Some(value) => {
+                let message = format!("{value} is not from {least} to {most}");
+                self.report(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message));
+                None
+            }
+            None => {
+                let message = format!("'{text}' is not a whole number from {least} to {most}");
+                self.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
+                None
+            }
+        }
+    }
+
+    /// [`Self::number`] as another type, whose range holds the given one.
+    pub(super) fn small<T: TryFrom<i64>>(
+        &mut self,
+        word: &Word,
+        range: RangeInclusive<i64>,
+    ) -> Option<T> {
+        self.number(word, range).and_then(|n| T::try_from(n).ok())
+    }
+
+    /// Seconds with fractions to the microsecond, within bounds of microseconds.
+    pub(super) fn timer(&mut self, word: &Word, range: RangeInclusive<u64>) -> Option<Duration> {
+        self.decimal(word, range, 1_000_000, "seconds")
+    }
+
+    /// Milliseconds with fractions to the microsecond.
+    pub(super) fn milliseconds(
+        &mut self,
+        word: &Word,
+        range: RangeInclusive<u64>,
+    ) -> Option<Duration> {
+        self.decimal(word, range, 1000, "milliseconds")
+    }
+
+    fn decimal(
+        &mut self,
+        word: &Word,
+        range: RangeInclusive<u64>,
+        unit_us: u64,
+        name: &str,
+    ) -> Option<Duration> {
+        let shown = |us: u64| Fraction(us, unit_us).to_string();
+        let Some(us) = micros(&word.text, unit_us) else {
+            let mut told = Diagnostic::error(
+                &codes::BAD_VALUE,
+                word.span,
+                format!("'{}' is not a number of {name}", word.text),
+            )
+            .help(format!("write {name} as a number, as in 1 or 0.25"));
+            if let Some(plain) = with_unit(&word.text, unit_us) {
+                told = told
+                    .help(format!("{name} stand without a unit: '{plain}'"))
+                    .fix(word.span, plain);
+            }
+            self.report(told);
+            return None;
+        };
+        if !range.contains(&us) {
+            let (least, most) = (shown(*range.start()), shown(*range.end()));
+            self.report(Diagnostic::error(
+                &codes::OUT_OF_RANGE,
+                word.span,
+                format!("{} is not from {least} to {most} {name}", word.text),
+            ));
+            return None;
+        }
+        Some(Duration::from_micros(us))
+    }
+
+    /// A switch: on where the word is left out.
+    pub(super) fn switch(&mut self, node: &Node) -> Option<bool> {
+        let Some(word) = node.argument() else {
+            return Some(true);
+        };
+        let found = match word.text.as_str() {
+            "on" | "true" | "yes" => Some(true),
+            "off" | "false" | "no" => Some(false),
+            _ => None,
+        };
+        if found.is_none() {
+            let names = ["on", "off", "true", "false", "yes", "no"];
+            let near = suggest::nearest(&word.text, names);
+            self.report(
+                Diagnostic::error(
+                    &codes::BAD_VALUE,
+                    word.span,
+                    format!(
+                        "'{}' is not one of on, off, true, false, yes, no",
+                        word.text
+                    ),
+                )
+                .did_you_mean(word.span, near),
+            );
+        }
+        found
+    }
+
+    /// An address without a prefix.
+    pub(super) fn address(&mut self, word: &Word) -> Option<IpAddr> {
+        match word.text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.bad_address(word, "an IPv4 or IPv6 address");
+                None
+            }
+        }
+    }
+
+    /// An address with or without its prefix. `default` is everything.
+    pub(super) fn network(&mut self, word: &Word) -> Option<(IpAddr, Option<u8>)> {
+        let (address, prefix) = match word.text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (word.text.as_str(), None),
+        };
+        let Ok(address) = address.parse::<IpAddr>() else {
+            self.bad_address(word, "an IPv4 or IPv6 address with an optional prefix");
+            return None;
+        };
+        let most = bits(address);
+        let Some(prefix) = prefix else {
+            return Some((address, None));
+        };
+        match prefix_length(prefix).filter(|p| *p <= most) {
+            Some(prefix) => Some((address, Some(prefix))),
+            None => {
+                self.report(Diagnostic::error(
+                    &codes::BAD_ADDRESS,
+                    word.span,
+                    format!("'{prefix}' is not the length of a prefix from 0 to {most}"),
+                ));
+                None
+            }
+        }
+    }
+
+    fn bad_address(&mut self, word: &Word, wanted: &str) {
+        let message = format!("'{}' is not {wanted}", word.text);
+        self.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
+    }
+
+    /// One of several words; their nearest is offered.
+    pub(super) fn choice<T: Copy>(&mut self, word: &Word, all: &[(&str, T)]) -> Option<T> {
+        let found = all.iter().find(|(name, _)| *name == word.text);
+        if found.is_none() {
+            let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+            let near = suggest::nearest(&word.text, names.iter().copied());
+            self.report(
+                Diagnostic::error(
+                    &codes::BAD_VALUE,
+                    word.span,
+                    format!("'{}' is not one of {}", word.text, names.join(", ")),
+                )
+                .did_you_mean(word.span, near),
+            );
+        }
+        found.map(|(_, value)| *value)
+    }
+}
+
+/// The bits of an address of that family.
+pub(super) fn bits(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// `24`, or a mask of IPv4.
+fn prefix_length(text: &str) -> Option<u8> {
+    if let Ok(length) = text.parse() {
+        return Some(length);
+    }
+    let mask = u32::from(text.parse::<std::net::Ipv4Addr>().ok()?);
+    (mask.leading_ones() + mask.trailing_zeros() >= 32).then(|| mask.leading_ones() as u8)
+}
+
+/// Microseconds as a decimal number of a unit.
+struct Fraction(u64, u64);
+
+impl std::fmt::Display for Fraction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, rest) = (self.0 / self.1, self.0 % self.1);
+        let width = self.1.ilog10() as usize;
+        let rest = format!("{rest:0width$}");
+        match rest.trim_end_matches('0') {
+            "" => write!(f, "{whole}"),
+            rest => write!(f, "{whole}.{rest}"),
+        }
+    }
+}
+
+/// A decimal number of a unit as microseconds; digits beyond them are rounded down.
+fn micros(text: &str, unit_us: u64) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if (whole.is_empty() && fraction.is_empty())
+        || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    {
+        return None;
+    }
+    let whole: u64 = match whole {
+        "" => 0,
+        digits => digits.parse().ok()?,
+    };
+    let mut us = 0;
+    let mut scale = unit_us;
+    for digit in fraction.bytes().map(|b| u64::from(b.wrapping_sub(b'0'))) {
+        if digit > 9 {
+            return None;
+        }
+        scale /= 10;
+        us += digit * scale;
+    }
+    whole.checked_mul(unit_us)?.checked_add(us)
+}
+
+/// `50ms`, `3s`, as a number of the unit that stands here.
+fn with_unit(text: &str, unit_us: u64) -> Option<String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let us = match &text[digits.len()..] {
+        "us" => 1,
+        "ms" => 1000,
+        "s" | "sec" | "secs" => 1_000_000,
+        "m" | "min" => 60_000_000,
+        _ => return None,
+    };
+    micros(digits, us).map(|us| Fraction(us, unit_us).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_decimal_numbers_to_the_microsecond() {
+        for (text, us) in [
+            ("1", Some(1_000_000)),
+            ("0.25", Some(250_000)),
+            (".5", Some(500_000)),
+            ("2.", Some(2_000_000)),
+            ("0.0000019", Some(1)),
+            ("1.2.3", None),
+            ("-1", None),
+            (".", None),
+            ("", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(micros(text, 1_000_000), us, "{text}");
+        }
+        assert_eq!(micros("3.312", 1000), Some(3312));
+        assert_eq!(with_unit("50ms", 1_000_000), Some("0.05".to_owned()));
+        assert_eq!(with_unit("1.5s", 1000), Some("1500".to_owned()));
+    }
+
+    #[test]
+    fn masks_are_prefixes() {
+        assert_eq!(prefix_length("255.255.255.0"), Some(24));
+        assert_eq!(prefix_length("0.0.0.0"), Some(0));
+        assert_eq!(prefix_length("255.0.255.0"), None);
+        assert_eq!(prefix_length("33"), Some(33));
+    }
+}

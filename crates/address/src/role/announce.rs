@@ -1,0 +1,177 @@
+//! Neighbours are told: gratuitous ARPs and unsolicited neighbour advertisements that
+//! wait for their turn. A value; the loop sends what [`Announcer::due`] gives.
+//!
+//! What is paced together (`garp_group`, `vrrp_garp_interval`) shares a line. However
+//! many addresses there are, no more than [`BURST`] frames leave in a turn.
+
+use protocol::vrrp::Time;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How many frames leave in one turn of the loop.
+const BURST: usize = 128;
+
+/// Until the next burst.
+const BREATH: Duration = Duration::from_millis(1);
+
+/// How many frames wait at most in a line; what comes then is dropped and counted.
+const MAX_WAITING: usize = 8192;
+
+/// A frame that is to be sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Announcement {
+    /// Whose: the place of an instance.
+    pub instance: usize,
+    /// By which interface.
+    pub interface: u32,
+    /// What is announced.
+    pub address: IpAddr,
+    /// The frame.
+    pub frame: Vec<u8>,
+}
+
+/// How announcements of some interfaces are paced.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Line {
+    /// Those of a `garp_group`.
+    Group(usize),
+    /// An interface alone.
+    Interface(u32),
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<Announcement>,
+    arp_interval: Duration,
+    na_interval: Duration,
+    next_at: Time,
+}
+
+/// All that waits.
+#[derive(Debug, Default)]
+pub struct Announcer {
+    lines: BTreeMap<Line, Waiting>,
+    dropped: u64,
+}
+
+impl Announcer {
+    /// Puts a frame behind those of its line.
+    pub fn push(&mut self, line: Line, intervals: (Duration, Duration), what: Announcement) {
+        let waiting = self.lines.entry(line).or_default();
+        (waiting.arp_interval, waiting.na_interval) = intervals;
+        if waiting.queue.len() >= MAX_WAITING {
+            self.dropped += 1;
+            return;
+        }
+        waiting.queue.push_back(what);
+    }
+
+    /// How many did not fit, since it was asked last.
+    pub fn dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// An instance gave its addresses away: nothing of it is announced any more.
+    pub fn cancel(&mut self, instance: usize) {
+        for waiting in self.lines.values_mut() {
+            waiting.queue.retain(|a| a.instance != instance);
+        }
+    }
+
+    /// Everything is another one: a new configuration.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+    }
+
+    /// When [`Announcer::due`] has something.
+    pub fn deadline(&self) -> Option<Time> {
+        let waits = |w: &&Waiting| !w.queue.is_empty();
+        self.lines.values().filter(waits).map(|w| w.next_at).min()
+    }
+
+    /// What is to be sent now.
+    pub fn due(&mut self, now: Time) -> Vec<Announcement> {
+        let mut due = Vec::new();
+        for waiting in self.lines.values_mut() {
+            while waiting.next_at <= now {
+                let Some(next) = waiting.queue.pop_front() else {
+                    break;
+                };
+                let interval = if next.address.is_ipv6() {
+                    waiting.na_interval
+                } else {
+                    waiting.arp_interval
+                };
+                due.push(next);
+                if !interval.is_zero() {
+                    waiting.next_at = now.after(interval);
+                } else if due.len() >= BURST {
+                    waiting.next_at = now.after(BREATH);
+                }
+            }
+        }
+        self.lines
+            .retain(|_, w| !w.queue.is_empty() || w.next_at > now);
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(instance: usize, last: u8) -> Announcement {
+        Announcement {
+            instance,
+            interface: 2,
+            address: IpAddr::from([10, 0, 0, last]),
+            frame: vec![last],
+        }
+    }
+
+    fn at(ms: u64) -> Time {
+        Time(ms * 1_000_000)
+    }
+
+    const NONE: (Duration, Duration) = (Duration::ZERO, Duration::ZERO);
+
+    #[test]
+    fn without_an_interval_they_leave_at_once_but_never_as_a_flood() {
+        let mut announcer = Announcer::default();
+        for n in 0..300 {
+            announcer.push(Line::Interface(2), NONE, of(0, n as u8));
+        }
+        assert_eq!(announcer.due(at(0)).len(), BURST);
+        assert_eq!(announcer.due(at(0)), []);
+        assert_eq!(announcer.deadline(), Some(at(1)));
+        assert_eq!(announcer.due(at(1)).len(), BURST);
+        assert_eq!(announcer.due(at(2)).len(), 300 - 2 * BURST);
+        assert_eq!(announcer.deadline(), None);
+    }
+
+    #[test]
+    fn interfaces_of_a_group_wait_for_each_other_and_others_do_not() {
+        let mut announcer = Announcer::default();
+        let paced = (Duration::from_millis(10), Duration::ZERO);
+        announcer.push(Line::Group(0), paced, of(0, 1));
+        announcer.push(Line::Group(0), paced, of(0, 2));
+        announcer.push(Line::Interface(9), NONE, of(1, 3));
+        let lasts = |due: Vec<Announcement>| due.iter().map(|a| a.frame[0]).collect::<Vec<_>>();
+        assert_eq!(lasts(announcer.due(at(0))), [1, 3]);
+        assert_eq!(lasts(announcer.due(at(9))), [0u8; 0]);
+        assert_eq!(lasts(announcer.due(at(10))), [2]);
+    }
+
+    #[test]
+    fn what_was_given_away_is_not_announced_and_too_many_are_counted() {
+        let mut announcer = Announcer::default();
+        for _ in 0..=MAX_WAITING {
+            announcer.push(Line::Interface(2), NONE, of(0, 1));
+        }
+        assert_eq!(announcer.dropped(), 1);
+        announcer.cancel(0);
+        assert_eq!(announcer.due(at(0)), []);
+        assert_eq!(announcer.deadline(), None);
+    }
+}

@@ -1,0 +1,392 @@
+//! How a configuration begins to run: the first one, and those that are taken over it.
+
+use super::announce::Announcer;
+use super::event_loop::Role;
+use super::files::Files;
+use super::health::Health;
+use super::links::Links;
+use super::member::{History, Member};
+use super::processes::Processes;
+use super::runner::Runner;
+use super::scripts::Asked;
+use super::sockets::{self, Sockets};
+use super::tell::Teller;
+use super::tracker::{Tracker, tracked_by_any};
+use super::{Given, KeptState, Level, RoleError, clock, namespace, realtime, settings};
+use crate::config::Config;
+use crate::kernel::{AddressSeen, Kernel, KernelError, Monitor, VmacKind, VmacSpec};
+use protocol::vrrp::{Instance, Resume, Router, State, Time};
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+
+/// More virtual routers than this on one machine are a mistake.
+pub const MAX_INSTANCES: usize = 4096;
+
+/// What was, of a virtual router that goes on.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub resume: Option<Resume>,
+    pub history: History,
+    pub state: Option<State>,
+}
+
+fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleError {
+    move |error| RoleError::System {
+        what,
+        error: io::Error::other(error),
+    }
+}
+
+impl Role {
+    /// Opens all, and begins.
+    pub(super) fn begin(config: Config, mut given: Given) -> Result<Role, RoleError> {
+        check(&config)?;
+        if let Some(name) = &config.global.network_namespace {
+            namespace::enter(name).map_err(|error| RoleError::Namespace {
+                name: name.clone(),
+                error,
+            })?;
+        }
+        let runner = Runner::start().map_err(|error| RoleError::System {
+            what: "the thread of scripts",
+            error,
+        })?;
+        let mut kernel = Kernel::open().map_err(system("netlink"))?;
+        // First heard, then listed: nothing is missed between them.
+        let monitor = Monitor::open(watches_routes(&config)).map_err(system("netlink"))?;
+        let links = kernel.links().map_err(system("list interfaces"))?;
+        let links = Links::new(links, &config.interface_delays);
+        let teller = Teller::open(&config, &runner, &mut given.log);
+        let health = Health::open(given.vitals.as_ref(), &mut given.log);
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot.trim().to_owned();
+        let kept = given.kept.take().and_then(|b| KeptState::decode(&b));
+        let mut role = Role {
+            config: Config::default(),
+            given,
+            kernel,
+            monitor,
+            links,
+            members: Vec::new(),
+            router: Router::new(Vec::new(), Vec::new()),
+            sockets: Sockets::default(),
+            announcer: Announcer::default(),
+            tracker: Tracker::default(),
+            runner,
+            teller,
+            health,
+            // What was kept before the machine was started anew says nothing now.
+            kept_before: kept.filter(|kept| kept.boot == boot),
+            boot,
+            keep_at: None,
+            keep_now: true,
+            alone: false,
+            generation: 0,
+            privileges: Vec::new(),
+            groups_before: Vec::new(),
+        };
+        role.privileges = realtime::take(&config, &mut role.given.log);
+        role.put_static(&Config::default(), &config);
+        let before = role.kept_resumes(&config);
+        role.install(config, before);
+        Ok(role)
+    }
+
+    /// Runs a configuration from now on, on top of what was before.
+    pub(super) fn install(&mut self, config: Config, mut before: HashMap<String, Before>) {
+        let now = clock::now();
+        self.generation += 1;
+        self.config = config;
+        self.announcer.clear();
+        self.links.set_delays(&self.config.interface_delays);
+        self.set_tracker(now);
+        let listed = self.list_addresses();
+        let mut resumes = Vec::new();
+        self.members = Vec::new();
+        for instance in &self.config.instances {
+            let was = before.remove(&instance.name).unwrap_or_default();
+            let mut member = Member::new(instance.clone(), was.history);
+            member.before = was.state;
+            member.resume = was.resume;
+            resumes.push(was.resume);
+            self.members.push(member);
+        }
+        for at in 0..self.members.len() {
+            self.make_vmac(at);
+        }
+        let of = |i: &crate::config::Instance| settings::of(&self.config, i);
+        let all = self.config.instances.iter().map(of).collect();
+        self.router = Router::new(all, settings::groups(&self.config));
+        for at in 0..self.members.len() {
+            self.connect(now, at, &listed);
+            self.open_frames(at);
+        }
+        self.begin_health(now);
+        // What is wrong is known of all before the first one begins: groups begin as one.
+        self.judge_all(now);
+        self.close_unused();
+        self.start_scripts(now);
+        self.act();
+        self.keep_now = true;
+    }
+
+    /// Sockets that no member uses are closed.
+    fn close_unused(&mut self) {
+        let members = &self.members;
+        for (place, adverts) in self.sockets.adverts.iter_mut().enumerate() {
+            if !members.iter().any(|m| m.socket == Some(place)) {
+                adverts.broken = true;
+            }
+        }
+        // From the end, so that places stay.
+        while self.sockets.adverts.last().is_some_and(|a| a.broken) {
+            self.sockets.adverts.pop();
+        }
+        let links = &self.links;
+        self.sockets.frames.retain(|(interface, ipv6), _| {
+            members.iter().any(|m| {
+                m.addresses().any(|a| {
+                    a.address.is_ipv6() == *ipv6 && m.interface_of(links, a) == Some(*interface)
+                })
+            })
+        });
+    }
+
+    fn set_tracker(&mut self, now: Time) {
+        let old = std::mem::take(&mut self.tracker);
+        let config = &self.config;
+        let tracked: Vec<_> = tracked_by_any(config).collect();
+        let is_used = |name: &str, of: fn(&crate::config::Tracked) -> Vec<&str>| {
+            tracked.iter().any(|t| of(t).contains(&name))
+        };
+        for script in &config.scripts {
+            // A script that nobody tracks is not run.
+            if !is_used(&script.name, |t| {
+                t.scripts.iter().map(|s| s.0.as_str()).collect()
+            }) {
+                continue;
+            }
+            let before = old.scripts.iter().find(|a| a.script().name == script.name);
+            let mut script = script.clone();
+            if script.account.is_none() {
+                script.account.clone_from(&config.global.script_user);
+            }
+            if let Some(words) = self
+                .teller
+                .refuses(config, &script.words, script.account.as_ref())
+            {
+                let line = format!("Disabling track script {}: {words}", script.name);
+                (self.given.log)(Level::Warning, &line);
+                continue;
+            }
+            let asked = Asked::new(now, script, self.generation, before);
+            self.tracker.scripts.push(asked);
+        }
+        if !config.files.is_empty() {
+            match Files::open(&config.files) {
+                Ok((files, said)) => {
+                    for line in said {
+                        (self.given.log)(Level::Warning, &line);
+                    }
+                    self.tracker.files = Some(files);
+                }
+                Err(error) => (self.given.log)(Level::Error, &format!("track_file: {error}")),
+            }
+        }
+        if !config.processes.is_empty() {
+            match Processes::watch(&config.processes) {
+                Ok(processes) => self.tracker.processes = Some(processes),
+                Err(error) => (self.given.log)(Level::Error, &format!("track_process: {error}")),
+            }
+        }
+        self.tracker.bfd = old.bfd;
+    }
+
+    /// The virtual interface of a member, where it has one and the one below is there.
+    pub(super) fn make_vmac(&mut self, at: usize) {
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        let Some(wanted) = &member.config.vmac else {
+            return;
+        };
+        let Some(base) = self.links.named(&member.config.interface) else {
+            return;
+        };
+        let (vrid, ipv6) = (member.config.vrid, member.config.ipv6);
+        let name = wanted.name.clone();
+        let mac = wanted.mac.unwrap_or_else(|| VmacSpec::mac(vrid, ipv6));
+        let kind = match wanted.ipvlan {
+            Some(_) => VmacKind::Ipvlan {
+                flag: super::member::ipvlan_flag(wanted.ipvlan_mode.as_deref()),
+            },
+            None => VmacKind::Macvlan { mac },
+        };
+        let spec = VmacSpec {
+            name: name.unwrap_or_else(|| VmacSpec::name(vrid, ipv6)),
+            base: base.link.index,
+            kind,
+            ipv6,
+            vrf: base.link.master.filter(|_| member.config.vrf.is_some()),
+        };
+        match self.kernel.create_vmac(&spec) {
+            Ok(vmac) => {
+                let now = clock::now();
+                self.links.set(now, vmac.link.clone());
+                member.vmac = Some(vmac);
+                member.vmac_trouble = None;
+            }
+            Err(error) => {
+                let words = format!("the virtual interface {}: {error}", spec.name);
+                let line = format!("({}) {words}", member.config.name);
+                (self.given.log)(Level::Error, &line);
+                member.vmac_trouble = Some(words);
+            }
+        }
+    }
+
+    /// Its socket and its source, as far as they can be had now.
+    pub(super) fn connect(&mut self, now: Time, at: usize, listed: &[AddressSeen]) {
+        let virtual_ones: Vec<IpAddr> = self.config.virtual_addresses().collect();
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        let needs = !member.config.interface.is_empty();
+        let interface = member
+            .advert_interface(&self.links)
+            .map(|(index, name)| (index, name.to_owned()));
+        if needs && interface.is_none() {
+            // That the interface is not there is told by what is tracked.
+            (member.socket, member.trouble) = (None, None);
+            return;
+        }
+        member.trouble.clone_from(&member.vmac_trouble);
+        match self
+            .sockets
+            .adverts_of(sockets::wanted(&member.config, interface))
+        {
+            Ok(place) => member.socket = Some(place),
+            Err(error) => {
+                member.socket = None;
+                member.trouble = Some(format!("its socket: {error}"));
+            }
+        }
+        match member.find_source(&self.links, listed, &virtual_ones) {
+            Some(source) if member.source != Some(source) => {
+                member.source = Some(source);
+                self.router.set_source(now, Instance(at), source);
+            }
+            Some(_) => {}
+            None if needs => {
+                member.source = None;
+                let words = match member.config.source {
+                    Some(source) => format!("{source} is on no interface"),
+                    None => format!("{} has no address for adverts", member.config.interface),
+                };
+                member.trouble = Some(words);
+            }
+            None => {}
+        }
+    }
+
+    /// Sockets that hear who else claims its addresses.
+    pub(super) fn open_frames(&mut self, at: usize) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let wanted: Vec<(u32, bool)> = member
+            .addresses()
+            .filter_map(|a| Some((member.interface_of(&self.links, a)?, a.address.is_ipv6())))
+            .collect();
+        for (interface, ipv6) in wanted {
+            if let Err(error) = self.sockets.frames_of(interface, ipv6) {
+                let line = format!("neighbours on interface {interface}: {error}");
+                self.teller.once(&mut self.given.log, Level::Warning, line);
+            }
+        }
+    }
+
+    pub(super) fn list_addresses(&mut self) -> Vec<AddressSeen> {
+        match self.kernel.addresses() {
+            Ok(all) => all,
+            Err(error) => {
+                self.log(Level::Error, &format!("list addresses: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// What all that is tracked adds up to, for all; and begins those that waited for it.
+    pub(super) fn judge_all(&mut self, now: Time) {
+        for at in 0..self.members.len() {
+            self.judge(now, at);
+        }
+        for at in 0..self.members.len() {
+            let Some(member) = self.members.get_mut(at) else {
+                return;
+            };
+            // With a fault it begins, too: it may be told.
+            let ready = !member.judgement.unknown || !member.faults().is_empty();
+            if !member.begun && ready {
+                member.begun = true;
+                let resume = member.resume.take();
+                self.router.start(now, Instance(at), resume);
+            }
+        }
+    }
+
+    fn judge(&mut self, now: Time, at: usize) {
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        let judgement = self
+            .tracker
+            .judge(&self.config, &self.links, &member.config);
+        let before = std::mem::replace(&mut member.judgement, judgement);
+        let was = if before.priority == 0 {
+            member.config.priority
+        } else {
+            before.priority
+        };
+        let is = member.judgement.priority;
+        let faults = member.faults();
+        let words = (!faults.is_empty()).then(|| faults.join(", "));
+        let changed = member.told_fault != Some(words.clone());
+        member.told_fault = Some(words.clone());
+        if was != is {
+            let name = member.config.name.clone();
+            self.log(
+                Level::Info,
+                &format!("({name}) Changing effective priority from {was} to {is}"),
+            );
+        }
+        if before.priority != is {
+            self.router.set_priority(now, Instance(at), is);
+        }
+        if changed {
+            self.router.set_fault(now, Instance(at), words);
+        }
+        if was != is {
+            self.tell_priority(at);
+        }
+    }
+}
+
+/// Whether routes and rules have to be watched: a router with the whole Internet's
+/// need not tell them for nothing.
+fn watches_routes(config: &Config) -> bool {
+    let of = |i: &crate::config::Instance| !i.routes.is_empty() || !i.rules.is_empty();
+    config.instances.iter().any(of) || !config.routes.is_empty() || !config.rules.is_empty()
+}
+
+/// What cannot run at all.
+pub(super) fn check(config: &Config) -> Result<(), RoleError> {
+    if config.instances.len() > MAX_INSTANCES {
+        return Err(RoleError::TooMany {
+            what: "virtual routers",
+            at_most: MAX_INSTANCES,
+        });
+    }
+    Ok(())
+}

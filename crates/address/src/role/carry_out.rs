@@ -1,0 +1,390 @@
+//! What the router says is done: packets, addresses, routes, rules, announcements.
+
+use super::announce::{Announcement, Line};
+use super::event_loop::Role;
+use super::{Level, Told, clock};
+use crate::config::Address;
+use crate::kernel::{AddressSpec, KernelError, Outcome};
+use protocol::vrrp::neighbour;
+use protocol::vrrp::{Action, Announce, HandOver, Instance, Time};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How many gratuitous announcements one action leads to for an address at most.
+const MAX_REPEAT: u32 = 60;
+
+/// A lifetime is renewed when this part of it has passed.
+const RENEW_PARTS: u32 = 3;
+
+impl Role {
+    /// Does one thing.
+    pub(super) fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Send {
+                instance,
+                to,
+                bytes,
+            } => self.send_advert(instance, to, &bytes),
+            Action::Acquire { instance } => self.acquire(instance.0),
+            Action::Release { instance } => self.release(instance.0),
+            Action::Announce {
+                instance,
+                repeat,
+                why,
+            } => self.announce(instance.0, repeat, why),
+            Action::Probe { instance } => self.probe(instance.0),
+            Action::Entered {
+                instance,
+                from,
+                to,
+                why,
+            } => self.entered(instance.0, from, to, &why),
+            Action::HandOver { instance, step } => self.hand_over_step(instance, &step),
+            Action::GroupEntered { group, to } => self.group_entered(group, to),
+            Action::HeardLower { instance, .. } => self.heard_lower(instance.0),
+            Action::Note { instance, words } => {
+                let name = self.name(instance.0);
+                self.log(Level::Warning, &format!("({name}) {words}"));
+            }
+        }
+    }
+
+    /// The name of an instance, for words.
+    pub(super) fn name(&self, at: usize) -> String {
+        let member = self.members.get(at);
+        member.map_or_else(String::new, |m| m.config.name.clone())
+    }
+
+    fn send_advert(&mut self, instance: Instance, to: IpAddr, bytes: &[u8]) {
+        let Some(member) = self.members.get(instance.0) else {
+            return;
+        };
+        let socket = member
+            .socket
+            .and_then(|place| self.sockets.adverts.get(place));
+        let Some(adverts) = socket.filter(|adverts| !adverts.broken) else {
+            return;
+        };
+        if let Err(error) = adverts.socket.send(member.source, to, bytes) {
+            // An interface that went down says so at every advert; its fault is told.
+            let name = member.config.name.clone();
+            let line = format!("({name}) advert to {to}: {error}");
+            self.teller.once(&mut self.given.log, Level::Warning, line);
+        }
+    }
+
+    fn acquire(&mut self, at: usize) {
+        let now = clock::now();
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        member.holds = true;
+        let specs = member.specs(&self.links);
+        let results = self.kernel.add_addresses(&specs);
+        let name = member.config.name.clone();
+        let (routes, rules) = (member.config.routes.clone(), member.config.rules.clone());
+        let lifetime = member.config.lifetime;
+        member.renew_at = lifetime.map(|l| now.after(renewal(l)));
+        let extra = member.config.garp.extra_interfaces.0;
+        member.extra_at = (!extra.is_zero()).then(|| now.after(extra));
+        self.log(Level::Detail, &format!("({name}) setting VIPs."));
+        for (spec, result) in specs.iter().zip(results) {
+            if let Err(error) = result {
+                let (address, prefix) = (spec.address, spec.prefix);
+                let line = format!("({name}) {address}/{prefix}: {error}");
+                self.log(Level::Error, &line);
+            }
+        }
+        if !routes.is_empty() {
+            self.log(Level::Detail, &format!("({name}) setting Virtual Routes"));
+            let results = self.kernel.add_routes(&routes);
+            self.log_results(&name, routes.iter().map(|r| &r.text), results);
+        }
+        if !rules.is_empty() {
+            self.log(Level::Detail, &format!("({name}) setting Virtual Rules"));
+            let results = self.kernel.add_rules(&rules);
+            self.log_results(&name, rules.iter().map(|r| &r.text), results);
+        }
+        self.keep_now = true;
+    }
+
+    /// Announcements that wait are for an address that is no longer here: they go first.
+    fn release(&mut self, at: usize) {
+        self.announcer.cancel(at);
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        member.holds = false;
+        (member.renew_at, member.extra_at) = (None, None);
+        let specs = member.specs(&self.links);
+        let name = member.config.name.clone();
+        let (routes, rules) = (member.config.routes.clone(), member.config.rules.clone());
+        if !rules.is_empty() {
+            self.log(Level::Detail, &format!("({name}) removing Virtual Rules"));
+            let results = self.kernel.remove_rules(&rules);
+            self.log_results(&name, rules.iter().map(|r| &r.text), results);
+        }
+        if !routes.is_empty() {
+            self.log(Level::Detail, &format!("({name}) removing Virtual Routes"));
+            let results = self.kernel.remove_routes(&routes);
+            self.log_results(&name, routes.iter().map(|r| &r.text), results);
+        }
+        self.log(Level::Detail, &format!("({name}) removing VIPs."));
+        let results = self.kernel.remove_addresses(&specs);
+        let words = specs.iter().map(|s| format!("{}/{}", s.address, s.prefix));
+        self.log_results(&name, words.collect::<Vec<_>>().iter(), results);
+        self.keep_now = true;
+    }
+
+    pub(super) fn log_results<'a>(
+        &mut self,
+        name: &str,
+        what: impl Iterator<Item = &'a String>,
+        results: Vec<Result<Outcome, KernelError>>,
+    ) {
+        for (what, result) in what.zip(results) {
+            if let Err(error) = result {
+                self.log(Level::Error, &format!("({name}) {what}: {error}"));
+            }
+        }
+    }
+
+    /// Addresses whose lifetime has to be renewed. One that somebody deleted meanwhile
+    /// comes back by it.
+    pub(super) fn renew(&mut self, now: Time) {
+        let mut renewed = false;
+        for member in &mut self.members {
+            if member.renew_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            let Some(lifetime) = member.config.lifetime else {
+                member.renew_at = None;
+                continue;
+            };
+            member.renew_at = Some(now.after(renewal(lifetime)));
+            renewed = true;
+            for result in self.kernel.renew_addresses(&member.specs(&self.links)) {
+                if let Err(error) = result {
+                    let line = format!("({}) renewal: {error}", member.config.name);
+                    (self.given.log)(Level::Error, &line);
+                }
+            }
+        }
+        self.keep_now |= renewed;
+    }
+
+    pub(super) fn announce(&mut self, at: usize, repeat: u32, why: Announce) {
+        let Some(member) = self.members.get(at).filter(|m| m.holds) else {
+            return;
+        };
+        let name = member.config.name.clone();
+        let all: Vec<Address> = member.addresses().cloned().collect();
+        if why != Announce::Refresh || repeat > 1 {
+            for address in &all {
+                let line = format!(
+                    "({name}) Sending/queueing {} on {} for {}",
+                    kind(address.address),
+                    address
+                        .interface
+                        .as_deref()
+                        .unwrap_or(&member.config.interface),
+                    address.address
+                );
+                (self.given.log)(Level::Detail, &line);
+            }
+        }
+        for _ in 0..repeat.min(MAX_REPEAT) {
+            for address in &all {
+                self.queue(at, address);
+            }
+        }
+        self.send_announcements(clock::now());
+    }
+
+    /// One announcement of one address waits for its turn.
+    fn queue(&mut self, at: usize, address: &Address) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let Some(interface) = member.interface_of(&self.links, address) else {
+            return;
+        };
+        let Some(seen) = self.links.numbered(interface) else {
+            return;
+        };
+        // A loopback has nobody to tell.
+        let Some(mac) = seen.link.mac.filter(|_| !seen.link.flags.loopback()) else {
+            return;
+        };
+        let (line, intervals) = self.pace(interface, &seen.link.name);
+        let what = Announcement {
+            instance: at,
+            interface,
+            address: address.address,
+            frame: neighbour::announce(mac, address.address, self.forwards(address.address)),
+        };
+        self.announcer.push(line, intervals, what);
+    }
+
+    /// Whether this machine forwards: advertisements of IPv6 say so.
+    fn forwards(&self, address: IpAddr) -> bool {
+        address.is_ipv6() && self.teller.forwards_ipv6
+    }
+
+    fn pace(&self, interface: u32, name: &str) -> (Line, (Duration, Duration)) {
+        let groups = self.config.garp_groups.iter().enumerate();
+        for (place, group) in groups {
+            if group.interfaces.iter().any(|i| i == name) {
+                return (
+                    Line::Group(place),
+                    (group.garp_interval, group.gna_interval),
+                );
+            }
+        }
+        let global = &self.config.global;
+        (
+            Line::Interface(interface),
+            (global.garp_interval, global.gna_interval),
+        )
+    }
+
+    /// Sends those whose turn has come.
+    pub(super) fn send_announcements(&mut self, now: Time) {
+        for what in self.announcer.due(now) {
+            let socket = self
+                .sockets
+                .frames_of(what.interface, what.address.is_ipv6());
+            let sent = socket.and_then(|socket| socket.send(&what.frame));
+            let name = self
+                .links
+                .numbered(what.interface)
+                .map_or_else(String::new, |seen| seen.link.name.clone());
+            match sent {
+                Ok(()) => {
+                    if let Some(member) = self.members.get_mut(what.instance) {
+                        member.history.announcements += 1;
+                    }
+                    let kind = singular(what.address);
+                    let line = format!("Sending {kind} on {name} for {}", what.address);
+                    self.log(Level::Detail, &line);
+                }
+                Err(error) => {
+                    let line = format!("announcing {} on {name}: {error}", what.address);
+                    self.teller.once(&mut self.given.log, Level::Warning, line);
+                }
+            }
+        }
+        let dropped = self.announcer.dropped();
+        if dropped > 0 {
+            let line = format!("{dropped} announcements did not fit and were dropped");
+            self.log(Level::Warning, &line);
+        }
+    }
+
+    /// `garp_extra_if`: addresses on other interfaces than the instance's are told again,
+    /// so that switches keep them.
+    pub(super) fn announce_extra(&mut self, now: Time) {
+        for at in 0..self.members.len() {
+            let Some(member) = self.members.get_mut(at) else {
+                return;
+            };
+            if member.extra_at.is_none_or(|due| due > now) {
+                continue;
+            }
+            let (every, all) = member.config.garp.extra_interfaces;
+            member.extra_at = Some(now.after(every));
+            let own = member.config.interface.clone();
+            let addresses: Vec<Address> = member
+                .addresses()
+                .filter(|a| a.interface.as_ref().is_some_and(|name| *name != own) || all)
+                .filter(|a| all || a.vmac)
+                .cloned()
+                .collect();
+            for address in &addresses {
+                self.queue(at, address);
+            }
+        }
+    }
+
+    /// Asks who has the addresses that adverts name.
+    fn probe(&mut self, at: usize) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let addresses = member.config.addresses.clone();
+        let mut asked = Vec::new();
+        for address in &addresses {
+            let Some(interface) = member.interface_of(&self.links, address) else {
+                continue;
+            };
+            let mac = self
+                .links
+                .numbered(interface)
+                .and_then(|seen| seen.link.mac);
+            if let Some(mac) = mac {
+                asked.push((
+                    interface,
+                    address.address,
+                    neighbour::probe(mac, address.address, None),
+                ));
+            }
+        }
+        for (interface, address, frame) in asked {
+            let socket = self.sockets.frames_of(interface, address.is_ipv6());
+            if let Err(error) = socket.and_then(|socket| socket.send(&frame)) {
+                let line = format!("asking for {address}: {error}");
+                self.teller.once(&mut self.given.log, Level::Warning, line);
+            }
+        }
+    }
+
+    fn hand_over_step(&mut self, instance: Instance, step: &HandOver) {
+        let name = self.name(instance.0);
+        let now = clock::now();
+        let draining = match step {
+            HandOver::Draining { until } => Some(*until),
+            _ => None,
+        };
+        self.set_draining(instance.0, draining);
+        let words = match step {
+            HandOver::Draining { until } => {
+                let wait = until.since(now);
+                let name = name.clone();
+                self.given.orders.tell(Told::Draining { name, wait });
+                format!("hand-over: requests may finish for {wait:.1?}")
+            }
+            HandOver::Offered { .. } => "hand-over: others may take the addresses".to_owned(),
+            HandOver::Taken { by } => format!("hand-over: {by} has taken the addresses"),
+            HandOver::Withdrawn => "hand-over: nobody took the addresses, they stay".to_owned(),
+        };
+        self.log(Level::Notice, &format!("({name}) {words}"));
+    }
+
+    /// Takes addresses out that an instance no longer has.
+    pub(super) fn remove_specs(&mut self, name: &str, specs: &[AddressSpec]) {
+        let results = self.kernel.remove_addresses(specs);
+        let words = specs.iter().map(|s| format!("{}/{}", s.address, s.prefix));
+        self.log_results(name, words.collect::<Vec<_>>().iter(), results);
+    }
+}
+
+/// When a lifetime is renewed.
+pub(super) fn renewal(lifetime: Duration) -> Duration {
+    lifetime / RENEW_PARTS
+}
+
+fn kind(address: IpAddr) -> &'static str {
+    if address.is_ipv6() {
+        "unsolicited Neighbour Adverts"
+    } else {
+        "gratuitous ARPs"
+    }
+}
+
+fn singular(address: IpAddr) -> &'static str {
+    if address.is_ipv6() {
+        "unsolicited Neighbour Advert"
+    } else {
+        "gratuitous ARP"
+    }
+}

@@ -1,0 +1,323 @@
+//! What changed outside: packets, neighbours, interfaces, addresses, routes, rules.
+
+use super::event_loop::Role;
+use super::links::LinkEvent;
+use super::{Level, clock};
+use crate::kernel::{AddressSeen, AddressSpec, Change};
+use protocol::vrrp::neighbour;
+use protocol::vrrp::{Instance, Time};
+
+/// How many changes are taken in a turn: a flood of routes must not stop the timers.
+const MAX_CHANGES: usize = 4096;
+
+/// What the changes of one turn lead to.
+#[derive(Debug, Default)]
+struct Due {
+    /// Addresses of interfaces changed: sources are looked for again.
+    sources: bool,
+    /// Something that should be there may be gone.
+    check: bool,
+    /// All is listed anew.
+    relist: bool,
+    /// Members that lost a route or a rule.
+    lost: Vec<usize>,
+}
+
+impl Role {
+    /// Adverts that have come by one socket.
+    pub(super) fn take_adverts(&mut self, place: usize) {
+        let now = clock::now();
+        let Some(adverts) = self.sockets.adverts.get_mut(place) else {
+            return;
+        };
+        let (members, router) = (&self.members, &mut self.router);
+        let drained = adverts.socket.drain(|packet| {
+            let Some(vrid) = packet.bytes.get(1).copied() else {
+                return;
+            };
+            for (at, member) in members.iter().enumerate() {
+                let here = member.socket == Some(place) && member.config.vrid == vrid;
+                let fits = match &member.config.transport {
+                    crate::config::Transport::Multicast { group } => *group == packet.destination,
+                    crate::config::Transport::Unicast { .. } => !packet.destination.is_multicast(),
+                };
+                if here && fits {
+                    let (from, ttl) = (packet.source, packet.ttl);
+                    router.handle_packet(now, Instance(at), from, ttl, packet.bytes);
+                }
+            }
+        });
+        if let Err(error) = drained {
+            adverts.broken = true;
+            let line = format!("a socket of adverts: {error}");
+            self.teller.once(&mut self.given.log, Level::Warning, line);
+            self.reconnect(now);
+        }
+    }
+
+    /// Frames that say who has which address.
+    pub(super) fn take_frames(&mut self, interface: u32, ipv6: bool) {
+        let now = clock::now();
+        let Some(socket) = self.sockets.frames.get_mut(&(interface, ipv6)) else {
+            return;
+        };
+        let mut claims = Vec::new();
+        let drained = socket.drain(|frame| {
+            claims.extend(neighbour::claim(frame.bytes).filter(neighbour::Claim::holds));
+        });
+        if drained.is_err() {
+            // Its interface went; it is opened anew when one comes.
+            self.sockets.frames.remove(&(interface, ipv6));
+        }
+        for claim in claims {
+            let ours = self.links.has_mac(claim.mac) && self.links.has_mac(claim.sender);
+            for (at, member) in self.members.iter_mut().enumerate() {
+                if !member.owns(&self.links, claim.address, interface) {
+                    continue;
+                }
+                if member.holds && !ours {
+                    let mac = super::status::mac_words(claim.mac);
+                    member
+                        .history
+                        .conflict(format!("{} at {mac}", claim.address));
+                }
+                self.router
+                    .handle_neighbour(now, Instance(at), claim.address, ours, claim.mac);
+            }
+        }
+    }
+
+    /// What the kernel told.
+    pub(super) fn take_changes(&mut self) {
+        let now = clock::now();
+        let mut due = Due::default();
+        let mut events = Vec::new();
+        for _ in 0..MAX_CHANGES {
+            let Some(change) = self.monitor.next_change() else {
+                break;
+            };
+            match change {
+                Change::Link(link) => events.extend(self.links.set(now, link)),
+                Change::LinkGone(link) => events.extend(self.links.gone(link.index)),
+                Change::AddressAdded(seen) => due.sources |= !self.is_virtual(&seen),
+                Change::AddressRemoved(seen) => self.address_removed(&seen, &mut due),
+                Change::AddressDuplicate(seen) => self.address_duplicate(&seen),
+                Change::RouteRemoved(seen) => {
+                    let lost = self.members.iter().enumerate().filter(|(_, m)| {
+                        m.holds && m.config.routes.iter().any(|r| !r.no_track && seen.is(r))
+                    });
+                    due.lost.extend(lost.map(|(at, _)| at));
+                }
+                Change::RuleRemoved(seen) => {
+                    let lost = self.members.iter().enumerate().filter(|(_, m)| {
+                        m.holds && m.config.rules.iter().any(|r| !r.no_track && seen.is(r))
+                    });
+                    due.lost.extend(lost.map(|(at, _)| at));
+                }
+                Change::Overrun => due.relist = true,
+            }
+        }
+        if due.relist {
+            self.log(
+                Level::Warning,
+                "Netlink: Receive buffer overrun; all is listed anew",
+            );
+            match self.kernel.links() {
+                Ok(links) => events.extend(self.links.relist(now, links)),
+                Err(error) => self.log(Level::Error, &format!("list interfaces: {error}")),
+            }
+            (due.sources, due.check) = (true, true);
+        }
+        self.take_link_events(now, events);
+        if due.sources {
+            self.reconnect(now);
+            self.judge_all(now);
+        }
+        if due.check {
+            self.check_addresses(&mut due.lost);
+        }
+        due.lost.sort_unstable();
+        due.lost.dedup();
+        for at in due.lost {
+            self.router.handle_address_lost(now, Instance(at));
+        }
+    }
+
+    fn is_virtual(&self, seen: &AddressSeen) -> bool {
+        let all = self.config.instances.iter();
+        let mut all = all.flat_map(|i| i.addresses.iter().chain(&i.excluded));
+        all.any(|a| a.address == seen.address)
+    }
+
+    fn address_removed(&mut self, seen: &AddressSeen, due: &mut Due) {
+        if self.is_virtual(seen) {
+            // Also told after we took it out and put it in again: it is looked up.
+            due.check = true;
+        } else {
+            due.sources = true;
+        }
+        self.put_static_back(seen);
+    }
+
+    fn address_duplicate(&mut self, seen: &AddressSeen) {
+        for member in &mut self.members {
+            if member.owns(&self.links, seen.address, seen.interface) {
+                let words = format!("{} (duplicate address detection)", seen.address);
+                if member.history.conflict(words) {
+                    let line = format!(
+                        "({}) another machine has {}: the kernel does not use it here",
+                        member.config.name, seen.address
+                    );
+                    (self.given.log)(Level::Error, &line);
+                }
+            }
+        }
+    }
+
+    /// Which members hold addresses that are not there.
+    fn check_addresses(&mut self, lost: &mut Vec<usize>) {
+        let listed = self.list_addresses();
+        for (at, member) in self.members.iter_mut().enumerate() {
+            if !member.holds {
+                continue;
+            }
+            let tracked = |spec: &&AddressSpec| {
+                member
+                    .addresses()
+                    .any(|a| a.address == spec.address && !a.no_track)
+            };
+            let specs = member.specs(&self.links);
+            let gone: Vec<_> = specs
+                .iter()
+                .filter(tracked)
+                .filter(|spec| !listed.iter().any(|seen| seen.is(spec)))
+                .collect();
+            if gone.is_empty() {
+                continue;
+            }
+            member.history.restored += gone.len() as u64;
+            for spec in gone {
+                let interface = self
+                    .links
+                    .numbered(spec.interface)
+                    .map_or("an interface that is gone", |s| s.link.name.as_str());
+                let line = format!(
+                    "Netlink reflector reports IP {} removed from {interface}",
+                    spec.address
+                );
+                (self.given.log)(Level::Notice, &line);
+            }
+            lost.push(at);
+        }
+    }
+
+    /// Sockets and sources of all, as things are now.
+    pub(super) fn reconnect(&mut self, now: Time) {
+        let listed = self.list_addresses();
+        for at in 0..self.members.len() {
+            self.connect(now, at, &listed);
+        }
+    }
+
+    /// What interfaces did.
+    pub(super) fn take_link_events(&mut self, now: Time, events: Vec<LinkEvent>) {
+        if events.is_empty() {
+            return;
+        }
+        let (mut moved, mut told) = (false, Vec::new());
+        for event in events {
+            match event {
+                LinkEvent::Came(name) => {
+                    self.log(Level::Info, &format!("Netlink reports {name} exists"));
+                    self.interface_came(&name);
+                    moved = true;
+                }
+                LinkEvent::Gone(name) => {
+                    self.log(Level::Info, &format!("Netlink reports {name} deleted"));
+                    self.interface_went(&name);
+                    moved = true;
+                }
+                LinkEvent::Changed(name, up) => {
+                    let word = if up { "up" } else { "down" };
+                    self.log(Level::Info, &format!("Netlink reports {name} {word}"));
+                    if up {
+                        self.put_static_on(&name);
+                    }
+                    moved = true;
+                }
+                LinkEvent::Mac(name) => told.push(name),
+                LinkEvent::Flaps(name, hold) => {
+                    let line = format!(
+                        "{name} flaps: it is believed to be up when it stayed so for {hold:?}"
+                    );
+                    self.log(Level::Warning, &line);
+                }
+            }
+        }
+        if moved {
+            self.reconnect(now);
+            self.judge_all(now);
+        }
+        for name in told {
+            self.mac_changed(&name);
+        }
+    }
+
+    /// Neighbours know the old MAC.
+    fn mac_changed(&mut self, name: &str) {
+        let at_it = |m: &super::member::Member| {
+            let other = m.addresses().any(|a| a.interface.as_deref() == Some(name));
+            m.holds && (m.config.interface == name || other)
+        };
+        let places: Vec<usize> = self
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| at_it(m))
+            .map(|(at, _)| at)
+            .collect();
+        for at in places {
+            self.announce(at, 1, protocol::vrrp::Announce::Again);
+        }
+    }
+
+    fn interface_came(&mut self, name: &str) {
+        for at in 0..self.members.len() {
+            let Some(member) = self.members.get(at) else {
+                return;
+            };
+            if member.config.interface == name && member.config.vmac.is_some() {
+                self.make_vmac(at);
+            }
+            self.open_frames(at);
+        }
+        self.put_static_on(name);
+    }
+
+    fn interface_went(&mut self, name: &str) {
+        let there: Vec<u32> = self.links.all().map(|s| s.link.index).collect();
+        let gone: Vec<u32> = self
+            .sockets
+            .frames
+            .keys()
+            .map(|(index, _)| *index)
+            .chain(self.sockets.adverts.iter().map(|a| a.socket.interface()))
+            .filter(|index| *index != 0 && !there.contains(index))
+            .collect();
+        for index in gone {
+            self.sockets.forget_interface(index);
+        }
+        for at in 0..self.members.len() {
+            let Some(member) = self.members.get_mut(at) else {
+                return;
+            };
+            let was = member.vmac.as_ref().is_some_and(|v| v.link.name == name);
+            if was {
+                member.vmac = None;
+                // Somebody deleted it while the one below is still there.
+                self.make_vmac(at);
+                self.open_frames(at);
+            }
+        }
+    }
+}

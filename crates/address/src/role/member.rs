@@ -1,0 +1,254 @@
+//! One virtual router as the loop sees it: its configuration, and where its adverts and
+//! addresses go on this machine now.
+
+use super::kept::fingerprint;
+use super::links::Links;
+use super::status::{MAX_TRANSITIONS, Transition};
+use super::tracker::Judgement;
+use crate::config::{Address, Instance};
+use crate::kernel::{AddressSeen, AddressSpec, IpvlanFlag, Vmac};
+use protocol::vrrp::{Counters, State, Time};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+/// A virtual router.
+#[derive(Debug)]
+pub struct Member {
+    /// As configured.
+    pub config: Instance,
+    /// The place of its socket among the role's.
+    pub socket: Option<usize>,
+    /// Its virtual interface.
+    pub vmac: Option<Vmac>,
+    /// Where its adverts come from.
+    pub source: Option<IpAddr>,
+    /// It was begun ([`protocol::vrrp::Router::start`]).
+    pub begun: bool,
+    /// Its addresses are in the kernel.
+    pub holds: bool,
+    /// Its state as it was entered last.
+    pub state: State,
+    /// What its priority and its faults are.
+    pub judgement: Judgement,
+    /// What keeps it in fault besides what is tracked: a socket, a source.
+    pub trouble: Option<String>,
+    /// Why it has no virtual interface.
+    pub vmac_trouble: Option<String>,
+    /// What the router was told of its faults last; the outer None: nothing yet.
+    pub told_fault: Option<Option<String>>,
+    /// With what it is to begin.
+    pub resume: Option<protocol::vrrp::Resume>,
+    /// What it was in the configuration, or in the process, before this one.
+    pub before: Option<State>,
+    /// When the lifetime of its addresses is renewed.
+    pub renew_at: Option<Time>,
+    /// When its other interfaces are told again.
+    pub extra_at: Option<Time>,
+    /// What is remembered of it also over a reload.
+    pub history: History,
+}
+
+/// What is remembered of a virtual router by its name.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The last transitions.
+    pub transitions: VecDeque<Transition>,
+    /// Counters of the routers before this one.
+    pub base: Counters,
+    /// Counters as they were when statistics were cleared.
+    pub cleared: Counters,
+    /// How often a state was entered.
+    pub entered: u64,
+    /// Announcements that were sent.
+    pub announcements: u64,
+    /// Addresses that somebody else deleted and that were put back.
+    pub restored: u64,
+    /// Who else uses our addresses.
+    pub conflicts: VecDeque<String>,
+    /// When it was last known to be master.
+    pub master_at: Option<Time>,
+}
+
+/// How many conflicts are remembered.
+const MAX_CONFLICTS: usize = 16;
+
+impl History {
+    /// Remembers a transition.
+    pub fn push(&mut self, transition: Transition) {
+        self.entered += 1;
+        if self.transitions.len() >= MAX_TRANSITIONS {
+            self.transitions.pop_front();
+        }
+        self.transitions.push_back(transition);
+    }
+
+    /// Remembers who else uses an address; true when it was not known.
+    pub fn conflict(&mut self, words: String) -> bool {
+        if self.conflicts.contains(&words) {
+            return false;
+        }
+        if self.conflicts.len() >= MAX_CONFLICTS {
+            self.conflicts.pop_front();
+        }
+        self.conflicts.push_back(words);
+        true
+    }
+}
+
+impl Member {
+    /// Not begun.
+    pub fn new(config: Instance, history: History) -> Member {
+        Member {
+            config,
+            socket: None,
+            vmac: None,
+            source: None,
+            begun: false,
+            holds: false,
+            state: State::Init,
+            judgement: Judgement::default(),
+            trouble: None,
+            vmac_trouble: None,
+            told_fault: None,
+            resume: None,
+            before: None,
+            renew_at: None,
+            extra_at: None,
+            history,
+        }
+    }
+
+    /// What makes it the same one.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&self.config)
+    }
+
+    /// The interface by which its adverts go.
+    pub fn advert_interface<'a>(&'a self, links: &'a Links) -> Option<(u32, &'a str)> {
+        match &self.vmac {
+            Some(vmac) if !self.transmits_on_base() => {
+                Some((vmac.link.index, vmac.link.name.as_str()))
+            }
+            _ => {
+                let seen = links.named(&self.config.interface)?;
+                Some((seen.link.index, seen.link.name.as_str()))
+            }
+        }
+    }
+
+    fn transmits_on_base(&self) -> bool {
+        let of = |v: &crate::config::Vmac| v.transmit_on_base;
+        self.config.vmac.as_ref().is_some_and(of)
+    }
+
+    /// The interface of an address: its own, or that of the instance.
+    pub fn interface_of(&self, links: &Links, address: &Address) -> Option<u32> {
+        match (&address.interface, &self.vmac) {
+            (Some(name), _) => links.named(name).map(|seen| seen.link.index),
+            (None, Some(vmac)) => Some(vmac.link.index),
+            (None, None) => links
+                .named(&self.config.interface)
+                .map(|seen| seen.link.index),
+        }
+    }
+
+    /// All of its addresses: those that adverts name, and the others.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.config.addresses.iter().chain(&self.config.excluded)
+    }
+
+    /// Its addresses as the kernel takes them. Their interfaces exist.
+    pub fn specs(&self, links: &Links) -> Vec<AddressSpec> {
+        let spec = |address: &Address| {
+            let interface = self.interface_of(links, address)?;
+            // VRRP decided who has it: the kernel need not ask again.
+            Some(AddressSpec::new(
+                address,
+                interface,
+                self.config.lifetime,
+                true,
+            ))
+        };
+        self.addresses().filter_map(spec).collect()
+    }
+
+    /// Whether an address is one of its own, on an interface.
+    pub fn owns(&self, links: &Links, address: IpAddr, interface: u32) -> bool {
+        self.addresses()
+            .any(|a| a.address == address && self.interface_of(links, a) == Some(interface))
+    }
+
+    /// Where its adverts come from: what is configured, or the first address of the
+    /// interface that is no virtual one; of IPv6 the link-local one.
+    pub fn find_source(
+        &self,
+        links: &Links,
+        addresses: &[AddressSeen],
+        virtual_ones: &[IpAddr],
+    ) -> Option<IpAddr> {
+        if let Some(source) = self.config.source {
+            let there = || addresses.iter().any(|a| a.address == source);
+            return (!self.config.track_source || there()).then_some(source);
+        }
+        let base = links.named(&self.config.interface).map(|s| s.link.index);
+        let own = self.vmac.as_ref().map(|v| v.link.index);
+        let fits = |a: &&AddressSeen| {
+            let here = Some(a.interface) == base || (self.config.ipv6 && Some(a.interface) == own);
+            let family = match a.address {
+                IpAddr::V4(_) => !self.config.ipv6,
+                IpAddr::V6(six) => {
+                    let unicast = !matches!(
+                        self.config.transport,
+                        crate::config::Transport::Multicast { .. }
+                    );
+                    self.config.ipv6 && (six.is_unicast_link_local() || unicast)
+                }
+            };
+            here && family && !virtual_ones.contains(&a.address) && !a.flags.duplicate()
+        };
+        let found = addresses.iter().filter(fits);
+        // One that the kernel already uses before one that it still asks about.
+        let tentative = |a: &&AddressSeen| (a.flags.tentative(), a.flags.secondary());
+        found.min_by_key(tentative).map(|a| a.address)
+    }
+
+    /// All that keeps it in fault, in words.
+    pub fn faults(&self) -> Vec<String> {
+        let mut all = self.judgement.faults.clone();
+        all.extend(self.trouble.clone());
+        all
+    }
+}
+
+/// How an ipvlan treats its siblings, by its word.
+pub fn ipvlan_flag(word: Option<&str>) -> IpvlanFlag {
+    match word {
+        Some("private") => IpvlanFlag::Private,
+        Some("vepa") => IpvlanFlag::Vepa,
+        _ => IpvlanFlag::Bridge,
+    }
+}
+
+/// Counters of two routers, one after the other.
+pub fn sum(a: &Counters, b: &Counters) -> Counters {
+    Counters {
+        adverts_received: a.adverts_received + b.adverts_received,
+        adverts_sent: a.adverts_sent + b.adverts_sent,
+        became_master: a.became_master + b.became_master,
+        released_master: a.released_master + b.released_master,
+        packet_length_errors: a.packet_length_errors + b.packet_length_errors,
+        interval_errors: a.interval_errors + b.interval_errors,
+        ttl_errors: a.ttl_errors + b.ttl_errors,
+        invalid_type: a.invalid_type + b.invalid_type,
+        address_list_errors: a.address_list_errors + b.address_list_errors,
+        invalid_authentication_type: a.invalid_authentication_type + b.invalid_authentication_type,
+        authentication_type_mismatch: a.authentication_type_mismatch
+            + b.authentication_type_mismatch,
+        authentication_failures: a.authentication_failures + b.authentication_failures,
+        checksum_errors: a.checksum_errors + b.checksum_errors,
+        version_errors: a.version_errors + b.version_errors,
+        vrid_errors: a.vrid_errors + b.vrid_errors,
+        priority_zero_received: a.priority_zero_received + b.priority_zero_received,
+        priority_zero_sent: a.priority_zero_sent + b.priority_zero_sent,
+    }
+}

@@ -1,0 +1,20 @@
+//! `net_namespace`: the network namespace in which everything happens.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::io;
+
+/// Where named namespaces are.
+const NAMESPACES: &str = "/run/netns";
+
+/// Moves the calling thread in; threads and programs that it starts are in it, too.
+pub fn enter(name: &str) -> io::Result<()> {
+    if name.is_empty() || name.contains('/') || name == ".." {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(format!("{NAMESPACES}/{name}"), flags, Mode::empty())?;
+    use rustix::fd::AsFd;
+    move_into_link_name_space(fd.as_fd(), Some(LinkNameSpaceType::Network))?;
+    Ok(())
+}

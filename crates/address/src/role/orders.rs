@@ -1,0 +1,416 @@
+//! What the role is told to do, and how it ends.
+
+use super::begin::{Before, check};
+use super::event_loop::Role;
+use super::kept::fingerprint;
+use super::member::{self, Member};
+use super::status::state_word;
+use super::{Dump, Exit, KeptInstance, KeptState, Level, Order, Told, clock, render, settings};
+use crate::config::Config;
+use crate::kernel::AddressSpec;
+use protocol::vrrp::{Action, Instance, Resume, Router, State, Time};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long the end waits for the scripts that are told of it to be started.
+const FINISH_WAIT: Duration = Duration::from_secs(2);
+
+impl Role {
+    /// Does what was ordered; how it ends, if it is to end.
+    pub(super) fn take_orders(&mut self) -> Option<Exit> {
+        while let Some(order) = self.given.orders.next() {
+            match order {
+                Order::Take(config) => self.take(*config),
+                Order::Stop { release } => return Some(self.stop(release)),
+                Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
+                Order::Status => {
+                    let status = Box::new(self.status());
+                    self.given.orders.tell(Told::Status(status));
+                }
+                Order::Dump(dump) => self.dump(dump),
+                Order::ClearStatistics => self.clear_statistics(),
+                Order::Left => {
+                    self.alone = true;
+                    self.log(
+                        Level::Warning,
+                        "nobody is there to give orders; it serves on",
+                    );
+                }
+            }
+        }
+        None
+    }
+
+    /// Another configuration. What stays the same goes on: no address of both moves.
+    fn take(&mut self, config: Config) {
+        if let Err(error) = check(&config) {
+            let told = Told::Refused(vec![error.to_string()]);
+            self.given.orders.tell(told);
+            return;
+        }
+        self.log(Level::Info, "Reloading");
+        let now = clock::now();
+        let before = self.before(now, &config);
+        // What the old ones still had to say is said; from here on they say nothing.
+        self.act();
+        let old_members = std::mem::take(&mut self.members);
+        let mut leaving = Vec::new();
+        for (at, member) in old_members.iter().enumerate() {
+            let stays = config
+                .instances
+                .iter()
+                .any(|i| i.name == member.config.name && fingerprint(i) == member.fingerprint());
+            if !stays {
+                leaving.push((at, self.router.kept(now, Instance(at))));
+            }
+        }
+        self.members = old_members;
+        for (at, kept) in leaving {
+            self.dismiss(now, at, kept);
+        }
+        self.router.leave(now);
+        self.remove_changed(&config);
+        self.put_static(&self.config.clone(), &config);
+        self.teller
+            .reopen(&config, &self.runner, &mut self.given.log);
+        let gone = std::mem::take(&mut self.members);
+        self.install(config, before);
+        self.remove_vmacs(gone);
+        self.log(Level::Info, "Reload complete");
+        self.given.orders.tell(Told::Taken);
+    }
+
+    /// What goes on of each instance, by name.
+    fn before(&mut self, now: Time, config: &Config) -> HashMap<String, Before> {
+        let mut before = HashMap::new();
+        for (at, member) in self.members.iter_mut().enumerate() {
+            let status = self.router.status(Instance(at));
+            let mut history = std::mem::take(&mut member.history);
+            if let Some(status) = &status {
+                history.base = member::sum(&history.base, &status.counters);
+            }
+            let same = config
+                .instances
+                .iter()
+                .any(|i| i.name == member.config.name && fingerprint(i) == member.fingerprint());
+            let resume = self.router.kept(now, Instance(at));
+            let state = (same && member.begun).then_some(member.state);
+            let was = Before {
+                resume: resume.filter(|_| state.is_some()),
+                history,
+                state,
+            };
+            before.insert(member.config.name.clone(), was);
+        }
+        let groups = self.config.groups.iter().zip(0..);
+        self.groups_before = groups
+            .filter_map(|(group, _)| {
+                let first = self
+                    .members
+                    .iter()
+                    .find(|m| group.members.contains(&m.config.name))?;
+                Some((group.name.clone(), first.state))
+            })
+            .collect();
+        before
+    }
+
+    /// An instance that is no more in the configuration stops, alone: the others of its
+    /// group stay.
+    fn dismiss(&mut self, now: Time, at: usize, kept: Option<Resume>) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let (name, begun, source) = (member.config.name.clone(), member.begun, member.source);
+        if !begun {
+            return;
+        }
+        let only = settings::of(&self.config, &member.config);
+        let mut alone = Router::new(vec![only], Vec::new());
+        if let Some(source) = source {
+            alone.set_source(now, Instance(0), source);
+        }
+        alone.start(now, Instance(0), kept);
+        while alone.poll().is_some() {}
+        alone.stop(now, Instance(0));
+        while let Some(action) = alone.poll() {
+            match action {
+                Action::Send { to, bytes, .. } => {
+                    let instance = Instance(at);
+                    self.carry_out(Action::Send {
+                        instance,
+                        to,
+                        bytes,
+                    });
+                }
+                Action::Release { .. } => self.carry_out(Action::Release {
+                    instance: Instance(at),
+                }),
+                _ => {}
+            }
+        }
+        self.log(Level::Notice, &format!("({name}) is no longer configured"));
+        let deleted = self
+            .members
+            .get(at)
+            .is_some_and(|m| m.config.notify.deleted.is_some());
+        self.notify(at, if deleted { "DELETED" } else { "FAULT" });
+    }
+
+    /// Addresses, routes and rules that an instance has no longer, while it is master.
+    fn remove_changed(&mut self, config: &Config) {
+        let mut addresses: Vec<(String, Vec<AddressSpec>)> = Vec::new();
+        let mut routes = Vec::new();
+        let mut rules = Vec::new();
+        for member in self.members.iter().filter(|m| m.holds) {
+            let Some(new) = config
+                .instances
+                .iter()
+                .find(|i| i.name == member.config.name)
+            else {
+                continue;
+            };
+            let next = Member {
+                vmac: member.vmac.clone(),
+                ..Member::new(new.clone(), Default::default())
+            };
+            let wanted = next.specs(&self.links);
+            let mut gone = member.specs(&self.links);
+            gone.retain(|old| {
+                let same = |new: &AddressSpec| {
+                    new.interface == old.interface
+                        && (new.address, new.prefix, new.peer, &new.label)
+                            == (old.address, old.prefix, old.peer, &old.label)
+                };
+                !wanted.iter().any(same)
+            });
+            addresses.push((new.name.clone(), gone));
+            let old = &member.config;
+            routes.extend(
+                old.routes
+                    .iter()
+                    .filter(|r| !new.routes.contains(r))
+                    .cloned(),
+            );
+            rules.extend(old.rules.iter().filter(|r| !new.rules.contains(r)).cloned());
+        }
+        for (name, gone) in addresses {
+            for spec in &gone {
+                let line = format!("({name}) {}/{} no longer exist", spec.address, spec.prefix);
+                self.log(Level::Info, &line);
+            }
+            self.remove_specs(&name, &gone);
+        }
+        let results = self.kernel.remove_rules(&rules);
+        self.log_results("reload", rules.iter().map(|r| &r.text), results);
+        let results = self.kernel.remove_routes(&routes);
+        self.log_results("reload", routes.iter().map(|r| &r.text), results);
+    }
+
+    /// Virtual interfaces that no instance has any more.
+    fn remove_vmacs(&mut self, gone: Vec<Member>) {
+        for member in gone {
+            let Some(vmac) = member.vmac else { continue };
+            let mut used = self.members.iter().filter_map(|m| m.vmac.as_ref());
+            if used.any(|other| other.link.index == vmac.link.index) {
+                continue;
+            }
+            if let Err(error) = self.kernel.remove_vmac(&vmac) {
+                self.log(Level::Warning, &format!("{}: {error}", vmac.link.name));
+            }
+        }
+    }
+
+    fn hand_over(&mut self, name: Option<&str>, drain: Option<Duration>) {
+        let now = clock::now();
+        let mut begun = Vec::new();
+        for (at, member) in self.members.iter().enumerate() {
+            let drain = drain.unwrap_or(member.config.handover_drain);
+            if name.is_none_or(|name| name == member.config.name)
+                && self.router.hand_over(now, Instance(at), drain)
+            {
+                begun.push(member.config.name.clone());
+            }
+        }
+        self.act();
+        self.given.orders.tell(Told::HandOver(begun));
+    }
+
+    fn stop(&mut self, release: bool) -> Exit {
+        let now = clock::now();
+        self.log(Level::Info, "Stopping");
+        let exit = if release {
+            self.router.stop_all(now);
+            self.act();
+            self.remove_static();
+            let gone = std::mem::take(&mut self.members);
+            self.remove_vmacs(gone);
+            if let Some(script) = self.config.global.shutdown_script.clone() {
+                self.run_once("shutdown_script", &script);
+            }
+            Exit::Released
+        } else {
+            self.keep(now);
+            self.router.leave(now);
+            Exit::Left
+        };
+        if release {
+            self.keep(now);
+        }
+        let wait = self.config.global.shutdown_script.as_ref();
+        let wait = wait
+            .filter(|_| release)
+            .map_or(FINISH_WAIT, |(_, timeout)| {
+                FINISH_WAIT.saturating_add(*timeout)
+            });
+        if let Ok(runner) = super::runner::Runner::start() {
+            std::mem::replace(&mut self.runner, runner).finish(wait);
+        }
+        exit
+    }
+
+    fn dump(&mut self, dump: Dump) {
+        let configured = self.config.global.dump_directory.clone();
+        let directory = configured.unwrap_or_else(|| self.given.dump_directory.clone());
+        let path: PathBuf = directory.join(dump.file_name());
+        let status = self.status();
+        let text = match dump {
+            Dump::Data => render::data(&self.config, &status),
+            Dump::Statistics => render::statistics(&status),
+            Dump::Json => render::json(&self.config, &status),
+        };
+        let what = match dump {
+            Dump::Data => "Printing VRRP data",
+            Dump::Statistics => "Printing VRRP stats",
+            Dump::Json => "Printing VRRP as json",
+        };
+        let pid = std::process::id();
+        self.log(Level::Info, &format!("{what} for process({pid}) on signal"));
+        match write_anew(&path, text.as_bytes()) {
+            Ok(()) => self.given.orders.tell(Told::Dumped(path)),
+            Err(error) => self.log(Level::Error, &format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn clear_statistics(&mut self) {
+        for (at, member) in self.members.iter_mut().enumerate() {
+            if let Some(status) = self.router.status(Instance(at)) {
+                member.history.cleared = member::sum(&member.history.base, &status.counters);
+            }
+        }
+    }
+
+    /// Writes what the next process has to know.
+    pub(super) fn keep(&mut self, now: Time) {
+        (self.keep_now, self.keep_at) = (false, None);
+        let mut kept = KeptState {
+            boot: self.boot.clone(),
+            written_ns: now.0,
+            instances: Vec::new(),
+        };
+        for (at, member) in self.members.iter_mut().enumerate() {
+            let Some(resume) = self.router.kept(now, Instance(at)) else {
+                continue;
+            };
+            if resume.state == State::Master {
+                member.history.master_at = Some(now);
+            }
+            let interface = |a: &crate::config::Address| {
+                let other = a.interface.clone();
+                let vmac = member.vmac.as_ref().map(|v| v.link.name.clone());
+                other
+                    .or(vmac)
+                    .unwrap_or_else(|| member.config.interface.clone())
+            };
+            let addresses = member.addresses().filter(|_| member.holds);
+            kept.instances.push(KeptInstance {
+                name: member.config.name.clone(),
+                fingerprint: member.fingerprint(),
+                state: state_word(resume.state).to_owned(),
+                since_ns: resume.since.0,
+                master_at_ns: member.history.master_at.map_or(0, |at| at.0),
+                at_ns: resume.at.0,
+                holds: resume.holds,
+                owner: resume.owner,
+                master_down_at_ns: resume.master_down_at.map(|at| at.0),
+                owner_interval_ns: u64::try_from(resume.owner_interval.as_nanos()).unwrap_or(0),
+                yielded: resume.yielded,
+                addresses: addresses.map(|a| (interface(a), a.clone())).collect(),
+            });
+        }
+        // As master it is written every third of a down interval: only a fresh one is
+        // gone on with.
+        let masters = self.members.iter().filter(|m| m.state == State::Master);
+        let least = masters
+            .map(|m| m.config.advert_interval * u32::from(m.config.down_timer_adverts.max(1)) / 3)
+            .min();
+        if let Some(wait) = least {
+            self.keep_within(now, wait);
+        }
+        if let Some(file) = &self.given.keep
+            && let Err(error) = kept.write(file)
+        {
+            let line = format!("its state could not be kept: {error}");
+            self.teller.once(&mut self.given.log, Level::Error, line);
+        }
+    }
+
+    /// What a process before this one had kept; what it left of instances that are no
+    /// more is taken out of the kernel.
+    pub(super) fn kept_resumes(&mut self, config: &Config) -> HashMap<String, Before> {
+        let mut before = HashMap::new();
+        let Some(kept) = self.kept_before.take() else {
+            return before;
+        };
+        for instance in &config.instances {
+            if let Some(kept) = kept.of(instance) {
+                let resume = kept.resume();
+                let was = Before {
+                    state: resume.map(|r| r.state),
+                    resume,
+                    ..Before::default()
+                };
+                before.insert(instance.name.clone(), was);
+            }
+        }
+        let mut left = Vec::new();
+        for old in &kept.instances {
+            let now = config.instances.iter().find(|i| i.name == old.name);
+            for (interface, address) in &old.addresses {
+                let stays = now.is_some_and(|i| {
+                    let mut all = i.addresses.iter().chain(&i.excluded);
+                    fingerprint(i) == old.fingerprint && all.any(|a| a.address == address.address)
+                });
+                let seen = self.links.named(interface);
+                if let (false, Some(seen)) = (stays, seen) {
+                    left.push(AddressSpec::new(address, seen.link.index, None, true));
+                }
+            }
+        }
+        for spec in &left {
+            let line = format!(
+                "{}/{} was left by a process before",
+                spec.address, spec.prefix
+            );
+            self.log(Level::Info, &line);
+        }
+        self.remove_specs("left over", &left);
+        before
+    }
+}
+
+/// A file in a folder that everybody can write to: what was there is taken away, and
+/// nobody's link is followed.
+fn write_anew(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .open(path)?;
+    file.write_all(bytes)
+}

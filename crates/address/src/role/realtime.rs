@@ -1,0 +1,125 @@
+//! That nothing on the machine makes the loop late: real-time scheduling, memory that
+//! is never swapped out. All of it is wished for, none of it is needed; what was granted
+//! is told. Programs and threads that the role starts have none of it.
+
+use super::{Level, Log};
+use crate::config::{Config, Dialect};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// Of SCHED_RR where nobody chose one: above ordinary processes is enough.
+const PRIORITY: u32 = 50;
+
+/// Adverts that are more frequent choose real-time scheduling by themselves.
+const SUB_SECOND: Duration = Duration::from_secs(1);
+
+/// How long the loop may run without sleeping before the kernel ends the process,
+/// microseconds: a loop that went mad must not hold a processor for ever, and the next
+/// process goes on where it was. A file's `vrrp_rlimit_rttime` can only be longer:
+/// keepalived logs when it is reached, and for that it is too early to end.
+const RTTIME_US: u64 = 2_000_000;
+
+/// Stack that is touched so that it is there when it is needed.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// Takes what is permitted; what was granted, in words.
+pub fn take(config: &Config, log: &mut Log) -> Vec<String> {
+    let mut granted = Vec::new();
+    let own = config.dialect == Dialect::Own;
+    let quick = config
+        .instances
+        .iter()
+        .any(|i| i.advert_interval < SUB_SECOND);
+    let chosen = config.global.realtime_priority.filter(|p| *p > 0);
+    let priority = chosen.or((own || quick).then_some(PRIORITY));
+    if let Some(priority) = priority {
+        match round_robin(
+            priority,
+            config.global.rttime_us.unwrap_or(0).max(RTTIME_US),
+        ) {
+            Ok(()) => granted.push(format!("SCHED_RR {priority}")),
+            Err(error) => refused(log, chosen.is_some(), "real-time scheduling", &error),
+        }
+    }
+    if config.global.lock_memory || priority.is_some() {
+        touch_stack();
+        match lock_memory() {
+            Ok(()) => granted.push("memory locked".to_owned()),
+            Err(error) => refused(log, config.global.lock_memory, "locked memory", &error),
+        }
+    }
+    if let Some(nice) = config.global.nice {
+        match rustix::process::setpriority_process(None, nice) {
+            Ok(()) => granted.push(format!("nice {nice}")),
+            Err(error) => refused(log, true, "vrrp_priority", &error.into()),
+        }
+    }
+    if !config.global.processors.is_empty() {
+        match bind_to(&config.global.processors) {
+            Ok(()) => granted.push(format!("processors {:?}", config.global.processors)),
+            Err(error) => refused(log, true, "vrrp_cpu_affinity", &error),
+        }
+    }
+    granted
+}
+
+fn refused(log: &mut Log, asked_for: bool, what: &str, error: &std::io::Error) {
+    let level = if asked_for {
+        Level::Warning
+    } else {
+        Level::Info
+    };
+    log(level, &format!("{what} is not permitted: {error}"));
+}
+
+/// For this thread only; what it starts is ordinary again (SCHED_RESET_ON_FORK).
+fn round_robin(priority: u32, rttime_us: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: rttime_us,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the limit is a whole structure that lives during the call.
+    let limited = unsafe { libc::setrlimit(libc::RLIMIT_RTTIME, &raw const limit) };
+    if limited != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    let parameters = libc::sched_param {
+        sched_priority: i32::try_from(priority).unwrap_or(1).clamp(1, 99),
+    };
+    let policy = libc::SCHED_RR | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: as above; zero is the calling thread.
+    let set = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
+fn lock_memory() -> std::io::Result<()> {
+    // Pages are locked when they are first used: not gigabytes of address space at once.
+    let flags = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: it takes no pointer.
+    if unsafe { libc::mlockall(flags) } == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
+#[inline(never)]
+fn touch_stack() {
+    let stack = [0u8; STACK_BYTES];
+    black_box(&stack);
+}
+
+fn bind_to(processors: &[u32]) -> std::io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    for processor in processors {
+        let processor = *processor as usize;
+        if processor < rustix::thread::CpuSet::MAX_CPU {
+            set.set(processor);
+        }
+    }
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}

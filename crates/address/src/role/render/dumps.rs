@@ -1,0 +1,475 @@
+//! keepalived's dumps: `keepalived.data` (SIGUSR1), `keepalived.stats` (SIGUSR2) and
+//! `keepalived.json` (signal 36), line by line as it writes them of what there is here.
+
+use super::moment;
+use crate::config::{Authentication, Config, Instance, Notify, Transport};
+use crate::role::status::{AddressStatus, CounterStatus, InstanceStatus, Status};
+use serde_json::{Map, Value, json as value};
+use std::fmt::Write;
+
+/// keepalived's numbers of states.
+fn state_number(state: &str) -> u8 {
+    match state {
+        "BACKUP" => 1,
+        "MASTER" => 2,
+        "FAULT" => 3,
+        _ => 0,
+    }
+}
+
+fn yes(b: bool) -> &'static str {
+    if b { "enabled" } else { "disabled" }
+}
+
+/// `keepalived.stats`
+pub fn statistics(status: &Status) -> String {
+    let mut out = String::new();
+    for instance in &status.instances {
+        let c = &instance.counters;
+        let name = &instance.name;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "VRRP Instance: {name}\n  Advertisements:\n    Received: {}\n    Sent: {}\n  \
+             Became master: {}\n  Released master: {}\n  Packet Errors:\n    Length: {}\n    \
+             TTL: {}\n    Invalid Type: {}\n    Advertisement Interval: {}\n    \
+             Address List: {}\n  Authentication Errors:\n    Invalid Type: {}\n    \
+             Type Mismatch: {}\n    Failure: {}\n  Priority Zero:\n    Received: {}\n    \
+             Sent: {}\n",
+            c.adverts_received,
+            c.adverts_sent,
+            c.became_master,
+            c.released_master,
+            c.packet_length_errors,
+            c.ttl_errors,
+            c.invalid_type,
+            c.interval_errors,
+            c.address_list_errors,
+            c.invalid_authentication_type,
+            c.authentication_type_mismatch,
+            c.authentication_failures,
+            c.priority_zero_received,
+            c.priority_zero_sent,
+        );
+    }
+    out
+}
+
+/// `keepalived.data`
+pub fn data(config: &Config, status: &Status) -> String {
+    let mut out = String::new();
+    let _ = data_to(&mut out, config, status);
+    out
+}
+
+fn data_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Result {
+    let global = &config.global;
+    writeln!(out, "------< Global definitions >------")?;
+    writeln!(out, " Router ID = {}", global.router_id)?;
+    if let Some(mail) = &global.mail {
+        writeln!(out, " Smtp server = {}", mail.server)?;
+        writeln!(out, " Smtp server port = {}", mail.port)?;
+        writeln!(out, " Smtp HELO name = {}", mail.helo)?;
+        let timeout = mail.timeout.as_secs();
+        writeln!(out, " Smtp server connection timeout = {timeout}")?;
+        writeln!(out, " Email notification from = {}", mail.from)?;
+        writeln!(out, " Email notification to:")?;
+        for to in &mail.to {
+            writeln!(out, "   {to}")?;
+        }
+    }
+    writeln!(out, " Dynamic interfaces = {}", global.dynamic_interfaces)?;
+    writeln!(out, " Default interface = {}", global.default_interface)?;
+    for fifo in &global.fifos {
+        writeln!(out, " VRRP notify fifo = {}", fifo.path.display())?;
+    }
+    for granted in &status.privileges {
+        writeln!(out, " Granted = {granted}")?;
+    }
+    writeln!(out, "------< VRRP Topology >------")?;
+    for (instance, told) in config.instances.iter().zip(&status.instances) {
+        instance_to(out, instance, told)?;
+    }
+    if !config.groups.is_empty() {
+        writeln!(out, "------< VRRP Sync groups >------")?;
+    }
+    for group in &status.groups {
+        writeln!(out, " VRRP Sync Group = {}, {}", group.name, group.state)?;
+        writeln!(out, "   VRRP member instances :")?;
+        for member in &group.members {
+            writeln!(out, "     {member}")?;
+        }
+    }
+    scripts_to(out, config, status)?;
+    writeln!(out, "------< Interfaces >------")?;
+    for tracked in status.tracked.iter().filter(|t| t.kind == "interface") {
+        let state = if tracked.state == "up" {
+            "UP, RUNNING"
+        } else {
+            "DOWN"
+        };
+        writeln!(out, " Name = {}\n   State = {state}", tracked.name)?;
+    }
+    Ok(())
+}
+
+fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt::Result {
+    let since = told.since_unix_ms;
+    let seconds = c.advert_interval.as_secs_f64();
+    writeln!(out, " VRRP Instance = {}", c.name)?;
+    writeln!(out, "   VRRP Version = {}", c.version)?;
+    if let Some(group) = &told.group {
+        writeln!(out, "   Sync group = {group}")?;
+    }
+    writeln!(out, "   State = {}", told.state)?;
+    writeln!(out, "   Wantstate = {}", told.wanted)?;
+    let faults = told.faults.len();
+    writeln!(
+        out,
+        "   Number of interface and track script faults = {faults}"
+    )?;
+    let (s, ms) = (since / 1000, since % 1000);
+    writeln!(
+        out,
+        "   Last transition = {s}.{ms:03}000 ({})",
+        moment(since)
+    )?;
+    if let Some(owner) = &told.owner {
+        writeln!(out, "   Master router = {}", owner.address)?;
+        writeln!(out, "   Master priority = {}", owner.priority)?;
+    }
+    writeln!(out, "   Interface = {}", c.interface)?;
+    if let Some(source) = told.source {
+        writeln!(out, "   Using src_ip = {source}")?;
+    }
+    match &c.transport {
+        Transport::Multicast { group } => writeln!(out, "   Multicast address {group}")?,
+        Transport::Unicast { peers, .. } => {
+            writeln!(out, "   Unicast Peer :")?;
+            for peer in peers {
+                writeln!(out, "     {}", peer.address)?;
+            }
+        }
+    }
+    let garp = &c.garp;
+    writeln!(out, "   Gratuitous ARP delay = {}", garp.delay.as_secs())?;
+    writeln!(out, "   Gratuitous ARP repeat = {}", garp.repeat)?;
+    writeln!(
+        out,
+        "   Gratuitous ARP refresh = {}",
+        garp.refresh.as_secs()
+    )?;
+    writeln!(
+        out,
+        "   Gratuitous ARP refresh repeat = {}",
+        garp.refresh_repeat
+    )?;
+    let lower = garp.lower_prio_delay.as_secs();
+    writeln!(out, "   Gratuitous ARP lower priority delay = {lower}")?;
+    let lower = garp.lower_prio_repeat;
+    writeln!(out, "   Gratuitous ARP lower priority repeat = {lower}")?;
+    writeln!(out, "   Down timer adverts = {}", c.down_timer_adverts)?;
+    writeln!(out, "   Virtual Router ID = {}", c.vrid)?;
+    writeln!(out, "   Priority = {}", told.base_priority)?;
+    writeln!(out, "   Effective priority = {}", told.priority)?;
+    if seconds >= 1.0 {
+        writeln!(out, "   Advert interval = {seconds} sec")?;
+    } else {
+        writeln!(
+            out,
+            "   Advert interval = {} milli-sec",
+            told.advert_interval_ms
+        )?;
+    }
+    writeln!(out, "   Accept = {}", yes(c.accept))?;
+    writeln!(out, "   Preempt = {}", yes(c.preempt))?;
+    if c.preempt && !c.preempt_delay.is_zero() {
+        writeln!(
+            out,
+            "   Preempt delay = {} secs",
+            c.preempt_delay.as_secs_f64()
+        )?;
+    }
+    writeln!(
+        out,
+        "   Promote_secondaries = {}",
+        yes(c.promote_secondaries)
+    )?;
+    match (&c.authentication, c.version) {
+        (Some(Authentication::Pass(word)), _) => {
+            writeln!(out, "   Authentication type = SIMPLE_PASSWORD")?;
+            writeln!(out, "   Password = {}", password(word))?;
+        }
+        (Some(Authentication::Ah(_)), _) => writeln!(out, "   Authentication type = IPSEC_AH")?,
+        (None, 2) => writeln!(out, "   Authentication type = none")?,
+        (None, _) => {}
+    }
+    for (title, advertised) in [("Virtual IP", true), ("Virtual IP Excluded", false)] {
+        let of = |a: &&AddressStatus| a.advertised == advertised;
+        let addresses: Vec<_> = told.addresses.iter().filter(of).collect();
+        if !addresses.is_empty() {
+            writeln!(out, "   {title} ({}):", addresses.len())?;
+        }
+        for address in addresses {
+            writeln!(out, "     {}", address_line(address))?;
+        }
+    }
+    texts(out, "Virtual Routes", c.routes.iter().map(|r| &r.text))?;
+    texts(out, "Virtual Rules", c.rules.iter().map(|r| &r.text))?;
+    tracked_to(out, c)?;
+    notify_to(out, c)
+}
+
+fn tracked_to(out: &mut String, c: &Instance) -> std::fmt::Result {
+    for (title, names) in [
+        ("Tracked scripts", &c.tracked.scripts),
+        ("Tracked files", &c.tracked.files),
+        ("Tracked processes", &c.tracked.processes),
+        ("Tracked BFDs", &c.tracked.bfd),
+    ] {
+        if !names.is_empty() {
+            writeln!(out, "   {title} :")?;
+        }
+        for (name, weight) in names {
+            match weight {
+                Some(weight) => writeln!(out, "     {name} weight {}", weight.value)?,
+                None => writeln!(out, "     {name}")?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn notify_to(out: &mut String, c: &Instance) -> std::fmt::Result {
+    let smtp = if c.smtp_alert == Some(true) {
+        "yes"
+    } else {
+        "no"
+    };
+    writeln!(out, "   Using smtp notification = {smtp}")?;
+    let deleted = c.notify.deleted.is_some();
+    writeln!(
+        out,
+        "   Notify deleted = {}",
+        if deleted { "Deleted" } else { "Fault" }
+    )?;
+    for (title, script) in [
+        ("Backup", &c.notify.backup),
+        ("Master", &c.notify.master),
+        ("Fault", &c.notify.fault),
+        ("Stop", &c.notify.stop),
+        ("Generic", &c.notify.any),
+    ] {
+        if let Some(script) = script {
+            writeln!(
+                out,
+                "   {title} state transition script = {}",
+                quoted(script)
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn scripts_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Result {
+    let outcome = |kind: &str, name: &str| {
+        let mut found = status.tracked.iter();
+        let found = found.find(|t| t.kind == kind && t.name == name);
+        found.map_or(String::new(), |t| t.state.clone())
+    };
+    if !config.scripts.is_empty() {
+        writeln!(out, "------< VRRP Scripts >------")?;
+    }
+    for script in &config.scripts {
+        let word = match outcome("script", &script.name).as_str() {
+            "up" => "GOOD",
+            "down" => "BAD",
+            _ => "unknown",
+        };
+        writeln!(out, " VRRP Script = {}", script.name)?;
+        writeln!(out, "   Command = {}", words(&script.words))?;
+        writeln!(out, "   Interval = {} sec", script.interval.as_secs_f64())?;
+        let timeout = script.timeout.unwrap_or_default().as_secs_f64();
+        writeln!(out, "   Timeout = {timeout} sec")?;
+        writeln!(out, "   Weight = {}", script.weight.value)?;
+        writeln!(out, "   Rise = {}\n   Fall = {}", script.rise, script.fall)?;
+        writeln!(out, "   Status = {word}")?;
+    }
+    for file in &config.files {
+        writeln!(out, " Track file = {}", file.name)?;
+        writeln!(out, "   File = {}", file.path.display())?;
+        writeln!(out, "   Status = {}", outcome("file", &file.name))?;
+        writeln!(out, "   Weight = {}", file.weight.value)?;
+    }
+    for process in &config.processes {
+        writeln!(out, " VRRP Track process = {}", process.name)?;
+        writeln!(out, "   Process = {}", process.words.join(" "))?;
+        writeln!(out, "   Min processes = {}", process.quorum)?;
+        let quorum = outcome("process", &process.name) == "up";
+        writeln!(out, "   Have quorum = {quorum}")?;
+        writeln!(out, "   Weight = {}", process.weight.value)?;
+    }
+    Ok(())
+}
+
+fn texts<'a>(
+    out: &mut String,
+    title: &str,
+    all: impl Iterator<Item = &'a String>,
+) -> std::fmt::Result {
+    let all: Vec<_> = all.collect();
+    if !all.is_empty() {
+        writeln!(out, "   {title} :")?;
+    }
+    for text in all {
+        writeln!(out, "     {text}")?;
+    }
+    Ok(())
+}
+
+fn password(word: &[u8; 8]) -> String {
+    let end = word.iter().position(|b| *b == 0).unwrap_or(word.len());
+    String::from_utf8_lossy(word.get(..end).unwrap_or_default()).into_owned()
+}
+
+fn address_line(address: &AddressStatus) -> String {
+    let label = address.label.as_ref();
+    let label = label.map_or(String::new(), |label| format!(" label {label}"));
+    let set = if address.here { " set" } else { "" };
+    format!(
+        "{} dev {} scope global{label}{set}",
+        address.address, address.interface
+    )
+}
+
+fn quoted(script: &Notify) -> String {
+    words(&script.words)
+}
+
+fn words(words: &[String]) -> String {
+    let quoted: Vec<String> = words.iter().map(|w| format!("'{w}'")).collect();
+    quoted.join(" ")
+}
+
+/// `keepalived.json`
+pub fn json(config: &Config, status: &Status) -> String {
+    let all = config.instances.iter().zip(&status.instances);
+    let all: Vec<Value> = all
+        .map(|(c, told)| value!({"data": instance(c, told), "stats": stats(&told.counters)}))
+        .collect();
+    // As keepalived's library writes it: slashes are escaped.
+    Value::Array(all).to_string().replace('/', "\\/")
+}
+
+fn instance(c: &Instance, told: &InstanceStatus) -> Value {
+    let flag = u8::from;
+    let seconds = |d: std::time::Duration| number(d.as_secs_f64());
+    let Value::Object(mut map) = value!({
+        "iname": c.name,
+        "dont_track_primary": flag(c.ignore_interface_faults),
+        "skip_check_adv_addr": flag(c.skip_check_addresses),
+        "strict_mode": flag(c.strict),
+        "vmac_ifname": c.vmac.as_ref().and_then(|v| v.name.clone()).unwrap_or_default(),
+        "ifp_ifname": c.interface,
+        "master_priority": told.owner.as_ref().map_or(0, |o| o.priority),
+        "last_transition": number(told.since_unix_ms as f64 / 1000.0),
+        "garp_delay": c.garp.delay.as_secs(),
+        "garp_refresh": c.garp.refresh.as_secs(),
+        "garp_rep": c.garp.repeat,
+        "garp_refresh_rep": c.garp.refresh_repeat,
+        "garp_lower_prio_delay": c.garp.lower_prio_delay.as_secs(),
+        "garp_lower_prio_rep": c.garp.lower_prio_repeat,
+        "lower_prio_no_advert": flag(c.lower_prio_no_advert),
+        "higher_prio_send_advert": flag(c.higher_prio_send_advert),
+        "vrid": c.vrid,
+        "base_priority": told.base_priority,
+        "effective_priority": told.priority,
+        "vipset": told.addresses.iter().any(|a| a.here),
+        "promote_secondaries": c.promote_secondaries,
+        "adver_int": seconds(c.advert_interval),
+        "master_adver_int": seconds(c.advert_interval),
+        "accept": flag(c.accept),
+        "nopreempt": !c.preempt,
+        "preempt_delay": seconds(c.preempt_delay),
+        "state": state_number(&told.state),
+        "wantstate": state_number(&told.wanted),
+        "version": c.version,
+        "smtp_alert": c.smtp_alert == Some(true),
+        "notify_deleted": c.notify.deleted.is_some(),
+    }) else {
+        return Value::Null;
+    };
+    lists(&mut map, c, told);
+    Value::Object(map)
+}
+
+fn lists(map: &mut Map<String, Value>, c: &Instance, told: &InstanceStatus) {
+    for (key, script) in [
+        ("script_backup", &c.notify.backup),
+        ("script_master", &c.notify.master),
+        ("script_fault", &c.notify.fault),
+        ("script_stop", &c.notify.stop),
+        ("script", &c.notify.any),
+    ] {
+        if let Some(script) = script {
+            map.insert(key.to_owned(), quoted(script).into());
+        }
+    }
+    let mut list = |key: &str, all: Vec<String>| {
+        if !all.is_empty() {
+            map.insert(key.to_owned(), all.into());
+        }
+    };
+    let lines = |advertised: bool| {
+        let of = told
+            .addresses
+            .iter()
+            .filter(move |a| a.advertised == advertised);
+        of.map(address_line).collect::<Vec<_>>()
+    };
+    list("vips", lines(true));
+    list("evips", lines(false));
+    list("vroutes", c.routes.iter().map(|r| r.text.clone()).collect());
+    list("vrules", c.rules.iter().map(|r| r.text.clone()).collect());
+    list(
+        "track_script",
+        c.tracked.scripts.iter().map(|s| s.0.clone()).collect(),
+    );
+    let (kind, word) = match &c.authentication {
+        Some(Authentication::Pass(word)) => (1, Some(password(word))),
+        Some(Authentication::Ah(_)) => (2, None),
+        None => (0, None),
+    };
+    map.insert("auth_type".to_owned(), kind.into());
+    if let Some(word) = word {
+        map.insert("auth_data".to_owned(), word.into());
+    }
+}
+
+/// Whole numbers without a fraction, as keepalived writes them.
+fn number(n: f64) -> Value {
+    if n.fract() == 0.0 && n >= 0.0 {
+        Value::from(n as u64)
+    } else {
+        Value::from(n)
+    }
+}
+
+fn stats(c: &CounterStatus) -> Value {
+    value!({
+        "advert_rcvd": c.adverts_received,
+        "advert_sent": c.adverts_sent,
+        "become_master": c.became_master,
+        "release_master": c.released_master,
+        "packet_len_err": c.packet_length_errors,
+        "advert_interval_err": c.interval_errors,
+        "ip_ttl_err": c.ttl_errors,
+        "invalid_type_rcvd": c.invalid_type,
+        "addr_list_err": c.address_list_errors,
+        "invalid_authtype": c.invalid_authentication_type,
+        "authtype_mismatch": c.authentication_type_mismatch,
+        "auth_failure": c.authentication_failures,
+        "pri_zero_rcvd": c.priority_zero_received,
+        "pri_zero_sent": c.priority_zero_sent,
+    })
+}

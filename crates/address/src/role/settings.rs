@@ -1,0 +1,123 @@
+//! From the configuration to what the machine of the protocol is told.
+
+use crate::config::{self, Config, Dialect, Instance, Start};
+use protocol::vrrp::{
+    Authentication, Garp, GroupSettings, Peer, Probing, Settings, Transport, Version,
+};
+use std::time::Duration;
+
+/// Adverts that are rarer than this leave time enough: silence of three of them is not
+/// asked about.
+const PROBED_BELOW: Duration = Duration::from_secs(1);
+
+/// How long an answer to a probe is waited for where a file does not say (keepalived's
+/// does not know of probes): an advert's interval, within these.
+const PROBE_WAIT: (Duration, Duration) = (Duration::from_millis(3), Duration::from_millis(20));
+
+/// How long silence is not believed while the owner's kernel answers, at least, and in
+/// intervals of adverts.
+const PROBE_BOUND: Duration = Duration::from_secs(1);
+const PROBE_BOUND_ADVERTS: u32 = 6;
+
+/// A virtual router.
+pub fn of(config: &Config, instance: &Instance) -> Settings {
+    Settings {
+        name: instance.name.clone(),
+        vrid: instance.vrid,
+        version: if instance.version == 2 {
+            Version::V2
+        } else {
+            Version::V3
+        },
+        ipv6: instance.ipv6,
+        priority: instance.priority,
+        interval: instance.advert_interval,
+        down_adverts: instance.down_timer_adverts,
+        addresses: instance.addresses.iter().map(|a| a.address).collect(),
+        source: instance.source,
+        transport: transport(instance),
+        authentication: instance.authentication.as_ref().map(|a| match a {
+            config::Authentication::Pass(word) => Authentication::Pass(*word),
+            config::Authentication::Ah(key) => Authentication::Ah(*key),
+        }),
+        starts_as_master: instance.start == Start::Master,
+        preempt: instance.preempt,
+        preempt_delay: instance.preempt_delay,
+        startup_delay: config.global.startup_delay,
+        lower_prio_no_advert: instance.lower_prio_no_advert,
+        higher_prio_send_advert: instance.higher_prio_send_advert,
+        skip_check_addresses: instance.skip_check_addresses,
+        strict: instance.strict,
+        old_unicast_checksum: instance.old_unicast_checksum,
+        garp: garp(&instance.garp),
+        probing: probing(config.dialect, instance),
+        bands: instance.bands,
+    }
+}
+
+/// Sync groups, their members by place. A member that is not there is left out: that
+/// was said where the file was read.
+pub fn groups(config: &Config) -> Vec<GroupSettings> {
+    let place = |name: &String| config.instances.iter().position(|i| i.name == *name);
+    config
+        .groups
+        .iter()
+        .map(|group| GroupSettings {
+            name: group.name.clone(),
+            members: group.members.iter().filter_map(place).collect(),
+        })
+        .collect()
+}
+
+fn transport(instance: &Instance) -> Transport {
+    match &instance.transport {
+        config::Transport::Multicast { group } => Transport::Multicast(*group),
+        config::Transport::Unicast {
+            peers,
+            check_source,
+            ..
+        } => Transport::Unicast {
+            peers: peers.iter().map(peer).collect(),
+            check_source: *check_source,
+        },
+    }
+}
+
+fn peer(peer: &config::Peer) -> Peer {
+    let ttl = match (peer.min_ttl, peer.max_ttl) {
+        (None, None) => None,
+        (least, most) => Some((least.unwrap_or(0), most.unwrap_or(u8::MAX))),
+    };
+    Peer {
+        address: peer.address,
+        ttl,
+    }
+}
+
+fn garp(garp: &config::Garp) -> Garp {
+    Garp {
+        delay: garp.delay,
+        repeat: garp.repeat,
+        lower_prio_delay: garp.lower_prio_delay,
+        lower_prio_repeat: garp.lower_prio_repeat,
+        refresh: garp.refresh,
+        refresh_repeat: garp.refresh_repeat,
+    }
+}
+
+/// Silence is asked about where the configuration says so, and at sub-second adverts of
+/// a `keepalived.conf`: no packet of VRRP is another one by that.
+fn probing(dialect: Dialect, instance: &Instance) -> Option<Probing> {
+    if let Some(probing) = &instance.probing {
+        return Some(Probing {
+            wait: probing.wait,
+            bound: probing.bound,
+        });
+    }
+    let interval = instance.advert_interval;
+    let on_link = !instance.interface.is_empty() && !instance.addresses.is_empty();
+    (dialect == Dialect::Keepalived && interval < PROBED_BELOW && on_link).then(|| Probing {
+        wait: interval.clamp(PROBE_WAIT.0, PROBE_WAIT.1),
+        bound: PROBE_BOUND.max(interval.saturating_mul(PROBE_BOUND_ADVERTS)),
+    })
+}

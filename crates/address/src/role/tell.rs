@@ -1,0 +1,494 @@
+//! Who is told of a transition: the log, notify scripts, pipes, mail, the orders' end.
+
+use super::event_loop::Role;
+use super::mail::{self, Letter, Mailer};
+use super::runner::{Job, Outcome, Runner, Token};
+use super::scripts::Said;
+use super::status::{Transition, state_word};
+use super::{Level, Log, Told, clock, reason};
+use crate::config::{Account, Config, Dialect, Fifo, Notify, NotifyScripts};
+use protocol::vrrp::{Reason, State, Time};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// How many different lines are remembered that are said once.
+const MAX_ONCE: usize = 256;
+
+/// What tells others.
+#[derive(Debug)]
+pub(super) struct Teller {
+    fifos: Vec<(Fifo, OwnedFd)>,
+    mailer: Option<Mailer>,
+    once: BTreeSet<String>,
+    /// This machine forwards IPv6.
+    pub(super) forwards_ipv6: bool,
+}
+
+impl Teller {
+    /// Opens the pipes, starts their readers and the mailer.
+    pub(super) fn open(config: &Config, runner: &Runner, log: &mut Log) -> Teller {
+        let mut teller = Teller {
+            fifos: Vec::new(),
+            mailer: None,
+            once: BTreeSet::new(),
+            forwards_ipv6: crate::kernel::sysctl::read("net/ipv6/conf/all/forwarding")
+                .is_ok_and(|value| value == "1"),
+        };
+        teller.reopen(config, runner, log);
+        teller
+    }
+
+    /// As [`Teller::open`], for another configuration: pipes that stay keep their reader.
+    pub(super) fn reopen(&mut self, config: &Config, runner: &Runner, log: &mut Log) {
+        let mut old = std::mem::take(&mut self.fifos);
+        for fifo in &config.global.fifos {
+            if let Some(at) = old.iter().position(|(f, _)| f == fifo) {
+                self.fifos.push(old.swap_remove(at));
+                continue;
+            }
+            match open_fifo(fifo) {
+                Ok(fd) => self.fifos.push((fifo.clone(), fd)),
+                Err(error) => {
+                    log(Level::Error, &format!("{}: {error}", fifo.path.display()));
+                    continue;
+                }
+            }
+            if let Some(script) = &fifo.script {
+                let mut words = script.words.clone();
+                words.push(fifo.path.display().to_string());
+                runner.submit(Job {
+                    token: Token::Reader(fifo.path.display().to_string()),
+                    words,
+                    account: script.account.clone(),
+                    timeout: None,
+                    queue: None,
+                });
+            }
+        }
+        let mail = config.global.mail.clone().filter(mail::is_complete);
+        self.mailer = mail.and_then(|mail| {
+            let started = Mailer::start(mail, config.global.router_id.clone());
+            started
+                .map_err(|error| log(Level::Error, &format!("mail: {error}")))
+                .ok()
+        });
+    }
+
+    /// A line that is said once: not again until others were said.
+    pub(super) fn once(&mut self, log: &mut Log, level: Level, line: String) {
+        if self.once.len() >= MAX_ONCE {
+            self.once.clear();
+        }
+        if !self.once.contains(&line) {
+            log(level, &line);
+            self.once.insert(line);
+        }
+    }
+
+    /// A line for those who read the pipes.
+    fn write_fifos(&mut self, log: &mut Log, line: &str) {
+        let mut failed = Vec::new();
+        for (fifo, fd) in &self.fifos {
+            // A line is shorter than what a pipe takes whole or not at all.
+            if let Err(errno) = rustix::io::write(fd, line.as_bytes()) {
+                let path = fifo.path.display();
+                failed.push(format!("{path}: {errno}: nobody reads it, lines are lost"));
+            }
+        }
+        for line in failed {
+            self.once(log, Level::Warning, line);
+        }
+    }
+
+    fn mail(&mut self, log: &mut Log, letter: Letter) {
+        if let Some(mailer) = &self.mailer
+            && let Err(words) = mailer.send(letter)
+        {
+            self.once(log, Level::Warning, words.to_owned());
+        }
+    }
+
+    /// What the mailer has to say.
+    pub(super) fn mail_said(&mut self) -> impl Iterator<Item = String> {
+        self.mailer
+            .as_ref()
+            .map(Mailer::said)
+            .unwrap_or_default()
+            .into_iter()
+    }
+
+    /// Why a script is not run (`enable_script_security`), in words.
+    pub(super) fn refuses(
+        &self,
+        config: &Config,
+        words: &[String],
+        account: Option<&Account>,
+    ) -> Option<String> {
+        let program = Path::new(words.first()?);
+        if let Err(error) = std::fs::metadata(program)
+            && program.is_absolute()
+        {
+            return Some(format!("{}: {error}", program.display()));
+        }
+        if !config.global.script_security || account.is_some_and(|a| a.uid != 0) {
+            return None;
+        }
+        let mut path = Some(program);
+        while let Some(part) = path {
+            let at = if part.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                part
+            };
+            if let Ok(found) = std::fs::metadata(at) {
+                let others = found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0;
+                let group = found.mode() & 0o020 != 0 && found.gid() != 0;
+                if others || group || found.uid() != 0 {
+                    return Some(format!(
+                        "Unsafe permissions found for script '{}': others than root can write {}",
+                        program.display(),
+                        at.display()
+                    ));
+                }
+            }
+            path = part.parent();
+        }
+        None
+    }
+}
+
+/// A pipe with a name, made where it is not there. Open for both directions: writing to
+/// it needs no reader and never waits.
+fn open_fifo(fifo: &Fifo) -> rustix::io::Result<OwnedFd> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    match rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo.path,
+        rustix::fs::FileType::Fifo,
+        mode,
+        0,
+    ) {
+        Ok(()) => {
+            if let Some(account) = &fifo.account {
+                let uid = rustix::fs::Uid::from_raw(account.uid);
+                let gid = rustix::fs::Gid::from_raw(account.gid);
+                rustix::fs::chown(&fifo.path, Some(uid), Some(gid))?;
+            }
+        }
+        Err(rustix::io::Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(&fifo.path, flags, Mode::empty())?;
+    let found = rustix::fs::fstat(&fd)?;
+    if rustix::fs::FileType::from_raw_mode(found.st_mode) != rustix::fs::FileType::Fifo {
+        return Err(rustix::io::Errno::NOTSUP);
+    }
+    Ok(fd)
+}
+
+impl Role {
+    /// A virtual router entered a state.
+    pub(super) fn entered(&mut self, at: usize, from: State, to: State, why: &Reason) {
+        let now = clock::now();
+        let own = self.config.dialect == Dialect::Own;
+        let words = reason::words(why);
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        member.state = to;
+        if to == State::Master {
+            member.history.master_at = Some(now);
+        }
+        let name = member.config.name.clone();
+        // The same state as before a reload, or before another process: nothing happened.
+        let same = member.before.take() == Some(to);
+        let transition = Transition {
+            name: name.clone(),
+            at_ms: clock::as_ms(now),
+            at_unix_ms: clock::unix_ms(),
+            from: state_word(from).to_owned(),
+            to: state_word(to).to_owned(),
+            why: words.clone(),
+        };
+        self.keep_now = true;
+        if same {
+            return;
+        }
+        member.history.push(transition.clone());
+        let line = log_line(&name, from, to, why);
+        let line = if own {
+            format!("{line}: {words}")
+        } else {
+            line
+        };
+        if let Some(before) = before_line(&name, why) {
+            self.log(Level::Info, &before);
+        }
+        self.log(Level::Notice, &line);
+        if !own && to == State::Fault {
+            self.log(Level::Info, &format!("({name}) {words}"));
+        }
+        self.given.orders.tell(Told::Changed(Box::new(transition)));
+        if to == State::Init && *why != Reason::Stopped {
+            return;
+        }
+        let word = if to == State::Init {
+            "STOP"
+        } else {
+            state_word(to)
+        };
+        self.notify(at, word);
+    }
+
+    /// Scripts, pipes and mail of a state: its own script, then the one for all.
+    pub(super) fn notify(&mut self, at: usize, word: &str) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let config = &member.config;
+        let (name, priority) = (config.name.clone(), member.judgement.priority);
+        let scripts = config.notify.clone();
+        let global = &self.config.global;
+        let faults = word != "FAULT" || !global.no_mail_on_faults;
+        let mails = config.smtp_alert.unwrap_or(global.smtp_alert) && faults && word != "STOP";
+        self.run_scripts(&scripts, ("INSTANCE", &name), word, priority);
+        if mails {
+            self.teller
+                .mail(&mut self.given.log, mail::of_instance(&name, word));
+        }
+    }
+
+    fn run_scripts(
+        &mut self,
+        scripts: &NotifyScripts,
+        (kind, name): (&str, &str),
+        word: &str,
+        priority: u8,
+    ) {
+        let own = match word {
+            "MASTER" => scripts.master.clone(),
+            "BACKUP" => scripts.backup.clone(),
+            "FAULT" => scripts.fault.clone(),
+            "STOP" => scripts.stop.clone(),
+            "DELETED" => scripts.deleted.clone().flatten(),
+            "MASTER_RX_LOWER_PRI" => scripts.lower_priority.clone(),
+            _ => None,
+        };
+        if let Some(script) = own {
+            self.start_notify(&script, &[], kind, name);
+        }
+        let arguments = [kind, name, word, &priority.to_string()].map(str::to_owned);
+        if let Some(script) = scripts.any.clone()
+            && !matches!(
+                word,
+                "MASTER_RX_LOWER_PRI" | "MASTER_PRIORITY" | "BACKUP_PRIORITY"
+            )
+        {
+            self.start_notify(&script, &arguments, kind, name);
+        }
+        let line = format!("{kind} \"{name}\" {word} {priority}\n");
+        self.teller.write_fifos(&mut self.given.log, &line);
+    }
+
+    fn start_notify(&mut self, script: &Notify, arguments: &[String], kind: &str, name: &str) {
+        let account = script.account.clone();
+        let account = account.or_else(|| self.config.global.script_user.clone());
+        if let Some(words) = self
+            .teller
+            .refuses(&self.config, &script.words, account.as_ref())
+        {
+            let line = format!("Disabling notify script: {words}");
+            self.teller.once(&mut self.given.log, Level::Warning, line);
+            return;
+        }
+        let mut words = script.words.clone();
+        words.extend_from_slice(arguments);
+        let started = self.runner.submit(Job {
+            token: Token::Notify(words.join(" ")),
+            words,
+            account,
+            timeout: None,
+            queue: Some(format!("{kind} {name}")),
+        });
+        if !started {
+            let line = "too many programs wait: a notify script is not run".to_owned();
+            self.teller.once(&mut self.given.log, Level::Warning, line);
+        }
+    }
+
+    /// A sync group entered a state.
+    pub(super) fn group_entered(&mut self, at: usize, to: State) {
+        let Some(group) = self.config.groups.get(at) else {
+            return;
+        };
+        let (name, scripts) = (group.name.clone(), group.notify.clone());
+        let of = |m: &super::member::Member| group.members.contains(&m.config.name);
+        let same = self
+            .groups_before
+            .iter()
+            .any(|(n, s)| *n == name && *s == to);
+        self.groups_before.retain(|(n, _)| *n != name);
+        if same {
+            return;
+        }
+        let mails = group.smtp_alert.unwrap_or(self.config.global.smtp_alert);
+        let members = self.members.iter().filter(|m| of(m)).count();
+        let word = if to == State::Init {
+            "STOP"
+        } else {
+            state_word(to)
+        };
+        if to != State::Init && members > 0 {
+            let line = format!("VRRP_Group({name}) Syncing instances to {word} state");
+            self.log(Level::Info, &line);
+        }
+        self.run_scripts(&scripts, ("GROUP", &name), word, 0);
+        let faults = word != "FAULT" || !self.config.global.no_mail_on_faults;
+        if mails && faults && word != "STOP" {
+            self.teller
+                .mail(&mut self.given.log, mail::of_group(&name, word));
+        }
+    }
+
+    /// As master it heard a lower priority.
+    pub(super) fn heard_lower(&mut self, at: usize) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let (name, priority) = (member.config.name.clone(), member.judgement.priority);
+        let scripts = member.config.notify.clone();
+        self.run_scripts(
+            &scripts,
+            ("INSTANCE", &name),
+            "MASTER_RX_LOWER_PRI",
+            priority,
+        );
+    }
+
+    /// `notify_priority_changes`: those who read the pipes hear of another priority.
+    pub(super) fn tell_priority(&mut self, at: usize) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let global = self.config.global.notify_priority_changes;
+        if !member.config.notify_priority_changes.unwrap_or(global) {
+            return;
+        }
+        let (name, priority) = (&member.config.name, member.judgement.priority);
+        let word = match member.state {
+            State::Master => "MASTER_PRIORITY",
+            _ => "BACKUP_PRIORITY",
+        };
+        let line = format!("INSTANCE \"{name}\" {word} {priority}\n");
+        self.teller.write_fifos(&mut self.given.log, &line);
+    }
+
+    /// Scripts whose time has come.
+    pub(super) fn start_scripts(&mut self, now: Time) {
+        for asked in &mut self.tracker.scripts {
+            if let Some(job) = asked.job(now)
+                && !self.runner.submit(job)
+            {
+                let generation = self.generation;
+                asked.ended(now, generation, &Outcome::TooMany);
+            }
+        }
+    }
+
+    /// Programs that ended.
+    pub(super) fn take_outcomes(&mut self) {
+        let now = clock::now();
+        let mut changed = false;
+        for (token, outcome) in self.runner.ended() {
+            match token {
+                Token::Script(name, generation) => {
+                    let asked = self.tracker.scripts.iter_mut();
+                    let Some(asked) = asked.into_iter().find(|a| a.script().name == name) else {
+                        continue;
+                    };
+                    let (said, verdict) = asked.ended(now, generation, &outcome);
+                    changed |= verdict;
+                    for said in said {
+                        match said {
+                            Said::Detail(line) => (self.given.log)(Level::Detail, &line),
+                            Said::Verdict(line) => (self.given.log)(Level::Notice, &line),
+                        }
+                    }
+                }
+                Token::Notify(words) | Token::Reader(words) => {
+                    if let Some(how) = ended_badly(&outcome) {
+                        self.log(Level::Warning, &format!("`{words}` {how}"));
+                    }
+                }
+                Token::Once(what) => {
+                    if let Some(how) = ended_badly(&outcome) {
+                        self.log(Level::Warning, &format!("{what} {how}"));
+                    }
+                }
+            }
+        }
+        let lines: Vec<String> = self.teller.mail_said().collect();
+        for line in lines {
+            self.log(Level::Info, &line);
+        }
+        if changed {
+            self.judge_all(now);
+        }
+    }
+
+    /// `startup_script`, `shutdown_script`
+    pub(super) fn run_once(&mut self, what: &'static str, script: &(Notify, Duration)) {
+        let (notify, timeout) = script;
+        let account = notify.account.clone();
+        self.runner.submit(Job {
+            token: Token::Once(what),
+            words: notify.words.clone(),
+            account: account.or_else(|| self.config.global.script_user.clone()),
+            timeout: Some(*timeout),
+            queue: None,
+        });
+    }
+}
+
+fn ended_badly(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Exited(0) => None,
+        Outcome::Exited(code) => Some(format!("ended with status {code}")),
+        Outcome::Signalled(number) => Some(format!("was ended by signal {number}")),
+        Outcome::TimedOut => Some("did not end in time".to_owned()),
+        Outcome::NotStarted(error) => Some(format!("could not be started: {error}")),
+        Outcome::TooMany => Some("was not started: too many programs run".to_owned()),
+    }
+}
+
+/// As keepalived says that a state is entered.
+fn log_line(name: &str, from: State, to: State, why: &Reason) -> String {
+    match (to, why) {
+        (State::Init, _) => format!("({name}) Stopped"),
+        (State::Backup, Reason::Started) if from == State::Init => {
+            format!("({name}) Entering BACKUP STATE (init)")
+        }
+        _ => format!("({name}) Entering {} STATE", state_word(to)),
+    }
+}
+
+/// What keepalived says before it.
+fn before_line(name: &str, why: &Reason) -> Option<String> {
+    match why {
+        Reason::Silence { .. } | Reason::SilenceBound { .. } => {
+            Some(format!("({name}) Receive advertisement timeout"))
+        }
+        Reason::OwnerStopped { .. } => {
+            Some(format!("({name}) Backup received priority 0 advertisement"))
+        }
+        Reason::Preempted { by, priority } => Some(format!(
+            "({name}) Master received advert from {by} with higher priority {priority}"
+        )),
+        _ => None,
+    }
+}

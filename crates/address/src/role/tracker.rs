@@ -1,0 +1,197 @@
+//! Everything that is tracked, and what it adds up to for a virtual router.
+
+use super::files::Files;
+use super::links::Links;
+use super::processes::Processes;
+use super::scripts::Asked;
+use super::weight::{Effect, Verdict, effect, effective};
+use crate::config::{Config, Instance, Tracked, Weight};
+use std::collections::HashMap;
+
+/// What is tracked, besides interfaces ([`Links`]).
+#[derive(Debug, Default)]
+pub struct Tracker {
+    /// `vrrp_script`
+    pub scripts: Vec<Asked>,
+    /// `track_file`
+    pub files: Option<Files>,
+    /// `vrrp_track_process`
+    pub processes: Option<Processes>,
+    /// `bfd_instance`, by name.
+    pub bfd: HashMap<String, Verdict>,
+}
+
+/// What tracked things add up to for one virtual router.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Judgement {
+    /// What it needs and has not, in words.
+    pub faults: Vec<String>,
+    /// Something without a weight is not known yet: the router does not begin.
+    pub unknown: bool,
+    /// The priority with all weights.
+    pub priority: u8,
+    /// What the priority is made of, in words.
+    pub made_of: Vec<String>,
+}
+
+impl Tracker {
+    /// What it all adds up to.
+    pub fn judge(&self, config: &Config, links: &Links, instance: &Instance) -> Judgement {
+        let mut sum = Sum::default();
+        interfaces(links, instance, &mut sum);
+        let group = config
+            .groups
+            .iter()
+            .find(|g| g.members.contains(&instance.name));
+        let weighs = group.is_none_or(|g| g.tracking_weight || g.global_tracking);
+        self.add(
+            config,
+            links,
+            &instance.tracked,
+            weighs,
+            &instance.interface,
+            &mut sum,
+        );
+        if let Some(group) = group {
+            self.add(
+                config,
+                links,
+                &group.tracked,
+                true,
+                &instance.interface,
+                &mut sum,
+            );
+        }
+        let added = sum.added.iter().map(|(_, add)| *add);
+        let priority = effective(instance.priority, added);
+        let mut made_of = vec![instance.priority.to_string()];
+        made_of.extend(
+            sum.added
+                .iter()
+                .map(|(what, add)| format!("{what} {add:+}")),
+        );
+        Judgement {
+            faults: sum.faults,
+            unknown: sum.unknown,
+            priority,
+            made_of,
+        }
+    }
+
+    fn add(
+        &self,
+        config: &Config,
+        links: &Links,
+        tracked: &Tracked,
+        weighs: bool,
+        own: &str,
+        sum: &mut Sum,
+    ) {
+        for (name, weight) in &tracked.interfaces {
+            // Its own interface is tracked anyway.
+            if name == own {
+                continue;
+            }
+            let verdict = match links.is_up(name) {
+                true => Verdict::Up,
+                false => Verdict::Down,
+            };
+            sum.put("interface", name, *weight, weighs, verdict);
+        }
+        for (name, weight) in &tracked.scripts {
+            let Some(asked) = self.scripts.iter().find(|a| a.script().name == *name) else {
+                continue;
+            };
+            let weight = weight.unwrap_or(asked.script().weight);
+            sum.put("script", name, weight, weighs, asked.verdict());
+        }
+        for (name, weight) in &tracked.files {
+            let configured = config.files.iter().find(|f| f.name == *name);
+            let (Some(file), Some(files)) = (configured, &self.files) else {
+                continue;
+            };
+            let weight = weight.unwrap_or(file.weight);
+            sum.put("file", name, weight, weighs, files.verdict(name));
+        }
+        for (name, weight) in &tracked.processes {
+            let configured = config.processes.iter().find(|p| p.name == *name);
+            let (Some(process), Some(processes)) = (configured, &self.processes) else {
+                continue;
+            };
+            let weight = weight.unwrap_or(process.weight);
+            sum.put("process", name, weight, weighs, processes.verdict(name));
+        }
+        for (name, weight) in &tracked.bfd {
+            let configured = config.bfd.iter().find(|b| b.name == *name);
+            let Some(session) = configured else { continue };
+            let verdict = self.bfd.get(name).copied().unwrap_or(Verdict::Unknown);
+            let weight = weight.unwrap_or(session.weight);
+            sum.put("bfd", name, weight, weighs, verdict);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    faults: Vec<String>,
+    unknown: bool,
+    added: Vec<(String, i32)>,
+}
+
+impl Sum {
+    /// Members of a sync group have to agree: their own weights do not count there,
+    /// unless the group says that they do.
+    fn put(&mut self, kind: &str, name: &str, weight: Weight, weighs: bool, verdict: Verdict) {
+        if weight.value != 0 && !weighs {
+            return;
+        }
+        if weight.value == 0 && verdict == Verdict::Unknown {
+            self.unknown = true;
+        }
+        match effect(weight, verdict) {
+            Effect::Nothing => {}
+            Effect::Add(add) => self.added.push((format!("{kind} {name}"), add)),
+            Effect::Fault => self.faults.push(match (kind, weight.reverse) {
+                ("interface", false) => format!("interface {name} is down"),
+                (_, false) => format!("{kind} {name} fails"),
+                (_, true) => format!("{kind} {name} is well, which counts reversed"),
+            }),
+        }
+    }
+}
+
+/// The instance's own interface, and those of its addresses.
+fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
+    let own = &instance.interface;
+    if !own.is_empty() && !instance.ignore_interface_faults {
+        sum.faults.extend(fault(links, own));
+    }
+    let all = instance.addresses.iter().chain(&instance.excluded);
+    let mut seen: Vec<&str> = vec![own];
+    for address in all.filter(|a| !a.no_track) {
+        let Some(name) = address.interface.as_deref() else {
+            continue;
+        };
+        if !seen.contains(&name) {
+            seen.push(name);
+            sum.faults.extend(fault(links, name));
+        }
+    }
+}
+
+fn fault(links: &Links, name: &str) -> Option<String> {
+    match links.named(name) {
+        None => Some(format!("interface {name} does not exist")),
+        Some(seen) if !seen.up => Some(format!("interface {name} is down")),
+        Some(_) => None,
+    }
+}
+
+/// Names of everything that is tracked by an instance or a group of a configuration.
+pub fn tracked_by_any(config: &Config) -> impl Iterator<Item = &Tracked> {
+    config
+        .instances
+        .iter()
+        .map(|i| &i.tracked)
+        .chain(config.groups.iter().map(|g| &g.tracked))
+}

@@ -1,0 +1,13 @@
+//! The address role, whole: processes in network namespaces that own addresses, lose
+//! them, and take them over.
+
+#[path = "role/child.rs"]
+mod child;
+#[path = "role/healing.rs"]
+mod healing;
+#[path = "role/reload.rs"]
+mod reload;
+#[path = "role/scene.rs"]
+mod scene;
+#[path = "role/takeover.rs"]
+mod takeover;

@@ -1,0 +1,131 @@
+//! A role as a process of its own: this test binary, started again. It connects to the
+//! test by a socket with a name, takes a line an order, and tells a line an event.
+
+use address::config::Config;
+use address::role::{Dump, Given, KeptState, Level, Order, Orders, Told, run};
+use std::cell::RefCell;
+use std::env;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+/// Where the test listens.
+pub const SOCKET: &str = "EVENKEEL_TEST_ROLE_SOCKET";
+
+/// Where the role keeps its state.
+pub const STATE: &str = "EVENKEEL_TEST_ROLE_STATE";
+
+/// Where dumps go.
+pub const DUMPS: &str = "EVENKEEL_TEST_ROLE_DUMPS";
+
+struct Lines {
+    stream: UnixStream,
+    bytes: Vec<u8>,
+    write: Rc<RefCell<UnixStream>>,
+}
+
+fn say(write: &Rc<RefCell<UnixStream>>, line: &str) {
+    let mut write = write.borrow_mut();
+    let _ = write.write_all(line.replace('\n', " ").as_bytes());
+    let _ = write.write_all(b"\n");
+}
+
+impl Orders for Lines {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    fn next(&mut self) -> Option<Order> {
+        let mut buffer = [0; 65536];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => return Some(Order::Left),
+            Ok(n) => self.bytes.extend_from_slice(&buffer[..n]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+        let end = self.bytes.iter().position(|b| *b == b'\n')?;
+        let line: Vec<u8> = self.bytes.drain(..=end).collect();
+        let line = String::from_utf8(line).unwrap();
+        let (word, rest) = line
+            .trim_end()
+            .split_once(' ')
+            .unwrap_or((line.trim_end(), ""));
+        Some(match word {
+            "take" => Order::Take(Box::new(Config::decode(rest.as_bytes()).unwrap())),
+            "stop" => Order::Stop { release: true },
+            "leave" => Order::Stop { release: false },
+            "status" => Order::Status,
+            "hand-over" => Order::HandOver {
+                name: Some(rest.to_owned()),
+            },
+            "data" => Order::Dump(Dump::Data),
+            "stats" => Order::Dump(Dump::Statistics),
+            "json" => Order::Dump(Dump::Json),
+            other => panic!("{other}"),
+        })
+    }
+
+    fn tell(&mut self, told: Told) {
+        let line = match told {
+            Told::Ready => "ready".to_owned(),
+            Told::Taken => "taken".to_owned(),
+            Told::Stopped => "stopped".to_owned(),
+            Told::Status(status) => {
+                format!("status {}", String::from_utf8(status.encode()).unwrap())
+            }
+            Told::Changed(t) => format!("changed {} {} {}", t.name, t.to, t.why),
+            Told::Dumped(path) => format!("dumped {}", path.display()),
+            other => format!("{other:?}"),
+        };
+        say(&self.write, &line);
+    }
+}
+
+/// Does nothing unless it is started by another test.
+#[test]
+fn this_process_is_a_role_when_it_was_started_as_one() {
+    let Ok(socket) = env::var(SOCKET) else {
+        return;
+    };
+    let mut stream = UnixStream::connect(socket).unwrap();
+    let mut first = String::new();
+    // Unbuffered: what is behind the first line is the orders'.
+    let mut byte = [0];
+    while stream.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+        first.push(byte[0] as char);
+    }
+    let config = Config::decode(first.as_bytes()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let write = stream.try_clone().unwrap();
+    let write = Rc::new(RefCell::new(write));
+    let log_to = Rc::clone(&write);
+    let state = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(env::var(STATE).unwrap())
+        .unwrap();
+    let given = Given {
+        orders: Box::new(Lines {
+            stream,
+            bytes: Vec::new(),
+            write,
+        }),
+        log: Box::new(move |level: Level, line: &str| {
+            say(&log_to, &format!("log {level:?} {line}"));
+        }),
+        kept: KeptState::read(state.as_fd()),
+        keep: Some(OwnedFd::from(state)),
+        vitals: None,
+        dump_directory: env::var(DUMPS).unwrap().into(),
+    };
+    run(config, given).unwrap();
+}
+
+/// Lines that come by a socket, for the other side.
+pub fn lines(stream: UnixStream) -> impl Iterator<Item = String> {
+    BufReader::new(stream).lines().map_while(Result::ok)
+}

@@ -1,0 +1,261 @@
+//! Hosts on a switch, with roles in them.
+
+use crate::child::{self, DUMPS, SOCKET, STATE};
+use address::config::{
+    Address, Config, Dialect, Garp, Instance, NotifyScripts, Start, Tracked, Transport,
+};
+use address::role::Status;
+use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
+use std::env;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Nothing takes longer, however busy the machine is.
+pub const LATEST: Duration = Duration::from_secs(30);
+
+/// The address that moves.
+pub const VIP: &str = "10.0.0.100";
+
+/// Hosts `alpha`, `beta` (10.0.0.1 and .2) and a client (.9) on a switch.
+pub struct Scene {
+    pub alpha: Host,
+    pub beta: Host,
+    pub client: Host,
+    pub at_alpha: Interface,
+    pub at_beta: Interface,
+    pub scratch: Scratch,
+    _switch: Switch,
+    _lab: Lab,
+}
+
+impl Scene {
+    pub fn new(name: &str) -> Scene {
+        let lab = Lab::new(name).unwrap();
+        let switch = lab.switch("lan").unwrap();
+        let hosts = ["alpha", "beta", "client"].map(|n| lab.host(n).unwrap());
+        let ports = [0, 1, 2].map(|n| {
+            let port = switch.attach(&hosts[n]).unwrap();
+            let last = [1, 2, 9][n];
+            port.address(&format!("10.0.0.{last}/24")).unwrap();
+            port.address(&format!("fd00::{last}/64")).unwrap();
+            port
+        });
+        let [alpha, beta, client] = hosts;
+        let [at_alpha, at_beta, _] = ports;
+        Scene {
+            alpha,
+            beta,
+            client,
+            at_alpha,
+            at_beta,
+            scratch: Scratch::new().unwrap(),
+            _switch: switch,
+            _lab: lab,
+        }
+    }
+
+    /// Starts a role in a host.
+    pub fn role(&self, host: &Host, config: &Config) -> Role {
+        let name = host.name().to_owned();
+        let path = self.scratch.path().join(format!("{name}.socket"));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["--exact", "--nocapture"])
+            .arg("child::this_process_is_a_role_when_it_was_started_as_one")
+            .env(SOCKET, &path)
+            .env(STATE, self.scratch.path().join(format!("{name}.state")))
+            .env(DUMPS, self.scratch.path())
+            .stdout(Stdio::null());
+        let process = host.spawn(command).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&config.encode()).unwrap();
+        stream.write_all(b"\n").unwrap();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let (read, keep) = (stream.try_clone().unwrap(), Arc::clone(&said));
+        std::thread::spawn(move || {
+            for line in child::lines(read) {
+                keep.lock().unwrap().push(line);
+            }
+        });
+        let role = Role {
+            process,
+            stream,
+            said,
+            name,
+        };
+        role.wait_for("ready");
+        role
+    }
+
+    /// Whether a host has an address.
+    pub fn has(&self, host: &Host, address: &str) -> bool {
+        let shown = host.ip(&["-o", "address", "show"]).unwrap();
+        shown.contains(&format!(" {address}/"))
+    }
+
+    pub fn comes_to(&self, host: &Host, address: &str) -> bool {
+        eventually(LATEST, || self.has(host, address))
+    }
+
+    pub fn leaves(&self, host: &Host, address: &str) -> bool {
+        eventually(LATEST, || !self.has(host, address))
+    }
+}
+
+/// A running role.
+pub struct Role {
+    pub process: Process,
+    stream: UnixStream,
+    said: Arc<Mutex<Vec<String>>>,
+    name: String,
+}
+
+impl Role {
+    pub fn order(&self, line: &str) {
+        let mut stream = &self.stream;
+        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// All that it said.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
+    }
+
+    pub fn says(&self, part: &str) -> bool {
+        self.said().iter().any(|line| line.contains(part))
+    }
+
+    pub fn count(&self, part: &str) -> usize {
+        self.said()
+            .iter()
+            .filter(|line| line.contains(part))
+            .count()
+    }
+
+    pub fn wait_for(&self, part: &str) {
+        let said = eventually(LATEST, || self.says(part));
+        assert!(
+            said,
+            "{} never said `{part}`:\n{}",
+            self.name,
+            self.said().join("\n")
+        );
+    }
+
+    pub fn take(&self, config: &Config) {
+        let before = self.count("taken");
+        self.order(&format!(
+            "take {}",
+            String::from_utf8(config.encode()).unwrap()
+        ));
+        assert!(
+            eventually(LATEST, || self.count("taken") > before),
+            "{:?}",
+            self.said()
+        );
+    }
+
+    pub fn status(&self) -> Status {
+        let before = self.count("status {");
+        self.order("status");
+        assert!(eventually(LATEST, || self.count("status {") > before));
+        let said = self.said();
+        let last = said.iter().rev().find_map(|l| l.strip_prefix("status "));
+        Status::decode(last.unwrap().as_bytes()).unwrap()
+    }
+
+    pub fn state(&self, name: &str) -> String {
+        let status = self.status();
+        let found = status.instances.iter().find(|i| i.name == name);
+        found.unwrap().state.clone()
+    }
+}
+
+pub fn address(text: &str) -> Address {
+    let (address, prefix) = text.split_once('/').unwrap();
+    Address {
+        address: address.parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        interface: None,
+        broadcast: None,
+        peer: None,
+        scope: None,
+        label: None,
+        no_dad: false,
+        home: false,
+        manage_temporary: false,
+        no_prefix_route: false,
+        auto_join: false,
+        preferred: None,
+        no_track: false,
+        track_group: None,
+        vmac: false,
+    }
+}
+
+pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {
+    Instance {
+        name: name.to_owned(),
+        interface: "eth0".to_owned(),
+        vrid,
+        priority,
+        version: 3,
+        ipv6: false,
+        start: Start::Backup,
+        advert_interval: Duration::from_millis(100),
+        down_timer_adverts: 3,
+        transport: Transport::Multicast {
+            group: IpAddr::from([224, 0, 0, 18]),
+        },
+        source: None,
+        track_source: false,
+        authentication: None,
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        accept: true,
+        strict: false,
+        lower_prio_no_advert: false,
+        higher_prio_send_advert: false,
+        skip_check_addresses: false,
+        old_unicast_checksum: None,
+        vmac: None,
+        addresses: vec![address("10.0.0.100/24")],
+        excluded: Vec::new(),
+        routes: Vec::new(),
+        rules: Vec::new(),
+        promote_secondaries: false,
+        ignore_interface_faults: false,
+        tracked: Tracked::default(),
+        garp: Garp::default(),
+        notify: NotifyScripts::default(),
+        notify_priority_changes: None,
+        smtp_alert: None,
+        receive_buffer_bytes: None,
+        vrf: None,
+        fault_without_peer: false,
+        probing: None,
+        lifetime: None,
+        bands: None,
+        handover_drain: Duration::ZERO,
+        prefer: Vec::new(),
+    }
+}
+
+pub fn config(instances: Vec<Instance>) -> Config {
+    Config {
+        dialect: Dialect::Keepalived,
+        instances,
+        ..Config::default()
+    }
+}
+
+/// One instance, one address.
+pub fn simple(priority: u8) -> Config {
+    config(vec![instance("VI_1", 51, priority)])
+}
