@@ -84,9 +84,13 @@ impl Role {
             keep_now: true,
             alone: false,
             generation: 0,
+            poll_links_at: None,
+            firewall: None,
+            saved: Vec::new(),
             privileges: Vec::new(),
             groups_before: Vec::new(),
         };
+        role.run_startup_script(&config);
         role.privileges = realtime::take(&config, &mut role.given.log);
         role.put_static(&Config::default(), &config);
         let before = role.kept_resumes(&config);
@@ -116,6 +120,7 @@ impl Role {
         for at in 0..self.members.len() {
             self.make_vmac(at);
         }
+        self.prepare_interfaces(now);
         let of = |i: &crate::config::Instance| settings::of(&self.config, i);
         let all = self.config.instances.iter().map(of).collect();
         self.router = Router::new(all, settings::groups(&self.config));

@@ -22,6 +22,7 @@ mod event_loop;
 mod files;
 mod given;
 mod health;
+mod interfaces;
 mod kept;
 mod links;
 mod mail;

@@ -6,7 +6,8 @@ use super::links::Links;
 use super::processes::Processes;
 use super::scripts::Asked;
 use super::weight::{Effect, Verdict, effect, effective};
-use crate::config::{Config, Instance, Tracked, Weight};
+use crate::config::{Config, Instance, Tracked, Transport, Weight};
+use std::collections::HashMap;
 
 /// What is tracked, besides interfaces ([`Links`]).
 #[derive(Debug, Default)]
@@ -39,6 +40,12 @@ impl Tracker {
     pub fn judge(&self, config: &Config, links: &Links, instance: &Instance) -> Judgement {
         let mut sum = Sum::default();
         interfaces(links, instance, &mut sum);
+        if let Transport::Unicast { peers, .. } = &instance.transport
+            && peers.is_empty()
+            && instance.fault_without_peer
+        {
+            sum.faults.push("it has no unicast peer".to_owned());
+        }
         let group = config
             .groups
             .iter()
