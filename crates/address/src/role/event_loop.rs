@@ -74,6 +74,7 @@ enum Source {
     Runner,
     Files,
     Processes,
+    Bfd,
 }
 
 /// Runs a configuration until it is told to stop.
@@ -144,6 +145,7 @@ impl Role {
             self.links.deadline(),
             self.announcer.deadline(),
             self.tracker.processes.as_ref().and_then(|p| p.deadline()),
+            self.tracker.bfd.deadline(),
             self.health.deadline(),
             self.keep_at,
             self.poll_links_at,
@@ -181,6 +183,10 @@ impl Role {
         if let Some(processes) = &self.tracker.processes {
             sources.push(Source::Processes);
             fds.push(processes.as_fd());
+        }
+        for listener in self.tracker.bfd.descriptors() {
+            sources.push(Source::Bfd);
+            fds.push(listener);
         }
         let mut polled: Vec<PollFd<'_>> = fds
             .iter()
@@ -227,6 +233,10 @@ impl Role {
             if due || ready.contains(&Source::Processes) {
                 changed |= processes.handle_time(now);
             }
+        }
+        let due = self.tracker.bfd.deadline().is_some_and(|at| at <= now);
+        if due || ready.contains(&Source::Bfd) {
+            changed |= self.take_bfd();
         }
         if changed {
             self.judge_all(now);
