@@ -210,7 +210,7 @@ impl Loader<'_> {
             .filter(|near| elsewhere.is_empty() || near.ends_with(&word.text));
         if let Some(row) = near.and_then(|name| keyword::find(self.place, name)) {
             self.report(told.did_you_mean(word.span, Some(row.name)));
-            if row.build.block == node.block.is_some() {
+            if row.build.block == node.block.is_some() && elsewhere.is_empty() {
                 self.build(row, node);
             }
             return;

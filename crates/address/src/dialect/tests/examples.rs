@@ -86,14 +86,14 @@ fn every_example_loads_where_it_is_legal() {
 
 #[test]
 fn a_keyword_that_is_known_elsewhere_is_told_where() {
-    let text = "global_defs {\n  priority 100\n}\nvrrp_instance A {\n  interface eth0\n  virtual_router_id 1\n  router_id x\n  virtual_ipaddress { 192.0.2.1 }\n}\n";
+    let text = "global_defs {\n  virtual_ipaddress { 192.0.2.1 }\n}\nvrrp_instance A {\n  interface eth0\n  virtual_router_id 1\n  notification_email x\n  virtual_ipaddress { 192.0.2.1 }\n}\n";
     let told = told(text);
     assert!(
-        told.contains("'priority' belongs in 'vrrp_instance'"),
+        told.contains("'virtual_ipaddress' belongs in 'vrrp_instance'"),
         "{told}"
     );
     assert!(
-        told.contains("'router_id' belongs in 'global_defs'"),
+        told.contains("'notification_email' belongs in 'global_defs'"),
         "{told}"
     );
 }
