@@ -75,6 +75,8 @@ fn service(instance: &Instance) -> Service {
     let backends = instance.tracked.backends.iter();
     Service {
         name: instance.name.as_str().into(),
+        interface: instance.interface.as_str().into(),
+        router_id: instance.vrid,
         addresses: addresses.map(|address| address.address).collect(),
         backends: backends.map(|name| name.as_str().into()).collect(),
     }

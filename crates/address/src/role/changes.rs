@@ -291,6 +291,7 @@ impl Role {
             }
             self.open_frames(at);
         }
+        self.prepare_interfaces(clock::now());
         self.put_static_on(name);
     }
 

@@ -1,6 +1,7 @@
 //! `evenkeel manual`: the reference manual in a terminal or as HTML pages.
 
 use super::{look_up, print, refuse};
+use crate::virtual_addresses;
 use crate::voice::terminal_width;
 use clap::ArgMatches;
 use crate::virtual_addresses;

@@ -178,7 +178,11 @@ fn the_table_of_states() {
         }
         assert_eq!(session.state(), then, "{at} and {heard}");
         if at == Up && then == Down {
-            assert_eq!(session.diagnostic(), Diagnostic::PeerDown);
+            let why = match heard {
+                AdminDown => Diagnostic::PeerStopped,
+                _ => Diagnostic::PeerDown,
+            };
+            assert_eq!(session.diagnostic(), why);
         }
     }
 }
@@ -408,7 +412,7 @@ fn an_operators_stop_is_told_and_is_no_outage() {
     pair.take(0);
     pair.run(MS(2));
     assert_eq!(pair.states(), [State::AdminDown, State::Down]);
-    assert_eq!(pair.ends[1].diagnostic(), Diagnostic::PeerDown);
+    assert_eq!(pair.ends[1].diagnostic(), Diagnostic::PeerStopped);
 }
 
 #[test]

@@ -28,6 +28,8 @@ mod note;
 mod pace;
 mod priority;
 mod router;
+#[cfg(test)]
+mod rules;
 mod settings;
 #[cfg(test)]
 mod simulation;
