@@ -71,9 +71,9 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         drain_ms: drain,
     };
     match ask(instance, &message) {
-        Ok((Message::AddressesHandedOver { moves: true, words }, _)) => {
-            print(&format!("begun for {words}; `evenkeel address` shows how it goes\n"))
-        }
+        Ok((Message::AddressesHandedOver { moves: true, words }, _)) => print(&format!(
+            "begun for {words}; `evenkeel address` shows how it goes\n"
+        )),
         Ok((Message::AddressesHandedOver { words, .. }, _)) if !words.is_empty() => refuse(words),
         Ok((Message::AddressesHandedOver { .. }, _)) => refuse(format_args!(
             "this machine does not own the addresses of {what}, so there is nothing to hand over"

@@ -4,7 +4,6 @@ use super::{look_up, print, refuse};
 use crate::virtual_addresses;
 use crate::voice::terminal_width;
 use clap::ArgMatches;
-use crate::virtual_addresses;
 use language::keyword::Documented;
 use language::manual::{self, Material};
 use language::suggest;

@@ -31,9 +31,9 @@ pub const MISSING: u8 = 6;
 /// The files cannot be run.
 pub const NOT_RUN: u8 = 2;
 
-/// Warnings that are errors of the configuration there: a password that is cut, an
-/// unknown variable, surplus words, a file that is missing, what strict mode forbids.
-const ERRORS_THERE: &[&str] = &["W0700", "W0705", "W0708", "W0716", "W0719"];
+/// Warnings that are errors of the configuration there: a password that is cut,
+/// surplus words, a file that is missing, what strict mode forbids.
+const ERRORS_THERE: &[&str] = &["W0700", "W0708", "W0716", "W0719"];
 
 /// Does what a command line (without the program's name) asks.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -80,7 +80,10 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
         let _ = writeln!(text, "  fault       {fault}");
     }
     for conflict in &one.conflicts {
-        let _ = writeln!(text, "  conflict    {conflict} uses an address of this instance");
+        let _ = writeln!(
+            text,
+            "  conflict    {conflict} uses an address of this instance"
+        );
     }
     if one.restored > 0 {
         let restored = usize::try_from(one.restored).unwrap_or(usize::MAX);
