@@ -5,9 +5,17 @@
 mod child;
 #[path = "role/healing.rs"]
 mod healing;
+#[path = "role/peers.rs"]
+mod peers;
+#[path = "role/quick.rs"]
+mod quick;
 #[path = "role/reload.rs"]
 mod reload;
 #[path = "role/scene.rs"]
 mod scene;
 #[path = "role/takeover.rs"]
 mod takeover;
+#[path = "role/tracking.rs"]
+mod tracking;
+#[path = "role/ways.rs"]
+mod ways;

@@ -1,6 +1,7 @@
 //! How a configuration begins to run: the first one, and those that are taken over it.
 
 use super::announce::Announcer;
+use super::bfd::Bfd;
 use super::event_loop::Role;
 use super::files::Files;
 use super::health::Health;
@@ -83,9 +84,14 @@ impl Role {
             keep_now: true,
             alone: false,
             generation: 0,
+            poll_links_at: None,
+            firewall: None,
+            saved: Vec::new(),
+            sealed: 0,
             privileges: Vec::new(),
             groups_before: Vec::new(),
         };
+        role.run_startup_script(&config);
         role.privileges = realtime::take(&config, &mut role.given.log);
         role.put_static(&Config::default(), &config);
         let before = role.kept_resumes(&config);
@@ -115,6 +121,7 @@ impl Role {
         for at in 0..self.members.len() {
             self.make_vmac(at);
         }
+        self.prepare_interfaces(now);
         let of = |i: &crate::config::Instance| settings::of(&self.config, i);
         let all = self.config.instances.iter().map(of).collect();
         self.router = Router::new(all, settings::groups(&self.config));
@@ -200,7 +207,11 @@ impl Role {
                 Err(error) => (self.given.log)(Level::Error, &format!("track_process: {error}")),
             }
         }
-        self.tracker.bfd = old.bfd;
+        let (bfd, errors) = Bfd::open(&config.bfd, old.bfd, now);
+        for error in errors {
+            (self.given.log)(Level::Error, &format!("bfd_instance: {error}"));
+        }
+        self.tracker.bfd = bfd;
     }
 
     /// The virtual interface of a member, where it has one and the one below is there.

@@ -20,6 +20,12 @@ use std::time::Duration;
 /// How often the kept state is written as master when nothing happens.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// How often orders are asked for when nobody was there to give any.
+const ASK_ALONE: Duration = Duration::from_millis(100);
+
+/// How often interfaces are asked that do not tell of their carrier.
+pub(super) const POLL_LINKS: Duration = Duration::from_millis(500);
+
 /// How often actions lead to actions in one turn.
 const MAX_ACTIONS: usize = 100_000;
 
@@ -46,6 +52,14 @@ pub(super) struct Role {
     pub(super) alone: bool,
     /// Counts configurations: outcomes of an older one are not heard.
     pub(super) generation: u64,
+    /// When interfaces are asked that do not tell (`linkbeat_use_polling`).
+    pub(super) poll_links_at: Option<Time>,
+    /// What the kernel drops for us.
+    pub(super) firewall: Option<crate::kernel::Firewall>,
+    /// Settings of interfaces as they were before us.
+    pub(super) saved: Vec<crate::kernel::sysctl::Saved>,
+    /// How many adverts were sealed: each has a number.
+    pub(super) sealed: u32,
     /// What was granted, in words.
     pub(super) privileges: Vec<String>,
     /// What sync groups were before a reload.
@@ -62,6 +76,7 @@ enum Source {
     Runner,
     Files,
     Processes,
+    Bfd,
 }
 
 /// Runs a configuration until it is told to stop.
@@ -97,6 +112,7 @@ impl Role {
 
     /// All that is due.
     fn handle_time(&mut self, now: Time) {
+        self.poll_links(now);
         let events = self.links.handle_time(now);
         self.take_link_events(now, events);
         self.start_scripts(now);
@@ -131,8 +147,11 @@ impl Role {
             self.links.deadline(),
             self.announcer.deadline(),
             self.tracker.processes.as_ref().and_then(|p| p.deadline()),
+            self.tracker.bfd.deadline(),
             self.health.deadline(),
             self.keep_at,
+            self.poll_links_at,
+            self.alone.then(|| clock::now().after(ASK_ALONE)),
         ];
         scripts
             .chain(renewals)
@@ -166,6 +185,10 @@ impl Role {
         if let Some(processes) = &self.tracker.processes {
             sources.push(Source::Processes);
             fds.push(processes.as_fd());
+        }
+        for listener in self.tracker.bfd.descriptors() {
+            sources.push(Source::Bfd);
+            fds.push(listener);
         }
         let mut polled: Vec<PollFd<'_>> = fds
             .iter()
@@ -212,6 +235,10 @@ impl Role {
             if due || ready.contains(&Source::Processes) {
                 changed |= processes.handle_time(now);
             }
+        }
+        let due = self.tracker.bfd.deadline().is_some_and(|at| at <= now);
+        if due || ready.contains(&Source::Bfd) {
+            changed |= self.take_bfd();
         }
         if changed {
             self.judge_all(now);

@@ -75,8 +75,8 @@ pub enum Order {
     Dump(Dump),
     /// SIGUSR2 with clearing (`SIGRTMIN+N`): counters begin at zero.
     ClearStatistics,
-    /// The other end of the channel is gone: the role serves on, and stops asking
-    /// until [`Orders::as_fd`] is another descriptor.
+    /// The other end of the channel is gone: the role serves on, and asks for orders now
+    /// and then only, until one comes.
     Left,
 }
 
@@ -167,13 +167,6 @@ pub enum RoleError {
         /// Its answer.
         error: io::Error,
     },
-    /// An interface of this instance does not exist (and `dynamic_interfaces` is off).
-    NoInterface {
-        /// The instance.
-        instance: String,
-        /// The interface.
-        interface: String,
-    },
     /// More of something than the role has room for.
     TooMany {
         /// Of what.
@@ -194,10 +187,6 @@ impl fmt::Display for RoleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RoleError::System { what, error } => write!(f, "{what}: {error}"),
-            RoleError::NoInterface {
-                instance,
-                interface,
-            } => write!(f, "({instance}) the interface {interface} does not exist"),
             RoleError::TooMany { what, at_most } => {
                 write!(f, "more than {at_most} {what}")
             }
@@ -212,7 +201,7 @@ impl std::error::Error for RoleError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             RoleError::System { error, .. } | RoleError::Namespace { error, .. } => Some(error),
-            RoleError::NoInterface { .. } | RoleError::TooMany { .. } => None,
+            RoleError::TooMany { .. } => None,
         }
     }
 }

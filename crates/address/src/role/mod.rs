@@ -14,6 +14,7 @@
 
 mod announce;
 mod begin;
+mod bfd;
 mod carry_out;
 mod changes;
 mod clock;
@@ -21,6 +22,7 @@ mod event_loop;
 mod files;
 mod given;
 mod health;
+mod interfaces;
 mod kept;
 mod links;
 mod mail;

@@ -20,6 +20,7 @@ impl Role {
     /// Does what was ordered; how it ends, if it is to end.
     pub(super) fn take_orders(&mut self) -> Option<Exit> {
         while let Some(order) = self.given.orders.next() {
+            self.alone = matches!(order, Order::Left);
             match order {
                 Order::Take(config) => self.take(*config),
                 Order::Stop { release } => return Some(self.stop(release)),
@@ -31,7 +32,6 @@ impl Role {
                 Order::Dump(dump) => self.dump(dump),
                 Order::ClearStatistics => self.clear_statistics(),
                 Order::Left => {
-                    self.alone = true;
                     self.log(
                         Level::Warning,
                         "nobody is there to give orders; it serves on",
@@ -226,10 +226,11 @@ impl Role {
         let now = clock::now();
         let mut begun = Vec::new();
         for (at, member) in self.members.iter().enumerate() {
+            if name.is_some_and(|name| name != member.config.name) {
+                continue;
+            }
             let drain = drain.unwrap_or(member.config.handover_drain);
-            if name.is_none_or(|name| name == member.config.name)
-                && self.router.hand_over(now, Instance(at), drain)
-            {
+            if self.router.hand_over(now, Instance(at), drain) {
                 begun.push(member.config.name.clone());
             }
         }
@@ -244,6 +245,7 @@ impl Role {
             self.router.stop_all(now);
             self.act();
             self.remove_static();
+            self.restore_interfaces();
             let gone = std::mem::take(&mut self.members);
             self.remove_vmacs(gone);
             if let Some(script) = self.config.global.shutdown_script.clone() {

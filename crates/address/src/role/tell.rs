@@ -455,7 +455,7 @@ impl Role {
     }
 }
 
-fn ended_badly(outcome: &Outcome) -> Option<String> {
+pub(super) fn ended_badly(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Exited(0) => None,
         Outcome::Exited(code) => Some(format!("ended with status {code}")),

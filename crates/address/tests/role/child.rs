@@ -59,6 +59,7 @@ impl Orders for Lines {
             "status" => Order::Status,
             "hand-over" => Order::HandOver {
                 name: Some(rest.to_owned()),
+                drain: None,
             },
             "data" => Order::Dump(Dump::Data),
             "stats" => Order::Dump(Dump::Statistics),

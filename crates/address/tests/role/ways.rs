@@ -1,0 +1,219 @@
+//! Ways by which adverts and addresses go: unicast, IPv6, virtual interfaces, others than
+//! the instance's own, routes; and what is shown of all.
+
+use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
+use address::config::{Instance, NextHop, Peer, Route, Rule, RuleAction, Transport, Vmac};
+use lab::eventually;
+use std::net::IpAddr;
+
+fn unicast(peer: &str, priority: u8) -> Instance {
+    let mut i = instance("VI_1", 51, priority);
+    i.transport = Transport::Unicast {
+        peers: vec![Peer {
+            address: peer.parse().unwrap(),
+            min_ttl: None,
+            max_ttl: None,
+        }],
+        ttl: None,
+        check_source: true,
+    };
+    i
+}
+
+#[test]
+fn adverts_go_to_peers() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("unicast");
+    let alpha = scene.role(&scene.alpha, &config(vec![unicast("10.0.0.2", 150)]));
+    let beta = scene.role(&scene.beta, &config(vec![unicast("10.0.0.1", 100)]));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    let owner = || beta.status().instances[0].owner.clone();
+    assert!(eventually(LATEST, || owner().is_some_and(|o| o.priority == 150)));
+    drop(alpha);
+    assert!(scene.comes_to(&scene.beta, VIP));
+}
+
+#[test]
+fn an_address_of_ipv6_moves_and_can_be_used_at_once() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("six");
+    let six = |priority| {
+        let mut i = instance("VI_6", 61, priority);
+        i.ipv6 = true;
+        i.transport = Transport::Multicast {
+            group: "ff02::12".parse::<IpAddr>().unwrap(),
+        };
+        i.addresses = vec![address("fe80::100/64"), address("fd00::100/64")];
+        config(vec![i])
+    };
+    let alpha = scene.role(&scene.alpha, &six(150));
+    let beta = scene.role(&scene.beta, &six(100));
+    assert!(
+        scene.comes_to(&scene.alpha, "fd00::100"),
+        "{}",
+        alpha.said().join("\n")
+    );
+    alpha.wait_for("Sending unsolicited Neighbour Advert on eth0 for fd00::100");
+    assert!(eventually(LATEST, || beta.state("VI_6") == "BACKUP"));
+    alpha.order("stop");
+    assert!(scene.comes_to(&scene.beta, "fd00::100"));
+    let shown = scene.beta.ip(&["address", "show"]).unwrap();
+    assert!(!shown.contains("tentative"), "{shown}");
+    assert!(!scene.has(&scene.alpha, "fd00::100"));
+}
+
+#[test]
+fn a_virtual_mac_moves_with_the_address() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("vmac");
+    let vmac = |priority| {
+        let mut c = simple(priority);
+        c.instances[0].vmac = Some(Vmac::default());
+        c
+    };
+    let alpha = scene.role(&scene.alpha, &vmac(150));
+    assert!(
+        scene.comes_to(&scene.alpha, VIP),
+        "{}",
+        alpha.said().join("\n")
+    );
+    let link = scene.alpha.ip(&["-o", "link", "show", "vrrp.51"]).unwrap();
+    assert!(link.contains("00:00:5e:00:01:33"), "{link}");
+    let beta = scene.role(&scene.beta, &vmac(100));
+    assert!(eventually(LATEST, || beta.state("VI_1") == "BACKUP"));
+    let reaches = || {
+        let at = "10.0.0.100:1".parse().unwrap();
+        let answer = scene
+            .client
+            .tcp_connect(at, std::time::Duration::from_secs(1));
+        answer.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    };
+    assert!(
+        eventually(LATEST, reaches),
+        "it answers from the virtual MAC"
+    );
+    alpha.order("stop");
+    alpha.wait_for("stopped");
+    assert!(
+        scene.alpha.ip(&["link", "show", "vrrp.51"]).is_err(),
+        "it goes with the role"
+    );
+    assert!(
+        scene.comes_to(&scene.beta, VIP),
+        "{}",
+        beta.said().join("\n")
+    );
+    assert!(eventually(LATEST, reaches));
+}
+
+#[test]
+fn routes_and_rules_come_and_go_with_the_master_and_are_put_back() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("routes");
+    let mut routed = simple(150);
+    routed.instances[0].routes = vec![Route {
+        destination: Some(("10.9.0.0".parse().unwrap(), 24)),
+        hops: vec![NextHop {
+            via: Some("10.0.0.77".parse().unwrap()),
+            interface: Some("eth0".to_owned()),
+            weight: 1,
+            ..NextHop::default()
+        }],
+        text: "10.9.0.0/24 via 10.0.0.77 dev eth0".to_owned(),
+        ..Route::default()
+    }];
+    routed.instances[0].rules = vec![Rule {
+        ipv6: false,
+        invert: false,
+        from: Some(("10.9.0.0".parse().unwrap(), 24)),
+        to: None,
+        input: None,
+        output: None,
+        tos: None,
+        mark: None,
+        preference: Some(1000),
+        realms: None,
+        suppress_prefix: None,
+        suppress_group: None,
+        uids: None,
+        protocol: None,
+        source_ports: None,
+        destination_ports: None,
+        tunnel: None,
+        made_by: None,
+        action: RuleAction::Table(100),
+        no_track: false,
+        track_group: None,
+        text: "from 10.9.0.0/24 table 100".to_owned(),
+    }];
+    let alpha = scene.role(&scene.alpha, &routed);
+    let shows = |words: &[&str]| scene.alpha.ip(words).unwrap().contains("10.9.0.0/24");
+    assert!(eventually(LATEST, || shows(&["route"]) && shows(&["rule"])));
+    scene.alpha.ip(&["route", "delete", "10.9.0.0/24"]).unwrap();
+    assert!(eventually(LATEST, || shows(&["route"])));
+    assert_eq!(alpha.state("VI_1"), "MASTER");
+    alpha.order("stop");
+    alpha.wait_for("stopped");
+    assert!(!shows(&["route"]) && !shows(&["rule"]));
+}
+
+#[test]
+fn addresses_on_another_interface_are_tracked_with_it() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("other");
+    let ip = |words: &[&str]| scene.alpha.ip(words).unwrap();
+    ip(&[
+        "link", "add", "extra0", "type", "veth", "peer", "name", "extra1",
+    ]);
+    for name in ["extra0", "extra1"] {
+        ip(&["link", "set", name, "up"]);
+    }
+    let mut other = simple(150);
+    let mut elsewhere = address("10.8.0.1/24");
+    elsewhere.interface = Some("extra0".to_owned());
+    other.instances[0].excluded = vec![elsewhere];
+    let alpha = scene.role(&scene.alpha, &other);
+    assert!(scene.comes_to(&scene.alpha, "10.8.0.1"));
+    ip(&["link", "set", "extra1", "down"]);
+    alpha.wait_for("(VI_1) Entering FAULT STATE");
+    assert!(scene.leaves(&scene.alpha, VIP));
+    ip(&["link", "set", "extra1", "up"]);
+    assert!(scene.comes_to(&scene.alpha, VIP));
+}
+
+#[test]
+fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("shown");
+    let alpha = scene.role(&scene.alpha, &simple(150));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    let status = alpha.status();
+    let text = status.text(true);
+    assert!(text.contains("VI_1: MASTER for "), "{text}");
+    assert!(text.contains("because no advert came for "), "{text}");
+    assert!(
+        text.contains("address 10.0.0.100/24 on eth0: here"),
+        "{text}"
+    );
+    assert!(text.contains("BACKUP -> MASTER"), "{text}");
+    let metrics = status.metrics();
+    let labels = "iname=\"VI_1\",intf=\"eth0\",vrid=\"51\"";
+    assert!(
+        metrics.contains(&format!("keepalived_vrrp_state{{{labels}}} 2")),
+        "{metrics}"
+    );
+    assert!(metrics.contains(&format!("keepalived_become_master_total{{{labels}}} 1")));
+    for (order, file, part) in [
+        ("data", "keepalived.data", "   State = MASTER\n"),
+        ("stats", "keepalived.stats", "  Became master: 1\n"),
+        ("json", "keepalived.json", "\"iname\":\"VI_1\""),
+    ] {
+        alpha.order(order);
+        alpha.wait_for(&format!(
+            "dumped {}",
+            scene.scratch.path().join(file).display()
+        ));
+        let text = std::fs::read_to_string(scene.scratch.path().join(file)).unwrap();
+        assert!(text.contains(part), "{text}");
+    }
+}
