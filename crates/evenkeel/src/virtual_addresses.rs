@@ -248,7 +248,8 @@ virtual-ip www
 
     #[test]
     fn a_listener_on_an_address_that_comes_and_goes_is_nothing_to_warn_of() {
-        let text = "listen www\n    bind 198.51.100.80:80\n    mode http\n    server a 127.0.0.1:1\n";
+        let text =
+            "listen www\n    bind 198.51.100.80:80\n    mode http\n    server a 127.0.0.1:1\n";
         let own = "virtual-ip www\n    address 198.51.100.80/24\n    interface lo\n";
         let load_here = |text: String| {
             let files = vec![("site.cfg".to_owned(), text.into_bytes())];
