@@ -6,6 +6,8 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # Further arguments of run, bench and changes: make bench ARGS=--help
 ARGS    ?=
+# The same for the second part of bench, the virtual addresses.
+ADDRESS_ARGS ?=
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -34,8 +36,9 @@ test: toolchain ## install missing test peers (as root) and run all tests
 	scripts/install-test-peers
 	$(CARGO) test --workspace
 
-bench: build ## measure beside haproxy
+bench: build ## measure beside haproxy, then (as root) beside keepalived
 	$(CARGO) xtask bench $(ARGS)
+	$(CARGO) xtask bench-address $(ADDRESS_ARGS)
 
 changes: build ## change a proxy under load, beside haproxy
 	$(CARGO) xtask changes $(ARGS)

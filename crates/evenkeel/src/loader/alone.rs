@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Reads keepalived's files and tells what there is to tell; None where there is
 /// none of them.
-pub fn read(wishes: &Wishes, voice: &mut Voice) -> Result<Option<Config>, Refusal> {
+pub fn read(wishes: &mut Wishes, voice: &mut Voice) -> Result<Option<Config>, Refusal> {
     if wishes.address_files.is_empty() {
         return Ok(None);
     }
@@ -24,8 +24,9 @@ pub fn read(wishes: &Wishes, voice: &mut Voice) -> Result<Option<Config>, Refusa
         config,
         sources,
         diagnostics,
-        ..
+        included,
     } = addresses::read(&wishes.address_files, &wishes.addresses);
+    wishes.included = included;
     voice.diagnostics(&sources, &diagnostics, wishes.options.diag, false);
     if wishes.dump
         && let Some(config) = &config
