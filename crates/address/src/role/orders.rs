@@ -126,7 +126,7 @@ impl Role {
         if !begun {
             return;
         }
-        let only = settings::of(&self.config, &member.config);
+        let only = settings::of(&self.config, &member.config, false);
         let mut alone = Router::new(vec![only], Vec::new());
         if let Some(source) = source {
             alone.set_source(now, Instance(0), source);
@@ -266,9 +266,7 @@ impl Role {
             .map_or(FINISH_WAIT, |(_, timeout)| {
                 FINISH_WAIT.saturating_add(*timeout)
             });
-        if let Ok(runner) = super::runner::Runner::start() {
-            std::mem::replace(&mut self.runner, runner).finish(wait);
-        }
+        self.runner.finish(wait);
         exit
     }
 

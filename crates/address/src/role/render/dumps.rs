@@ -483,3 +483,36 @@ fn stats(c: &CounterStatus) -> Value {
         "pri_zero_sent": c.priority_zero_sent,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_keepalived_s_line_by_line() {
+        let mut status = Status::default();
+        let counters = CounterStatus {
+            adverts_sent: 18,
+            became_master: 1,
+            ..CounterStatus::default()
+        };
+        status.instances.push(InstanceStatus {
+            name: "VI_1".to_owned(),
+            counters,
+            ..InstanceStatus::default()
+        });
+        let wanted = "VRRP Instance: VI_1\n  Advertisements:\n    Received: 0\n    Sent: 18\n  \
+                      Became master: 1\n  Released master: 0\n  Packet Errors:\n    Length: 0\n    \
+                      TTL: 0\n    Invalid Type: 0\n    Advertisement Interval: 0\n    \
+                      Address List: 0\n  Authentication Errors:\n    Invalid Type: 0\n    \
+                      Type Mismatch: 0\n    Failure: 0\n  Priority Zero:\n    Received: 0\n    \
+                      Sent: 0\n";
+        assert_eq!(statistics(&status), wanted);
+    }
+
+    #[test]
+    fn whole_numbers_have_no_fraction() {
+        assert_eq!(number(1.0).to_string(), "1");
+        assert_eq!(number(0.5).to_string(), "0.5");
+    }
+}
