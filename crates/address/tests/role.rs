@@ -5,6 +5,8 @@
 mod child;
 #[path = "role/healing.rs"]
 mod healing;
+#[path = "role/health.rs"]
+mod health;
 #[path = "role/peers.rs"]
 mod peers;
 #[path = "role/quick.rs"]

@@ -122,7 +122,7 @@ impl Role {
             self.make_vmac(at);
         }
         self.prepare_interfaces(now);
-        let of = |i: &crate::config::Instance| settings::of(&self.config, i);
+        let of = |i: &crate::config::Instance| settings::of(&self.config, i, self.generation == 1);
         let all = self.config.instances.iter().map(of).collect();
         self.router = Router::new(all, settings::groups(&self.config));
         for at in 0..self.members.len() {

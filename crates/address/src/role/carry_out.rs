@@ -66,6 +66,8 @@ impl Role {
         let Some(adverts) = socket.filter(|adverts| !adverts.broken) else {
             return;
         };
+        // The third byte of both versions is the priority.
+        let stops = bytes.get(2) == Some(&0);
         let sealed = match &member.config.authentication {
             Some(Authentication::Ah(key)) => {
                 sealed(key, member.source, to, &mut self.sealed, bytes)
@@ -78,6 +80,9 @@ impl Role {
             let name = member.config.name.clone();
             let line = format!("({name}) advert to {to}: {error}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
+        } else if stops {
+            let line = format!("({}) sent 0 priority", member.config.name);
+            (self.given.log)(Level::Detail, &line);
         }
     }
 

@@ -126,7 +126,7 @@ impl Role {
         if !begun {
             return;
         }
-        let only = settings::of(&self.config, &member.config);
+        let only = settings::of(&self.config, &member.config, false);
         let mut alone = Router::new(vec![only], Vec::new());
         if let Some(source) = source {
             alone.set_source(now, Instance(0), source);
@@ -266,9 +266,7 @@ impl Role {
             .map_or(FINISH_WAIT, |(_, timeout)| {
                 FINISH_WAIT.saturating_add(*timeout)
             });
-        if let Ok(runner) = super::runner::Runner::start() {
-            std::mem::replace(&mut self.runner, runner).finish(wait);
-        }
+        self.runner.finish(wait);
         exit
     }
 
@@ -341,12 +339,14 @@ impl Role {
                 addresses: addresses.map(|a| (interface(a), a.clone())).collect(),
             });
         }
-        // As master it is written every third of a down interval: only a fresh one is
-        // gone on with.
-        let masters = self.members.iter().filter(|m| m.state == State::Master);
-        let least = masters
-            .map(|m| m.config.advert_interval * u32::from(m.config.down_timer_adverts.max(1)) / 3)
-            .min();
+        // As master it is written three times in what a successor may take to go on.
+        let masters = self.members.iter().zip(self.router.settings().0);
+        let masters = masters.filter(|(m, _)| m.state == State::Master);
+        let patience = |s: &protocol::vrrp::Settings| {
+            let down = s.interval.saturating_mul(s.down_adverts.max(1).into());
+            s.probing.map_or(down, |probing| down.max(probing.bound))
+        };
+        let least = masters.map(|(_, s)| patience(s) / 3).min();
         if let Some(wait) = least {
             self.keep_within(now, wait);
         }
