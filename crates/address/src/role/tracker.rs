@@ -7,7 +7,6 @@ use super::processes::Processes;
 use super::scripts::Asked;
 use super::weight::{Effect, Verdict, effect, effective};
 use crate::config::{Config, Instance, Tracked, Transport, Weight};
-use std::collections::HashMap;
 
 /// What is tracked, besides interfaces ([`Links`]).
 #[derive(Debug, Default)]
