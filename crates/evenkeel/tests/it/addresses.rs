@@ -7,6 +7,7 @@ use lab::{Host, Lab, Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
+use std::process::Command;
 
 const VIP: &str = "10.0.0.9";
 
@@ -289,4 +290,40 @@ fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_kn
     assert!(!bed.has(VIP));
     assert!(!bed.scratch.path().join("k.pid").exists());
     assert!(!bed.scratch.path().join("v.pid").exists());
+}
+
+#[test]
+fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_address_stays() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-upgrade");
+    let program = bed.scratch.path().join("evenkeel");
+    let copy = |to: &Path| {
+        // By another process: what this one writes another test may inherit.
+        let copied = Command::new("cp").args([evenkeel(), to]).status();
+        assert!(copied.unwrap().success());
+    };
+    copy(&program);
+    let words = ["run", "-f", "k.conf"];
+    let supervised = bed
+        .host
+        .enter(|| Supervised::start(&program, bed.scratch.path(), words));
+    bed.comes(VIP);
+    let [role] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    copy(&bed.scratch.path().join("new"));
+    std::fs::rename(bed.scratch.path().join("new"), &program).unwrap();
+    let outcome = bed.run(&["reload"]);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let followed = eventually(PATIENCE, || {
+        assert!(bed.has(VIP));
+        matches!(address_roles(bed.scratch.path())[..], [other] if other != role)
+    });
+    assert!(followed, "{:?}", address_roles(bed.scratch.path()));
+    let owner = || bed.run(&["address"]).stdout.contains("VI_1: MASTER");
+    assert!(eventually(PATIENCE, owner));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the supervisor is evenkeel"));
+    assert!(!bed.has(VIP));
 }
