@@ -10,7 +10,7 @@ use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long anything may take on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(40);
@@ -55,7 +55,6 @@ pub struct Site {
     _answerers: Vec<Answerer>,
     pub capture: Capture,
     pub client: Host,
-    pub at_client: Interface,
     pub alpha: Node,
     pub beta: Node,
     pub lan: Switch,
@@ -76,7 +75,6 @@ impl Site {
         let lan = lab.switch("lan").unwrap();
         let node = |name: &str, number: u8| {
             let host = lab.host(name).unwrap();
-            // A standby's proxy and answerer listen on addresses of any kind.
             let at = lan.attach(&host).unwrap();
             at.address(&format!("10.60.0.{number}/24")).unwrap();
             at.address(&format!("fd60::{number}/64")).unwrap();
@@ -94,7 +92,6 @@ impl Site {
             _answerers: answerers.into(),
             capture: Capture::start(&at_client).unwrap(),
             client,
-            at_client,
             alpha,
             beta,
             lan,
@@ -151,6 +148,20 @@ impl Node {
         ]
     }
 
+    /// The Ethernet address of its interface.
+    pub fn ethernet(&self) -> [u8; 6] {
+        let shown = self
+            .host
+            .ip(&["-o", "link", "show", self.at.name()])
+            .unwrap();
+        let words = shown.split_whitespace().skip_while(|w| *w != "link/ether");
+        let text = words.skip(1).next().unwrap_or_default();
+        let mut bytes = text
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        [(); 6].map(|()| bytes.next().unwrap())
+    }
+
     fn link_local(&self) -> Option<IpAddr> {
         let shown = self
             .host
@@ -186,7 +197,7 @@ impl Node {
             .arg(at("pid"))
             .arg("-r")
             .arg(at("vrrp.pid"));
-        Running::start(self, router, command, scratch, config)
+        Running::start(self, command, scratch, config)
     }
 
     pub fn fill(&self, configuration: &str, directory: &Path) -> String {
@@ -206,19 +217,12 @@ impl Node {
 pub struct Running {
     // Before the directory that it writes to: fields drop in this order.
     pub process: Process,
-    pub router: Router,
     scratch: Scratch,
     config: PathBuf,
 }
 
 impl Running {
-    pub fn start(
-        node: &Node,
-        router: Router,
-        mut command: Command,
-        scratch: Scratch,
-        config: PathBuf,
-    ) -> Running {
+    pub fn start(node: &Node, mut command: Command, scratch: Scratch, config: PathBuf) -> Running {
         let said = scratch.path().join("said");
         let output = File::create(&said).unwrap();
         command
@@ -227,7 +231,6 @@ impl Running {
             .stderr(output);
         Running {
             process: node.host.spawn(command).unwrap(),
-            router,
             scratch,
             config,
         }
@@ -332,9 +335,4 @@ impl Vrrp {
              {unicast}{more}\n virtual_ipaddress {{\n {vip}/{length}\n }}\n}}\n"
         )
     }
-}
-
-/// When the last of some frames came.
-pub fn last(frames: &[Frame]) -> Option<Instant> {
-    frames.last().map(|frame| frame.at)
 }

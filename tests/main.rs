@@ -1,7 +1,9 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
+mod address_complaints;
 mod address_interop;
 mod address_packets;
+mod address_pair;
 mod address_site;
 mod certificates;
 mod changes;

@@ -1,5 +1,6 @@
 //! Development tasks: tidy checks, benchmarks, generated documents.
 
+mod address;
 mod bench;
 mod changes;
 mod tidy;
@@ -14,11 +15,13 @@ fn main() -> ExitCode {
         .and_then(std::ffi::OsStr::to_str)
     {
         Some("bench") => bench::main(arguments),
+        Some("bench-address") => address::main(arguments),
         Some("changes") => changes::main(arguments),
         Some("tidy") => tidy::main(),
         _ => {
             eprintln!(
-                "usage: cargo xtask bench [OPTION...]\n       cargo xtask changes [OPTION...]\n       \
+                "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
+                 bench-address [OPTION...]\n       cargo xtask changes [OPTION...]\n       \
                  cargo xtask tidy"
             );
             ExitCode::from(2)

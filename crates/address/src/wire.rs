@@ -1,11 +1,13 @@
-//! Sockets of the role: VRRP ([`VrrpSocket`]) and frames of ARP and neighbour
-//! discovery ([`PacketSocket`]). Nothing here reads what is inside of a packet, and
+//! Sockets of the role: VRRP ([`VrrpSocket`]), frames of ARP and neighbour
+//! discovery ([`PacketSocket`]), and BFD ([`BfdListener`], [`BfdSender`]). Nothing here reads what is inside of a packet, and
 //! nothing here waits: a socket is read until it is empty, or a bound is reached.
 
+mod bfd;
 mod datagram;
 mod frame;
 mod vrrp;
 
+pub use bfd::{BfdListener, BfdSeen, BfdSender};
 pub use frame::{FrameSeen, PacketSocket};
 pub use vrrp::{DRAINED_AT_MOST, Received, VrrpOptions, VrrpSocket, VrrpTransport};
 

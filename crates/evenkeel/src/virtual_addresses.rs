@@ -27,12 +27,14 @@ pub enum Where {
 pub fn documented() -> Vec<Documented> {
     let mut all = proxy::keyword::registry().documented();
     all.extend(keyword::documented());
+    all.extend(address::dialect::documented());
     all
 }
 
 /// Every code of the crate of virtual addresses.
 pub fn codes() -> impl Iterator<Item = &'static Code> {
-    keyword::codes::CODES.iter().copied()
+    let dialect = address::codes::DIALECT_CODES.iter();
+    keyword::codes::CODES.iter().chain(dialect).copied()
 }
 
 /// Builds the sections that the proxy's loader left to others. What is wrong is told with
@@ -75,6 +77,8 @@ fn service(instance: &Instance) -> Service {
     let backends = instance.tracked.backends.iter();
     Service {
         name: instance.name.as_str().into(),
+        interface: instance.interface.as_str().into(),
+        router_id: instance.vrid,
         addresses: addresses.map(|address| address.address).collect(),
         backends: backends.map(|name| name.as_str().into()).collect(),
     }

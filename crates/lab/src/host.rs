@@ -213,9 +213,7 @@ impl Host {
         let off = || {
             let interfaces = packet::interfaces()?;
             // Looked for before anything is done: kill and cut are one moment.
-            for pid in self.processes() {
-                let _ = rustix::process::kill_process(pid, process::Signal::KILL);
-            }
+            process::kill_at_once(&self.processes());
             packet::switch(&interfaces, false)
         };
         self.enter(off).map_err(failed())?;

@@ -156,9 +156,7 @@ impl Process {
         for _ in 0..TREE_ROUNDS_MAX {
             let tree = self.tree();
             let alone = tree.len() == 1;
-            for pid in tree {
-                let _ = kill_process(pid, Signal::KILL);
-            }
+            kill_at_once(&tree);
             if alone {
                 return;
             }
@@ -184,6 +182,17 @@ impl Process {
         // exit yet. Nothing in a test installs handlers that would.
         let _ = poll(&mut fds, timeout.as_ref());
         self.exit()
+    }
+}
+
+/// Kills processes as if it were at one moment: each is stopped first, since one
+/// that sees another one die may tidy up or start it again.
+pub(crate) fn kill_at_once(pids: &[Pid]) {
+    for signal in [Signal::STOP, Signal::KILL] {
+        for pid in pids {
+            // It may have ended by itself.
+            let _ = kill_process(*pid, signal);
+        }
     }
 }
 

@@ -203,15 +203,18 @@ impl Loader<'_> {
             self.report(told);
             return self.build(row, &joined);
         }
-        let near = suggest::nearest(&word.text, keyword::names_in(self.place));
+        let elsewhere = keyword::places_of(&word.text);
+        // `garp_master_delay` in global_defs is `vrrp_garp_master_delay`; `priority` there
+        // is nothing that has a similar name by chance.
+        let near = suggest::nearest(&word.text, keyword::names_in(self.place))
+            .filter(|near| elsewhere.is_empty() || near.ends_with(&word.text));
         if let Some(row) = near.and_then(|name| keyword::find(self.place, name)) {
             self.report(told.did_you_mean(word.span, Some(row.name)));
-            if row.build.block == node.block.is_some() {
+            if row.build.block == node.block.is_some() && elsewhere.is_empty() {
                 self.build(row, node);
             }
             return;
         }
-        let elsewhere = keyword::places_of(&word.text);
         self.report(match elsewhere.is_empty() {
             true => told.label("not a keyword here"),
             false => told.help(match elsewhere[..] {

@@ -250,7 +250,7 @@ impl<'a> Reader<'a> {
     fn value(&mut self, line: &Text, start: usize) -> Vec<Text> {
         let mut lines = Vec::new();
         let mut line = line.from(start).trim();
-        while line.len() > 0 && line.at(line.len() - 1) == b'\\' {
+        while !line.is_empty() && line.at(line.len() - 1) == b'\\' {
             let text = line.part(0, line.len() - 1).trim();
             if !text.is_empty() {
                 lines.push(text);

@@ -205,7 +205,7 @@ impl Building {
     }
 
     fn finish(mut self, sink: &mut Sink) -> Vec<Node> {
-        for node in &self.open {
+        for node in self.open.iter().filter(|node| !node.words.is_empty()) {
             let Some(block) = &node.block else { continue };
             sink.push(
                 Diagnostic::error(

@@ -14,10 +14,7 @@ impl Loader<'_> {
     /// A whole number within its range.
     pub(super) fn number(&mut self, word: &Word, range: RangeInclusive<i64>) -> Option<i64> {
         let text = word.text.as_str();
-        let parsed = match text.strip_prefix("0x") {
-            Some(hex) => i64::from_str_radix(hex, 16).ok(),
-            None => text.parse().ok(),
-        };
+        let parsed = text.parse().ok();
         let (least, most) = (range.start(), range.end());
         match parsed {
             Some(value) if range.contains(&value) => Some(value),
@@ -145,14 +142,18 @@ impl Loader<'_> {
         let Some(prefix) = prefix else {
             return Some((address, None));
         };
-        match prefix_length(prefix).filter(|p| *p <= most) {
+        match prefix.parse().ok().filter(|p| *p <= most) {
             Some(prefix) => Some((address, Some(prefix))),
             None => {
-                self.report(Diagnostic::error(
-                    &codes::BAD_ADDRESS,
-                    word.span,
-                    format!("'{prefix}' is not the length of a prefix from 0 to {most}"),
-                ));
+                let message = format!("'{prefix}' is not the length of a prefix from 0 to {most}");
+                let told = Diagnostic::error(&codes::BAD_ADDRESS, word.span, message);
+                let fixed = mask(prefix).map(|p| format!("{address}/{p}"));
+                self.report(match fixed.filter(|_| address.is_ipv4()) {
+                    Some(fixed) => told
+                        .help("a mask is written as the length of its prefix")
+                        .fix(word.span, fixed),
+                    None => told,
+                });
                 None
             }
         }
@@ -187,11 +188,8 @@ pub(super) fn bits(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// `24`, or a mask of IPv4.
-fn prefix_length(text: &str) -> Option<u8> {
-    if let Ok(length) = text.parse() {
-        return Some(length);
-    }
+/// The length of the prefix that a mask of IPv4 means.
+fn mask(text: &str) -> Option<u8> {
     let mask = u32::from(text.parse::<std::net::Ipv4Addr>().ok()?);
     (mask.leading_ones() + mask.trailing_zeros() >= 32).then(|| mask.leading_ones() as u8)
 }
@@ -275,9 +273,9 @@ mod tests {
 
     #[test]
     fn masks_are_prefixes() {
-        assert_eq!(prefix_length("255.255.255.0"), Some(24));
-        assert_eq!(prefix_length("0.0.0.0"), Some(0));
-        assert_eq!(prefix_length("255.0.255.0"), None);
-        assert_eq!(prefix_length("33"), Some(33));
+        assert_eq!(mask("255.255.255.0"), Some(24));
+        assert_eq!(mask("0.0.0.0"), Some(0));
+        assert_eq!(mask("255.0.255.0"), None);
+        assert_eq!(mask("24"), None);
     }
 }

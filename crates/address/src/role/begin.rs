@@ -1,6 +1,7 @@
 //! How a configuration begins to run: the first one, and those that are taken over it.
 
 use super::announce::Announcer;
+use super::bfd::Bfd;
 use super::event_loop::Role;
 use super::files::Files;
 use super::hand_over::HandOvers;
@@ -88,6 +89,7 @@ impl Role {
             poll_links_at: None,
             firewall: None,
             saved: Vec::new(),
+            sealed: 0,
             privileges: Vec::new(),
             groups_before: Vec::new(),
         };
@@ -209,7 +211,11 @@ impl Role {
                 Err(error) => (self.given.log)(Level::Error, &format!("track_process: {error}")),
             }
         }
-        self.tracker.bfd = old.bfd;
+        let (bfd, errors) = Bfd::open(&config.bfd, old.bfd, now);
+        for error in errors {
+            (self.given.log)(Level::Error, &format!("bfd_instance: {error}"));
+        }
+        self.tracker.bfd = bfd;
     }
 
     /// The virtual interface of a member, where it has one and the one below is there.

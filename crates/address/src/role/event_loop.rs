@@ -60,6 +60,8 @@ pub(super) struct Role {
     pub(super) firewall: Option<crate::kernel::Firewall>,
     /// Settings of interfaces as they were before us.
     pub(super) saved: Vec<crate::kernel::sysctl::Saved>,
+    /// How many adverts were sealed: each has a number.
+    pub(super) sealed: u32,
     /// What was granted, in words.
     pub(super) privileges: Vec<String>,
     /// What sync groups were before a reload.
@@ -76,6 +78,7 @@ enum Source {
     Runner,
     Files,
     Processes,
+    Bfd,
 }
 
 /// Runs a configuration until it is told to stop.
@@ -150,6 +153,7 @@ impl Role {
             self.links.deadline(),
             self.announcer.deadline(),
             self.tracker.processes.as_ref().and_then(|p| p.deadline()),
+            self.tracker.bfd.deadline(),
             self.health.deadline(),
             self.hand_overs.deadline(),
             self.keep_at,
@@ -188,6 +192,10 @@ impl Role {
         if let Some(processes) = &self.tracker.processes {
             sources.push(Source::Processes);
             fds.push(processes.as_fd());
+        }
+        for listener in self.tracker.bfd.descriptors() {
+            sources.push(Source::Bfd);
+            fds.push(listener);
         }
         let mut polled: Vec<PollFd<'_>> = fds
             .iter()
@@ -234,6 +242,10 @@ impl Role {
             if due || ready.contains(&Source::Processes) {
                 changed |= processes.handle_time(now);
             }
+        }
+        let due = self.tracker.bfd.deadline().is_some_and(|at| at <= now);
+        if due || ready.contains(&Source::Bfd) {
+            changed |= self.take_bfd();
         }
         if changed {
             self.judge_all(now);

@@ -14,6 +14,7 @@
 
 mod announce;
 mod begin;
+mod bfd;
 mod carry_out;
 mod changes;
 mod clock;

@@ -8,6 +8,7 @@ use super::status::{
 use super::weight::Verdict;
 use super::{clock, reason};
 use crate::config::{Instance as Configured, Start};
+use protocol::bfd;
 use protocol::vrrp::{Counters, Instance, State};
 
 impl Role {
@@ -149,10 +150,17 @@ impl Role {
                 outcome,
             ));
         }
-        for session in &self.config.bfd {
-            let verdict = self.tracker.bfd.get(&session.name).copied();
-            let word = verdict_word(verdict.unwrap_or(Verdict::Unknown));
-            all.push(status("bfd", &session.name, word, 0, String::new()));
+        for (session, state, why) in self.tracker.bfd.all() {
+            let word = verdict_word(self.tracker.bfd.verdict(&session.name));
+            let mut outcome = match state {
+                bfd::State::Up => state.to_string(),
+                _ => format!("{state}: {why}"),
+            };
+            match self.tracker.bfd.refused() {
+                0 => {}
+                refused => outcome += &format!(", {refused} packets dropped in all"),
+            }
+            all.push(status("bfd", &session.name, word, 0, outcome));
         }
         all
     }

@@ -1,12 +1,12 @@
 //! Everything that is tracked, and what it adds up to for a virtual router.
 
+use super::bfd::Bfd;
 use super::files::Files;
 use super::links::Links;
 use super::processes::Processes;
 use super::scripts::Asked;
 use super::weight::{Effect, Verdict, effect, effective};
 use crate::config::{Config, Instance, Tracked, Transport, Weight};
-use std::collections::HashMap;
 
 /// What is tracked, besides interfaces ([`Links`]).
 #[derive(Debug, Default)]
@@ -17,8 +17,8 @@ pub struct Tracker {
     pub files: Option<Files>,
     /// `vrrp_track_process`
     pub processes: Option<Processes>,
-    /// `bfd_instance`, by name.
-    pub bfd: HashMap<String, Verdict>,
+    /// `bfd_instance`
+    pub bfd: Bfd,
 }
 
 /// What tracked things add up to for one virtual router.
@@ -130,7 +130,7 @@ impl Tracker {
         for (name, weight) in &tracked.bfd {
             let configured = config.bfd.iter().find(|b| b.name == *name);
             let Some(session) = configured else { continue };
-            let verdict = self.bfd.get(name).copied().unwrap_or(Verdict::Unknown);
+            let verdict = self.bfd.verdict(name);
             let weight = weight.unwrap_or(session.weight);
             sum.put("bfd", name, weight, weighs, verdict);
         }

@@ -66,13 +66,13 @@ pub(super) fn bind<T: Copy>(fd: impl AsFd, address: &T) -> io::Result<()> {
 /// What came beside a datagram.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beside {
-    /// From whom (IPv6; a raw IPv4 datagram says it in its header).
+    /// From whom (a raw IPv4 datagram says it in its header, too).
     pub source: Option<IpAddr>,
     /// To whom.
     pub destination: Option<IpAddr>,
     /// By which interface.
     pub interface: u32,
-    /// The hop limit (IPv6).
+    /// The hop limit, or the TTL where it was asked for.
     pub hops: Option<u8>,
     /// `PACKET_OUTGOING` and its kin, of a packet socket.
     pub packet_type: u8,
@@ -183,6 +183,12 @@ unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Beside
         ..Beside::default()
     };
     match i32::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that this is what the storage holds.
+            let from = unsafe { &*from_ref(name).cast::<libc::sockaddr_in>() };
+            let from = u32::from_be(from.sin_addr.s_addr);
+            beside.source = Some(Ipv4Addr::from_bits(from).into());
+        }
         libc::AF_INET6 => {
             // SAFETY: the family says that this is what the storage holds.
             let from = unsafe { &*from_ref(name).cast::<libc::sockaddr_in6>() };
@@ -216,7 +222,7 @@ unsafe fn beside(header: &libc::msghdr, name: &libc::sockaddr_storage) -> Beside
                     beside.interface = info.ipi6_ifindex;
                     beside.destination = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
                 }
-                (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
                     beside.hops = u8::try_from(data.cast::<i32>().read_unaligned()).ok();
                 }
                 _ => {}

@@ -10,6 +10,7 @@ use crate::identity;
 use crate::process::{self, Plan};
 use crate::supervisor;
 use crate::supervisor::master::{self, MasterAddress, MasterAddressError};
+use crate::virtual_addresses::{self, Where};
 use crate::voice::{Form, Voice};
 pub use arguments::{ArgumentError, Arguments};
 use language::evaluate_condition;
@@ -262,14 +263,21 @@ pub fn plan(arguments: &Arguments) -> Plan {
 fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
     let files = read(arguments, voice)?;
     let local_peer = arguments.local_peer.as_deref();
-    Some(process::load_files(
-        files,
-        local_peer,
-        load_options(arguments),
-    ))
+    let mut loaded = process::load_files(files, local_peer, load_options(arguments));
+    let place = match arguments.check || asks_for_a_master(&loaded) {
+        true => Where::Elsewhere,
+        false => Where::WithoutRole,
+    };
+    virtual_addresses::add(&mut loaded, None, place);
+    Some(loaded)
 }
 
 fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
+    let place = match arguments.master_worker {
+        true => Where::Here,
+        false => Where::WithoutRole,
+    };
+    virtual_addresses::add(&mut loaded, None, place);
     let global = loaded.config.as_ref().map(|config| &config.global);
     voice.quiet |= !arguments.verbose && loaded.quiet;
     let zero_warning = arguments.zero_warning || global.is_some_and(|global| global.zero_warning);

@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Reads keepalived's files and tells what there is to tell; None where there is
 /// none of them.
-pub fn read(wishes: &Wishes, voice: &mut Voice) -> Result<Option<Config>, Refusal> {
+pub fn read(wishes: &mut Wishes, voice: &mut Voice) -> Result<Option<Config>, Refusal> {
     if wishes.address_files.is_empty() {
         return Ok(None);
     }
@@ -24,8 +24,9 @@ pub fn read(wishes: &Wishes, voice: &mut Voice) -> Result<Option<Config>, Refusa
         config,
         sources,
         diagnostics,
-        ..
+        included,
     } = addresses::read(&wishes.address_files, &wishes.addresses);
+    wishes.included = included;
     voice.diagnostics(&sources, &diagnostics, wishes.options.diag, false);
     if wishes.dump
         && let Some(config) = &config
@@ -95,7 +96,8 @@ pub fn make(
         (true, true) => "nothing is different".to_owned(),
         _ => difference.join("\n"),
     };
-    let names = wishes.address_files.iter().map(|(name, _)| name.clone());
+    let files = wishes.files.iter().chain(&wishes.address_files);
+    let names = files.map(|(name, _)| name.clone());
     let pid_file = wishes.plan.pid_file.as_deref();
     let plan = Plan {
         files_max: load.files_soft,

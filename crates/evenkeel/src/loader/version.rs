@@ -6,6 +6,7 @@ use super::{Outcome, Refusal, addresses, alone, compare, watched};
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
+use crate::virtual_addresses::{self, Where};
 use crate::voice::{Form, Voice};
 use protocol::role::{Load, Plan, Rights, Settings};
 use proxy::config::Config;
@@ -33,19 +34,34 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
     let had = addresses::before(load.previous.as_ref(), &mut descriptors);
     let before = compare::recording(bundle.as_ref());
     let seen = watched::read(load, before.as_ref(), &mut wishes, voice);
+    let read = seen.and_then(|()| alone::read(&mut wishes, voice));
     let refused = |voice: &Voice| watched::refused(load, &wishes, None, voice);
-    seen.map_err(|_| refused(voice))?;
-    let read = alone::read(&wishes, voice).map_err(|_| refused(voice))?;
+    let read = read.map_err(|_| refused(voice))?;
     if wishes.files.is_empty() && (read.is_some() || voice.form() == Form::Keepalived) {
         let made = alone::make(load, &wishes, read, had.as_ref(), voice);
         return made.map_err(|_| refused(voice));
     }
     let local_peer = wishes.local_peer.as_deref();
     let mut loaded = process::load_files(wishes.files.clone(), local_peer, wishes.options.clone());
+    let foreign = read.is_some();
+    let own = virtual_addresses::add(&mut loaded, read.as_ref(), Where::Here);
+    let read = addresses::join(own.map(|own| own.config), read);
     if load.watched && had == read && watched::unchanged(&loaded, before.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
         refusal.0.unchanged = true;
         return Err(refusal);
+    }
+    let none = |config: &Config| !config.listens() && read.is_some() && !foreign;
+    if voice.form() == Form::Own && loaded.config.as_ref().is_some_and(none) {
+        // Sections of addresses and nothing to serve.
+        voice.diagnostics(
+            &loaded.sources,
+            &loaded.diagnostics,
+            wishes.options.diag,
+            false,
+        );
+        let made = alone::make(load, &wishes, read, had.as_ref(), voice);
+        return made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice));
     }
     let addresses = alone::Both { had, now: read };
     let made = build(

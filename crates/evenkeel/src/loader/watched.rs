@@ -31,6 +31,9 @@ pub fn read(
         && load.watched
         && watch.is_some_and(|watch| !watch.configuration)
     {
+        // Which of them is whose is known by reading; of the proxy's, the text that
+        // serves counts.
+        wishes.read(voice)?;
         let files = before.files.iter();
         wishes.files = files
             .map(|(name, text)| (name.clone(), text.to_vec()))
@@ -100,6 +103,9 @@ fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<
         }
         for (name, _) in wishes.files.iter().chain(&wishes.address_files) {
             places.add(Path::new(name));
+        }
+        for path in &wishes.included {
+            places.add(path);
         }
     }
     places.named = true;

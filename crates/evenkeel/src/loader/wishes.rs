@@ -23,6 +23,8 @@ pub struct Wishes {
     pub files: Vec<NamedFile>,
     /// Those of them that are keepalived's.
     pub address_files: Vec<NamedFile>,
+    /// What these include.
+    pub included: Vec<PathBuf>,
     /// How those are to be taken.
     pub addresses: AddressWishes,
     /// `-L`

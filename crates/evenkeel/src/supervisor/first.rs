@@ -27,6 +27,11 @@ impl PidFile {
         Ok(Some(PidFile { path, file }))
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the id of this process.
     pub fn write(mut self) -> Result<(), StartError> {
         write_pid(&mut self.file, &self.path)

@@ -33,7 +33,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What a start that failed exits with.
@@ -77,6 +77,8 @@ pub struct Supervisor {
     pub(super) stop: Option<Stop>,
     pub(super) ready: Option<Ready>,
     pid_file: Option<first::PidFile>,
+    /// Where that is, once it was written.
+    pid_path: Option<PathBuf>,
     pub(super) exit: Option<u8>,
     /// Which file this program is.
     pub(super) program: Program,
@@ -126,6 +128,7 @@ impl Supervisor {
             stop: None,
             ready: None,
             pid_file: None,
+            pid_path: None,
             exit: None,
             program: Program::of_start(),
             upgrade: None,
@@ -170,6 +173,7 @@ impl Supervisor {
         if let Some(master) = self.master.take() {
             master.end();
         }
+        self.tidy_up_as_keepalived(self.pid_path.as_deref());
         self.exit.unwrap_or(FAILED)
     }
 
@@ -427,6 +431,7 @@ impl Supervisor {
             self.voice.pid = std::process::id();
         }
         if let Some(file) = self.pid_file.take() {
+            self.pid_path = Some(file.path().to_owned());
             file.write()?;
         }
         self.kept = Some(version);

@@ -59,13 +59,16 @@ pub struct Chapter<'m> {
 type Holds = fn(&str) -> bool;
 
 /// The parts, in their order, with the kinds of rows that they have.
-const PARTS: [(&str, Holds); 6] = [
+const PARTS: [(&str, Holds); 7] = [
     ("Lines of sections", |kind| kind == "keyword"),
-    ("Options of lines", |kind| kind.ends_with("option")),
+    ("Options of lines", |kind| {
+        kind.ends_with("option") && !kind.starts_with("keepalived")
+    }),
     ("Actions of rules", |kind| kind.ends_with("action")),
     ("Fetches", |kind| kind == "fetch"),
     ("Converters", |kind| kind == "converter"),
-    ("Formats and the rest", |_| true),
+    ("Formats and the rest", |kind| !kind.starts_with("keepalived")),
+    ("Files of keepalived", |_| true),
 ];
 
 /// A name as a part of an address: "time-limits".

@@ -68,6 +68,8 @@ pub enum Diagnostic {
     Expired,
     /// The peer said that it is down.
     PeerDown,
+    /// The peer said that its operator holds it down, which is no outage (RFC 5882). On the wire it is as [`Diagnostic::PeerDown`].
+    PeerStopped,
     /// Its operator.
     AdminDown,
     /// Another one, which only peers have.
@@ -79,7 +81,7 @@ impl Diagnostic {
         match self {
             Diagnostic::None => 0,
             Diagnostic::Expired => 1,
-            Diagnostic::PeerDown => 3,
+            Diagnostic::PeerDown | Diagnostic::PeerStopped => 3,
             Diagnostic::AdminDown => 7,
             Diagnostic::Other(number) => number & 0x1f,
         }
@@ -102,6 +104,7 @@ impl fmt::Display for Diagnostic {
             Diagnostic::None => f.write_str("no reason"),
             Diagnostic::Expired => f.write_str("nothing was heard for the detection time"),
             Diagnostic::PeerDown => f.write_str("the neighbour said that it is down"),
+            Diagnostic::PeerStopped => f.write_str("the neighbour's operator holds it down"),
             Diagnostic::AdminDown => f.write_str("an operator holds it down"),
             Diagnostic::Other(number) => write!(f, "diagnostic {number}"),
         }

@@ -163,9 +163,10 @@ impl Session {
     /// The state that follows from the peer's.
     fn follow(&mut self, peer: State) {
         match (self.state, peer) {
-            (State::Init | State::Up, State::AdminDown) | (State::Up, State::Down) => {
-                self.enter(State::Down, Diagnostic::PeerDown);
+            (State::Init | State::Up, State::AdminDown) => {
+                self.enter(State::Down, Diagnostic::PeerStopped);
             }
+            (State::Up, State::Down) => self.enter(State::Down, Diagnostic::PeerDown),
             (State::Down, State::Down) => self.enter(State::Init, self.diagnostic),
             (State::Down, State::Init) | (State::Init, State::Init | State::Up) => {
                 self.enter(State::Up, Diagnostic::None);

@@ -178,7 +178,11 @@ fn the_table_of_states() {
         }
         assert_eq!(session.state(), then, "{at} and {heard}");
         if at == Up && then == Down {
-            assert_eq!(session.diagnostic(), Diagnostic::PeerDown);
+            let why = match heard {
+                AdminDown => Diagnostic::PeerStopped,
+                _ => Diagnostic::PeerDown,
+            };
+            assert_eq!(session.diagnostic(), why);
         }
     }
 }
@@ -336,7 +340,8 @@ impl Pair {
                 Event::Entered { to, .. } => self.entered.push((self.now, end, to)),
                 Event::Send(packet) => {
                     self.sent[end] += 1;
-                    let lost = self.loses != 0 && (self.sent[0] + self.sent[1]) % self.loses == 0;
+                    let all = self.sent[0] + self.sent[1];
+                    let lost = self.loses != 0 && all.is_multiple_of(self.loses);
                     if self.passes[end] && !lost {
                         let at = self.now.after(self.latency);
                         self.flying.push((at, 1 - end, packet.to_vec()));
@@ -408,7 +413,7 @@ fn an_operators_stop_is_told_and_is_no_outage() {
     pair.take(0);
     pair.run(MS(2));
     assert_eq!(pair.states(), [State::AdminDown, State::Down]);
-    assert_eq!(pair.ends[1].diagnostic(), Diagnostic::PeerDown);
+    assert_eq!(pair.ends[1].diagnostic(), Diagnostic::PeerStopped);
 }
 
 #[test]

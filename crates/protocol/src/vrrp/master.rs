@@ -403,6 +403,8 @@ impl Machine {
                 self.rule.hand = None;
                 self.tell_hand(ctx, HandOver::Withdrawn);
                 self.send_advert(ctx);
+                // Whoever used the address meanwhile was not answered.
+                self.announce(ctx, ctx.settings.garp.repeat, Announce::Again);
             }
             _ => {}
         }

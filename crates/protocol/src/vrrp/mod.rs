@@ -21,6 +21,8 @@ mod context;
 mod defect;
 mod group;
 mod hearing;
+#[cfg(test)]
+mod hostile;
 mod machine;
 mod master;
 pub mod neighbour;
@@ -28,6 +30,8 @@ mod note;
 mod pace;
 mod priority;
 mod router;
+#[cfg(test)]
+mod rules;
 mod settings;
 #[cfg(test)]
 mod simulation;

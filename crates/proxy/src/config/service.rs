@@ -9,6 +9,10 @@ use std::net::IpAddr;
 pub struct Service {
     /// The name of what moves them.
     pub name: Box<str>,
+    /// The interface that they are on, for people and metrics.
+    pub interface: Box<str>,
+    /// The id of their virtual router, for people and metrics.
+    pub router_id: u8,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
     /// Backends without which they are of no use, besides those that the frontends of

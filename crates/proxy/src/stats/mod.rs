@@ -12,6 +12,7 @@ pub mod process;
 pub mod prometheus;
 pub mod row;
 
+pub(crate) mod addresses;
 mod admin;
 mod auth;
 mod page;

@@ -4,6 +4,7 @@ use super::row::Moment;
 use crate::config::Config;
 use crate::runtime::Runtime;
 use crate::state::{self, Tally};
+use crate::vitals::AddressReport;
 use rustix::process::{Resource, getrlimit};
 use std::time::UNIX_EPOCH;
 
@@ -61,6 +62,8 @@ pub struct Process {
     pub node: String,
     /// `description`.
     pub description: Option<String>,
+    /// Virtual addresses.
+    pub addresses: Vec<AddressReport>,
 }
 
 impl Process {
@@ -119,6 +122,7 @@ impl Process {
             logs_dropped: crate::log::dropped(),
             node: node(config),
             description: config.global.description.as_deref().map(str::to_owned),
+            addresses: crate::vitals::reports(runtime),
         }
     }
 

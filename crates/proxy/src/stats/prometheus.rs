@@ -2,6 +2,7 @@
 //! so that dashboards made for it go on; what the numbers mean is told in words of
 //! our own, those of the columns. Of the process only what there is here is told.
 
+use super::addresses;
 use super::column::Column as C;
 use super::process::{Process, VERSION};
 use super::row::{Moment, Object, Row, Selection, Value, each};
@@ -16,6 +17,7 @@ pub struct Query {
     listener: bool,
     backend: bool,
     server: bool,
+    addresses: bool,
     /// Servers in maintenance are left out.
     no_maintenance: bool,
 }
@@ -51,6 +53,7 @@ impl Query {
                         b"listener" => asked.listener = true,
                         b"backend" => asked.backend = true,
                         b"server" => asked.server = true,
+                        b"virtual-ip" => asked.addresses = true,
                         // Families that have nothing to tell here.
                         b"sticktable" => {}
                         _ => return None,
@@ -70,6 +73,7 @@ impl Query {
             listener: all,
             backend: all,
             server: all,
+            addresses: all,
             no_maintenance: false,
         }
     }
@@ -235,6 +239,9 @@ pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query)
             of_proxies(&mut out, (family, name), &of_family, &rows);
         }
     }
+    if query.addresses {
+        addresses::metrics(&mut out, &process.addresses);
+    }
     out
 }
 
@@ -260,7 +267,7 @@ fn head(out: &mut String, name: &str, meaning: &str, how: How) {
 }
 
 /// A text between the quotes of a label.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")

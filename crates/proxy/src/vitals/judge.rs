@@ -154,6 +154,7 @@ backend api
             name: "it".into(),
             addresses: vec![address.parse().expect("an address")],
             backends: backends.iter().map(|name| (*name).into()).collect(),
+            ..Service::default()
         }
     }
 

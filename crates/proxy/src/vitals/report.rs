@@ -11,6 +11,10 @@ use std::net::IpAddr;
 pub struct AddressReport {
     /// The name of what moves it.
     pub name: String,
+    /// The interface that they are on.
+    pub interface: String,
+    /// The id of their virtual router.
+    pub router_id: u8,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
     /// How much can be served.
@@ -37,6 +41,8 @@ pub fn reports(runtime: &Runtime) -> Vec<AddressReport> {
         let told = Some(vitals.told(slot)).filter(|_| alive);
         Some(AddressReport {
             name: service.name.to_string(),
+            interface: service.interface.to_string(),
+            router_id: service.router_id,
             addresses: service.addresses.clone(),
             band: vitals.band_written(slot),
             for_ms: told.map_or(0, |told| now.saturating_sub(told.since_ms)),

@@ -12,7 +12,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// The longest interval, microseconds.
-const INTERVAL_MAX_US: u64 = 1_000_000_000;
+const INTERVAL_MAX_US: u64 = 4_294_967_000;
+/// The shortest one, microseconds.
+const INTERVAL_MIN_US: u64 = 1000;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
@@ -148,7 +150,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "checker",
         doc: "Only checks of IPVS are told of the session, which this program has not: the proxy checks its servers itself.",
         example: "checker",
-        build: line(0, 0, |l, n| super::ipvs::concerns_ipvs(l, n)),
+        build: line(0, 0, super::ipvs::concerns_ipvs),
     },
 ];
 
@@ -213,7 +215,7 @@ fn neighbour(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn interval(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
-    l.milliseconds(node.argument()?, 1..=INTERVAL_MAX_US)
+    l.milliseconds(node.argument()?, INTERVAL_MIN_US..=INTERVAL_MAX_US)
 }
 
 fn hops(l: &mut Loader<'_>, node: &Node) {

@@ -13,8 +13,8 @@ use language::Diagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A day, microseconds: the longest of the times here.
-const DAY_US: u64 = 86_400_000_000;
+/// The longest interval and timeout of a script: what 32 bits of microseconds hold.
+const SECONDS_MAX: i64 = 4294;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
@@ -40,7 +40,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "Between two runs, 1 s by default.",
         example: "script /usr/bin/true\ninterval 2",
         build: line(1, 1, |l, n| {
-            let value = n.argument().and_then(|w| l.timer(w, 1000..=DAY_US));
+            let value = seconds(l, n, 1);
             if let (Some(value), Some(at)) = (value, l.drafts.scripts.last_mut()) {
                 at.value.interval = value;
             }
@@ -53,7 +53,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "A run that takes longer has failed and is ended; default the interval.",
         example: "script /usr/bin/true\ntimeout 5",
         build: line(1, 1, |l, n| {
-            let value = n.argument().and_then(|w| l.timer(w, 0..=DAY_US));
+            let value = seconds(l, n, 0);
             if let Some(at) = l.drafts.scripts.last_mut() {
                 at.value.timeout = value.filter(|v| *v > Duration::ZERO);
             }
@@ -300,6 +300,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         }),
     },
 ];
+
+/// Whole seconds, as keepalived takes them here.
+fn seconds(l: &mut Loader<'_>, node: &Node, least: i64) -> Option<Duration> {
+    let value = l.number(node.argument()?, least..=SECONDS_MAX)?;
+    u64::try_from(value).ok().map(Duration::from_secs)
+}
 
 /// A weight and its direction.
 fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {

@@ -4,7 +4,8 @@
 use crate::codes;
 use crate::dialect::keyword::{Row, TOP, block};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::{Block, Node};
+use crate::dialect::words::Word;
 use language::Diagnostic;
 use std::fmt::Write;
 
@@ -34,39 +35,51 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
     if l.options.vrrp_only {
         return;
     }
-    let section = listen(node);
+    let node = &clean(node);
     let message = "this program does not drive IPVS, so 'virtual_server' cannot be used";
     let mut told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message)
-        .help(format!("put this section into an haproxy.cfg and load both files (or start with -P to pass over it):\n{section}"));
+        .help("put the section into an haproxy.cfg and load both files, or start with -P to pass over it")
+        .note(format!("this section does the same:\n{}", listen(node)));
     for lost in lost(node) {
         told = told.note(lost);
     }
     l.report(told);
 }
 
+/// Without characters that a terminal obeys: the answer is shown as it is.
+fn clean(node: &Node) -> Node {
+    let words = node.words.iter().map(|word| Word {
+        text: word.text.chars().filter(|c| !c.is_control()).collect(),
+        ..word.clone()
+    });
+    Node {
+        words: words.collect(),
+        block: node.block.as_ref().map(|block| Block {
+            nodes: block.nodes.iter().map(clean).collect(),
+            ..block.clone()
+        }),
+    }
+}
+
 fn server_group(l: &mut Loader<'_>, node: &Node) {
     if l.options.vrrp_only {
         return;
     }
+    let node = &clean(node);
     let mut lines = String::new();
-    for line in node.nodes() {
+    for line in node.nodes().iter().filter(|line| line.name() != "fwmark") {
+        let port = line.argument().map(|word| word.text.as_str());
         // Writing to a string cannot fail.
-        match (line.name(), line.argument()) {
-            ("fwmark", _) => {}
-            (address, Some(port)) => {
-                let _ = writeln!(lines, "    bind {}", endpoint(address, Some(&port.text)));
-            }
-            (address, None) => {
-                let _ = writeln!(lines, "    bind {}", endpoint(address, None));
-            }
-        }
+        let _ = writeln!(lines, "    bind {}", endpoint(line.name(), port));
     }
     let message = "this program does not drive IPVS, so 'virtual_server_group' cannot be used";
     l.report(
-        Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message).help(format!(
-            "these are the lines of the 'listen' section that does the same:\n{}",
-            lines.trim_end()
-        )),
+        Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message)
+            .help("start with -P to pass over it")
+            .note(format!(
+                "these lines of the 'listen' section do the same:\n{}",
+                lines.trim_end()
+            )),
     );
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use insta::assert_snapshot;
 
 /// The file of 2011, as it was found.
-const FIELD: &str = "vrrp_instance_VI_1 {
+pub(super) const FIELD: &str = "vrrp_instance_VI_1 {
 \tstate MASTER
 \tinterface eth0
 \tvirtual_router_id 51
@@ -36,4 +36,214 @@ fn the_file_of_2011_loads_once_its_slip_is_mended() {
     let config = loaded.config.unwrap();
     assert_eq!(config.instances[0].name, "VI_1");
     assert_eq!(config.instances[0].addresses.len(), 2);
+}
+
+/// An instance of these lines.
+fn instance(lines: &str) -> String {
+    format!(
+        "vrrp_instance A {{\n  interface eth0\n  virtual_router_id 51\n  virtual_ipaddress {{ 192.0.2.10/24 }}\n{lines}\n}}\n"
+    )
+}
+
+#[test]
+fn words_that_are_no_keywords_find_the_ones_that_are_meant() {
+    assert_snapshot!(told(
+        "global_def {\n  routr_id x\n  garp_master_delay 3\n}\nvrrp_intsance A {\n  state SLAVE\n  interfce eth0\n  virtual_router_id 51\n  virtual_ipadress {\n    192.0.2.10/24 devv eth1\n    192.0.2.11 192.0.2.12\n  }\n  track_script {\n    chek\n  }\n}\nvrrp_script check {\n  script /usr/bin/true\n  user nobody\n}\n"
+    ));
+}
+
+#[test]
+fn values_are_told_with_their_bounds() {
+    assert_snapshot!(told(&instance(
+        "  priority 300\n  advert_int 50ms\n  preempt_delay -1\n  mcast_dst_ip 10.0.0.1\n  strict_mode maybe\n  advert_int\n  garp_master_delay 1.5\n  unicast_peer {\n    192.0.2.256\n  }"
+    )));
+}
+
+#[test]
+fn braces_and_quotes_are_told_where_they_open() {
+    assert_snapshot!(told(
+        "vrrp_instance A {\n  interface eth0\n  virtual_router_id 51\n  virtual_ipaddress {\n    192.0.2.10/24\n\nvrrp_instance B {\n  interface \"eth0\n  virtual_router_id 52\n  virtual_ipaddress { 192.0.2.11/24 }\n}\n}\n"
+    ));
+}
+
+#[test]
+fn two_instances_with_one_router_id_are_told_with_both_places() {
+    let two = instance("")
+        + &instance("")
+            .replace("instance A", "instance B")
+            .replace(".10/", ".11/");
+    assert_snapshot!(told(&two));
+}
+
+#[test]
+fn one_router_id_is_allowed_where_adverts_do_not_meet() {
+    let six = instance("")
+        .replace("instance A", "instance B")
+        .replace("192.0.2.10/24", "fe80::10");
+    assert_eq!(codes(&(instance("") + &six)), "");
+    let other = instance("mcast_dst_ip 224.0.0.99")
+        .replace("instance A", "instance B")
+        .replace(".10/", ".11/");
+    assert_eq!(codes(&(instance("") + &other)), "");
+    let one = instance("unicast_peer { 192.0.2.2 }");
+    let two = instance("unicast_peer { 192.0.2.3 }")
+        .replace("instance A", "instance B")
+        .replace(".10/", ".11/");
+    assert_eq!(codes(&(one.clone() + &two)), "");
+    let same = two.replace("192.0.2.3", "192.0.2.2");
+    assert_eq!(codes(&(one + &same)), "E0716");
+}
+
+#[test]
+fn a_virtual_server_is_answered_by_its_listen_section() {
+    let text = "virtual_server 192.0.2.10 80 {\n  delay_loop 6\n  lb_algo wlc\n  lb_kind DR\n  persistence_timeout 50\n  protocol TCP\n  sorry_server 10.0.0.9 8080\n  real_server 10.0.0.1 80 {\n    weight 3\n    HTTP_GET {\n      url {\n        path /health\n        status_code 200\n      }\n      connect_timeout 3\n    }\n  }\n  real_server 10.0.0.2 80 {\n    TCP_CHECK {\n      connect_port 81\n    }\n  }\n}\n";
+    assert_snapshot!(told(text));
+    let options = Options {
+        vrrp_only: true,
+        ..Options::default()
+    };
+    let (_, loaded) = loaded_with(
+        &(text.to_owned() + &instance("")),
+        &mut Nowhere::default(),
+        &options,
+    );
+    assert_eq!(loaded.diagnostics.iter().count(), 0);
+    assert_eq!(loaded.config.unwrap().instances.len(), 1);
+}
+
+#[test]
+fn what_does_not_go_together_is_told() {
+    for (text, expected) in [
+        (instance("state MASTER\npriority 100"), "W0701"),
+        (instance("state MASTER\npriority 101"), "N0700"),
+        (instance("state MASTER"), "W0701"),
+        (instance("state BACKUP\npriority 255"), "W0701"),
+        (
+            instance("state MASTER\npriority 150\nnopreempt"),
+            "N0700 W0702",
+        ),
+        (
+            instance("state MASTER\npriority 150\npreempt_delay 9"),
+            "N0700 W0702",
+        ),
+        (instance("nopreempt\npreempt_delay 9"), "W0702"),
+        (instance("advert_int 1.5"), "W0703"),
+        (instance("version 3\nadvert_int 0.015"), "W0703"),
+        (
+            instance("version 3\nauthentication {\nauth_type PASS\nauth_pass x\n}"),
+            "W0704",
+        ),
+        (instance("authentication {\nauth_type PASS\n}"), "W0704"),
+        (
+            instance("authentication {\nauth_type PASS\nauth_pass 123456789\n}"),
+            "W0700",
+        ),
+        (
+            instance("authentication {\nauth_type PASS\nauth_pass 12345678\n}"),
+            "",
+        ),
+        (
+            instance("strict_mode\nunicast_peer { 192.0.2.2 }\npreempt_delay 4\naccept"),
+            "W0719 W0702 W0719",
+        ),
+        (instance("notify_master /nowhere"), "W0705 W0706"),
+        (instance("notify /usr/bin/x -v"), "W0706 E0720"),
+        (instance("unicast_src_ip 192.0.2.1"), "W0721"),
+        (instance("use_vmac\nunicast_peer { 192.0.2.2 }"), "W0710"),
+        (instance("priority 50 60"), "W0708"),
+        (instance("virtual_ipaddress {\nfe80::1\n}"), "W0718"),
+        (instance("virtual_ipaddress {\n192.0.2.10\n}"), "W0722"),
+        (instance("track_interface {\neth9\n}"), "E0715"),
+        (instance("track_script {\nnone\n}"), "E0717"),
+        (
+            instance("virtual_routes {\n198.51.100.0/24 via 192.0.2.1\n}"),
+            "W0717",
+        ),
+        (
+            instance("virtual_rules {\nfrom 192.0.2.0/24 table 1\n}"),
+            "W0714",
+        ),
+        (instance("interface lo"), "E0715"),
+        (
+            instance("") + "global_defs {\nenable_dbus\nlvs_flush\n}\n",
+            "W0710 W0709",
+        ),
+        (
+            instance("") + "interface_up_down_delays {\neth0 3\n}\n",
+            "W0715",
+        ),
+        (
+            instance("") + "interface_up_down_delays {\neth0 1.9\n}\n",
+            "",
+        ),
+        (
+            instance("")
+                + &instance("virtual_router_id 7\nvirtual_ipaddress_excluded {\n192.0.2.77\n}"),
+            "E0712 W0722",
+        ),
+        (
+            instance("") + "vrrp_sync_group G {\ngroup {\nA\n}\n}\n",
+            "W0712",
+        ),
+        (
+            instance("") + "vrrp_sync_group G {\ngroup {\nA\nB\n}\n}\n",
+            "E0717",
+        ),
+        (instance("") + "include nothing.conf\n", "W0716"),
+        (instance("") + "includea nothing.conf\n", "E0708"),
+        (instance("") + "include nothing/*.conf\n", ""),
+        (
+            instance("") + "global_defs {\nrouter_id ${NOTHING}\n}\n",
+            "W0707",
+        ),
+        (
+            instance("garp_master_delay 1") + "global_defs {\nvrrp_garp_interval 0.5\n}\n",
+            "W0715",
+        ),
+        (
+            "vrrp_instance A {\ninterface eth0\nvirtual_ipaddress { 192.0.2.1 }\n}\n".to_owned(),
+            "E0713",
+        ),
+        (
+            "vrrp_instance A {\nvirtual_router_id 1\nvirtual_ipaddress { 192.0.2.1 }\n}\n"
+                .to_owned(),
+            "E0714",
+        ),
+        (
+            "vrrp_instance A {\ninterface eth0\nvirtual_router_id 1\n}\n".to_owned(),
+            "W0713",
+        ),
+        (
+            "vrrp_script x {\nscript /usr/bin/true\nweight -300\n}\n".to_owned(),
+            "W0706 E0703",
+        ),
+        ("vrrp_script x {\n}\n".to_owned(), "E0701"),
+        ("}\n{\n".to_owned(), "E0704 E0704"),
+        ("~SEQ(1) x\n".to_owned(), "E0710"),
+        ("static_ipaddress\n".to_owned(), "E0707"),
+    ] {
+        assert_eq!(codes(&text), expected, "{text}{}", told(&text));
+    }
+}
+
+#[test]
+fn a_line_may_allow_its_warning() {
+    let text = instance("advert_int 1.5 # evenkeel: allow W0703");
+    assert_eq!(codes(&text), "");
+}
+
+#[test]
+fn scripts_that_others_can_change_are_not_run() {
+    let text = "global_defs {\nenable_script_security\n}\nvrrp_script s {\nscript /tmp/changed\n}\n"
+        .to_owned() + &instance("track_script {\ns\n}");
+    assert_eq!(codes(&text), "W0705");
+    let (_, loaded) = loaded(&text);
+    let config = loaded.config.unwrap();
+    assert!(config.scripts.is_empty() && config.instances[0].tracked.scripts.is_empty());
+}
+
+#[test]
+fn more_addresses_than_an_advert_names_are_told() {
+    let text = instance("virtual_ipaddress {\n~SEQ(A, 0, 3) ~SEQ(B, 1, 100) 10.0.${A}.${B}\n}");
+    assert_eq!(codes(&text), "E0721");
 }

@@ -1,5 +1,6 @@
 //! Whole files: what is told of them, and what they come to.
 
+mod beside;
 mod diagnostics;
 mod examples;
 mod model;

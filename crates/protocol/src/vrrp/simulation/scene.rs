@@ -50,8 +50,10 @@ pub struct Host {
     pub unsure: bool,
     /// Since when it is master.
     pub master_since: u64,
-    /// When its last long pause ended, and how many there were since an advert.
+    /// When its last pause ended.
     pub awake_since: u64,
+    /// When its last long pause ended, and how many there were since an advert.
+    pub slept_until: u64,
     pub pauses: u32,
     /// Counts beginnings, so that orders of a former life come to nothing.
     pub life: u32,
@@ -79,6 +81,7 @@ impl Host {
             unsure: false,
             master_since: 0,
             awake_since: 0,
+            slept_until: 0,
             pauses: 0,
             life: 0,
             wake: u64::MAX,

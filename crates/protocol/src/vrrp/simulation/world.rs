@@ -362,7 +362,7 @@ impl World {
 
     fn other_rules(&self, host: usize) -> bool {
         let mut hosts = self.scene.hosts.iter();
-        hosts.any(|other| other.place != host && other.answers())
+        hosts.any(|other| other.place != host && (other.answers() || other.state == State::Master))
     }
 
     /// Its process begins.
@@ -405,6 +405,7 @@ impl World {
         let slept = now - pause.since;
         if slept > interval * 13 / 10 {
             of.pauses += 1;
+            of.slept_until = now;
         }
         of.awake_since = now;
         of.steady_since = now;
@@ -469,9 +470,10 @@ impl World {
         let of = &mut self.scene.hosts[host];
         of.router = None;
         of.state = State::Init;
-        of.pause = None;
         of.life += 1;
-        of.killed_at = now;
+        // A kernel that slept did not answer; others may have taken over for good.
+        let slept = of.pause.take().is_some_and(|pause| pause.suspended);
+        of.killed_at = if slept { u64::MAX } else { now };
         self.end_of_life(host);
     }
 

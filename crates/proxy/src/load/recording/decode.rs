@@ -279,6 +279,8 @@ impl<'a> Reader<'a> {
         self.list(|reader| {
             Ok(Service {
                 name: reader.text()?.into(),
+                interface: reader.text()?.into(),
+                router_id: reader.byte()?,
                 addresses: reader.list(Reader::address)?,
                 backends: reader.list(|reader| Ok(reader.text()?.into()))?,
             })

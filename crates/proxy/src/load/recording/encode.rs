@@ -130,10 +130,14 @@ fn virtual_addresses(out: &mut impl Write, services: &[Service]) -> io::Result<(
     for service in services {
         let Service {
             name,
+            interface,
+            router_id,
             addresses,
             backends,
         } = service;
         bytes(out, name.as_bytes())?;
+        bytes(out, interface.as_bytes())?;
+        out.write_all(&[*router_id])?;
         self::addresses(out, addresses)?;
         number(out, backends.len() as u64)?;
         for backend in backends {

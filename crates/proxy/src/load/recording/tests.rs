@@ -28,6 +28,8 @@ fn full() -> Recording {
     let mut recording = Recording::new(files, environment, facts, options);
     recording.services = vec![Service {
         name: "www".into(),
+        interface: "eth0".into(),
+        router_id: 51,
         addresses: vec![[172, 16, 61, 150].into(), [0xfe80_u16; 8].into()],
         backends: vec!["app".into()],
     }];
@@ -94,7 +96,7 @@ fn the_form_of_a_version_does_not_change() {
     let start: Vec<u8> = full().encode()[..31].to_vec();
     assert_eq!(
         start,
-        b"EVENKEEL\x02\0\0\0\x01\x02\x05a.cfg\x07global\n\x01b\0"
+        b"EVENKEEL\x03\0\0\0\x01\x02\x05a.cfg\x07global\n\x01b\0"
     );
 }
 
@@ -118,8 +120,8 @@ fn what_is_no_recording_is_refused_with_its_place() {
         RecordingError::Trailing { at: bytes.len() }
     );
     let mut newer = bytes.clone();
-    newer[8] = 3;
-    assert_eq!(decode(&newer), RecordingError::Version(3));
+    newer[8] = 4;
+    assert_eq!(decode(&newer), RecordingError::Version(4));
     assert_eq!(decode(b"global\n"), RecordingError::NotOne);
     // Sixteen million files in thirteen bytes, and a number without an end.
     let mut greedy = bytes[..13].to_vec();
@@ -206,7 +208,7 @@ proptest! {
     fn any_bytes_behind_a_head_are_refused_or_are_a_recording(
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let bytes = [&b"EVENKEEL\x02\0\0\0"[..], &rest].concat();
+        let bytes = [&b"EVENKEEL\x03\0\0\0"[..], &rest].concat();
         if let Ok(recording) = Recording::decode(&bytes) {
             prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording));
         }

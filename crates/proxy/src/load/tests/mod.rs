@@ -3,6 +3,7 @@
 mod examples;
 mod mistakes;
 mod old_files;
+mod others;
 mod random;
 mod replay;
 mod sides;

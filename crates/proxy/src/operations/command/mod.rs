@@ -1,6 +1,7 @@
 //! The commands: a table of what is built, who may use it and what does it;
 //! and which commands of HAProxy are known and not built.
 
+mod addresses;
 mod agent;
 mod cache;
 mod change;
@@ -207,6 +208,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "table"], "show table <table> [<filter>]*", "list the tables, or the entries of one", User, Report(tables::show)),
     row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the files of keys of session tickets, or tell their keys", User, Now(ticket_keys::show)),
     row(&["show", "version"], "show version", "tell the version", User, Now(show::version)),
+    row(&["show", "virtual-ip"], "show virtual-ip [<name>]", "list virtual addresses, or tell all of one", User, Now(addresses::show)),
     row(&["shutdown", "frontend"], "shutdown frontend <frontend>", "a frontend takes no connections any more", Admin, Now(sessions::shut_frontend_down)),
     row(&["shutdown", "session"], "shutdown session <id>", "end a session", Admin, Report(sessions::shut_down)),
     row(&["shutdown", "sessions", "server"], "shutdown sessions server <bk>/<srv>", "end what a server serves", Admin, Now(server::shut_down)),

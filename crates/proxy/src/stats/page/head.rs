@@ -2,6 +2,7 @@
 
 use super::View;
 use super::text::escape;
+use crate::stats::addresses;
 use crate::stats::asked::{Asked, Outcome};
 use crate::stats::process::{NAME, VERSION};
 use std::fmt::Write;
@@ -56,6 +57,8 @@ pub fn write(out: &mut String, view: &View<'_>) {
     if let Some(outcome) = view.asked.outcome {
         said(out, view, outcome);
     }
+    // Before the switch of the columns, which is for tables of proxies.
+    addresses::section(out, &view.process.addresses);
     out.push_str(ALL_COLUMNS);
 }
 

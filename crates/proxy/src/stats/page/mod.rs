@@ -3,7 +3,7 @@
 
 mod head;
 mod table;
-mod text;
+pub(super) mod text;
 
 use super::asked::Asked;
 use super::process::Process;

@@ -49,10 +49,10 @@ impl Belief {
         let of = &scene.hosts[host];
         let interval = scene.plan.interval_ns;
         // It may excuse itself twice in a row; the first time it has to.
-        if of.pauses == 1 && scene.now - of.awake_since < interval - interval / 50 {
+        if of.pauses == 1 && scene.now - of.slept_until < interval - interval / 50 {
             return Err(format!(
                 "machine {host} stood still until {} ns ago, and believes that the owner is silent",
-                scene.now - of.awake_since
+                scene.now - of.slept_until
             ));
         }
         Ok(())
@@ -75,12 +75,13 @@ impl Belief {
 fn resumed(scene: &Scene, host: usize) -> Verdict {
     let killed_at = scene.hosts[host].killed_at;
     let interval = scene.plan.interval_ns;
-    let calm = killed_at.saturating_sub(interval * 5);
+    let calm = killed_at.min(scene.now).saturating_sub(interval * 5);
     for other in scene.hosts.iter().filter(|other| other.place != host) {
         let clean = scene.network.clean_both_since(host, other.place);
         // Who preempts, and heard that it may, asks nobody.
         if other.rules()
             && other.unsure
+            && other.awake_since == 0
             && clean.is_some_and(|since| since <= calm)
             && other.master_since > killed_at
             && scene.now - other.master_since > interval * 3 / 2

@@ -1,0 +1,314 @@
+//! `bfd_instance`: sessions of bidirectional forwarding detection, with their sockets.
+//! What is decided is [`protocol::bfd`]; this only carries packets. When the role
+//! ends, sessions fall silent, as keepalived's do, and neighbours take that for the
+//! outage that it is; only a session that a reload removed says that it was.
+
+use super::event_loop::Role;
+use super::weight::Verdict;
+use super::{Level, clock};
+use crate::config::{BfdSession, Instance};
+use crate::wire::{BfdListener, BfdSender, WireError};
+use protocol::bfd::{Diagnostic, Event, Session, Settings, State};
+use protocol::vrrp::Time;
+use rustix::fd::BorrowedFd;
+
+/// `max_hops` that checks nothing.
+const ANY_HOPS: u8 = 255;
+/// How often one session is asked in a turn; it never says so much.
+const MAX_EVENTS: usize = 64;
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub struct Bfd {
+    links: Vec<Link>,
+    /// One for each family that is used.
+    listeners: Vec<BfdListener>,
+    /// Packets that were dropped: malformed, from too far away, for nobody.
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Link {
+    wanted: BfdSession,
+    session: Session,
+    /// What is tracked: up, until there is an outage. A neighbour whose operator holds
+    /// its session down is none, as with keepalived.
+    up: bool,
+    sender: Option<BfdSender>,
+    /// It could not send, in words that were said.
+    failed: Option<String>,
+}
+
+/// What happened to a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It entered a state.
+    Entered {
+        /// Its name.
+        name: String,
+        /// Where it is now.
+        to: State,
+        /// Why, where it went down.
+        why: Diagnostic,
+        /// What is tracked is another verdict than before, up or not.
+        verdict: Option<bool>,
+    },
+    /// It cannot send, said once until it is another reason.
+    CannotSend {
+        /// Its name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
+}
+
+fn settings(wanted: &BfdSession) -> Settings {
+    Settings {
+        min_tx: wanted.min_tx,
+        min_rx: wanted.min_rx,
+        idle_tx: wanted.idle_tx,
+        multiplier: wanted.multiplier,
+        passive: wanted.passive,
+        // keepalived's rule: what ours are sent with is what the peer's are, too.
+        ttl_min: match wanted.max_hops {
+            ANY_HOPS => 0,
+            hops => wanted.ttl.saturating_sub(hops),
+        },
+    }
+}
+
+impl Bfd {
+    /// Sessions as they are wanted, and why some of them hear nothing: those are down.
+    /// Those that were there and are wanted unchanged go on: a reload takes none of
+    /// them down.
+    pub fn open(wanted: &[BfdSession], mut old: Bfd, now: Time) -> (Bfd, Vec<WireError>) {
+        let mut before = old.links;
+        let mut links = Vec::with_capacity(wanted.len());
+        for (place, wanted) in wanted.iter().enumerate() {
+            // A weight changes nothing between the two machines.
+            let same = |link: &Link| {
+                let weight = wanted.weight;
+                BfdSession {
+                    weight,
+                    ..link.wanted.clone()
+                } == *wanted
+            };
+            let link = match before.iter().position(same) {
+                Some(at) => Link {
+                    wanted: wanted.clone(),
+                    ..before.swap_remove(at)
+                },
+                None => {
+                    let seed = now.0 ^ u64::from(std::process::id()) << 32 ^ place as u64;
+                    Link {
+                        session: Session::new(settings(wanted), seed, now),
+                        wanted: wanted.clone(),
+                        up: false,
+                        sender: None,
+                        failed: None,
+                    }
+                }
+            };
+            links.push(link);
+        }
+        // Those that nobody wants any more say so.
+        before.iter_mut().for_each(|link| link.stop(now));
+        let (mut listeners, mut errors) = (Vec::new(), Vec::new());
+        for ipv6 in [false, true] {
+            let kept = old.listeners.iter().position(|l| l.is_ipv6() == ipv6);
+            if links.iter().any(|l| l.wanted.neighbour.is_ipv6() == ipv6) {
+                let listener = match kept {
+                    Some(place) => Ok(old.listeners.swap_remove(place)),
+                    None => BfdListener::open(ipv6),
+                };
+                listener.map_or_else(|e| errors.push(e), |l| listeners.push(l));
+            }
+        }
+        let refused = old.refused;
+        let bfd = Bfd {
+            links,
+            listeners,
+            refused,
+        };
+        (bfd, errors)
+    }
+
+    /// What becomes readable: [`Bfd::handle`] then.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.listeners.iter().map(BfdListener::as_fd)
+    }
+
+    /// When [`Bfd::handle`] is to be called at the latest.
+    pub fn deadline(&self) -> Option<Time> {
+        self.links.iter().filter_map(|l| l.session.deadline()).min()
+    }
+
+    /// Takes all packets that have come, then the time, and sends what is to be sent.
+    pub fn handle(&mut self) -> Vec<Change> {
+        let Bfd {
+            links,
+            listeners,
+            refused,
+        } = self;
+        let now = clock::now();
+        for listener in listeners {
+            let drained = listener.drain(|seen| {
+                let is_for = |link: &&mut Link| {
+                    let ours = link.wanted.source;
+                    link.wanted.neighbour == seen.from && ours.is_none_or(|_| ours == seen.to)
+                };
+                let taken = match links.iter_mut().find(is_for) {
+                    Some(link) => link
+                        .session
+                        .handle_packet(now, seen.ttl, seen.bytes)
+                        .is_ok(),
+                    None => false,
+                };
+                if !taken {
+                    *refused = refused.saturating_add(1);
+                }
+            });
+            // A datagram's error is that of one packet: silence will tell.
+            if drained.is_err() {
+                *refused = refused.saturating_add(1);
+            }
+        }
+        let mut changes = Vec::new();
+        for link in links {
+            link.session.handle_time(now);
+            link.carry_out(&mut changes);
+        }
+        changes
+    }
+
+    /// How a session is; what is not up is down, as keepalived has it from the start.
+    pub fn verdict(&self, name: &str) -> Verdict {
+        match self.links.iter().find(|l| l.wanted.name == name) {
+            Some(link) if link.up => Verdict::Up,
+            Some(_) => Verdict::Down,
+            None => Verdict::Unknown,
+        }
+    }
+
+    /// All of them, with their states and why they left Up the last time.
+    pub fn all(&self) -> impl Iterator<Item = (&BfdSession, State, Diagnostic)> {
+        let all = self.links.iter();
+        all.map(|l| (&l.wanted, l.session.state(), l.session.diagnostic()))
+    }
+
+    /// Packets that were dropped.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+}
+
+impl Role {
+    /// Sessions take their turn, and what became of them is said, as keepalived says
+    /// it. True: what tracks one of them is to be judged anew.
+    pub(super) fn take_bfd(&mut self) -> bool {
+        let mut changed = false;
+        for change in self.tracker.bfd.handle() {
+            match change {
+                Change::CannotSend { name, why } => {
+                    self.log(Level::Warning, &format!("({name}) {why}"));
+                }
+                Change::Entered {
+                    name,
+                    to,
+                    why,
+                    verdict,
+                } => {
+                    let reason = match to {
+                        State::Down => format!(" ({why})"),
+                        _ => String::new(),
+                    };
+                    self.log(
+                        Level::Info,
+                        &format!("({name}) Entering {to} state{reason}"),
+                    );
+                    if let Some(up) = verdict {
+                        changed = true;
+                        self.tell_bfd(&name, up);
+                    }
+                }
+            }
+        }
+        changed
+    }
+
+    fn tell_bfd(&mut self, name: &str, up: bool) {
+        let word = if up { "UP" } else { "DOWN" };
+        let tracks = |i: &&Instance| i.tracked.bfd.iter().any(|b| b.0 == name);
+        let instances = self.config.instances.iter().filter(tracks);
+        for instance in instances {
+            let of = &instance.name;
+            let line = format!("VRRP_Instance({of}) Tracked BFD instance {name} is {word}");
+            (self.given.log)(Level::Info, &line);
+        }
+    }
+}
+
+impl Link {
+    fn stop(&mut self, now: Time) {
+        self.session.stop(now);
+        self.carry_out(&mut Vec::new());
+    }
+
+    fn carry_out(&mut self, changes: &mut Vec<Change>) {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.session.poll() else {
+                return;
+            };
+            match event {
+                Event::Entered { to, why, .. } => {
+                    let before = self.up;
+                    self.up = match (to, why) {
+                        (State::Up, _) => true,
+                        (State::Down, Diagnostic::PeerStopped) | (State::Init, _) => self.up,
+                        _ => false,
+                    };
+                    let name = self.wanted.name.clone();
+                    changes.push(Change::Entered {
+                        name,
+                        to,
+                        why,
+                        verdict: (self.up != before).then_some(self.up),
+                    });
+                }
+                Event::Send(packet) => {
+                    let failed = self.send(&packet).err().map(|e| e.to_string());
+                    if let Some(why) = failed.clone().filter(|_| failed != self.failed) {
+                        let name = self.wanted.name.clone();
+                        changes.push(Change::CannotSend { name, why });
+                    }
+                    self.failed = failed;
+                }
+            }
+        }
+    }
+
+    /// The socket is made when it is needed: its address may come to this machine
+    /// later, and a session sends again anyway.
+    fn send(&mut self, packet: &[u8]) -> Result<(), WireError> {
+        let sender = match self.sender.take() {
+            Some(sender) => sender,
+            None => {
+                let BfdSession {
+                    source,
+                    neighbour,
+                    ttl,
+                    ..
+                } = self.wanted;
+                let first = self.session.discriminator() as u16;
+                BfdSender::open(source, neighbour, ttl, first)?
+            }
+        };
+        // A source that went away is bound anew when it is back.
+        sender.send(packet)?;
+        self.sender = Some(sender);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

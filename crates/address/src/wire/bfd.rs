@@ -1,0 +1,182 @@
+//! Sockets of bidirectional forwarding detection (RFC 5881): one listens for all
+//! sessions of a family, each session sends from a port of its own.
+
+use super::WireError;
+use super::datagram::{Buffers, option};
+use super::vrrp::DRAINED_AT_MOST;
+use protocol::bfd::{PORT, SOURCE_PORTS};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::net::sockopt::{set_ip_ttl, set_ipv6_unicast_hops, set_ipv6_v6only};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_reuseaddr};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+/// So many ports are tried before a session is said to have none.
+const PORTS_TRIED: u16 = 64;
+/// Nobody reads what comes to the port that a session sends from.
+const UNREAD_BYTES: usize = 1;
+
+/// A packet that came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BfdSeen<'a> {
+    /// From whom.
+    pub from: IpAddr,
+    /// To which address of ours.
+    pub to: Option<IpAddr>,
+    /// The TTL that it arrived with.
+    pub ttl: u8,
+    /// What it carries.
+    pub bytes: &'a [u8],
+}
+
+/// What all sessions of a family listen with. Readable: [`BfdListener::drain`].
+#[derive(Debug)]
+pub struct BfdListener {
+    socket: UdpSocket,
+    ipv6: bool,
+    buffers: Buffers,
+}
+
+/// A socket that is bound to nothing yet.
+fn unbound(ipv6: bool) -> Result<UdpSocket, WireError> {
+    let family = match ipv6 {
+        true => AddressFamily::INET6,
+        false => AddressFamily::INET,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::DGRAM, flags, None)
+        .map_err(|errno| failed("BFD socket")(errno.into()))?;
+    if ipv6 {
+        set_ipv6_v6only(&socket, true).map_err(|errno| failed("IPV6_V6ONLY")(errno.into()))?;
+    }
+    Ok(UdpSocket::from(socket))
+}
+
+fn failed(step: &'static str) -> impl Fn(io::Error) -> WireError {
+    move |error| WireError::Open { step, error }
+}
+
+fn anywhere(ipv6: bool) -> IpAddr {
+    match ipv6 {
+        true => Ipv6Addr::UNSPECIFIED.into(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+impl BfdListener {
+    /// Listens on the port of BFD. A successor of this process may do so beside it.
+    pub fn open(ipv6: bool) -> Result<BfdListener, WireError> {
+        let socket = unbound(ipv6)?;
+        let on = 1_i32;
+        let (level, wanted) = match ipv6 {
+            true => (
+                libc::IPPROTO_IPV6,
+                [libc::IPV6_RECVHOPLIMIT, libc::IPV6_RECVPKTINFO],
+            ),
+            false => (libc::IPPROTO_IP, [libc::IP_RECVTTL, libc::IP_PKTINFO]),
+        };
+        for name in wanted {
+            option(&socket, level, name, &on).map_err(failed("BFD: TTL and destination"))?;
+        }
+        set_socket_reuseaddr(&socket, true)
+            .map_err(|errno| failed("SO_REUSEADDR")(errno.into()))?;
+        bind(&socket, &SocketAddr::new(anywhere(ipv6), PORT))
+            .map_err(|errno| failed("port 3784 of BFD")(errno.into()))?;
+        Ok(BfdListener {
+            socket,
+            ipv6,
+            buffers: Buffers::new(),
+        })
+    }
+
+    /// Whether it listens for IPv6, or for IPv4.
+    pub fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    /// What becomes readable.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Hands over what has come, [`DRAINED_AT_MOST`] packets at most. What the kernel
+    /// told no TTL of came from nowhere near.
+    pub fn drain(&mut self, mut each: impl FnMut(BfdSeen<'_>)) -> Result<(), WireError> {
+        let mut seen = 0;
+        while seen < DRAINED_AT_MOST {
+            let count = self.buffers.read(&self.socket, |bytes, beside| {
+                if let Some(from) = beside.source {
+                    each(BfdSeen {
+                        from,
+                        to: beside.destination,
+                        ttl: beside.hops.unwrap_or(0),
+                        bytes,
+                    });
+                }
+            });
+            match count.map_err(WireError::Receive)? {
+                0 => break,
+                count => seen += count,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What one session sends with.
+#[derive(Debug)]
+pub struct BfdSender {
+    socket: UdpSocket,
+    to: SocketAddr,
+}
+
+impl BfdSender {
+    /// Binds to the first free port of a few; `first` is where the search begins.
+    pub fn open(
+        from: Option<IpAddr>,
+        to: IpAddr,
+        ttl: u8,
+        first: u16,
+    ) -> Result<BfdSender, WireError> {
+        if from.is_some_and(|from| from.is_ipv4() != to.is_ipv4()) {
+            return Err(WireError::Family);
+        }
+        let ipv6 = to.is_ipv6();
+        let socket = unbound(ipv6)?;
+        match ipv6 {
+            true => set_ipv6_unicast_hops(&socket, Some(ttl)),
+            false => set_ip_ttl(&socket, u32::from(ttl)),
+        }
+        .map_err(|errno| failed("TTL of BFD")(errno.into()))?;
+        // The kernel makes it as much as it needs at least.
+        set_socket_recv_buffer_size(&socket, UNREAD_BYTES)
+            .map_err(|errno| failed("SO_RCVBUF")(errno.into()))?;
+        let from = from.unwrap_or(anywhere(ipv6));
+        let ports = u32::from(SOURCE_PORTS.end() - SOURCE_PORTS.start()) + 1;
+        let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+        for next in 0..PORTS_TRIED {
+            let place = (u32::from(first) + u32::from(next)) % ports;
+            // Less than the number of ports, which are all of 16 bits.
+            let port = SOURCE_PORTS.start() + place as u16;
+            match bind(&socket, &SocketAddr::new(from, port)) {
+                Ok(()) => {
+                    let to = SocketAddr::new(to, PORT);
+                    return Ok(BfdSender { socket, to });
+                }
+                Err(rustix::io::Errno::ADDRINUSE) => {}
+                Err(errno) => {
+                    last = errno.into();
+                    break;
+                }
+            }
+        }
+        Err(failed("port that BFD sends from")(last))
+    }
+
+    /// Sends one packet.
+    pub fn send(&self, bytes: &[u8]) -> Result<(), WireError> {
+        let sent = self.socket.send_to(bytes, self.to);
+        sent.map(|_| ()).map_err(WireError::Send)
+    }
+}

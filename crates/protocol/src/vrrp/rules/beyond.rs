@@ -1,0 +1,395 @@
+//! What neither RFC has: lateness, probes, freezes, hand-overs, resuming, addresses
+//! that others use or delete.
+
+use super::{Desk, host, kept, settings};
+use crate::vrrp::{Instance, Probing, Reason, Settings, State};
+use std::time::Duration;
+
+const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+fn probing() -> Settings {
+    Settings {
+        probing: Some(Probing {
+            wait: Duration::from_millis(100),
+            bound: Duration::from_secs(10),
+        }),
+        ..settings()
+    }
+}
+
+fn answer(desk: &mut Desk, mac_is_ours: bool) {
+    desk.give(|router, now| {
+        router.handle_neighbour(now, Instance(0), host(100), mac_is_ours, MAC);
+    });
+}
+
+fn why(desk: &Desk) -> Reason {
+    desk.router.status(Instance(0)).unwrap().why
+}
+
+#[test]
+fn without_an_answer_silence_is_believed_after_the_down_interval_and_the_wait() {
+    let mut desk = Desk::new(probing());
+    desk.did();
+    desk.until(3_750);
+    let did = desk.did();
+    assert_eq!(did[0], "3609 probe");
+    assert_eq!(did.last().unwrap(), "3709 Master");
+    assert!(matches!(why(&desk), Reason::Silence { .. }));
+}
+
+#[test]
+fn our_own_answer_is_none() {
+    let mut desk = Desk::new(probing());
+    desk.until(3_650);
+    answer(&mut desk, true);
+    desk.until(3_710);
+    assert_eq!(desk.state(0), State::Master);
+}
+
+#[test]
+fn while_the_owners_kernel_answers_the_bound_is_waited_for() {
+    let mut desk = Desk::new(probing());
+    desk.until(1_000);
+    desk.hear(2, 200);
+    for ms in (4_610..11_000).step_by(50) {
+        desk.until(ms);
+        answer(&mut desk, false);
+    }
+    assert_eq!(desk.state(0), State::Backup);
+    desk.until(11_001);
+    assert_eq!(desk.state(0), State::Master);
+    let Reason::SilenceBound { since } = why(&desk) else {
+        panic!("{:?}", why(&desk));
+    };
+    assert_eq!(since, Duration::from_secs(10));
+}
+
+#[test]
+fn when_the_owners_kernel_falls_silent_too_the_bound_is_not_waited_for() {
+    let mut desk = Desk::new(probing());
+    for ms in (3_610..5_000).step_by(50) {
+        desk.until(ms);
+        answer(&mut desk, false);
+    }
+    desk.until(5_250);
+    assert_eq!(desk.state(0), State::Master);
+    assert!(matches!(why(&desk), Reason::Silence { .. }));
+}
+
+#[test]
+fn an_advert_at_any_time_ends_the_probing() {
+    let mut desk = Desk::new(probing());
+    desk.until(3_650);
+    desk.hear(2, 200);
+    desk.until(3_650 + 3_608);
+    assert_eq!(desk.state(0), State::Backup);
+}
+
+#[test]
+fn nobody_is_asked_about_an_owner_that_stopped_or_is_preempted() {
+    for priority in [0, 50] {
+        let mut desk = Desk::new(probing());
+        desk.until(3_000);
+        desk.hear(2, priority);
+        desk.until(3_650);
+        let did = desk.did_what();
+        assert!(!did.contains(&"probe".to_owned()), "{priority} {did:?}");
+        assert_eq!(desk.state(0), State::Master);
+    }
+}
+
+#[test]
+fn a_late_timer_is_our_own_silence_twice_in_a_row_and_no_more() {
+    let mut desk = Desk::new(settings());
+    desk.hear(2, 200);
+    for (late_ms, expected) in [
+        (5_000, State::Backup),
+        (8_000, State::Backup),
+        (11_000, State::Master),
+    ] {
+        desk.freeze_until(late_ms);
+        desk.wake();
+        assert_eq!(desk.state(0), expected, "{late_ms}");
+    }
+}
+
+#[test]
+fn a_late_timer_costs_one_interval_and_its_skew() {
+    let mut desk = Desk::new(settings());
+    desk.freeze_until(5_000);
+    desk.wake();
+    desk.until(5_000 + 1_608);
+    assert_eq!(desk.state(0), State::Backup);
+    desk.until(5_000 + 1_610);
+    assert_eq!(desk.state(0), State::Master);
+}
+
+#[test]
+fn a_pause_that_ends_before_the_down_interval_does_is_noticed_too() {
+    let mut desk = Desk::new(settings());
+    desk.until(1_200);
+    desk.freeze_until(3_600);
+    desk.wake();
+    desk.until(5_100);
+    assert_eq!(
+        desk.state(0),
+        State::Backup,
+        "it has listened for less than an interval"
+    );
+    desk.until(5_300);
+    assert_eq!(desk.state(0), State::Master);
+}
+
+#[test]
+fn a_frozen_master_gives_way_to_whoever_it_finds() {
+    for priority in [50, 100, 200] {
+        let mut desk = Desk::master(settings());
+        desk.freeze_until(20_000);
+        desk.hear(2, priority);
+        desk.wake();
+        assert_eq!(
+            desk.did_what(),
+            ["release", "advert 0", "Backup"],
+            "{priority}"
+        );
+    }
+}
+
+#[test]
+fn a_frozen_master_that_finds_nobody_listens_then_speaks_and_announces() {
+    let mut desk = Desk::master(settings());
+    desk.freeze_until(20_000);
+    desk.wake();
+    desk.until(21_499);
+    assert!(desk.did().is_empty(), "it listens");
+    desk.until(21_501);
+    let expected = [
+        "21500 acquire",
+        "21500 advert 100",
+        "21500 announce contested x5",
+    ];
+    assert_eq!(desk.did()[..3], expected);
+    assert_eq!(desk.state(0), State::Master);
+}
+
+#[test]
+fn a_frozen_master_whose_kernel_is_asked_speaks_at_once() {
+    let mut desk = Desk::new(probing());
+    desk.until(3_800);
+    desk.did();
+    desk.freeze_until(9_000);
+    desk.wake();
+    assert_eq!(desk.did_what()[..2], ["acquire", "advert 100"]);
+}
+
+#[test]
+fn a_hand_over_keeps_the_address_until_another_one_is_master() {
+    let mut desk = Desk::master(settings());
+    desk.until(4_300);
+    desk.give(|router, now| {
+        assert!(router.hand_over(now, Instance(0), Duration::from_secs(2)));
+        assert!(
+            !router.hand_over(now, Instance(0), Duration::ZERO),
+            "one is under way"
+        );
+    });
+    desk.until(6_500);
+    let expected = [
+        "4300 drains",
+        "4609 advert 100",
+        "5609 advert 100",
+        "6300 offers",
+        "6300 advert 0",
+    ];
+    assert_eq!(desk.did(), expected);
+    desk.hear(2, 50);
+    assert_eq!(desk.did_what(), ["taken", "release", "Backup"]);
+}
+
+#[test]
+fn what_was_handed_over_is_not_preempted_while_its_owner_is_as_good() {
+    let mut desk = Desk::master(settings());
+    desk.until(4_300);
+    desk.give(|router, now| {
+        router.hand_over(now, Instance(0), Duration::ZERO);
+    });
+    for second in 5..60 {
+        desk.until(second * 1_000);
+        desk.hear(2, 50);
+    }
+    assert_eq!(desk.state(0), State::Backup);
+    for second in 60..65 {
+        desk.until(second * 1_000);
+        desk.hear(2, 49);
+    }
+    assert_eq!(
+        desk.state(0),
+        State::Master,
+        "its owner is worse than it was"
+    );
+}
+
+#[test]
+fn requests_that_have_finished_end_the_drain() {
+    let mut desk = Desk::master(settings());
+    desk.until(4_300);
+    desk.give(|router, now| {
+        router.hand_over(now, Instance(0), Duration::from_secs(60));
+        router.drained(now, Instance(0));
+    });
+    assert_eq!(desk.did_what(), ["drains", "offers", "advert 0"]);
+}
+
+#[test]
+fn a_hand_over_that_nobody_takes_is_withdrawn() {
+    let mut desk = Desk::master(settings());
+    desk.until(4_300);
+    desk.give(|router, now| {
+        router.hand_over(now, Instance(0), Duration::ZERO);
+    });
+    desk.until(8_400);
+    let did = desk.did_what();
+    let zeroes = did.iter().filter(|what| *what == "advert 0").count();
+    assert!((4..=5).contains(&zeroes), "{did:?}");
+    assert!(did.contains(&"withdrawn".to_owned()) && did.contains(&"advert 100".to_owned()));
+    assert_eq!(desk.state(0), State::Master);
+    assert!(!did.contains(&"release".to_owned()));
+}
+
+#[test]
+fn only_a_master_hands_over() {
+    let mut desk = Desk::new(settings());
+    desk.give(|router, now| assert!(!router.hand_over(now, Instance(0), Duration::ZERO)));
+}
+
+#[test]
+fn a_process_that_was_killed_goes_on_if_nobody_can_have_taken_over() {
+    let cases = [
+        (settings(), 3_609, State::Master),
+        (settings(), 3_611, State::Backup),
+        // The others ask its kernel, which still answers.
+        (probing(), 10_000, State::Master),
+        (probing(), 10_001, State::Backup),
+    ];
+    for (settings, dead_ms, expected) in cases {
+        let mut desk = Desk::idle(vec![settings], vec![]);
+        let kept = kept(&desk, Duration::from_millis(dead_ms));
+        desk.give(|router, now| router.start(now, Instance(0), Some(kept)));
+        assert_eq!(desk.state(0), expected, "{dead_ms}");
+        let did = desk.did_what();
+        match expected {
+            State::Master => {
+                assert_eq!(
+                    did,
+                    ["acquire", "advert 100", "announce again x5", "Master"]
+                );
+            }
+            _ => assert_eq!(did, ["release", "Backup"]),
+        }
+    }
+}
+
+#[test]
+fn a_successor_goes_on_in_the_same_state_and_the_one_before_says_nothing() {
+    for seconds in [2, 10] {
+        let mut desk = Desk::new(settings());
+        for second in 0..seconds.min(3) {
+            desk.until(second * 1_000);
+            if seconds == 2 {
+                desk.hear(2, 200);
+            }
+        }
+        desk.until(seconds * 1_000);
+        let now = desk.now();
+        let state = desk.state(0);
+        let kept = desk.router.kept(now, Instance(0)).unwrap();
+        desk.did();
+        desk.give(|router, now| {
+            router.leave(now);
+            router.stop_all(now);
+            router.handle_time(now);
+            assert_eq!(router.deadline(), None);
+        });
+        assert!(desk.did().is_empty());
+        let mut after = Desk::idle(vec![settings()], vec![]);
+        after.freeze_until(seconds * 1_000);
+        after.give(|router, now| router.start(now, Instance(0), Some(kept)));
+        assert_eq!(after.state(0), state);
+        let since = after.router.status(Instance(0)).unwrap().since;
+        assert_eq!(since, kept.since);
+        assert!(!after.did().iter().any(|what| what.contains("release")));
+    }
+}
+
+#[test]
+fn a_third_machine_that_uses_the_address_is_told_and_answered_after_an_interval() {
+    let mut desk = Desk::master(settings());
+    desk.until(4_000);
+    let notes = desk.notes(|router, now| {
+        router.handle_neighbour(now, Instance(0), host(100), false, MAC);
+    });
+    assert!(notes[0].contains("02:00:00:00:00:09") && notes[0].contains("10.9.0.100"));
+    for ms in 4_001..9_000 {
+        desk.until(ms);
+        answer(&mut desk, false);
+    }
+    let mut did = desk.did();
+    did.retain(|what| what.contains("contested"));
+    assert_eq!(did.first().unwrap(), "5000 announce contested x5");
+    assert!(did.len() <= 6, "{did:?}");
+}
+
+#[test]
+fn a_deleted_address_is_put_back_at_once_and_not_for_ever() {
+    let mut desk = Desk::master(settings());
+    desk.until(4_000);
+    desk.give(|router, now| router.handle_address_lost(now, Instance(0)));
+    assert_eq!(desk.did_what(), ["acquire", "announce again x5"]);
+    for ms in 4_001..7_000 {
+        desk.until(ms);
+        desk.give(|router, now| router.handle_address_lost(now, Instance(0)));
+    }
+    let acquired = desk
+        .did()
+        .iter()
+        .filter(|what| what.ends_with("acquire"))
+        .count();
+    assert!((4..=8).contains(&acquired), "{acquired} in three seconds");
+}
+
+#[test]
+fn a_backup_does_not_miss_a_deleted_address() {
+    let mut desk = Desk::new(settings());
+    desk.did();
+    desk.give(|router, now| router.handle_address_lost(now, Instance(0)));
+    assert!(desk.did().is_empty());
+}
+
+#[test]
+fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
+    let node = |place: u8| Settings {
+        priority: 220 - 10 * place,
+        bands: Some([220, 140, 60].map(|best| best - 10 * place)),
+        ..settings()
+    };
+    let mut desk = Desk::master(node(0));
+    desk.until(4_000);
+    desk.give(|router, now| router.set_band(now, Instance(0), 1));
+    assert_eq!(desk.did_what(), ["advert 140"]);
+    // Owner's priority, our band, whether we take it over.
+    for (owner, band, takes) in [
+        (140, 0, true),
+        (140, 1, false),
+        (60, 1, true),
+        (60, 2, false),
+    ] {
+        let mut desk = Desk::new(node(1));
+        desk.give(|router, now| router.set_band(now, Instance(0), band));
+        for second in 1..6 {
+            desk.until(second * 1_000);
+            desk.hear(2, owner);
+        }
+        assert_eq!(desk.state(0) == State::Master, takes, "{owner} {band}");
+    }
+}

@@ -1,0 +1,239 @@
+//! Rules of the RFCs and keepalived's options, one by one, in virtual time: what is
+//! given to a machine, and what it does when.
+
+mod backup;
+mod beyond;
+mod group;
+mod master;
+mod packets;
+
+use super::advert::{Advert, GROUP_V4};
+use super::simulation::plain_settings;
+use super::{
+    Action, Announce, GroupSettings, HandOver, Instance, Resume, Router, Settings, State, Time,
+    Version,
+};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// When everything begins.
+const BEGIN_MS: u64 = 1_000_000;
+
+/// A machine with its time. It is 10.9.0.5 with priority 100, adverts of a second.
+pub struct Desk {
+    pub router: Router,
+    now_ns: u64,
+    seen: Vec<String>,
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        source: Some(host(5)),
+        ..plain_settings()
+    }
+}
+
+pub fn host(last: u8) -> IpAddr {
+    IpAddr::from([10, 9, 0, last])
+}
+
+pub fn packet(settings: &Settings, from: IpAddr, priority: u8) -> Vec<u8> {
+    let advert = Advert {
+        version: settings.version,
+        vrid: settings.vrid,
+        priority,
+        interval: settings.interval,
+        addresses: settings.addresses.clone(),
+        authentication: settings.authentication.clone(),
+    };
+    advert.encode(from, GROUP_V4)
+}
+
+impl Desk {
+    /// Nothing has begun.
+    pub fn idle(settings: Vec<Settings>, groups: Vec<GroupSettings>) -> Desk {
+        Desk {
+            router: Router::new(settings, groups),
+            now_ns: BEGIN_MS * 1_000_000,
+            seen: Vec::new(),
+        }
+    }
+
+    /// One virtual router that has begun.
+    pub fn new(settings: Settings) -> Desk {
+        let mut desk = Desk::idle(vec![settings], vec![]);
+        desk.router.start(desk.now(), Instance(0), None);
+        desk.take();
+        desk
+    }
+
+    /// A master at 3609 ms; what led to it is forgotten.
+    pub fn master(settings: Settings) -> Desk {
+        let mut desk = Desk::new(settings);
+        desk.until(3_610);
+        assert_eq!(desk.state(0), State::Master);
+        desk.seen.clear();
+        desk
+    }
+
+    pub fn now(&self) -> Time {
+        Time(self.now_ns)
+    }
+
+    pub fn state(&self, of: usize) -> State {
+        self.router.status(Instance(of)).unwrap().state
+    }
+
+    /// Time passes until so many ms after the beginning; every timer is on time.
+    pub fn until(&mut self, ms: u64) {
+        let end = (BEGIN_MS + ms) * 1_000_000;
+        for _ in 0..100_000 {
+            let next = self.router.deadline().map(|at| at.0.max(self.now_ns));
+            match next.filter(|next| *next <= end) {
+                Some(next) => {
+                    self.now_ns = next;
+                    self.router.handle_time(self.now());
+                    self.take();
+                }
+                None => {
+                    self.now_ns = end;
+                    return;
+                }
+            }
+        }
+        panic!("timers run in circles");
+    }
+
+    /// Nobody tells it the time until then.
+    pub fn freeze_until(&mut self, ms: u64) {
+        self.now_ns = (BEGIN_MS + ms) * 1_000_000;
+    }
+
+    /// It is told the time, however late.
+    pub fn wake(&mut self) {
+        self.router.handle_time(self.now());
+        self.take();
+    }
+
+    /// An advert comes from 10.9.0.`from`.
+    pub fn hear(&mut self, from: u8, priority: u8) {
+        self.hear_at(0, from, priority);
+    }
+
+    pub fn hear_at(&mut self, at: usize, from: u8, priority: u8) {
+        let bytes = packet(&self.router.settings().0[at], host(from), priority);
+        self.hear_bytes(at, host(from), 255, &bytes);
+    }
+
+    pub fn hear_bytes(&mut self, at: usize, from: IpAddr, ttl: u8, bytes: &[u8]) {
+        let now = self.now();
+        self.router
+            .handle_packet(now, Instance(at), from, ttl, bytes);
+        self.take();
+    }
+
+    /// Something else happens to the router.
+    pub fn give(&mut self, order: impl FnOnce(&mut Router, Time)) {
+        let now = self.now();
+        order(&mut self.router, now);
+        self.take();
+    }
+
+    /// What it did since it was asked last, each with the ms when, notes left out.
+    pub fn did(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// The same without the times.
+    pub fn did_what(&mut self) -> Vec<String> {
+        let all = self.did();
+        let what = all.iter().filter_map(|what| what.split_once(' '));
+        what.map(|(_, what)| what.to_owned()).collect()
+    }
+
+    fn take(&mut self) {
+        let ms = self.now_ns / 1_000_000 - BEGIN_MS;
+        while let Some(action) = self.router.poll() {
+            if let Some(words) = words(&action) {
+                self.seen.push(format!("{ms} {words}"));
+            }
+        }
+    }
+
+    /// Notes since it was asked last; what else it did is forgotten.
+    pub fn notes(&mut self, order: impl FnOnce(&mut Router, Time)) -> Vec<String> {
+        let now = self.now();
+        order(&mut self.router, now);
+        let mut notes = Vec::new();
+        while let Some(action) = self.router.poll() {
+            if let Action::Note { words, .. } = action {
+                notes.push(words);
+            }
+        }
+        notes
+    }
+}
+
+fn words(action: &Action) -> Option<String> {
+    let (at, words) = match action {
+        Action::Send {
+            instance, bytes, ..
+        } => (instance.0, format!("advert {}", bytes[2])),
+        Action::Acquire { instance } => (instance.0, "acquire".to_owned()),
+        Action::Release { instance } => (instance.0, "release".to_owned()),
+        Action::Announce {
+            instance,
+            repeat,
+            why,
+        } => {
+            let why = match why {
+                Announce::Acquired => "acquired",
+                Announce::Again => "again",
+                Announce::Contested => "contested",
+                Announce::Refresh => "refresh",
+            };
+            (instance.0, format!("announce {why} x{repeat}"))
+        }
+        Action::Probe { instance } => (instance.0, "probe".to_owned()),
+        Action::Entered { instance, to, .. } => (instance.0, format!("{to:?}")),
+        Action::HandOver { instance, step } => {
+            let step = match step {
+                HandOver::Draining { .. } => "drains",
+                HandOver::Offered { .. } => "offers",
+                HandOver::Taken { .. } => "taken",
+                HandOver::Withdrawn => "withdrawn",
+            };
+            (instance.0, step.to_owned())
+        }
+        Action::GroupEntered { group, to } => (*group, format!("group {to:?}")),
+        Action::HeardLower { .. } | Action::Note { .. } => return None,
+    };
+    // Only instance 0 goes without its number.
+    Some(match at {
+        0 => words,
+        at => format!("{words} #{at}"),
+    })
+}
+
+/// What a process kept that was master `before` ago.
+pub fn kept(desk: &Desk, before: Duration) -> Resume {
+    let before = before.as_nanos() as u64;
+    Resume {
+        state: State::Master,
+        since: Time(5),
+        at: Time(desk.now().0 - before),
+        holds: true,
+        owner: None,
+        master_down_at: None,
+        owner_interval: Duration::from_secs(1),
+        yielded: None,
+    }
+}
+
+/// Version 2 of the same.
+pub fn version_2() -> Settings {
+    Settings {
+        version: Version::V2,
+        ..settings()
+    }
+}

@@ -1,0 +1,71 @@
+//! What can go wrong while two programs are compared. Never what the comparison
+//! is: an address that nobody serves is a result.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the comparison stopped.
+#[derive(Debug)]
+pub enum Error {
+    /// An argument that lexopt refuses.
+    Arguments(lexopt::Error),
+    /// A case that does not exist.
+    NoSuchCase(String),
+    /// No repetition at all, or too many.
+    Repetitions { most: usize },
+    /// The laboratory refused something.
+    Lab(lab::LabError),
+    /// This machine cannot make namespaces.
+    Missing(lab::Missing),
+    /// A program that is not there.
+    NoProgram(PathBuf),
+    /// A file that could not be read or written.
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// A program that did not do what every run begins with.
+    NotReady {
+        label: String,
+        waited_for: &'static str,
+        said: String,
+    },
+    /// README without the markers between which the table belongs.
+    NoMarkers(PathBuf),
+}
+
+impl From<lab::LabError> for Error {
+    fn from(error: lab::LabError) -> Self {
+        Error::Lab(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Arguments(source) => write!(f, "{source} (--help shows the options)"),
+            Error::NoSuchCase(name) => write!(f, "there is no case `{name}` (--help shows them)"),
+            Error::Repetitions { most } => write!(f, "repetitions are 1 to {most}"),
+            Error::Lab(source) => source.fmt(f),
+            Error::Missing(missing) => write!(f, "this {missing}"),
+            Error::NoProgram(path) => write!(f, "there is no {}", path.display()),
+            Error::File {
+                doing,
+                path,
+                source,
+            } => write!(f, "{doing} {}: {source}", path.display()),
+            Error::NotReady {
+                label,
+                waited_for,
+                said,
+            } => write!(f, "{label}: {waited_for} did not happen\n{said}"),
+            Error::NoMarkers(path) => {
+                write!(f, "{} has no markers for the table", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,137 @@
+//! The table: medians, the worst, and how the two compare.
+
+use super::case::{Sample, Unit};
+use std::fmt::Write;
+
+/// The numbers of both sides for one row.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub name: &'static str,
+    unit: Unit,
+    left: Vec<f64>,
+    right: Vec<f64>,
+}
+
+/// All rows in the order of their first appearance.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Row>,
+    pub notes: Vec<String>,
+}
+
+impl Table {
+    /// Adds what one turn of a side gave.
+    pub fn add(&mut self, samples: &[Sample], is_left: bool) {
+        for sample in samples {
+            let at = self.rows.iter().position(|row| row.name == sample.row);
+            let at = at.unwrap_or_else(|| {
+                self.rows.push(Row {
+                    name: sample.row,
+                    unit: sample.unit,
+                    left: Vec::new(),
+                    right: Vec::new(),
+                });
+                self.rows.len() - 1
+            });
+            let row = &mut self.rows[at];
+            let side = if is_left {
+                &mut row.left
+            } else {
+                &mut row.right
+            };
+            side.push(sample.value);
+        }
+    }
+
+    /// As Markdown, which is also readable at a terminal.
+    pub fn markdown(&self, left: &str, right: &str) -> String {
+        let mut text = format!(
+            "| case | {left}: median | worst | {right}: median | worst | {left} / {right} |\n\
+             |---|--:|--:|--:|--:|--:|\n"
+        );
+        for row in &self.rows {
+            let shown = |values: &[f64]| {
+                let of = |value: Option<f64>| value.map_or("-".to_owned(), |v| row.unit.show(v));
+                (of(median(values)), of(worst(values)))
+            };
+            let (l, r) = (shown(&row.left), shown(&row.right));
+            let ratio = ratio(&row.left, &row.right);
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {ratio} |",
+                row.name, l.0, l.1, r.0, r.1
+            );
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "\n{note}");
+        }
+        text
+    }
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Unit::Milliseconds => format!("{value:.0} ms"),
+            Unit::Times if value.fract() == 0.0 => format!("{value:.0}"),
+            Unit::Times => format!("{value:.1}"),
+        }
+    }
+}
+
+/// How many times as much the left one has; none where there is nothing to
+/// divide by.
+fn ratio(left: &[f64], right: &[f64]) -> String {
+    match (median(left), median(right)) {
+        (Some(l), Some(r)) if r > 0.0 => format!("{:.2}", l / r),
+        _ => "-".to_owned(),
+    }
+}
+
+fn worst(values: &[f64]) -> Option<f64> {
+    values.iter().copied().reduce(f64::max)
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    if sorted.len() % 2 == 1 {
+        return Some(upper);
+    }
+    let lower = *sorted.get(middle.checked_sub(1)?)?;
+    Some((lower + upper) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_medians_worsts_and_a_ratio() {
+        let mut table = Table::default();
+        let sample = |value, unit| Sample {
+            row: "gap",
+            unit,
+            value,
+        };
+        for value in [40.0, 60.0, 300.0] {
+            table.add(&[sample(value, Unit::Milliseconds)], true);
+        }
+        for value in [20.0, 40.0] {
+            table.add(&[sample(value, Unit::Milliseconds)], false);
+        }
+        let text = table.markdown("theirs", "ours");
+        assert!(
+            text.ends_with("| gap | 60 ms | 300 ms | 30 ms | 40 ms | 2.00 |\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_never_happened_has_no_ratio() {
+        assert_eq!(ratio(&[3.0], &[0.0]), "-");
+        assert_eq!(ratio(&[], &[1.0]), "-");
+    }
+}

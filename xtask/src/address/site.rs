@@ -1,0 +1,215 @@
+//! Two machines and a client on a switch, made anew for every turn, with the same
+//! program on both machines.
+
+use super::error::Error;
+use lab::{
+    Answerer, Host, Interface, Lab, Pace, Process, Scratch, Seen, Switch, Watcher, eventually,
+};
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const ADDRESS: &str = "10.60.0.100";
+const PORT: u16 = 7;
+
+/// How long the pair may take until one is master and the client is served.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers in a row until the address is served steadily, before a fault and
+/// after it.
+const STEADY_LOOKS: usize = 60;
+
+/// A program that keeps addresses.
+#[derive(Clone, Debug)]
+pub struct Side {
+    pub label: &'static str,
+    pub program: PathBuf,
+    pub ours: bool,
+}
+
+impl Side {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if self.ours {
+            command.arg("keepalived");
+        }
+        command
+    }
+
+    /// What it says of its version.
+    pub fn version(&self) -> Option<String> {
+        let output = self.command().arg("-v").output().ok()?;
+        let said = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&said);
+        text.lines().find(|l| !l.is_empty()).map(str::to_owned)
+    }
+}
+
+/// A machine of the pair.
+#[derive(Debug)]
+pub struct Node {
+    pub program: Process,
+    pub host: Host,
+    at: Interface,
+    scratch: Scratch,
+}
+
+impl Node {
+    /// What its program said.
+    pub fn said(&self) -> String {
+        let bytes = fs::read(self.scratch.path().join("said")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// How often it became master.
+    pub fn masters(&self) -> usize {
+        self.said().matches("Entering MASTER STATE").count()
+    }
+
+    pub fn has_address(&self) -> Result<bool, Error> {
+        Ok(self.at.has_address(ADDRESS)?)
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+}
+
+/// A pair whose first machine is master, and a client that looks at the address.
+#[derive(Debug)]
+pub struct Site {
+    watcher: Option<Watcher>,
+    _answerers: Vec<Answerer>,
+    pub alpha: Node,
+    pub beta: Node,
+    label: &'static str,
+    _lan: Switch,
+    _lab: Lab,
+}
+
+impl Site {
+    /// Waits until the first machine serves steadily.
+    pub fn start(side: &Side, advert: &str) -> Result<Site, Error> {
+        let lab = Lab::new("bench")?;
+        let lan = lab.switch("lan")?;
+        let client = lab.host("client")?;
+        lan.attach(&client)?.address("10.60.0.9/24")?;
+        let node = |name: &str, number: u8, priority: u8| -> Result<Node, Error> {
+            let host = lab.host(name)?;
+            let at = lan.attach(&host)?;
+            at.address(&format!("10.60.0.{number}/24"))?;
+            let scratch = Scratch::new()?;
+            let program = run(side, &host, &scratch, advert, priority)?;
+            Ok(Node {
+                program,
+                host,
+                at,
+                scratch,
+            })
+        };
+        let (alpha, beta) = (node("alpha", 1, 200)?, node("beta", 2, 100)?);
+        let any = SocketAddr::from(([0, 0, 0, 0], PORT));
+        let answerers = vec![
+            Answerer::start(&alpha.host, any, "alpha")?,
+            Answerer::start(&beta.host, any, "beta")?,
+        ];
+        let mut site = Site {
+            watcher: None,
+            _answerers: answerers,
+            alpha,
+            beta,
+            label: side.label,
+            _lan: lan,
+            _lab: lab,
+        };
+        let owned = || site.alpha.masters() > 0 && site.alpha.has_address().unwrap_or(false);
+        if !eventually(READY_TIMEOUT, owned) {
+            return Err(site.not_ready("the first machine becomes master"));
+        }
+        let service = SocketAddr::from(([10, 60, 0, 100], PORT));
+        site.watcher = Some(Watcher::start(&client, service, Pace::default())?);
+        site.wait_for("alpha", "the first machine serves")?;
+        Ok(site)
+    }
+
+    fn not_ready(&self, waited_for: &'static str) -> Error {
+        Error::NotReady {
+            label: self.label.to_owned(),
+            waited_for,
+            said: format!("{}{}", self.alpha.said(), self.beta.said()),
+        }
+    }
+
+    /// Waits until a machine serves steadily.
+    pub fn wait_for(&self, who: &str, waited_for: &'static str) -> Result<(), Error> {
+        let watcher = self.watcher.as_ref();
+        let served = watcher.is_some_and(|w| w.wait_for(Some(who), STEADY_LOOKS, READY_TIMEOUT));
+        if served {
+            Ok(())
+        } else {
+            Err(self.not_ready(waited_for))
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        thread::sleep(time);
+    }
+
+    /// Waits until the first machine has the address no more, and tells how long
+    /// that took: at most as long as it may.
+    pub fn left_behind(&self, since: Instant, most: Duration) -> Duration {
+        let gone = || !self.alpha.has_address().unwrap_or(false);
+        if eventually(most.saturating_sub(since.elapsed()), gone) {
+            since.elapsed().min(most)
+        } else {
+            most
+        }
+    }
+
+    /// What the client saw.
+    pub fn seen(&mut self) -> Seen {
+        self.watcher.take().map(Watcher::stop).unwrap_or_default()
+    }
+}
+
+fn run(
+    side: &Side,
+    host: &Host,
+    scratch: &Scratch,
+    advert: &str,
+    priority: u8,
+) -> Result<Process, Error> {
+    let config = scratch.write(
+        "keepalived.conf",
+        format!(
+            "global_defs {{\n vrrp_version 3\n}}\n\
+             vrrp_instance VI_1 {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n \
+             priority {priority}\n advert_int {advert}\n \
+             virtual_ipaddress {{\n  {ADDRESS}/24\n }}\n}}\n"
+        ),
+    )?;
+    let path = scratch.path().join("said");
+    let output = File::create(&path)
+        .and_then(|file| Ok((file.try_clone()?, file)))
+        .map_err(|source| Error::File {
+            doing: "creating",
+            path,
+            source,
+        })?;
+    let mut command = side.command();
+    command
+        .args(["-n", "-l", "-D", "-P", "-f"])
+        .arg(config)
+        .arg("-p")
+        .arg(scratch.path().join("pid"))
+        .arg("-r")
+        .arg(scratch.path().join("vrrp.pid"))
+        .stdin(Stdio::null())
+        .stdout(output.0)
+        .stderr(output.1);
+    Ok(host.spawn(command)?)
+}
