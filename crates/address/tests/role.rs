@@ -3,6 +3,8 @@
 
 #[path = "role/child.rs"]
 mod child;
+#[path = "role/hand_over.rs"]
+mod hand_over;
 #[path = "role/healing.rs"]
 mod healing;
 #[path = "role/health.rs"]

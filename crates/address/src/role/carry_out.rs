@@ -87,6 +87,7 @@ impl Role {
     }
 
     fn acquire(&mut self, at: usize) {
+        self.takes_over(at);
         let now = clock::now();
         let Some(member) = self.members.get_mut(at) else {
             return;
@@ -124,6 +125,9 @@ impl Role {
     /// Announcements that wait are for an address that is no longer here: they go first.
     fn release(&mut self, at: usize) {
         self.announcer.cancel(at);
+        if self.lingers(at) {
+            return;
+        }
         let Some(member) = self.members.get_mut(at) else {
             return;
         };
@@ -354,6 +358,7 @@ impl Role {
     fn hand_over_step(&mut self, instance: Instance, step: &HandOver) {
         let name = self.name(instance.0);
         let now = clock::now();
+        self.hand_overs.came_to(&name, step);
         let draining = match step {
             HandOver::Draining { until } => Some(*until),
             _ => None,

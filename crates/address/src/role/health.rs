@@ -104,6 +104,12 @@ impl Health {
         self.look_at
     }
 
+    /// How many requests are under way at the addresses of an instance, if a proxy says so.
+    pub(super) fn under_way(&self, name: &str) -> Option<u64> {
+        let vitals = self.vitals?;
+        vitals.under_way(vitals.find(name)?)
+    }
+
     /// The band that counts for an instance.
     pub(super) fn band(&self, at: usize) -> Option<usize> {
         self.steady.get(at)?.as_ref().map(|(_, s)| s.band())

@@ -2,6 +2,7 @@
 
 use super::begin::{Before, check};
 use super::event_loop::Role;
+use super::hand_over::keeps_connections;
 use super::kept::fingerprint;
 use super::member::{self, Member};
 use super::status::state_word;
@@ -23,7 +24,10 @@ impl Role {
             self.alone = matches!(order, Order::Left);
             match order {
                 Order::Take(config) => self.take(*config),
-                Order::Stop { release } => return Some(self.stop(release)),
+                Order::Stop { release } if !release || !self.hands_all_over() => {
+                    return Some(self.stop(release));
+                }
+                Order::Stop { .. } => {}
                 Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
                 Order::Status => {
                     let status = Box::new(self.status());
@@ -230,6 +234,11 @@ impl Role {
                 continue;
             }
             let drain = drain.unwrap_or(member.config.handover_drain);
+            // Connections go on while another one has the addresses already.
+            let drain = match keeps_connections(&self.config, &member.config) {
+                true => self.hand_overs.wish(&member.config.name, drain),
+                false => drain,
+            };
             if self.router.hand_over(now, Instance(at), drain) {
                 begun.push(member.config.name.clone());
             }
@@ -238,12 +247,13 @@ impl Role {
         self.given.orders.tell(Told::HandOver(begun));
     }
 
-    fn stop(&mut self, release: bool) -> Exit {
+    pub(super) fn stop(&mut self, release: bool) -> Exit {
         let now = clock::now();
         self.log(Level::Info, "Stopping");
         let exit = if release {
             self.router.stop_all(now);
             self.act();
+            self.end_hand_overs();
             self.remove_static();
             self.restore_interfaces();
             let gone = std::mem::take(&mut self.members);
@@ -323,7 +333,9 @@ impl Role {
                     .or(vmac)
                     .unwrap_or_else(|| member.config.interface.clone())
             };
-            let addresses = member.addresses().filter(|_| member.holds);
+            // What another one has taken and is still here is to be taken away after a kill.
+            let lingers = self.hand_overs.lingers(&member.config.name);
+            let addresses = member.addresses().filter(|_| member.holds || lingers);
             kept.instances.push(KeptInstance {
                 name: member.config.name.clone(),
                 fingerprint: member.fingerprint(),
@@ -331,7 +343,7 @@ impl Role {
                 since_ns: resume.since.0,
                 master_at_ns: member.history.master_at.map_or(0, |at| at.0),
                 at_ns: resume.at.0,
-                holds: resume.holds,
+                holds: resume.holds || lingers,
                 owner: resume.owner,
                 master_down_at_ns: resume.master_down_at.map(|at| at.0),
                 owner_interval_ns: u64::try_from(resume.owner_interval.as_nanos()).unwrap_or(0),
