@@ -1,6 +1,7 @@
 //! A keyword is defined once. The tables refuse a name twice when they are made;
 //! this finds rows that no table holds, too, and says where both are. Rows of
-//! different types (of lines, bind options, server options…) may share a name.
+//! different types (of lines, bind options, server options…) may share a name, and so
+//! may those of different places: `interface` of one block is not that of another.
 
 use super::tree::Tree;
 use super::{Finding, Wrong, scan};
@@ -12,7 +13,7 @@ const ROW: &str = "Keyword";
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut first: HashMap<(&str, &str), String> = HashMap::new();
+    let mut first: HashMap<(&str, &str, &str), String> = HashMap::new();
     for (file, code) in tree.rust() {
         // Tests define keywords of their own.
         if file.path.ends_with("tests.rs") {
@@ -23,17 +24,18 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             if !(word == ROW || word.ends_with(ROW_ENDING)) {
                 continue;
             }
-            let Some(name_at) = row_name(code, at + word.len()) else {
+            let Some((name_at, end)) = row_name(code, at + word.len()) else {
                 continue;
             };
+            let places = places(&file.text[name_at..end]);
             let Some(name) = file.text[name_at..].split('"').nth(1) else {
                 continue;
             };
             let line = file.line_of(name_at);
             let here = format!("{}:{line}", file.path);
-            match first.get(&(word, name)) {
+            match first.get(&(word, name, places)) {
                 None => {
-                    first.insert((word, name), here);
+                    first.insert((word, name, places), here);
                 }
                 Some(first) => found.push(Finding {
                     file: file.path.clone(),
@@ -49,9 +51,22 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     found
 }
 
-/// Where the value of the field `name` is, if what follows is a struct literal
-/// whose field `name` is a literal (blanked here).
-fn row_name(code: &str, after_type: usize) -> Option<usize> {
+/// The places of a row as they are written: a list, or the name of one.
+fn places(row: &str) -> &str {
+    let Some((_, value)) = row.split_once("places:") else {
+        return "";
+    };
+    let value = value.trim_start();
+    let end = match value.starts_with('&') {
+        true => value.find(']'),
+        false => value.find(','),
+    };
+    end.map_or(value, |end| &value[..end])
+}
+
+/// Where the value of the field `name` is and where the row ends, if what follows is
+/// a struct literal whose field `name` is a literal (blanked here).
+fn row_name(code: &str, after_type: usize) -> Option<(usize, usize)> {
     let open = after_type + code[after_type..].find(|c: char| !c.is_whitespace())?;
     if code.as_bytes().get(open) != Some(&b'{') {
         return None;
@@ -62,7 +77,7 @@ fn row_name(code: &str, after_type: usize) -> Option<usize> {
     let value = open + at + "name".len();
     let rest = code[value..end].trim_start().strip_prefix(':')?;
     // Blanked up to the comma: a literal. Anything else is somebody's variable.
-    rest.trim_start().starts_with(',').then_some(value)
+    rest.trim_start().starts_with(',').then_some((value, end))
 }
 
 #[cfg(test)]
@@ -75,6 +90,10 @@ mod tests {
             |kind: &str, name: &str| format!("static R: X = {kind} {{ name: \"{name}\", x }};\n");
         let a = row("LineRow", "balance") + &row("BindRow", "ssl");
         let b = row("ServerRow", "ssl") + &row("LineRow", "balance");
+        let elsewhere = |places: &str| {
+            format!("static R: X = Row {{ name: \"interface\", places: &[{places}], x }};\n")
+        };
+        let places = elsewhere("\"one\"") + &elsewhere("\"other\"");
         let test = format!("#[cfg(test)]\n{}", row("LineRow", "balance"));
         let generic = "fn r(name: &str) -> LineRow { LineRow { name, x } }";
         let found = check(&Tree::of(&[
@@ -82,6 +101,7 @@ mod tests {
             ("b.rs", &b),
             ("c.rs", &test),
             ("d.rs", generic),
+            ("e.rs", &places),
         ]));
         let twice = Finding {
             file: "b.rs".to_owned(),

@@ -111,9 +111,16 @@ fn a_virtual_server_is_answered_by_its_listen_section() {
     assert_eq!(loaded.config.unwrap().instances.len(), 1);
 }
 
+/// What each of these is told.
+fn are_told(all: Vec<(String, &str)>) {
+    for (text, expected) in all {
+        assert_eq!(codes(&text), expected, "{text}{}", told(&text));
+    }
+}
+
 #[test]
 fn what_does_not_go_together_is_told() {
-    for (text, expected) in [
+    are_told(vec![
         (instance("state MASTER\npriority 100"), "W0701"),
         (instance("state MASTER\npriority 101"), "N0700"),
         (instance("state MASTER"), "W0701"),
@@ -155,6 +162,12 @@ fn what_does_not_go_together_is_told() {
         (instance("virtual_ipaddress {\n192.0.2.10\n}"), "W0722"),
         (instance("track_interface {\neth9\n}"), "E0715"),
         (instance("track_script {\nnone\n}"), "E0717"),
+    ]);
+}
+
+#[test]
+fn lines_that_lack_something_are_told() {
+    are_told(vec![
         (
             instance("virtual_routes {\n198.51.100.0/24 via 192.0.2.1\n}"),
             "W0717",
@@ -221,9 +234,7 @@ fn what_does_not_go_together_is_told() {
         ("}\n{\n".to_owned(), "E0704 E0704"),
         ("~SEQ(1) x\n".to_owned(), "E0710"),
         ("static_ipaddress\n".to_owned(), "E0707"),
-    ] {
-        assert_eq!(codes(&text), expected, "{text}{}", told(&text));
-    }
+    ]);
 }
 
 #[test]
