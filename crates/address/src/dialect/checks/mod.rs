@@ -8,13 +8,14 @@ mod scripts;
 mod timers;
 mod transport;
 
-use super::family::draft::{At, ReceivePolicy, Reference, References};
+use super::family::draft::{At, Known, ReceivePolicy, Reference, References};
 use super::loader::Loader;
 use super::outside::Interface;
 use crate::codes;
 use crate::config::{Dialect, Fifo, Mail, Rule, Tracked, Weight};
 use language::{Diagnostic, suggest};
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What a packet of an interface has at most, bytes, where it is not asked.
@@ -36,6 +37,12 @@ pub(super) fn finish(l: &mut Loader<'_>) {
     fifos(l);
     let disabled = scripts::finish(l);
     interfaces(l);
+    l.drafts.known = Rc::new(Known {
+        scripts: weights(&l.drafts.scripts, |s| (&s.name, s.weight)),
+        files: weights(&l.drafts.files, |f| (&f.name, f.weight)),
+        processes: weights(&l.drafts.processes, |p| (&p.name, p.weight)),
+        bfd: weights(&l.drafts.bfd, |b| (&b.name, b.weight)),
+    });
     let mut drafts = std::mem::take(&mut l.drafts.instances);
     instance::names(l, &drafts);
     let members = groups::members(l, &drafts);
@@ -285,17 +292,19 @@ fn resolve(
         let weight = without(l, no_weights, &reference.name, reference.span, weight);
         tracked.interfaces.push((reference.name.clone(), weight));
     }
-    let drafts = &l.drafts;
-    let scripts = weights(&drafts.scripts, |s| (&s.name, s.weight));
-    let files = weights(&drafts.files, |f| (&f.name, f.weight));
-    let processes = weights(&drafts.processes, |p| (&p.name, p.weight));
-    let bfd = weights(&drafts.bfd, |b| (&b.name, b.weight));
-    tracked.scripts = by_name(l, "vrrp_script", &scripts, &references.scripts, no_weights);
+    let known = Rc::clone(&l.drafts.known);
+    tracked.scripts = by_name(
+        l,
+        "vrrp_script",
+        &known.scripts,
+        &references.scripts,
+        no_weights,
+    );
     tracked.scripts.retain(|(name, _)| !disabled.contains(name));
-    tracked.files = by_name(l, "track_file", &files, &references.files, no_weights);
+    tracked.files = by_name(l, "track_file", &known.files, &references.files, no_weights);
     let kind = "vrrp_track_process";
-    tracked.processes = by_name(l, kind, &processes, &references.processes, no_weights);
-    tracked.bfd = by_name(l, "bfd_instance", &bfd, &references.bfd, no_weights);
+    tracked.processes = by_name(l, kind, &known.processes, &references.processes, no_weights);
+    tracked.bfd = by_name(l, "bfd_instance", &known.bfd, &references.bfd, no_weights);
     tracked
 }
 

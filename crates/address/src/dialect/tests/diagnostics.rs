@@ -245,9 +245,9 @@ fn a_line_may_allow_its_warning() {
 
 #[test]
 fn scripts_that_others_can_change_are_not_run() {
-    let text = "global_defs {\nenable_script_security\n}\nvrrp_script s {\nscript /tmp/changed\n}\n"
+    let text = "global_defs {\nenable_script_security\n}\nvrrp_script s {\nscript /tmp/changed\n}\nvrrp_script t {\nscript \"/tmp/changed x\"\n}\n"
         .to_owned() + &instance("track_script {\ns\n}");
-    assert_eq!(codes(&text), "W0705");
+    assert_eq!(codes(&text), "W0705 W0705");
     let (_, loaded) = loaded(&text);
     let config = loaded.config.unwrap();
     assert!(config.scripts.is_empty() && config.instances[0].tracked.scripts.is_empty());
