@@ -20,7 +20,7 @@ fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
 
-.PHONY: help run build test bench changes tidy manual install install-haproxy toolchain
+.PHONY: help run build test bench changes tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list what there is
@@ -71,7 +71,7 @@ install: build ## install binary, man page, completions and systemd units below 
 	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel
 	install -D -m 644 target/evenkeel.fish $(fish)/evenkeel.fish
-	for unit in evenkeel evenkeel-haproxy; do \
+	for unit in evenkeel evenkeel-haproxy evenkeel-keepalived; do \
 		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit.service \
 			>target/$$unit.service && \
 		install -D -m 644 target/$$unit.service $(unit)/$$unit.service || exit 1; \
@@ -82,6 +82,12 @@ install-haproxy: install ## also link it under the name haproxy
 		echo '$(bin)/haproxy exists and is no link: left alone' >&2; exit 1; \
 	fi
 	ln -sf evenkeel $(bin)/haproxy
+
+install-keepalived: install ## also link it under the name keepalived
+	@if [ -e $(bin)/keepalived ] && [ ! -L $(bin)/keepalived ]; then \
+		echo '$(bin)/keepalived exists and is no link: left alone' >&2; exit 1; \
+	fi
+	ln -sf evenkeel $(bin)/keepalived
 
 toolchain:
 	@command -v $(CARGO) >/dev/null || { \

@@ -114,8 +114,9 @@ fn adverts_with_another_password_are_not_believed_whichever_program_sends_them()
                 .len()
                 .min(site.adverts(&site.beta).len())
         };
-        assert!(eventually(SOON, || adverts() > 3));
-        assert_eq!(site.owners(VIP), ["alpha", "beta"], "{}", high.said());
+        let shown = || format!("alpha: {}\nbeta: {}", high.said(), low.said());
+        assert!(eventually(SOON, || adverts() > 3), "{}", shown());
+        assert_eq!(site.owners(VIP), ["alpha", "beta"], "{}", shown());
     }
 }
 

@@ -222,12 +222,7 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(
-        node: &Node,
-        mut command: Command,
-        scratch: Scratch,
-        config: PathBuf,
-    ) -> Running {
+    pub fn start(node: &Node, mut command: Command, scratch: Scratch, config: PathBuf) -> Running {
         let said = scratch.path().join("said");
         let output = File::create(&said).unwrap();
         command

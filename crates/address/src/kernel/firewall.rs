@@ -16,37 +16,37 @@ use std::net::IpAddr;
 
 /// The subsystem's number, in the upper byte of a message's type.
 const NFTABLES: u16 = 10;
-const BATCH_BEGIN: u16 = 16;
-const BATCH_END: u16 = 17;
-const NEW_TABLE: u16 = NFTABLES << 8;
-const DELETE_TABLE: u16 = NFTABLES << 8 | 2;
-const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
-const NEW_RULE: u16 = NFTABLES << 8 | 6;
+pub(super) const BATCH_BEGIN: u16 = 16;
+pub(super) const BATCH_END: u16 = 17;
+pub(super) const NEW_TABLE: u16 = NFTABLES << 8;
+pub(super) const DELETE_TABLE: u16 = NFTABLES << 8 | 2;
+pub(super) const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
+pub(super) const NEW_RULE: u16 = NFTABLES << 8 | 6;
 
 /// Where the chains hang, and just before the filters of others.
-const HOOK_INPUT: u32 = 1;
-const HOOK_OUTPUT: u32 = 3;
+pub(super) const HOOK_INPUT: u32 = 1;
+pub(super) const HOOK_OUTPUT: u32 = 3;
 const PRIORITY: i32 = -1;
 
 /// Registers, and keys of `meta`.
 const VERDICT: u32 = 0;
-const REGISTER_1: u32 = 1;
-const REGISTER_2: u32 = 2;
+pub(super) const REGISTER_1: u32 = 1;
+pub(super) const REGISTER_2: u32 = 2;
 const META_INPUT: u32 = 4;
 const META_OUTPUT: u32 = 5;
-const META_PROTOCOL: u32 = 16;
+pub(super) const META_PROTOCOL: u32 = 16;
 /// Bases of `payload`.
-const NETWORK: u32 = 1;
-const TRANSPORT: u32 = 2;
+pub(super) const NETWORK: u32 = 1;
+pub(super) const TRANSPORT: u32 = 2;
 
-const DROP: u32 = 0;
-const ACCEPT: u32 = 1;
+pub(super) const DROP: u32 = 0;
+pub(super) const ACCEPT: u32 = 1;
 
 const IGMP: u8 = 2;
-const ICMP6: u8 = 58;
+pub(super) const ICMP6: u8 = 58;
 const ROUTER_SOLICITATION: u8 = 133;
-const NEIGHBOUR_SOLICITATION: u8 = 135;
-const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+pub(super) const NEIGHBOUR_SOLICITATION: u8 = 135;
+pub(super) const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const GROUP_REPORT: u8 = 143;
 
 /// The most addresses and interfaces of one table: it must fit one send.
@@ -283,32 +283,32 @@ impl Firewall {
 }
 
 /// A message with `struct nfgenmsg`.
-fn ask(kind: u16, family: u8, flags: u16) -> Message {
+pub(super) fn ask(kind: u16, family: u8, flags: u16) -> Message {
     Message::new(kind, flag::REQUEST | flags, &[family, 0, 0, 0])
 }
 
 /// The begin or the end of a transaction.
-fn boundary(kind: u16) -> Message {
+pub(super) fn boundary(kind: u16) -> Message {
     let [high, low] = NFTABLES.to_be_bytes();
     Message::new(kind, flag::REQUEST, &[0, 0, high, low])
 }
 
 /// One step of a rule.
-fn step(list: &mut Message, name: &str, inside: impl FnOnce(&mut Message)) {
+pub(super) fn step(list: &mut Message, name: &str, inside: impl FnOnce(&mut Message)) {
     list.nested(1, |element| {
         element.string(1, name);
         element.nested(2, inside);
     });
 }
 
-fn meta(list: &mut Message, key: u32) {
+pub(super) fn meta(list: &mut Message, key: u32) {
     step(list, "meta", |data| {
         data.attribute(2, &key.to_be_bytes());
         data.attribute(1, &REGISTER_1.to_be_bytes());
     });
 }
 
-fn payload(list: &mut Message, base: u32, offset: u32, length: usize, register: u32) {
+pub(super) fn payload(list: &mut Message, base: u32, offset: u32, length: usize, register: u32) {
     let length = u32::try_from(length).unwrap_or(0);
     step(list, "payload", |data| {
         data.attribute(1, &register.to_be_bytes());
@@ -319,7 +319,7 @@ fn payload(list: &mut Message, base: u32, offset: u32, length: usize, register: 
 }
 
 /// The rule goes on where the first register is this.
-fn equal(list: &mut Message, value: &[u8]) {
+pub(super) fn equal(list: &mut Message, value: &[u8]) {
     step(list, "cmp", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
         data.attribute(2, &0_u32.to_be_bytes());
@@ -335,7 +335,7 @@ fn icmp6(list: &mut Message, kind: u8) {
     equal(list, &[kind]);
 }
 
-fn number(list: &mut Message, value: u32, register: u32) {
+pub(super) fn number(list: &mut Message, value: u32, register: u32) {
     step(list, "immediate", |data| {
         data.attribute(1, &register.to_be_bytes());
         data.nested(2, |of| of.attribute(1, &value.to_ne_bytes()));
@@ -343,14 +343,14 @@ fn number(list: &mut Message, value: u32, register: u32) {
 }
 
 /// A copy goes to the address in the first register, by the interface in the second.
-fn duplicate(list: &mut Message) {
+pub(super) fn duplicate(list: &mut Message) {
     step(list, "dup", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
         data.attribute(2, &REGISTER_2.to_be_bytes());
     });
 }
 
-fn verdict(list: &mut Message, code: u32) {
+pub(super) fn verdict(list: &mut Message, code: u32) {
     step(list, "immediate", |data| {
         data.attribute(1, &VERDICT.to_be_bytes());
         data.nested(2, |of| {

@@ -139,7 +139,8 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
         accept: true,
         strict: false,
         lower_prio_no_advert: false,
-        higher_prio_send_advert: false,
+        // After a partition the winner hears of the loser, and tells neighbours anew.
+        higher_prio_send_advert: true,
         // While one machine has a new address in its file and the other one has not,
         // both are to hear each other.
         skip_check_addresses: true,

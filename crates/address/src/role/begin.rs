@@ -87,6 +87,7 @@ impl Role {
             poll_links_at: None,
             firewall: None,
             saved: Vec::new(),
+            sealed: 0,
             privileges: Vec::new(),
             groups_before: Vec::new(),
         };

@@ -3,8 +3,9 @@
 use super::announce::{Announcement, Line};
 use super::event_loop::Role;
 use super::{Level, Told, clock};
-use crate::config::Address;
+use crate::config::{Address, Authentication};
 use crate::kernel::{AddressSpec, KernelError, Outcome};
+use protocol::vrrp::advert::ah;
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Action, Announce, HandOver, Instance, Time};
 use std::net::IpAddr;
@@ -65,6 +66,13 @@ impl Role {
         let Some(adverts) = socket.filter(|adverts| !adverts.broken) else {
             return;
         };
+        let sealed = match &member.config.authentication {
+            Some(Authentication::Ah(key)) => {
+                sealed(key, member.source, to, &mut self.sealed, bytes)
+            }
+            _ => None,
+        };
+        let bytes = sealed.as_deref().unwrap_or(bytes);
         if let Err(error) = adverts.socket.send(member.source, to, bytes) {
             // An interface that went down says so at every advert; its fault is told.
             let name = member.config.name.clone();
@@ -387,4 +395,26 @@ fn singular(address: IpAddr) -> &'static str {
     } else {
         "gratuitous ARP"
     }
+}
+
+/// An advert in the IP authentication header: a whole IP packet. Only IPv4 has it.
+fn sealed(
+    key: &[u8; 16],
+    from: Option<IpAddr>,
+    to: IpAddr,
+    sealed: &mut u32,
+    bytes: &[u8],
+) -> Option<Vec<u8>> {
+    let (Some(IpAddr::V4(from)), IpAddr::V4(to)) = (from, to) else {
+        return None;
+    };
+    *sealed = sealed.wrapping_add(1).max(1);
+    let identification = (*sealed % u32::from(u16::MAX)) as u16 + 1;
+    let envelope = ah::Envelope {
+        from,
+        to,
+        ttl: protocol::vrrp::advert::TTL,
+        identification,
+    };
+    Some(ah::seal(key, &envelope, *sealed, bytes))
 }

@@ -2,10 +2,14 @@
 
 use super::event_loop::Role;
 use super::links::LinkEvent;
+use super::member::Member;
 use super::{Level, clock};
+use crate::config::{Authentication, Transport};
 use crate::kernel::{AddressSeen, AddressSpec, Change};
+use protocol::vrrp::advert::{self, ah};
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Instance, Time};
+use std::net::IpAddr;
 
 /// How many changes are taken in a turn: a flood of routes must not stop the timers.
 const MAX_CHANGES: usize = 4096;
@@ -23,6 +27,14 @@ struct Due {
     lost: Vec<usize>,
 }
 
+/// Whether a packet to there is one of this member's.
+fn goes_to(member: &Member, destination: IpAddr) -> bool {
+    match &member.config.transport {
+        Transport::Multicast { group } => *group == destination,
+        Transport::Unicast { .. } => !destination.is_multicast(),
+    }
+}
+
 impl Role {
     /// Adverts that have come by one socket.
     pub(super) fn take_adverts(&mut self, place: usize) {
@@ -31,19 +43,25 @@ impl Role {
             return;
         };
         let (members, router) = (&self.members, &mut self.router);
+        let mut forged = None;
         let drained = adverts.socket.drain(|packet| {
-            let Some(vrid) = packet.bytes.get(1).copied() else {
-                return;
-            };
             for (at, member) in members.iter().enumerate() {
-                let here = member.socket == Some(place) && member.config.vrid == vrid;
-                let fits = match &member.config.transport {
-                    crate::config::Transport::Multicast { group } => *group == packet.destination,
-                    crate::config::Transport::Unicast { .. } => !packet.destination.is_multicast(),
+                if member.socket != Some(place) || !goes_to(member, packet.destination) {
+                    continue;
+                }
+                let advert = match &member.config.authentication {
+                    Some(Authentication::Ah(key)) => match ah::open(key, packet.packet) {
+                        Ok(opened) => opened.advert,
+                        Err(refusal) => {
+                            forged = Some((at, packet.source, format!("{refusal:?}")));
+                            continue;
+                        }
+                    },
+                    _ => packet.bytes,
                 };
-                if here && fits {
+                if advert::router_id(advert) == Some(member.config.vrid) {
                     let (from, ttl) = (packet.source, packet.ttl);
-                    router.handle_packet(now, Instance(at), from, ttl, packet.bytes);
+                    router.handle_packet(now, Instance(at), from, ttl, advert);
                 }
             }
         });
@@ -52,6 +70,11 @@ impl Role {
             let line = format!("a socket of adverts: {error}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
             self.reconnect(now);
+        }
+        if let Some((at, from, refusal)) = forged {
+            let name = self.name(at);
+            let line = format!("({name}) the authentication header of {from}: {refusal}");
+            self.teller.once(&mut self.given.log, Level::Warning, line);
         }
     }
 
@@ -265,7 +288,7 @@ impl Role {
 
     /// Neighbours know the old MAC.
     fn mac_changed(&mut self, name: &str) {
-        let at_it = |m: &super::member::Member| {
+        let at_it = |m: &Member| {
             let other = m.addresses().any(|a| a.interface.as_deref() == Some(name));
             m.holds && (m.config.interface == name || other)
         };

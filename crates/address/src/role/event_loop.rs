@@ -58,6 +58,8 @@ pub(super) struct Role {
     pub(super) firewall: Option<crate::kernel::Firewall>,
     /// Settings of interfaces as they were before us.
     pub(super) saved: Vec<crate::kernel::sysctl::Saved>,
+    /// How many adverts were sealed: each has a number.
+    pub(super) sealed: u32,
     /// What was granted, in words.
     pub(super) privileges: Vec<String>,
     /// What sync groups were before a reload.

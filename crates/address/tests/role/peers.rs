@@ -12,28 +12,39 @@ struct Case {
     version: u8,
     unicast: bool,
     password: bool,
+    header: bool,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
+    Case {
+        version: 2,
+        unicast: false,
+        password: false,
+        header: true,
+    },
     Case {
         version: 2,
         unicast: false,
         password: true,
+        header: false,
     },
     Case {
         version: 2,
         unicast: true,
         password: false,
+        header: false,
     },
     Case {
         version: 3,
         unicast: false,
         password: false,
+        header: false,
     },
     Case {
         version: 3,
         unicast: true,
         password: false,
+        header: false,
     },
 ];
 
@@ -48,6 +59,11 @@ impl Case {
         i.advert_interval = Duration::from_secs_f64(self.interval().parse().unwrap());
         if self.password {
             i.authentication = Some(Authentication::Pass(*b"1111\0\0\0\0"));
+        }
+        if self.header {
+            let mut key = [0; 16];
+            key[..4].copy_from_slice(b"1111");
+            i.authentication = Some(Authentication::Ah(key));
         }
         if self.unicast {
             i.source = Some("10.0.0.1".parse().unwrap());
@@ -72,6 +88,8 @@ impl Case {
         };
         let password = if self.password {
             "  authentication {\n    auth_type PASS\n    auth_pass 1111\n  }\n"
+        } else if self.header {
+            "  authentication {\n    auth_type AH\n    auth_pass 1111\n  }\n"
         } else {
             ""
         };

@@ -3,6 +3,7 @@
 
 use super::{print, privileges, refuse};
 use crate::files;
+use crate::loader::addresses::{self, AddressWishes, Read};
 use crate::process;
 use crate::virtual_addresses::{self, Where};
 use crate::voice::{self, counted};
@@ -18,10 +19,17 @@ const NOTHING_LISTENS: u8 = 2;
 
 /// Loads the files and tells.
 pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
-    let files = match files::read_some(paths) {
+    let mut files = match files::read_some(paths) {
         Ok(files) => files,
         Err(error) => return refuse(error),
     };
+    let others = addresses::split(&mut files);
+    let read = (!others.is_empty()).then(|| addresses::read(&others, &AddressWishes::default()));
+    if let Some(read) = &read
+        && files.is_empty()
+    {
+        return alone(read, matches);
+    }
     let diag = matches.get_flag("hints");
     let options = LoadOptions {
         resolve_names: !matches.get_flag("no-resolve"),
@@ -33,29 +41,41 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         false => Where::Elsewhere,
     };
     let mut loaded = process::load_files(files, None, options);
-    let outcome = virtual_addresses::add(&mut loaded, None, place);
-    let addresses = outcome.map_or(0, |outcome| outcome.config.instances.len());
+    let foreign = read.as_ref().and_then(|read| read.config.as_ref());
+    let outcome = virtual_addresses::add(&mut loaded, foreign, place);
+    let own = outcome.map(|outcome| outcome.config);
+    let all = addresses::join(own, foreign.cloned());
+    let addresses = all.as_ref().map_or(0, |all| all.instances.len());
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);
     let format = matches.get_one::<String>("format").map(String::as_str);
     if matches.get_flag("privileges")
         && let Some(config) = &loaded.config
     {
-        return print(&privileges::tell(&loaded, config, format));
+        let addresses = all
+            .as_ref()
+            .map(|all| privileges::of_addresses(all, format));
+        let text = privileges::tell(&loaded, config, format);
+        return print(&(text + &addresses.unwrap_or_default()));
     }
     let text = match format {
         Some("json") => render::json(sources, found, diag),
         Some("concise") => render::concise(sources, found, diag),
         _ => {
             let mut text = render::full(sources, found, &voice::look(&std::io::stdout(), diag));
-            if text.is_empty() {
+            if text.is_empty() && read.as_ref().is_none_or(|read| read.config.is_some()) {
                 text = summary(&loaded, addresses);
             }
             text
         }
     };
+    let text = match &read {
+        Some(read) => joined(&rendered(read, format, diag), &text, format),
+        None => text,
+    };
     print(&text);
     match &loaded.config {
         None => ExitCode::FAILURE,
+        Some(_) if read.as_ref().is_some_and(|read| read.config.is_none()) => ExitCode::FAILURE,
         Some(config) if !config.listens() && addresses == 0 => {
             if format.is_none_or(|format| format != "json") {
                 crate::voice::write_error("evenkeel: nothing listens, so it would not start\n");
@@ -63,6 +83,53 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
             ExitCode::from(NOTHING_LISTENS)
         }
         Some(_) => ExitCode::SUCCESS,
+    }
+}
+
+/// What is wrong with keepalived's files.
+fn rendered(read: &Read, format: Option<&str>, diag: bool) -> String {
+    let (sources, found) = (&read.sources, &read.diagnostics);
+    match format {
+        Some("json") => render::json(sources, found, diag),
+        Some("concise") => render::concise(sources, found, diag),
+        _ => render::full(sources, found, &voice::look(&std::io::stdout(), diag)),
+    }
+}
+
+/// Both languages' mistakes: for programs as one list.
+fn joined(one: &str, other: &str, format: Option<&str>) -> String {
+    if format != Some("json") {
+        return format!("{one}{other}");
+    }
+    let list = |text: &str| serde_json::from_str::<Vec<serde_json::Value>>(text);
+    match (list(one), list(other)) {
+        (Ok(mut all), Ok(more)) => {
+            all.extend(more);
+            let text = serde_json::to_string_pretty(&all).unwrap_or_default();
+            text + "\n"
+        }
+        _ => format!("{one}{other}"),
+    }
+}
+
+/// Files of keepalived's, and nothing besides.
+fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
+    let diag = matches.get_flag("hints");
+    let format = matches.get_one::<String>("format").map(String::as_str);
+    if matches.get_flag("privileges")
+        && let Some(config) = &read.config
+    {
+        return print(&privileges::of_addresses(config, format));
+    }
+    let mut text = rendered(read, format, diag);
+    if let Some(config) = read.config.as_ref().filter(|_| text.is_empty()) {
+        let instances = counted(config.instances.len(), "instance", "instances");
+        text = format!("no mistakes: {instances} of virtual addresses\n");
+    }
+    print(&text);
+    match read.config {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
     }
 }
 

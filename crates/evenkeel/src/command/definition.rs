@@ -4,19 +4,22 @@
 use clap::builder::{PossibleValuesParser, ValueParser};
 use clap::{Arg, ArgAction, Command, value_parser};
 
-const ABOUT: &str = "A load balancer that runs your haproxy.cfg";
+const ABOUT: &str = "A load balancer that runs your haproxy.cfg and keepalived.conf";
 
 const LONG_ABOUT: &str = "\
 Evenkeel takes HAProxy's configuration files of any age, unchanged, and serves with them. Every mistake of a file is \
 told at once, at its word, with what to write instead.
 
-Started under the name haproxy (by a link), or as `evenkeel haproxy …`, it takes HAProxy's flags.";
+It takes keepalived's files, too, and owns virtual addresses with them.
+
+Started under the name haproxy or keepalived (by a link), or as `evenkeel haproxy …`, it takes the flags of that program.";
 
 const EXAMPLES: &str = "\
 Examples:
   evenkeel demo                               see it work, nothing to prepare
   evenkeel check /etc/haproxy/haproxy.cfg     what is wrong with this file?
   evenkeel run -f /etc/haproxy/haproxy.cfg    serve with it, in the foreground
+  evenkeel address                            who owns the virtual addresses, and why?
   evenkeel reload                             take the changed file in, touching nothing else
   evenkeel explain E0101                      what does that code mean?
   evenkeel keyword 'timeout client'           what does that keyword do?
@@ -35,6 +38,7 @@ pub fn definition() -> Command {
         .subcommands([
             run(),
             reload(),
+            address(),
             check(),
             fmt(),
             upgrade(),
@@ -138,6 +142,56 @@ fn reload() -> Command {
                 .value_parser(value_parser!(u32))
                 .help("The one with this process id"),
         )
+}
+
+fn address() -> Command {
+    Command::new("address")
+        .about("Tell who owns which virtual addresses, since when and why; hand them over")
+        .long_about(
+            "Asks a running `evenkeel run` or `keepalived` of the same user for its virtual addresses: who owns each, \
+             since when, why, what its priority is made of, and the last transitions. `hand-over` gives the addresses \
+             of an instance, or all, to another machine that is ready for them; requests under way may finish first. \
+             `metrics` tells it for Prometheus, by the names of keepalived_exporter.",
+        )
+        .after_help(
+            "Examples:\n  evenkeel address\n  evenkeel address --json | jq .\n  \
+             evenkeel address hand-over www --drain 5s\n  evenkeel address metrics",
+        )
+        .subcommand_negates_reqs(true)
+        .arg(
+            path("FILE")
+                .short('f')
+                .long("file")
+                .num_args(1)
+                .action(ArgAction::Append)
+                .help("The one that serves with these files (as its command line named them)"),
+        )
+        .arg(
+            Arg::new("pid")
+                .long("pid")
+                .value_name("PID")
+                .value_parser(value_parser!(u32))
+                .help("The one with this process id"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("For programs"),
+        )
+        .subcommands([
+            Command::new("hand-over")
+                .about("Give addresses to another machine, which is ready for them")
+                .arg(Arg::new("NAME").help("The instance; all of them without a name"))
+                .arg(
+                    Arg::new("drain")
+                        .long("drain")
+                        .value_name("TIME")
+                        .value_parser(super::address::duration)
+                        .help("How long requests may finish (5s, 500ms); else as the file says"),
+                ),
+            Command::new("metrics").about("The same for Prometheus, by the names of keepalived_exporter"),
+        ])
 }
 
 fn check() -> Command {

@@ -1,6 +1,7 @@
 //! The personality under our own name: subcommands, their help, and what the
 //! help is made of (completions, the man page).
 
+mod address;
 mod check;
 mod definition;
 mod format;
@@ -43,6 +44,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             run::main(&files(matches), &sockets, run::before(matches))
         }
         "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
+        "address" => address::main(matches),
         "check" => check::main(&files(matches), matches),
         "explain" => look_up::explain(matches),
         "keyword" => look_up::keyword(matches),
@@ -70,8 +72,10 @@ pub fn load_options() -> proxy::load::LoadOptions {
 }
 
 fn files(matches: &ArgMatches) -> Vec<PathBuf> {
-    matches
-        .get_many::<PathBuf>("FILE")
+    let found = matches.try_get_many::<PathBuf>("FILE");
+    found
+        .ok()
+        .flatten()
         .into_iter()
         .flatten()
         .cloned()

@@ -13,14 +13,16 @@ use std::process::ExitCode;
 
 /// Reloads the supervisor of these files, of this process id, or the only one.
 pub fn main(paths: &[PathBuf], pid: Option<u32>) -> ExitCode {
-    let instances = match directory::instances() {
-        Ok(instances) => instances,
-        Err(error) => return refuse(error),
-    };
-    match choose(instances, &run::absolute(paths), pid) {
+    match find(paths, pid) {
         Ok(instance) => reload(&instance),
         Err(words) => refuse(words),
     }
+}
+
+/// The one that is meant.
+pub fn find(paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
+    let instances = directory::instances().map_err(|error| error.to_string())?;
+    choose(instances, &run::absolute(paths), pid)
 }
 
 fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
@@ -31,7 +33,7 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
     match (fitting.len(), all.is_empty()) {
         (1, _) => Ok(fitting.remove(0)),
         (0, true) => Err(format!(
-            "no `evenkeel run` or `haproxy -W` of this user is listed in {}{}",
+            "no `evenkeel run`, `haproxy -W` or `keepalived` of this user is listed in {}{}",
             directory::path().display(),
             left_alone(&directory::roles().unwrap_or_default()),
         )),

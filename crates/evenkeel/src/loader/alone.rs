@@ -96,7 +96,8 @@ pub fn make(
         (true, true) => "nothing is different".to_owned(),
         _ => difference.join("\n"),
     };
-    let names = wishes.address_files.iter().map(|(name, _)| name.clone());
+    let files = wishes.files.iter().chain(&wishes.address_files);
+    let names = files.map(|(name, _)| name.clone());
     let pid_file = wishes.plan.pid_file.as_deref();
     let plan = Plan {
         files_max: load.files_soft,

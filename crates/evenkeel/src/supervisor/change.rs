@@ -152,7 +152,10 @@ impl Supervisor {
     }
 
     /// What a loader had to tell.
-    fn write(&self, plain: &str, refused: bool) {
+    fn write(&mut self, plain: &str, refused: bool) {
+        if self.voice.form() == Form::Keepalived {
+            return self.voice.notice(plain);
+        }
         let must = refused && self.voice.form() == Form::Own;
         if must || !self.voice.quiet {
             write_error(plain);

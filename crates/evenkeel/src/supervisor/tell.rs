@@ -114,7 +114,6 @@ pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
             {
                 voice.say(*gravity, line);
             }
-            voice.notice("Reload complete");
         }
         Form::Own => lines
             .iter()
@@ -137,7 +136,8 @@ pub fn refused(voice: &mut Voice) {
 pub fn exiting(voice: &mut Voice, soft: bool) {
     match (voice.form(), soft) {
         (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
-        (Form::Keepalived, _) => voice.notice("Stopping"),
+        // The address role says it.
+        (Form::Keepalived, _) => {}
         (Form::Own, true) => voice.notice("accepts no more and finishes what it has"),
         (Form::Own, false) => voice.notice("stops"),
     }

@@ -1,6 +1,7 @@
 //! The built binary from outside: command lines, exit codes, messages, the
 //! life of its processes; beside the real haproxy where that is installed.
 
+mod addresses;
 mod adoption;
 mod commands;
 mod distrust;
@@ -8,6 +9,7 @@ mod examples;
 mod haproxy_check;
 mod haproxy_life;
 mod harness;
+mod keepalived_check;
 mod keys;
 mod master;
 mod packaging;

@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-const UNITS: [&str; 2] = ["evenkeel.service", "evenkeel-haproxy.service"];
+/// The units of proxies, and all.
+const PROXIES: [&str; 2] = ["evenkeel.service", "evenkeel-haproxy.service"];
+const UNITS: [&str; 3] = [PROXIES[0], PROXIES[1], "evenkeel-keepalived.service"];
 
 fn unit(name: &str) -> PathBuf {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/systemd");
@@ -77,7 +79,7 @@ fn heard(manager: &UnixDatagram, begin: &str) {
 
 #[test]
 fn the_commands_of_the_units_start_reload_and_end_a_proxy() {
-    for name in UNITS {
+    for name in PROXIES {
         let bench = Bench::new();
         let at = |file: &str| bench.scratch.path().join(file).display().to_string();
         let port = free_port().unwrap();

@@ -340,7 +340,8 @@ impl Pair {
                 Event::Entered { to, .. } => self.entered.push((self.now, end, to)),
                 Event::Send(packet) => {
                     self.sent[end] += 1;
-                    let lost = self.loses != 0 && (self.sent[0] + self.sent[1]) % self.loses == 0;
+                    let all = self.sent[0] + self.sent[1];
+                    let lost = self.loses != 0 && all.is_multiple_of(self.loses);
                     if self.passes[end] && !lost {
                         let at = self.now.after(self.latency);
                         self.flying.push((at, 1 - end, packet.to_vec()));

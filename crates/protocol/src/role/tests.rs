@@ -1,7 +1,9 @@
 //! Every kind of message there and back, and what is no message.
 
 use super::*;
-use crate::role::{AddressPlan, PACKET_BYTES_MAX, Rights, Settings, WATCHED_BYTES_MAX, WatchedDirectory};
+use crate::role::{
+    AddressPlan, PACKET_BYTES_MAX, Rights, Settings, WATCHED_BYTES_MAX, WatchedDirectory,
+};
 use proptest::prelude::*;
 
 fn watch() -> Watch {

@@ -56,7 +56,7 @@ pub enum Announce {
     Refresh,
 }
 
-/// Why a state was entered; with words for people in its `Display`.
+/// Why a state was entered; the driver has the words for people.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reason {
     /// It began, and waits for adverts.

@@ -21,6 +21,8 @@ mod context;
 mod defect;
 mod group;
 mod hearing;
+#[cfg(test)]
+mod hostile;
 mod machine;
 mod master;
 pub mod neighbour;

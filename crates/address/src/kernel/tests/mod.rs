@@ -2,6 +2,7 @@
 
 mod addresses;
 mod firewall;
+mod passage;
 mod routes;
 mod rules;
 mod vmacs;

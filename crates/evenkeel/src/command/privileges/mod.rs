@@ -9,6 +9,7 @@ use crate::confinement::{
     self, Confinement, Files, Filtered, Identity, Origin, StartedAs, group_name, identity_for,
     user_name,
 };
+use crate::loader::addresses;
 use crate::voice::Form;
 use proxy::config::{BindAddress, Config, LogTargetAddress, ServerAddress};
 use proxy::load::Loaded;
@@ -22,6 +23,17 @@ pub fn tell(loaded: &Loaded, config: &Config, format: Option<&str>) -> String {
         Some("concise") => render::concise(&accounts),
         _ => render::full(&accounts),
     }
+}
+
+/// What the address role holds, and why.
+pub fn of_addresses(config: &address::config::Config, format: Option<&str>) -> String {
+    let reasons = addresses::reasons(config).into_iter();
+    let reasons = reasons.map(|(set, why)| Reason {
+        capability: confinement::names(set).join(", "),
+        why,
+        place: String::new(),
+    });
+    render::of_addresses(&reasons.collect::<Vec<_>>(), format)
 }
 
 /// A user or a group.

@@ -1,6 +1,6 @@
 //! The processes in words, in lines, in JSON.
 
-use super::{Access, Account, Calls, Capabilities, Process};
+use super::{Access, Account, Calls, Capabilities, Process, Reason};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -190,4 +190,27 @@ fn value(process: &Process) -> Value {
         "opens": process.opens,
         "connects_to": process.connects,
     })
+}
+
+/// The address role: it stays the user of the start, with these capabilities.
+pub(super) fn of_addresses(reasons: &[Reason], format: Option<&str>) -> String {
+    if format == Some("json") {
+        let reasons = reasons
+            .iter()
+            .map(|one| serde_json::json!({ "capability": one.capability, "why": one.why }));
+        let all = serde_json::json!({
+            "process": "address",
+            "capabilities": reasons.collect::<Vec<_>>(),
+        });
+        return format!("{all:#}\n");
+    }
+    let mut text = "address: who has which virtual address\n".to_owned();
+    if format != Some("concise") {
+        text += "  user          root, without what is not listed here\n";
+        text += "  system calls  any, and any files: scripts that it starts inherit that\n";
+    }
+    for one in reasons {
+        text += &format!("  {:<14}{}\n", one.capability, one.why);
+    }
+    text
 }

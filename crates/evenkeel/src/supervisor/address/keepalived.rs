@@ -26,15 +26,7 @@ impl Supervisor {
     }
 
     fn dump_addresses(&mut self, dump: AddressDump) {
-        let what = match dump {
-            AddressDump::Data => "VRRP data",
-            AddressDump::Statistics | AddressDump::ClearStatistics => "VRRP stats",
-            AddressDump::Json => "VRRP as json",
-        };
         if let Some(role) = &mut self.addresses.role {
-            let pid = role.pid();
-            self.voice
-                .notice(format_args!("Printing {what} for process({pid}) on signal"));
             role.say(&Message::DumpAddresses { dump });
         }
     }

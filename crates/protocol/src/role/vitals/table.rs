@@ -82,7 +82,7 @@ impl Vitals<'_> {
         for _ in 0..READS_MAX {
             let before = self.table_version();
             let found = (0..self.slots()).find(|slot| self.name(*slot).as_deref() == Some(wanted));
-            if before % 2 == 0 && self.table_version() == before {
+            if before.is_multiple_of(2) && self.table_version() == before {
                 return found;
             }
             std::hint::spin_loop();

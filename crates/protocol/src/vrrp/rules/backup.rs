@@ -35,8 +35,24 @@ fn silence_is_believed_after_the_down_interval_of_its_version() {
         (quick(version_2(), 100), 3_609),
         (with(254, settings()), 3_007),
         (with(1, settings()), 3_996),
+    ];
+    for (settings, expected) in cases {
+        let told = format!("{settings:?}");
+        assert_eq!(silent_after(settings), expected, "{told}");
+    }
+}
+
+#[test]
+fn options_that_delay_the_first_takeover_and_those_that_do_not() {
+    let cases = [
         // `state MASTER` is believed with priority 255 only.
-        (with(255, settings()), 3_003),
+        (
+            Settings {
+                priority: 255,
+                ..settings()
+            },
+            3_003,
+        ),
         (
             Settings {
                 starts_as_master: true,

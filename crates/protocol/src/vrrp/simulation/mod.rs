@@ -23,7 +23,7 @@ use world::World;
 /// Histories that are tried.
 const HISTORIES: u64 = 10_000;
 /// Histories within which each defect is found.
-const FOUND_WITHIN: u64 = 3_000;
+const FOUND_WITHIN: u64 = 500;
 
 pub(super) fn plain_settings() -> Settings {
     Settings {

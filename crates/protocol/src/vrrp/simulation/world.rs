@@ -362,7 +362,7 @@ impl World {
 
     fn other_rules(&self, host: usize) -> bool {
         let mut hosts = self.scene.hosts.iter();
-        hosts.any(|other| other.place != host && other.answers())
+        hosts.any(|other| other.place != host && (other.answers() || other.state == State::Master))
     }
 
     /// Its process begins.

@@ -45,7 +45,9 @@ impl Unowned {
         }
         self.stops += 1;
         // One that overtakes the stop, or is doubled, revokes it.
-        if self.sent[host] + scene.network.longest_ns() >= scene.now {
+        // And after forged ones stops are believed no faster than they are paced.
+        let revoked = self.sent[host] + scene.network.longest_ns() >= scene.now;
+        if revoked || scene.forged_until > 0 {
             return;
         }
         for other in scene.hosts.iter().filter(|other| other.place != host) {

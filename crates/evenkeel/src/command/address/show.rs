@@ -1,0 +1,158 @@
+//! The status of virtual addresses for people.
+
+use crate::voice::counted;
+use address::role::{InstanceStatus, Status, TrackedStatus};
+use std::fmt::Write;
+
+/// Transitions of an instance that are shown.
+const TRANSITIONS_SHOWN: usize = 5;
+
+/// All of it.
+pub fn text(status: &Status) -> String {
+    let mut text = String::new();
+    for instance in &status.instances {
+        one(&mut text, status, instance);
+    }
+    for group in &status.groups {
+        let _ = writeln!(
+            text,
+            "group {}: {}, {}",
+            group.name,
+            group.state,
+            group.members.join(" ")
+        );
+    }
+    tracked(&mut text, status);
+    if status.instances.is_empty() {
+        text += "no virtual addresses\n";
+    }
+    if !status.privileges.is_empty() {
+        let _ = writeln!(text, "granted: {}", status.privileges.join(", "));
+    }
+    clean(&text)
+}
+
+fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
+    let since = status.now_ms.saturating_sub(one.since_ms);
+    let _ = writeln!(
+        text,
+        "{}: {} for {} ({})",
+        one.name,
+        one.state,
+        ago(since),
+        one.why
+    );
+    let addresses = one.addresses.iter().map(|address| {
+        let here = if address.here { "" } else { " (not here)" };
+        format!("{}{here}", address.address)
+    });
+    let _ = writeln!(
+        text,
+        "  addresses   {}",
+        addresses.collect::<Vec<_>>().join(", ")
+    );
+    let _ = writeln!(
+        text,
+        "  on          {}, router id {}, version {}, an advert every {} ms",
+        one.interface, one.vrid, one.version, one.advert_interval_ms
+    );
+    let owner = match (&one.owner, one.state.as_str()) {
+        (_, "MASTER") => "this machine".to_owned(),
+        (Some(owner), _) => {
+            let heard = status.now_ms.saturating_sub(owner.heard_ms);
+            format!(
+                "{} with priority {}, heard {} ago",
+                owner.address,
+                owner.priority,
+                ago(heard)
+            )
+        }
+        (None, _) => "nobody is heard".to_owned(),
+    };
+    let _ = writeln!(text, "  owner       {owner}");
+    let _ = writeln!(
+        text,
+        "  priority    {} ({})",
+        one.priority,
+        one.priority_from.join(", ")
+    );
+    for fault in &one.faults {
+        let _ = writeln!(text, "  fault       {fault}");
+    }
+    for conflict in &one.conflicts {
+        let _ = writeln!(
+            text,
+            "  conflict    {conflict} uses an address of this instance"
+        );
+    }
+    if one.restored > 0 {
+        let restored = usize::try_from(one.restored).unwrap_or(usize::MAX);
+        let _ = writeln!(
+            text,
+            "  put back    {} that somebody else had deleted",
+            counted(restored, "address", "addresses")
+        );
+    }
+    let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);
+    for transition in shown {
+        let _ = writeln!(
+            text,
+            "  {} ago: {} -> {} ({})",
+            ago(status.now_ms.saturating_sub(transition.at_ms)),
+            transition.from,
+            transition.to,
+            transition.why
+        );
+    }
+}
+
+fn tracked(text: &mut String, status: &Status) {
+    for TrackedStatus {
+        kind,
+        name,
+        state,
+        since_ms,
+        outcome,
+    } in &status.tracked
+    {
+        let since = ago(status.now_ms.saturating_sub(*since_ms));
+        let _ = write!(text, "{kind} {name}: {state} for {since}");
+        if !outcome.is_empty() {
+            let _ = write!(text, " ({outcome})");
+        }
+        text.push('\n');
+    }
+}
+
+/// A time in its largest unit that is not too coarse.
+fn ago(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Names come from files: a terminal obeys none of them.
+fn clean(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_units_that_people_use() {
+        let all = [5, 1_500, 119_000, 120_000, 7_200_000, 172_800_000].map(ago);
+        assert_eq!(all, ["5 ms", "1 s", "119 s", "2 min", "2 h", "2 d"]);
+    }
+
+    #[test]
+    fn without_an_instance_that_is_said() {
+        assert_eq!(text(&Status::default()), "no virtual addresses\n");
+    }
+}

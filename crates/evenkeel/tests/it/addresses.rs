@@ -1,0 +1,292 @@
+//! The address role under its supervisor: its life, what is asked about it, and
+//! what becomes of addresses when processes die, change and stop.
+
+use crate::harness::{Outcome, PATIENCE, evenkeel, run};
+use crate::supervised::{Supervised, lives, roles_of};
+use lab::{Host, Lab, Scratch, eventually};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::path::Path;
+
+const VIP: &str = "10.0.0.9";
+
+struct Bed {
+    host: Host,
+    scratch: Scratch,
+    _lab: Lab,
+}
+
+impl Bed {
+    fn new(name: &str) -> Bed {
+        let lab = Lab::new(name).unwrap();
+        let host = lab.host("one").unwrap();
+        let add = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
+        host.ip(&add).unwrap();
+        host.ip(&["link", "set", "lo", "up"]).unwrap();
+        host.ip(&["link", "set", "v0", "up"]).unwrap();
+        host.ip(&["link", "set", "v1", "up"]).unwrap();
+        host.ip(&["addr", "add", "10.0.0.1/24", "dev", "v0"])
+            .unwrap();
+        let scratch = Scratch::new().unwrap();
+        scratch.write("k.conf", &keepalived(150, VIP)).unwrap();
+        let _lab = lab;
+        Bed {
+            host,
+            scratch,
+            _lab,
+        }
+    }
+
+    fn start(&self, words: &[&str]) -> Supervised {
+        let directory = self.scratch.path();
+        self.host
+            .enter(|| Supervised::start(evenkeel(), directory, words.iter().copied()))
+    }
+
+    fn run(&self, words: &[&str]) -> Outcome {
+        let directory = self.scratch.path();
+        self.host.enter(|| run(evenkeel(), directory, words))
+    }
+
+    fn has(&self, address: &str) -> bool {
+        let shown = self.host.ip(&["-o", "addr", "show"]).unwrap();
+        shown.contains(&format!("inet {address}/"))
+    }
+
+    fn comes(&self, address: &str) {
+        let here = eventually(PATIENCE, || self.has(address));
+        assert!(here, "{address} did not come");
+    }
+}
+
+fn keepalived(priority: u8, address: &str) -> String {
+    format!(
+        "vrrp_instance VI_1 {{\n interface v0\n virtual_router_id 51\n priority {priority}\n advert_int 0.1\n \
+         version 3\n virtual_ipaddress {{\n {address}/24\n }}\n}}\n"
+    )
+}
+
+/// Address roles that were started from a directory.
+fn address_roles(directory: &Path) -> Vec<i32> {
+    let is_role = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"evenkeel: address")
+    };
+    roles_of(directory).into_iter().filter(is_role).collect()
+}
+
+fn end(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn the_address_comes_with_a_start_and_goes_with_a_stop() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-life");
+    let supervised = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(!bed.has(VIP), "it is given up before the end");
+    assert!(address_roles(bed.scratch.path()).is_empty());
+    assert_eq!(Supervised::left_behind(bed.scratch.path()), 0);
+}
+
+#[test]
+fn a_role_that_is_killed_is_followed_and_the_address_never_goes() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-killed");
+    let supervised = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let [role] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    end(role);
+    let followed = eventually(PATIENCE, || {
+        assert!(bed.has(VIP));
+        matches!(address_roles(bed.scratch.path())[..], [other] if other != role)
+    });
+    assert!(followed);
+    let owner = || bed.run(&["address"]).stdout.contains("VI_1: MASTER");
+    assert!(eventually(PATIENCE, owner), "it goes on as the owner");
+    let outcome = supervised.end(Signal::SIGTERM);
+    let words = "another address role starts at once";
+    assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-adopted");
+    let first = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let roles = address_roles(bed.scratch.path());
+    first.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+    assert!(bed.has(VIP) && lives(roles[0]));
+    // What the file says by now is taken in.
+    let other = "10.0.0.19";
+    let both = keepalived(150, VIP).replace("/24\n", &format!("/24\n {other}/24\n"));
+    bed.scratch.write("k.conf", &both).unwrap();
+    let second = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(other);
+    assert_eq!(address_roles(bed.scratch.path()), roles, "the same process");
+    let outcome = second.end(Signal::SIGTERM);
+    let words = format!("takes over the address role (process {})", roles[0]);
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
+    assert!(!bed.has(VIP) && !bed.has(other));
+}
+
+#[test]
+fn a_reload_changes_what_is_different_and_a_bad_file_nothing() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-reload");
+    let supervised = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let roles = address_roles(bed.scratch.path());
+    bed.scratch
+        .write("k.conf", "vrrp_instance VI_1 {\n bogus\n")
+        .unwrap();
+    let outcome = bed.run(&["reload"]);
+    assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("E0700"), "{}", outcome.stderr);
+    assert!(bed.has(VIP));
+    bed.scratch.write("k.conf", &keepalived(160, VIP)).unwrap();
+    let outcome = bed.run(&["reload"]);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let told = "~ vrrp_instance VI_1";
+    assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+    assert!(bed.has(VIP));
+    assert_eq!(address_roles(bed.scratch.path()), roles);
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn the_status_is_told_in_words_for_programs_and_as_metrics() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-status");
+    let none = bed.run(&["address"]);
+    assert_eq!(none.code(), Some(1));
+    let supervised = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let words = bed.run(&["address"]);
+    assert!(words.stdout.starts_with("VI_1: MASTER for "), "{words:?}");
+    assert!(words.stdout.contains(VIP) && words.stdout.contains("this machine"));
+    let json = bed.run(&["address", "--json"]).stdout;
+    assert!(json.contains("\"state\":\"MASTER\""), "{json}");
+    let metrics = bed.run(&["address", "metrics"]).stdout;
+    let owner = "keepalived_vrrp_state{iname=\"VI_1\",intf=\"v0\",vrid=\"51\",ip_address=\"10.0.0.9/24\"} 2";
+    assert!(metrics.contains(owner), "{metrics}");
+    // Nobody else is there who could take it.
+    let unknown = bed.run(&["address", "hand-over", "nobody"]);
+    assert_eq!(unknown.code(), Some(1), "{unknown:?}");
+    assert!(unknown.stderr.contains("does not own"), "{unknown:?}");
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_proxy_and_addresses_are_two_roles_and_each_survives_the_other() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-proxy");
+    let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+                 frontend web\n bind 10.0.0.9:8080\n http-request return status 200\n";
+    bed.scratch.write("a.cfg", proxy).unwrap();
+    let supervised = bed.start(&["run", "-f", "a.cfg", "k.conf"]);
+    bed.comes(VIP);
+    let [addresses] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    let serves = supervised.role().unwrap();
+    end(addresses);
+    let other = || matches!(address_roles(bed.scratch.path())[..], [one] if one != addresses);
+    assert!(eventually(PATIENCE, other));
+    assert!(lives(serves), "the proxy is the same");
+    let followed = address_roles(bed.scratch.path());
+    end(serves);
+    let again = || supervised.role().is_some_and(|role| role != serves);
+    assert!(eventually(PATIENCE, again));
+    assert_eq!(address_roles(bed.scratch.path()), followed);
+    assert!(bed.has(VIP));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(!bed.has(VIP));
+}
+
+#[test]
+fn the_role_holds_only_the_capabilities_that_addresses_need() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-rights");
+    let supervised = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let [role] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    let status = std::fs::read_to_string(format!("/proc/{role}/status")).unwrap();
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = u64::from_str_radix(held.unwrap().trim(), 16).unwrap();
+    // NET_ADMIN, NET_RAW, IPC_LOCK, SYS_NICE.
+    assert_eq!(held, 1 << 12 | 1 << 13 | 1 << 14 | 1 << 23, "{held:x}");
+    let told = bed.run(&["check", "--privileges", "k.conf"]).stdout;
+    for name in [
+        "CAP_NET_ADMIN",
+        "CAP_NET_RAW",
+        "CAP_IPC_LOCK",
+        "CAP_SYS_NICE",
+    ] {
+        assert!(told.contains(name), "{told}");
+    }
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_know() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-keepalived");
+    let dumps = format!(
+        "global_defs {{\n dump_keywords\n}}\n{}",
+        keepalived(150, VIP)
+    );
+    bed.scratch
+        .write("k.conf", dumps.replace(" dump_keywords\n", ""))
+        .unwrap();
+    let words = [
+        "keepalived",
+        "-nlGD",
+        "-f",
+        "k.conf",
+        "-p",
+        "k.pid",
+        "-r",
+        "v.pid",
+    ];
+    let supervised = bed.start(&words);
+    bed.comes(VIP);
+    let pid = |name: &str| -> i32 {
+        let text = std::fs::read_to_string(bed.scratch.path().join(name)).unwrap();
+        text.trim().parse().unwrap()
+    };
+    assert_eq!(pid("k.pid"), supervised.pid.as_raw());
+    assert_eq!([pid("v.pid")][..], address_roles(bed.scratch.path())[..]);
+    let twice = bed.run(&words);
+    assert!(
+        twice.stderr.contains("daemon is already running"),
+        "{twice:?}"
+    );
+    supervised.signal(Signal::SIGHUP);
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let said = outcome.stderr;
+    for line in [
+        ": Starting Keepalived v2.2.7 ",
+        ": Configuration file k.conf\n",
+        ": Starting VRRP child process, pid=",
+        ": (VI_1) Entering MASTER STATE\n",
+        ": Startup complete\n",
+        ": Stopped Keepalived v2.2.7 ",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(!bed.has(VIP));
+    assert!(!bed.scratch.path().join("k.pid").exists());
+    assert!(!bed.scratch.path().join("v.pid").exists());
+}

@@ -1,0 +1,167 @@
+//! A router that is sent anything: keepalived's packets with bits and bytes changed,
+//! and with right checksums, from anybody, at any time.
+
+use super::advert::{Advert, TTL};
+use super::checksum::Sum;
+use super::simulation::plain_settings;
+use super::{Action, Authentication, Instance, Router, Settings, Time, Transport, Version};
+use proptest::prelude::*;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Actions that one packet or one turn may lead to, at most.
+const ACTIONS_MAX: usize = 32;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn settings(version: Version, password: bool) -> Settings {
+    Settings {
+        version,
+        vrid: 51,
+        addresses: vec![ip("10.9.0.100"), ip("10.9.0.101")],
+        source: Some(ip("10.9.0.1")),
+        transport: Transport::Multicast(super::advert::GROUP_V4),
+        authentication: password.then_some(Authentication::Pass(*b"secret12")),
+        ..plain_settings()
+    }
+}
+
+/// One packet or one turn later.
+#[derive(Clone, Debug)]
+struct Step {
+    wait_ms: u16,
+    from: u8,
+    ttl: u8,
+    vrid: u8,
+    priority: u8,
+    changes: Vec<(usize, u8)>,
+    length: Option<usize>,
+    mended: bool,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ttl = prop_oneof![4 => Just(TTL), 1 => any::<u8>()];
+    let vrid = prop_oneof![8 => Just(51_u8), 1 => any::<u8>()];
+    let changes = proptest::collection::vec((any::<usize>(), any::<u8>()), 0..3);
+    let length = proptest::option::weighted(0.2, 0usize..64);
+    let numbers = (0u16..4000, 0u8..5, any::<u8>(), any::<bool>());
+    (numbers, ttl, vrid, changes, length).prop_map(|(numbers, ttl, vrid, changes, length)| {
+        let (wait_ms, from, priority, mended) = numbers;
+        Step {
+            wait_ms,
+            from,
+            ttl,
+            vrid,
+            priority,
+            changes,
+            length,
+            mended,
+        }
+    })
+}
+
+fn packet(step: &Step, of: &Settings, from: IpAddr) -> Vec<u8> {
+    let advert = Advert {
+        version: of.version,
+        vrid: step.vrid,
+        priority: step.priority,
+        interval: of.interval,
+        addresses: of.addresses.clone(),
+        authentication: of.authentication.clone(),
+    };
+    let mut packet = advert.encode(from, super::advert::GROUP_V4);
+    for (place, byte) in &step.changes {
+        let place = place % packet.len();
+        packet[place] = *byte;
+    }
+    if let Some(length) = step.length {
+        packet.resize(length, 0x5a);
+    }
+    if step.mended && packet.len() >= 8 {
+        packet[6..8].fill(0);
+        let sum = match of.version {
+            Version::V2 => Sum::default(),
+            Version::V3 => {
+                let to = super::advert::GROUP_V4;
+                Sum::default().with_pseudo_header(from, to, 112, packet.len())
+            }
+        };
+        let sum = sum.with(&packet).checksum();
+        packet[6..8].copy_from_slice(&sum.to_be_bytes());
+    }
+    packet
+}
+
+fn actions(router: &mut Router) -> Vec<Action> {
+    let all: Vec<Action> = std::iter::from_fn(|| router.poll()).take(1000).collect();
+    assert!(all.len() <= ACTIONS_MAX, "{all:?}");
+    all
+}
+
+/// What the actions lead to.
+#[derive(Default)]
+struct Kernel {
+    holds: bool,
+    sent: usize,
+}
+
+impl Kernel {
+    /// Addresses are acquired and released by turns, and adverts are of our router.
+    fn follow(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Acquire { .. } => {
+                    assert!(!self.holds, "acquired twice");
+                    self.holds = true;
+                }
+                Action::Release { .. } => self.holds = false,
+                Action::Send { bytes, .. } => {
+                    self.sent += 1;
+                    assert_eq!(bytes.get(1), Some(&51));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_arrives_makes_a_router_panic_or_flood(
+        v3: bool,
+        password: bool,
+        steps in proptest::collection::vec(step(), 1..80),
+    ) {
+        let version = if v3 { Version::V3 } else { Version::V2 };
+        let settings = settings(version, password && !v3);
+        let mut router = Router::new(vec![settings.clone()], Vec::new());
+        let at = Instance(0);
+        let mut now = Time(1);
+        router.start(now, at, None);
+        actions(&mut router);
+        let mut kernel = Kernel::default();
+        let mut turns = 0;
+        for step in &steps {
+            let then = now.after(Duration::from_millis(u64::from(step.wait_ms)));
+            // A driver that is never late: else the router would act on its lateness.
+            while let Some(due) = router.deadline().filter(|due| *due < then) {
+                prop_assert!(due > now, "it would spin");
+                now = due;
+                turns += 1;
+                router.handle_time(now);
+                kernel.follow(actions(&mut router));
+            }
+            now = then;
+            turns += 1;
+            let from = ip(&format!("10.9.0.{}", step.from));
+            let bytes = packet(step, &settings, from);
+            router.handle_packet(now, at, from, step.ttl, &bytes);
+            router.handle_time(now);
+            kernel.follow(actions(&mut router));
+        }
+        // One for each turn and one for each packet that it contradicts.
+        prop_assert!(kernel.sent <= turns + steps.len() + 2, "{} sent", kernel.sent);
+    }
+}
