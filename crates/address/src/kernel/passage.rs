@@ -63,8 +63,9 @@ const LOOPBACK: u32 = 1;
 /// The most addresses of one table.
 const MOST_ADDRESSES: usize = 256;
 
-/// The most bytes of an instance's name in the name of its table.
-const NAME_BYTES_MAX: usize = 200;
+/// The most characters of an instance's name in the name of its table, which has room for
+/// 255 bytes.
+const NAME_CHARACTERS_MAX: usize = 50;
 
 /// An address that this machine still has and does not speak of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,8 +101,8 @@ pub struct Passage {
 impl Passage {
     /// The table's name for an instance.
     pub fn name(instance: &str) -> String {
-        let end = instance.floor_char_boundary(NAME_BYTES_MAX);
-        format!("evenkeel-hand-over-{}", instance.get(..end).unwrap_or(""))
+        let begin: String = instance.chars().take(NAME_CHARACTERS_MAX).collect();
+        format!("evenkeel-hand-over-{begin}")
     }
 
     /// Makes it, in place of the one that is there.

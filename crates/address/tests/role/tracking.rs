@@ -58,7 +58,7 @@ fn a_script_that_fails_lowers_the_priority_and_the_other_takes_over() {
     alpha.wait_for("(VI_1) Changing effective priority from 150 to 90");
     assert!(scene.comes_to(&scene.beta, VIP));
     assert!(scene.leaves(&scene.alpha, VIP));
-    alpha.wait_for("(VI_1) Master received advert from 10.0.0.2 with higher priority 100");
+    alpha.wait_for("(VI_1) Master received advert from 10.0.0.2 with higher priority 100, ours 90");
     std::fs::write(&ok, "").unwrap();
     assert!(scene.comes_to(&scene.alpha, VIP));
     let from = &alpha.status().instances[0].priority_from;
