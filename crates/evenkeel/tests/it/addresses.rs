@@ -29,7 +29,7 @@ impl Bed {
         host.ip(&["addr", "add", "10.0.0.1/24", "dev", "v0"])
             .unwrap();
         let scratch = Scratch::new().unwrap();
-        scratch.write("k.conf", &keepalived(150, VIP)).unwrap();
+        scratch.write("k.conf", keepalived(150, VIP)).unwrap();
         let _lab = lab;
         Bed {
             host,
@@ -152,7 +152,7 @@ fn a_reload_changes_what_is_different_and_a_bad_file_nothing() {
     assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("E0700"), "{}", outcome.stderr);
     assert!(bed.has(VIP));
-    bed.scratch.write("k.conf", &keepalived(160, VIP)).unwrap();
+    bed.scratch.write("k.conf", keepalived(160, VIP)).unwrap();
     let outcome = bed.run(&["reload"]);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     let told = "~ vrrp_instance VI_1";
@@ -243,13 +243,6 @@ fn the_role_holds_only_the_capabilities_that_addresses_need() {
 fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_know() {
     lab::skip_unless_root!();
     let bed = Bed::new("address-keepalived");
-    let dumps = format!(
-        "global_defs {{\n dump_keywords\n}}\n{}",
-        keepalived(150, VIP)
-    );
-    bed.scratch
-        .write("k.conf", dumps.replace(" dump_keywords\n", ""))
-        .unwrap();
     let words = [
         "keepalived",
         "-nlGD",
