@@ -3,8 +3,12 @@
 
 #[path = "role/child.rs"]
 mod child;
+#[path = "role/hand_over.rs"]
+mod hand_over;
 #[path = "role/healing.rs"]
 mod healing;
+#[path = "role/health.rs"]
+mod health;
 #[path = "role/peers.rs"]
 mod peers;
 #[path = "role/quick.rs"]

@@ -173,6 +173,9 @@ mod tests {
 listen www
     bind 198.51.100.80:80
     mode http
+    timeout client 1s
+    timeout connect 1s
+    timeout server 1s
     server a 127.0.0.1:1
 virtual-ip www
     address 198.51.100.80/24
@@ -203,7 +206,7 @@ virtual-ip www
         assert!(loaded.config.is_none());
         assert_eq!(
             told(&loaded),
-            "site.cfg:9:19: error[E0301]: there is no backend 'ww' (did you mean 'www'?)\n"
+            "site.cfg:12:19: error[E0301]: there is no backend 'ww' (did you mean 'www'?)\n"
         );
     }
 
@@ -234,5 +237,35 @@ virtual-ip www
         let lo = host.interfaces.iter().find(|i| i.name == "lo");
         let loopback = IpAddr::from([127, 0, 0, 1]);
         assert!(lo.is_some_and(|lo| lo.addresses.contains(&(loopback, 8))));
+    }
+
+    #[test]
+    fn the_example_of_a_pair_is_good_on_both_machines() {
+        let text = include_str!("../../../examples/pair.cfg");
+        let (loaded, outcome) = load(text, Where::Elsewhere);
+        assert_eq!(told(&loaded), "");
+        let instance = outcome.expect("no error").config.instances.remove(0);
+        assert_eq!(instance.advert_interval.as_millis(), 20);
+        assert_eq!(instance.prefer, ["alpha", "beta"]);
+    }
+
+    #[test]
+    fn a_listener_on_an_address_that_comes_and_goes_is_nothing_to_warn_of() {
+        let text =
+            "listen www\n    bind 198.51.100.80:80\n    mode http\n    server a 127.0.0.1:1\n";
+        let own = "virtual-ip www\n    address 198.51.100.80/24\n    interface lo\n";
+        let load_here = |text: String| {
+            let files = vec![("site.cfg".to_owned(), text.into_bytes())];
+            let options = LoadOptions {
+                resolve_names: true,
+                ..LoadOptions::default()
+            };
+            let mut loaded = process::load_files(files, None, options);
+            add(&mut loaded, None, Where::Here);
+            told(&loaded)
+        };
+        assert!(load_here(text.to_owned()).contains("W0108"));
+        let told = load_here(format!("{text}{own}"));
+        assert!(!told.contains("W0108"), "{told}");
     }
 }

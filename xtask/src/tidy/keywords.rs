@@ -1,6 +1,8 @@
 //! A keyword is defined once. The tables refuse a name twice when they are made;
 //! this finds rows that no table holds, too, and says where both are. Rows of
-//! different types (of lines, bind options, server options…) may share a name.
+//! different types (of lines, bind options, server options…) may share a name, and
+//! in languages whose words are looked up by their place ([`BY_PLACE`]) so may rows
+//! of different places.
 
 use super::tree::Tree;
 use super::{Finding, Wrong, scan};
@@ -10,10 +12,18 @@ use std::collections::HashMap;
 const ROW_ENDING: &str = "Row";
 const ROW: &str = "Keyword";
 
+/// The folders of languages where a word means another thing in another place.
+const BY_PLACE: [&str; 2] = ["crates/address/src/dialect/", "crates/address/src/keyword/"];
+
+/// Rows of one name: the words of their places, none where every place counts as
+/// the same, and where the row is.
+type Rows<'t> = Vec<(Option<Vec<&'t str>>, String)>;
+
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut first: HashMap<(&str, &str), String> = HashMap::new();
+    let mut rows: HashMap<(&str, &str, &str), Rows<'_>> = HashMap::new();
     for (file, code) in tree.rust() {
+        let language = BY_PLACE.iter().find(|l| file.path.starts_with(**l));
         // Tests define keywords of their own.
         if file.path.ends_with("tests.rs") {
             continue;
@@ -31,22 +41,40 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             };
             let line = file.line_of(name_at);
             let here = format!("{}:{line}", file.path);
-            match first.get(&(word, name)) {
-                None => {
-                    first.insert((word, name), here);
-                }
-                Some(first) => found.push(Finding {
+            let places = language.and_then(|_| row_places(code, at + word.len()));
+            let key = (language.copied().unwrap_or_default(), word, name);
+            let same = rows.entry(key).or_default();
+            let meets = |(other, _): &&(Option<Vec<&str>>, String)| match (other, &places) {
+                (Some(other), Some(places)) => places.iter().any(|place| other.contains(place)),
+                _ => true,
+            };
+            if let Some((_, first)) = same.iter().find(meets) {
+                found.push(Finding {
                     file: file.path.clone(),
                     line,
                     wrong: Wrong::KeywordTwice {
                         name: name.to_owned(),
                         first: first.clone(),
                     },
-                }),
+                });
+            } else {
+                same.push((places, here));
             }
         }
     }
     found
+}
+
+/// The words of the field `places` of the struct literal behind a type, where it is
+/// a list of names.
+fn row_places(code: &str, after_type: usize) -> Option<Vec<&str>> {
+    let open = after_type + code[after_type..].find('{')?;
+    let end = scan::matching_brace(code, open)?;
+    let body = &code[open..end];
+    let (at, _) = scan::words(body).find(|(_, word)| *word == "places")?;
+    let list = body[at..].split_once('[')?.1.split_once(']')?.0;
+    let names: Vec<&str> = list.split(',').map(str::trim).collect();
+    Some(names.into_iter().filter(|name| !name.is_empty()).collect())
 }
 
 /// Where the value of the field `name` is, if what follows is a struct literal
@@ -92,5 +120,18 @@ mod tests {
             },
         };
         assert_eq!(found, [twice]);
+    }
+
+    #[test]
+    fn where_the_place_decides_a_word_may_mean_two_things_in_two_places_only() {
+        let row = |place: &str| {
+            format!("static R: X = Row {{ name: \"weight\", places: &[{place}], x }};\n")
+        };
+        let file = row("SCRIPT, BFD") + &row("FILE") + &row("OTHER, BFD");
+        let found = check(&Tree::of(&[("crates/address/src/dialect/a.rs", &file)]));
+        let lines: Vec<usize> = found.iter().map(|f| f.line).collect();
+        assert_eq!(lines, [3]);
+        let found = check(&Tree::of(&[("crates/proxy/src/keyword/a.rs", &file)]));
+        assert_eq!(found.len(), 2);
     }
 }

@@ -63,8 +63,9 @@ const LOOPBACK: u32 = 1;
 /// The most addresses of one table.
 const MOST_ADDRESSES: usize = 256;
 
-/// The most bytes of an instance's name in the name of its table.
-const NAME_BYTES_MAX: usize = 200;
+/// The most characters of an instance's name in the name of its table, which has room for
+/// 255 bytes.
+const NAME_CHARACTERS_MAX: usize = 50;
 
 /// An address that this machine still has and does not speak of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,26 +101,34 @@ pub struct Passage {
 impl Passage {
     /// The table's name for an instance.
     pub fn name(instance: &str) -> String {
-        let end = instance.floor_char_boundary(NAME_BYTES_MAX);
-        format!("evenkeel-hand-over-{}", instance.get(..end).unwrap_or(""))
+        let begin: String = instance.chars().take(NAME_CHARACTERS_MAX).collect();
+        format!("evenkeel-hand-over-{begin}")
     }
 
-    /// Makes it, in place of the one that is there.
+    /// Makes it, in place of one that is there. Making a new one takes less than a
+    /// millisecond, removing one, as [`Passage::undo`] does, can take tens.
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.quiet.len() + self.passes.len() > MOST_ADDRESSES {
             return Err(KernelError::BadValue(
                 "too many addresses for the table of a hand-over",
             ));
         }
+        match self.make() {
+            Err(error) if error.is(Errno::EXIST) => {
+                Passage::remove(&self.table)?;
+                self.make()
+            }
+            made => made,
+        }
+    }
+
+    fn make(&self) -> Result<(), KernelError> {
         let mut all = vec![boundary(BATCH_BEGIN)];
         for family in [ARP, INET, INET6] {
             let rules = self.rules(family);
             if rules.is_empty() {
                 continue;
             }
-            // Only one that is there can be deleted: so it is made first.
-            all.push(self.table(NEW_TABLE, family));
-            all.push(self.table(DELETE_TABLE, family));
             all.push(self.table(NEW_TABLE, family));
             for (name, hook, priority) in chains(family) {
                 all.push(self.chain(family, name, *hook, *priority));
@@ -224,7 +233,10 @@ impl Passage {
     }
 
     fn table(&self, kind: u16, family: u8) -> Message {
-        let create = if kind == NEW_TABLE { flag::CREATE } else { 0 };
+        let create = match kind {
+            NEW_TABLE => flag::CREATE | flag::EXCLUSIVE,
+            _ => 0,
+        };
         let mut message = ask(kind, family, create);
         message.string(1, &self.table);
         message

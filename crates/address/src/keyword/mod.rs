@@ -77,11 +77,40 @@ fn tables() -> &'static [(&'static str, Table<LineBuilder>); 2] {
     })
 }
 
+/// The sections themselves, as the manual has them.
+static DOCUMENTED_SECTIONS: &[Documented] = &[
+    Documented {
+        kind: "section",
+        name: "node",
+        places: &["file"],
+        syntax: "node [<name>]",
+        doc: "One of the machines that the file is for: where it is, and what its host is called where that is not the name. A machine is the \
+              node of its name (`uname -n`, with or without its domain), of a line `hostname`, or of an `address` that it has. Within \
+              `global` a line `node` is HAProxy's; begin the section at the left margin.",
+        example: "node alpha\n    address 10.0.0.1",
+        family: "Nodes",
+        built: true,
+    },
+    Documented {
+        kind: "section",
+        name: "virtual-ip",
+        places: &["file"],
+        syntax: "virtual-ip <name>",
+        doc: "Addresses that one machine of several has at a time, all of them together: the first node of `prefer` that lives and whose proxy can \
+              serve the frontends which are bound to them. The machines agree by VRRP version 3 (RFC 9568). The same section stands in the file of \
+              every machine.",
+        example: "virtual-ip www\n    address 172.16.61.150/24\n    prefer alpha beta\n    failover 100ms",
+        family: "Virtual addresses",
+        built: true,
+    },
+];
+
 /// Every keyword of these sections, for the manual and its kin.
 pub fn documented() -> Vec<Documented> {
     let mut all: Vec<Documented> = tables()
         .iter()
         .flat_map(|(_, table)| table.documented())
+        .chain(DOCUMENTED_SECTIONS.iter().copied())
         .collect();
     all.sort_by_key(|row| row.name);
     all

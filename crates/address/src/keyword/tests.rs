@@ -111,6 +111,8 @@ fn every_example_loads_in_its_section_and_says_what_it_is() {
         let lines: String = row.example.lines().map(|l| format!("    {l}\n")).collect();
         for place in row.places {
             let text = match *place {
+                // A section itself.
+                "file" => format!("{}\n", row.example),
                 "node" => format!(
                     "node alpha\n{lines}virtual-ip www\n    address 172.16.61.150\n    interface eth0\n"
                 ),

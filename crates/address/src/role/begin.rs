@@ -4,6 +4,7 @@ use super::announce::Announcer;
 use super::bfd::Bfd;
 use super::event_loop::Role;
 use super::files::Files;
+use super::hand_over::HandOvers;
 use super::health::Health;
 use super::links::Links;
 use super::member::{History, Member};
@@ -77,6 +78,7 @@ impl Role {
             runner,
             teller,
             health,
+            hand_overs: HandOvers::default(),
             // What was kept before the machine was started anew says nothing now.
             kept_before: kept.filter(|kept| kept.boot == boot),
             boot,
@@ -94,8 +96,10 @@ impl Role {
         role.run_startup_script(&config);
         role.privileges = realtime::take(&config, &mut role.given.log);
         role.put_static(&Config::default(), &config);
+        let known = role.known_instances(&config);
         let before = role.kept_resumes(&config);
         role.install(config, before);
+        role.begin_hand_overs(&known);
         Ok(role)
     }
 
@@ -122,7 +126,7 @@ impl Role {
             self.make_vmac(at);
         }
         self.prepare_interfaces(now);
-        let of = |i: &crate::config::Instance| settings::of(&self.config, i);
+        let of = |i: &crate::config::Instance| settings::of(&self.config, i, self.generation == 1);
         let all = self.config.instances.iter().map(of).collect();
         self.router = Router::new(all, settings::groups(&self.config));
         for at in 0..self.members.len() {

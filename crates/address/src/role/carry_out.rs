@@ -66,6 +66,8 @@ impl Role {
         let Some(adverts) = socket.filter(|adverts| !adverts.broken) else {
             return;
         };
+        // The third byte of both versions is the priority.
+        let stops = bytes.get(2) == Some(&0);
         let sealed = match &member.config.authentication {
             Some(Authentication::Ah(key)) => {
                 sealed(key, member.source, to, &mut self.sealed, bytes)
@@ -78,10 +80,14 @@ impl Role {
             let name = member.config.name.clone();
             let line = format!("({name}) advert to {to}: {error}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
+        } else if stops {
+            let line = format!("({}) sent 0 priority", member.config.name);
+            (self.given.log)(Level::Detail, &line);
         }
     }
 
     fn acquire(&mut self, at: usize) {
+        self.takes_over(at);
         let now = clock::now();
         let Some(member) = self.members.get_mut(at) else {
             return;
@@ -119,6 +125,9 @@ impl Role {
     /// Announcements that wait are for an address that is no longer here: they go first.
     fn release(&mut self, at: usize) {
         self.announcer.cancel(at);
+        if self.lingers(at) {
+            return;
+        }
         let Some(member) = self.members.get_mut(at) else {
             return;
         };
@@ -349,6 +358,7 @@ impl Role {
     fn hand_over_step(&mut self, instance: Instance, step: &HandOver) {
         let name = self.name(instance.0);
         let now = clock::now();
+        self.hand_overs.came_to(&name, step);
         let draining = match step {
             HandOver::Draining { until } => Some(*until),
             _ => None,

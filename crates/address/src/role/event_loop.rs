@@ -2,6 +2,7 @@
 //! that happened, then tell the router the time, then do what it says.
 
 use super::announce::Announcer;
+use super::hand_over::HandOvers;
 use super::health::Health;
 use super::links::Links;
 use super::member::Member;
@@ -44,6 +45,7 @@ pub(super) struct Role {
     pub(super) runner: Runner,
     pub(super) teller: Teller,
     pub(super) health: Health,
+    pub(super) hand_overs: HandOvers,
     pub(super) kept_before: Option<KeptState>,
     pub(super) boot: String,
     pub(super) keep_at: Option<Time>,
@@ -107,6 +109,9 @@ impl Role {
             self.take_tracked(&ready);
             let now = clock::now();
             self.handle_time(now);
+            if self.has_handed_over(now) {
+                return Ok(self.stop(true));
+            }
         }
     }
 
@@ -121,6 +126,7 @@ impl Role {
         self.act();
         self.renew(now);
         self.announce_extra(now);
+        self.tend_hand_overs(now);
         self.send_announcements(now);
         if self.keep_now || self.keep_at.is_some_and(|at| at <= now) {
             self.keep(now);
@@ -149,6 +155,7 @@ impl Role {
             self.tracker.processes.as_ref().and_then(|p| p.deadline()),
             self.tracker.bfd.deadline(),
             self.health.deadline(),
+            self.hand_overs.deadline(),
             self.keep_at,
             self.poll_links_at,
             self.alone.then(|| clock::now().after(ASK_ALONE)),

@@ -74,7 +74,7 @@ pub(super) struct Health {
     vitals: Option<Vitals<'static>>,
     look_at: Option<Time>,
     /// By instance; none where its health changes nothing.
-    steady: Vec<Option<Steady>>,
+    steady: Vec<Option<(String, Steady)>>,
     /// Instances whose requests are to finish before a hand-over.
     draining: Vec<usize>,
 }
@@ -104,9 +104,15 @@ impl Health {
         self.look_at
     }
 
+    /// How many requests are under way at the addresses of an instance, if a proxy says so.
+    pub(super) fn under_way(&self, name: &str) -> Option<u64> {
+        let vitals = self.vitals?;
+        vitals.under_way(vitals.find(name)?)
+    }
+
     /// The band that counts for an instance.
     pub(super) fn band(&self, at: usize) -> Option<usize> {
-        self.steady.get(at).copied().flatten().map(|s| s.band())
+        self.steady.get(at)?.as_ref().map(|(_, s)| s.band())
     }
 }
 
@@ -131,13 +137,20 @@ fn map(fd: &OwnedFd) -> io::Result<&'static [AtomicU64]> {
 }
 
 impl Role {
-    /// A new configuration: what is seen now counts at once.
+    /// A new configuration. What counted goes on to count: the proxy, which takes its own
+    /// at the same time, may be silent for a moment. Of new ones what is seen counts.
     pub(super) fn begin_health(&mut self, now: Time) {
         let vitals = self.health.vitals;
+        let old = std::mem::take(&mut self.health.steady);
         let steady = |member: &super::member::Member| {
             member.config.bands?;
-            let band = seen(&vitals?, &member.config.name, clock::as_ms(now));
-            Some(Steady::new(now, band))
+            let name = &member.config.name;
+            let mut before = old.iter().flatten();
+            if let Some((_, steady)) = before.find(|(of, _)| of == name) {
+                return Some((name.clone(), *steady));
+            }
+            let band = seen(&vitals?, name, clock::as_ms(now));
+            Some((name.clone(), Steady::new(now, band)))
         };
         self.health.steady = self.members.iter().map(steady).collect();
         self.health.draining.clear();
@@ -164,7 +177,7 @@ impl Role {
                 continue;
             };
             let name = member.config.name.clone();
-            if let Some(Some(steady)) = self.health.steady.get_mut(at)
+            if let Some(Some((_, steady))) = self.health.steady.get_mut(at)
                 && let Some(band) = steady.see(now, seen(&vitals, &name, now_ms))
             {
                 let words = [

@@ -21,6 +21,7 @@ mod clock;
 mod event_loop;
 mod files;
 mod given;
+mod hand_over;
 mod health;
 mod interfaces;
 mod kept;

@@ -2,6 +2,7 @@
 
 use super::begin::{Before, check};
 use super::event_loop::Role;
+use super::hand_over::keeps_connections;
 use super::kept::fingerprint;
 use super::member::{self, Member};
 use super::status::state_word;
@@ -23,7 +24,10 @@ impl Role {
             self.alone = matches!(order, Order::Left);
             match order {
                 Order::Take(config) => self.take(*config),
-                Order::Stop { release } => return Some(self.stop(release)),
+                Order::Stop { release } if !release || !self.hands_all_over() => {
+                    return Some(self.stop(release));
+                }
+                Order::Stop { .. } => {}
                 Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
                 Order::Status => {
                     let status = Box::new(self.status());
@@ -126,7 +130,7 @@ impl Role {
         if !begun {
             return;
         }
-        let only = settings::of(&self.config, &member.config);
+        let only = settings::of(&self.config, &member.config, false);
         let mut alone = Router::new(vec![only], Vec::new());
         if let Some(source) = source {
             alone.set_source(now, Instance(0), source);
@@ -230,6 +234,11 @@ impl Role {
                 continue;
             }
             let drain = drain.unwrap_or(member.config.handover_drain);
+            // Connections go on while another one has the addresses already.
+            let drain = match keeps_connections(&self.config, &member.config) {
+                true => self.hand_overs.wish(&member.config.name, drain),
+                false => drain,
+            };
             if self.router.hand_over(now, Instance(at), drain) {
                 begun.push(member.config.name.clone());
             }
@@ -238,12 +247,13 @@ impl Role {
         self.given.orders.tell(Told::HandOver(begun));
     }
 
-    fn stop(&mut self, release: bool) -> Exit {
+    pub(super) fn stop(&mut self, release: bool) -> Exit {
         let now = clock::now();
         self.log(Level::Info, "Stopping");
         let exit = if release {
             self.router.stop_all(now);
             self.act();
+            self.end_hand_overs();
             self.remove_static();
             self.restore_interfaces();
             let gone = std::mem::take(&mut self.members);
@@ -266,9 +276,7 @@ impl Role {
             .map_or(FINISH_WAIT, |(_, timeout)| {
                 FINISH_WAIT.saturating_add(*timeout)
             });
-        if let Ok(runner) = super::runner::Runner::start() {
-            std::mem::replace(&mut self.runner, runner).finish(wait);
-        }
+        self.runner.finish(wait);
         exit
     }
 
@@ -325,7 +333,9 @@ impl Role {
                     .or(vmac)
                     .unwrap_or_else(|| member.config.interface.clone())
             };
-            let addresses = member.addresses().filter(|_| member.holds);
+            // What another one has taken and is still here is to be taken away after a kill.
+            let lingers = self.hand_overs.lingers(&member.config.name);
+            let addresses = member.addresses().filter(|_| member.holds || lingers);
             kept.instances.push(KeptInstance {
                 name: member.config.name.clone(),
                 fingerprint: member.fingerprint(),
@@ -333,7 +343,7 @@ impl Role {
                 since_ns: resume.since.0,
                 master_at_ns: member.history.master_at.map_or(0, |at| at.0),
                 at_ns: resume.at.0,
-                holds: resume.holds,
+                holds: resume.holds || lingers,
                 owner: resume.owner,
                 master_down_at_ns: resume.master_down_at.map(|at| at.0),
                 owner_interval_ns: u64::try_from(resume.owner_interval.as_nanos()).unwrap_or(0),
@@ -341,12 +351,14 @@ impl Role {
                 addresses: addresses.map(|a| (interface(a), a.clone())).collect(),
             });
         }
-        // As master it is written every third of a down interval: only a fresh one is
-        // gone on with.
-        let masters = self.members.iter().filter(|m| m.state == State::Master);
-        let least = masters
-            .map(|m| m.config.advert_interval * u32::from(m.config.down_timer_adverts.max(1)) / 3)
-            .min();
+        // As master it is written three times in what a successor may take to go on.
+        let masters = self.members.iter().zip(self.router.settings().0);
+        let masters = masters.filter(|(m, _)| m.state == State::Master);
+        let patience = |s: &protocol::vrrp::Settings| {
+            let down = s.interval.saturating_mul(s.down_adverts.max(1).into());
+            s.probing.map_or(down, |probing| down.max(probing.bound))
+        };
+        let least = masters.map(|(_, s)| patience(s) / 3).min();
         if let Some(wait) = least {
             self.keep_within(now, wait);
         }

@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_process_is_known_by_its_name_and_by_its_parameters_where_they_are_given() {
-        let command = b"/usr/bin/sleep\0600\0now\0";
+        let command = b"/usr/bin/sleep\x00600\x00now\x00";
         let like = |words: &[&str], how| is(&wanted(words, how, 1), b"sleep", command);
         assert!(like(&["sleep"], None));
         assert!(like(&["/bin/sleep"], None));

@@ -4,6 +4,7 @@
 
 use super::{Level, Log};
 use crate::config::{Config, Dialect};
+use std::ffi::CString;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -25,6 +26,12 @@ const STACK_BYTES: usize = 128 * 1024;
 /// Takes what is permitted; what was granted, in words.
 pub fn take(config: &Config, log: &mut Log) -> Vec<String> {
     let mut granted = Vec::new();
+    let name = config.global.process_name.as_deref();
+    if let Some(name) = name.and_then(|name| CString::new(name).ok())
+        && let Err(errno) = rustix::thread::set_name(&name)
+    {
+        refused(log, true, "process_names", &errno.into());
+    }
     let own = config.dialect == Dialect::Own;
     let quick = config
         .instances

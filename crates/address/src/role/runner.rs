@@ -146,7 +146,7 @@ impl Runner {
 
     /// Lets what waits be started, and scripts that have a timeout end, for as long as
     /// that; programs that run on are left alone.
-    pub fn finish(mut self, wait: Duration) {
+    pub fn finish(&mut self, wait: Duration) {
         self.jobs = None;
         ring(&self.job_came);
         let end = Instant::now() + wait;
@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn it_is_told_how_a_program_ended_also_when_it_never_began() {
-        let runner = Runner::start().unwrap();
+        let mut runner = Runner::start().unwrap();
         runner.submit(shell("code", "exit 3", None, None));
         runner.submit(shell("signal", "kill -9 $$", None, None));
         let mut none = shell("none", "", None, None);
@@ -454,7 +454,7 @@ mod tests {
     fn a_program_whose_time_is_over_is_ended_with_its_children() {
         let scratch = lab::Scratch::new().unwrap();
         let file = scratch.path().join("child");
-        let runner = Runner::start().unwrap();
+        let mut runner = Runner::start().unwrap();
         let script = format!(
             "trap '' TERM; sleep 600 & echo $! > {}; wait; sleep 600",
             file.display()
@@ -479,7 +479,7 @@ mod tests {
 
     #[test]
     fn programs_of_one_queue_run_one_after_another_and_others_do_not_wait() {
-        let runner = Runner::start().unwrap();
+        let mut runner = Runner::start().unwrap();
         runner.submit(shell("a1", "sleep 0.3", None, Some("a")));
         runner.submit(shell("a2", "exit 0", None, Some("a")));
         runner.submit(shell("b1", "exit 0", None, Some("b")));
@@ -492,7 +492,7 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_holds_its_queue_up_no_longer_than_said() {
-        let runner = Runner::start().unwrap();
+        let mut runner = Runner::start().unwrap();
         runner.submit(shell("a1", "sleep 30", Some(LATEST), Some("a")));
         runner.submit(shell("a2", "exit 0", None, Some("a")));
         assert_eq!(collect(&runner, 1)[0].0, "a2");

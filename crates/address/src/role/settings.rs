@@ -19,8 +19,9 @@ const PROBE_WAIT: (Duration, Duration) = (Duration::from_millis(3), Duration::fr
 const PROBE_BOUND: Duration = Duration::from_secs(1);
 const PROBE_BOUND_ADVERTS: u32 = 6;
 
-/// A virtual router.
-pub fn of(config: &Config, instance: &Instance) -> Settings {
+/// A virtual router. `starts`: the role does, too; after a reload nobody waits for the
+/// network to come up.
+pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
     Settings {
         name: instance.name.clone(),
         vrid: instance.vrid,
@@ -43,7 +44,10 @@ pub fn of(config: &Config, instance: &Instance) -> Settings {
         starts_as_master: instance.start == Start::Master,
         preempt: instance.preempt,
         preempt_delay: instance.preempt_delay,
-        startup_delay: config.global.startup_delay,
+        startup_delay: match starts {
+            true => config.global.startup_delay,
+            false => Duration::ZERO,
+        },
         lower_prio_no_advert: instance.lower_prio_no_advert,
         higher_prio_send_advert: instance.higher_prio_send_advert,
         skip_check_addresses: instance.skip_check_addresses,

@@ -30,7 +30,7 @@ pub struct Status {
 }
 
 /// One virtual router.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct InstanceStatus {
     /// Its name.
     pub name: String,

@@ -7,7 +7,7 @@ use super::scripts::Said;
 use super::status::{Transition, state_word};
 use super::{Level, Log, Told, clock, reason};
 use crate::config::{Account, Config, Dialect, Fifo, Notify, NotifyScripts};
-use protocol::vrrp::{Reason, State, Time};
+use protocol::vrrp::{Instance, Reason, State, Time};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
@@ -197,6 +197,7 @@ impl Role {
         let now = clock::now();
         let own = self.config.dialect == Dialect::Own;
         let words = reason::words(why);
+        let ours = self.router.status(Instance(at)).map_or(0, |s| s.priority);
         let Some(member) = self.members.get_mut(at) else {
             return;
         };
@@ -226,7 +227,7 @@ impl Role {
         } else {
             line
         };
-        if let Some(before) = before_line(&name, why) {
+        if let Some(before) = before_line(&name, why, ours) {
             self.log(Level::Info, &before);
         }
         self.log(Level::Notice, &line);
@@ -478,7 +479,7 @@ fn log_line(name: &str, from: State, to: State, why: &Reason) -> String {
 }
 
 /// What keepalived says before it.
-fn before_line(name: &str, why: &Reason) -> Option<String> {
+fn before_line(name: &str, why: &Reason, ours: u8) -> Option<String> {
     match why {
         Reason::Silence { .. } | Reason::SilenceBound { .. } => {
             Some(format!("({name}) Receive advertisement timeout"))
@@ -486,8 +487,12 @@ fn before_line(name: &str, why: &Reason) -> Option<String> {
         Reason::OwnerStopped { .. } => {
             Some(format!("({name}) Backup received priority 0 advertisement"))
         }
+        Reason::Preempted { by, priority } if *priority == ours => Some(format!(
+            "({name}) Master received advert from {by} with same priority {ours} but higher \
+             IP address than ours"
+        )),
         Reason::Preempted { by, priority } => Some(format!(
-            "({name}) Master received advert from {by} with higher priority {priority}"
+            "({name}) Master received advert from {by} with higher priority {priority}, ours {ours}"
         )),
         _ => None,
     }

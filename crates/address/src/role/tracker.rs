@@ -39,6 +39,7 @@ impl Tracker {
     pub fn judge(&self, config: &Config, links: &Links, instance: &Instance) -> Judgement {
         let mut sum = Sum::default();
         interfaces(links, instance, &mut sum);
+        static_groups(config, links, instance, &mut sum);
         if let Transport::Unicast { peers, .. } = &instance.transport
             && peers.is_empty()
             && instance.fault_without_peer
@@ -182,6 +183,31 @@ fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
             seen.push(name);
             sum.faults.extend(fault(links, name));
         }
+    }
+}
+
+/// Static addresses and routes of a `track_group` that names the instance: they are put
+/// back when somebody deletes them, but nothing helps where their interface is down.
+fn static_groups(config: &Config, links: &Links, instance: &Instance, sum: &mut Sum) {
+    let of = |(_, names): &&(String, Vec<String>)| names.contains(&instance.name);
+    let groups: Vec<&str> = config
+        .track_groups
+        .iter()
+        .filter(of)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let tracks = |group: &Option<String>| group.as_deref().is_some_and(|g| groups.contains(&g));
+    let default = config.global.default_interface.as_str();
+    let addresses = config.addresses.iter().filter(|a| tracks(&a.track_group));
+    let mut names: Vec<&str> = addresses
+        .map(|a| a.interface.as_deref().unwrap_or(default))
+        .collect();
+    let routes = config.routes.iter().filter(|r| tracks(&r.track_group));
+    names.extend(routes.flat_map(|r| r.hops.iter().filter_map(|h| h.interface.as_deref())));
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        sum.faults.extend(fault(links, name));
     }
 }
 

@@ -20,6 +20,9 @@ pub const STATE: &str = "EVENKEEL_TEST_ROLE_STATE";
 /// Where dumps go.
 pub const DUMPS: &str = "EVENKEEL_TEST_ROLE_DUMPS";
 
+/// The memory of heartbeats, where there is one.
+pub const VITALS: &str = "EVENKEEL_TEST_ROLE_VITALS";
+
 struct Lines {
     stream: UnixStream,
     bytes: Vec<u8>,
@@ -120,7 +123,10 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
         }),
         kept: KeptState::read(state.as_fd()),
         keep: Some(OwnedFd::from(state)),
-        vitals: None,
+        vitals: env::var(VITALS).ok().map(|path| {
+            let file = File::options().read(true).write(true).open(path);
+            OwnedFd::from(file.unwrap())
+        }),
         dump_directory: env::var(DUMPS).unwrap().into(),
     };
     run(config, given).unwrap();

@@ -1,6 +1,6 @@
 //! Hosts on a switch, with roles in them.
 
-use crate::child::{self, DUMPS, SOCKET, STATE};
+use crate::child::{self, DUMPS, SOCKET, STATE, VITALS};
 use address::config::{
     Address, Config, Dialect, Garp, Instance, NotifyScripts, Start, Tracked, Transport,
 };
@@ -10,6 +10,7 @@ use std::env;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,7 +27,6 @@ pub struct Scene {
     pub beta: Host,
     pub client: Host,
     pub at_alpha: Interface,
-    pub at_beta: Interface,
     pub scratch: Scratch,
     _switch: Switch,
     _lab: Lab,
@@ -45,13 +45,12 @@ impl Scene {
             port
         });
         let [alpha, beta, client] = hosts;
-        let [at_alpha, at_beta, _] = ports;
+        let [at_alpha, _, _] = ports;
         Scene {
             alpha,
             beta,
             client,
             at_alpha,
-            at_beta,
             scratch: Scratch::new().unwrap(),
             _switch: switch,
             _lab: lab,
@@ -60,6 +59,11 @@ impl Scene {
 
     /// Starts a role in a host.
     pub fn role(&self, host: &Host, config: &Config) -> Role {
+        self.role_with(host, config, None)
+    }
+
+    /// Starts a role that sees these heartbeats of a proxy.
+    pub fn role_with(&self, host: &Host, config: &Config, vitals: Option<&Path>) -> Role {
         let name = host.name().to_owned();
         let path = self.scratch.path().join(format!("{name}.socket"));
         let _ = std::fs::remove_file(&path);
@@ -72,6 +76,9 @@ impl Scene {
             .env(STATE, self.scratch.path().join(format!("{name}.state")))
             .env(DUMPS, self.scratch.path())
             .stdout(Stdio::null());
+        if let Some(path) = vitals {
+            command.env(VITALS, path);
+        }
         let process = host.spawn(command).unwrap();
         let (mut stream, _) = listener.accept().unwrap();
         stream.write_all(&config.encode()).unwrap();

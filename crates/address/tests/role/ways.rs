@@ -182,6 +182,38 @@ fn addresses_on_another_interface_are_tracked_with_it() {
 }
 
 #[test]
+fn static_addresses_are_there_for_a_backup_too_and_their_group_fails_with_their_interface() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("static");
+    let ip = |words: &[&str]| scene.alpha.ip(words).unwrap();
+    ip(&[
+        "link", "add", "extra0", "type", "veth", "peer", "name", "extra1",
+    ]);
+    for name in ["extra0", "extra1"] {
+        ip(&["link", "set", name, "up"]);
+    }
+    let mut fixed = address("10.8.0.1/24");
+    fixed.interface = Some("extra0".to_owned());
+    fixed.track_group = Some("T1".to_owned());
+    let mut c = simple(150);
+    c.addresses = vec![fixed];
+    c.track_groups = vec![("T1".to_owned(), vec!["VI_1".to_owned()])];
+    let alpha = scene.role(&scene.alpha, &c);
+    assert!(scene.has(&scene.alpha, "10.8.0.1"));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    ip(&["address", "delete", "10.8.0.1/24", "dev", "extra0"]);
+    assert!(scene.comes_to(&scene.alpha, "10.8.0.1"), "it is put back");
+    ip(&["link", "set", "extra1", "down"]);
+    alpha.wait_for("(VI_1) Entering FAULT STATE");
+    assert!(scene.leaves(&scene.alpha, VIP));
+    ip(&["link", "set", "extra1", "up"]);
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    alpha.order("stop");
+    alpha.wait_for("stopped");
+    assert!(!scene.has(&scene.alpha, "10.8.0.1"));
+}
+
+#[test]
 fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
     lab::skip_unless_root!();
     let scene = Scene::new("shown");

@@ -68,10 +68,13 @@ fn run() -> Command {
              its child, runs as the user (nobody where root starts it and the file names none) and in the directory \
              that the file names, and is started again when it dies. When the supervisor itself dies the proxy serves \
              on, and the same command started again takes it over. Where another program stands in the place of this \
-             one, a reload changes to it. `watch` in a file makes files that change by themselves be taken in.",
+             one, a reload changes to it. `watch` in a file makes files that change by themselves be taken in.\n\nFiles of \
+             keepalived are taken, too, beside haproxy's or alone: virtual addresses are another child's, which gives \
+             them up when it is stopped and leaves them in place when anything is killed.",
         )
         .after_help(
             "Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
+             evenkeel run -f haproxy.cfg keepalived.conf\n  \
              evenkeel run -f haproxy.cfg -x /run/haproxy/admin.sock --finish 4711",
         )
         .arg(

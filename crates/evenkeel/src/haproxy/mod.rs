@@ -273,11 +273,6 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
 }
 
 fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
-    let place = match arguments.master_worker {
-        true => Where::Here,
-        false => Where::WithoutRole,
-    };
-    virtual_addresses::add(&mut loaded, None, place);
     let global = loaded.config.as_ref().map(|config| &config.global);
     voice.quiet |= !arguments.verbose && loaded.quiet;
     let zero_warning = arguments.zero_warning || global.is_some_and(|global| global.zero_warning);

@@ -99,7 +99,7 @@ impl Log {
         let end = end.into_iter().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or(0));
         if self.wish.facility.is_some() {
-            self.to_system(level, &text);
+            self.tell_system(level, &text);
         }
         if !self.wish.console && self.file.is_none() {
             return;
@@ -120,7 +120,7 @@ impl Log {
         }
     }
 
-    fn to_system(&mut self, level: Level, text: &str) {
+    fn tell_system(&mut self, level: Level, text: &str) {
         let severity = match level {
             Level::Error => 3,
             Level::Warning => 4,

@@ -71,6 +71,12 @@ impl Both {
     }
 }
 
+/// Whether a version has no proxy.
+pub fn is_alone(plan: &Plan) -> bool {
+    let addresses = plan.addresses.as_ref();
+    addresses.is_some_and(|addresses| addresses.alone)
+}
+
 /// Makes a version without a proxy.
 pub fn make(
     load: &Load,

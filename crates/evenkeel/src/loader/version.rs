@@ -63,6 +63,12 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
         let made = alone::make(load, &wishes, read, had.as_ref(), voice);
         return made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice));
     }
+    if load.previous.as_ref().is_some_and(alone::is_alone) {
+        voice.alert(
+            "these files have a proxy, but only addresses are served; a restart makes it so",
+        );
+        return Err(watched::refused(load, &wishes, Some(&loaded), voice));
+    }
     let addresses = alone::Both { had, now: read };
     let made = build(
         load,

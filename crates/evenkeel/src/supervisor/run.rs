@@ -22,6 +22,7 @@ use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
 use super::watch::Watcher;
 use super::{Command, adopt, first, tell};
+use crate::keepalived;
 use crate::process::{self, Ready, StartError};
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received, timespec};
@@ -400,7 +401,11 @@ impl Supervisor {
         let plan = match told.outcome {
             Ok(plan) => plan,
             Err(why) => {
-                self.exit = Some(why.exit);
+                self.exit = Some(match self.voice.form() {
+                    Form::Keepalived => keepalived::NOT_RUN,
+                    Form::Own | Form::Haproxy => why.exit,
+                });
+                tell::not_begun(&mut self.voice);
                 return;
             }
         };

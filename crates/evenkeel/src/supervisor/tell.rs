@@ -352,6 +352,13 @@ pub fn restarts(voice: &mut Voice, wait: Duration) {
     }
 }
 
+/// The files are refused at the start.
+pub fn not_begun(voice: &mut Voice) {
+    if voice.form() == Form::Keepalived {
+        voice.notice(format_args!("Stopped {}", keepalived::name()));
+    }
+}
+
 /// The end.
 pub fn all_exited(voice: &mut Voice, exit: u8) {
     match voice.form() {

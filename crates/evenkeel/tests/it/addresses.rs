@@ -7,6 +7,7 @@ use lab::{Host, Lab, Scratch, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::Path;
+use std::process::Command;
 
 const VIP: &str = "10.0.0.9";
 
@@ -28,7 +29,7 @@ impl Bed {
         host.ip(&["addr", "add", "10.0.0.1/24", "dev", "v0"])
             .unwrap();
         let scratch = Scratch::new().unwrap();
-        scratch.write("k.conf", &keepalived(150, VIP)).unwrap();
+        scratch.write("k.conf", keepalived(150, VIP)).unwrap();
         let _lab = lab;
         Bed {
             host,
@@ -151,7 +152,7 @@ fn a_reload_changes_what_is_different_and_a_bad_file_nothing() {
     assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("E0700"), "{}", outcome.stderr);
     assert!(bed.has(VIP));
-    bed.scratch.write("k.conf", &keepalived(160, VIP)).unwrap();
+    bed.scratch.write("k.conf", keepalived(160, VIP)).unwrap();
     let outcome = bed.run(&["reload"]);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     let told = "~ vrrp_instance VI_1";
@@ -242,13 +243,6 @@ fn the_role_holds_only_the_capabilities_that_addresses_need() {
 fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_know() {
     lab::skip_unless_root!();
     let bed = Bed::new("address-keepalived");
-    let dumps = format!(
-        "global_defs {{\n dump_keywords\n}}\n{}",
-        keepalived(150, VIP)
-    );
-    bed.scratch
-        .write("k.conf", dumps.replace(" dump_keywords\n", ""))
-        .unwrap();
     let words = [
         "keepalived",
         "-nlGD",
@@ -289,4 +283,40 @@ fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_kn
     assert!(!bed.has(VIP));
     assert!(!bed.scratch.path().join("k.pid").exists());
     assert!(!bed.scratch.path().join("v.pid").exists());
+}
+
+#[test]
+fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_address_stays() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-upgrade");
+    let program = bed.scratch.path().join("evenkeel");
+    let copy = |to: &Path| {
+        // By another process: what this one writes another test may inherit.
+        let copied = Command::new("cp").args([evenkeel(), to]).status();
+        assert!(copied.unwrap().success());
+    };
+    copy(&program);
+    let words = ["run", "-f", "k.conf"];
+    let supervised = bed
+        .host
+        .enter(|| Supervised::start(&program, bed.scratch.path(), words));
+    bed.comes(VIP);
+    let [role] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    copy(&bed.scratch.path().join("new"));
+    std::fs::rename(bed.scratch.path().join("new"), &program).unwrap();
+    let outcome = bed.run(&["reload"]);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let followed = eventually(PATIENCE, || {
+        assert!(bed.has(VIP));
+        matches!(address_roles(bed.scratch.path())[..], [other] if other != role)
+    });
+    assert!(followed, "{:?}", address_roles(bed.scratch.path()));
+    let owner = || bed.run(&["address"]).stdout.contains("VI_1: MASTER");
+    assert!(eventually(PATIENCE, owner));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("the supervisor is evenkeel"));
+    assert!(!bed.has(VIP));
 }

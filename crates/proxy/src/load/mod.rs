@@ -89,6 +89,14 @@ impl Loaded {
             return;
         };
         config.services = services;
+        // An address that comes and goes is not missed.
+        let listens_elsewhere = |told: &Diagnostic| {
+            told.code == &codes::FOREIGN_ADDRESS
+                && told
+                    .primary
+                    .is_some_and(|span| check::is_of_service(config, span))
+        };
+        self.diagnostics.withdraw(listens_elsewhere);
         let unknown = |(name, _): &&(String, Span)| config.backend(name).is_none();
         let wrong: Vec<Diagnostic> = named
             .iter()

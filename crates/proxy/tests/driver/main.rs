@@ -42,3 +42,4 @@ mod takeover;
 mod tcp;
 mod timeouts;
 mod users;
+mod vitals;

@@ -8,13 +8,14 @@ mod scripts;
 mod timers;
 mod transport;
 
-use super::family::draft::{At, ReceivePolicy, References};
+use super::family::draft::{At, Known, ReceivePolicy, Reference, References};
 use super::loader::Loader;
 use super::outside::Interface;
 use crate::codes;
-use crate::config::{Dialect, Fifo, Mail, Rule, Weight};
+use crate::config::{Dialect, Fifo, Mail, Rule, Tracked, Weight};
 use language::{Diagnostic, suggest};
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What a packet of an interface has at most, bytes, where it is not asked.
@@ -36,6 +37,12 @@ pub(super) fn finish(l: &mut Loader<'_>) {
     fifos(l);
     let disabled = scripts::finish(l);
     interfaces(l);
+    l.drafts.known = Rc::new(Known {
+        scripts: weights(&l.drafts.scripts, |s| (&s.name, s.weight)),
+        files: weights(&l.drafts.files, |f| (&f.name, f.weight)),
+        processes: weights(&l.drafts.processes, |p| (&p.name, p.weight)),
+        bfd: weights(&l.drafts.bfd, |b| (&b.name, b.weight)),
+    });
     let mut drafts = std::mem::take(&mut l.drafts.instances);
     instance::names(l, &drafts);
     let members = groups::members(l, &drafts);
@@ -275,8 +282,8 @@ fn resolve(
     references: &References,
     disabled: &HashSet<String>,
     no_weights: Option<NoWeights>,
-) -> crate::config::Tracked {
-    let mut tracked = crate::config::Tracked::default();
+) -> Tracked {
+    let mut tracked = Tracked::default();
     for reference in &references.interfaces {
         let weight = Weight {
             value: reference.weight.map_or(0, |w| w.value),
@@ -285,68 +292,54 @@ fn resolve(
         let weight = without(l, no_weights, &reference.name, reference.span, weight);
         tracked.interfaces.push((reference.name.clone(), weight));
     }
-    let scripts: Vec<_> = l
-        .drafts
-        .scripts
-        .iter()
-        .map(|s| (s.value.name.clone(), s.value.weight))
-        .collect();
-    let files: Vec<_> = l
-        .drafts
-        .files
-        .iter()
-        .map(|s| (s.value.name.clone(), s.value.weight))
-        .collect();
-    let processes: Vec<_> = l
-        .drafts
-        .processes
-        .iter()
-        .map(|s| (s.value.name.clone(), s.value.weight))
-        .collect();
-    let bfd: Vec<_> = l
-        .drafts
-        .bfd
-        .iter()
-        .map(|s| (s.value.name.clone(), s.value.weight))
-        .collect();
-    let kinds = [
-        (
-            "vrrp_script",
-            scripts,
-            &references.scripts,
-            &mut tracked.scripts,
-        ),
-        ("track_file", files, &references.files, &mut tracked.files),
-        (
-            "vrrp_track_process",
-            processes,
-            &references.processes,
-            &mut tracked.processes,
-        ),
-        ("bfd_instance", bfd, &references.bfd, &mut tracked.bfd),
-    ];
-    for (kind, known, references, into) in kinds {
-        let by_name: HashMap<&str, Weight> = known.iter().map(|(n, w)| (n.as_str(), *w)).collect();
-        for reference in references {
-            let Some(own) = by_name.get(reference.name.as_str()) else {
-                let names: Vec<String> = known.iter().map(|(n, _)| n.clone()).collect();
-                let (value, span) = (reference.name.clone(), reference.span);
-                unknown(l, &At { value, span }, kind, &names);
-                continue;
-            };
-            if kind == "vrrp_script" && disabled.contains(&reference.name) {
-                continue;
-            }
-            let weight = Weight {
-                value: reference.weight.map_or(own.value, |w| w.value),
-                reverse: reference.reverse.unwrap_or(own.reverse),
-            };
-            let weight = without(l, no_weights, &reference.name, reference.span, weight);
-            let own = weight == *own && reference.weight.is_none() && reference.reverse.is_none();
-            into.push((reference.name.clone(), (!own).then_some(weight)));
-        }
-    }
+    let known = Rc::clone(&l.drafts.known);
+    tracked.scripts = by_name(
+        l,
+        "vrrp_script",
+        &known.scripts,
+        &references.scripts,
+        no_weights,
+    );
+    tracked.scripts.retain(|(name, _)| !disabled.contains(name));
+    tracked.files = by_name(l, "track_file", &known.files, &references.files, no_weights);
+    let kind = "vrrp_track_process";
+    tracked.processes = by_name(l, kind, &known.processes, &references.processes, no_weights);
+    tracked.bfd = by_name(l, "bfd_instance", &known.bfd, &references.bfd, no_weights);
     tracked
+}
+
+/// Names and weights of what can be tracked.
+fn weights<T>(drafts: &[At<T>], of: fn(&T) -> (&String, Weight)) -> HashMap<String, Weight> {
+    let all = drafts.iter().map(|at| of(&at.value));
+    all.map(|(name, weight)| (name.clone(), weight)).collect()
+}
+
+/// References to one kind; no weight is that of the tracked one.
+fn by_name(
+    l: &mut Loader<'_>,
+    kind: &str,
+    known: &HashMap<String, Weight>,
+    references: &[Reference],
+    no_weights: Option<NoWeights>,
+) -> Vec<(String, Option<Weight>)> {
+    let mut all = Vec::new();
+    for reference in references {
+        let Some(own) = known.get(&reference.name) else {
+            let names: Vec<String> = known.keys().cloned().collect();
+            let (value, span) = (reference.name.clone(), reference.span);
+            unknown(l, &At { value, span }, kind, &names);
+            continue;
+        };
+        let weight = Weight {
+            value: reference.weight.map_or(own.value, |w| w.value),
+            reverse: reference.reverse.unwrap_or(own.reverse),
+        };
+        let weight = without(l, no_weights, &reference.name, reference.span, weight);
+        let said = reference.weight.is_some() || reference.reverse.is_some();
+        let same = weight == *own && !said;
+        all.push((reference.name.clone(), (!same).then_some(weight)));
+    }
+    all
 }
 
 fn without(

@@ -6,7 +6,7 @@ use crate::dialect::family::draft::Command;
 use crate::dialect::loader::Loader;
 use crate::dialect::outside::Program;
 use language::Diagnostic;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Who runs scripts that name nobody, where there is such a user.
 const DEFAULT_USER: &str = "keepalived_script";
@@ -21,22 +21,24 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
         l.config.global.script_user = l.outside.account(DEFAULT_USER, None).ok();
     }
     let default = l.config.global.script_user.clone();
+    let scripts = l.drafts.scripts.iter().map(|at| &at.value);
+    let accounts = scripts.map(|s| (s.name.clone(), s.account.clone()));
+    let accounts: HashMap<String, Option<Account>> = accounts.collect();
     let mut disabled = HashSet::new();
     let mut insecure = None;
     for command in &commands {
-        let tracked = l.drafts.scripts.iter().find(|s| {
-            command.what == "vrrp_script" && s.value.words.first() == Some(&command.program)
-        });
-        let named = tracked.map(|s| (s.value.name.clone(), s.value.account.clone()));
-        let own = named.as_ref().and_then(|(_, account)| account.clone());
+        let own = command
+            .script
+            .as_ref()
+            .and_then(|name| accounts.get(name)?.clone());
         let account = command.account.clone().or(own).or(default.clone());
         let root = account.as_ref().is_none_or(|a| a.uid == 0);
         if root && insecure.is_none() {
             insecure = Some(command.span);
         }
         let usable = look(l, command, account.as_ref(), root);
-        if let (false, Some((name, _))) = (usable, named) {
-            disabled.insert(name);
+        if let (false, Some(name)) = (usable, &command.script) {
+            disabled.insert(name.clone());
         }
     }
     if let (Some(span), false) = (insecure, l.config.global.script_security) {

@@ -42,6 +42,29 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
             check_source: bounded || draft.check_source.is_some() || l.drafts.defaults.check_source,
         };
     }
+    without_peers(l, draft);
+    let defaults = &l.drafts.defaults;
+    let default = match ipv6 {
+        true => defaults.group6.unwrap_or(GROUP6),
+        false => defaults.group4.unwrap_or(GROUP4),
+    };
+    let group = draft.group.as_ref();
+    if let Some(at) = group.filter(|g| g.value.is_ipv6() != ipv6) {
+        let message = format!(
+            "the group {} is not of {}, as the addresses of '{}' are",
+            at.value,
+            family(ipv6),
+            draft.name
+        );
+        l.report(Diagnostic::error(&codes::BAD_ADDRESS, at.span, message));
+    }
+    Transport::Multicast {
+        group: group.map_or(default, |g| g.value),
+    }
+}
+
+/// Words of unicast without a peer.
+fn without_peers(l: &mut Loader<'_>, draft: &InstanceDraft) {
     if let Some(at) = &draft.peers {
         let message = format!(
             "'{}' names no peer, so its adverts go by multicast",
@@ -69,23 +92,5 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
             let message = format!("'{what}' has no effect without 'unicast_peer'");
             l.report(Diagnostic::warning(&codes::NO_EFFECT, span, message));
         }
-    }
-    let defaults = &l.drafts.defaults;
-    let default = match ipv6 {
-        true => defaults.group6.unwrap_or(GROUP6),
-        false => defaults.group4.unwrap_or(GROUP4),
-    };
-    let group = draft.group.as_ref();
-    if let Some(at) = group.filter(|g| g.value.is_ipv6() != ipv6) {
-        let message = format!(
-            "the group {} is not of {}, as the addresses of '{}' are",
-            at.value,
-            family(ipv6),
-            draft.name
-        );
-        l.report(Diagnostic::error(&codes::BAD_ADDRESS, at.span, message));
-    }
-    Transport::Multicast {
-        group: group.map_or(default, |g| g.value),
     }
 }

@@ -161,13 +161,7 @@ fn with(l: &mut Loader<'_>, change: impl FnOnce(&mut BfdSession)) {
 }
 
 fn session(l: &mut Loader<'_>, node: &Node) {
-    let name = node.argument().map(|w| w.text.as_str());
-    let before = l.drafts.bfd.iter();
-    let before = before
-        .filter(|s| Some(s.value.name.as_str()) == name)
-        .map(|s| s.span)
-        .next();
-    let draft = named(l, node, before, |name| BfdSession {
+    let draft = named(l, node, "bfd_instance", |name| BfdSession {
         name,
         neighbour: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         source: None,

@@ -3,11 +3,13 @@
 
 use crate::config::{
     Account, Address, Authentication, BfdSession, Instance, Notify, NotifyScripts, Peer, Route,
-    Rule, Script, Start, TrackFile, TrackProcess, Transport, Vmac,
+    Rule, Script, Start, TrackFile, TrackProcess, Transport, Vmac, Weight,
 };
 use language::Span;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A value and where it stands.
@@ -123,6 +125,8 @@ pub(in crate::dialect) struct Command {
     /// What it is: "notify script".
     pub(in crate::dialect) what: &'static str,
     pub(in crate::dialect) program: String,
+    /// The `vrrp_script` that it is of.
+    pub(in crate::dialect) script: Option<String>,
     pub(in crate::dialect) account: Option<Account>,
     pub(in crate::dialect) span: Span,
 }
@@ -158,8 +162,21 @@ pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) static_rules: Vec<At<Rule>>,
     pub(in crate::dialect) mail: MailDraft,
     pub(in crate::dialect) defaults: Defaults,
+    /// Names of blocks by their kind, and where they were given first.
+    pub(in crate::dialect) named: HashMap<(&'static str, String), Span>,
+    /// Weights of what can be tracked, when all of it is read.
+    pub(in crate::dialect) known: Rc<Known>,
     /// How many rules got a preference of ours.
     pub(in crate::dialect) preferences_given: u32,
+}
+
+/// Weights of what can be tracked, by name.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct Known {
+    pub(in crate::dialect) scripts: HashMap<String, Weight>,
+    pub(in crate::dialect) files: HashMap<String, Weight>,
+    pub(in crate::dialect) processes: HashMap<String, Weight>,
+    pub(in crate::dialect) bfd: HashMap<String, Weight>,
 }
 
 /// `notification_email` and its kin.

@@ -211,6 +211,7 @@ pub(in crate::dialect) fn script(
     l.drafts.commands.push(Command {
         what,
         program: words.first().cloned().unwrap_or_default(),
+        script: None,
         account: account.clone(),
         span: word.span,
     });

@@ -321,7 +321,7 @@ fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {
 pub(super) fn named<T>(
     l: &mut Loader<'_>,
     node: &Node,
-    before: Option<language::Span>,
+    kind: &'static str,
     value: impl FnOnce(String) -> T,
 ) -> Option<At<T>> {
     let Some(word) = node.argument() else {
@@ -330,6 +330,9 @@ pub(super) fn named<T>(
             span: node.place(),
         });
     };
+    let name = (kind, word.text.clone());
+    let before = l.drafts.named.get(&name).copied();
+    l.drafts.named.entry(name).or_insert(word.span);
     if let Some(before) = before {
         let message = format!("'{} {}' is defined twice", node.name(), word.text);
         l.report(
@@ -345,13 +348,7 @@ pub(super) fn named<T>(
 }
 
 fn script(l: &mut Loader<'_>, node: &Node) {
-    let name = node.argument().map(|w| w.text.as_str());
-    let before = l.drafts.scripts.iter();
-    let before = before
-        .filter(|s| Some(s.value.name.as_str()) == name)
-        .map(|s| s.span)
-        .next();
-    let draft = named(l, node, before, |name| Script {
+    let draft = named(l, node, "vrrp_script", |name| Script {
         name,
         words: Vec::new(),
         interval: Duration::from_secs(1),
@@ -400,8 +397,10 @@ fn command(l: &mut Loader<'_>, node: &Node) {
             .fix(place, format!("\"{}\"", all.join(" "))),
         );
     }
+    let script = l.drafts.scripts.last().map(|at| at.value.name.clone());
     l.drafts.commands.push(Command {
         what: "vrrp_script",
+        script,
         program: words.first().cloned().unwrap_or_default(),
         account: None,
         span: word.span,
@@ -412,13 +411,7 @@ fn command(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn file(l: &mut Loader<'_>, node: &Node) {
-    let name = node.argument().map(|w| w.text.as_str());
-    let before = l.drafts.files.iter();
-    let before = before
-        .filter(|s| Some(s.value.name.as_str()) == name)
-        .map(|s| s.span)
-        .next();
-    let draft = named(l, node, before, |name| TrackFile {
+    let draft = named(l, node, "track_file", |name| TrackFile {
         name,
         path: PathBuf::new(),
         weight: Weight {
@@ -455,13 +448,7 @@ fn init_file(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn process(l: &mut Loader<'_>, node: &Node) {
-    let name = node.argument().map(|w| w.text.as_str());
-    let before = l.drafts.processes.iter();
-    let before = before
-        .filter(|s| Some(s.value.name.as_str()) == name)
-        .map(|s| s.span)
-        .next();
-    let draft = named(l, node, before, |name| TrackProcess {
+    let draft = named(l, node, "vrrp_track_process", |name| TrackProcess {
         name,
         words: Vec::new(),
         parameters: None,

@@ -81,6 +81,11 @@ fn values() -> Vec<Case> {
         case("fraction in version 3", of("version 3\nadvert_int 0.25")),
         case("too fine in version 3", of("version 3\nadvert_int 0.015")),
         case("too long in version 3", of("version 3\nadvert_int 41")),
+    ]
+}
+
+fn passwords_and_addresses() -> Vec<Case> {
+    vec![
         case(
             "password of eight",
             of("authentication {\nauth_type PASS\nauth_pass 12345678\n}"),
@@ -136,6 +141,11 @@ fn references() -> Vec<Case> {
             "one router id, another group",
             two("virtual_router_id 51\nmcast_dst_ip 224.0.0.99"),
         ),
+    ]
+}
+
+fn groups() -> Vec<Case> {
+    vec![
         case(
             "sync group",
             two("") + "vrrp_sync_group G {\ngroup {\nA\nB\n}\n}\n",
@@ -160,6 +170,11 @@ fn references() -> Vec<Case> {
             "weight too large",
             of("track_interface {\neth1 weight 300\n}"),
         ),
+    ]
+}
+
+fn lines_and_lists() -> Vec<Case> {
+    vec![
         case(
             "variables",
             "$V=10.0.0\n$M= \\\n ${V}.2/24 \\\n ${V}.3/24\n".to_owned()
@@ -277,7 +292,14 @@ fn files_have_the_verdict_that_keepalived_gives_them() {
         .unwrap();
     let scratch = Scratch::new().unwrap();
     let mut wrong = Vec::new();
-    for case in values().into_iter().chain(references()) {
+    let all = [
+        values(),
+        passwords_and_addresses(),
+        references(),
+        groups(),
+        lines_and_lists(),
+    ];
+    for case in all.into_iter().flatten() {
         let theirs = keepalived_tells(&host, &scratch, &case.text);
         let (ours, told) = we_tell(&host, &case.text);
         if (theirs == ours) != case.differs.is_none() {

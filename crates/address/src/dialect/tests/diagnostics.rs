@@ -111,9 +111,16 @@ fn a_virtual_server_is_answered_by_its_listen_section() {
     assert_eq!(loaded.config.unwrap().instances.len(), 1);
 }
 
+/// What each of these is told.
+fn are_told(all: Vec<(String, &str)>) {
+    for (text, expected) in all {
+        assert_eq!(codes(&text), expected, "{text}{}", told(&text));
+    }
+}
+
 #[test]
 fn what_does_not_go_together_is_told() {
-    for (text, expected) in [
+    are_told(vec![
         (instance("state MASTER\npriority 100"), "W0701"),
         (instance("state MASTER\npriority 101"), "N0700"),
         (instance("state MASTER"), "W0701"),
@@ -155,6 +162,12 @@ fn what_does_not_go_together_is_told() {
         (instance("virtual_ipaddress {\n192.0.2.10\n}"), "W0722"),
         (instance("track_interface {\neth9\n}"), "E0715"),
         (instance("track_script {\nnone\n}"), "E0717"),
+    ]);
+}
+
+#[test]
+fn lines_that_lack_something_are_told() {
+    are_told(vec![
         (
             instance("virtual_routes {\n198.51.100.0/24 via 192.0.2.1\n}"),
             "W0717",
@@ -221,9 +234,7 @@ fn what_does_not_go_together_is_told() {
         ("}\n{\n".to_owned(), "E0704 E0704"),
         ("~SEQ(1) x\n".to_owned(), "E0710"),
         ("static_ipaddress\n".to_owned(), "E0707"),
-    ] {
-        assert_eq!(codes(&text), expected, "{text}{}", told(&text));
-    }
+    ]);
 }
 
 #[test]
@@ -234,9 +245,9 @@ fn a_line_may_allow_its_warning() {
 
 #[test]
 fn scripts_that_others_can_change_are_not_run() {
-    let text = "global_defs {\nenable_script_security\n}\nvrrp_script s {\nscript /tmp/changed\n}\n"
+    let text = "global_defs {\nenable_script_security\n}\nvrrp_script s {\nscript /tmp/changed\n}\nvrrp_script t {\nscript \"/tmp/changed x\"\n}\n"
         .to_owned() + &instance("track_script {\ns\n}");
-    assert_eq!(codes(&text), "W0705");
+    assert_eq!(codes(&text), "W0705 W0705");
     let (_, loaded) = loaded(&text);
     let config = loaded.config.unwrap();
     assert!(config.scripts.is_empty() && config.instances[0].tracked.scripts.is_empty());

@@ -133,7 +133,10 @@ fn what_came_through_too_many_routers_is_refused() {
     let mut far = session("four", "10.9.0.2", "10.9.0.1");
     far.ttl = 250;
     let near = session("four", "10.9.0.1", "10.9.0.2");
-    let (mut a, mut b) = (open(&pair.a, &[near.clone()]), open(&pair.b, &[far]));
+    let (mut a, mut b) = (
+        open(&pair.a, std::slice::from_ref(&near)),
+        open(&pair.b, &[far]),
+    );
     let mut ends = [(&pair.a, &mut a), (&pair.b, &mut b)];
     turns(&mut ends, |e| e[0].1.refused() >= 2);
     assert_ne!(ends[0].1.verdict("four"), Verdict::Up);

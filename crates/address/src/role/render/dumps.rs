@@ -115,7 +115,6 @@ fn data_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Resu
 
 fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt::Result {
     let since = told.since_unix_ms;
-    let seconds = c.advert_interval.as_secs_f64();
     writeln!(out, " VRRP Instance = {}", c.name)?;
     writeln!(out, "   VRRP Version = {}", c.version)?;
     if let Some(group) = &told.group {
@@ -151,6 +150,26 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
             }
         }
     }
+    timers_to(out, c, told)?;
+    authentication_to(out, c)?;
+    for (title, advertised) in [("Virtual IP", true), ("Virtual IP Excluded", false)] {
+        let of = |a: &&AddressStatus| a.advertised == advertised;
+        let addresses: Vec<_> = told.addresses.iter().filter(of).collect();
+        if !addresses.is_empty() {
+            writeln!(out, "   {title} ({}):", addresses.len())?;
+        }
+        for address in addresses {
+            writeln!(out, "     {}", address_line(address))?;
+        }
+    }
+    texts(out, "Virtual Routes", c.routes.iter().map(|r| &r.text))?;
+    texts(out, "Virtual Rules", c.rules.iter().map(|r| &r.text))?;
+    tracked_to(out, c)?;
+    notify_to(out, c)
+}
+
+fn timers_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt::Result {
+    let seconds = c.advert_interval.as_secs_f64();
     let garp = &c.garp;
     writeln!(out, "   Gratuitous ARP delay = {}", garp.delay.as_secs())?;
     writeln!(out, "   Gratuitous ARP repeat = {}", garp.repeat)?;
@@ -195,6 +214,10 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
         "   Promote_secondaries = {}",
         yes(c.promote_secondaries)
     )?;
+    Ok(())
+}
+
+fn authentication_to(out: &mut String, c: &Instance) -> std::fmt::Result {
     match (&c.authentication, c.version) {
         (Some(Authentication::Pass(word)), _) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD")?;
@@ -204,20 +227,7 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
         (None, 2) => writeln!(out, "   Authentication type = none")?,
         (None, _) => {}
     }
-    for (title, advertised) in [("Virtual IP", true), ("Virtual IP Excluded", false)] {
-        let of = |a: &&AddressStatus| a.advertised == advertised;
-        let addresses: Vec<_> = told.addresses.iter().filter(of).collect();
-        if !addresses.is_empty() {
-            writeln!(out, "   {title} ({}):", addresses.len())?;
-        }
-        for address in addresses {
-            writeln!(out, "     {}", address_line(address))?;
-        }
-    }
-    texts(out, "Virtual Routes", c.routes.iter().map(|r| &r.text))?;
-    texts(out, "Virtual Rules", c.rules.iter().map(|r| &r.text))?;
-    tracked_to(out, c)?;
-    notify_to(out, c)
+    Ok(())
 }
 
 fn tracked_to(out: &mut String, c: &Instance) -> std::fmt::Result {
@@ -472,4 +482,37 @@ fn stats(c: &CounterStatus) -> Value {
         "pri_zero_rcvd": c.priority_zero_received,
         "pri_zero_sent": c.priority_zero_sent,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_keepalived_s_line_by_line() {
+        let mut status = Status::default();
+        let counters = CounterStatus {
+            adverts_sent: 18,
+            became_master: 1,
+            ..CounterStatus::default()
+        };
+        status.instances.push(InstanceStatus {
+            name: "VI_1".to_owned(),
+            counters,
+            ..InstanceStatus::default()
+        });
+        let wanted = "VRRP Instance: VI_1\n  Advertisements:\n    Received: 0\n    Sent: 18\n  \
+                      Became master: 1\n  Released master: 0\n  Packet Errors:\n    Length: 0\n    \
+                      TTL: 0\n    Invalid Type: 0\n    Advertisement Interval: 0\n    \
+                      Address List: 0\n  Authentication Errors:\n    Invalid Type: 0\n    \
+                      Type Mismatch: 0\n    Failure: 0\n  Priority Zero:\n    Received: 0\n    \
+                      Sent: 0\n";
+        assert_eq!(statistics(&status), wanted);
+    }
+
+    #[test]
+    fn whole_numbers_have_no_fraction() {
+        assert_eq!(number(1.0).to_string(), "1");
+        assert_eq!(number(0.5).to_string(), "0.5");
+    }
 }

@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a role may take to give its addresses up, besides its drain.
+/// How long a role may take to give its addresses up.
 const RELEASE_LIMIT: Duration = Duration::from_millis(1_500);
 /// How long a role that another one follows may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
@@ -62,6 +62,8 @@ pub struct Addresses {
     waiting: VecDeque<Waiting>,
     /// When a role that is to give its addresses up is ended by force.
     release_until: Option<Instant>,
+    /// When the addresses are given up, once requests had time to finish.
+    release_at: Option<Instant>,
     /// It was ready at least once.
     served: bool,
 }
@@ -87,8 +89,10 @@ impl Addresses {
         let role = self.role.as_ref().and_then(AddressRole::deadline);
         let before = self.before.as_ref().and_then(|role| role.leaves_until);
         let waiting = self.waiting.front().map(|one| one.until);
-        [role, before, waiting, self.restart_at, self.release_until]
+        let own = [self.restart_at, self.release_until, self.release_at];
+        [role, before, waiting]
             .into_iter()
+            .chain(own)
             .flatten()
             .min()
     }
@@ -262,6 +266,9 @@ impl Supervisor {
         if due(self.addresses.restart_at) && self.stop.is_none() {
             self.start_addresses();
         }
+        if due(self.addresses.release_at) {
+            self.give_addresses_up();
+        }
         let late = self.addresses.role.as_ref().and_then(AddressRole::deadline);
         if due(late) || due(self.addresses.release_until) {
             // Its end is seen in the next turn.
@@ -399,19 +406,34 @@ impl Supervisor {
         let Some(role) = &mut self.addresses.role else {
             return false;
         };
-        if self.addresses.release_until.is_some() {
+        let drain = self.addresses.run.as_ref().map_or(0, |run| run.plan.drain_ms);
+        let soft = self.stop.is_some_and(|stop| stop.is_soft());
+        if soft && drain > 0 && self.command.releases {
+            // Another machine gets them while requests finish here.
+            role.say(&Message::HandOverAddresses {
+                name: None,
+                drain_ms: None,
+            });
+            let at = Instant::now().checked_add(Duration::from_millis(drain));
+            self.addresses.release_at = at;
             return true;
         }
-        let release = self.command.releases;
-        let drain = self
-            .addresses
-            .run
-            .as_ref()
-            .map_or(0, |run| run.plan.drain_ms);
-        let limit = RELEASE_LIMIT + Duration::from_millis(drain);
-        role.stop(release);
-        self.addresses.release_until = Instant::now().checked_add(limit);
+        self.give_addresses_up();
         true
+    }
+
+    /// Makes the role give its addresses up now.
+    fn give_addresses_up(&mut self) {
+        self.addresses.release_at = None;
+        let Some(role) = &mut self.addresses.role else {
+            return;
+        };
+        if self.addresses.release_until.is_some() {
+            return;
+        }
+        let release = self.command.releases;
+        role.stop(release);
+        self.addresses.release_until = Instant::now().checked_add(RELEASE_LIMIT);
     }
 
     /// The last of it: what still runs when this process ends is ended, after it
@@ -423,7 +445,7 @@ impl Supervisor {
         if self.addresses.role.is_none() {
             return;
         }
-        self.release_addresses();
+        self.give_addresses_up();
         let until = self.addresses.release_until.unwrap_or_else(Instant::now);
         if let Some(role) = &mut self.addresses.role {
             role.wait_for_end(until);

@@ -97,7 +97,10 @@ impl AddressRole {
     pub fn guard(&mut self, listener: &Shared) -> Result<(), AddressRoleError> {
         let uid = rustix::process::geteuid().as_raw();
         let message = Message::Guard { uid };
-        let sent = self.process.channel.send(&message, &[listener.clone()]);
+        let sent = self
+            .process
+            .channel
+            .send(&message, std::slice::from_ref(listener));
         sent.map_err(AddressRoleError::Channel)
     }
 

@@ -1,0 +1,496 @@
+//! Hand-overs that no connection notices, in our own dialect: a machine that gives an
+//! address to a living one keeps it for `handover-drain`, silently, so that what is
+//! under way can finish there; the one that takes it passes on to it what is not its
+//! own. A planned stop hands all addresses over first.
+//!
+//! Who is master is not decided here, nor is it delayed: where the kernel cannot do
+//! it, addresses are given away at once, as keepalived does.
+
+use super::event_loop::Role;
+use super::kept::KeptState;
+use super::{Level, Told, clock};
+use crate::config::{Config, Dialect, Instance as Settings};
+use crate::kernel::{AddressSpec, KernelError, Passage, Passes, Quiet};
+use protocol::vrrp::{Announce, HandOver, Instance, Reason, State, Time};
+use std::net::IpAddr;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// So much longer than the old owner has the address, connections are passed on.
+const PASS_LONGER: Duration = Duration::from_millis(200);
+
+/// While connections are passed on neighbours are told again so many times: one that
+/// asked the old owner in the very moment may have heard from it last.
+const TOLD_AGAIN: u32 = 8;
+/// Not more often than this.
+const TELL_EVERY_LEAST: Duration = Duration::from_millis(50);
+
+/// How often a stop looks whether requests have finished.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A stop waits no longer when no request was under way for this long: what a proxy has
+/// answered is still on its way.
+const CALM_FOR: Duration = Duration::from_millis(500);
+
+/// A stop waits for others to take over and for connections no longer than all that it
+/// knows of takes, and this.
+const STOP_LONGER: Duration = Duration::from_millis(300);
+
+/// All that a thread needs that talks with the kernel.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Most wishes that are remembered.
+const WISHES_MAX: usize = 256;
+
+/// Addresses that another machine has, and that are still here.
+#[derive(Debug)]
+struct Linger {
+    name: String,
+    specs: Vec<AddressSpec>,
+    passage: Passage,
+    until: Time,
+    calm_since: Option<Time>,
+}
+
+/// Connections that are passed on.
+#[derive(Debug)]
+struct Pass {
+    name: String,
+    passage: Passage,
+    until: Time,
+    tell_at: Time,
+    tell_every: Duration,
+}
+
+/// All hand-overs that are under way on this machine.
+#[derive(Debug, Default)]
+pub(super) struct HandOvers {
+    lingers: Vec<Linger>,
+    passes: Vec<Pass>,
+    /// How long connections may go on, as an operator said.
+    wishes: Vec<(String, Duration)>,
+    /// Instances that others may take.
+    offered: Vec<String>,
+    /// A planned stop ends then at the latest.
+    stop_at: Option<Time>,
+    look_at: Option<Time>,
+    /// Tries what the kernel can.
+    trial: Option<JoinHandle<Result<(), KernelError>>>,
+    /// Tables that are being removed, by their names: it takes the kernel a while, for
+    /// which adverts do not wait.
+    undone: Vec<(String, JoinHandle<Result<(), KernelError>>)>,
+}
+
+/// Whether its connections go on after a hand-over. With a virtual MAC they cannot: one
+/// place on the network would have to be two.
+pub(super) fn keeps_connections(config: &Config, instance: &Settings) -> bool {
+    config.dialect == Dialect::Own && !instance.handover_drain.is_zero() && instance.vmac.is_none()
+}
+
+impl HandOvers {
+    /// When something is to be done.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let lingers = self.lingers.iter().map(|l| l.until);
+        let passes = self.passes.iter().map(|p| p.until.min(p.tell_at));
+        let others = [self.stop_at, self.look_at].into_iter().flatten();
+        lingers.chain(passes).chain(others).min()
+    }
+
+    /// Whether the addresses of an instance are still here, though another has them.
+    pub(super) fn lingers(&self, name: &str) -> bool {
+        self.lingers.iter().any(|l| l.name == name)
+    }
+
+    /// Connections may go on for so long after the next hand-over of an instance; what
+    /// is left to wait before it.
+    pub(super) fn wish(&mut self, name: &str, drain: Duration) -> Duration {
+        self.wishes.retain(|(other, _)| other != name);
+        if self.wishes.len() < WISHES_MAX {
+            self.wishes.push((name.to_owned(), drain));
+        }
+        Duration::ZERO
+    }
+
+    fn take_wish(&mut self, name: &str) -> Option<Duration> {
+        let at = self.wishes.iter().position(|(other, _)| other == name)?;
+        Some(self.wishes.swap_remove(at).1)
+    }
+
+    /// Removes a table, beside the loop where that can be.
+    fn undo(&mut self, passage: Passage) {
+        let table = passage.table.clone();
+        match on_a_thread(move || passage.undo()) {
+            Some(undone) => self.undone.push((table, undone)),
+            None => drop(Passage::remove(&table)),
+        }
+    }
+
+    /// Makes a table, when the one of the same name is gone.
+    fn apply(&mut self, passage: &Passage) -> Result<(), KernelError> {
+        while let Some(at) = self.undone.iter().position(|(t, _)| *t == passage.table) {
+            // What it has to say would be said of this one, too.
+            let _ = self.undone.swap_remove(at).1.join();
+        }
+        passage.apply()
+    }
+
+    /// A hand-over came to a step.
+    pub(super) fn came_to(&mut self, name: &str, step: &HandOver) {
+        self.offered.retain(|other| other != name);
+        match step {
+            HandOver::Draining { .. } | HandOver::Offered { .. } => {
+                self.offered.push(name.to_owned());
+            }
+            HandOver::Withdrawn => drop(self.take_wish(name)),
+            HandOver::Taken { .. } => {}
+        }
+    }
+}
+
+impl Role {
+    /// Instances of this configuration and of the process before.
+    pub(super) fn known_instances(&self, config: &Config) -> Vec<String> {
+        let kept = self.kept_before.iter();
+        let kept = kept.flat_map(|kept: &KeptState| &kept.instances);
+        let mut all: Vec<String> = kept.map(|one| one.name.clone()).collect();
+        let own = config.instances.iter();
+        all.extend(own.map(|one| one.name.clone()));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// What a process that was killed has left is removed.
+    pub(super) fn begin_hand_overs(&mut self, known: &[String]) {
+        if self.config.dialect != Dialect::Own {
+            return;
+        }
+        for name in known {
+            match Passage::remove(&Passage::name(name)) {
+                Ok(true) => {
+                    let line = format!("({name}) a hand-over was left by a process before");
+                    self.log(Level::Info, &line);
+                }
+                Ok(false) => {}
+                Err(error) => self.log(Level::Warning, &format!("({name}) {error}")),
+            }
+        }
+        let instances = self.config.instances.iter();
+        if instances
+            .filter(|i| keeps_connections(&self.config, i))
+            .count()
+            == 0
+        {
+            return;
+        }
+        // What the kernel needs may have to be loaded: nothing waits for that, neither
+        // now nor at the first hand-over.
+        self.hand_overs.trial = on_a_thread(Passage::can);
+    }
+
+    /// What threads have to say.
+    fn look_at_threads(&mut self) {
+        let trial = &mut self.hand_overs.trial;
+        if let Some(trial) = trial.take_if(|trial| trial.is_finished())
+            && let Ok(Err(error)) = trial.join()
+        {
+            self.cannot(&error);
+        }
+        let undone = &mut self.hand_overs.undone;
+        let ended: Vec<_> = undone.extract_if(.., |(_, t)| t.is_finished()).collect();
+        for (table, thread) in ended {
+            if let Ok(Err(error)) = thread.join() {
+                self.log(Level::Warning, &format!("{table}: {error}"));
+            }
+        }
+    }
+
+    fn cannot(&mut self, error: &KernelError) {
+        let line = format!("connections cannot outlive a hand-over on this machine: {error}");
+        self.teller.once(&mut self.given.log, Level::Warning, line);
+    }
+
+    /// It gets its addresses: from a living owner, those of its connections that began
+    /// there are passed on to it.
+    pub(super) fn takes_over(&mut self, at: usize) {
+        let now = clock::now();
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let name = member.config.name.clone();
+        // It had not gone yet: its connections are its own.
+        if let Some(place) = self.hand_overs.lingers.iter().position(|l| l.name == name) {
+            let linger = self.hand_overs.lingers.swap_remove(place);
+            self.set_draining(at, None);
+            self.hand_overs.undo(linger.passage);
+            return;
+        }
+        let drain = member.config.handover_drain;
+        let why = self.router.status(Instance(at)).map(|status| status.why);
+        let owner = match why {
+            Some(Reason::Preempts { owner, .. } | Reason::OwnerStopped { owner }) => owner,
+            _ => return,
+        };
+        if member.holds || !keeps_connections(&self.config, &member.config) {
+            return;
+        }
+        let passes = member.addresses().filter_map(|address| {
+            let passes = Passes {
+                address: address.address,
+                to: owner,
+                by: member.interface_of(&self.links, address)?,
+            };
+            (owner.is_ipv6() == address.address.is_ipv6()).then_some(passes)
+        });
+        let passage = Passage {
+            table: Passage::name(&name),
+            quiet: Vec::new(),
+            passes: passes.collect(),
+        };
+        if let Err(error) = self.hand_overs.apply(&passage) {
+            return self.cannot(&error);
+        }
+        let line = format!("({name}) older connections go on at {owner} for {drain:?}");
+        self.log(Level::Info, &line);
+        let tell_every = TELL_EVERY_LEAST.max(drain / TOLD_AGAIN);
+        self.hand_overs.passes.retain(|p| p.name != name);
+        self.hand_overs.passes.push(Pass {
+            name,
+            passage,
+            until: now.after(drain + PASS_LONGER),
+            tell_at: now.after(tell_every),
+            tell_every,
+        });
+    }
+
+    /// It gives its addresses up: to a living owner, without a noise and not at once.
+    /// False where they are to go as ever.
+    pub(super) fn lingers(&mut self, at: usize) -> bool {
+        let now = clock::now();
+        let Some(member) = self.members.get(at) else {
+            return false;
+        };
+        let name = member.config.name.clone();
+        let wish = self.hand_overs.take_wish(&name);
+        let drain = wish.unwrap_or(member.config.handover_drain);
+        let status = self.router.status(Instance(at));
+        let by = match status.map(|status| (status.state, status.why)) {
+            Some((State::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => by,
+            _ => return false,
+        };
+        let keeps = keeps_connections(&self.config, &member.config) && !drain.is_zero();
+        if !member.holds || !keeps {
+            return false;
+        }
+        let specs = member.specs(&self.links);
+        self.end_pass(&name);
+        let passage = Passage {
+            table: Passage::name(&name),
+            quiet: self.quiet(&specs),
+            passes: Vec::new(),
+        };
+        if let Err(error) = self.hand_overs.apply(&passage) {
+            self.cannot(&error);
+            return false;
+        }
+        if let Some(member) = self.members.get_mut(at) {
+            // A lifetime is renewed until the end.
+            (member.holds, member.extra_at) = (false, None);
+        }
+        let until = now.after(drain);
+        self.set_draining(at, Some(until));
+        let line = format!("({name}) {by} has the addresses; connections may finish for {drain:?}");
+        self.log(Level::Notice, &line);
+        let told = Told::Draining {
+            name: name.clone(),
+            wait: drain,
+        };
+        self.given.orders.tell(told);
+        self.hand_overs.lingers.push(Linger {
+            name,
+            specs,
+            passage,
+            until,
+            calm_since: None,
+        });
+        self.keep_now = true;
+        true
+    }
+
+    /// Under which address neighbours are asked for instead of these.
+    fn quiet(&mut self, specs: &[AddressSpec]) -> Vec<Quiet> {
+        let virtual_ones: Vec<IpAddr> = self.config.virtual_addresses().collect();
+        let listed = self.list_addresses();
+        let quiet = |spec: &AddressSpec| {
+            let own = listed.iter().filter(|seen| {
+                let local = |a: IpAddr| matches!(a, IpAddr::V6(a) if a.is_unicast_link_local());
+                let usable = !seen.flags.tentative() && !seen.flags.duplicate();
+                let fits = seen.address.is_ipv4() || local(seen.address);
+                seen.interface == spec.interface
+                    && seen.address.is_ipv6() == spec.address.is_ipv6()
+                    && !virtual_ones.contains(&seen.address)
+                    && usable
+                    && fits
+            });
+            Quiet {
+                address: spec.address,
+                instead: own.min_by_key(|a| a.flags.secondary()).map(|a| a.address),
+            }
+        };
+        specs.iter().map(quiet).collect()
+    }
+
+    /// What is due of hand-overs.
+    pub(super) fn tend_hand_overs(&mut self, now: Time) {
+        self.look_at_threads();
+        self.look_for_calm(now);
+        let lingers = self.hand_overs.lingers.iter();
+        let over: Vec<String> = lingers
+            .filter(|l| l.until <= now)
+            .map(|l| l.name.clone())
+            .collect();
+        for name in over {
+            self.end_linger(&name);
+        }
+        let passes = self.hand_overs.passes.iter();
+        let over: Vec<String> = passes
+            .filter(|p| p.until <= now)
+            .map(|p| p.name.clone())
+            .collect();
+        for name in over {
+            self.end_pass(&name);
+        }
+        let mut told = Vec::new();
+        for pass in &mut self.hand_overs.passes {
+            if pass.tell_at <= now {
+                pass.tell_at = now.after(pass.tell_every);
+                told.push(pass.name.clone());
+            }
+        }
+        for name in told {
+            if let Some(at) = self.place_of(&name) {
+                self.announce(at, 1, Announce::Refresh);
+            }
+        }
+    }
+
+    /// A stop need not wait where nobody waits for an answer.
+    fn look_for_calm(&mut self, now: Time) {
+        if self.hand_overs.stop_at.is_none() || self.hand_overs.lingers.is_empty() {
+            self.hand_overs.look_at = None;
+            return;
+        }
+        if self.hand_overs.look_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.hand_overs.look_at = Some(now.after(LOOK_EVERY));
+        for linger in &mut self.hand_overs.lingers {
+            if self.health.under_way(&linger.name) != Some(0) {
+                linger.calm_since = None;
+                continue;
+            }
+            let since = *linger.calm_since.get_or_insert(now);
+            if now.since(since) >= CALM_FOR {
+                linger.until = now;
+            }
+        }
+    }
+
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.members.iter().position(|m| m.config.name == name)
+    }
+
+    fn end_linger(&mut self, name: &str) {
+        let Some(place) = self.hand_overs.lingers.iter().position(|l| l.name == name) else {
+            return;
+        };
+        let linger = self.hand_overs.lingers.swap_remove(place);
+        self.log(Level::Detail, &format!("({name}) removing VIPs."));
+        self.remove_specs(name, &linger.specs);
+        self.hand_overs.undo(linger.passage);
+        if let Some(at) = self.place_of(name) {
+            self.set_draining(at, None);
+            if let Some(member) = self.members.get_mut(at).filter(|m| !m.holds) {
+                member.renew_at = None;
+            }
+        }
+        self.keep_now = true;
+    }
+
+    fn end_pass(&mut self, name: &str) {
+        let all = &mut self.hand_overs.passes;
+        if let Some(place) = all.iter().position(|p| p.name == name) {
+            let pass = all.swap_remove(place);
+            self.hand_overs.undo(pass.passage);
+        }
+    }
+
+    /// All of them, at once: the role ends.
+    pub(super) fn end_hand_overs(&mut self) {
+        let lingers = self.hand_overs.lingers.iter();
+        for name in lingers.map(|l| l.name.clone()).collect::<Vec<_>>() {
+            self.end_linger(&name);
+        }
+        let passes = self.hand_overs.passes.iter();
+        for name in passes.map(|p| p.name.clone()).collect::<Vec<_>>() {
+            self.end_pass(&name);
+        }
+        for (table, thread) in std::mem::take(&mut self.hand_overs.undone) {
+            if let Ok(Err(error)) = thread.join() {
+                self.log(Level::Warning, &format!("{table}: {error}"));
+            }
+        }
+    }
+
+    /// A planned stop begins: what can be handed over is. False: there is nothing to
+    /// wait for, or it was asked for twice.
+    pub(super) fn hands_all_over(&mut self) -> bool {
+        if self.hand_overs.stop_at.is_some() {
+            return false;
+        }
+        let now = clock::now();
+        let mut longest = Duration::ZERO;
+        let mut waits = !self.hand_overs.lingers.is_empty();
+        for (at, member) in self.members.iter().enumerate() {
+            let config = &member.config;
+            if !keeps_connections(&self.config, config) {
+                continue;
+            }
+            let adverts = u32::from(config.down_timer_adverts.max(1)) + 1;
+            let offer = config.advert_interval * adverts * 2;
+            longest = longest.max(offer + config.handover_drain);
+            if member.state == State::Master {
+                // One that is under way goes on.
+                self.router.hand_over(now, Instance(at), Duration::ZERO);
+                self.hand_overs.offered.retain(|name| *name != config.name);
+                self.hand_overs.offered.push(config.name.clone());
+                waits = true;
+            }
+        }
+        if waits {
+            self.log(Level::Info, "Stopping: addresses are handed over");
+            self.hand_overs.stop_at = Some(now.after(longest + STOP_LONGER));
+            self.act();
+        }
+        waits
+    }
+
+    /// Whether a planned stop has nothing more to wait for.
+    pub(super) fn has_handed_over(&self, now: Time) -> bool {
+        let Some(stop_at) = self.hand_overs.stop_at else {
+            return false;
+        };
+        let waits = |m: &super::member::Member| {
+            m.state == State::Master && self.hand_overs.offered.contains(&m.config.name)
+        };
+        let pending = self.members.iter().any(waits) || !self.hand_overs.lingers.is_empty();
+        !pending || stop_at <= now
+    }
+}
+
+/// It schedules as everything else does ([`super::realtime`]).
+fn on_a_thread(
+    work: impl FnOnce() -> Result<(), KernelError> + Send + 'static,
+) -> Option<JoinHandle<Result<(), KernelError>>> {
+    let thread = thread::Builder::new().name("passage".to_owned());
+    thread.stack_size(STACK_BYTES).spawn(work).ok()
+}

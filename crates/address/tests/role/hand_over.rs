@@ -1,0 +1,363 @@
+//! Hand-overs under load: a new connection every few milliseconds, and requests that
+//! take a second. Nobody notices.
+
+use crate::scene::{LATEST, Role, Scene, VIP, address, config, instance};
+use address::config::{Config, Dialect, Transport};
+use lab::{Host, Signal, eventually};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// So long a request takes, less than a drain.
+const SLOW: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(3);
+const VIP6: &str = "fd00::100";
+
+/// Which family an instance is of.
+#[derive(Clone, Copy, PartialEq)]
+enum Family {
+    Four,
+    Six,
+}
+
+impl Family {
+    fn vip(self) -> &'static str {
+        match self {
+            Family::Four => VIP,
+            Family::Six => VIP6,
+        }
+    }
+
+    fn at(self) -> SocketAddr {
+        SocketAddr::new(self.vip().parse().unwrap(), 80)
+    }
+}
+
+/// In our own dialect.
+fn own(family: Family, priority: u8) -> Config {
+    let mut one = instance("www", 51, priority);
+    one.handover_drain = DRAIN;
+    if family == Family::Six {
+        one.ipv6 = true;
+        one.transport = Transport::Multicast {
+            group: "ff02::12".parse().unwrap(),
+        };
+        one.addresses = vec![address("fd00::100/64")];
+    }
+    let mut config = config(vec![one]);
+    config.dialect = Dialect::Own;
+    config
+}
+
+/// Says who it is to each request: `q` at once, `s` after a while.
+fn serve(host: &Host, name: &'static str) {
+    let listener = host.tcp_listen("[::]:80".parse().unwrap()).unwrap();
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            thread::spawn(move || answer(stream, name));
+        }
+    });
+}
+
+fn answer(mut stream: TcpStream, name: &str) {
+    let mut kind = [0];
+    while stream.read(&mut kind).is_ok_and(|n| n > 0) {
+        if kind == *b"s" {
+            thread::sleep(SLOW);
+        }
+        if stream.write_all(format!("{name}\n").as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn ask(stream: &mut TcpStream, kind: &[u8]) -> io::Result<String> {
+    stream.set_read_timeout(Some(LATEST))?;
+    stream.write_all(kind)?;
+    let mut said = Vec::new();
+    while said.last() != Some(&b'\n') {
+        let mut byte = [0];
+        if stream.read(&mut byte)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        said.extend(byte);
+    }
+    said.pop();
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    answers: Vec<String>,
+    failures: Vec<String>,
+}
+
+/// Clients, for as long as something lasts.
+fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
+    let seen = Mutex::new(Seen::default());
+    let over = AtomicBool::new(false);
+    let client = |kind: &[u8], pause: Duration| {
+        while !over.load(Ordering::Relaxed) {
+            let asked = TcpStream::connect_timeout(&family.at(), LATEST)
+                .and_then(|mut stream| ask(&mut stream, kind));
+            let mut seen = seen.lock().unwrap();
+            match asked {
+                Ok(who) => seen.answers.push(who),
+                Err(error) => seen.failures.push(format!("{kind:?}: {error}")),
+            }
+            drop(seen);
+            thread::sleep(pause);
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            scene
+                .client
+                .enter(|| client(b"q", Duration::from_millis(5)))
+        });
+        for place in 0..8 {
+            scope.spawn(move || {
+                thread::sleep(SLOW / 8 * place);
+                scene.client.enter(|| client(b"s", Duration::ZERO));
+            });
+        }
+        // Who forgets neighbours asks again, in every moment of the hand-over.
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let _ = scene.client.ip(&["neigh", "flush", "all"]);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
+        over.store(true, Ordering::Relaxed);
+        if let Err(panic) = done {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    seen.into_inner().unwrap()
+}
+
+/// `alpha` serves, and `beta` waits.
+fn pair(name: &str, family: Family) -> (Scene, Role, Role) {
+    let scene = begin(name);
+    let alpha = scene.role(&scene.alpha, &own(family, 150));
+    let beta = scene.role(&scene.beta, &own(family, 100));
+    assert!(
+        scene.comes_to(&scene.alpha, family.vip()),
+        "{}",
+        alpha.said().join("\n")
+    );
+    assert!(eventually(LATEST, || beta.state("www") == "BACKUP"));
+    (scene, alpha, beta)
+}
+
+fn begin(name: &str) -> Scene {
+    let scene = Scene::new(name);
+    serve(&scene.alpha, "alpha");
+    serve(&scene.beta, "beta");
+    scene
+}
+
+/// The address goes from one to the other while clients ask: none of them fails, both
+/// answer, a connection of before goes on for the drain and ends with it.
+fn moves(
+    scene: &Scene,
+    family: Family,
+    (old, old_role): (&Host, &Role),
+    (new, new_role): (&Host, &str),
+    order: impl FnOnce() -> Option<Role>,
+) -> Option<Role> {
+    let mut idle = scene.client.tcp_connect(family.at(), LATEST).unwrap();
+    assert_eq!(ask(&mut idle, b"q").unwrap(), old.name());
+    let mut started = None;
+    let seen = crowd(scene, family, || {
+        thread::sleep(SLOW);
+        started = order();
+        old_role.wait_for("connections may finish");
+        assert!(scene.has(old, family.vip()), "it is still here");
+        assert!(scene.has(new, family.vip()));
+        assert_eq!(ask(&mut idle, b"s").unwrap(), old.name());
+        assert!(
+            scene.leaves(old, family.vip()),
+            "{}",
+            old_role.said().join("\n")
+        );
+        thread::sleep(SLOW * 2);
+    });
+    let count = |name: &str| seen.answers.iter().filter(|who| *who == name).count();
+    assert_eq!(seen.failures, [""; 0], "{}", old_role.said().join("\n"));
+    assert!(count(old.name()) > 10 && count(new_role) > 10);
+    assert!(ask(&mut idle, b"q").is_err(), "it is older than the drain");
+    for host in [old, new] {
+        let tables = host.run(nft()).unwrap();
+        assert!(!tables.contains("hand-over"), "{tables}");
+    }
+    started
+}
+
+fn nft() -> std::process::Command {
+    let mut command = std::process::Command::new("nft");
+    command.args(["list", "tables"]);
+    command
+}
+
+fn by_order(name: &str, family: Family) {
+    let (scene, alpha, beta) = pair(name, family);
+    let order = || {
+        alpha.order("hand-over www");
+        None
+    };
+    moves(
+        &scene,
+        family,
+        (&scene.alpha, &alpha),
+        (&scene.beta, "beta"),
+        order,
+    );
+    assert_eq!(beta.state("www"), "MASTER");
+    assert_eq!(alpha.state("www"), "BACKUP");
+}
+
+fn by_stop(name: &str, family: Family) {
+    let (scene, alpha, beta) = pair(name, family);
+    let order = || {
+        alpha.order("stop");
+        None
+    };
+    moves(
+        &scene,
+        family,
+        (&scene.alpha, &alpha),
+        (&scene.beta, "beta"),
+        order,
+    );
+    alpha.wait_for("stopped");
+    assert_eq!(beta.state("www"), "MASTER");
+}
+
+fn by_return(name: &str, family: Family) {
+    let scene = begin(name);
+    let beta = scene.role(&scene.beta, &own(family, 100));
+    assert!(scene.comes_to(&scene.beta, family.vip()));
+    let order = || Some(scene.role(&scene.alpha, &own(family, 150)));
+    let alpha = moves(
+        &scene,
+        family,
+        (&scene.beta, &beta),
+        (&scene.alpha, "alpha"),
+        order,
+    );
+    assert_eq!(alpha.unwrap().state("www"), "MASTER");
+}
+
+#[test]
+fn nobody_notices_that_an_operator_hands_an_address_over() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    by_order("over-order", Family::Four);
+}
+
+#[test]
+fn nobody_notices_that_an_operator_hands_an_address_of_ipv6_over() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    by_order("over-order-6", Family::Six);
+}
+
+#[test]
+fn nobody_notices_a_planned_stop() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    by_stop("over-stop", Family::Four);
+}
+
+#[test]
+fn nobody_notices_a_planned_stop_with_an_address_of_ipv6() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    by_stop("over-stop-6", Family::Six);
+}
+
+#[test]
+fn nobody_notices_that_a_better_node_comes_back() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    by_return("over-return", Family::Four);
+}
+
+#[test]
+fn nobody_notices_that_a_better_node_comes_back_to_an_address_of_ipv6() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    by_return("over-return-6", Family::Six);
+}
+
+#[test]
+fn a_planned_stop_with_nobody_else_there_is_not_delayed_by_the_drain() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("over-alone");
+    let mut alone = own(Family::Four, 150);
+    alone.instances[0].handover_drain = LATEST * 20;
+    let alpha = scene.role(&scene.alpha, &alone);
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    alpha.order("stop");
+    alpha.wait_for("stopped");
+    assert!(alpha.says("nobody took the addresses"));
+    assert!(!scene.has(&scene.alpha, VIP));
+}
+
+#[test]
+fn what_a_killed_role_left_of_a_hand_over_is_removed_by_the_next_one() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    let scene = Scene::new("over-killed");
+    let long = |priority| {
+        let mut config = own(Family::Four, priority);
+        config.instances[0].handover_drain = LATEST * 20;
+        config
+    };
+    let alpha = scene.role(&scene.alpha, &long(150));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    let beta = scene.role(&scene.beta, &long(100));
+    assert!(eventually(LATEST, || beta.state("www") == "BACKUP"));
+    alpha.order("hand-over www");
+    alpha.wait_for("connections may finish");
+    beta.wait_for("older connections go on at 10.0.0.1");
+    let has_tables = |host: &Host| host.run(nft()).unwrap().contains("hand-over");
+    assert!(has_tables(&scene.alpha) && has_tables(&scene.beta));
+    for role in [&alpha, &beta] {
+        role.process.signal(Signal::KILL).unwrap();
+        role.process.wait(LATEST).unwrap();
+    }
+    assert!(scene.has(&scene.alpha, VIP) && has_tables(&scene.alpha));
+    let _beta = scene.role(&scene.beta, &long(100));
+    let _alpha = scene.role(&scene.alpha, &long(90));
+    assert!(scene.leaves(&scene.alpha, VIP));
+    assert!(eventually(LATEST, || !has_tables(&scene.alpha)));
+    assert!(eventually(LATEST, || !has_tables(&scene.beta)));
+}
+
+#[test]
+fn a_preempted_keepalived_dialect_gives_the_address_up_at_once_and_makes_no_tables() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    let scene = Scene::new("over-dialect");
+    let as_keepalived = |priority| {
+        let mut config = own(Family::Four, priority);
+        config.dialect = Dialect::Keepalived;
+        config
+    };
+    let beta = scene.role(&scene.beta, &as_keepalived(100));
+    assert!(scene.comes_to(&scene.beta, VIP));
+    let alpha = scene.role(&scene.alpha, &as_keepalived(150));
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    assert!(scene.leaves(&scene.beta, VIP));
+    for (host, role) in [(&scene.alpha, &alpha), (&scene.beta, &beta)] {
+        assert!(!host.run(nft()).unwrap().contains("hand-over"));
+        assert!(!role.says("connections"), "{}", role.said().join("\n"));
+    }
+}

@@ -1,0 +1,190 @@
+//! The memory that is shared with whoever moves virtual addresses: beats of threads,
+//! what can be served, and addresses that are about to be given away.
+
+use crate::bed::{Origin, PATIENCE, against_haproxy, alone};
+use protocol::role::vitals::{Band, Pulse, Vitals, WORDS};
+use proxy::config::{BindAddress, Config, Service};
+use proxy::load::{LoadOptions, load};
+use proxy::runtime::{Running, ServeOptions};
+use proxy::{reactor, state, vitals};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// An address that nobody has here (RFC 5737).
+const ELSEWHERE: [u8; 4] = [192, 0, 2, 250];
+
+fn config(origin: u16) -> Config {
+    let port = lab::free_port().expect("a port");
+    let text = format!(
+        "defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
+         frontend www\n bind 127.0.0.1:{port}\n bind 192.0.2.250:{port}\n default_backend app\n\
+         backend app\n server s 127.0.0.1:{origin}\n"
+    );
+    let files = vec![("vitals.cfg".to_owned(), text.into_bytes())];
+    let facts = language::Facts::new("2.6.12");
+    let loaded = load(
+        files,
+        language::Environment::empty(),
+        facts,
+        LoadOptions::default(),
+    );
+    let mut config = loaded.config.expect("no error");
+    config.services = vec![Service {
+        name: "www".into(),
+        addresses: vec![[127, 0, 0, 1].into(), ELSEWHERE.into()],
+        ..Service::default()
+    }];
+    config
+}
+
+/// A side thread, until it is dropped.
+struct Side(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Side {
+    fn start(running: &Running) -> Side {
+        let runtime = running.runtime;
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&ends);
+        let thread = std::thread::spawn(move || {
+            let tokio = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            tokio.expect("a runtime").block_on(async move {
+                let _watching = vitals::start(runtime);
+                while !ended.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        });
+        Side(ends, Some(thread))
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        let _ = self.1.take().map(|thread| thread.join());
+    }
+}
+
+fn now_ms() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    time.tv_sec as u64 * 1_000 + time.tv_nsec as u64 / 1_000_000
+}
+
+fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < end, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn ask(client: &mut TcpStream) -> String {
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        .expect("written");
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while !answer.ends_with(b"\r\n\r\n") && client.read(&mut byte).expect("read") > 0 {
+        answer.extend(byte);
+    }
+    String::from_utf8(answer)
+        .expect("text")
+        .to_ascii_lowercase()
+}
+
+#[test]
+fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led_to_their_end() {
+    if against_haproxy() {
+        return;
+    }
+    let _one = alone();
+    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let mut config = config(origin.port);
+    state::install(&mut config, None, state::now_ms());
+    // One of the addresses is nowhere, and no sysctl was set for it.
+    let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(listening.len(), 2);
+    let BindAddress::Inet(here) = config.proxies[0].binds[0].address else {
+        panic!("an address");
+    };
+    let config = Arc::new(config);
+    let options = ServeOptions {
+        threads: 1,
+        connections_max: 1_000,
+    };
+    let running = proxy::runtime::serve(Arc::clone(&config), listening, &options).expect("serves");
+    let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+    let words: &'static [AtomicU64] = Box::leak(words.into_boxed_slice());
+    let memory = Vitals::begin(words).expect("long enough");
+    vitals::share(running.runtime, words).expect("begun");
+    let side = Side::start(&running);
+
+    wait_until("it beats and is judged", || {
+        memory.band("www", now_ms()) == Some(Band::All)
+    });
+    let app = config.proxy(config.backend("app").expect("there"));
+    app.servers[0]
+        .state
+        .set_admin(state::AdminState::Maintenance, state::now_ms());
+    wait_until("nothing is served", || {
+        memory.band("www", now_ms()) == Some(Band::None)
+    });
+    app.servers[0]
+        .state
+        .set_admin(state::AdminState::Ready, state::now_ms());
+    wait_until("all is served", || {
+        memory.band("www", now_ms()) == Some(Band::All)
+    });
+
+    let (stuck, go_on) = (Arc::new(AtomicBool::new(true)), PATIENCE);
+    let holds = Arc::clone(&stuck);
+    let held = reactor::inject(0, move || {
+        let end = Instant::now() + go_on;
+        while holds.load(Ordering::Relaxed) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert!(held.is_ok());
+    wait_until("a stuck thread is seen", || {
+        matches!(
+            memory.pulse(now_ms()),
+            Pulse::Stuck {
+                silent: 1,
+                threads: 1,
+                ..
+            }
+        )
+    });
+    assert_eq!(memory.band("www", now_ms()), Some(Band::None));
+    stuck.store(false, Ordering::Relaxed);
+    wait_until("it beats again", || memory.pulse(now_ms()) == Pulse::Beats);
+
+    let mut client = TcpStream::connect(here).expect("connected");
+    client.set_read_timeout(Some(PATIENCE)).expect("set");
+    assert!(!ask(&mut client).contains("connection: close"));
+    let slot = memory.find("www").expect("described");
+    memory.set_drain(slot, Some(now_ms() + 60_000));
+    wait_until("the wish is heard", || memory.under_way(slot).is_some());
+    assert!(ask(&mut client).contains("connection: close"));
+    let mut late = TcpStream::connect(here).expect("new connections are served");
+    late.set_read_timeout(Some(PATIENCE)).expect("set");
+    assert!(ask(&mut late).starts_with("http/1.1 200"));
+    drop((client, late));
+    wait_until("nothing is under way", || memory.under_way(slot) == Some(0));
+    assert!(vitals::reports(running.runtime)[0].draining);
+    memory.set_drain(slot, None);
+    wait_until("it goes on", || {
+        !vitals::reports(running.runtime)[0].draining
+    });
+
+    running.soft_stop();
+    assert_eq!(memory.pulse(now_ms()), Pulse::NotBegun);
+    drop(side);
+    running.wait().expect("ends");
+}
