@@ -173,6 +173,9 @@ mod tests {
 listen www
     bind 198.51.100.80:80
     mode http
+    timeout client 1s
+    timeout connect 1s
+    timeout server 1s
     server a 127.0.0.1:1
 virtual-ip www
     address 198.51.100.80/24
@@ -203,7 +206,7 @@ virtual-ip www
         assert!(loaded.config.is_none());
         assert_eq!(
             told(&loaded),
-            "site.cfg:9:19: error[E0301]: there is no backend 'ww' (did you mean 'www'?)\n"
+            "site.cfg:12:19: error[E0301]: there is no backend 'ww' (did you mean 'www'?)\n"
         );
     }
 

@@ -109,8 +109,9 @@ fn hand_over(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
     if side.ours {
         let mut command = Command::new(&side.program);
         command
-            .args(["address", "hand-over", "VI_1", "--pid"])
-            .arg(site.alpha.directory().join("pid"));
+            .args(["address", "--pid"])
+            .arg(site.alpha.program.pid().to_string())
+            .args(["hand-over", "VI_1"]);
         site.alpha.host.run(command)?;
     } else {
         site.alpha.program.signal(Signal::TERM)?;

@@ -7,7 +7,7 @@ use lab::{
 };
 use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,10 +71,6 @@ impl Node {
 
     pub fn has_address(&self) -> Result<bool, Error> {
         Ok(self.at.has_address(ADDRESS)?)
-    }
-
-    pub fn directory(&self) -> &Path {
-        self.scratch.path()
     }
 }
 

@@ -105,22 +105,30 @@ impl Passage {
         format!("evenkeel-hand-over-{begin}")
     }
 
-    /// Makes it, in place of the one that is there.
+    /// Makes it, in place of one that is there. Making a new one takes less than a
+    /// millisecond, removing one, as [`Passage::undo`] does, can take tens.
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.quiet.len() + self.passes.len() > MOST_ADDRESSES {
             return Err(KernelError::BadValue(
                 "too many addresses for the table of a hand-over",
             ));
         }
+        match self.make() {
+            Err(error) if error.is(Errno::EXIST) => {
+                Passage::remove(&self.table)?;
+                self.make()
+            }
+            made => made,
+        }
+    }
+
+    fn make(&self) -> Result<(), KernelError> {
         let mut all = vec![boundary(BATCH_BEGIN)];
         for family in [ARP, INET, INET6] {
             let rules = self.rules(family);
             if rules.is_empty() {
                 continue;
             }
-            // Only one that is there can be deleted: so it is made first.
-            all.push(self.table(NEW_TABLE, family));
-            all.push(self.table(DELETE_TABLE, family));
             all.push(self.table(NEW_TABLE, family));
             for (name, hook, priority) in chains(family) {
                 all.push(self.chain(family, name, *hook, *priority));
@@ -225,7 +233,10 @@ impl Passage {
     }
 
     fn table(&self, kind: u16, family: u8) -> Message {
-        let create = if kind == NEW_TABLE { flag::CREATE } else { 0 };
+        let create = match kind {
+            NEW_TABLE => flag::CREATE | flag::EXCLUSIVE,
+            _ => 0,
+        };
         let mut message = ask(kind, family, create);
         message.string(1, &self.table);
         message

@@ -8,7 +8,7 @@
 
 use super::event_loop::Role;
 use super::kept::KeptState;
-use super::{Level, Log, Told, clock};
+use super::{Level, Told, clock};
 use crate::config::{Config, Dialect, Instance as Settings};
 use crate::kernel::{AddressSpec, KernelError, Passage, Passes, Quiet};
 use protocol::vrrp::{Announce, HandOver, Instance, Reason, State, Time};
@@ -35,8 +35,8 @@ const CALM_FOR: Duration = Duration::from_millis(500);
 /// knows of takes, and this.
 const STOP_LONGER: Duration = Duration::from_millis(300);
 
-/// All that the thread of the trial needs.
-const TRIAL_STACK_BYTES: usize = 256 * 1024;
+/// All that a thread needs that talks with the kernel.
+const STACK_BYTES: usize = 256 * 1024;
 
 /// Most wishes that are remembered.
 const WISHES_MAX: usize = 256;
@@ -75,6 +75,9 @@ pub(super) struct HandOvers {
     look_at: Option<Time>,
     /// Tries what the kernel can.
     trial: Option<JoinHandle<Result<(), KernelError>>>,
+    /// Tables that are being removed, by their names: it takes the kernel a while, for
+    /// which adverts do not wait.
+    undone: Vec<(String, JoinHandle<Result<(), KernelError>>)>,
 }
 
 /// Whether its connections go on after a hand-over. With a virtual MAC they cannot: one
@@ -110,6 +113,24 @@ impl HandOvers {
     fn take_wish(&mut self, name: &str) -> Option<Duration> {
         let at = self.wishes.iter().position(|(other, _)| other == name)?;
         Some(self.wishes.swap_remove(at).1)
+    }
+
+    /// Removes a table, beside the loop where that can be.
+    fn undo(&mut self, passage: Passage) {
+        let table = passage.table.clone();
+        match on_a_thread(move || passage.undo()) {
+            Some(undone) => self.undone.push((table, undone)),
+            None => drop(Passage::remove(&table)),
+        }
+    }
+
+    /// Makes a table, when the one of the same name is gone.
+    fn apply(&mut self, passage: &Passage) -> Result<(), KernelError> {
+        while let Some(at) = self.undone.iter().position(|(t, _)| *t == passage.table) {
+            // What it has to say would be said of this one, too.
+            let _ = self.undone.swap_remove(at).1.join();
+        }
+        passage.apply()
     }
 
     /// A hand-over came to a step.
@@ -163,18 +184,23 @@ impl Role {
         }
         // What the kernel needs may have to be loaded: nothing waits for that, neither
         // now nor at the first hand-over.
-        let trial = thread::Builder::new()
-            .name("passage".to_owned())
-            .stack_size(TRIAL_STACK_BYTES)
-            .spawn(Passage::can);
-        self.hand_overs.trial = trial.ok();
+        self.hand_overs.trial = on_a_thread(Passage::can);
     }
 
-    /// What the trial has shown.
-    fn look_at_trial(&mut self) {
-        let trial = self.hand_overs.trial.take_if(|trial| trial.is_finished());
-        if let Some(Ok(Err(error))) = trial.map(JoinHandle::join) {
+    /// What threads have to say.
+    fn look_at_threads(&mut self) {
+        let trial = &mut self.hand_overs.trial;
+        if let Some(trial) = trial.take_if(|trial| trial.is_finished())
+            && let Ok(Err(error)) = trial.join()
+        {
             self.cannot(&error);
+        }
+        let undone = &mut self.hand_overs.undone;
+        let ended: Vec<_> = undone.extract_if(.., |(_, t)| t.is_finished()).collect();
+        for (table, thread) in ended {
+            if let Ok(Err(error)) = thread.join() {
+                self.log(Level::Warning, &format!("{table}: {error}"));
+            }
         }
     }
 
@@ -195,7 +221,7 @@ impl Role {
         if let Some(place) = self.hand_overs.lingers.iter().position(|l| l.name == name) {
             let linger = self.hand_overs.lingers.swap_remove(place);
             self.set_draining(at, None);
-            undo(&mut self.given.log, &name, &linger.passage);
+            self.hand_overs.undo(linger.passage);
             return;
         }
         let drain = member.config.handover_drain;
@@ -220,7 +246,7 @@ impl Role {
             quiet: Vec::new(),
             passes: passes.collect(),
         };
-        if let Err(error) = passage.apply() {
+        if let Err(error) = self.hand_overs.apply(&passage) {
             return self.cannot(&error);
         }
         let line = format!("({name}) older connections go on at {owner} for {drain:?}");
@@ -262,7 +288,7 @@ impl Role {
             quiet: self.quiet(&specs),
             passes: Vec::new(),
         };
-        if let Err(error) = passage.apply() {
+        if let Err(error) = self.hand_overs.apply(&passage) {
             self.cannot(&error);
             return false;
         }
@@ -315,7 +341,7 @@ impl Role {
 
     /// What is due of hand-overs.
     pub(super) fn tend_hand_overs(&mut self, now: Time) {
-        self.look_at_trial();
+        self.look_at_threads();
         self.look_for_calm(now);
         let lingers = self.hand_overs.lingers.iter();
         let over: Vec<String> = lingers
@@ -380,7 +406,7 @@ impl Role {
         let linger = self.hand_overs.lingers.swap_remove(place);
         self.log(Level::Detail, &format!("({name}) removing VIPs."));
         self.remove_specs(name, &linger.specs);
-        undo(&mut self.given.log, name, &linger.passage);
+        self.hand_overs.undo(linger.passage);
         if let Some(at) = self.place_of(name) {
             self.set_draining(at, None);
             if let Some(member) = self.members.get_mut(at).filter(|m| !m.holds) {
@@ -394,7 +420,7 @@ impl Role {
         let all = &mut self.hand_overs.passes;
         if let Some(place) = all.iter().position(|p| p.name == name) {
             let pass = all.swap_remove(place);
-            undo(&mut self.given.log, name, &pass.passage);
+            self.hand_overs.undo(pass.passage);
         }
     }
 
@@ -407,6 +433,11 @@ impl Role {
         let passes = self.hand_overs.passes.iter();
         for name in passes.map(|p| p.name.clone()).collect::<Vec<_>>() {
             self.end_pass(&name);
+        }
+        for (table, thread) in std::mem::take(&mut self.hand_overs.undone) {
+            if let Ok(Err(error)) = thread.join() {
+                self.log(Level::Warning, &format!("{table}: {error}"));
+            }
         }
     }
 
@@ -456,8 +487,10 @@ impl Role {
     }
 }
 
-fn undo(log: &mut Log, name: &str, passage: &Passage) {
-    if let Err(error) = passage.undo() {
-        log(Level::Warning, &format!("({name}) {error}"));
-    }
+/// It schedules as everything else does ([`super::realtime`]).
+fn on_a_thread(
+    work: impl FnOnce() -> Result<(), KernelError> + Send + 'static,
+) -> Option<JoinHandle<Result<(), KernelError>>> {
+    let thread = thread::Builder::new().name("passage".to_owned());
+    thread.stack_size(STACK_BYTES).spawn(work).ok()
 }

@@ -125,6 +125,13 @@ fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
                 scene.client.enter(|| client(b"s", Duration::ZERO));
             });
         }
+        // Who forgets neighbours asks again, in every moment of the hand-over.
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let _ = scene.client.ip(&["neigh", "flush", "all"]);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(during));
         over.store(true, Ordering::Relaxed);
         if let Err(panic) = done {

@@ -241,6 +241,8 @@ fn scripts_and_pipes_are_told_in_keepalived_s_words_and_in_order() {
 fn members_of_a_sync_group_fail_and_return_together() {
     lab::skip_unless_root!();
     let scene = Scene::new("sync");
+    // Before a role runs the script: one that runs cannot be written.
+    let (second, _) = notified(&scene, 100);
     let (mut both, _) = notified(&scene, 150);
     both.instances[1].tracked.interfaces = vec![("extra0".to_owned(), Weight::default())];
     let ip = |words: &[&str]| scene.alpha.ip(words).unwrap();
@@ -251,7 +253,6 @@ fn members_of_a_sync_group_fail_and_return_together() {
         ip(&["link", "set", name, "up"]);
     }
     let alpha = scene.role(&scene.alpha, &both);
-    let (second, _) = notified(&scene, 100);
     let _beta = scene.role(&scene.beta, &second);
     assert!(scene.comes_to(&scene.alpha, VIP) && scene.comes_to(&scene.alpha, "10.0.0.102"));
     ip(&["link", "set", "extra1", "down"]);

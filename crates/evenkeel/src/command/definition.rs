@@ -39,6 +39,7 @@ pub fn definition() -> Command {
             run(),
             reload(),
             address(),
+            lab(),
             check(),
             fmt(),
             upgrade(),
@@ -144,6 +145,21 @@ fn reload() -> Command {
                 .value_name("PID")
                 .value_parser(value_parser!(u32))
                 .help("The one with this process id"),
+        )
+}
+
+fn lab() -> Command {
+    Command::new("lab")
+        .about("Take care of the laboratory of network namespaces")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("clean")
+                .about("Remove what a laboratory left whose process was killed")
+                .long_about(
+                    "Removes network namespaces, with all that runs in them, and directories of laboratories whose \
+                     processes are dead. What a living one uses is not touched. Needs root.",
+                )
+                .after_help("Example:\n  evenkeel lab clean"),
         )
 }
 

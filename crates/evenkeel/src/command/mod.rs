@@ -5,6 +5,7 @@ mod address;
 mod check;
 mod definition;
 mod format;
+mod lab;
 mod look_up;
 mod manual;
 mod privileges;
@@ -45,6 +46,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         }
         "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
         "address" => address::main(matches),
+        "lab" => lab::main(matches),
         "check" => check::main(&files(matches), matches),
         "explain" => look_up::explain(matches),
         "keyword" => look_up::keyword(matches),

@@ -220,6 +220,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
 /// How files are to be taken.
 pub fn wishes(parsed: &Arguments) -> AddressWishes {
     AddressWishes {
+        keeps: !parsed.releases,
         config_id: parsed.config_id.clone(),
         vrrp_only: parsed.vrrp_only,
         namespace: parsed.namespace.clone(),

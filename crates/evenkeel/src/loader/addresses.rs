@@ -28,6 +28,23 @@ pub struct AddressWishes {
     pub namespace: Option<String>,
     /// `-B`: no BFD.
     pub no_bfd: bool,
+    /// `-V`: addresses stay when the program ends, so they have no lifetime.
+    pub keeps: bool,
+}
+
+/// Addresses live for so many down intervals without a role that renews them.
+const LIFETIME_DOWN_INTERVALS: u32 = 10;
+/// The shortest life that the kernel keeps well: it counts seconds.
+const LIFETIME_MIN: Duration = Duration::from_secs(2);
+
+/// How long the addresses of an instance outlive their role, so that they vanish
+/// from a machine on which everything was killed.
+fn lifetime(instance: &Instance) -> Duration {
+    // The skew of the least priority is below one advert.
+    let adverts = u32::from(instance.down_timer_adverts) + 1;
+    let down = instance.advert_interval.saturating_mul(adverts);
+    down.saturating_mul(LIFETIME_DOWN_INTERVALS)
+        .max(LIFETIME_MIN)
 }
 
 /// What was read of keepalived's files.
@@ -66,6 +83,11 @@ pub fn read(files: &[NamedFile], wishes: &AddressWishes) -> Read {
                 .global
                 .network_namespace
                 .clone_from(&wishes.namespace);
+        }
+        if !wishes.keeps {
+            for instance in &mut config.instances {
+                instance.lifetime = instance.lifetime.or(Some(lifetime(instance)));
+            }
         }
         if wishes.no_bfd {
             config.bfd.clear();

@@ -174,7 +174,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     },
     Row {
         name: "use_vmac",
-        places: VIRTUAL,
+        places: &["virtual_ipaddress", "virtual_ipaddress_excluded"],
         syntax: "use_vmac",
         doc: "An address on another interface (`dev`) has the MAC address of the virtual router there.",
         example: "192.0.2.10/24 dev eth1 use_vmac",
