@@ -26,6 +26,8 @@ pub struct AddressWishes {
     pub vrrp_only: bool,
     /// `-s`: wins over the file.
     pub namespace: Option<String>,
+    /// `-u`: wins over the file.
+    pub umask: Option<u32>,
     /// `-B`: no BFD.
     pub no_bfd: bool,
     /// `-V`: addresses stay when the program ends, so they have no lifetime.
@@ -84,6 +86,7 @@ pub fn read(files: &[NamedFile], wishes: &AddressWishes) -> Read {
                 .network_namespace
                 .clone_from(&wishes.namespace);
         }
+        config.global.umask = wishes.umask.or(config.global.umask);
         if !wishes.keeps {
             for instance in &mut config.instances {
                 instance.lifetime = instance.lifetime.or(Some(lifetime(instance)));
