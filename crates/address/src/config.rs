@@ -150,6 +150,9 @@ pub struct Global {
     pub nftables_table: Option<String>,
     /// `vrrp_rx_bufs_policy` as bytes of the socket's receive buffer.
     pub receive_buffer_bytes: Option<u32>,
+    /// `vrrp_rx_bufs_policy MTU`: room for so many packets of the interface's MTU.
+    #[serde(default)]
+    pub receive_buffer_packets: Option<u32>,
     /// `instance NAME`: part of the names of process id files.
     pub instance: Option<String>,
     /// `use_pid_dir`
@@ -205,6 +208,7 @@ impl Default for Global {
             disable_local_igmp: false,
             nftables_table: None,
             receive_buffer_bytes: None,
+            receive_buffer_packets: None,
             instance: None,
             use_pid_directory: false,
             network_namespace: None,

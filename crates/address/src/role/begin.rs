@@ -50,6 +50,9 @@ impl Role {
                 error,
             })?;
         }
+        if let Some(mask) = config.global.umask {
+            rustix::process::umask(rustix::fs::Mode::from_bits_truncate(mask));
+        }
         let runner = Runner::start().map_err(|error| RoleError::System {
             what: "the thread of scripts",
             error,
@@ -277,10 +280,11 @@ impl Role {
             return;
         }
         member.trouble.clone_from(&member.vmac_trouble);
-        match self
-            .sockets
-            .adverts_of(sockets::wanted(&member.config, interface))
-        {
+        let mtu = self.links.named(&member.config.interface);
+        let mtu = mtu.map_or(sockets::MTU_BYTES, |seen| seen.link.mtu);
+        let buffer = sockets::receive_buffer(&self.config.global, &member.config, mtu);
+        let wanted = sockets::wanted(&member.config, interface, buffer);
+        match self.sockets.adverts_of(wanted) {
             Ok(place) => member.socket = Some(place),
             Err(error) => {
                 member.socket = None;

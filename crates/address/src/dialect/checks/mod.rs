@@ -18,8 +18,6 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a packet of an interface has at most, bytes, where it is not asked.
-const MTU_BYTES: u32 = 1500;
 /// What an advert has at most, bytes.
 const ADVERT_BYTES: u32 = 1024;
 /// keepalived's first preference of rules without one; the next have less.
@@ -70,11 +68,14 @@ fn global(l: &mut Loader<'_>) {
         global.process_name = Some("keepalived_vrrp".to_owned());
     }
     let packets = defaults.receive_multiplier.unwrap_or(3);
-    global.receive_buffer_bytes = defaults.receive_policy.map(|policy| match policy {
-        ReceivePolicy::Bytes(bytes) => bytes,
-        ReceivePolicy::Mtu => MTU_BYTES.saturating_mul(packets),
-        ReceivePolicy::Advert => ADVERT_BYTES.saturating_mul(packets),
-    });
+    match defaults.receive_policy {
+        None => {}
+        Some(ReceivePolicy::Bytes(bytes)) => global.receive_buffer_bytes = Some(bytes),
+        Some(ReceivePolicy::Mtu) => global.receive_buffer_packets = Some(packets),
+        Some(ReceivePolicy::Advert) => {
+            global.receive_buffer_bytes = Some(ADVERT_BYTES.saturating_mul(packets));
+        }
+    }
     let within = |timeout: Option<Duration>| timeout.unwrap_or(SCRIPT_TIMEOUT);
     global.startup_script = defaults
         .startup
