@@ -436,10 +436,7 @@ impl Role {
             .map(|r| &r.text)
             .chain(routes.iter().map(|r| &r.text));
         for text in texts.cloned().collect::<Vec<_>>() {
-            self.log(
-                Level::Info,
-                &format!("{text} was left by a process before"),
-            );
+            self.log(Level::Info, &format!("{text} was left by a process before"));
         }
         let results = self.kernel.remove_rules(&rules);
         self.log_results("left over", rules.iter().map(|r| &r.text), results);
