@@ -2,6 +2,7 @@
 
 use super::BFD;
 use super::script::named;
+use super::global::so_anyway;
 use crate::codes;
 use crate::config::{BfdSession, Weight};
 use crate::dialect::keyword::{Row, TOP, block, line};
@@ -142,7 +143,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "vrrp",
         doc: "Only virtual routers are told of the session. There is nobody else here.",
         example: "vrrp",
-        build: line(0, 0, |_, _| {}),
+        build: line(0, 0, |l, n| {
+            so_anyway(l, n, "only virtual routers are told of sessions");
+        }),
     },
     Row {
         name: "checker",
