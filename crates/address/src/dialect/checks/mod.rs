@@ -70,6 +70,9 @@ fn global(l: &mut Loader<'_>) {
     if defaults.process_names && global.process_name.is_none() {
         global.process_name = Some("keepalived_vrrp".to_owned());
     }
+    if global.vmac_address_prefix.is_none() {
+        global.vmac_address_prefix = defaults.vmac_prefix.clone();
+    }
     let unused = l.drafts.instance_name.filter(|_| !global.dumps_by_instance);
     let packets = defaults.receive_multiplier.unwrap_or(3);
     match defaults.receive_policy {

@@ -1,8 +1,8 @@
 //! `bfd_instance`: sessions of bidirectional forwarding detection.
 
 use super::BFD;
-use super::script::named;
 use super::global::so_anyway;
+use super::script::named;
 use crate::codes;
 use crate::config::{BfdSession, Weight};
 use crate::dialect::keyword::{Row, TOP, block, line};

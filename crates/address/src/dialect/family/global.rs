@@ -241,7 +241,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "nftables_ifindex",
         "Sets of nftables name interfaces by their index; that is so here anyway.",
         "nftables_ifindex",
-        line(0, 0, |l, n| so_anyway(l, n, "rules name interfaces by their numbers")),
+        line(0, 0, |l, n| {
+            so_anyway(l, n, "rules name interfaces by their numbers")
+        }),
     ),
     row(
         "vrrp_iptables",

@@ -201,7 +201,9 @@ fn linkbeat(l: &mut Loader<'_>, node: &Node) {
                         kind.span,
                         format!("'{}' chooses nothing in this program", kind.text),
                     )
-                    .help("the carrier is asked of the kernel, which asks the driver in its own way"),
+                    .help(
+                        "the carrier is asked of the kernel, which asks the driver in its own way",
+                    ),
                 );
             }
         }
