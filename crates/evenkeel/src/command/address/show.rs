@@ -76,6 +76,22 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
         one.priority,
         one.priority_from.join(", ")
     );
+    troubles(text, one);
+    let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);
+    for transition in shown {
+        let _ = writeln!(
+            text,
+            "  {} ago: {} -> {} ({})",
+            ago(status.now_ms.saturating_sub(transition.at_ms)),
+            transition.from,
+            transition.to,
+            transition.why
+        );
+    }
+}
+
+/// What an operator should see to.
+fn troubles(text: &mut String, one: &InstanceStatus) {
     for fault in &one.faults {
         let _ = writeln!(text, "  fault       {fault}");
     }
@@ -91,17 +107,6 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
             text,
             "  put back    {} that somebody else had deleted",
             counted(restored, "address", "addresses")
-        );
-    }
-    let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);
-    for transition in shown {
-        let _ = writeln!(
-            text,
-            "  {} ago: {} -> {} ({})",
-            ago(status.now_ms.saturating_sub(transition.at_ms)),
-            transition.from,
-            transition.to,
-            transition.why
         );
     }
 }
