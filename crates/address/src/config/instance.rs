@@ -63,8 +63,6 @@ pub struct Vmac {
     pub mac: Option<[u8; 6]>,
     /// `vmac_xmit_base`: adverts go by the interface below.
     pub transmit_on_base: bool,
-    /// `use_vmac_addr`: also for addresses on other interfaces.
-    pub for_addresses: bool,
     /// `use_ipvlan`: an ipvlan with this address instead.
     pub ipvlan: Option<Option<IpAddr>>,
     /// The ipvlan's mode flag: `bridge`, `private`, `vepa`.

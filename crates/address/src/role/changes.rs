@@ -343,8 +343,8 @@ impl Role {
             let Some(member) = self.members.get(at) else {
                 return;
             };
-            if member.config.interface == name && member.config.vmac.is_some() {
-                self.make_vmac(at);
+            if member.stands_on(name) {
+                self.make_vmacs(at);
             }
             self.open_frames(at);
         }
@@ -369,11 +369,12 @@ impl Role {
             let Some(member) = self.members.get_mut(at) else {
                 return;
             };
-            let was = member.vmac.as_ref().is_some_and(|v| v.link.name == name);
+            let was = member.vmacs().any(|v| v.link.name == name);
             if was {
-                member.vmac = None;
+                member.vmac.take_if(|v| v.link.name == name);
+                member.beside.retain(|b| b.vmac.link.name != name);
                 // Somebody deleted it while the one below is still there.
-                self.make_vmac(at);
+                self.make_vmacs(at);
                 self.open_frames(at);
             }
         }

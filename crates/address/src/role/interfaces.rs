@@ -2,6 +2,7 @@
 //! filter, and asking those that do not tell of their carrier.
 
 use super::event_loop::{POLL_LINKS, Role};
+use super::member::Member;
 use super::{Level, clock};
 use crate::config::Config;
 use crate::kernel::{Firewall, LinkFlags, sysctl};
@@ -58,10 +59,8 @@ impl Role {
         let vmacs: Vec<(u32, u32)> = self
             .members
             .iter()
-            .filter_map(|m| {
-                let vmac = m.vmac.as_ref()?;
-                Some((vmac.link.index, vmac.link.parent?))
-            })
+            .flat_map(Member::vmacs)
+            .filter_map(|vmac| Some((vmac.link.index, vmac.link.parent?)))
             .collect();
         let index = |name: &str| self.links.named(name).map(|seen| seen.link.index);
         let wanted = Firewall::wanted(&self.config, &vmacs, index);

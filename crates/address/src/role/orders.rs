@@ -180,6 +180,7 @@ impl Role {
             };
             let next = Member {
                 vmac: member.vmac.clone(),
+                beside: member.beside.clone(),
                 ..Member::new(new.clone(), Default::default())
             };
             let wanted = next.specs(&self.links);
@@ -213,20 +214,6 @@ impl Role {
         self.log_results("reload", rules.iter().map(|r| &r.text), results);
         let results = self.kernel.remove_routes(&routes);
         self.log_results("reload", routes.iter().map(|r| &r.text), results);
-    }
-
-    /// Virtual interfaces that no instance has any more.
-    fn remove_vmacs(&mut self, gone: Vec<Member>) {
-        for member in gone {
-            let Some(vmac) = member.vmac else { continue };
-            let mut used = self.members.iter().filter_map(|m| m.vmac.as_ref());
-            if used.any(|other| other.link.index == vmac.link.index) {
-                continue;
-            }
-            if let Err(error) = self.kernel.remove_vmac(&vmac) {
-                self.log(Level::Warning, &format!("{}: {error}", vmac.link.name));
-            }
-        }
     }
 
     fn hand_over(&mut self, name: Option<&str>, drain: Option<Duration>) {
@@ -329,13 +316,7 @@ impl Role {
             if resume.state == State::Master {
                 member.history.master_at = Some(now);
             }
-            let interface = |a: &crate::config::Address| {
-                let other = a.interface.clone();
-                let vmac = member.vmac.as_ref().map(|v| v.link.name.clone());
-                other
-                    .or(vmac)
-                    .unwrap_or_else(|| member.config.interface.clone())
-            };
+            let interface = |a: &crate::config::Address| member.name_of_interface(a).to_owned();
             // What another one has taken and is still here is to be taken away after a kill.
             let lingers = self.hand_overs.lingers(&member.config.name);
             let addresses = member.addresses().filter(|_| member.holds || lingers);

@@ -42,6 +42,9 @@ pub(super) fn finish(l: &mut Loader<'_>) {
         bfd: weights(&l.drafts.bfd, |b| (&b.name, b.weight)),
     });
     let mut drafts = std::mem::take(&mut l.drafts.instances);
+    let polled = drafts.iter().filter(|draft| draft.polls_carrier);
+    let polled = polled.filter_map(|draft| Some(draft.interface.as_ref()?.value.clone()));
+    l.drafts.polled = polled.collect();
     instance::names(l, &drafts);
     let members = groups::members(l, &drafts);
     for draft in &mut drafts {
@@ -67,6 +70,10 @@ fn global(l: &mut Loader<'_>) {
     if defaults.process_names && global.process_name.is_none() {
         global.process_name = Some("keepalived_vrrp".to_owned());
     }
+    if global.vmac_address_prefix.is_none() {
+        global.vmac_address_prefix = defaults.vmac_prefix.clone();
+    }
+    let unused = l.drafts.instance_name.filter(|_| !global.dumps_by_instance);
     let packets = defaults.receive_multiplier.unwrap_or(3);
     match defaults.receive_policy {
         None => {}
@@ -83,6 +90,13 @@ fn global(l: &mut Loader<'_>) {
     global.shutdown_script = defaults
         .shutdown
         .map(|s| (s, within(defaults.shutdown_timeout)));
+    if let Some(place) = unused {
+        let message = "'instance' has no effect in this program without 'data_use_instance'";
+        l.report(
+            Diagnostic::warning(&codes::NO_EFFECT, place, message)
+                .help("the options '-p' and '-r' name the files of process ids"),
+        );
+    }
 }
 
 fn mail(l: &mut Loader<'_>) {
@@ -264,6 +278,7 @@ fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
             .polled_interfaces
             .extend(names.filter(|n| !n.is_empty()));
     }
+    l.config.polled_interfaces.append(&mut l.drafts.polled);
     l.config.polled_interfaces.sort();
     l.config.polled_interfaces.dedup();
 }

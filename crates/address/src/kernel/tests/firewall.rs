@@ -62,7 +62,8 @@ fn packets_to_a_refused_address_are_dropped_and_others_are_not() {
             ("2001:db8:9::9".parse().unwrap(), None),
         ],
         quiet: Vec::new(),
-        ..Firewall::default()
+        priority: Some(-5),
+        counters: true,
     };
     a.enter(|| wall.apply().unwrap());
     assert_eq!(reach(), [true, false, true, false]);
