@@ -406,7 +406,11 @@ impl Supervisor {
         let Some(role) = &mut self.addresses.role else {
             return false;
         };
-        let drain = self.addresses.run.as_ref().map_or(0, |run| run.plan.drain_ms);
+        let drain = self
+            .addresses
+            .run
+            .as_ref()
+            .map_or(0, |run| run.plan.drain_ms);
         let soft = self.stop.is_some_and(|stop| stop.is_soft());
         if soft && drain > 0 && self.command.releases {
             // Another machine gets them while requests finish here.
