@@ -55,6 +55,8 @@ pub(super) struct VirtualIp {
     pub(super) name: String,
     pub(super) span: Span,
     pub(super) addresses: Vec<Address>,
+    /// A line names addresses, also when they are refused.
+    pub(super) address_line: bool,
     pub(super) interfaces: Vec<Interface>,
     pub(super) prefer: Vec<Written<String>>,
     pub(super) failover: Option<Written<Duration>>,
@@ -78,6 +80,7 @@ impl VirtualIp {
             name: name.to_owned(),
             span,
             addresses: Vec::new(),
+            address_line: false,
             interfaces: Vec::new(),
             prefer: Vec::new(),
             failover: None,

@@ -131,7 +131,9 @@ fn check_preferred(draft: &mut Draft<'_>) {
             }
             let told = format!("there is no `node` section named '{}'", named.value);
             let told = Diagnostic::error(&codes::UNKNOWN_NODE, named.span, told);
-            let near = suggest::nearest(&named.value, names.iter().copied());
+            // One that the line has already would be there twice.
+            let free = |name: &&str| !virtual_ip.prefer.iter().any(|p| is_name_of(&p.value, name));
+            let near = suggest::nearest(&named.value, names.iter().copied().filter(free));
             wrong.push(match near {
                 Some(near) => told.did_you_mean(named.span, Some(near)),
                 None => told.help(format!("add a section `node {}`", named.value)),

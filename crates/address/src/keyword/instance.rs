@@ -48,6 +48,10 @@ pub(super) fn finish(draft: &mut Draft<'_>) -> Outcome {
     let mut taken: Vec<Taken> = Vec::new();
     for virtual_ip in std::mem::take(&mut draft.virtual_ips) {
         if virtual_ip.addresses.is_empty() {
+            if virtual_ip.address_line {
+                // What is wrong with it was told at its word.
+                continue;
+            }
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);
             draft.tell(
                 Diagnostic::error(&codes::NO_ADDRESS, virtual_ip.span, told)

@@ -183,6 +183,20 @@ fn a_machine_is_a_node_by_its_name_its_other_name_or_an_address() {
 }
 
 #[test]
+fn a_mistake_is_told_once_and_no_word_is_proposed_that_stands_there_already() {
+    let text = "node alpha\nvirtual-ip www\n    address 172.16.61.150\n    prefer alpha alphb\n";
+    let told = bad("alpha", text);
+    assert!(
+        told.contains("E0658") && !told.contains("did you mean"),
+        "{told}"
+    );
+    let text =
+        "virtual-ip www\n    address 172.16.61.150\nvirtual-ip two\n    address 172.16.61.150\n";
+    let told = bad("alpha", text);
+    assert!(told.contains("E0655") && !told.contains("E0654"), "{told}");
+}
+
+#[test]
 fn without_names_every_machine_is_as_good_as_another() {
     let all = good("anything", "virtual-ip www\n    address 172.16.61.150\n");
     assert_eq!(all[0].bands, Some([220, 140, 60]));

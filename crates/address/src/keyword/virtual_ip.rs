@@ -48,6 +48,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
 }
 
 fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    draft.virtual_ip().address_line = true;
     loop {
         let word = args.required("an address")?;
         let (text, prefix) = match word.str().split_once('/') {

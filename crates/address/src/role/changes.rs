@@ -136,7 +136,7 @@ impl Role {
                     let mac = super::status::mac_words(claim.mac);
                     member
                         .history
-                        .conflict(format!("{} at {mac}", claim.address));
+                        .conflict(now, format!("{} at {mac}", claim.address));
                 }
                 self.router
                     .handle_neighbour(now, Instance(at), claim.address, ours, claim.mac);
@@ -219,10 +219,11 @@ impl Role {
     }
 
     fn address_duplicate(&mut self, seen: &AddressSeen) {
+        let now = clock::now();
         for member in &mut self.members {
             if member.owns(&self.links, seen.address, seen.interface) {
                 let words = format!("{} (duplicate address detection)", seen.address);
-                if member.history.conflict(words) {
+                if member.history.conflict(now, words) {
                     let line = format!(
                         "({}) another machine has {}: the kernel does not use it here",
                         member.config.name, seen.address

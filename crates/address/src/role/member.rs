@@ -11,6 +11,7 @@ use crate::kernel::{AddressSeen, AddressSpec, IpvlanFlag, Vmac};
 use protocol::vrrp::{Counters, State, Time};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A virtual router.
 #[derive(Debug)]
@@ -66,14 +67,18 @@ pub struct History {
     pub announcements: u64,
     /// Addresses that somebody else deleted and that were put back.
     pub restored: u64,
-    /// Who else uses our addresses.
-    pub conflicts: VecDeque<String>,
+    /// Who else uses our addresses, and when that was seen last.
+    conflicts: VecDeque<(String, Time)>,
     /// When it was last known to be master.
     pub master_at: Option<Time>,
 }
 
 /// How many conflicts are remembered.
 const MAX_CONFLICTS: usize = 16;
+
+/// For how long one is told. An owner that went without a word uses the address for a
+/// moment, too: that is over, and no reason to be looked for.
+const CONFLICT_TOLD: Duration = Duration::from_secs(600);
 
 impl History {
     /// Remembers a transition.
@@ -86,16 +91,31 @@ impl History {
     }
 
     /// Remembers who else uses an address; true when it was not known.
-    pub fn conflict(&mut self, words: String) -> bool {
-        if self.conflicts.contains(&words) {
+    pub fn conflict(&mut self, now: Time, words: String) -> bool {
+        self.conflicts.retain(|(_, seen)| is_told(*seen, now));
+        if let Some((_, seen)) = self.conflicts.iter_mut().find(|(known, _)| *known == words) {
+            *seen = now;
             return false;
         }
         if self.conflicts.len() >= MAX_CONFLICTS {
             self.conflicts.pop_front();
         }
-        self.conflicts.push_back(words);
+        self.conflicts.push_back((words, now));
         true
     }
+
+    /// Who else used our addresses of late.
+    pub fn conflicts(&self, now: Time) -> Vec<String> {
+        let told = self
+            .conflicts
+            .iter()
+            .filter(|(_, seen)| is_told(*seen, now));
+        told.map(|(words, _)| words.clone()).collect()
+    }
+}
+
+fn is_told(seen: Time, now: Time) -> bool {
+    now < seen.after(CONFLICT_TOLD)
 }
 
 impl Member {
@@ -260,5 +280,26 @@ pub fn sum(a: &Counters, b: &Counters) -> Counters {
         vrid_errors: a.vrid_errors + b.vrid_errors,
         priority_zero_received: a.priority_zero_received + b.priority_zero_received,
         priority_zero_sent: a.priority_zero_sent + b.priority_zero_sent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_else_uses_an_address_is_said_again_after_ten_quiet_minutes() {
+        let at = |seconds: u64| Time(seconds * 1_000_000_000);
+        let other = || "172.16.61.150 at 02:00:00:00:00:01".to_owned();
+        let mut history = History::default();
+        assert!(history.conflict(at(1), other()));
+        assert!(!history.conflict(at(500), other()));
+        assert_eq!(history.conflicts(at(1_000)), [other()]);
+        assert!(history.conflicts(at(1_200)).is_empty());
+        assert!(history.conflict(at(1_200), other()));
+        for n in 0..100 {
+            history.conflict(at(1_200), format!("host {n}"));
+        }
+        assert_eq!(history.conflicts(at(1_200)).len(), MAX_CONFLICTS);
     }
 }

@@ -456,6 +456,7 @@ fn dump_name(config: &Config, dump: Dump) -> String {
 /// nobody's link is followed.
 fn write_anew(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -463,6 +464,8 @@ fn write_anew(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = std::fs::File::options()
         .write(true)
         .create_new(true)
+        // A dump has passwords in it, and lies where everybody looks.
+        .mode(0o600)
         .open(path)?;
     file.write_all(bytes)
 }

@@ -69,7 +69,7 @@ impl Role {
             transitions: member.history.transitions.iter().cloned().collect(),
             announcements: member.history.announcements,
             restored: member.history.restored,
-            conflicts: member.history.conflicts.iter().cloned().collect(),
+            conflicts: member.history.conflicts(clock::now()),
             counters: less(&counters, &member.history.cleared).into(),
         })
     }

@@ -97,12 +97,30 @@ impl Asked {
         })
     }
 
+    /// It could not be asked: it is being replaced, or the machine has no room for another
+    /// process. That says nothing of what it looks at, and would be so on every machine to
+    /// which a new one is copied: the verdict holds on. Said once.
+    fn unasked(&mut self, error: String) -> Vec<Said> {
+        if self.outcome == error {
+            return Vec::new();
+        }
+        let name = &self.script.name;
+        let said = Said::Verdict(format!("VRRP_Script({name}) {error}; its verdict holds on"));
+        self.outcome = error;
+        vec![said]
+    }
+
     /// How it ended. What is to be logged, and whether the verdict is another one.
     pub fn ended(&mut self, now: Time, generation: u64, outcome: &Outcome) -> (Vec<Said>, bool) {
         if generation != self.generation {
             return (Vec::new(), false);
         }
         self.running = false;
+        if let Some(error) = not_asked(outcome)
+            && self.verdict != Verdict::Unknown
+        {
+            return (self.unasked(error), false);
+        }
         let result = match outcome {
             Outcome::Exited(0) => Ok(()),
             Outcome::Exited(code) => Err(format!("exited with status {code}")),
@@ -154,6 +172,15 @@ impl Asked {
     }
 }
 
+/// Why a program was not asked at all.
+fn not_asked(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::NotStarted(error) => Some(format!("could not be started: {error}")),
+        Outcome::TooMany => Some("was not started: too many programs run".to_owned()),
+        Outcome::Exited(_) | Outcome::Signalled(_) | Outcome::TimedOut => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +226,24 @@ mod tests {
         ];
         assert_eq!(verdicts, wanted);
         assert!(told.contains(&Said::Detail("Script `chk` now returning 1".to_owned())));
+    }
+
+    #[test]
+    fn a_script_that_cannot_be_started_any_more_says_nothing_and_that_is_said_once() {
+        let gone = || Outcome::NotStarted(std::io::ErrorKind::NotFound.into());
+        let mut asked = Asked::new(at(0), script(1, 1), 1, None);
+        asked.ended(at(1), 1, &Outcome::Exited(0));
+        let (said, changed) = asked.ended(at(2), 1, &gone());
+        assert!(!changed && said.len() == 1, "{said:?}");
+        assert_eq!(asked.ended(at(3), 1, &gone()), (Vec::new(), false));
+        assert_eq!(asked.verdict(), Verdict::Up);
+        assert!(asked.history().1.contains("could not be started"));
+        assert!(!asked.ended(at(4), 1, &Outcome::TooMany).1);
+        assert!(asked.ended(at(5), 1, &Outcome::Exited(1)).1);
+        // One that never could be is none that succeeds.
+        let mut never = Asked::new(at(0), script(1, 1), 1, None);
+        assert!(never.ended(at(1), 1, &gone()).1);
+        assert_eq!(never.verdict(), Verdict::Down);
     }
 
     #[test]

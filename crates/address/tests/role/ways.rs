@@ -5,6 +5,7 @@ use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
 use address::config::{Instance, NextHop, Peer, Route, Rule, RuleAction, Transport, Vmac};
 use lab::eventually;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 
 fn unicast(peer: &str, priority: u8) -> Instance {
     let mut i = instance("VI_1", 51, priority);
@@ -294,7 +295,11 @@ fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
             "dumped {}",
             scene.scratch.path().join(file).display()
         ));
-        let text = std::fs::read_to_string(scene.scratch.path().join(file)).unwrap();
+        let path = scene.scratch.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(part), "{text}");
+        // It has passwords in it.
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
     }
 }

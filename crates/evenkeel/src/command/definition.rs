@@ -69,8 +69,9 @@ fn run() -> Command {
              that the file names, and is started again when it dies. When the supervisor itself dies the proxy serves \
              on, and the same command started again takes it over. Where another program stands in the place of this \
              one, a reload changes to it. `watch` in a file makes files that change by themselves be taken in.\n\nFiles of \
-             keepalived are taken, too, beside haproxy's or alone: virtual addresses are another child's, which gives \
-             them up when it is stopped and leaves them in place when anything is killed.",
+             keepalived are taken, too, beside haproxy's or alone. Virtual addresses, of those or of `virtual-ip` sections, \
+             are another child's: it gives them up when it is stopped, and is started again at once when it is killed. \
+             When all is killed they vanish by themselves.",
         )
         .after_help(
             "Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
@@ -183,6 +184,7 @@ fn address() -> Command {
                 .long("file")
                 .num_args(1)
                 .action(ArgAction::Append)
+                .global(true)
                 .help("The one that serves with these files (as its command line named them)"),
         )
         .arg(
@@ -190,6 +192,7 @@ fn address() -> Command {
                 .long("pid")
                 .value_name("PID")
                 .value_parser(value_parser!(u32))
+                .global(true)
                 .help("The one with this process id"),
         )
         .arg(

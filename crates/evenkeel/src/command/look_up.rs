@@ -56,6 +56,10 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
         .map(String::as_str)
         .collect();
     let name = words.join(" ");
+    let within = of_section(&words, &documented);
+    if !within.is_empty() {
+        return print_pages(&within);
+    }
     let found = manual::look_up(&name, &documented);
     if !found.longer.is_empty() {
         let lines: String = found
@@ -73,12 +77,42 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
             "evenkeel keyword --list",
         ));
     }
-    let pages: Vec<String> = found
-        .rows
+    if let Some(section) = found.rows.iter().find(|row| row.kind == "section") {
+        let lines = lines_of(section.name, &documented);
+        let pages = pages(&found.rows);
+        return print(&format!("{pages}\nIts lines:\n{lines}"));
+    }
+    print_pages(&found.rows)
+}
+
+fn pages(rows: &[&Documented]) -> String {
+    let pages: Vec<String> = rows
         .iter()
         .map(|row| manual::page(row, terminal_width()))
         .collect();
-    print(&pages.join("\n"))
+    pages.join("\n")
+}
+
+fn print_pages(rows: &[&Documented]) -> ExitCode {
+    print(&pages(rows))
+}
+
+/// `virtual-ip prefer`: the name of a section, then that of one of its lines.
+fn of_section<'d>(words: &[&str], documented: &'d [Documented]) -> Vec<&'d Documented> {
+    let Some((section, rest)) = words.split_first() else {
+        return Vec::new();
+    };
+    let name = rest.join(" ");
+    let here = |row: &&Documented| row.name == name && row.places.contains(section);
+    documented.iter().filter(here).collect()
+}
+
+/// What may stand in a section, in the order of the manual.
+fn lines_of(section: &str, documented: &[Documented]) -> String {
+    let rows = documented
+        .iter()
+        .filter(|row| row.places.contains(&section));
+    rows.map(|row| format!("    {}\n", row.syntax)).collect()
 }
 
 fn list_line(row: &Documented) -> String {
@@ -102,6 +136,20 @@ mod tests {
         let all = codes();
         let ids: BTreeSet<&str> = all.iter().map(|code| code.id).collect();
         assert_eq!(ids.len(), all.len());
+    }
+
+    #[test]
+    fn a_section_tells_its_lines_and_a_line_is_found_under_its_section() {
+        let all = virtual_addresses::documented();
+        let lines = lines_of("virtual-ip", &all);
+        assert!(lines.contains("    prefer <node> [<node>…]\n"), "{lines}");
+        assert!(!lines.contains("hostname"), "{lines}");
+        let of = |words: &[&str]| of_section(words, &all).len();
+        assert_eq!(of(&["virtual-ip", "prefer"]), 1);
+        assert_eq!(of(&["virtual-ip", "track", "ping"]), 1);
+        assert_eq!(of(&["frontend", "maxconn"]), 1);
+        assert_eq!(of(&["virtual-ip"]), 0);
+        assert_eq!(of(&["virtual-ip", "maxconn"]), 0);
     }
 
     #[test]

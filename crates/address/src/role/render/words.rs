@@ -74,7 +74,10 @@ impl Status {
             writeln!(out, "    fault: {fault}")?;
         }
         for conflict in &i.conflicts {
-            writeln!(out, "    another machine uses {conflict}")?;
+            writeln!(
+                out,
+                "    another machine used {conflict} in the last ten minutes"
+            )?;
         }
         if i.restored > 0 {
             writeln!(

@@ -98,7 +98,7 @@ fn troubles(text: &mut String, one: &InstanceStatus) {
     for conflict in &one.conflicts {
         let _ = writeln!(
             text,
-            "  conflict    {conflict} uses an address of this instance"
+            "  conflict    {conflict} used it, too, in the last ten minutes"
         );
     }
     if one.restored > 0 {
@@ -120,8 +120,12 @@ fn tracked(text: &mut String, status: &Status) {
         outcome,
     } in &status.tracked
     {
-        let since = ago(status.now_ms.saturating_sub(*since_ms));
-        let _ = write!(text, "{kind} {name}: {state} for {since}");
+        let _ = write!(text, "{kind} {name}: {state}");
+        // It was so when the role first looked: since when is not known.
+        if *since_ms > 0 {
+            let since = ago(status.now_ms.saturating_sub(*since_ms));
+            let _ = write!(text, " for {since}");
+        }
         if !outcome.is_empty() {
             let _ = write!(text, " ({outcome})");
         }
