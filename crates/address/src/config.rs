@@ -167,6 +167,8 @@ pub struct Global {
     pub nftables_counters: bool,
     /// `umask`
     pub umask: Option<u32>,
+    /// `child_wait_time`: how long the process may take to stop.
+    pub child_wait_s: Option<u32>,
     /// `data_use_instance`: names of dumps hold those of the instance and the namespace.
     pub dumps_by_instance: bool,
     /// The directory of the dumps, where it is not the usual one.
@@ -209,6 +211,7 @@ impl Default for Global {
             nftables_priority: None,
             nftables_counters: false,
             umask: None,
+            child_wait_s: None,
             dumps_by_instance: false,
             dump_directory: None,
         }

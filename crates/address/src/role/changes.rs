@@ -185,6 +185,8 @@ impl Role {
             }
             (due.sources, due.check) = (true, true);
         }
+        // With an interface its addresses went; a virtual one is made anew, and is bare.
+        due.check |= events.iter().any(|e| matches!(e, LinkEvent::Gone(_)));
         self.take_link_events(now, events);
         if due.sources {
             self.reconnect(now);

@@ -160,7 +160,8 @@ pub fn plan(config: &Config, alone: bool) -> AddressPlan {
 }
 
 /// The longest that a planned stop takes: adverts that offer the addresses to
-/// others, requests that finish, and the script at the end.
+/// others, requests that finish, and the script at the end; or as long as
+/// `child_wait_time` gives, which can be longer alone.
 fn longest_stop(config: &Config) -> Duration {
     let hand_over = |one: &Instance| {
         let adverts = u32::from(one.down_timer_adverts.max(1)) + 1;
@@ -170,7 +171,9 @@ fn longest_stop(config: &Config) -> Duration {
     let longest = config.instances.iter().map(hand_over).max();
     let script = config.global.shutdown_script.as_ref();
     let script = script.map_or(Duration::ZERO, |(_, timeout)| *timeout);
-    longest.unwrap_or_default().saturating_add(script)
+    let needed = longest.unwrap_or_default().saturating_add(script);
+    let asked = u64::from(config.global.child_wait_s.unwrap_or(0));
+    needed.max(Duration::from_secs(asked))
 }
 
 /// What the role needs of the system while it runs: each with its reason.

@@ -91,17 +91,10 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
         "child_wait_time",
         "child_wait_time <seconds>",
-        "How long the processes may take to stop, 5 s by default. Here none is left behind: the process that holds the addresses takes them out before it ends.",
+        "How long the process that holds the addresses may take to stop before it is killed. It has as long as its hand-over and `shutdown_script` need anyway, so this only makes it longer.",
         "child_wait_time 10",
         line(1, 1, |l, n| {
-            if let Some(word) = n.argument() {
-                l.number(word, 0..=3600);
-            }
-            no_effect(
-                l,
-                n,
-                "the program ends when its addresses are taken out and its scripts were told",
-            );
+            l.config.global.child_wait_s = n.argument().and_then(|w| l.small(w, 0..=3600));
         }),
     ),
     row(

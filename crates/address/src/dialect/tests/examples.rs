@@ -137,7 +137,6 @@ W0710 bfd_priority
 W0710 bfd_process_name
 W0710 bfd_rlimit_rttime
 W0710 bfd_rt_priority
-W0710 child_wait_time
 W0710 config_save_dir
 W0710 dbus_service_name
 W0710 enable_dbus
