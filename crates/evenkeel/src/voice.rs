@@ -149,7 +149,9 @@ impl Voice {
     /// not even say why it ends; ours does, and whoever asked is told all.
     fn keeps_silent(&self, grave: bool) -> bool {
         let must = grave && self.form == Form::Own;
-        self.quiet && self.collected.is_none() && !must
+        // keepalived's has its log, and nobody asks it to be quiet; in the background
+        // HAProxy's is.
+        self.quiet && self.log.is_none() && self.collected.is_none() && !must
     }
 
     /// Says something.
@@ -368,6 +370,28 @@ mod tests {
             format!("[ALERT]    ({}) : Cannot do it.", std::process::id())
         );
         assert_eq!(voice.text(Gravity::Warning, "x").lines().count(), 1);
+    }
+
+    #[test]
+    fn in_the_background_keepalived_s_log_goes_on() {
+        let mut voice = Voice::new(Form::Keepalived, false);
+        let name = format!("evenkeel-voice-{}.log", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        voice.log_to(AddressLog {
+            console: false,
+            facility: None,
+            file: Some(file.as_os_str().as_encoded_bytes().to_vec()),
+            flush: false,
+            detail: false,
+        });
+        voice.quiet = true;
+        voice.notice("Reloading ...");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(text.ends_with(": Reloading ...\n"), "{text}");
+        let mut voice = Voice::new(Form::Haproxy, false);
+        voice.quiet = true;
+        assert!(voice.keeps_silent(true));
     }
 
     #[test]

@@ -32,8 +32,9 @@ pub const MISSING: u8 = 6;
 pub const NOT_RUN: u8 = 2;
 
 /// Warnings that are errors of the configuration there: a password that is cut,
-/// surplus words, a file that is missing, what strict mode forbids.
-const ERRORS_THERE: &[&str] = &["W0700", "W0708", "W0716", "W0719"];
+/// surplus words, a file that is missing, what strict mode forbids, a script that cannot be
+/// run, an instance without an address.
+const ERRORS_THERE: &[&str] = &["W0700", "W0705", "W0708", "W0713", "W0716", "W0719"];
 
 /// Does what a command line (without the program's name) asks.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -122,7 +123,7 @@ pub fn pid_file(parsed: &Arguments) -> PathBuf {
 
 fn role_pid_file(parsed: &Arguments) -> PathBuf {
     let file = parsed.role_pid_file.as_deref();
-    let beside = || run_directory(parsed).join("keepalived_vrrp.pid");
+    let beside = || run_directory(parsed).join("vrrp.pid");
     file.map_or_else(beside, absolute)
 }
 

@@ -140,6 +140,17 @@ fn a_test_of_a_file_exits_as_the_real_one_does() {
         ),
         ("script", format!("{secure}{BASE} notify /bin/true\n}}\n")),
         (
+            "script that is not there",
+            format!("vrrp_script chk {{\n script /nonexistent/chk\n}}\n{secure}{BASE}}}\n"),
+        ),
+        (
+            "no address",
+            format!(
+                "{}}}\n",
+                BASE.split(" virtual_ipaddress").next().unwrap_or_default()
+            ),
+        ),
+        (
             "long password",
             format!("{BASE} authentication {{\n auth_type PASS\n auth_pass 1234567890\n }}\n}}\n"),
         ),
