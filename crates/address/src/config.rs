@@ -15,6 +15,7 @@ pub use kernel::{
 pub use track::{BfdSession, ParameterMatch, Script, TrackFile, TrackProcess, Tracked, Weight};
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -268,6 +269,26 @@ impl Config {
     /// What a loader handed over.
     pub fn decode(bytes: &[u8]) -> Result<Config, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+
+    /// Names the virtual interfaces that no line names, each by another name, also where
+    /// instances on several interfaces have one router id. The names are keepalived's:
+    /// `vrrp.51`, then `vrrp1.51` (`vrrp6.51` for IPv6), and so on.
+    pub fn name_vmacs(&mut self, prefix: &str) {
+        let vmacs = self.instances.iter().filter_map(|i| i.vmac.as_ref());
+        let mut taken: HashSet<String> = vmacs.filter_map(|v| v.name.clone()).collect();
+        for instance in &mut self.instances {
+            let (vrid, ipv6) = (instance.vrid, instance.ipv6);
+            let Some(vmac) = instance.vmac.as_mut().filter(|v| v.name.is_none()) else {
+                continue;
+            };
+            let numbers = (1..=u8::MAX).map(|number| number.to_string());
+            let marks = ipv6.then(|| "6".to_owned()).into_iter().chain(numbers);
+            let mut names = std::iter::once(String::new())
+                .chain(marks)
+                .map(|mark| format!("{prefix}{mark}.{vrid}"));
+            vmac.name = names.find(|name| taken.insert(name.clone()));
+        }
     }
 
     /// Every address that may come to this machine: what a proxy may have to bind

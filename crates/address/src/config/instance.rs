@@ -57,7 +57,7 @@ pub enum Authentication {
 /// `use_vmac`, `use_ipvlan`
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Vmac {
-    /// The interface's name; none is `vrrp.VRID`.
+    /// The interface's name; `Config::name_vmacs` gives one to those without.
     pub name: Option<String>,
     /// Another MAC than 00:00:5e:00:01:VRID (00:00:5e:00:02:VRID for IPv6).
     pub mac: Option<[u8; 6]>,

@@ -88,6 +88,7 @@ pub(super) fn finish(draft: &mut Draft<'_>) -> Outcome {
             .extend(virtual_ip.scripts.iter().cloned());
         outcome.config.instances.push(instance(virtual_ip, part));
     }
+    outcome.config.name_vmacs("vrrp");
     outcome
 }
 

@@ -394,9 +394,6 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
     if let (true, Some(span)) = (built.strict, draft.vmac_transmit_on_base) {
         strict(l, span, "'vmac_xmit_base'");
     }
-    if let (None, Some(prefix)) = (&vmac.name, &l.drafts.defaults.vmac_prefix) {
-        vmac.name = Some(format!("{prefix}.{}", built.vrid));
-    }
     // The last octet of a MAC of five is the number, which may stand below.
     if let Some(mac) = vmac.mac.as_mut().filter(|mac| mac[5] == 0) {
         mac[5] = built.vrid;

@@ -51,6 +51,8 @@ pub(super) fn finish(l: &mut Loader<'_>) {
         let in_group = members.get(&draft.name).copied();
         instance::finish(l, draft, in_group, &disabled);
     }
+    let prefix = l.drafts.defaults.vmac_prefix.clone();
+    l.config.name_vmacs(prefix.as_deref().unwrap_or("vrrp"));
     addresses::router_ids(l, &drafts);
     addresses::taken_twice(l, &drafts);
     timers::interface_delays(l);
@@ -156,11 +158,10 @@ fn interfaces(l: &mut Loader<'_>) {
         if let Some(vmac) = &draft.vmac {
             let vrid = draft.vrid.as_ref().map_or(0, |v| v.value);
             let prefix = l.drafts.defaults.vmac_prefix.as_deref().unwrap_or("vrrp");
-            made.insert(
-                vmac.name
-                    .clone()
-                    .unwrap_or_else(|| format!("{prefix}.{vrid}")),
-            );
+            match &vmac.name {
+                Some(name) => made.extend([name.clone()]),
+                None => made.extend(["", "1", "6"].map(|mark| format!("{prefix}{mark}.{vrid}"))),
+            }
         }
     }
     let mut answers: HashMap<String, Interface> = HashMap::new();

@@ -298,6 +298,38 @@ fn weights_are_those_of_the_tracked_unless_said() {
 }
 
 #[test]
+fn instances_of_one_router_id_have_virtual_interfaces_of_names_of_their_own() {
+    let of = |name: &str, interface: &str, vmac: &str, address: &str| {
+        format!(
+            "vrrp_instance {name} {{\ninterface {interface}\nvirtual_router_id 51\n{vmac}\nvirtual_ipaddress {{ {address} }}\n}}\n"
+        )
+    };
+    let named = |text: &str| -> Vec<String> {
+        let instances = config(text).instances;
+        let names = instances.into_iter().filter_map(|i| i.vmac?.name);
+        names.collect()
+    };
+    let inside = of("A", "eth0", "use_vmac", "192.0.2.10/24");
+    let outside = of("B", "eth1", "use_vmac", "198.51.100.10/24");
+    let six = of("C", "eth1", "use_vmac", "fe80::51");
+    // As the real one names them, in the order of the file.
+    let all = format!("{inside}{outside}{six}");
+    assert_eq!(named(&all), ["vrrp.51", "vrrp1.51", "vrrp6.51"]);
+    assert_eq!(named(&six), ["vrrp.51"]);
+    assert_eq!(named(&format!("{six}{inside}")), ["vrrp.51", "vrrp1.51"]);
+    let written = of("B", "eth1", "use_vmac vrrp.51", "198.51.100.10/24");
+    assert_eq!(
+        named(&format!("{inside}{written}")),
+        ["vrrp1.51", "vrrp.51"]
+    );
+    let prefix = "global_defs {\nvmac_prefix vip\n}\n";
+    assert_eq!(
+        named(&format!("{prefix}{inside}{outside}")),
+        ["vip.51", "vip1.51"]
+    );
+}
+
+#[test]
 fn the_file_is_the_same_after_its_way_to_the_role() {
     let text = "global_defs {\nnotification_email {\na@example.com\n}\nsmtp_server 127.0.0.1\nnotify_fifo /run/x\n}\n".to_owned()
         + &instance("authentication {\nauth_type PASS\nauth_pass abc\n}\nuse_vmac vrrp.51\nvmac_xmit_base\nnotify_master \"/usr/bin/x 'a b'\" nobody");
