@@ -56,7 +56,7 @@ fn says(site: &Site, router: Router, configuration: &str, vips: &[&str]) -> [Vec
         let of = |f: &&Frame| f.is_announcement() && f.about() == address;
         frames.iter().filter(of).count() >= 5
     };
-    assert!(eventually(SOON, || vips.iter().all(|vip| announced(&vip))));
+    assert!(eventually(SOON, || vips.iter().all(announced)));
     assert!(eventually(SOON, || site.capture.of(Talk::Vrrp).len() > 2));
     running.stop();
     let gone = || vips.iter().all(|vip| !site.alpha.has(vip));

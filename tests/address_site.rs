@@ -154,8 +154,8 @@ impl Node {
             .host
             .ip(&["-o", "link", "show", self.at.name()])
             .unwrap();
-        let words = shown.split_whitespace().skip_while(|w| *w != "link/ether");
-        let text = words.skip(1).next().unwrap_or_default();
+        let mut words = shown.split_whitespace().skip_while(|w| *w != "link/ether");
+        let text = words.nth(1).unwrap_or_default();
         let mut bytes = text
             .split(':')
             .map(|byte| u8::from_str_radix(byte, 16).unwrap());

@@ -337,6 +337,11 @@ it up, the other one has lost it, too.";
 "With a priority below 255 a machine waits for adverts first, whatever its `state` says: the highest
 priority owns the addresses. It is told only when diagnostics are asked for (`-dD`), since nearly all
 files have it.";
+
+    /// Fulfilled without it.
+    SO_ANYWAY = "N0701", "is so without it",
+"The keyword asks for something that this program does always, or chooses a way where it has one only.
+It can stay or go. It is told only when diagnostics are asked for (`-dD`).";
 }
 
 #[cfg(test)]

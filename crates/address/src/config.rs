@@ -137,8 +137,6 @@ pub struct Global {
     pub process_name: Option<String>,
     /// `dynamic_interfaces`: those that do not exist yet are waited for.
     pub dynamic_interfaces: bool,
-    /// `allow_if_changes`
-    pub allow_interface_changes: bool,
     /// `no_email_faults`
     pub no_mail_on_faults: bool,
     /// `smtp_alert` and `smtp_alert_vrrp` where an instance has none.
@@ -151,10 +149,11 @@ pub struct Global {
     pub nftables_table: Option<String>,
     /// `vrrp_rx_bufs_policy` as bytes of the socket's receive buffer.
     pub receive_buffer_bytes: Option<u32>,
-    /// `instance NAME`: part of the names of process id files.
+    /// `vrrp_rx_bufs_policy MTU`: room for so many packets of the interface's MTU.
+    #[serde(default)]
+    pub receive_buffer_packets: Option<u32>,
+    /// `instance NAME`: part of the names of dumps where `data_use_instance` is.
     pub instance: Option<String>,
-    /// `use_pid_dir`
-    pub use_pid_directory: bool,
     /// `net_namespace`
     pub network_namespace: Option<String>,
     /// `fifo_write_vrrp_states_on_reload`
@@ -169,12 +168,11 @@ pub struct Global {
     pub nftables_counters: bool,
     /// `umask`
     pub umask: Option<u32>,
-    /// `child_wait_time`: how long the processes may take to stop.
+    /// `child_wait_time`: how long the process may take to stop.
     pub child_wait_s: Option<u32>,
     /// `data_use_instance`: names of dumps hold those of the instance and the namespace.
     pub dumps_by_instance: bool,
-    /// `reload_file`, `reload_time_file`, `data_use_instance` and others that only
-    /// change where files are: the directory of the dumps.
+    /// The directory of the dumps, where it is not the usual one.
     pub dump_directory: Option<PathBuf>,
 }
 
@@ -199,15 +197,14 @@ impl Default for Global {
             processors: Vec::new(),
             process_name: None,
             dynamic_interfaces: false,
-            allow_interface_changes: false,
             no_mail_on_faults: false,
             smtp_alert: false,
             notify_priority_changes: false,
             disable_local_igmp: false,
             nftables_table: None,
             receive_buffer_bytes: None,
+            receive_buffer_packets: None,
             instance: None,
-            use_pid_directory: false,
             network_namespace: None,
             fifo_states_on_reload: false,
             log_unknown_vrids: false,

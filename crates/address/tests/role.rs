@@ -17,6 +17,8 @@ mod quick;
 mod reload;
 #[path = "role/scene.rs"]
 mod scene;
+#[path = "role/switches.rs"]
+mod switches;
 #[path = "role/takeover.rs"]
 mod takeover;
 #[path = "role/tracking.rs"]

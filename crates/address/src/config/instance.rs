@@ -63,8 +63,6 @@ pub struct Vmac {
     pub mac: Option<[u8; 6]>,
     /// `vmac_xmit_base`: adverts go by the interface below.
     pub transmit_on_base: bool,
-    /// `use_vmac_addr`: also for addresses on other interfaces.
-    pub for_addresses: bool,
     /// `use_ipvlan`: an ipvlan with this address instead.
     pub ipvlan: Option<Option<IpAddr>>,
     /// The ipvlan's mode flag: `bridge`, `private`, `vepa`.
@@ -226,8 +224,8 @@ pub struct Instance {
     /// Our language: priorities of the bands of health: healthy, some of its frontends
     /// cannot be served, none can (or the proxy is dead). None: health changes nothing.
     pub bands: Option<[u8; 3]>,
-    /// Our language: how long a planned hand-over lets requests finish
-    /// (`handover-drain`) before the address is given away.
+    /// Our language: how long connections may finish at the old owner after a planned
+    /// hand-over (`handover-drain`), while the new one has all that are new.
     pub handover_drain: Duration,
     /// Our language: nodes by preference, the first is the best; for people.
     pub prefer: Vec<String>,

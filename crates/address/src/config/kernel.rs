@@ -51,7 +51,8 @@ pub struct Address {
     pub no_track: bool,
     /// `track_group`
     pub track_group: Option<String>,
-    /// `use_vmac` of this address.
+    /// `use_vmac` of this address, or `use_vmac_addr`: on a virtual interface that stands on
+    /// its interface.
     pub vmac: bool,
 }
 

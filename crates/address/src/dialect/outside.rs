@@ -65,6 +65,8 @@ pub trait Outside {
     fn program(&mut self, path: &str, account: Option<&Account>) -> Program;
     /// The addresses of a host.
     fn resolve(&mut self, host: &str) -> Vec<IpAddr>;
+    /// From here on numbers are those of this seed (`random_seed`).
+    fn seed(&mut self, seed: u32);
     /// A number within both bounds.
     fn random(&mut self, least: u32, most: u32) -> u32;
 }
@@ -198,6 +200,11 @@ impl Outside for Machine {
         }
     }
 
+    fn seed(&mut self, seed: u32) {
+        // Near seeds are far from each other, and none is zero.
+        self.state = (u64::from(seed) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    }
+
     fn random(&mut self, least: u32, most: u32) -> u32 {
         if self.state == 0 {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -254,5 +261,17 @@ mod tests {
         }
         assert_eq!(machine.random(5, 5), 5);
         machine.random(0, u32::MAX);
+    }
+
+    #[test]
+    fn numbers_of_one_seed_are_always_the_same() {
+        let numbers = |seed| {
+            let mut machine = Machine::new();
+            machine.seed(seed);
+            [(); 8].map(|()| machine.random(0, 32767))
+        };
+        assert_eq!(numbers(5), numbers(5));
+        assert_ne!(numbers(5), numbers(6));
+        assert_ne!(numbers(0), numbers(1));
     }
 }

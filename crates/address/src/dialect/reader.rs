@@ -124,6 +124,7 @@ impl<'a> Reader<'a> {
                 Replaced::Unchanged => {
                     self.undefined(&line);
                     self.include_check(&line);
+                    self.seed(&line);
                     return Some(line);
                 }
             }
@@ -343,6 +344,19 @@ impl<'a> Reader<'a> {
                 checks.change(&words);
                 return;
             }
+        }
+    }
+
+    /// `random_seed` counts for the lines below it.
+    fn seed(&mut self, line: &Text) {
+        let line = line.string();
+        let mut words = line.split_ascii_whitespace();
+        if words.next() != Some("random_seed") {
+            return;
+        }
+        // What is no number is told where keywords are.
+        if let Some(seed) = words.next().and_then(|word| word.parse().ok()) {
+            self.outside.seed(seed);
         }
     }
 

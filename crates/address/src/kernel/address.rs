@@ -3,12 +3,14 @@
 //! With a lifetime the kernel removes an address by itself when nobody renews it:
 //! a role that was killed cannot leave one behind.
 
-use super::message::{Incoming, Message, family, flag, ip, kind, number, text, u32_at};
+use super::message::{
+    INET6, Incoming, Message, family, flag, ip, kind, number, octets, text, u32_at,
+};
 use super::{Kernel, KernelError, MADE_BY, Outcome};
 use crate::config::{Address, Lifetime, Scope};
 use rustix::io::Errno;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Length of `struct ifaddrmsg`.
 const BODY: usize = 8;
@@ -253,6 +255,15 @@ impl AddressSeen {
     }
 }
 
+/// `struct rtmsg`, and what of a route is asked for.
+const ROUTE_BODY: usize = 12;
+const ROUTE_KIND_AT: usize = 7;
+const ROUTE_LOCAL: u8 = 2;
+const ROUTE_DESTINATION: u16 = 1;
+const ROUTE_OUTPUT: u16 = 4;
+/// How often it is asked for.
+const ROUTE_LOOK_EVERY: Duration = Duration::from_micros(200);
+
 impl Kernel {
     /// Puts addresses on their interfaces, all in one go. One that is there already
     /// is taken over: its lifetime becomes ours.
@@ -278,6 +289,40 @@ impl Kernel {
             result => result.map(|()| Outcome::Done),
         };
         added.into_iter().map(outcome).collect()
+    }
+
+    /// Waits until packets to new addresses are taken here. The kernel answers a request
+    /// for one of IPv6 before it has put its route into place, which a process of its own
+    /// does: what comes in between is lost. False when that took longer than `within`.
+    pub fn wait_for_routes(&mut self, specs: &[AddressSpec], within: Duration) -> bool {
+        let until = Instant::now() + within;
+        for spec in specs.iter().filter(|spec| spec.address.is_ipv6()) {
+            while !self.is_local(spec) {
+                if Instant::now() >= until {
+                    return false;
+                }
+                std::thread::sleep(ROUTE_LOOK_EVERY);
+            }
+        }
+        true
+    }
+
+    fn is_local(&mut self, spec: &AddressSpec) -> bool {
+        let bytes = octets(spec.address);
+        let mut body = [0; ROUTE_BODY];
+        body[0] = INET6;
+        body[1] = 128;
+        let mut ask = Message::new(kind::GET_ROUTE, flag::REQUEST, &body);
+        ask.attribute(ROUTE_DESTINATION, &bytes);
+        if matches!(spec.address, IpAddr::V6(a) if a.is_unicast_link_local()) {
+            ask.u32(ROUTE_OUTPUT, spec.interface);
+        }
+        let local = |m: &Incoming<'_>| {
+            let kind = *m.body.get(ROUTE_KIND_AT)?;
+            (m.kind == kind::NEW_ROUTE).then_some(kind == ROUTE_LOCAL)
+        };
+        let found = self.socket.get("ask for a route", ask, local);
+        found.unwrap_or(false)
     }
 
     /// Puts an address on its interface.

@@ -26,7 +26,7 @@ pub(super) const NEW_RULE: u16 = NFTABLES << 8 | 6;
 /// Where the chains hang, and just before the filters of others.
 pub(super) const HOOK_INPUT: u32 = 1;
 pub(super) const HOOK_OUTPUT: u32 = 3;
-const PRIORITY: i32 = -1;
+pub(super) const PRIORITY: i32 = -1;
 
 /// Registers, and keys of `meta`.
 const VERDICT: u32 = 0;
@@ -62,6 +62,10 @@ pub struct Firewall {
     pub refused: Vec<(IpAddr, Option<u32>)>,
     /// Virtual interfaces and the ones below, by number.
     pub quiet: Vec<(u32, u32)>,
+    /// `nftables_priority`; none is just before the filters of others.
+    pub priority: Option<i32>,
+    /// `nftables_counters`: each rule counts what it matched.
+    pub counters: bool,
 }
 
 impl Firewall {
@@ -104,6 +108,8 @@ impl Firewall {
             table: table.unwrap_or_else(|| usual.to_owned()),
             refused,
             quiet: vmacs.to_vec(),
+            priority: config.global.nftables_priority,
+            counters: config.global.nftables_counters,
         }
     }
 
@@ -200,7 +206,8 @@ impl Firewall {
         message.string(3, name);
         message.nested(4, |place| {
             place.attribute(1, &hook.to_be_bytes());
-            place.attribute(2, &PRIORITY.to_be_bytes());
+            let priority = self.priority.unwrap_or(PRIORITY);
+            place.attribute(2, &priority.to_be_bytes());
         });
         message.attribute(5, &ACCEPT.to_be_bytes());
         message.string(7, "filter");
@@ -213,6 +220,13 @@ impl Firewall {
         message.string(2, chain);
         message.nested(4, inside);
         message
+    }
+
+    /// What has come so far is counted, where that is wished for.
+    fn count(&self, list: &mut Message) {
+        if self.counters {
+            step(list, "counter", |_| {});
+        }
     }
 
     /// Packets to (`in`) or from (`out`) an address are dropped.
@@ -233,6 +247,7 @@ impl Firewall {
             }
             payload(list, NETWORK, at, bytes.len(), REGISTER_1);
             equal(list, &bytes);
+            self.count(list);
             verdict(list, DROP);
         })
     }
@@ -244,6 +259,7 @@ impl Firewall {
             for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
                 all.push(self.rule(INET6, chain, |list| {
                     icmp6(list, kind);
+                    self.count(list);
                     verdict(list, ACCEPT);
                 }));
             }
@@ -262,6 +278,7 @@ impl Firewall {
                     payload(list, NETWORK, 9, 1, REGISTER_1);
                     equal(list, &[IGMP]);
                 }
+                self.count(list);
                 if copying {
                     let (at, length) = if family == INET6 { (24, 16) } else { (16, 4) };
                     payload(list, NETWORK, at, length, REGISTER_1);
@@ -275,6 +292,7 @@ impl Firewall {
                     meta(list, META_OUTPUT);
                     equal(list, &vmac.to_ne_bytes());
                     icmp6(list, ROUTER_SOLICITATION);
+                    self.count(list);
                     verdict(list, DROP);
                 }));
             }

@@ -120,9 +120,11 @@ pub(super) static LINES: &[Row] = &[
         name: "handover-drain",
         places: &["virtual-ip"],
         syntax: "handover-drain <time>",
-        doc: "How long a planned hand-over (a stop, `evenkeel address hand-over`) waits for requests that are under way at the addresses, by default 2s. New \
-              requests are served meanwhile, and their answers close the connection; the addresses go as soon as no request is under \
-              way, or at the end of that time. 0 does not wait.",
+        doc: "How long connections may finish on the machine that gives the addresses to another one on purpose (a stop, `evenkeel address hand-over`, a \
+              better node that comes back), by default 2s. The other machine has the addresses and all new connections at once, and passes \
+              on to the old one what belongs to older ones; answers there close the connection. A stop ends as soon as no request is under \
+              way. Both files should say the same. 0 gives the addresses away with all connections, and so does a kernel without nftables, \
+              which is said.",
         example: "handover-drain 5s",
         build: handover_drain,
     },

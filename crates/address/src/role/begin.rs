@@ -16,7 +16,7 @@ use super::tell::Teller;
 use super::tracker::{Tracker, tracked_by_any};
 use super::{Given, KeptState, Level, RoleError, clock, namespace, realtime, settings};
 use crate::config::Config;
-use crate::kernel::{AddressSeen, Kernel, KernelError, Monitor, VmacKind, VmacSpec};
+use crate::kernel::{AddressSeen, Kernel, KernelError, Monitor};
 use protocol::vrrp::{Instance, Resume, Router, State, Time};
 use std::collections::HashMap;
 use std::io;
@@ -49,6 +49,9 @@ impl Role {
                 name: name.clone(),
                 error,
             })?;
+        }
+        if let Some(mask) = config.global.umask {
+            rustix::process::umask(rustix::fs::Mode::from_bits_truncate(mask));
         }
         let runner = Runner::start().map_err(|error| RoleError::System {
             what: "the thread of scripts",
@@ -123,7 +126,7 @@ impl Role {
             self.members.push(member);
         }
         for at in 0..self.members.len() {
-            self.make_vmac(at);
+            self.make_vmacs(at);
         }
         self.prepare_interfaces(now);
         let of = |i: &crate::config::Instance| settings::of(&self.config, i, self.generation == 1);
@@ -218,49 +221,6 @@ impl Role {
         self.tracker.bfd = bfd;
     }
 
-    /// The virtual interface of a member, where it has one and the one below is there.
-    pub(super) fn make_vmac(&mut self, at: usize) {
-        let Some(member) = self.members.get_mut(at) else {
-            return;
-        };
-        let Some(wanted) = &member.config.vmac else {
-            return;
-        };
-        let Some(base) = self.links.named(&member.config.interface) else {
-            return;
-        };
-        let (vrid, ipv6) = (member.config.vrid, member.config.ipv6);
-        let name = wanted.name.clone();
-        let mac = wanted.mac.unwrap_or_else(|| VmacSpec::mac(vrid, ipv6));
-        let kind = match wanted.ipvlan {
-            Some(_) => VmacKind::Ipvlan {
-                flag: super::member::ipvlan_flag(wanted.ipvlan_mode.as_deref()),
-            },
-            None => VmacKind::Macvlan { mac },
-        };
-        let spec = VmacSpec {
-            name: name.unwrap_or_else(|| VmacSpec::name(vrid, ipv6)),
-            base: base.link.index,
-            kind,
-            ipv6,
-            vrf: base.link.master.filter(|_| member.config.vrf.is_some()),
-        };
-        match self.kernel.create_vmac(&spec) {
-            Ok(vmac) => {
-                let now = clock::now();
-                self.links.set(now, vmac.link.clone());
-                member.vmac = Some(vmac);
-                member.vmac_trouble = None;
-            }
-            Err(error) => {
-                let words = format!("the virtual interface {}: {error}", spec.name);
-                let line = format!("({}) {words}", member.config.name);
-                (self.given.log)(Level::Error, &line);
-                member.vmac_trouble = Some(words);
-            }
-        }
-    }
-
     /// Its socket and its source, as far as they can be had now.
     pub(super) fn connect(&mut self, now: Time, at: usize, listed: &[AddressSeen]) {
         let virtual_ones: Vec<IpAddr> = self.config.virtual_addresses().collect();
@@ -277,10 +237,11 @@ impl Role {
             return;
         }
         member.trouble.clone_from(&member.vmac_trouble);
-        match self
-            .sockets
-            .adverts_of(sockets::wanted(&member.config, interface))
-        {
+        let mtu = self.links.named(&member.config.interface);
+        let mtu = mtu.map_or(sockets::MTU_BYTES, |seen| seen.link.mtu);
+        let buffer = sockets::receive_buffer(&self.config.global, &member.config, mtu);
+        let wanted = sockets::wanted(&member.config, interface, buffer);
+        match self.sockets.adverts_of(wanted) {
             Ok(place) => member.socket = Some(place),
             Err(error) => {
                 member.socket = None;

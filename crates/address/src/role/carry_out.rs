@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How many gratuitous announcements one action leads to for an address at most.
 const MAX_REPEAT: u32 = 60;
 
+/// How long the kernel is given to take packets to new addresses.
+const ROUTES_WITHIN: Duration = Duration::from_millis(20);
+
 /// A lifetime is renewed when this part of it has passed.
 const RENEW_PARTS: u32 = 3;
 
@@ -95,6 +98,10 @@ impl Role {
         member.holds = true;
         let specs = member.specs(&self.links);
         let results = self.kernel.add_addresses(&specs);
+        // Neighbours are told next: what they send then is to be taken.
+        if results.iter().all(Result::is_ok) {
+            self.kernel.wait_for_routes(&specs, ROUTES_WITHIN);
+        }
         let name = member.config.name.clone();
         let (routes, rules) = (member.config.routes.clone(), member.config.rules.clone());
         let lifetime = member.config.lifetime;

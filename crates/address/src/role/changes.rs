@@ -9,10 +9,14 @@ use crate::kernel::{AddressSeen, AddressSpec, Change};
 use protocol::vrrp::advert::{self, ah};
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Instance, Time};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// How many changes are taken in a turn: a flood of routes must not stop the timers.
 const MAX_CHANGES: usize = 4096;
+
+/// How many unknown routers are told of in a turn.
+const MAX_UNKNOWN: usize = 16;
 
 /// What the changes of one turn lead to.
 #[derive(Debug, Default)]
@@ -39,12 +43,21 @@ impl Role {
     /// Adverts that have come by one socket.
     pub(super) fn take_adverts(&mut self, place: usize) {
         let now = clock::now();
+        let known = self.known_vrids(place);
         let Some(adverts) = self.sockets.adverts.get_mut(place) else {
             return;
         };
         let (members, router) = (&self.members, &mut self.router);
         let mut forged = None;
+        let mut unknown = BTreeSet::new();
+        let interface = adverts.socket.interface();
         let drained = adverts.socket.drain(|packet| {
+            if let (Some(known), Some(vrid)) = (&known, advert::router_id(packet.bytes))
+                && unknown.len() < MAX_UNKNOWN
+                && !known.contains(&vrid)
+            {
+                unknown.insert(vrid);
+            }
             for (at, member) in members.iter().enumerate() {
                 if member.socket != Some(place) || !goes_to(member, packet.destination) {
                     continue;
@@ -71,11 +84,32 @@ impl Role {
             self.teller.once(&mut self.given.log, Level::Warning, line);
             self.reconnect(now);
         }
+        for vrid in unknown {
+            let seen = self.links.numbered(interface);
+            let name = seen.map_or("any", |seen| seen.link.name.as_str());
+            let line = format!("Unknown VRID({vrid}) received on interface({name}). ignoring...");
+            self.teller.once(&mut self.given.log, Level::Info, line);
+        }
         if let Some((at, from, refusal)) = forged {
             let name = self.name(at);
             let line = format!("({name}) the authentication header of {from}: {refusal}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
         }
+    }
+
+    /// `log_unknown_vrids`: the numbers of all routers on the interface of a socket. None
+    /// where nobody asks for it, or adverts are sealed and not readable as they come.
+    fn known_vrids(&self, place: usize) -> Option<BTreeSet<u8>> {
+        let options = &self.sockets.adverts.get(place)?.options;
+        if !self.config.global.log_unknown_vrids || options.authenticated {
+            return None;
+        }
+        let here = |m: &&Member| {
+            let other = m.socket.and_then(|at| self.sockets.adverts.get(at));
+            other.is_some_and(|other| other.options.interface == options.interface)
+        };
+        let members = self.members.iter().filter(here);
+        Some(members.map(|m| m.config.vrid).collect())
     }
 
     /// Frames that say who has which address.
@@ -151,6 +185,8 @@ impl Role {
             }
             (due.sources, due.check) = (true, true);
         }
+        // With an interface its addresses went; a virtual one is made anew, and is bare.
+        due.check |= events.iter().any(|e| matches!(e, LinkEvent::Gone(_)));
         self.take_link_events(now, events);
         if due.sources {
             self.reconnect(now);
@@ -310,8 +346,8 @@ impl Role {
             let Some(member) = self.members.get(at) else {
                 return;
             };
-            if member.config.interface == name && member.config.vmac.is_some() {
-                self.make_vmac(at);
+            if member.stands_on(name) {
+                self.make_vmacs(at);
             }
             self.open_frames(at);
         }
@@ -336,11 +372,12 @@ impl Role {
             let Some(member) = self.members.get_mut(at) else {
                 return;
             };
-            let was = member.vmac.as_ref().is_some_and(|v| v.link.name == name);
+            let was = member.vmacs().any(|v| v.link.name == name);
             if was {
-                member.vmac = None;
+                member.vmac.take_if(|v| v.link.name == name);
+                member.beside.retain(|b| b.vmac.link.name != name);
                 // Somebody deleted it while the one below is still there.
-                self.make_vmac(at);
+                self.make_vmacs(at);
                 self.open_frames(at);
             }
         }

@@ -61,12 +61,13 @@ pub enum Order {
         release: bool,
     },
     /// Give the addresses of this instance (or of all, without a name) to another
-    /// machine, after `handover-drain`, and do not take them back at once.
+    /// machine, and do not take them back at once. In our own dialect it has new
+    /// connections at once, and older ones may finish here.
     /// Answered by [`Told::HandOver`].
     HandOver {
         /// The instance's name.
         name: Option<String>,
-        /// How long requests may finish; none is its `handover-drain`.
+        /// How long they may finish; none is its `handover-drain`.
         drain: Option<Duration>,
     },
     /// Answered by [`Told::Status`].

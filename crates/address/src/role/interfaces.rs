@@ -2,6 +2,7 @@
 //! filter, and asking those that do not tell of their carrier.
 
 use super::event_loop::{POLL_LINKS, Role};
+use super::member::Member;
 use super::{Level, clock};
 use crate::config::Config;
 use crate::kernel::{Firewall, LinkFlags, sysctl};
@@ -10,6 +11,9 @@ use std::time::{Duration, Instant};
 
 /// How often the end of the startup script is looked for.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// Whether the kernel reports groups of 224.0.0.0/24 (`disable_local_igmp`).
+const IGMP_REPORTS: &str = "net/ipv4/igmp_link_local_mcast_reports";
 
 /// `IFF_RUNNING`
 const RUNNING: u32 = 0x40;
@@ -47,21 +51,16 @@ impl Role {
         let names: Vec<String> = promoting.map(|m| m.config.interface.clone()).collect();
         for name in names {
             let path = sysctl::of_interface(false, &name, "promote_secondaries");
-            match sysctl::set(&path, "1") {
-                Ok(saved) => self.saved.extend(saved),
-                Err(error) => {
-                    let line = error.to_string();
-                    self.teller.once(&mut self.given.log, Level::Warning, line);
-                }
-            }
+            self.set_until_stop(&path, "1");
+        }
+        if self.config.global.disable_local_igmp {
+            self.set_until_stop(IGMP_REPORTS, "0");
         }
         let vmacs: Vec<(u32, u32)> = self
             .members
             .iter()
-            .filter_map(|m| {
-                let vmac = m.vmac.as_ref()?;
-                Some((vmac.link.index, vmac.link.parent?))
-            })
+            .flat_map(Member::vmacs)
+            .filter_map(|vmac| Some((vmac.link.index, vmac.link.parent?)))
             .collect();
         let index = |name: &str| self.links.named(name).map(|seen| seen.link.index);
         let wanted = Firewall::wanted(&self.config, &vmacs, index);
@@ -83,6 +82,17 @@ impl Role {
             self.log(Level::Error, &format!("packets are not dropped: {error}"));
         }
         self.firewall = Some(wanted);
+    }
+
+    /// A setting that is as it was after a planned stop.
+    fn set_until_stop(&mut self, path: &str, value: &str) {
+        match sysctl::set(path, value) {
+            Ok(saved) => self.saved.extend(saved),
+            Err(error) => {
+                let line = error.to_string();
+                self.teller.once(&mut self.given.log, Level::Warning, line);
+            }
+        }
     }
 
     /// A planned stop: all is as it was.

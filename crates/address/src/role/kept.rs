@@ -1,7 +1,7 @@
 //! What a role leaves for the one that comes after it, also after SIGKILL: who it
 //! was master of, and which addresses it had put into the kernel.
 
-use crate::config::{Address, Instance};
+use crate::config::{Address, Instance, Route, Rule};
 use protocol::vrrp::{Resume, State, Time};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -56,6 +56,12 @@ pub struct KeptInstance {
     pub yielded: Option<u8>,
     /// What it put into the kernel and did not take out.
     pub addresses: Vec<(String, Address)>,
+    /// Its routes that are in the kernel.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Its rules that are in the kernel.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
 }
 
 impl KeptInstance {
@@ -108,7 +114,11 @@ impl KeptState {
 
     /// Writes it: the length is zero while the rest is not whole.
     pub fn write(&self, file: &impl AsFd) -> io::Result<()> {
-        let bytes = self.encode();
+        let mut bytes = self.encode();
+        if bytes.len() > MAX_KEPT_BYTES {
+            // Who owns what matters more than what a killed process left beside addresses.
+            bytes = self.without_ways().encode();
+        }
         if bytes.len() > MAX_KEPT_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
@@ -123,6 +133,14 @@ impl KeptState {
         put(&0u64.to_le_bytes(), 0)?;
         put(&bytes, HEAD_BYTES)?;
         put(&(bytes.len() as u64).to_le_bytes(), 0)
+    }
+
+    fn without_ways(&self) -> KeptState {
+        let mut kept = self.clone();
+        for instance in &mut kept.instances {
+            (instance.routes, instance.rules) = (Vec::new(), Vec::new());
+        }
+        kept
     }
 
     /// What is kept of this instance, when it is still the same one.
@@ -146,6 +164,28 @@ pub fn fingerprint(instance: &Instance) -> String {
 mod tests {
     use super::*;
     use rustix::fs::{MemfdFlags, memfd_create};
+
+    #[test]
+    fn routes_that_are_too_many_to_be_kept_do_not_cost_the_rest() {
+        let file = memfd_create("kept", MemfdFlags::CLOEXEC).unwrap();
+        let route = Route {
+            text: "r".repeat(1000),
+            ..Route::default()
+        };
+        let instance = KeptInstance {
+            name: "A".to_owned(),
+            routes: vec![route; MAX_KEPT_BYTES / 1000],
+            ..KeptInstance::default()
+        };
+        let mut kept = KeptState {
+            instances: vec![instance],
+            ..KeptState::default()
+        };
+        kept.write(&file).unwrap();
+        let read = KeptState::decode(&KeptState::read(file.as_fd()).unwrap());
+        kept.instances[0].routes.clear();
+        assert_eq!(read, Some(kept));
+    }
 
     #[test]
     fn a_state_is_read_as_it_was_written_and_a_torn_one_is_none() {

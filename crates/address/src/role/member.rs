@@ -5,6 +5,7 @@ use super::kept::fingerprint;
 use super::links::Links;
 use super::status::{MAX_TRANSITIONS, Transition};
 use super::tracker::Judgement;
+use super::vmacs::Beside;
 use crate::config::{Address, Instance};
 use crate::kernel::{AddressSeen, AddressSpec, IpvlanFlag, Vmac};
 use protocol::vrrp::{Counters, State, Time};
@@ -21,6 +22,8 @@ pub struct Member {
     pub socket: Option<usize>,
     /// Its virtual interface.
     pub vmac: Option<Vmac>,
+    /// Virtual interfaces of addresses that are elsewhere.
+    pub beside: Vec<Beside>,
     /// Where its adverts come from.
     pub source: Option<IpAddr>,
     /// It was begun ([`protocol::vrrp::Router::start`]).
@@ -122,6 +125,7 @@ impl Member {
             config,
             socket: None,
             vmac: None,
+            beside: Vec::new(),
             source: None,
             begun: false,
             holds: false,
@@ -163,13 +167,19 @@ impl Member {
 
     /// The interface of an address: its own, or that of the instance.
     pub fn interface_of(&self, links: &Links, address: &Address) -> Option<u32> {
-        match (&address.interface, &self.vmac) {
-            (Some(name), _) => links.named(name).map(|seen| seen.link.index),
-            (None, Some(vmac)) => Some(vmac.link.index),
-            (None, None) => links
-                .named(&self.config.interface)
-                .map(|seen| seen.link.index),
+        if let Some(vmac) = self.vmac_of(address) {
+            return vmac.map(|vmac| vmac.link.index);
         }
+        let name = address.interface.as_ref();
+        let seen = links.named(name.unwrap_or(&self.config.interface));
+        seen.map(|seen| seen.link.index)
+    }
+
+    /// Its name, for people and for who comes after this role.
+    pub fn name_of_interface<'a>(&'a self, address: &'a Address) -> &'a str {
+        let vmac = self.vmac_of(address).flatten();
+        let named = address.interface.as_ref();
+        vmac.map_or(named.unwrap_or(&self.config.interface), |v| &v.link.name)
     }
 
     /// All of its addresses: those that adverts name, and the others.

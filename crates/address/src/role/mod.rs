@@ -43,6 +43,7 @@ mod statics;
 mod status;
 mod tell;
 mod tracker;
+mod vmacs;
 mod weight;
 
 pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};

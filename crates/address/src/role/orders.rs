@@ -81,6 +81,9 @@ impl Role {
         let gone = std::mem::take(&mut self.members);
         self.install(config, before);
         self.remove_vmacs(gone);
+        if self.config.global.fifo_states_on_reload {
+            self.write_states();
+        }
         self.log(Level::Info, "Reload complete");
         self.given.orders.tell(Told::Taken);
     }
@@ -177,6 +180,7 @@ impl Role {
             };
             let next = Member {
                 vmac: member.vmac.clone(),
+                beside: member.beside.clone(),
                 ..Member::new(new.clone(), Default::default())
             };
             let wanted = next.specs(&self.links);
@@ -210,20 +214,6 @@ impl Role {
         self.log_results("reload", rules.iter().map(|r| &r.text), results);
         let results = self.kernel.remove_routes(&routes);
         self.log_results("reload", routes.iter().map(|r| &r.text), results);
-    }
-
-    /// Virtual interfaces that no instance has any more.
-    fn remove_vmacs(&mut self, gone: Vec<Member>) {
-        for member in gone {
-            let Some(vmac) = member.vmac else { continue };
-            let mut used = self.members.iter().filter_map(|m| m.vmac.as_ref());
-            if used.any(|other| other.link.index == vmac.link.index) {
-                continue;
-            }
-            if let Err(error) = self.kernel.remove_vmac(&vmac) {
-                self.log(Level::Warning, &format!("{}: {error}", vmac.link.name));
-            }
-        }
     }
 
     fn hand_over(&mut self, name: Option<&str>, drain: Option<Duration>) {
@@ -283,7 +273,7 @@ impl Role {
     fn dump(&mut self, dump: Dump) {
         let configured = self.config.global.dump_directory.clone();
         let directory = configured.unwrap_or_else(|| self.given.dump_directory.clone());
-        let path: PathBuf = directory.join(dump.file_name());
+        let path: PathBuf = directory.join(dump_name(&self.config, dump));
         let status = self.status();
         let text = match dump {
             Dump::Data => render::data(&self.config, &status),
@@ -326,13 +316,7 @@ impl Role {
             if resume.state == State::Master {
                 member.history.master_at = Some(now);
             }
-            let interface = |a: &crate::config::Address| {
-                let other = a.interface.clone();
-                let vmac = member.vmac.as_ref().map(|v| v.link.name.clone());
-                other
-                    .or(vmac)
-                    .unwrap_or_else(|| member.config.interface.clone())
-            };
+            let interface = |a: &crate::config::Address| member.name_of_interface(a).to_owned();
             // What another one has taken and is still here is to be taken away after a kill.
             let lingers = self.hand_overs.lingers(&member.config.name);
             let addresses = member.addresses().filter(|_| member.holds || lingers);
@@ -349,6 +333,8 @@ impl Role {
                 owner_interval_ns: u64::try_from(resume.owner_interval.as_nanos()).unwrap_or(0),
                 yielded: resume.yielded,
                 addresses: addresses.map(|a| (interface(a), a.clone())).collect(),
+                routes: held(member, &member.config.routes),
+                rules: held(member, &member.config.rules),
             });
         }
         // As master it is written three times in what a successor may take to go on.
@@ -410,7 +396,59 @@ impl Role {
             self.log(Level::Info, &line);
         }
         self.remove_specs("left over", &left);
+        self.remove_left_ways(config, &kept);
         before
+    }
+
+    /// Rules and routes that a process before this one left of instances that are no
+    /// more, or that have them no longer.
+    fn remove_left_ways(&mut self, config: &Config, kept: &KeptState) {
+        let (mut rules, mut routes) = (Vec::new(), Vec::new());
+        for old in &kept.instances {
+            let now = config.instances.iter().find(|i| i.name == old.name);
+            let now = now.filter(|i| fingerprint(i) == old.fingerprint);
+            let wanted = now.map_or(&[][..], |i| &i.rules);
+            rules.extend(old.rules.iter().filter(|r| !wanted.contains(r)).cloned());
+            let wanted = now.map_or(&[][..], |i| &i.routes);
+            routes.extend(old.routes.iter().filter(|r| !wanted.contains(r)).cloned());
+        }
+        let texts = rules
+            .iter()
+            .map(|r| &r.text)
+            .chain(routes.iter().map(|r| &r.text));
+        for text in texts.cloned().collect::<Vec<_>>() {
+            self.log(Level::Info, &format!("{text} was left by a process before"));
+        }
+        let results = self.kernel.remove_rules(&rules);
+        self.log_results("left over", rules.iter().map(|r| &r.text), results);
+        let results = self.kernel.remove_routes(&routes);
+        self.log_results("left over", routes.iter().map(|r| &r.text), results);
+    }
+}
+
+/// What of its routes or rules is in the kernel.
+fn held<T: Clone>(member: &Member, all: &[T]) -> Vec<T> {
+    if member.holds {
+        all.to_vec()
+    } else {
+        Vec::new()
+    }
+}
+
+/// The name of a dump: with `data_use_instance` it holds those of the instance and of
+/// the network namespace, so that several programs on a machine have their own.
+fn dump_name(config: &Config, dump: Dump) -> String {
+    let name = dump.file_name();
+    let global = &config.global;
+    let parts = [&global.instance, &global.network_namespace];
+    let beside: String = parts
+        .into_iter()
+        .flatten()
+        .map(|part| format!("_{}", part.replace('/', "_")))
+        .collect();
+    match name.rsplit_once('.') {
+        Some((stem, kind)) if global.dumps_by_instance => format!("{stem}{beside}.{kind}"),
+        _ => name.to_owned(),
     }
 }
 

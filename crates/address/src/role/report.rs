@@ -186,11 +186,7 @@ fn addresses(member: &Member) -> Vec<AddressStatus> {
     let of = |advertised: bool| {
         move |a: &crate::config::Address| AddressStatus {
             address: format!("{}/{}", a.address, a.prefix),
-            interface: a
-                .interface
-                .clone()
-                .or_else(|| member.vmac.as_ref().map(|v| v.link.name.clone()))
-                .unwrap_or_else(|| member.config.interface.clone()),
+            interface: member.name_of_interface(a).to_owned(),
             advertised,
             label: a.label.clone(),
             here: member.holds,

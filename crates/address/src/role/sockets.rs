@@ -1,6 +1,6 @@
 //! The sockets of all virtual routers: those that hear and send alike share one.
 
-use crate::config::{Authentication, Instance, Transport};
+use crate::config::{Authentication, Global, Instance, Transport};
 use crate::wire::{PacketSocket, VrrpOptions, VrrpSocket, VrrpTransport, WireError};
 use std::collections::BTreeMap;
 
@@ -24,8 +24,25 @@ pub struct Sockets {
     pub frames: BTreeMap<(u32, bool), PacketSocket>,
 }
 
+/// The largest packet where there is no interface to ask.
+pub const MTU_BYTES: u32 = 1500;
+
+/// The receive buffer of an instance on an interface of this MTU: its own, or what
+/// `vrrp_rx_bufs_policy` says for all.
+pub fn receive_buffer(global: &Global, instance: &Instance, mtu: u32) -> Option<u32> {
+    let packets = |number: u32| mtu.saturating_mul(number);
+    instance
+        .receive_buffer_bytes
+        .or(global.receive_buffer_bytes)
+        .or(global.receive_buffer_packets.map(packets))
+}
+
 /// What an instance's socket has to be, on an interface of this number and name.
-pub fn wanted(instance: &Instance, interface: Option<(u32, String)>) -> VrrpOptions {
+pub fn wanted(
+    instance: &Instance,
+    interface: Option<(u32, String)>,
+    receive_buffer_bytes: Option<u32>,
+) -> VrrpOptions {
     let transport = match &instance.transport {
         Transport::Multicast { group } => VrrpTransport::Multicast { group: *group },
         Transport::Unicast { ttl, .. } => VrrpTransport::Unicast {
@@ -38,7 +55,7 @@ pub fn wanted(instance: &Instance, interface: Option<(u32, String)>) -> VrrpOpti
         interface,
         transport,
         authenticated: matches!(instance.authentication, Some(Authentication::Ah(_))),
-        receive_buffer_bytes: instance.receive_buffer_bytes,
+        receive_buffer_bytes,
     }
 }
 

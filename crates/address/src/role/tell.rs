@@ -322,6 +322,30 @@ impl Role {
         }
     }
 
+    /// `fifo_write_vrrp_states_on_reload`: who reads the pipes hears what all are, also
+    /// where the reload changed nothing.
+    pub(super) fn write_states(&mut self) {
+        let mut lines = Vec::new();
+        for member in &self.members {
+            let (name, priority) = (&member.config.name, member.judgement.priority);
+            if member.begun && member.state != State::Init {
+                let word = state_word(member.state);
+                lines.push(format!("INSTANCE \"{name}\" {word} {priority}\n"));
+            }
+        }
+        for group in &self.config.groups {
+            let of = |m: &&super::member::Member| group.members.contains(&m.config.name);
+            let first = self.members.iter().find(of).map(|m| m.state);
+            if let Some(state) = first.filter(|state| *state != State::Init) {
+                let word = state_word(state);
+                lines.push(format!("GROUP \"{}\" {word} 0\n", group.name));
+            }
+        }
+        for line in lines {
+            self.teller.write_fifos(&mut self.given.log, &line);
+        }
+    }
+
     /// A sync group entered a state.
     pub(super) fn group_entered(&mut self, at: usize, to: State) {
         let Some(group) = self.config.groups.get(at) else {

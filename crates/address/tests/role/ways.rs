@@ -158,10 +158,8 @@ fn routes_and_rules_come_and_go_with_the_master_and_are_put_back() {
     assert!(!shows(&["route"]) && !shows(&["rule"]));
 }
 
-#[test]
-fn addresses_on_another_interface_are_tracked_with_it() {
-    lab::skip_unless_root!();
-    let scene = Scene::new("other");
+/// A cable of which both ends are in the host.
+fn another_interface(scene: &Scene) {
     let ip = |words: &[&str]| scene.alpha.ip(words).unwrap();
     ip(&[
         "link", "add", "extra0", "type", "veth", "peer", "name", "extra1",
@@ -169,6 +167,57 @@ fn addresses_on_another_interface_are_tracked_with_it() {
     for name in ["extra0", "extra1"] {
         ip(&["link", "set", name, "up"]);
     }
+}
+
+#[test]
+fn an_address_on_another_interface_has_the_virtual_mac_there_and_survives_its_loss() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("vmac-beside");
+    another_interface(&scene);
+    let mut config = simple(150);
+    config.global.vmac_address_prefix = Some("va".to_owned());
+    config.instances[0].excluded = ["10.8.0.1/24", "fd08::1/64"]
+        .map(|written| {
+            let mut elsewhere = address(written);
+            (elsewhere.interface, elsewhere.vmac) = (Some("extra0".to_owned()), true);
+            elsewhere
+        })
+        .into();
+    let alpha = scene.role(&scene.alpha, &config);
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    assert!(scene.comes_to(&scene.alpha, "10.8.0.1") && scene.comes_to(&scene.alpha, "fd08::1"));
+    let all = || scene.alpha.ip(&["-o", "address", "show"]).unwrap();
+    let on = |address: &str| {
+        let shown = all();
+        let line = shown.lines().find(|line| line.contains(address)).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(on(VIP), "eth0");
+    let (four, six) = (on("10.8.0.1/"), on("fd08::1/"));
+    assert!(four.starts_with("va") && four.ends_with(".51"), "{four}");
+    let mac = |name: &str| scene.alpha.ip(&["-o", "link", "show", name]).unwrap();
+    assert!(mac(&four).contains("00:00:5e:00:01:33"), "{}", mac(&four));
+    assert!(mac(&six).contains("00:00:5e:00:02:33"), "{}", mac(&six));
+    let shown = alpha.status().instances[0].addresses.clone();
+    assert!(shown.iter().any(|a| a.interface == four), "{shown:?}");
+    // Somebody deletes it: it comes back with its address.
+    scene.alpha.ip(&["link", "delete", &four]).unwrap();
+    assert!(scene.comes_to(&scene.alpha, "10.8.0.1"));
+    assert_eq!(on("10.8.0.1/"), four);
+    alpha.order("stop");
+    alpha.wait_for("stopped");
+    assert!(!all().contains("10.8.0.1"));
+    for name in [four, six] {
+        assert!(scene.alpha.ip(&["link", "show", &name]).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn addresses_on_another_interface_are_tracked_with_it() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("other");
+    another_interface(&scene);
+    let ip = |words: &[&str]| scene.alpha.ip(words).unwrap();
     let mut other = simple(150);
     let mut elsewhere = address("10.8.0.1/24");
     elsewhere.interface = Some("extra0".to_owned());
@@ -221,18 +270,17 @@ fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
     let alpha = scene.role(&scene.alpha, &simple(150));
     assert!(scene.comes_to(&scene.alpha, VIP));
     let status = alpha.status();
-    let text = status.text(true);
+    let text = status.text();
     assert!(text.contains("VI_1: MASTER for "), "{text}");
-    assert!(text.contains("because no advert came for "), "{text}");
-    assert!(
-        text.contains("address 10.0.0.100/24 on eth0: here"),
-        "{text}"
-    );
+    assert!(text.contains("no advert came for "), "{text}");
+    assert!(text.contains("addresses   10.0.0.100/24\n"), "{text}");
     assert!(text.contains("BACKUP -> MASTER"), "{text}");
     let metrics = status.metrics();
     let labels = "iname=\"VI_1\",intf=\"eth0\",vrid=\"51\"";
     assert!(
-        metrics.contains(&format!("keepalived_vrrp_state{{{labels}}} 2")),
+        metrics.contains(&format!(
+            "keepalived_vrrp_state{{{labels},ip_address=\"10.0.0.100/24\"}} 2"
+        )),
         "{metrics}"
     );
     assert!(metrics.contains(&format!("keepalived_become_master_total{{{labels}}} 1")));

@@ -2,9 +2,6 @@
 //! giving them to another machine. It asks the supervisor that runs, as `evenkeel
 //! reload` does.
 
-mod metrics;
-mod show;
-
 use super::{print, refuse, reload};
 use crate::roles::channel::Channel;
 use crate::roles::memory;
@@ -33,9 +30,9 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             let drain = matches.get_one::<Duration>("drain").copied();
             hand_over(&instance, name, drain)
         }
-        Some(("metrics", _)) => status(&instance, |status, _| metrics::text(status)),
+        Some(("metrics", _)) => status(&instance, |status, _| status.metrics()),
         _ if matches.get_flag("json") => status(&instance, |_, json| json.to_owned()),
-        _ => status(&instance, |status, _| show::text(status)),
+        _ => status(&instance, |status, _| status.text()),
     }
 }
 

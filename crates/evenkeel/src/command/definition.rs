@@ -184,6 +184,7 @@ fn address() -> Command {
                 .long("file")
                 .num_args(1)
                 .action(ArgAction::Append)
+                .global(true)
                 .help("The one that serves with these files (as its command line named them)"),
         )
         .arg(
@@ -191,6 +192,7 @@ fn address() -> Command {
                 .long("pid")
                 .value_name("PID")
                 .value_parser(value_parser!(u32))
+                .global(true)
                 .help("The one with this process id"),
         )
         .arg(

@@ -225,6 +225,7 @@ pub fn wishes(parsed: &Arguments) -> AddressWishes {
         config_id: parsed.config_id.clone(),
         vrrp_only: parsed.vrrp_only,
         namespace: parsed.namespace.clone(),
+        umask: parsed.umask,
         no_bfd: parsed.no_bfd,
     }
 }

@@ -26,6 +26,8 @@ pub struct AddressWishes {
     pub vrrp_only: bool,
     /// `-s`: wins over the file.
     pub namespace: Option<String>,
+    /// `-u`: wins over the file.
+    pub umask: Option<u32>,
     /// `-B`: no BFD.
     pub no_bfd: bool,
     /// `-V`: addresses stay when the program ends, so they have no lifetime.
@@ -84,6 +86,7 @@ pub fn read(files: &[NamedFile], wishes: &AddressWishes) -> Read {
                 .network_namespace
                 .clone_from(&wishes.namespace);
         }
+        config.global.umask = wishes.umask.or(config.global.umask);
         if !wishes.keeps {
             for instance in &mut config.instances {
                 instance.lifetime = instance.lifetime.or(Some(lifetime(instance)));
@@ -145,18 +148,32 @@ pub fn encode(config: &Config) -> std::io::Result<OwnedFd> {
 pub fn plan(config: &Config, alone: bool) -> AddressPlan {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let all = |one: &Instance| one.addresses.len() + one.excluded.len();
-    let drain = config.instances.iter().map(|one| one.handover_drain).max();
     AddressPlan {
         alone,
         instances: count(config.instances.len()),
         addresses: count(config.instances.iter().map(all).sum()),
         capabilities: needed(config).bits(),
         programs: starts_programs_of_its_own(config),
-        drain_ms: drain.map_or(0, |drain| {
-            u64::try_from(drain.as_millis()).unwrap_or(u64::MAX)
-        }),
+        stop_ms: u64::try_from(longest_stop(config).as_millis()).unwrap_or(u64::MAX),
         namespace: config.global.network_namespace.clone(),
     }
+}
+
+/// The longest that a planned stop takes: adverts that offer the addresses to
+/// others, requests that finish, and the script at the end; or as long as
+/// `child_wait_time` gives, which can be longer alone.
+fn longest_stop(config: &Config) -> Duration {
+    let hand_over = |one: &Instance| {
+        let adverts = u32::from(one.down_timer_adverts.max(1)) + 1;
+        let offer = one.advert_interval.saturating_mul(adverts * 2);
+        offer.saturating_add(one.handover_drain)
+    };
+    let longest = config.instances.iter().map(hand_over).max();
+    let script = config.global.shutdown_script.as_ref();
+    let script = script.map_or(Duration::ZERO, |(_, timeout)| *timeout);
+    let needed = longest.unwrap_or_default().saturating_add(script);
+    let asked = u64::from(config.global.child_wait_s.unwrap_or(0));
+    needed.max(Duration::from_secs(asked))
 }
 
 /// What the role needs of the system while it runs: each with its reason.

@@ -334,13 +334,26 @@ impl Supervisor {
         self.unsettled = None;
         self.candidate = None;
         // The proxy serves until nobody is sent to it any more.
-        if !self.release_addresses() {
-            self.stop_proxy();
+        match self.release_addresses() {
+            // It has its time from then on.
+            true => {
+                self.stop = Some(Stop {
+                    until: None,
+                    ..stop
+                })
+            }
+            false => self.stop_proxy(),
         }
     }
 
     /// Makes the proxy stop as it was asked for.
     fn stop_proxy(&mut self) {
+        if let Some(stop) = &mut self.stop
+            && !stop.is_soft()
+            && let Some(anew) = Stop::by(stop.signal, None, Instant::now())
+        {
+            *stop = anew;
+        }
         if let (Some(stop), Some(proxy)) = (self.stop, &mut self.proxy) {
             // Without one it ends with those that finish, if there are any.
             proxy.stop(&stop);

@@ -15,11 +15,20 @@ fn every_example_loads_without_a_warning_here_and_in_haproxy() {
         }
         seen += 1;
         let name = path.to_str().unwrap();
-        let ours = run(evenkeel(), bench.scratch.path(), ["check", name]);
+        // One for a pair is for machines of other names, and HAProxy has no such sections.
+        let pair = std::fs::read_to_string(&path).unwrap().contains("\nvirtual-ip ");
+        let mut words = vec!["check", name];
+        if pair {
+            words.push("--no-resolve");
+        }
+        let ours = run(evenkeel(), bench.scratch.path(), words);
         assert_eq!(ours.code(), Some(0), "{}", ours.stdout);
         assert!(!ours.stdout.contains("warning"), "{}", ours.stdout);
         let formatted = run(evenkeel(), bench.scratch.path(), ["fmt", "--check", name]);
         assert_eq!(formatted.code(), Some(0), "{}", formatted.stdout);
+        if pair {
+            continue;
+        }
         if let Some(theirs) = bench.oracle("examples load in haproxy", ["-c", "-f", name]) {
             assert_eq!(theirs.code(), Some(0), "{}", theirs.stderr);
         }

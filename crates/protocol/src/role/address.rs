@@ -22,8 +22,8 @@ pub struct AddressPlan {
     /// It starts programs as the user of the start, which are to have all of that
     /// user's rights.
     pub programs: bool,
-    /// Most that a hand-over waits for requests, when the process stops.
-    pub drain_ms: u64,
+    /// How long a planned stop takes at most, milliseconds.
+    pub stop_ms: u64,
     /// The network namespace of the files (`net_namespace`), by its name.
     pub namespace: Option<String>,
 }
@@ -82,7 +82,7 @@ impl AddressPlan {
         to.u32(self.addresses);
         to.u64(self.capabilities);
         to.bool(self.programs);
-        to.u64(self.drain_ms);
+        to.u64(self.stop_ms);
         to.option(self.namespace.as_ref(), |to, name| {
             to.text(name, PATH_BYTES_MAX);
         });
@@ -95,7 +95,7 @@ impl AddressPlan {
             addresses: from.u32()?,
             capabilities: from.u64()?,
             programs: from.bool("programs")?,
-            drain_ms: from.u64()?,
+            stop_ms: from.u64()?,
             namespace: from.option("namespace", |from| from.text("namespace", PATH_BYTES_MAX))?,
         })
     }
@@ -209,7 +209,7 @@ mod tests {
             addresses: 9,
             capabilities: 1 << 12,
             programs: true,
-            drain_ms: 2_000,
+            stop_ms: 2_000,
             namespace: Some("blue".to_owned()),
         }
     }

@@ -56,7 +56,7 @@ fn plan() -> Plan {
             addresses: 9,
             capabilities: 1 << 12,
             programs: false,
-            drain_ms: 2_000,
+            stop_ms: 2_000,
             namespace: Some("blue".to_owned()),
         }),
     }

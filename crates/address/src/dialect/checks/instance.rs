@@ -363,7 +363,36 @@ fn own_name(l: &mut Loader<'_>, draft: &InstanceDraft, vmac: &mut Vmac) {
     vmac.name = None;
 }
 
+/// Addresses on other interfaces that have the virtual MAC there.
+fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    let (own, ipv6) = (built.interface.clone(), built.ipv6);
+    for address in built.addresses.iter_mut().chain(&mut built.excluded) {
+        let elsewhere = address.interface.as_ref().is_some_and(|i| *i != own);
+        let other_family = address.address.is_ipv6() != ipv6 && !own.is_empty();
+        if draft.vmac_for_addresses.is_some() && (elsewhere || other_family) {
+            address.vmac = true;
+            // On the interface of the router's own, but with the MAC of its family.
+            address.interface.get_or_insert_with(|| own.clone());
+        }
+        if address.vmac && address.interface.is_none() {
+            address.vmac = false;
+            if draft.vmac.is_some() {
+                continue;
+            }
+            let all = draft.addresses.iter().chain(&draft.excluded);
+            let mut same = all.filter(|at| at.value.address == address.address);
+            let span = same.next().map_or(draft.place, |at| at.span);
+            let message = "'use_vmac' of an address has no effect without its interface";
+            l.report(
+                Diagnostic::warning(&codes::NO_EFFECT, span, message)
+                    .help("write 'dev' and the interface, or 'use_vmac' in the instance"),
+            );
+        }
+    }
+}
+
 fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
+    vmacs_of_addresses(l, draft, built);
     let Some(mut vmac) = draft.vmac.clone() else {
         let alone = draft
             .vmac_transmit_on_base
@@ -372,18 +401,9 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
             let message = format!("'{what}' has no effect without 'use_vmac'");
             l.report(Diagnostic::warning(&codes::NO_EFFECT, span, message));
         }
-        if draft.vmac_for_addresses.is_some() {
-            for address in built.addresses.iter_mut().chain(&mut built.excluded) {
-                address.vmac |= address
-                    .interface
-                    .as_ref()
-                    .is_some_and(|i| *i != built.interface);
-            }
-        }
         return;
     };
     vmac.transmit_on_base = draft.vmac_transmit_on_base.is_some();
-    vmac.for_addresses = draft.vmac_for_addresses.is_some();
     let unicast = matches!(built.transport, Transport::Unicast { .. });
     if unicast && vmac.ipvlan.is_none() && !vmac.transmit_on_base {
         vmac.transmit_on_base = true;

@@ -18,8 +18,6 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What a packet of an interface has at most, bytes, where it is not asked.
-const MTU_BYTES: u32 = 1500;
 /// What an advert has at most, bytes.
 const ADVERT_BYTES: u32 = 1024;
 /// keepalived's first preference of rules without one; the next have less.
@@ -44,6 +42,9 @@ pub(super) fn finish(l: &mut Loader<'_>) {
         bfd: weights(&l.drafts.bfd, |b| (&b.name, b.weight)),
     });
     let mut drafts = std::mem::take(&mut l.drafts.instances);
+    let polled = drafts.iter().filter(|draft| draft.polls_carrier);
+    let polled = polled.filter_map(|draft| Some(draft.interface.as_ref()?.value.clone()));
+    l.drafts.polled = polled.collect();
     instance::names(l, &drafts);
     let members = groups::members(l, &drafts);
     for draft in &mut drafts {
@@ -71,12 +72,19 @@ fn global(l: &mut Loader<'_>) {
     if defaults.process_names && global.process_name.is_none() {
         global.process_name = Some("keepalived_vrrp".to_owned());
     }
+    if global.vmac_address_prefix.is_none() {
+        global.vmac_address_prefix = defaults.vmac_prefix.clone();
+    }
+    let unused = l.drafts.instance_name.filter(|_| !global.dumps_by_instance);
     let packets = defaults.receive_multiplier.unwrap_or(3);
-    global.receive_buffer_bytes = defaults.receive_policy.map(|policy| match policy {
-        ReceivePolicy::Bytes(bytes) => bytes,
-        ReceivePolicy::Mtu => MTU_BYTES.saturating_mul(packets),
-        ReceivePolicy::Advert => ADVERT_BYTES.saturating_mul(packets),
-    });
+    match defaults.receive_policy {
+        None => {}
+        Some(ReceivePolicy::Bytes(bytes)) => global.receive_buffer_bytes = Some(bytes),
+        Some(ReceivePolicy::Mtu) => global.receive_buffer_packets = Some(packets),
+        Some(ReceivePolicy::Advert) => {
+            global.receive_buffer_bytes = Some(ADVERT_BYTES.saturating_mul(packets));
+        }
+    }
     let within = |timeout: Option<Duration>| timeout.unwrap_or(SCRIPT_TIMEOUT);
     global.startup_script = defaults
         .startup
@@ -84,6 +92,13 @@ fn global(l: &mut Loader<'_>) {
     global.shutdown_script = defaults
         .shutdown
         .map(|s| (s, within(defaults.shutdown_timeout)));
+    if let Some(place) = unused {
+        let message = "'instance' has no effect in this program without 'data_use_instance'";
+        l.report(
+            Diagnostic::warning(&codes::NO_EFFECT, place, message)
+                .help("the options '-p' and '-r' name the files of process ids"),
+        );
+    }
 }
 
 fn mail(l: &mut Loader<'_>) {
@@ -264,6 +279,7 @@ fn tracked(l: &mut Loader<'_>, disabled: &HashSet<String>) {
             .polled_interfaces
             .extend(names.filter(|n| !n.is_empty()));
     }
+    l.config.polled_interfaces.append(&mut l.drafts.polled);
     l.config.polled_interfaces.sort();
     l.config.polled_interfaces.dedup();
 }

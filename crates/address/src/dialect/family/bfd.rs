@@ -1,6 +1,7 @@
 //! `bfd_instance`: sessions of bidirectional forwarding detection.
 
 use super::BFD;
+use super::global::so_anyway;
 use super::script::named;
 use crate::codes;
 use crate::config::{BfdSession, Weight};
@@ -142,7 +143,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "vrrp",
         doc: "Only virtual routers are told of the session. There is nobody else here.",
         example: "vrrp",
-        build: line(0, 0, |_, _| {}),
+        build: line(0, 0, |l, n| {
+            so_anyway(l, n, "only virtual routers are told of sessions");
+        }),
     },
     Row {
         name: "checker",

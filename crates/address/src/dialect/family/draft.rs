@@ -103,6 +103,8 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) smtp_alert: Option<bool>,
     pub(in crate::dialect) receive_buffer_bytes: Option<u32>,
     pub(in crate::dialect) vrf: Option<String>,
+    /// `linkbeat_use_polling`
+    pub(in crate::dialect) polls_carrier: bool,
 }
 
 /// `vrrp_sync_group`
@@ -143,6 +145,8 @@ pub(in crate::dialect) struct FifoDraft {
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) host: String,
+    /// Where `instance` names the program.
+    pub(in crate::dialect) instance_name: Option<Span>,
     pub(in crate::dialect) instances: Vec<InstanceDraft>,
     pub(in crate::dialect) groups: Vec<GroupDraft>,
     pub(in crate::dialect) scripts: Vec<At<Script>>,
@@ -166,6 +170,8 @@ pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) named: HashMap<(&'static str, String), Span>,
     /// Weights of what can be tracked, when all of it is read.
     pub(in crate::dialect) known: Rc<Known>,
+    /// Interfaces of instances with `linkbeat_use_polling`.
+    pub(in crate::dialect) polled: Vec<String>,
     /// How many rules got a preference of ours.
     pub(in crate::dialect) preferences_given: u32,
 }

@@ -6,7 +6,7 @@ use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, block, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
-use language::Diagnostic;
+use language::{Diagnostic, Severity};
 use std::net::IpAddr;
 
 const fn row(
@@ -159,16 +159,25 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "dynamic_interfaces",
         line(0, 1, |l, n| {
             l.config.global.dynamic_interfaces = true;
-            if let Some(word) = n.argument() {
-                let found = l.choice(word, &[("allow_if_changes", true)]);
-                l.config.global.allow_interface_changes = found.unwrap_or(false);
+            if let Some(word) = n.argument()
+                && l.choice(word, &[("allow_if_changes", ())]).is_some()
+            {
+                l.report(
+                    Diagnostic::new(
+                        &codes::SO_ANYWAY,
+                        Severity::Diag,
+                        word.span,
+                        "'allow_if_changes' is so in this program without it",
+                    )
+                    .help("an interface that comes back is used again, whatever it is then"),
+                );
             }
         }),
     ),
     row(
         "disable_local_igmp",
         "disable_local_igmp",
-        "The kernel sends no reports of IGMP for 224.0.0.0/24.",
+        "The kernel sends no reports of IGMP for 224.0.0.0/24; a planned stop sets that back.",
         "disable_local_igmp",
         line(0, 0, |l, _| l.config.global.disable_local_igmp = true),
     ),
@@ -232,7 +241,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "nftables_ifindex",
         "Sets of nftables name interfaces by their index; that is so here anyway.",
         "nftables_ifindex",
-        line(0, 0, |_, _| {}),
+        line(0, 0, |l, n| {
+            so_anyway(l, n, "rules name interfaces by their numbers")
+        }),
     ),
     row(
         "vrrp_iptables",
@@ -266,9 +277,10 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "random_seed",
         "random_seed <number>",
-        "The seed of `${_RANDOM}`, so that it is the same at every start.",
+        "The seed of `${_RANDOM}` in the lines below it, so that they are the same at every start. The numbers are not those of keepalived.",
         "random_seed 5",
         line(1, 1, |l, n| {
+            // The reader, which makes the numbers, has taken it by now.
             if let Some(word) = n.argument() {
                 l.number(word, 0..=i64::from(u32::MAX));
             }
@@ -304,6 +316,19 @@ pub(super) fn no_effect(l: &mut Loader<'_>, node: &Node, why: &str) {
     );
 }
 
+/// Told, where diagnostics are asked for, of a keyword whose wish is fulfilled without it.
+pub(super) fn so_anyway(l: &mut Loader<'_>, node: &Node, why: &str) {
+    l.report(
+        Diagnostic::new(
+            &codes::SO_ANYWAY,
+            Severity::Diag,
+            node.place(),
+            format!("'{}' is so in this program without it", node.name()),
+        )
+        .help(why.to_owned()),
+    );
+}
+
 fn group(l: &mut Loader<'_>, node: &Node, ipv6: bool) -> Option<IpAddr> {
     let word = node.argument()?;
     let address = l.address(word)?;
@@ -319,8 +344,9 @@ fn group(l: &mut Loader<'_>, node: &Node, ipv6: bool) -> Option<IpAddr> {
 fn linkbeat(l: &mut Loader<'_>, _: &Node) {
     if l.place == TOP {
         l.drafts.defaults.linkbeat_all = true;
-    } else if let Some(interface) = &l.instance.interface {
-        l.config.polled_interfaces.push(interface.value.clone());
+    } else {
+        // The interface may be named behind it.
+        l.instance.polls_carrier = true;
     }
 }
 

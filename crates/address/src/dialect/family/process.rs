@@ -1,7 +1,7 @@
 //! Names, files and namespaces of the process; SNMP and D-Bus.
 
 use super::GLOBAL;
-use super::global::no_effect;
+use super::global::{no_effect, so_anyway};
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, line};
 use crate::dialect::loader::Loader;
@@ -58,10 +58,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
         "instance",
         "instance <name>",
-        "A part of the names of process id files, where several run in one namespace.",
+        "A name of this program where several run on one machine; with `data_use_instance` it is part of the names of dumps. Process id files are named by the options -p and -r.",
         "instance first",
         line(1, 1, |l, n| {
-            l.config.global.instance = n.argument().map(|w| w.text.clone());
+            let name = n.argument().map(|w| w.text.clone());
+            l.config.global.instance = name;
+            l.drafts.instance_name = Some(n.place());
         }),
     ),
     both(
@@ -69,7 +71,13 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "use_pid_dir",
         "Process id files go to /run/keepalived.",
         "use_pid_dir",
-        line(0, 0, |l, _| l.config.global.use_pid_directory = true),
+        line(0, 0, |l, n| {
+            no_effect(
+                l,
+                n,
+                "the options '-p' and '-r' name the files of process ids, also in another directory",
+            );
+        }),
     ),
     both(
         "namespace_with_ipsets",
@@ -83,7 +91,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
         "child_wait_time",
         "child_wait_time <seconds>",
-        "How long the processes may take to stop, 5 s by default.",
+        "How long the process that holds the addresses may take to stop before it is killed. It has as long as its hand-over and `shutdown_script` need anyway, so this only makes it longer.",
         "child_wait_time 10",
         line(1, 1, |l, n| {
             l.config.global.child_wait_s = n.argument().and_then(|w| l.small(w, 0..=3600));
@@ -169,7 +177,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "reload_check_config [<log file>]",
         "A reload with an error keeps the old configuration; that is so here always.",
         "reload_check_config",
-        line(0, 1, |_, _| {}),
+        line(0, 1, |l, n| {
+            so_anyway(l, n, "a reload with an error keeps the old configuration");
+        }),
     ),
     row(
         "reload_time_file",

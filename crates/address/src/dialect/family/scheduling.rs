@@ -11,6 +11,8 @@ use language::Diagnostic;
 /// Most processors that can be named.
 const PROCESSORS_MAX: i64 = 1023;
 
+const ALREADY_REAL_TIME: &str = "nothing waits until it is late: the process is real-time from its start where adverts are more often than every second, and 'vrrp_rt_priority' makes it so always";
+
 const fn row(
     name: &'static str,
     syntax: &'static str,
@@ -82,6 +84,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             if let Some(word) = n.argument() {
                 l.number(word, -1..=99);
             }
+            no_effect(l, n, ALREADY_REAL_TIME);
         }),
     ),
     row(
@@ -93,6 +96,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             if let Some(word) = n.argument() {
                 l.number(word, 1..=10_000_000);
             }
+            no_effect(l, n, ALREADY_REAL_TIME);
         }),
     ),
     row(

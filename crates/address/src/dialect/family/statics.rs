@@ -8,7 +8,7 @@ use crate::config::InterfaceDelay;
 use crate::dialect::keyword::{Row, TOP, block};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
-use language::Diagnostic;
+use language::{Diagnostic, Severity};
 
 /// Most addresses, routes or rules of a block.
 const LINES_MAX: usize = 65_536;
@@ -150,7 +150,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "linkbeat_interfaces",
         places: &[TOP],
         syntax: "linkbeat_interfaces { <interface> [MII|ETHTOOL|IOCTL] … }",
-        doc: "Interfaces whose carrier is asked for again and again, for drivers that do not tell. The kind of question is chosen here.",
+        doc: "Interfaces whose carrier is asked for again and again, for drivers that do not tell. The kind of question is chosen by the kernel here, so the second word changes nothing.",
         example: "linkbeat_interfaces {\n    eth0 ETHTOOL\n}",
         build: block(0, 0, linkbeat),
     },
@@ -192,7 +192,20 @@ fn linkbeat(l: &mut Loader<'_>, node: &Node) {
             continue;
         };
         if let Some(kind) = line.argument() {
-            l.choice(kind, &[("MII", ()), ("ETHTOOL", ()), ("IOCTL", ())]);
+            let kinds = [("MII", ()), ("ETHTOOL", ()), ("IOCTL", ())];
+            if l.choice(kind, &kinds).is_some() {
+                l.report(
+                    Diagnostic::new(
+                        &codes::SO_ANYWAY,
+                        Severity::Diag,
+                        kind.span,
+                        format!("'{}' chooses nothing in this program", kind.text),
+                    )
+                    .help(
+                        "the carrier is asked of the kernel, which asks the driver in its own way",
+                    ),
+                );
+            }
         }
         let (value, span) = (name.text.clone(), name.span);
         l.drafts

@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub(super) struct Nowhere {
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
+    /// What is added to each number of `${_RANDOM}`.
+    seed: u32,
 }
 
 impl Outside for Nowhere {
@@ -89,8 +91,12 @@ impl Outside for Nowhere {
         host.parse().into_iter().collect()
     }
 
-    fn random(&mut self, least: u32, _: u32) -> u32 {
-        least
+    fn seed(&mut self, seed: u32) {
+        self.seed = seed;
+    }
+
+    fn random(&mut self, least: u32, most: u32) -> u32 {
+        least.saturating_add(self.seed).min(most)
     }
 }
 

@@ -442,3 +442,27 @@ fn lifetimes_are_rounded_up_and_never_too_short() {
     );
     assert_eq!(lifetime_seconds(Duration::MAX), u32::MAX - 1);
 }
+
+#[test]
+fn packets_to_a_new_address_of_ipv6_are_taken_when_it_was_waited_for() {
+    lab::skip_unless_root!();
+    let pair = Pair::new("kernel-routes");
+    let patience = Duration::from_secs(10);
+    pair.ours.enter(|| {
+        let mut kernel = Kernel::open().unwrap();
+        for n in 0..100 {
+            let one = plain(&format!("2001:db8:1::1:{n}"), 64);
+            let one = spec(&mut kernel, &one, None);
+            kernel.add_address(&one).unwrap();
+            assert!(kernel.wait_for_routes(std::slice::from_ref(&one), patience));
+            let at = std::net::SocketAddr::new(one.address, 0);
+            let taker = std::net::UdpSocket::bind(at).unwrap();
+            taker.set_read_timeout(Some(patience)).unwrap();
+            let asker = std::net::UdpSocket::bind("[::]:0").unwrap();
+            asker.send_to(b"x", taker.local_addr().unwrap()).unwrap();
+            taker.recv(&mut [0; 4]).unwrap();
+        }
+        let none = spec(&mut kernel, &plain("2001:db8:1::ffff", 64), None);
+        assert!(!kernel.wait_for_routes(&[none], Duration::ZERO));
+    });
+}

@@ -62,6 +62,8 @@ fn packets_to_a_refused_address_are_dropped_and_others_are_not() {
             ("2001:db8:9::9".parse().unwrap(), None),
         ],
         quiet: Vec::new(),
+        priority: Some(-5),
+        counters: true,
     };
     a.enter(|| wall.apply().unwrap());
     assert_eq!(reach(), [true, false, true, false]);
@@ -100,6 +102,7 @@ fn a_link_local_address_is_refused_on_its_interface_only() {
         table: "test".to_owned(),
         refused: vec![("fe80::9".parse().unwrap(), Some(interface))],
         quiet: Vec::new(),
+        ..Firewall::default()
     };
     assert!(reach());
     a.enter(|| wall(at_a + 100).apply().unwrap());
@@ -250,6 +253,7 @@ fn group_reports_of_a_virtual_interface_go_out_by_the_one_below() {
             table: "test".to_owned(),
             refused: Vec::new(),
             quiet,
+            ..Firewall::default()
         }
         .apply()
         .unwrap();

@@ -89,22 +89,8 @@ fn ask(stream: &mut TcpStream) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
-/// Hands the address over by hand, and asks on the old connection, on a new one, and
-/// on the old one when nothing is passed on any more.
-fn hand_over(name: &str, vip: &str, old_own: &str) {
-    let scene = scene(name);
-    let address: IpAddr = vip.parse().unwrap();
-    let own: IpAddr = old_own.parse().unwrap();
-    let any = if address.is_ipv6() {
-        "[::]:80"
-    } else {
-        "0.0.0.0:80"
-    };
-    serve(&scene.old, any, "old");
-    serve(&scene.new, any, "new");
-    let at = std::net::SocketAddr::new(address, 80);
-    let mut before = scene.client.tcp_connect(at, PATIENCE).unwrap();
-    assert_eq!(ask(&mut before).unwrap(), "old");
+/// What the old owner does, and what the new one does.
+fn both_ends(scene: &Scene, address: IpAddr, own: IpAddr) -> (Passage, Passage) {
     let quiet = Passage {
         table: Passage::name("test"),
         quiet: vec![Quiet {
@@ -122,6 +108,26 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
             by: index(&scene.new),
         }],
     };
+    (quiet, passes)
+}
+
+/// Hands the address over by hand, and asks on the old connection, on a new one, and
+/// on the old one when nothing is passed on any more.
+fn hand_over(name: &str, vip: &str, old_own: &str) {
+    let scene = scene(name);
+    let address: IpAddr = vip.parse().unwrap();
+    let own: IpAddr = old_own.parse().unwrap();
+    let any = if address.is_ipv6() {
+        "[::]:80"
+    } else {
+        "0.0.0.0:80"
+    };
+    serve(&scene.old, any, "old");
+    serve(&scene.new, any, "new");
+    let at = std::net::SocketAddr::new(address, 80);
+    let mut before = scene.client.tcp_connect(at, PATIENCE).unwrap();
+    assert_eq!(ask(&mut before).unwrap(), "old");
+    let (quiet, passes) = both_ends(&scene, address, own);
     // What another process has left is replaced.
     scene.new.enter(|| passes.apply().unwrap());
     scene.new.enter(|| passes.apply().unwrap());

@@ -88,6 +88,11 @@ const COUNTERS: &[(&str, &str, Counter)] = &[
         |i| i.counters.version_errors,
     ),
     (
+        "evenkeel_address_vrid_errors_total",
+        "Packets of another router id",
+        |i| i.counters.vrid_errors,
+    ),
+    (
         "evenkeel_address_announcements_total",
         "Gratuitous ARPs and neighbour advertisements sent",
         |i| i.announcements,
@@ -101,16 +106,6 @@ const COUNTERS: &[(&str, &str, Counter)] = &[
 
 const GAUGES: &[(&str, &str, Counter)] = &[
     (
-        "keepalived_vrrp_state",
-        "State of the instance: 0 init, 1 backup, 2 master, 3 fault",
-        |i| match i.state.as_str() {
-            "BACKUP" => 1,
-            "MASTER" => 2,
-            "FAULT" => 3,
-            _ => 0,
-        },
-    ),
-    (
         "evenkeel_address_priority",
         "Priority that is announced",
         |i| i.priority.into(),
@@ -119,6 +114,11 @@ const GAUGES: &[(&str, &str, Counter)] = &[
         "evenkeel_address_since_seconds",
         "When the state was entered, seconds since 1970",
         |i| i.since_unix_ms / 1000,
+    ),
+    (
+        "evenkeel_address_band",
+        "What the proxy can serve of it: 0 all, 1 some, 2 nothing",
+        |i| i.band.unwrap_or(0).into(),
     ),
     (
         "evenkeel_address_conflicts",
@@ -130,22 +130,56 @@ const GAUGES: &[(&str, &str, Counter)] = &[
 impl Status {
     /// In Prometheus' text format.
     pub fn metrics(&self) -> String {
-        let mut out = String::from(
-            "# HELP keepalived_up Whether the address role runs\n# TYPE keepalived_up gauge\n\
-             keepalived_up 1\n",
+        let mut out = String::new();
+        head(
+            &mut out,
+            "keepalived_up",
+            "gauge",
+            "Whether the address role runs",
         );
+        out.push_str("keepalived_up 1\n");
+        self.states_to(&mut out);
         for (kind, all) in [("counter", COUNTERS), ("gauge", GAUGES)] {
             for (name, help, of) in all {
-                // Writing to a String cannot fail.
-                let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+                head(&mut out, name, kind, help);
                 for i in &self.instances {
                     let labels = labels(i);
+                    // Writing to a String cannot fail.
                     let _ = writeln!(out, "{name}{{{labels}}} {}", of(i));
                 }
             }
         }
+        let name = "keepalived_script_status";
+        head(&mut out, name, "gauge", "1 where the script is content");
+        for tracked in self.tracked.iter().filter(|one| one.kind == "script") {
+            let content = u8::from(tracked.state == "up");
+            let script = escape(&tracked.name);
+            let _ = writeln!(out, "{name}{{name=\"{script}\"}} {content}");
+        }
         out
     }
+
+    /// One a virtual address, as the exporter has it.
+    fn states_to(&self, out: &mut String) {
+        let name = "keepalived_vrrp_state";
+        head(out, name, "gauge", "0 init, 1 backup, 2 master, 3 fault");
+        for i in &self.instances {
+            let state = match i.state.as_str() {
+                "BACKUP" => 1,
+                "MASTER" => 2,
+                "FAULT" => 3,
+                _ => 0,
+            };
+            for address in &i.addresses {
+                let (labels, ip) = (labels(i), escape(&address.address));
+                let _ = writeln!(out, "{name}{{{labels},ip_address=\"{ip}\"}} {state}");
+            }
+        }
+    }
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 fn labels(i: &InstanceStatus) -> String {
@@ -157,4 +191,27 @@ fn escape(word: &str) -> String {
     word.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_stands_once_with_its_type() {
+        let text = Status::default().metrics();
+        let lines = text.lines();
+        let mut names: Vec<&str> = lines.filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        assert_eq!(count, COUNTERS.len() + GAUGES.len() + 3);
+        assert!(text.contains("\nkeepalived_up 1\n"));
+    }
+
+    #[test]
+    fn a_name_with_a_quote_stays_within_its_label() {
+        assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
 }

@@ -1,110 +1,183 @@
-//! Words for people: `evenkeel address`.
+//! A [`Status`] in words for people: `evenkeel address`.
 
-use super::moment;
-use crate::role::status::{InstanceStatus, Status};
+use crate::role::status::{InstanceStatus, Status, TrackedStatus};
 use std::fmt::Write;
 
+/// Transitions of an instance that are shown, the newest first.
+const TRANSITIONS_SHOWN: usize = 8;
+
 impl Status {
-    /// Who owns what, since when and why; with the last transitions where `detail` says so.
-    pub fn text(&self, detail: bool) -> String {
-        let mut out = String::new();
+    /// Who owns what, since when and why, what is wrong, and the last transitions.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
         for instance in &self.instances {
-            // Writing to a String cannot fail.
-            let _ = self.instance_to(&mut out, instance, detail);
-        }
-        if self.instances.is_empty() {
-            out.push_str("no virtual addresses are configured\n");
+            one(&mut text, self, instance);
         }
         for group in &self.groups {
-            let members = group.members.join(", ");
-            let _ = writeln!(out, "group {}: {} ({members})", group.name, group.state);
+            let _ = writeln!(
+                text,
+                "group {}: {}, {}",
+                group.name,
+                group.state,
+                group.members.join(" ")
+            );
         }
-        if detail {
-            for tracked in &self.tracked {
-                let _ = write!(out, "{} {}: {}", tracked.kind, tracked.name, tracked.state);
-                if !tracked.outcome.is_empty() {
-                    let _ = write!(out, " ({})", tracked.outcome);
-                }
-                out.push('\n');
-            }
+        tracked(&mut text, self);
+        if self.instances.is_empty() {
+            text += "no virtual addresses\n";
         }
-        out
-    }
-
-    fn instance_to(&self, out: &mut String, i: &InstanceStatus, detail: bool) -> std::fmt::Result {
-        let since = ago(self.now_ms, i.since_ms);
-        writeln!(out, "{}: {} for {since}", i.name, i.state)?;
-        writeln!(out, "    because {}", i.why)?;
-        for address in &i.addresses {
-            let here = match (address.here, &i.owner) {
-                (true, _) => "here".to_owned(),
-                (false, Some(owner)) => format!("at {}", owner.address),
-                (false, None) => "nobody is known to have it".to_owned(),
-            };
-            writeln!(
-                out,
-                "    address {} on {}: {here}",
-                address.address, address.interface
-            )?;
+        if !self.privileges.is_empty() {
+            let _ = writeln!(text, "granted: {}", self.privileges.join(", "));
         }
-        writeln!(
-            out,
-            "    priority {} ({})",
-            i.priority,
-            i.priority_from.join(", ")
-        )?;
-        if let Some(owner) = &i.owner {
-            let heard = ago(self.now_ms, owner.heard_ms);
-            let (who, priority) = (owner.address, owner.priority);
-            writeln!(
-                out,
-                "    {who} announces priority {priority}, last {heard} ago"
-            )?;
-        }
-        if !i.prefer.is_empty() {
-            writeln!(out, "    preferred: {}", i.prefer.join(", then "))?;
-        }
-        match i.band {
-            Some(0) => writeln!(out, "    its frontends can all be served")?,
-            Some(1) => writeln!(out, "    some of its frontends cannot be served")?,
-            Some(_) => writeln!(out, "    none of its frontends can be served")?,
-            None => {}
-        }
-        for fault in &i.faults {
-            writeln!(out, "    fault: {fault}")?;
-        }
-        for conflict in &i.conflicts {
-            writeln!(
-                out,
-                "    another machine used {conflict} in the last ten minutes"
-            )?;
-        }
-        if i.restored > 0 {
-            writeln!(
-                out,
-                "    put back {} times after somebody deleted it",
-                i.restored
-            )?;
-        }
-        if detail {
-            for t in &i.transitions {
-                let at = moment(t.at_unix_ms);
-                writeln!(out, "    {at} UTC {} -> {}: {}", t.from, t.to, t.why)?;
-            }
-        }
-        Ok(())
+        clean(&text)
     }
 }
 
-/// How long ago, in words.
-pub fn ago(now_ms: u64, then_ms: u64) -> String {
-    let ms = now_ms.saturating_sub(then_ms);
-    let s = ms / 1000;
-    match s {
+fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
+    let since = status.now_ms.saturating_sub(one.since_ms);
+    let _ = writeln!(
+        text,
+        "{}: {} for {} ({})",
+        one.name,
+        one.state,
+        ago(since),
+        one.why
+    );
+    let addresses = one.addresses.iter().map(|address| {
+        let here = if address.here { "" } else { " (not here)" };
+        format!("{}{here}", address.address)
+    });
+    let _ = writeln!(
+        text,
+        "  addresses   {}",
+        addresses.collect::<Vec<_>>().join(", ")
+    );
+    let _ = writeln!(
+        text,
+        "  on          {}, router id {}, version {}, an advert every {} ms",
+        one.interface, one.vrid, one.version, one.advert_interval_ms
+    );
+    let owner = match (&one.owner, one.state.as_str()) {
+        (_, "MASTER") => "this machine".to_owned(),
+        (Some(owner), _) => {
+            let heard = status.now_ms.saturating_sub(owner.heard_ms);
+            format!(
+                "{} with priority {}, heard {} ago",
+                owner.address,
+                owner.priority,
+                ago(heard)
+            )
+        }
+        (None, _) => "nobody is heard".to_owned(),
+    };
+    let _ = writeln!(text, "  owner       {owner}");
+    let _ = writeln!(
+        text,
+        "  priority    {} ({})",
+        one.priority,
+        one.priority_from.join(", ")
+    );
+    if !one.prefer.is_empty() {
+        let _ = writeln!(text, "  prefer      {}", one.prefer.join(", then "));
+    }
+    let health = match one.band {
+        Some(0) => "all of its frontends can be served",
+        Some(1) => "some of its frontends cannot be served",
+        Some(_) => "none of its frontends can be served",
+        None => "",
+    };
+    if !health.is_empty() {
+        let _ = writeln!(text, "  health      {health}");
+    }
+    troubles(text, one);
+    let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);
+    for transition in shown {
+        let _ = writeln!(
+            text,
+            "  {} ago: {} -> {} ({})",
+            ago(status.now_ms.saturating_sub(transition.at_ms)),
+            transition.from,
+            transition.to,
+            transition.why
+        );
+    }
+}
+
+/// What an operator should see to.
+fn troubles(text: &mut String, one: &InstanceStatus) {
+    for fault in &one.faults {
+        let _ = writeln!(text, "  fault       {fault}");
+    }
+    for conflict in &one.conflicts {
+        let _ = writeln!(
+            text,
+            "  conflict    {conflict} used it, too, in the last ten minutes"
+        );
+    }
+    if one.restored > 0 {
+        let restored = usize::try_from(one.restored).unwrap_or(usize::MAX);
+        let _ = writeln!(
+            text,
+            "  put back    {} that somebody else had deleted",
+            match restored {
+                1 => "1 address".to_owned(),
+                n => format!("{n} addresses"),
+            }
+        );
+    }
+}
+
+fn tracked(text: &mut String, status: &Status) {
+    for TrackedStatus {
+        kind,
+        name,
+        state,
+        since_ms,
+        outcome,
+    } in &status.tracked
+    {
+        let _ = write!(text, "{kind} {name}: {state}");
+        // It was so when the role first looked: since when is not known.
+        if *since_ms > 0 {
+            let since = ago(status.now_ms.saturating_sub(*since_ms));
+            let _ = write!(text, " for {since}");
+        }
+        if !outcome.is_empty() {
+            let _ = write!(text, " ({outcome})");
+        }
+        text.push('\n');
+    }
+}
+
+/// A time in its largest unit that is not too coarse.
+fn ago(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
         0 => format!("{ms} ms"),
-        1..60 => format!("{s} s"),
-        60..3600 => format!("{} min {} s", s / 60, s % 60),
-        3600..86_400 => format!("{} h {} min", s / 3600, s / 60 % 60),
-        _ => format!("{} d {} h", s / 86_400, s / 3600 % 24),
+        1..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Names come from files: a terminal obeys none of them.
+fn clean(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_units_that_people_use() {
+        let all = [5, 1_500, 119_000, 120_000, 7_200_000, 172_800_000].map(ago);
+        assert_eq!(all, ["5 ms", "1 s", "119 s", "2 min", "2 h", "2 d"]);
+    }
+
+    #[test]
+    fn without_an_instance_that_is_said() {
+        assert_eq!(Status::default().text(), "no virtual addresses\n");
     }
 }

@@ -31,8 +31,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long a role may take to give its addresses up.
-const RELEASE_LIMIT: Duration = Duration::from_millis(1_500);
+/// How long a role may take to give its addresses up, besides what its hand-over
+/// and its script at the end take.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a role that another one follows may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -62,8 +63,6 @@ pub struct Addresses {
     waiting: VecDeque<Waiting>,
     /// When a role that is to give its addresses up is ended by force.
     release_until: Option<Instant>,
-    /// When the addresses are given up, once requests had time to finish.
-    release_at: Option<Instant>,
     /// It was ready at least once.
     served: bool,
 }
@@ -89,7 +88,7 @@ impl Addresses {
         let role = self.role.as_ref().and_then(AddressRole::deadline);
         let before = self.before.as_ref().and_then(|role| role.leaves_until);
         let waiting = self.waiting.front().map(|one| one.until);
-        let own = [self.restart_at, self.release_until, self.release_at];
+        let own = [self.restart_at, self.release_until];
         [role, before, waiting]
             .into_iter()
             .chain(own)
@@ -266,9 +265,6 @@ impl Supervisor {
         if due(self.addresses.restart_at) && self.stop.is_none() {
             self.start_addresses();
         }
-        if due(self.addresses.release_at) {
-            self.give_addresses_up();
-        }
         let late = self.addresses.role.as_ref().and_then(AddressRole::deadline);
         if due(late) || due(self.addresses.release_until) {
             // Its end is seen in the next turn.
@@ -348,10 +344,7 @@ impl Supervisor {
             return;
         }
         if self.stop.is_some() || self.addresses.release_until.take().is_some() {
-            // The addresses are given up: what was kept of them holds no more.
-            if let Some(keep) = self.addresses.keep.take() {
-                keep.forget();
-            }
+            self.forget_addresses();
             self.addresses.served = false;
             return self.addresses_released();
         }
@@ -406,38 +399,15 @@ impl Supervisor {
         let Some(role) = &mut self.addresses.role else {
             return false;
         };
-        let drain = self
-            .addresses
-            .run
-            .as_ref()
-            .map_or(0, |run| run.plan.drain_ms);
-        let soft = self.stop.is_some_and(|stop| stop.is_soft());
-        if soft && drain > 0 && self.command.releases {
-            // Another machine gets them while requests finish here.
-            role.say(&Message::HandOverAddresses {
-                name: None,
-                drain_ms: None,
-            });
-            let at = Instant::now().checked_add(Duration::from_millis(drain));
-            self.addresses.release_at = at;
-            return true;
-        }
-        self.give_addresses_up();
-        true
-    }
-
-    /// Makes the role give its addresses up now.
-    fn give_addresses_up(&mut self) {
-        self.addresses.release_at = None;
-        let Some(role) = &mut self.addresses.role else {
-            return;
-        };
-        if self.addresses.release_until.is_some() {
-            return;
-        }
+        // Who asks twice does not want to wait for a hand-over.
         let release = self.command.releases;
         role.stop(release);
-        self.addresses.release_until = Instant::now().checked_add(RELEASE_LIMIT);
+        let run = self.addresses.run.as_ref();
+        let longest = run.map_or(0, |run| run.plan.stop_ms);
+        let limit = RELEASE_LIMIT.saturating_add(Duration::from_millis(longest));
+        let until = Instant::now().checked_add(limit);
+        self.addresses.release_until = self.addresses.release_until.or(until);
+        true
     }
 
     /// The last of it: what still runs when this process ends is ended, after it
@@ -449,12 +419,19 @@ impl Supervisor {
         if self.addresses.role.is_none() {
             return;
         }
-        self.give_addresses_up();
+        self.release_addresses();
         let until = self.addresses.release_until.unwrap_or_else(Instant::now);
         if let Some(role) = &mut self.addresses.role {
             role.wait_for_end(until);
         }
-        if let Some(keep) = self.addresses.keep.take() {
+        self.forget_addresses();
+    }
+
+    /// What was kept of addresses that were given up holds no more.
+    fn forget_addresses(&mut self) {
+        if let Some(keep) = self.addresses.keep.take()
+            && self.command.releases
+        {
             keep.forget();
         }
     }

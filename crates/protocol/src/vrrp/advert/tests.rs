@@ -34,8 +34,8 @@ struct Captured {
 
 const LINK_LOCAL: &str = "fe80::ff:fe00:a";
 
-fn captured() -> Vec<Captured> {
-    let v2 = Captured {
+fn with_password() -> Captured {
+    Captured {
         what: "version 2 with a password",
         version: Version::V2,
         vrid: 51,
@@ -46,32 +46,38 @@ fn captured() -> Vec<Captured> {
         from: "10.9.0.1",
         to: "224.0.0.18",
         hex: "213396020101c56f0a0900640a0900657365637265743132",
-    };
-    let v3 = Captured {
+    }
+}
+
+fn version_3() -> Captured {
+    Captured {
         what: "version 3",
         version: Version::V3,
         interval_ms: 300,
         authentication: None,
         hex: "31339602001e39340a0900640a090065",
-        ..v2.clone()
-    };
-    let v6 = Captured {
+        ..with_password()
+    }
+}
+
+fn version_3_of_ipv6() -> Captured {
+    Captured {
         what: "version 3 of IPv6",
         vrid: 52,
         addresses: &["fe80::100", "fd09::100"],
         from: LINK_LOCAL,
         to: "ff02::12",
         hex: "31349602001e3de8fe800000000000000000000000000100fd090000000000000000000000000100",
-        ..v3.clone()
-    };
+        ..version_3()
+    }
+}
+
+fn captured_of_version_2() -> Vec<Captured> {
+    let v2 = with_password();
     let one = Captured {
         addresses: &["10.9.0.100"],
         authentication: None,
         ..v2.clone()
-    };
-    let to_peer = Captured {
-        to: "10.9.0.2",
-        ..v3.clone()
     };
     vec![
         Captured {
@@ -127,6 +133,17 @@ fn captured() -> Vec<Captured> {
             hex: "21339600000148cb0000000000000000",
             ..one
         },
+        v2,
+    ]
+}
+
+fn captured_of_version_3() -> Vec<Captured> {
+    let (v3, v6) = (version_3(), version_3_of_ipv6());
+    let to_peer = Captured {
+        to: "10.9.0.2",
+        ..v3.clone()
+    };
+    vec![
         Captured {
             what: "a stop in version 3",
             priority: 0,
@@ -171,10 +188,15 @@ fn captured() -> Vec<Captured> {
             hex: "31379601001e3ffbfd090000000000000000000000000105",
             ..v6.clone()
         },
-        v2,
         v3,
         v6,
     ]
+}
+
+fn captured() -> Vec<Captured> {
+    let mut all = captured_of_version_2();
+    all.extend(captured_of_version_3());
+    all
 }
 
 impl Captured {
@@ -240,14 +262,22 @@ fn mend(packet: &mut [u8]) {
     packet[6..8].copy_from_slice(&sum.to_be_bytes());
 }
 
-#[test]
-fn every_refusal_has_its_packet_and_its_counter() {
-    type Change = fn(&mut Vec<u8>);
-    type Of = fn(&Counters) -> u64;
-    let v2 = "version 2 with a password";
-    let v3 = "version 3";
+/// Packets of the captured ones, by what they are.
+const V2: &str = "version 2 with a password";
+const V3: &str = "version 3";
+
+/// A packet, what is changed of it, why it is refused then, and the counter.
+type Refused = (
+    &'static str,
+    fn(&mut Vec<u8>),
+    Refusal,
+    fn(&Counters) -> u64,
+);
+
+fn refused_by_their_head() -> Vec<Refused> {
+    let (v2, v3) = (V2, V3);
     let length = |is, should| Refusal::Length { is, should };
-    let table: Vec<(&str, Change, Refusal, Of)> = vec![
+    vec![
         (
             v2,
             |b| b.truncate(7),
@@ -311,6 +341,12 @@ fn every_refusal_has_its_packet_and_its_counter() {
             Refusal::Router { is: 9 },
             |c| c.vrid_errors,
         ),
+    ]
+}
+
+fn refused_by_what_is_inside() -> Vec<Refused> {
+    let v2 = V2;
+    vec![
         (
             v2,
             |b| {
@@ -365,7 +401,13 @@ fn every_refusal_has_its_packet_and_its_counter() {
             Refusal::Interval,
             |c| c.interval_errors,
         ),
-    ];
+    ]
+}
+
+#[test]
+fn every_refusal_has_its_packet_and_its_counter() {
+    let mut table = refused_by_their_head();
+    table.extend(refused_by_what_is_inside());
     for (place, (what, change, refusal, of)) in table.into_iter().enumerate() {
         assert_eq!(changed(what, change), Err(refusal), "row {place}");
         let mut counters = Counters::default();

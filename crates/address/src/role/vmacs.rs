@@ -1,0 +1,172 @@
+//! Virtual interfaces of virtual routers: that of `use_vmac`, `use_ipvlan`, and those of
+//! single addresses on other interfaces (`use_vmac_addr`, `use_vmac` behind an address).
+
+use super::event_loop::Role;
+use super::member::{Member, ipvlan_flag};
+use super::{Level, clock};
+use crate::config::Address;
+use crate::kernel::{Vmac, VmacKind, VmacSpec};
+use std::collections::BTreeSet;
+
+/// What the names of virtual interfaces begin with where nothing is configured.
+const PREFIX: &str = "vrrp";
+
+/// The virtual interface of addresses on an interface that is not the router's own, or
+/// of the other family there.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// The interface that it stands on.
+    pub base: String,
+    /// The family, by which its MAC is another one.
+    pub ipv6: bool,
+    /// The interface.
+    pub vmac: Vmac,
+}
+
+/// What an address wants: the interface below, and its family. None: no virtual
+/// interface of its own.
+fn wish<'a>(member: &'a Member, address: &'a Address) -> Option<(&'a str, bool)> {
+    let base = address.interface.as_deref().filter(|_| address.vmac)?;
+    let ipv6 = address.address.is_ipv6();
+    let own = member.config.vmac.as_ref();
+    let has = own.is_some_and(|own| own.ipvlan.is_none())
+        && base == member.config.interface
+        && ipv6 == member.config.ipv6;
+    (!has).then_some((base, ipv6))
+}
+
+impl Member {
+    /// The virtual interface that an address is on: that of the router, or one beside
+    /// it. None where it is on the named interface itself.
+    pub fn vmac_of(&self, address: &Address) -> Option<Option<&Vmac>> {
+        if address.interface.is_none() {
+            return self.vmac.as_ref().map(Some);
+        }
+        if !address.vmac {
+            return None;
+        }
+        let Some((base, ipv6)) = wish(self, address) else {
+            return Some(self.vmac.as_ref());
+        };
+        let of = |b: &&Beside| b.base == base && b.ipv6 == ipv6;
+        Some(self.beside.iter().find(of).map(|b| &b.vmac))
+    }
+
+    /// All of its virtual interfaces.
+    pub fn vmacs(&self) -> impl Iterator<Item = &Vmac> {
+        self.vmac
+            .iter()
+            .chain(self.beside.iter().map(|beside| &beside.vmac))
+    }
+
+    /// Whether a virtual interface of it stands on this one.
+    pub fn stands_on(&self, name: &str) -> bool {
+        let own = self.config.vmac.is_some() && self.config.interface == name;
+        own || self
+            .addresses()
+            .any(|a| wish(self, a).is_some_and(|(base, _)| base == name))
+    }
+}
+
+impl Role {
+    /// The virtual interfaces of a member, where those below are there.
+    pub(super) fn make_vmacs(&mut self, at: usize) {
+        self.make_vmac(at);
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        let wishes: BTreeSet<(String, bool)> = member
+            .addresses()
+            .filter_map(|address| wish(member, address))
+            .map(|(base, ipv6)| (base.to_owned(), ipv6))
+            .collect();
+        let prefix = self.config.global.vmac_address_prefix.clone();
+        let prefix = prefix.unwrap_or_else(|| PREFIX.to_owned());
+        for (base, ipv6) in wishes {
+            let Some(below) = self.links.named(&base) else {
+                continue;
+            };
+            let (index, vrid) = (below.link.index, member.config.vrid);
+            let family = if ipv6 { "6-" } else { "" };
+            let spec = VmacSpec {
+                // By the number of the one below: two of them have two names.
+                name: format!("{prefix}{family}{index}.{vrid}"),
+                base: index,
+                kind: VmacKind::Macvlan {
+                    mac: VmacSpec::mac(vrid, ipv6),
+                },
+                ipv6,
+                vrf: None,
+            };
+            member.beside.retain(|b| b.base != base || b.ipv6 != ipv6);
+            match self.kernel.create_vmac(&spec) {
+                Ok(vmac) => {
+                    self.links.set(clock::now(), vmac.link.clone());
+                    member.beside.push(Beside { base, ipv6, vmac });
+                }
+                Err(error) => {
+                    let words = format!("the virtual interface {}: {error}", spec.name);
+                    let line = format!("({}) {words}", member.config.name);
+                    (self.given.log)(Level::Error, &line);
+                    member.vmac_trouble = Some(words);
+                }
+            }
+        }
+    }
+
+    /// The virtual interface of a member, where it has one and the one below is there.
+    fn make_vmac(&mut self, at: usize) {
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        member.vmac_trouble = None;
+        let Some(wanted) = &member.config.vmac else {
+            return;
+        };
+        let Some(base) = self.links.named(&member.config.interface) else {
+            return;
+        };
+        let (vrid, ipv6) = (member.config.vrid, member.config.ipv6);
+        let name = wanted.name.clone();
+        let mac = wanted.mac.unwrap_or_else(|| VmacSpec::mac(vrid, ipv6));
+        let kind = match wanted.ipvlan {
+            Some(_) => VmacKind::Ipvlan {
+                flag: ipvlan_flag(wanted.ipvlan_mode.as_deref()),
+            },
+            None => VmacKind::Macvlan { mac },
+        };
+        let spec = VmacSpec {
+            name: name.unwrap_or_else(|| VmacSpec::name(vrid, ipv6)),
+            base: base.link.index,
+            kind,
+            ipv6,
+            vrf: base.link.master.filter(|_| member.config.vrf.is_some()),
+        };
+        match self.kernel.create_vmac(&spec) {
+            Ok(vmac) => {
+                let now = clock::now();
+                self.links.set(now, vmac.link.clone());
+                member.vmac = Some(vmac);
+            }
+            Err(error) => {
+                let words = format!("the virtual interface {}: {error}", spec.name);
+                let line = format!("({}) {words}", member.config.name);
+                (self.given.log)(Level::Error, &line);
+                member.vmac_trouble = Some(words);
+            }
+        }
+    }
+
+    /// Virtual interfaces that no instance has any more.
+    pub(super) fn remove_vmacs(&mut self, gone: Vec<Member>) {
+        for vmac in gone.iter().flat_map(Member::vmacs) {
+            let same = |other: &Vmac| other.link.index == vmac.link.index;
+            if self.members.iter().flat_map(Member::vmacs).any(same) {
+                continue;
+            }
+            if let Err(error) = self.kernel.remove_vmac(vmac) {
+                self.log(Level::Warning, &format!("{}: {error}", vmac.link.name));
+            }
+        }
+    }
+}

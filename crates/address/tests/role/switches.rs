@@ -1,0 +1,123 @@
+//! Switches of `global_defs`: what each changes can be seen from outside.
+
+use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
+use address::config::{Fifo, NextHop, Route, SyncGroup};
+use lab::{Signal, eventually};
+use rustix::fs::{Mode, OFlags};
+use std::fs::read_to_string;
+use std::io::Read;
+use std::path::Path;
+
+/// What is in a pipe now.
+fn drained(path: &Path) -> String {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let pipe = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+    let mut pipe = std::fs::File::from(pipe);
+    let mut bytes = Vec::new();
+    // It ends where nothing waits: the role keeps it open.
+    let _ = pipe.read_to_end(&mut bytes);
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn a_reload_writes_all_states_into_the_pipes_where_that_is_asked_for() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("states");
+    let path = scene.scratch.path().join("pipe");
+    let mut asked = simple(150);
+    asked.groups = vec![SyncGroup {
+        name: "G".to_owned(),
+        members: vec!["VI_1".to_owned()],
+        ..SyncGroup::default()
+    }];
+    asked.global.fifos = vec![Fifo {
+        path: path.clone(),
+        account: None,
+        script: None,
+    }];
+    let alpha = scene.role(&scene.alpha, &asked);
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    let mut said = String::new();
+    assert!(eventually(LATEST, || {
+        said += &drained(&path);
+        said.contains("GROUP \"G\" MASTER")
+    }));
+    alpha.take(&asked);
+    assert_eq!(drained(&path), "", "nothing changed");
+    asked.global.fifo_states_on_reload = true;
+    alpha.take(&asked);
+    assert_eq!(
+        drained(&path),
+        "INSTANCE \"VI_1\" MASTER 150\nGROUP \"G\" MASTER 0\n"
+    );
+}
+
+#[test]
+fn adverts_of_unknown_routers_are_logged_where_that_is_asked_for() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("unknown");
+    let mut asked = simple(150);
+    asked.global.log_unknown_vrids = true;
+    let alpha = scene.role(&scene.alpha, &asked);
+    let mut other = config(vec![instance("VI_1", 51, 100), instance("VI_2", 77, 100)]);
+    other.instances[1].addresses = vec![address("10.0.0.102/24")];
+    let _beta = scene.role(&scene.beta, &other);
+    alpha.wait_for("Unknown VRID(77) received on interface(eth0). ignoring...");
+    assert!(!alpha.says("VRID(51)"));
+}
+
+#[test]
+fn dumps_hold_the_names_of_the_instance_and_group_reports_are_off_while_it_runs() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("names");
+    let reports = || {
+        let path = "/proc/sys/net/ipv4/igmp_link_local_mcast_reports";
+        let read = scene.alpha.enter(|| read_to_string(path));
+        read.unwrap().trim().to_owned()
+    };
+    let before = reports();
+    let mut asked = simple(150);
+    asked.global.disable_local_igmp = true;
+    asked.global.dumps_by_instance = true;
+    asked.global.instance = Some("a/b".to_owned());
+    let alpha = scene.role(&scene.alpha, &asked);
+    assert_eq!((before.as_str(), reports().as_str()), ("1", "0"));
+    alpha.order("data");
+    alpha.wait_for("dumped");
+    assert!(alpha.says("/keepalived_a_b.data"), "{:?}", alpha.said());
+    alpha.order("stop");
+    alpha.wait_for("stopped");
+    assert_eq!(reports(), before);
+}
+
+#[test]
+fn routes_of_a_killed_process_go_with_the_instance_that_is_gone() {
+    lab::skip_unless_root!();
+    let scene = Scene::new("left-routes");
+    let mut routed = simple(150);
+    routed.instances[0].routes = vec![Route {
+        destination: Some(("10.9.0.0".parse().unwrap(), 24)),
+        hops: vec![NextHop {
+            via: Some("10.0.0.77".parse().unwrap()),
+            interface: Some("eth0".to_owned()),
+            weight: 1,
+            ..NextHop::default()
+        }],
+        text: "10.9.0.0/24 via 10.0.0.77 dev eth0".to_owned(),
+        ..Route::default()
+    }];
+    let alpha = scene.role(&scene.alpha, &routed);
+    let shows = || scene.alpha.ip(&["route"]).unwrap().contains("10.9.0.0/24");
+    assert!(eventually(LATEST, shows));
+    // It was written that it holds the route.
+    assert_eq!(alpha.state("VI_1"), "MASTER");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    alpha.process.signal(Signal::KILL).unwrap();
+    alpha.process.wait(LATEST).unwrap();
+    assert!(shows());
+    let mut other = instance("VI_2", 52, 150);
+    other.addresses = vec![address("10.0.0.102/24")];
+    let next = scene.role(&scene.alpha, &config(vec![other]));
+    next.wait_for("10.9.0.0/24 via 10.0.0.77 dev eth0 was left by a process before");
+    assert!(!shows());
+}
