@@ -3,7 +3,7 @@
 use super::timers;
 use super::{NoWeights, preferences, resolve, transport};
 use crate::codes;
-use crate::config::{Address, Authentication, Garp, Instance, Start, Transport};
+use crate::config::{Address, Authentication, Garp, Instance, Start, Transport, Vmac};
 use crate::dialect::family::draft::{At, GarpDraft, InstanceDraft, PRIORITY_DEFAULT, bare};
 use crate::dialect::family::instance::{key, password};
 use crate::dialect::loader::Loader;
@@ -339,6 +339,30 @@ fn adverts(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     }
 }
 
+/// Two instances that made the same interface would take it from each other for ever.
+fn own_name(l: &mut Loader<'_>, draft: &InstanceDraft, vmac: &mut Vmac) {
+    let Some(name) = &vmac.name else {
+        return;
+    };
+    let has_it = |i: &&Instance| {
+        i.vmac
+            .as_ref()
+            .is_some_and(|v| v.name.as_ref() == Some(name))
+    };
+    let Some(other) = l.config.instances.iter().find(has_it) else {
+        return;
+    };
+    let message = format!(
+        "'vrrp_instance {}' has the virtual interface '{name}' already: this name is passed over",
+        other.name
+    );
+    l.report(
+        Diagnostic::warning(&codes::NO_EFFECT, draft.place, message)
+            .help("write another name, or 'use_vmac' alone"),
+    );
+    vmac.name = None;
+}
+
 /// Addresses on other interfaces that have the virtual MAC there.
 fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let (own, ipv6) = (built.interface.clone(), built.ipv6);
@@ -394,6 +418,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
     if let (true, Some(span)) = (built.strict, draft.vmac_transmit_on_base) {
         strict(l, span, "'vmac_xmit_base'");
     }
+    own_name(l, draft, &mut vmac);
     // The last octet of a MAC of five is the number, which may stand below.
     if let Some(mac) = vmac.mac.as_mut().filter(|mac| mac[5] == 0) {
         mac[5] = built.vrid;

@@ -322,6 +322,9 @@ fn instances_of_one_router_id_have_virtual_interfaces_of_names_of_their_own() {
         named(&format!("{inside}{written}")),
         ["vrrp1.51", "vrrp.51"]
     );
+    let first = of("A", "eth0", "use_vmac v", "192.0.2.10/24");
+    let second = of("B", "eth1", "use_vmac v", "198.51.100.10/24");
+    assert_eq!(named(&format!("{first}{second}")), ["v", "vrrp.51"]);
     let prefix = "global_defs {\nvmac_prefix vip\n}\n";
     assert_eq!(
         named(&format!("{prefix}{inside}{outside}")),
