@@ -16,7 +16,9 @@ fn every_example_loads_without_a_warning_here_and_in_haproxy() {
         seen += 1;
         let name = path.to_str().unwrap();
         // One for a pair is for machines of other names, and HAProxy has no such sections.
-        let pair = std::fs::read_to_string(&path).unwrap().contains("\nvirtual-ip ");
+        let pair = std::fs::read_to_string(&path)
+            .unwrap()
+            .contains("\nvirtual-ip ");
         let mut words = vec!["check", name];
         if pair {
             words.push("--no-resolve");

@@ -5,10 +5,10 @@ use crate::bed::{Origin, PATIENCE, against_haproxy, alone};
 use protocol::role::vitals::{Band, Pulse, Vitals, WORDS};
 use proxy::config::{BindAddress, Config, Service};
 use proxy::load::{LoadOptions, load};
-use proxy::runtime::{Running, ServeOptions};
+use proxy::runtime::{Running, Runtime, ServeOptions};
 use proxy::{reactor, state, vitals};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -97,6 +97,71 @@ fn ask(client: &mut TcpStream) -> String {
         .to_ascii_lowercase()
 }
 
+/// What can be served follows the states of the servers.
+fn is_judged(memory: &Vitals<'_>, config: &Config) {
+    wait_until("it beats and is judged", || {
+        memory.band("www", now_ms()) == Some(Band::All)
+    });
+    let app = config.proxy(config.backend("app").expect("there"));
+    app.servers[0]
+        .state
+        .set_admin(state::AdminState::Maintenance, state::now_ms());
+    wait_until("nothing is served", || {
+        memory.band("www", now_ms()) == Some(Band::None)
+    });
+    app.servers[0]
+        .state
+        .set_admin(state::AdminState::Ready, state::now_ms());
+    wait_until("all is served", || {
+        memory.band("www", now_ms()) == Some(Band::All)
+    });
+}
+
+/// A thread that does nothing for long does not serve.
+fn a_stuck_thread_is_seen(memory: &Vitals<'_>) {
+    let (stuck, go_on) = (Arc::new(AtomicBool::new(true)), PATIENCE);
+    let holds = Arc::clone(&stuck);
+    let held = reactor::inject(0, move || {
+        let end = Instant::now() + go_on;
+        while holds.load(Ordering::Relaxed) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    assert!(held.is_ok());
+    wait_until("a stuck thread is seen", || {
+        matches!(
+            memory.pulse(now_ms()),
+            Pulse::Stuck {
+                silent: 1,
+                threads: 1,
+                ..
+            }
+        )
+    });
+    assert_eq!(memory.band("www", now_ms()), Some(Band::None));
+    stuck.store(false, Ordering::Relaxed);
+    wait_until("it beats again", || memory.pulse(now_ms()) == Pulse::Beats);
+}
+
+/// Clients of an address that goes finish, and are not kept.
+fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: &'static Runtime) {
+    let mut client = TcpStream::connect(here).expect("connected");
+    client.set_read_timeout(Some(PATIENCE)).expect("set");
+    assert!(!ask(&mut client).contains("connection: close"));
+    let slot = memory.find("www").expect("described");
+    memory.set_drain(slot, Some(now_ms() + 60_000));
+    wait_until("the wish is heard", || memory.under_way(slot).is_some());
+    assert!(ask(&mut client).contains("connection: close"));
+    let mut late = TcpStream::connect(here).expect("new connections are served");
+    late.set_read_timeout(Some(PATIENCE)).expect("set");
+    assert!(ask(&mut late).starts_with("http/1.1 200"));
+    drop((client, late));
+    wait_until("nothing is under way", || memory.under_way(slot) == Some(0));
+    assert!(vitals::reports(runtime)[0].draining);
+    memory.set_drain(slot, None);
+    wait_until("it goes on", || !vitals::reports(runtime)[0].draining);
+}
+
 #[test]
 fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led_to_their_end() {
     if against_haproxy() {
@@ -125,63 +190,9 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
     vitals::share(running.runtime, words).expect("begun");
     let side = Side::start(&running);
 
-    wait_until("it beats and is judged", || {
-        memory.band("www", now_ms()) == Some(Band::All)
-    });
-    let app = config.proxy(config.backend("app").expect("there"));
-    app.servers[0]
-        .state
-        .set_admin(state::AdminState::Maintenance, state::now_ms());
-    wait_until("nothing is served", || {
-        memory.band("www", now_ms()) == Some(Band::None)
-    });
-    app.servers[0]
-        .state
-        .set_admin(state::AdminState::Ready, state::now_ms());
-    wait_until("all is served", || {
-        memory.band("www", now_ms()) == Some(Band::All)
-    });
-
-    let (stuck, go_on) = (Arc::new(AtomicBool::new(true)), PATIENCE);
-    let holds = Arc::clone(&stuck);
-    let held = reactor::inject(0, move || {
-        let end = Instant::now() + go_on;
-        while holds.load(Ordering::Relaxed) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    });
-    assert!(held.is_ok());
-    wait_until("a stuck thread is seen", || {
-        matches!(
-            memory.pulse(now_ms()),
-            Pulse::Stuck {
-                silent: 1,
-                threads: 1,
-                ..
-            }
-        )
-    });
-    assert_eq!(memory.band("www", now_ms()), Some(Band::None));
-    stuck.store(false, Ordering::Relaxed);
-    wait_until("it beats again", || memory.pulse(now_ms()) == Pulse::Beats);
-
-    let mut client = TcpStream::connect(here).expect("connected");
-    client.set_read_timeout(Some(PATIENCE)).expect("set");
-    assert!(!ask(&mut client).contains("connection: close"));
-    let slot = memory.find("www").expect("described");
-    memory.set_drain(slot, Some(now_ms() + 60_000));
-    wait_until("the wish is heard", || memory.under_way(slot).is_some());
-    assert!(ask(&mut client).contains("connection: close"));
-    let mut late = TcpStream::connect(here).expect("new connections are served");
-    late.set_read_timeout(Some(PATIENCE)).expect("set");
-    assert!(ask(&mut late).starts_with("http/1.1 200"));
-    drop((client, late));
-    wait_until("nothing is under way", || memory.under_way(slot) == Some(0));
-    assert!(vitals::reports(running.runtime)[0].draining);
-    memory.set_drain(slot, None);
-    wait_until("it goes on", || {
-        !vitals::reports(running.runtime)[0].draining
-    });
+    is_judged(&memory, &config);
+    a_stuck_thread_is_seen(&memory);
+    clients_are_led_to_their_end(&memory, here, running.runtime);
 
     running.soft_stop();
     assert_eq!(memory.pulse(now_ms()), Pulse::NotBegun);
