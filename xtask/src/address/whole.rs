@@ -78,7 +78,7 @@ impl Site {
                 let program = host.spawn(command)?;
                 return Ok(Node::new(program, host, at, scratch));
             }
-            host.sysctl("net.ipv4.ip_nonlocal_bind", "1")?;
+            host.sysctl("net/ipv4/ip_nonlocal_bind", "1")?;
             let config = scratch.write("haproxy.cfg", PROXY)?;
             let mut command = Command::new(HAPROXY);
             command.args(["-db", "-f"]).arg(config).env("NODE", name);
