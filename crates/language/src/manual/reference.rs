@@ -67,7 +67,9 @@ const PARTS: [(&str, Holds); 7] = [
     ("Actions of rules", |kind| kind.ends_with("action")),
     ("Fetches", |kind| kind == "fetch"),
     ("Converters", |kind| kind == "converter"),
-    ("Formats and the rest", |kind| !kind.starts_with("keepalived")),
+    ("Formats and the rest", |kind| {
+        !kind.starts_with("keepalived")
+    }),
     ("Files of keepalived", |_| true),
 ];
 

@@ -39,7 +39,11 @@ fn lines(file: &str) -> Vec<Vec<String>> {
 #[test]
 fn lines_of_others_are_collected_unread_with_quotes_variables_and_conditions_resolved() {
     let loaded = text(FILE);
-    assert_eq!(codes(&loaded), ["W0102"], "only the time limits are missing");
+    assert_eq!(
+        codes(&loaded),
+        ["W0102"],
+        "only the time limits are missing"
+    );
     assert_eq!(
         lines(FILE),
         [
@@ -70,7 +74,11 @@ fn node_is_a_line_of_global_where_the_layout_says_so() {
     let unindented =
         "global\nnode lb1\nmaxconn 10\nlisten a\nbind 127.0.0.1:1\nserver s 127.0.0.1:2\n";
     let loaded = text(unindented);
-    assert_eq!(codes(&loaded), ["W0102"], "only the time limits are missing");
+    assert_eq!(
+        codes(&loaded),
+        ["W0102"],
+        "only the time limits are missing"
+    );
     assert!(loaded.others.is_empty());
     let config = loaded.config.expect("no error");
     assert_eq!(config.global.maxconn, Some(10));
