@@ -1,6 +1,7 @@
 //! Scenarios across crates: the real binary, real peers, network namespaces.
 
 mod address_complaints;
+mod address_hand_over;
 mod address_interop;
 mod address_packets;
 mod address_pair;

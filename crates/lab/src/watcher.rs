@@ -4,7 +4,8 @@
 //! The watcher makes a new connection at a fixed pace, whether the ones before
 //! have ended or not, so that a gap is seen as long as it is. It runs on a
 //! thread of its own inside its host, before ordinary processes where it may:
-//! a busy machine is no gap.
+//! a busy machine is no gap. It can also ask a web server, which says the name of
+//! its machine in the last line of its answer.
 
 use crate::error::LabError;
 use crate::host::Place;
@@ -13,7 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SocketFlags, SocketType, connect, recv, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, connect, recv, send, socket_with,
+    sockopt,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -34,6 +36,9 @@ const UNDER_WAY_MAX: usize = 500;
 
 /// The longest name that an answerer says.
 const NAME_BYTES_MAX: usize = 64;
+
+/// The longest answer of a web server.
+const ANSWER_BYTES_MAX: usize = 4096;
 
 /// How long it takes at most to notice the end.
 const STOP_POLL: Duration = Duration::from_millis(20);
@@ -174,9 +179,31 @@ impl Watcher {
         address: SocketAddr,
         pace: Pace,
     ) -> Result<Self, LabError> {
+        Watcher::with(place.into(), address, pace, Vec::new())
+    }
+
+    /// Asks a web server for a path, each time with a new connection that the server
+    /// ends. Who it is says the last line of an answer 200; another answer is told
+    /// as a name that is its first line.
+    pub fn asking(
+        place: impl Into<Place>,
+        address: SocketAddr,
+        path: &str,
+        pace: Pace,
+    ) -> Result<Self, LabError> {
+        let request = format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n");
+        Watcher::with(place.into(), address, pace, request.into_bytes())
+    }
+
+    fn with(
+        place: Place,
+        address: SocketAddr,
+        pace: Pace,
+        request: Vec<u8>,
+    ) -> Result<Self, LabError> {
         let stop = Arc::new(AtomicBool::new(false));
         let looks = Arc::new(Mutex::new(Vec::new()));
-        let (place, start) = (place.into(), Instant::now());
+        let start = Instant::now();
         let (stopped, recorded) = (Arc::clone(&stop), Arc::clone(&looks));
         let (entered, enters) = sync_channel(1);
         let thread = thread::spawn(move || {
@@ -186,6 +213,7 @@ impl Watcher {
                 Eye {
                     address,
                     pace,
+                    request,
                     start,
                     looks: &recorded,
                     under_way: VecDeque::new(),
@@ -342,12 +370,15 @@ impl fmt::Display for Seen {
 struct UnderWay {
     begun: Duration,
     socket: OwnedFd,
+    asked: bool,
     said: Vec<u8>,
 }
 
 struct Eye<'a> {
     address: SocketAddr,
     pace: Pace,
+    /// Nothing: who answers speaks first.
+    request: Vec<u8>,
     start: Instant,
     looks: &'a Mutex<Vec<Look>>,
     under_way: VecDeque<UnderWay>,
@@ -393,6 +424,7 @@ impl Eye<'_> {
             Ok(socket) => self.under_way.push_back(UnderWay {
                 begun,
                 socket,
+                asked: self.request.is_empty(),
                 said: Vec::new(),
             }),
             Err(errno) => self.record(begun, Err(errno.into())),
@@ -402,8 +434,15 @@ impl Eye<'_> {
     fn wait(&self, next: Instant) {
         let left = next.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left.min(STOP_POLL)).ok();
-        let sockets = self.under_way.iter().map(|way| &way.socket);
-        let mut fds: Vec<_> = sockets.map(|s| PollFd::new(s, PollFlags::IN)).collect();
+        let ways = self.under_way.iter().map(|way| {
+            let wanted = if way.asked {
+                PollFlags::IN
+            } else {
+                PollFlags::OUT
+            };
+            PollFd::new(&way.socket, wanted)
+        });
+        let mut fds: Vec<_> = ways.collect();
         let _ = poll(&mut fds, timeout.as_ref());
     }
 
@@ -411,7 +450,7 @@ impl Eye<'_> {
         let now = self.start.elapsed();
         let mut still = VecDeque::with_capacity(self.under_way.len());
         while let Some(mut way) = self.under_way.pop_front() {
-            match heard(&mut way) {
+            match heard(&mut way, &self.request) {
                 Some(Ok(())) => {
                     let name = self.name(&way.said);
                     self.record(way.begun, Ok(name));
@@ -429,7 +468,12 @@ impl Eye<'_> {
     /// Each name once, however often it is heard.
     fn name(&mut self, said: &[u8]) -> Arc<str> {
         let text = String::from_utf8_lossy(said);
-        let text = text.lines().next().unwrap_or_default();
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let text = match lines.next_back() {
+            Some(last) if first.split(' ').nth(1) == Some("200") => last,
+            _ => first,
+        };
         if let Some(known) = self.names.iter().find(|known| ***known == *text) {
             return Arc::clone(known);
         }
@@ -457,15 +501,33 @@ fn connecting(address: SocketAddr) -> Result<OwnedFd, Errno> {
 }
 
 /// Whether a name came, or an end. None: not yet.
-fn heard(way: &mut UnderWay) -> Option<Result<(), Miss>> {
-    let mut buffer = [0; NAME_BYTES_MAX];
+fn heard(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
+    if !way.asked {
+        match send(&way.socket, request, SendFlags::NOSIGNAL) {
+            Ok(sent) if sent == request.len() => way.asked = true,
+            Ok(_) => return Some(Err(Miss::Other)),
+            // Not connected yet.
+            Err(Errno::AGAIN | Errno::NOTCONN | Errno::INTR) => return None,
+            Err(errno) => return Some(Err(errno.into())),
+        }
+    }
+    let mut buffer = [0; ANSWER_BYTES_MAX];
     loop {
         match recv(&way.socket, &mut buffer[..], RecvFlags::empty()) {
-            Ok((0, _)) => return Some(Err(Miss::BrokenOff)),
+            Ok((0, _)) if request.is_empty() || way.said.is_empty() => {
+                return Some(Err(Miss::BrokenOff));
+            }
+            // A whole answer to a request ends with the connection.
+            Ok((0, _)) => return Some(Ok(())),
             Ok((count, _)) => {
                 way.said
                     .extend_from_slice(buffer.get(..count).unwrap_or_default());
-                if way.said.contains(&b'\n') || way.said.len() >= NAME_BYTES_MAX {
+                let all = if request.is_empty() {
+                    way.said.contains(&b'\n') || way.said.len() >= NAME_BYTES_MAX
+                } else {
+                    way.said.len() >= ANSWER_BYTES_MAX
+                };
+                if all {
                     return Some(Ok(()));
                 }
             }
@@ -536,6 +598,20 @@ mod tests {
         let turns: Vec<String> = seen.turns().iter().map(|(_, n)| n.to_string()).collect();
         assert_eq!(turns, ["alpha", "beta"], "{seen}");
         assert!(seen.longest_gap() > Duration::from_millis(5), "{seen}");
+    }
+
+    #[test]
+    fn a_web_server_is_asked_and_says_its_name_or_what_it_has_against_it() {
+        let origin = crate::Origin::here("web0").unwrap();
+        let address = origin.address();
+        let watcher = Watcher::asking(Place::Here, address, "/", Pace::default()).unwrap();
+        assert!(watcher.wait_for(Some("web0"), 20, SOON));
+        origin.behave(crate::Behaviour::Status(503));
+        assert!(watcher.wait_for(Some("HTTP/1.1 503 Status"), 20, SOON));
+        origin.behave(crate::Behaviour::Close);
+        let broken = || watcher.seen().misses().contains_key(&Miss::BrokenOff);
+        assert!(crate::eventually(SOON, broken));
+        assert!(origin.take_requests()[0].starts_with("GET / HTTP/1.0\r\n"));
     }
 
     #[test]

@@ -13,6 +13,13 @@ const SLOW: &str = "1";
 const BUSY_PROCESSES: usize = 8;
 const BUSY_TIME: Duration = Duration::from_secs(8);
 
+/// How long clients have requests of one second before a hand-over: each has one
+/// under way.
+const DRAIN_BEFORE: Duration = Duration::from_millis(1900);
+
+/// How long it is watched after one: longer than connections may finish.
+const DRAIN_AFTER: Duration = Duration::from_millis(2500);
+
 /// How long it is watched whether a killed program's address vanishes.
 const LEFT_MAX: Duration = Duration::from_secs(10);
 
@@ -25,6 +32,8 @@ pub enum Case {
     HandOver,
     Load,
     Sigkill,
+    Failover,
+    Drain,
 }
 
 /// A number of one turn, with the row that it belongs to.
@@ -43,13 +52,15 @@ pub enum Unit {
 }
 
 impl Case {
-    pub const ALL: [Case; 6] = [
+    pub const ALL: [Case; 8] = [
         Case::Death,
         Case::Stop,
         Case::SlowStop,
         Case::HandOver,
         Case::Load,
         Case::Sigkill,
+        Case::Failover,
+        Case::Drain,
     ];
 
     pub fn name(self) -> &'static str {
@@ -60,24 +71,30 @@ impl Case {
             Case::HandOver => "hand-over",
             Case::Load => "load",
             Case::Sigkill => "sigkill",
+            Case::Failover => "failover",
+            Case::Drain => "drain",
         }
     }
 
     /// One turn of one side.
     pub fn turn(self, side: &Side) -> Result<Vec<Sample>, Error> {
         let advert = if self == Case::SlowStop { SLOW } else { FAST };
-        let mut site = Site::start(side, advert)?;
+        let mut site = match self {
+            Case::Failover | Case::Drain => Site::whole(side, advert)?,
+            _ => Site::start(side, advert)?,
+        };
         match self {
-            Case::Death => {
-                let _off = site.alpha.host.power_off()?;
-                site.wait_for("beta", "the second machine takes over")?;
-                Ok(vec![gap("master killed with its link: gap", &site.seen())])
+            Case::Death => death(&mut site, "master killed with its link: gap"),
+            Case::Failover => {
+                let row = "virtual-ip, failover 50ms: killed with its link: gap";
+                death(&mut site, row)
             }
             Case::Stop => stop(&mut site, "clean stop: gap"),
             Case::SlowStop => stop(&mut site, "clean stop, adverts of 1 s: gap"),
             Case::HandOver => hand_over(&mut site, side),
             Case::Load => load(&mut site),
             Case::Sigkill => sigkill(&mut site),
+            Case::Drain => drain(&mut site, side),
         }
     }
 }
@@ -98,6 +115,12 @@ fn times(row: &'static str, count: usize) -> Sample {
     }
 }
 
+fn death(site: &mut Site, row: &'static str) -> Result<Vec<Sample>, Error> {
+    let _off = site.alpha.host.power_off()?;
+    site.wait_for("beta", "the second machine takes over")?;
+    Ok(vec![gap(row, &site.seen())])
+}
+
 fn stop(site: &mut Site, row: &'static str) -> Result<Vec<Sample>, Error> {
     site.alpha.program.signal(Signal::TERM)?;
     site.wait_for("beta", "the second machine takes over")?;
@@ -106,22 +129,52 @@ fn stop(site: &mut Site, row: &'static str) -> Result<Vec<Sample>, Error> {
 
 /// A planned move. keepalived has none but the clean stop.
 fn hand_over(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
-    if side.ours {
-        let mut command = Command::new(&side.program);
-        command
-            .args(["address", "--pid"])
-            .arg(site.alpha.program.pid().to_string())
-            .args(["hand-over", "VI_1"]);
-        site.alpha.host.run(command)?;
-    } else {
-        site.alpha.program.signal(Signal::TERM)?;
-    }
+    move_away(site, side, "VI_1")?;
     site.wait_for("beta", "the second machine takes over")?;
     let seen = site.seen();
     let missed = seen.misses().values().sum();
     Ok(vec![
         times("planned hand-over: failed connections", missed),
         gap("planned hand-over: gap", &seen),
+    ])
+}
+
+fn move_away(site: &Site, side: &Side, name: &str) -> Result<(), Error> {
+    if side.ours {
+        let mut command = Command::new(&side.program);
+        command
+            .args(["address", "--pid"])
+            .arg(site.alpha.program.pid().to_string())
+            .args(["hand-over", name]);
+        site.alpha.host.run(command)?;
+    } else {
+        site.alpha.program.signal(Signal::TERM)?;
+    }
+    Ok(())
+}
+
+/// The same, with proxies, while requests are under way.
+fn drain(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
+    let slow = site.slow_clients();
+    site.pass(DRAIN_BEFORE);
+    move_away(site, side, "www")?;
+    site.wait_for("beta", "the second machine takes over")?;
+    site.pass(DRAIN_AFTER);
+    let (good, failed) = slow.end();
+    let seen = site.seen();
+    // An answer of the proxy that is an error has no name of a machine.
+    let served = |who: &str| seen.by().get(who).copied().unwrap_or_default();
+    let unserved = seen.looks.len() - served("alpha") - served("beta");
+    if good == 0 {
+        return Err(site.not_ready("a request of 1 s finishes"));
+    }
+    Ok(vec![
+        times(
+            "virtual-ip, hand-over: requests of 1 s under way that failed",
+            failed,
+        ),
+        times("virtual-ip, hand-over: failed connections", unserved),
+        gap("virtual-ip, hand-over: gap", &seen),
     ])
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod options;
 mod report;
 mod site;
+mod whole;
 
 use error::Error;
 use options::Options;
@@ -97,7 +98,7 @@ fn heading(options: &Options, sides: &[Side]) -> String {
     let versions: Vec<String> = sides.iter().filter_map(Side::version).collect();
     format!(
         "Two machines and a client in namespaces, both programs on the same `keepalived.conf` \
-         with adverts of 0.01 s unless a row says otherwise, in turn, {} repetitions. A gap is \
+         (rows of `virtual-ip`: one file of ours, beside keepalived with haproxy) with adverts of 0.01 s unless a row says otherwise, in turn, {} repetitions. A gap is \
          the longest time from one answer to the next of a client that makes a new connection \
          every 5 ms. The last column is keepalived's median divided by evenkeel's. Measured with \
          {}.",

@@ -19,6 +19,8 @@ usage: cargo xtask bench-address [OPTION...]
                         hand-over  the address is handed to the other machine
                         load       eight busy processes for eight seconds
                         sigkill    the program is killed, the link stays
+                        failover   death with proxies, `virtual-ip` and `failover 50ms`
+                        drain      hand-over with proxies and requests of one second
   --repetitions N     of each case (10)
   --left COMMAND      what is compared with (/usr/sbin/keepalived)
   --right COMMAND     what is compared (target/release/evenkeel)

@@ -3,7 +3,8 @@
 
 use super::error::Error;
 use lab::{
-    Answerer, Host, Interface, Lab, Pace, Process, Scratch, Seen, Switch, Watcher, eventually,
+    Answerer, Host, Interface, Lab, Origin, Pace, Process, Scratch, Seen, Switch, Watcher,
+    eventually,
 };
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -12,15 +13,15 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const ADDRESS: &str = "10.60.0.100";
+pub const ADDRESS: &str = "10.60.0.100";
 const PORT: u16 = 7;
 
 /// How long the pair may take until one is master and the client is served.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Answers in a row until the address is served steadily, before a fault and
 /// after it.
-const STEADY_LOOKS: usize = 60;
+pub const STEADY_LOOKS: usize = 60;
 
 /// A program that keeps addresses.
 #[derive(Clone, Debug)]
@@ -58,6 +59,15 @@ pub struct Node {
 }
 
 impl Node {
+    pub fn new(program: Process, host: Host, at: Interface, scratch: Scratch) -> Node {
+        Node {
+            program,
+            host,
+            at,
+            scratch,
+        }
+    }
+
     /// What its program said.
     pub fn said(&self) -> String {
         let bytes = fs::read(self.scratch.path().join("said")).unwrap_or_default();
@@ -77,13 +87,16 @@ impl Node {
 /// A pair whose first machine is master, and a client that looks at the address.
 #[derive(Debug)]
 pub struct Site {
-    watcher: Option<Watcher>,
-    _answerers: Vec<Answerer>,
+    pub(super) watcher: Option<Watcher>,
+    pub(super) _answerers: Vec<Answerer>,
+    pub(super) _proxies: Vec<Process>,
+    pub(super) _origin: Option<Origin>,
     pub alpha: Node,
     pub beta: Node,
-    label: &'static str,
-    _lan: Switch,
-    _lab: Lab,
+    pub(super) label: &'static str,
+    pub(super) client: Host,
+    pub(super) _lan: Switch,
+    pub(super) _lab: Lab,
 }
 
 impl Site {
@@ -99,12 +112,7 @@ impl Site {
             at.address(&format!("10.60.0.{number}/24"))?;
             let scratch = Scratch::new()?;
             let program = run(side, &host, &scratch, advert, priority)?;
-            Ok(Node {
-                program,
-                host,
-                at,
-                scratch,
-            })
+            Ok(Node::new(program, host, at, scratch))
         };
         let (alpha, beta) = (node("alpha", 1, 200)?, node("beta", 2, 100)?);
         let any = SocketAddr::from(([0, 0, 0, 0], PORT));
@@ -115,9 +123,12 @@ impl Site {
         let mut site = Site {
             watcher: None,
             _answerers: answerers,
+            _proxies: Vec::new(),
+            _origin: None,
             alpha,
             beta,
             label: side.label,
+            client,
             _lan: lan,
             _lab: lab,
         };
@@ -126,12 +137,12 @@ impl Site {
             return Err(site.not_ready("the first machine becomes master"));
         }
         let service = SocketAddr::from(([10, 60, 0, 100], PORT));
-        site.watcher = Some(Watcher::start(&client, service, Pace::default())?);
+        site.watcher = Some(Watcher::start(&site.client, service, Pace::default())?);
         site.wait_for("alpha", "the first machine serves")?;
         Ok(site)
     }
 
-    fn not_ready(&self, waited_for: &'static str) -> Error {
+    pub(super) fn not_ready(&self, waited_for: &'static str) -> Error {
         Error::NotReady {
             label: self.label.to_owned(),
             waited_for,
@@ -172,7 +183,8 @@ impl Site {
     }
 }
 
-fn run(
+/// Starts a keeper of addresses.
+pub fn run(
     side: &Side,
     host: &Host,
     scratch: &Scratch,
@@ -188,14 +200,6 @@ fn run(
              virtual_ipaddress {{\n  {ADDRESS}/24\n }}\n}}\n"
         ),
     )?;
-    let path = scratch.path().join("said");
-    let output = File::create(&path)
-        .and_then(|file| Ok((file.try_clone()?, file)))
-        .map_err(|source| Error::File {
-            doing: "creating",
-            path,
-            source,
-        })?;
     let mut command = side.command();
     command
         .args(["-n", "-l", "-D", "-P", "-f"])
@@ -203,9 +207,21 @@ fn run(
         .arg("-p")
         .arg(scratch.path().join("pid"))
         .arg("-r")
-        .arg(scratch.path().join("vrrp.pid"))
-        .stdin(Stdio::null())
-        .stdout(output.0)
-        .stderr(output.1);
+        .arg(scratch.path().join("vrrp.pid"));
+    output(&mut command, scratch)?;
     Ok(host.spawn(command)?)
+}
+
+/// Keeps what a program says.
+pub fn output(command: &mut Command, scratch: &Scratch) -> Result<(), Error> {
+    let path = scratch.path().join("said");
+    let (out, err) = File::create(&path)
+        .and_then(|file| Ok((file.try_clone()?, file)))
+        .map_err(|source| Error::File {
+            doing: "creating",
+            path,
+            source,
+        })?;
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    Ok(())
 }

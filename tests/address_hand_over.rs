@@ -1,0 +1,188 @@
+//! Planned moves of the whole program: proxy and virtual address from one file for both
+//! machines. Requests that were begun finish, and no new connection fails.
+
+use crate::address_site::{Node, Running, SOON, Site};
+use crate::program::binary;
+use lab::{Behaviour, Failure, Origin, Pace, Probe, Scratch, Signal, Watcher, eventually};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const VIP: &str = "10.60.0.100";
+
+/// So long a slow request takes: well within the drain, on a busy machine, too.
+const SLOW: Duration = Duration::from_secs(1);
+const SLOW_CLIENTS: u32 = 4;
+
+/// New connections often enough to meet every moment of a move. Each may take long:
+/// a machine that is busy is no failure.
+const PACE: Pace = Pace {
+    every: Duration::from_millis(10),
+    patience: Duration::from_secs(20),
+};
+
+/// How many looks tell that somebody serves steadily.
+const STEADY_LOOKS: usize = 50;
+
+const BOTH: &str = "
+node alpha
+    address 10.60.0.1
+node beta
+    address 10.60.0.2
+
+virtual-ip www
+    address 10.60.0.100/24
+    interface eth0
+    prefer alpha beta
+    failover 1s
+    handover-drain 6s
+
+defaults
+    mode http
+    timeout connect 10s
+    timeout client 30s
+    timeout server 30s
+
+frontend www
+    bind 10.60.0.100:80
+    http-request return status 200 content-type text/plain string \"${NODE}\" if { path /quick }
+    default_backend slow
+
+backend slow
+    server origin 10.60.0.50:80
+";
+
+/// Two machines with the same file, and a server behind them that takes its time.
+struct Pair {
+    alpha: Running,
+    beta: Running,
+    origin: Origin,
+    site: Site,
+}
+
+fn run(node: &Node) -> Running {
+    let scratch = Scratch::new().unwrap();
+    let config = scratch.write("evenkeel.cfg", BOTH).unwrap();
+    let mut command = Command::new(binary());
+    command.args(["run", "-f"]).arg(&config);
+    command.env("NODE", node.name());
+    Running::start(node, command, scratch, config)
+}
+
+fn service() -> SocketAddr {
+    format!("{VIP}:80").parse().unwrap()
+}
+
+impl Pair {
+    /// `alpha` serves, and `beta` stands by.
+    fn start(name: &str) -> Pair {
+        let site = Site::new(name);
+        let farm = site.lab.host("farm").unwrap();
+        let at = site.lan.attach(&farm).unwrap();
+        at.address("10.60.0.50/24").unwrap();
+        let address = SocketAddr::from(([10, 60, 0, 50], 80));
+        let origin = Origin::start(&farm, "origin", address).unwrap();
+        origin.behave(Behaviour::Delay(SLOW));
+        let alpha = run(&site.alpha);
+        assert!(site.owned_by(VIP, &["alpha"]), "{}", alpha.said());
+        let beta = run(&site.beta);
+        assert!(beta.says("Entering BACKUP STATE", 1), "{}", beta.said());
+        let listens = || {
+            let mut ss = Command::new("ss");
+            ss.args(["-H", "-l", "-t", "-n"]);
+            let shown = site.beta.host.run(ss).unwrap();
+            shown.contains(&format!("{VIP}:80"))
+        };
+        assert!(eventually(SOON, listens), "{}", beta.said());
+        Pair {
+            alpha,
+            beta,
+            origin,
+            site,
+        }
+    }
+
+    fn said(&self) -> String {
+        format!("alpha: {}\nbeta: {}", self.alpha.said(), self.beta.said())
+    }
+
+    /// The address goes from `alpha` to `beta` while clients ask.
+    fn moves(&self, order: impl FnOnce() -> Result<(), lab::LabError>) {
+        let watcher = Watcher::asking(&self.site.client, service(), "/quick", PACE).unwrap();
+        let serves = |who| watcher.wait_for(Some(who), STEADY_LOOKS, SOON);
+        assert!(serves("alpha"), "{}\n{}", watcher.seen(), self.said());
+        let over = AtomicBool::new(false);
+        let (over, site) = (&over, &self.site);
+        let outcomes = thread::scope(|scope| {
+            let clients = (0..SLOW_CLIENTS).map(|number| {
+                scope.spawn(move || {
+                    thread::sleep(SLOW / SLOW_CLIENTS * number);
+                    slow_requests(site, over)
+                })
+            });
+            let clients: Vec<_> = clients.collect();
+            // In the scope nothing panics before the clients know the end.
+            let asked = eventually(SOON, || self.origin.served() > u64::from(SLOW_CLIENTS));
+            let under_way = self.origin.served();
+            let ordered = order();
+            let taken = serves("beta");
+            let gone = eventually(SOON, || !site.alpha.has(VIP));
+            let again = serves("beta");
+            over.store(true, Ordering::Relaxed);
+            let joined = clients.into_iter().map(|client| client.join().unwrap());
+            let outcomes: Vec<_> = joined.flatten().collect();
+            assert!(ordered.is_ok(), "{ordered:?}");
+            assert!(asked && taken && gone && again, "{}", self.said());
+            assert!(outcomes.len() as u64 >= under_way, "{outcomes:?}");
+            outcomes
+        });
+        let good = |outcome: &Result<u16, Failure>| *outcome == Ok(200);
+        assert!(outcomes.iter().all(good), "{outcomes:?}\n{}", self.said());
+        let seen = watcher.stop();
+        assert!(seen.misses().is_empty(), "{seen}\n{}", self.said());
+        let turns = seen.turns();
+        let turns: Vec<&str> = turns.iter().map(|(_, who)| &**who).collect();
+        assert_eq!(turns, ["alpha", "beta"], "{seen}\n{}", self.said());
+        assert_eq!(site.owners(VIP), ["beta"]);
+    }
+}
+
+/// Requests that take their time, one after the other, each with a connection of its
+/// own.
+fn slow_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failure>> {
+    let mut outcomes = Vec::new();
+    let mut probe = Probe::new(&site.client, service()).timeout(SOON);
+    while !over.load(Ordering::Relaxed) {
+        outcomes.push(probe.get("/slow").map(|answer| answer.status));
+        probe.disconnect();
+    }
+    outcomes
+}
+
+#[test]
+fn an_operator_hands_an_address_over_and_nobody_notices() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    let pair = Pair::start("whole-order");
+    pair.moves(|| {
+        let mut command = Command::new(binary());
+        command
+            .args(["address", "--pid"])
+            .arg(pair.alpha.process.pid().to_string())
+            .args(["hand-over", "www"]);
+        pair.site.alpha.host.run(command).map(drop)
+    });
+    assert!(pair.alpha.process.exit().is_none(), "{}", pair.said());
+}
+
+#[test]
+fn the_owner_is_stopped_and_nobody_notices() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    let pair = Pair::start("whole-stop");
+    pair.moves(|| pair.alpha.process.signal(Signal::TERM));
+    let exit = pair.alpha.process.wait(SOON);
+    assert!(exit.is_some(), "{}", pair.said());
+}
