@@ -96,6 +96,15 @@ impl Pair {
             shown.contains(&format!("{VIP}:80"))
         };
         assert!(eventually(SOON, listens), "{}", beta.said());
+        // Its proxy is believed once it was well for a while: nobody hands over to an ill one.
+        let is_well = || {
+            let mut address = Command::new(binary());
+            let pid = beta.process.pid().to_string();
+            address.args(["address", "--pid", &pid]);
+            let shown = site.beta.host.run(address);
+            shown.is_ok_and(|shown| shown.contains("all of its frontends can be served"))
+        };
+        assert!(eventually(SOON, is_well), "{}", beta.said());
         Pair {
             alpha,
             beta,
