@@ -102,13 +102,7 @@ impl Site {
             _lab: lab,
         };
         let owns = |node: &Node| node.has_address().unwrap_or(false);
-        let service = SocketAddr::from((ADDRESS_BYTES, HTTP));
-        site.watcher = Some(Watcher::asking(
-            &site.client,
-            service,
-            "/quick",
-            Pace::default(),
-        )?);
+        site.watch_anew()?;
         let stands = || {
             let steady = site.watcher.as_ref().is_some_and(|watcher| {
                 watcher.wait_for(Some("alpha"), STEADY_LOOKS, Duration::from_secs(2))
@@ -119,15 +113,18 @@ impl Site {
             return Err(site.not_ready("the first machine serves, the second stands by"));
         }
         // What was missed while the pair came up counts for nobody.
-        site.watcher = None;
-        site.watcher = Some(Watcher::asking(
-            &site.client,
-            service,
-            "/quick",
-            Pace::default(),
-        )?);
+        site.watch_anew()?;
         site.wait_for("alpha", "the first machine serves")?;
         Ok(site)
+    }
+
+    /// A client that makes new connections, and has seen nothing yet.
+    fn watch_anew(&mut self) -> Result<(), Error> {
+        self.watcher = None;
+        let service = SocketAddr::from((ADDRESS_BYTES, HTTP));
+        let watcher = Watcher::asking(&self.client, service, "/quick", Pace::default())?;
+        self.watcher = Some(watcher);
+        Ok(())
     }
 
     /// Clients that have slow requests under way from now on.
