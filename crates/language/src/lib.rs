@@ -8,6 +8,7 @@
 //! Reading never fails: it returns what could be read and a list of
 //! [`Diagnostic`]s, so that one run reports every mistake.
 
+pub mod arguments;
 pub mod codes;
 pub mod diagnostic;
 pub mod difference;

@@ -49,6 +49,13 @@ pub(crate) fn words_end(text: &[u8]) -> Option<usize> {
 /// The words of a physical line with its variables as they are written: the `$`
 /// of each, and nothing else, stands behind a NUL.
 pub(crate) fn written_words(text: &[u8]) -> Vec<Vec<u8>> {
+    let words = placed_words(text).into_iter();
+    words.map(|(_, word)| word).collect()
+}
+
+/// As [`written_words`], each with the range of bytes that it stands at, quotes
+/// included.
+pub(crate) fn placed_words(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
     let env = Environment::empty();
     let scope = Scope {
         env: &env,
@@ -61,7 +68,11 @@ pub(crate) fn written_words(text: &[u8]) -> Vec<Vec<u8>> {
     let mut lexer = Lexer::new(text, FileId(0), 0, &scope);
     lexer.variables = false;
     lexer.run();
-    lexer.words.into_iter().map(|word| word.bytes).collect()
+    let placed = |word: crate::token::Word| {
+        let range = word.span.start as usize..word.span.end as usize;
+        (range, word.bytes)
+    };
+    lexer.words.into_iter().map(placed).collect()
 }
 
 /// Reads the files of a configuration, in their order, as one.

@@ -37,7 +37,7 @@ fn severity_name(severity: Severity) -> &'static str {
 /// The text on one line and without characters that a terminal obeys (control
 /// characters, and those that turn the direction of writing): words of a
 /// configuration hold any byte.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     let obeyed =
         |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if !text.chars().any(obeyed) {

@@ -12,7 +12,7 @@ pub use address::{Accepts, Address, AddressError, Host, Port, PortRule, address}
 pub use network::{Network, NetworkError, V4Network, V6Network, ipv4_as_written, network};
 pub use number::{IntegerError, PercentageError, SizeError, integer, percentage, size};
 pub use prefix::{Family, Transport};
-pub use time::{MILLISECONDS_MAX, TimeError, TimeUnit, milliseconds, time};
+pub use time::{MILLISECONDS_MAX, TimeError, TimeUnit, milliseconds, time, written_time};
 
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::source::Span;

@@ -8,6 +8,7 @@
 //! begin a section and which stand before a secret. Nothing secret is in a
 //! [`Difference`]. It says nothing of what a change means.
 
+mod cover;
 mod lines;
 pub(crate) mod order;
 mod render;
@@ -16,6 +17,7 @@ mod secret;
 mod tests;
 mod words;
 
+pub use cover::covered;
 pub use render::LINES_SHOWN;
 
 use lines::{Line, Section};

@@ -7,7 +7,7 @@ use super::lines::Line;
 use crate::render::visible;
 
 /// What stands in the place of a secret.
-const COVER: &str = "***";
+pub(super) const COVER: &str = "***";
 
 /// What a word holds that has a secret behind it, whatever it means.
 const SUSPECT: &[&str] = &[
@@ -25,12 +25,23 @@ const SUSPECT: &[&str] = &[
 /// Schemes of credentials; what stands behind them is secret.
 const SCHEMES: &[&str] = &["basic", "bearer"];
 
-/// The words of a line as people may see them.
-pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
-    let mut shown = Vec::with_capacity(line.words.len());
+/// What people may see of a word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Seen {
+    /// All of it.
+    Whole,
+    /// This in its place.
+    Part(String),
+    /// Nothing.
+    Covered,
+}
+
+/// What people may see of the words of a line.
+pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Seen> {
+    let mut all = Vec::with_capacity(words.len());
     let mut secret = false;
     let mut method = false;
-    for (at, word) in line.words.iter().enumerate() {
+    for (at, word) in words.iter().enumerate() {
         let text = super::words::shown(word);
         let known = |list: &[&str]| list.iter().any(|w| w.eq_ignore_ascii_case(&text));
         let names = known(&vocabulary.secrets) || {
@@ -41,19 +52,34 @@ pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
         let flag = secret && text.len() == 2 && text.starts_with('-');
         if flag || method {
             method = flag && text == "-m";
-            shown.push(quoted(text, word.contains(&0)));
+            all.push(Seen::Whole);
             continue;
         }
         let scheme = known(SCHEMES);
-        shown.push(if secret && at > 0 {
-            COVER.to_owned()
+        all.push(if secret && at > 0 {
+            Seen::Covered
         } else {
-            quoted(credentials(text), word.contains(&0))
+            let part = credentials(text.clone());
+            match part == text {
+                true => Seen::Whole,
+                false => Seen::Part(part),
+            }
         });
         // The name of a secret that is itself behind one names nothing.
         secret = scheme || names && !secret;
     }
-    shown
+    all
+}
+
+/// The words of a line as people may see them.
+pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
+    let seen = seen(&line.words, vocabulary);
+    let shown = |(word, seen): (&Vec<u8>, Seen)| match seen {
+        Seen::Covered => COVER.to_owned(),
+        Seen::Part(part) => quoted(part, word.contains(&0)),
+        Seen::Whole => quoted(super::words::shown(word), word.contains(&0)),
+    };
+    line.words.iter().zip(seen).map(shown).collect()
 }
 
 /// A line as people may see it.

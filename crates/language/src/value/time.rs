@@ -167,6 +167,18 @@ pub fn milliseconds(text: &str, default: TimeUnit) -> Result<u32, TimeError> {
     })
 }
 
+/// A time as a file has it.
+pub fn written_time(time: Duration) -> String {
+    let ms = time.as_millis();
+    match ms {
+        0 => "0".to_owned(),
+        ms if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,134 @@
+//! A text as it may be shown: every byte of it, but secrets covered. What is commented
+//! out is covered as if it were not.
+
+use super::Vocabulary;
+use super::secret::{COVER, Seen, seen};
+use crate::reader::{LINE_BYTES_MAX, placed_words};
+
+/// Comments within comments that are looked into.
+const DEPTH_MAX: usize = 8;
+
+/// A text with its secrets covered; it has as many lines as before.
+pub fn covered(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for (at, line) in text.split(|b| *b == b'\n').enumerate() {
+        if at > 0 {
+            out.push(b'\n');
+        }
+        // What no reader takes as a line is nothing that can be looked into.
+        match line.len() > LINE_BYTES_MAX {
+            true => out.extend_from_slice(COVER.as_bytes()),
+            false => cover_line(line, vocabulary, DEPTH_MAX, &mut out),
+        }
+    }
+    out
+}
+
+fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut Vec<u8>) {
+    let placed = placed_words(line);
+    let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
+    let mut written = 0;
+    for ((range, _), seen) in placed.iter().zip(seen(&words, vocabulary)) {
+        let text = match seen {
+            Seen::Whole => continue,
+            Seen::Part(part) => part,
+            Seen::Covered => COVER.to_owned(),
+        };
+        let end = range.end.min(line.len());
+        if range.start < written || end < range.start {
+            continue;
+        }
+        out.extend_from_slice(&line[written..range.start]);
+        out.extend_from_slice(text.as_bytes());
+        written = end;
+    }
+    let end = placed
+        .last()
+        .map_or(0, |(range, _)| range.end.min(line.len()));
+    let end = end.max(written);
+    out.extend_from_slice(&line[written..end]);
+    let rest = &line[end..];
+    let comment = rest.iter().position(|b| !b" \t\r#!".contains(b));
+    match comment.filter(|_| depth > 0) {
+        Some(at) if rest[..at].iter().any(|b| b"#!".contains(b)) => {
+            out.extend_from_slice(&rest[..at]);
+            cover_line(&rest[at..], vocabulary, depth - 1, out);
+        }
+        // What stands behind a mistake was not read as words.
+        Some(_) => out.extend_from_slice(COVER.as_bytes()),
+        None => out.extend_from_slice(rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let vocabulary = Vocabulary {
+            secrets: vec!["password", "insecure-password", "auth"],
+            ..Vocabulary::default()
+        };
+        String::from_utf8_lossy(&covered(text.as_bytes(), &vocabulary)).into_owned()
+    }
+
+    #[test]
+    fn every_byte_but_secrets_stays() {
+        let text = "userlist a\n\tuser  anna  password '$5$a b' groups x  # of anna\n    stats auth \"root:x y\"\n\n";
+        assert_eq!(
+            shown(text),
+            "userlist a\n\tuser  anna  password *** groups x  # of anna\n    stats auth ***\n\n"
+        );
+        let plain = "frontend a  # it's \"plain\"\r\n    bind :80   \n    log-format \"%ci $A\"\n";
+        assert_eq!(shown(plain), plain);
+    }
+
+    #[test]
+    fn what_is_commented_out_is_covered_as_well() {
+        assert_eq!(
+            shown("  #  user a insecure-password b\n## # stats auth c:d # password e"),
+            "  #  user a insecure-password ***\n## # stats auth *** # password ***"
+        );
+    }
+
+    #[test]
+    fn passwords_of_addresses_are_covered_within_their_word() {
+        assert_eq!(
+            shown("    follow git https://a:b@host/x every 5s"),
+            "    follow git https://a:***@host/x every 5s"
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_or_ends_in_a_nul_shows_nothing_of_its_secret() {
+        let long = format!("password {}", "x".repeat(LINE_BYTES_MAX));
+        assert_eq!(shown(&long), "***");
+        assert!(!shown("a\0 password secretive").contains("secretive"));
+    }
+
+    #[test]
+    fn an_open_quote_hides_what_stands_behind_it() {
+        let text = shown("user a password 'secretive and on");
+        assert!(!text.contains("secretive"), "{text}");
+        let text = shown("password \\");
+        assert!(text.starts_with("password"), "{text}");
+    }
+
+    #[test]
+    fn any_bytes_are_taken() {
+        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        for _ in 0..20_000 {
+            let bytes: Vec<u8> = (0..24)
+                .map(|_| {
+                    seed ^= seed << 13;
+                    seed ^= seed >> 7;
+                    seed ^= seed << 17;
+                    b"aH# '\"\\$\n\r\0:/@ \xff=!pw"[(seed >> 33) as usize % 20]
+                })
+                .collect();
+            let lines = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count();
+            let covered = covered(&bytes, &Vocabulary::default());
+            assert_eq!(lines(&covered), lines(&bytes));
+        }
+    }
+}
