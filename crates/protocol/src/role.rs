@@ -13,6 +13,7 @@
 //! Nothing here owns a descriptor, and nothing decides what a message leads to.
 
 mod address;
+mod cluster;
 mod codec;
 mod hand_over;
 mod kept;
@@ -22,6 +23,9 @@ pub mod vitals;
 mod watch;
 
 pub use address::{ADDRESS_NAME_BYTES_MAX, AddressDump, AddressLog, AddressPlan, TakeAddresses};
+pub use cluster::{
+    HeldLease, LEASE_NAME_BYTES_MAX, LEASES_MAX, RunControl, TakeTrial, WantedLease,
+};
 pub use codec::DecodeError;
 pub use hand_over::{
     HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,

@@ -26,6 +26,9 @@ pub struct AddressPlan {
     pub stop_ms: u64,
     /// The network namespace of the files (`net_namespace`), by its name.
     pub namespace: Option<String>,
+    /// What machines must agree on among themselves (router ids, priorities, timers) is
+    /// not as in the version before: they change at once or quarrel.
+    pub together: bool,
 }
 
 /// Where the lines of the address role's log go.
@@ -86,6 +89,7 @@ impl AddressPlan {
         to.option(self.namespace.as_ref(), |to, name| {
             to.text(name, PATH_BYTES_MAX);
         });
+        to.bool(self.together);
     }
 
     pub(super) fn read(from: &mut Reader<'_>) -> Result<AddressPlan, DecodeError> {
@@ -97,6 +101,7 @@ impl AddressPlan {
             programs: from.bool("programs")?,
             stop_ms: from.u64()?,
             namespace: from.option("namespace", |from| from.text("namespace", PATH_BYTES_MAX))?,
+            together: from.bool("together")?,
         })
     }
 }
@@ -211,6 +216,7 @@ mod tests {
             programs: true,
             stop_ms: 2_000,
             namespace: Some("blue".to_owned()),
+            together: true,
         }
     }
 

@@ -2,6 +2,7 @@
 //! it, in their order.
 
 use super::address::{self, ADDRESS_NAME_BYTES_MAX, AddressDump, TakeAddresses};
+use super::cluster::{self, HeldLease, RunControl, TakeTrial, WantedLease};
 use super::codec::{DecodeError, Reader, Writer};
 use super::plan::Plan;
 use super::watch::Watch;
@@ -125,6 +126,10 @@ pub struct Load {
     pub watched: bool,
     /// From whom the listeners are taken over, when this is a start.
     pub before: Before,
+    /// The first descriptor is a version of a cluster: its files, and no others.
+    pub set: bool,
+    /// Only whether it could be served: nothing is opened that stays.
+    pub dry: bool,
 }
 
 /// Why there is no version.
@@ -167,8 +172,9 @@ pub struct Take {
 /// A message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
-    /// Supervisor to loader. Descriptors: the bundle of the version that serves
-    /// and its descriptors, when this is a change.
+    /// Supervisor to loader. Descriptors: the version of a cluster, when it is one;
+    /// then the bundle of the version that serves and its descriptors, when this is
+    /// a change.
     Load(Box<Load>),
     /// Loader to supervisor. Descriptors: the notes, the same for whoever asked,
     /// the bundle, then those of the version; then, where another process of ours
@@ -317,6 +323,75 @@ pub enum Message {
     /// Supervisor to proxy role: where heartbeats are written that the address role
     /// reads. Descriptors: that memory.
     Vitals,
+    /// Supervisor to control role: begin.
+    RunControl(Box<RunControl>),
+    /// Control role to supervisor: could this version be served? Descriptors: its
+    /// files. The answer is a [`Message::SetAnswer`].
+    CheckSet {
+        /// Which answer is its.
+        ask: u64,
+    },
+    /// Control role to supervisor: serve this version. Descriptors: its files.
+    ServeSet {
+        /// Which answer is its.
+        ask: u64,
+        /// What is served now stays built, to be gone back to.
+        trial: bool,
+    },
+    /// Control role to supervisor: what is on trial is to stay.
+    AcceptSet {
+        /// Which answer is its.
+        ask: u64,
+    },
+    /// Control role to supervisor: what was served before is to be served again.
+    RevertSet {
+        /// Which answer is its.
+        ask: u64,
+    },
+    /// Supervisor to control role. Descriptors: what there is to tell, in words.
+    SetAnswer {
+        /// To what.
+        ask: u64,
+        /// It was done, or can be.
+        good: bool,
+        /// Of a check: what machines must agree on among themselves is not as it is now.
+        together: bool,
+    },
+    /// Control role to supervisor, supervisor to proxy role: how well is served?
+    TellHealth,
+    /// The answer. Descriptors: that as JSON; none where nobody serves.
+    Health,
+    /// Control role to supervisor, which passes it on to the address role: the
+    /// leases that this machine holds. Those that are not named are not held.
+    HoldLeases(Vec<HeldLease>),
+    /// Address role to supervisor, supervisor to control role: the leases that
+    /// addresses are bound to and could use now.
+    WantsLeases(Vec<WantedLease>),
+    /// Control role to supervisor, which passes it on to the address role: another
+    /// machine could use this lease better.
+    HandOverLease {
+        /// Which.
+        name: String,
+    },
+    /// Proxy role to supervisor, supervisor to control role: the version on trial
+    /// is served no more, since an address has to be taken over; or since it died.
+    WentBack {
+        /// Why.
+        words: String,
+    },
+    /// Supervisor to control role: end.
+    StopControl,
+    /// Supervisor to proxy role: serve this on trial; answered as a
+    /// [`Message::Take`]. Descriptors: as for two of those, one behind the other.
+    TakeTrial(Box<TakeTrial>),
+    /// Supervisor to proxy role: what is on trial stays. It is answered by
+    /// [`Message::TrialEnded`], or by [`Message::WentBack`] where that came first.
+    EndTrial,
+    /// Supervisor to proxy role: serve again what served before the trial. It is
+    /// answered by [`Message::Taken`] with that version's number, or `Refused`.
+    Revert,
+    /// Proxy role to supervisor: nothing is on trial any more, and what was stays.
+    TrialEnded,
 }
 
 /// What a packet holds.
@@ -366,6 +441,23 @@ impl Message {
             Message::DumpAddresses { .. } => 45,
             Message::StopAddresses { .. } => 46,
             Message::Vitals => 47,
+            Message::RunControl(_) => 60,
+            Message::CheckSet { .. } => 61,
+            Message::ServeSet { .. } => 62,
+            Message::AcceptSet { .. } => 63,
+            Message::RevertSet { .. } => 64,
+            Message::SetAnswer { .. } => 65,
+            Message::TellHealth => 66,
+            Message::Health => 67,
+            Message::HoldLeases(_) => 68,
+            Message::WantsLeases(_) => 69,
+            Message::WentBack { .. } => 70,
+            Message::StopControl => 71,
+            Message::TakeTrial(_) => 72,
+            Message::EndTrial => 73,
+            Message::Revert => 74,
+            Message::TrialEnded => 75,
+            Message::HandOverLease { .. } => 76,
         }
     }
 
@@ -435,6 +527,7 @@ impl Message {
             }
             Message::Guard { uid } => to.u32(*uid),
             Message::Alone { version } => to.u64(*version),
+            other => cluster::write(other, to),
         }
     }
 
@@ -482,6 +575,7 @@ impl Message {
             },
             32 => Message::Supervised,
             40..=47 => address::read(kind, from)?,
+            60..=76 => cluster::read(kind, from)?,
             other => return Ok(Decoded::Unknown(other)),
         }))
     }
@@ -516,6 +610,7 @@ impl Load {
         if let Some(plan) = &self.previous {
             plan.write_tail(to);
         }
+        to.u8(u8::from(self.set) | u8::from(self.dry) << 1);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Load, DecodeError> {
@@ -542,9 +637,16 @@ impl Load {
                 socket: from.option("socket", |from| from.bytes("socket", PATH_BYTES_MAX))?,
                 pids: from.list("pids", PREDECESSORS_MAX, Reader::u32)?,
             },
+            set: false,
+            dry: false,
         };
         if let Some(plan) = &mut load.previous {
             plan.read_tail(from)?;
+        }
+        // Of a supervisor before there is no more.
+        if !from.is_empty() {
+            let flags = from.u8()?;
+            (load.set, load.dry) = (flags & 1 != 0, flags & 2 != 0);
         }
         Ok(load)
     }

@@ -14,6 +14,8 @@
 //! | 3 | proxy | how often the table of slots was written; odd while it is |
 //! | 4 | proxy | how many slots there are |
 //! | 5 | address role | its heartbeat |
+//! | 6 | proxy | which version is on trial (a number of its own); 0 is none |
+//! | 7 | address role | of which it wants that it is on trial no more |
 //! | [`THREADS_AT`]… | proxy | a heartbeat a thread, 8 words apart (a line of the cache) |
 //! | [`SLOTS_AT`]… | both | the slots, [`SLOT_WORDS`] apart |
 //!
@@ -88,6 +90,8 @@ const THREADS: usize = 2;
 const TABLE_AT: usize = 3;
 const SLOTS: usize = 4;
 const ROLE_BEAT_AT: usize = 5;
+const TRIAL_AT: usize = 6;
+const BACK_AT: usize = 7;
 
 /// How much of what stands behind a virtual address can be served.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -149,6 +153,16 @@ impl std::fmt::Display for VitalsError {
 }
 
 impl std::error::Error for VitalsError {}
+
+/// The lower half of a word: that much of it the kernel compares for those who wait
+/// until it changes, and by its address it wakes them (`futex`).
+pub fn low_half(word: &AtomicU64) -> *const u32 {
+    let half = std::ptr::from_ref(word).cast::<u32>();
+    match cfg!(target_endian = "little") {
+        true => half,
+        false => half.wrapping_add(1),
+    }
+}
 
 /// Who serves, as its heartbeats tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,7 +232,26 @@ impl<'m> Vitals<'m> {
             self.put(THREADS_AT + thread * THREAD_WORDS, 0);
         }
         self.put(THREADS, threads as u64);
+        // What was on trial with another one is served no more.
+        self.put(TRIAL_AT, 0);
         self.put(OWNER_AT, owner);
+    }
+
+    /// From now on a version is on trial, by this number (not zero); with zero none is.
+    pub fn set_trial(&self, owner: u64, number: u64) {
+        if self.is_owner(owner) {
+            self.put(TRIAL_AT, number);
+        }
+    }
+
+    /// Which version is to be on trial no more.
+    pub fn back_wanted(&self) -> u64 {
+        self.get(BACK_AT)
+    }
+
+    /// The word of that, for whoever waits until it changes.
+    pub fn back_word(&self) -> Option<&'m AtomicU64> {
+        self.words.get(BACK_AT)
     }
 
     /// So many threads have a heartbeat now.
@@ -259,6 +292,16 @@ impl<'m> Vitals<'m> {
     /// The address role lives.
     pub fn role_beats(&self, now_ms: u64) {
         self.put(ROLE_BEAT_AT, now_ms);
+    }
+
+    /// Which version is on trial; 0 is none.
+    pub fn trial(&self) -> u64 {
+        self.get(TRIAL_AT)
+    }
+
+    /// What is on trial by this number is to be so no more.
+    pub fn want_back(&self, number: u64) {
+        self.put(BACK_AT, number);
     }
 
     /// Who serves.

@@ -21,6 +21,8 @@ pub(super) struct Standing {
     pub band: usize,
     /// Another machine says that it owns the addresses, too.
     pub reduced: bool,
+    /// Nothing is taken from a living owner, however ill that is.
+    pub held_back: bool,
 }
 
 impl Standing {
@@ -45,6 +47,9 @@ impl Standing {
     /// Whether its health and `nopreempt` let it take the addresses from an owner
     /// that announces this lower priority. When both are equally ill, the owner keeps.
     pub(super) fn may_preempt(&self, settings: &Settings, owner: u8) -> bool {
+        if self.held_back {
+            return false;
+        }
         if settings.bands.is_none() {
             return settings.preempt;
         }
@@ -123,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_held_back_takes_from_nobody_who_lives() {
+        let standing = Standing {
+            held_back: true,
+            ..Standing::default()
+        };
+        for owner in [20, 60, 130, 210] {
+            assert!(!standing.may_preempt(&node(0), owner), "{owner}");
+        }
+    }
+
+    #[test]
     fn a_node_that_does_not_preempt_takes_from_the_ill_only() {
         let settings = Settings {
             preempt: false,
@@ -147,6 +163,7 @@ mod tests {
                 effective: Some(effective),
                 band,
                 reduced: false,
+                ..Standing::default()
             };
             assert_eq!(standing.priority(&settings), announced);
         }

@@ -213,6 +213,12 @@ impl Router {
         self.restand(now, at, |machine| machine.standing.band = band);
     }
 
+    /// From now on no address is taken from a living owner, however ill that is; or
+    /// again as the settings say. Who is silent is followed all the same.
+    pub fn hold_back(&mut self, now: Time, at: Instance, held_back: bool) {
+        self.restand(now, at, |machine| machine.standing.held_back = held_back);
+    }
+
     /// Changes what the priority is made of; a master announces the new one at once.
     fn restand(&mut self, now: Time, at: Instance, change: impl FnOnce(&mut Machine)) {
         self.step(now, at, |machine, ctx| {
@@ -220,6 +226,16 @@ impl Router {
             change(machine);
             if machine.state == State::Master && machine.priority(ctx.settings) != before {
                 machine.announce_change(ctx);
+            }
+        });
+    }
+
+    /// It is known from elsewhere, by a lease, that nobody else has the addresses: a backup
+    /// waits for no silence.
+    pub fn entitle(&mut self, now: Time, at: Instance) {
+        self.step(now, at, |machine, _| {
+            if machine.state == State::Backup {
+                machine.wait.not_later_than(now);
             }
         });
     }
