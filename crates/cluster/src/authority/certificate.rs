@@ -1,0 +1,469 @@
+//! The cluster's authority, and the certificates that it gives to members.
+//!
+//! Names stand in alternative names only: `member-3.NAME.evenkeel` says whose it is,
+//! and `was-KEY.member-3.NAME.evenkeel` (KEY: the base32 digest of a former public
+//! key) that this member had that key before. So somebody who was away while a member
+//! changed its key still knows it. A new authority comes with a certificate by the old
+//! one for the same reason.
+
+use super::token::base32;
+use super::{AuthorityError, der};
+use crate::member::{Digest, MemberId};
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand::fill;
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm,
+};
+use rustls::client::verify_server_name;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::ParsedCertificate;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::{Duration, SystemTime};
+use zeroize::Zeroizing;
+
+/// How long a member's certificate is good.
+pub const MEMBER_VALID_DAYS: u64 = 365;
+/// How long an authority's is.
+pub const AUTHORITY_VALID_DAYS: u64 = 3650;
+/// A new authority takes over when less than so much is left of the present one's time.
+const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
+/// Former authorities that are remembered: a chain leads over each of them to the next.
+pub const FORMER_AUTHORITIES_MAX: usize = 4;
+/// Former keys that a certificate names.
+pub const PREDECESSORS_MAX: usize = 8;
+/// How far back a certificate begins: clocks differ.
+const BACKDATED: Duration = Duration::from_secs(24 * 3600);
+/// Longest name of a cluster.
+const CLUSTER_NAME_BYTES_MAX: usize = 32;
+/// Of an Ed25519 public key.
+const PUBLIC_KEY_BYTES: usize = 32;
+/// Of a serial number.
+const SERIAL_BYTES: usize = 16;
+/// What a request signs, before its binding and its key.
+const REQUEST_CONTEXT: &[u8] = b"evenkeel certificate request 1\0";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The name that a member's certificate has.
+pub fn member_name(cluster: &str, member: MemberId) -> String {
+    format!("member-{member}.{cluster}.evenkeel")
+}
+
+/// The name that says that a member had a key before.
+pub(super) fn predecessor_name(cluster: &str, member: MemberId, key: &Digest) -> String {
+    let key = base32::encode(&key.0).to_ascii_lowercase();
+    format!("was-{key}.{}", member_name(cluster, member))
+}
+
+/// SHA-256.
+pub(super) fn sha256(bytes: &[u8]) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    Digest(out)
+}
+
+/// SHA-256 of the public key (SPKI) in a certificate (DER).
+pub fn certificate_digest(certificate: &[u8]) -> Option<Digest> {
+    let der = CertificateDer::from(certificate);
+    let parsed = ParsedCertificate::try_from(&der).ok()?;
+    Some(sha256(&parsed.subject_public_key_info()))
+}
+
+/// SHA-256 of an authority's certificate (DER): what it is named by.
+pub fn fingerprint(certificate: &[u8]) -> Digest {
+    sha256(certificate)
+}
+
+/// A certificate (DER) was given by the authority with this one, whatever the time.
+pub fn is_issued_by(certificate: &[u8], authority: &[u8]) -> bool {
+    der::is_signed_by(certificate, authority)
+}
+
+/// The time of the authority with this certificate (DER) is so far gone that another one
+/// is to follow, by the time given.
+pub fn follow_up_due(authority: &[u8], now: SystemTime) -> bool {
+    let Some(over_s) = der::over_at_s(authority) else {
+        return false;
+    };
+    let left = DAY * AUTHORITY_LEFT_DAYS as u32;
+    let then = (now + left).duration_since(SystemTime::UNIX_EPOCH);
+    then.is_ok_and(|then| i64::try_from(then.as_secs()).is_ok_and(|then_s| then_s >= over_s))
+}
+
+/// The certificate (DER) has this name.
+pub(super) fn has_name(certificate: &ParsedCertificate<'_>, name: &str) -> bool {
+    ServerName::try_from(name).is_ok_and(|name| verify_server_name(certificate, &name).is_ok())
+}
+
+/// A public key that came from elsewhere.
+struct PublicKey<'a>(&'a [u8]);
+
+impl PublicKeyData for PublicKey<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ED25519
+    }
+}
+
+/// A member's key pair.
+pub struct MemberKey(KeyPair);
+
+impl MemberKey {
+    /// A new one.
+    pub fn generate() -> Result<MemberKey, AuthorityError> {
+        Ok(MemberKey(KeyPair::generate_for(&PKCS_ED25519)?))
+    }
+
+    /// From PKCS #8.
+    pub fn from_pkcs8(bytes: &[u8]) -> Result<MemberKey, AuthorityError> {
+        key_pair(bytes).map(MemberKey)
+    }
+
+    /// As PKCS #8.
+    pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.0.serialize_der())
+    }
+
+    /// SHA-256 of the public key (SPKI): what the cluster knows the member by.
+    pub fn digest(&self) -> Digest {
+        sha256(&self.0.subject_public_key_info())
+    }
+
+    /// Asks for a certificate. The binding is of the connection that it is sent on, so
+    /// that nobody can send it again on another one; empty where the connection itself
+    /// proves who asks.
+    pub fn request(&self, binding: &[u8]) -> Result<CertificateRequest, AuthorityError> {
+        use rcgen::SigningKey;
+        let public = self.0.public_key_raw().to_vec();
+        let signature = self.0.sign(&signed_by_request(binding, &public))?;
+        Ok(CertificateRequest { public, signature })
+    }
+}
+
+impl fmt::Debug for MemberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemberKey({})", self.digest())
+    }
+}
+
+fn key_pair(pkcs8: &[u8]) -> Result<KeyPair, AuthorityError> {
+    let der = PrivatePkcs8KeyDer::from(pkcs8);
+    KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ED25519).map_err(|_| AuthorityError::Key)
+}
+
+fn signed_by_request(binding: &[u8], public: &[u8]) -> Vec<u8> {
+    [REQUEST_CONTEXT, sha256(binding).0.as_slice(), public].concat()
+}
+
+/// Asks for a certificate: a public key, and a proof that the private one is there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CertificateRequest {
+    /// Ed25519.
+    #[serde(with = "serde_bytes")]
+    public: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    signature: Vec<u8>,
+}
+
+impl CertificateRequest {
+    /// Its signature is by its key, for this binding.
+    pub fn verify(&self, binding: &[u8]) -> Result<(), AuthorityError> {
+        if self.public.len() != PUBLIC_KEY_BYTES {
+            return Err(AuthorityError::Key);
+        }
+        UnparsedPublicKey::new(&ED25519, &self.public)
+            .verify(&signed_by_request(binding, &self.public), &self.signature)
+            .map_err(|_| AuthorityError::Unproven)
+    }
+
+    /// SHA-256 of the public key (SPKI).
+    pub fn digest(&self) -> Digest {
+        sha256(&PublicKey(&self.public).subject_public_key_info())
+    }
+}
+
+/// The cluster's authority: what signs certificates.
+pub struct Authority {
+    cluster: String,
+    certificate: Vec<u8>,
+    key: KeyPair,
+}
+
+impl Authority {
+    /// A new one.
+    pub fn found(cluster: &str) -> Result<Authority, AuthorityError> {
+        check_cluster_name(cluster)?;
+        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let certificate = authority_params(cluster, &key)?.self_signed(&key)?;
+        Ok(Authority {
+            cluster: cluster.to_owned(),
+            certificate: certificate.der().to_vec(),
+            key,
+        })
+    }
+
+    /// From its certificate (DER) and key (PKCS #8).
+    pub fn from_parts(
+        cluster: &str,
+        certificate: &[u8],
+        pkcs8: &[u8],
+    ) -> Result<Authority, AuthorityError> {
+        check_cluster_name(cluster)?;
+        let key = key_pair(pkcs8)?;
+        let own = sha256(&key.subject_public_key_info());
+        if certificate_digest(certificate) != Some(own) {
+            return Err(AuthorityError::NotOurs);
+        }
+        Ok(Authority {
+            cluster: cluster.to_owned(),
+            certificate: certificate.to_vec(),
+            key,
+        })
+    }
+
+    /// The cluster's name.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Its certificate, DER.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// SHA-256 of its certificate: what a token names it by.
+    pub fn fingerprint(&self) -> Digest {
+        sha256(&self.certificate)
+    }
+
+    /// Its key, PKCS #8.
+    pub fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.key.serialize_der())
+    }
+
+    /// A certificate (DER) for a member, good from now by this clock. The former keys
+    /// are those that the cluster knew it by before, the newest first. Whoever calls
+    /// this verified the request.
+    pub fn sign(
+        &self,
+        member: MemberId,
+        request: &CertificateRequest,
+        predecessors: &[Digest],
+    ) -> Result<Vec<u8>, AuthorityError> {
+        self.sign_at(member, request, predecessors, SystemTime::now())
+    }
+
+    pub(crate) fn sign_at(
+        &self,
+        member: MemberId,
+        request: &CertificateRequest,
+        predecessors: &[Digest],
+        now: SystemTime,
+    ) -> Result<Vec<u8>, AuthorityError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished(&member_name(&self.cluster, member));
+        params.subject_alt_names = vec![dns(&member_name(&self.cluster, member))?];
+        for key in predecessors.iter().take(PREDECESSORS_MAX) {
+            let name = predecessor_name(&self.cluster, member, key);
+            params.subject_alt_names.push(dns(&name)?);
+        }
+        params.not_before = (now - BACKDATED).into();
+        params.not_after = (now + DAY * MEMBER_VALID_DAYS as u32).into();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(serial()?);
+        let issuer = Issuer::new(authority_params(&self.cluster, &self.key)?, &self.key);
+        let certificate = params.signed_by(&PublicKey(&request.public), &issuer)?;
+        Ok(certificate.der().to_vec())
+    }
+
+    /// Signs what is no certificate; its first byte is none that a certificate has.
+    pub(super) fn sign_words(&self, words: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+        use rcgen::SigningKey;
+        Ok(self.key.sign(words)?)
+    }
+
+    /// A certificate (DER) for a newer authority's key by this one: who only knows this
+    /// one believes what that one signs.
+    pub fn vouch_for(&self, newer: &Authority) -> Result<Vec<u8>, AuthorityError> {
+        let params = authority_params(&newer.cluster, &newer.key)?;
+        let issuer = Issuer::new(authority_params(&self.cluster, &self.key)?, &self.key);
+        let certificate = params.signed_by(&newer.key, &issuer)?;
+        Ok(certificate.der().to_vec())
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({}, {})", self.cluster, self.fingerprint())
+    }
+}
+
+fn check_cluster_name(name: &str) -> Result<(), AuthorityError> {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let good = (1..=CLUSTER_NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if good {
+        Ok(())
+    } else {
+        Err(AuthorityError::ClusterName(name.to_owned()))
+    }
+}
+
+/// The same for the same key: an authority is put together from its key again.
+fn authority_params(cluster: &str, key: &KeyPair) -> Result<CertificateParams, AuthorityError> {
+    let of_key = sha256(&key.subject_public_key_info()).to_string();
+    let short = of_key.get(..16).unwrap_or_default();
+    let mut params = CertificateParams::default();
+    params.distinguished_name = distinguished(&format!("evenkeel {cluster} {short}"));
+    // Below it: authorities that followed it, then a member.
+    let below = BasicConstraints::Constrained(FORMER_AUTHORITIES_MAX as u8);
+    params.is_ca = IsCa::Ca(below);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    let now = SystemTime::now();
+    params.not_before = (now - BACKDATED).into();
+    params.not_after = (now + DAY * AUTHORITY_VALID_DAYS as u32).into();
+    params.serial_number = Some(serial()?);
+    Ok(params)
+}
+
+fn distinguished(name: &str) -> rcgen::DistinguishedName {
+    let mut distinguished = rcgen::DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn dns(name: &str) -> Result<SanType, AuthorityError> {
+    Ok(SanType::DnsName(name.to_owned().try_into()?))
+}
+
+fn serial() -> Result<SerialNumber, AuthorityError> {
+    let mut bytes = [0; SERIAL_BYTES];
+    fill(&mut bytes).map_err(|_| AuthorityError::Key)?;
+    if let Some(first) = bytes.first_mut() {
+        // Positive, and never shorter by a leading zero.
+        *first = (*first & 0x7f) | 0x40;
+    }
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+/// What a member shows: its certificate, and the key to it.
+pub struct Identity {
+    cluster: String,
+    member: MemberId,
+    key: MemberKey,
+    chain: Vec<Vec<u8>>,
+    predecessors: Vec<Digest>,
+}
+
+impl Identity {
+    /// Of a member's certificate (DER) and what leads from it to authorities that
+    /// others may know: certificates of newer authorities by older ones, and the
+    /// authorities' own.
+    pub fn new(
+        cluster: &str,
+        member: MemberId,
+        key: MemberKey,
+        certificate: Vec<u8>,
+        authorities: &[Vec<u8>],
+    ) -> Result<Identity, AuthorityError> {
+        let der = CertificateDer::from(certificate.as_slice());
+        let parsed = ParsedCertificate::try_from(&der)?;
+        let own = sha256(&parsed.subject_public_key_info()) == key.digest();
+        if !own || !has_name(&parsed, &member_name(cluster, member)) {
+            return Err(AuthorityError::NotOurs);
+        }
+        let mut chain = vec![certificate];
+        chain.extend(authorities.iter().cloned());
+        Ok(Identity {
+            cluster: cluster.to_owned(),
+            member,
+            key,
+            chain,
+            predecessors: Vec::new(),
+        })
+    }
+
+    /// The cluster's name.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Whose it is.
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &MemberKey {
+        &self.key
+    }
+
+    /// The same, whose certificate names these former keys, the newest first. Remembered
+    /// so that the next certificate names them, too.
+    pub fn with_predecessors(mut self, predecessors: Vec<Digest>) -> Identity {
+        self.predecessors = predecessors;
+        self.predecessors.truncate(PREDECESSORS_MAX);
+        self
+    }
+
+    /// The same, with another way from it to authorities.
+    pub fn with_chain(&self, authorities: &[Vec<u8>]) -> Result<Identity, AuthorityError> {
+        let key = MemberKey::from_pkcs8(&self.key.pkcs8())?;
+        let own = self.chain.first().cloned().unwrap_or_default();
+        let same = Identity::new(&self.cluster, self.member, key, own, authorities)?;
+        Ok(same.with_predecessors(self.predecessors.clone()))
+    }
+
+    /// Its certificate was given by the authority with this one (DER).
+    pub fn is_issued_by(&self, authority: &[u8]) -> bool {
+        let own = self.chain.first();
+        own.is_some_and(|own| is_issued_by(own, authority))
+    }
+
+    /// Former keys that its certificate names, the newest first.
+    pub fn predecessors(&self) -> &[Digest] {
+        &self.predecessors
+    }
+
+    /// The certificate (DER), then those that lead to authorities.
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
+    pub(super) fn tls_chain(&self) -> Vec<CertificateDer<'static>> {
+        let owned = |der: &Vec<u8>| CertificateDer::from(der.clone());
+        self.chain.iter().map(owned).collect()
+    }
+
+    pub(super) fn tls_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.0.serialize_der()))
+    }
+
+    /// It is time for a new certificate: less than a third of its time is left, by the
+    /// time given. Where the clock is before its beginning, nothing is known, and
+    /// nothing is due.
+    pub fn renewal_due(&self, now: SystemTime) -> bool {
+        let left = DAY * MEMBER_VALID_DAYS as u32 / 3;
+        super::tls::over_at(&self.chain, now + left)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = member_name(&self.cluster, self.member);
+        write!(f, "Identity({name}, {})", self.key.digest())
+    }
+}

@@ -1,0 +1,220 @@
+//! Secrets in the state directory: `member.pem`, `member.key`, `authority.pem`, and on
+//! nodes `sealing.key` and `authority.key`, which is sealed to the former. Files are
+//! written beside, flushed, and renamed: a power cut leaves the old one or the new one.
+
+use super::ring::{SealingKey, X25519_BYTES, seal_to};
+use super::{Authority, AuthorityError, Identity, MemberKey};
+use crate::durable;
+use crate::member::{Digest, MemberId};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// Largest file of these.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+/// Certificates in a file.
+const CERTIFICATES_MAX: usize = 16;
+const LINE: usize = 64;
+const CERTIFICATE: &str = "CERTIFICATE";
+const PRIVATE_KEY: &str = "PRIVATE KEY";
+const SEALING_KEY: &str = "EVENKEEL SEALING KEY";
+const FORMER_KEY: &str = "EVENKEEL FORMER KEY";
+const SEALED_KEY: &str = "EVENKEEL SEALED KEY";
+const AUTHORITY_PURPOSE: &str = "evenkeel authority key 1";
+
+/// Writes a member's certificate and key, and the digests of its former keys.
+pub fn write_identity(directory: &Path, identity: &Identity) -> Result<(), AuthorityError> {
+    let key = pem(PRIVATE_KEY, &identity.key().pkcs8());
+    let before = identity.predecessors().iter();
+    let chain = identity.chain().iter();
+    let shown: String = chain
+        .map(|der| pem(CERTIFICATE, der).to_string())
+        .chain(before.map(|digest| pem(FORMER_KEY, &digest.0).to_string()))
+        .collect();
+    // A key without its certificate is of no use, so both stand in one file, which is
+    // replaced at once.
+    let both = Zeroizing::new(format!("{}{shown}", key.as_str()));
+    write(&directory.join("member.key"), &both)?;
+    write(&directory.join("member.pem"), &shown)
+}
+
+/// Reads them. All that is needed stands in `member.key`; `member.pem` is for people
+/// and their programs.
+pub fn read_identity(
+    directory: &Path,
+    cluster: &str,
+    member: MemberId,
+) -> Result<Identity, AuthorityError> {
+    let at = directory.join("member.key");
+    let key = MemberKey::from_pkcs8(&read_one(&at, PRIVATE_KEY)?)?;
+    let mut chain = read_all(&at, CERTIFICATE)?.into_iter();
+    let malformed = || AuthorityError::Malformed(at.clone());
+    let first = chain.next().ok_or_else(malformed)?;
+    let others: Vec<Vec<u8>> = chain.map(|der| der.to_vec()).collect();
+    let before = read_any(&at, FORMER_KEY)?.into_iter();
+    let before = before.map(|bytes| {
+        bytes
+            .as_slice()
+            .try_into()
+            .map(Digest)
+            .map_err(|_| malformed())
+    });
+    let before = before.collect::<Result<Vec<Digest>, _>>()?;
+    let identity = Identity::new(cluster, member, key, first.to_vec(), &others)?;
+    Ok(identity.with_predecessors(before))
+}
+
+/// Writes certificates (DER) of authorities.
+pub fn write_authorities(directory: &Path, authorities: &[Vec<u8>]) -> Result<(), AuthorityError> {
+    let all: String = authorities
+        .iter()
+        .map(|der| pem(CERTIFICATE, der).to_string())
+        .collect();
+    write(&directory.join("authority.pem"), &all)
+}
+
+/// Reads them.
+pub fn read_authorities(directory: &Path) -> Result<Vec<Vec<u8>>, AuthorityError> {
+    let all = read_all(&directory.join("authority.pem"), CERTIFICATE)?;
+    Ok(all.into_iter().map(|der| der.to_vec()).collect())
+}
+
+/// Writes a sealing key.
+pub fn write_sealing_key(directory: &Path, key: &SealingKey) -> Result<(), AuthorityError> {
+    let both = Zeroizing::new([key.public(), key.private()].concat());
+    write(&directory.join("sealing.key"), &pem(SEALING_KEY, &both))
+}
+
+/// Reads it; None where there is none, as on an arbiter.
+pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, AuthorityError> {
+    let at = directory.join("sealing.key");
+    if missing(&at) {
+        return Ok(None);
+    }
+    let both = read_one(&at, SEALING_KEY)?;
+    let (public, private) = both
+        .split_at_checked(X25519_BYTES)
+        .ok_or(AuthorityError::Malformed(at))?;
+    SealingKey::from_halves(public, private).map(Some)
+}
+
+/// Writes the keys of authorities, sealed: one, or two while they change. Others are gone
+/// then.
+pub fn write_authority_keys(
+    directory: &Path,
+    authorities: &[Authority],
+    sealing: &SealingKey,
+) -> Result<(), AuthorityError> {
+    let mut all = String::new();
+    for authority in authorities {
+        let sealed = seal_to(sealing.public(), AUTHORITY_PURPOSE, &authority.pkcs8())?;
+        all.push_str(&pem(SEALED_KEY, &sealed));
+    }
+    write(&directory.join("authority.key"), &all)
+}
+
+/// Reads the authority with this certificate; None where its key is not here, as on an
+/// arbiter.
+pub fn read_authority(
+    directory: &Path,
+    cluster: &str,
+    certificate: &[u8],
+    sealing: &SealingKey,
+) -> Result<Option<Authority>, AuthorityError> {
+    let at = directory.join("authority.key");
+    if missing(&at) {
+        return Ok(None);
+    }
+    for sealed in read_all(&at, SEALED_KEY)? {
+        let key = sealing.open(AUTHORITY_PURPOSE, &sealed)?;
+        match Authority::from_parts(cluster, certificate, &key) {
+            Ok(authority) => return Ok(Some(authority)),
+            Err(AuthorityError::NotOurs) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn missing(at: &Path) -> bool {
+    fs::metadata(at).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+    let text = Zeroizing::new(STANDARD.encode(der));
+    let mut out = Zeroizing::new(format!("-----BEGIN {label}-----\n"));
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, left) = rest.split_at_checked(LINE).unwrap_or((rest, ""));
+        out.push_str(line);
+        out.push('\n');
+        rest = left;
+    }
+    out.push_str(&format!("-----END {label}-----\n"));
+    out
+}
+
+fn read_one(at: &Path, label: &str) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
+    read_all(at, label)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| AuthorityError::Malformed(at.to_owned()))
+}
+
+/// What stands in a file between lines with this label; at least one.
+fn read_all(at: &Path, label: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, AuthorityError> {
+    let found = read_any(at, label)?;
+    if found.is_empty() {
+        return Err(AuthorityError::Malformed(at.to_owned()));
+    }
+    Ok(found)
+}
+
+fn read_any(at: &Path, label: &str) -> Result<Vec<Zeroizing<Vec<u8>>>, AuthorityError> {
+    let malformed = || AuthorityError::Malformed(at.to_owned());
+    let text = read(at)?;
+    let (begin, end) = (
+        format!("-----BEGIN {label}-----"),
+        format!("-----END {label}-----"),
+    );
+    let mut found = Vec::new();
+    let mut inside: Option<Zeroizing<String>> = None;
+    for line in text.lines().map(str::trim) {
+        if line == begin {
+            inside = Some(Zeroizing::new(String::new()));
+        } else if line == end {
+            let body = inside.take().ok_or_else(malformed)?;
+            let der = STANDARD.decode(body.as_bytes()).map_err(|_| malformed())?;
+            found.push(Zeroizing::new(der));
+        } else if let Some(body) = inside.as_mut() {
+            body.push_str(line);
+        }
+    }
+    if inside.is_some() || found.len() > CERTIFICATES_MAX {
+        return Err(malformed());
+    }
+    Ok(found)
+}
+
+fn read(at: &Path) -> Result<Zeroizing<String>, AuthorityError> {
+    let told = |error| AuthorityError::File {
+        path: at.to_owned(),
+        error,
+    };
+    let mut text = Zeroizing::new(String::new());
+    let file = File::open(at).map_err(told)?;
+    file.take(FILE_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(told)?;
+    Ok(text)
+}
+
+fn write(at: &Path, text: &str) -> Result<(), AuthorityError> {
+    durable::write(at, text.as_bytes()).map_err(|error| AuthorityError::File {
+        path: at.to_owned(),
+        error,
+    })
+}

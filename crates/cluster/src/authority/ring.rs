@@ -1,0 +1,204 @@
+//! Keys of contents: a ring is a random key with an epoch, sealed to every node by HPKE
+//! (X25519, HKDF-SHA-256, AES-256-GCM). What is sealed names its epoch, so older rings
+//! stay good for reading. A removed node begins a new ring; a new node is given all.
+
+use super::AuthorityError;
+use crate::command::{Epoch, Ring, SealedKey};
+use crate::member::MemberId;
+use aws_lc_rs::rand::fill;
+use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_256;
+use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
+use std::collections::BTreeMap;
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// Rings that are held at once.
+pub const RINGS_MAX: usize = 1024;
+/// Of an X25519 key, either half, and of what HPKE encapsulates.
+pub(super) const X25519_BYTES: usize = 32;
+/// Of a key of contents.
+pub(super) const KEY_BYTES: usize = 32;
+const RING_CONTEXT: &str = "evenkeel ring 1";
+
+/// To what is sealed for this node.
+pub struct SealingKey {
+    public: [u8; X25519_BYTES],
+    private: Zeroizing<[u8; X25519_BYTES]>,
+}
+
+impl SealingKey {
+    /// A new one.
+    pub fn generate() -> Result<SealingKey, AuthorityError> {
+        let (public, private) = DH_KEM_X25519_HKDF_SHA256_AES_256.generate_key_pair()?;
+        SealingKey::from_halves(&public.0, private.secret_bytes())
+    }
+
+    pub(super) fn from_halves(public: &[u8], private: &[u8]) -> Result<SealingKey, AuthorityError> {
+        let public = public.try_into().map_err(|_| AuthorityError::Key)?;
+        let private: [u8; X25519_BYTES] = private.try_into().map_err(|_| AuthorityError::Key)?;
+        Ok(SealingKey {
+            public,
+            private: Zeroizing::new(private),
+        })
+    }
+
+    /// What others seal to.
+    pub fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    pub(super) fn private(&self) -> &[u8] {
+        self.private.as_slice()
+    }
+
+    /// Opens what [`seal_to`] sealed to it for this purpose.
+    pub fn open(&self, purpose: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
+        let (encapsulated, ciphertext) = sealed
+            .split_at_checked(X25519_BYTES)
+            .ok_or(AuthorityError::NotSealed)?;
+        DH_KEM_X25519_HKDF_SHA256_AES_256
+            .open(
+                &EncapsulatedSecret(encapsulated.to_vec()),
+                purpose.as_bytes(),
+                &[],
+                ciphertext,
+                &HpkePrivateKey::from(self.private.to_vec()),
+            )
+            .map(Zeroizing::new)
+            .map_err(|_| AuthorityError::NotSealed)
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealingKey")
+    }
+}
+
+/// Seals to the public half of a sealing key, for a purpose: HPKE's encapsulated key,
+/// then the ciphertext.
+pub fn seal_to(public: &[u8], purpose: &str, plain: &[u8]) -> Result<Vec<u8>, AuthorityError> {
+    if public.len() != X25519_BYTES {
+        return Err(AuthorityError::Key);
+    }
+    let (encapsulated, ciphertext) = DH_KEM_X25519_HKDF_SHA256_AES_256.seal(
+        purpose.as_bytes(),
+        &[],
+        plain,
+        &HpkePublicKey(public.to_vec()),
+    )?;
+    Ok([encapsulated.0, ciphertext].concat())
+}
+
+/// What a ring key is sealed for: nobody can pass one off as another's.
+fn purpose(cluster: &str, epoch: Epoch, member: MemberId) -> String {
+    format!("{RING_CONTEXT} {cluster} {} {member}", epoch.0)
+}
+
+/// The keys of contents that this node can use.
+#[derive(Default)]
+pub struct Rings {
+    keys: BTreeMap<Epoch, Zeroizing<[u8; KEY_BYTES]>>,
+}
+
+impl Rings {
+    /// A new key of contents, sealed to nodes: their numbers and sealing keys. Whoever
+    /// makes it takes it in like everybody else, when it was agreed on.
+    pub fn begin<'a>(
+        cluster: &str,
+        epoch: Epoch,
+        nodes: impl IntoIterator<Item = (MemberId, &'a [u8])>,
+    ) -> Result<Ring, AuthorityError> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        fill(key.as_mut_slice()).map_err(|_| AuthorityError::Key)?;
+        sealed_ring(cluster, epoch, key.as_slice(), nodes)
+    }
+
+    /// Takes in what is sealed to this node; returns how many keys are new. What is
+    /// sealed to others only is passed over.
+    pub fn take_in<'a>(
+        &mut self,
+        cluster: &str,
+        me: MemberId,
+        key: &SealingKey,
+        rings: impl IntoIterator<Item = &'a Ring>,
+    ) -> Result<usize, AuthorityError> {
+        let mut taken = 0;
+        for ring in rings {
+            if self.keys.contains_key(&ring.epoch) || self.keys.len() >= RINGS_MAX {
+                continue;
+            }
+            let mut broken = false;
+            for sealed in ring.sealed.iter().filter(|sealed| sealed.member == me) {
+                // Of several only one need open: a member may seal nonsense.
+                let opened = key.open(&purpose(cluster, ring.epoch, me), &sealed.bytes);
+                let bytes = opened
+                    .ok()
+                    .and_then(|bytes| <[u8; KEY_BYTES]>::try_from(bytes.as_slice()).ok());
+                if let Some(bytes) = bytes {
+                    self.keys.insert(ring.epoch, Zeroizing::new(bytes));
+                    taken += 1;
+                    broken = false;
+                    break;
+                }
+                broken = true;
+            }
+            if broken {
+                return Err(AuthorityError::NotSealed);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// All keys that are here, sealed to another node.
+    pub fn seal_all_to(
+        &self,
+        cluster: &str,
+        node: MemberId,
+        public: &[u8],
+    ) -> Result<Vec<Ring>, AuthorityError> {
+        self.keys
+            .iter()
+            .map(|(epoch, key)| sealed_ring(cluster, *epoch, key.as_slice(), [(node, public)]))
+            .collect()
+    }
+
+    /// What is sealed now is sealed with this one.
+    pub fn newest(&self) -> Option<Epoch> {
+        self.keys.keys().next_back().copied()
+    }
+
+    /// Epochs whose keys are here.
+    pub fn epochs(&self) -> impl Iterator<Item = Epoch> {
+        self.keys.keys().copied()
+    }
+
+    pub(super) fn key(&self, epoch: Epoch) -> Result<&[u8; KEY_BYTES], AuthorityError> {
+        let key = self.keys.get(&epoch).ok_or(AuthorityError::NoRing(epoch))?;
+        Ok(key)
+    }
+}
+
+impl fmt::Debug for Rings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rings({:?})", self.keys.keys())
+    }
+}
+
+fn sealed_ring<'a>(
+    cluster: &str,
+    epoch: Epoch,
+    key: &[u8],
+    nodes: impl IntoIterator<Item = (MemberId, &'a [u8])>,
+) -> Result<Ring, AuthorityError> {
+    let seal = |(member, public): (MemberId, &[u8])| {
+        let bytes = seal_to(public, &purpose(cluster, epoch, member), key)
+            .map_err(|_| AuthorityError::SealingKey(member))?;
+        Ok(SealedKey { member, bytes })
+    };
+    let sealed = nodes
+        .into_iter()
+        .map(seal)
+        .collect::<Result<_, AuthorityError>>()?;
+    Ok(Ring { epoch, sealed })
+}

@@ -1,0 +1,392 @@
+//! TLS between members: 1.3 only, certificates on both sides. The verifiers here look
+//! at the chain; whether the bearer still is a member is [`super::Trust`]'s, after the
+//! handshake, so that a refusal reaches the other side in words.
+
+use super::{AuthorityError, Identity, Token, Trust, certificate_digest};
+use crate::member::Digest;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::version::TLS13;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error,
+    PeerIncompatible, RootCertStore, ServerConfig, SignatureScheme,
+};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+/// Two members talk.
+pub const ALPN_MEMBER: &[u8] = b"evenkeel/1";
+/// A member wants bytes carried to another one.
+pub const ALPN_TUNNEL: &[u8] = b"evenkeel-tunnel/1";
+/// Somebody with a token.
+pub const ALPN_JOIN: &[u8] = b"evenkeel-join/1";
+/// Certificates of one chain, each of which may be out of its time.
+const OUT_OF_TIME_MAX: usize = 4;
+
+/// What handshakes need, made once of an identity and the authorities.
+#[derive(Clone)]
+pub struct TlsConfigs {
+    member: Arc<ClientConfig>,
+    tunnel: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    clocks_wrong: Arc<AtomicU64>,
+}
+
+impl fmt::Debug for TlsConfigs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsConfigs")
+    }
+}
+
+impl TlsConfigs {
+    /// Of what this member shows, and whom it believes.
+    pub fn new(identity: &Identity, trust: &Trust) -> Result<TlsConfigs, AuthorityError> {
+        let clocks_wrong = Arc::new(AtomicU64::new(0));
+        let verifier = Arc::new(ChainVerifier {
+            roots: roots(&trust.authorities)?,
+            former: roots(&trust.former)?,
+            late: trust.late_keys(),
+            removed: trust.removed.clone(),
+            provider: provider(),
+            clocks_wrong: Arc::clone(&clocks_wrong),
+        });
+        let client = |protocol: &[u8]| -> Result<Arc<ClientConfig>, AuthorityError> {
+            let mut config = ClientConfig::builder_with_provider(provider())
+                .with_protocol_versions(&[&TLS13])?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<_>)
+                .with_client_auth_cert(identity.tls_chain(), identity.tls_key())?;
+            config.alpn_protocols = vec![protocol.to_vec()];
+            config.resumption = Resumption::disabled();
+            config.enable_sni = false;
+            Ok(Arc::new(config))
+        };
+        let mut server = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(Arc::clone(&verifier) as Arc<_>)
+            .with_single_cert(identity.tls_chain(), identity.tls_key())?;
+        server.alpn_protocols = [ALPN_MEMBER, ALPN_TUNNEL, ALPN_JOIN]
+            .map(<[u8]>::to_vec)
+            .to_vec();
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        Ok(TlsConfigs {
+            member: client(ALPN_MEMBER)?,
+            tunnel: client(ALPN_TUNNEL)?,
+            server: Arc::new(server),
+            clocks_wrong,
+        })
+    }
+
+    /// To dial a member.
+    pub fn member(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.member)
+    }
+
+    /// To dial a member that is to carry bytes to another one.
+    pub fn tunnel(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tunnel)
+    }
+
+    /// To be dialed.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.server)
+    }
+
+    /// Certificates that were taken although the clock says they are over, or not yet
+    /// good.
+    pub fn clocks_wrong(&self) -> u64 {
+        self.clocks_wrong.load(Ordering::Relaxed)
+    }
+}
+
+/// To dial a member with a token: whoever answers must have a certificate of the
+/// authority that the token names.
+pub(crate) fn joining(token: &Token) -> Result<Arc<ClientConfig>, AuthorityError> {
+    let verifier = Arc::new(TokenVerifier {
+        token: token.clone(),
+        provider: provider(),
+    });
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_JOIN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Arc::new(config))
+}
+
+/// The first certificate of the chain is over at that time.
+pub(super) fn over_at(chain: &[Vec<u8>], time: SystemTime) -> bool {
+    let (Some((first, rest)), Ok(since)) = (
+        chain.split_first(),
+        time.duration_since(SystemTime::UNIX_EPOCH),
+    ) else {
+        return false;
+    };
+    let Ok(roots) = roots(rest) else {
+        return false;
+    };
+    let der = CertificateDer::from(first.as_slice());
+    let Ok(parsed) = ParsedCertificate::try_from(&der) else {
+        return false;
+    };
+    let checked = verify_server_cert_signed_by_trust_anchor(
+        &parsed,
+        &roots,
+        &[],
+        UnixTime::since_unix_epoch(since),
+        provider().signature_verification_algorithms.all,
+    );
+    matches!(
+        checked,
+        Err(Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. }
+        ))
+    )
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn roots(authorities: &[Vec<u8>]) -> Result<RootCertStore, AuthorityError> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(CertificateDer::from(authority.as_slice()))?;
+    }
+    Ok(roots)
+}
+
+/// The chain holds; and whether only with another time than the clock's.
+fn verify_chain(
+    certificate: &CertificateDer<'_>,
+    others: &[CertificateDer<'_>],
+    roots: &RootCertStore,
+    provider: &CryptoProvider,
+    now: UnixTime,
+) -> Result<bool, Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    let algorithms = provider.signature_verification_algorithms.all;
+    let mut time = now;
+    let mut last = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+    for _ in 0..=OUT_OF_TIME_MAX {
+        let checked =
+            verify_server_cert_signed_by_trust_anchor(&parsed, roots, others, time, algorithms);
+        match checked {
+            Ok(()) => return Ok(time != now),
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after, ..
+            })) => {
+                time = not_after;
+                last = Error::InvalidCertificate(CertificateError::Expired);
+            }
+            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                not_before,
+                ..
+            })) => {
+                time = not_before;
+                last = Error::InvalidCertificate(CertificateError::NotValidYet);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// Chains to authorities of the cluster.
+#[derive(Debug)]
+struct ChainVerifier {
+    roots: RootCertStore,
+    /// Authorities that were given up.
+    former: RootCertStore,
+    /// Keys that are still believed by those.
+    late: BTreeSet<Digest>,
+    /// Keys of removed members: let through to be told so, by [`Trust::judge`].
+    removed: BTreeSet<Digest>,
+    provider: Arc<CryptoProvider>,
+    clocks_wrong: Arc<AtomicU64>,
+}
+
+impl ChainVerifier {
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let verified = verify_chain(certificate, others, &self.roots, &self.provider, now);
+        let wrong = verified.or_else(|error| self.verify_known(certificate, others, now, error))?;
+        if wrong {
+            self.clocks_wrong.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// A key that the cluster agreed on, although no present authority stands behind it.
+    fn verify_known(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+        error: Error,
+    ) -> Result<bool, Error> {
+        match certificate_digest(certificate) {
+            Some(key) if self.removed.contains(&key) => Ok(false),
+            Some(key) if self.late.contains(&key) => {
+                verify_chain(certificate, others, &self.former, &self.provider, now)
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+fn no_tls12() -> Error {
+    Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
+}
+
+impl ServerCertVerifier for ChainVerifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.verify(certificate, others, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        schemes(&self.provider)
+    }
+}
+
+impl ClientCertVerifier for ChainVerifier {
+    /// Somebody with a token has none yet.
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.verify(certificate, others, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        schemes(&self.provider)
+    }
+}
+
+fn schemes(provider: &CryptoProvider) -> Vec<SignatureScheme> {
+    provider
+        .signature_verification_algorithms
+        .supported_schemes()
+}
+
+/// Chains to the authority that a token names.
+#[derive(Debug)]
+struct TokenVerifier {
+    token: Token,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for TokenVerifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let root = others
+            .iter()
+            .find(|other| self.token.names(other))
+            .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(root.clone().into_owned())?;
+        verify_chain(certificate, others, &roots, &self.provider, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        schemes(&self.provider)
+    }
+}

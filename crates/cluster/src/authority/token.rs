@@ -1,0 +1,364 @@
+//! Tokens: what somebody new is given, on paper or by copying. Good once.
+//!
+//! `EK1-` and groups of base32 as Douglas Crockford writes it: no case, no letters
+//! that look like digits, hyphens anywhere. The last bytes are a checksum, so that a
+//! slip is told from a token that is over.
+
+use super::certificate::{Authority, sha256};
+use super::der::are_signed_by;
+use super::error::AuthorityError;
+use crate::member::{Digest, Kind};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::fill;
+use std::error::Error;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use zeroize::Zeroize;
+
+/// How a token begins.
+pub const TOKEN_PREFIX: &str = "EK1";
+/// Addresses in a token.
+pub const ADDRESSES_MAX: usize = 8;
+/// Bytes of the authority's fingerprint in a token.
+const FINGERPRINT_BYTES: usize = 20;
+/// Bytes of the secret: 128 bits.
+const SECRET_BYTES: usize = 16;
+/// Bytes of the checksum.
+const CHECKSUM_BYTES: usize = 3;
+/// Letters between hyphens.
+const GROUP: usize = 6;
+/// Longest token, with hyphens and what people add.
+const TOKEN_BYTES_MAX: usize = 1024;
+const SECRET_CONTEXT: &[u8] = b"evenkeel token 1\0";
+const HINT_CONTEXT: &[u8] = b"evenkeel token hint 1\0";
+const PROOF_CONTEXT: &[u8] = b"evenkeel join proof 1\0";
+
+/// What an authority signs: no certificate begins like that.
+const SIGNED_CONTEXT: &[u8] = b"evenkeel join authority proof 1\0";
+/// Of HMAC with SHA-256.
+const PROOF_BYTES: usize = 32;
+
+fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
+    [SIGNED_CONTEXT, known, binding].concat()
+}
+
+/// An invitation, as its bearer has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// As what it invites.
+    pub kind: Kind,
+    /// Where members listen.
+    pub addresses: Vec<SocketAddr>,
+    /// The beginning of SHA-256 of the authority's certificate.
+    fingerprint: [u8; FINGERPRINT_BYTES],
+    secret: [u8; SECRET_BYTES],
+}
+
+/// Why a text is no token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenError {
+    /// It does not begin as one.
+    Prefix,
+    /// A letter that tokens do not have.
+    Letter(char),
+    /// Letters are missing or were changed.
+    Checksum,
+    /// It is one of a newer program, or none.
+    Form,
+    /// It has more or fewer addresses than one may have.
+    Addresses,
+    /// No random bytes were to be had.
+    Random,
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenError::Prefix => write!(f, "a token begins with {TOKEN_PREFIX}-"),
+            TokenError::Letter(letter) => write!(f, "no token has the letter `{letter}`"),
+            TokenError::Checksum => {
+                f.write_str("a letter of the token is missing or wrong: copy it once more")
+            }
+            TokenError::Form => {
+                f.write_str("the token is of another version of the program; its letters are right")
+            }
+            TokenError::Addresses => {
+                write!(f, "a token has between 1 and {ADDRESSES_MAX} addresses")
+            }
+            TokenError::Random => f.write_str("the system gives no random bytes"),
+        }
+    }
+}
+
+impl Error for TokenError {}
+
+impl Token {
+    /// A new one, for the authority with this fingerprint.
+    pub fn new(
+        kind: Kind,
+        addresses: Vec<SocketAddr>,
+        authority: &Digest,
+    ) -> Result<Token, TokenError> {
+        if !(1..=ADDRESSES_MAX).contains(&addresses.len()) {
+            return Err(TokenError::Addresses);
+        }
+        let mut secret = [0; SECRET_BYTES];
+        fill(&mut secret).map_err(|_| TokenError::Random)?;
+        let mut fingerprint = [0; FINGERPRINT_BYTES];
+        for (to, from) in fingerprint.iter_mut().zip(authority.0) {
+            *to = from;
+        }
+        Ok(Token {
+            kind,
+            addresses,
+            fingerprint,
+            secret,
+        })
+    }
+
+    /// What the cluster keeps of it: SHA-256.
+    pub fn digest(&self) -> Digest {
+        Token::digest_of(&self.secret)
+    }
+
+    /// SHA-256 of a secret as it was shown.
+    pub(crate) fn digest_of(secret: &[u8]) -> Digest {
+        sha256(&[SECRET_CONTEXT, secret].concat())
+    }
+
+    /// What a member finds the invitation by: it tells nobody the digest who does not have
+    /// it.
+    pub(crate) fn hint(&self) -> Digest {
+        Token::hint_of(&self.digest())
+    }
+
+    /// The same, of what the cluster keeps.
+    pub(crate) fn hint_of(digest: &Digest) -> Digest {
+        sha256(&[HINT_CONTEXT, &digest.0].concat())
+    }
+
+    /// Whoever says this on that connection has the invitation in its log: it was a member
+    /// when somebody was invited. And it has the authority's key: an arbiter, which has it
+    /// not, cannot stand at the address of a node and be shown the secret.
+    pub(crate) fn proof_of(
+        digest: &Digest,
+        binding: &[u8],
+        authority: &Authority,
+    ) -> Result<Vec<u8>, AuthorityError> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &digest.0);
+        let mut proof = hmac::sign(&key, &[PROOF_CONTEXT, binding].concat())
+            .as_ref()
+            .to_vec();
+        let signature = authority.sign_words(&proven_words(&proof, binding))?;
+        proof.extend(signature);
+        Ok(proof)
+    }
+
+    /// A node's proof that it has this token's invitation, and the key of the authority
+    /// with this certificate (DER).
+    pub(crate) fn is_proven_by(&self, proof: &[u8], binding: &[u8], authority: &[u8]) -> bool {
+        let Some((known, signature)) = proof.split_at_checked(PROOF_BYTES) else {
+            return false;
+        };
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.digest().0);
+        hmac::verify(&key, &[PROOF_CONTEXT, binding].concat(), known).is_ok()
+            && self.names(authority)
+            && are_signed_by(&proven_words(known, binding), signature, authority)
+    }
+
+    /// What is shown to a member that has proven that it knows of the invitation.
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
+    /// A certificate (DER) is that of the token's authority.
+    pub fn names(&self, authority: &[u8]) -> bool {
+        sha256(authority).0.starts_with(&self.fingerprint)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let kind = match self.kind {
+            Kind::Node => 0,
+            Kind::Arbiter => 1,
+        };
+        let mut bytes = vec![kind << 4 | self.addresses.len() as u8];
+        for address in &self.addresses {
+            match address.ip() {
+                IpAddr::V4(ip) => {
+                    bytes.push(4);
+                    bytes.extend(ip.octets());
+                }
+                IpAddr::V6(ip) => {
+                    bytes.push(6);
+                    bytes.extend(ip.octets());
+                }
+            }
+            bytes.extend(address.port().to_be_bytes());
+        }
+        bytes.extend(self.fingerprint);
+        bytes.extend(self.secret);
+        let checksum = sha256(&bytes).0;
+        bytes.extend(checksum.iter().take(CHECKSUM_BYTES));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Token, TokenError> {
+        let split = bytes.len().checked_sub(CHECKSUM_BYTES);
+        let (body, checksum) = split
+            .and_then(|at| bytes.split_at_checked(at))
+            .ok_or(TokenError::Checksum)?;
+        if !sha256(body).0.starts_with(checksum) {
+            return Err(TokenError::Checksum);
+        }
+        let mut rest = body;
+        let [head] = take::<1>(&mut rest)?;
+        let kind = match head >> 4 {
+            0 => Kind::Node,
+            1 => Kind::Arbiter,
+            _ => return Err(TokenError::Form),
+        };
+        let count = usize::from(head & 0x0f);
+        if !(1..=ADDRESSES_MAX).contains(&count) {
+            return Err(TokenError::Form);
+        }
+        let addresses = (0..count)
+            .map(|_| take_address(&mut rest))
+            .collect::<Result<Vec<_>, _>>()?;
+        let fingerprint = take(&mut rest)?;
+        let secret = take(&mut rest)?;
+        if !rest.is_empty() {
+            return Err(TokenError::Form);
+        }
+        Ok(Token {
+            kind,
+            addresses,
+            fingerprint,
+            secret,
+        })
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], TokenError> {
+    let (taken, left) = rest.split_first_chunk::<N>().ok_or(TokenError::Form)?;
+    *rest = left;
+    Ok(*taken)
+}
+
+fn take_address(rest: &mut &[u8]) -> Result<SocketAddr, TokenError> {
+    let ip = match take::<1>(rest)? {
+        [4] => IpAddr::V4(Ipv4Addr::from(take::<4>(rest)?)),
+        [6] => IpAddr::V6(Ipv6Addr::from(take::<16>(rest)?)),
+        _ => return Err(TokenError::Form),
+    };
+    let port = u16::from_be_bytes(take::<2>(rest)?);
+    Ok(SocketAddr::new(ip, port))
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TOKEN_PREFIX)?;
+        for (at, letter) in base32::encode(&self.bytes()).chars().enumerate() {
+            if at % GROUP == 0 {
+                f.write_str("-")?;
+            }
+            write!(f, "{letter}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Never its secret.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({:?}, {:?})", self.kind, self.addresses)
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Token, TokenError> {
+        let text = text.trim();
+        if text.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Form);
+        }
+        let body = text
+            .split_at_checked(TOKEN_PREFIX.len())
+            .filter(|(prefix, _)| prefix.eq_ignore_ascii_case(TOKEN_PREFIX))
+            .map(|(_, body)| body)
+            .ok_or(TokenError::Prefix)?;
+        Token::from_bytes(&base32::decode(body)?)
+    }
+}
+
+/// Base32 with Crockford's alphabet.
+pub(super) mod base32 {
+    use super::TokenError;
+
+    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+    /// As letters.
+    pub(in super::super) fn encode(bytes: &[u8]) -> String {
+        let mut out = String::with_capacity(bytes.len() * 8 / 5 + 1);
+        let (mut held, mut bits) = (0u32, 0u32);
+        let push = |out: &mut String, value: u32| {
+            let letter = ALPHABET.get((value & 31) as usize).copied();
+            out.push(char::from(letter.unwrap_or(b'0')));
+        };
+        for byte in bytes {
+            held = held << 8 | u32::from(*byte);
+            bits += 8;
+            while bits >= 5 {
+                bits -= 5;
+                push(&mut out, held >> bits);
+            }
+            held &= (1 << bits) - 1;
+        }
+        if bits > 0 {
+            push(&mut out, held << (5 - bits));
+        }
+        out
+    }
+
+    /// From letters; hyphens and blanks are passed over.
+    pub(super) fn decode(text: &str) -> Result<Vec<u8>, TokenError> {
+        let mut out = Vec::with_capacity(text.len() * 5 / 8);
+        let (mut held, mut bits) = (0u32, 0u32);
+        for letter in text.chars() {
+            if letter == '-' || letter.is_ascii_whitespace() {
+                continue;
+            }
+            held = held << 5 | value(letter).ok_or(TokenError::Letter(letter))?;
+            bits += 5;
+            if bits >= 8 {
+                bits -= 8;
+                out.push((held >> bits) as u8);
+            }
+            held &= (1 << bits) - 1;
+        }
+        // What is left over is less than a letter, and zero.
+        if bits >= 5 || held != 0 {
+            return Err(TokenError::Checksum);
+        }
+        Ok(out)
+    }
+
+    fn value(letter: char) -> Option<u32> {
+        let upper = match letter.to_ascii_uppercase() {
+            'O' => '0',
+            'I' | 'L' => '1',
+            other => other,
+        };
+        let at = ALPHABET
+            .iter()
+            .position(|known| char::from(*known) == upper);
+        at.and_then(|at| u32::try_from(at).ok())
+    }
+}

@@ -1,0 +1,218 @@
+//! Whom a member believes: the chain to an authority of the cluster says that the
+//! certificate was given, the agreed list of members that its bearer still belongs to
+//! the cluster.
+
+use super::certificate::{
+    certificate_digest, has_name, is_issued_by, member_name, predecessor_name,
+};
+use crate::command::NextAuthority;
+use crate::member::{Digest, Member, MemberId};
+use crate::state::State;
+use rustls::pki_types::CertificateDer;
+use rustls::server::ParsedCertificate;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What this member knows of the others.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Trust {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Certificates (DER) of its authorities: one, or two while they change.
+    pub authorities: Vec<Vec<u8>>,
+    /// Certificates (DER) of former ones, of which only the keys of [`Trust::late`] are
+    /// believed: who has such an authority's key cannot make a member of anybody.
+    pub former: Vec<Vec<u8>>,
+    /// Members that were away when a former authority was given up.
+    pub late: BTreeSet<MemberId>,
+    /// Who belongs to it.
+    pub members: BTreeMap<MemberId, Member>,
+    /// Keys (SPKI digests) of members that were removed.
+    pub removed: BTreeSet<Digest>,
+    /// The highest number that was ever given, as far as this member heard.
+    pub highest: MemberId,
+}
+
+/// How a member is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Known {
+    /// By the key that the cluster agreed on.
+    Member,
+    /// By a key that its certificate names as the one before: this member was away when
+    /// it changed.
+    Successor,
+    /// By the authority only: its number is higher than all that this member heard of,
+    /// so it came while this member was away. It may talk, so that this member can
+    /// learn of it; it is judged again with every change.
+    Newcomer,
+}
+
+/// Why somebody is not believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refused {
+    /// It was a member and is none any more.
+    Removed,
+    /// It is not the member that it says it is, or was asked to be.
+    Name {
+        /// Which one that is.
+        claimed: MemberId,
+    },
+    /// The cluster knows another key of that member.
+    Key,
+    /// No member has that number.
+    Unknown,
+    /// The certificate has no sense.
+    Certificate,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Removed => f.write_str("this member was removed from the cluster"),
+            Refused::Name { claimed } => {
+                write!(f, "the certificate is not that of member {claimed}")
+            }
+            Refused::Key => f.write_str("the cluster knows this member by another key"),
+            Refused::Unknown => f.write_str("no member of the cluster has that number"),
+            Refused::Certificate => f.write_str("the certificate cannot be read"),
+        }
+    }
+}
+
+impl Trust {
+    /// What the agreed state says.
+    pub fn of(state: &State) -> Trust {
+        let formers = state.succession.formers.iter();
+        let with_late = formers.filter(|former| !former.late.is_empty());
+        Trust {
+            cluster: state.cluster.clone(),
+            authorities: believed_authorities(state),
+            former: with_late
+                .clone()
+                .map(|one| one.certificate.clone())
+                .collect(),
+            late: with_late.flat_map(|one| one.late.clone()).collect(),
+            members: state.members.clone(),
+            removed: state.removed.keys().copied().collect(),
+            highest: state.last_member,
+        }
+    }
+
+    /// The keys of members that are believed by a former authority.
+    pub(super) fn late_keys(&self) -> BTreeSet<Digest> {
+        let late = self.late.iter().filter_map(|id| self.members.get(id));
+        late.map(|member| member.certificate).collect()
+    }
+
+    /// In a handshake the same are believed by both.
+    pub(crate) fn believes_as(&self, other: &Trust) -> bool {
+        self.authorities == other.authorities
+            && self.former == other.former
+            && self.removed == other.removed
+            && self.late_keys() == other.late_keys()
+    }
+
+    /// Whether a certificate (DER) that was believed once would be now: an authority may
+    /// have been given up since.
+    pub(crate) fn believes_issuer_of(&self, certificate: &[u8]) -> bool {
+        let given_by = |authority: &Vec<u8>| is_issued_by(certificate, authority);
+        let is_late = || {
+            let key = certificate_digest(certificate);
+            key.is_some_and(|key| self.late_keys().contains(&key))
+        };
+        self.authorities.iter().any(given_by) || (self.former.iter().any(given_by) && is_late())
+    }
+
+    /// Whether the bearer of a certificate, whose chain was verified, is the member that
+    /// it says.
+    pub fn judge(&self, certificate: &[u8], claimed: MemberId) -> Result<Known, Refused> {
+        let digest = certificate_digest(certificate).ok_or(Refused::Certificate)?;
+        if self.removed.contains(&digest) {
+            return Err(Refused::Removed);
+        }
+        let der = CertificateDer::from(certificate);
+        let parsed = ParsedCertificate::try_from(&der).map_err(|_| Refused::Certificate)?;
+        if !has_name(&parsed, &member_name(&self.cluster, claimed)) {
+            return Err(Refused::Name { claimed });
+        }
+        let Some(member) = self.members.get(&claimed) else {
+            return if claimed > self.highest() {
+                Ok(Known::Newcomer)
+            } else {
+                Err(Refused::Removed)
+            };
+        };
+        if member.certificate == digest {
+            return Ok(Known::Member);
+        }
+        let before = predecessor_name(&self.cluster, claimed, &member.certificate);
+        if has_name(&parsed, &before) {
+            return Ok(Known::Successor);
+        }
+        Err(Refused::Key)
+    }
+
+    /// Of the keys that a member says it had before, those that its next certificate may
+    /// name: the present one, and what the certificate (DER) of its connection names. None
+    /// where that certificate is not of the key that the cluster knows now: who holds a
+    /// former key gets no other one, nor who has himself named a successor.
+    pub(crate) fn predecessors_of(
+        &self,
+        certificate: &[u8],
+        member: MemberId,
+        before: &[Digest],
+    ) -> Option<Vec<Digest>> {
+        let present = self.judge(certificate, member) == Ok(Known::Member);
+        let known = self.members.get(&member).filter(|_| present)?.certificate;
+        let der = CertificateDer::from(certificate);
+        let parsed = ParsedCertificate::try_from(&der).ok()?;
+        let is_named = |key: &&Digest| {
+            **key == known || has_name(&parsed, &predecessor_name(&self.cluster, member, key))
+        };
+        Some(before.iter().filter(is_named).copied().collect())
+    }
+
+    fn highest(&self) -> MemberId {
+        let known = self.members.keys().next_back().copied();
+        self.highest.max(known.unwrap_or_default())
+    }
+}
+
+/// The present authority, and the next one where the present one vouches for it.
+fn believed_authorities(state: &State) -> Vec<Vec<u8>> {
+    let mut authorities = vec![state.authority.clone()];
+    if let Some(next) = &state.succession.next
+        && is_vouched_for(next, &state.authority)
+    {
+        authorities.push(next.certificate.clone());
+    }
+    authorities
+}
+
+/// The present authority's key signed what says so of the next one's key, and the next
+/// one's certificate is of that key and by it: whatever the time, so that all who look find
+/// the same.
+pub(crate) fn is_vouched_for(next: &NextAuthority, present: &[u8]) -> bool {
+    let key = certificate_digest(&next.certificate);
+    key.is_some()
+        && certificate_digest(&next.vouched) == key
+        && is_issued_by(&next.vouched, present)
+        && is_issued_by(&next.certificate, &next.certificate)
+}
+
+/// What members show behind a certificate that this authority gave: what leads from it to
+/// former ones, then its own. None where it is neither the present nor the next one.
+pub fn chain_to(state: &State, authority: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let formers = state.succession.formers.iter().rev();
+    let mut chain: Vec<Vec<u8>> = formers.map(|former| former.vouched.clone()).collect();
+    if let Some(next) = &state.succession.next
+        && next.certificate == authority
+    {
+        chain.insert(0, next.vouched.clone());
+    } else if state.authority != authority {
+        return None;
+    }
+    chain.push(authority.to_vec());
+    Some(chain)
+}

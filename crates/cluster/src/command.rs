@@ -1,0 +1,592 @@
+//! What is agreed on: the commands of the log, and what becomes of each.
+//!
+//! A command says which format it needs ([`Command::format`]). Whoever proposes
+//! uses the newest that all members understand ([`crate::state::State::format`]);
+//! a member that reads a newer one than its own stops there rather than going its
+//! own way.
+
+use crate::member::{Digest, Member, MemberId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// The newest format of commands that this program understands.
+pub const FORMAT: u32 = 1;
+/// Largest piece of a content in one command, bytes.
+pub const CHUNK_BYTES_MAX: usize = 256 << 10;
+
+/// A version of the configuration: counted up by one from 1.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct VersionId(pub u64);
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// How often a lease, or a ring of keys, was given anew.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// A command.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Command {
+    /// What it takes to understand it.
+    pub format: u32,
+    /// Who proposed it.
+    pub from: MemberId,
+    /// When, seconds since 1970 by the proposer's clock: shown, never decided on.
+    #[serde(default)]
+    pub time_s: i64,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Command {
+    /// A command in the newest format that is of use: the first, until there is a
+    /// second.
+    pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
+        Command {
+            format: FORMAT,
+            from,
+            time_s,
+            body,
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of member {}", self.body.name(), self.from)
+    }
+}
+
+/// What a command says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// The first of a cluster: its name, its first member, the certificate (DER) of
+    /// its authority.
+    Found {
+        /// The cluster's name.
+        cluster: String,
+        /// Its first member.
+        member: Member,
+        /// The authority's certificate, DER.
+        #[serde(with = "serde_bytes")]
+        authority: Vec<u8>,
+    },
+    /// An invitation was given out. It ends by being used, by [`Body::Uninvite`].
+    Invite(Invitation),
+    /// An invitation is over: its time has passed, or somebody took it back.
+    Uninvite {
+        /// Which.
+        token: Digest,
+    },
+    /// Somebody came with a token: is a member from now on.
+    Admit {
+        /// SHA-256 of the token.
+        token: Digest,
+        /// The new one.
+        member: Member,
+    },
+    /// A member says where it is and what it understands, at each start.
+    Announce(Member),
+    /// A member is one no more, and its certificate never again.
+    Remove {
+        /// Which.
+        member: MemberId,
+    },
+    /// Keys of contents, sealed to nodes.
+    Seal(Ring),
+    /// A piece of a sealed content. It stays while a version has it, or for
+    /// the proposal that it came before.
+    Chunk {
+        /// SHA-256 of the bytes.
+        digest: Digest,
+        /// At most [`CHUNK_BYTES_MAX`].
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// A change: begins to go to the nodes, if nothing else does.
+    Propose(Box<Proposal>),
+    /// What a node says of a version.
+    Report(Report),
+    /// The leader's next step with a version.
+    Decide(Decision),
+    /// Leases.
+    Lease(LeaseCommand),
+    /// What an operator is to find in the log, and nothing else.
+    Event {
+        /// In words.
+        words: String,
+    },
+    /// How much of the history is kept.
+    Keep(Limits),
+    /// Another authority is to follow the present one: it is believed beside it.
+    Authority(Box<NextAuthority>),
+    /// Whoever says so has a certificate of the newest authority.
+    Certified {
+        /// SHA-256 of that one's certificate.
+        authority: Digest,
+    },
+    /// The next authority is the present one from now on, and the former one is given
+    /// up.
+    GiveUpAuthority {
+        /// SHA-256 of the next one's certificate.
+        next: Digest,
+        /// Members that have no certificate of it, as whoever says so saw them: with
+        /// others nothing is given up.
+        away: BTreeSet<MemberId>,
+    },
+}
+
+impl Body {
+    /// Its kind, in a word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Body::Found { .. } => "found",
+            Body::Invite(_) => "invite",
+            Body::Uninvite { .. } => "uninvite",
+            Body::Admit { .. } => "admit",
+            Body::Announce(_) => "announce",
+            Body::Remove { .. } => "remove",
+            Body::Seal(_) => "seal",
+            Body::Chunk { .. } => "chunk",
+            Body::Propose(_) => "propose",
+            Body::Report(_) => "report",
+            Body::Decide(_) => "decide",
+            Body::Lease(_) => "lease",
+            Body::Event { .. } => "event",
+            Body::Keep(_) => "keep",
+            Body::Authority(_) => "authority",
+            Body::Certified { .. } => "certified",
+            Body::GiveUpAuthority { .. } => "give up authority",
+        }
+    }
+}
+
+/// How much of the history is kept. The accepted version, its parent and the one on
+/// its way always are, and the newest accepted one of each followed repository, of a few.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Versions; at most [`crate::state::VERSIONS_MAX`].
+    pub versions: u32,
+    /// Bytes of their contents, sealed, each piece once.
+    pub content_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            versions: 200,
+            content_bytes: 256 << 20,
+        }
+    }
+}
+
+/// An invitation, as all members know it; the token itself is with whoever got it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    /// SHA-256 of the token.
+    pub token: Digest,
+    /// As what its bearer may come.
+    pub kind: crate::member::Kind,
+    /// How long it is good, counted by the leader from the command, milliseconds.
+    pub valid_ms: u64,
+}
+
+/// One key of contents, sealed to each node. The command that brings a new epoch has
+/// it for every node there is; later ones only for nodes that came since, so that of
+/// two members who make a new key at once, the second is refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ring {
+    /// Which one: contents name it.
+    pub epoch: Epoch,
+    /// The key, sealed to each of these.
+    pub sealed: Vec<SealedKey>,
+}
+
+/// A key, sealed to one node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SealedKey {
+    /// To whom.
+    pub member: MemberId,
+    /// HPKE's encapsulated key and ciphertext, one behind the other.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// An authority that is to follow the present one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NextAuthority {
+    /// Its certificate, DER.
+    #[serde(with = "serde_bytes")]
+    pub certificate: Vec<u8>,
+    /// A certificate by the present authority for its key, DER.
+    #[serde(with = "serde_bytes")]
+    pub vouched: Vec<u8>,
+    /// Its key.
+    pub key: SealedAuthority,
+}
+
+/// The key of an authority, sealed with a key of contents: to nodes, never to an arbiter.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SealedAuthority {
+    /// Of the key of contents.
+    pub epoch: Epoch,
+    /// The ciphertext, as [`crate::authority::Rings`] seals secrets.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// A sealed content: pieces of a ciphertext.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Content {
+    /// Size of what is inside, bytes.
+    pub bytes: u64,
+    /// The key that opens it.
+    pub epoch: Epoch,
+    /// The pieces, in order.
+    pub chunks: Vec<Digest>,
+}
+
+/// A file of a version.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its path, as the configuration names it.
+    pub path: String,
+    /// Its place among the files of the command line; None for what they name.
+    pub main: Option<u32>,
+    /// It was read as a secret.
+    pub secret: bool,
+    /// Permissions that it had.
+    pub mode: u32,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// How a change is to be judged.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Judging {
+    /// How long each stage is looked at, milliseconds; zero: not at all (`--now`).
+    pub judge_ms: u64,
+    /// It takes itself back unless confirmed within this time, milliseconds.
+    pub confirm_within_ms: Option<u64>,
+}
+
+/// Where a version came from.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Origin {
+    /// An operator.
+    Applied,
+    /// A repository that is followed.
+    Followed {
+        /// Its address.
+        repository: String,
+        /// The revision.
+        revision: String,
+    },
+    /// An older version once more.
+    RolledBack {
+        /// Which.
+        to: VersionId,
+    },
+}
+
+/// A change that somebody wants.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The version that the author saw; refused if another one is accepted now.
+    pub parent: Option<VersionId>,
+    /// Who.
+    pub author: String,
+    /// Why.
+    pub message: String,
+    /// When, seconds since 1970 by the author's clock: shown, never decided on.
+    pub time_s: i64,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Its files.
+    pub files: Vec<FileEntry>,
+    /// Directories that the configuration names, with the names in them.
+    pub listings: Vec<(String, Vec<String>)>,
+    /// How it is judged.
+    pub judging: Judging,
+}
+
+/// What a node says of a version.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Which version.
+    pub version: VersionId,
+    /// Which node.
+    pub node: MemberId,
+    /// What it says.
+    pub outcome: Reported,
+    /// In words: diagnostics, or what got worse; at most
+    /// [`crate::state::WORDS_BYTES_MAX`].
+    pub words: String,
+    /// What it found when it checked it.
+    #[serde(default)]
+    pub found: Found,
+}
+
+/// What a node finds when it checks a version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Found {
+    /// It changes what nodes must agree on among themselves (router ids, priorities,
+    /// timers): it goes to all of them at once, without a canary, and back from all of
+    /// them at once.
+    #[serde(default)]
+    pub together: bool,
+    /// How many virtual addresses the node owned then, where something served: whoever
+    /// owns the fewest tries it first.
+    #[serde(default)]
+    pub addresses_owned: Option<u64>,
+}
+
+/// What a node can say of a version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reported {
+    /// It could serve it.
+    Checked,
+    /// It cannot.
+    Refused,
+    /// It serves it.
+    Serves,
+    /// It served it for the time of judgement, and nothing got worse.
+    Good,
+    /// Something got worse.
+    Worse,
+    /// It went back to the accepted version by itself: it had to take an address
+    /// over, or lost the leader.
+    WentBack,
+}
+
+/// The next step with the version that is on its way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Decision {
+    /// Which version.
+    pub version: VersionId,
+    /// What.
+    pub step: Step,
+}
+
+/// A step.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Step {
+    /// These could serve it; this one tries it first.
+    Canary {
+        /// Which.
+        node: MemberId,
+    },
+    /// It goes to all of these; a canary that has it is one of them.
+    Rest {
+        /// Which: those that said they could serve it, and are there.
+        nodes: Vec<MemberId>,
+    },
+    /// All serve it; it waits to be confirmed.
+    AwaitConfirmation,
+    /// So much of the time for the confirmation is left, milliseconds: told now and
+    /// then, so that another leader need not begin anew.
+    Remaining {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// It is the accepted version.
+    Accept,
+    /// It is not.
+    TakeBack {
+        /// Why.
+        words: String,
+    },
+}
+
+/// Commands of leases. What time means for them is [`crate::lease`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LeaseCommand {
+    /// Gives it to a member, with the next epoch. The leader says so only when the
+    /// last holder's time has passed.
+    Grant {
+        /// The lease.
+        name: String,
+        /// To whom.
+        holder: MemberId,
+        /// How long a renewal is good, milliseconds.
+        valid_ms: u64,
+        /// The epoch that the leader saw: with another one nothing is granted, so that
+        /// the same grant twice is one.
+        #[serde(default)]
+        after: Epoch,
+    },
+    /// Its holder gives it up.
+    Release {
+        /// The lease.
+        name: String,
+        /// The holder's epoch: of an older one nothing is released.
+        epoch: Epoch,
+    },
+}
+
+/// What became of a command.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// It is this version.
+    Version(VersionId),
+    /// The lease has this epoch now.
+    Lease(Epoch),
+    /// Not done; nothing was changed.
+    Refused(Refusal),
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Refusal {
+    /// Another version is on its way.
+    Busy {
+        /// Which.
+        version: VersionId,
+        /// Whose.
+        author: String,
+    },
+    /// The author has not seen the accepted version.
+    Stale {
+        /// The accepted one.
+        accepted: Option<VersionId>,
+    },
+    /// The token is unknown, was used, or its time has passed.
+    Token,
+    /// The certificate is that of a removed member, or of another one.
+    Certificate,
+    /// There is no such member.
+    NoMember,
+    /// There is no such version, or it is not on its way.
+    NoVersion,
+    /// A piece of its contents is missing.
+    Incomplete {
+        /// Which.
+        chunk: Digest,
+    },
+    /// More than there may be.
+    TooMany {
+        /// Of what.
+        what: String,
+        /// How many there may be.
+        max: u64,
+    },
+    /// Somebody else holds the lease.
+    Held {
+        /// Who.
+        holder: MemberId,
+    },
+    /// The epoch is an old one.
+    OldEpoch,
+    /// The cluster was founded already, or not yet.
+    Founded,
+    /// This member does not do that.
+    Unfit,
+    /// Somebody else has the number or the name.
+    Taken {
+        /// What is taken.
+        what: Taken,
+    },
+    /// A name has letters, digits, dots, hyphens and underscores, and is short.
+    Name,
+    /// The bytes are not those of the digest.
+    Digest,
+    /// The key is not sealed to this node, which came meanwhile.
+    Unsealed {
+        /// Which.
+        node: MemberId,
+    },
+    /// The version (or the authority) is not where this step begins, or somebody has said
+    /// what forbids it.
+    Untimely,
+    /// An authority follows the present one already.
+    AuthorityUnderWay,
+    /// A member has certificates of an authority so old that no further one can follow.
+    Late {
+        /// Which.
+        member: MemberId,
+    },
+    /// Some member would not understand it.
+    Format {
+        /// What all of them understand.
+        understood: u32,
+    },
+}
+
+/// What somebody else has already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Taken {
+    /// A member's number; a new one is above all that ever were.
+    Number,
+    /// A member's name.
+    Name,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Busy { version, author } => {
+                write!(f, "version {version} of {author} is on its way")
+            }
+            Refusal::Stale {
+                accepted: Some(now),
+            } => {
+                write!(f, "version {now} has been accepted meanwhile")
+            }
+            Refusal::Stale { accepted: None } => f.write_str("no version is accepted yet"),
+            Refusal::Token => f.write_str("the token is unknown, was used, or its time has passed"),
+            Refusal::Certificate => {
+                f.write_str(
+                    "the certificate is that of a removed member, or of another one, or the present authority \
+                     does not vouch for it",
+                )
+            }
+            Refusal::NoMember => f.write_str("there is no such member"),
+            Refusal::NoVersion => f.write_str("there is no such version, or it is not on its way"),
+            Refusal::Incomplete { chunk } => {
+                write!(f, "a piece of its contents is missing: {chunk}")
+            }
+            Refusal::TooMany { what, max } => write!(f, "too many {what}: at most {max}"),
+            Refusal::Held { holder } => write!(f, "member {holder} holds it"),
+            Refusal::OldEpoch => f.write_str("the epoch is an old one"),
+            Refusal::Founded => f.write_str("the cluster was founded already, or not yet"),
+            Refusal::Unfit => f.write_str("this member does not do that"),
+            Refusal::Taken {
+                what: Taken::Number,
+            } => f.write_str("the member's number is taken"),
+            Refusal::Taken { what: Taken::Name } => f.write_str("another member has this name"),
+            Refusal::Name => f.write_str(
+                "a name has letters, digits, dots, hyphens and underscores, and is short",
+            ),
+            Refusal::Digest => f.write_str("the bytes are not those of their digest"),
+            Refusal::Unsealed { node } => {
+                write!(
+                    f,
+                    "the key is not sealed to member {node}, which came meanwhile"
+                )
+            }
+            Refusal::Untimely => f.write_str("the version is not where this step begins"),
+            Refusal::AuthorityUnderWay => f.write_str("another authority is on its way already"),
+            Refusal::Late { member } => write!(
+                f,
+                "member {member} was away while authorities followed each other, and no further one can follow \
+                 before it is back or removed"
+            ),
+            Refusal::Format { understood } => {
+                write!(f, "some member understands only format {understood}")
+            }
+        }
+    }
+}

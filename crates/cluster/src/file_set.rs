@@ -1,0 +1,73 @@
+//! A version as a machine loads it: the files of the command line in order, and
+//! every file that they name, as plain bytes. It goes to the loader in a sealed
+//! memory file, and stands on a node's disk as the version that it starts with when
+//! it is alone.
+
+use crate::codec::{self, Malformed};
+use crate::command::VersionId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use zeroize::Zeroize;
+
+/// Largest set, bytes of all files together.
+pub const SET_BYTES_MAX: u64 = 64 << 20;
+/// Files in a set.
+pub const FILES_MAX: usize = 4096;
+
+/// A file.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetFile {
+    /// Its path, as it is named.
+    pub path: String,
+    /// It is one of the command line's; these stand first, in their order.
+    pub main: bool,
+    /// It was read as a secret.
+    pub secret: bool,
+    /// Its permissions.
+    pub mode: u32,
+    /// What it holds.
+    #[serde(with = "serde_bytes")]
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for SetFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SetFile({}, {} bytes)", self.path, self.bytes.len())
+    }
+}
+
+impl Drop for SetFile {
+    fn drop(&mut self) {
+        if self.secret {
+            self.bytes.zeroize();
+        }
+    }
+}
+
+/// The files of a version.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FileSet {
+    /// Which version it is; zero where it is none yet.
+    pub version: VersionId,
+    /// What is written where the version is named to people, for example
+    /// `version 12 by anna: "more servers"`.
+    pub label: String,
+    /// The node that loads it: what `on NODE` lines are compared with.
+    pub node: String,
+    /// Its files.
+    pub files: Vec<SetFile>,
+    /// Directories that are named, with the names in them.
+    pub listings: Vec<(String, Vec<String>)>,
+}
+
+impl FileSet {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// From bytes.
+    pub fn decode(bytes: &[u8]) -> Result<FileSet, Malformed> {
+        codec::decode(bytes)
+    }
+}

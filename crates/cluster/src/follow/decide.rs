@@ -1,0 +1,261 @@
+//! What is to be done with the newest revision of a branch: a value, without IO.
+
+use super::{Fate, FollowedVersion, Revision};
+use crate::keyword::Followed;
+use serde::{Deserialize, Serialize};
+
+/// What the versions of the state tell of a repository, the oldest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Past {
+    /// Versions that came from it.
+    pub versions: Vec<FollowedVersion>,
+}
+
+impl Past {
+    /// The revision that was accepted last: what a new one has to follow.
+    pub fn last(&self) -> Option<&str> {
+        let accepted = |v: &&FollowedVersion| v.fate == Fate::Accepted;
+        let last = self.versions.iter().rev().find(accepted);
+        last.map(|version| version.revision.as_str())
+    }
+
+    /// Why a revision was refused or taken back, if it was.
+    pub fn bad(&self, revision: &str) -> Option<&str> {
+        let mut same = self
+            .versions
+            .iter()
+            .rev()
+            .filter(|v| v.revision == revision);
+        same.find_map(|version| match &version.fate {
+            Fate::Bad { words } => Some(words.as_str()),
+            Fate::Accepted => None,
+        })
+    }
+}
+
+/// What was found out about the branch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Branch {
+    /// The repository has no such branch.
+    Gone,
+    /// Its newest revision.
+    At(Box<Head>),
+}
+
+/// The newest revision of a branch, and what was asked about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// The revision.
+    pub revision: Revision,
+    /// It comes after the last one that was accepted; true where none was.
+    pub follows_last: bool,
+    /// The signatures of it and of all commits between it and the last one that was
+    /// accepted: None where none is required.
+    pub signature: Option<Signature>,
+}
+
+/// What signatures are worth.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Signature {
+    /// All are good, and by one of the keys.
+    Good,
+    /// A commit has none.
+    Missing {
+        /// Which: the oldest of those.
+        commit: String,
+    },
+    /// One does not count, in the words of the program that was asked.
+    Bad {
+        /// Of which commit.
+        commit: String,
+        /// Why.
+        words: String,
+    },
+    /// There are more commits than are looked at.
+    TooMany {
+        /// How many there may be.
+        commits_max: usize,
+    },
+}
+
+/// Why nothing can be proposed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Trouble {
+    /// The program could not be run, or failed.
+    Unreachable {
+        /// In its words.
+        words: String,
+    },
+    /// It took too long.
+    Slow {
+        /// Longer than so many seconds.
+        limit_s: u64,
+    },
+    /// It is larger than a repository of configurations may be.
+    TooLarge {
+        /// Larger than so many bytes.
+        bytes_max: u64,
+    },
+    /// A program told more of it than is listened to.
+    SaysTooMuch {
+        /// Which.
+        program: String,
+        /// More than so many bytes.
+        bytes_max: usize,
+    },
+    /// There is no such branch.
+    BranchGone,
+    /// The branch was rewritten: its newest revision does not follow this one.
+    Rewritten {
+        /// The one that was accepted last.
+        last: String,
+    },
+    /// A signature is required, and a commit has none.
+    Unsigned {
+        /// Which.
+        commit: String,
+    },
+    /// A signature does not count.
+    WronglySigned {
+        /// Of which commit.
+        commit: String,
+        /// Why.
+        words: String,
+    },
+    /// More commits came at once than whose signatures are looked at.
+    TooManyUnseen {
+        /// How many may come.
+        commits_max: usize,
+    },
+    /// The file of keys cannot be used.
+    NoKeys {
+        /// Why.
+        words: String,
+    },
+    /// It holds no file that a configuration could begin with.
+    NoFile {
+        /// The name that was looked for.
+        name: String,
+    },
+    /// It was proposed before, and a node could not serve it or it was taken back.
+    Bad {
+        /// Why.
+        words: String,
+    },
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Nothing: it is accepted already.
+    Nothing,
+    /// Read its files and propose it.
+    Take(Revision),
+    /// Tell of this.
+    Refuse(Option<String>, Trouble),
+}
+
+/// Decides about the newest revision of a branch.
+pub fn decide(past: &Past, branch: Branch) -> Decision {
+    let head = match branch {
+        Branch::Gone => return Decision::Refuse(None, Trouble::BranchGone),
+        Branch::At(head) => *head,
+    };
+    let id = head.revision.id.clone();
+    let refuse = |trouble| Decision::Refuse(Some(id.clone()), trouble);
+    if past.last() == Some(&id) {
+        return Decision::Nothing;
+    }
+    if let Some(last) = past.last().filter(|_| !head.follows_last) {
+        let last = last.to_owned();
+        return refuse(Trouble::Rewritten { last });
+    }
+    match head.signature {
+        Some(Signature::Missing { commit }) => return refuse(Trouble::Unsigned { commit }),
+        Some(Signature::Bad { commit, words }) => {
+            return refuse(Trouble::WronglySigned { commit, words });
+        }
+        Some(Signature::TooMany { commits_max }) => {
+            return refuse(Trouble::TooManyUnseen { commits_max });
+        }
+        Some(Signature::Good) | None => {}
+    }
+    match past.bad(&id) {
+        Some(words) => refuse(Trouble::Bad {
+            words: words.to_owned(),
+        }),
+        None => Decision::Take(head.revision),
+    }
+}
+
+/// Characters of a hash that people are shown.
+const SHORT: usize = 12;
+
+/// A hash as people are shown it.
+pub fn short(revision: &str) -> &str {
+    revision.get(..SHORT).unwrap_or(revision)
+}
+
+impl Trouble {
+    /// In words: what, why, and what to do.
+    pub fn told(&self, followed: &Followed, revision: Option<&str>) -> String {
+        let repository = format!("{} {}", followed.system, followed.url);
+        let branch = match &followed.branch {
+            Some(branch) => format!("branch '{branch}'"),
+            None => "the default branch".to_owned(),
+        };
+        let revision = revision.map_or("its newest revision", short);
+        let stays = "what is served stays as it is";
+        match self {
+            Trouble::Unreachable { words } => {
+                format!("{repository} cannot be looked at: {words}; {stays}, and it is tried again")
+            }
+            Trouble::Slow { limit_s } => format!(
+                "{repository} took longer than {limit_s} seconds and was given up; {stays}, and it is tried again"
+            ),
+            Trouble::TooLarge { bytes_max } => format!(
+                "{repository} is larger than {bytes_max} bytes, more than is followed; {stays}. Keep configurations in a \
+                 repository of their own"
+            ),
+            Trouble::SaysTooMuch { program, bytes_max } => format!(
+                "{program} says more than {bytes_max} bytes about {repository}, more than is listened to; {stays}. Keep \
+                 configurations in a repository of their own, with few files beside them"
+            ),
+            Trouble::BranchGone => format!(
+                "{branch} of {repository} is gone; {stays}. Restore the branch, or change the `follow` line"
+            ),
+            Trouble::Rewritten { last } => format!(
+                "{branch} of {repository} was rewritten: {revision} does not come after {}, which is the last that was \
+                 accepted; {stays}. Push a revision that does (a merge or a revert); a branch that is to begin anew \
+                 takes another name in the `follow` line",
+                short(last)
+            ),
+            Trouble::Unsigned { commit } => format!(
+                "{} of {repository} is not signed, and `signed-by` asks for it; {stays}. Sign it and what comes after it \
+                 (git rebase --exec 'git commit --amend --no-edit -S' {}^) and push, or take it out of the branch",
+                short(commit),
+                short(commit)
+            ),
+            Trouble::WronglySigned { commit, words } => format!(
+                "{} of {repository} is signed, but not by a key that counts: {words}; {stays}",
+                short(commit)
+            ),
+            Trouble::TooManyUnseen { commits_max } => format!(
+                "more than {commits_max} commits came at once to {repository}, and the signature of each would have to be \
+                 looked at; {stays}. Push them in several steps"
+            ),
+            Trouble::NoKeys { words } => format!(
+                "the keys of `signed-by` cannot be used: {words}; nothing of {repository} is taken in, {stays}"
+            ),
+            Trouble::NoFile { name } => format!(
+                "{revision} of {repository} has no file '{name}'; {stays}. Name the files of the configuration in the \
+                 `follow` line: `file <name>`"
+            ),
+            Trouble::Bad { words } => format!(
+                "{revision} of {repository} was refused and is not tried again: {}; {stays}. The next revision of \
+                 {branch} is; `evenkeel config log` tells all of it",
+                words.lines().next().unwrap_or_default()
+            ),
+        }
+    }
+}

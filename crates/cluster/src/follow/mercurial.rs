@@ -1,0 +1,297 @@
+//! A branch of a Mercurial repository, by the system's `hg`: a mirror without a working
+//! directory that only ever pulls. Neither its hooks nor those of the repository run.
+
+use super::decide::{Branch, Head, Trouble};
+use super::files::{RepositoryFile, Room};
+use super::program::{self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, Said, WORDS_BYTES_MAX};
+use super::{MESSAGE_BYTES_MAX, Revision, is_hash};
+use crate::file_set::{FILES_MAX, SET_BYTES_MAX};
+use crate::keyword::Followed;
+use serde::Deserialize;
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The branch that every repository has.
+const BRANCH_DEFAULT: &str = "default";
+/// Stands beside the repository of a mirror once that was made to its end.
+const MADE: &str = "evenkeel.made";
+/// How long one waits for another that writes to the mirror: one of a member that led
+/// before, at most.
+const LOCK_WAIT: &str = "ui.timeout=30";
+/// What is said where only a mirror that begins anew helps: one that wrote to it was
+/// interrupted, and what it left cannot be undone, or whoever has its number now does not
+/// give its lock back.
+const SPOILED: [&str; 2] = ["abandoned transaction", "timed out waiting for lock"];
+
+/// A mirror.
+#[derive(Debug)]
+pub(super) struct Mercurial<'m> {
+    pub settings: &'m Followed,
+    pub mirror: &'m Path,
+}
+
+/// What `hg log -T json` tells.
+#[derive(Deserialize)]
+struct Logged {
+    user: String,
+    /// Seconds since 1970, and the time zone.
+    date: (f64, f64),
+    desc: String,
+}
+
+/// What `hg files` tells of a file, as JSON on a line of its own.
+const LISTED: &str = "{dict(path=path,size=size)|json}\n";
+
+/// The same.
+#[derive(Deserialize)]
+struct Listed {
+    path: String,
+    size: u64,
+}
+
+impl Mercurial<'_> {
+    async fn run(&self, arguments: &[&str], far: bool, said_max: usize) -> Result<Said, Trouble> {
+        let fixed = [
+            "--noninteractive",
+            "--config",
+            "ui.ssh=ssh -oBatchMode=yes -oConnectTimeout=20",
+            "--config",
+            "ui.archivemeta=False",
+            "--config",
+            "phases.publish=True",
+            "--config",
+            LOCK_WAIT,
+        ];
+        let all = fixed.iter().chain(arguments);
+        let asking = Asking {
+            program: "hg",
+            arguments: all.map(OsString::from).collect(),
+            environment: vec![
+                ("HGRCPATH", "".into()),
+                ("HGRCSKIPREPO", "1".into()),
+                ("HGPLAIN", "1".into()),
+                ("HGENCODING", "UTF-8".into()),
+                ("HGENCODINGMODE", "replace".into()),
+            ],
+            directory: self.mirror,
+            limit: if far { FAR_LIMIT } else { NEAR_LIMIT },
+            said_max,
+            input: Vec::new(),
+            grows: far,
+        };
+        program::ask(asking).await
+    }
+
+    async fn near(&self, arguments: &[&str]) -> Result<Said, Trouble> {
+        self.run(arguments, false, LIST_BYTES_MAX).await
+    }
+
+    async fn answer(&self, arguments: &[&str]) -> Result<Said, Trouble> {
+        let said = self.near(arguments).await?;
+        match said.good() {
+            true => Ok(said),
+            false => Err(said.failed("hg")),
+        }
+    }
+
+    /// Pulls and says how it stands with the branch.
+    pub(super) async fn look(&self, last: Option<&str>) -> Result<Branch, Trouble> {
+        self.prepare().await?;
+        let Some(id) = self.branch().await? else {
+            return Ok(Branch::Gone);
+        };
+        if !self.has(&id).await? {
+            self.pull(&id).await?;
+        }
+        let follows_last = match last {
+            None => true,
+            Some(last) if last == id => true,
+            Some(last) => self.follows(last, &id).await?,
+        };
+        Ok(Branch::At(Box::new(Head {
+            revision: self.revision(&id).await?,
+            follows_last,
+            signature: None,
+        })))
+    }
+
+    /// Makes the mirror, if it is not there or was not made to its end, and undoes what an
+    /// interrupted pull left.
+    async fn prepare(&self) -> Result<(), Trouble> {
+        if !self.mirror.join(MADE).exists() {
+            return self.begin_anew().await;
+        }
+        let left = || self.mirror.join(".hg/store/journal").exists();
+        if !left() || self.near(&["recover"]).await?.good() {
+            return Ok(());
+        }
+        match left() {
+            true => self.begin_anew().await,
+            // The one that wrote it was still at it, and has ended.
+            false => Ok(()),
+        }
+    }
+
+    /// An empty mirror: what is in this one, if it is there, is of no use.
+    async fn begin_anew(&self) -> Result<(), Trouble> {
+        let cannot = |error| self.no_mirror(&error);
+        gone(self.mirror).map_err(cannot)?;
+        let mut directory = std::fs::DirBuilder::new();
+        let made = directory.recursive(true).mode(0o700).create(self.mirror);
+        made.map_err(cannot)?;
+        self.answer(&["init", "."]).await?;
+        std::fs::write(self.mirror.join(MADE), b"").map_err(cannot)
+    }
+
+    fn no_mirror(&self, error: &std::io::Error) -> Trouble {
+        Trouble::Unreachable {
+            words: format!(
+                "the mirror '{}' cannot be made: {error}",
+                self.mirror.display()
+            ),
+        }
+    }
+
+    /// The newest revision of the branch; None where it does not exist.
+    async fn branch(&self) -> Result<Option<String>, Trouble> {
+        let branch = self.settings.branch.as_deref().unwrap_or(BRANCH_DEFAULT);
+        let url = self.settings.url.as_str();
+        let arguments = ["identify", "--id", "--debug", "--rev", branch, "--", url];
+        let said = self.run(&arguments, true, WORDS_BYTES_MAX).await?;
+        if !said.good() {
+            return match said.complaint.contains("unknown revision") {
+                true => Ok(None),
+                false => Err(said.failed("hg")),
+            };
+        }
+        let id = said.line();
+        match is_hash(&id) {
+            // What a repository without any revision says.
+            true if id.bytes().all(|b| b == b'0') => Ok(None),
+            true => Ok(Some(id)),
+            false => Err(said.failed("hg")),
+        }
+    }
+
+    async fn has(&self, id: &str) -> Result<bool, Trouble> {
+        // A revision is part of an expression here.
+        Ok(is_hash(id) && self.near(&["log", "--rev", id, "-T", "x"]).await?.good())
+    }
+
+    async fn pull(&self, id: &str) -> Result<(), Trouble> {
+        let mut said = self.pull_once(id).await?;
+        if SPOILED.iter().any(|words| said.complaint.contains(words)) {
+            self.begin_anew().await?;
+            said = self.pull_once(id).await?;
+        }
+        match said.good() {
+            true => Ok(()),
+            false => Err(said.failed("hg")),
+        }
+    }
+
+    async fn pull_once(&self, id: &str) -> Result<Said, Trouble> {
+        let url = self.settings.url.as_str();
+        let arguments = ["pull", "--quiet", "--rev", id, "--", url];
+        let said = self.run(&arguments, true, WORDS_BYTES_MAX).await;
+        if let Err(Trouble::TooLarge { .. }) = said {
+            // What was pulled of it is of no use.
+            let _ = std::fs::remove_dir_all(self.mirror);
+        }
+        said
+    }
+
+    async fn follows(&self, last: &str, id: &str) -> Result<bool, Trouble> {
+        if !self.has(last).await? {
+            return Ok(false);
+        }
+        let both = format!("{last} and ::{id}");
+        let said = self.answer(&["log", "--rev", &both, "-T", "x"]).await?;
+        Ok(!said.out.is_empty())
+    }
+
+    async fn revision(&self, id: &str) -> Result<Revision, Trouble> {
+        let said = self.answer(&["log", "--rev", id, "-T", "json"]).await?;
+        let told: Option<Vec<Logged>> = serde_json::from_slice(&said.out).ok();
+        let Some(logged) = told.and_then(|all| all.into_iter().next()) else {
+            return Err(said.failed("hg"));
+        };
+        Ok(Revision {
+            id: id.to_owned(),
+            author: super::shortened(&logged.user, MESSAGE_BYTES_MAX),
+            message: super::shortened(logged.desc.trim_end(), MESSAGE_BYTES_MAX),
+            time_s: logged.date.0 as i64,
+        })
+    }
+
+    /// The files of a revision.
+    pub(super) async fn files(&self, id: &str) -> Result<Vec<RepositoryFile>, Trouble> {
+        let said = self.answer(&["files", "--rev", id, "-T", LISTED]).await?;
+        let lines = said.out.split(|b| *b == b'\n');
+        let lines = lines.filter(|line| !line.is_empty());
+        let listed: Result<Vec<Listed>, _> = lines.map(serde_json::from_slice).collect();
+        let Ok(listed) = listed else {
+            return Err(said.failed("hg"));
+        };
+        // They are written to disk first: not more than there may be.
+        let mut room = Room::default();
+        for file in listed {
+            if super::files::is_taken(&file.path) {
+                room.take(file.size)?;
+            }
+        }
+        let directory = self.mirror.join("evenkeel.files");
+        gone(&directory).map_err(|error| self.no_mirror(&error))?;
+        let to = directory.to_string_lossy().into_owned();
+        let arguments = ["archive", "--rev", id, "--type", "files", "--", &to];
+        self.answer(&arguments).await?;
+        let files = collect(&directory);
+        gone(&directory).map_err(|error| self.no_mirror(&error))?;
+        files.map_err(|error| self.no_mirror(&error))
+    }
+}
+
+/// Removes a directory, if it is there.
+fn gone(directory: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The files below a directory, by their names from there. Links are passed over.
+fn collect(top: &Path) -> std::io::Result<Vec<RepositoryFile>> {
+    let mut files = Vec::new();
+    let mut waiting: Vec<PathBuf> = vec![top.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let entry = entry?;
+            let data = std::fs::symlink_metadata(entry.path())?;
+            let path = entry.path();
+            let name = path.strip_prefix(top).ok().and_then(Path::to_str);
+            let Some(name) = name.filter(|name| super::files::is_taken(name)) else {
+                continue;
+            };
+            if data.is_dir() {
+                waiting.push(path);
+                continue;
+            }
+            if !data.is_file() || files.len() >= FILES_MAX {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            let file = std::fs::File::open(&path)?;
+            file.take(SET_BYTES_MAX).read_to_end(&mut bytes)?;
+            let executable = data.permissions().mode() & 0o100 != 0;
+            files.push(RepositoryFile {
+                path: name.to_owned(),
+                mode: if executable { 0o755 } else { 0o644 },
+                bytes,
+            });
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}

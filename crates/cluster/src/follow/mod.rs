@@ -1,0 +1,411 @@
+//! Repositories that are followed: what of a branch becomes a version, and what is
+//! refused. The leading node looks ([`Follower::look`]); what it then proposes goes
+//! the way of every change.
+//!
+//! [`decide`] is a value: what is known of the branch and of the past goes in, what to
+//! do comes out. [`git`] and [`mercurial`] ask the system's programs, in a mirror below
+//! the state directory, bounded in time and size, without a shell, without hooks, and
+//! with none of the role's environment. Nothing of a repository is ever run.
+
+pub mod decide;
+
+mod files;
+mod git;
+mod mercurial;
+mod program;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use crate::command::{Origin, VersionId};
+use crate::file_set::FileSet;
+use crate::keyword::{Followed, System};
+use crate::state::{Stage, State};
+use decide::{Branch, Decision};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use decide::{Past, Trouble};
+pub use service::{Cluster, Proposed, Wake, run};
+
+/// Revisions with their fates that are remembered by whoever looks.
+const REMEMBERED_MAX: usize = 64;
+/// Of an author's name and of a message, bytes.
+const MESSAGE_BYTES_MAX: usize = 4096;
+/// Largest file of keys, bytes.
+const KEYS_BYTES_MAX: u64 = 1 << 20;
+
+/// A revision as the repository tells it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Revision {
+    /// Its full hash.
+    pub id: String,
+    /// Who.
+    pub author: String,
+    /// Why.
+    pub message: String,
+    /// When, seconds since 1970 by the author's clock.
+    pub time_s: i64,
+}
+
+/// What looking led to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Nothing is new.
+    Nothing,
+    /// The branch has a revision that is to be proposed.
+    Propose(Box<Wanted>),
+    /// It has none that may be; told once for each cause.
+    Refused(Refused),
+}
+
+/// A change that the repository wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The revision.
+    pub revision: Revision,
+    /// Where it came from, for the proposal.
+    pub origin: Origin,
+    /// The files of the whole version: those of the repository, and what stands
+    /// elsewhere as it was accepted.
+    pub set: FileSet,
+}
+
+/// Why nothing is proposed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// The revision, if it came that far.
+    pub revision: Option<String>,
+    /// The cause.
+    pub trouble: Trouble,
+    /// The same cause was told before.
+    pub again: bool,
+}
+
+/// What a proposal of a followed revision came to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Fate {
+    /// It is the accepted version.
+    Accepted,
+    /// A node could not serve it, or it was taken back: in words.
+    Bad {
+        /// Why.
+        words: String,
+    },
+}
+
+/// How it stands with what is followed, for `config status`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// The line in words: `git https://…, branch main`.
+    pub followed: String,
+    /// The revision that was accepted last.
+    pub accepted: Option<String>,
+    /// The newest that was seen.
+    pub seen: Option<String>,
+    /// What is wrong, in words; None when all is well.
+    pub trouble: Option<String>,
+    /// Times that were looked since this member leads.
+    pub looks: u64,
+}
+
+/// One repository that is followed, as the leading node looks at it.
+#[derive(Debug)]
+pub struct Follower {
+    settings: Followed,
+    /// Its mirror.
+    mirror: PathBuf,
+    /// What came of revisions since this member leads: the state's versions tell the
+    /// same, and more.
+    fates: VecDeque<(String, Fate)>,
+    standing: Standing,
+    /// The cause that was told last, and its revision.
+    told: Option<(Option<String>, Trouble)>,
+}
+
+impl Follower {
+    /// One that has not looked yet. Its mirror is made below this directory.
+    pub fn new(settings: Followed, directory: &Path) -> Follower {
+        let mirror = directory.join(mirror_name(&settings));
+        let standing = Standing {
+            followed: settings.to_string(),
+            ..Standing::default()
+        };
+        Follower {
+            settings,
+            mirror,
+            fates: VecDeque::new(),
+            standing,
+            told: None,
+        }
+    }
+
+    /// What it follows.
+    pub fn settings(&self) -> &Followed {
+        &self.settings
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// What became of a revision that was proposed.
+    pub fn judged(&mut self, revision: &str, fate: Fate) {
+        self.standing.trouble = match &fate {
+            Fate::Accepted => {
+                self.standing.accepted = Some(revision.to_owned());
+                None
+            }
+            Fate::Bad { words } => Some(
+                Trouble::Bad {
+                    words: words.clone(),
+                }
+                .told(&self.settings, Some(revision)),
+            ),
+        };
+        if let Fate::Bad { words } = &fate {
+            // The log tells of the version itself.
+            let words = words.clone();
+            self.told = Some((Some(revision.to_owned()), Trouble::Bad { words }));
+        }
+        self.fates.retain(|(other, _)| other != revision);
+        if self.fates.len() == REMEMBERED_MAX {
+            self.fates.pop_front();
+        }
+        self.fates.push_back((revision.to_owned(), fate));
+    }
+
+    /// Looks at the repository: fetches, decides, and reads the files of what is to be
+    /// proposed. `past` are the fates that the versions of the state tell, `accepted`
+    /// the files that all nodes serve, if there are any.
+    pub async fn look(&mut self, past: &Past, accepted: Option<Arc<FileSet>>) -> Outcome {
+        self.standing.looks += 1;
+        self.standing.accepted = past.last().map(str::to_owned);
+        let task = Look {
+            settings: self.settings.clone(),
+            mirror: self.mirror.clone(),
+            past: self.past(past),
+            accepted,
+        };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name("follow".to_owned());
+        let begun = thread.spawn(move || {
+            program::be_ordinary();
+            // Nobody is left to be told when the role ends.
+            let _ = sender.send(task.run());
+        });
+        let early = |words: String| Err((None, Trouble::Unreachable { words }));
+        let found = match begun {
+            Ok(_) => receiver
+                .await
+                .unwrap_or_else(|_| early("looking ended early".to_owned())),
+            Err(error) => early(format!("looking cannot begin: {error}")),
+        };
+        match found {
+            Ok(None) => {
+                self.standing.seen.clone_from(&self.standing.accepted);
+                (self.standing.trouble, self.told) = (None, None);
+                Outcome::Nothing
+            }
+            Ok(Some(wanted)) => {
+                self.standing.seen = Some(wanted.revision.id.clone());
+                (self.standing.trouble, self.told) = (None, None);
+                Outcome::Propose(Box::new(wanted))
+            }
+            Err((revision, trouble)) => self.refused(revision, trouble),
+        }
+    }
+
+    fn refused(&mut self, revision: Option<String>, trouble: Trouble) -> Outcome {
+        let words = trouble.told(&self.settings, revision.as_deref());
+        self.standing.trouble = Some(words);
+        if revision.is_some() {
+            self.standing.seen.clone_from(&revision);
+        }
+        let cause = (revision.clone(), trouble.clone());
+        let same = |told: &(Option<String>, Trouble)| {
+            let kind = std::mem::discriminant(&told.1) == std::mem::discriminant(&trouble);
+            kind && told.0 == cause.0
+        };
+        let again = self.told.as_ref().is_some_and(same);
+        self.told = Some(cause);
+        Outcome::Refused(Refused {
+            revision,
+            trouble,
+            again,
+        })
+    }
+
+    /// What the state tells, and behind it what it does not tell yet.
+    fn past(&self, past: &Past) -> Past {
+        let mut all = past.clone();
+        for (revision, fate) in &self.fates {
+            if !all.versions.iter().any(|v| v.revision == *revision) {
+                all.versions.push(FollowedVersion {
+                    version: VersionId::default(),
+                    revision: revision.clone(),
+                    fate: fate.clone(),
+                });
+            }
+        }
+        all
+    }
+}
+
+/// One look, on a thread that may wait.
+struct Look {
+    settings: Followed,
+    mirror: PathBuf,
+    past: Past,
+    accepted: Option<Arc<FileSet>>,
+}
+
+impl Look {
+    fn run(self) -> Result<Option<Wanted>, (Option<String>, Trouble)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.found()),
+            Err(error) => {
+                let words = error.to_string();
+                Err((None, Trouble::Unreachable { words }))
+            }
+        }
+    }
+
+    async fn found(self) -> Result<Option<Wanted>, (Option<String>, Trouble)> {
+        let keys = self.keys().map_err(|trouble| (None, trouble))?;
+        let (settings, mirror) = (&self.settings, self.mirror.as_path());
+        let last = self.past.last();
+        let branch: Result<Branch, Trouble> = match settings.system {
+            System::Git => {
+                let git = git::Git { settings, mirror };
+                git.look(last, keys.as_deref()).await
+            }
+            System::Hg => mercurial::Mercurial { settings, mirror }.look(last).await,
+        };
+        let branch = branch.map_err(|trouble| (None, trouble))?;
+        let revision = match decide::decide(&self.past, branch) {
+            Decision::Nothing => return Ok(None),
+            Decision::Refuse(revision, trouble) => return Err((revision, trouble)),
+            Decision::Take(revision) => revision,
+        };
+        let files = match settings.system {
+            System::Git => git::Git { settings, mirror }.files(&revision.id).await,
+            System::Hg => {
+                let hg = mercurial::Mercurial { settings, mirror };
+                hg.files(&revision.id).await
+            }
+        };
+        let set = files.and_then(|files| files::set(settings, files, self.accepted.as_deref()));
+        match set {
+            Ok(set) => Ok(Some(Wanted {
+                origin: origin(settings, &revision.id),
+                revision,
+                set,
+            })),
+            Err(trouble) => Err((Some(revision.id), trouble)),
+        }
+    }
+
+    /// The keys that count: as they were accepted, else as they stand on this node.
+    fn keys(&self) -> Result<Option<Vec<u8>>, Trouble> {
+        let Some(path) = &self.settings.signed_by else {
+            return Ok(None);
+        };
+        let accepted = self.accepted.iter().flat_map(|set| &set.files);
+        if let Some(file) = accepted.into_iter().find(|file| file.path == *path) {
+            return Ok(Some(file.bytes.clone()));
+        }
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            let file = std::fs::File::open(path)?;
+            file.take(KEYS_BYTES_MAX).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let no_keys = |error| Trouble::NoKeys {
+            words: format!("'{path}': {error}"),
+        };
+        read().map(Some).map_err(no_keys)
+    }
+}
+
+/// Whether it is the full hash of a revision, and nothing that could mean more.
+fn is_hash(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// At most so many bytes of a text.
+fn shortened(text: &str, bytes_max: usize) -> String {
+    let end = (0..=bytes_max.min(text.len())).rev();
+    let end = end.into_iter().find(|at| text.is_char_boundary(*at));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+}
+
+impl Past {
+    /// What the versions of a state tell of a repository.
+    pub fn of(state: &State, settings: &Followed) -> Past {
+        let fate = |version: &crate::state::VersionRecord| match &version.stage {
+            Stage::Accepted => Some(Fate::Accepted),
+            Stage::Refused | Stage::TakenBack => Some(Fate::Bad {
+                words: version.words.clone(),
+            }),
+            _ => None,
+        };
+        let versions = state.versions.values().filter_map(|version| {
+            let Origin::Followed {
+                repository,
+                revision,
+            } = &version.proposal.origin
+            else {
+                return None;
+            };
+            if *repository != settings.name() {
+                return None;
+            }
+            Some(FollowedVersion {
+                version: version.id,
+                revision: revision.clone(),
+                fate: fate(version)?,
+            })
+        });
+        Past {
+            versions: versions.collect(),
+        }
+    }
+}
+
+/// The origin of a version that a revision leads to.
+pub fn origin(settings: &Followed, revision: &str) -> Origin {
+    Origin::Followed {
+        repository: settings.name(),
+        revision: revision.to_owned(),
+    }
+}
+
+/// A version of the past that came from a repository, with what became of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FollowedVersion {
+    /// Which version.
+    pub version: VersionId,
+    /// The revision.
+    pub revision: String,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What the mirror of a repository is called.
+fn mirror_name(settings: &Followed) -> String {
+    let of = format!("{} {}", settings.system, settings.url);
+    let digest = crate::history::sha256(of.as_bytes()).to_string();
+    format!(
+        "{}-{}",
+        settings.system,
+        digest.get(..16).unwrap_or_default()
+    )
+}

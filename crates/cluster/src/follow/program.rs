@@ -1,0 +1,258 @@
+//! Programs of the system that are asked about repositories: bounded in time, in what
+//! they say and in what they write; without a shell, without a terminal, and with an
+//! environment of their own.
+
+use super::decide::Trouble;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+/// Where programs are looked for.
+const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How long a program may take that asks another machine.
+pub(super) const FAR_LIMIT: Duration = Duration::from_secs(120);
+/// How long one may take that asks this one.
+pub(super) const NEAR_LIMIT: Duration = Duration::from_secs(60);
+/// What a program may say where it says few words.
+pub(super) const WORDS_BYTES_MAX: usize = 1 << 20;
+/// What one may say where it lists the files of a revision.
+pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
+/// What is kept of its complaints.
+const COMPLAINT_BYTES_MAX: usize = 4096;
+/// Largest mirror of a repository.
+pub(super) const MIRROR_BYTES_MAX: u64 = 512 << 20;
+/// How often a mirror that grows is measured.
+const MEASURE_EVERY: Duration = Duration::from_millis(500);
+/// Entries of a mirror that are measured; one with more is too large.
+const MEASURED_MAX: usize = 200_000;
+
+/// Gives this thread, and what it starts, ordinary scheduling: the role's is not meant
+/// for them.
+pub(super) fn be_ordinary() {
+    let parameters = nix::libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters are a whole structure that lives during the call; zero is
+    // the calling thread. To give up a priority needs no right.
+    unsafe {
+        nix::libc::sched_setscheduler(0, nix::libc::SCHED_OTHER, &raw const parameters);
+    }
+}
+
+/// What is to be run.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    pub program: &'static str,
+    pub arguments: Vec<OsString>,
+    /// Beside those that every program gets.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// Its directory, which is also its home.
+    pub directory: &'a Path,
+    pub limit: Duration,
+    pub said_max: usize,
+    /// What it reads.
+    pub input: Vec<u8>,
+    /// Its directory grows by it, and is measured.
+    pub grows: bool,
+}
+
+/// What a program said.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// Its exit code; None where a signal ended it.
+    pub code: Option<i32>,
+    pub out: Vec<u8>,
+    /// Its complaints, in one line.
+    pub complaint: String,
+}
+
+impl Said {
+    pub(super) fn good(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Its first line.
+    pub(super) fn line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.out);
+        text.lines().next().unwrap_or_default().trim().to_owned()
+    }
+
+    /// What went wrong, in its words.
+    pub(super) fn failed(&self, program: &str) -> Trouble {
+        let words = match (&*self.complaint, self.code) {
+            ("", Some(code)) => format!("{program} ended with {code}"),
+            ("", None) => format!("{program} was ended by a signal"),
+            (words, _) => words.to_owned(),
+        };
+        Trouble::Unreachable { words }
+    }
+}
+
+/// Kills a program with all that it started, unless it ended.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Runs a program to its end.
+pub(super) async fn ask(asking: Asking<'_>) -> Result<Said, Trouble> {
+    let program = asking.program;
+    let unreachable = |what: &str, error: std::io::Error| Trouble::Unreachable {
+        words: match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("the program '{program}' is not installed on this node")
+            }
+            _ => format!("'{program}' {what}: {error}"),
+        },
+    };
+    let mut command = Command::new(program);
+    command
+        .args(&asking.arguments)
+        .env_clear()
+        .env("PATH", SEARCHED)
+        .env("HOME", asking.directory)
+        .env("LC_ALL", "C.UTF-8")
+        .env("SSH_ASKPASS", "/bin/false")
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .envs(asking.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(asking.directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command
+        .spawn()
+        .map_err(|error| unreachable("cannot be started", error))?;
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let mut group = Group(pid.and_then(Pid::from_raw));
+    let limit = asking.limit;
+    let work = async {
+        tokio::select! {
+            said = listen(&mut child, &asking) => match said {
+                Ok(Some(said)) => Ok(said),
+                Ok(None) => Err(Trouble::SaysTooMuch {
+                    program: program.to_owned(),
+                    bytes_max: asking.said_max,
+                }),
+                Err(error) => Err(unreachable("cannot be listened to", error)),
+            },
+            () = measure(asking.directory), if asking.grows => Err(Trouble::TooLarge {
+                bytes_max: MIRROR_BYTES_MAX,
+            }),
+        }
+    };
+    let said = tokio::time::timeout(limit, work).await;
+    let said = said.map_err(|_| Trouble::Slow {
+        limit_s: limit.as_secs(),
+    })??;
+    // What it left running in the background has no business.
+    drop(child);
+    drop(Group(group.0.take()));
+    Ok(said)
+}
+
+/// Takes what a program says until it ends. None: it says too much.
+async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Option<Said>> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let speak = async {
+        if let Some(mut stdin) = stdin {
+            // Whoever does not listen to the end says so by how it ends.
+            let _ = stdin.write_all(&asking.input).await;
+        }
+    };
+    let hear = async {
+        match stdout {
+            Some(stdout) => all(stdout, asking.said_max).await,
+            None => Ok(Some(Vec::new())),
+        }
+    };
+    let complain = async {
+        match stderr {
+            Some(stderr) => last(stderr).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let ((), out, complaint) = tokio::join!(speak, hear, complain);
+    let Some(out) = out? else {
+        return Ok(None);
+    };
+    let status = child.wait().await?;
+    Ok(Some(Said {
+        code: status.code(),
+        out,
+        complaint: one_line(&complaint?),
+    }))
+}
+
+/// Reads to the end. None: there is more than there may be.
+async fn all(from: impl AsyncRead + Unpin, bytes_max: usize) -> std::io::Result<Option<Vec<u8>>> {
+    let mut out = Vec::new();
+    let room = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    from.take(room.saturating_add(1))
+        .read_to_end(&mut out)
+        .await?;
+    Ok((out.len() <= bytes_max).then_some(out))
+}
+
+/// Reads to the end and keeps what came last.
+async fn last(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
+    let mut kept: VecDeque<u8> = VecDeque::new();
+    let mut piece = [0; 1024];
+    loop {
+        let read = from.read(&mut piece).await?;
+        let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else {
+            return Ok(kept.into());
+        };
+        kept.extend(piece);
+        let surplus = kept.len().saturating_sub(COMPLAINT_BYTES_MAX);
+        kept.drain(..surplus);
+    }
+}
+
+/// Complaints on one line, without what terminals obey.
+pub(super) fn one_line(complaint: &[u8]) -> String {
+    let text = String::from_utf8_lossy(complaint);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let joined: Vec<_> = lines.map(language::render::visible).collect();
+    joined.join("; ")
+}
+
+/// Ends when the mirror is larger than it may be.
+async fn measure(directory: &Path) {
+    loop {
+        tokio::time::sleep(MEASURE_EVERY).await;
+        if size(directory) > MIRROR_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// The bytes of all files below a directory.
+pub(super) fn size(directory: &Path) -> u64 {
+    let mut waiting = vec![directory.to_path_buf()];
+    let (mut bytes, mut seen) = (0_u64, 0_usize);
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            seen += 1;
+            if seen > MEASURED_MAX {
+                return u64::MAX;
+            }
+            match entry.metadata() {
+                Ok(data) if data.is_dir() => waiting.push(entry.path()),
+                Ok(data) => bytes = bytes.saturating_add(data.len()),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,120 @@
+//! Decisions without a repository.
+
+use super::super::decide::{Branch, Decision, Head, Signature, decide};
+use super::*;
+
+fn head(id: &str, follows_last: bool, signature: Option<Signature>) -> Branch {
+    Branch::At(Box::new(Head {
+        revision: Revision {
+            id: id.to_owned(),
+            ..Revision::default()
+        },
+        follows_last,
+        signature,
+    }))
+}
+
+fn past(all: &[(&str, bool)]) -> Past {
+    let mut told = Told::default();
+    for (revision, accepted) in all {
+        told.decided(
+            revision,
+            match accepted {
+                true => Fate::Accepted,
+                false => Fate::Bad {
+                    words: "bad".to_owned(),
+                },
+            },
+        );
+    }
+    told.past
+}
+
+fn refuses(decision: Decision) -> Trouble {
+    match decision {
+        Decision::Refuse(_, trouble) => trouble,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_accepted_is_left_alone_whatever_was_tried_since() {
+    let past = past(&[("a", true), ("b", true), ("c", false)]);
+    assert_eq!(past.last(), Some("b"));
+    assert_eq!(decide(&past, head("b", true, None)), Decision::Nothing);
+    assert!(matches!(
+        decide(&past, head("d", true, None)),
+        Decision::Take(_)
+    ));
+}
+
+#[test]
+fn a_branch_that_goes_back_to_an_older_revision_was_rewritten() {
+    let past = past(&[("a", true), ("b", true)]);
+    let last = "b".to_owned();
+    let decision = decide(&past, head("a", false, None));
+    assert_eq!(refuses(decision), Trouble::Rewritten { last });
+}
+
+#[test]
+fn a_bad_signature_is_worse_than_a_bad_fate_and_a_rewritten_branch_worse_than_both() {
+    let past = past(&[("a", true), ("b", false)]);
+    let unsigned = || {
+        Some(Signature::Missing {
+            commit: "b".to_owned(),
+        })
+    };
+    let decision = decide(&past, head("b", false, unsigned()));
+    assert!(matches!(refuses(decision), Trouble::Rewritten { .. }));
+    let decision = decide(&past, head("b", true, unsigned()));
+    assert_eq!(
+        refuses(decision),
+        Trouble::Unsigned {
+            commit: "b".to_owned()
+        }
+    );
+    let decision = decide(&past, head("b", true, Some(Signature::Good)));
+    assert!(matches!(refuses(decision), Trouble::Bad { .. }));
+}
+
+#[test]
+fn every_trouble_says_what_is_served_and_what_to_do() {
+    let settings = followed(System::Git, Path::new("/srv/lb.git"));
+    let words = "no such key".to_owned();
+    let last = "0123456789abcdef".to_owned();
+    let name = "haproxy.cfg".to_owned();
+    let all = [
+        Trouble::Unreachable {
+            words: words.clone(),
+        },
+        Trouble::Slow { limit_s: 60 },
+        Trouble::TooLarge { bytes_max: 5 },
+        Trouble::SaysTooMuch {
+            program: "git".to_owned(),
+            bytes_max: 7,
+        },
+        Trouble::BranchGone,
+        Trouble::Rewritten { last },
+        Trouble::Unsigned {
+            commit: "b".to_owned(),
+        },
+        Trouble::TooManyUnseen { commits_max: 10 },
+        Trouble::WronglySigned {
+            commit: "b".to_owned(),
+            words: words.clone(),
+        },
+        Trouble::NoKeys {
+            words: words.clone(),
+        },
+        Trouble::NoFile { name },
+        Trouble::Bad { words },
+    ];
+    let told: Vec<String> = all
+        .iter()
+        .map(|trouble| trouble.told(&settings, Some("fedcba9876543210")))
+        .collect();
+    for words in &told {
+        assert!(words.contains("/srv/lb.git") && words.contains("what is served stays"));
+    }
+    insta::assert_snapshot!(told.join("\n"));
+}

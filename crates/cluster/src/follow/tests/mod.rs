@@ -1,0 +1,131 @@
+//! Real repositories, made by the real programs, followed.
+
+mod decide;
+mod git;
+mod hg;
+mod programs;
+mod service;
+
+use super::*;
+use crate::file_set::SetFile;
+use crate::keyword::System;
+use std::process::Command;
+use std::time::Duration;
+
+/// A directory that is gone with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Directory {
+        let name = format!("evenkeel-follow-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Directory(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs a program in a directory; what it prints.
+fn run(directory: &Path, program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .env("HOME", directory)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("HGRCPATH", "")
+        .env("HGPLAIN", "1");
+    let output = command.output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {complaint}"
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+fn followed(system: System, url: &Path) -> Followed {
+    Followed {
+        system,
+        url: url.to_string_lossy().into_owned(),
+        branch: None,
+        directory: "/etc/haproxy".to_owned(),
+        files: Vec::new(),
+        every: Duration::from_secs(60),
+        signed_by: None,
+    }
+}
+
+fn file(path: &str, main: bool, text: &str) -> SetFile {
+    SetFile {
+        path: path.to_owned(),
+        main,
+        secret: false,
+        mode: 0o644,
+        bytes: text.as_bytes().to_vec(),
+    }
+}
+
+/// What the cluster would know of a repository and have accepted.
+#[derive(Default)]
+struct Told {
+    past: Past,
+    accepted: Option<Arc<FileSet>>,
+}
+
+impl Told {
+    async fn look(&self, follower: &mut Follower) -> Outcome {
+        follower.look(&self.past, self.accepted.clone()).await
+    }
+
+    /// Looks, and takes what is proposed.
+    async fn take(&mut self, follower: &mut Follower) -> Wanted {
+        let outcome = self.look(follower).await;
+        let Outcome::Propose(wanted) = outcome else {
+            panic!("nothing was proposed: {outcome:?}");
+        };
+        self.decided(&wanted.revision.id, Fate::Accepted);
+        self.accepted = Some(Arc::new(wanted.set.clone()));
+        *wanted
+    }
+
+    fn decided(&mut self, revision: &str, fate: Fate) {
+        self.past.versions.push(FollowedVersion {
+            version: VersionId(self.past.versions.len() as u64 + 1),
+            revision: revision.to_owned(),
+            fate,
+        });
+    }
+}
+
+/// Looks, and is refused: why, and whether it was told before.
+fn refused(outcome: Outcome) -> (Trouble, bool) {
+    match outcome {
+        Outcome::Refused(refused) => (refused.trouble, refused.again),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn names(set: &FileSet) -> Vec<String> {
+    let name = |file: &SetFile| match file.main {
+        true => format!("{} (main)", file.path),
+        false => file.path.clone(),
+    };
+    set.files.iter().map(name).collect()
+}

@@ -1,0 +1,389 @@
+//! What need not agree: each member's view of the others and of its servers, spread
+//! apart from the log.
+//!
+//! Each member writes its own entry, topics with bytes, and nobody else's. Two members
+//! that meet tell each other what the other does not have ([`Gossip::ask`],
+//! [`Gossip::answer`], [`Gossip::take`]), about third members too, so that two who
+//! cannot see each other learn of each other through a third. Entries merge the same in
+//! whatever order, and however often, they come. No clock is read: the time is only an
+//! argument, and only for how long ago somebody was heard of.
+
+use crate::codec::{self, Malformed};
+use crate::member::MemberId;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fmt;
+
+/// Topics of a member.
+pub const TOPICS_MAX: usize = 64;
+/// Longest name of a topic, bytes.
+pub const TOPIC_NAME_BYTES_MAX: usize = 64;
+/// Bytes of all topics of a member.
+pub const ENTRY_BYTES_MAX: usize = 64 << 10;
+/// Members of which there are entries.
+pub const ENTRIES_MAX: usize = crate::state::MEMBERS_MAX;
+/// Largest message, bytes.
+pub const MESSAGE_BYTES_MAX: usize = 2 * ENTRIES_MAX * ENTRY_BYTES_MAX;
+
+/// What was put is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TooMuch {
+    /// More topics than [`TOPICS_MAX`].
+    Topics,
+    /// A name longer than [`TOPIC_NAME_BYTES_MAX`].
+    Name,
+    /// More bytes than [`ENTRY_BYTES_MAX`] in all.
+    Bytes,
+}
+
+impl fmt::Display for TooMuch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TooMuch::Topics => write!(f, "more than {TOPICS_MAX} topics"),
+            TooMuch::Name => write!(
+                f,
+                "a topic's name of more than {TOPIC_NAME_BYTES_MAX} bytes"
+            ),
+            TooMuch::Bytes => write!(f, "more than {ENTRY_BYTES_MAX} bytes in all"),
+        }
+    }
+}
+
+impl Error for TooMuch {}
+
+/// A message that is not taken.
+#[derive(Debug)]
+pub enum GossipError {
+    /// It is no message.
+    Malformed(Malformed),
+    /// It is larger than [`MESSAGE_BYTES_MAX`], or has more than there may be.
+    TooLarge,
+}
+
+impl fmt::Display for GossipError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GossipError::Malformed(error) => write!(f, "gossip is {error}"),
+            GossipError::TooLarge => f.write_str("gossip is larger than it may be"),
+        }
+    }
+}
+
+impl Error for GossipError {}
+
+/// A topic of an entry.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+struct Topic {
+    /// The sequence of the entry when it was put.
+    #[serde(rename = "s")]
+    sequence: u64,
+    /// None: it was taken away.
+    #[serde(rename = "b", with = "serde_bytes")]
+    bytes: Option<Vec<u8>>,
+}
+
+/// How new an entry is: starts of its member, then changes since the start.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+pub struct Age {
+    /// Which start of the member it is of. One whose number is below an earlier one's
+    /// goes on above that.
+    #[serde(rename = "i")]
+    pub incarnation: u64,
+    /// The number that this start began with, which no other has: two starts may go on
+    /// above the same earlier one.
+    #[serde(rename = "b", default)]
+    pub start: u64,
+    /// How many changes there were.
+    #[serde(rename = "s")]
+    pub sequence: u64,
+}
+
+impl Age {
+    /// The start of the member.
+    fn life(self) -> (u64, u64) {
+        (self.incarnation, self.start)
+    }
+}
+
+/// What a member says.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Entry {
+    #[serde(rename = "a")]
+    age: Age,
+    #[serde(rename = "t")]
+    topics: BTreeMap<String, Topic>,
+}
+
+impl Entry {
+    fn is_within_bounds(&self) -> bool {
+        check_bounds(&self.topics).is_ok()
+    }
+}
+
+fn check_bounds(topics: &BTreeMap<String, Topic>) -> Result<(), TooMuch> {
+    let bytes: usize = topics
+        .values()
+        .map(|topic| topic.bytes.as_ref().map_or(0, Vec::len))
+        .sum();
+    if topics.len() > TOPICS_MAX {
+        return Err(TooMuch::Topics);
+    }
+    if topics.keys().any(|name| name.len() > TOPIC_NAME_BYTES_MAX) {
+        return Err(TooMuch::Name);
+    }
+    if bytes > ENTRY_BYTES_MAX {
+        return Err(TooMuch::Bytes);
+    }
+    Ok(())
+}
+
+/// How new the entries are that somebody has.
+pub type Ages = BTreeMap<MemberId, Age>;
+
+/// What changed in an entry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Change {
+    /// It holds all that was put after this, in the same incarnation; zero: all.
+    #[serde(rename = "f")]
+    after: u64,
+    #[serde(rename = "e")]
+    entry: Entry,
+}
+
+/// What somebody does not have.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Delta(BTreeMap<MemberId, Change>);
+
+impl Delta {
+    /// There is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Message {
+    /// What the sender has; None: it wants no answer.
+    #[serde(default)]
+    ages: Option<Ages>,
+    #[serde(default)]
+    delta: Delta,
+}
+
+/// Everything that a member knows of what members say.
+#[derive(Clone, Debug)]
+pub struct Gossip {
+    me: MemberId,
+    members: BTreeSet<MemberId>,
+    entries: BTreeMap<MemberId, Entry>,
+    heard_ms: BTreeMap<MemberId, u64>,
+}
+
+impl Gossip {
+    /// That of a member that starts. The incarnation is a number that no start of it had,
+    /// such as the milliseconds since 1970. It is to grow; where it does not, because the
+    /// clock went back, the others tell, and it goes on above theirs.
+    pub fn new(me: MemberId, incarnation: u64) -> Gossip {
+        let entry = Entry {
+            age: Age {
+                incarnation,
+                start: incarnation,
+                sequence: 1,
+            },
+            topics: BTreeMap::new(),
+        };
+        Gossip {
+            me,
+            members: BTreeSet::from([me]),
+            entries: BTreeMap::from([(me, entry)]),
+            heard_ms: BTreeMap::new(),
+        }
+    }
+
+    /// Who belongs to the cluster now: of nobody else anything is kept or taken.
+    pub fn belong(&mut self, members: impl IntoIterator<Item = MemberId>) {
+        self.members = members.into_iter().take(ENTRIES_MAX).collect();
+        self.members.insert(self.me);
+        self.entries.retain(|id, _| self.members.contains(id));
+        self.heard_ms.retain(|id, _| self.members.contains(id));
+    }
+
+    /// Says something under a topic, in place of what was said before; None takes it
+    /// away. What is not taken changes nothing.
+    pub fn put(&mut self, topic: &str, bytes: Option<Vec<u8>>) -> Result<(), TooMuch> {
+        let own = self.entries.entry(self.me).or_default();
+        let known = own.topics.get(topic).and_then(|topic| topic.bytes.as_ref());
+        if known == bytes.as_ref() {
+            return Ok(());
+        }
+        let sequence = own.age.sequence.saturating_add(1);
+        let mut topics = own.topics.clone();
+        topics.insert(topic.to_owned(), Topic { sequence, bytes });
+        check_bounds(&topics)?;
+        own.topics = topics;
+        own.age.sequence = sequence;
+        Ok(())
+    }
+
+    /// Says that it is there, though nothing changed.
+    pub fn beat(&mut self) {
+        let own = self.entries.entry(self.me).or_default();
+        own.age.sequence = own.age.sequence.saturating_add(1);
+    }
+
+    /// What a member says under a topic.
+    pub fn get(&self, member: MemberId, topic: &str) -> Option<&[u8]> {
+        let topic = self.entries.get(&member)?.topics.get(topic)?;
+        topic.bytes.as_deref()
+    }
+
+    /// What every member says under a topic.
+    pub fn all<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (MemberId, &'a [u8])> {
+        self.entries
+            .keys()
+            .filter_map(move |member| Some((*member, self.get(*member, topic)?)))
+    }
+
+    /// How long ago something new was heard of a member, from whomever, milliseconds.
+    pub fn silent_ms(&self, member: MemberId, now_ms: u64) -> Option<u64> {
+        if member == self.me {
+            return Some(0);
+        }
+        let heard_ms = self.heard_ms.get(&member)?;
+        Some(now_ms.saturating_sub(*heard_ms))
+    }
+
+    /// How new everything is.
+    pub fn ages(&self) -> Ages {
+        let age = |(id, entry): (&MemberId, &Entry)| (*id, entry.age);
+        self.entries.iter().map(age).collect()
+    }
+
+    /// What somebody does not have whose entries are this new.
+    pub fn delta(&self, theirs: &Ages) -> Delta {
+        let mut delta = Delta::default();
+        for (id, entry) in &self.entries {
+            let age = theirs.get(id).copied().unwrap_or_default();
+            if age >= entry.age {
+                continue;
+            }
+            let same_start = age.life() == entry.age.life();
+            let after = if same_start { age.sequence } else { 0 };
+            let mut entry = entry.clone();
+            entry.topics.retain(|_, topic| topic.sequence > after);
+            delta.0.insert(*id, Change { after, entry });
+        }
+        delta
+    }
+
+    /// Takes in what others told. In whatever order, and however often.
+    pub fn merge(&mut self, delta: &Delta, now_ms: u64) {
+        for (id, change) in &delta.0 {
+            if *id == self.me {
+                self.outlive(change.entry.age);
+            } else if self.members.contains(id) {
+                let known = self.entries.entry(*id).or_default();
+                if take_change(known, change) {
+                    self.heard_ms.insert(*id, now_ms);
+                }
+            }
+        }
+    }
+
+    /// Others have an own entry that is newer than what this start said: it is of an
+    /// earlier start, with a number that was not below this one.
+    fn outlive(&mut self, age: Age) {
+        let own = self.entries.entry(self.me).or_default();
+        if age > own.age {
+            own.age.incarnation = age.incarnation.saturating_add(1);
+        }
+    }
+
+    /// What to send to somebody, to have an answer.
+    pub fn ask(&self) -> Vec<u8> {
+        codec::encode(&Message {
+            ages: Some(self.ages()),
+            delta: Delta::default(),
+        })
+    }
+
+    /// The answer to what somebody sent.
+    pub fn answer(&mut self, bytes: &[u8], now_ms: u64) -> Result<Vec<u8>, GossipError> {
+        let message = read(bytes)?;
+        self.merge(&message.delta, now_ms);
+        let answer = match message.ages {
+            Some(theirs) => Message {
+                ages: Some(self.ages()),
+                delta: self.delta(&theirs),
+            },
+            None => Message::default(),
+        };
+        Ok(codec::encode(&answer))
+    }
+
+    /// Takes an answer, and says what to send then, if there is something that the
+    /// other does not have.
+    pub fn take(&mut self, bytes: &[u8], now_ms: u64) -> Result<Option<Vec<u8>>, GossipError> {
+        let message = read(bytes)?;
+        self.merge(&message.delta, now_ms);
+        let delta = message.ages.map(|theirs| self.delta(&theirs));
+        Ok(delta
+            .filter(|delta| !delta.is_empty())
+            .map(|delta| codec::encode(&Message { ages: None, delta })))
+    }
+}
+
+/// Takes a change of an entry in; whether it brought something.
+fn take_change(known: &mut Entry, change: &Change) -> bool {
+    let new = &change.entry;
+    if new.age.life() < known.age.life() {
+        return false;
+    }
+    let mut merged = if new.age.life() == known.age.life() {
+        known.clone()
+    } else {
+        Entry {
+            age: Age {
+                sequence: 0,
+                ..new.age
+            },
+            topics: BTreeMap::new(),
+        }
+    };
+    // What lies between was never here: with all of it, it comes once more.
+    if change.after > merged.age.sequence {
+        return false;
+    }
+    for (name, topic) in &new.topics {
+        match merged.topics.get(name) {
+            Some(had) if had >= topic => {}
+            _ => {
+                merged.topics.insert(name.clone(), topic.clone());
+            }
+        }
+    }
+    merged.age.sequence = merged.age.sequence.max(new.age.sequence);
+    if merged == *known || !merged.is_within_bounds() {
+        return false;
+    }
+    *known = merged;
+    true
+}
+
+fn read(bytes: &[u8]) -> Result<Message, GossipError> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(GossipError::TooLarge);
+    }
+    let message: Message = codec::decode(bytes).map_err(GossipError::Malformed)?;
+    let ages = message.ages.as_ref().map_or(0, BTreeMap::len);
+    if ages > ENTRIES_MAX || message.delta.0.len() > ENTRIES_MAX {
+        return Err(GossipError::TooLarge);
+    }
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests;

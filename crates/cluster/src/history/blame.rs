@@ -1,0 +1,89 @@
+//! Who wrote which line: the newest text, and each older version in turn, until every
+//! line is known to be of one.
+
+use super::difference::{lines, operations};
+use crate::command::VersionId;
+use similar::DiffOp;
+
+/// A line, and the version that brought it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlamedLine {
+    /// Its place, from 1.
+    pub number: usize,
+    /// The version.
+    pub version: VersionId,
+    /// It is at least as old as that: what was before is not kept.
+    pub or_older: bool,
+}
+
+/// A file whose lines are traced back.
+#[derive(Debug)]
+pub struct Blame {
+    /// For each line of the newest text: the oldest version that was seen with it.
+    versions: Vec<VersionId>,
+    /// Lines that the version that was seen last has, and where.
+    open: Vec<Option<usize>>,
+    /// The text of that version.
+    text: Vec<u8>,
+}
+
+impl Blame {
+    /// Begins with the newest version's text.
+    pub fn new(version: VersionId, text: &[u8]) -> Blame {
+        let count = lines(text).len();
+        Blame {
+            versions: vec![version; count],
+            open: (0..count).map(Some).collect(),
+            text: text.to_vec(),
+        }
+    }
+
+    /// Whether older versions can still tell something.
+    pub fn is_open(&self) -> bool {
+        self.open.iter().any(Option::is_some)
+    }
+
+    /// Takes the version before the last one in: its text, or None where it had no such
+    /// file.
+    pub fn older(&mut self, version: VersionId, text: Option<&[u8]>) {
+        let Some(text) = text else {
+            self.open.fill(None);
+            return;
+        };
+        let (old, new) = (lines(text), lines(&self.text));
+        let mut stood: Vec<Option<usize>> = vec![None; new.len()];
+        for operation in operations(&old, &new) {
+            if let DiffOp::Equal {
+                old_index,
+                new_index,
+                len,
+            } = operation
+            {
+                for at in 0..len {
+                    if let Some(place) = stood.get_mut(new_index + at) {
+                        *place = Some(old_index + at);
+                    }
+                }
+            }
+        }
+        for (open, known) in self.open.iter_mut().zip(&mut self.versions) {
+            *open = open.and_then(|at| stood.get(at).copied().flatten());
+            if open.is_some() {
+                *known = version;
+            }
+        }
+        self.text = text.to_vec();
+    }
+
+    /// What was found. Lines that are still open are as old as the oldest version, or
+    /// older if that one `has_parent` which is not kept.
+    pub fn lines(&self, has_parent: bool) -> Vec<BlamedLine> {
+        let all = self.versions.iter().zip(&self.open).enumerate();
+        all.map(|(at, (version, open))| BlamedLine {
+            number: at + 1,
+            version: *version,
+            or_older: has_parent && open.is_some(),
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! What may be seen of a version's files. A secret is told of, never told: neither
+//! its bytes nor a digest of them, by which a guess could be tried.
+
+use crate::file_set::SetFile;
+use crate::member::Digest;
+use aws_lc_rs::digest::{SHA256, digest};
+use language::difference::{Vocabulary, covered};
+
+/// What stands before a key in any PEM file, of whatever kind the key is.
+const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
+/// How a certificate begins in one.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// Digits of a digest that people are shown.
+const DIGEST_DIGITS: usize = 16;
+
+/// Who may see what. The words before secrets are those of the crates that have the
+/// keywords; what a certificate says is read by whoever knows certificates.
+#[derive(Clone, Copy, Debug)]
+pub struct Mask<'v> {
+    /// Which words stand before a secret.
+    pub vocabulary: &'v Vocabulary<'v>,
+    /// Whose a PEM file's certificate is and until when, in words.
+    pub certificate: fn(&[u8]) -> Option<String>,
+}
+
+/// A file as it may be seen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// Its text, with as many lines as it has.
+    Text(Vec<u8>),
+    /// What there is to say of it, in place of its bytes.
+    Told(String),
+}
+
+/// Whether a file holds what nobody is shown.
+pub fn is_secret(file: &SetFile) -> bool {
+    file.secret || contains(&file.bytes, PRIVATE_KEY)
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// SHA-256 of something.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+        *to = *from;
+    }
+    Digest(out)
+}
+
+impl Mask<'_> {
+    /// A file as it may be seen.
+    pub fn seen(&self, file: &SetFile) -> Seen {
+        let bytes = file.bytes.len();
+        let certificate = contains(&file.bytes, CERTIFICATE);
+        let certificate = certificate
+            .then(|| (self.certificate)(&file.bytes))
+            .flatten();
+        if is_secret(file) {
+            return Seen::Told(match certificate {
+                Some(words) => format!("{words}; with its key, which is not shown"),
+                None => format!("a secret of {bytes} bytes, which is not shown"),
+            });
+        }
+        if let Some(words) = certificate {
+            return Seen::Told(words);
+        }
+        if file.bytes.contains(&0) || std::str::from_utf8(&file.bytes).is_err() {
+            let digest = sha256(&file.bytes).to_string();
+            let digest = digest.get(..DIGEST_DIGITS).unwrap_or_default();
+            return Seen::Told(format!("{bytes} bytes, SHA-256 {digest}…"));
+        }
+        Seen::Text(self.text(file))
+    }
+
+    /// A text with the passwords of its lines covered. Files of other languages (pages,
+    /// maps) have none that could be told from the rest.
+    fn text(&self, file: &SetFile) -> Vec<u8> {
+        match file.main || file.path.ends_with(".cfg") || file.path.ends_with(".conf") {
+            true => covered(&file.bytes, self.vocabulary),
+            false => file.bytes.clone(),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! `follow`: repositories whose branch is the configuration.
+
+use super::settings::time_within;
+use super::{Draft, Row, Written, codes};
+use language::arguments::{Args, Built};
+use language::value::written_time;
+use language::{Diagnostic, Span, Word, suggest};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// Repositories that one cluster follows.
+const FOLLOWS_MAX: usize = 8;
+/// Files of one repository that are named as those of the command line.
+const FILES_MAX: usize = 64;
+/// Longest address of a repository, bytes.
+const URL_BYTES_MAX: usize = 1024;
+/// Looking more often is of no use to anyone.
+const EVERY_MIN: Duration = Duration::from_secs(5);
+/// Whoever looks less often can be told to look.
+const EVERY_MAX: Duration = Duration::from_secs(86_400);
+/// How often a repository is looked at where nothing else is said.
+const EVERY_DEFAULT: Duration = Duration::from_secs(60);
+/// Where the files of a repository stand where nothing else is said.
+const DIRECTORY_DEFAULT: &str = "/etc/haproxy";
+
+/// What keeps a repository.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum System {
+    /// git
+    Git,
+    /// Mercurial
+    Hg,
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            System::Git => "git",
+            System::Hg => "hg",
+        })
+    }
+}
+
+/// A repository that is followed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Followed {
+    /// What keeps it.
+    pub system: System,
+    /// Its address.
+    pub url: String,
+    /// The branch; None: the one that the repository itself has as its first
+    /// (`HEAD` of git, `default` of Mercurial).
+    pub branch: Option<String>,
+    /// Where its files stand on the nodes, an absolute path.
+    pub directory: String,
+    /// Which of its files are those of the command line, in order; none: those that
+    /// the accepted version has below the directory, else `haproxy.cfg`, else all
+    /// `*.cfg` at its top.
+    pub files: Vec<String>,
+    /// How often it is looked at.
+    pub every: Duration,
+    /// Only commits that one of this file's keys has signed count.
+    pub signed_by: Option<String>,
+}
+
+impl Followed {
+    /// What versions that come from it say of their origin.
+    pub fn name(&self) -> String {
+        match &self.branch {
+            Some(branch) => format!("{} {}, branch {branch}", self.system, self.url),
+            None => format!("{} {}", self.system, self.url),
+        }
+    }
+
+    /// A file of the repository as nodes know it.
+    pub fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.directory.trim_end_matches('/'))
+    }
+
+    /// Whether a file is one of those that the repository says.
+    pub fn owns(&self, path: &str) -> bool {
+        below(path, &self.directory)
+    }
+}
+
+/// Whether a path is within a directory.
+fn below(path: &str, directory: &str) -> bool {
+    let rest = path.strip_prefix(directory.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Ways of transport that do no more than transport.
+const SCHEMES: &[&str] = &["https", "ssh", "git", "file"];
+
+/// Checks the address of a repository. It becomes an argument of a program, so it may
+/// not look like an option, and the way of transport may be no command.
+fn address<'w>(
+    args: &Args<'_>,
+    system: System,
+    word: &'w Word,
+) -> Result<&'w str, Box<Diagnostic>> {
+    let text = word.str();
+    let refuse = |what: &str| Err(args.wrong(&codes::REPOSITORY, word.span, what));
+    if text.len() > URL_BYTES_MAX {
+        return refuse("the address is too long");
+    }
+    if text.is_empty() || text.starts_with('-') || text.bytes().any(|b| b.is_ascii_control()) {
+        return refuse("this is no address of a repository");
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let known = SCHEMES.contains(&scheme) && (scheme, system) != ("git", System::Hg);
+        if !known {
+            return refuse(&format!(
+                "'{scheme}' is no way of transport that is followed"
+            ));
+        }
+        let authority = rest.split('/').next().unwrap_or_default();
+        let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        if user.contains(':') {
+            return refuse("a password stands in the address");
+        }
+        return match host.starts_with('-') || (host.is_empty() && scheme != "file") {
+            true => refuse("the address names no host"),
+            false => Ok(text),
+        };
+    }
+    if text.starts_with('/') {
+        return Ok(text);
+    }
+    // `user@host:path`, git's short form of ssh; `ext::command` is not meant by it.
+    let short = |(host, path): (&str, &str)| {
+        !host.is_empty() && !host.contains('/') && !path.starts_with(':') && !path.is_empty()
+    };
+    match text.split_once(':') {
+        Some(parts) if system == System::Git && short(parts) => Ok(text),
+        _ => refuse("this is neither an address with a scheme nor an absolute path"),
+    }
+}
+
+/// Checks the name of a branch: it becomes an argument of a program.
+fn branch(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
+    /// Bytes of a name.
+    const NAME_BYTES_MAX: usize = 200;
+    let text = word.str();
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/+@ ".contains(&b) || !b.is_ascii();
+    let fine = !text.is_empty()
+        && text.len() <= NAME_BYTES_MAX
+        && text.bytes().all(allowed)
+        && !text.starts_with(['-', '/'])
+        && !text.contains("..")
+        && !text.contains("@{");
+    match fine {
+        true => Ok(text.to_owned()),
+        false => Err(args.wrong(&codes::VALUE, word.span, "this is no name of a branch")),
+    }
+}
+
+/// An absolute path without turns.
+fn absolute(args: &Args<'_>, word: &Word, what: &str) -> Result<String, Box<Diagnostic>> {
+    let text = word.str();
+    let straight = text.split('/').all(|part| part != "." && part != "..");
+    match text.starts_with('/') && straight {
+        true if text.len() > 1 => Ok(text.trim_end_matches('/').to_owned()),
+        _ => {
+            let what = format!("{what} is an absolute path without `..`");
+            Err(args.wrong(&codes::VALUE, word.span, &what))
+        }
+    }
+}
+
+/// A path within a repository.
+fn within(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
+    let text = word.str();
+    let part = |part: &str| !part.is_empty() && part != "." && part != "..";
+    match text.split('/').all(part) {
+        true => Ok(text.to_owned()),
+        false => Err(args.wrong(
+            &codes::VALUE,
+            word.span,
+            "a file of the repository is named from its top, without `..`",
+        )),
+    }
+}
+
+fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
+    let word = args.required("the address of a repository")?;
+    let mut followed = Followed {
+        system,
+        url: address(args, system, word)?.to_owned(),
+        branch: None,
+        directory: DIRECTORY_DEFAULT.to_owned(),
+        files: Vec::new(),
+        every: EVERY_DEFAULT,
+        signed_by: None,
+    };
+    while let Some(option) = args.take_any() {
+        match option.str() {
+            "branch" => {
+                let word = args.required("the name of a branch")?;
+                followed.branch = Some(branch(args, word)?);
+            }
+            "as" => {
+                let word = args.required("a directory")?;
+                followed.directory = absolute(args, word, "the directory")?;
+            }
+            "file" => {
+                let word = args.required("a file of the repository")?;
+                if followed.files.len() == FILES_MAX {
+                    let told = format!("at most {FILES_MAX} files may be named");
+                    return Err(args.wrong(&codes::VALUE, word.span, &told));
+                }
+                followed.files.push(within(args, word)?);
+            }
+            "every" => followed.every = time_within(args, EVERY_MIN..=EVERY_MAX)?,
+            "signed-by" if system == System::Hg => {
+                let told = "signatures of Mercurial cannot be required";
+                let told = Diagnostic::error(&codes::SIGNATURE, option.span, told)
+                    .label("its newest revision is never signed")
+                    .help("remove `signed-by`, or follow a git repository");
+                return Err(Box::new(told));
+            }
+            "signed-by" => {
+                let word = args.required("a file of keys")?;
+                followed.signed_by = Some(absolute(args, word, "the file of keys")?);
+            }
+            other => {
+                let names = ["branch", "as", "file", "every", "signed-by"];
+                let told = args.wrong(
+                    &codes::VALUE,
+                    option.span,
+                    &format!("unknown word '{other}'"),
+                );
+                let near = suggest::nearest(other, names);
+                return Err(match near {
+                    Some(near) => Box::new(told.did_you_mean(option.span, Some(near))),
+                    None => told,
+                });
+            }
+        }
+    }
+    let span = args.span();
+    if draft.follow.len() == FOLLOWS_MAX {
+        let told = format!("at most {FOLLOWS_MAX} repositories may be followed");
+        return Err(args.wrong(&codes::VALUE, span, &told));
+    }
+    draft.follow.push(Written {
+        value: followed,
+        span,
+    });
+    Ok(())
+}
+
+fn follow_git(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    follow(draft, args, System::Git)
+}
+
+fn follow_hg(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+    follow(draft, args, System::Hg)
+}
+
+/// Repositories of which one would undo what the other says.
+pub(super) fn overlaps(all: &[Written<Followed>]) -> Vec<Diagnostic> {
+    let mut told = Vec::new();
+    for (at, second) in all.iter().enumerate() {
+        let same = |first: &&Written<Followed>| {
+            let (one, other) = (&first.value.directory, &second.value.directory);
+            one == other || below(one, other) || below(other, one)
+        };
+        if let Some(first) = all.iter().take(at).find(same) {
+            told.push(overlap(first.span, second));
+        }
+    }
+    told
+}
+
+fn overlap(first: Span, second: &Written<Followed>) -> Diagnostic {
+    let told = format!(
+        "another repository is followed within '{}'",
+        second.value.directory
+    );
+    Diagnostic::error(&codes::OVERLAP, second.span, told)
+        .label("both would say the same files")
+        .also(first, "the other one")
+        .help("give each its own directory with `as <directory>`")
+}
+
+/// How a line is told to people: `git https://…, branch main, each 60s`.
+impl fmt::Display for Followed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name())?;
+        write!(
+            f,
+            ", as {}, each {}",
+            self.directory,
+            written_time(self.every)
+        )
+    }
+}
+
+pub(super) static LINES: &[Row] = &[
+    Row {
+        name: "follow git",
+        places: &["config"],
+        syntax: "follow git <url> [branch <name>] [as <directory>] [file <name>]… [every <time>] [signed-by <file>]",
+        doc: "The branch of a git repository is the configuration: each new revision becomes a version, checked and judged as one that \
+              an operator applies, with the author and the message of the commit. The node that leads looks each minute, or as \
+              `every` says, or when `evenkeel config follow` tells it to, with the system's `git`. Its files stand in the \
+              directory of `as` (/etc/haproxy without it) and replace all files that the accepted version has there; \
+              what stands elsewhere stays. `file` names those that a command line would, in order; without it they are those that \
+              the accepted version has there, else `haproxy.cfg`, else all `*.cfg` at its top. Only fast-forwards count: a branch \
+              that was rewritten or is gone is reported and changes nothing. A revision that a node cannot serve, or that makes things \
+              worse, is taken back as a whole, reported and not tried again; the next one is. With `signed-by` \
+              every commit that is new must have a good signature by a key in that file, also those that a merge brings \
+              (of a branch that begins to be followed, its newest): lines `name key` of `ssh-keygen` (ALLOWED SIGNERS), or \
+              armored public keys of gpg.",
+        example: "follow git ssh://git@git.example.com/lb.git branch main as /etc/haproxy file haproxy.cfg every 30s signed-by /etc/evenkeel/signers",
+        build: follow_git,
+    },
+    Row {
+        name: "follow hg",
+        places: &["config"],
+        syntax: "follow hg <url> [branch <name>] [as <directory>] [file <name>]… [every <time>]",
+        doc: "The branch of a Mercurial repository is the configuration, as with `follow git`, by the system's `hg`. The branch is \
+              `default` where none is named; a bookmark may be named, too. Signatures cannot be required, because Mercurial keeps \
+              them in later changes.",
+        example: "follow hg https://hg.example.com/lb branch stable",
+        build: follow_hg,
+    },
+];

@@ -1,0 +1,55 @@
+//! Leases broken on purpose: the simulation has to find each of these. Outside of
+//! tests nothing is ever broken, and the compiler drops every question.
+
+/// One way to be broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
+pub(crate) enum Defect {
+    /// Validity counts from the answer, not from the sending.
+    CountsFromAnswer,
+    /// The holder uses all of the time, as if clocks were exact.
+    NoDriftOfHolder,
+    /// The leader waits for no more than the validity, as if clocks were exact.
+    NoDriftOfGrantor,
+    /// A new leader grants as if nobody had answered renewals before it.
+    NewLeaderDoesNotWait,
+    /// Renewals are answered without confirmed leadership.
+    AnswersUnconfirmed,
+    /// A confirmation that was asked for before the renewal came counts, too.
+    BelievesOldConfirmation,
+    /// Renewals are answered while the lease is being given to another.
+    AnswersWhileGranting,
+    /// A member's own grant with a shorter validity does not wait for the longer one.
+    ShortensAtOnce,
+    /// A holder that began anew goes on with the epoch of its former life.
+    ResumesFormerEpoch,
+    /// Releases while it goes on using the lease.
+    UsesAfterRelease,
+    /// The time was looked at once, not at every use.
+    ChecksBeforeThePause,
+    /// A grant enters the log in whatever term leads by then.
+    GrantsInAnyTerm,
+    /// A grant takes effect whatever the epoch is by then.
+    GrantsOnAnyEpoch,
+}
+
+/// What is broken, if anything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Broken {
+    #[cfg(test)]
+    pub by: Option<Defect>,
+}
+
+impl Broken {
+    /// Whether it is broken like this.
+    #[cfg(test)]
+    pub fn is(self, defect: Defect) -> bool {
+        self.by == Some(defect)
+    }
+
+    /// Never.
+    #[cfg(not(test))]
+    pub fn is(self, _: Defect) -> bool {
+        false
+    }
+}

@@ -1,0 +1,379 @@
+//! The leader's side of leases: one value for each time that a member leads.
+
+use super::defect::{Broken, Defect};
+use super::{Boottime, Lease, Renewal, VALID_MS_MAX, VALID_MS_MIN, Want, quarantine_ns};
+use crate::command::{Epoch, LeaseCommand};
+use crate::member::MemberId;
+use crate::state::LEASE_NAME_BYTES_MAX;
+use std::collections::BTreeMap;
+
+/// Grants at most that are proposed and not settled.
+pub const GRANTING_MAX: usize = 256;
+
+/// Who asked in vain is remembered for so long, nanoseconds: whoever waits asks more often.
+const WISH_NS: u64 = 2_000_000_000;
+
+/// A renewal that came in. It is answered after leadership was confirmed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Received {
+    /// From whom.
+    pub from: MemberId,
+    /// What it says.
+    pub renewal: Renewal,
+    /// When it came.
+    pub at: Boottime,
+}
+
+/// Leadership, as a majority has confirmed it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Confirmed {
+    /// In which term.
+    pub term: u64,
+    /// When the majority was asked, by the clock of who leads.
+    pub asked_at: Boottime,
+}
+
+/// Why a renewal is not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotRenewed {
+    /// Leadership of this term was not confirmed after it came: no answer.
+    Unconfirmed,
+    /// The lease is being given to another: no answer.
+    Granting,
+    /// Who asks does not hold it by the log. To be told, the state being one that was
+    /// read after the confirmation.
+    OldEpoch,
+}
+
+/// Why a lease is not given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotGranted {
+    /// Who asks has it already, and will see it in the log.
+    Granted(Epoch),
+    /// Not before this time.
+    NotBefore(Boottime),
+    /// It is being given to somebody, by this command, and what became of that is not
+    /// known. To be proposed again; then [`Grantor::settled`].
+    Granting(LeaseCommand),
+    /// It is free, and somebody waits for it who could use it better.
+    BetterWaits,
+    /// More are being given than [`GRANTING_MAX`].
+    Busy,
+    /// The name or the validity is out of bounds.
+    Unfit,
+}
+
+/// A leader's knowledge of leases; made anew with each term in which it leads.
+#[derive(Clone, Debug)]
+pub struct Grantor {
+    term: u64,
+    took_office: Boottime,
+    /// Until when the renewals that this leader answered keep each lease from others.
+    promises: BTreeMap<String, Boottime>,
+    /// Grants that were proposed, each with the epoch that it is to follow.
+    granting: BTreeMap<String, (Epoch, LeaseCommand)>,
+    /// Who wants each lease that the log knows: its rank, and when it asked last.
+    wishes: BTreeMap<String, BTreeMap<MemberId, (u32, Boottime)>>,
+    broken: Broken,
+}
+
+impl Grantor {
+    /// Leads in this term since then, at the earliest: a time that was looked at after
+    /// the member knew itself elected.
+    pub fn new(term: u64, took_office: Boottime) -> Grantor {
+        Grantor {
+            term,
+            took_office,
+            promises: BTreeMap::new(),
+            granting: BTreeMap::new(),
+            wishes: BTreeMap::new(),
+            broken: Broken::default(),
+        }
+    }
+
+    /// The term.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Whether a renewal is answered. `lease` is of the state after what was committed
+    /// when leadership was confirmed. With Ok it may be answered right away or
+    /// never.
+    pub fn answer(
+        &mut self,
+        lease: Option<&Lease>,
+        received: &Received,
+        confirmed: Confirmed,
+        now: Boottime,
+    ) -> Result<(), NotRenewed> {
+        let late = confirmed.asked_at < received.at;
+        let old = late && !self.broken.is(Defect::BelievesOldConfirmation);
+        if (confirmed.term != self.term || old) && !self.broken.is(Defect::AnswersUnconfirmed) {
+            return Err(NotRenewed::Unconfirmed);
+        }
+        let name = &received.renewal.name;
+        let holds = |lease: &&Lease| {
+            lease.holder == Some(received.from) && lease.epoch == received.renewal.epoch
+        };
+        let lease = lease.filter(holds).ok_or(NotRenewed::OldEpoch)?;
+        // By the log it was not given yet.
+        let open = |(after, _): &(Epoch, _)| *after >= lease.epoch;
+        if self.granting.get(name).is_some_and(open)
+            && !self.broken.is(Defect::AnswersWhileGranting)
+        {
+            return Err(NotRenewed::Granting);
+        }
+        let until = now.after_ns(self.wait_ns(lease));
+        let promise = self.promises.entry(name.clone()).or_default();
+        *promise = until.max(*promise);
+        Ok(())
+    }
+
+    /// A grant, to be proposed in [`Grantor::term`] or not at all. No renewal of this
+    /// lease is answered until [`Grantor::settled`] is called. `lease` is of a state
+    /// that was read after a confirmation in this term.
+    pub fn grant(
+        &mut self,
+        lease: Option<&Lease>,
+        from: MemberId,
+        want: &Want,
+        now: Boottime,
+    ) -> Result<LeaseCommand, NotGranted> {
+        let valid = VALID_MS_MIN..=VALID_MS_MAX;
+        if !valid.contains(&want.valid_ms)
+            || want.name.is_empty()
+            || want.name.len() > LEASE_NAME_BYTES_MAX
+        {
+            return Err(NotGranted::Unfit);
+        }
+        if lease.is_some() {
+            self.remember(&want.name, from, want.rank, now);
+        }
+        let epoch = lease.map(|lease| lease.epoch).unwrap_or_default();
+        let open = self.granting.get(&want.name);
+        if let Some((_, command)) = open.filter(|(after, _)| *after >= epoch) {
+            return Err(NotGranted::Granting(command.clone()));
+        }
+        if self.granting.len() >= GRANTING_MAX {
+            return Err(NotGranted::Busy);
+        }
+        if let Some(lease) = lease.filter(|lease| lease.holder == Some(from)) {
+            if lease.epoch > want.seen {
+                return Err(NotGranted::Granted(lease.epoch));
+            }
+            // Something of its machine may go on by what the former life had: with
+            // a shorter validity that would be forgotten too early.
+            if want.valid_ms < lease.valid_ms && !self.broken.is(Defect::ShortensAtOnce) {
+                self.has_passed(lease, &want.name, now)?;
+            }
+        } else if let Some(lease) = lease.filter(|lease| lease.holder.is_some()) {
+            self.has_passed(lease, &want.name, now)?;
+        }
+        if self.better_waits(&want.name, from, want.rank, now) {
+            return Err(NotGranted::BetterWaits);
+        }
+        // Who gets it has the time of one renewal to begin.
+        let promise = self.promises.entry(want.name.clone()).or_default();
+        *promise = now.after_ns(quarantine_ns(want.valid_ms)).max(*promise);
+        let command = LeaseCommand::Grant {
+            name: want.name.clone(),
+            holder: from,
+            valid_ms: want.valid_ms,
+            after: epoch,
+        };
+        self.granting
+            .insert(want.name.clone(), (epoch, command.clone()));
+        if let Some(wishes) = self.wishes.get_mut(&want.name) {
+            wishes.remove(&from);
+        }
+        Ok(command)
+    }
+
+    /// Somebody else asked for it a moment ago who could use it better.
+    pub fn better_waits(&self, name: &str, than: MemberId, rank: u32, now: Boottime) -> bool {
+        let wishes = self.wishes.get(name).into_iter().flatten();
+        wishes
+            .filter(|(from, (_, at))| **from != than && now < at.after_ns(WISH_NS))
+            .any(|(_, (wanted, _))| *wanted > rank)
+    }
+
+    fn remember(&mut self, name: &str, from: MemberId, rank: u32, now: Boottime) {
+        let wishes = self.wishes.entry(name.to_owned()).or_default();
+        wishes.retain(|_, (_, at)| now < at.after_ns(WISH_NS));
+        wishes.insert(from, (rank, now));
+    }
+
+    /// A proposed grant has its answer, whatever it is. While that is not known, the
+    /// same command may be proposed again: it takes effect once.
+    pub fn settled(&mut self, command: &LeaseCommand) {
+        if let LeaseCommand::Grant { name, .. } = command
+            // The answer to one that was proposed twice settles no later one.
+            && self.granting.get(name).is_some_and(|(_, open)| open == command)
+        {
+            self.granting.remove(name);
+        }
+    }
+
+    /// Whether a lease that somebody holds by the log can be given to another.
+    fn has_passed(&self, lease: &Lease, name: &str, now: Boottime) -> Result<(), NotGranted> {
+        let earlier_leaders = if self.broken.is(Defect::NewLeaderDoesNotWait) {
+            Boottime::default()
+        } else {
+            self.took_office.after_ns(self.wait_ns(lease))
+        };
+        let promised = self.promises.get(name).copied();
+        let free_at = promised.unwrap_or_default().max(earlier_leaders);
+        if now < free_at {
+            return Err(NotGranted::NotBefore(free_at));
+        }
+        Ok(())
+    }
+
+    fn wait_ns(&self, lease: &Lease) -> u64 {
+        if self.broken.is(Defect::NoDriftOfGrantor) {
+            return lease.valid_ms * 1_000_000;
+        }
+        quarantine_ns(lease.valid_ms)
+    }
+
+    /// Breaks it, in tests, to see that it is found.
+    pub(crate) fn break_it(&mut self, broken: Broken) {
+        self.broken = broken;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID_MS: u64 = 1_000;
+
+    fn want(name: &str, seen: u64) -> Want {
+        Want {
+            name: name.to_owned(),
+            valid_ms: VALID_MS,
+            seen: Epoch(seen),
+            rank: 0,
+        }
+    }
+
+    fn held(epoch: u64, holder: u64) -> Lease {
+        Lease {
+            epoch: Epoch(epoch),
+            holder: Some(MemberId(holder)),
+            valid_ms: VALID_MS,
+        }
+    }
+
+    #[test]
+    fn a_new_leader_waits_out_what_earlier_ones_may_have_answered() {
+        let office = Boottime(7_000_000_000);
+        let mut grantor = Grantor::new(3, office);
+        let lease = held(1, 1);
+        let end = office.after_ns(quarantine_ns(VALID_MS));
+        let too_early = Boottime(end.0 - 1);
+        let asked = grantor.grant(Some(&lease), MemberId(2), &want("a", 0), too_early);
+        assert_eq!(asked, Err(NotGranted::NotBefore(end)));
+        let asked = grantor.grant(Some(&lease), MemberId(2), &want("a", 0), end);
+        assert!(matches!(asked, Ok(LeaseCommand::Grant { after, .. }) if after == Epoch(1)));
+    }
+
+    #[test]
+    fn what_is_free_or_was_released_is_given_at_once() {
+        let office = Boottime(7_000_000_000);
+        let mut grantor = Grantor::new(3, office);
+        assert!(
+            grantor
+                .grant(None, MemberId(2), &want("a", 0), office)
+                .is_ok()
+        );
+        let released = Lease {
+            holder: None,
+            ..held(4, 1)
+        };
+        let asked = grantor.grant(Some(&released), MemberId(2), &want("b", 0), office);
+        assert!(asked.is_ok());
+    }
+
+    #[test]
+    fn the_best_of_those_who_wait_is_to_have_it_as_long_as_it_asks() {
+        let office = Boottime(0);
+        let mut grantor = Grantor::new(3, office);
+        let now = Boottime(60_000_000_000);
+        let lease = held(1, 1);
+        let ranked = |rank: u32| Want {
+            rank,
+            ..want("a", 0)
+        };
+        let (holder, better) = (MemberId(1), MemberId(2));
+        grantor.promises.insert("a".to_owned(), now.after_ns(1));
+        let asked = grantor.grant(Some(&lease), better, &ranked(7), now);
+        assert!(matches!(asked, Err(NotGranted::NotBefore(_))));
+        assert!(grantor.better_waits("a", holder, 6, now));
+        assert!(!grantor.better_waits("a", holder, 7, now));
+        assert!(!grantor.better_waits("b", holder, 0, now));
+        let free = Lease {
+            holder: None,
+            ..lease
+        };
+        let third = MemberId(3);
+        let asked = grantor.grant(Some(&free), third, &ranked(6), now);
+        assert_eq!(asked, Err(NotGranted::BetterWaits));
+        let gone = now.after_ns(WISH_NS);
+        assert!(!grantor.better_waits("a", holder, 6, gone));
+        assert!(grantor.grant(Some(&free), third, &ranked(6), gone).is_ok());
+    }
+
+    #[test]
+    fn only_the_answer_to_the_open_grant_lets_renewals_be_answered_again() {
+        let office = Boottime(0);
+        let mut grantor = Grantor::new(3, office);
+        let now = Boottime(60_000_000_000);
+        let lease = held(1, 1);
+        let open = grantor.grant(Some(&lease), MemberId(2), &want("a", 0), now);
+        let Ok(open) = open else {
+            panic!("{open:?}");
+        };
+        let received = Received {
+            from: MemberId(1),
+            renewal: Renewal {
+                name: "a".to_owned(),
+                epoch: Epoch(1),
+                sequence: 1,
+                rank: 0,
+            },
+            at: now,
+        };
+        let confirmed = Confirmed {
+            term: 3,
+            asked_at: now,
+        };
+        let mut earlier = open.clone();
+        if let LeaseCommand::Grant { after, .. } = &mut earlier {
+            *after = Epoch(0);
+        }
+        grantor.settled(&earlier);
+        let answer = grantor.answer(Some(&lease), &received, confirmed, now);
+        assert_eq!(answer, Err(NotRenewed::Granting));
+        let again = grantor.grant(Some(&lease), MemberId(2), &want("a", 0), now);
+        assert_eq!(again, Err(NotGranted::Granting(open.clone())));
+        grantor.settled(&open);
+        let answer = grantor.answer(Some(&lease), &received, confirmed, now);
+        assert_eq!(answer, Ok(()));
+    }
+
+    #[test]
+    fn grants_that_are_open_and_names_have_a_bound() {
+        let now = Boottime(0);
+        let mut grantor = Grantor::new(1, now);
+        for number in 0..GRANTING_MAX {
+            let want = want(&format!("volume/{number}"), 0);
+            assert!(grantor.grant(None, MemberId(1), &want, now).is_ok());
+        }
+        let one_more = grantor.grant(None, MemberId(1), &want("more", 0), now);
+        assert_eq!(one_more, Err(NotGranted::Busy));
+        let long = "x".repeat(LEASE_NAME_BYTES_MAX + 1);
+        let long = grantor.grant(None, MemberId(1), &want(&long, 0), now);
+        assert_eq!(long, Err(NotGranted::Unfit));
+    }
+}

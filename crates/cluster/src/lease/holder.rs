@@ -1,0 +1,379 @@
+//! The side of a lease that uses it.
+
+use super::defect::{Broken, Defect};
+use super::{Boottime, Lease, Renewal, Want, usable_ns};
+use crate::command::{Epoch, LeaseCommand};
+use crate::member::MemberId;
+use std::collections::VecDeque;
+
+/// Renewals without an answer that are remembered; an answer to an older one is lost.
+const OPEN_MAX: usize = 8;
+/// A renewal goes out at this part of the validity.
+const RENEW_AT: u64 = 3;
+/// What was not answered is asked again after this part of the validity.
+const AGAIN_AT: u64 = 12;
+
+/// What a holder asks of the leader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// It wants the lease.
+    Want(Want),
+    /// It renews. Answer with [`Holder::renewed`] or [`Holder::refused`].
+    Renew(Renewal),
+    /// To be proposed after the whole machine was told of the end, also of what a
+    /// former life told it.
+    Release(LeaseCommand),
+}
+
+/// A renewal that was sent.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    sequence: u64,
+    at: Boottime,
+}
+
+/// A lease, as the one sees it that wants it.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    me: MemberId,
+    name: String,
+    valid_ms: u64,
+    rank: u32,
+    wanted: bool,
+    /// The epoch after which it was seen to be free.
+    free_after: Option<Epoch>,
+    /// No epoch up to this one is ever used.
+    seen: Epoch,
+    /// The epoch that the log gave to this life, and its validity.
+    granted: Option<(Epoch, u64)>,
+    /// One that the log gave to this member, and that is not used.
+    leftover: Option<Epoch>,
+    /// Until when the last answered renewal is good.
+    until: Option<Boottime>,
+    /// When the last answered renewal was sent.
+    renewed_at: Option<Boottime>,
+    asked_at: Option<Boottime>,
+    open: VecDeque<Sent>,
+    sequence: u64,
+    broken: Broken,
+}
+
+impl Holder {
+    /// Nothing is held. `seen` is the lease's epoch in a state that was read after
+    /// the leader confirmed itself in this life: an epoch of a former life of
+    /// this member is never used again.
+    pub fn new(me: MemberId, name: String, valid_ms: u64, seen: Epoch) -> Holder {
+        Holder {
+            me,
+            name,
+            valid_ms: valid_ms.clamp(super::VALID_MS_MIN, super::VALID_MS_MAX),
+            rank: 0,
+            wanted: true,
+            free_after: None,
+            seen,
+            granted: None,
+            leftover: None,
+            until: None,
+            renewed_at: None,
+            asked_at: None,
+            open: VecDeque::new(),
+            sequence: 0,
+            broken: Broken::default(),
+        }
+    }
+
+    /// The epoch under which it is held right now. To be asked at each use, with the
+    /// time of the use.
+    pub fn held(&self, now: Boottime) -> Option<Epoch> {
+        let (epoch, _) = self.granted?;
+        (now < self.until?).then_some(epoch)
+    }
+
+    /// Until when it is held, if nothing is renewed; what other roles are told.
+    pub fn until(&self) -> Option<Boottime> {
+        self.until
+    }
+
+    /// How well it would be used, or is, from now on.
+    pub fn set_rank(&mut self, rank: u32) {
+        self.rank = rank;
+    }
+
+    /// What the log says of the lease now; to be told after each change.
+    pub fn observe(&mut self, lease: Option<&Lease>) {
+        let Some(lease) = lease else {
+            return;
+        };
+        // Whoever waits for it asks at once.
+        if lease.holder.is_none() && self.free_after != Some(lease.epoch) {
+            self.free_after = Some(lease.epoch);
+            self.asked_at = self.asked_at.filter(|_| self.granted.is_some());
+        }
+        let had = self.granted.map(|(epoch, _)| epoch);
+        if lease.holder != Some(self.me) {
+            self.leftover = None;
+            // A state from before the grant does not end it.
+            if had.is_some_and(|had| lease.epoch >= had) {
+                self.seen = self.seen.max(lease.epoch);
+                self.stop();
+            }
+        } else if self.wanted && lease.epoch > self.seen {
+            if had.is_none_or(|had| lease.epoch > had) {
+                self.stop();
+                self.granted = Some((lease.epoch, lease.valid_ms));
+            }
+            self.leftover = None;
+        } else if had.is_none() {
+            self.seen = self.seen.max(lease.epoch);
+            self.leftover = Some(lease.epoch);
+        }
+    }
+
+    /// What is to be asked now; what was returned is taken for sent now.
+    pub fn due(&mut self, now: Boottime) -> Option<Ask> {
+        if self.due_at()? > now {
+            return None;
+        }
+        self.asked_at = Some(now);
+        match (self.wanted, self.granted) {
+            (true, Some((epoch, _))) => Some(Ask::Renew(self.renew(epoch, now))),
+            (true, None) => Some(Ask::Want(Want {
+                name: self.name.clone(),
+                valid_ms: self.valid_ms,
+                seen: self.seen,
+                rank: self.rank,
+            })),
+            (false, _) => Some(Ask::Release(self.command(self.leftover?))),
+        }
+    }
+
+    /// When [`Holder::due`] has something next; None: not before something happens.
+    pub fn due_at(&self) -> Option<Boottime> {
+        if !self.wanted && self.leftover.is_none() {
+            return None;
+        }
+        let valid_ns = usable_ns(self.granted.map_or(self.valid_ms, |(_, valid_ms)| valid_ms));
+        let again = self.asked_at.map(|at| at.after_ns(valid_ns / AGAIN_AT));
+        let renew = self.renewed_at.map(|at| at.after_ns(valid_ns / RENEW_AT));
+        Some(again.max(renew).unwrap_or_default())
+    }
+
+    /// A renewal was answered.
+    pub fn renewed(&mut self, renewal: &Renewal, now: Boottime) {
+        let Some((epoch, valid_ms)) = self.granted else {
+            return;
+        };
+        if renewal.epoch != epoch {
+            return;
+        }
+        let same = |sent: &Sent| sent.sequence == renewal.sequence;
+        let Some(place) = self.open.iter().position(same) else {
+            return;
+        };
+        // The older ones go: an answer to them would only shorten.
+        let Some(sent) = self.open.drain(..=place).next_back() else {
+            return;
+        };
+        let counted = if self.broken.is(Defect::CountsFromAnswer) {
+            now
+        } else {
+            sent.at
+        };
+        let good_for = if self.broken.is(Defect::NoDriftOfHolder) {
+            valid_ms * 1_000_000
+        } else {
+            usable_ns(valid_ms)
+        };
+        self.renewed_at = Some(sent.at);
+        self.until = Some(counted.after_ns(good_for));
+    }
+
+    /// The leader says that this epoch is an old one.
+    pub fn refused(&mut self, renewal: &Renewal) {
+        if self
+            .granted
+            .is_some_and(|(epoch, _)| epoch == renewal.epoch)
+        {
+            self.stop();
+            self.seen = self.seen.max(renewal.epoch);
+        }
+    }
+
+    /// It is wanted no more: from here on it is not held. What is returned is to be
+    /// proposed after all else on this machine that was told of the lease was told
+    /// of its end: by then another may have it. [`Holder::due`] repeats it until the
+    /// log has it.
+    pub fn release(&mut self) -> Option<LeaseCommand> {
+        self.wanted = false;
+        let (epoch, _) = self.granted?;
+        self.seen = self.seen.max(epoch);
+        self.leftover = Some(epoch);
+        if !self.broken.is(Defect::UsesAfterRelease) {
+            self.stop();
+        }
+        Some(self.command(epoch))
+    }
+
+    /// It is wanted again. What was released is not taken up again: the release may
+    /// still be under way.
+    pub fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    #[cfg(test)]
+    pub(super) fn break_it(&mut self, broken: Broken) {
+        self.broken = broken;
+    }
+
+    fn stop(&mut self) {
+        self.granted = None;
+        self.until = None;
+        self.renewed_at = None;
+        self.asked_at = None;
+        self.open.clear();
+    }
+
+    fn renew(&mut self, epoch: Epoch, now: Boottime) -> Renewal {
+        self.sequence += 1;
+        if self.open.len() == OPEN_MAX {
+            self.open.pop_front();
+        }
+        self.open.push_back(Sent {
+            sequence: self.sequence,
+            at: now,
+        });
+        Renewal {
+            name: self.name.clone(),
+            epoch,
+            sequence: self.sequence,
+            rank: self.rank,
+        }
+    }
+
+    fn command(&self, epoch: Epoch) -> LeaseCommand {
+        LeaseCommand::Release {
+            name: self.name.clone(),
+            epoch,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::quarantine_ns;
+
+    const ME: MemberId = MemberId(1);
+    const VALID_MS: u64 = 1_000;
+
+    fn lease(epoch: u64) -> Lease {
+        Lease {
+            epoch: Epoch(epoch),
+            holder: Some(ME),
+            valid_ms: VALID_MS,
+        }
+    }
+
+    fn holder() -> Holder {
+        Holder::new(ME, "volume/a".to_owned(), VALID_MS, Epoch(0))
+    }
+
+    fn renewal(holder: &mut Holder, now: Boottime) -> Renewal {
+        match holder.due(now) {
+            Some(Ask::Renew(renewal)) => renewal,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn validity_counts_from_the_sending_and_ends_before_others_may_begin() {
+        let mut holder = holder();
+        holder.observe(Some(&lease(1)));
+        let sent = Boottime(5_000_000_000);
+        assert_eq!(holder.held(sent), None, "a grant alone is nothing");
+        let first = renewal(&mut holder, sent);
+        holder.renewed(&first, sent.after_ns(400_000_000));
+        let end = sent.after_ns(usable_ns(VALID_MS));
+        assert_eq!(holder.held(Boottime(end.0 - 1)), Some(Epoch(1)));
+        assert_eq!(holder.held(end), None);
+        assert!(usable_ns(VALID_MS) < quarantine_ns(VALID_MS));
+    }
+
+    #[test]
+    fn it_is_renewed_at_a_third_and_again_until_that_is_answered() {
+        let mut holder = holder();
+        holder.observe(Some(&lease(1)));
+        let now = Boottime(1_000);
+        let first = renewal(&mut holder, now);
+        holder.renewed(&first, now);
+        let third = now.after_ns(usable_ns(VALID_MS) / RENEW_AT);
+        assert_eq!(holder.due_at(), Some(third));
+        let second = renewal(&mut holder, third);
+        let again = third.after_ns(usable_ns(VALID_MS) / AGAIN_AT);
+        assert_eq!(holder.due_at(), Some(again));
+        renewal(&mut holder, again);
+        holder.renewed(&second, again);
+        assert_eq!(holder.until(), Some(third.after_ns(usable_ns(VALID_MS))));
+    }
+
+    #[test]
+    fn an_answer_to_a_renewal_of_a_former_epoch_counts_for_nothing() {
+        let mut holder = holder();
+        holder.observe(Some(&lease(1)));
+        let former = renewal(&mut holder, Boottime(1_000));
+        holder.observe(Some(&lease(2)));
+        let now = Boottime(2_000);
+        let of_now = renewal(&mut holder, now);
+        let mixed = Renewal {
+            sequence: of_now.sequence,
+            ..former.clone()
+        };
+        holder.renewed(&former, now);
+        holder.renewed(&mixed, now);
+        assert_eq!(holder.held(now), None);
+        holder.renewed(&of_now, now);
+        assert_eq!(holder.held(now), Some(Epoch(2)));
+    }
+
+    #[test]
+    fn whoever_waits_asks_at_once_when_it_is_free_and_then_now_and_then() {
+        let mut holder = holder();
+        let others = Lease {
+            holder: Some(MemberId(2)),
+            ..lease(1)
+        };
+        holder.observe(Some(&others));
+        let now = Boottime(1_000);
+        assert!(matches!(holder.due(now), Some(Ask::Want(_))));
+        assert_eq!(holder.due(now), None);
+        let free = Lease {
+            holder: None,
+            ..others
+        };
+        holder.observe(Some(&free));
+        assert!(matches!(holder.due(now), Some(Ask::Want(_))));
+        holder.observe(Some(&free));
+        assert_eq!(holder.due(now), None);
+    }
+
+    #[test]
+    fn what_was_released_is_released_again_until_the_log_has_it_and_never_used() {
+        let mut holder = holder();
+        holder.observe(Some(&lease(1)));
+        let now = Boottime(1_000);
+        let first = renewal(&mut holder, now);
+        holder.renewed(&first, now);
+        assert!(holder.release().is_some());
+        assert_eq!(holder.held(now), None);
+        holder.observe(Some(&lease(1)));
+        assert!(matches!(holder.due(now), Some(Ask::Release(_))));
+        holder.want();
+        holder.observe(Some(&lease(1)));
+        let later = now.after_ns(usable_ns(VALID_MS));
+        let Some(Ask::Want(want)) = holder.due(later) else {
+            panic!("it is wanted anew");
+        };
+        assert_eq!(want.seen, Epoch(1));
+        assert_eq!(holder.held(later), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! Leases with epochs: a holder that stops before others may begin.
+//!
+//! Who holds a lease stands in the log ([`crate::command::LeaseCommand`]), with an
+//! epoch that grows with every grant. For how long is between the [`Holder`] and the
+//! [`Grantor`] of the member that leads; renewals do not go through the log.
+//!
+//! What always holds:
+//! - A grant gives the right to renew, nothing else. The holder holds from the answer
+//!   to a renewal until [`usable_ns`] after it **sent** that renewal. It looks at the
+//!   time at every use: after a pause it finds itself expired.
+//! - A renewal is answered only when leadership was confirmed after it came in. So a
+//!   later leader took office after each renewal that an earlier one answered was sent.
+//! - A leader gives a lease to another only [`quarantine_ns`] after it answered the last
+//!   renewal, and after it took office, and while it does, it answers none.
+//! - Such a grant enters the log in the term in which it was decided, or not at all,
+//!   and takes effect only on the epoch that it was decided on.
+//! - Who began anew uses no epoch of its former life: an old release of that life may
+//!   still be under way. A released lease is free at once.
+//!
+//! Among several that want one, the highest rank is to have it: the leader remembers for
+//! a moment who asked in vain ([`Grantor::better_waits`]) and tells the holder with its
+//! next renewal, who releases it when it is ready. That is a wish and no right: what
+//! always holds does not depend on it.
+//!
+//! The clock is CLOCK_BOOTTIME, which goes on while a machine sleeps. Two of them
+//! are never compared. What is asked of them: that none goes faster or slower than
+//! real time by more than one part in [`DRIFT_DIVISOR`]. (Linux lets nobody slew a
+//! clock by more than 10.05 %; chrony's own bound is 8.3 %.) A machine whose time
+//! stands still while the world's goes on without its kernel's knowledge (a guest that
+//! is paused from outside) breaks this; there the epoch, which storage checks at each
+//! write, is what protects.
+
+mod boottime;
+pub(crate) mod defect;
+mod grantor;
+mod holder;
+#[cfg(test)]
+mod simulation;
+
+pub use boottime::Boottime;
+pub use grantor::{Confirmed, GRANTING_MAX, Grantor, NotGranted, NotRenewed, Received};
+pub use holder::{Ask, Holder};
+
+pub use crate::state::Lease;
+
+use crate::command::Epoch;
+use serde::{Deserialize, Serialize};
+
+/// No clock is off by more than one part in so many.
+pub const DRIFT_DIVISOR: u64 = 8;
+/// Shortest validity of a renewal, milliseconds.
+pub const VALID_MS_MIN: u64 = 500;
+/// Longest validity of a renewal, milliseconds.
+pub const VALID_MS_MAX: u64 = 3_600_000;
+
+/// Who wants a lease, tells the leader.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Want {
+    /// The lease.
+    pub name: String,
+    /// How long renewals are to be good, milliseconds.
+    pub valid_ms: u64,
+    /// No epoch up to this one will be used by who asks.
+    pub seen: Epoch,
+    /// How well it could use it: whoever holds it with a lower rank hands it over.
+    #[serde(default)]
+    pub rank: u32,
+}
+
+/// A holder's renewal, to the leader.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Renewal {
+    /// The lease.
+    pub name: String,
+    /// The holder's epoch.
+    pub epoch: Epoch,
+    /// Which renewal of that epoch: the answer names it.
+    pub sequence: u64,
+    /// How well it is used.
+    #[serde(default)]
+    pub rank: u32,
+}
+
+/// For how long its holder uses a renewal, counted by its own clock from sending it.
+pub fn usable_ns(valid_ms: u64) -> u64 {
+    let valid_ns = valid_ms.saturating_mul(1_000_000);
+    valid_ns - valid_ns / DRIFT_DIVISOR
+}
+
+/// For how long a leader gives a lease to nobody else after a renewal, by its own
+/// clock.
+pub fn quarantine_ns(valid_ms: u64) -> u64 {
+    let valid_ns = valid_ms.saturating_mul(1_000_000);
+    valid_ns.saturating_add(valid_ns / DRIFT_DIVISOR + 1)
+}

@@ -1,0 +1,68 @@
+//! An agreement that is right by being in one place: who leads in which term, and what
+//! was committed.
+
+use crate::command::{Epoch, LeaseCommand};
+use crate::lease::Lease;
+use crate::lease::defect::{Broken, Defect};
+
+/// The agreement.
+pub struct Agreement {
+    pub term: u64,
+    pub leader: Option<usize>,
+    /// The lease after each commit; the first one is that of nothing.
+    pub leases: Vec<Lease>,
+    broken: Broken,
+}
+
+impl Agreement {
+    pub fn new(broken: Broken) -> Agreement {
+        Agreement {
+            term: 0,
+            leader: None,
+            leases: vec![Lease::default()],
+            broken,
+        }
+    }
+
+    /// How much is committed, if this one leads in this term.
+    pub fn confirm(&self, host: usize, term: u64) -> Option<usize> {
+        (self.leader == Some(host) && self.term == term).then(|| self.committed())
+    }
+
+    /// How much is committed.
+    pub fn committed(&self) -> usize {
+        self.leases.len() - 1
+    }
+
+    /// A command comes; one of a term counts in that term only. Whether it was taken.
+    pub fn append(&mut self, term: Option<u64>, command: &LeaseCommand) -> bool {
+        let other = term.is_some_and(|term| term != self.term);
+        if self.leader.is_none() || (other && !self.broken.is(Defect::GrantsInAnyTerm)) {
+            return false;
+        }
+        let mut lease = *self.leases.last().expect("the first one stays");
+        match command {
+            LeaseCommand::Grant {
+                holder,
+                valid_ms,
+                after,
+                ..
+            } => {
+                if lease.epoch == *after || self.broken.is(Defect::GrantsOnAnyEpoch) {
+                    lease = Lease {
+                        epoch: Epoch(lease.epoch.0 + 1),
+                        holder: Some(*holder),
+                        valid_ms: *valid_ms,
+                    };
+                }
+            }
+            LeaseCommand::Release { epoch, .. } => {
+                if lease.epoch == *epoch {
+                    lease.holder = None;
+                }
+            }
+        }
+        self.leases.push(lease);
+        true
+    }
+}

@@ -1,0 +1,72 @@
+//! Histories of leases: members whose clocks drift, that stand still, begin anew and
+//! lead one after the other or think so, over a network that delays, loses and
+//! doubles. The agreement itself is an oracle here ([`world`]): the real one is in the
+//! histories of [`crate::raft`].
+//!
+//! `LEASE_SEED=n cargo test -p evenkeel-cluster lease::simulation` repeats the history
+//! `n` and tells it, `LEASE_SEEDS=n` runs so many.
+
+mod agreement;
+mod world;
+
+use super::defect::{Broken, Defect};
+use crate::random::{Random, asked};
+use world::World;
+
+/// Histories that are tried.
+const HISTORIES: u64 = 1_000;
+/// Histories within which each defect is found.
+const FOUND_WITHIN: u64 = 1_500;
+
+/// One history; what was seen that should not be, and where.
+fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+    let traced = asked("LEASE_SEED").is_some();
+    let mut world = World::new(Random::new(seed), Broken { by: defect }, traced);
+    world
+        .run()
+        .map_err(|what| format!("{what}\n{}", world.told()))
+}
+
+#[test]
+fn a_lease_is_never_held_twice() {
+    let seeds = match asked("LEASE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..asked("LEASE_SEEDS").unwrap_or(HISTORIES),
+    };
+    let mut failed = seeds.filter_map(|seed| Some((seed, history(seed, None).err()?)));
+    if let Some((seed, what)) = failed.next() {
+        let others: Vec<u64> = failed.map(|(seed, _)| seed).take(20).collect();
+        panic!("LEASE_SEED={seed} (and {others:?}): {what}");
+    }
+}
+
+#[test]
+fn a_seed_replays_its_history() {
+    for seed in 0..20 {
+        let defect = Some(Defect::NewLeaderDoesNotWait);
+        assert_eq!(history(seed, defect), history(seed, defect));
+    }
+}
+
+#[test]
+fn leases_that_are_broken_on_purpose_are_found_out() {
+    let all = [
+        Defect::CountsFromAnswer,
+        Defect::NoDriftOfHolder,
+        Defect::NoDriftOfGrantor,
+        Defect::NewLeaderDoesNotWait,
+        Defect::AnswersUnconfirmed,
+        Defect::BelievesOldConfirmation,
+        Defect::AnswersWhileGranting,
+        Defect::ShortensAtOnce,
+        Defect::ResumesFormerEpoch,
+        Defect::UsesAfterRelease,
+        Defect::ChecksBeforeThePause,
+        Defect::GrantsInAnyTerm,
+        Defect::GrantsOnAnyEpoch,
+    ];
+    let found =
+        |defect: &Defect| (0..FOUND_WITHIN).any(|seed| history(seed, Some(*defect)).is_err());
+    let hidden: Vec<Defect> = all.into_iter().filter(|defect| !found(defect)).collect();
+    assert!(hidden.is_empty(), "nobody found {hidden:?}");
+}

@@ -1,0 +1,663 @@
+//! A history as it happens: events in the order of a time that no machine knows.
+
+use super::agreement::Agreement;
+use crate::command::{Epoch, LeaseCommand};
+use crate::lease::defect::{Broken, Defect};
+use crate::lease::{
+    Ask, Boottime, Confirmed, DRIFT_DIVISOR, Grantor, Holder, Lease, NotGranted, NotRenewed,
+    Received, Renewal, Want, quarantine_ns,
+};
+use crate::member::MemberId;
+use crate::random::Random;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Machines.
+const HOSTS: usize = 3;
+/// The lease that all want.
+const NAME: &str = "volume/a";
+/// Events in a history at most.
+const EVENTS: usize = 60_000;
+/// A millisecond, in nanoseconds.
+const MS: u64 = 1_000_000;
+/// The validities that are asked for.
+const VALID_MS: [u64; 3] = [500, 700, 1_500];
+/// So long things happen.
+const DISTURBED_MS: u64 = 20_000;
+/// So long it is calm then: whoever wants it gets it in this time.
+const CALM_MS: u64 = 12_000;
+
+/// What a process is told.
+#[derive(Clone, Debug)]
+enum Told {
+    Elected(u64),
+    Deposed(u64),
+    Begun(Epoch),
+    Renewal(usize, Renewal),
+    Confirmed(Received, Option<(Confirmed, usize)>),
+    Want(usize, Want),
+    Settled(u64, LeaseCommand),
+    Renewed(Renewal),
+    OldEpoch(Renewal),
+    Knows(usize),
+    Tick,
+    /// It looked at the time under this epoch, and acts now.
+    Acts(Epoch),
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Tell(usize, Told),
+    Confirm(usize, u64, Received, Boottime),
+    Append(Option<(usize, u64)>, LeaseCommand),
+    Resume(usize),
+    Disturb,
+    Calm,
+}
+
+/// A machine.
+struct Host {
+    /// By how many millionths its clock is too fast.
+    drift_ppm: i64,
+    booted_ns: u64,
+    holder: Option<Holder>,
+    /// Until when its other processes hold what a former life told them.
+    former: Option<Boottime>,
+    grantor: Option<Grantor>,
+    /// The last confirmation, which may not be used again.
+    confirmed: Option<Confirmed>,
+    knows: usize,
+    stands_still: bool,
+    inbox: Vec<Told>,
+    wants: bool,
+    valid_ms: u64,
+    /// Nothing comes to it, nothing goes from it.
+    cut: bool,
+}
+
+/// A history.
+pub struct World {
+    now: u64,
+    random: Random,
+    broken: Broken,
+    agreement: Agreement,
+    hosts: Vec<Host>,
+    events: BinaryHeap<Reverse<(u64, usize)>>,
+    payloads: Vec<Option<Event>>,
+    calm: bool,
+    last_held: Epoch,
+    trace: Option<Vec<String>>,
+}
+
+impl World {
+    pub fn new(mut random: Random, broken: Broken, traced: bool) -> World {
+        let most = 1_000_000 / DRIFT_DIVISOR as i64;
+        let hosts = (0..HOSTS).map(|_| Host {
+            drift_ppm: match random.below(3) {
+                0 => -most,
+                1 => most,
+                _ => random.below(2 * most as u64) as i64 - most,
+            },
+            booted_ns: random.below(1 << 50),
+            holder: None,
+            former: None,
+            grantor: None,
+            confirmed: None,
+            knows: 0,
+            stands_still: false,
+            inbox: Vec::new(),
+            wants: random.percent(75),
+            valid_ms: random.pick(&VALID_MS),
+            cut: false,
+        });
+        let mut world = World {
+            now: 0,
+            hosts: hosts.collect(),
+            random,
+            broken,
+            agreement: Agreement::new(broken),
+            events: BinaryHeap::new(),
+            payloads: Vec::new(),
+            calm: false,
+            last_held: Epoch(0),
+            trace: traced.then(Vec::new),
+        };
+        world.elect();
+        for host in 0..HOSTS {
+            world.begin(host);
+            world.at(0, Event::Tell(host, Told::Tick));
+        }
+        world.at(10 * MS, Event::Disturb);
+        world.at(DISTURBED_MS * MS, Event::Calm);
+        world
+    }
+
+    /// All of it, and what was seen that should not be.
+    pub fn run(&mut self) -> Result<(), String> {
+        for _ in 0..EVENTS {
+            let Some(Reverse((at, place))) = self.events.pop() else {
+                return Err("nothing is to happen any more".to_owned());
+            };
+            if at >= (DISTURBED_MS + CALM_MS) * MS {
+                return self.end();
+            }
+            self.now = at;
+            if let Some(event) = self.payloads[place].take() {
+                self.happen(event)?;
+                self.check()?;
+            }
+        }
+        Err(format!("more than {EVENTS} events"))
+    }
+
+    /// What happened, for people.
+    pub fn told(&self) -> String {
+        let drifts: Vec<i64> = self.hosts.iter().map(|host| host.drift_ppm).collect();
+        let mut told = format!("at {} ms, drift {drifts:?}\n", self.now / MS);
+        told += &self.trace.iter().flatten().cloned().collect::<String>();
+        told
+    }
+
+    fn note(&mut self, words: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>9.3} {}\n", now as f64 / MS as f64, words()));
+        }
+    }
+
+    fn at(&mut self, after_ns: u64, event: Event) {
+        let place = self.payloads.len();
+        self.payloads.push(Some(event));
+        self.events.push(Reverse((self.now + after_ns, place)));
+    }
+
+    /// The time by a machine's own clock.
+    fn clock(&self, host: usize) -> Boottime {
+        let of = &self.hosts[host];
+        let drift = self.now as i128 * i128::from(of.drift_ppm) / 1_000_000;
+        Boottime(of.booted_ns + (self.now as i128 + drift) as u64)
+    }
+
+    /// In how much of the world's time its clock will show this.
+    fn until(&self, host: usize, then: Boottime) -> u64 {
+        let left = i128::from(then.since(self.clock(host)));
+        (left * 1_000_000 / i128::from(1_000_000 + self.hosts[host].drift_ppm)) as u64 + 1
+    }
+
+    fn way(&mut self) -> u64 {
+        match self.random.below(20) {
+            0 if !self.calm => self.random.between(MS, 2_500 * MS),
+            1 | 2 => self.random.between(MS, 40 * MS),
+            _ => self.random.between(MS / 10, MS),
+        }
+    }
+
+    /// From one to another, or not.
+    fn send(&mut self, from: usize, to: usize, told: Told) {
+        let cut = from != to && (self.hosts[from].cut || self.hosts[to].cut);
+        if cut || (!self.calm && self.random.percent(3)) {
+            return;
+        }
+        let way = self.way();
+        if !self.calm && self.random.percent(4) {
+            let again = self.way();
+            self.at(again, Event::Tell(to, told.clone()));
+        }
+        self.at(way, Event::Tell(to, told));
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Tell(host, told) => {
+                if self.hosts[host].stands_still {
+                    self.hosts[host].inbox.push(told);
+                    return Ok(());
+                }
+                self.tell(host, told)?;
+            }
+            Event::Confirm(host, term, received, asked_at) => {
+                let read = self.agreement.confirm(host, term);
+                let confirmed = read.map(|index| (Confirmed { term, asked_at }, index));
+                let way = self.way();
+                self.at(way, Event::Tell(host, Told::Confirmed(received, confirmed)));
+            }
+            Event::Append(by, command) => self.append(by, command),
+            Event::Resume(host) => {
+                self.hosts[host].stands_still = false;
+                for told in std::mem::take(&mut self.hosts[host].inbox) {
+                    self.tell(host, told)?;
+                    self.check()?;
+                }
+            }
+            Event::Disturb => self.disturb(),
+            Event::Calm => {
+                self.calm = true;
+                for host in 0..HOSTS {
+                    self.hosts[host].cut = false;
+                }
+                self.elect();
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, by: Option<(usize, u64)>, command: LeaseCommand) {
+        let taken = self.agreement.append(by.map(|(_, term)| term), &command);
+        let index = self.agreement.committed();
+        if taken {
+            let lease = self.agreement.leases[index];
+            self.note(|| format!("committed {command:?}: {lease:?}"));
+            for host in 0..HOSTS {
+                let way = self.way();
+                self.at(way, Event::Tell(host, Told::Knows(index)));
+            }
+        }
+        // The answer may be lost.
+        if let Some((host, term)) = by.filter(|_| self.calm || self.random.percent(90)) {
+            let way = self.way();
+            self.at(way, Event::Tell(host, Told::Knows(index)));
+            self.at(way + 1, Event::Tell(host, Told::Settled(term, command)));
+        }
+    }
+
+    fn tell(&mut self, host: usize, told: Told) -> Result<(), String> {
+        let now = self.clock(host);
+        let broken = self.broken;
+        if !matches!(told, Told::Tick | Told::Knows(_) | Told::Acts(_)) {
+            self.note(|| format!("{host}: {told:?}"));
+        }
+        let of = &mut self.hosts[host];
+        match told {
+            Told::Elected(term) => {
+                if of.grantor.as_ref().is_none_or(|had| had.term() < term) {
+                    let mut grantor = Grantor::new(term, now);
+                    grantor.break_it(broken);
+                    of.grantor = Some(grantor);
+                    of.confirmed = None;
+                }
+            }
+            Told::Deposed(term) => {
+                if of.grantor.as_ref().is_some_and(|had| had.term() <= term) {
+                    of.grantor = None;
+                }
+            }
+            Told::Begun(seen) => {
+                let seen = if broken.is(Defect::ResumesFormerEpoch) {
+                    Epoch(0)
+                } else {
+                    seen
+                };
+                let id = MemberId(host as u64);
+                let mut holder = Holder::new(id, NAME.to_owned(), of.valid_ms, seen);
+                holder.break_it(broken);
+                if !of.wants {
+                    holder.release();
+                }
+                of.holder = Some(holder);
+            }
+            Told::Renewal(from, renewal) => self.renewal(host, from, renewal),
+            Told::Confirmed(received, confirmed) => self.confirmed(host, received, confirmed),
+            Told::Want(from, want) => self.want(host, from, want),
+            Told::Settled(term, command) => {
+                if let Some(grantor) = of.grantor.as_mut().filter(|had| had.term() == term) {
+                    grantor.settled(&command);
+                }
+            }
+            Told::Renewed(renewal) => {
+                if let Some(holder) = &mut of.holder {
+                    holder.renewed(&renewal, now);
+                }
+            }
+            Told::OldEpoch(renewal) => {
+                if let Some(holder) = &mut of.holder {
+                    holder.refused(&renewal);
+                }
+            }
+            Told::Knows(index) => {
+                of.knows = of.knows.max(index);
+                let lease = self.agreement.leases[of.knows];
+                if let Some(holder) = &mut of.holder {
+                    holder.observe(Some(&lease));
+                }
+            }
+            Told::Tick => self.tick(host),
+            Told::Acts(epoch) => return self.acts(host, epoch),
+        }
+        Ok(())
+    }
+
+    /// A renewal comes to who may lead.
+    fn renewal(&mut self, host: usize, from: usize, renewal: Renewal) {
+        let at = self.clock(host);
+        let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
+            return;
+        };
+        let received = Received {
+            from: MemberId(from as u64),
+            renewal,
+            at,
+        };
+        // A thrifty leader would take the confirmation that it has.
+        if let Some(had) = self.hosts[host]
+            .confirmed
+            .filter(|_| self.random.percent(30))
+        {
+            let index = self.hosts[host].knows;
+            if self.answer(host, &received, had, index).is_ok() {
+                return;
+            }
+        }
+        let way = self.way();
+        self.at(way, Event::Confirm(host, term, received, at));
+    }
+
+    fn confirmed(&mut self, host: usize, of: Received, confirmed: Option<(Confirmed, usize)>) {
+        // One that failed is handed in like one of another term.
+        let none = Confirmed {
+            term: 0,
+            asked_at: Boottime::default(),
+        };
+        let (confirmed, index) = confirmed.unwrap_or((none, self.hosts[host].knows));
+        if confirmed.term > 0 {
+            self.hosts[host].confirmed = Some(confirmed);
+        }
+        let _ = self.answer(host, &of, confirmed, index);
+    }
+
+    fn answer(
+        &mut self,
+        host: usize,
+        received: &Received,
+        confirmed: Confirmed,
+        index: usize,
+    ) -> Result<(), NotRenewed> {
+        let now = self.clock(host);
+        let known = self.hosts[host].knows.max(index);
+        let lease: Lease = self.agreement.leases[known];
+        let Some(grantor) = &mut self.hosts[host].grantor else {
+            return Ok(());
+        };
+        let said = grantor.answer(Some(&lease), received, confirmed, now);
+        let renewal = received.renewal.clone();
+        match said {
+            Ok(()) => self.send(host, received.from.0 as usize, Told::Renewed(renewal)),
+            Err(NotRenewed::OldEpoch) => {
+                self.send(host, received.from.0 as usize, Told::OldEpoch(renewal));
+            }
+            Err(NotRenewed::Unconfirmed | NotRenewed::Granting) => {}
+        }
+        said
+    }
+
+    /// Somebody wants the lease of who may lead.
+    fn want(&mut self, host: usize, from: usize, want: Want) {
+        let now = self.clock(host);
+        let Some(term) = self.hosts[host].grantor.as_ref().map(Grantor::term) else {
+            return;
+        };
+        // The state of somebody who leads is one that it confirmed.
+        let Some(read) = self.agreement.confirm(host, term) else {
+            let lease = self.agreement.leases[self.hosts[host].knows];
+            return self.grant(host, from, &want, now, lease, term);
+        };
+        let lease = self.agreement.leases[read];
+        self.grant(host, from, &want, now, lease, term);
+    }
+
+    fn grant(
+        &mut self,
+        host: usize,
+        from: usize,
+        want: &Want,
+        now: Boottime,
+        lease: Lease,
+        term: u64,
+    ) {
+        let Some(grantor) = &mut self.hosts[host].grantor else {
+            return;
+        };
+        match grantor.grant(Some(&lease), MemberId(from as u64), want, now) {
+            Ok(command) | Err(NotGranted::Granting(command)) => {
+                let slow = !self.calm && self.random.percent(25);
+                let way = match slow {
+                    true => self.random.between(50 * MS, 800 * MS),
+                    false => self.way(),
+                };
+                if !self.calm && self.random.percent(10) {
+                    let again = self.way();
+                    let command = command.clone();
+                    self.at(again, Event::Append(Some((host, term)), command));
+                }
+                self.at(way, Event::Append(Some((host, term)), command));
+            }
+            // Who wants it asks again and again: some of it is remembered.
+            Err(NotGranted::NotBefore(_)) if self.random.percent(80) => {}
+            Err(NotGranted::NotBefore(then)) => {
+                let wait = self.until(host, then);
+                self.at(wait, Event::Tell(host, Told::Want(from, want.clone())));
+            }
+            Err(
+                NotGranted::Granted(_)
+                | NotGranted::BetterWaits
+                | NotGranted::Busy
+                | NotGranted::Unfit,
+            ) => {}
+        }
+    }
+
+    /// A holder looks at what is due.
+    fn tick(&mut self, host: usize) {
+        let now = self.clock(host);
+        let due = self.hosts[host]
+            .holder
+            .as_mut()
+            .and_then(|holder| holder.due(now));
+        let leads = if self.random.percent(80) {
+            self.agreement.leader
+        } else {
+            Some(self.random.below(HOSTS as u64) as usize)
+        };
+        match due {
+            Some(Ask::Want(want)) => {
+                if let Some(to) = leads {
+                    self.send(host, to, Told::Want(host, want));
+                }
+            }
+            Some(Ask::Renew(renewal)) => {
+                if let Some(to) = leads {
+                    self.send(host, to, Told::Renewal(host, renewal));
+                }
+            }
+            Some(Ask::Release(command)) => {
+                self.hosts[host].former = None;
+                self.propose(command);
+            }
+            None => {}
+        }
+        if let Some(epoch) = self.hosts[host].holder.as_ref().and_then(|it| it.held(now)) {
+            // What it does takes a moment from the look at the clock to the deed.
+            let moment = self.random.between(1_000, 100_000);
+            self.at(moment, Event::Tell(host, Told::Acts(epoch)));
+            if !self.calm && self.random.percent(1) {
+                // It stands still between the look and the deed.
+                self.pause(host);
+            }
+        }
+        let next = self.random.between(5 * MS, 20 * MS);
+        self.at(next, Event::Tell(host, Told::Tick));
+    }
+
+    fn propose(&mut self, command: LeaseCommand) {
+        let way = self.way();
+        if !self.calm && self.random.percent(15) {
+            let again = self.way();
+            self.at(again, Event::Append(None, command.clone()));
+        }
+        self.at(way, Event::Append(None, command));
+    }
+
+    fn acts(&mut self, host: usize, epoch: Epoch) -> Result<(), String> {
+        let now = self.clock(host);
+        let held = self.hosts[host].holder.as_ref().and_then(|it| it.held(now));
+        if held != Some(epoch) && !self.broken.is(Defect::ChecksBeforeThePause) {
+            return Ok(());
+        }
+        let other = (0..HOSTS).find(|other| *other != host && self.holds(*other));
+        match other {
+            Some(other) => Err(format!("{host} acts with {epoch:?} while {other} holds it")),
+            None => Ok(()),
+        }
+    }
+
+    fn holds(&self, host: usize) -> bool {
+        let now = self.clock(host);
+        let of = &self.hosts[host];
+        of.holder
+            .as_ref()
+            .is_some_and(|holder| holder.held(now).is_some())
+            || of.former.is_some_and(|until| now < until)
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let holding: Vec<usize> = (0..HOSTS).filter(|host| self.holds(*host)).collect();
+        if holding.len() > 1 {
+            return Err(format!("{holding:?} hold it"));
+        }
+        let Some(host) = holding.first() else {
+            return Ok(());
+        };
+        let now = self.clock(*host);
+        let epoch = self.hosts[*host]
+            .holder
+            .as_ref()
+            .and_then(|it| it.held(now));
+        if let Some(epoch) = epoch {
+            if epoch < self.last_held {
+                return Err(format!(
+                    "{host} holds it under {epoch:?} after {:?}",
+                    self.last_held
+                ));
+            }
+            self.last_held = epoch;
+        }
+        Ok(())
+    }
+
+    /// All was calm for long.
+    fn end(&self) -> Result<(), String> {
+        let wanted = self.hosts.iter().any(|host| host.wants);
+        let held = (0..HOSTS).any(|host| self.holds(host));
+        match (wanted, held) {
+            (true, false) => Err("it is wanted, and nobody gets it".to_owned()),
+            (false, true) => Err("nobody wants it, and somebody holds it".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Somebody is elected; the others find out later.
+    fn elect(&mut self) {
+        let host = self.random.below(HOSTS as u64) as usize;
+        self.agreement.term += 1;
+        self.agreement.leader = Some(host);
+        let term = self.agreement.term;
+        self.note(|| format!("term {term}: {host} leads"));
+        let way = self.way();
+        self.at(way, Event::Tell(host, Told::Elected(term)));
+        for other in 0..HOSTS {
+            let late = match self.calm {
+                true => MS,
+                false => self.random.between(MS, 3_000 * MS),
+            };
+            if other != host {
+                self.at(late, Event::Tell(other, Told::Deposed(term)));
+            }
+        }
+    }
+
+    /// A life begins: it reads what is committed.
+    fn begin(&mut self, host: usize) {
+        let seen = self.agreement.leases[self.agreement.committed()].epoch;
+        let index = self.agreement.committed();
+        self.at(MS, Event::Tell(host, Told::Begun(seen)));
+        self.at(MS + 1, Event::Tell(host, Told::Knows(index)));
+    }
+
+    fn disturb(&mut self) {
+        if self.calm {
+            return;
+        }
+        let host = self.random.below(HOSTS as u64) as usize;
+        match self.random.below(12) {
+            0 | 1 => self.elect(),
+            2 | 3 => self.pause(host),
+            4 => self.restart(host),
+            5 => {
+                self.give_up(host);
+                if self.random.percent(50) {
+                    self.restart(host);
+                }
+            }
+            6 | 7 => {
+                self.hosts[host].wants = true;
+                if let Some(holder) = &mut self.hosts[host].holder {
+                    holder.want();
+                }
+            }
+            8 | 9 => self.hosts[host].cut = true,
+            _ => self.hosts.iter_mut().for_each(|host| host.cut = false),
+        }
+        let next = self.random.pick(&[20, 100, 400, 1_000]);
+        let next = self.random.between(1, next) * MS;
+        self.at(next, Event::Disturb);
+    }
+
+    fn pause(&mut self, host: usize) {
+        if self.hosts[host].stands_still {
+            return;
+        }
+        let long = self.random.pick(&[1, 200, 800, 3_000]);
+        self.note(|| format!("{host} stands still for {long} ms"));
+        self.hosts[host].stands_still = true;
+        self.at(long * MS, Event::Resume(host));
+    }
+
+    /// The process ends and another one begins; what other processes of the machine
+    /// were told goes on.
+    fn restart(&mut self, host: usize) {
+        self.note(|| format!("{host} begins anew"));
+        let valid_ms = self.random.pick(&VALID_MS);
+        let of = &mut self.hosts[host];
+        let until = of.holder.take().and_then(|holder| holder.until());
+        of.former = of.former.max(until);
+        of.grantor = None;
+        of.inbox.clear();
+        of.valid_ms = valid_ms;
+        of.wants = true;
+        if of.stands_still {
+            // Its timer was lost with it.
+            of.inbox.push(Told::Tick);
+        }
+        if self.agreement.leader == Some(host) {
+            self.elect();
+        }
+        self.begin(host);
+    }
+
+    fn give_up(&mut self, host: usize) {
+        let of = &mut self.hosts[host];
+        of.wants = false;
+        let released = of.holder.as_mut().and_then(Holder::release);
+        self.note(|| format!("{host} wants it no more: {released:?}"));
+        if let Some(command) = released {
+            // All of the machine was told first.
+            self.hosts[host].former = None;
+            self.propose(command);
+        }
+    }
+}
+
+#[test]
+fn the_calm_is_long_enough_for_any_validity() {
+    let longest = VALID_MS.into_iter().map(quarantine_ns).max();
+    assert!(longest.is_some_and(|ns| ns * 2 < CALM_MS * MS));
+}

@@ -1,0 +1,107 @@
+//! What the control role asks of the machine that it runs on. The binary answers
+//! with its supervisor; tests with a machine of their own.
+
+use crate::command::Epoch;
+use crate::file_set::FileSet;
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::sync::Arc;
+
+/// What the machine says of a version.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Verdict {
+    /// It can serve it, or serves it.
+    pub good: bool,
+    /// Diagnostics as they are printed, and what there is to tell.
+    pub words: String,
+    /// Of a check: what the nodes must agree on among themselves is not as it is now.
+    pub together: bool,
+}
+
+/// How well it serves, as counters that only grow and states of now.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Requests (HTTP) and sessions (TCP) finished.
+    pub requests: u64,
+    /// Answers of 5xx, and connections to servers that failed.
+    pub errors: u64,
+    /// Servers that are up, of all that are checked.
+    pub servers_up: u64,
+    /// All servers that are checked.
+    pub servers: u64,
+    /// Frontends that serve something, by name, with where they listen.
+    pub frontends: Vec<FrontendHealth>,
+    /// Virtual addresses that this machine owns now.
+    pub addresses_owned: u64,
+    /// Virtual addresses that are configured.
+    pub addresses: u64,
+}
+
+/// A frontend.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FrontendHealth {
+    /// Its name.
+    pub name: String,
+    /// Where it listens and a synthetic request may go: addresses with ports.
+    pub listens: Vec<String>,
+    /// It speaks HTTP in the clear there.
+    pub http: bool,
+    /// Some server of it is usable, or it answers by itself.
+    pub usable: bool,
+}
+
+/// A lease that this machine holds, for the roles that are bound to it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name, for an address `address/NAME`.
+    pub name: String,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Until when, by CLOCK_BOOTTIME in nanoseconds; zero: it is not held.
+    pub until_ns: u64,
+}
+
+/// A lease that something of this machine wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wish {
+    /// Its name.
+    pub name: String,
+    /// How well this machine could use it.
+    pub rank: u32,
+}
+
+/// What the machine tells by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum News {
+    /// It had to take an address over and went back to the accepted version.
+    WentBack {
+        /// Why, in words.
+        words: String,
+    },
+    /// What is bound to leases and could use them. Told at the start and after a change.
+    WantsLeases(Vec<Wish>),
+    /// The supervisor wants the role to end.
+    Stop,
+}
+
+/// The machine.
+pub trait Machine: Send + Sync + 'static {
+    /// Builds it dry, with all that the machine has.
+    fn check(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send;
+    /// Serves it. On trial, what was served before stays compiled beside it, until
+    /// [`Machine::accept`] or [`Machine::revert`].
+    fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = Verdict> + Send;
+    /// What is on trial is to stay.
+    fn accept(&self) -> impl Future<Output = Verdict> + Send;
+    /// What was served before the trial is served again.
+    fn revert(&self) -> impl Future<Output = Verdict> + Send;
+    /// How well it serves; None where nothing serves.
+    fn health(&self) -> impl Future<Output = Option<Health>> + Send;
+    /// Tells the other roles what is held.
+    fn hold(&self, leases: Vec<Held>) -> impl Future<Output = ()> + Send;
+    /// Somebody else could use this lease better: what is bound to it ends in good order,
+    /// and wants it no more for a moment.
+    fn hand_over(&self, lease: String) -> impl Future<Output = ()> + Send;
+    /// What it tells by itself next.
+    fn news(&self) -> impl Future<Output = News> + Send;
+}

@@ -1,0 +1,155 @@
+//! Who belongs to a cluster.
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A member's number: given once, never again, also not after it was removed.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct MemberId(pub u64);
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What a member is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Carries traffic, votes, stores, reads contents.
+    Node,
+    /// Votes and stores; what it stores of contents is sealed.
+    Arbiter,
+}
+
+/// SHA-256 of something. Its bytes in the log and on the wire; where people read it
+/// (JSON), hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// From its hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Digest> {
+        let mut bytes = [0; 32];
+        let digits = text.as_bytes();
+        if digits.len() != bytes.len() * 2 {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
+            *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+        }
+        Some(Digest(bytes))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => serializer.serialize_bytes(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        match deserializer.is_human_readable() {
+            true => deserializer.deserialize_any(Form),
+            false => deserializer.deserialize_bytes(Form),
+        }
+    }
+}
+
+/// The forms in which a digest comes: a list of numbers is that of older files.
+struct Form;
+
+impl<'de> Visitor<'de> for Form {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("64 hexadecimal digits, or 32 bytes")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Digest, E> {
+        Digest::from_hex(text).ok_or_else(|| E::invalid_length(text.len(), &self))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Digest, E> {
+        let whole = <[u8; 32]>::try_from(bytes);
+        whole
+            .map(Digest)
+            .map_err(|_| E::invalid_length(bytes.len(), &self))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Digest, A::Error> {
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            let next = items.next_element()?;
+            *byte = next.ok_or_else(|| A::Error::invalid_length(at, &self))?;
+        }
+        Ok(Digest(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A member, as all of them know it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// Its number.
+    pub id: MemberId,
+    /// Its name: that of its host, unless another was given.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// Where it listens for members, the best way first.
+    pub addresses: Vec<SocketAddr>,
+    /// SHA-256 of the public key (SPKI) of its certificate.
+    pub certificate: Digest,
+    /// To what contents are sealed for it (HPKE, X25519); an arbiter has none.
+    #[serde(with = "serde_bytes")]
+    pub sealing_key: Option<Vec<u8>>,
+    /// The newest format of commands that its program understands.
+    pub format: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn people_read_digits_and_the_log_holds_bytes() {
+        let digest = Digest(std::array::from_fn(|at| at as u8 * 8));
+        let text = serde_json::to_string(&digest).unwrap();
+        assert_eq!(text, format!("\"{digest}\""));
+        assert_eq!(serde_json::from_str::<Digest>(&text).unwrap(), digest);
+        // As it was written before, and as the key of a table.
+        let numbers = serde_json::to_string(&digest.0).unwrap();
+        assert_eq!(serde_json::from_str::<Digest>(&numbers).unwrap(), digest);
+        let table = BTreeMap::from([(digest, 1)]);
+        let text = serde_json::to_string(&table).unwrap();
+        let read: BTreeMap<Digest, i32> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, table);
+        let bytes = codec::encode(&digest);
+        assert_eq!(bytes.len(), 34, "two of a head, then the bytes themselves");
+        assert_eq!(codec::decode::<Digest>(&bytes).unwrap(), digest);
+        let table = codec::encode(&table);
+        assert!(codec::decode::<BTreeMap<Digest, i32>>(&table).is_ok());
+        for wrong in ["\"\"", "\"abc\"", "[1,2]", "7", "\"zz\""] {
+            assert!(serde_json::from_str::<Digest>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What the engine does by itself besides openraft: asking for votes when the leader
+//! is lost, standing and handing over as an arbiter, snapshots when the log is large.
+
+use crate::member::{Kind, MemberId};
+use crate::raft::election::ASK_AGAIN;
+use crate::raft::engine::Engine;
+use crate::raft::message::{Lost, Reply, Request};
+use crate::raft::network::call;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{AsyncRuntime, Instant};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How many times longer than an election the pause between two attempts to hand over
+/// becomes.
+const HAND_OVER_PAUSE_MAX: u32 = 8;
+/// How often a node looks after the size of its log.
+const LOOK: Duration = Duration::from_millis(500);
+
+impl<R: AsyncRuntime> Engine<R> {
+    /// The wire saw a member's connection die: if it led, an election need not wait
+    /// for its time.
+    pub fn lost(&self, member: MemberId) {
+        if member == self.inner.me || self.leader() != Some(member) {
+            return;
+        }
+        self.inner.election.lose(member);
+        let _detached = R::spawn(self.clone().replace(member));
+    }
+
+    /// Asks the others whether they too have lost the leader, until enough have, and
+    /// stands then. When it does not come to that, the times of openraft decide.
+    async fn replace(self, leader: MemberId) {
+        R::sleep(self.inner.election.stand_after(self.rank(leader))).await;
+        let deadline = R::Instant::now() + self.inner.settings.election_max;
+        while !self.over() && R::Instant::now() < deadline {
+            if self.inner.election.lost_leader() != Some(leader) || self.leader() != Some(leader) {
+                return;
+            }
+            if self.enough_lost(leader).await {
+                // What was just told may have changed it.
+                if self.inner.election.lost_leader() == Some(leader)
+                    && self.leader() == Some(leader)
+                {
+                    let _ = self.inner.raft.trigger().elect(false).await;
+                }
+                return;
+            }
+            R::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// How many nodes come before this one when a leader is to be replaced.
+    fn rank(&self, leader: MemberId) -> u32 {
+        let before = self
+            .standing()
+            .voters
+            .iter()
+            .filter(|voter| {
+                **voter != leader && **voter < self.inner.me && !self.is_arbiter(**voter)
+            })
+            .count();
+        u32::try_from(before).unwrap_or(u32::MAX).min(8)
+    }
+
+    async fn enough_lost(&self, leader: MemberId) -> bool {
+        let lost = Lost {
+            leader,
+            term: self.standing().term,
+            last: self.inner.store.ends().1,
+        };
+        let configs = {
+            let receiver = self.inner.raft.metrics();
+            let metrics = receiver.borrow_watched();
+            metrics
+                .membership_config
+                .membership()
+                .get_joint_config()
+                .clone()
+        };
+        let voters: BTreeSet<MemberId> = configs.iter().flatten().copied().collect();
+        if !voters.contains(&self.inner.me) {
+            return false;
+        }
+        let mut yes = BTreeSet::from([self.inner.me]);
+        let request = Request::<R>::Lost(lost);
+        let limit = self.inner.settings.heartbeat;
+        let mut asked: FuturesUnordered<_> = voters
+            .iter()
+            .filter(|voter| **voter != leader && **voter != self.inner.me)
+            .map(|voter| async {
+                let reply = call(&self.inner.calls, *voter, &request, limit).await;
+                matches!(reply, Ok(Reply::Lost(true))).then_some(*voter)
+            })
+            .collect();
+        loop {
+            let enough = configs.iter().all(|config| {
+                config.iter().filter(|voter| yes.contains(*voter)).count() > config.len() / 2
+            });
+            if enough {
+                return true;
+            }
+            match asked.next().await {
+                Some(Some(voter)) => yes.insert(voter),
+                Some(None) => continue,
+                None => return false,
+            };
+        }
+    }
+
+    /// Runs until the engine ends.
+    pub(super) async fn duties(self) {
+        let pause = match self.inner.kind {
+            Kind::Node => LOOK,
+            Kind::Arbiter => self.inner.settings.heartbeat / 2,
+        };
+        let mut timeout = self.random_timeout();
+        let mut attempts = 1;
+        while !self.over() {
+            R::sleep(pause).await;
+            if self.inner.store.grown() >= self.inner.settings.snapshot_bytes {
+                // It says what is too much for it by itself.
+                let _ = self.inner.raft.trigger().snapshot().await;
+            }
+            if self.inner.kind == Kind::Node {
+                continue;
+            }
+            let standing = self.standing();
+            if !standing.leading {
+                attempts = 1;
+            }
+            if standing.leading {
+                self.bring_up_and_hand_over(&mut attempts).await;
+            } else if standing.voters.contains(&self.inner.me)
+                && self.inner.election.arbiter_stands(timeout)
+            {
+                timeout = self.random_timeout();
+                let _ = self.inner.raft.trigger().elect(true).await;
+            }
+        }
+    }
+
+    fn random_timeout(&self) -> Duration {
+        Duration::from_millis(self.inner.config.new_rand_election_timeout::<R>())
+    }
+
+    /// An arbiter that leads: as soon as a node has all, that one is to. Being told
+    /// again makes a node stand anew, so on a slow machine it is to have the time to be
+    /// voted for.
+    async fn bring_up_and_hand_over(&self, attempts: &mut u32) {
+        let Some(node) = self.best_other() else {
+            return;
+        };
+        let standing = self.standing();
+        let matched = standing.matched.get(&node).copied().flatten();
+        if standing.leading && matched.is_some() && matched >= standing.last_log {
+            let _ = self.inner.raft.trigger().transfer_leader(node).await;
+            let pause = self.inner.settings.election_max * *attempts;
+            *attempts = (*attempts * 2).min(HAND_OVER_PAUSE_MAX);
+            let deadline = R::Instant::now() + pause;
+            while self.standing().leading && !self.over() && R::Instant::now() < deadline {
+                R::sleep(self.inner.settings.heartbeat).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Who stands for election and when, as far as openraft leaves it to us.
+//!
+//! openraft lets a follower that heard from a leader wait until the leader's lease is
+//! over, and refuse its vote to others for as long. That is right while nobody knows
+//! whether the leader is dead or the network slow. When its process was killed, the
+//! kernel closes its connections, and all members see that at once: then members
+//! that agree that the leader is lost vote without waiting. Each goes by what it saw
+//! itself: one whose connection lives, or who heard from the leader since, refuses.
+//! Terms alone keep votes safe; the lease only keeps them rare, and nothing of ours
+//! reads by it.
+//!
+//! Before it stands a candidate asks whether it would be voted for, and openraft drops
+//! what comes too late. On an overloaded machine all of it comes a little too late, and
+//! nobody would ever stand. So such an answer is kept for the next time that the same
+//! is asked: it binds nobody, and the votes themselves are always asked for.
+//!
+//! An arbiter stands only after twice the time, and only when no node did.
+
+use crate::member::{Kind, MemberId};
+use crate::raft::settings::Settings;
+use crate::raft::types::Types;
+use openraft::raft::{VoteRequest, VoteResponse};
+use openraft::{AsyncRuntime, Instant};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Between two questions whether a leader is lost.
+pub(super) const ASK_AGAIN: Duration = Duration::from_millis(10);
+
+struct Heard<I> {
+    /// When a leader was heard, or a vote was given, or the arbiter stood.
+    at: I,
+    /// Whose connection died while it led, and when.
+    lost: Option<(MemberId, I)>,
+}
+
+/// That a member would vote for this one.
+struct WouldVote<R: AsyncRuntime> {
+    asked: VoteRequest<Types<R>>,
+    said: VoteResponse<Types<R>>,
+    at: R::Instant,
+}
+
+/// What is known of the leader besides openraft.
+pub(super) struct Election<R: AsyncRuntime> {
+    kind: Kind,
+    settings: Arc<Settings>,
+    heard: Mutex<Heard<R::Instant>>,
+    /// What came too late, by who said it: no more than there are members.
+    late: Mutex<BTreeMap<MemberId, WouldVote<R>>>,
+}
+
+impl<R: AsyncRuntime> Election<R> {
+    pub(super) fn new(kind: Kind, settings: Arc<Settings>) -> Election<R> {
+        Election {
+            kind,
+            settings,
+            heard: Mutex::new(Heard {
+                at: R::Instant::now(),
+                lost: None,
+            }),
+            late: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, BTreeMap<MemberId, WouldVote<R>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A member said, too late, that it would vote for this one.
+    pub(super) fn would_vote(
+        &self,
+        member: MemberId,
+        asked: VoteRequest<Types<R>>,
+        said: VoteResponse<Types<R>>,
+    ) {
+        let at = R::Instant::now();
+        self.late().insert(member, WouldVote { asked, said, at });
+    }
+
+    /// What a member said a moment ago to the same question. It is used once.
+    pub(super) fn said_late(
+        &self,
+        member: MemberId,
+        asked: &VoteRequest<Types<R>>,
+    ) -> Option<VoteResponse<Types<R>>> {
+        let had = self.late().remove(&member)?;
+        let same = had.asked == *asked && had.at.elapsed() < self.settings.election_max;
+        same.then_some(had.said)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard<R::Instant>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A leader said something: it is not lost.
+    pub(super) fn heard(&self, leader: MemberId) {
+        let mut heard = self.lock();
+        heard.at = R::Instant::now();
+        if heard.lost.is_some_and(|(lost, _)| lost == leader) {
+            heard.lost = None;
+        }
+    }
+
+    /// A vote was given: its candidate may soon lead.
+    pub(super) fn voted(&self) {
+        self.lock().at = R::Instant::now();
+    }
+
+    /// The connection to a leader died.
+    pub(super) fn lose(&self, leader: MemberId) {
+        self.lock().lost = Some((leader, R::Instant::now()));
+    }
+
+    /// The leader whose connection died and who was not heard since. What is older
+    /// than all leases is of no use any more.
+    pub(super) fn lost_leader(&self) -> Option<MemberId> {
+        let (leader, at) = self.lock().lost?;
+        (at.elapsed() < self.settings.election_max * 4).then_some(leader)
+    }
+
+    /// How long after a loss this member asks for votes, being the `rank`-th of the
+    /// nodes that could.
+    pub(super) fn stand_after(&self, rank: u32) -> Duration {
+        match self.kind {
+            Kind::Node => self.settings.heartbeat / 4 * rank,
+            Kind::Arbiter => self.settings.election_max,
+        }
+    }
+
+    /// An arbiter has heard of no leader for so long that it stands; `timeout` is a
+    /// random election timeout. To be asked again after another two of them.
+    pub(super) fn arbiter_stands(&self, timeout: Duration) -> bool {
+        let lease = self.settings.election_max;
+        let mut heard = self.lock();
+        if heard.at.elapsed() < lease + timeout * 2 {
+            return false;
+        }
+        heard.at = R::Instant::now() - lease;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::types::{LeaderId, Vote};
+    use openraft_rt_tokio::TokioRuntime;
+
+    fn question(term: u64) -> VoteRequest<Types<TokioRuntime>> {
+        let leader_id = LeaderId {
+            term,
+            voted_for: MemberId(1),
+        };
+        let vote = Vote {
+            leader_id,
+            committed: false,
+        };
+        VoteRequest::new(vote, None)
+    }
+
+    #[tokio::test]
+    async fn what_came_too_late_answers_the_same_question_of_the_same_member_once() {
+        let settings = Settings {
+            election_max: Duration::from_secs(600),
+            ..Settings::default()
+        };
+        let election = Election::<TokioRuntime>::new(Kind::Node, Arc::new(settings));
+        let (b, c) = (MemberId(2), MemberId(3));
+        let keep = || {
+            let said = VoteResponse::new(question(4).vote, None, true);
+            election.would_vote(b, question(5), said);
+        };
+        keep();
+        assert!(election.said_late(c, &question(5)).is_none());
+        assert!(election.said_late(b, &question(5)).is_some());
+        assert!(election.said_late(b, &question(5)).is_none());
+        keep();
+        assert!(election.said_late(b, &question(6)).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_said_long_ago_counts_for_nothing() {
+        let settings = Settings {
+            election_max: Duration::ZERO,
+            ..Settings::default()
+        };
+        let election = Election::<TokioRuntime>::new(Kind::Node, Arc::new(settings));
+        let said = VoteResponse::new(question(4).vote, None, true);
+        election.would_vote(MemberId(2), question(5), said);
+        assert!(election.said_late(MemberId(2), &question(5)).is_none());
+    }
+}

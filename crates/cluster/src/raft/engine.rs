@@ -1,0 +1,352 @@
+//! The engine: what a member does to agree with the others.
+
+use crate::codec;
+use crate::command::{Answer, Body};
+use crate::member::{Digest, Kind, Member, MemberId};
+use crate::raft::election::Election;
+use crate::raft::error::EngineError;
+use crate::raft::message::{Failure, Lost, Reply, Request};
+use crate::raft::network::Links;
+use crate::raft::propose::Tickets;
+use crate::raft::receive::Receiver;
+use crate::raft::replica::{Replica, Shared};
+use crate::raft::settings::Settings;
+use crate::raft::store_io::{Log, ask};
+use crate::raft::transport::{Calls, Transport};
+use crate::raft::types::Types;
+use crate::state::State;
+use crate::store::{Store, StoreError};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::raft::VoteRequest;
+use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{AsyncRuntime, Raft};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long another member's proposal is waited for here.
+const FORWARDED_LIMIT: Duration = Duration::from_secs(2);
+
+/// Tells when something was applied: the index of the last one.
+pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
+
+/// How the agreement stands, as this member sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Who leads.
+    pub leader: Option<MemberId>,
+    /// This member does.
+    pub leading: bool,
+    /// The term.
+    pub term: u64,
+    /// The last entry of the log here.
+    pub last_log: Option<u64>,
+    /// The last one known to be agreed on.
+    pub committed: Option<u64>,
+    /// The last one in the state.
+    pub applied: Option<u64>,
+    /// When leading: how long ago the call was sent that a majority answered.
+    pub quorum_acked_ago: Option<Duration>,
+    /// When leading: the last entry that each member is known to have.
+    pub matched: BTreeMap<MemberId, Option<u64>>,
+    /// Who votes.
+    pub voters: Vec<MemberId>,
+    /// Who takes part without a vote, on its way to one.
+    pub learners: Vec<MemberId>,
+    /// Why the agreement has stopped here, if it has.
+    pub halted: Option<EngineError>,
+    /// Who last said what this program does not understand: one with a newer program
+    /// than this.
+    pub misunderstood: Option<MemberId>,
+}
+
+pub(super) struct Inner<R: AsyncRuntime> {
+    pub(super) me: MemberId,
+    pub(super) kind: Kind,
+    pub(super) settings: Arc<Settings>,
+    pub(super) store: Store,
+    pub(super) calls: Calls,
+    pub(super) shared: Arc<Shared<R>>,
+    pub(super) election: Arc<Election<R>>,
+    pub(super) raft: Raft<Types<R>, Replica<R>>,
+    pub(super) config: Arc<openraft::Config>,
+    /// The how many-th of this member's engines it is.
+    pub(super) start: u64,
+    pub(super) tickets: Tickets,
+    pub(super) receiver: Receiver,
+    pub(super) stopped: AtomicBool,
+}
+
+/// A member's part in the agreement. Clones are the same one.
+pub struct Engine<R: AsyncRuntime> {
+    pub(super) inner: Arc<Inner<R>>,
+}
+
+impl<R: AsyncRuntime> Clone for Engine<R> {
+    fn clone(&self) -> Self {
+        Engine {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<R: AsyncRuntime> Engine<R> {
+    /// Starts it with what the store has.
+    pub async fn open(
+        me: MemberId,
+        kind: Kind,
+        settings: Settings,
+        store: Store,
+        transport: impl Transport,
+    ) -> Result<Engine<R>, EngineError> {
+        let config = Arc::new(settings.config(kind)?);
+        let settings = Arc::new(settings);
+        let calls = Calls::new(transport);
+        let shared = Shared::new();
+        let election = Arc::new(Election::new(kind, settings.clone()));
+        let mut start = 0;
+        ask::<R, _>(|done| start = store.start(done)).await?;
+        let replica = Replica::open(store.clone(), shared.clone()).await?;
+        let links = Links {
+            calls: calls.clone(),
+            settings: settings.clone(),
+            store: store.clone(),
+            election: election.clone(),
+        };
+        let log = Log::new(store.clone(), shared.clone());
+        let raft = Raft::new(me, config.clone(), links, log, replica)
+            .await
+            .map_err(|_| shared.halted().unwrap_or(EngineError::Stopped))?;
+        let engine = Engine {
+            inner: Arc::new(Inner {
+                me,
+                kind,
+                settings,
+                store,
+                calls,
+                shared,
+                election,
+                raft,
+                config,
+                start,
+                tickets: Tickets::default(),
+                receiver: Receiver::default(),
+                stopped: AtomicBool::new(false),
+            }),
+        };
+        let _detached = R::spawn(engine.clone().duties());
+        Ok(engine)
+    }
+
+    /// Founds a cluster with this member as its first.
+    pub async fn found(
+        &self,
+        cluster: String,
+        member: Member,
+        authority: Vec<u8>,
+    ) -> Result<Answer, EngineError> {
+        let first = BTreeSet::from([self.inner.me]);
+        match self.inner.raft.initialize(first).await {
+            Ok(()) => {}
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {
+                // Power may have been lost between the two steps.
+                if self.state().members.contains_key(&self.inner.me) {
+                    return Err(EngineError::Founded);
+                }
+            }
+            Err(RaftError::APIError(InitializeError::NotInMembers(_))) => {
+                return Err(EngineError::Unfit(self.inner.me));
+            }
+            Err(RaftError::Fatal(_)) => {
+                return Err(self.inner.shared.halted().unwrap_or(EngineError::Stopped));
+            }
+        }
+        let body = Body::Found {
+            cluster,
+            member,
+            authority,
+        };
+        self.propose(body).await.map_err(|error| match error {
+            crate::raft::ProposeError::Stopped(why) => why,
+            _ => EngineError::NoMajority,
+        })
+    }
+
+    /// The state, as of the last entry that was applied here.
+    pub fn state(&self) -> Arc<State> {
+        self.inner.shared.state()
+    }
+
+    /// Tells of changes of the state.
+    pub fn changes(&self) -> Changes<R> {
+        self.inner.shared.changes()
+    }
+
+    /// Who leads, as far as is known here.
+    pub fn leader(&self) -> Option<MemberId> {
+        self.inner.raft.metrics().borrow_watched().current_leader
+    }
+
+    /// How the agreement stands.
+    pub fn standing(&self) -> Standing {
+        let receiver = self.inner.raft.metrics();
+        let metrics = receiver.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let leading = metrics.state.is_leader();
+        Standing {
+            leader: metrics.current_leader,
+            leading,
+            term: metrics.current_term,
+            last_log: metrics.last_log_index,
+            committed: metrics.local_committed.map(|id| id.index),
+            applied: metrics.last_applied.map(|id| id.index),
+            quorum_acked_ago: metrics
+                .last_quorum_acked
+                .as_ref()
+                .filter(|_| leading)
+                .map(|acked| openraft::Instant::elapsed(&**acked)),
+            matched: metrics
+                .replication
+                .iter()
+                .flatten()
+                .map(|(member, matched)| (*member, matched.map(|id| id.index)))
+                .collect(),
+            voters: membership.voter_ids().collect(),
+            learners: membership.learner_ids().collect(),
+            halted: self.inner.shared.halted().or_else(|| {
+                metrics
+                    .running_state
+                    .is_err()
+                    .then_some(EngineError::Stopped)
+            }),
+            misunderstood: self.inner.shared.misunderstood(),
+        }
+    }
+
+    /// How long what this member's disk is at now is under way.
+    pub fn disk_busy_for(&self) -> Duration {
+        self.inner.store.busy_for()
+    }
+
+    /// A piece of a content.
+    pub async fn chunk(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        ask::<R, _>(|done| self.inner.store.chunk(digest, done)).await
+    }
+
+    /// Answers a call of another member.
+    pub async fn handle(&self, from: MemberId, bytes: Vec<u8>) -> Vec<u8> {
+        let reply = match codec::decode::<Request<R>>(&bytes) {
+            Ok(request) => self.answer(from, request).await,
+            Err(_) => {
+                self.inner.shared.misunderstand(from);
+                Reply::Failed(Failure::Malformed)
+            }
+        };
+        codec::encode(&reply)
+    }
+
+    async fn answer(&self, from: MemberId, request: Request<R>) -> Reply<R> {
+        let raft = &self.inner.raft;
+        match request {
+            Request::Append(request) => {
+                let leader = request.vote.leader_id;
+                if leader.voted_for != from {
+                    return Reply::Failed(Failure::Malformed);
+                }
+                if self
+                    .inner
+                    .store
+                    .vote()
+                    .is_none_or(|own| own <= request.vote)
+                {
+                    self.inner.election.heard(from);
+                }
+                match raft.append_entries(request).await {
+                    Ok(response) => Reply::Append(response),
+                    Err(_) => Reply::Failed(Failure::Stopped),
+                }
+            }
+            Request::Vote { request, lost } => self.vote(from, request, lost).await,
+            Request::PreVote(request) => {
+                if request.vote.leader_id.voted_for != from {
+                    return Reply::Failed(Failure::Malformed);
+                }
+                match raft.pre_vote(request).await {
+                    Ok(response) => Reply::Vote(response),
+                    Err(_) => Reply::Failed(Failure::Stopped),
+                }
+            }
+            Request::Lost(lost) => Reply::Lost(self.would_vote(&lost)),
+            Request::Transfer(request) => {
+                if request.from_leader().leader_id.voted_for != from {
+                    return Reply::Failed(Failure::Malformed);
+                }
+                match raft.handle_transfer_leader(request).await {
+                    Ok(response) => Reply::Transfer(response),
+                    Err(_) => Reply::Failed(Failure::Stopped),
+                }
+            }
+            Request::Snapshot(part) => {
+                let receiver = &self.inner.receiver;
+                receiver.take(raft, &self.inner.store, from, part).await
+            }
+            Request::Propose(proposed) => {
+                if proposed.ticket.member != from || proposed.command.from != from {
+                    return Reply::Failed(Failure::Malformed);
+                }
+                self.propose_here(*proposed, FORWARDED_LIMIT).await
+            }
+            Request::Confirm => self.confirm_here(FORWARDED_LIMIT).await,
+            Request::Change(change) => self.change_here(change).await,
+        }
+    }
+
+    async fn vote(
+        &self,
+        from: MemberId,
+        mut request: VoteRequest<Types<R>>,
+        lost: Option<MemberId>,
+    ) -> Reply<R> {
+        if request.vote.leader_id.voted_for != from {
+            return Reply::Failed(Failure::Malformed);
+        }
+        // The leader's lease is not waited for when the leader itself wants the
+        // candidate, or when this member saw its connection to that leader die.
+        if let Some(lost) = lost {
+            request.leadership_transfer |=
+                self.inner.election.lost_leader() == Some(lost) && self.leader() == Some(lost);
+        }
+        match self.inner.raft.vote(request).await {
+            Ok(response) => {
+                if response.vote_granted {
+                    self.inner.election.voted();
+                }
+                Reply::Vote(response)
+            }
+            Err(_) => Reply::Failed(Failure::Stopped),
+        }
+    }
+
+    /// Whether a candidate would get this member's vote, as its leader is lost.
+    fn would_vote(&self, lost: &Lost) -> bool {
+        let standing = self.standing();
+        self.inner.election.lost_leader() == Some(lost.leader)
+            && standing.leader == Some(lost.leader)
+            && standing.term <= lost.term
+            && self.inner.store.ends().1 <= lost.last
+    }
+
+    /// Ends it. What was written is on disk.
+    pub async fn stop(&self) {
+        self.inner.stopped.store(true, Ordering::Relaxed);
+        let _ = self.inner.raft.shutdown().await;
+        let store = &self.inner.store;
+        let _ = ask::<R, _>(|done| store.sync(done)).await;
+    }
+
+    pub(super) fn over(&self) -> bool {
+        self.inner.stopped.load(Ordering::Relaxed)
+    }
+}

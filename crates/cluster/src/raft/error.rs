@@ -1,0 +1,103 @@
+//! What can go wrong with the engine.
+
+use crate::member::MemberId;
+use crate::store::StoreError;
+use std::error::Error;
+use std::fmt;
+
+/// The engine does not do what it is asked for.
+#[derive(Clone, Debug)]
+pub enum EngineError {
+    /// The store is damaged, full, or somebody else's.
+    Store(StoreError),
+    /// Settings contradict each other.
+    Settings(std::sync::Arc<openraft::ConfigError>),
+    /// The snapshot on disk is none of this program's.
+    Snapshot,
+    /// The engine ended.
+    Stopped,
+    /// It reads a command of a newer program than its own, and goes no further.
+    Newer {
+        /// What the command needs.
+        format: u32,
+    },
+    /// This member belongs to a cluster already.
+    Founded,
+    /// Nobody leads now.
+    NoLeader,
+    /// A majority was not reached within the time.
+    NoMajority,
+    /// This member is not one that can do it.
+    Unfit(MemberId),
+    /// Another change of the members is not over yet.
+    Changing,
+    /// The member that was asked did not answer usefully.
+    Unanswered(MemberId),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EngineError::Store(error) => error.fmt(f),
+            EngineError::Settings(which) => write!(f, "the times of the agreement: {which}"),
+            EngineError::Snapshot => f.write_str(
+                "the state on disk was written by a newer evenkeel, or is damaged: start the \
+                 newer one",
+            ),
+            EngineError::Stopped => f.write_str("the agreement has stopped here"),
+            EngineError::Newer { format } => write!(
+                f,
+                "the cluster's log has a command of format {format}, this program understands \
+                 {}: start a newer evenkeel here",
+                crate::command::FORMAT
+            ),
+            EngineError::Founded => f.write_str("this machine belongs to a cluster already"),
+            EngineError::NoLeader => f.write_str("nobody leads now: no majority of the members"),
+            EngineError::NoMajority => f.write_str("no majority of the members answered in time"),
+            EngineError::Unfit(member) => write!(f, "member {member} cannot do that"),
+            EngineError::Changing => {
+                f.write_str("another change of the members is not over yet: try again")
+            }
+            EngineError::Unanswered(member) => write!(f, "member {member} did not answer"),
+        }
+    }
+}
+
+impl Error for EngineError {}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> EngineError {
+        EngineError::Store(error)
+    }
+}
+
+/// A proposal has no answer.
+#[derive(Clone, Debug)]
+pub enum ProposeError {
+    /// Nobody led for as long as it was tried: it was not done.
+    NoLeader,
+    /// It may have been done, or may yet be: the leader was lost in between. Ask the
+    /// state. It is never done twice.
+    Unknown,
+    /// Too many proposals of this member wait already: it was not done.
+    Busy,
+    /// The engine ended: it may have been done.
+    Stopped(EngineError),
+}
+
+impl fmt::Display for ProposeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProposeError::NoLeader => {
+                f.write_str("nobody leads now, so nothing can be changed: no majority of members")
+            }
+            ProposeError::Unknown => f.write_str(
+                "the leader was lost in between: it may have been done; `evenkeel config log` says",
+            ),
+            ProposeError::Busy => f.write_str("too much waits to be agreed on already"),
+            ProposeError::Stopped(why) => why.fmt(f),
+        }
+    }
+}
+
+impl Error for ProposeError {}

@@ -1,0 +1,181 @@
+//! Changes of who belongs to the agreement, and of who leads: the leader's work,
+//! which everybody may ask for.
+
+use crate::member::{Kind, MemberId};
+use crate::raft::engine::Engine;
+use crate::raft::error::EngineError;
+use crate::raft::message::{Change, Failure, Reply, Request};
+use crate::raft::network::call;
+use crate::raft::types::Types;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
+use openraft::{AsyncRuntime, ChangeMembers, EmptyNode, Instant};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long a change may take: a new member is to have all before it votes.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
+/// How long it is waited for a leader.
+const LEADER_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl<R: AsyncRuntime> Engine<R> {
+    /// Takes a member in: first as one that listens, then, when it has all, as one
+    /// that votes.
+    pub async fn add(&self, member: MemberId) -> Result<(), EngineError> {
+        self.change(Change::Add(member)).await
+    }
+
+    /// Takes a member out.
+    pub async fn drop(&self, member: MemberId) -> Result<(), EngineError> {
+        self.change(Change::Drop(member)).await
+    }
+
+    /// Hands leadership over, to a member or to whoever is best.
+    pub async fn hand_over(&self, to: Option<MemberId>) -> Result<(), EngineError> {
+        self.change(Change::HandOver(to)).await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), EngineError> {
+        let deadline = R::Instant::now() + LEADER_LIMIT;
+        loop {
+            let reply = match self.leader() {
+                Some(leader) if leader == self.inner.me => self.change_here(change).await,
+                Some(leader) => {
+                    let request = Request::<R>::Change(change);
+                    match call(&self.inner.calls, leader, &request, CHANGE_LIMIT).await {
+                        Ok(reply) => reply,
+                        Err(error) if error.may_have_arrived() => {
+                            return Err(EngineError::Unanswered(leader));
+                        }
+                        Err(_) => Reply::NotLeader(None),
+                    }
+                }
+                None => Reply::NotLeader(None),
+            };
+            match reply {
+                Reply::Changed => return Ok(()),
+                Reply::NotLeader(_) if R::Instant::now() < deadline => R::sleep(PAUSE).await,
+                Reply::NotLeader(_) => return Err(EngineError::NoLeader),
+                Reply::Failed(Failure::Changing) => return Err(EngineError::Changing),
+                Reply::Failed(Failure::NoMajority) => return Err(EngineError::NoMajority),
+                Reply::Failed(Failure::Unfit(member)) => return Err(EngineError::Unfit(member)),
+                _ => return Err(self.inner.shared.halted().unwrap_or(EngineError::Stopped)),
+            }
+        }
+    }
+
+    /// Makes a change, if this member leads.
+    pub(super) async fn change_here(&self, change: Change) -> Reply<R> {
+        let work = async {
+            match change {
+                Change::Add(member) => self.add_here(member).await,
+                Change::Drop(member) => self.drop_here(member).await,
+                Change::HandOver(to) => self.hand_over_here(to).await,
+            }
+        };
+        match R::timeout(CHANGE_LIMIT, work).await {
+            Ok(reply) => reply,
+            Err(_) => Reply::Failed(Failure::NoMajority),
+        }
+    }
+
+    async fn add_here(&self, member: MemberId) -> Reply<R> {
+        let raft = &self.inner.raft;
+        if raft.voter_ids().any(|voter| voter == member) {
+            return Reply::Changed;
+        }
+        let listens = raft.add_learner(member, EmptyNode::default(), true).await;
+        if let Err(reply) = outcome(listens) {
+            return reply;
+        }
+        let votes = ChangeMembers::AddVoterIds(BTreeSet::from([member]));
+        match outcome(raft.change_membership(votes, false).await) {
+            Ok(()) => Reply::Changed,
+            Err(reply) => reply,
+        }
+    }
+
+    async fn drop_here(&self, member: MemberId) -> Reply<R> {
+        let raft = &self.inner.raft;
+        if raft.voter_ids().any(|voter| voter == member) {
+            let without = ChangeMembers::RemoveVoters(BTreeSet::from([member]));
+            if let Err(reply) = outcome(raft.change_membership(without, false).await) {
+                return reply;
+            }
+        }
+        if raft.learner_ids().any(|learner| learner == member) {
+            let without = ChangeMembers::RemoveNodes(BTreeSet::from([member]));
+            if let Err(reply) = outcome(raft.change_membership(without, false).await) {
+                return reply;
+            }
+        }
+        Reply::Changed
+    }
+
+    async fn hand_over_here(&self, to: Option<MemberId>) -> Reply<R> {
+        let Some(to) = to.or_else(|| self.best_other()) else {
+            return Reply::Failed(Failure::Unfit(self.inner.me));
+        };
+        if to == self.inner.me {
+            return Reply::Changed;
+        }
+        if !self.inner.raft.voter_ids().any(|voter| voter == to) || self.is_arbiter(to) {
+            return Reply::Failed(Failure::Unfit(to));
+        }
+        let deadline = R::Instant::now() + LEADER_LIMIT;
+        while R::Instant::now() < deadline {
+            if self.leader() == Some(to) {
+                return Reply::Changed;
+            }
+            if self.leader() == Some(self.inner.me)
+                && self.inner.raft.trigger().transfer_leader(to).await.is_err()
+            {
+                return Reply::Failed(Failure::Stopped);
+            }
+            // The other one is to be told, stand, and be voted for; told again it
+            // would stand anew.
+            let again = R::Instant::now() + self.inner.settings.election_max * 2;
+            while self.leader() != Some(to) && R::Instant::now() < again {
+                R::sleep(PAUSE).await;
+            }
+        }
+        Reply::Failed(Failure::NoMajority)
+    }
+
+    /// The node, other than this one, that votes and has most of the log.
+    pub(super) fn best_other(&self) -> Option<MemberId> {
+        let standing = self.standing();
+        standing
+            .voters
+            .iter()
+            .copied()
+            .filter(|member| *member != self.inner.me && !self.is_arbiter(*member))
+            .max_by_key(|member| standing.matched.get(member).copied().flatten())
+    }
+
+    pub(super) fn is_arbiter(&self, member: MemberId) -> bool {
+        self.state()
+            .members
+            .get(&member)
+            .is_some_and(|member| member.kind == Kind::Arbiter)
+    }
+}
+
+type Written<R> =
+    Result<ClientWriteResponse<Types<R>>, RaftError<Types<R>, ClientWriteError<Types<R>>>>;
+
+fn outcome<R: AsyncRuntime>(written: Written<R>) -> Result<(), Reply<R>> {
+    match written {
+        Ok(_) => Ok(()),
+        Err(RaftError::Fatal(_)) => Err(Reply::Failed(Failure::Stopped)),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+            Err(Reply::NotLeader(to.leader_id))
+        }
+        Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+            ChangeMembershipError::LearnerNotFound(missing),
+        ))) => Err(Reply::Failed(Failure::Unfit(missing.node_id))),
+        Err(RaftError::APIError(_)) => Err(Reply::Failed(Failure::Changing)),
+    }
+}

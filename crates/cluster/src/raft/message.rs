@@ -1,0 +1,129 @@
+//! What engines say to each other.
+
+use crate::command::Answer;
+use crate::member::{Digest, MemberId};
+use crate::raft::proposal::Proposed;
+use crate::raft::types::{LogId, SnapshotMeta, Types, Vote};
+use openraft::AsyncRuntime;
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+
+/// What is asked.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(super) enum Request<R: AsyncRuntime> {
+    /// Entries, or that the leader is there.
+    Append(AppendEntriesRequest<Types<R>>),
+    /// For a vote.
+    Vote {
+        request: VoteRequest<Types<R>>,
+        /// The candidate stands because the connection to this leader died.
+        lost: Option<MemberId>,
+    },
+    /// Whether a vote would be given.
+    PreVote(VoteRequest<Types<R>>),
+    /// Whether a vote would be given, as this leader is lost.
+    Lost(Lost),
+    /// To lead, instead of whoever asks.
+    Transfer(TransferLeaderRequest<Types<R>>),
+    /// A part of a snapshot.
+    Snapshot(Part),
+    /// A proposal, to the leader.
+    Propose(Box<Proposed>),
+    /// Up to where a linearizable read is to have read, of the leader.
+    Confirm,
+    /// A change of the members, to the leader.
+    Change(Change),
+}
+
+/// What is answered.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(super) enum Reply<R: AsyncRuntime> {
+    Append(AppendEntriesResponse<Types<R>>),
+    Vote(VoteResponse<Types<R>>),
+    /// Whether a vote would be given.
+    Lost(bool),
+    Transfer(TransferLeaderResponse<Types<R>>),
+    /// The snapshot is taken in.
+    Installed(SnapshotResponse<Types<R>>),
+    /// The next part of the snapshot, please.
+    Next,
+    /// These pieces are missing.
+    Missing(Vec<Digest>),
+    /// That is no part of what is being sent here: begin anew.
+    Begin,
+    /// What became of the proposal.
+    Answer(Answer),
+    /// Up to here.
+    Confirmed(u64),
+    /// The change was made.
+    Changed,
+    /// Somebody else leads, or nobody.
+    NotLeader(Option<MemberId>),
+    /// It was not done, and is not going to be.
+    Failed(Failure),
+}
+
+/// Why something was not done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Failure {
+    /// The bytes are no request, or not one of whoever sent them.
+    Malformed,
+    /// The engine has stopped there.
+    Stopped,
+    /// No majority answered in time.
+    NoMajority,
+    /// Another change of the members is not over.
+    Changing,
+    /// The member cannot do that.
+    Unfit(MemberId),
+}
+
+/// A candidate whose leader's connection died.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Lost {
+    /// Who led.
+    pub(super) leader: MemberId,
+    /// In which term.
+    pub(super) term: u64,
+    /// What the candidate has.
+    pub(super) last: Option<LogId>,
+}
+
+/// A part of a snapshot: a beginning, pieces of the image in order, an end; then
+/// what is missing of contents, and an end again.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Part {
+    Begin {
+        vote: Vote,
+        meta: Box<SnapshotMeta>,
+        bytes: u64,
+        digest: Digest,
+    },
+    Image {
+        of: Digest,
+        offset: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    Chunk {
+        of: Digest,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    End {
+        of: Digest,
+    },
+}
+
+/// A change of the members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Change {
+    Add(MemberId),
+    Drop(MemberId),
+    HandOver(Option<MemberId>),
+}

@@ -1,0 +1,35 @@
+//! Agreement: openraft on our store, our wire and our state.
+//!
+//! [`Engine`] is all that the rest of the crate knows of it. It owns no socket: what
+//! goes to other members goes through a [`transport::Transport`], what comes from
+//! them through [`Engine::handle`]. It reads no wall clock: leases and time-outs are
+//! the runtime's, and no answer of ours rests on them, only who stands for election
+//! and when.
+
+mod duties;
+mod election;
+mod engine;
+mod error;
+mod members;
+mod message;
+mod network;
+mod pipeline;
+mod proposal;
+mod propose;
+mod receive;
+mod replica;
+mod send;
+mod settings;
+#[cfg(test)]
+mod simulation;
+mod store_io;
+#[cfg(test)]
+mod tests;
+pub mod transport;
+mod types;
+
+pub use engine::{Changes, Engine, Standing};
+pub use error::{EngineError, ProposeError};
+pub use proposal::{Proposed, Seen, Sessions, Ticket, WAITING_MAX};
+pub use settings::Settings;
+pub use types::{Entry, LeaderId, LogId, Membership, SnapshotMeta, Types, Vote};

@@ -1,0 +1,211 @@
+//! What openraft says to another member, over the transport.
+
+use crate::codec;
+use crate::member::MemberId;
+use crate::raft::election::Election;
+use crate::raft::message::{Reply, Request};
+use crate::raft::pipeline::{Pipeline, Said};
+use crate::raft::replica::Picture;
+use crate::raft::send;
+use crate::raft::settings::Settings;
+use crate::raft::transport::{CallError, Calls};
+use crate::raft::types::{Types, Vote};
+use crate::store::Store;
+use futures_util::Stream;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::type_config::alias::SnapshotOf;
+use openraft::{AsyncRuntime, EmptyNode, Instant, OptionalSend};
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A member answered, but not what it was asked.
+#[derive(Debug)]
+pub(super) struct Nonsense;
+
+impl fmt::Display for Nonsense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer is none to what was asked")
+    }
+}
+
+impl Error for Nonsense {}
+
+/// Ways to members.
+pub(super) struct Links<R: AsyncRuntime> {
+    pub(super) calls: Calls,
+    pub(super) settings: Arc<Settings>,
+    pub(super) store: Store,
+    pub(super) election: Arc<Election<R>>,
+}
+
+/// The way to one.
+pub(super) struct Link<R: AsyncRuntime> {
+    to: MemberId,
+    calls: Calls,
+    settings: Arc<Settings>,
+    store: Store,
+    election: Arc<Election<R>>,
+}
+
+impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Links<R> {
+    type Network = Link<R>;
+
+    async fn new_client(&mut self, target: MemberId, _node: &EmptyNode) -> Link<R> {
+        Link {
+            to: target,
+            calls: self.calls.clone(),
+            settings: self.settings.clone(),
+            store: self.store.clone(),
+            election: self.election.clone(),
+        }
+    }
+}
+
+/// Asks a member.
+pub(super) async fn call<R: AsyncRuntime>(
+    calls: &Calls,
+    to: MemberId,
+    request: &Request<R>,
+    limit: Duration,
+) -> Result<Reply<R>, CallError> {
+    let bytes = calls.call(to, codec::encode(request), limit).await?;
+    codec::decode(&bytes).map_err(|_| CallError::Refused)
+}
+
+impl<R: AsyncRuntime> Link<R> {
+    async fn ask(
+        &self,
+        request: Request<R>,
+        limit: Duration,
+    ) -> Result<Reply<R>, RPCError<Types<R>>> {
+        answer(call(&self.calls, self.to, &request, limit).await)
+    }
+}
+
+/// As openraft wants to be told.
+pub(super) fn answer<R: AsyncRuntime>(
+    said: Result<Reply<R>, CallError>,
+) -> Result<Reply<R>, RPCError<Types<R>>> {
+    match said {
+        Ok(Reply::Failed(_)) | Err(CallError::Refused) => {
+            Err(RPCError::Unreachable(Unreachable::new(&Nonsense)))
+        }
+        Ok(reply) => Ok(reply),
+        // It may be there: the next try need not wait.
+        Err(error @ CallError::Timeout) => Err(RPCError::Network(NetworkError::new(&error))),
+        Err(error) => Err(RPCError::Unreachable(Unreachable::new(&error))),
+    }
+}
+
+pub(super) fn nonsense<R: AsyncRuntime>() -> RPCError<Types<R>> {
+    RPCError::Unreachable(Unreachable::new(&Nonsense))
+}
+
+impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
+    type SnapshotData = Picture;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
+        // An answer to entries waits for the other's disk, which may take longer
+        // than what openraft allows for a heartbeat.
+        let limit = if rpc.entries.is_empty() {
+            option.hard_ttl()
+        } else {
+            self.settings.election_min.max(option.hard_ttl())
+        };
+        match self.ask(Request::Append(rpc), limit).await? {
+            Reply::Append(response) => Ok(response),
+            _ => Err(nonsense()),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Said<R>>, RPCError<Types<R>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
+    {
+        // What tells only what is agreed on may come behind entries, and its answer waits
+        // for the other's disk too.
+        let limit = self.settings.election_min.max(option.hard_ttl());
+        let sent = Pipeline::new(input, self.to, self.calls.clone(), limit);
+        Box::pin(std::future::ready(Ok(Box::pin(sent) as BoxStream<'s, _>)))
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        let lost = self.election.lost_leader();
+        let request = Request::Vote { request: rpc, lost };
+        match self.ask(request, option.hard_ttl()).await? {
+            Reply::Vote(response) => Ok(response),
+            _ => Err(nonsense()),
+        }
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        if let Some(said) = self.election.said_late(self.to, &rpc) {
+            return Ok(said);
+        }
+        let (calls, election, to) = (self.calls.clone(), self.election.clone(), self.to);
+        let limit = self.settings.election_max * 4;
+        let asked = R::spawn(async move {
+            let began = R::Instant::now();
+            let request = Request::PreVote(rpc.clone());
+            let said = answer(call(&calls, to, &request, limit).await)?;
+            let Reply::Vote(said) = said else {
+                return Err(nonsense());
+            };
+            // Nobody waits for it any more.
+            if said.vote_granted && began.elapsed() >= option.hard_ttl() {
+                election.would_vote(to, rpc, said.clone());
+            }
+            Ok(said)
+        });
+        asked.await.unwrap_or_else(|_| Err(nonsense()))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<Types<R>, Picture>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
+        let sending = send::snapshot(&self.calls, &self.store, self.to, vote, snapshot);
+        match R::select2(cancel, sending).await {
+            openraft::async_runtime::Select2::First(closed) => Err(StreamingError::Closed(closed)),
+            openraft::async_runtime::Select2::Second(result) => result,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types<R>>, RPCError<Types<R>>> {
+        match self.ask(Request::Transfer(req), option.hard_ttl()).await? {
+            Reply::Transfer(response) => Ok(response),
+            _ => Err(nonsense()),
+        }
+    }
+}

@@ -1,0 +1,552 @@
+//! Entries on their way to one member: a few messages at once, so that the next entries
+//! need not wait until the member has heard that the last ones are agreed on.
+//!
+//! What tells only how far is agreed goes with the next entries where those come soon, as
+//! they do while somebody writes one thing after the other.
+//!
+//! A member takes messages in the order in which they come. Where that is not the order
+//! in which they were sent, it refuses the one that came too early, and the engine tries
+//! that again by itself.
+//!
+//! An answer is told only where all that openraft concludes from it was heard after it was
+//! asked. openraft notes when it gave each message, and takes an answer that confirms the
+//! log up to some entry as one to every message that ends there or before: it counts the
+//! time of the newest. What tells only how far is agreed ends where the entries before it
+//! do. So while such a message is unanswered, the answer to those entries is withheld: it
+//! may have been given before the message was, and would confirm the leader for a time of
+//! which the member knows nothing. The answer to the last of them stands for all. It comes
+//! or fails within its limit, and nothing that ends at the same entry follows a message
+//! with more entries, so nothing is withheld for ever. For the same reason such a message
+//! waits for entries only while nothing at all is unanswered: what goes with later entries
+//! has no answer of its own that could stand for the earlier ones.
+
+use crate::codec;
+use crate::member::MemberId;
+use crate::raft::message::{Reply, Request};
+use crate::raft::network::{answer, nonsense};
+use crate::raft::transport::{CallError, Calls};
+use crate::raft::types::{LogId, Types};
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, Stream, StreamExt};
+use openraft::errors::{NetworkError, RPCError};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
+use openraft::{AsyncRuntime, Instant};
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Messages with entries that are unanswered at once.
+const FLIGHT_MAX: usize = 4;
+/// Nothing follows a message of more bytes until it is answered: it takes long, and what
+/// is small overtakes it.
+const LARGE_BYTES: usize = 8 << 10;
+
+/// Entries that come so soon after something was agreed on take the news along. Where the
+/// last ones did, the next ones are waited for that long.
+const SOON: Duration = Duration::from_millis(1);
+
+/// A member lacks what was sent before.
+#[derive(Debug)]
+struct TooEarly;
+
+impl fmt::Display for TooEarly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it lacks what was sent before")
+    }
+}
+
+impl std::error::Error for TooEarly {}
+
+/// What openraft wants to hear of one message.
+pub(super) type Said<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
+
+type Sent<R> = Pin<Box<dyn Future<Output = Said<R>> + Send>>;
+
+/// A message that waits, and until when.
+type Held<R> = (
+    AppendEntriesRequest<Types<R>>,
+    Pin<Box<<R as AsyncRuntime>::Sleep>>,
+);
+
+/// Messages and their answers, in their order.
+pub(super) struct Pipeline<R: AsyncRuntime, S> {
+    input: S,
+    to: MemberId,
+    calls: Calls,
+    /// How long each answer may take.
+    limit: Duration,
+    flight: FuturesOrdered<Sent<R>>,
+    /// The last entry of each of them, or the one that it follows.
+    ends: VecDeque<Option<LogId>>,
+    /// What tells only how far is agreed, and until when it waits for entries. There is
+    /// none while anything is unanswered.
+    held: Option<Held<R>>,
+    /// When such a thing was sent last.
+    told_at: Option<R::Instant>,
+    /// Entries came soon after the last such thing.
+    more_comes: bool,
+    /// The last message is a large one.
+    large: bool,
+    /// There are no more messages.
+    drained: bool,
+    /// An answer was none to go on from.
+    broken: bool,
+}
+
+impl<R: AsyncRuntime, S> Pipeline<R, S>
+where
+    S: Stream<Item = AppendEntriesRequest<Types<R>>> + Unpin,
+{
+    pub(super) fn new(input: S, to: MemberId, calls: Calls, limit: Duration) -> Pipeline<R, S> {
+        Pipeline {
+            input,
+            to,
+            calls,
+            limit,
+            flight: FuturesOrdered::new(),
+            ends: VecDeque::new(),
+            held: None,
+            told_at: None,
+            more_comes: false,
+            large: false,
+            drained: false,
+            broken: false,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.drained
+            && match self.flight.len() {
+                0 => true,
+                flying => flying < FLIGHT_MAX && !self.large,
+            }
+    }
+
+    /// Takes what is to be sent, and sends it now or with what follows.
+    fn accept(&mut self, request: AppendEntriesRequest<Types<R>>) {
+        if !request.entries.is_empty() {
+            // It says itself how far is agreed, and that is no less than what was held.
+            let held = self.held.take().is_some();
+            let told_at = self.told_at.take();
+            self.more_comes = held || told_at.is_some_and(|at| at.elapsed() < SOON);
+            self.send(request);
+        } else if let Some((held, _)) = &mut self.held {
+            *held = request;
+        } else if self.more_comes && self.flight.is_empty() {
+            self.held = Some((request, Box::pin(R::sleep(SOON))));
+        } else {
+            self.told_at = Some(R::Instant::now());
+            self.send(request);
+        }
+    }
+
+    /// Sends what was held for too long.
+    fn let_go(&mut self, context: &mut Context<'_>) {
+        let over = match &mut self.held {
+            Some((_, until)) => self.drained || until.as_mut().poll(context).is_ready(),
+            None => false,
+        };
+        if over && let Some((request, _)) = self.held.take() {
+            self.more_comes = false;
+            self.send(request);
+        }
+    }
+
+    fn send(&mut self, request: AppendEntriesRequest<Types<R>>) {
+        let prev = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+        let follows = !self.flight.is_empty();
+        let bytes = codec::encode(&Request::<R>::Append(request));
+        self.large = bytes.len() > LARGE_BYTES;
+        let said = self.calls.call(self.to, bytes, self.limit);
+        self.ends.push_back(last);
+        self.flight.push_back(Box::pin(said.map(move |said| {
+            let said = said.and_then(|bytes| codec::decode(&bytes).map_err(|_| CallError::Refused));
+            match answer(said)? {
+                Reply::Append(response) => told(response, prev, last, follows),
+                _ => Err(nonsense()),
+            }
+        })));
+    }
+
+    /// Takes what is there to send, as much of it as may be under way.
+    fn fill(&mut self, context: &mut Context<'_>) {
+        while self.has_room() {
+            match self.input.poll_next_unpin(context) {
+                Poll::Ready(Some(request)) => self.accept(request),
+                Poll::Ready(None) => self.drained = true,
+                Poll::Pending => break,
+            }
+        }
+        self.let_go(context);
+    }
+
+    /// The answer to one that is unanswered stands for this one too.
+    fn is_withheld(&self, said: &Said<R>) -> bool {
+        match said {
+            Ok(Ok(matching)) => self.ends.iter().any(|end| end <= matching),
+            _ => false,
+        }
+    }
+}
+
+/// What an answer means. One that refuses what followed something else may only say that
+/// it came too early, which is nothing that openraft may conclude from.
+fn told<R: AsyncRuntime>(
+    response: AppendEntriesResponse<Types<R>>,
+    prev: Option<LogId>,
+    last: Option<LogId>,
+    follows: bool,
+) -> Said<R> {
+    match response {
+        AppendEntriesResponse::Conflict if follows || prev.is_none() => {
+            Err(RPCError::Network(NetworkError::new(&TooEarly)))
+        }
+        response => Ok(response.into_stream_result(prev, last)),
+    }
+}
+
+impl<R: AsyncRuntime, S> Stream for Pipeline<R, S>
+where
+    S: Stream<Item = AppendEntriesRequest<Types<R>>> + Unpin,
+{
+    type Item = Said<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Said<R>>> {
+        if self.broken {
+            return Poll::Ready(None);
+        }
+        loop {
+            // Before any answer is told, so that it is known what openraft has given.
+            self.fill(context);
+            match self.flight.poll_next_unpin(context) {
+                Poll::Ready(Some(said)) => {
+                    self.ends.pop_front();
+                    if self.is_withheld(&said) {
+                        continue;
+                    }
+                    // What was sent behind it is of no use any more.
+                    self.broken = !matches!(said, Ok(Ok(_)));
+                    return Poll::Ready(Some(said));
+                }
+                Poll::Ready(None) if self.drained => return Poll::Ready(None),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Body, Command};
+    use crate::raft::proposal::{Proposed, Ticket};
+    use crate::raft::transport::Transport;
+    use crate::raft::types::{Entry, LeaderId, Vote};
+    use openraft::EntryPayload;
+    use openraft::raft::StreamAppendError;
+    use openraft::vote::RaftLeaderId;
+    use openraft_rt_tokio::TokioRuntime;
+    use std::sync::{Arc, Mutex};
+    use tokio::sync::oneshot;
+
+    type Response = AppendEntriesResponse<Types<TokioRuntime>>;
+    type Answering = oneshot::Sender<Result<Vec<u8>, CallError>>;
+
+    /// A member that answers when it is told to.
+    #[derive(Clone, Default)]
+    struct Member(Arc<Mutex<VecDeque<Answering>>>);
+
+    impl Transport for Member {
+        async fn call(
+            &self,
+            _to: MemberId,
+            _bytes: Vec<u8>,
+            _limit: Duration,
+        ) -> Result<Vec<u8>, CallError> {
+            let (tell, told) = oneshot::channel();
+            self.0.lock().unwrap().push_back(tell);
+            told.await.unwrap_or(Err(CallError::Closed))
+        }
+    }
+
+    impl Member {
+        fn waiting(&self) -> usize {
+            self.0.lock().unwrap().len()
+        }
+
+        /// Answers one of those that wait.
+        fn answers(&self, place: usize, response: Response) {
+            let reply = Reply::<TokioRuntime>::Append(response);
+            let tell = self.0.lock().unwrap().remove(place).unwrap();
+            tell.send(Ok(codec::encode(&reply))).unwrap();
+        }
+    }
+
+    fn id(index: u64) -> LogId {
+        LogId::new(LeaderId::new(1, MemberId(1)).to_committed(), index)
+    }
+
+    /// The entry behind this one, so large.
+    fn entry(prev: u64, bytes: usize) -> AppendEntriesRequest<Types<TokioRuntime>> {
+        let words = "x".repeat(bytes);
+        let ticket = Ticket {
+            member: MemberId(1),
+            start: 1,
+            number: prev,
+            settled: 0,
+        };
+        let command = Command::new(MemberId(1), 0, Body::Event { words });
+        AppendEntriesRequest {
+            vote: Vote::new_committed(1, MemberId(1)),
+            prev_log_id: Some(id(prev)),
+            entries: vec![Entry {
+                log_id: id(prev + 1),
+                payload: EntryPayload::Normal(Proposed { ticket, command }),
+            }],
+            leader_commit: None,
+        }
+    }
+
+    type Sending = Pin<Box<dyn Stream<Item = Said<TokioRuntime>>>>;
+
+    fn sending(sizes: &[usize]) -> (Member, Sending) {
+        let member = Member::default();
+        let requests = sizes.iter().zip(1..);
+        let requests: Vec<_> = requests.map(|(bytes, prev)| entry(prev, *bytes)).collect();
+        let input = futures_util::stream::iter(requests);
+        let calls = Calls::new(member.clone());
+        let limit = Duration::from_secs(60);
+        (
+            member,
+            Box::pin(Pipeline::new(input, MemberId(2), calls, limit)),
+        )
+    }
+
+    fn next(sending: &mut Sending) -> Option<Option<Said<TokioRuntime>>> {
+        sending.next().now_or_never()
+    }
+
+    fn acknowledged(said: &Option<Option<Said<TokioRuntime>>>) -> Option<u64> {
+        match said {
+            Some(Some(Ok(Ok(Some(last))))) => Some(last.index),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn some_messages_are_under_way_at_once_and_their_answers_are_told_in_order() {
+        let (member, mut sending) = sending(&[10; FLIGHT_MAX + 2]);
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), FLIGHT_MAX);
+        member.answers(1, Response::Success);
+        assert!(next(&mut sending).is_none(), "the first is not answered");
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(2));
+        assert_eq!(acknowledged(&next(&mut sending)), Some(3));
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), FLIGHT_MAX, "the rest went out");
+        for last in 4..FLIGHT_MAX as u64 + 4 {
+            member.answers(0, Response::Success);
+            assert_eq!(acknowledged(&next(&mut sending)), Some(last));
+        }
+        assert!(matches!(next(&mut sending), Some(None)));
+    }
+
+    #[test]
+    fn nothing_follows_a_large_message_until_it_is_answered() {
+        let (member, mut sending) = sending(&[10, LARGE_BYTES, 10]);
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 2);
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(2));
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 1, "the large one is not answered");
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(3));
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 1);
+    }
+
+    #[test]
+    fn a_member_that_lacks_what_stands_before_says_so_and_that_ends_it() {
+        let (member, mut sending) = sending(&[10, 10]);
+        assert!(next(&mut sending).is_none());
+        member.answers(0, Response::Conflict);
+        let said = next(&mut sending);
+        let Some(Some(Ok(Err(StreamAppendError::Conflict(at))))) = said else {
+            panic!("{said:?}");
+        };
+        assert_eq!(at, id(1));
+        assert!(matches!(next(&mut sending), Some(None)));
+    }
+
+    #[test]
+    fn what_came_too_early_is_sent_anew_and_says_nothing_of_the_log() {
+        let (member, mut sending) = sending(&[10, 10, 10]);
+        assert!(next(&mut sending).is_none());
+        member.answers(1, Response::Conflict);
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(2));
+        let said = next(&mut sending);
+        assert!(
+            matches!(said, Some(Some(Err(RPCError::Network(_))))),
+            "{said:?}"
+        );
+        assert!(matches!(next(&mut sending), Some(None)));
+    }
+
+    /// What says only that all up to this one is agreed on.
+    fn agreed(index: u64) -> AppendEntriesRequest<Types<TokioRuntime>> {
+        AppendEntriesRequest {
+            prev_log_id: Some(id(index)),
+            entries: Vec::new(),
+            leader_commit: Some(id(index)),
+            ..entry(index, 0)
+        }
+    }
+
+    type Giving = tokio::sync::mpsc::UnboundedSender<AppendEntriesRequest<Types<TokioRuntime>>>;
+
+    /// What is sent is given bit by bit.
+    fn giving() -> (Giving, Member, Sending) {
+        let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
+        let input = futures_util::stream::poll_fn(move |context| given.poll_recv(context));
+        let member = Member::default();
+        let calls = Calls::new(member.clone());
+        let limit = Duration::from_secs(60);
+        let sending = Box::pin(Pipeline::new(input, MemberId(2), calls, limit));
+        (give, member, sending)
+    }
+
+    #[test]
+    fn an_answer_is_withheld_while_a_later_message_that_ends_alike_is_unanswered() {
+        let (give, member, mut sending) = giving();
+        give.send(entry(1, 10)).unwrap();
+        assert!(next(&mut sending).is_none());
+        member.answers(0, Response::Success);
+        // Both are taken before the answer is told, which was given before they were.
+        give.send(agreed(2)).unwrap();
+        give.send(agreed(2)).unwrap();
+        assert!(next(&mut sending).is_none(), "it says nothing of the later");
+        assert_eq!(member.waiting(), 2);
+        member.answers(0, Response::Success);
+        assert!(next(&mut sending).is_none(), "one more ends there");
+        // What follows with more entries has its own answer, and comes after it.
+        give.send(entry(2, 10)).unwrap();
+        assert!(next(&mut sending).is_none());
+        member.answers(1, Response::Success);
+        assert!(next(&mut sending).is_none());
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(2), "once for all");
+        assert_eq!(acknowledged(&next(&mut sending)), Some(3));
+        assert!(next(&mut sending).is_none());
+        drop(give);
+        assert!(matches!(next(&mut sending), Some(None)));
+    }
+
+    #[test]
+    fn where_the_later_message_fails_the_answer_before_it_is_not_told() {
+        let (give, member, mut sending) = giving();
+        give.send(entry(1, 10)).unwrap();
+        give.send(agreed(2)).unwrap();
+        assert!(next(&mut sending).is_none());
+        member.answers(0, Response::Success);
+        assert!(next(&mut sending).is_none());
+        member.0.lock().unwrap().clear();
+        let said = next(&mut sending);
+        assert!(
+            matches!(said, Some(Some(Err(RPCError::Unreachable(_))))),
+            "{said:?}"
+        );
+        assert!(matches!(next(&mut sending), Some(None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_agreed_on_waits_for_no_entries_while_those_before_it_are_unanswered() {
+        let (give, member, mut sending) = giving();
+        // Entries come soon after such a thing: the next one would wait for more.
+        for request in [entry(1, 10), agreed(2), entry(2, 10)] {
+            give.send(request).unwrap();
+            assert!(next(&mut sending).is_none());
+            member.answers(0, Response::Success);
+            assert!(acknowledged(&next(&mut sending)).is_some());
+        }
+        give.send(entry(3, 10)).unwrap();
+        give.send(agreed(4)).unwrap();
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 2, "it is under way");
+        give.send(entry(4, 10)).unwrap();
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 3, "and has an answer of its own");
+        member.answers(0, Response::Success);
+        assert!(next(&mut sending).is_none());
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(4));
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(5));
+        // With nothing unanswered it waits, and nothing is told for it before it is sent.
+        give.send(agreed(5)).unwrap();
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 0);
+        give.send(entry(5, 10)).unwrap();
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 1);
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_agreed_on_is_told_at_once_or_with_the_entries_that_come_soon() {
+        let (give, member, mut sending) = giving();
+        let sends = |request, sending: &mut Sending| {
+            give.send(request).unwrap();
+            while next(sending).is_some() {}
+            member.waiting()
+        };
+        let answered = |sending: &mut Sending| {
+            member.answers(0, Response::Success);
+            assert!(acknowledged(&next(sending)).is_some());
+        };
+        assert_eq!(sends(entry(1, 10), &mut sending), 1);
+        answered(&mut sending);
+        assert_eq!(sends(agreed(2), &mut sending), 1, "nobody writes: at once");
+        answered(&mut sending);
+        assert_eq!(sends(entry(2, 10), &mut sending), 1);
+        answered(&mut sending);
+        assert_eq!(
+            sends(agreed(3), &mut sending),
+            0,
+            "entries came soon: it waits"
+        );
+        assert_eq!(
+            sends(entry(3, 10), &mut sending),
+            1,
+            "and goes with the next"
+        );
+        answered(&mut sending);
+        assert_eq!(sends(agreed(4), &mut sending), 0);
+        tokio::time::sleep(SOON * 2).await;
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 1, "none came: it goes by itself");
+        answered(&mut sending);
+        assert_eq!(sends(entry(4, 10), &mut sending), 1);
+        answered(&mut sending);
+        assert_eq!(sends(agreed(5), &mut sending), 1, "nobody writes any more");
+    }
+
+    #[test]
+    fn a_call_that_fails_ends_it() {
+        let (member, mut sending) = sending(&[10, 10]);
+        assert!(next(&mut sending).is_none());
+        member.0.lock().unwrap().clear();
+        let said = next(&mut sending);
+        assert!(
+            matches!(said, Some(Some(Err(RPCError::Unreachable(_))))),
+            "{said:?}"
+        );
+        assert!(matches!(next(&mut sending), Some(None)));
+    }
+}

@@ -1,0 +1,167 @@
+//! What stands in the log: a command and the ticket that makes it happen once.
+//!
+//! Who has no answer to a proposal proposes it again under the same ticket; the
+//! first one in the log counts, and the others get its answer.
+
+use crate::command::{Answer, Command};
+use crate::member::MemberId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Proposals of one member that may wait for their answers.
+pub const WAITING_MAX: usize = 64;
+
+/// What makes a proposal happen once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Who proposes.
+    pub member: MemberId,
+    /// How often that member's engine was started.
+    pub start: u64,
+    /// The how many-th of that start.
+    pub number: u64,
+    /// All of smaller numbers were answered or given up.
+    pub settled: u64,
+}
+
+/// A command with its ticket.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proposed {
+    /// Its ticket.
+    pub ticket: Ticket,
+    /// The command.
+    pub command: Command,
+}
+
+impl fmt::Display for Proposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.command, self.ticket.number)
+    }
+}
+
+/// What is remembered of a member's proposals.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct Session {
+    start: u64,
+    settled: u64,
+    answers: BTreeMap<u64, Answer>,
+}
+
+/// What became of a ticket that comes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// It is new: the command is to be done.
+    New,
+    /// It was done: this was answered.
+    Answered(Answer),
+    /// It is of an earlier start, or its proposer has given it up: it is not done.
+    Over,
+}
+
+/// The last proposals of each member: part of the replicated state.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Sessions(BTreeMap<MemberId, Session>);
+
+impl Sessions {
+    /// What is known of a ticket; answers that its proposer has are forgotten.
+    pub fn look(&mut self, ticket: &Ticket) -> Seen {
+        let session = self.0.entry(ticket.member).or_default();
+        if ticket.start < session.start {
+            return Seen::Over;
+        }
+        if ticket.start > session.start {
+            *session = Session {
+                start: ticket.start,
+                ..Session::default()
+            };
+        }
+        if ticket.settled > session.settled {
+            session.settled = ticket.settled;
+            session.answers = session.answers.split_off(&ticket.settled);
+        }
+        if ticket.number < session.settled {
+            return Seen::Over;
+        }
+        match session.answers.get(&ticket.number) {
+            Some(answer) => Seen::Answered(answer.clone()),
+            None => Seen::New,
+        }
+    }
+
+    /// Remembers what was answered.
+    pub fn answered(&mut self, ticket: &Ticket, answer: &Answer) {
+        let session = self.0.entry(ticket.member).or_default();
+        session.answers.insert(ticket.number, answer.clone());
+        // A proposer has at most so many open; more means that it does not keep to
+        // it, and only it suffers.
+        while session.answers.len() > WAITING_MAX
+            && let Some((number, _)) = session.answers.pop_first()
+        {
+            session.settled = session.settled.max(number + 1);
+        }
+    }
+
+    /// Forgets everybody but these.
+    pub fn retain(&mut self, keep: impl Fn(MemberId) -> bool) {
+        self.0.retain(|member, _| keep(*member));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticket(start: u64, number: u64, settled: u64) -> Ticket {
+        Ticket {
+            member: MemberId(1),
+            start,
+            number,
+            settled,
+        }
+    }
+
+    #[test]
+    fn a_ticket_that_comes_again_gets_the_first_answer() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.look(&ticket(1, 1, 0)), Seen::New);
+        sessions.answered(&ticket(1, 1, 0), &Answer::Done);
+        assert_eq!(
+            sessions.look(&ticket(1, 1, 0)),
+            Seen::Answered(Answer::Done)
+        );
+    }
+
+    #[test]
+    fn what_was_given_up_or_is_of_an_earlier_start_is_never_done() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.look(&ticket(2, 5, 5)), Seen::New);
+        assert_eq!(sessions.look(&ticket(2, 4, 0)), Seen::Over);
+        assert_eq!(sessions.look(&ticket(1, 9, 0)), Seen::Over);
+        assert_eq!(sessions.look(&ticket(3, 1, 0)), Seen::New);
+        assert_eq!(sessions.look(&ticket(2, 6, 5)), Seen::Over);
+    }
+
+    #[test]
+    fn answers_are_bounded_whatever_a_proposer_does() {
+        let mut sessions = Sessions::default();
+        for number in 0..10_000 {
+            let ticket = ticket(1, number, 0);
+            assert_eq!(sessions.look(&ticket), Seen::New);
+            sessions.answered(&ticket, &Answer::Done);
+        }
+        assert!(sessions.0[&MemberId(1)].answers.len() <= WAITING_MAX);
+        assert_eq!(sessions.look(&ticket(1, 3, 0)), Seen::Over);
+    }
+
+    #[test]
+    fn a_settled_number_frees_the_answers_below_it() {
+        let mut sessions = Sessions::default();
+        for number in 0..10 {
+            sessions.look(&ticket(1, number, 0));
+            sessions.answered(&ticket(1, number, 0), &Answer::Done);
+        }
+        assert_eq!(sessions.look(&ticket(1, 10, 8)), Seen::New);
+        assert_eq!(sessions.0[&MemberId(1)].answers.len(), 2);
+    }
+}

@@ -1,0 +1,270 @@
+//! Proposals and linearizable reads, wherever they are asked for: they go to whoever
+//! leads, and are tried again until there is an answer or no time.
+
+use crate::command::{Answer, Body, Command};
+use crate::member::{Kind, MemberId};
+use crate::raft::engine::Engine;
+use crate::raft::error::{EngineError, ProposeError};
+use crate::raft::message::{Failure, Reply, Request};
+use crate::raft::network::call;
+use crate::raft::proposal::{Proposed, Ticket, WAITING_MAX};
+use crate::raft::transport::CallError;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::impls::ProgressResponder;
+use openraft::{AsyncRuntime, Instant, ReadPolicy};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The first pause before the next try; the others are longer.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// One try.
+const TRY_LIMIT: Duration = Duration::from_secs(2);
+
+/// The tickets of this start.
+#[derive(Default)]
+pub(super) struct Tickets(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    open: BTreeSet<u64>,
+}
+
+impl Tickets {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new one, if not too many are out.
+    fn draw(&self, member: MemberId, start: u64) -> Option<Drawn<'_>> {
+        let mut open = self.lock();
+        if open.open.len() >= WAITING_MAX {
+            return None;
+        }
+        let number = open.next;
+        open.next += 1;
+        open.open.insert(number);
+        let settled = open.open.first().copied().unwrap_or(number);
+        Some(Drawn {
+            tickets: self,
+            ticket: Ticket {
+                member,
+                start,
+                number,
+                settled,
+            },
+        })
+    }
+}
+
+/// A ticket that is out. When this goes, nobody tries it again.
+struct Drawn<'a> {
+    tickets: &'a Tickets,
+    ticket: Ticket,
+}
+
+impl Drop for Drawn<'_> {
+    fn drop(&mut self) {
+        self.tickets.lock().open.remove(&self.ticket.number);
+    }
+}
+
+/// How one try ended.
+enum Try {
+    Answer(Answer),
+    /// It was not done here.
+    Not,
+    /// It may have been.
+    Perhaps,
+    Stopped(EngineError),
+}
+
+impl<R: AsyncRuntime> Engine<R> {
+    /// Proposes a command, to whoever leads. What it answers was agreed on and is in
+    /// the leader's state; it happens once, however often it was tried.
+    pub async fn propose(&self, body: Body) -> Result<Answer, ProposeError> {
+        let time_s = (self.inner.settings.clock)();
+        let deadline = R::Instant::now() + self.inner.settings.propose_limit;
+        let mut pause = PAUSE_MIN;
+        let drawn = loop {
+            match self.inner.tickets.draw(self.inner.me, self.inner.start) {
+                Some(drawn) => break drawn,
+                None if R::Instant::now() >= deadline => return Err(ProposeError::Busy),
+                None => R::sleep(PAUSE_MIN).await,
+            }
+        };
+        let proposed = Proposed {
+            ticket: drawn.ticket,
+            command: Command::new(self.inner.me, time_s, body),
+        };
+        let mut perhaps = false;
+        loop {
+            let left = deadline.saturating_duration_since(R::Instant::now());
+            if left.is_zero() {
+                return Err(if perhaps {
+                    ProposeError::Unknown
+                } else {
+                    ProposeError::NoLeader
+                });
+            }
+            match self.try_once(&proposed, left.min(TRY_LIMIT)).await {
+                Try::Answer(answer) => return Ok(answer),
+                Try::Stopped(why) => return Err(ProposeError::Stopped(why)),
+                Try::Perhaps => perhaps = true,
+                Try::Not => {}
+            }
+            R::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Proposes a command as the leader of this term, or not at all: it enters the log
+    /// in no other term, and is not tried again.
+    pub async fn propose_in(&self, term: u64, body: Body) -> Result<Answer, ProposeError> {
+        if self.inner.kind == Kind::Arbiter {
+            return Err(ProposeError::NoLeader);
+        }
+        if let Some(why) = self.inner.shared.halted() {
+            return Err(ProposeError::Stopped(why));
+        }
+        let drawn = self
+            .inner
+            .tickets
+            .draw(self.inner.me, self.inner.start)
+            .ok_or(ProposeError::Busy)?;
+        let proposed = Proposed {
+            ticket: drawn.ticket,
+            command: Command::new(self.inner.me, (self.inner.settings.clock)(), body),
+        };
+        let (responder, answer) = ProgressResponder::complete_only();
+        let write = self.inner.raft.write(proposed).with_leader(term);
+        let stopped = || ProposeError::Stopped(EngineError::Stopped);
+        write.responder(responder).await.map_err(|_| stopped())?;
+        match R::timeout(TRY_LIMIT, answer).await {
+            Ok(Ok(Ok(written))) => Ok(written.data),
+            Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) => Err(ProposeError::NoLeader),
+            Ok(Ok(Err(_))) | Err(_) => Err(ProposeError::Unknown),
+            Ok(Err(_)) => Err(stopped()),
+        }
+    }
+
+    async fn try_once(&self, proposed: &Proposed, limit: Duration) -> Try {
+        if let Some(why) = self.inner.shared.halted() {
+            return Try::Stopped(why);
+        }
+        let Some(leader) = self.leader() else {
+            return Try::Not;
+        };
+        let reply = if leader == self.inner.me {
+            self.propose_here(proposed.clone(), limit).await
+        } else {
+            let request = Request::<R>::Propose(Box::new(proposed.clone()));
+            match call(&self.inner.calls, leader, &request, limit).await {
+                Ok(reply) => reply,
+                Err(error) if error.may_have_arrived() => return Try::Perhaps,
+                Err(_) => return Try::Not,
+            }
+        };
+        match reply {
+            Reply::Answer(answer) => Try::Answer(answer),
+            Reply::NotLeader(_) => Try::Not,
+            Reply::Failed(Failure::Malformed) => Try::Not,
+            Reply::Failed(Failure::Stopped) if leader == self.inner.me => {
+                Try::Stopped(self.inner.shared.halted().unwrap_or(EngineError::Stopped))
+            }
+            _ => Try::Perhaps,
+        }
+    }
+
+    /// Writes a proposal, if this member leads.
+    pub(super) async fn propose_here(&self, proposed: Proposed, limit: Duration) -> Reply<R> {
+        // An arbiter leads only until a node can.
+        if self.inner.kind == Kind::Arbiter {
+            return Reply::NotLeader(None);
+        }
+        match R::timeout(limit, self.inner.raft.client_write(proposed)).await {
+            Ok(Ok(written)) => Reply::Answer(written.data),
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
+                Reply::NotLeader(to.leader_id)
+            }
+            // It left this log; another member may still have it, and lead.
+            Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
+                Reply::Failed(Failure::NoMajority)
+            }
+            Ok(Err(RaftError::APIError(_))) => Reply::Failed(Failure::Malformed),
+            Ok(Err(RaftError::Fatal(_))) => Reply::Failed(Failure::Stopped),
+            Err(_) => Reply::Failed(Failure::NoMajority),
+        }
+    }
+
+    /// Asks whether what is known here is the newest: when it answers, the state has
+    /// all that was agreed on before the question. The answer is the index up to
+    /// which it has.
+    pub async fn confirm(&self) -> Result<u64, EngineError> {
+        let deadline = R::Instant::now() + self.inner.settings.propose_limit;
+        let mut pause = PAUSE_MIN;
+        let mut why = EngineError::NoLeader;
+        loop {
+            if let Some(why) = self.inner.shared.halted() {
+                return Err(why);
+            }
+            let left = deadline.saturating_duration_since(R::Instant::now());
+            if left.is_zero() {
+                return Err(why);
+            }
+            match self.confirm_once(left.min(TRY_LIMIT)).await {
+                Ok(index) => {
+                    let mut applied = self.inner.shared.changes();
+                    let left = deadline.saturating_duration_since(R::Instant::now());
+                    return match R::timeout(left, applied.wait_until_ge(&index)).await {
+                        Ok(Ok(index)) => Ok(index),
+                        Ok(Err(_)) => Err(EngineError::Stopped),
+                        Err(_) => Err(EngineError::NoMajority),
+                    };
+                }
+                Err(error) => why = error,
+            }
+            R::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn confirm_once(&self, limit: Duration) -> Result<u64, EngineError> {
+        let leader = self.leader().ok_or(EngineError::NoLeader)?;
+        let reply = if leader == self.inner.me {
+            self.confirm_here(limit).await
+        } else {
+            match call(&self.inner.calls, leader, &Request::<R>::Confirm, limit).await {
+                Ok(reply) => reply,
+                Err(CallError::Unreachable | CallError::Refused) => {
+                    return Err(EngineError::NoLeader);
+                }
+                Err(_) => return Err(EngineError::Unanswered(leader)),
+            }
+        };
+        match reply {
+            Reply::Confirmed(index) => Ok(index),
+            Reply::Failed(Failure::NoMajority) => Err(EngineError::NoMajority),
+            _ => Err(EngineError::NoLeader),
+        }
+    }
+
+    /// Asks a majority whether this member still leads.
+    pub(super) async fn confirm_here(&self, limit: Duration) -> Reply<R> {
+        let asked = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
+        match R::timeout(limit, asked).await {
+            Ok(Ok((id, _))) => Reply::Confirmed(id.log_id().index),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
+                Reply::NotLeader(to.leader_id)
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
+                Reply::Failed(Failure::NoMajority)
+            }
+            Ok(Err(RaftError::Fatal(_))) => Reply::Failed(Failure::Stopped),
+        }
+    }
+}

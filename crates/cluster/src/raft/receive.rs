@@ -1,0 +1,174 @@
+//! A snapshot on its way from the leader.
+
+use crate::member::{Digest, MemberId};
+use crate::raft::message::{Failure, Part, Reply};
+use crate::raft::replica::{IMAGE_BYTES_MAX, Image, Picture, Replica};
+use crate::raft::store_io::ask;
+use crate::raft::types::{SnapshotMeta, Types, Vote};
+use crate::store::{Store, digest};
+use openraft::raft::SnapshotResponse;
+use openraft::{AsyncRuntime, Raft, Snapshot};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Memory that is taken for an image before its bytes come.
+const RESERVE_BYTES_MAX: usize = 1 << 20;
+
+struct Incoming {
+    from: MemberId,
+    of: Digest,
+    vote: Vote,
+    meta: SnapshotMeta,
+    bytes: u64,
+    image: Vec<u8>,
+    /// What it names, once the image is whole.
+    wanted: Option<BTreeSet<Digest>>,
+}
+
+/// The snapshot that comes: at most one, the last that was begun.
+#[derive(Default)]
+pub(super) struct Receiver(Mutex<Option<Incoming>>);
+
+impl Receiver {
+    fn lock(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a part.
+    pub(super) async fn take<R: AsyncRuntime>(
+        &self,
+        raft: &Raft<Types<R>, Replica<R>>,
+        store: &Store,
+        from: MemberId,
+        part: Part,
+    ) -> Reply<R> {
+        match part {
+            Part::Begin {
+                vote,
+                meta,
+                bytes,
+                digest,
+            } => {
+                if vote.leader_id.voted_for != from || bytes > IMAGE_BYTES_MAX {
+                    return Reply::Failed(Failure::Malformed);
+                }
+                if let Some(own) = store.vote()
+                    && own > vote
+                {
+                    return Reply::Installed(SnapshotResponse::new(own));
+                }
+                store.forget_incoming();
+                let reserve = usize::try_from(bytes).unwrap_or(RESERVE_BYTES_MAX);
+                *self.lock() = Some(Incoming {
+                    from,
+                    of: digest,
+                    vote,
+                    meta: *meta,
+                    bytes,
+                    image: Vec::with_capacity(reserve.min(RESERVE_BYTES_MAX)),
+                    wanted: None,
+                });
+                Reply::Next
+            }
+            Part::Image { of, offset, bytes } => self.image(from, of, offset, &bytes),
+            Part::Chunk { of, bytes } => self.chunk(store, from, of, bytes).await,
+            Part::End { of } => self.end(raft, store, from, of).await,
+        }
+    }
+
+    fn image<R: AsyncRuntime>(
+        &self,
+        from: MemberId,
+        of: Digest,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Reply<R> {
+        let mut incoming = self.lock();
+        let Some(incoming) = current(&mut incoming, from, of) else {
+            return Reply::Begin;
+        };
+        if offset != incoming.image.len() as u64
+            || offset.saturating_add(bytes.len() as u64) > incoming.bytes
+        {
+            return Reply::Begin;
+        }
+        incoming.image.extend_from_slice(bytes);
+        Reply::Next
+    }
+
+    async fn chunk<R: AsyncRuntime>(
+        &self,
+        store: &Store,
+        from: MemberId,
+        of: Digest,
+        bytes: Vec<u8>,
+    ) -> Reply<R> {
+        let digest = digest(&bytes);
+        let wanted = current(&mut self.lock(), from, of)
+            .and_then(|incoming| incoming.wanted.as_ref())
+            .is_some_and(|wanted| wanted.contains(&digest));
+        if !wanted {
+            return Reply::Begin;
+        }
+        match ask::<R, _>(|done| store.put_incoming(digest, bytes, done)).await {
+            Ok(()) => Reply::Next,
+            Err(_) => Reply::Failed(Failure::Stopped),
+        }
+    }
+
+    async fn end<R: AsyncRuntime>(
+        &self,
+        raft: &Raft<Types<R>, Replica<R>>,
+        store: &Store,
+        from: MemberId,
+        of: Digest,
+    ) -> Reply<R> {
+        let wanted = {
+            let mut incoming = self.lock();
+            let Some(incoming) = current(&mut incoming, from, of) else {
+                return Reply::Begin;
+            };
+            if incoming.image.len() as u64 != incoming.bytes || digest(&incoming.image) != of {
+                return Reply::Begin;
+            }
+            match &incoming.wanted {
+                Some(wanted) => wanted.clone(),
+                None => {
+                    let Ok(wanted) = Image::chunks(&incoming.image) else {
+                        return Reply::Failed(Failure::Malformed);
+                    };
+                    incoming.wanted = Some(wanted.clone());
+                    wanted
+                }
+            }
+        };
+        match ask::<R, _>(|done| store.missing(wanted, done)).await {
+            Err(_) => return Reply::Failed(Failure::Stopped),
+            Ok(missing) if !missing.is_empty() => return Reply::Missing(missing),
+            Ok(_) => {}
+        }
+        let taken = {
+            let mut incoming = self.lock();
+            current(&mut incoming, from, of)
+                .is_some()
+                .then(|| incoming.take())
+        };
+        let Some(Some(incoming)) = taken else {
+            return Reply::Begin;
+        };
+        let snapshot = Snapshot {
+            meta: incoming.meta,
+            snapshot: Picture(Arc::new(incoming.image)),
+        };
+        match raft.install_full_snapshot(incoming.vote, snapshot).await {
+            Ok(response) => Reply::Installed(response),
+            Err(_) => Reply::Failed(Failure::Stopped),
+        }
+    }
+}
+
+fn current(incoming: &mut Option<Incoming>, from: MemberId, of: Digest) -> Option<&mut Incoming> {
+    incoming
+        .as_mut()
+        .filter(|incoming| incoming.from == from && incoming.of == of)
+}

@@ -1,0 +1,356 @@
+//! What was agreed on, in memory: the state, the tickets that were seen, and who
+//! belongs to the agreement. It takes committed entries in; it decides nothing.
+
+use crate::codec;
+use crate::command::{Answer, Body, Refusal};
+use crate::member::MemberId;
+use crate::raft::error::EngineError;
+use crate::raft::proposal::{Proposed, Seen, Sessions};
+use crate::raft::store_io::{ask, to_io};
+use crate::raft::types::{Entry, LogId, Membership, SnapshotMeta, Types};
+use crate::state::State;
+use crate::store::Store;
+use futures_util::{Stream, StreamExt};
+use openraft::async_runtime::watch::{Watch, WatchSender};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::type_config::alias::{SnapshotOf, WatchReceiverOf, WatchSenderOf};
+use openraft::{AsyncRuntime, EntryPayload, OptionalSend, Snapshot};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Entries after which those who wait for them are told.
+const TELL_ENTRIES_MAX: usize = 64;
+/// Largest snapshot without its pieces, bytes.
+pub(super) const IMAGE_BYTES_MAX: u64 = 64 << 20;
+
+/// A snapshot, without the pieces of contents: those are in the store.
+#[derive(Clone)]
+pub struct Picture(pub(super) Arc<Vec<u8>>);
+
+/// What a snapshot has.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Image {
+    #[serde(with = "serde_bytes")]
+    state: Vec<u8>,
+    sessions: Sessions,
+}
+
+impl Image {
+    fn decode(bytes: &[u8]) -> Result<(State, Sessions), io::Error> {
+        let image: Image = codec::decode(bytes).map_err(io::Error::other)?;
+        let state = State::decode(&image.state).map_err(io::Error::other)?;
+        Ok((state, image.sessions))
+    }
+
+    /// The pieces that a snapshot names.
+    pub(super) fn chunks(bytes: &[u8]) -> Result<BTreeSet<crate::member::Digest>, io::Error> {
+        Ok(Image::decode(bytes)?.0.chunks().collect())
+    }
+}
+
+/// The state, and a picture of it for those who look, made when somebody does.
+#[derive(Default)]
+struct Live {
+    state: State,
+    shared: Option<Arc<State>>,
+    sessions: Sessions,
+    halted: Option<EngineError>,
+    /// Who last said what this program does not understand.
+    misunderstood: Option<MemberId>,
+}
+
+/// What the replica and the engine both look at.
+pub(super) struct Shared<R: AsyncRuntime> {
+    live: Mutex<Live>,
+    applied: WatchReceiverOf<Types<R>, u64>,
+    /// Behind a lock only because not every runtime's may be shared.
+    tell: Mutex<WatchSenderOf<Types<R>, u64>>,
+}
+
+impl<R: AsyncRuntime> Shared<R> {
+    pub(super) fn new() -> Arc<Shared<R>> {
+        let (tell, applied) = R::Watch::channel(0);
+        Arc::new(Shared {
+            live: Mutex::new(Live::default()),
+            applied,
+            tell: Mutex::new(tell),
+        })
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state of now.
+    pub(super) fn state(&self) -> Arc<State> {
+        let mut live = self.live();
+        let Live { state, shared, .. } = &mut *live;
+        shared
+            .get_or_insert_with(|| Arc::new(state.clone()))
+            .clone()
+    }
+
+    /// Tells of changes.
+    pub(super) fn changes(&self) -> WatchReceiverOf<Types<R>, u64> {
+        self.applied.clone()
+    }
+
+    /// Why it has stopped.
+    pub(super) fn halted(&self) -> Option<EngineError> {
+        self.live().halted.clone()
+    }
+
+    /// Who last said what this program does not understand.
+    pub(super) fn misunderstood(&self) -> Option<MemberId> {
+        self.live().misunderstood
+    }
+
+    /// A member said what this program does not understand.
+    pub(super) fn misunderstand(&self, member: MemberId) {
+        self.live().misunderstood = Some(member);
+    }
+
+    /// It goes no further. The first reason counts.
+    pub(super) fn halt(&self, why: EngineError) {
+        self.live().halted.get_or_insert(why);
+    }
+}
+
+/// The replica.
+pub struct Replica<R: AsyncRuntime> {
+    store: Store,
+    shared: Arc<Shared<R>>,
+    applied: Option<LogId>,
+    membership: Membership,
+}
+
+impl<R: AsyncRuntime> Replica<R> {
+    /// With what the last snapshot has; openraft brings the entries behind it.
+    pub(super) async fn open(
+        store: Store,
+        shared: Arc<Shared<R>>,
+    ) -> Result<Replica<R>, EngineError> {
+        let snapshot = ask::<R, _>(|done| store.snapshot(done)).await?;
+        let mut replica = Replica {
+            store,
+            shared,
+            applied: None,
+            membership: Membership::default(),
+        };
+        if let Some((meta, image)) = snapshot {
+            replica
+                .take(&meta, &image)
+                .map_err(|_| EngineError::Snapshot)?;
+        }
+        Ok(replica)
+    }
+
+    fn take(&mut self, meta: &SnapshotMeta, image: &[u8]) -> Result<(), io::Error> {
+        let (state, sessions) = Image::decode(image)?;
+        {
+            let mut live = self.shared.live();
+            live.state = state;
+            live.sessions = sessions;
+            live.shared = None;
+        }
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let index = self.applied.map_or(0, |id| id.index);
+        let tell = self.shared.tell.lock();
+        tell.unwrap_or_else(PoisonError::into_inner)
+            .send_if_greater(index);
+    }
+
+    async fn apply_one(&mut self, entry: Entry) -> Result<Answer, io::Error> {
+        let id = entry.log_id;
+        // One that is left out would make this member's state another one than the
+        // others': that is worse than to stop.
+        assert!(
+            self.applied.is_none_or(|last| last.index + 1 == id.index),
+            "entry {} does not follow what was taken in",
+            id.index
+        );
+        let answer = match entry.payload {
+            EntryPayload::Blank => Answer::Done,
+            EntryPayload::Membership(membership) => {
+                self.membership = Membership::new(Some(id), membership);
+                Answer::Done
+            }
+            EntryPayload::Normal(proposed) => self.apply_proposed(id.index, proposed).await?,
+        };
+        self.applied = Some(id);
+        Ok(answer)
+    }
+
+    async fn apply_proposed(
+        &mut self,
+        index: u64,
+        proposed: Proposed,
+    ) -> Result<Answer, io::Error> {
+        let Proposed { ticket, command } = proposed;
+        let answer = {
+            let mut live = self.shared.live();
+            if live.state.must_stop(&command) {
+                let why = EngineError::Newer {
+                    format: command.format,
+                };
+                live.halted.get_or_insert(why.clone());
+                return Err(io::Error::other(why));
+            }
+            match live.sessions.look(&ticket) {
+                Seen::Answered(answer) => return Ok(answer),
+                Seen::Over => return Ok(Answer::Refused(Refusal::Unfit)),
+                Seen::New => {}
+            }
+            live.shared = None;
+            let answer = live.state.apply(&command);
+            live.sessions.answered(&ticket, &answer);
+            // What may go is found by what a snapshot names.
+            drop(live.state.take_dropped());
+            if matches!(command.body, Body::Remove { .. }) {
+                let live = &mut *live;
+                let members = &live.state.members;
+                live.sessions.retain(|member| members.contains_key(&member));
+            }
+            answer
+        };
+        if let (Body::Chunk { digest, bytes }, false) =
+            (command.body, matches!(answer, Answer::Refused(_)))
+        {
+            let store = &self.store;
+            ask::<R, _>(|done| store.put_chunk(digest, bytes, index, done))
+                .await
+                .map_err(|error| {
+                    self.shared.halt(EngineError::Store(error.clone()));
+                    to_io(error)
+                })?;
+        }
+        Ok(answer)
+    }
+}
+
+/// Answers of entries that were taken in and whose proposers are not told yet.
+type Untold<R> = Vec<(ApplyResponder<Types<R>>, Answer)>;
+
+impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
+    type SnapshotData = Picture;
+    type SnapshotBuilder = Builder<R>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), io::Error> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut untold: Untold<R> = Vec::new();
+        let mut taken = 0;
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let answer = self.apply_one(entry).await?;
+            taken += 1;
+            if let Some(responder) = responder {
+                untold.push((responder, answer));
+            }
+            if taken >= TELL_ENTRIES_MAX {
+                taken = 0;
+                self.tell();
+                for (responder, answer) in untold.drain(..) {
+                    responder.send(answer);
+                }
+            }
+        }
+        self.tell();
+        for (responder, answer) in untold {
+            responder.send(answer);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder<R> {
+        let live = self.shared.live();
+        Builder {
+            store: self.store.clone(),
+            shared: self.shared.clone(),
+            state: live.state.clone(),
+            sessions: live.sessions.clone(),
+            meta: SnapshotMeta {
+                last_log_id: self.applied,
+                last_membership: self.membership.clone(),
+            },
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Picture,
+    ) -> Result<(), io::Error> {
+        let keep = Image::chunks(&snapshot.0)?;
+        let store = &self.store;
+        ask::<R, _>(|done| {
+            store.save_snapshot(meta.clone(), snapshot.0.to_vec(), keep, done);
+        })
+        .await
+        .map_err(|error| {
+            self.shared.halt(EngineError::Store(error.clone()));
+            to_io(error)
+        })?;
+        self.store.forget_incoming();
+        self.take(meta, &snapshot.0)
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<Types<R>, Picture>>, io::Error> {
+        let store = &self.store;
+        let found = ask::<R, _>(|done| store.snapshot(done))
+            .await
+            .map_err(to_io)?;
+        Ok(found.map(|(meta, image)| Snapshot {
+            meta,
+            snapshot: Picture(Arc::new(image)),
+        }))
+    }
+}
+
+/// Makes a snapshot of the state as it was.
+pub struct Builder<R: AsyncRuntime> {
+    store: Store,
+    shared: Arc<Shared<R>>,
+    state: State,
+    sessions: Sessions,
+    meta: SnapshotMeta,
+}
+
+impl<R: AsyncRuntime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
+    type SnapshotData = Picture;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Picture>, io::Error> {
+        let image = codec::encode(&Image {
+            state: self.state.encode(),
+            sessions: self.sessions.clone(),
+        });
+        let keep = self.state.chunks().collect();
+        let picture = Picture(Arc::new(image.clone()));
+        let (store, meta) = (&self.store, self.meta.clone());
+        ask::<R, _>(|done| store.save_snapshot(meta, image, keep, done))
+            .await
+            .map_err(|error| {
+                self.shared.halt(EngineError::Store(error.clone()));
+                to_io(error)
+            })?;
+        Ok(Snapshot {
+            meta: self.meta.clone(),
+            snapshot: picture,
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Times and sizes of the engine.
+
+use crate::member::Kind;
+use crate::raft::error::EngineError;
+use openraft::{Config, SnapshotPolicy};
+use std::time::{Duration, SystemTime};
+
+/// Entries in one message to another member.
+const PAYLOAD_ENTRIES_MAX: u64 = 128;
+/// Proposals that may wait for openraft.
+const QUEUE_MAX: u64 = 1024;
+
+/// Times and sizes. [`Settings::default`] is what members of one site use.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often the leader says that it is there. An answer that takes longer is lost,
+    /// and a leader that nobody writes to is confirmed by these answers alone: members
+    /// may be this far from each other.
+    pub heartbeat: Duration,
+    /// A follower stands for election when it has not heard from a leader for
+    /// [`Settings::election_max`] and a time between these two. Shorter than twice
+    /// the heartbeat makes no sense. A vote that takes longer than this is lost.
+    pub election_min: Duration,
+    /// See [`Settings::election_min`]; also how long a follower that heard from the
+    /// leader votes for nobody else, unless it knows that the leader is lost.
+    pub election_max: Duration,
+    /// How long a proposal is tried again.
+    pub propose_limit: Duration,
+    /// Entries between snapshots.
+    pub snapshot_entries: u64,
+    /// Bytes of entries between snapshots.
+    pub snapshot_bytes: u64,
+    /// Entries that stay behind a snapshot, for those who are a little behind.
+    pub keep_entries: u64,
+    /// Seconds since 1970, for what is shown of a command.
+    pub clock: fn() -> i64,
+}
+
+fn now_s() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or(0)
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            heartbeat: Duration::from_millis(80),
+            election_min: Duration::from_millis(200),
+            election_max: Duration::from_millis(300),
+            propose_limit: Duration::from_secs(5),
+            snapshot_entries: 2048,
+            snapshot_bytes: 16 << 20,
+            keep_entries: 256,
+            clock: now_s,
+        }
+    }
+}
+
+impl Settings {
+    /// As openraft wants them.
+    pub(super) fn config(&self, kind: Kind) -> Result<Config, EngineError> {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Config {
+            cluster_name: "evenkeel".to_owned(),
+            heartbeat_interval: millis(self.heartbeat),
+            election_timeout_min: millis(self.election_min),
+            election_timeout_max: millis(self.election_max),
+            max_payload_entries: PAYLOAD_ENTRIES_MAX,
+            max_append_entries: Some(PAYLOAD_ENTRIES_MAX),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_entries),
+            max_in_snapshot_log_to_keep: self.keep_entries,
+            api_channel_size: Some(QUEUE_MAX),
+            notification_channel_size: Some(QUEUE_MAX),
+            // Followers are told of entries while they go to the leader's own disk.
+            broadcast_submitted_on_append: Some(true),
+            enable_pre_vote: Some(true),
+            // When an arbiter stands is decided in `election`.
+            enable_elect: kind == Kind::Node,
+            // One that was restarted has a state that may lack what it told.
+            enable_leader_restore: Some(false),
+            backoff: "20ms 40ms 80ms ..200ms".to_owned(),
+            ..Config::default()
+        }
+        .validate()
+        .map_err(|error| EngineError::Settings(error.into()))
+    }
+}

@@ -1,0 +1,254 @@
+//! Clients: they ask any member, and note when they asked what and were told what.
+
+use super::defect::Defect;
+use super::host::{Common, lock, now};
+use super::linear::Operation;
+use super::network::Running;
+use super::record::{Fate, Key, Op, Said, Single};
+use super::runtime::Members;
+use crate::command::{
+    Answer, Body, Decision, Epoch, Judging, LeaseCommand, Origin, Proposal, Step, VersionId,
+};
+use crate::member::{Kind, MemberId};
+use crate::raft::{Engine, ProposeError};
+use crate::random::Random;
+use openraft_rt::AsyncRuntime;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A client gives up after this, and asks no more about it.
+const GIVES_UP: Duration = Duration::from_millis(2_500);
+/// Leases that are played with.
+const LEASES: u64 = 2;
+
+/// A client.
+pub struct Client {
+    pub number: usize,
+    pub random: Random,
+    pub common: Arc<Common>,
+    pub kinds: Vec<Kind>,
+    pub nodes: u64,
+    pub think_ms: u64,
+    pub only_reads: bool,
+    /// What it saw last of each key.
+    pub seen: [Single; LEASES as usize + 1],
+}
+
+/// What a member said.
+enum Outcome {
+    Said(Said),
+    NotDone,
+    Unknown,
+}
+
+impl Client {
+    /// Until it is to end.
+    pub async fn run(mut self) {
+        let mut count = 0;
+        while !self.common.over.load(Ordering::Relaxed) {
+            let think = self.random.below(self.think_ms * 1_000 + 1);
+            Members::sleep(Duration::from_micros(think)).await;
+            let place = self.random.below(self.kinds.len() as u64) as usize;
+            let Some(running) = self.common.network.running(place) else {
+                continue;
+            };
+            count += 1;
+            if !self.only_reads && self.random.percent(20) {
+                self.tell(running, count).await;
+            } else {
+                self.operate(running, place).await;
+            }
+        }
+    }
+
+    /// Words that are to be remembered.
+    async fn tell(&mut self, running: Running, count: u64) {
+        let words = format!("said {}-{count}", self.number);
+        let unknown = Fate::Unknown;
+        lock(&self.common.record)
+            .words
+            .insert(words.clone(), unknown);
+        let body = Body::Event {
+            words: words.clone(),
+        };
+        let engine = running.engine.clone();
+        let asked = running
+            .process
+            .spawn(async move { engine.propose(body).await });
+        let fate = match Members::timeout(GIVES_UP, asked).await {
+            Ok(Ok(Ok(Answer::Done))) => Fate::Acknowledged,
+            Ok(Ok(Err(ProposeError::NoLeader | ProposeError::Busy))) => Fate::NotDone,
+            _ => Fate::Unknown,
+        };
+        self.common
+            .note(|| format!("client {}: {words}: {fate:?}", self.number));
+        lock(&self.common.record).words.insert(words, fate);
+    }
+
+    async fn operate(&mut self, running: Running, member: usize) {
+        let place = self.random.below(LEASES + 1) as usize;
+        let key = match place as u64 {
+            LEASES => Key::Versions,
+            lease => Key::Lease(lease as u8),
+        };
+        let op = self.draw(key, self.seen[place], member as u64 + 1);
+        let called_at = now();
+        let outcome = ask(&self.common, running, key, op.clone()).await;
+        let returned_at = now();
+        self.common.note(|| {
+            let said = match &outcome {
+                Outcome::Said(said) => format!("{said:?}"),
+                Outcome::NotDone => "not done".to_owned(),
+                Outcome::Unknown => "unknown".to_owned(),
+            };
+            let (number, since) = (self.number, called_at as f64 / 1e6);
+            format!("client {number}: since {since:.3} {key:?} {op:?}: {said}")
+        });
+        let returned = match outcome {
+            // What was not done is no part of the history; if it was done
+            // nevertheless, others find no order.
+            Outcome::NotDone => return,
+            Outcome::Unknown if op == Op::Read => return,
+            Outcome::Unknown => None,
+            Outcome::Said(said) => {
+                self.learn(place, &op, &said);
+                Some((returned_at, said))
+            }
+        };
+        let operation = Operation {
+            client: self.number,
+            op,
+            called_at,
+            returned,
+        };
+        let mut record = lock(&self.common.record);
+        record.operations.entry(key).or_default().push(operation);
+    }
+
+    fn draw(&mut self, key: Key, seen: Single, from: u64) -> Op {
+        if self.only_reads {
+            return Op::Read;
+        }
+        let any = self.random.percent(10);
+        match (key, self.random.below(10)) {
+            (_, 0..=3) => Op::Read,
+            (Key::Lease(_), 4..=7) => Op::Grant {
+                holder: self.random.between(1, self.nodes),
+                after: if any { seen.count + 1 } else { seen.count },
+            },
+            (Key::Lease(_), _) => Op::Release {
+                from,
+                epoch: seen.count,
+            },
+            (Key::Versions, 4..=7) => Op::Propose {
+                fit: self.kinds[from as usize - 1] == Kind::Node,
+            },
+            (Key::Versions, _) => Op::TakeBack {
+                version: seen.holder.unwrap_or(seen.count),
+            },
+        }
+    }
+
+    fn learn(&mut self, place: usize, op: &Op, said: &Said) {
+        let seen = &mut self.seen[place];
+        match (op, said) {
+            (_, Said::Is(single)) => *seen = *single,
+            (Op::TakeBack { .. }, _) => {}
+            (_, Said::Given(count)) => seen.count = *count,
+            (Op::Propose { .. }, Said::Busy(version)) => seen.holder = Some(*version),
+            _ => {}
+        }
+    }
+}
+
+/// Asks a member.
+async fn ask(common: &Common, running: Running, key: Key, op: Op) -> Outcome {
+    let engine = running.engine.clone();
+    if op == Op::Read {
+        let unconfirmed = match common.defect {
+            Some(Defect::ReadsUnconfirmed) => true,
+            Some(Defect::ConfirmsAlone) => engine.standing().leading,
+            _ => false,
+        };
+        let asked = running
+            .process
+            .spawn(async move { read(&engine, key, unconfirmed).await });
+        return match Members::timeout(GIVES_UP, asked).await {
+            Ok(Ok(Some(single))) => Outcome::Said(Said::Is(single)),
+            _ => Outcome::Unknown,
+        };
+    }
+    let body = body(key, &op);
+    let asked = running
+        .process
+        .spawn(async move { engine.propose(body).await });
+    match Members::timeout(GIVES_UP, asked).await {
+        Ok(Ok(Ok(answer))) => Outcome::Said(Said::of(answer)),
+        Ok(Ok(Err(ProposeError::NoLeader | ProposeError::Busy))) => Outcome::NotDone,
+        _ => Outcome::Unknown,
+    }
+}
+
+/// What a member has of a key, after it made sure that this is the newest.
+pub async fn read(engine: &Engine<Members>, key: Key, unconfirmed: bool) -> Option<Single> {
+    if !unconfirmed {
+        engine.confirm().await.ok()?;
+    }
+    let state = engine.state();
+    Some(match key {
+        Key::Versions => Single {
+            count: state.last_version.0,
+            holder: state.on_its_way().map(|record| record.id.0),
+        },
+        Key::Lease(lease) => match state.lease(&name(lease)) {
+            None => Single::default(),
+            Some(lease) => Single {
+                count: lease.epoch.0,
+                holder: lease.holder.map(|holder| holder.0),
+            },
+        },
+    })
+}
+
+fn name(lease: u8) -> String {
+    format!("lease/{lease}")
+}
+
+fn body(key: Key, op: &Op) -> Body {
+    let name = match key {
+        Key::Lease(lease) => name(lease),
+        Key::Versions => String::new(),
+    };
+    match op {
+        Op::Grant { holder, after } => Body::Lease(LeaseCommand::Grant {
+            name,
+            holder: MemberId(*holder),
+            valid_ms: 1_000,
+            after: Epoch(*after),
+        }),
+        Op::Release { epoch, .. } => Body::Lease(LeaseCommand::Release {
+            name,
+            epoch: Epoch(*epoch),
+        }),
+        Op::TakeBack { version } => Body::Decide(Decision {
+            version: VersionId(*version),
+            step: Step::TakeBack {
+                words: "a client wants it".to_owned(),
+            },
+        }),
+        Op::Propose { .. } | Op::Read => Body::Propose(Box::new(Proposal {
+            parent: None,
+            author: "a client".to_owned(),
+            message: "a change".to_owned(),
+            time_s: 0,
+            origin: Origin::Applied,
+            files: Vec::new(),
+            listings: Vec::new(),
+            judging: Judging {
+                judge_ms: 0,
+                confirm_within_ms: None,
+            },
+        })),
+    }
+}

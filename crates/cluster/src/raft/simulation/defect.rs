@@ -1,0 +1,87 @@
+//! What is broken on purpose: each of these has to be found. All are made around the
+//! engine, on its disk, its wire or by its clients; nothing in it knows of them.
+
+use super::runtime::Members;
+use crate::codec;
+use crate::raft::message::{Reply, Request};
+use openraft::raft::{AppendEntriesResponse, VoteResponse};
+
+/// One way to be broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Defect {
+    /// A sync is answered and nothing is synced: votes and entries are told before
+    /// they are on disk.
+    SyncsNothing,
+    /// The last sync before a loss of power was answered too early.
+    AnswersBeforeTheSync,
+    /// Who was killed comes back under its number, without its disk.
+    ComesBackEmpty,
+    /// A voter gives its vote to everybody who asks.
+    GrantsEveryVote,
+    /// A follower takes what it was sent for agreed on.
+    AppliesBeforeCommit,
+    /// A follower tells of entries that it has, and has not.
+    AcknowledgesGaps,
+    /// A forwarded proposal is tried again without its ticket.
+    RetriesWithoutTicket,
+    /// Whoever believes to lead answers reads without asking the others.
+    ConfirmsAlone,
+    /// Reads come from the state as it is, without asking.
+    ReadsUnconfirmed,
+    /// A new leader gives leases away as if there had been none before it.
+    LeasesAreNotWaitedFor,
+}
+
+/// What arrives in place of a request.
+pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+    let Some(defect) = defect else {
+        return vec![bytes];
+    };
+    let Ok(request) = codec::decode::<Request<Members>>(&bytes) else {
+        return vec![bytes];
+    };
+    match (defect, request) {
+        (Defect::AppliesBeforeCommit, Request::Append(mut append)) => {
+            let last = append.entries.last().map(|entry| entry.log_id);
+            append.leader_commit = last.max(append.leader_commit);
+            vec![codec::encode(&Request::<Members>::Append(append))]
+        }
+        (Defect::RetriesWithoutTicket, Request::Propose(proposed)) => {
+            let mut again = proposed.clone();
+            // A number that nobody draws.
+            again.ticket.number += 1 << 40;
+            let again = codec::encode(&Request::<Members>::Propose(again));
+            vec![bytes, again]
+        }
+        _ => vec![bytes],
+    }
+}
+
+/// What is answered in place of an answer.
+pub fn reply(defect: Option<Defect>, asked: &[u8], said: Vec<u8>) -> Vec<u8> {
+    let Some(defect) = defect else {
+        return said;
+    };
+    let (Ok(request), Ok(reply)) = (
+        codec::decode::<Request<Members>>(asked),
+        codec::decode::<Reply<Members>>(&said),
+    ) else {
+        return said;
+    };
+    match (defect, request, reply) {
+        (
+            Defect::GrantsEveryVote,
+            Request::Vote { request, .. } | Request::PreVote(request),
+            Reply::Vote(_),
+        ) => {
+            let granted = VoteResponse::new(request.vote, request.last_log_id, true);
+            codec::encode(&Reply::<Members>::Vote(granted))
+        }
+        (
+            Defect::AcknowledgesGaps,
+            Request::Append(_),
+            Reply::Append(AppendEntriesResponse::Conflict),
+        ) => codec::encode(&Reply::<Members>::Append(AppendEntriesResponse::Success)),
+        _ => said,
+    }
+}

@@ -1,0 +1,238 @@
+//! A disk as the kernel and the hardware make one: what was written and not synced is
+//! there for who reads, and after a power cut perhaps not, in part, or torn. It can
+//! fail, and it can be slow.
+
+use super::runtime::Process;
+use crate::random::Random;
+use redb::StorageBackend;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a power cut leaves whole.
+const SECTOR: usize = 512;
+
+/// What was done since the last sync.
+#[derive(Clone, Debug)]
+enum Done {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+impl Done {
+    fn apply(&self, to: &mut Vec<u8>) {
+        match self {
+            Done::Length(length) => to.resize(*length as usize, 0),
+            Done::Write(offset, data) => {
+                let begin = *offset as usize;
+                let end = begin + data.len();
+                if to.len() < end {
+                    to.resize(end, 0);
+                }
+                to[begin..end].copy_from_slice(data);
+            }
+        }
+    }
+}
+
+struct Inner {
+    random: Random,
+    /// What is read.
+    image: Vec<u8>,
+    /// What a power cut leaves for certain.
+    durable: Vec<u8>,
+    unsynced: Vec<Done>,
+    /// The process that has it open; others get errors.
+    life: u64,
+    owner: Option<Process>,
+    /// So many syncs until one fails.
+    fails_in: Option<u64>,
+    /// So many syncs in a hundred take so long.
+    slow: Option<(u64, Duration)>,
+    /// Nothing is lost that a sync was asked for: syncs do nothing.
+    lies: bool,
+    /// What was durable before the last sync, if a loss of power is to show that it
+    /// was answered too early.
+    before_last: Option<Vec<u8>>,
+}
+
+/// The disk of a machine.
+#[derive(Clone)]
+pub struct Disk(Arc<Mutex<Inner>>);
+
+impl Disk {
+    pub fn new(random: Random) -> Disk {
+        Disk(Arc::new(Mutex::new(Inner {
+            random,
+            image: Vec::new(),
+            durable: Vec::new(),
+            unsynced: Vec::new(),
+            life: 0,
+            owner: None,
+            fails_in: None,
+            slow: None,
+            lies: false,
+            before_last: None,
+        })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file, for a process; who had it before has it no more.
+    pub fn open(&self, owner: Process) -> Backend {
+        let mut inner = self.inner();
+        inner.life += 1;
+        inner.owner = Some(owner);
+        inner.fails_in = None;
+        Backend {
+            disk: self.clone(),
+            life: inner.life,
+        }
+    }
+
+    /// The process is gone; what it wrote the kernel has.
+    pub fn release(&self) {
+        let mut inner = self.inner();
+        inner.life += 1;
+        inner.owner = None;
+    }
+
+    /// The power is gone: of what was not synced any part may be there.
+    pub fn cut_power(&self) {
+        let mut inner = self.inner();
+        let inner = &mut *inner;
+        inner.life += 1;
+        inner.owner = None;
+        if let Some(before) = &inner.before_last {
+            inner.durable.clone_from(before);
+            inner.unsynced.clear();
+        }
+        let unsynced = std::mem::take(&mut inner.unsynced);
+        let keep = inner.random.pick(&[0, 0, 30, 70, 100]);
+        for done in &unsynced {
+            if !inner.random.percent(keep) {
+                continue;
+            }
+            match done {
+                Done::Write(offset, data) if inner.random.percent(50) => {
+                    for (place, sector) in data.chunks(SECTOR).enumerate() {
+                        if inner.random.percent(60) {
+                            let at = offset + (place * SECTOR) as u64;
+                            Done::Write(at, sector.to_vec()).apply(&mut inner.durable);
+                        }
+                    }
+                }
+                done => done.apply(&mut inner.durable),
+            }
+        }
+        inner.image.clone_from(&inner.durable);
+    }
+
+    /// One of the next syncs fails, and everything after it until it is opened anew.
+    pub fn fail_soon(&self) {
+        let mut inner = self.inner();
+        inner.fails_in = Some(inner.random.below(6));
+    }
+
+    /// So many syncs in a hundred take so long; the process waits for them.
+    pub fn slow(&self, slow: Option<(u64, Duration)>) {
+        self.inner().slow = slow;
+    }
+
+    /// A sync keeps nothing.
+    pub fn lie(&self) {
+        self.inner().lies = true;
+    }
+
+    /// A loss of power undoes the last sync.
+    pub fn lose_last_sync(&self) {
+        let mut inner = self.inner();
+        inner.before_last = Some(inner.durable.clone());
+    }
+
+    /// For another disk.
+    pub fn fork(&self) -> Random {
+        self.inner().random.fork()
+    }
+}
+
+/// The file, as one process has it open.
+pub struct Backend {
+    disk: Disk,
+    life: u64,
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backend({})", self.life)
+    }
+}
+
+impl Backend {
+    fn inner(&self) -> Result<MutexGuard<'_, Inner>, io::Error> {
+        let inner = self.disk.inner();
+        if inner.life != self.life || inner.fails_in == Some(0) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(inner)
+    }
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> Result<u64, io::Error> {
+        Ok(self.inner()?.image.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        let inner = self.inner()?;
+        let begin = offset as usize;
+        let part = inner.image.get(begin..begin + out.len());
+        out.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        let mut inner = self.inner()?;
+        let done = Done::Length(len);
+        done.apply(&mut inner.image);
+        inner.unsynced.push(done);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        let mut inner = self.inner()?;
+        let inner = &mut *inner;
+        if let Some(left) = &mut inner.fails_in {
+            *left -= 1;
+            if *left == 0 {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+        }
+        if inner.lies {
+            return Ok(());
+        }
+        if inner.before_last.is_some() {
+            inner.before_last = Some(inner.durable.clone());
+        }
+        for done in inner.unsynced.drain(..) {
+            done.apply(&mut inner.durable);
+        }
+        if let (Some((chance, long)), Some(owner)) = (inner.slow, &inner.owner)
+            && inner.random.percent(chance)
+        {
+            owner.stand_still(long);
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        let mut inner = self.inner()?;
+        let done = Done::Write(offset, data.to_vec());
+        done.apply(&mut inner.image);
+        inner.unsynced.push(done);
+        Ok(())
+    }
+}

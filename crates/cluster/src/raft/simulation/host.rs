@@ -1,0 +1,229 @@
+//! The machines: their disks, and the processes that begin and end on them.
+
+use super::defect::Defect;
+use super::disk::Disk;
+use super::leases::{Actor, Clock, Table};
+use super::network::{Link, Network, Running};
+use super::observer::Observer;
+use super::record::Record;
+use super::runtime::{Members, Process};
+use crate::lease::{self, defect::Broken};
+use crate::member::{Digest, Kind, Member, MemberId};
+use crate::raft::{Engine, EngineError, Settings};
+use crate::random::Random;
+use crate::role::leases::Grants;
+use crate::store::Store;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft_rt::AsyncRuntime;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a start is tried again.
+const START_TRIES: u32 = 40;
+
+/// What all tasks of a history share.
+pub struct Common {
+    pub network: Network,
+    pub record: Mutex<Record>,
+    pub observer: Mutex<Observer>,
+    pub leases: Mutex<Table>,
+    /// Clients are to end.
+    pub over: AtomicBool,
+    pub defect: Option<Defect>,
+    pub trace: Option<Mutex<Vec<String>>>,
+}
+
+pub fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nanoseconds since the history began.
+pub fn now() -> u64 {
+    let now = openraft_rt_sim::SimInstant::try_now();
+    now.map_or(0, |now| now.elapsed_since_start().as_nanos() as u64)
+}
+
+impl Common {
+    pub fn note(&self, words: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            lock(trace).push(format!("{:>10.3} {}\n", now() as f64 / 1e6, words()));
+        }
+    }
+}
+
+/// A machine.
+pub struct Host {
+    pub place: usize,
+    pub kind: Kind,
+    pub disk: Disk,
+    clock: Clock,
+    random: Random,
+    pub process: Process,
+    /// It is never to run again.
+    pub gone: bool,
+    /// Its disk failed in this life.
+    pub failed: bool,
+    pub snapshot_entries: u64,
+}
+
+impl Host {
+    pub fn new(place: usize, kind: Kind, random: &mut Random, snapshot_entries: u64) -> Host {
+        Host {
+            place,
+            kind,
+            disk: Disk::new(random.fork()),
+            clock: Clock::draw(random),
+            random: random.fork(),
+            process: Process::default(),
+            gone: false,
+            failed: false,
+            snapshot_entries,
+        }
+    }
+
+    pub fn id(&self) -> MemberId {
+        MemberId(self.place as u64 + 1)
+    }
+
+    /// As the cluster knows it.
+    pub fn member(&self) -> Member {
+        Member {
+            id: self.id(),
+            name: format!("host{}", self.id()),
+            kind: self.kind,
+            addresses: vec![([127, 0, 0, 1], 7443).into()],
+            certificate: Digest([self.place as u8 + 1; 32]),
+            sealing_key: (self.kind == Kind::Node).then(|| vec![self.place as u8; 32]),
+            format: crate::command::FORMAT,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            propose_limit: Duration::from_secs(2),
+            snapshot_entries: self.snapshot_entries,
+            keep_entries: self.snapshot_entries / 4,
+            clock: || 0,
+            ..Settings::default()
+        }
+    }
+
+    /// Begins, if it is not there.
+    pub async fn start(&mut self, common: &Arc<Common>) -> Result<(), String> {
+        if self.gone || common.network.running(self.place).is_some() {
+            return Ok(());
+        }
+        let mut last = String::new();
+        for _ in 0..START_TRIES {
+            match self.start_once(common).await {
+                Ok(()) => return Ok(()),
+                Err(what) => last = what,
+            }
+            Members::sleep(Duration::from_millis(10)).await;
+        }
+        Err(format!("{} does not start: {last}", self.id()))
+    }
+
+    async fn start_once(&mut self, common: &Arc<Common>) -> Result<(), String> {
+        let process = Process::default();
+        self.process = process.clone();
+        self.failed = false;
+        let backend = self.disk.open(process.clone());
+        let link = Link {
+            place: self.place,
+            network: common.network.clone(),
+            defect: common.defect,
+        };
+        let (id, kind, settings) = (self.id(), self.kind, self.settings());
+        common.note(|| format!("{id} begins"));
+        let own_link = link.clone();
+        let opening = process.spawn(async move {
+            let store = Store::with_backend(backend)?;
+            Engine::open(id, kind, settings, store, link).await
+        });
+        // A power cut may come in the middle.
+        let opened = Members::timeout(Duration::from_secs(2), opening).await;
+        let engine: Engine<Members> = match opened {
+            Ok(Ok(Ok(engine))) => engine,
+            Ok(Ok(Err(error))) => return Err(format!("{error} ({error:?})")),
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("it takes too long".to_owned()),
+        };
+        lock(&common.observer).begins(id);
+        self.watch(common, engine.clone());
+        if kind == Kind::Node {
+            let actor = Actor {
+                link: own_link,
+                engine: engine.clone(),
+                clock: self.clock,
+                common: common.clone(),
+                random: self.random.fork(),
+            };
+            process.spawn(actor.run());
+        }
+        let clock = self.clock;
+        let mut grants = Grants::new(engine.clone(), move || clock.now());
+        let unwaited = common.defect == Some(Defect::LeasesAreNotWaitedFor);
+        grants.break_it(Broken {
+            by: unwaited.then_some(lease::defect::Defect::NewLeaderDoesNotWait),
+        });
+        let running = Running {
+            engine,
+            process,
+            grants: Arc::new(grants),
+        };
+        common.network.set_running(self.place, Some(running));
+        Ok(())
+    }
+
+    /// Looks at each state that it comes to, while it lives.
+    fn watch(&self, common: &Arc<Common>, engine: Engine<Members>) {
+        let (common, id) = (common.clone(), self.id());
+        self.process.spawn(async move {
+            let mut changes = engine.changes();
+            while changes.changed().await.is_ok() {
+                let (state, standing) = (engine.state(), engine.standing());
+                let mut observer = lock(&common.observer);
+                observer.has(id, &state);
+                observer.stands(id, &standing);
+            }
+        });
+    }
+
+    /// The process ends at once; the kernel has what it wrote.
+    pub fn kill(&mut self, common: &Common) {
+        common.note(|| format!("{} is killed", self.id()));
+        self.disk.release();
+        self.end(common);
+        if common.defect == Some(Defect::ComesBackEmpty) {
+            self.disk = Disk::new(self.disk.fork());
+        }
+    }
+
+    /// The machine loses power.
+    pub fn cut_power(&mut self, common: &Common) {
+        common.note(|| format!("{} loses power", self.id()));
+        self.disk.cut_power();
+        lock(&common.leases).forget(self.place);
+        self.end(common);
+    }
+
+    fn end(&mut self, common: &Common) {
+        common.network.set_running(self.place, None);
+        self.process.kill();
+    }
+
+    /// Something in it has panicked, and its disk is well.
+    pub fn panicked(&self) -> Option<String> {
+        let panics = self.process.panics();
+        let first = panics.first().filter(|_| !self.failed)?;
+        Some(format!("{} panicked: {first}", self.id()))
+    }
+
+    /// The engine has stopped by itself.
+    pub fn halted(&self, common: &Common) -> Option<EngineError> {
+        let running = common.network.running(self.place)?;
+        running.engine.standing().halted
+    }
+}

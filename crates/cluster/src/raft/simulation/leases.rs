@@ -1,0 +1,164 @@
+//! A lease that all nodes want, on the real agreement: holders and grants of the role, with
+//! clocks that drift. Nobody holds it while another does.
+
+use super::host::{Common, lock, now};
+use super::network::{Link, MEMBERS};
+use super::runtime::Members;
+use crate::lease::{Ask, Boottime, DRIFT_DIVISOR, Renewal};
+use crate::machine::Wish;
+use crate::member::MemberId;
+use crate::raft::Engine;
+use crate::raft::transport::Transport;
+use crate::random::Random;
+use crate::role::leases::{Holders, Told, ask_leader};
+use openraft_rt::AsyncRuntime;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// The lease.
+const NAME: &str = "volume/a";
+/// How long a renewal is good.
+const VALID_MS: u64 = 600;
+/// How differently well nodes could use it.
+const RANKS: u64 = 3;
+/// How often holders look.
+const LOOK: Duration = Duration::from_millis(15);
+/// How long a member that begins waits for whoever leads to confirm itself.
+const CONFIRM_LIMIT: Duration = Duration::from_millis(500);
+/// How long an answer is waited for.
+const LIMIT: Duration = Duration::from_millis(500);
+/// What no message between engines begins with.
+pub const MARK: u8 = 0xc1;
+
+/// A machine's clock.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    booted_ns: u64,
+    drift_ppm: i64,
+}
+
+impl Clock {
+    pub fn draw(random: &mut Random) -> Clock {
+        let most = 1_000_000 / DRIFT_DIVISOR as i64;
+        Clock {
+            booted_ns: random.below(1 << 50),
+            drift_ppm: match random.below(3) {
+                0 => -most,
+                1 => most,
+                _ => random.below(2 * most as u64) as i64 - most,
+            },
+        }
+    }
+
+    pub fn now(self) -> Boottime {
+        let now = i128::from(now());
+        let drift = now * i128::from(self.drift_ppm) / 1_000_000;
+        Boottime(self.booted_ns + (now + drift) as u64)
+    }
+}
+
+/// Who holds it until when by its own clock, as its machine was told.
+#[derive(Default)]
+pub struct Table([Option<(Clock, Boottime)>; MEMBERS]);
+
+impl Table {
+    fn holding(&self) -> Vec<usize> {
+        let holds = |place: &usize| self.0[*place].is_some_and(|(clock, end)| clock.now() < end);
+        (0..MEMBERS).filter(holds).collect()
+    }
+
+    /// Whether somebody holds it.
+    pub fn is_held(&self) -> bool {
+        !self.holding().is_empty()
+    }
+
+    /// The machine lost power: nothing of it holds anything.
+    pub fn forget(&mut self, place: usize) {
+        self.0[place] = None;
+    }
+}
+
+/// Holds it, or tries to, as long as its process lives.
+pub struct Actor {
+    pub link: Link,
+    pub engine: Engine<Members>,
+    pub clock: Clock,
+    pub common: Arc<Common>,
+    pub random: Random,
+}
+
+impl Actor {
+    fn id(&self) -> MemberId {
+        MemberId(self.link.place as u64 + 1)
+    }
+
+    fn wish(&mut self) -> Wish {
+        Wish {
+            name: NAME.to_owned(),
+            rank: self.random.below(RANKS) as u32,
+        }
+    }
+
+    /// Until its process ends.
+    pub async fn run(mut self) {
+        let mut holders = Holders::new(self.id(), VALID_MS);
+        holders.want([self.wish()]);
+        let (answers, mut answered) = unbounded_channel();
+        loop {
+            if self.random.percent(1) {
+                holders.want([]);
+            } else if self.random.percent(10) {
+                holders.want([self.wish()]);
+            }
+            holders.give_up();
+            if holders.has_new() {
+                let confirmed = Members::timeout(CONFIRM_LIMIT, self.engine.confirm()).await;
+                if matches!(confirmed, Ok(Ok(_))) {
+                    holders.begin(&self.engine.state());
+                }
+            }
+            holders.look(&self.engine.state());
+            self.publish(&holders);
+            for ask in holders.due(self.clock.now()) {
+                self.ask(ask, answers.clone());
+            }
+            let next = Members::timeout(LOOK, answered.recv()).await;
+            if let Ok(Some((renewal, told))) = next {
+                // Whoever could use it better is to have it, mostly.
+                let better = holders.answered(&renewal, told, self.clock.now());
+                if better && self.random.percent(90) {
+                    holders.want([]);
+                }
+            }
+            self.publish(&holders);
+        }
+    }
+
+    /// Tells the machine, and looks whether another one holds it.
+    fn publish(&self, holders: &Holders) {
+        let held = holders.held(self.clock.now());
+        let until = held.first().map(|held| Boottime(held.until_ns));
+        let mut table = lock(&self.common.leases);
+        table.0[self.link.place] = until.map(|until| (self.clock, until));
+        let holding = table.holding();
+        if holding.len() > 1 {
+            let mut observer = lock(&self.common.observer);
+            observer.say(format!("{holding:?} (from 0) hold the lease at once"));
+        }
+    }
+
+    fn ask(&self, ask: Ask, answers: UnboundedSender<(Renewal, Told)>) {
+        let (engine, link) = (self.engine.clone(), self.link.clone());
+        Members::spawn(async move {
+            let call = |leader, question: Vec<u8>| async move {
+                let mut bytes = vec![MARK];
+                bytes.extend(question);
+                link.call(leader, bytes, LIMIT).await.ok()
+            };
+            if let Some(told) = ask_leader(&engine, ask, call).await {
+                let _ = answers.send(told);
+            }
+        });
+    }
+}

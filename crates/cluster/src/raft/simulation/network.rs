@@ -1,0 +1,210 @@
+//! What is between the members: each direction of each pair can be cut; calls and
+//! answers are lost, delayed, doubled, and overtake each other.
+
+use super::defect::{self, Defect};
+use super::leases;
+use super::runtime::{Members, Process};
+use crate::member::MemberId;
+use crate::raft::Engine;
+use crate::raft::transport::{CallError, Transport};
+use crate::random::Random;
+use crate::role::leases::Grants;
+use openraft_rt::AsyncRuntime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Members at most, those that come later among them.
+pub const MEMBERS: usize = 6;
+
+/// How packets fare.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// Each takes at least so long, microseconds, and up to that much longer.
+    pub delay_us: u64,
+    pub jitter_us: u64,
+    /// And up to that much more while the ways are slow.
+    pub slow_us: u64,
+    /// So many of a hundred are lost, or come twice, or late.
+    pub loss: u64,
+    pub double: u64,
+    pub late: u64,
+}
+
+/// Who is there.
+#[derive(Clone)]
+pub struct Running {
+    pub engine: Engine<Members>,
+    pub process: Process,
+    pub grants: Arc<Grants<Members>>,
+}
+
+struct Inner {
+    random: Random,
+    weather: Weather,
+    cut: [[bool; MEMBERS]; MEMBERS],
+    running: [Option<Running>; MEMBERS],
+}
+
+/// The network.
+#[derive(Clone)]
+pub struct Network(Arc<Mutex<Inner>>);
+
+impl Network {
+    pub fn new(random: Random, weather: Weather) -> Network {
+        Network(Arc::new(Mutex::new(Inner {
+            random,
+            weather,
+            cut: Default::default(),
+            running: Default::default(),
+        })))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set_weather(&self, change: impl FnOnce(&mut Weather)) {
+        change(&mut self.inner().weather);
+    }
+
+    /// Who runs at a place.
+    pub fn set_running(&self, place: usize, running: Option<Running>) {
+        let before = std::mem::replace(&mut self.inner().running[place], running);
+        drop(before);
+    }
+
+    pub fn running(&self, place: usize) -> Option<Running> {
+        self.inner().running[place].clone()
+    }
+
+    pub fn set_cut(&self, from: usize, to: usize, cut: bool) {
+        self.inner().cut[from][to] = cut;
+    }
+
+    /// Those of one side hear those of the other no more.
+    pub fn partition(&self, side: u64) {
+        let mut inner = self.inner();
+        for a in 0..MEMBERS {
+            for b in 0..MEMBERS {
+                inner.cut[a][b] = (side >> a) & 1 != (side >> b) & 1;
+            }
+        }
+    }
+
+    pub fn heal(&self) {
+        let mut inner = self.inner();
+        inner.cut = Default::default();
+        inner.weather.loss = 0;
+        inner.weather.late = 0;
+        inner.weather.slow_us = 0;
+    }
+
+    /// The history is over: nobody runs any more.
+    pub fn end(&self) {
+        let running = std::mem::take(&mut self.inner().running);
+        drop(running);
+    }
+
+    /// When a packet arrives, if it does.
+    fn way(&self, from: usize, to: usize) -> Option<Duration> {
+        let mut inner = self.inner();
+        let weather = inner.weather;
+        if inner.cut[from][to] || inner.random.percent(weather.loss) {
+            return None;
+        }
+        let mut us = weather.delay_us + inner.random.below(weather.jitter_us + weather.slow_us + 1);
+        if inner.random.percent(weather.late) {
+            us += inner.random.below(400_000);
+        }
+        Some(Duration::from_micros(us))
+    }
+
+    fn doubles(&self) -> bool {
+        let mut inner = self.inner();
+        let chance = inner.weather.double;
+        inner.random.percent(chance)
+    }
+}
+
+/// A member's way to the others.
+#[derive(Clone)]
+pub struct Link {
+    pub place: usize,
+    pub network: Network,
+    pub defect: Option<Defect>,
+}
+
+type Answer = tokio::sync::mpsc::UnboundedSender<Vec<u8>>;
+
+impl Link {
+    /// One copy of a call on its way, outside of any process.
+    fn carry(&self, to: usize, bytes: Vec<u8>, answer: Answer) {
+        let Some(way) = self.network.way(self.place, to) else {
+            return;
+        };
+        let (network, from, broken) = (self.network.clone(), self.place, self.defect);
+        Process::of_nobody(async move {
+            Members::sleep(way).await;
+            let Some(running) = network.running(to) else {
+                return;
+            };
+            let back = network.clone();
+            let process = running.process.clone();
+            process.spawn(async move {
+                let from_id = MemberId(from as u64 + 1);
+                let asked = broken.map(|_| bytes.clone());
+                let said = match bytes.split_first() {
+                    Some((&leases::MARK, question)) => {
+                        running.grants.answer(from_id, question).await
+                    }
+                    _ => running.engine.handle(from_id, bytes).await,
+                };
+                let said = match asked {
+                    Some(asked) => defect::reply(broken, &asked, said),
+                    None => said,
+                };
+                drop(running);
+                if let Some(way) = back.way(to, from) {
+                    Process::of_nobody(async move {
+                        Members::sleep(way).await;
+                        let _ = answer.send(said);
+                    });
+                }
+            });
+        });
+    }
+}
+
+impl Transport for Link {
+    async fn call(
+        &self,
+        to: MemberId,
+        bytes: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let to = (to.0 as usize).wrapping_sub(1);
+        if to >= MEMBERS {
+            return Err(CallError::Refused);
+        }
+        if self.network.running(to).is_none() && !self.network.doubles() {
+            // Its machine is up and says that nobody listens.
+            return Err(CallError::Unreachable);
+        }
+        let (answer, mut answers) = tokio::sync::mpsc::unbounded_channel();
+        if self.network.doubles() {
+            self.carry(to, bytes.clone(), answer.clone());
+        }
+        for bytes in defect::request(self.defect, bytes) {
+            self.carry(to, bytes, answer.clone());
+        }
+        drop(answer);
+        let waits = Members::timeout(limit, async {
+            match answers.recv().await {
+                Some(said) => said,
+                // Lost on its way: nobody knows, so the time goes by.
+                None => std::future::pending().await,
+            }
+        });
+        waits.await.map_err(|_| CallError::Timeout)
+    }
+}

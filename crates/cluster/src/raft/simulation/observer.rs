@@ -1,0 +1,63 @@
+//! Looks at all members all the time, and knows what must never be seen.
+
+use crate::member::MemberId;
+use crate::raft::Standing;
+use crate::state::State;
+use crate::store::digest;
+use std::collections::BTreeMap;
+
+/// What was seen.
+#[derive(Default)]
+pub struct Observer {
+    /// Who led in which term.
+    leaders: BTreeMap<u64, MemberId>,
+    /// The state after so many commands, by its digest, and at whom it was seen first.
+    states: BTreeMap<u64, (crate::member::Digest, MemberId)>,
+    /// How far each member was in its present life.
+    applied: BTreeMap<MemberId, u64>,
+    /// The first thing that must not be.
+    pub wrong: Option<String>,
+}
+
+impl Observer {
+    /// A life begins: its state is that of its disk.
+    pub fn begins(&mut self, member: MemberId) {
+        self.applied.remove(&member);
+    }
+
+    /// How a member stands.
+    pub fn stands(&mut self, member: MemberId, standing: &Standing) {
+        if !standing.leading {
+            return;
+        }
+        let first = *self.leaders.entry(standing.term).or_insert(member);
+        if first != member {
+            let term = standing.term;
+            self.say(format!("{first} and {member} both led in term {term}"));
+        }
+    }
+
+    /// What a member has applied.
+    pub fn has(&mut self, member: MemberId, state: &State) {
+        let before = self.applied.insert(member, state.applied);
+        if before == Some(state.applied) {
+            return;
+        }
+        if before.is_some_and(|before| before > state.applied) {
+            self.say(format!("{member} went back to {} commands", state.applied));
+        }
+        let seen = digest(&state.encode());
+        let (first, whose) = *(self.states).entry(state.applied).or_insert((seen, member));
+        if first != seen {
+            let count = state.applied;
+            self.say(format!(
+                "after {count} commands {member} has another state than {whose} had"
+            ));
+        }
+    }
+
+    /// Something must not be.
+    pub fn say(&mut self, what: String) {
+        self.wrong.get_or_insert(what);
+    }
+}

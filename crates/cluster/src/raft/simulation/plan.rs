@@ -1,0 +1,196 @@
+//! What happens in a history: drawn from its seed, then healed, then calm.
+
+use super::defect::Defect;
+use super::network::Weather;
+use crate::member::Kind;
+use crate::random::Random;
+use std::time::Duration;
+
+/// Disturbances in a history at most.
+const DISTURBANCES: u64 = 9;
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug)]
+pub enum Disturbance {
+    /// One is not heard by the other any more.
+    Cut(usize, usize),
+    /// Neither hears the other.
+    CutBoth(usize, usize),
+    /// Neither side hears the other.
+    Partition(u64),
+    /// Who leads is with fewer than half of the members, and does not know it.
+    LeaderInMinority,
+    /// All cuts, losses and slow ways are over.
+    Heal,
+    /// So many packets of a hundred are lost.
+    Loss(u64),
+    /// So many packets of a hundred are late by up to 400 ms.
+    Late(u64),
+    /// Every packet takes up to so many milliseconds longer.
+    Slow(u64),
+    /// The process stands still, milliseconds.
+    StandStill(usize, u64),
+    /// The one that leads stands still.
+    LeaderStandsStill(u64),
+    /// The process is killed, and begins anew so many milliseconds later.
+    Kill(usize, u64),
+    /// The one that leads is killed.
+    KillLeader(u64),
+    /// The machine loses power, and has it again so many milliseconds later.
+    PowerCut(usize, u64),
+    /// All lose power at once.
+    Blackout(u64),
+    /// Its disk fails soon.
+    DiskFails(usize),
+    /// Syncs of its disk take so many milliseconds now and then.
+    SlowDisk(usize, u64),
+    /// Leadership is handed over.
+    HandOver,
+    /// The arbiter is lost for good, and another one takes its place.
+    ReplaceArbiter,
+}
+
+/// A history before it happens.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Those that are there from the beginning.
+    pub kinds: Vec<Kind>,
+    pub weather: Weather,
+    /// What happens, and how much later than what is before it.
+    pub steps: Vec<(Duration, Disturbance)>,
+    pub clients: usize,
+    /// Clients that only read, besides.
+    pub readers: usize,
+    /// Longest time between two operations of a client.
+    pub think_ms: u64,
+    /// When a process is killed, the others see its connections die at once.
+    pub connections_die: bool,
+    /// Entries between snapshots.
+    pub snapshot_entries: u64,
+}
+
+pub fn draw(random: &mut Random) -> Plan {
+    let nodes = random.pick(&[2, 2, 2, 2, 2, 4]);
+    let mut kinds = vec![Kind::Node; nodes];
+    kinds.push(Kind::Arbiter);
+    let weather = Weather {
+        delay_us: random.pick(&[100, 300, 2_000]),
+        jitter_us: random.pick(&[100, 1_000, 8_000]),
+        slow_us: 0,
+        loss: 0,
+        double: random.pick(&[0, 0, 3, 20]),
+        late: 0,
+    };
+    let harsh = random.percent(20);
+    let mut replaced = nodes > 2;
+    let steps = (0..random.between(1, DISTURBANCES))
+        .map(|_| {
+            let mut what = draw_one(random, kinds.len() as u64, harsh);
+            if matches!(what, Disturbance::ReplaceArbiter) && std::mem::replace(&mut replaced, true)
+            {
+                what = Disturbance::Heal;
+            }
+            let longest = random.pick(&[20, 200, 600]);
+            let later = Duration::from_millis(random.below(longest));
+            (later, what)
+        })
+        .collect();
+    Plan {
+        kinds,
+        weather,
+        steps,
+        clients: random.between(2, 4) as usize,
+        readers: random.below(2) as usize,
+        connections_die: random.percent(60),
+        think_ms: random.pick(&[10, 40, 120]),
+        snapshot_entries: random.pick(&[20, 60, 100_000]),
+    }
+}
+
+/// A history in which what is broken can show: some of it does only when few things
+/// happen, in one order. What happens when, and to whom, is drawn nevertheless.
+pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
+    let mut plan = draw(random);
+    let mut nodes = 2;
+    let mut steps = Vec::new();
+    let mut then = |from: u64, to: u64, what: Disturbance| {
+        let later = Duration::from_millis(random.between(from, to));
+        steps.push((later, what));
+    };
+    match defect {
+        Defect::GrantsEveryVote => {
+            // Who is behind is left with the arbiter, and is to lead.
+            for node in [0, 1] {
+                then(100, 400, Disturbance::Partition(1 << node));
+                then(900, 1_300, Disturbance::LeaderInMinority);
+                then(900, 1_500, Disturbance::Heal);
+            }
+        }
+        Defect::AppliesBeforeCommit => {
+            // A follower stays with a leader of fewer than half.
+            nodes = 4;
+            for _ in 0..2 {
+                then(100, 400, Disturbance::LeaderInMinority);
+                then(900, 1_500, Disturbance::Heal);
+            }
+        }
+        Defect::ConfirmsAlone => {
+            // Longer than clients wait for an answer of the one that is alone.
+            then(100, 400, Disturbance::LeaderInMinority);
+            then(3_000, 4_000, Disturbance::Heal);
+            plan.readers = 2;
+        }
+        Defect::LeasesAreNotWaitedFor => {
+            // Another one leads long before a lease ends.
+            for _ in 0..3 {
+                then(900, 1_300, Disturbance::KillLeader(1_200));
+                then(1_300, 1_500, Disturbance::Heal);
+            }
+            plan.connections_die = true;
+        }
+        _ => return plan,
+    }
+    plan.steps = steps;
+    plan.kinds = vec![Kind::Node; nodes];
+    plan.kinds.push(Kind::Arbiter);
+    plan
+}
+
+fn draw_one(random: &mut Random, members: u64, harsh: bool) -> Disturbance {
+    let one = random.below(members) as usize;
+    let other = (one + 1 + random.below(members - 1) as usize) % members as usize;
+    let short = random.between(1, 60);
+    let long = random.between(60, 1_500);
+    if harsh {
+        // Power comes and goes.
+        return match random.below(4) {
+            0 => Disturbance::Blackout(short),
+            1 => Disturbance::PowerCut(one, short),
+            2 => Disturbance::PowerCut(other, long),
+            _ => Disturbance::KillLeader(short),
+        };
+    }
+    match random.below(28) {
+        0 | 1 => Disturbance::Cut(one, other),
+        2 => Disturbance::CutBoth(one, other),
+        3 | 4 => Disturbance::Partition(random.between(1, (1 << members) - 2)),
+        5 | 6 => Disturbance::Heal,
+        7 => Disturbance::Loss(random.pick(&[1, 10, 30])),
+        8 => Disturbance::Late(random.pick(&[1, 5, 20])),
+        9 => Disturbance::StandStill(one, short),
+        10 => Disturbance::StandStill(one, long),
+        11 => Disturbance::LeaderStandsStill(long),
+        12 => Disturbance::Kill(one, short),
+        13 => Disturbance::Kill(one, long),
+        14 | 15 => Disturbance::KillLeader(long),
+        16 => Disturbance::PowerCut(one, long),
+        17 => Disturbance::PowerCut(one, short),
+        18 => Disturbance::Blackout(short),
+        19 => Disturbance::DiskFails(one),
+        20 => Disturbance::SlowDisk(one, random.pick(&[2, 20, 100])),
+        21 | 22 => Disturbance::HandOver,
+        23..=25 => Disturbance::LeaderInMinority,
+        26 => Disturbance::Slow(random.pick(&[20, 60, 200])),
+        _ => Disturbance::ReplaceArbiter,
+    }
+}

@@ -1,0 +1,151 @@
+//! What clients asked for and were told, and the single copy that all of it is to
+//! look like.
+
+use super::linear::{self, Model, Operation};
+use crate::command::{Answer, Refusal};
+use std::collections::BTreeMap;
+
+/// What is read and written: leases by name, and the versions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Key {
+    Lease(u8),
+    Versions,
+}
+
+/// What is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Op {
+    Read,
+    Grant {
+        holder: u64,
+        after: u64,
+    },
+    Release {
+        from: u64,
+        epoch: u64,
+    },
+    /// Arbiters may not.
+    Propose {
+        fit: bool,
+    },
+    TakeBack {
+        version: u64,
+    },
+}
+
+/// What is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    Is(Single),
+    Given(u64),
+    Done,
+    Held(u64),
+    Old,
+    Busy(u64),
+    Unfit,
+    /// Something that no single copy would say.
+    Nonsense(String),
+}
+
+impl Said {
+    /// As the state answered.
+    pub fn of(answer: Answer) -> Said {
+        match answer {
+            Answer::Done => Said::Done,
+            Answer::Lease(epoch) => Said::Given(epoch.0),
+            Answer::Version(version) => Said::Given(version.0),
+            Answer::Refused(Refusal::Held { holder }) => Said::Held(holder.0),
+            Answer::Refused(Refusal::OldEpoch | Refusal::NoVersion) => Said::Old,
+            Answer::Refused(Refusal::Busy { version, .. }) => Said::Busy(version.0),
+            Answer::Refused(Refusal::Unfit) => Said::Unfit,
+            other => Said::Nonsense(format!("{other:?}")),
+        }
+    }
+}
+
+/// A lease: its epoch and holder. The versions: the last one, and the one on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Single {
+    pub count: u64,
+    pub holder: Option<u64>,
+}
+
+struct Copy;
+
+impl Model for Copy {
+    type State = Single;
+    type Op = Op;
+    type Said = Said;
+
+    fn begin(&self) -> Single {
+        Single::default()
+    }
+
+    fn step(&self, state: &Single, op: &Op, said: Option<&Said>) -> Option<Single> {
+        let (after, answer) = does(*state, op);
+        said.is_none_or(|said| *said == answer).then_some(after)
+    }
+}
+
+fn does(state: Single, op: &Op) -> (Single, Said) {
+    let refused = state.holder.map_or(Said::Old, Said::Held);
+    let given = |holder| {
+        let count = state.count + 1;
+        let holder = Some(holder);
+        (Single { count, holder }, Said::Given(count))
+    };
+    let free = Single {
+        holder: None,
+        ..state
+    };
+    match op {
+        Op::Read => (state, Said::Is(state)),
+        Op::Grant { holder, after } if *after == state.count => given(*holder),
+        Op::Grant { .. } => (state, refused),
+        Op::Release { epoch, .. } if *epoch != state.count || state.count == 0 => {
+            (state, Said::Old)
+        }
+        Op::Release { from, .. } if state.holder.is_some_and(|holder| holder != *from) => {
+            (state, refused)
+        }
+        Op::Release { .. } => (free, Said::Done),
+        Op::Propose { fit: false } => (state, Said::Unfit),
+        Op::Propose { fit: true } => match state.holder {
+            Some(version) => (state, Said::Busy(version)),
+            None => given(state.count + 1),
+        },
+        Op::TakeBack { version } if state.holder == Some(*version) => (free, Said::Given(*version)),
+        Op::TakeBack { .. } => (state, Said::Old),
+    }
+}
+
+/// What became of words that were to be remembered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    Acknowledged,
+    Unknown,
+    NotDone,
+}
+
+/// All that clients saw.
+#[derive(Default)]
+pub struct Record {
+    pub operations: BTreeMap<Key, Vec<Operation<Op, Said>>>,
+    pub words: BTreeMap<String, Fate>,
+}
+
+impl Record {
+    /// Operations that were answered.
+    pub fn answered(&self) -> usize {
+        let all = self.operations.values().flatten();
+        all.filter(|operation| operation.returned.is_some()).count()
+    }
+
+    /// Each key by itself: a history is linearizable if those of its keys are.
+    pub fn linearizable(&self) -> Result<(), String> {
+        for (key, operations) in &self.operations {
+            linear::check(&Copy, operations).map_err(|what| format!("{key:?}: {what}"))?;
+        }
+        Ok(())
+    }
+}

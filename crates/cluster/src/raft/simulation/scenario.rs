@@ -1,0 +1,236 @@
+//! Histories that are written, not drawn.
+
+use super::host::{lock, now};
+use super::network::Weather;
+use super::plan::Plan;
+use super::record::Fate;
+use super::runtime::Members;
+use super::world::World;
+use crate::command::{Answer, Body};
+use crate::member::Kind;
+use crate::random::{Random, asked};
+use openraft_rt::AsyncRuntime;
+use openraft_rt_sim::SimRuntime;
+use std::time::Duration;
+
+/// Seeds with which each is tried: they differ in delays and election times.
+const SEEDS: u64 = 5;
+/// Everything that is waited for comes within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Once it is calm, a leader is found within this time: some election timeouts.
+const SOON: Duration = Duration::from_secs(3);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(10);
+
+const A: usize = 0;
+const B: usize = 1;
+const ARBITER: usize = 2;
+
+fn pair(seed: u64) -> World {
+    let plan = Plan {
+        kinds: vec![Kind::Node, Kind::Node, Kind::Arbiter],
+        weather: Weather {
+            delay_us: 200,
+            jitter_us: 2_000,
+            slow_us: 0,
+            loss: 0,
+            double: 3,
+            late: 0,
+        },
+        steps: Vec::new(),
+        clients: 0,
+        readers: 0,
+        connections_die: true,
+        think_ms: 0,
+        snapshot_entries: 40,
+    };
+    World::new(plan, Random::new(seed), None, false)
+}
+
+/// Has words acknowledged by asking this one.
+async fn told(world: &World, place: usize, words: &str) -> Result<(), String> {
+    let engine = world.engine(place).ok_or("nobody is there")?;
+    let body = Body::Event {
+        words: words.to_owned(),
+    };
+    let process = &world.hosts[place].process;
+    let asked = process.spawn(async move { engine.propose(body).await });
+    match asked.await {
+        Ok(Ok(Answer::Done)) => {
+            let mut record = lock(&world.common.record);
+            record.words.insert(words.to_owned(), Fate::Acknowledged);
+            Ok(())
+        }
+        other => Err(format!("'{words}': {other:?}")),
+    }
+}
+
+fn knows(world: &World, place: usize, words: &str) -> bool {
+    let engine = world.engine(place);
+    engine.is_some_and(|engine| engine.state().events().any(|event| event.words == words))
+}
+
+fn leads(world: &World, place: usize) -> bool {
+    let engine = world.engine(place);
+    engine.is_some_and(|engine| engine.standing().leading)
+}
+
+async fn until(
+    world: &mut World,
+    what: &str,
+    holds: impl Fn(&World) -> bool,
+) -> Result<(), String> {
+    for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
+        if holds(world) {
+            return Ok(());
+        }
+        world.wait(LOOK).await?;
+    }
+    Err(format!("it never came: {what}"))
+}
+
+/// A commits with the arbiter and dies, while B is behind.
+async fn only_the_arbiter_has_it(mut world: World) -> Result<(), String> {
+    world.found().await?;
+    until(&mut world, "A leads", |world| leads(world, A)).await?;
+    told(&world, A, "all have this").await?;
+    until(&mut world, "B has it", |world| {
+        knows(world, B, "all have this")
+    })
+    .await?;
+    let network = world.common.network.clone();
+    network.partition(1 << B);
+    for number in 0..60 {
+        told(&world, A, &format!("only the arbiter has this {number}")).await?;
+    }
+    let last = "only the arbiter has this 59";
+    if knows(&world, B, "only the arbiter has this 0") {
+        return Err("B is not behind".to_owned());
+    }
+    world.cut_power(A, 3_600_000);
+    network.heal();
+    until(&mut world, "B leads", |world| leads(world, B)).await?;
+    if !knows(&world, B, last) {
+        return Err("B leads without what was acknowledged".to_owned());
+    }
+    told(&world, ARBITER, "the arbiter forwards this to B").await?;
+    // A comes back, and all are of one mind.
+    world.heal().await?;
+    world.end().await
+}
+
+#[test]
+fn what_only_the_arbiter_has_reaches_b_which_then_leads() {
+    each_seed(only_the_arbiter_has_it);
+}
+
+/// Answers take from 100 to 400 ms.
+fn slow_ways(world: &World) {
+    world.common.network.set_weather(|weather| {
+        weather.delay_us = 50_000;
+        weather.jitter_us = 150_000;
+    });
+}
+
+/// A is lost while every answer and every second sync takes long.
+async fn lost_in_a_storm(world: &mut World) -> Result<(), String> {
+    world.found().await?;
+    until(world, "A leads", |world| leads(world, A)).await?;
+    told(world, A, "before").await?;
+    slow_ways(world);
+    for host in &world.hosts {
+        host.disk.slow(Some((50, Duration::from_millis(60))));
+    }
+    world.kill(A, 3_600_000);
+    Ok(())
+}
+
+/// After a storm the first calm seconds bring a leader, and it stays.
+async fn calm_after_a_storm(mut world: World) -> Result<(), String> {
+    let calm = world.weather();
+    lost_in_a_storm(&mut world).await?;
+    world.wait(Duration::from_secs(4)).await?;
+    world.common.network.set_weather(|weather| *weather = calm);
+    for host in &world.hosts {
+        host.disk.slow(None);
+    }
+    let began = now();
+    until(&mut world, "B leads", |world| leads(world, B)).await?;
+    let took = Duration::from_nanos(now() - began);
+    if took > SOON {
+        return Err(format!("B leads after {took:?} of calm"));
+    }
+    let term = |world: &World| world.engine(B).map(|engine| engine.standing().term);
+    let first = term(&world);
+    for _ in 0..300 {
+        world.wait(LOOK).await?;
+        if !leads(&world, B) || term(&world) != first {
+            return Err("B does not lead any more".to_owned());
+        }
+    }
+    told(&world, B, "after").await
+}
+
+/// Even while it is stormy there is a leader at some time.
+async fn leader_in_a_storm(mut world: World) -> Result<(), String> {
+    lost_in_a_storm(&mut world).await?;
+    for _ in 0..4 {
+        let found = until(&mut world, "B leads", |world| leads(world, B)).await;
+        if found.is_ok() {
+            return Ok(());
+        }
+    }
+    Err("nobody leads in a storm".to_owned())
+}
+
+/// One node and an arbiter far away: what is read is confirmed.
+async fn far_arbiter(mut world: World) -> Result<(), String> {
+    world.found().await?;
+    until(&mut world, "A leads", |world| leads(world, A)).await?;
+    world.common.network.set_weather(|weather| {
+        weather.delay_us = 25_000;
+        weather.jitter_us = 5_000;
+    });
+    world.cut_power(B, 3_600_000);
+    world.wait(Duration::from_secs(1)).await?;
+    for _ in 0..5 {
+        let engine = world.engine(A).ok_or("A is not there")?;
+        let process = &world.hosts[A].process;
+        let asked = process.spawn(async move { engine.confirm().await });
+        match asked.await {
+            Ok(Ok(_)) => {}
+            other => return Err(format!("not confirmed: {other:?}")),
+        }
+    }
+    Ok(())
+}
+
+fn each_seed<F: Future<Output = Result<(), String>>>(scenario: impl Fn(World) -> F) {
+    let mut failed = Vec::new();
+    for seed in 0..asked("CLUSTER_SCENARIOS").unwrap_or(SEEDS) {
+        let mut runtime = Members(SimRuntime::with_seed(seed));
+        let world = pair(seed);
+        let network = world.common.network.clone();
+        let outcome = runtime.block_on(scenario(world));
+        network.end();
+        if let Err(what) = outcome {
+            failed.push((seed, what));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
+fn a_calm_after_a_storm_brings_a_leader_that_stays() {
+    each_seed(calm_after_a_storm);
+}
+
+#[test]
+fn slow_answers_and_slow_disks_do_not_keep_a_lost_leader_from_being_replaced() {
+    each_seed(leader_in_a_storm);
+}
+
+#[test]
+fn a_node_with_an_arbiter_far_away_is_confirmed() {
+    each_seed(far_arbiter);
+}

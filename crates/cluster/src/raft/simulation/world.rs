@@ -1,0 +1,478 @@
+//! A history as it happens: members begin, clients ask, things happen to members, all
+//! is healed; then it is calm, and all have to be of one mind.
+
+use super::client::{Client, read};
+use super::defect::Defect;
+use super::host::{Common, Host, lock, now};
+use super::leases::Table;
+use super::linear::Operation;
+use super::network::{MEMBERS, Network, Weather};
+use super::observer::Observer;
+use super::plan::{Disturbance, Plan};
+use super::record::{Fate, Key, Op, Record, Said};
+use super::runtime::{Members, Process};
+use crate::command::{Body, Invitation};
+use crate::member::{Digest, Kind, MemberId};
+use crate::raft::Engine;
+use crate::random::Random;
+use openraft_rt::AsyncRuntime;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// In a calm all are of one mind within this time.
+const CALM: Duration = Duration::from_secs(20);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+/// Something is tried so often.
+const TRIES: usize = 50;
+/// A number that stands for the world among the clients.
+const WORLD: usize = 99;
+
+/// A history.
+pub struct World {
+    plan: Plan,
+    random: Random,
+    pub(super) hosts: Vec<Host>,
+    pub(super) common: Arc<Common>,
+    /// Who is to begin again when.
+    begins: Vec<(u64, usize)>,
+}
+
+impl World {
+    pub fn new(plan: Plan, mut random: Random, defect: Option<Defect>, traced: bool) -> World {
+        let network = Network::new(random.fork(), plan.weather);
+        let hosts = (plan.kinds.iter().enumerate())
+            .map(|(place, kind)| Host::new(place, *kind, &mut random, plan.snapshot_entries))
+            .collect();
+        World {
+            plan,
+            random,
+            hosts,
+            common: Arc::new(Common {
+                network,
+                record: Mutex::new(Record::default()),
+                observer: Mutex::new(Observer::default()),
+                leases: Mutex::new(Table::default()),
+                over: AtomicBool::new(false),
+                defect,
+                trace: traced.then(|| Mutex::new(Vec::new())),
+            }),
+            begins: Vec::new(),
+        }
+    }
+
+    /// How packets fare from the beginning.
+    pub fn weather(&self) -> Weather {
+        self.plan.weather
+    }
+
+    /// What all tasks share.
+    pub fn common(&self) -> Arc<Common> {
+        self.common.clone()
+    }
+
+    /// All of it, and what was seen that should not be.
+    pub async fn run(mut self) -> Result<(), String> {
+        if self.common.defect == Some(Defect::SyncsNothing) {
+            self.hosts.iter().for_each(|host| host.disk.lie());
+        }
+        if self.common.defect == Some(Defect::AnswersBeforeTheSync) {
+            self.hosts
+                .iter()
+                .for_each(|host| host.disk.lose_last_sync());
+        }
+        self.found().await?;
+        self.common.note(|| "founded".to_owned());
+        let clients = self.clients();
+        for (later, what) in self.plan.steps.clone() {
+            self.wait(later).await?;
+            self.happen(what).await?;
+        }
+        let rest = Duration::from_millis(self.random.below(800));
+        self.wait(rest).await?;
+        self.heal().await?;
+        self.wait(Duration::from_millis(600)).await?;
+        self.common.over.store(true, Ordering::Relaxed);
+        for client in clients {
+            let _ = client.await;
+        }
+        self.end().await
+    }
+
+    pub(super) async fn found(&mut self) -> Result<(), String> {
+        let common = self.common.clone();
+        for host in &mut self.hosts {
+            host.start(&common).await?;
+        }
+        let member = self.hosts[0].member();
+        let engine = self.engine(0).ok_or("the first one is not there")?;
+        let founded = self.hosts[0]
+            .process
+            .spawn(async move { engine.found("a".to_owned(), member, vec![1]).await });
+        founded
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("not founded: {error}"))?;
+        for place in 1..self.hosts.len() {
+            self.take_in(place, 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a member in, by asking this one.
+    async fn take_in(&mut self, place: usize, by: usize) -> Result<(), String> {
+        let host = &self.hosts[place];
+        let (id, member) = (host.id(), host.member());
+        let token = Digest([100 + place as u8; 32]);
+        let invite = Body::Invite(Invitation {
+            token,
+            kind: host.kind,
+            valid_ms: 60_000,
+        });
+        let admit = Body::Admit { token, member };
+        let engine = self.engine(by).ok_or("who is to be asked is not there")?;
+        let asked = self.hosts[by].process.spawn(async move {
+            engine.propose(invite).await.map_err(|it| it.to_string())?;
+            engine.propose(admit).await.map_err(|it| it.to_string())?;
+            engine.add(id).await.map_err(|error| error.to_string())
+        });
+        match Members::timeout(Duration::from_secs(8), asked).await {
+            Ok(Ok(done)) => done.map_err(|error| format!("{id} is not taken in: {error}")),
+            _ => Err(format!("{id} is not taken in")),
+        }
+    }
+
+    fn clients(&mut self) -> Vec<<Members as AsyncRuntime>::JoinHandle<()>> {
+        let nodes = self.plan.kinds.iter().filter(|kind| **kind == Kind::Node);
+        let nodes = nodes.count() as u64;
+        (0..self.plan.clients + self.plan.readers)
+            .map(|number| {
+                let client = Client {
+                    number,
+                    random: self.random.fork(),
+                    common: self.common.clone(),
+                    kinds: self.plan.kinds.clone(),
+                    nodes,
+                    think_ms: self.plan.think_ms,
+                    only_reads: number >= self.plan.clients,
+                    seen: Default::default(),
+                };
+                Process::of_nobody(client.run())
+            })
+            .collect()
+    }
+
+    pub(super) fn engine(&self, place: usize) -> Option<Engine<Members>> {
+        Some(self.common.network.running(place)?.engine)
+    }
+
+    fn leader(&self) -> Option<usize> {
+        (0..self.hosts.len()).find(|place| {
+            let engine = self.engine(*place);
+            engine.is_some_and(|engine| engine.standing().leading)
+        })
+    }
+
+    /// Lets time go by: who is to begin again begins, and all are looked at.
+    pub(super) async fn wait(&mut self, long: Duration) -> Result<(), String> {
+        let until = now() + long.as_nanos() as u64;
+        loop {
+            self.look()?;
+            let common = self.common.clone();
+            let due = |(at, _): &(u64, usize)| *at <= now();
+            while let Some(next) = self.begins.iter().position(due) {
+                let (_, place) = self.begins.swap_remove(next);
+                self.hosts[place].start(&common).await?;
+            }
+            let left = until.saturating_sub(now());
+            if left == 0 {
+                return Ok(());
+            }
+            Members::sleep(Duration::from_nanos(left).min(LOOK)).await;
+        }
+    }
+
+    /// Looks at all members. One whose disk failed is begun anew, as its supervisor
+    /// would.
+    fn look(&mut self) -> Result<(), String> {
+        let common = self.common.clone();
+        for host in &mut self.hosts {
+            if let Some(what) = host.panicked() {
+                return Err(what);
+            }
+            let Some(running) = common.network.running(host.place) else {
+                continue;
+            };
+            let standing = running.engine.standing();
+            lock(&common.observer).stands(host.id(), &standing);
+            if let Some(why) = standing.halted {
+                if !host.failed {
+                    return Err(format!("{} has stopped: {why} ({why:?})", host.id()));
+                }
+                common.note(|| format!("{} has stopped: {why}", host.id()));
+                host.kill(&common);
+                self.begins.push((now() + 50_000_000, host.place));
+            }
+        }
+        match lock(&common.observer).wrong.take() {
+            Some(wrong) => Err(wrong),
+            None => Ok(()),
+        }
+    }
+
+    async fn happen(&mut self, what: Disturbance) -> Result<(), String> {
+        self.common.note(|| format!("{what:?}"));
+        let network = self.common.network.clone();
+        match what {
+            Disturbance::Cut(from, to) => network.set_cut(from, to, true),
+            Disturbance::CutBoth(one, other) => {
+                network.set_cut(one, other, true);
+                network.set_cut(other, one, true);
+            }
+            Disturbance::Partition(side) => network.partition(side),
+            Disturbance::LeaderInMinority => {
+                if let Some(leader) = self.leader() {
+                    let members = self.plan.kinds.len();
+                    let side = 1 << leader;
+                    let with = (leader + 1 + self.random.below(2) as usize) % members;
+                    let with = if members > 3 { 1 << with } else { 0 };
+                    network.partition(side | with);
+                }
+            }
+            Disturbance::Heal => network.heal(),
+            Disturbance::Loss(loss) => network.set_weather(|weather| weather.loss = loss),
+            Disturbance::Late(late) => network.set_weather(|weather| weather.late = late),
+            Disturbance::Slow(ms) => network.set_weather(|weather| weather.slow_us = ms * 1_000),
+            Disturbance::StandStill(place, long) => {
+                let process = &self.hosts[place].process;
+                process.stand_still(Duration::from_millis(long));
+            }
+            Disturbance::LeaderStandsStill(long) => {
+                if let Some(place) = self.leader() {
+                    let process = &self.hosts[place].process;
+                    process.stand_still(Duration::from_millis(long));
+                }
+            }
+            Disturbance::Kill(place, long) => self.kill(place, long),
+            Disturbance::KillLeader(long) => {
+                if let Some(place) = self.leader() {
+                    self.kill(place, long);
+                }
+            }
+            Disturbance::PowerCut(place, long) => self.cut_power(place, long),
+            Disturbance::Blackout(long) => {
+                for place in 0..self.hosts.len() {
+                    let later = self.random.below(60);
+                    self.cut_power(place, long + later);
+                }
+            }
+            Disturbance::DiskFails(place) => {
+                self.hosts[place].failed = true;
+                self.hosts[place].disk.fail_soon();
+            }
+            Disturbance::SlowDisk(place, ms) => {
+                let slow = Some((20, Duration::from_millis(ms)));
+                self.hosts[place].disk.slow(slow);
+            }
+            Disturbance::HandOver => self.hand_over(),
+            Disturbance::ReplaceArbiter => self.replace_arbiter().await?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn kill(&mut self, place: usize, long_ms: u64) {
+        if self.common.network.running(place).is_none() {
+            return;
+        }
+        let common = self.common.clone();
+        self.hosts[place].kill(&common);
+        self.begins.push((now() + long_ms * 1_000_000, place));
+        if self.plan.connections_die {
+            let gone = self.hosts[place].id();
+            for other in (0..self.hosts.len()).filter_map(|place| self.engine(place)) {
+                other.lost(gone);
+            }
+        }
+    }
+
+    pub(super) fn cut_power(&mut self, place: usize, long_ms: u64) {
+        if self.common.network.running(place).is_none() {
+            return;
+        }
+        let common = self.common.clone();
+        self.hosts[place].cut_power(&common);
+        self.begins.push((now() + long_ms * 1_000_000, place));
+    }
+
+    fn hand_over(&mut self) {
+        let place = self.random.below(self.hosts.len() as u64) as usize;
+        if let Some(engine) = self.engine(place) {
+            let asked = async move { engine.hand_over(None).await.is_ok() };
+            drop(self.hosts[place].process.spawn(asked));
+        }
+    }
+
+    /// The arbiter is gone for good; the nodes are healed, as an operator would, and
+    /// take another one in.
+    async fn replace_arbiter(&mut self) -> Result<(), String> {
+        let old = 2;
+        let new = self.hosts.len();
+        if new >= MEMBERS || self.hosts[old].gone {
+            return Ok(());
+        }
+        self.heal_all_but(Some(old)).await?;
+        let common = self.common.clone();
+        if common.network.running(old).is_some() {
+            self.hosts[old].cut_power(&common);
+        }
+        self.hosts[old].gone = true;
+        let (interval, kind) = (self.plan.snapshot_entries, Kind::Arbiter);
+        let host = Host::new(new, kind, &mut self.random, interval);
+        self.hosts.push(host);
+        self.hosts[new].start(&common).await?;
+        let gone = self.hosts[old].id();
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            self.wait(Duration::from_millis(100)).await?;
+            last = match self.take_in(new, 0).await {
+                Ok(()) => match self.take_out(gone).await {
+                    Ok(()) => {
+                        common.note(|| "the arbiter is replaced".to_owned());
+                        return Ok(());
+                    }
+                    Err(what) => what,
+                },
+                Err(what) => what,
+            };
+        }
+        Err(format!("the arbiter is not replaced: {last}"))
+    }
+
+    async fn take_out(&mut self, gone: MemberId) -> Result<(), String> {
+        let engine = self.engine(0).ok_or("who is to be asked is not there")?;
+        let asked = self.hosts[0].process.spawn(async move {
+            engine.drop(gone).await.map_err(|it| it.to_string())?;
+            let remove = Body::Remove { member: gone };
+            let removed = engine.propose(remove).await;
+            removed.map(drop).map_err(|error| error.to_string())
+        });
+        match Members::timeout(Duration::from_secs(8), asked).await {
+            Ok(Ok(done)) => done,
+            _ => Err(format!("{gone} is not taken out")),
+        }
+    }
+
+    pub(super) async fn heal(&mut self) -> Result<(), String> {
+        self.common.note(|| "all is healed".to_owned());
+        self.heal_all_but(None).await
+    }
+
+    async fn heal_all_but(&mut self, gone: Option<usize>) -> Result<(), String> {
+        let common = self.common.clone();
+        common.network.heal();
+        self.begins.clear();
+        for host in &mut self.hosts {
+            host.disk.slow(None);
+            if host.halted(&common).is_some() {
+                host.kill(&common);
+            }
+            if Some(host.place) != gone {
+                host.start(&common).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All was calm for long.
+    pub(super) async fn end(&mut self) -> Result<(), String> {
+        let began = now();
+        loop {
+            self.wait(LOOK).await?;
+            let why = self.differ();
+            let Some(why) = why else {
+                break;
+            };
+            if now() - began > CALM.as_nanos() as u64 {
+                return Err(format!("in a long calm: {why}"));
+            }
+        }
+        self.read_all().await?;
+        self.check_words()?;
+        lock(&self.common.record).linearizable()
+    }
+
+    /// How members differ still.
+    fn differ(&self) -> Option<String> {
+        if !lock(&self.common.leases).is_held() {
+            return Some("nobody has the lease".to_owned());
+        }
+        let there = || self.hosts.iter().filter(|host| !host.gone);
+        let mut states = Vec::new();
+        for host in there() {
+            let Some(engine) = self.engine(host.place) else {
+                return Some(format!("{} is not there", host.id()));
+            };
+            let standing = engine.standing();
+            if standing.leader.is_none() {
+                return Some(format!("{} knows no leader", host.id()));
+            }
+            if standing.leading && host.kind == Kind::Arbiter {
+                return Some(format!("the arbiter {} leads", host.id()));
+            }
+            states.push((host.id(), standing.applied, engine.state()));
+        }
+        let (first, applied, state) = states.first()?;
+        let other = (states.iter()).find(|(_, at, it)| at != applied || it != state)?;
+        Some(format!(
+            "{first} is at {applied:?} and {} at {:?}",
+            other.0, other.1
+        ))
+    }
+
+    /// Reads all keys from all members once more.
+    async fn read_all(&mut self) -> Result<(), String> {
+        for place in 0..self.hosts.len() {
+            let Some(running) = self.common.network.running(place) else {
+                continue;
+            };
+            for key in [Key::Lease(0), Key::Lease(1), Key::Versions] {
+                let engine = running.engine.clone();
+                let called_at = now();
+                let asked = running
+                    .process
+                    .spawn(async move { read(&engine, key, false).await });
+                let single = asked.await.ok().flatten();
+                let id = self.hosts[place].id();
+                let single = single.ok_or_else(|| format!("{id} reads nothing in a calm"))?;
+                let operation = Operation {
+                    client: WORLD,
+                    op: Op::Read,
+                    called_at,
+                    returned: Some((now(), Said::Is(single))),
+                };
+                let mut record = lock(&self.common.record);
+                record.operations.entry(key).or_default().push(operation);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was acknowledged is there once, what was refused is not.
+    fn check_words(&self) -> Result<(), String> {
+        let engine = self.engine(0).ok_or("the first one is not there")?;
+        let state = engine.state();
+        for (words, fate) in &lock(&self.common.record).words {
+            let count = state.events().filter(|event| event.words == *words).count();
+            let fits = match fate {
+                Fate::Acknowledged => count == 1,
+                Fate::NotDone => count == 0,
+                Fate::Unknown => count <= 1,
+            };
+            if !fits {
+                return Err(format!("'{words}' was {fate:?} and is there {count} times"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,216 @@
+//! The store as openraft asks it: what it does with a callback is waited for without
+//! holding the thread.
+
+use crate::raft::error::EngineError;
+use crate::raft::replica::Shared;
+use crate::raft::types::{Entry, LogId, Types, Vote};
+use crate::store::{Store, StoreError};
+use futures_util::{Stream, stream};
+use openraft::async_runtime::{Oneshot, OneshotSender};
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+/// Bytes of entries in one message to another member; one entry may be more.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 256 << 10;
+/// Bytes of entries that are read at once to be taken in.
+const READ_BYTES_MAX: usize = 512 << 10;
+/// Bytes of entries in memory from which an append waits until it is on disk.
+const PENDING_BYTES_MAX: usize = 4 << 20;
+
+/// Who is told what the store did.
+pub(super) type Told<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
+
+/// Asks the store for something and waits until it is done.
+pub(super) async fn ask<R: AsyncRuntime, T: Send + 'static>(
+    start: impl FnOnce(Told<T>),
+) -> Result<T, StoreError> {
+    let (tell, told) = R::Oneshot::channel();
+    start(Box::new(move |result| {
+        // Nobody waits any more: what was asked for is done nevertheless.
+        let _ = tell.send(result);
+    }));
+    told.await.unwrap_or(Err(StoreError::Ended))
+}
+
+/// As openraft wants it.
+pub(super) fn to_io(error: StoreError) -> io::Error {
+    io::Error::other(error)
+}
+
+/// The log.
+pub struct Log<R: AsyncRuntime> {
+    store: Store,
+    shared: Arc<Shared<R>>,
+}
+
+impl<R: AsyncRuntime> Log<R> {
+    pub(super) fn new(store: Store, shared: Arc<Shared<R>>) -> Log<R> {
+        Log { store, shared }
+    }
+
+    async fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, io::Error> {
+        ask::<R, _>(|done| self.store.entries(start..end, bytes_max, done))
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: StoreError) -> io::Error {
+        self.shared.halt(EngineError::Store(error.clone()));
+        to_io(error)
+    }
+}
+
+fn ends(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(start) => *start,
+        Bound::Excluded(start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(end) => end.saturating_add(1),
+        Bound::Excluded(end) => *end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
+
+impl<R: AsyncRuntime> RaftLogReader<Types<R>> for Log<R> {
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = ends(&range);
+        let batches = stream::unfold((self, start), move |(log, next)| async move {
+            if next >= end {
+                return None;
+            }
+            let batch = match log.read(next, end, READ_BYTES_MAX).await {
+                Ok(batch) => batch,
+                Err(error) => return Some((vec![Err(error)], (log, end))),
+            };
+            let after = match (batch.first(), batch.last()) {
+                (Some(first), Some(last)) if first.log_id.index == next => last.log_id.index + 1,
+                // What is taken in has been agreed on, so it is here, or was damaged.
+                _ => {
+                    let hole = log.failed(log.store.hole(next));
+                    return Some((vec![Err(hole)], (log, end)));
+                }
+            };
+            Some((batch.into_iter().map(Ok).collect(), (log, after)))
+        });
+        Box::pin(futures_util::StreamExt::flat_map(
+            batches,
+            |batch: Vec<_>| stream::iter(batch),
+        ))
+    }
+
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry>, io::Error> {
+        let (start, end) = ends(&range);
+        let mut all = self.read(start, end, usize::MAX).await?;
+        // What is in memory while the disk is read may go to disk meanwhile.
+        while let Some(last) = all.last() {
+            let next = last.log_id.index + 1;
+            let more = self.read(next, end, usize::MAX).await?;
+            if more.is_empty() {
+                break;
+            }
+            all.extend(more);
+        }
+        Ok(all)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.store.vote())
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        self.read(start, end, PAYLOAD_BYTES_MAX).await
+    }
+}
+
+impl<R: AsyncRuntime> RaftLogStorage<Types<R>> for Log<R> {
+    type LogReader = Log<R>;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types<R>>, io::Error> {
+        let (last_purged_log_id, last_log_id) = self.store.ends();
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id,
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Log<R> {
+        Log {
+            store: self.store.clone(),
+            shared: self.shared.clone(),
+        }
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        ask::<R, _>(|done| self.store.save_vote(*vote, done))
+            .await
+            .map_err(|error| self.failed(error))
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        self.store.save_committed(committed);
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.store.committed())
+    }
+
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: IOFlushed<Types<R>>,
+    ) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let shared = self.shared.clone();
+        self.store.append(
+            entries,
+            Box::new(move |result| {
+                callback.io_completed(result.map_err(|error| {
+                    shared.halt(EngineError::Store(error.clone()));
+                    to_io(error)
+                }));
+            }),
+        );
+        if self.store.cached() > PENDING_BYTES_MAX {
+            ask::<R, _>(|done| self.store.sync(done))
+                .await
+                .map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    // Both are done before whatever is written next, and what is written next says
+    // when it failed.
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        self.store.truncate_after(last, Box::new(|_| ()));
+        Ok(())
+    }
+
+    async fn purge(&mut self, to: LogId) -> Result<(), io::Error> {
+        self.store.purge(to, Box::new(|_| ()));
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! Engines on Tokio, in one process: what they agree on, who leads after a loss, and
+//! what a member that was away is given.
+
+mod away;
+mod bed;
+mod disks;
+mod measure;
+
+use crate::command::Answer;
+use crate::member::{Kind, MemberId};
+use crate::raft::{ProposeError, Settings};
+use bed::{Hub, event, found, memory, pair, told, until};
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn three_members_agree_and_each_has_the_state() {
+    let hub = Hub::default();
+    let engines = pair(&hub).await;
+    for (number, engine) in engines.iter().take(2).enumerate() {
+        let words = format!("said by {number}");
+        assert_eq!(engine.propose(event(&words)).await.unwrap(), Answer::Done);
+    }
+    for engine in &engines {
+        engine.confirm().await.unwrap();
+        assert_eq!(told(engine, "said by 0"), 1);
+        assert_eq!(told(engine, "said by 1"), 1);
+        assert_eq!(engine.state().members.len(), 3);
+        assert_eq!(engine.standing().voters.len(), 3);
+    }
+    assert!(hub.largest.load(std::sync::atomic::Ordering::Relaxed) < (1 << 20));
+}
+
+#[tokio::test]
+async fn a_lost_leader_is_replaced_without_waiting_for_its_lease() {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let hub = Hub::default();
+        let [_a, b, _c] = pair(&hub).await;
+        b.propose(event("before")).await.unwrap();
+        let began = Instant::now();
+        hub.kill(1).await;
+        until("another leader", || b.standing().leading).await;
+        times.push(began.elapsed());
+        b.propose(event("after")).await.unwrap();
+        assert_eq!((told(&b, "before"), told(&b, "after")), (1, 1));
+    }
+    times.sort();
+    println!("new leader after {times:?}");
+}
+
+#[tokio::test]
+async fn one_that_lost_a_leader_whom_the_others_hear_does_not_disturb() {
+    let hub = Hub::default();
+    let [a, b, c] = pair(&hub).await;
+    let term = a.standing().term;
+    for _ in 0..20 {
+        b.lost(MemberId(1));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(a.standing().leading);
+    for engine in [a, b, c] {
+        assert_eq!(engine.standing().term, term);
+    }
+}
+
+#[tokio::test]
+async fn an_arbiter_with_what_a_dead_node_agreed_on_brings_the_other_node_up_to_it() {
+    let hub = Hub::default();
+    let [a, b, c] = pair(&hub).await;
+    // B hears nobody; A commits with the arbiter.
+    hub.cut(1, 2);
+    hub.cut(2, 3);
+    a.propose(event("with the arbiter alone")).await.unwrap();
+    assert_eq!(told(&b, "with the arbiter alone"), 0);
+    hub.kill(1).await;
+    hub.mend();
+    // B must not lead without it, and the arbiter not for long.
+    until("B leads", || b.standing().leading).await;
+    assert_eq!(told(&b, "with the arbiter alone"), 1);
+    b.propose(event("after")).await.unwrap();
+    until("the arbiter follows", || {
+        !c.standing().leading && told(&c, "after") == 1
+    })
+    .await;
+    assert!(matches!(b.standing().leader, Some(MemberId(2))));
+}
+
+#[tokio::test]
+async fn a_proposal_whose_answers_are_lost_happens_once() {
+    let hub = Hub::default();
+    let [a, b, _c] = pair(&hub).await;
+    for round in 0..10 {
+        hub.lose_answers(2, 3);
+        let words = format!("round {round}");
+        assert_eq!(b.propose(event(&words)).await.unwrap(), Answer::Done);
+        assert_eq!(told(&a, &words), 1);
+    }
+    b.confirm().await.unwrap();
+    a.confirm().await.unwrap();
+    for round in 0..10 {
+        assert_eq!(told(&b, &format!("round {round}")), 1);
+    }
+}
+
+#[tokio::test]
+async fn without_a_majority_nothing_is_agreed_on_and_it_says_so() {
+    let hub = Hub::default();
+    let a = hub.start_with(1, Kind::Node, memory(), impatient()).await;
+    let b = hub.start(2, Kind::Node, memory()).await;
+    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b)]).await;
+    hub.cut(1, 2);
+    let result = a.propose(event("alone")).await;
+    assert!(
+        matches!(result, Err(ProposeError::Unknown | ProposeError::NoLeader)),
+        "{result:?}"
+    );
+    assert_eq!(told(&a, "alone"), 0);
+    assert!(a.confirm().await.is_err());
+}
+
+#[tokio::test]
+async fn leadership_is_handed_over_and_a_member_taken_out() {
+    let hub = Hub::default();
+    let [a, b, c] = pair(&hub).await;
+    c.hand_over(None).await.unwrap();
+    until("B leads", || b.standing().leading).await;
+    assert!(
+        c.hand_over(Some(MemberId(3))).await.is_err(),
+        "an arbiter is no leader"
+    );
+    a.hand_over(Some(MemberId(1))).await.unwrap();
+    until("A leads", || a.standing().leading).await;
+    b.drop(MemberId(2)).await.unwrap();
+    a.propose(event("without B")).await.unwrap();
+    assert_eq!(a.standing().voters, [MemberId(1), MemberId(3)]);
+    assert_eq!(told(&b, "without B"), 0);
+}
+
+#[tokio::test]
+async fn all_that_was_agreed_on_is_there_after_a_restart_of_all() {
+    let hub = Hub::default();
+    let directory = tempdir();
+    let open = |id: u64| crate::store::Store::open(&directory.join(format!("{id}"))).unwrap();
+    {
+        let a = hub.start(1, Kind::Node, open(1)).await;
+        let b = hub.start(2, Kind::Node, open(2)).await;
+        found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b.clone())]).await;
+        for number in 0..20 {
+            a.propose(event(format!("number {number}"))).await.unwrap();
+        }
+        hub.kill(1).await;
+        hub.kill(2).await;
+    }
+    let reopen = async |id: u64| {
+        // The old engine's tasks end a little after it was stopped.
+        loop {
+            match crate::store::Store::open(&directory.join(format!("{id}"))) {
+                Ok(store) => return hub.start(id, Kind::Node, store).await,
+                Err(crate::store::StoreError::InUse { .. }) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let a = reopen(1).await;
+    let b = reopen(2).await;
+    for engine in [&a, &b] {
+        engine.confirm().await.unwrap();
+        for number in 0..20 {
+            assert_eq!(told(engine, &format!("number {number}")), 1);
+        }
+    }
+    b.propose(event("again")).await.unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[tokio::test]
+async fn who_has_lost_all_others_goes_on_alone_when_told_to() {
+    let hub = Hub::default();
+    let store = memory();
+    let a = hub.start(1, Kind::Node, store.clone()).await;
+    let b = hub.start(2, Kind::Node, memory()).await;
+    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b)]).await;
+    a.propose(event("by both")).await.unwrap();
+    hub.kill(2).await;
+    hub.kill(1).await;
+    drop(a);
+    let recovered = store.rewrite_membership(MemberId(1)).unwrap();
+    assert!(recovered.agreed.is_some());
+    let alone = hub.start(1, Kind::Node, store).await;
+    until("it leads alone", || alone.standing().leading).await;
+    alone.propose(event("alone")).await.unwrap();
+    assert_eq!(told(&alone, "by both"), 1);
+    assert_eq!(alone.standing().voters, [MemberId(1)]);
+}
+
+fn impatient() -> Settings {
+    Settings {
+        propose_limit: Duration::from_secs(1),
+        ..Settings::default()
+    }
+}
+
+/// A directory of this test's own.
+pub fn tempdir() -> std::path::PathBuf {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("evenkeel-raft-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}

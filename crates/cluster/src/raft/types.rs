@@ -1,0 +1,89 @@
+//! What openraft is told of our types. The runtime is a parameter: Tokio's in the
+//! role, the simulated one in histories with seeds.
+
+use crate::command::Answer;
+use crate::member::MemberId;
+use crate::raft::proposal::Proposed;
+use openraft::impls::{BoxedErrorSource, EmptyNode, InlineBatch, ProgressResponder, leader_id_std};
+use openraft::vote::RaftLeaderId;
+use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftTypeConfig};
+use std::cmp::Ordering;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Our types, on a runtime.
+pub struct Types<R>(PhantomData<fn() -> R>);
+
+/// The leader of a term: the standard one, of which a term has one.
+pub type LeaderId = leader_id_std::LeaderId<u64, MemberId>;
+/// A vote.
+pub type Vote = openraft::impls::Vote<LeaderId>;
+/// A place in the log.
+pub type LogId = openraft::LogId<<LeaderId as RaftLeaderId>::Committed>;
+/// Who votes and who listens, and where in the log that was said.
+pub type Membership =
+    openraft::StoredMembership<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
+/// What a snapshot says of itself.
+pub type SnapshotMeta =
+    openraft::SnapshotMeta<<LeaderId as RaftLeaderId>::Committed, MemberId, EmptyNode>;
+/// What stands there.
+pub type Entry = openraft::impls::Entry<
+    <LeaderId as RaftLeaderId>::Committed,
+    EntryPayload<Proposed, MemberId, EmptyNode>,
+>;
+
+impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
+    type D = Proposed;
+    type R = Answer;
+    type NodeId = MemberId;
+    type Node = EmptyNode;
+    type Term = u64;
+    type LeaderId = LeaderId;
+    type Vote = Vote;
+    type Payload = EntryPayload<Proposed, MemberId, EmptyNode>;
+    type Entry = Entry;
+    type AsyncRuntime = R;
+    type Responder<T>
+        = ProgressResponder<Self, T>
+    where
+        T: OptionalSend + 'static;
+    type Batch<T>
+        = InlineBatch<T>
+    where
+        T: OptionalSend + 'static;
+    type ErrorSource = BoxedErrorSource;
+}
+
+// Derived ones would ask the same of the runtime.
+impl<R> fmt::Debug for Types<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Types")
+    }
+}
+impl<R> Clone for Types<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<R> Copy for Types<R> {}
+impl<R> Default for Types<R> {
+    fn default() -> Self {
+        Types(PhantomData)
+    }
+}
+impl<R> PartialEq for Types<R> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl<R> Eq for Types<R> {}
+impl<R> PartialOrd for Types<R> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<R> Ord for Types<R> {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}

@@ -1,0 +1,322 @@
+//! What operators ask of the control role at its socket (`control.sock` in the
+//! runtime directory, for root and the role's own user): a [`Request`], then
+//! [`Reply`]s until one that ends, then the next request if there is one. Each is its
+//! length (u32, big endian) and the value by [`crate::codec`]. A connection on which
+//! nothing is asked for a while is ended by the role.
+
+//! [`Client`] is the asking side; it blocks, and needs no runtime.
+
+use crate::codec::{self, Malformed};
+use crate::command::{Judging, Origin, VersionId};
+use crate::file_set::FileSet;
+use crate::member::{Kind, MemberId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The socket's name in the runtime directory.
+pub const SOCKET: &str = "control.sock";
+/// Largest request, and largest reply: a set of files and a little.
+pub const REQUEST_BYTES_MAX: usize = (crate::file_set::SET_BYTES_MAX as usize) + (8 << 20);
+/// Bytes of a length before a value.
+pub const LENGTH_BYTES: usize = 4;
+/// How long the role may take with a piece of a request.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What is asked.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// How everything is: [`Reply::Json`], the status as [`crate::role::status`] has it.
+    Status,
+    /// A token for somebody new: [`Reply::Token`].
+    Invite {
+        /// As what.
+        kind: Kind,
+        /// How long it is good, milliseconds.
+        valid_ms: u64,
+    },
+    /// Removes a member, by name.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Hands leadership over, to a member or to whoever is best.
+    HandOver {
+        /// Its name.
+        name: Option<String>,
+    },
+    /// New keys and certificates.
+    Rotate,
+    /// Another authority, and certificates of it for all: [`Reply::Progress`] until
+    /// [`Reply::Done`] or [`Reply::Refused`].
+    RotateAuthority,
+    /// A change: [`Reply::Progress`] until [`Reply::Done`] or [`Reply::Refused`].
+    Apply(Box<Apply>),
+    /// Confirms what waits for it.
+    Confirm {
+        /// Which version.
+        version: Option<VersionId>,
+    },
+    /// Takes back what is on its way.
+    TakeBack {
+        /// Why.
+        words: String,
+    },
+    /// An older version once more.
+    Rollback {
+        /// Which.
+        version: VersionId,
+        /// Who.
+        author: String,
+        /// Why.
+        message: String,
+        /// How it is judged.
+        judging: Judging,
+    },
+    /// Versions, the newest first: [`Reply::Json`], an array of
+    /// [`crate::state::VersionRecord`].
+    Log {
+        /// At most so many.
+        max: u64,
+    },
+    /// The files of a version in plain (None: the accepted one): [`Reply::Set`].
+    Show {
+        /// Which.
+        version: Option<VersionId>,
+    },
+    /// Looks at what is followed now.
+    Follow,
+    /// A line among the events, agreed on like everything else: [`Reply::Done`] when a
+    /// majority has it on its disks.
+    Note {
+        /// The line, at most [`crate::state::WORDS_BYTES_MAX`].
+        words: String,
+    },
+}
+
+/// A change that an operator wants.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Apply {
+    /// What the author saw last.
+    pub parent: Option<VersionId>,
+    /// Who.
+    pub author: String,
+    /// Why.
+    pub message: String,
+    /// When, seconds since 1970.
+    pub time_s: i64,
+    /// From where.
+    pub origin: Origin,
+    /// The files.
+    pub set: FileSet,
+    /// How it is judged.
+    pub judging: Judging,
+}
+
+/// What is answered.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// A line about what happens; more follows.
+    Progress {
+        /// The line.
+        words: String,
+    },
+    /// Done.
+    Done {
+        /// In words.
+        words: String,
+        /// The version that it led to.
+        version: Option<VersionId>,
+    },
+    /// Not done; nothing was changed, or it was taken back.
+    Refused {
+        /// What, why, and what to do.
+        words: String,
+    },
+    /// A token.
+    Token {
+        /// As it is typed.
+        token: String,
+        /// Who may still be asked for the same thing.
+        member: MemberId,
+    },
+    /// A value, as JSON.
+    Json(String),
+    /// Files.
+    Set(Box<FileSet>),
+}
+
+impl Reply {
+    /// Nothing comes behind it.
+    pub fn ends(&self) -> bool {
+        !matches!(self, Reply::Progress { .. })
+    }
+}
+
+/// Why the role could not be asked.
+#[derive(Debug)]
+pub enum AskError {
+    /// Nobody listens at the socket.
+    NotRunning(PathBuf),
+    /// The socket cannot be used by this user.
+    Forbidden(PathBuf),
+    /// The socket fails.
+    Io(PathBuf, io::Error),
+    /// The request is larger than one may be.
+    TooLarge(usize),
+    /// The role said nothing for too long.
+    Silent(Duration),
+    /// The role ended in the middle.
+    Ended,
+    /// What it said is not understood.
+    Malformed(Malformed),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::NotRunning(path) => write!(
+                f,
+                "evenkeel does not run here as a member of a cluster (nobody listens at {}); `evenkeel run` without \
+                 files starts it",
+                path.display()
+            ),
+            AskError::Forbidden(path) => write!(
+                f,
+                "{}: only root and the user who runs evenkeel may ask there",
+                path.display()
+            ),
+            AskError::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            AskError::TooLarge(bytes) => write!(
+                f,
+                "a request of {bytes} bytes; {REQUEST_BYTES_MAX} are the most"
+            ),
+            AskError::Silent(limit) => {
+                write!(f, "the control role said nothing for {} s", limit.as_secs())
+            }
+            AskError::Ended => f.write_str(
+                "the control role ended before it answered; what was asked may have happened: \
+                 `evenkeel cluster status` and `evenkeel config log` tell",
+            ),
+            AskError::Malformed(error) => write!(
+                f,
+                "what the control role said is not understood ({error}); is it of another version than this command?"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// A value with its length before it; None where it is larger than one may be.
+pub fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {
+    let value = codec::encode(value);
+    if value.len() > REQUEST_BYTES_MAX {
+        return None;
+    }
+    let length = u32::try_from(value.len()).ok()?;
+    let mut bytes = Vec::with_capacity(LENGTH_BYTES + value.len());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(&value);
+    Some(bytes)
+}
+
+/// Asks the role of this machine: one request after the other. After an error it is of
+/// no more use: every later question ends at once.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    path: PathBuf,
+}
+
+impl Client {
+    /// Goes to the socket.
+    pub fn connect(path: &Path) -> Result<Client, AskError> {
+        let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                AskError::NotRunning(path.into())
+            }
+            io::ErrorKind::PermissionDenied => AskError::Forbidden(path.into()),
+            _ => AskError::Io(path.into(), error),
+        })?;
+        Ok(Client {
+            stream,
+            path: path.into(),
+        })
+    }
+
+    /// Asks.
+    pub fn ask(&mut self, request: &Request) -> Result<(), AskError> {
+        let Some(bytes) = framed(request) else {
+            return Err(AskError::TooLarge(codec::encode(request).len()));
+        };
+        let limit = self.stream.set_write_timeout(Some(WRITE_LIMIT));
+        limit.map_err(|error| AskError::Io(self.path.clone(), error))?;
+        match self.stream.write_all(&bytes) {
+            Ok(()) => Ok(()),
+            // It refuses without reading all: its answer is there to be read.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(AskError::Io(self.path.clone(), error)),
+        }
+    }
+
+    /// The next reply, waited for at most so long.
+    pub fn reply(&mut self, limit: Duration) -> Result<Reply, AskError> {
+        let set = self.stream.set_read_timeout(Some(limit));
+        set.map_err(|error| AskError::Io(self.path.clone(), error))?;
+        let mut length = [0; LENGTH_BYTES];
+        self.fill(&mut length, limit)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > REQUEST_BYTES_MAX {
+            return Err(AskError::TooLarge(length));
+        }
+        let mut bytes = vec![0; length];
+        self.fill(&mut bytes, limit)?;
+        codec::decode(&bytes).map_err(AskError::Malformed)
+    }
+
+    /// Asks, gives what is told on the way to `progress`, and the reply that ends it.
+    /// Between two replies it waits at most so long.
+    pub fn done(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+        progress: impl FnMut(&str),
+    ) -> Result<Reply, AskError> {
+        let done = self.until_it_ends(request, limit, progress);
+        if done.is_err() {
+            // A reply that comes late must not be taken for that of the next request.
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
+        done
+    }
+
+    fn until_it_ends(
+        &mut self,
+        request: &Request,
+        limit: Duration,
+        mut progress: impl FnMut(&str),
+    ) -> Result<Reply, AskError> {
+        self.ask(request)?;
+        loop {
+            match self.reply(limit)? {
+                Reply::Progress { words } => progress(&words),
+                reply => return Ok(reply),
+            }
+        }
+    }
+
+    fn fill(&mut self, bytes: &mut [u8], limit: Duration) -> Result<(), AskError> {
+        self.stream
+            .read_exact(bytes)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => AskError::Ended,
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent(limit),
+                _ => AskError::Io(self.path.clone(), error),
+            })
+    }
+}

@@ -1,0 +1,275 @@
+//! The node's side of a change: does what [`crate::rollout::Agent`] says, task by task,
+//! and keeps the last accepted version on disk.
+
+use crate::command::{Body, VersionId};
+use crate::file_set::FileSet;
+use crate::machine::{Health, Machine, Verdict};
+use crate::role::contents::ContentError;
+use crate::role::shared::{Shared, moved};
+use crate::role::synthetic::{self, Answered};
+use crate::rollout::{Agent, Probe, Probes, TRIAL_SILENCE_MS, Task};
+use crate::wire::Network;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long the machine may take with a version before it counts as refused.
+const MACHINE_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to tell how well it serves.
+const HEALTH_LIMIT: Duration = Duration::from_secs(3);
+/// How often it is looked whether the leader is heard while something else is done.
+const SILENCE_LOOK: Duration = Duration::from_millis(100);
+/// Between two looks at the disk for pieces that were not there.
+const MISSING_PAUSE: Duration = Duration::from_millis(200);
+/// How often that is looked.
+const MISSING_LOOKS: u32 = 25;
+/// Rest after a task that could not be done, so that none is tried without end.
+const REST: Duration = Duration::from_millis(500);
+
+/// Runs until the role ends. `went_back` is what the machine tells by itself.
+pub(super) async fn run<M: Machine, N: Network>(
+    shared: Arc<Shared<M, N>>,
+    serves: Option<Arc<FileSet>>,
+    mut went_back: mpsc::Receiver<String>,
+) {
+    let version = serves.as_ref().map(|set| set.version);
+    let mut worker = Worker {
+        agent: Agent::new(shared.me(), version.filter(|version| version.0 > 0)),
+        last: None,
+        shared,
+    };
+    let mut changes = worker.shared.engine.changes();
+    loop {
+        worker.tell();
+        let now_ms = worker.shared.now_ms();
+        // A node that never heard of a leader since its start serves what it accepted.
+        let silence_ms = worker.shared.silence_ms();
+        let state = worker.shared.engine.state();
+        let disk_stuck_ms = worker.shared.disk_stuck_ms();
+        worker.agent.disk_is_stuck_for(disk_stuck_ms);
+        if let Some(task) = worker.agent.next(&state, now_ms, silence_ms) {
+            while let Ok(words) = went_back.try_recv() {
+                worker.agent.went_back(words);
+            }
+            worker.work(task).await;
+            continue;
+        }
+        // Nobody holds it while it waits, so that the next command need not copy it.
+        drop(state);
+        let wake = worker.agent.wake_at(now_ms).saturating_sub(now_ms);
+        tokio::select! {
+            () = moved(&mut changes) => {}
+            words = went_back.recv() => match words {
+                Some(words) => worker.agent.went_back(words),
+                None => return,
+            },
+            () = tokio::time::sleep(Duration::from_millis(wake.clamp(1, 500))) => {}
+        }
+    }
+}
+
+struct Worker<M: Machine, N: Network> {
+    agent: Agent,
+    /// The files that were opened last: a version is checked, then served, then kept.
+    last: Option<Arc<FileSet>>,
+    shared: Arc<Shared<M, N>>,
+}
+
+impl<M: Machine, N: Network> Worker<M, N> {
+    /// Shows what it does to the others of this member.
+    fn tell(&self) {
+        let mut serving = self.shared.serving();
+        serving.version = self.agent.serves();
+        serving.on_trial = self.agent.on_trial();
+    }
+
+    async fn work(&mut self, task: Task) {
+        match task {
+            Task::Check(version) => {
+                let verdict = match self.files(version).await {
+                    Ok(set) => limited(self.shared.machine.check(set)).await,
+                    Err(verdict) => verdict,
+                };
+                // As it is now: who tries it first depends on it.
+                let health = self.health().await;
+                let owned = health.map(|health| health.addresses_owned);
+                self.agent.checked(version, &verdict, owned);
+            }
+            Task::Sample { probe } => {
+                // Who has not heard from the leader for too long goes back at once,
+                // whatever a frontend waits for.
+                let too_silent = too_silent(self.shared.clone(), self.agent.on_trial());
+                tokio::select! {
+                    () = self.sample(probe) => {}
+                    () = too_silent => {}
+                }
+            }
+            Task::Serve { version, trial } => self.serve(version, trial).await,
+            Task::Accept(version) => self.accept(version).await,
+            Task::Revert(_) => {
+                let verdict = limited(self.shared.machine.revert()).await;
+                self.trouble(&verdict, "could not go back to the accepted version");
+                self.agent.reverted();
+                if !verdict.good {
+                    tokio::time::sleep(REST).await;
+                }
+            }
+            Task::Say(report) => {
+                if !self.shared.try_to(Body::Report(report)).await {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, version: VersionId, trial: bool) {
+        let verdict = match self.files(version).await {
+            Ok(set) => {
+                let serving = self.shared.machine.serve(set.clone(), trial);
+                let served = timeout(MACHINE_LIMIT, serving).await;
+                if served.is_err() && trial {
+                    // It may come to that yet, with nobody who knows of it: then it is
+                    // gone back from. What is asked stays asked.
+                    let _ = timeout(REST, self.shared.machine.revert()).await;
+                }
+                let verdict = served.unwrap_or_else(|_| no_answer());
+                match verdict.good && !trial {
+                    true => self.keep(&set).unwrap_or(verdict),
+                    false => verdict,
+                }
+            }
+            Err(verdict) => verdict,
+        };
+        let what = format!("cannot serve version {version}");
+        self.trouble(&verdict, &what);
+        let now_ms = self.shared.now_ms();
+        self.agent.served(version, trial, &verdict, now_ms);
+    }
+
+    async fn accept(&mut self, version: VersionId) {
+        // The disk first: who dies in between starts with it.
+        let kept = match self.files(version).await {
+            Ok(set) => self.keep(&set),
+            Err(verdict) => Some(verdict),
+        };
+        let verdict = limited(self.shared.machine.accept()).await;
+        self.trouble(kept.as_ref().unwrap_or(&verdict), "keeps it on trial");
+        self.agent.kept(version, &verdict);
+    }
+
+    /// Writes the accepted version to disk; what went wrong with that is told, and it is
+    /// served nevertheless.
+    fn keep(&self, set: &FileSet) -> Option<Verdict> {
+        let error = self.shared.directory.write_accepted(set).err()?;
+        self.shared.note(format!(
+            "version {} could not be kept: {error}",
+            set.version
+        ));
+        None
+    }
+
+    fn trouble(&self, verdict: &Verdict, what: &str) {
+        self.shared.serving().trouble = match verdict.good {
+            true => String::new(),
+            false => format!("{what}: {}", verdict.words),
+        };
+    }
+
+    async fn health(&self) -> Option<Health> {
+        let health = timeout(HEALTH_LIMIT, self.shared.machine.health()).await;
+        health.unwrap_or_default()
+    }
+
+    async fn sample(&mut self, probe: bool) {
+        let health = self.health().await;
+        let frontends = health.as_ref().map(|health| health.frontends.as_slice());
+        let probes = match (probe, frontends) {
+            (true, Some(frontends)) => Some(probes(synthetic::round(frontends).await)),
+            (true, None) => Some(BTreeMap::new()),
+            (false, _) => None,
+        };
+        self.shared.serving().health.clone_from(&health);
+        self.agent.sampled(self.shared.now_ms(), health, probes);
+    }
+
+    /// The files of a version in plain. Pieces may still be on their way to this disk.
+    async fn files(&mut self, version: VersionId) -> Result<Arc<FileSet>, Verdict> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.version == version) {
+            return Ok(last.clone());
+        }
+        let mut looks = 0;
+        loop {
+            let state = self.shared.engine.state();
+            let refused = |words: String| Verdict {
+                good: false,
+                words,
+                ..Verdict::default()
+            };
+            let Some(record) = state.version(version) else {
+                return Err(refused(format!("version {version} is not kept any more")));
+            };
+            let taken = self.shared.keys.take_in(&state);
+            let opened = match taken {
+                Ok(()) => {
+                    let (engine, name) = (&self.shared.engine, &self.shared.who.name);
+                    self.shared.keys.file_set(engine, record, name).await
+                }
+                Err(error) => Err(ContentError::Authority(error)),
+            };
+            match opened {
+                Ok(set) => {
+                    let set = Arc::new(set);
+                    self.last = Some(set.clone());
+                    return Ok(set);
+                }
+                Err(error) if looks >= MISSING_LOOKS => {
+                    return Err(refused(format!("its files cannot be opened: {error}")));
+                }
+                Err(_) => looks += 1,
+            }
+            tokio::time::sleep(MISSING_PAUSE).await;
+        }
+    }
+}
+
+/// Ends when a node that tries a version is to go back from it.
+async fn too_silent<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, on_trial: bool) {
+    loop {
+        tokio::time::sleep(SILENCE_LOOK).await;
+        if on_trial && shared.silence_ms() >= TRIAL_SILENCE_MS {
+            return;
+        }
+    }
+}
+
+/// What the machine says, or that it says nothing.
+async fn limited(verdict: impl Future<Output = Verdict>) -> Verdict {
+    let said = timeout(MACHINE_LIMIT, verdict).await;
+    said.unwrap_or_else(|_| no_answer())
+}
+
+fn no_answer() -> Verdict {
+    Verdict {
+        good: false,
+        words: format!(
+            "this machine did not answer within {} s",
+            MACHINE_LIMIT.as_secs()
+        ),
+        ..Verdict::default()
+    }
+}
+
+fn probes(answers: Vec<(String, Answered)>) -> Probes {
+    let probe = |answered| match answered {
+        Answered::Status(status) => Probe::Answered { status },
+        // It took the connection, which is all that can be asked of it.
+        Answered::Connected => Probe::Answered { status: 200 },
+        Answered::Failed | Answered::Silent => Probe::Silent,
+    };
+    let answers = answers.into_iter();
+    answers
+        .map(|(name, answered)| (name, probe(answered)))
+        .collect()
+}

@@ -1,0 +1,385 @@
+//! A change from an operator's files to its outcome, told line by line. It may be asked
+//! of any node, whoever leads, and whoever leads next.
+
+use crate::command::{Answer, Body, Judging, Origin, Proposal, Refusal, Reported, VersionId};
+use crate::file_set::FileSet;
+use crate::machine::Machine;
+use crate::member::{Digest, MemberId};
+use crate::raft::ProposeError;
+use crate::request::{Apply, Reply};
+use crate::role::contents;
+use crate::role::shared::{Shared, moved};
+use crate::role::socket::Replies;
+use crate::state::{Stage, VersionRecord};
+use crate::wire::Network;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Pieces of contents that are under way at once.
+const PIECES_AT_ONCE: usize = 4;
+/// Times that pieces are sent again which others dropped meanwhile.
+const SENDS_MAX: usize = 3;
+/// How often it is looked what became of a version.
+const LOOK: Duration = Duration::from_millis(100);
+/// A line is told at least so often, so that nobody gives up.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// A version of which nothing is known for so long, for want of a majority, is told of
+/// as such.
+const FROZEN_FOR: Duration = Duration::from_secs(30);
+
+/// Why there was no change.
+#[derive(Debug)]
+pub(super) enum NotApplied {
+    /// The cluster refused it.
+    Refused(Refusal),
+    /// There is no answer.
+    Propose(ProposeError),
+    /// Its files could not be sealed.
+    Contents(contents::ContentError),
+    /// This member has no keys.
+    Arbiter,
+    /// There is no such version.
+    NoVersion(VersionId),
+    /// The answer is none that fits.
+    Strange,
+}
+
+impl fmt::Display for NotApplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotApplied::Refused(Refusal::Busy { version, author }) => write!(
+                f,
+                "nothing was changed: version {version} of {author} is on its way; when it is decided, look at \
+                 `evenkeel config log`, and apply again what is still wanted"
+            ),
+            NotApplied::Refused(Refusal::Stale { accepted }) => match accepted {
+                Some(version) => write!(
+                    f,
+                    "nothing was changed: version {version} was accepted since you looked; `evenkeel config diff` \
+                     shows it, `evenkeel config edit` begins with it"
+                ),
+                None => f.write_str(
+                    "nothing was changed: no version is accepted, and yours follows one",
+                ),
+            },
+            NotApplied::Refused(refusal) => write!(f, "nothing was changed: {refusal}"),
+            NotApplied::Propose(error) => write!(f, "nothing was changed: {error}"),
+            NotApplied::Contents(error) => write!(f, "nothing was changed: {error}"),
+            NotApplied::Arbiter => {
+                f.write_str("this is an arbiter, which holds no plain configuration: ask on a node")
+            }
+            NotApplied::NoVersion(version) => {
+                write!(
+                    f,
+                    "there is no version {version}; `evenkeel config log` lists them"
+                )
+            }
+            NotApplied::Strange => {
+                f.write_str("the cluster answered something else than was asked")
+            }
+        }
+    }
+}
+
+impl From<contents::ContentError> for NotApplied {
+    fn from(error: contents::ContentError) -> Self {
+        NotApplied::Contents(error)
+    }
+}
+
+impl From<ProposeError> for NotApplied {
+    fn from(error: ProposeError) -> Self {
+        NotApplied::Propose(error)
+    }
+}
+
+/// What became of a version.
+pub(super) enum Outcome {
+    /// It is accepted.
+    Accepted,
+    /// It was refused, or taken back.
+    Bad(String),
+    /// It serves everywhere and waits to be confirmed.
+    Waits(u64),
+    /// It cannot be known for want of a majority.
+    Frozen,
+}
+
+impl<M: Machine, N: Network> Shared<M, N> {
+    /// Proposes files as a version.
+    pub(super) async fn propose_files(
+        &self,
+        apply: &Apply,
+        told: impl Fn(String),
+    ) -> Result<VersionId, NotApplied> {
+        if !self.keys.can_open() {
+            return Err(NotApplied::Arbiter);
+        }
+        let state = self.engine.state();
+        let taken = self.keys.take_in(&state);
+        taken.map_err(contents::ContentError::from)?;
+        let parent = apply.parent.and_then(|parent| state.version(parent));
+        let prepared = self.keys.prepare(&self.engine, parent, &apply.set).await?;
+        told(files_in_words(apply.set.files.len(), prepared.unchanged));
+        let proposal = Proposal {
+            parent: apply.parent,
+            author: apply.author.clone(),
+            message: apply.message.clone(),
+            time_s: apply.time_s,
+            origin: apply.origin.clone(),
+            files: prepared.files,
+            listings: apply.set.listings.clone(),
+            judging: apply.judging.clone(),
+        };
+        self.propose_proposal(proposal, &prepared.chunks).await
+    }
+
+    /// An older version once more.
+    pub(super) async fn propose_again(
+        &self,
+        version: VersionId,
+        author: String,
+        message: String,
+        judging: Judging,
+    ) -> Result<VersionId, NotApplied> {
+        let state = self.engine.state();
+        let Some(record) = state.version(version) else {
+            return Err(NotApplied::NoVersion(version));
+        };
+        let proposal = Proposal {
+            parent: state.accepted,
+            author,
+            message,
+            time_s: self.clock.unix_s(),
+            origin: Origin::RolledBack { to: version },
+            judging,
+            ..(*record.proposal).clone()
+        };
+        self.propose_proposal(proposal, &[]).await
+    }
+
+    async fn propose_proposal(
+        &self,
+        proposal: Proposal,
+        chunks: &[(Digest, Vec<u8>)],
+    ) -> Result<VersionId, NotApplied> {
+        for _ in 0..SENDS_MAX {
+            self.send(&proposal, chunks).await?;
+            let body = Body::Propose(Box::new(proposal.clone()));
+            match self.engine.propose(body).await {
+                Ok(Answer::Version(version)) => return Ok(version),
+                Ok(Answer::Refused(Refusal::Incomplete { .. })) => {}
+                Ok(Answer::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
+                Ok(_) => return Err(NotApplied::Strange),
+                // It may have been agreed on before the leader was lost.
+                Err(ProposeError::Unknown) => {
+                    if let Some(version) = self.find(&proposal).await {
+                        return Ok(version);
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(NotApplied::Propose(ProposeError::Unknown))
+    }
+
+    async fn find(&self, proposal: &Proposal) -> Option<VersionId> {
+        self.engine.confirm().await.ok()?;
+        let state = self.engine.state();
+        let mut latest = state.versions.values().rev();
+        let same = |record: &&std::sync::Arc<VersionRecord>| {
+            record.from == self.me() && *record.proposal == *proposal
+        };
+        latest.find(same).map(|record| record.id)
+    }
+
+    /// Sends the pieces that the cluster lacks.
+    async fn send(
+        &self,
+        proposal: &Proposal,
+        chunks: &[(Digest, Vec<u8>)],
+    ) -> Result<(), NotApplied> {
+        let missing = self.engine.state().missing(&proposal.files);
+        let mut lacking = Vec::new();
+        for chunk in chunks {
+            if missing.contains(&chunk.0) {
+                lacking.push(chunk);
+            }
+        }
+        for some in lacking.chunks(PIECES_AT_ONCE) {
+            let mut sent = Vec::new();
+            for (digest, bytes) in some {
+                let (digest, bytes) = (*digest, bytes.clone());
+                sent.push(self.engine.propose(Body::Chunk { digest, bytes }));
+            }
+            for answer in futures_util::future::join_all(sent).await {
+                match answer {
+                    Ok(Answer::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
+                    // What of it is missing is sent again.
+                    Ok(_) | Err(ProposeError::Unknown) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a version is decided, and tells what happens to it.
+    pub(super) async fn watch(&self, version: VersionId, told: impl Fn(String)) -> Outcome {
+        let mut changes = self.engine.changes();
+        let mut shown = Shown::default();
+        let mut line_at = Instant::now();
+        let mut heard_at = Instant::now();
+        loop {
+            let state = self.engine.state();
+            if let Some(record) = state.version(version) {
+                let lines = shown.lines(record, |id| state.name_of(id));
+                if !lines.is_empty() {
+                    line_at = Instant::now();
+                }
+                lines.into_iter().for_each(&told);
+                match &record.stage {
+                    Stage::Accepted => return Outcome::Accepted,
+                    Stage::Refused | Stage::TakenBack => {
+                        return Outcome::Bad(record.words.clone());
+                    }
+                    Stage::AwaitConfirmation { remaining_ms, .. } => {
+                        return Outcome::Waits(*remaining_ms);
+                    }
+                    _ => {}
+                }
+            }
+            if self.has_majority() {
+                heard_at = Instant::now();
+            } else if heard_at.elapsed() > FROZEN_FOR {
+                return Outcome::Frozen;
+            }
+            if line_at.elapsed() > LINE_EVERY {
+                line_at = Instant::now();
+                told(match self.has_majority() {
+                    true => format!("version {version} is still on its way"),
+                    false => "no majority of the members answers; it waits for one".to_owned(),
+                });
+            }
+            tokio::select! {
+                () = moved(&mut changes) => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Watches a version for an operator.
+    pub(super) async fn conclude(
+        &self,
+        proposed: Result<VersionId, NotApplied>,
+        replies: &Replies,
+    ) {
+        let version = match proposed {
+            Ok(version) => version,
+            Err(error) => {
+                let words = error.to_string();
+                return replies.end(Reply::Refused { words }).await;
+            }
+        };
+        let outcome = self.watch(version, |words| replies.progress(words)).await;
+        replies.end(in_words(version, outcome)).await;
+    }
+}
+
+fn files_in_words(files: usize, unchanged: usize) -> String {
+    match unchanged {
+        0 if files == 1 => "1 file".to_owned(),
+        0 => format!("{files} files"),
+        _ => format!("{files} files, {unchanged} of them unchanged"),
+    }
+}
+
+fn in_words(version: VersionId, outcome: Outcome) -> Reply {
+    let done = |words| Reply::Done {
+        words,
+        version: Some(version),
+    };
+    match outcome {
+        Outcome::Accepted => done(format!("version {version} is accepted")),
+        Outcome::Waits(ms) => done(format!(
+            "version {version} is served by all, and takes itself back in {} s unless `evenkeel config confirm` says \
+             that it may stay",
+            ms.div_ceil(1000)
+        )),
+        Outcome::Bad(words) => Reply::Refused {
+            words: format!("version {version} was not accepted, or was taken back:\n{words}"),
+        },
+        Outcome::Frozen => Reply::Refused {
+            words: format!(
+                "what became of version {version} is not known here: no majority of the members answers. It is \
+                 decided when one does; until then a version on trial goes back by itself. `evenkeel cluster status` \
+                 says who is away"
+            ),
+        },
+    }
+}
+
+/// What of a version was told.
+#[derive(Default)]
+struct Shown {
+    stage: Option<&'static str>,
+    said: BTreeMap<MemberId, Reported>,
+}
+
+impl Shown {
+    fn lines(&mut self, record: &VersionRecord, name: impl Fn(MemberId) -> String) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (node, said) in &record.reports {
+            let before = self.said.insert(*node, said.outcome);
+            // Each stage is judged anew: that it still serves is no news.
+            let judged_anew = before == Some(Reported::Good) && said.outcome == Reported::Serves;
+            if before == Some(said.outcome) || judged_anew {
+                continue;
+            }
+            let what = crate::state::against_in_words(said.outcome);
+            let mut line = format!("{} {what} version {}", name(*node), record.id);
+            if !said.words.is_empty() {
+                line.push_str(":\n");
+                line.push_str(said.words.trim_end());
+            }
+            lines.push(line);
+        }
+        let stage = record.stage.name();
+        if self.stage != Some(stage) {
+            self.stage = Some(stage);
+            let who = match &record.stage {
+                Stage::Canary { node } => format!(" ({})", name(*node)),
+                _ => String::new(),
+            };
+            if record.stage.on_its_way() {
+                lines.push(format!("version {}: {stage}{who}", record.id));
+            }
+        }
+        lines
+    }
+}
+
+/// The files of a version for whoever shows it.
+impl<M: Machine, N: Network> Shared<M, N> {
+    pub(super) async fn files_of(&self, version: Option<VersionId>) -> Result<FileSet, String> {
+        if !self.keys.can_open() {
+            return Err(NotApplied::Arbiter.to_string());
+        }
+        let state = self.engine.state();
+        let Some(version) = version.or(state.accepted) else {
+            return Err("no version is accepted yet".to_owned());
+        };
+        let Some(record) = state.version(version) else {
+            return Err(NotApplied::NoVersion(version).to_string());
+        };
+        let taken = self.keys.take_in(&state);
+        taken.map_err(|error| error.to_string())?;
+        let opened = self
+            .keys
+            .file_set(&self.engine, record, &self.who.name)
+            .await;
+        opened.map_err(|error| format!("the files of version {version}: {error}"))
+    }
+}

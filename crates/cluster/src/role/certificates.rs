@@ -1,0 +1,350 @@
+//! Certificates: each member keeps its own of the newest authority, and whoever leads
+//! brings another authority when one is due and gives the former one up when all that are
+//! there are certified. Each step begins with what was agreed on, so that it goes on after
+//! a crash of anybody.
+
+use crate::authority::{
+    Authority, AuthorityError, MemberKey, Trust, chain_to, disk, fingerprint, follow_up_due,
+};
+use crate::command::{Body, NextAuthority};
+use crate::machine::Machine;
+use crate::member::MemberId;
+use crate::role::handler;
+use crate::role::requests::{Said, done};
+use crate::role::shared::{Shared, moved};
+use crate::role::socket::Replies;
+use crate::role::status::held_back_words;
+use crate::state::{State, Succession};
+use crate::wire::{Network, RenewalError};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// How often a member looks at its certificate, where nothing changes before.
+const LOOK: Duration = Duration::from_millis(500);
+/// Rest after a certificate that was not given.
+const REST: Duration = Duration::from_secs(2);
+/// How often who leads looks whether all are certified.
+const LEAD_LOOK: Duration = Duration::from_millis(200);
+/// How long an operator is told how it goes on.
+const TOLD_FOR: Duration = Duration::from_secs(50);
+
+/// Why a member has no certificate of the newest authority.
+enum Uncertified {
+    /// Keys, files.
+    Authority(AuthorityError),
+    /// Nobody signed it.
+    Renewal(RenewalError),
+    /// Who signed it does not know the newest authority yet.
+    Behind,
+    /// The wire does not take it.
+    Wire(crate::wire::WireError),
+}
+
+impl fmt::Display for Uncertified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Uncertified::Authority(error) => error.fmt(f),
+            Uncertified::Renewal(error) => error.fmt(f),
+            Uncertified::Behind => f.write_str("who signs it does not know that authority yet"),
+            Uncertified::Wire(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<AuthorityError> for Uncertified {
+    fn from(error: AuthorityError) -> Self {
+        Uncertified::Authority(error)
+    }
+}
+
+/// Keeps this member's certificate, and a node's keys of authorities, as they were agreed
+/// on.
+pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+    let mut changes = shared.engine.changes();
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let state = shared.engine.state();
+        if state.founded() && state.members.contains_key(&shared.me()) {
+            let authorities = Trust::of(&state).authorities;
+            if kept != authorities {
+                match keep(&shared, &state, &authorities) {
+                    Ok(true) => kept.clone_from(&authorities),
+                    Ok(false) => {}
+                    Err(error) => shared.note(format!("an authority could not be kept: {error}")),
+                }
+            }
+            if let Err(error) = certify(&shared, &state, &authorities).await {
+                shared.note(format!(
+                    "this member has no certificate of the new authority yet: {error}"
+                ));
+                tokio::time::sleep(REST).await;
+            }
+        }
+        let looked_at = matters(&shared, &state);
+        drop(state);
+        let until = Instant::now() + LOOK;
+        loop {
+            tokio::select! {
+                () = moved(&mut changes) => {
+                    // Most of what is agreed on has nothing to do with it.
+                    if matters(&shared, &shared.engine.state()) != looked_at {
+                        break;
+                    }
+                }
+                () = tokio::time::sleep_until(until) => break,
+            }
+        }
+    }
+}
+
+/// What of the state a member's certificate depends on.
+fn matters<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    state: &State,
+) -> (Vec<u8>, Succession, bool) {
+    let member = state.members.contains_key(&shared.me());
+    (state.authority.clone(), state.succession.clone(), member)
+}
+
+/// Keeps the certificates of authorities, and on a node their keys: those of former ones
+/// are gone then. False where a key cannot be opened yet.
+fn keep<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    state: &State,
+    authorities: &[Vec<u8>],
+) -> Result<bool, AuthorityError> {
+    let directory = shared.directory.path();
+    disk::write_authorities(directory, authorities)?;
+    let Some(sealing) = disk::read_sealing_key(directory)? else {
+        return Ok(true);
+    };
+    let mut here: Vec<Authority> = Vec::new();
+    for certificate in authorities {
+        let cluster = &shared.who.cluster;
+        let known = disk::read_authority(directory, cluster, certificate, &sealing)?;
+        match known.or_else(|| from_log(shared, state, certificate)) {
+            Some(authority) => here.push(authority),
+            None => return Ok(false),
+        }
+    }
+    disk::write_authority_keys(directory, &here, &sealing)?;
+    Ok(true)
+}
+
+/// The authority with this certificate, where its key came through the log and can be
+/// opened by now.
+fn from_log<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    state: &State,
+    certificate: &[u8],
+) -> Option<Authority> {
+    let next = state.succession.next.as_ref();
+    let next = next.filter(|next| next.certificate == certificate);
+    let key = match next {
+        Some(next) => &next.key,
+        None => state.succession.key.as_ref()?,
+    };
+    shared.keys.open_authority(certificate, key).ok()
+}
+
+/// Sees that this member's certificate is of the newest authority, and says so.
+async fn certify<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    state: &State,
+    authorities: &[Vec<u8>],
+) -> Result<(), Uncertified> {
+    let newest = state.newest_authority();
+    if !authorities.iter().any(|one| one == newest) {
+        // Nobody vouches for it.
+        return Ok(());
+    }
+    let identity = shared.wire.identity();
+    let shown = if !identity.is_issued_by(newest) {
+        let key = MemberKey::from_pkcs8(&identity.key().pkcs8())?;
+        let renewed = shared.wire.renew(key).await;
+        let renewed = renewed.map_err(Uncertified::Renewal)?;
+        if !renewed.is_issued_by(newest) {
+            return Err(Uncertified::Behind);
+        }
+        Some(renewed)
+    } else {
+        let chain = chain_to(state, newest).unwrap_or_default();
+        let same = identity.chain().get(1..) == Some(&chain);
+        (!same).then(|| identity.with_chain(&chain)).transpose()?
+    };
+    if let Some(identity) = shown {
+        // Another key may have been taken meanwhile, by an operator.
+        if shared.wire.identity().key().digest() != identity.key().digest() {
+            return Ok(());
+        }
+        disk::write_identity(shared.directory.path(), &identity)?;
+        let taken = shared.wire.set_identity(Arc::new(identity));
+        taken.map_err(Uncertified::Wire)?;
+    }
+    if state.uncertified().contains(&shared.me()) && shared.has_majority() {
+        let authority = fingerprint(newest);
+        shared.try_to(Body::Certified { authority }).await;
+    }
+    Ok(())
+}
+
+/// The next step from one authority to another, by whoever leads; how long until it is
+/// looked again.
+pub(super) async fn lead<M: Machine, N: Network>(shared: &Shared<M, N>) -> Duration {
+    if !shared.keys.can_open() {
+        return REST;
+    }
+    let state = shared.engine.state();
+    if let Some(next) = &state.succession.next {
+        give_up(shared, &state, next).await;
+        return LEAD_LOOK;
+    }
+    let exposed = state.succession.exposed;
+    if exposed.is_none() && !follow_up_due(&state.authority, SystemTime::now()) {
+        return REST;
+    }
+    if exposed.is_some() && !state.no_authority_before().is_empty() {
+        // The status says who has to come back, or be removed.
+        return REST;
+    }
+    if exposed.is_some_and(|epoch| shared.newest_ring() <= Some(epoch))
+        && let Err(words) = shared.new_ring().await
+    {
+        shared.note(words);
+        return REST;
+    }
+    if let Err(words) = shared.begin_authority().await {
+        shared.note(format!("no new authority could be made: {words}"));
+        return REST;
+    }
+    LEAD_LOOK
+}
+
+/// Gives the former authority up when all that are there have certificates of the next.
+async fn give_up<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    state: &State,
+    next: &NextAuthority,
+) {
+    let away = state.uncertified();
+    let there = shared.reachable();
+    if away.is_disjoint(&there) {
+        let next = fingerprint(&next.certificate);
+        shared.try_to(Body::GiveUpAuthority { next, away }).await;
+    }
+}
+
+impl<M: Machine, N: Network> Shared<M, N> {
+    /// Makes another authority, for which the present one vouches, and makes it known.
+    async fn begin_authority(&self) -> Result<(), String> {
+        let state = self.engine.state();
+        let Some(present) = handler::authority(self, &state.authority) else {
+            return Err("the key of the present authority is not on this machine".to_owned());
+        };
+        let made = || -> Result<NextAuthority, AuthorityError> {
+            let next = Authority::found(&self.who.cluster)?;
+            Ok(NextAuthority {
+                certificate: next.certificate().to_vec(),
+                vouched: present.vouch_for(&next)?,
+                key: self.keys.seal_authority(&next)?,
+            })
+        };
+        let next = made().map_err(|error| error.to_string())?;
+        self.agreed(Body::Authority(Box::new(next))).await?;
+        Ok(())
+    }
+
+    /// The state when no authority is on its way, which takes moments.
+    pub(super) async fn settled_authority(&self, limit: Duration) -> Result<Arc<State>, String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let state = self.engine.state();
+            let settled = state.succession.next.is_none() && state.succession.exposed.is_none();
+            if settled {
+                return Ok(state);
+            }
+            let late = state.no_authority_before();
+            // Whoever is there is certified in moments.
+            if !late.is_empty() && late.is_disjoint(&self.reachable()) {
+                return Err(held_back_words(&names_of(&state, late)));
+            }
+            if Instant::now() >= deadline {
+                let words = self.uncertified_words(&state);
+                return Err(format!(
+                    "the authority behind certificates is just being replaced, {words}"
+                ));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn uncertified_words(&self, state: &State) -> String {
+        let there = self.reachable();
+        let waited: BTreeSet<MemberId> = state.uncertified();
+        let names = names_of(state, waited.intersection(&there).copied());
+        match names.is_empty() {
+            true => "which a leading node finishes by itself".to_owned(),
+            false => format!("and waits for {names}"),
+        }
+    }
+
+    /// Another authority, and certificates of it for all that are there.
+    pub(super) async fn rotate_authority(&self, replies: &Replies) -> Said {
+        if !self.keys.can_open() {
+            return Err(
+                "this is an arbiter, which has no key of the authority: ask on a node".to_owned(),
+            );
+        }
+        let state = self.engine.state();
+        let before = state.authority.clone();
+        if state.succession.next.is_some() {
+            replies.progress("a new authority is on its way already");
+        } else {
+            self.begin_authority().await?;
+            replies.progress("a new authority is believed beside the present one");
+        }
+        let deadline = Instant::now() + TOLD_FOR;
+        let mut told: BTreeSet<MemberId> = BTreeSet::new();
+        loop {
+            let state = self.engine.state();
+            if state.authority != before {
+                return done(given_up_words(&state));
+            }
+            let new = &state.succession.certified - &told;
+            for member in &new {
+                let name = state.name_of(*member);
+                replies.progress(format!("{name} has a certificate of the new authority"));
+            }
+            told.extend(new);
+            if Instant::now() >= deadline {
+                let words = self.uncertified_words(&state);
+                return Err(format!(
+                    "the new authority is on its way, {words}; it goes on by itself, and `evenkeel cluster status` \
+                     tells how far it is"
+                ));
+            }
+            tokio::time::sleep(LEAD_LOOK).await;
+        }
+    }
+}
+
+fn names_of(state: &State, members: impl IntoIterator<Item = MemberId>) -> String {
+    let names = members.into_iter().map(|id| state.name_of(id));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn given_up_words(state: &State) -> String {
+    let late = names_of(state, state.uncertified());
+    let rest = "tokens that were made before are good no more";
+    match late.is_empty() {
+        true => format!(
+            "all members have certificates of the new authority, the former one is given up; {rest}"
+        ),
+        false => format!(
+            "the former authority is given up; away, and certified when back: {late}; {rest}"
+        ),
+    }
+}

@@ -1,0 +1,65 @@
+//! The clocks of the role: the system's, or in simulations that of the runtime.
+
+use crate::lease::Boottime;
+use crate::wire::Timing;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where the time comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// CLOCK_BOOTTIME, and the wall clock for what is only shown.
+    System,
+    /// The runtime's, which a simulation moves.
+    #[cfg(test)]
+    Runtime {
+        /// How often this member was started.
+        start: u64,
+    },
+}
+
+impl Clock {
+    /// The clock of leases.
+    pub fn boottime(&self) -> Boottime {
+        match self {
+            Clock::System => Boottime::now(),
+            #[cfg(test)]
+            Clock::Runtime { .. } => {
+                let elapsed = turmoil::sim_elapsed().unwrap_or_default();
+                Boottime(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    /// Seconds since 1970.
+    pub fn unix_s(&self) -> i64 {
+        (self.seconds())()
+    }
+
+    /// What tells the seconds since 1970.
+    pub fn seconds(&self) -> fn() -> i64 {
+        || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            since.map_or(0, |since| {
+                i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+            })
+        }
+    }
+
+    /// A number that is higher at each start of a member.
+    pub fn incarnation(&self) -> u64 {
+        match self {
+            // Milliseconds of the wall clock: where it goes back, gossip heals itself.
+            Clock::System => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH);
+                since.map_or(0, super::shared::millis)
+            }
+            #[cfg(test)]
+            Clock::Runtime { start } => *start,
+        }
+    }
+
+    /// The times of the wire.
+    pub fn timing(&self) -> Timing {
+        Timing::default()
+    }
+}

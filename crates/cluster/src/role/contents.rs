@@ -1,0 +1,290 @@
+//! Versions from files and files from versions: sealing what is proposed, opening what
+//! is served. What a version has in common with its parent is named again, not stored
+//! again.
+
+use crate::authority::{Authority, AuthorityError, Rings, SealingKey, fingerprint};
+use crate::command::{Content, Epoch, FileEntry, Origin, Ring, SealedAuthority};
+use crate::file_set::{FileSet, SetFile};
+use crate::member::{Digest, MemberId};
+use crate::raft::Engine;
+use crate::state::{State, VersionRecord};
+use crate::store::StoreError;
+use openraft_rt_tokio::TokioRuntime;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroizing;
+
+/// Characters of a message in the line that names a version.
+const LABEL_MESSAGE_CHARACTERS: usize = 60;
+
+/// Why contents cannot be opened or sealed.
+#[derive(Debug)]
+pub enum ContentError {
+    /// Keys.
+    Authority(AuthorityError),
+    /// The store.
+    Store(StoreError),
+    /// Pieces are not here yet.
+    Missing,
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ContentError::Authority(error) => error.fmt(f),
+            ContentError::Store(error) => error.fmt(f),
+            ContentError::Missing => f.write_str("pieces of its contents are not here yet"),
+        }
+    }
+}
+
+impl std::error::Error for ContentError {}
+
+impl From<AuthorityError> for ContentError {
+    fn from(error: AuthorityError) -> Self {
+        ContentError::Authority(error)
+    }
+}
+
+impl From<StoreError> for ContentError {
+    fn from(error: StoreError) -> Self {
+        ContentError::Store(error)
+    }
+}
+
+/// The keys of contents of this member.
+#[derive(Debug)]
+pub struct Keys {
+    cluster: String,
+    me: MemberId,
+    /// An arbiter has none.
+    sealing: Option<SealingKey>,
+    rings: Mutex<Held>,
+}
+
+/// Keys that were opened.
+#[derive(Default)]
+struct Held(Rings);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+/// What the key of an authority is sealed for.
+fn purpose(certificate: &[u8]) -> String {
+    format!("authority {}", fingerprint(certificate))
+}
+
+/// Files as they are proposed, and the pieces that go before them.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// What the proposal names.
+    pub files: Vec<FileEntry>,
+    /// Pieces that no version has yet, as far as is known here.
+    pub chunks: Vec<(Digest, Vec<u8>)>,
+    /// Files that are the parent's.
+    pub unchanged: usize,
+}
+
+impl Keys {
+    /// With what opens them; an arbiter has nothing.
+    pub fn new(cluster: &str, me: MemberId, sealing: Option<SealingKey>) -> Keys {
+        Keys {
+            cluster: cluster.to_owned(),
+            me,
+            sealing,
+            rings: Mutex::new(Held::default()),
+        }
+    }
+
+    fn rings(&self) -> MutexGuard<'_, Held> {
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Contents can be read here.
+    pub fn can_open(&self) -> bool {
+        self.sealing.is_some()
+    }
+
+    /// Takes in what is sealed to this node by now.
+    pub fn take_in(&self, state: &State) -> Result<(), AuthorityError> {
+        let Some(sealing) = &self.sealing else {
+            return Ok(());
+        };
+        let rings = state.rings.values();
+        self.rings()
+            .0
+            .take_in(&self.cluster, self.me, sealing, rings)
+            .map(|_| ())
+    }
+
+    /// What is sealed now is sealed with the key of this epoch.
+    pub fn newest(&self) -> Option<Epoch> {
+        self.rings().0.newest()
+    }
+
+    /// The keys that some nodes lack and that are here, sealed to those.
+    pub fn for_newcomers(&self, state: &State) -> Vec<Ring> {
+        let mut rings = Vec::new();
+        for (epoch, node) in state.unsealed() {
+            let public = state.member(node).and_then(|m| m.sealing_key.as_deref());
+            let Some(public) = public else {
+                continue;
+            };
+            let sealed = self.rings().0.seal_all_to(&self.cluster, node, public);
+            let sealed = sealed.unwrap_or_default();
+            rings.extend(sealed.into_iter().filter(|ring| ring.epoch == epoch));
+        }
+        rings
+    }
+
+    /// A new key for all nodes that there are.
+    pub fn begin(&self, state: &State) -> Result<Ring, AuthorityError> {
+        let newest = state.rings.keys().next_back().copied().unwrap_or_default();
+        let nodes = state
+            .nodes()
+            .filter_map(|node| Some((node.id, node.sealing_key.as_deref()?)));
+        Rings::begin(&self.cluster, Epoch(newest.0.saturating_add(1)), nodes)
+    }
+
+    /// The key of an authority, sealed to all nodes.
+    pub fn seal_authority(&self, authority: &Authority) -> Result<SealedAuthority, AuthorityError> {
+        let rings = self.rings();
+        let epoch = rings.0.newest().ok_or(AuthorityError::NoRings)?;
+        let purpose = purpose(authority.certificate());
+        let bytes = rings.0.seal_secret(&purpose, &authority.pkcs8())?;
+        Ok(SealedAuthority { epoch, bytes })
+    }
+
+    /// The authority with this certificate, of its sealed key.
+    pub fn open_authority(
+        &self,
+        certificate: &[u8],
+        key: &SealedAuthority,
+    ) -> Result<Authority, AuthorityError> {
+        let opened = self
+            .rings()
+            .0
+            .open_secret(&purpose(certificate), &key.bytes)?;
+        Authority::from_parts(&self.cluster, certificate, &opened)
+    }
+
+    /// Opens one content.
+    async fn open(
+        &self,
+        engine: &Engine<TokioRuntime>,
+        content: &Content,
+    ) -> Result<Zeroizing<Vec<u8>>, ContentError> {
+        let mut pieces = BTreeMap::new();
+        for digest in &content.chunks {
+            let piece = engine.chunk(*digest).await?;
+            pieces.insert(*digest, piece.ok_or(ContentError::Missing)?);
+        }
+        let opened = self.rings().0.open(content, |digest| pieces.remove(digest));
+        Ok(opened?)
+    }
+
+    /// The files of a version, as this node loads them.
+    pub async fn file_set(
+        &self,
+        engine: &Engine<TokioRuntime>,
+        record: &VersionRecord,
+        node: &str,
+    ) -> Result<FileSet, ContentError> {
+        let mut entries: Vec<&FileEntry> = record.proposal.files.iter().collect();
+        entries.sort_by_key(|entry| entry.main.unwrap_or(u32::MAX));
+        let mut files = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let mut bytes = self.open(engine, &entry.content).await?;
+            files.push(SetFile {
+                path: entry.path.clone(),
+                main: entry.main.is_some(),
+                secret: entry.secret,
+                mode: entry.mode,
+                bytes: std::mem::take(&mut *bytes),
+            });
+        }
+        Ok(FileSet {
+            version: record.id,
+            label: label(record),
+            node: node.to_owned(),
+            files,
+            listings: record.proposal.listings.clone(),
+        })
+    }
+
+    /// What is proposed of files. What the parent has of them is named as there.
+    pub async fn prepare(
+        &self,
+        engine: &Engine<TokioRuntime>,
+        parent: Option<&VersionRecord>,
+        set: &FileSet,
+    ) -> Result<Prepared, ContentError> {
+        let mut prepared = Prepared::default();
+        let mut main = 0;
+        for file in &set.files {
+            let place = file.main.then_some(main);
+            main += u32::from(file.main);
+            let known = parent.and_then(|parent| {
+                let mut files = parent.proposal.files.iter();
+                files.find(|entry| entry.path == file.path)
+            });
+            let content = match self.same(engine, known, file).await {
+                Some(content) => {
+                    prepared.unchanged += 1;
+                    content
+                }
+                None => {
+                    let sealed = self.rings().0.seal(&file.bytes)?;
+                    prepared.chunks.extend(sealed.chunks);
+                    sealed.content
+                }
+            };
+            prepared.files.push(FileEntry {
+                path: file.path.clone(),
+                main: place,
+                secret: file.secret,
+                mode: file.mode,
+                content,
+            });
+        }
+        Ok(prepared)
+    }
+
+    /// The content that the parent has of a file, if that is the same. A key that a
+    /// removed member had is used no more, also for what has not changed.
+    async fn same(
+        &self,
+        engine: &Engine<TokioRuntime>,
+        known: Option<&FileEntry>,
+        file: &SetFile,
+    ) -> Option<Content> {
+        let content = &known?.content;
+        if content.bytes != file.bytes.len() as u64 || Some(content.epoch) != self.newest() {
+            return None;
+        }
+        let plain = self.open(engine, content).await.ok()?;
+        (*plain == file.bytes).then(|| content.clone())
+    }
+}
+
+/// The line that names a version to people.
+pub fn label(record: &VersionRecord) -> String {
+    let proposal = &record.proposal;
+    let message = proposal.message.lines().next().unwrap_or_default();
+    let short: String = message.chars().take(LABEL_MESSAGE_CHARACTERS).collect();
+    let from = match &proposal.origin {
+        Origin::Applied => String::new(),
+        Origin::Followed { revision, .. } => {
+            format!(" (revision {})", crate::follow::decide::short(revision))
+        }
+        Origin::RolledBack { to } => format!(" (version {to} once more)"),
+    };
+    format!(
+        "version {} by {}: \"{short}\"{from}",
+        record.id, proposal.author
+    )
+}

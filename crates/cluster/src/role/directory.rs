@@ -1,0 +1,420 @@
+//! The state directory: who this machine is in its cluster, its keys, its log, and
+//! the last version that it accepted.
+//!
+//! It is its owner's alone (0700), and so is every file in it (0600). A file is
+//! written beside its old one, brought to the disk and put in its place, so that
+//! after a power cut it is the old one or the new one. The file `member` is written
+//! last: without it the machine belongs to nobody, and what lies beside it was left
+//! by a start that did not end.
+
+use crate::durable;
+use crate::file_set::{FileSet, SET_BYTES_MAX};
+use crate::member::{Kind, Member, MemberId};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Where it is unless somebody says otherwise.
+pub const USUAL: &str = "/var/lib/evenkeel";
+/// Who this machine is: [`Who`] as JSON.
+pub const MEMBER: &str = "member";
+/// This member's certificate, PEM.
+pub const CERTIFICATE: &str = "member.pem";
+/// Its key, PEM.
+pub const KEY: &str = "member.key";
+/// What opens the keys of contents that were sealed to this node.
+pub const SEALING_KEY: &str = "sealing.key";
+/// The log and the state (redb).
+pub const STORE: &str = "store.redb";
+/// The version that this node accepted last: a [`FileSet`].
+pub const ACCEPTED: &str = "accepted.set";
+/// Held by the process that uses the directory.
+const LOCK: &str = "lock";
+/// Largest of the small files, bytes.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+/// Largest accepted version on disk, bytes: its files and what tells of them.
+const ACCEPTED_BYTES_MAX: u64 = SET_BYTES_MAX + (8 << 20);
+
+/// Why the directory cannot be used.
+#[derive(Debug)]
+pub enum DirectoryError {
+    /// It, or a file in it, cannot be made, read or written.
+    Io(PathBuf, io::Error),
+    /// It is somebody else's.
+    Owner(PathBuf),
+    /// Others may write into it, or read it.
+    Others(PathBuf),
+    /// It is larger than any that is right.
+    TooLarge(PathBuf, u64),
+    /// It does not hold what it should.
+    Malformed(PathBuf, String),
+    /// Another process uses it.
+    InUse(PathBuf),
+    /// This machine belongs to a cluster already.
+    Taken(PathBuf, String),
+    /// This machine belongs to no cluster.
+    NoMember(PathBuf),
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DirectoryError::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            DirectoryError::Owner(path) => write!(
+                f,
+                "{} belongs to somebody else; it has to be the user's who runs evenkeel",
+                path.display()
+            ),
+            DirectoryError::Others(path) => write!(
+                f,
+                "others may read or write {}, which holds keys; `chmod go= {}` makes it yours alone",
+                path.display(),
+                path.display()
+            ),
+            DirectoryError::TooLarge(path, max) => {
+                write!(f, "{} is larger than {max} bytes", path.display())
+            }
+            DirectoryError::Malformed(path, what) => {
+                write!(f, "{} is not as it was written: {what}", path.display())
+            }
+            DirectoryError::InUse(path) => write!(
+                f,
+                "{} is in use by another process of evenkeel, which has to end first",
+                path.display()
+            ),
+            DirectoryError::Taken(path, cluster) => write!(
+                f,
+                "this machine belongs to the cluster {cluster} already ({}); remove the directory to leave it",
+                path.display()
+            ),
+            DirectoryError::NoMember(path) => write!(
+                f,
+                "this machine belongs to no cluster ({} is not there); `evenkeel cluster init NAME` founds one, \
+                 `evenkeel cluster join TOKEN` joins one",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+/// Who this machine is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Who {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its number.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// Where it listens for members.
+    pub listen: Vec<SocketAddr>,
+    /// Where the others reach it.
+    pub addresses: Vec<SocketAddr>,
+    /// The members that it knows, so that it finds them before it has heard of any.
+    pub members: Vec<Member>,
+}
+
+/// The directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+/// While it lives no other process uses the directory.
+#[derive(Debug)]
+pub struct Lock {
+    _descriptor: OwnedFd,
+}
+
+impl Directory {
+    /// One that is there already, and nobody else's.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Directory, DirectoryError> {
+        let directory = Directory { path: path.into() };
+        directory.check()?;
+        Ok(directory)
+    }
+
+    /// One that is made, with the directories above it, where it is not there.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Directory, DirectoryError> {
+        let path: PathBuf = path.into();
+        let failed = |error| DirectoryError::Io(path.clone(), error);
+        if let Some(above) = path.parent() {
+            std::fs::create_dir_all(above).map_err(failed)?;
+        }
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error)),
+        }
+        Directory::open(path)
+    }
+
+    /// A machine that belongs to a cluster has one at this place. Anything but a
+    /// plain no (for example a directory that may not be read) counts as yes, so
+    /// that it is told.
+    pub fn is_of_a_member(path: &Path) -> bool {
+        match std::fs::symlink_metadata(path.join(MEMBER)) {
+            Ok(_) => true,
+            Err(error) => !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn check(&self) -> Result<(), DirectoryError> {
+        let failed = |error| DirectoryError::Io(self.path.clone(), error);
+        let data = std::fs::symlink_metadata(&self.path).map_err(failed)?;
+        if !data.is_dir() || data.uid() != rustix::process::geteuid().as_raw() {
+            return Err(DirectoryError::Owner(self.path.clone()));
+        }
+        match data.mode() & 0o077 {
+            0 => Ok(()),
+            _ => Err(DirectoryError::Others(self.path.clone())),
+        }
+    }
+
+    /// Keeps other processes out.
+    pub fn lock(&self) -> Result<Lock, DirectoryError> {
+        let path = self.file(LOCK);
+        let failed = |errno: rustix::io::Errno| DirectoryError::Io(path.clone(), errno.into());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let descriptor = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        match rustix::fs::flock(&descriptor, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock {
+                _descriptor: descriptor,
+            }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::InUse(self.path.clone())),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// Reads a file; None where it is not there.
+    pub fn read(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, DirectoryError> {
+        let path = self.file(name);
+        let failed = |error| DirectoryError::Io(path.clone(), error);
+        let file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(bytes_max + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        match bytes.len() as u64 > bytes_max {
+            true => Err(DirectoryError::TooLarge(path, bytes_max)),
+            false => Ok(Some(bytes)),
+        }
+    }
+
+    /// Reads a small file (a key, a certificate) that has to be there.
+    pub fn small(&self, name: &str) -> Result<Vec<u8>, DirectoryError> {
+        self.read(name, SMALL_BYTES_MAX)?.ok_or_else(|| {
+            DirectoryError::Io(self.file(name), io::Error::from(io::ErrorKind::NotFound))
+        })
+    }
+
+    /// Writes a file: it is on the disk when this is done.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DirectoryError> {
+        let path = self.file(name);
+        durable::write(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
+    }
+
+    /// Who this machine is; None where it belongs to nobody.
+    pub fn who(&self) -> Result<Option<Who>, DirectoryError> {
+        let Some(bytes) = self.read(MEMBER, SMALL_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let who = serde_json::from_slice(&bytes);
+        who.map(Some).map_err(|error| {
+            DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
+        })
+    }
+
+    /// Who this machine is, where it has to be somebody.
+    pub fn member(&self) -> Result<Who, DirectoryError> {
+        self.who()?
+            .ok_or_else(|| DirectoryError::NoMember(self.file(MEMBER)))
+    }
+
+    /// Says who this machine is.
+    pub fn write_who(&self, who: &Who) -> Result<(), DirectoryError> {
+        let mut text = serde_json::to_vec_pretty(who).map_err(|error| {
+            DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
+        })?;
+        text.push(b'\n');
+        self.write(MEMBER, &text)
+    }
+
+    /// Refuses where the machine belongs to a cluster.
+    pub fn is_free(&self) -> Result<(), DirectoryError> {
+        match self.who()? {
+            Some(who) => Err(DirectoryError::Taken(self.path.clone(), who.cluster)),
+            None => Ok(()),
+        }
+    }
+
+    /// The version that this node accepted last.
+    pub fn accepted(&self) -> Result<Option<FileSet>, DirectoryError> {
+        let Some(bytes) = self.read(ACCEPTED, ACCEPTED_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let set = FileSet::decode(&bytes);
+        set.map(Some)
+            .map_err(|error| DirectoryError::Malformed(self.file(ACCEPTED), error.to_string()))
+    }
+
+    /// Keeps a version as the one that was accepted last.
+    pub fn write_accepted(&self, set: &FileSet) -> Result<(), DirectoryError> {
+        self.write(ACCEPTED, &set.encode())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::VersionId;
+    use crate::member::Digest;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A place for one test.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new() -> Place {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let name = format!("evenkeel-directory-{}-{number}", std::process::id());
+            Place(std::env::temp_dir().join(name))
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn who() -> Who {
+        Who {
+            cluster: "north".into(),
+            id: MemberId(2),
+            name: "b".into(),
+            kind: Kind::Node,
+            listen: vec!["[::]:7443".parse().unwrap()],
+            addresses: vec!["10.0.0.2:7443".parse().unwrap()],
+            members: vec![Member {
+                id: MemberId(1),
+                name: "a".into(),
+                kind: Kind::Node,
+                addresses: vec!["10.0.0.1:7443".parse().unwrap()],
+                certificate: Digest([7; 32]),
+                sealing_key: Some(vec![1, 2, 3]),
+                format: 1,
+            }],
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let place = Place::new();
+        let directory = Directory::create(&place.0).unwrap();
+        assert_eq!(directory.who().unwrap(), None);
+        assert!(!Directory::is_of_a_member(&place.0));
+        assert!(directory.is_free().is_ok());
+        directory.write_who(&who()).unwrap();
+        assert!(Directory::is_of_a_member(&place.0));
+        assert_eq!(directory.member().unwrap(), who());
+        assert!(matches!(
+            directory.is_free(),
+            Err(DirectoryError::Taken(_, name)) if name == "north"
+        ));
+        assert_eq!(directory.accepted().unwrap(), None);
+        let set = FileSet {
+            version: VersionId(4),
+            label: "version 4".into(),
+            ..FileSet::default()
+        };
+        directory.write_accepted(&set).unwrap();
+        directory.write_accepted(&set).unwrap();
+        assert_eq!(directory.accepted().unwrap(), Some(set));
+    }
+
+    #[test]
+    fn the_directory_and_its_files_are_their_owners_alone() {
+        let place = Place::new();
+        let directory = Directory::create(&place.0).unwrap();
+        directory.write(KEY, b"secret").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&place.0), 0o700);
+        assert_eq!(mode(&directory.file(KEY)), 0o600);
+        std::fs::set_permissions(&place.0, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(
+            Directory::open(&place.0),
+            Err(DirectoryError::Others(_))
+        ));
+    }
+
+    #[test]
+    fn a_file_that_was_left_half_written_is_passed_over() {
+        let place = Place::new();
+        let directory = Directory::create(&place.0).unwrap();
+        directory.write_who(&who()).unwrap();
+        std::fs::write(place.0.join(".member.new"), b"{\"cluster\":").unwrap();
+        assert_eq!(directory.member().unwrap(), who());
+        directory.write_who(&who()).unwrap();
+        assert_eq!(directory.member().unwrap(), who());
+    }
+
+    #[test]
+    fn what_is_torn_or_too_large_is_said_with_its_path() {
+        let place = Place::new();
+        let directory = Directory::create(&place.0).unwrap();
+        std::fs::write(directory.file(MEMBER), b"{\"cluster\":").unwrap();
+        let words = directory.who().unwrap_err().to_string();
+        assert!(
+            words.contains("/member is not as it was written"),
+            "{words}"
+        );
+        std::fs::write(directory.file(ACCEPTED), b"\xc1torn").unwrap();
+        assert!(matches!(
+            directory.accepted(),
+            Err(DirectoryError::Malformed(..))
+        ));
+        assert!(matches!(
+            directory.read(ACCEPTED, 3),
+            Err(DirectoryError::TooLarge(_, 3))
+        ));
+    }
+
+    #[test]
+    fn a_second_process_is_kept_out_until_the_first_has_gone() {
+        let place = Place::new();
+        let directory = Directory::create(&place.0).unwrap();
+        let first = directory.lock().unwrap();
+        assert!(matches!(directory.lock(), Err(DirectoryError::InUse(_))));
+        drop(first);
+        assert!(directory.lock().is_ok());
+    }
+}

@@ -1,0 +1,152 @@
+//! What the accepted version follows, and how much of the history it keeps: the leading
+//! node reads its section `config`, and has [`crate::follow`] look.
+
+use crate::codec;
+use crate::command::{Body, Judging, Limits, VersionId};
+use crate::file_set::FileSet;
+use crate::follow::{Cluster, Proposed, Wake};
+use crate::follow::{Fate, Past, Standing, Wanted};
+use crate::keyword::{ConfigSection, Followed, Grammar};
+use crate::machine::Machine;
+use crate::request::Apply;
+use crate::role::apply::Outcome;
+use crate::role::shared::{Shared, lock, millis};
+use crate::wire::Network;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The topic of gossip in which the leading node tells how it stands.
+pub(super) const TOPIC: &str = "following";
+/// Where mirrors are kept, below the state directory.
+const MIRRORS: &str = "follow";
+/// How often it is looked whether another version is accepted.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What is read of the accepted version.
+struct Read {
+    version: VersionId,
+    section: ConfigSection,
+    set: Arc<FileSet>,
+}
+
+struct Following<M: Machine, N: Network> {
+    shared: Arc<Shared<M, N>>,
+    grammar: fn(&FileSet) -> Grammar,
+    read: Mutex<Option<Read>>,
+}
+
+/// Runs until the role ends.
+pub(super) async fn run<M: Machine, N: Network>(
+    shared: Arc<Shared<M, N>>,
+    grammar: fn(&FileSet) -> Grammar,
+) {
+    let directory = shared.directory.file(MIRRORS);
+    let following = Following {
+        shared: shared.clone(),
+        grammar,
+        read: Mutex::default(),
+    };
+    let wake: &Wake = &shared.follow;
+    tokio::join!(
+        crate::follow::run(&following, directory, wake),
+        following.keep_up()
+    );
+}
+
+impl<M: Machine, N: Network> Following<M, N> {
+    /// This member is the one that looks.
+    fn looks(&self) -> bool {
+        self.shared.standing().leading && self.shared.has_majority()
+    }
+
+    /// Reads each version that is accepted while this member leads.
+    async fn keep_up(&self) {
+        loop {
+            let accepted = self.shared.engine.state().accepted;
+            let known = lock(&self.read).as_ref().map(|read| read.version);
+            if !self.looks() {
+                *lock(&self.read) = None;
+                self.tell_standing(&[]);
+            } else if let Some(version) = accepted.filter(|version| Some(*version) != known)
+                && let Ok(set) = self.shared.files_of(Some(version)).await
+            {
+                let set = Arc::new(set);
+                let section = ConfigSection::read(&set, &(self.grammar)(&set));
+                self.keep(section.keep).await;
+                *lock(&self.read) = Some(Read {
+                    version,
+                    section,
+                    set,
+                });
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// As many versions are kept as it says.
+    async fn keep(&self, versions: u32) {
+        let limits = self.shared.engine.state().limits;
+        if limits.versions != versions {
+            self.shared
+                .try_to(Body::Keep(Limits { versions, ..limits }))
+                .await;
+        }
+    }
+
+    fn tell_standing(&self, standing: &[Standing]) {
+        let bytes = (!standing.is_empty()).then(|| codec::encode(standing));
+        let put = self.shared.gossip().put(TOPIC, bytes);
+        if let Err(error) = put {
+            self.shared
+                .note(format!("how it stands with what is followed: {error}"));
+        }
+    }
+}
+
+impl<M: Machine, N: Network> Cluster for Following<M, N> {
+    fn section(&self) -> Option<ConfigSection> {
+        let read = lock(&self.read);
+        let section = read.as_ref().map(|read| read.section.clone());
+        section.filter(|_| self.looks())
+    }
+
+    async fn accepted(&self) -> Option<Arc<FileSet>> {
+        lock(&self.read).as_ref().map(|read| read.set.clone())
+    }
+
+    fn past(&self, followed: &Followed) -> Past {
+        Past::of(&self.shared.engine.state(), followed)
+    }
+
+    async fn propose(&self, wanted: Wanted, judge: Duration) -> Proposed {
+        let revision = wanted.revision;
+        let apply = Apply {
+            parent: self.shared.engine.state().accepted,
+            author: revision.author,
+            message: revision.message,
+            time_s: revision.time_s,
+            origin: wanted.origin,
+            set: wanted.set,
+            judging: Judging {
+                judge_ms: millis(judge),
+                confirm_within_ms: None,
+            },
+        };
+        let Ok(version) = self.shared.propose_files(&apply, |_| {}).await else {
+            return Proposed::Later;
+        };
+        match self.shared.watch(version, |_| {}).await {
+            Outcome::Accepted => Proposed::Decided(version, Fate::Accepted),
+            Outcome::Bad(words) => Proposed::Decided(version, Fate::Bad { words }),
+            Outcome::Waits(_) | Outcome::Frozen => Proposed::Later,
+        }
+    }
+
+    async fn tell(&self, words: String) {
+        self.shared.try_to(Body::Event { words }).await;
+    }
+
+    fn standing(&self, standing: Vec<Standing>) {
+        self.tell_standing(&standing);
+    }
+}

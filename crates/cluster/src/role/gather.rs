@@ -1,0 +1,231 @@
+//! The facts of which the status is made.
+
+use crate::authority::fingerprint;
+use crate::codec;
+use crate::follow;
+use crate::machine::Machine;
+use crate::member::{Kind, Member};
+use crate::raft::Standing;
+use crate::role::contents;
+use crate::role::directory::Who;
+use crate::role::following;
+use crate::role::shared::{Serving, Shared, reach};
+use crate::role::status::{
+    AuthorityStatus, Configuration, LeaseStatus, LogStatus, MemberStatus, Reach, Sight, Status,
+};
+use crate::state::State;
+use crate::wire::{Network, Path};
+
+/// Events that are shown.
+const EVENTS_SHOWN: usize = 12;
+
+/// How everything is, as this member sees it.
+pub(super) fn status<M: Machine, N: Network>(shared: &Shared<M, N>) -> Status {
+    let state = shared.engine.state();
+    let standing = shared.standing();
+    let paths = shared.wire.paths();
+    let majority = standing.leader.is_some() && shared.has_majority();
+    let members: Vec<Member> = match state.founded() {
+        true => state.members.values().cloned().collect(),
+        // It has just joined, and has no log yet.
+        false => shared.who.members.clone(),
+    };
+    let mut status = Status {
+        cluster: shared.who.cluster.clone(),
+        me: shared.me(),
+        directory: shared.directory.path().display().to_string(),
+        leader: standing.leader,
+        majority,
+        members: members
+            .iter()
+            .map(|member| self::member(shared, member, &standing, &paths))
+            .collect(),
+        configuration: configuration(shared, &state, majority),
+        following: following(shared, &standing),
+        broken_store: standing.halted.as_ref().map(|why| why.to_string()),
+        authority: authority(&state),
+        invitations: state.invitations.len() as u64,
+        leases: leases(&state),
+        log: LogStatus {
+            term: standing.term,
+            last: standing.last_log.unwrap_or(0),
+            committed: standing.committed.unwrap_or(0),
+            applied: standing.applied.unwrap_or(0),
+        },
+        events: events(&state, shared.notes()),
+        ..Status::default()
+    };
+    status.put_into_words();
+    if shared.is_removed() {
+        status.frozen = vec![super::REMOVED.to_owned()];
+    }
+    status
+}
+
+fn member<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    member: &Member,
+    standing: &Standing,
+    paths: &[Path],
+) -> MemberStatus {
+    let path = paths.iter().find(|path| path.member == member.id);
+    let me = member.id == shared.me();
+    let tale = shared.tale(member.id).unwrap_or_default();
+    let serving = match me {
+        true => shared.serving().clone(),
+        false => Serving {
+            version: tale.serves,
+            on_trial: tale.on_trial,
+            health: tale.health,
+            trouble: tale.trouble,
+        },
+    };
+    let health = serving.health.unwrap_or_default();
+    let reach = match me {
+        true => Reach::Itself,
+        false => path.map_or(Reach::Away, reach),
+    };
+    let disk_stuck_ms = match me {
+        true => shared.disk_stuck_ms(),
+        false => tale.disk_stuck_ms,
+    };
+    let silent_ms = path.filter(|_| reach == Reach::Away).map(|p| p.since_ms);
+    let program = match me {
+        true => shared.program.clone(),
+        false => tale.program,
+    };
+    let sees = tale.sees.into_iter();
+    MemberStatus {
+        id: member.id,
+        name: member.name.clone(),
+        kind: member.kind,
+        addresses: member.addresses.clone(),
+        silent_ms,
+        program: Some(program).filter(|program| !program.is_empty()),
+        format: member.format,
+        votes: standing.voters.contains(&member.id),
+        serves: serving.version,
+        on_trial: serving.on_trial,
+        addresses_owned: health.addresses_owned,
+        servers_up: health.servers_up,
+        servers: health.servers,
+        sees: match reach.is_there() {
+            true => sees
+                .map(|(member, reach)| Sight { member, reach })
+                .collect(),
+            false => Vec::new(),
+        },
+        disk_stuck_ms: match reach.is_there() {
+            true => disk_stuck_ms,
+            false => 0,
+        },
+        reach,
+        if_it_fails: String::new(),
+    }
+}
+
+fn configuration<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    state: &State,
+    majority: bool,
+) -> Configuration {
+    let serving = shared.serving().clone();
+    let moving = state.on_its_way();
+    Configuration {
+        accepted: state.accepted,
+        accepted_words: state.accepted().map(contents::label).unwrap_or_default(),
+        serving: serving.version,
+        on_trial: serving.on_trial,
+        by_itself: shared.who.kind == Kind::Node && !majority && serving.version.is_some(),
+        moving: moving.map(|record| record.id),
+        moving_words: moving
+            .map(|record| format!("{}: {}", contents::label(record), record.stage))
+            .unwrap_or_default(),
+        trouble: serving.trouble,
+    }
+}
+
+/// By the word of the leading node.
+fn following<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    standing: &Standing,
+) -> Vec<follow::Standing> {
+    let Some(leader) = standing.leader else {
+        return Vec::new();
+    };
+    let gossip = shared.gossip();
+    let told = gossip.get(leader, following::TOPIC);
+    told.and_then(|bytes| codec::decode(bytes).ok())
+        .unwrap_or_default()
+}
+
+fn authority(state: &State) -> AuthorityStatus {
+    let next = state.succession.next.as_ref();
+    AuthorityStatus {
+        present: state.founded().then(|| fingerprint(&state.authority)),
+        next: next.map(|next| fingerprint(&next.certificate)),
+        uncertified: state.uncertified().into_iter().collect(),
+        exposed: state.succession.exposed.is_some(),
+        held_back_by: state.no_authority_before().into_iter().collect(),
+    }
+}
+
+fn leases(state: &State) -> Vec<LeaseStatus> {
+    let leases = state.leases().filter_map(|(name, lease)| {
+        Some(LeaseStatus {
+            name: name.to_owned(),
+            holder: lease.holder?,
+            epoch: lease.epoch.0,
+        })
+    });
+    leases.collect()
+}
+
+fn events(state: &State, own: Vec<String>) -> Vec<String> {
+    let shared = state.events().rev().take(EVENTS_SHOWN);
+    let mut events: Vec<String> = shared.map(|event| event.words.clone()).collect();
+    events.reverse();
+    let own = own.into_iter().rev().take(EVENTS_SHOWN).rev();
+    events.extend(own.map(|words| format!("(here) {words}")));
+    events
+}
+
+/// The status of a member whose store cannot be used.
+pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: String) -> Status {
+    let members = who.members.iter().map(|member| MemberStatus {
+        id: member.id,
+        name: member.name.clone(),
+        kind: member.kind,
+        addresses: member.addresses.clone(),
+        reach: match member.id == who.id {
+            true => Reach::Itself,
+            false => Reach::Away,
+        },
+        silent_ms: None,
+        program: (member.id == who.id).then(|| program.to_owned()),
+        format: member.format,
+        votes: true,
+        serves: serving.version.filter(|_| member.id == who.id),
+        on_trial: false,
+        addresses_owned: 0,
+        servers_up: 0,
+        servers: 0,
+        sees: Vec::new(),
+        disk_stuck_ms: 0,
+        if_it_fails: String::new(),
+    });
+    let mut status = Status {
+        cluster: who.cluster.clone(),
+        me: who.id,
+        members: members.collect(),
+        configuration: Configuration {
+            serving: serving.version,
+            by_itself: serving.version.is_some(),
+            ..Configuration::default()
+        },
+        broken_store: Some(why),
+        ..Status::default()
+    };
+    status.put_into_words();
+    status
+}

@@ -1,0 +1,255 @@
+//! What other members ask of this one, and strangers with a token.
+
+use crate::authority::{Authority, Token, chain_to, disk};
+use crate::codec;
+use crate::command::{Answer, Body, Refusal};
+use crate::machine::Machine;
+use crate::member::{Digest, Kind, Member, MemberId};
+use crate::raft::ProposeError;
+use crate::role::shared::{Shared, Wish};
+use crate::wire::join::{self, Admitted, Denied, Registrar};
+use crate::wire::{Binding, Handler, Network, Service, Signer};
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Times that a newcomer's number is drawn anew, because another one had it first.
+const DRAWS_MAX: usize = 5;
+/// How often the majority is asked at most for strangers whose token is not known here.
+const ASKED_FOR_STRANGERS_EVERY: Duration = Duration::from_millis(100);
+
+/// Answers for this member, as long as there is one: the wire holds this, and the
+/// member holds the wire.
+pub(super) struct Answering<M: Machine, N: Network>(Weak<Shared<M, N>>);
+
+/// Takes in who has a token, and answers members.
+struct Present<M: Machine, N: Network>(Arc<Shared<M, N>>);
+
+impl<M: Machine, N: Network> Answering<M, N> {
+    pub(super) fn new(shared: &Arc<Shared<M, N>>) -> Answering<M, N> {
+        Answering(Arc::downgrade(shared))
+    }
+}
+
+impl<M: Machine, N: Network> Handler for Answering<M, N> {
+    async fn handle(&self, from: MemberId, service: Service, bytes: Vec<u8>) -> Vec<u8> {
+        let Some(present) = self.0.upgrade().map(Present) else {
+            return Vec::new();
+        };
+        present.answer(from, service, bytes).await
+    }
+
+    async fn join(&self, from: SocketAddr, binding: Binding, bytes: Vec<u8>) -> Vec<u8> {
+        match self.0.upgrade().map(Present) {
+            Some(present) => join::serve(&present, from, binding, &bytes).await,
+            None => Vec::new(),
+        }
+    }
+
+    fn signer(&self) -> Option<Signer> {
+        let shared = self.0.upgrade()?;
+        let state = shared.engine.state();
+        // One that follows signs as soon as it is agreed on.
+        let signs = [state.newest_authority(), &state.authority];
+        signs.into_iter().find_map(|certificate| {
+            let authority = Arc::new(authority(&shared, certificate)?);
+            let chain = chain_to(&state, certificate)?;
+            Some(Signer { authority, chain })
+        })
+    }
+}
+
+impl<M: Machine, N: Network> Present<M, N> {
+    async fn answer(&self, from: MemberId, service: Service, bytes: Vec<u8>) -> Vec<u8> {
+        match service {
+            Service::Raft => self.0.engine.handle(from, bytes).await,
+            Service::Gossip => {
+                let now_ms = self.0.now_ms();
+                let answer = self.0.gossip().answer(&bytes, now_ms);
+                answer.unwrap_or_default()
+            }
+            Service::Control => {
+                if let Ok(wish) = codec::decode(&bytes) {
+                    self.grant(wish);
+                }
+                Vec::new()
+            }
+            Service::Lease => self.0.grants.answer(from, &bytes).await,
+        }
+    }
+
+    fn grant(&self, wish: Wish) {
+        match wish {
+            Wish::Leaving(member) => {
+                self.0.leaving().insert(member, Instant::now());
+            }
+            Wish::Follow => self.0.follow.now(),
+        }
+    }
+}
+
+/// The authority with this certificate, if its key is on this node. Read from disk: nobody
+/// joins often, and what is not in memory is not lost from it.
+pub(super) fn authority<M: Machine, N: Network>(
+    shared: &Shared<M, N>,
+    certificate: &[u8],
+) -> Option<Authority> {
+    let directory = shared.directory.path();
+    let sealing = disk::read_sealing_key(directory).ok()??;
+    match disk::read_authority(directory, &shared.who.cluster, certificate, &sealing) {
+        Ok(authority) => authority,
+        Err(error) => {
+            shared.note(format!("the key of the authority cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+impl<M: Machine, N: Network> Registrar for Present<M, N> {
+    fn authority(&self) -> Option<Arc<Authority>> {
+        let state = self.0.engine.state();
+        authority(&self.0, &state.authority).map(Arc::new)
+    }
+
+    fn chain(&self) -> Vec<Vec<u8>> {
+        let state = self.0.engine.state();
+        chain_to(&state, &state.authority).unwrap_or_default()
+    }
+
+    fn nodes(&self) -> Vec<SocketAddr> {
+        let state = self.0.engine.state();
+        state
+            .nodes()
+            .filter(|node| node.id != self.0.me())
+            .flat_map(|node| node.addresses.clone())
+            .collect()
+    }
+
+    async fn invited(&self, hint: Digest) -> Option<Digest> {
+        if let Some(token) = self.open_invitation(hint) {
+            return Some(token);
+        }
+        // It may be agreed on already, and not be known here.
+        self.catch_up_for_strangers().await;
+        self.open_invitation(hint)
+    }
+
+    fn known(&self, key: &Digest) -> Option<Admitted> {
+        let state = self.0.engine.state();
+        let known = state.members.values().find(|m| m.certificate == *key)?;
+        Some(Admitted {
+            id: known.id,
+            members: state.members.values().cloned().collect(),
+        })
+    }
+
+    async fn admit(&self, token: Digest, newcomer: Member) -> Result<Admitted, Denied> {
+        // Whoever comes with a token asked for its invitation before, on this connection,
+        // and what is not known here since then is not worth a question to the majority.
+        let known = self.0.engine.state().invitations.contains_key(&token);
+        if !known {
+            return Err(self.denied(&newcomer, Denied::Token));
+        }
+        // It may be used up meanwhile.
+        if self.0.engine.confirm().await.is_err() {
+            return Err(Denied::NoMajority);
+        }
+        let state = self.0.engine.state();
+        match state.invitations.get(&token) {
+            None => return Err(self.denied(&newcomer, Denied::Token)),
+            Some(invitation) if invitation.kind != newcomer.kind => {
+                return Err(self.denied(&newcomer, Denied::Kind));
+            }
+            Some(_) => {}
+        }
+        for _ in 0..DRAWS_MAX {
+            let id = self.0.engine.state().next_member();
+            let member = Member {
+                id,
+                ..newcomer.clone()
+            };
+            let answer = self.0.engine.propose(Body::Admit { token, member }).await;
+            match answer {
+                Ok(Answer::Refused(Refusal::Taken {
+                    what: crate::command::Taken::Number,
+                })) => {}
+                Ok(Answer::Refused(Refusal::Token)) => {
+                    return Err(self.denied(&newcomer, Denied::Token));
+                }
+                Ok(Answer::Refused(refusal)) => {
+                    let words = refusal.to_string();
+                    return Err(self.denied(&newcomer, Denied::Members { words }));
+                }
+                Ok(_) => return self.admitted(id).await,
+                Err(ProposeError::NoLeader) => return Err(Denied::NoMajority),
+                Err(_) => return Err(Denied::Unable),
+            }
+        }
+        Err(Denied::Unable)
+    }
+}
+
+impl<M: Machine, N: Network> Present<M, N> {
+    async fn admitted(&self, id: MemberId) -> Result<Admitted, Denied> {
+        // The answer may be known before it is in the state of this member.
+        if self.0.engine.confirm().await.is_err() {
+            return Err(Denied::Unable);
+        }
+        let state = self.0.engine.state();
+        match state.members.contains_key(&id) {
+            true => Ok(Admitted {
+                id,
+                members: state.members.values().cloned().collect(),
+            }),
+            false => Err(Denied::Unable),
+        }
+    }
+
+    /// The open invitation with this hint, as far as this member knows.
+    fn open_invitation(&self, hint: Digest) -> Option<Digest> {
+        let state = self.0.engine.state();
+        let mut open = state.invitations.keys();
+        open.find(|token| Token::hint_of(token) == hint).copied()
+    }
+
+    /// Learns all that was agreed on before, with one question to the majority for all
+    /// strangers who wait for it, however many come: anybody may come.
+    async fn catch_up_for_strangers(&self) {
+        let came = Instant::now();
+        let mut asked = self.0.asked_for_strangers.lock().await;
+        if let Some(last) = *asked {
+            if last >= came {
+                return;
+            }
+            tokio::time::sleep_until(last + ASKED_FOR_STRANGERS_EVERY).await;
+        }
+        *asked = Some(Instant::now());
+        // Without a majority, what is known here is all that can be known.
+        let _ = self.0.engine.confirm().await;
+    }
+
+    /// Operators are to know who was turned away. What somebody does whose token is not
+    /// known leads to nothing in the log, not even its name: it may be anybody, as often
+    /// as it likes.
+    fn denied(&self, newcomer: &Member, why: Denied) -> Denied {
+        if why == Denied::Token {
+            let words = format!("somebody wanted to join and was refused: {why}");
+            self.0.note(words);
+            return why;
+        }
+        let what = match newcomer.kind {
+            Kind::Node => "a node",
+            Kind::Arbiter => "an arbiter",
+        };
+        let words = format!(
+            "{} wanted to join as {what} and was refused: {why}",
+            newcomer.name
+        );
+        let shared = self.0.clone();
+        tokio::spawn(async move {
+            shared.try_to(Body::Event { words }).await;
+        });
+        why
+    }
+}

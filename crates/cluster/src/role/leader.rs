@@ -1,0 +1,145 @@
+//! What whoever leads does: the next step of a change, who takes part in the agreement,
+//! invitations whose time has passed, authorities that follow each other.
+
+use crate::command::Body;
+use crate::machine::Machine;
+use crate::member::{Digest, MemberId};
+use crate::raft::Standing;
+use crate::role::certificates;
+use crate::role::shared::{Shared, millis, moved};
+use crate::rollout::{Driver, Seen};
+use crate::wire::Network;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How often it looks, where nothing changes before.
+const LOOK: Duration = Duration::from_millis(100);
+/// Rest after a change of who takes part that did not become one.
+const REST: Duration = Duration::from_secs(1);
+/// How long a member that is about to leave is not taken in again.
+const LEAVING_FOR: Duration = Duration::from_secs(60);
+
+/// What it remembers of one time that it leads.
+struct Office {
+    term: u64,
+    driver: Driver,
+    /// Since when each invitation is known here.
+    invitations: BTreeMap<Digest, Instant>,
+    /// When it looks next whether an authority is to follow another one.
+    authority: Instant,
+}
+
+/// Runs until the role ends.
+pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+    let mut office: Option<Office> = None;
+    let mut work: Option<JoinHandle<()>> = None;
+    let mut changes = shared.engine.changes();
+    loop {
+        tokio::select! {
+            () = moved(&mut changes) => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        let standing = shared.standing();
+        if !standing.leading {
+            office = None;
+            continue;
+        }
+        if office.as_ref().is_none_or(|o| o.term != standing.term) {
+            office = Some(Office {
+                term: standing.term,
+                driver: Driver::new(shared.now_ms()),
+                invitations: BTreeMap::new(),
+                authority: Instant::now(),
+            });
+        }
+        let Some(office) = &mut office else {
+            continue;
+        };
+        step(&shared, office).await;
+        expire(&shared, office).await;
+        if Instant::now() >= office.authority {
+            office.authority = Instant::now() + certificates::lead(&shared).await;
+        }
+        if work.as_ref().is_none_or(JoinHandle::is_finished) {
+            work = take_part(&shared, &standing);
+        }
+    }
+}
+
+/// The next step with the version that is on its way.
+async fn step<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office) {
+    let state = shared.engine.state();
+    let reachable = shared.reachable();
+    if state.on_its_way().is_none() {
+        office.driver.look(&state, &reachable, shared.now_ms());
+        return;
+    }
+    let mut seen = Seen {
+        reachable,
+        ..Seen::default()
+    };
+    for node in state.nodes() {
+        let stuck_ms = shared.disk_stuck_ms_of(node.id);
+        seen.disk_stuck_ms.insert(node.id, stuck_ms);
+    }
+    let now_ms = shared.now_ms();
+    if let Some(decision) = office.driver.next(&state, &seen, now_ms) {
+        shared.try_to(Body::Decide(decision)).await;
+    }
+}
+
+/// Ends invitations whose time has passed. A new leader counts anew.
+async fn expire<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office) {
+    let state = shared.engine.state();
+    let known = &mut office.invitations;
+    known.retain(|token, _| state.invitations.contains_key(token));
+    for (token, invitation) in &state.invitations {
+        let since = *known.entry(*token).or_insert_with(Instant::now);
+        if millis(since.elapsed()) >= invitation.valid_ms {
+            shared.try_to(Body::Uninvite { token: *token }).await;
+        }
+    }
+}
+
+/// Who is a member takes part in the agreement, and nobody else. One change at a time,
+/// beside everything else: a new member first gets the log.
+fn take_part<M: Machine, N: Network>(
+    shared: &Arc<Shared<M, N>>,
+    standing: &Standing,
+) -> Option<JoinHandle<()>> {
+    let state = shared.engine.state();
+    let leaving: Vec<MemberId> = {
+        let mut leaving = shared.leaving();
+        leaving.retain(|_, since| since.elapsed() < LEAVING_FOR);
+        leaving.keys().copied().collect()
+    };
+    let reachable = shared.reachable();
+    let missing = state.members.keys().copied().find(|id| {
+        !standing.voters.contains(id) && !leaving.contains(id) && reachable.contains(id)
+    });
+    let all = standing.voters.iter().chain(&standing.learners);
+    let left = all.copied().find(|id| !state.members.contains_key(id));
+    let shared = shared.clone();
+    match (left, missing) {
+        (Some(left), _) if left == shared.me() => Some(tokio::spawn(async move {
+            if shared.engine.hand_over(None).await.is_err() {
+                tokio::time::sleep(REST).await;
+            }
+        })),
+        (Some(left), _) => Some(tokio::spawn(async move {
+            if shared.engine.drop(left).await.is_err() {
+                tokio::time::sleep(REST).await;
+            }
+        })),
+        (None, Some(missing)) => Some(tokio::spawn(async move {
+            if let Err(error) = shared.engine.add(missing).await {
+                shared.note(format!("member {missing} does not vote yet: {error}"));
+                tokio::time::sleep(REST).await;
+            }
+        })),
+        (None, None) => None,
+    }
+}

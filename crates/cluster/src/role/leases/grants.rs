@@ -1,0 +1,145 @@
+//! The member that leads answers holders: who is granted a lease, and whose renewal is
+//! good. It asks the agreement; how questions come is the caller's.
+
+use super::{Question, Told};
+use crate::codec;
+use crate::command::{Answer, Body, LeaseCommand};
+use crate::lease::defect::Broken;
+use crate::lease::{Boottime, Confirmed, Grantor, NotGranted, NotRenewed, Received, Renewal, Want};
+use crate::member::MemberId;
+use crate::raft::{Engine, ProposeError};
+use openraft::AsyncRuntime;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a majority may take to confirm who leads.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
+
+/// The grantor of all leases, while this member leads.
+pub(crate) struct Grants<R: AsyncRuntime> {
+    engine: Engine<R>,
+    clock: Box<dyn Fn() -> Boottime + Send + Sync>,
+    /// That of the newest term in which this member led.
+    grantor: Mutex<Option<Grantor>>,
+    broken: Broken,
+}
+
+impl<R: AsyncRuntime> fmt::Debug for Grants<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grants")
+            .field("grantor", &self.grantor)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: AsyncRuntime> Grants<R> {
+    /// By what this engine agrees on, and this clock.
+    pub(crate) fn new(
+        engine: Engine<R>,
+        clock: impl Fn() -> Boottime + Send + Sync + 'static,
+    ) -> Grants<R> {
+        Grants {
+            engine,
+            clock: Box::new(clock),
+            grantor: Mutex::default(),
+            broken: Broken::default(),
+        }
+    }
+
+    /// Breaks it, to see that it is found.
+    #[cfg(test)]
+    pub(crate) fn break_it(&mut self, broken: Broken) {
+        self.broken = broken;
+    }
+
+    fn now(&self) -> Boottime {
+        (self.clock)()
+    }
+
+    /// Answers a holder's question, if this member leads.
+    pub(crate) async fn answer(&self, from: MemberId, bytes: &[u8]) -> Vec<u8> {
+        let at = self.now();
+        let told = match codec::decode(bytes) {
+            Ok(Question::Renew(renewal)) => self.renew(Received { from, renewal, at }).await,
+            Ok(Question::Want(want)) => {
+                self.grant(from, &want).await;
+                None
+            }
+            Err(_) => None,
+        };
+        codec::encode(&told.unwrap_or(Told::Later))
+    }
+
+    /// Confirms leadership: its term, and when that was asked.
+    async fn confirmed(&self) -> Option<Confirmed> {
+        let standing = self.engine.standing();
+        let asked_at = self.now();
+        let term = standing.leading.then_some(standing.term)?;
+        self.with_grantor(term, |_| ());
+        let confirmed = R::timeout(CONFIRM_LIMIT, self.engine.confirm()).await;
+        confirmed.ok()?.ok()?;
+        // Another leader may have answered meanwhile.
+        let standing = self.engine.standing();
+        let same = standing.leading && standing.term == term;
+        same.then_some(Confirmed { term, asked_at })
+    }
+
+    /// The grantor of this term; made anew with each.
+    fn with_grantor<T>(&self, term: u64, with: impl FnOnce(&mut Grantor) -> T) -> Option<T> {
+        let mut grantor = self.grantor.lock().unwrap_or_else(PoisonError::into_inner);
+        if grantor.as_ref().is_none_or(|had| had.term() < term) {
+            let new = grantor.insert(Grantor::new(term, self.now()));
+            new.break_it(self.broken);
+        }
+        grantor.as_mut().filter(|had| had.term() == term).map(with)
+    }
+
+    async fn renew(&self, received: Received) -> Option<Told> {
+        let confirmed = self.confirmed().await?;
+        let state = self.engine.state();
+        let lease = state.lease(&received.renewal.name);
+        let now = self.now();
+        let answer = self.with_grantor(confirmed.term, |grantor| {
+            let answer = grantor.answer(lease, &received, confirmed, now);
+            let Renewal { name, rank, .. } = &received.renewal;
+            let better = grantor.better_waits(name, received.from, *rank, now);
+            answer.map(|()| better)
+        })?;
+        match answer {
+            Ok(false) => Some(Told::Renewed),
+            Ok(true) => Some(Told::BetterWaits),
+            Err(NotRenewed::OldEpoch) => Some(Told::OldEpoch),
+            Err(_) => None,
+        }
+    }
+
+    async fn grant(&self, from: MemberId, want: &Want) -> Option<()> {
+        let confirmed = self.confirmed().await?;
+        let state = self.engine.state();
+        let lease = state.lease(&want.name);
+        let now = self.now();
+        let granted = self.with_grantor(confirmed.term, |grantor| {
+            grantor.grant(lease, from, want, now)
+        })?;
+        let command = match granted {
+            Ok(command) | Err(NotGranted::Granting(command)) => command,
+            Err(_) => return None,
+        };
+        self.propose(confirmed.term, command).await;
+        Some(())
+    }
+
+    /// Proposes a grant in the term in which it was decided, or not at all.
+    async fn propose(&self, term: u64, command: LeaseCommand) {
+        let body = Body::Lease(command.clone());
+        let known = match self.engine.propose_in(term, body).await {
+            Ok(Answer::Refused(_) | Answer::Lease(_) | Answer::Done | Answer::Version(_)) => true,
+            Err(ProposeError::NoLeader | ProposeError::Busy) => true,
+            Err(ProposeError::Unknown | ProposeError::Stopped(_)) => false,
+        };
+        if known {
+            self.with_grantor(term, |grantor| grantor.settled(&command));
+        }
+    }
+}

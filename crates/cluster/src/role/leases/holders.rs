@@ -1,0 +1,159 @@
+//! The leases that one machine wants, and what it asks of whoever leads for them. The
+//! network and whoever on the machine uses the leases are the caller's.
+
+use super::{Question, Told};
+use crate::codec;
+use crate::command::Body;
+use crate::lease::{Ask, Boottime, Holder, Renewal};
+use crate::machine::{Held, Wish};
+use crate::member::MemberId;
+use crate::raft::Engine;
+use crate::state::{LEASES_MAX, State};
+use openraft::AsyncRuntime;
+use std::collections::BTreeMap;
+
+/// Leases that one machine may want.
+const WANTED_MAX: usize = LEASES_MAX;
+
+/// A [`Holder`] for each lease that is wanted, or not given up yet.
+#[derive(Debug)]
+pub(crate) struct Holders {
+    me: MemberId,
+    valid_ms: u64,
+    wanted: Vec<Wish>,
+    by_name: BTreeMap<String, Holder>,
+}
+
+impl Holders {
+    /// Nothing is wanted yet. What will be is renewed for so long.
+    pub(crate) fn new(me: MemberId, valid_ms: u64) -> Holders {
+        Holders {
+            me,
+            valid_ms,
+            wanted: Vec::new(),
+            by_name: BTreeMap::new(),
+        }
+    }
+
+    /// These are wanted from now on, and no others.
+    pub(crate) fn want(&mut self, wishes: impl IntoIterator<Item = Wish>) {
+        self.wanted = wishes.into_iter().take(WANTED_MAX).collect();
+    }
+
+    /// Gives up what is wanted no more; whether there is something of that.
+    pub(crate) fn give_up(&mut self) -> bool {
+        let wanted = &self.wanted;
+        let given_up = self.by_name.iter_mut();
+        let mut some = false;
+        for (_, holder) in given_up.filter(|(name, _)| !is_wanted(wanted, name)) {
+            holder.release();
+            some = true;
+        }
+        some
+    }
+
+    /// Something is wanted that was not before: it waits for [`Holders::begin`].
+    pub(crate) fn has_new(&self) -> bool {
+        let mut wanted = self.wanted.iter();
+        wanted.any(|wish| !self.by_name.contains_key(&wish.name))
+    }
+
+    /// Begins with what is wanted anew, by a state that was read after the leader confirmed
+    /// itself in this life: before that an epoch of a former life may not be known
+    /// yet, and its release may be under way.
+    pub(crate) fn begin(&mut self, state: &State) {
+        for Wish { name, .. } in &self.wanted {
+            self.by_name.entry(name.clone()).or_insert_with(|| {
+                let seen = state.lease(name).map(|lease| lease.epoch);
+                Holder::new(
+                    self.me,
+                    name.clone(),
+                    self.valid_ms,
+                    seen.unwrap_or_default(),
+                )
+            });
+        }
+    }
+
+    /// Looks at what was agreed on.
+    pub(crate) fn look(&mut self, state: &State) {
+        for Wish { name, rank } in &self.wanted {
+            if let Some(holder) = self.by_name.get_mut(name) {
+                holder.set_rank(*rank);
+                holder.want();
+            }
+        }
+        for (name, holder) in &mut self.by_name {
+            holder.observe(state.lease(name));
+        }
+    }
+
+    /// What is held now.
+    pub(crate) fn held(&self, now: Boottime) -> Vec<Held> {
+        let held = self.by_name.iter().filter_map(|(name, holder)| {
+            Some(Held {
+                name: name.clone(),
+                epoch: holder.held(now)?,
+                until_ns: holder.until()?.0,
+            })
+        });
+        held.collect()
+    }
+
+    /// What is to be asked now, after the machine was told what is held: what is
+    /// released here may be another's at once.
+    pub(crate) fn due(&mut self, now: Boottime) -> Vec<Ask> {
+        let due = self
+            .by_name
+            .values_mut()
+            .filter_map(|holder| holder.due(now));
+        let due = due.collect();
+        let wanted = &self.wanted;
+        self.by_name
+            .retain(|name, holder| is_wanted(wanted, name) || holder.due_at().is_some());
+        due
+    }
+
+    /// The leader answered a renewal; whether somebody waits for the lease who could use
+    /// it better.
+    #[must_use]
+    pub(crate) fn answered(&mut self, renewal: &Renewal, told: Told, now: Boottime) -> bool {
+        let Some(holder) = self.by_name.get_mut(&renewal.name) else {
+            return false;
+        };
+        match told {
+            Told::Renewed | Told::BetterWaits => holder.renewed(renewal, now),
+            Told::OldEpoch => holder.refused(renewal),
+            Told::Later => {}
+        }
+        told == Told::BetterWaits
+    }
+}
+
+fn is_wanted(wishes: &[Wish], name: &str) -> bool {
+    wishes.iter().any(|wish| wish.name == name)
+}
+
+/// Asks whoever leads, which may be this member; the call gives None where no answer
+/// came. What is told of a renewal is for [`Holders::answered`].
+pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
+    engine: &Engine<R>,
+    ask: Ask,
+    call: impl FnOnce(MemberId, Vec<u8>) -> F,
+) -> Option<(Renewal, Told)> {
+    let question = match ask {
+        Ask::Release(command) => {
+            // Whatever comes of it: it is repeated until the log has it.
+            let _ = engine.propose(Body::Lease(command)).await;
+            return None;
+        }
+        Ask::Want(want) => Question::Want(want),
+        Ask::Renew(renewal) => Question::Renew(renewal),
+    };
+    let leader = engine.leader()?;
+    let told = call(leader, codec::encode(&question)).await?;
+    match (question, codec::decode(&told)) {
+        (Question::Renew(renewal), Ok(told)) => Some((renewal, told)),
+        _ => None,
+    }
+}

@@ -1,0 +1,132 @@
+//! Leases: what this machine wants ([`Holders`]), and while this member leads what it
+//! answers to all ([`Grants`]). The values are [`crate::lease`]; here the agreement is
+//! asked, the machine told, and questions go over the wire.
+
+mod grants;
+mod holders;
+
+pub(crate) use grants::Grants;
+pub(crate) use holders::{Holders, ask as ask_leader};
+
+use crate::lease::{Ask, Renewal, Want};
+use crate::machine::{Held, Machine, Wish};
+use crate::role::shared::{Shared, moved};
+use crate::wire::{Network, Service};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a renewal is good where nobody says otherwise, milliseconds.
+const VALID_MS: u64 = 5000;
+/// How long the leader may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// Questions and answers that are under way at once.
+const OPEN_MAX: usize = 64;
+/// How often holders look, where nothing happens before.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a holder asks of whoever leads.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum Question {
+    Want(Want),
+    Renew(Renewal),
+}
+
+/// What the leader answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Told {
+    /// It is renewed.
+    Renewed,
+    /// It is renewed, and somebody waits for it who could use it better.
+    BetterWaits,
+    /// The epoch is an old one.
+    OldEpoch,
+    /// Nothing: to be asked again.
+    Later,
+}
+
+/// Holds what the machine wants, until the role ends.
+pub(super) async fn run<M: Machine, N: Network>(
+    shared: Arc<Shared<M, N>>,
+    mut wanted: mpsc::Receiver<Vec<Wish>>,
+) {
+    let (answers, mut answered) = mpsc::channel(OPEN_MAX);
+    let mut holders = Holders::new(shared.me(), VALID_MS);
+    let mut told: Vec<Held> = Vec::new();
+    let mut changes = shared.engine.changes();
+    // Beside the renewals of what is held: it may take long, or not come at all.
+    let (confirms, mut confirmed) = mpsc::channel(1);
+    let mut confirming = false;
+    loop {
+        let gives_up = holders.give_up();
+        if holders.has_new() && !std::mem::replace(&mut confirming, true) {
+            tokio::spawn(confirm(shared.clone(), confirms.clone()));
+        }
+        holders.look(&shared.engine.state());
+        let held = holders.held(shared.clock.boottime());
+        // What a former life of this role told the machine goes on, until it is told.
+        if held != told || gives_up {
+            shared.machine.hold(held.clone()).await;
+            told = held;
+        }
+        for ask in holders.due(shared.clock.boottime()) {
+            tokio::spawn(self::ask(shared.clone(), ask, answers.clone()));
+        }
+        tokio::select! {
+            () = moved(&mut changes) => {}
+            () = tokio::time::sleep(LOOK) => {}
+            Some((renewal, told)) = answered.recv() => {
+                if holders.answered(&renewal, told, shared.clock.boottime()) {
+                    shared.machine.hand_over(renewal.name).await;
+                }
+            }
+            Some(good) = confirmed.recv() => {
+                confirming = false;
+                if good {
+                    holders.begin(&shared.engine.state());
+                }
+            }
+            new = wanted.recv() => match new {
+                Some(new) => holders.want(new),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Tells whether the leader confirmed itself.
+async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, tell: mpsc::Sender<bool>) {
+    let good = matches!(
+        timeout(ANSWER_LIMIT, shared.engine.confirm()).await,
+        Ok(Ok(_))
+    );
+    if !good {
+        tokio::time::sleep(LOOK).await;
+    }
+    // Where nobody takes it any more the role ends.
+    let _ = tell.send(good).await;
+}
+
+/// Asks the leader, which may be this member.
+async fn ask<M: Machine, N: Network>(
+    shared: Arc<Shared<M, N>>,
+    ask: Ask,
+    answers: mpsc::Sender<(Renewal, Told)>,
+) {
+    let (me, asking) = (shared.me(), &shared);
+    let call = |leader, bytes: Vec<u8>| async move {
+        if leader == me {
+            let answer = asking.grants.answer(leader, &bytes);
+            return timeout(ANSWER_LIMIT, answer).await.ok();
+        }
+        let wire = &asking.wire;
+        let call = wire.call(leader, Service::Lease, bytes, ANSWER_LIMIT);
+        timeout(ANSWER_LIMIT, call).await.ok()?.ok()
+    };
+    if let Some(told) = ask_leader(&shared.engine, ask, call).await {
+        // Where nobody takes it any more the role ends.
+        let _ = answers.send(told).await;
+    }
+}

@@ -1,0 +1,322 @@
+//! The process that joins agreement, wire, machine and operators: the control role.
+//!
+//! It never serves traffic: what it wants served it asks of its
+//! [`crate::machine::Machine`], which goes on when this role dies. A store that cannot
+//! be used, a majority that is lost: the machine serves on, and [`status`] says in words
+//! what is frozen and what to do.
+//!
+//! - [`directory`] is what a member keeps on disk, [`setup`] how a machine becomes one.
+//! - `certificates` keeps this member's in order, and leads from one authority to the next.
+//! - `agent` does what a node is to do, `leader` what whoever leads is to do, `tasks`
+//!   what every member does beside that, `leases` holds and grants.
+//! - [`socket`] and `requests` are for operators, `apply` is their changes.
+
+mod agent;
+mod apply;
+mod certificates;
+mod clock;
+pub mod contents;
+pub mod directory;
+mod following;
+mod gather;
+mod handler;
+mod leader;
+pub(crate) mod leases;
+mod places;
+mod requests;
+pub mod setup;
+mod shared;
+pub mod socket;
+pub mod status;
+pub mod synthetic;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+pub use clock::Clock;
+
+use crate::authority::{AuthorityError, Identity, Trust, disk};
+use crate::file_set::FileSet;
+use crate::keyword::Grammar;
+use crate::machine::{Machine, News};
+use crate::member::Kind;
+use crate::raft::Settings;
+use crate::request::{Reply, Request};
+use crate::role::contents::Keys;
+use crate::role::directory::{Directory, DirectoryError, STORE, Who};
+use crate::role::shared::{Agreement, Serving, Shared};
+use crate::role::socket::{Replies, Socket, SocketError};
+use crate::store::{Store, StoreError};
+use crate::wire::{Network, Wire, WireError};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// What a member reads that was removed.
+const REMOVED: &str = "this machine was removed from the cluster: it serves what it accepted last, and is told of \
+                       no change; to come back, remove its state directory and `evenkeel cluster join TOKEN`";
+/// News of the machine that wait.
+const NEWS_MAX: usize = 16;
+/// How long an agreement that its disk stopped, or a store that cannot be opened, rests
+/// before the role ends, so that the next one tries again.
+const STORE_REST: Duration = Duration::from_secs(15);
+/// How often it is looked whether the disk stopped it.
+const STORE_LOOK: Duration = Duration::from_secs(1);
+/// How long a leader that is stopped may take to hand over.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
+
+/// How the role is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state directory.
+    pub directory: PathBuf,
+    /// Where operators ask: a path for a socket. None: they cannot.
+    pub socket: Option<PathBuf>,
+    /// The program and its version, as it is shown.
+    pub program: String,
+    /// What it takes to read the section `config` of a version; None: nothing is
+    /// followed.
+    pub grammar: Option<fn(&FileSet) -> Grammar>,
+}
+
+/// Why the role did not start, or ended.
+#[derive(Debug)]
+pub enum RoleError {
+    /// The state directory.
+    Directory(DirectoryError),
+    /// The operators' socket.
+    Socket(SocketError),
+    /// Keys and certificates.
+    Authority(AuthorityError),
+    /// It cannot listen.
+    Wire(WireError),
+}
+
+impl fmt::Display for RoleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RoleError::Directory(error) => error.fmt(f),
+            RoleError::Socket(error) => error.fmt(f),
+            RoleError::Authority(error) => error.fmt(f),
+            RoleError::Wire(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RoleError {}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),*) => {
+        $(impl From<$error> for RoleError {
+            fn from(error: $error) -> Self {
+                RoleError::$variant(error)
+            }
+        })*
+    };
+}
+from!(DirectoryError => Directory, SocketError => Socket, AuthorityError => Authority, WireError => Wire);
+
+/// Runs the role until the machine wants it to end. On a Tokio runtime of one thread,
+/// with its IO and its time.
+pub async fn run<M: Machine, N: Network>(
+    options: Options,
+    machine: M,
+    network: N,
+) -> Result<(), RoleError> {
+    let directory = Directory::open(options.directory.clone())?;
+    let _lock = directory.lock()?;
+    let store = setup::open_store(&directory.file(STORE));
+    run_with(options, machine, network, store, Clock::System, None).await
+}
+
+/// Requests that come otherwise than by a socket, with where their replies go.
+pub(crate) type Requests = mpsc::Receiver<(Request, Replies)>;
+
+/// The role on a given store and clock.
+pub(crate) async fn run_with<M: Machine, N: Network>(
+    options: Options,
+    machine: M,
+    network: N,
+    store: Result<Store, StoreError>,
+    clock: Clock,
+    requests: Option<Requests>,
+) -> Result<(), RoleError> {
+    let directory = Directory::open(options.directory.clone())?;
+    let who = directory.member()?;
+    let accepted = directory.accepted().unwrap_or_default().map(Arc::new);
+    let store = match store {
+        Ok(store) => store,
+        Err(error) => {
+            return serve_without(options, who, machine, accepted, error.to_string()).await;
+        }
+    };
+    let identity = disk::read_identity(directory.path(), &who.cluster, who.id)?;
+    let first = Trust {
+        cluster: who.cluster.clone(),
+        authorities: issuers(&identity),
+        members: who.members.iter().map(|m| (m.id, m.clone())).collect(),
+        ..Trust::default()
+    };
+    let wire = Wire::new(Arc::new(identity), first, clock.timing(), network)?;
+    let opened = Agreement::open(who.id, who.kind, settings(&clock), store, wire.clone()).await;
+    let engine = match opened {
+        Ok(engine) => engine,
+        Err(error) => {
+            return serve_without(options, who, machine, accepted, error.to_string()).await;
+        }
+    };
+    let state = engine.state();
+    if state.founded() {
+        // Before anybody may come: what was given up since stays given up.
+        wire.set_trust(Trust::of(&state))?;
+    }
+    let keys = Keys::new(
+        &who.cluster,
+        who.id,
+        disk::read_sealing_key(directory.path())?,
+    );
+    let shared = Arc::new(Shared::new(
+        who,
+        options.program.clone(),
+        directory,
+        machine,
+        wire,
+        engine,
+        keys,
+        clock,
+    ));
+    let listen = shared.who.listen.clone();
+    let handler = handler::Answering::new(&shared);
+    shared.wire.serve(&listen, handler).await?;
+    let socket = options.socket.as_deref().map(Socket::bind).transpose()?;
+    live(&shared, options.grammar, accepted, socket, requests).await;
+    shared.engine.stop().await;
+    shared.wire.stop();
+    Ok(())
+}
+
+fn settings(clock: &Clock) -> Settings {
+    Settings {
+        clock: clock.seconds(),
+        ..Settings::default()
+    }
+}
+
+/// The authority that a member believes which has no log yet: the one that gave its
+/// certificate.
+fn issuers(identity: &Identity) -> Vec<Vec<u8>> {
+    let behind = identity.chain().iter().skip(1);
+    let gave = behind.filter(|authority| identity.is_issued_by(authority));
+    gave.cloned().collect()
+}
+
+/// Does all that there is to do, until the machine wants the role to end.
+async fn live<M: Machine, N: Network>(
+    shared: &Arc<Shared<M, N>>,
+    grammar: Option<fn(&FileSet) -> Grammar>,
+    accepted: Option<Arc<FileSet>>,
+    socket: Option<Socket>,
+    requests: Option<Requests>,
+) {
+    let mut tasks = JoinSet::new();
+    let (went_back, going_back) = mpsc::channel(NEWS_MAX);
+    let (wants, wanted) = mpsc::channel(NEWS_MAX);
+    tasks.spawn(tasks::confirm(shared.clone()));
+    tasks.spawn(tasks::gossip(shared.clone()));
+    tasks.spawn(tasks::listen(shared.clone()));
+    tasks.spawn(tasks::keep_up(shared.clone()));
+    tasks.spawn(certificates::run(shared.clone()));
+    tasks.spawn(leader::run(shared.clone()));
+    if shared.who.kind == Kind::Node {
+        tasks.spawn(agent::run(shared.clone(), accepted, going_back));
+        tasks.spawn(leases::run(shared.clone(), wanted));
+        if let Some(grammar) = grammar {
+            tasks.spawn(following::run(shared.clone(), grammar));
+        }
+    }
+    let answering = shared.clone();
+    let answer = move |request, replies| requests::answer(answering.clone(), request, replies);
+    if let Some(socket) = socket {
+        tasks.spawn(socket.serve(answer.clone()));
+    }
+    if let Some(mut requests) = requests {
+        tasks.spawn(async move {
+            while let Some((request, replies)) = requests.recv().await {
+                tokio::spawn(answer(request, replies));
+            }
+        });
+    }
+    loop {
+        let news = tokio::select! {
+            news = shared.machine.news() => news,
+            // The supervisor starts another one, which opens the store anew.
+            () = stopped_by_its_disk(shared) => break,
+        };
+        match news {
+            News::WentBack { words } => {
+                let _ = went_back.send(words).await;
+            }
+            News::WantsLeases(names) => {
+                let _ = wants.send(names).await;
+            }
+            News::Stop => break,
+        }
+    }
+    if shared.standing().leading {
+        // Nobody has to find out that it has gone.
+        let handing = shared.engine.hand_over(None);
+        let _ = tokio::time::timeout(HAND_OVER_LIMIT, handing).await;
+    }
+    tasks.shutdown().await;
+}
+
+/// Ends some time after the agreement has stopped.
+async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &Shared<M, N>) {
+    while shared.standing().halted.is_none() {
+        tokio::time::sleep(STORE_LOOK).await;
+    }
+    tokio::time::sleep(STORE_REST).await;
+}
+
+/// The role without its log: the machine serves on what it accepted, and operators are
+/// told what to do.
+async fn serve_without<M: Machine>(
+    options: Options,
+    who: Who,
+    machine: M,
+    accepted: Option<Arc<FileSet>>,
+    why: String,
+) -> Result<(), RoleError> {
+    let serving = Serving {
+        version: accepted.map(|set| set.version),
+        ..Serving::default()
+    };
+    let status = gather::broken(&who, &options.program, serving, why);
+    let status = Arc::new(status);
+    let mut tasks = JoinSet::new();
+    if let Some(path) = &options.socket {
+        let socket = Socket::bind(path)?;
+        tasks.spawn(socket.serve(move |request, replies: Replies| {
+            let status = status.clone();
+            async move {
+                let words = || status.frozen.join("\n");
+                let reply = match request {
+                    Request::Status => match serde_json::to_string(&*status) {
+                        Ok(text) => Reply::Json(text),
+                        Err(_) => Reply::Refused { words: words() },
+                    },
+                    _ => Reply::Refused { words: words() },
+                };
+                replies.end(reply).await;
+            }
+        }));
+    }
+    let told = async { while machine.news().await != News::Stop {} };
+    // Ended by the time, it is followed by one that tries the store again.
+    let _ = tokio::time::timeout(STORE_REST, told).await;
+    tasks.shutdown().await;
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Places for so many clients. Who works keeps its place; who only rests on it loses it
+//! to the next that comes, the one that rests for the longest time first. One is asked to
+//! go at a time; where it has found something to do meanwhile it stays, and the next one is
+//! asked.
+
+use futures_util::FutureExt;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// The places.
+#[derive(Clone, Debug)]
+pub(super) struct Places(Arc<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    most: usize,
+    taken: Mutex<Taken>,
+    /// Told whenever somebody may find a place.
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    places: usize,
+    /// Grows with every rest.
+    rests: u64,
+    /// Who rests, since when.
+    resting: BTreeMap<u64, Arc<Notify>>,
+    /// The rest of who was asked to go, and neither went nor works since.
+    asked: Option<u64>,
+}
+
+/// One place, while its owner lives.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Places,
+    rest: Mutex<Option<u64>>,
+    wanted: Arc<Notify>,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Places {
+        Places(Arc::new(Inside {
+            most,
+            taken: Mutex::default(),
+            changed: Notify::new(),
+        }))
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        lock(&self.0.taken)
+    }
+
+    /// A place; its owner rests. To be asked by one task at a time.
+    pub(super) async fn take(&self) -> Place {
+        loop {
+            {
+                let mut taken = self.taken();
+                if taken.places < self.0.most {
+                    taken.places += 1;
+                    drop(taken);
+                    let place = Place {
+                        places: self.clone(),
+                        rest: Mutex::default(),
+                        wanted: Arc::new(Notify::new()),
+                    };
+                    place.rests();
+                    return place;
+                }
+                if taken.asked.is_none()
+                    && let Some((rest, wanted)) = taken.resting.pop_first()
+                {
+                    taken.asked = Some(rest);
+                    wanted.notify_one();
+                }
+            }
+            self.0.changed.notified().await;
+        }
+    }
+}
+
+impl Place {
+    /// Its owner has something to do. Where it was asked to go, that is over.
+    pub(super) fn works(&self) {
+        let Some(rest) = lock(&self.rest).take() else {
+            return;
+        };
+        if self.places.taken().rests_no_more(rest) {
+            // Or it would be taken for what is asked of the next rest.
+            let _ = self.wanted.notified().now_or_never();
+            self.places.0.changed.notify_one();
+        }
+    }
+
+    /// Its owner waits for something to do.
+    pub(super) fn rests(&self) {
+        let mut taken = self.places.taken();
+        taken.rests += 1;
+        let rest = taken.rests;
+        taken.resting.insert(rest, self.wanted.clone());
+        drop(taken);
+        *lock(&self.rest) = Some(rest);
+        self.places.0.changed.notify_one();
+    }
+
+    /// Until somebody else wants the place of one that rests.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let rest = lock(&self.rest).take();
+        let mut taken = self.places.taken();
+        if let Some(rest) = rest {
+            taken.rests_no_more(rest);
+        }
+        taken.places -= 1;
+        drop(taken);
+        self.places.0.changed.notify_one();
+    }
+}
+
+impl Taken {
+    /// Ends a rest; true where who rested was asked to go.
+    fn rests_no_more(&mut self, rest: u64) -> bool {
+        self.resting.remove(&rest);
+        let asked = self.asked == Some(rest);
+        if asked {
+            self.asked = None;
+        }
+        asked
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_rests_longest_is_asked_to_go_and_who_works_is_not() {
+        let places = Places::new(2);
+        let first = places.take().now_or_never().unwrap();
+        let second = places.take().now_or_never().unwrap();
+        first.works();
+        let mut third = Box::pin(places.take());
+        assert!(third.as_mut().now_or_never().is_none());
+        assert!(first.wanted().now_or_never().is_none());
+        assert!(second.wanted().now_or_never().is_some());
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(second);
+        let third = third.now_or_never().unwrap();
+        drop((first, third));
+        assert_eq!(places.taken().places, 0);
+        assert!(places.taken().resting.is_empty());
+    }
+
+    #[test]
+    fn where_all_work_the_first_that_rests_is_asked_to_go() {
+        let places = Places::new(1);
+        let first = places.take().now_or_never().unwrap();
+        first.works();
+        let mut second = Box::pin(places.take());
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(first.wanted().now_or_never().is_none());
+        first.rests();
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(first.wanted().now_or_never().is_some());
+        drop(first);
+        assert!(second.now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_has_something_to_do_when_it_is_asked_to_go_stays_and_the_next_is_asked() {
+        let places = Places::new(3);
+        let [first, second, third] = [(); 3].map(|()| places.take().now_or_never().unwrap());
+        let mut next = Box::pin(places.take());
+        assert!(next.as_mut().now_or_never().is_none());
+        // The first is asked, and works before it has heard of it.
+        first.works();
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(second.wanted().now_or_never().is_some());
+        // Another rest wakes who waits; one has been asked, and that is enough.
+        first.rests();
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(first.wanted().now_or_never().is_none());
+        assert!(third.wanted().now_or_never().is_none());
+        drop(second);
+        let next = next.now_or_never().unwrap();
+        assert!(first.wanted().now_or_never().is_none());
+        assert!(third.wanted().now_or_never().is_none());
+        drop((first, third, next));
+        let taken = places.taken();
+        assert_eq!((taken.places, taken.asked), (0, None));
+        assert!(taken.resting.is_empty());
+    }
+}

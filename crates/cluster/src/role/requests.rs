@@ -1,0 +1,394 @@
+//! What operators ask, answered.
+
+use crate::authority::{MemberKey, Token, disk};
+use crate::command::{Answer, Body, Decision, Invitation, Step, VersionId};
+use crate::machine::Machine;
+use crate::member::{Kind, Member, MemberId};
+use crate::request::{Reply, Request};
+use crate::role::gather;
+use crate::role::handler;
+use crate::role::shared::{Shared, Wish};
+use crate::role::socket::Replies;
+use crate::state::Stage;
+use crate::wire::Network;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Addresses in a token: it is typed by people.
+const TOKEN_ADDRESSES_MAX: usize = 4;
+/// How long a leader that is to leave may take to hand over.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
+/// How long an invitation waits for an authority that is just following another one.
+const AUTHORITY_LIMIT: Duration = Duration::from_secs(20);
+/// Versions that are listed at most.
+const LOG_MAX: u64 = 1000;
+/// How long a request waits for a majority that is just being found.
+const MAJORITY_LIMIT: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(50);
+
+pub(super) type Said = Result<Reply, String>;
+
+pub(super) fn done(words: impl Into<String>) -> Said {
+    Ok(Reply::Done {
+        words: words.into(),
+        version: None,
+    })
+}
+
+/// Answers a request, in a task of its own.
+pub(super) async fn answer<M: Machine, N: Network>(
+    shared: Arc<Shared<M, N>>,
+    request: Request,
+    replies: Replies,
+) {
+    if needs_majority(&request)
+        && let Err(words) = shared.needs_majority().await
+    {
+        return replies.end(Reply::Refused { words }).await;
+    }
+    let said = match request {
+        Request::Apply(apply) => {
+            let told = |words| replies.progress(words);
+            let proposed = shared.propose_files(&apply, told).await;
+            drop(apply);
+            return shared.conclude(proposed, &replies).await;
+        }
+        Request::Rollback {
+            version,
+            author,
+            message,
+            judging,
+        } => {
+            let proposed = shared.propose_again(version, author, message, judging);
+            let proposed = proposed.await;
+            return shared.conclude(proposed, &replies).await;
+        }
+        Request::Status => json(&gather::status(&shared)),
+        Request::Invite { kind, valid_ms } => shared.invite(kind, valid_ms).await,
+        Request::Remove { name } => shared.remove(&name, &replies).await,
+        Request::HandOver { name } => shared.hand_over(name).await,
+        Request::Rotate => shared.rotate(&replies).await,
+        Request::RotateAuthority => shared.rotate_authority(&replies).await,
+        Request::Confirm { version } => shared.confirm_version(version).await,
+        Request::TakeBack { words } => shared.take_back(words).await,
+        Request::Log { max } => shared.log(max),
+        Request::Show { version } => {
+            let files = shared.files_of(version).await;
+            files.map(|set| Reply::Set(Box::new(set)))
+        }
+        Request::Follow => shared.look_now().await,
+        Request::Note { words } => match shared.agreed(Body::Event { words }).await {
+            Ok(_) => done("noted"),
+            Err(words) => Err(words),
+        },
+    };
+    let reply = said.unwrap_or_else(|words| Reply::Refused { words });
+    replies.end(reply).await;
+}
+
+/// It changes something that all members agree on.
+fn needs_majority(request: &Request) -> bool {
+    match request {
+        Request::Status | Request::Log { .. } | Request::Show { .. } => false,
+        Request::Invite { .. }
+        | Request::Remove { .. }
+        | Request::HandOver { .. }
+        | Request::Rotate
+        | Request::RotateAuthority
+        | Request::Apply(_)
+        | Request::Confirm { .. }
+        | Request::TakeBack { .. }
+        | Request::Rollback { .. }
+        | Request::Follow
+        | Request::Note { .. } => true,
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Said {
+    let text = serde_json::to_string(value);
+    text.map(Reply::Json).map_err(|error| error.to_string())
+}
+
+impl<M: Machine, N: Network> Shared<M, N> {
+    /// Refuses at once what a lost majority freezes, and says what to do.
+    async fn needs_majority(&self) -> Result<(), String> {
+        let deadline = Instant::now() + MAJORITY_LIMIT;
+        loop {
+            if self.has_majority() {
+                return Ok(());
+            }
+            let status = gather::status(self);
+            let there = status
+                .members
+                .iter()
+                .filter(|m| m.votes && m.reach.is_there());
+            let needs = status.members.iter().filter(|m| m.votes).count() / 2 + 1;
+            // One that was just started, or has just lost its leader, is waited for.
+            let hopeless = there.count() < needs && self.began.elapsed() > MAJORITY_LIMIT;
+            if hopeless || Instant::now() >= deadline {
+                let words = status.frozen.join("\n");
+                return Err(format!("nothing was changed; frozen:\n{words}"));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn invite(&self, kind: Kind, valid_ms: u64) -> Said {
+        if !self.keys.can_open() {
+            return Err(
+                "this is an arbiter, which cannot vouch for anybody: ask on a node".to_owned(),
+            );
+        }
+        // One that is about to be given up vouches for nobody new.
+        let state = self.settled_authority(AUTHORITY_LIMIT).await?;
+        let Some(authority) = handler::authority(self, &state.authority) else {
+            return Err(
+                "the key of the authority is not on this machine yet: ask on another node"
+                    .to_owned(),
+            );
+        };
+        let token = Token::new(kind, self.token_addresses(), &authority.fingerprint());
+        let token = token.map_err(|error| error.to_string())?;
+        let invitation = Invitation {
+            token: token.digest(),
+            kind,
+            valid_ms,
+        };
+        self.agreed(Body::Invite(invitation)).await?;
+        Ok(Reply::Token {
+            token: token.to_string(),
+            member: self.me(),
+        })
+    }
+
+    /// One address of each node first, this one's before all; then the others.
+    fn token_addresses(&self) -> Vec<SocketAddr> {
+        let state = self.engine.state();
+        let mut nodes: Vec<&Member> = state.nodes().collect();
+        nodes.sort_by_key(|node| node.id != self.me());
+        let most = nodes.iter().map(|node| node.addresses.len()).max();
+        let mut addresses = Vec::new();
+        for place in 0..most.unwrap_or(0) {
+            let of_each = nodes.iter().filter_map(|node| node.addresses.get(place));
+            addresses.extend(of_each.copied());
+        }
+        addresses.truncate(TOKEN_ADDRESSES_MAX);
+        addresses
+    }
+
+    /// Proposes, and says why not.
+    pub(super) async fn agreed(&self, body: Body) -> Result<Answer, String> {
+        match self.engine.propose(body).await {
+            Ok(Answer::Refused(refusal)) => Err(refusal.to_string()),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn by_name(&self, name: &str) -> Result<Member, String> {
+        let state = self.engine.state();
+        let by_number = || state.members.values().find(|m| m.id.to_string() == name);
+        let found = state.member_by_name(name).or_else(by_number);
+        found.cloned().ok_or_else(|| {
+            let names: Vec<&str> = state.members.values().map(|m| m.name.as_str()).collect();
+            format!(
+                "there is no member {name}; members are {}",
+                names.join(", ")
+            )
+        })
+    }
+
+    async fn remove(&self, name: &str, replies: &Replies) -> Said {
+        let member = self.by_name(name)?;
+        let state = self.engine.state();
+        if member.kind == Kind::Node && state.nodes().count() == 1 {
+            return Err(format!(
+                "{} is the only node: without it nobody would serve, and nobody could read the configuration",
+                member.name
+            ));
+        }
+        if !self.keys.can_open() {
+            return Err("this is an arbiter, which removes nobody: ask on a node".to_owned());
+        }
+        if member.id == self.me() {
+            return Err(format!(
+                "{} cannot remove itself: ask on another node",
+                member.name
+            ));
+        }
+        self.lead_without(&member).await?;
+        replies.progress(format!("{} votes no more", member.name));
+        // It is out of the agreement before its certificate is refused: of two members
+        // both have to agree that one goes.
+        let left = self.engine.drop(member.id).await;
+        left.map_err(|error| format!("{} still votes: {error}", member.name))?;
+        self.agreed(Body::Remove { member: member.id }).await?;
+        replies.progress("its certificate is refused from now on");
+        if member.kind == Kind::Node {
+            self.new_ring().await?;
+            replies.progress("contents are sealed with a new key");
+        }
+        done(format!(
+            "{} is a member no more; to come back it joins anew, its state directory removed",
+            member.name
+        ))
+    }
+
+    /// Nobody takes it in again by itself while it leaves, and it does not lead.
+    async fn lead_without(&self, member: &Member) -> Result<(), String> {
+        let deadline = Instant::now() + HAND_OVER_LIMIT;
+        loop {
+            match self.engine.leader() {
+                Some(leader) if leader == self.me() => {
+                    self.leaving().insert(member.id, Instant::now());
+                    return Ok(());
+                }
+                Some(leader) if leader == member.id => {
+                    let handed = self.engine.hand_over(Some(self.me())).await;
+                    handed.map_err(|error| format!("{} leads on: {error}", member.name))?;
+                }
+                Some(leader) => {
+                    let wished = self.wish(leader, &Wish::Leaving(member.id)).await;
+                    if wished.is_ok() {
+                        return Ok(());
+                    }
+                }
+                None => {}
+            }
+            if Instant::now() >= deadline {
+                return Err("nobody leads now: no majority of the members".to_owned());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A new key of contents, for the nodes that there are. Another node may be first.
+    pub(super) async fn new_ring(&self) -> Result<(), String> {
+        let before = self.newest_ring();
+        let confirmed = self.engine.confirm().await;
+        confirmed.map_err(|error| error.to_string())?;
+        let state = self.engine.state();
+        let ring = self.keys.begin(&state).map_err(|error| error.to_string())?;
+        match self.agreed(Body::Seal(ring)).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.newest_ring() > before => Ok(()),
+            Err(words) => Err(format!(
+                "there is no new key of contents: {words}; `evenkeel cluster rotate` makes one"
+            )),
+        }
+    }
+
+    async fn hand_over(&self, name: Option<String>) -> Said {
+        let to = match name {
+            Some(name) => Some(self.by_name(&name)?),
+            None => None,
+        };
+        if to.as_ref().is_some_and(|to| to.kind == Kind::Arbiter) {
+            return Err("an arbiter leads only until a node can: name a node".to_owned());
+        }
+        if self.engine.state().nodes().count() < 2 {
+            return Err("there is no other node to lead".to_owned());
+        }
+        let before = self.engine.leader();
+        let handed = self.engine.hand_over(to.as_ref().map(|to| to.id)).await;
+        handed.map_err(|error| error.to_string())?;
+        let state = self.engine.state();
+        let after = to.map(|to| to.id).or(self.engine.leader());
+        let name = |id: Option<MemberId>| id.map_or("nobody".to_owned(), |id| state.name_of(id));
+        match before == after {
+            true => done(format!("{} leads already", name(after))),
+            false => done(format!("{} leads; {} did", name(after), name(before))),
+        }
+    }
+
+    /// New keys: this member's, with a certificate for it (of a node, where this one
+    /// cannot sign), and that of contents.
+    async fn rotate(&self, replies: &Replies) -> Said {
+        let Some(member) = self.member() else {
+            return Err(super::REMOVED.to_owned());
+        };
+        let failed = |error: crate::authority::AuthorityError| error.to_string();
+        let key = MemberKey::generate().map_err(failed)?;
+        let renewed = self.wire.renew(key).await;
+        let identity = renewed.map_err(|error| error.to_string())?;
+        let digest = identity.key().digest();
+        // On disk first: others take it as the successor of the former one.
+        disk::write_identity(self.directory.path(), &identity).map_err(failed)?;
+        let shown = self.wire.set_identity(Arc::new(identity));
+        shown.map_err(|error| error.to_string())?;
+        let kind = member.kind;
+        let announced = Member {
+            certificate: digest,
+            ..member
+        };
+        self.agreed(Body::Announce(announced)).await?;
+        if kind == Kind::Arbiter {
+            // It never has a key of contents, also not for the moment of making one.
+            return done("this arbiter has a new key and certificate");
+        }
+        replies.progress("this member has a new key and certificate".to_owned());
+        self.new_ring().await?;
+        done("contents are sealed with a new key from now on")
+    }
+
+    async fn confirm_version(&self, version: Option<VersionId>) -> Said {
+        let state = self.engine.state();
+        let waiting = state.on_its_way();
+        let Some(record) = waiting.filter(|record| {
+            matches!(record.stage, Stage::AwaitConfirmation { .. })
+                && version.is_none_or(|version| version == record.id)
+        }) else {
+            return Err(match waiting {
+                Some(record) => format!("version {} is {}", record.id, record.stage),
+                None => "nothing waits to be confirmed".to_owned(),
+            });
+        };
+        let version = record.id;
+        let step = Step::Accept;
+        self.agreed(Body::Decide(Decision { version, step }))
+            .await?;
+        Ok(Reply::Done {
+            words: format!("version {version} is accepted"),
+            version: Some(version),
+        })
+    }
+
+    async fn take_back(&self, words: String) -> Said {
+        let state = self.engine.state();
+        let Some(record) = state.on_its_way() else {
+            return Err(
+                "no version is on its way; `evenkeel config rollback` goes back to an older one"
+                    .to_owned(),
+            );
+        };
+        let version = record.id;
+        let step = Step::TakeBack { words };
+        self.agreed(Body::Decide(Decision { version, step }))
+            .await?;
+        Ok(Reply::Done {
+            words: format!("version {version} is taken back"),
+            version: state.accepted,
+        })
+    }
+
+    fn log(&self, max: u64) -> Said {
+        let state = self.engine.state();
+        let max = usize::try_from(max.min(LOG_MAX)).unwrap_or(usize::MAX);
+        let records: Vec<_> = state.versions.values().rev().take(max).collect();
+        json(&records)
+    }
+
+    async fn look_now(&self) -> Said {
+        match self.engine.leader() {
+            Some(leader) if leader == self.me() => self.follow.now(),
+            Some(leader) => {
+                let told = self.wish(leader, &Wish::Follow).await;
+                told.map_err(|error| error.to_string())?;
+            }
+            None => return Err("nobody leads now".to_owned()),
+        }
+        done("the leading node looks now; `evenkeel config log` tells what it finds")
+    }
+}

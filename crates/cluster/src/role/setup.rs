@@ -1,0 +1,343 @@
+//! How a machine becomes a member: it founds a cluster, joins one, or goes on alone
+//! after the others were lost. The role does not run meanwhile.
+
+use crate::authority::{
+    Authority, AuthorityError, Identity, MemberKey, Rings, SealingKey, Token, TokenError, disk,
+};
+use crate::command::{Answer, Body, Epoch, FORMAT, Refusal};
+use crate::member::{Kind, Member, MemberId};
+use crate::raft::transport::{CallError, Transport};
+use crate::raft::{Engine, EngineError, ProposeError, Settings};
+use crate::role::contents::Keys;
+use crate::role::directory::{Directory, DirectoryError, STORE, Who};
+use crate::state::State;
+use crate::store::{Store, StoreError};
+use crate::wire::join::{self, JoinError, Joined, Newcomer};
+use crate::wire::{Network, PORT, Tcp};
+use openraft_rt_tokio::TokioRuntime;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::slice::from_ref;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the store may be held by a process that is ending.
+const ENDING_LIMIT: Duration = Duration::from_secs(5);
+const ENDING_LOOK: Duration = Duration::from_millis(20);
+/// How long one that is alone may take to lead itself.
+const LEAD_LIMIT: Duration = Duration::from_secs(20);
+
+/// Where and as what a machine becomes a member.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The state directory.
+    pub directory: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Where it listens for members.
+    pub listen: Vec<SocketAddr>,
+    /// Where others reach it.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Why it did not become one.
+#[derive(Debug)]
+pub enum SetupError {
+    /// The state directory.
+    Directory(DirectoryError),
+    /// Keys and certificates.
+    Authority(AuthorityError),
+    /// The store.
+    Store(StoreError),
+    /// The agreement.
+    Engine(EngineError),
+    /// The agreement, with a first command.
+    Propose(ProposeError),
+    /// The first command was refused.
+    Refused(Refusal),
+    /// Joining.
+    Join(JoinError),
+    /// The token.
+    Token(TokenError),
+    /// An arbiter cannot go on alone: it can read nothing of what it keeps.
+    Arbiter,
+    /// Nobody answered in time.
+    TimedOut(Duration),
+    /// The system.
+    Io(io::Error),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetupError::Directory(error) => error.fmt(f),
+            SetupError::Authority(error) => error.fmt(f),
+            SetupError::Store(error) => error.fmt(f),
+            SetupError::Engine(error) => error.fmt(f),
+            SetupError::Propose(error) => error.fmt(f),
+            SetupError::Refused(refusal) => refusal.fmt(f),
+            SetupError::Join(error) => error.fmt(f),
+            SetupError::Token(error) => error.fmt(f),
+            SetupError::Arbiter => f.write_str(
+                "this is an arbiter: it carries no traffic and can read nothing of what it keeps, so it cannot go \
+                 on alone; a node can",
+            ),
+            SetupError::TimedOut(limit) => write!(
+                f,
+                "no member of the cluster took the token within {} s; do they run, and are their addresses reached \
+                 from here?",
+                limit.as_secs()
+            ),
+            SetupError::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),*) => {
+        $(impl From<$error> for SetupError {
+            fn from(error: $error) -> Self {
+                SetupError::$variant(error)
+            }
+        })*
+    };
+}
+from!(
+    DirectoryError => Directory, AuthorityError => Authority, StoreError => Store, EngineError => Engine,
+    ProposeError => Propose, JoinError => Join, TokenError => Token, io::Error => Io
+);
+
+/// There is nobody else yet.
+#[derive(Clone, Copy, Debug)]
+struct Nobody;
+
+impl Transport for Nobody {
+    async fn call(&self, _: MemberId, _: Vec<u8>, _: Duration) -> Result<Vec<u8>, CallError> {
+        Err(CallError::Unreachable)
+    }
+}
+
+/// Its directory, free and locked.
+fn free(place: &Place) -> Result<(Directory, super::directory::Lock), SetupError> {
+    let directory = Directory::create(&place.directory)?;
+    let lock = directory.lock()?;
+    directory.is_free()?;
+    // What a start left that did not end.
+    match std::fs::remove_file(directory.file(STORE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    Ok((directory, lock))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, SetupError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime)
+}
+
+/// Founds a cluster with this machine as its first node.
+pub fn found(place: &Place, cluster: &str) -> Result<Who, SetupError> {
+    let (directory, _lock) = free(place)?;
+    let store = Store::open(&directory.file(STORE))?;
+    runtime()?.block_on(found_on(&directory, store, place, cluster))
+}
+
+/// The same, on a given store.
+pub(super) async fn found_on(
+    directory: &Directory,
+    store: Store,
+    place: &Place,
+    cluster: &str,
+) -> Result<Who, SetupError> {
+    let id = MemberId(1);
+    let authority = Authority::found(cluster)?;
+    let key = MemberKey::generate()?;
+    let certificate = authority.sign(id, &key.request(&[])?, &[])?;
+    let digest = key.digest();
+    let authorities = [authority.certificate().to_vec()];
+    let identity = Identity::new(cluster, id, key, certificate, &authorities)?;
+    let sealing = SealingKey::generate()?;
+    disk::write_identity(directory.path(), &identity)?;
+    disk::write_authorities(directory.path(), &authorities)?;
+    disk::write_sealing_key(directory.path(), &sealing)?;
+    disk::write_authority_keys(directory.path(), from_ref(&authority), &sealing)?;
+    let member = Member {
+        id,
+        name: place.name.clone(),
+        kind: Kind::Node,
+        addresses: place.addresses.clone(),
+        certificate: digest,
+        sealing_key: Some(sealing.public().to_vec()),
+        format: FORMAT,
+    };
+    let who = Who {
+        cluster: cluster.to_owned(),
+        id,
+        name: place.name.clone(),
+        kind: Kind::Node,
+        listen: place.listen.clone(),
+        addresses: place.addresses.clone(),
+        members: vec![member.clone()],
+    };
+    let ring = Rings::begin(cluster, Epoch(1), [(id, sealing.public())])?;
+    let settings = Settings::default();
+    let engine = Engine::<TokioRuntime>::open(id, Kind::Node, settings, store, Nobody).await?;
+    let authority = authority.certificate().to_vec();
+    done(engine.found(cluster.to_owned(), member, authority).await?)?;
+    done(engine.propose(Body::Seal(ring)).await?)?;
+    engine.stop().await;
+    directory.write_who(&who)?;
+    Ok(who)
+}
+
+fn done(answer: Answer) -> Result<(), SetupError> {
+    match answer {
+        Answer::Refused(refusal) => Err(SetupError::Refused(refusal)),
+        _ => Ok(()),
+    }
+}
+
+/// Joins a cluster with a token, within a time.
+pub fn join(place: &Place, token: &str, kind: Kind, limit: Duration) -> Result<Who, SetupError> {
+    let (directory, _lock) = free(place)?;
+    // Made now: a store that is missing later was lost, with the votes that it held.
+    drop(Store::open(&directory.file(STORE))?);
+    runtime()?.block_on(async {
+        let joining = join_on(&directory, place, token, kind, &Tcp);
+        let joined = tokio::time::timeout(limit, joining).await;
+        joined.map_err(|_| SetupError::TimedOut(limit))?
+    })
+}
+
+/// The same, over a given network.
+pub(super) async fn join_on<N: Network>(
+    directory: &Directory,
+    place: &Place,
+    token: &str,
+    kind: Kind,
+    network: &N,
+) -> Result<Who, SetupError> {
+    let token: Token = token.parse()?;
+    let newcomer = Newcomer {
+        name: place.name.clone(),
+        kind,
+        addresses: place.addresses.clone(),
+        port: place.listen.first().map_or(PORT, SocketAddr::port),
+    };
+    let joined = join::join(network, &token, &newcomer).await?;
+    settle(directory, place, joined)
+}
+
+/// Keeps what was given to a new member. `member` is written last.
+fn settle(directory: &Directory, place: &Place, joined: Joined) -> Result<Who, SetupError> {
+    let path = directory.path();
+    disk::write_identity(path, &joined.identity)?;
+    disk::write_authorities(path, &joined.authorities)?;
+    if let Some(sealing) = &joined.sealing {
+        disk::write_sealing_key(path, sealing)?;
+        if let Some(authority) = &joined.authority {
+            disk::write_authority_keys(path, from_ref(authority), sealing)?;
+        }
+    }
+    let who = Who {
+        cluster: joined.cluster,
+        id: joined.member.id,
+        name: joined.member.name,
+        kind: joined.member.kind,
+        listen: place.listen.clone(),
+        addresses: joined.member.addresses,
+        members: joined.members,
+    };
+    directory.write_who(&who)?;
+    Ok(who)
+}
+
+/// Makes this machine alone the cluster. The warning is the caller's.
+pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
+    let directory = Directory::open(directory)?;
+    let who = directory.member()?;
+    if who.kind == Kind::Arbiter {
+        return Err(SetupError::Arbiter);
+    }
+    let _lock = directory.lock()?;
+    let store = open_store(&directory.file(STORE))?;
+    let recovered = store.rewrite_membership(who.id)?;
+    let name = &who.name;
+    runtime()?.block_on(async {
+        let settings = Settings::default();
+        let engine =
+            Engine::<TokioRuntime>::open(who.id, who.kind, settings, store, Nobody).await?;
+        let state = leading(&engine).await?;
+        for other in state.members.keys().filter(|id| **id != who.id) {
+            done(engine.propose(Body::Remove { member: *other }).await?)?;
+        }
+        let words = format!("{name} went on alone after the others were lost for good");
+        done(engine.propose(Body::Event { words }).await?)?;
+        let sealing = disk::read_sealing_key(directory.path())?;
+        let keys = Keys::new(&who.cluster, who.id, sealing);
+        keys.take_in(&engine.state())?;
+        done(
+            engine
+                .propose(Body::Seal(keys.begin(&engine.state())?))
+                .await?,
+        )?;
+        engine.stop().await;
+        Ok::<(), SetupError>(())
+    })?;
+    let members = who.members.iter().filter(|member| member.id == who.id);
+    let alone = Who {
+        members: members.cloned().collect(),
+        ..who.clone()
+    };
+    directory.write_who(&alone)?;
+    let doubtful = match (recovered.agreed, recovered.last) {
+        (Some(agreed), Some(last)) if last > agreed => format!(
+            "; {} entries of its log of which it did not know whether they were agreed on count from now on",
+            last - agreed
+        ),
+        _ => String::new(),
+    };
+    Ok(format!(
+        "{name} alone is the cluster {} now{doubtful}\nthe others are removed from it: they come back only with a \
+         new token, their state directories removed",
+        who.cluster
+    ))
+}
+
+/// The state, when this member leads.
+async fn leading(engine: &Engine<TokioRuntime>) -> Result<Arc<State>, SetupError> {
+    let deadline = tokio::time::Instant::now() + LEAD_LIMIT;
+    loop {
+        match engine.confirm().await {
+            Ok(_) => return Ok(engine.state()),
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Opens the store that a process had which may just be ending.
+pub(super) fn open_store(path: &Path) -> Result<Store, StoreError> {
+    // Not made anew when it is missing: the votes that it held would be forgotten.
+    if !path.exists() {
+        return Err(StoreError::Disk {
+            source: Arc::new(redb::Error::Io(io::ErrorKind::NotFound.into())),
+            path: path.to_owned(),
+        });
+    }
+    let deadline = std::time::Instant::now() + ENDING_LIMIT;
+    loop {
+        match Store::open(path) {
+            Err(StoreError::InUse { .. }) if std::time::Instant::now() < deadline => {
+                std::thread::sleep(ENDING_LOOK);
+            }
+            opened => return opened,
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What the tasks of the role have in common.
+
+use crate::codec;
+use crate::command::{Body, Epoch, FORMAT, VersionId};
+use crate::follow::Wake;
+use crate::gossip::Gossip;
+use crate::machine::{Health, Machine};
+use crate::member::{Member, MemberId};
+use crate::raft::{Changes, Engine, Standing};
+use crate::role::contents::Keys;
+use crate::role::directory::{Directory, Who};
+use crate::role::leases::Grants;
+use crate::role::status::Reach;
+use crate::wire::{CallError, Network, Path, Service, Way, Wire};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft_rt_tokio::TokioRuntime;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The topic of gossip in which a member tells how it is.
+pub const TOPIC: &str = "member";
+/// How long a member may take with a question of another one's role.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// A disk that is at one thing for so long is not slow, but stuck: it is told of.
+const DISK_STUCK: Duration = Duration::from_secs(2);
+/// A majority that was not confirmed for so long is none.
+const CONFIRMED_FOR: Duration = Duration::from_secs(2);
+/// Events of this member alone that are kept.
+const OWN_EVENTS_MAX: usize = 32;
+
+/// The agreement, on Tokio.
+pub type Agreement = Engine<TokioRuntime>;
+
+/// How a member is, by its own word.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tale {
+    /// The version of its program.
+    pub program: String,
+    /// What it serves.
+    pub serves: Option<VersionId>,
+    /// What it serves is not accepted yet.
+    pub on_trial: bool,
+    /// How well.
+    pub health: Option<Health>,
+    /// How it reaches the others.
+    pub sees: BTreeMap<MemberId, Reach>,
+    /// What it could not do, in words.
+    pub trouble: String,
+    /// Its disk has not answered for so long, milliseconds; 0: it answers.
+    pub disk_stuck_ms: u64,
+}
+
+/// What one member's role wants of another's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Wish {
+    /// This member is about to leave: it is not to be taken in again by itself.
+    Leaving(MemberId),
+    /// Look at what is followed now.
+    Follow,
+}
+
+/// What this node serves, as its agent last said.
+#[derive(Clone, Debug, Default)]
+pub struct Serving {
+    /// The version.
+    pub version: Option<VersionId>,
+    /// It is on trial.
+    pub on_trial: bool,
+    /// How well.
+    pub health: Option<Health>,
+    /// What it could not do, in words.
+    pub trouble: String,
+}
+
+/// The common ground of the tasks.
+pub struct Shared<M: Machine, N: Network> {
+    pub(super) who: Who,
+    pub(super) program: String,
+    pub(super) directory: Directory,
+    pub(super) machine: M,
+    pub(super) wire: Wire<N>,
+    pub(super) engine: Agreement,
+    pub(super) keys: Keys,
+    pub(super) clock: super::Clock,
+    /// When the role began: times in milliseconds count from here.
+    pub(super) began: Instant,
+    serving: Mutex<Serving>,
+    gossip: Mutex<Gossip>,
+    /// When a question was asked that the leader of a majority answered.
+    confirmed: Mutex<Option<Instant>>,
+    /// Members that are about to leave, since when.
+    leaving: Mutex<BTreeMap<MemberId, Instant>>,
+    own_events: Mutex<Vec<String>>,
+    /// When the majority was last asked for somebody who wants to join, with a token that
+    /// is not known here; whoever has the lock asks.
+    pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
+    /// Another member said that this one was removed.
+    removed: AtomicBool,
+    /// Of the term in which this member leads, or led last.
+    pub(super) grants: Grants<TokioRuntime>,
+    /// Wakes who follows repositories.
+    pub(super) follow: Wake,
+}
+
+impl<M: Machine, N: Network> Shared<M, N> {
+    /// The ground, with nothing on it.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parts of which the role is made"
+    )]
+    pub(super) fn new(
+        who: Who,
+        program: String,
+        directory: Directory,
+        machine: M,
+        wire: Wire<N>,
+        engine: Agreement,
+        keys: Keys,
+        clock: super::Clock,
+    ) -> Shared<M, N> {
+        let gossip = Gossip::new(who.id, clock.incarnation());
+        let grants = Grants::new(engine.clone(), move || clock.boottime());
+        Shared {
+            who,
+            program,
+            directory,
+            machine,
+            wire,
+            engine,
+            keys,
+            clock,
+            began: Instant::now(),
+            serving: Mutex::default(),
+            gossip: Mutex::new(gossip),
+            confirmed: Mutex::default(),
+            leaving: Mutex::default(),
+            own_events: Mutex::default(),
+            asked_for_strangers: tokio::sync::Mutex::default(),
+            removed: AtomicBool::new(false),
+            grants,
+            follow: Wake::default(),
+        }
+    }
+
+    /// This member's number.
+    pub fn me(&self) -> MemberId {
+        self.who.id
+    }
+
+    /// Milliseconds since the role began.
+    pub fn now_ms(&self) -> u64 {
+        millis(self.began.elapsed())
+    }
+
+    pub(super) fn serving(&self) -> MutexGuard<'_, Serving> {
+        lock(&self.serving)
+    }
+
+    pub(super) fn gossip(&self) -> MutexGuard<'_, Gossip> {
+        lock(&self.gossip)
+    }
+
+    /// The leader of a majority answered a question that was asked then.
+    pub(super) fn was_confirmed(&self, asked: Instant) {
+        let mut confirmed = lock(&self.confirmed);
+        *confirmed = (*confirmed).max(Some(asked));
+    }
+
+    /// How long the last word of a leader with a majority is ago.
+    fn silence(&self) -> Option<Duration> {
+        lock(&self.confirmed).map(|at| at.elapsed())
+    }
+
+    /// The same in milliseconds; without end where none was heard of since the start.
+    pub(super) fn silence_ms(&self) -> u64 {
+        self.silence().map_or(u64::MAX, millis)
+    }
+
+    /// A majority answers.
+    pub(super) fn has_majority(&self) -> bool {
+        self.silence().is_some_and(|ago| ago < CONFIRMED_FOR)
+    }
+
+    /// Members that are about to leave.
+    pub(super) fn leaving(&self) -> MutexGuard<'_, BTreeMap<MemberId, Instant>> {
+        lock(&self.leaving)
+    }
+
+    /// Something that happened to this member alone, for its status.
+    pub(super) fn note(&self, words: String) {
+        let mut events = lock(&self.own_events);
+        if events.last() == Some(&words) {
+            return;
+        }
+        if events.len() == OWN_EVENTS_MAX {
+            events.remove(0);
+        }
+        events.push(words);
+    }
+
+    pub(super) fn was_removed(&self) {
+        self.removed.store(true, Ordering::Relaxed);
+    }
+
+    /// This member is one no more, as far as it was told.
+    pub(super) fn is_removed(&self) -> bool {
+        let state = self.engine.state();
+        let told = self.removed.load(Ordering::Relaxed) && !self.has_majority();
+        // A state in which its number was not given yet is one from before it came.
+        let was_one = state.last_member >= self.me();
+        told || (was_one && !state.members.contains_key(&self.me()))
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        lock(&self.own_events).clone()
+    }
+
+    /// How another member is, by its own word.
+    pub(super) fn tale(&self, member: MemberId) -> Option<Tale> {
+        let gossip = self.gossip();
+        codec::decode(gossip.get(member, TOPIC)?).ok()
+    }
+
+    /// The members that can be reached, this one among them.
+    pub(super) fn reachable(&self) -> BTreeSet<MemberId> {
+        let up = self.wire.paths().into_iter().filter(|path| path.up);
+        up.map(|path| path.member).chain([self.me()]).collect()
+    }
+
+    /// This member as the others are to know it.
+    pub(super) fn member(&self) -> Option<Member> {
+        let state = self.engine.state();
+        let known = state.member(self.me())?;
+        Some(Member {
+            addresses: self.who.addresses.clone(),
+            format: FORMAT,
+            certificate: self.wire.identity().key().digest(),
+            ..known.clone()
+        })
+    }
+
+    /// Proposes something whose refusal does not matter to who asks: it looks again.
+    pub(super) async fn try_to(&self, body: Body) -> bool {
+        let answer = self.engine.propose(body).await;
+        !matches!(answer, Err(_) | Ok(crate::command::Answer::Refused(_)))
+    }
+
+    /// How long this member's disk has not answered, milliseconds; 0: it answers.
+    pub(super) fn disk_stuck_ms(&self) -> u64 {
+        let busy = self.engine.disk_busy_for();
+        Some(busy)
+            .filter(|busy| *busy >= DISK_STUCK)
+            .map_or(0, millis)
+    }
+
+    /// The same of any member, by its own word.
+    pub(super) fn disk_stuck_ms_of(&self, member: MemberId) -> u64 {
+        match member == self.me() {
+            true => self.disk_stuck_ms(),
+            false => self.tale(member).map_or(0, |tale| tale.disk_stuck_ms),
+        }
+    }
+
+    /// Tells another member's role a wish.
+    pub(super) async fn wish(&self, to: MemberId, wish: &Wish) -> Result<(), CallError> {
+        let bytes = codec::encode(wish);
+        let told = self
+            .wire
+            .call(to, Service::Control, bytes, CALL_LIMIT)
+            .await;
+        told.map(|_| ())
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.engine.standing()
+    }
+
+    /// The newest key of contents that was agreed on.
+    pub(super) fn newest_ring(&self) -> Option<Epoch> {
+        self.engine.state().rings.keys().next_back().copied()
+    }
+}
+
+/// Waits until the state changed. Where the agreement has stopped, it never does.
+pub(super) async fn moved(changes: &mut Changes<TokioRuntime>) {
+    if changes.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// How a member is reached, of what the wire tells.
+pub(super) fn reach(path: &Path) -> Reach {
+    let rtt_us = path.rtt_us;
+    match path.way.filter(|_| path.up) {
+        Some(Way::Direct) => Reach::Direct { rtt_us },
+        Some(Way::Through(member)) => Reach::Through { member, rtt_us },
+        None => Reach::Away,
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A time in milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,521 @@
+//! The operators' socket: who may ask, and how much at once. A client may keep its
+//! connection and ask one thing after the other. One that is slow, silent or endless
+//! holds up nobody but itself, and one that asks nothing makes room for who does.
+
+use crate::codec;
+use crate::request::{self, LENGTH_BYTES, REQUEST_BYTES_MAX, Reply, Request};
+use crate::role::places::{Place, Places};
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+/// Clients at once.
+const CLIENTS_MAX: usize = 64;
+/// How long a client may keep its connection without asking anything.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// What is read at once, and what a request takes before it comes.
+const READ_BYTES: usize = 4 << 10;
+/// A request of more bytes than this waits for a place among the large ones.
+const LARGE_BYTES: usize = 64 << 10;
+/// Large requests at once.
+const LARGE_MAX: usize = 2;
+/// How long a client may take with a request that has begun.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to read a reply.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
+/// Replies that wait for a client.
+pub const REPLIES_MAX: usize = 64;
+/// Rest after the listener failed, for example for want of descriptors.
+const REST: Duration = Duration::from_millis(200);
+
+/// Why there is no socket.
+#[derive(Debug)]
+pub enum SocketError {
+    /// It cannot be made.
+    Io(PathBuf, io::Error),
+    /// Another process listens there.
+    InUse(PathBuf),
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SocketError::Io(path, error) => write!(f, "{}: {error}", path.display()),
+            SocketError::InUse(path) => {
+                write!(f, "{}: another process listens there", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for SocketError {}
+
+/// Where replies to one request go. When the client has gone they go nowhere.
+#[derive(Clone, Debug)]
+pub struct Replies(mpsc::Sender<Reply>);
+
+impl Replies {
+    /// A way for replies, and its end.
+    pub fn new() -> (Replies, mpsc::Receiver<Reply>) {
+        let (sender, receiver) = mpsc::channel(REPLIES_MAX);
+        (Replies(sender), receiver)
+    }
+
+    /// Tells something on the way. Where the client does not read, it misses the line.
+    pub fn progress(&self, words: impl Into<String>) {
+        let words = words.into();
+        let _ = self.0.try_send(Reply::Progress { words });
+    }
+
+    /// Ends with this.
+    pub async fn end(&self, reply: Reply) {
+        let _ = self.0.send(reply).await;
+    }
+
+    /// The client has gone.
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+/// The socket.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Makes it; one that a process left which has gone is replaced.
+    pub fn bind(path: &Path) -> Result<Socket, SocketError> {
+        let failed = |error| SocketError::Io(path.into(), error);
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(SocketError::InUse(path.into())),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(failed)?;
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        // Whoever connects before this is asked for its user id all the same.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(Socket {
+            listener,
+            path: path.into(),
+        })
+    }
+
+    /// Serves: each request with `answer`, in a task of its own.
+    pub async fn serve<F, A>(self, answer: A)
+    where
+        A: Fn(Request, Replies) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let places = Places::new(CLIENTS_MAX);
+        let large = Arc::new(Semaphore::new(LARGE_MAX));
+        loop {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(_) => {
+                    tokio::time::sleep(REST).await;
+                    continue;
+                }
+            };
+            let place = places.take().await;
+            let (answer, large) = (answer.clone(), large.clone());
+            tokio::spawn(async move {
+                client(stream, &place, &large, answer).await;
+            });
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn client<F, A>(stream: UnixStream, place: &Place, large: &Semaphore, answer: A)
+where
+    A: Fn(Request, Replies) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let may_ask = may_ask(&stream);
+    let mut stream = BufReader::with_capacity(READ_BYTES, stream);
+    if !may_ask {
+        let words = "only root and the user who runs evenkeel may ask here".to_owned();
+        send(&mut stream, &Reply::Refused { words }).await;
+        return;
+    }
+    loop {
+        let asked = tokio::select! {
+            // A request that has arrived is not thrown away to make room.
+            biased;
+            something = asks(&mut stream) => something,
+            () = place.wanted() => has_arrived(&stream),
+        };
+        if !asked {
+            return;
+        }
+        place.works();
+        let request = match timeout(REQUEST_LIMIT, read(&mut stream, large)).await {
+            Ok(Ok(request)) => request,
+            Ok(Err(words)) => {
+                let words = words.to_owned();
+                send(&mut stream, &Reply::Refused { words }).await;
+                return;
+            }
+            Err(_) => return,
+        };
+        let (replies, incoming) = Replies::new();
+        // In a task of its own: what was begun does not end because its client has gone.
+        tokio::spawn(answer(request, replies));
+        if !pass_on(&mut stream, incoming).await {
+            return;
+        }
+        place.rests();
+    }
+}
+
+/// Waits until a request begins; false where none does.
+async fn asks(stream: &mut BufReader<UnixStream>) -> bool {
+    match timeout(IDLE_LIMIT, stream.fill_buf()).await {
+        Ok(Ok(bytes)) => !bytes.is_empty(),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+/// Something has arrived, even where the runtime has not been told of it yet.
+fn has_arrived(stream: &BufReader<UnixStream>) -> bool {
+    rustix::io::ioctl_fionread(stream.get_ref()).is_ok_and(|bytes| bytes > 0)
+}
+
+/// Sends what is said to a request; false where the client does not take it.
+async fn pass_on(stream: &mut BufReader<UnixStream>, mut incoming: mpsc::Receiver<Reply>) -> bool {
+    while let Some(reply) = incoming.recv().await {
+        if !send(stream, &reply).await {
+            return false;
+        }
+        if reply.ends() {
+            return true;
+        }
+    }
+    let words = "the request ended without an answer".to_owned();
+    send(stream, &Reply::Refused { words }).await
+}
+
+fn may_ask(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
+async fn read(
+    stream: &mut BufReader<UnixStream>,
+    large: &Semaphore,
+) -> Result<Request, &'static str> {
+    const GONE: &str = "the request did not come in full";
+    let mut length = [0; LENGTH_BYTES];
+    stream.read_exact(&mut length).await.map_err(|_| GONE)?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > REQUEST_BYTES_MAX {
+        return Err("the request is larger than any that is right");
+    }
+    let _place = match length > LARGE_BYTES {
+        true => Some(large.acquire().await.map_err(|_| GONE)?),
+        false => None,
+    };
+    // What was only announced takes no memory.
+    let mut bytes = Vec::with_capacity(length.min(READ_BYTES));
+    let read = stream.take(length as u64).read_to_end(&mut bytes).await;
+    if read.map_err(|_| GONE)? < length {
+        return Err(GONE);
+    }
+    codec::decode(&bytes).map_err(
+        |_| "the request is not understood; is the command of another version than the role?",
+    )
+}
+
+async fn send(stream: &mut BufReader<UnixStream>, reply: &Reply) -> bool {
+    let words = "the answer is larger than one may be".to_owned();
+    let bytes = request::framed(reply).or_else(|| request::framed(&Reply::Refused { words }));
+    let Some(bytes) = bytes else {
+        return false;
+    };
+    matches!(
+        timeout(REPLY_LIMIT, stream.write_all(&bytes)).await,
+        Ok(Ok(()))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{AskError, Client};
+    use std::io::{Read, Write};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn place() -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("evenkeel-socket-{}-{number}.sock", std::process::id());
+        std::env::temp_dir().join(name)
+    }
+
+    async fn answer(request: Request, replies: Replies) {
+        replies.progress("one");
+        replies.progress("two");
+        let words = format!("{request:?}");
+        let version = None;
+        replies.end(Reply::Done { words, version }).await;
+    }
+
+    /// Serves at a place while blocking code runs beside it.
+    fn with_a_socket<T: Send + 'static>(ask: impl FnOnce(&Path) -> T + Send + 'static) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let path = place();
+            let socket = Socket::bind(&path).unwrap();
+            tokio::spawn(socket.serve(answer));
+            tokio::task::spawn_blocking(move || ask(&path))
+                .await
+                .unwrap()
+        })
+    }
+
+    #[test]
+    fn a_request_is_answered_with_what_happens_on_the_way() {
+        with_a_socket(|path| {
+            let mut lines = Vec::new();
+            let mut client = Client::connect(path).unwrap();
+            let reply = client.done(&Request::Rotate, LIMIT, |line| lines.push(line.to_owned()));
+            assert_eq!(lines, ["one", "two"]);
+            assert!(matches!(reply, Ok(Reply::Done { words, .. }) if words == "Rotate"));
+        });
+    }
+
+    fn asked(client: &mut Client) -> Result<Reply, AskError> {
+        client.done(&Request::Status, LIMIT, |_| {})
+    }
+
+    fn is_done(reply: &Result<Reply, AskError>) -> bool {
+        matches!(reply, Ok(Reply::Done { .. }))
+    }
+
+    #[test]
+    fn one_connection_serves_many_requests_each_with_its_own_replies() {
+        with_a_socket(|path| {
+            let mut client = Client::connect(path).unwrap();
+            for max in 0..200 {
+                let mut lines = 0;
+                let request = Request::Log { max };
+                let reply = client.done(&request, LIMIT, |_| lines += 1);
+                let expected = format!("Log {{ max: {max} }}");
+                assert!(matches!(reply, Ok(Reply::Done { words, .. }) if words == expected));
+                assert_eq!(lines, 2);
+            }
+        });
+    }
+
+    #[test]
+    fn a_request_in_pieces_and_two_at_once_are_understood() {
+        with_a_socket(|path| {
+            let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+            let bytes = request::framed(&Request::Status).unwrap();
+            for byte in &bytes {
+                stream.write_all(&[*byte]).unwrap();
+            }
+            stream.write_all(&bytes.repeat(2)).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).unwrap();
+            let done = b"Done";
+            assert_eq!(said.windows(4).filter(|window| window == done).count(), 3);
+        });
+    }
+
+    #[test]
+    fn garbage_in_the_middle_ends_its_connection_and_no_other() {
+        with_a_socket(|path| {
+            let mut other = Client::connect(path).unwrap();
+            assert!(is_done(&asked(&mut other)));
+            let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+            let good = request::framed(&Request::Status).unwrap();
+            stream.write_all(&good).unwrap();
+            stream.write_all(&[0, 0, 0, 2, 0xc1, 0xc1]).unwrap();
+            stream.write_all(&good).unwrap();
+            let mut said = Vec::new();
+            // What was not read any more may end it in a reset.
+            let _ = stream.read_to_end(&mut said);
+            let count = |words: &[u8]| said.windows(words.len()).filter(|w| *w == words).count();
+            assert_eq!((count(b"Done"), count(b"Refused")), (1, 1));
+            assert!(is_done(&asked(&mut other)));
+        });
+    }
+
+    #[test]
+    fn connections_that_ask_nothing_make_room_for_who_does() {
+        with_a_socket(|path| {
+            let mut kept: Vec<Client> = (0..CLIENTS_MAX)
+                .map(|_| {
+                    let mut client = Client::connect(path).unwrap();
+                    assert!(is_done(&asked(&mut client)));
+                    client
+                })
+                .collect();
+            let silent: Vec<_> = (0..2 * CLIENTS_MAX)
+                .map(|_| std::os::unix::net::UnixStream::connect(path).unwrap())
+                .collect();
+            for _ in 0..CLIENTS_MAX {
+                let mut client = Client::connect(path).unwrap();
+                assert!(is_done(&asked(&mut client)));
+            }
+            // Those that asked nothing for the longest time were ended.
+            assert!(matches!(asked(&mut kept[0]), Err(AskError::Ended)));
+            drop(silent);
+        });
+    }
+
+    /// A client of one of two places, while a third wants one. Its request arrives
+    /// before the runtime looks for what arrived, or before its connection is served.
+    async fn asks_when_its_place_is_wanted(served_before: bool) {
+        let places = Places::new(2);
+        let place = places.take().await;
+        let other = places.take().await;
+        let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let theirs = UnixStream::from_std(theirs).unwrap();
+        let large = Semaphore::new(LARGE_MAX);
+        let serving = tokio::spawn(async move { client(theirs, &place, &large, answer).await });
+        if served_before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let request = request::framed(&Request::Status).unwrap();
+        ours.write_all(&request).unwrap();
+        let third = tokio::spawn(async move { places.take().await });
+        // The other one rests for less time, and goes in place of who has asked.
+        other.wanted().await;
+        assert!(!serving.is_finished());
+        drop(other);
+        let third = third.await.unwrap();
+        // It keeps its place after the reply too.
+        ours.write_all(&request).unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        serving.await.unwrap();
+        let mut said = Vec::new();
+        ours.read_to_end(&mut said).unwrap();
+        assert_eq!(
+            said.windows(4).filter(|window| window == b"Done").count(),
+            2
+        );
+        drop(third);
+    }
+
+    #[test]
+    fn a_request_that_has_arrived_is_answered_though_its_place_is_wanted() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        // Often: what happens at the same moment has no order of its own.
+        for round in 0..100 {
+            let asks = asks_when_its_place_is_wanted(round % 2 == 0);
+            runtime.block_on(async { timeout(LIMIT, asks).await.unwrap() });
+        }
+    }
+
+    #[test]
+    fn a_connection_that_asks_nothing_for_too_long_is_ended() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let path = place();
+            let socket = Socket::bind(&path).unwrap();
+            tokio::spawn(socket.serve(answer));
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let bytes = request::framed(&Request::Status).unwrap();
+            stream.write_all(&bytes).await.unwrap();
+            let began = tokio::time::Instant::now();
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).await.unwrap();
+            assert!(said.windows(4).any(|window| window == b"Done"));
+            assert!(began.elapsed() >= IDLE_LIMIT);
+            drop(stream);
+        });
+    }
+
+    #[test]
+    fn after_an_error_a_client_takes_no_late_reply_for_its_own() {
+        with_a_socket(|path| {
+            let mut client = Client::connect(path).unwrap();
+            let none = client.done(&Request::Status, Duration::from_nanos(1), |_| {});
+            if none.is_err() {
+                let next = client.done(&Request::Rotate, LIMIT, |_| {});
+                assert!(next.is_err(), "{next:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn clients_that_say_nothing_hold_up_nobody() {
+        with_a_socket(|path| {
+            let silent: Vec<_> = (0..CLIENTS_MAX - 1)
+                .map(|_| std::os::unix::net::UnixStream::connect(path).unwrap())
+                .collect();
+            let mut client = Client::connect(path).unwrap();
+            let reply = client.done(&Request::Status, LIMIT, |_| {});
+            assert!(matches!(reply, Ok(Reply::Done { .. })));
+            drop(silent);
+        });
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_in_words() {
+        with_a_socket(|path| {
+            for bytes in [[0xff; 4].to_vec(), [0, 0, 0, 2, 0xc1, 0xc1].to_vec()] {
+                let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+                stream.write_all(&bytes).unwrap();
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer).unwrap();
+                let reply = codec::decode(&answer[LENGTH_BYTES..]).unwrap();
+                assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_socket_that_was_left_is_replaced_and_one_in_use_is_not() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let path = place();
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let socket = Socket::bind(&path).unwrap();
+        assert!(matches!(Socket::bind(&path), Err(SocketError::InUse(_))));
+        drop(socket);
+        assert!(matches!(
+            Client::connect(&path),
+            Err(AskError::NotRunning(_))
+        ));
+    }
+}

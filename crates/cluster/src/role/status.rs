@@ -1,0 +1,686 @@
+//! How the cluster is, as one member sees it: who is there, who leads, what each sees
+//! of the others, what is served, what is frozen, and in words what the failure of
+//! each member would mean now.
+//!
+//! It is a value made of gathered facts, and goes to operators and to the console as
+//! JSON. It asks nobody and reads no clock.
+
+use crate::command::VersionId;
+use crate::member::{Digest, Kind, MemberId};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// How the cluster is.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The member that says so.
+    pub me: MemberId,
+    /// Its state directory.
+    pub directory: String,
+    /// Who leads, as far as it knows.
+    pub leader: Option<MemberId>,
+    /// A majority answers: what is changed now is agreed on.
+    pub majority: bool,
+    /// Members, by number.
+    pub members: Vec<MemberStatus>,
+    /// What is served.
+    pub configuration: Configuration,
+    /// How it stands with the repositories that are followed.
+    pub following: Vec<crate::follow::Standing>,
+    /// Why this member's log cannot be used, where it cannot.
+    pub broken_store: Option<String>,
+    /// The authority behind certificates.
+    pub authority: AuthorityStatus,
+    /// Invitations that nobody has used.
+    pub invitations: u64,
+    /// Leases, who holds them.
+    pub leases: Vec<LeaseStatus>,
+    /// How far the log is.
+    pub log: LogStatus,
+    /// What happened last, the newest last, in words.
+    pub events: Vec<String>,
+    /// What cannot be done now, and what to do about it, in words.
+    pub frozen: Vec<String>,
+    /// What else there is to say, in words.
+    pub notes: Vec<String>,
+}
+
+/// A member.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its number.
+    pub id: MemberId,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// Where it is reached.
+    pub addresses: Vec<SocketAddr>,
+    /// How this member reaches it.
+    pub reach: Reach,
+    /// How long nothing was heard of it, milliseconds; None: never since the start.
+    #[serde(default)]
+    pub silent_ms: Option<u64>,
+    /// The version of its program.
+    #[serde(default)]
+    pub program: Option<String>,
+    /// The newest format of commands that it understands.
+    #[serde(default)]
+    pub format: u32,
+    /// It votes (a new one first gets the log).
+    pub votes: bool,
+    /// The version that it serves; None: it tells of none.
+    #[serde(default)]
+    pub serves: Option<VersionId>,
+    /// What it serves is not accepted yet.
+    #[serde(default)]
+    pub on_trial: bool,
+    /// Virtual addresses that it owns now.
+    #[serde(default)]
+    pub addresses_owned: u64,
+    /// Its servers that are up, of all that are checked.
+    #[serde(default)]
+    pub servers_up: u64,
+    /// All its servers that are checked.
+    #[serde(default)]
+    pub servers: u64,
+    /// What it sees of the others, by its own word.
+    #[serde(default)]
+    pub sees: Vec<Sight>,
+    /// Its disk has not answered for so long, milliseconds, by its own word; 0: it answers.
+    #[serde(default)]
+    pub disk_stuck_ms: u64,
+    /// In words, what its failure would mean now; of one that is away, what that means.
+    #[serde(default)]
+    pub if_it_fails: String,
+}
+
+/// How a member is reached.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// It is the one that is asked.
+    Itself,
+    /// Over a connection of its own.
+    Direct {
+        /// There and back, microseconds.
+        rtt_us: Option<u64>,
+    },
+    /// Through another member.
+    Through {
+        /// Whom.
+        member: MemberId,
+        /// There and back, microseconds.
+        rtt_us: Option<u64>,
+    },
+    /// Not at all.
+    Away,
+}
+
+impl Reach {
+    /// It is reached.
+    pub fn is_there(&self) -> bool {
+        *self != Reach::Away
+    }
+}
+
+/// What a member sees of another one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sight {
+    /// Of whom.
+    pub member: MemberId,
+    /// How it reaches it.
+    pub reach: Reach,
+}
+
+/// What is served.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Configuration {
+    /// The version that all nodes are to serve.
+    pub accepted: Option<VersionId>,
+    /// Whose, when, why: a line.
+    pub accepted_words: String,
+    /// The version that this node serves.
+    pub serving: Option<VersionId>,
+    /// What it serves is not accepted yet.
+    pub on_trial: bool,
+    /// What it serves was accepted by it before; whether there is a newer one it
+    /// cannot know, being alone.
+    pub by_itself: bool,
+    /// The version that is on its way.
+    pub moving: Option<VersionId>,
+    /// Whose it is and how far, in words.
+    pub moving_words: String,
+    /// What this node could not do with a version, in words.
+    pub trouble: String,
+}
+
+/// The authority behind certificates.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AuthorityStatus {
+    /// SHA-256 of its certificate.
+    pub present: Option<Digest>,
+    /// The same of the one that is on its way.
+    pub next: Option<Digest>,
+    /// Members that have no certificate of the newest one.
+    pub uncertified: Vec<MemberId>,
+    /// A node was removed that knows its key: another one follows.
+    pub exposed: bool,
+    /// Members without whom no other one can follow: they were away since too many changes.
+    pub held_back_by: Vec<MemberId>,
+}
+
+/// A lease.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseStatus {
+    /// Its name.
+    pub name: String,
+    /// Who holds it.
+    pub holder: MemberId,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
+/// How far the log is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// The term.
+    pub term: u64,
+    /// The last entry here.
+    pub last: u64,
+    /// The last one that a majority has.
+    pub committed: u64,
+    /// The last one that is in the state.
+    pub applied: u64,
+}
+
+impl Status {
+    /// The name of a member.
+    pub fn name_of(&self, id: MemberId) -> String {
+        let member = self.members.iter().find(|member| member.id == id);
+        member.map_or_else(|| format!("member {id}"), |member| member.name.clone())
+    }
+
+    /// Fills what is said in words from the facts.
+    pub fn put_into_words(&mut self) {
+        self.frozen = self.frozen_words();
+        self.notes = self.notes_words();
+        let words: Vec<String> = self.members.iter().map(|m| self.failure_of(m)).collect();
+        for (member, words) in self.members.iter_mut().zip(words) {
+            member.if_it_fails = words;
+        }
+    }
+
+    fn voters(&self) -> impl Iterator<Item = &MemberStatus> {
+        self.members.iter().filter(|member| member.votes)
+    }
+
+    fn majority_of_voters(&self) -> usize {
+        self.voters().count() / 2 + 1
+    }
+
+    fn names(&self, of: impl Fn(&MemberStatus) -> bool) -> String {
+        list(
+            self.members
+                .iter()
+                .filter(|m| of(m))
+                .map(|m| m.name.as_str()),
+        )
+    }
+
+    fn frozen_words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(why) = &self.broken_store {
+            words.push(format!(
+                "the log of {} cannot be used: {why}; it serves what it accepted last and takes no part in changes; \
+                 to mend it: on another member `evenkeel cluster remove {}` and `evenkeel cluster invite`, then here \
+                 remove the state directory and `evenkeel cluster join TOKEN`; where no other member is left: \
+                 `evenkeel cluster init` anew",
+                self.name_of(self.me),
+                self.name_of(self.me),
+            ));
+            return words;
+        }
+        if self.majority {
+            return words;
+        }
+        let there = self.voters().filter(|m| m.reach.is_there()).count();
+        let all = self.voters().count();
+        let away = self.names(|member| member.votes && !member.reach.is_there());
+        let needs = self.majority_of_voters();
+        if there >= needs {
+            words.push(
+                "no leader yet: changes wait for some moments until one is found; traffic and virtual addresses go on"
+                    .to_owned(),
+            );
+            return words;
+        }
+        words.push(format!(
+            "changes of the configuration and of the members: {there} of {all} members answer and {needs} are \
+             needed; away: {away}"
+        ));
+        if !self.leases.is_empty() {
+            words.push(
+                "leases: none is renewed or given, so what is bound to one stops when it ends"
+                    .to_owned(),
+            );
+        }
+        words.push(
+            "traffic and virtual addresses go on; all resumes by itself when enough of those that are away return"
+                .to_owned(),
+        );
+        words.push(format!(
+            "only if {away} never return{}: `evenkeel cluster recover --alone` on one machine",
+            if all - there == 1 { "s" } else { "" }
+        ));
+        words
+    }
+
+    fn notes_words(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let nodes = self.voters().filter(|m| m.kind == Kind::Node).count();
+        match self.voters().count() {
+            0 => {}
+            1 => notes.push(
+                "one member alone: `evenkeel cluster invite` lets a second node and an arbiter come".to_owned(),
+            ),
+            2 => notes.push(
+                "two members: either one's failure freezes changes; an arbiter on a small third machine \
+                 (`evenkeel cluster invite --arbiter`) prevents that"
+                    .to_owned(),
+            ),
+            n if n % 2 == 0 => notes.push(format!(
+                "{n} members survive the failure of no more than {}: one more would let another one fail",
+                n - self.majority_of_voters()
+            )),
+            _ => {}
+        }
+        if nodes == 0 && !self.members.is_empty() {
+            notes.push("no node: nobody serves".to_owned());
+        }
+        let learning = self.names(|member| !member.votes);
+        if !learning.is_empty() {
+            notes.push(format!("gets the log and does not vote yet: {learning}"));
+        }
+        let formats: Vec<u32> = self
+            .members
+            .iter()
+            .map(|m| m.format)
+            .filter(|f| *f > 0)
+            .collect();
+        let (low, high) = (formats.iter().min(), formats.iter().max());
+        if let (Some(low), Some(high)) = (low, high)
+            && low != high
+        {
+            let old = self.names(|member| member.format == *low);
+            notes.push(format!(
+                "an older program on {old}: what is new in the others waits until all are upgraded"
+            ));
+        }
+        for member in &self.members {
+            if let Reach::Through { member: via, .. } = member.reach {
+                notes.push(format!(
+                    "the direct way to {} is cut; it is reached through {}",
+                    member.name,
+                    self.name_of(via)
+                ));
+            }
+        }
+        notes.extend(self.authority_words());
+        for member in self.members.iter().filter(|m| m.disk_stuck_ms > 0) {
+            notes.push(format!(
+                "the disk of {} has not answered for {}: it counts as away where something waits for it",
+                member.name,
+                span(member.disk_stuck_ms)
+            ));
+        }
+        let configuration = &self.configuration;
+        if configuration.by_itself {
+            notes.push(
+                "this node serves the version that it accepted last; being without a leader it cannot know of a newer one"
+                    .to_owned(),
+            );
+        }
+        if !configuration.trouble.is_empty() {
+            notes.push(format!("this node: {}", configuration.trouble));
+        }
+        notes
+    }
+
+    /// How far it is from one authority to the next.
+    fn authority_words(&self) -> Option<String> {
+        let authority = &self.authority;
+        let lacks = |there: bool| {
+            self.names(|member| {
+                authority.uncertified.contains(&member.id) && member.reach.is_there() == there
+            })
+        };
+        let (waited, away) = (lacks(true), lacks(false));
+        if authority.next.is_some() {
+            let mut words = "a new authority is believed beside the present one".to_owned();
+            if !waited.is_empty() {
+                words.push_str(&format!(", waited for until certified: {waited}"));
+            }
+            if !away.is_empty() {
+                words.push_str(&format!(", away and certified when back: {away}"));
+            }
+            return Some(words);
+        }
+        if authority.exposed && !authority.held_back_by.is_empty() {
+            let names = self.names(|member| authority.held_back_by.contains(&member.id));
+            return Some(held_back_words(&names));
+        }
+        if authority.exposed {
+            return Some(
+                "a removed node knows the authority's key: another authority follows".to_owned(),
+            );
+        }
+        let late = [waited, away].into_iter().filter(|names| !names.is_empty());
+        let late: Vec<String> = late.collect();
+        (!late.is_empty()).then(|| {
+            let late = late.join(" and ");
+            format!("{late}: no certificate of the present authority yet; that is given when back")
+        })
+    }
+
+    /// What the failure of one would mean now.
+    fn failure_of(&self, member: &MemberStatus) -> String {
+        let needs = self.majority_of_voters();
+        let others = |m: &&MemberStatus| m.id != member.id && m.reach.is_there();
+        let voters_left = self.voters().filter(others).count();
+        let nodes_left: Vec<&MemberStatus> = self
+            .members
+            .iter()
+            .filter(others)
+            .filter(|m| m.kind == Kind::Node)
+            .collect();
+        let mut words = Vec::new();
+        if member.kind == Kind::Node {
+            words.push(self.failure_of_traffic(member, &nodes_left));
+        } else {
+            words.push("traffic would not notice".to_owned());
+        }
+        if !self.majority {
+            words.push("changes are frozen already".to_owned());
+        } else if !member.votes {
+            words.push("changes would go on".to_owned());
+        } else if voters_left < needs {
+            words.push(format!(
+                "changes would be frozen ({voters_left} of {} members left, {needs} needed)",
+                self.voters().count()
+            ));
+        } else {
+            let spare = voters_left - needs;
+            let more = match spare {
+                0 => "and no other member could fail then".to_owned(),
+                1 => "and one more could fail then".to_owned(),
+                n => format!("and {n} more could fail then"),
+            };
+            match self.leader == Some(member.id) {
+                true => words.push(format!(
+                    "another leader would be found within a second, changes would go on {more}"
+                )),
+                false => words.push(format!("changes would go on {more}")),
+            }
+        }
+        let words = words.join("; ");
+        match member.reach.is_there() {
+            true => words,
+            false => {
+                let words = words.replace(" would not ", " does not ");
+                format!("it is away: {}", words.replace(" would go on", " go on"))
+            }
+        }
+    }
+
+    fn failure_of_traffic(&self, member: &MemberStatus, left: &[&MemberStatus]) -> String {
+        let names = list(left.iter().map(|m| m.name.as_str()));
+        if !member.reach.is_there() {
+            return match left.is_empty() {
+                true => "no other node serves".to_owned(),
+                false => format!("{names} would serve alone until it is back").replace(
+                    "would serve",
+                    match left.len() {
+                        1 => "serves",
+                        _ => "serve",
+                    },
+                ),
+            };
+        }
+        let addresses = match member.addresses_owned {
+            0 => String::new(),
+            1 => "its virtual address".to_owned(),
+            n => format!("its {n} virtual addresses"),
+        };
+        match (left.is_empty(), addresses.is_empty()) {
+            (true, _) => "nobody would serve: no other node answers".to_owned(),
+            (false, true) => format!("{names} would serve on; it owns no virtual address"),
+            (false, false) => format!("{addresses} would go to {names}"),
+        }
+    }
+
+    /// As it is printed.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: String| {
+            text.push_str(&words);
+            text.push('\n');
+        };
+        line(match (self.majority, self.leader) {
+            (true, Some(leader)) => {
+                format!("cluster {}: {} leads", self.cluster, self.name_of(leader))
+            }
+            _ => format!("cluster {}: no majority, changes are frozen", self.cluster),
+        });
+        line(format!("asked: {}", self.name_of(self.me)));
+        for words in &self.frozen {
+            line(format!("frozen: {words}"));
+        }
+        for words in &self.notes {
+            line(format!("note: {words}"));
+        }
+        line(String::new());
+        line("configuration".to_owned());
+        for words in self.configuration_lines() {
+            line(format!("  {words}"));
+        }
+        for standing in &self.following {
+            line(format!("  follows {}", standing.followed));
+            if let Some(trouble) = &standing.trouble {
+                line(format!("    {trouble}"));
+            }
+        }
+        line(String::new());
+        line("members".to_owned());
+        for member in &self.members {
+            for words in self.member_lines(member) {
+                line(format!("  {words}"));
+            }
+        }
+        if !self.leases.is_empty() {
+            line(String::new());
+            line("leases".to_owned());
+            for lease in &self.leases {
+                line(format!(
+                    "  {}: {} (epoch {})",
+                    lease.name,
+                    self.name_of(lease.holder),
+                    lease.epoch
+                ));
+            }
+        }
+        if !self.events.is_empty() {
+            line(String::new());
+            line("what happened last".to_owned());
+            for words in &self.events {
+                line(format!("  {words}"));
+            }
+        }
+        text
+    }
+
+    fn configuration_lines(&self) -> Vec<String> {
+        let configuration = &self.configuration;
+        let mut lines = Vec::new();
+        lines.push(match configuration.accepted {
+            Some(version) if configuration.accepted_words.is_empty() => {
+                format!("accepted: version {version}")
+            }
+            Some(_) => format!("accepted: {}", configuration.accepted_words),
+            None => "none yet: `evenkeel config apply FILE… -m MESSAGE` gives one".to_owned(),
+        });
+        if configuration.moving.is_some() {
+            lines.push(format!("on its way: {}", configuration.moving_words));
+        }
+        if self
+            .members
+            .iter()
+            .any(|m| m.id == self.me && m.kind == Kind::Arbiter)
+        {
+            return lines;
+        }
+        lines.push(match (configuration.serving, configuration.on_trial) {
+            (Some(version), true) => format!("served here: version {version}, on trial"),
+            (Some(version), false) => format!("served here: version {version}"),
+            (None, _) => "served here: nothing".to_owned(),
+        });
+        lines
+    }
+
+    fn member_lines(&self, member: &MemberStatus) -> Vec<String> {
+        let kind = match member.kind {
+            Kind::Node => "node",
+            Kind::Arbiter => "arbiter",
+        };
+        let leads = match self.leader == Some(member.id) {
+            true => ", leads",
+            false => "",
+        };
+        let mut first = format!(
+            "{} ({kind}{leads}): {}",
+            member.name,
+            self.reach_words(&member.reach)
+        );
+        if let (Reach::Away, Some(silent)) = (&member.reach, member.silent_ms) {
+            first.push_str(&format!(" for {}", span(silent)));
+        }
+        if member.disk_stuck_ms > 0 {
+            let stuck = span(member.disk_stuck_ms);
+            first.push_str(&format!(", its disk has not answered for {stuck}"));
+        }
+        if let Some(program) = &member.program {
+            first.push_str(&format!(", {program}"));
+        }
+        if let Some(version) = member.serves {
+            let trial = if member.on_trial { " on trial" } else { "" };
+            first.push_str(&format!(", serves version {version}{trial}"));
+        }
+        if member.servers > 0 {
+            first.push_str(&format!(
+                ", {} of {} servers up",
+                member.servers_up, member.servers
+            ));
+        }
+        match member.addresses_owned {
+            0 => {}
+            1 => first.push_str(", owns 1 virtual address"),
+            n => first.push_str(&format!(", owns {n} virtual addresses")),
+        }
+        let mut lines = vec![first];
+        if !member.sees.is_empty() && member.id != self.me {
+            let sights = member.sees.iter().map(|sight| {
+                format!(
+                    "{} {}",
+                    self.name_of(sight.member),
+                    self.reach_words(&sight.reach)
+                )
+            });
+            lines.push(format!("  sees {}", sights.collect::<Vec<_>>().join(", ")));
+        }
+        lines.push(match member.reach.is_there() {
+            true => format!("  if it fails: {}", member.if_it_fails),
+            false => format!("  {}", member.if_it_fails),
+        });
+        lines
+    }
+
+    fn reach_words(&self, reach: &Reach) -> String {
+        let trip = |rtt_us: &Option<u64>| match rtt_us {
+            Some(us) => format!(" ({}.{} ms)", us / 1000, us % 1000 / 100),
+            None => String::new(),
+        };
+        match reach {
+            Reach::Itself => "here".to_owned(),
+            Reach::Direct { rtt_us } => format!("directly{}", trip(rtt_us)),
+            Reach::Through { member, rtt_us } => {
+                format!("through {}{}", self.name_of(*member), trip(rtt_us))
+            }
+            Reach::Away => "away".to_owned(),
+        }
+    }
+}
+
+/// What to do where no authority can follow that a removed node knows.
+pub(super) fn held_back_words(names: &str) -> String {
+    format!(
+        "a removed node knows the authority's key, and no other authority can follow while these know only one that \
+         is too old: {names}; they have to come back, or be removed (`evenkeel cluster remove NAME`)"
+    )
+}
+
+/// Names, one after another.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.split_last() {
+        None => String::new(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+/// A time, as people say it.
+fn span(ms: u64) -> String {
+    match ms / 1000 {
+        0 => format!("{ms} ms"),
+        s @ 1..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away(id: u64, name: &str) -> MemberStatus {
+        let away = serde_json::json!({
+            "id": id, "name": name, "kind": "arbiter", "addresses": [], "reach": "away", "votes": true,
+        });
+        serde_json::from_value(away).unwrap()
+    }
+
+    #[test]
+    fn who_holds_an_authority_back_that_has_to_follow_is_named_with_what_to_do() {
+        let mut status = Status {
+            members: vec![away(3, "tie"), away(4, "spare")],
+            ..Status::default()
+        };
+        status.authority.exposed = true;
+        status.authority.uncertified = vec![MemberId(3), MemberId(4)];
+        let words = status.authority_words().unwrap();
+        assert!(words.ends_with("another authority follows"), "{words}");
+        status.authority.held_back_by = vec![MemberId(3)];
+        let words = status.authority_words().unwrap();
+        assert!(words.contains("too old: tie; they have to"), "{words}");
+        assert!(words.contains("cluster remove"), "{words}");
+        // Where none has to follow, one that is late is only that.
+        status.authority.exposed = false;
+        let words = status.authority_words().unwrap();
+        assert!(words.contains("that is given when back"), "{words}");
+    }
+}

@@ -1,0 +1,201 @@
+//! What every member does beside its main tasks: listens whether a majority still
+//! stands behind the leader, gossips, keeps its certificate's and its keys' owners up to
+//! date.
+
+use crate::authority::{Refused, Trust, disk};
+use crate::codec;
+use crate::command::{Body, FORMAT};
+use crate::machine::Machine;
+use crate::member::{Kind, MemberId};
+use crate::role::directory::Who;
+use crate::role::shared::{Shared, TOPIC, Tale, moved, reach};
+use crate::wire::{Event, Network, Service};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout};
+
+/// How often it is asked whether a majority stands behind the leader.
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
+/// How long the answer may take.
+const CONFIRM_LIMIT: Duration = Duration::from_millis(1500);
+/// How often gossip goes round.
+const GOSSIP_EVERY: Duration = Duration::from_secs(1);
+/// How long another member may take with gossip.
+const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
+/// How often it is looked whether others are to be told, or given keys.
+const DUTY_EVERY: Duration = Duration::from_millis(500);
+/// Each further node waits so much longer before it gives keys to a new one.
+const RANK_PAUSE: Duration = Duration::from_secs(2);
+
+/// Asks whether a majority stands behind the leader.
+pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+    loop {
+        let asked = Instant::now();
+        if let Ok(Ok(_)) = timeout(CONFIRM_LIMIT, shared.engine.confirm()).await {
+            shared.was_confirmed(asked);
+        }
+        tokio::time::sleep(CONFIRM_EVERY).await;
+    }
+}
+
+/// Tells the others how it is, and hears how they are.
+pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+    loop {
+        let bytes = codec::encode(&tale(&shared));
+        let put = shared.gossip().put(TOPIC, Some(bytes));
+        if let Err(error) = put {
+            shared.note(format!(
+                "what this member tells of itself is too long: {error}"
+            ));
+        }
+        let others: Vec<MemberId> = shared.reachable().into_iter().collect();
+        for other in others.into_iter().filter(|other| *other != shared.me()) {
+            tokio::spawn(exchange(shared.clone(), other));
+        }
+        tokio::time::sleep(GOSSIP_EVERY).await;
+    }
+}
+
+async fn exchange<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, other: MemberId) {
+    let ask = shared.gossip().ask();
+    let answer = shared
+        .wire
+        .call(other, Service::Gossip, ask, GOSSIP_LIMIT)
+        .await;
+    let Ok(answer) = answer else {
+        return;
+    };
+    // What is no gossip changes nothing; the next round is in a second.
+    let now_ms = shared.now_ms();
+    let more = shared.gossip().take(&answer, now_ms);
+    if let Ok(Some(more)) = more {
+        let call = shared.wire.call(other, Service::Gossip, more, GOSSIP_LIMIT);
+        let _ = call.await;
+    }
+}
+
+/// How this member is.
+fn tale<M: Machine, N: Network>(shared: &Shared<M, N>) -> Tale {
+    let serving = shared.serving().clone();
+    let paths = shared.wire.paths();
+    Tale {
+        program: shared.program.clone(),
+        serves: serving.version,
+        on_trial: serving.on_trial,
+        // Frontends are many, and nobody elsewhere asks for them.
+        health: serving.health.map(|health| crate::machine::Health {
+            frontends: Vec::new(),
+            ..health
+        }),
+        sees: paths
+            .iter()
+            .map(|path| (path.member, reach(path)))
+            .collect(),
+        trouble: serving.trouble,
+        disk_stuck_ms: shared.disk_stuck_ms(),
+    }
+}
+
+/// Hears what the wire tells: a leader whose connection died, strangers that were
+/// refused.
+pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+    let mut events = shared.wire.events();
+    loop {
+        match events.recv().await {
+            Ok(Event::Down { member, .. }) => shared.engine.lost(member),
+            Ok(Event::Noted { words }) => shared.note(words),
+            Ok(Event::RefusedBy { member, why }) => {
+                if why == Refused::Removed {
+                    shared.was_removed();
+                }
+                let name = shared.engine.state().name_of(member);
+                shared.note(format!("{name} refuses this member: {why}"));
+            }
+            Ok(Event::Renewed(identity)) => {
+                let kept = disk::write_identity(shared.directory.path(), &identity);
+                shared.note(match kept {
+                    Ok(()) => "this member's certificate was renewed".to_owned(),
+                    Err(error) => format!("the renewed certificate was not kept: {error}"),
+                });
+            }
+            Ok(Event::Up(_)) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Keeps up with the state: whom the wire believes, what is on disk of who belongs to
+/// the cluster, what the others know of this member, and who lacks keys.
+pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+    let mut changes = shared.engine.changes();
+    let mut kept: Option<Who> = None;
+    let mut lacking: Option<Instant> = None;
+    loop {
+        let state = shared.engine.state();
+        if state.founded() {
+            let members = state.members.keys().copied();
+            shared.gossip().belong(members);
+            if let Err(error) = shared.wire.set_trust(Trust::of(&state)) {
+                shared.note(format!("whom to believe could not be taken in: {error}"));
+            }
+            let who = Who {
+                members: state.members.values().cloned().collect(),
+                ..shared.who.clone()
+            };
+            if kept.as_ref() != Some(&who) && state.members.contains_key(&who.id) {
+                if let Err(error) = shared.directory.write_who(&who) {
+                    shared.note(error.to_string());
+                }
+                kept = Some(who);
+            }
+            if let Err(error) = shared.keys.take_in(&state) {
+                shared.note(format!("a key of contents cannot be opened: {error}"));
+            }
+            announce(&shared).await;
+            give_keys(&shared, &mut lacking).await;
+        }
+        // Nobody holds it while it waits, so that the next command need not copy it.
+        drop(state);
+        tokio::select! {
+            () = moved(&mut changes) => {}
+            () = tokio::time::sleep(DUTY_EVERY) => {}
+        }
+    }
+}
+
+/// Says where this member is, its key and what it understands, where the others know something
+/// else.
+async fn announce<M: Machine, N: Network>(shared: &Shared<M, N>) {
+    let state = shared.engine.state();
+    let (Some(known), Some(member)) = (state.member(shared.me()), shared.member()) else {
+        return;
+    };
+    // Another key is shown before it is agreed on; what came between is made up for.
+    let same = known.addresses == member.addresses
+        && known.format == FORMAT
+        && known.certificate == member.certificate;
+    if !same && shared.has_majority() {
+        shared.try_to(Body::Announce(member)).await;
+    }
+}
+
+/// Gives keys of contents to nodes that lack them: the first node at once, the others
+/// when that takes too long.
+async fn give_keys<M: Machine, N: Network>(shared: &Shared<M, N>, since: &mut Option<Instant>) {
+    let state = shared.engine.state();
+    if shared.who.kind != Kind::Node || state.unsealed().is_empty() || !shared.has_majority() {
+        *since = None;
+        return;
+    }
+    let since = *since.get_or_insert_with(Instant::now);
+    let nodes = state.nodes().map(|node| node.id);
+    let before = nodes.filter(|id| *id < shared.me()).count();
+    let before = u32::try_from(before).unwrap_or(u32::MAX);
+    if since.elapsed() < RANK_PAUSE.saturating_mul(before) {
+        return;
+    }
+    for ring in shared.keys.for_newcomers(&state) {
+        shared.try_to(Body::Seal(ring)).await;
+    }
+}

@@ -1,0 +1,144 @@
+//! A machine that serves nothing, and remembers what it was asked to.
+
+use crate::file_set::FileSet;
+use crate::machine::{Health, Held, Machine, News, Verdict};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// Text of a file with which nothing starts.
+pub const BAD: &str = "a mistake";
+/// Text of a file with which every request fails.
+pub const WORSE: &str = "errors";
+
+/// What it serves.
+#[derive(Clone, Debug, Default)]
+pub struct Shows {
+    /// The text that is served.
+    pub serves: Option<String>,
+    /// The one to which it would go back.
+    pub former: Option<Option<String>>,
+    /// All that it ever served, in order.
+    pub history: Vec<String>,
+    /// Leases that it holds.
+    pub held: Vec<Held>,
+    /// Leases that it was told to hand over.
+    pub handed_over: Vec<String>,
+    requests: u64,
+    errors: u64,
+}
+
+/// The machine, and a view of it for the test.
+#[derive(Clone, Debug, Default)]
+pub struct Fake {
+    shows: Arc<Mutex<Shows>>,
+    stop: Arc<Notify>,
+    news: Arc<Mutex<Vec<News>>>,
+}
+
+impl Fake {
+    pub fn shows(&self) -> Shows {
+        self.shows.lock().unwrap().clone()
+    }
+
+    /// What it serves and is not on trial.
+    pub fn settled(&self) -> Option<String> {
+        let shows = self.shows();
+        shows.serves.filter(|_| shows.former.is_none())
+    }
+
+    /// It was started with this.
+    pub fn begin_with(&self, set: &FileSet) {
+        self.shows.lock().unwrap().serves = Some(text(set));
+    }
+
+    pub fn stop(&self) {
+        self.tell(News::Stop);
+    }
+
+    pub fn tell(&self, news: News) {
+        self.news.lock().unwrap().push(news);
+        self.stop.notify_one();
+    }
+}
+
+fn text(set: &FileSet) -> String {
+    let bytes = &set.files[0].bytes;
+    String::from_utf8(bytes.clone()).unwrap()
+}
+
+fn good() -> Verdict {
+    Verdict {
+        good: true,
+        ..Verdict::default()
+    }
+}
+
+impl Machine for Fake {
+    async fn check(&self, set: Arc<FileSet>) -> Verdict {
+        match text(&set).contains(BAD) {
+            true => Verdict {
+                good: false,
+                words: format!("{}:1: there is {BAD} here", set.files[0].path),
+                ..Verdict::default()
+            },
+            false => good(),
+        }
+    }
+
+    async fn serve(&self, set: Arc<FileSet>, trial: bool) -> Verdict {
+        let mut shows = self.shows.lock().unwrap();
+        let former = shows.serves.clone();
+        let text = text(&set);
+        shows.former = trial.then_some(former);
+        shows.history.push(text.clone());
+        shows.serves = Some(text);
+        good()
+    }
+
+    async fn accept(&self) -> Verdict {
+        self.shows.lock().unwrap().former = None;
+        good()
+    }
+
+    async fn revert(&self) -> Verdict {
+        let mut shows = self.shows.lock().unwrap();
+        if let Some(former) = shows.former.take() {
+            shows.serves = former;
+        }
+        good()
+    }
+
+    async fn health(&self) -> Option<Health> {
+        let mut shows = self.shows.lock().unwrap();
+        shows.requests += 100;
+        if shows.serves.as_ref().is_some_and(|text| text == WORSE) {
+            shows.errors += 100;
+        }
+        Some(Health {
+            requests: shows.requests,
+            errors: shows.errors,
+            servers_up: 2,
+            servers: 2,
+            ..Health::default()
+        })
+    }
+
+    async fn hold(&self, leases: Vec<Held>) {
+        self.shows.lock().unwrap().held = leases;
+    }
+
+    async fn hand_over(&self, lease: String) {
+        self.shows.lock().unwrap().handed_over.push(lease);
+        self.tell(News::WantsLeases(Vec::new()));
+    }
+
+    async fn news(&self) -> News {
+        loop {
+            let next = self.news.lock().unwrap().pop();
+            match next {
+                Some(news) => return news,
+                None => self.stop.notified().await,
+            }
+        }
+    }
+}

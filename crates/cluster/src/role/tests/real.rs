@@ -1,0 +1,444 @@
+//! Three roles in one process, each in its thread, over TCP of the loopback device, asked
+//! at their sockets as operators do.
+
+use super::machine::{BAD, Fake, WORSE};
+use super::{Scratch, apply};
+use crate::authority::{Identity, MemberKey, Token, disk};
+use crate::command::VersionId;
+use crate::member::{Kind, MemberId};
+use crate::request::{AskError, Client, Reply, Request};
+use crate::role::directory::Directory;
+use crate::role::setup::{self, Place};
+use crate::role::status::{Reach, Status};
+use crate::role::{Clock, Options, RoleError, run, run_with};
+use crate::store::Store;
+use crate::store::held::Held;
+use crate::wire::Tcp;
+use crate::wire::join::{Denied, Newcomer, rude};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a machine that is busy.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A member that can be started and stopped.
+struct Real {
+    place: Place,
+    socket: PathBuf,
+    machine: Fake,
+    thread: Option<JoinHandle<()>>,
+}
+
+fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+impl Real {
+    fn new(scratch: &Scratch, name: &str) -> Real {
+        let at = free_port();
+        Real {
+            place: Place {
+                directory: scratch.path().join(name),
+                name: name.into(),
+                listen: vec![at],
+                addresses: vec![at],
+            },
+            socket: scratch.path().join(format!("{name}.sock")),
+            machine: Fake::default(),
+            thread: None,
+        }
+    }
+
+    /// Starts with a log that is elsewhere than in its directory.
+    fn start_on(&mut self, store: Store) {
+        self.live(|options, machine| async move {
+            run_with(options, machine, Tcp, Ok(store), Clock::System, None).await
+        });
+    }
+
+    fn start(&mut self) {
+        self.live(|options, machine| run(options, machine, Tcp));
+    }
+
+    fn live<F: Future<Output = Result<(), RoleError>>>(
+        &mut self,
+        role: impl FnOnce(Options, Fake) -> F + Send + 'static,
+    ) {
+        let options = Options {
+            directory: self.place.directory.clone(),
+            socket: Some(self.socket.clone()),
+            program: "evenkeel test".into(),
+            grammar: None,
+        };
+        self.machine = Fake::default();
+        let machine = self.machine.clone();
+        self.thread = Some(std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(role(options, machine)).unwrap();
+        }));
+    }
+
+    fn stop(&mut self) {
+        self.machine.stop();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    fn ask(&self, request: &Request) -> Result<Reply, AskError> {
+        Client::connect(&self.socket)?.done(request, SOON, |_| {})
+    }
+
+    fn status(&self) -> Option<Status> {
+        match self.ask(&Request::Status) {
+            Ok(Reply::Json(text)) => serde_json::from_str(&text).ok(),
+            _ => None,
+        }
+    }
+
+    #[track_caller]
+    fn done(&self, request: &Request) -> String {
+        match self.ask(request) {
+            Ok(Reply::Done { words, .. }) => words,
+            other => panic!("not done: {other:?}\n{}", self.text()),
+        }
+    }
+
+    #[track_caller]
+    fn refused(&self, request: &Request) -> String {
+        match self.ask(request) {
+            Ok(Reply::Refused { words }) => words,
+            other => panic!("not refused: {other:?}\n{}", self.text()),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.status()
+            .map(|status| status.text())
+            .unwrap_or_default()
+    }
+
+    fn join(&mut self, through: &Real, kind: Kind) {
+        self.admit(through, kind);
+        self.start();
+    }
+
+    /// It belongs to the cluster, and does not run yet.
+    fn admit(&mut self, through: &Real, kind: Kind) {
+        let valid_ms = 60_000;
+        let reply = through.ask(&Request::Invite { kind, valid_ms }).unwrap();
+        let Reply::Token { token, .. } = reply else {
+            panic!("no token: {reply:?}");
+        };
+        setup::join(&self.place, &token, kind, SOON).unwrap();
+        // A token works once.
+        let again = Place {
+            directory: self.place.directory.with_extension("again"),
+            ..self.place.clone()
+        };
+        let replayed = setup::join(&again, &token, kind, SOON);
+        assert!(replayed.unwrap_err().to_string().contains("token"));
+    }
+}
+
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool, tell: impl Fn() -> String) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < SOON, "never: {what}\n{}", tell());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn all_vote(member: &Real, count: usize) -> bool {
+    member.status().is_some_and(|status| {
+        let votes = status.members.iter().filter(|m| m.votes).count();
+        status.majority && votes == count && status.members.len() == count
+    })
+}
+
+/// Two nodes and an arbiter.
+fn three(scratch: &Scratch) -> [Real; 3] {
+    let mut a = Real::new(scratch, "a");
+    let (mut b, mut c) = (Real::new(scratch, "b"), Real::new(scratch, "c"));
+    setup::found(&a.place, "north").unwrap();
+    a.start();
+    eventually("a leads", || all_vote(&a, 1), || a.text());
+    b.join(&a, Kind::Node);
+    eventually("b votes", || all_vote(&a, 2), || a.text());
+    c.join(&a, Kind::Arbiter);
+    eventually("c votes", || all_vote(&a, 3), || a.text());
+    eventually("b knows all", || all_vote(&b, 3), || b.text());
+    [a, b, c]
+}
+
+#[test]
+fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
+
+    b.done(&Request::Apply(apply(None, "one", 0)));
+    eventually("a serves one", || serves(&a, "one"), || a.text());
+    eventually("b serves one", || serves(&b, "one"), || b.text());
+
+    let words = a.refused(&Request::Apply(apply(Some(1), BAD, 0)));
+    assert!(words.contains("/etc/evenkeel.cfg:1"), "{words}");
+    let words = a.refused(&Request::Apply(apply(None, "two", 0)));
+    assert!(words.contains("version 1 was accepted since"), "{words}");
+    let words = c.refused(&Request::Apply(apply(Some(1), "two", 0)));
+    assert!(words.contains("arbiter"), "{words}");
+    let words = a.refused(&Request::Apply(apply(Some(1), WORSE, 2000)));
+    assert!(words.contains("requests failed"), "{words}");
+    assert!(serves(&a, "one") && serves(&b, "one"));
+
+    // Whoever leads ends: the others go on, and it catches up when it is back.
+    let leads = |member: &Real| member.status().is_some_and(|s| s.leader == Some(s.me));
+    let (first, second) = match leads(&a) {
+        true => (&mut a, &mut b),
+        false => (&mut b, &mut a),
+    };
+    first.stop();
+    second.done(&Request::Apply(apply(Some(1), "three", 500)));
+    assert!(serves(second, "three"));
+    first.start();
+    eventually("it caught up", || serves(first, "three"), || first.text());
+    // It is on disk a moment after it is served.
+    let on_disk = |member: &Real| {
+        let directory = crate::role::directory::Directory::open(&member.place.directory);
+        let accepted = directory.unwrap().accepted().unwrap();
+        accepted.map(|set| set.version)
+    };
+    let accepted = second.status().unwrap().configuration.accepted;
+    let kept = || on_disk(first) == accepted;
+    eventually("it is on disk", kept, || first.text());
+
+    // Alone it says what is frozen, and refuses at once.
+    eventually("all are back", || all_vote(first, 3), || first.text());
+    second.stop();
+    c.stop();
+    let frozen = |member: &Real| member.status().is_some_and(|s| !s.majority);
+    eventually("frozen", || frozen(first), || first.text());
+    let words = first.refused(&Request::Apply(apply(Some(4), "four", 0)));
+    assert!(
+        words.contains("1 of 3 members answer and 2 are needed"),
+        "{words}"
+    );
+    assert!(serves(first, "three"));
+    second.start();
+    c.start();
+    eventually("resumed", || all_vote(first, 3), || first.text());
+    for member in [first, second, &mut c] {
+        member.stop();
+    }
+}
+
+#[test]
+fn strangers_without_a_token_leave_nothing_in_the_log_and_ask_the_majority_seldom() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    let invited = a.ask(&Request::Invite {
+        kind: Kind::Arbiter,
+        valid_ms: 60_000,
+    });
+    let Ok(Reply::Token { token, .. }) = invited else {
+        panic!("no token: {invited:?}");
+    };
+    let mut token: Token = token.parse().unwrap();
+    token.addresses = a.place.addresses.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let began = Instant::now();
+    for number in 0..5 {
+        let stranger = Newcomer::new(&format!("stranger{number}"), Kind::Arbiter);
+        let demand = rude::demand(&Tcp, &token, &stranger, true);
+        let told = runtime.block_on(demand);
+        assert!(matches!(told, Ok(Denied::Token)), "{told:?}");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(400));
+    // What they had the cluster agree on would be agreed on before this.
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    let one = || b.machine.settled().as_deref() == Some("one");
+    eventually("b serves", one, || b.text());
+    let wanted = |member: &Real| -> Vec<String> {
+        let events = member.status().unwrap().events;
+        let wanted = events.iter().filter(|words| words.contains("to join"));
+        wanted.cloned().collect()
+    };
+    assert_eq!(wanted(&b), Vec::<String>::new());
+    let told = wanted(&a);
+    assert!(
+        matches!(&*told, [one] if one.starts_with("(here) somebody wanted to join")),
+        "{told:?}"
+    );
+    for member in [&mut a, &mut b, &mut c] {
+        member.stop();
+    }
+}
+
+#[test]
+fn a_member_is_removed_and_replaced_and_cannot_come_back() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    b.stop();
+    a.done(&Request::Remove { name: "b".into() });
+    eventually("two are left", || all_vote(&a, 2), || a.text());
+    b.start();
+    let told = |member: &Real| {
+        let status = member.status();
+        status.is_some_and(|s| s.frozen.iter().any(|words| words.contains("was removed")))
+    };
+    eventually("b is told", || told(&b), || b.text());
+    b.stop();
+    let mut d = Real::new(&scratch, "d");
+    d.join(&a, Kind::Node);
+    eventually("d votes", || all_vote(&a, 3), || a.text());
+    eventually(
+        "d serves",
+        || d.machine.settled().as_deref() == Some("one"),
+        || d.text(),
+    );
+    d.done(&Request::Apply(apply(Some(1), "two", 0)));
+    let shown = a.ask(&Request::Show {
+        version: Some(VersionId(2)),
+    });
+    assert!(matches!(shown, Ok(Reply::Set(set)) if set.files[0].bytes == b"two"));
+    a.done(&Request::Remove { name: "c".into() });
+    let mut e = Real::new(&scratch, "e");
+    e.join(&d, Kind::Arbiter);
+    eventually("e votes", || all_vote(&d, 3), || d.text());
+    let there = |status: Status| status.members.iter().all(|m| m.reach != Reach::Away);
+    eventually(
+        "all are reached",
+        || a.status().is_some_and(there),
+        || a.text(),
+    );
+    for member in [&mut a, &mut c, &mut d, &mut e] {
+        member.stop();
+    }
+}
+
+#[test]
+fn who_lost_the_others_for_good_goes_on_alone() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    for member in [&mut a, &mut b, &mut c] {
+        member.stop();
+    }
+    let words = setup::recover_alone(&a.place.directory).unwrap();
+    assert!(words.contains("a alone is the cluster north"), "{words}");
+    a.start();
+    eventually("a is alone", || all_vote(&a, 1), || a.text());
+    a.done(&Request::Apply(apply(Some(1), "two", 0)));
+    a.stop();
+}
+
+#[test]
+fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
+    let scratch = Scratch::new();
+    let mut a = Real::new(&scratch, "a");
+    let mut b = Real::new(&scratch, "b");
+    setup::found(&a.place, "north").unwrap();
+    a.start();
+    eventually("a leads", || all_vote(&a, 1), || a.text());
+    b.join(&a, Kind::Node);
+    eventually("b votes", || all_vote(&a, 2), || a.text());
+    b.stop();
+    // As `cluster rotate` leaves it that ends after the key is on disk.
+    let path = &b.place.directory;
+    let identity = disk::read_identity(path, "north", MemberId(2)).unwrap();
+    let sealing = disk::read_sealing_key(path).unwrap().unwrap();
+    let certificate = identity.chain().last().unwrap();
+    let authority = disk::read_authority(path, "north", certificate, &sealing);
+    let authority = authority.unwrap().unwrap();
+    let key = MemberKey::generate().unwrap();
+    let new = key.digest();
+    let before = vec![identity.key().digest()];
+    let request = key.request(b"").unwrap();
+    let signed = authority.sign(MemberId(2), &request, &before).unwrap();
+    let chain = &identity.chain()[1..];
+    let rotated = Identity::new("north", MemberId(2), key, signed, chain).unwrap();
+    disk::write_identity(path, &rotated.with_predecessors(before)).unwrap();
+    b.start();
+    let known = || {
+        let who = Directory::open(&a.place.directory).unwrap().member();
+        let members = who.unwrap().members;
+        members.into_iter().find(|m| m.id == MemberId(2)).unwrap()
+    };
+    eventually("it is agreed", || known().certificate == new, || a.text());
+    a.stop();
+    b.stop();
+}
+
+#[test]
+fn a_member_whose_store_is_damaged_serves_on_and_says_what_to_do() {
+    let scratch = Scratch::new();
+    let mut a = Real::new(&scratch, "a");
+    setup::found(&a.place, "north").unwrap();
+    a.start();
+    eventually("a leads", || all_vote(&a, 1), || a.text());
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    a.stop();
+    std::fs::write(a.place.directory.join("store.redb"), b"nothing").unwrap();
+    a.start();
+    eventually("a answers", || a.status().is_some(), String::new);
+    let status = a.status().unwrap();
+    assert!(status.broken_store.is_some());
+    assert_eq!(status.configuration.serving, Some(VersionId(1)));
+    let words = a.refused(&Request::Rotate);
+    assert!(words.contains("the log of a cannot be used"), "{words}");
+    a.stop();
+    std::fs::remove_file(a.place.directory.join("store.redb")).unwrap();
+    a.start();
+    eventually("a answers", || a.status().is_some(), String::new);
+    assert!(a.status().unwrap().broken_store.is_some());
+    a.stop();
+}
+
+#[test]
+fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
+    let scratch = Scratch::new();
+    let mut a = Real::new(&scratch, "a");
+    let (mut b, mut c) = (Real::new(&scratch, "b"), Real::new(&scratch, "c"));
+    setup::found(&a.place, "north").unwrap();
+    a.start();
+    eventually("a leads", || all_vote(&a, 1), || a.text());
+    let disk = Held::new();
+    b.admit(&a, Kind::Node);
+    b.start_on(Store::with_slow_backend(disk.clone()).unwrap());
+    eventually("b votes", || all_vote(&a, 2), || a.text());
+    c.join(&a, Kind::Arbiter);
+    eventually("c votes", || all_vote(&a, 3), || a.text());
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
+    eventually("b serves one", || serves(&b, "one"), || b.text());
+    let leads = |member: &Real| member.status().is_some_and(|s| s.leader == Some(s.me));
+    eventually("a leads still", || leads(&a), || a.text());
+
+    disk.hold(true);
+    // Something that it would have to write.
+    let began = Instant::now();
+    a.done(&Request::Apply(apply(Some(1), "two", 0)));
+    assert!(serves(&a, "two"));
+    let limit = Duration::from_millis(crate::rollout::CHECK_LIMIT_MS / 2);
+    assert!(began.elapsed() < limit, "{:?}", began.elapsed());
+    let told = |member: &Real| member.text().contains("the disk of b has not answered for");
+    eventually("a tells of it", || told(&a), || a.text());
+    eventually("b tells of it", || told(&b), || b.text());
+    disk.hold(false);
+    eventually("b serves two", || serves(&b, "two"), || b.text());
+    eventually("nobody tells of it", || !told(&a), || a.text());
+    for member in [&mut a, &mut b, &mut c] {
+        member.stop();
+    }
+}

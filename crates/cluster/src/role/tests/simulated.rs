@@ -1,0 +1,553 @@
+//! Histories with seeds: three roles on a simulated network, members that crash and come
+//! back, links that are cut in every shape, changes meanwhile. At the end all serve the
+//! same, and nothing that was called accepted is lost.
+
+use super::machine::{BAD, Fake};
+use super::{Scratch, apply};
+use crate::command::VersionId;
+use crate::machine::{News, Wish};
+use crate::member::{Digest, Kind};
+use crate::random::Random;
+use crate::request::{Reply, Request};
+use crate::role::directory::Directory;
+use crate::role::setup::{self, Place};
+use crate::role::socket::Replies;
+use crate::role::status::Status;
+use crate::role::{Clock, Options, run_with};
+use crate::state::{Stage, VersionRecord};
+use crate::store::Store;
+use crate::wire::PORT;
+use crate::wire::simulated::Simulated;
+use redb::StorageBackend;
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use turmoil::{Builder, Sim};
+
+const HOSTS: [&str; 3] = ["alpha", "beta", "arbiter"];
+/// Simulated time that anything may take when nothing is broken.
+const SOON: Duration = Duration::from_secs(120);
+
+/// A disk that outlives its process.
+#[derive(Clone, Debug, Default)]
+struct Platter(Arc<Mutex<Vec<u8>>>);
+
+fn range(bytes: &[u8], offset: u64, length: usize) -> io::Result<std::ops::Range<usize>> {
+    let begin = usize::try_from(offset).map_err(io::Error::other)?;
+    let end = begin + length;
+    match end <= bytes.len() {
+        true => Ok(begin..end),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+impl StorageBackend for Platter {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.0.lock().unwrap();
+        let range = range(&bytes, offset, out.len())?;
+        out.copy_from_slice(&bytes[range]);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        self.0.lock().unwrap().resize(length, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut bytes = self.0.lock().unwrap();
+        // As a file, it grows by what is written behind its end.
+        let begin = usize::try_from(offset).map_err(io::Error::other)?;
+        let end = begin + data.len();
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[begin..end].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+/// A machine of the simulation, over all of its starts.
+struct Seat {
+    name: &'static str,
+    kind: Kind,
+    address: SocketAddr,
+    directory: PathBuf,
+    platter: Platter,
+    token: RefCell<Option<String>>,
+    /// Of the start that lives now.
+    machine: RefCell<Fake>,
+    asks: RefCell<Option<mpsc::Sender<(Request, Replies)>>>,
+    starts: RefCell<u64>,
+}
+
+type Seats = Rc<[Seat; 3]>;
+
+impl Seat {
+    fn place(&self) -> Place {
+        Place {
+            directory: self.directory.clone(),
+            name: self.name.into(),
+            listen: vec![self.address],
+            addresses: vec![self.address],
+        }
+    }
+
+    /// One start.
+    async fn live(&self) -> turmoil::Result {
+        *self.starts.borrow_mut() += 1;
+        let start = *self.starts.borrow();
+        let directory = Directory::create(&self.directory)?;
+        if directory.who()?.is_none() {
+            self.become_one(&directory).await?;
+        }
+        let machine = Fake::default();
+        if let Some(set) = directory.accepted()? {
+            machine.begin_with(&set);
+        }
+        self.machine.replace(machine.clone());
+        let (sender, requests) = mpsc::channel(8);
+        self.asks.replace(Some(sender));
+        let options = Options {
+            directory: self.directory.clone(),
+            socket: None,
+            program: "evenkeel test".into(),
+            grammar: None,
+        };
+        let store = Store::with_backend(self.platter.clone());
+        let clock = Clock::Runtime { start };
+        run_with(options, machine, Simulated, store, clock, Some(requests)).await?;
+        Ok(())
+    }
+
+    async fn become_one(&self, directory: &Directory) -> turmoil::Result {
+        if self.name == HOSTS[0] {
+            let store = Store::with_backend(self.platter.clone())?;
+            setup::found_on(directory, store, &self.place(), "north").await?;
+            return Ok(());
+        }
+        loop {
+            let token = self.token.borrow().clone();
+            if let Some(token) = token {
+                let place = self.place();
+                setup::join_on(directory, &place, &token, self.kind, &Simulated).await?;
+                return Ok(());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Asks, as an operator at this machine; None where it is down, or says nothing.
+    async fn ask(&self, request: Request) -> Option<Reply> {
+        let sender = self.asks.borrow().clone()?;
+        let (replies, mut incoming) = Replies::new();
+        sender.send((request, replies)).await.ok()?;
+        let reply = async {
+            loop {
+                match incoming.recv().await? {
+                    Reply::Progress { .. } => {}
+                    reply => return Some(reply),
+                }
+            }
+        };
+        timeout(SOON, reply).await.ok()?
+    }
+
+    async fn status(&self) -> Option<Status> {
+        match self.ask(Request::Status).await? {
+            Reply::Json(text) => serde_json::from_str(&text).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// What the test does to the simulation from inside of it.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    Crash(&'static str),
+    Bounce(&'static str),
+}
+
+type Orders = Rc<RefCell<Vec<Order>>>;
+
+async fn all_vote(seats: &Seats, count: usize) {
+    let began = Instant::now();
+    loop {
+        let mut good = 0;
+        let mut told = String::new();
+        for seat in seats.iter().take(count) {
+            let status = seat.status().await;
+            let all = status.as_ref().is_some_and(|status| {
+                status.majority && status.members.iter().filter(|m| m.votes).count() == count
+            });
+            good += usize::from(all);
+            let text = status.map_or_else(|| "nothing".to_owned(), |status| status.text());
+            told.push_str(&format!("--- {}\n{text}", seat.name));
+        }
+        if good == count {
+            return;
+        }
+        assert!(
+            began.elapsed() < SOON,
+            "{count} members never vote:\n{told}"
+        );
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn invite(seats: &Seats, at: usize) {
+    let kind = seats[at].kind;
+    let valid_ms = 600_000;
+    let reply = seats[0].ask(Request::Invite { kind, valid_ms }).await;
+    let Some(Reply::Token { token, .. }) = reply else {
+        panic!("no token: {reply:?}");
+    };
+    seats[at].token.replace(Some(token));
+    all_vote(seats, at + 1).await;
+}
+
+/// Breaks something; what mends it again.
+fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
+    let one = HOSTS[dice.below(3) as usize];
+    let others: Vec<&'static str> = HOSTS.into_iter().filter(|host| *host != one).collect();
+    let (first, second) = (others[0], others[1]);
+    match dice.below(6) {
+        0 => {
+            orders.borrow_mut().push(Order::Crash(one));
+            Box::new(move |orders| orders.borrow_mut().push(Order::Bounce(one)))
+        }
+        1 => {
+            turmoil::partition(one, first);
+            turmoil::partition(one, second);
+            Box::new(move |_| {
+                turmoil::repair(one, first);
+                turmoil::repair(one, second);
+            })
+        }
+        2 => {
+            turmoil::partition(first, second);
+            Box::new(move |_| turmoil::repair(first, second))
+        }
+        3 => {
+            turmoil::partition_oneway(first, second);
+            Box::new(move |_| turmoil::repair_oneway(first, second))
+        }
+        4 => {
+            orders.borrow_mut().push(Order::Crash(first));
+            orders.borrow_mut().push(Order::Crash(second));
+            Box::new(move |orders| {
+                orders.borrow_mut().push(Order::Bounce(first));
+                orders.borrow_mut().push(Order::Bounce(second));
+            })
+        }
+        _ => Box::new(|_| {}),
+    }
+}
+
+/// Changes and faults, then peace; what was called accepted.
+async fn history(seats: &Seats, orders: &Orders, dice: &mut Random, rounds: u64) {
+    let mut accepted: Vec<VersionId> = Vec::new();
+    for round in 0..rounds {
+        let asked = &seats[dice.below(2) as usize];
+        let mended_after = Duration::from_millis(200 + dice.below(8000));
+        let broken_after = Duration::from_millis(dice.below(1500));
+        let text = match dice.below(5) {
+            0 => format!("{round} {BAD}"),
+            _ => format!("round {round}"),
+        };
+        let judge_ms = 1000 * dice.below(3);
+        let change = async {
+            let parent = asked.status().await?.configuration.accepted;
+            let apply = apply(parent.map(|id| id.0), &text, judge_ms);
+            asked.ask(Request::Apply(apply)).await
+        };
+        let breaking = async {
+            sleep(broken_after).await;
+            let mend = fault(dice, orders);
+            sleep(mended_after).await;
+            mend(orders);
+        };
+        let (reply, ()) = tokio::join!(change, breaking);
+        if let Some(Reply::Done { version, .. }) = reply {
+            assert!(!text.contains(BAD), "a mistake was accepted");
+            accepted.extend(version);
+        }
+    }
+    all_vote(seats, 3).await;
+    same_end(seats, &accepted).await;
+}
+
+/// Waits until something is true of the status of a member.
+async fn tells(seats: &Seats, at: usize, what: &str, fits: impl Fn(&Status) -> bool) {
+    let began = Instant::now();
+    loop {
+        let status = seats[at].status().await;
+        if status.as_ref().is_some_and(&fits) {
+            return;
+        }
+        let text = status.map_or_else(|| "nothing".to_owned(), |status| status.text());
+        assert!(began.elapsed() < SOON, "never: {what}\n{text}");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn present(seats: &Seats) -> Option<Digest> {
+    let status = seats[0].status().await?;
+    status.authority.present
+}
+
+/// The authority is replaced while somebody is away and whoever leads crashes, at some
+/// moment; a change goes on beside it.
+async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
+    let before = present(seats).await;
+    let away = HOSTS[1 + dice.below(2) as usize];
+    let away_at = HOSTS.iter().position(|host| *host == away).unwrap();
+    orders.borrow_mut().push(Order::Crash(away));
+    sleep(Duration::from_millis(1500 + dice.below(1000))).await;
+    let rotate = seats[0].ask(Request::RotateAuthority);
+    // At any step: before it is proposed, while members are certified, after.
+    let crash_after = Duration::from_millis(dice.below(1500));
+    let crash = async {
+        sleep(crash_after).await;
+        orders.borrow_mut().push(Order::Crash(HOSTS[0]));
+        sleep(Duration::from_millis(200 + dice.below(1500))).await;
+        orders.borrow_mut().push(Order::Bounce(HOSTS[0]));
+    };
+    let (_, ()) = tokio::join!(timeout(Duration::from_secs(10), rotate), crash);
+    tells(seats, 0, "a majority", |status| status.majority).await;
+    if seats[0]
+        .status()
+        .await
+        .is_some_and(|s| s.authority.next.is_none())
+        && present(seats).await == before
+    {
+        // The crash came before it was agreed on.
+        let reply = seats[0].ask(Request::RotateAuthority).await;
+        assert!(matches!(reply, Some(Reply::Done { .. })), "{reply:?}");
+    }
+    let id = seats[0].status().await.unwrap().members[away_at].id;
+    tells(seats, 0, "one that is away is late", |status| {
+        let authority = &status.authority;
+        authority.next.is_none() && authority.uncertified == [id] && authority.present != before
+    })
+    .await;
+    let apply = apply(None, "meanwhile", 0);
+    let reply = seats[0].ask(Request::Apply(apply)).await;
+    assert!(matches!(reply, Some(Reply::Done { .. })), "{reply:?}");
+    orders.borrow_mut().push(Order::Bounce(away));
+    tells(seats, 0, "it is certified when it is back", |status| {
+        status.authority.uncertified.is_empty() && status.majority
+    })
+    .await;
+    all_vote(seats, 3).await;
+    // All are believed without the former one: each is started anew.
+    for host in HOSTS {
+        orders
+            .borrow_mut()
+            .extend([Order::Crash(host), Order::Bounce(host)]);
+        sleep(Duration::from_secs(1)).await;
+        all_vote(seats, 3).await;
+    }
+    same_end(seats, &[]).await;
+    no_plain_key(&seats[2]);
+}
+
+/// The arbiter's disk holds no key of an authority, and no node's one of a former one.
+fn no_plain_key(arbiter: &Seat) {
+    for file in ["authority.key", "sealing.key"] {
+        assert!(!arbiter.directory.join(file).exists(), "{file}");
+    }
+}
+
+async fn same_end(seats: &Seats, accepted: &[VersionId]) {
+    let began = Instant::now();
+    loop {
+        let mut ends = Vec::new();
+        for seat in seats.iter().take(2) {
+            let log = match seat.ask(Request::Log { max: 1000 }).await {
+                Some(Reply::Json(text)) => text,
+                other => format!("{other:?}"),
+            };
+            ends.push((log, seat.machine.borrow().settled()));
+        }
+        let records: Option<Vec<VersionRecord>> = serde_json::from_str(&ends[0].0).ok();
+        let decided = records
+            .as_ref()
+            .is_some_and(|records| records.iter().all(|record| !record.stage.on_its_way()));
+        let last = records.as_ref().and_then(|records| {
+            let mut stay = records.iter().filter(|r| r.stage == Stage::Accepted);
+            Some(stay.next()?.proposal.message.replace("serve ", ""))
+        });
+        if decided && ends[0] == ends[1] && last == ends[0].1 {
+            let records = records.unwrap_or_default();
+            for version in accepted {
+                let record = records.iter().find(|record| record.id == *version);
+                let stage = record.map(|record| &record.stage);
+                assert_eq!(stage, Some(&Stage::Accepted), "version {version}");
+            }
+            for seat in seats.iter().take(2) {
+                let history = seat.machine.borrow().shows().history;
+                assert!(!history.iter().any(|text| text.contains(BAD)));
+            }
+            return;
+        }
+        assert!(began.elapsed() < SOON, "they never agree: {ends:#?}");
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Three members, and what is played with them once they all vote.
+fn simulate<P: Future<Output = ()> + 'static>(
+    seed: u64,
+    play: impl FnOnce(Seats, Orders, Random) -> P + 'static,
+) {
+    let scratch = Scratch::new();
+    let mut sim: Sim<'_> = Builder::new()
+        .rng_seed(seed)
+        .simulation_duration(Duration::from_secs(3600))
+        .tick_duration(Duration::from_millis(4))
+        .min_message_latency(Duration::from_micros(100))
+        .max_message_latency(Duration::from_millis(2))
+        .tcp_capacity(4096)
+        .build();
+    let seat = |name: &'static str, kind: Kind| Seat {
+        name,
+        kind,
+        address: SocketAddr::new(sim.lookup(name), PORT),
+        directory: scratch.path().join(name),
+        platter: Platter::default(),
+        token: RefCell::default(),
+        machine: RefCell::default(),
+        asks: RefCell::default(),
+        starts: RefCell::default(),
+    };
+    let seats: Seats = Rc::new([
+        seat(HOSTS[0], Kind::Node),
+        seat(HOSTS[1], Kind::Node),
+        seat(HOSTS[2], Kind::Arbiter),
+    ]);
+    for (at, host) in HOSTS.into_iter().enumerate() {
+        let seats = seats.clone();
+        sim.host(host, move || {
+            let seats = seats.clone();
+            async move { seats[at].live().await }
+        });
+    }
+    let orders = Orders::default();
+    let done = Rc::new(RefCell::new(false));
+    let (finished, given) = (done.clone(), orders.clone());
+    let seats_of_test = seats.clone();
+    sim.client("operator", async move {
+        all_vote(&seats_of_test, 1).await;
+        invite(&seats_of_test, 1).await;
+        invite(&seats_of_test, 2).await;
+        play(seats_of_test, given, Random::new(seed)).await;
+        finished.replace(true);
+        Ok(())
+    });
+    while !*done.borrow() {
+        sim.step()
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        for order in orders.take() {
+            match order {
+                Order::Crash(host) => {
+                    sim.crash(host);
+                    let seat = seats.iter().find(|seat| seat.name == host).unwrap();
+                    seat.asks.replace(None);
+                }
+                Order::Bounce(host) => sim.bounce(host),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_authority_is_replaced_whoever_crashes_and_who_was_away_comes_back() {
+    let first = std::env::var("EVENKEEL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seeds = match first {
+        Some(first) => first..first + 40,
+        None => 1..4,
+    };
+    for seed in seeds {
+        simulate(seed, |seats, orders, mut dice| async move {
+            succession(&seats, &orders, &mut dice).await;
+        });
+    }
+}
+
+#[test]
+fn all_end_on_the_same_version_whatever_fails_meanwhile() {
+    // More of them on a machine that has time: seeds from this one on.
+    let first = std::env::var("EVENKEEL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let seeds = match first {
+        Some(first) => first..first + 100,
+        None => 1..3,
+    };
+    for seed in seeds {
+        simulate(seed, |seats, orders, mut dice| async move {
+            history(&seats, &orders, &mut dice, 3).await;
+        });
+    }
+}
+
+const LEASE: &str = "address/www";
+
+/// A machine wants the lease, as well as it could use it.
+fn wants(seat: &Seat, rank: u32) {
+    let name = LEASE.to_owned();
+    let wish = vec![Wish { name, rank }];
+    seat.machine.borrow().tell(News::WantsLeases(wish));
+}
+
+fn has(seat: &Seat) -> bool {
+    let shows = seat.machine.borrow().shows();
+    shows.held.iter().any(|held| held.name == LEASE)
+}
+
+/// One has the lease at the end, and never two meanwhile.
+async fn comes_to(seats: &Seats, at: usize) {
+    let began = Instant::now();
+    while !has(&seats[at]) {
+        assert!(!(has(&seats[0]) && has(&seats[1])), "both have it");
+        assert!(began.elapsed() < SOON, "{} never has it", seats[at].name);
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn a_lease_goes_to_the_machine_that_can_use_it_best() {
+    simulate(1, |seats, _, _| async move {
+        wants(&seats[1], 210);
+        comes_to(&seats, 1).await;
+        wants(&seats[0], 220);
+        comes_to(&seats, 0).await;
+        assert_eq!(seats[1].machine.borrow().shows().handed_over, [LEASE]);
+        wants(&seats[1], 210);
+        sleep(SOON).await;
+        assert!(has(&seats[0]) && !has(&seats[1]));
+        // It is not well any more.
+        wants(&seats[0], 60);
+        comes_to(&seats, 1).await;
+        assert_eq!(seats[0].machine.borrow().shows().handed_over, [LEASE]);
+    });
+}

@@ -1,0 +1,400 @@
+//! What a node does: one task after the other, from what is agreed on, from what it
+//! serves and from what its judge finds.
+//!
+//! Whoever has an agent calls [`Agent::next`], does the task, says what came of it, and
+//! calls again; when there is none it waits for a change of the state, for news of its
+//! machine, or until [`Agent::wake_at`].
+
+use super::desired::{Desired, TRIAL_SILENCE_MS};
+use super::judge::{Finding, Judge, Probes};
+use crate::command::{Found, Report, Reported, VersionId};
+use crate::machine::{Health, Verdict};
+use crate::member::MemberId;
+use crate::state::{Stage, State};
+
+/// How often a sample is taken while nothing is on trial, milliseconds.
+pub const IDLE_SAMPLE_MS: u64 = 2000;
+/// How often one is taken of a version on trial, milliseconds.
+pub const TRIAL_SAMPLE_MS: u64 = 500;
+/// A sample that is younger than this needs no other one before a switch, milliseconds.
+const FRESH_MS: u64 = 1000;
+/// A report that did not arrive is proposed again after so long, milliseconds.
+const REPEAT_MS: u64 = 1000;
+/// A version that is accepted and that this node could not serve is tried again after so
+/// long, milliseconds: a file of the system, or a port, may be there again.
+const RETRY_MS: u64 = 60_000;
+
+/// What a node is to do next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// Build it dry; then [`Agent::checked`].
+    Check(VersionId),
+    /// Look how well it serves, and where told ask each frontend something; then
+    /// [`Agent::sampled`].
+    Sample {
+        /// Ask the frontends.
+        probe: bool,
+    },
+    /// Serve it; then [`Agent::served`].
+    Serve {
+        /// Which.
+        version: VersionId,
+        /// Keep what is served now.
+        trial: bool,
+    },
+    /// What is on trial is accepted: keep it, also on disk; then [`Agent::kept`].
+    Accept(VersionId),
+    /// Go back from this one to what was served before; then [`Agent::reverted`].
+    Revert(VersionId),
+    /// Propose this report. The state says whether it arrived.
+    Say(Report),
+}
+
+/// A version that is served on trial.
+#[derive(Clone, PartialEq, Debug)]
+struct Trial {
+    version: VersionId,
+    /// What it is judged in, and by what it is reported.
+    stage: Option<&'static str>,
+    found: Option<Finding>,
+}
+
+/// What a node remembers of what it does.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Agent {
+    me: MemberId,
+    /// What it serves when nothing is on trial.
+    base: Option<VersionId>,
+    trial: Option<Trial>,
+    /// What it says of the version that is on its way, or of the accepted one.
+    own: Option<Report>,
+    said_at_ms: Option<u64>,
+    /// What it found in the version that it checked last.
+    found: Found,
+    sampled_at_ms: Option<u64>,
+    /// An accepted version that it could not serve, and when that was.
+    failed: Option<(VersionId, u64)>,
+    judge: Judge,
+    /// This machine's disk has not answered for so long, milliseconds.
+    disk_stuck_ms: u64,
+}
+
+impl Agent {
+    /// One that serves this (what it accepted last) at its start. What was on trial
+    /// when the one before it died the machine has gone back from by itself.
+    pub fn new(me: MemberId, serves: Option<VersionId>) -> Agent {
+        Agent {
+            me,
+            base: serves,
+            trial: None,
+            own: None,
+            said_at_ms: None,
+            found: Found::default(),
+            sampled_at_ms: None,
+            failed: None,
+            judge: Judge::default(),
+            disk_stuck_ms: 0,
+        }
+    }
+
+    /// What it serves.
+    pub fn serves(&self) -> Option<VersionId> {
+        self.trial
+            .as_ref()
+            .map_or(self.base, |trial| Some(trial.version))
+    }
+
+    /// What it serves is on trial.
+    pub fn on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// This machine's disk has not answered for so long, milliseconds; 0: it answers. The
+    /// leader counts a node by that as one that is away, so it is to be one by itself, as
+    /// if it had not heard from the leader: what it tries it could not keep.
+    pub fn disk_is_stuck_for(&mut self, ms: u64) {
+        self.disk_stuck_ms = ms;
+    }
+
+    /// What to do now.
+    pub fn next(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Task> {
+        let silence_ms = silence_ms.max(self.disk_stuck_ms);
+        let desired = Desired::of(state, self.me, silence_ms);
+        if let Some(trial) = &self.trial {
+            let version = trial.version;
+            if desired.serve == Some(version) && !desired.trial {
+                return Some(Task::Accept(version));
+            }
+            if desired.serve != Some(version) || self.spoke_against(version) {
+                self.remember_why(state, version, silence_ms);
+                return Some(Task::Revert(version));
+            }
+            self.follow_stage(state, now_ms, desired.judge_ms);
+        }
+        self.has_checked(&desired);
+        if let Some(report) = self.owed(state, now_ms, silence_ms) {
+            return Some(Task::Say(report));
+        }
+        self.to_serve(&desired, now_ms)
+            .or_else(|| self.to_check(&desired))
+            .or_else(|| self.to_sample(state, now_ms))
+    }
+
+    /// When to ask again at the latest, where nothing happens before.
+    pub fn wake_at(&self, now_ms: u64) -> u64 {
+        let every_ms = self.sample_every_ms();
+        let sampled_ms = self.sampled_at_ms.unwrap_or(now_ms);
+        let repeat_ms = self.said_at_ms.unwrap_or(now_ms).saturating_add(REPEAT_MS);
+        let sample_ms = sampled_ms.saturating_add(every_ms);
+        sample_ms.min(repeat_ms).max(now_ms.saturating_add(1))
+    }
+
+    /// What came of [`Task::Check`].
+    pub fn checked(&mut self, version: VersionId, verdict: &Verdict, addresses_owned: Option<u64>) {
+        let outcome = if verdict.good {
+            Reported::Checked
+        } else {
+            Reported::Refused
+        };
+        self.found = Found {
+            together: verdict.together,
+            addresses_owned,
+        };
+        self.say(version, outcome, verdict.words.clone());
+    }
+
+    /// What came of [`Task::Serve`]. Where it went wrong, the machine serves what it did
+    /// before.
+    pub fn served(&mut self, version: VersionId, trial: bool, verdict: &Verdict, now_ms: u64) {
+        if !verdict.good {
+            self.failed = (!trial).then_some((version, now_ms));
+            self.say(version, Reported::Refused, verdict.words.clone());
+            return;
+        }
+        if trial {
+            self.trial = Some(Trial {
+                version,
+                stage: None,
+                found: None,
+            });
+        } else {
+            self.base = Some(version);
+            self.failed = None;
+            self.judge.accepted();
+        }
+        self.say(version, Reported::Serves, verdict.words.clone());
+    }
+
+    /// What came of [`Task::Accept`].
+    pub fn kept(&mut self, version: VersionId, verdict: &Verdict) {
+        self.trial = None;
+        if !verdict.good {
+            // The machine went back from it meanwhile: it is served anew.
+            self.judge.reverted();
+            return;
+        }
+        self.base = Some(version);
+        self.judge.accepted();
+    }
+
+    /// [`Task::Revert`] was done.
+    pub fn reverted(&mut self) {
+        self.trial = None;
+        self.judge.reverted();
+    }
+
+    /// The machine went back by itself: it had to take an address over.
+    pub fn went_back(&mut self, words: String) {
+        if let Some(trial) = self.trial.take() {
+            self.judge.reverted();
+            self.say(trial.version, Reported::WentBack, words);
+        }
+    }
+
+    /// What came of [`Task::Sample`].
+    pub fn sampled(&mut self, now_ms: u64, health: Option<Health>, probes: Option<Probes>) {
+        self.sampled_at_ms = Some(now_ms);
+        // What is on trial and not judged is no past for the next one.
+        if self.trial.is_some() && !self.judge.is_judging() {
+            return;
+        }
+        self.judge.sample(now_ms, health, probes);
+        let Some(finding) = self.judge.finding(now_ms) else {
+            return;
+        };
+        let Some(trial) = &mut self.trial else {
+            return;
+        };
+        if trial.found.is_none() || matches!(finding, Finding::Worse { .. }) {
+            trial.found = Some(finding.clone());
+            let version = trial.version;
+            match finding {
+                Finding::Good { words } => self.say(version, Reported::Good, words),
+                Finding::Worse { words } => self.say(version, Reported::Worse, words),
+            }
+        }
+    }
+
+    /// What it says goes forward only, as the state takes it.
+    fn say(&mut self, version: VersionId, outcome: Reported, words: String) {
+        let spoke_against = self.spoke_against(version);
+        if spoke_against && crate::state::is_against(outcome) {
+            return;
+        }
+        self.said_at_ms = None;
+        self.own = Some(Report {
+            version,
+            node: self.me,
+            outcome,
+            words,
+            found: self.found,
+        });
+    }
+
+    fn spoke_against(&self, version: VersionId) -> bool {
+        self.own
+            .as_ref()
+            .is_some_and(|own| own.version == version && crate::state::is_against(own.outcome))
+    }
+
+    /// It goes back from a version that may still be on its way: the others are to know.
+    fn remember_why(&mut self, state: &State, version: VersionId, silence_ms: u64) {
+        let on_its_way = state
+            .on_its_way()
+            .is_some_and(|record| record.id == version && record.stage.tried_by(self.me));
+        if on_its_way && silence_ms >= TRIAL_SILENCE_MS {
+            let seconds = TRIAL_SILENCE_MS / 1000;
+            let words = match self.disk_stuck_ms >= TRIAL_SILENCE_MS {
+                true => format!("its disk had not answered for {seconds} s"),
+                false => format!("it had not heard from the leader for {seconds} s"),
+            };
+            self.say(version, Reported::WentBack, words);
+        }
+    }
+
+    /// What it is to try it has checked in this life. Otherwise it died while it tried it,
+    /// perhaps of it, or its state is still of the past.
+    fn has_checked(&mut self, desired: &Desired) {
+        let Some(version) = desired.serve.filter(|_| desired.trial) else {
+            return;
+        };
+        if self.own.as_ref().is_none_or(|own| own.version != version) {
+            let words = "it was started again while it tried it".to_owned();
+            self.say(version, Reported::WentBack, words);
+        }
+    }
+
+    /// Each stage is judged with a window of its own.
+    fn follow_stage(&mut self, state: &State, now_ms: u64, judge_ms: Option<u64>) {
+        let stage = state.on_its_way().map(|record| match &record.stage {
+            // It is watched on, by what was found before.
+            Stage::AwaitConfirmation { .. } => Stage::Rest {
+                nodes: Default::default(),
+            }
+            .name(),
+            // A canary that is alone was judged.
+            Stage::Rest { nodes } if nodes.len() == 1 && !record.goes_together() => {
+                Stage::Canary { node: self.me }.name()
+            }
+            stage => stage.name(),
+        });
+        let Some(trial) = &mut self.trial else {
+            return;
+        };
+        if trial.stage == stage {
+            return;
+        }
+        trial.stage = stage;
+        trial.found = None;
+        // What it said of the stage before is not said of this one.
+        if let Some(own) = &mut self.own
+            && own.outcome == Reported::Good
+        {
+            own.outcome = Reported::Serves;
+        }
+        if let Some(judge_ms) = judge_ms {
+            self.judge.switched(now_ms, judge_ms);
+        }
+    }
+
+    /// The report that the state does not have yet.
+    fn owed(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Report> {
+        let own = self.own.as_ref()?;
+        let record = state.version(own.version);
+        let of_use =
+            record.filter(|record| record.stage.on_its_way() || state.accepted == Some(record.id));
+        let Some(record) = of_use else {
+            // Nobody asks any more; a version that this member has not seen yet comes.
+            if own.version <= state.last_version {
+                self.own = None;
+            }
+            return None;
+        };
+        let known = record.reports.get(&self.me).is_some_and(|said| {
+            let for_good = record.stage.on_its_way() && crate::state::is_against(said.outcome);
+            said.outcome == own.outcome || for_good
+        });
+        let just_said = self
+            .said_at_ms
+            .is_some_and(|at_ms| now_ms < at_ms.saturating_add(REPEAT_MS));
+        if known || just_said || silence_ms >= TRIAL_SILENCE_MS {
+            return None;
+        }
+        self.said_at_ms = Some(now_ms);
+        self.own.clone()
+    }
+
+    fn to_serve(&self, desired: &Desired, now_ms: u64) -> Option<Task> {
+        let version = desired.serve?;
+        if self.trial.is_some() {
+            return None;
+        }
+        if desired.trial {
+            if self.spoke_against(version) {
+                return None;
+            }
+            let fresh = self
+                .judge
+                .probed_before_ms()
+                .is_some_and(|at_ms| now_ms < at_ms.saturating_add(FRESH_MS));
+            if desired.judge_ms.is_some() && !fresh {
+                return Some(Task::Sample { probe: true });
+            }
+        } else {
+            let just_failed = self.failed.is_some_and(|(failed, at_ms)| {
+                failed == version && now_ms < at_ms.saturating_add(RETRY_MS)
+            });
+            if self.base == Some(version) || just_failed {
+                return None;
+            }
+        }
+        let trial = desired.trial;
+        Some(Task::Serve { version, trial })
+    }
+
+    fn to_check(&self, desired: &Desired) -> Option<Task> {
+        let version = desired.check?;
+        let said = self.own.as_ref().is_some_and(|own| own.version == version);
+        (!said).then_some(Task::Check(version))
+    }
+
+    fn to_sample(&self, state: &State, now_ms: u64) -> Option<Task> {
+        let due = self
+            .sampled_at_ms
+            .is_none_or(|at_ms| now_ms >= at_ms.saturating_add(self.sample_every_ms()));
+        due.then(|| Task::Sample {
+            probe: state.on_its_way().is_some(),
+        })
+    }
+
+    fn sample_every_ms(&self) -> u64 {
+        if self.trial.is_some() {
+            TRIAL_SAMPLE_MS
+        } else {
+            IDLE_SAMPLE_MS
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

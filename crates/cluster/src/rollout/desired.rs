@@ -1,0 +1,149 @@
+//! What a node is to serve.
+
+use crate::command::VersionId;
+use crate::member::MemberId;
+use crate::state::{Stage, State};
+
+/// A node that has not heard from the leader for so long runs no version that is not
+/// accepted, milliseconds.
+pub const TRIAL_SILENCE_MS: u64 = 5000;
+
+/// What a node is to serve, and what it is to say something of.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Desired {
+    /// What it goes back to, and starts with: keep it compiled, and on disk.
+    pub accepted: Option<VersionId>,
+    /// What it serves. None: nothing is accepted yet, and nothing tried.
+    pub serve: Option<VersionId>,
+    /// What it serves is not accepted: it must be able to go back at once.
+    pub trial: bool,
+    /// A version to build dry.
+    pub check: Option<VersionId>,
+    /// It serves a version that is judged: for so long, milliseconds.
+    pub judge_ms: Option<u64>,
+}
+
+impl Desired {
+    /// What `me` is to serve, when the last word of the leader is `silence_ms` old.
+    ///
+    /// A word of the leader is its answer to the question how far what is agreed on has
+    /// come (a linearizable read), counted from the sending of the question, once
+    /// this state has come that far. A heartbeat is none: who was cut off, or
+    /// just started, hears heartbeats while its state is still of the past, and would
+    /// try what the others took back long ago. The leader asks its majority.
+    pub fn of(state: &State, me: MemberId, silence_ms: u64) -> Desired {
+        let mut desired = Desired {
+            accepted: state.accepted,
+            serve: state.accepted,
+            ..Desired::default()
+        };
+        let heard = silence_ms < TRIAL_SILENCE_MS;
+        let Some(record) = state
+            .on_its_way()
+            .filter(|_| heard && state.nodes().any(|node| node.id == me))
+        else {
+            return desired;
+        };
+        if record.said(me).is_none()
+            && matches!(record.stage, Stage::Checking | Stage::Canary { .. })
+        {
+            desired.check = Some(record.id);
+        }
+        let spoke_against = record.against().any(|(node, _)| node == me);
+        if record.stage.tried_by(me) && !spoke_against {
+            desired.serve = Some(record.id);
+            desired.trial = true;
+            let judge_ms = record.proposal.judging.judge_ms;
+            desired.judge_ms = (judge_ms > 0).then_some(judge_ms);
+        }
+        desired
+    }
+
+    /// It may take addresses over from others that serve: not with a version that is
+    /// judged, with which it waits, or goes back first.
+    pub fn may_preempt(&self) -> bool {
+        !self.trial
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Body, Reported, Step};
+    use crate::state::sample::{A, ARBITER, B, decision, proposal, report};
+
+    fn of(state: &State, node: MemberId) -> Desired {
+        Desired::of(state, node, 0)
+    }
+
+    #[test]
+    fn stage_by_stage_each_node_is_to_do_its_part() {
+        let mut state = State::pair();
+        assert_eq!(of(&state, A), Desired::default());
+        state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
+        let version = Some(VersionId(1));
+        for node in [A, B] {
+            assert_eq!(
+                (of(&state, node).check, of(&state, node).serve),
+                (version, None)
+            );
+            state.must(node, report(1, node, Reported::Checked));
+            assert_eq!(of(&state, node).check, None);
+        }
+        assert_eq!(of(&state, ARBITER), Desired::default());
+        state.must(A, decision(1, Step::Canary { node: B }));
+        assert_eq!(of(&state, A).serve, None);
+        let trial = Desired {
+            serve: version,
+            trial: true,
+            judge_ms: Some(10_000),
+            ..Desired::default()
+        };
+        assert_eq!(of(&state, B), trial);
+        assert!(of(&state, A).may_preempt() && !of(&state, B).may_preempt());
+        state.must(B, report(1, B, Reported::Good));
+        let nodes = vec![A, B];
+        state.must(A, decision(1, Step::Rest { nodes }));
+        assert_eq!((of(&state, A), of(&state, B)), (trial.clone(), trial));
+        for node in [A, B] {
+            state.must(node, report(1, node, Reported::Good));
+        }
+        state.must(A, decision(1, Step::Accept));
+        let accepted = Desired {
+            accepted: version,
+            serve: version,
+            ..Desired::default()
+        };
+        assert_eq!((of(&state, A), of(&state, B)), (accepted.clone(), accepted));
+    }
+
+    #[test]
+    fn without_a_word_of_the_leader_only_what_is_accepted_is_served() {
+        let mut state = State::pair();
+        state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
+        state.accept_all_the_way(1);
+        state.must(A, Body::Propose(Box::new(proposal(Some(1), Vec::new()))));
+        for node in [A, B] {
+            state.must(node, report(2, node, Reported::Checked));
+        }
+        state.must(A, decision(2, Step::Canary { node: B }));
+        assert_eq!(of(&state, B).serve, Some(VersionId(2)));
+        let alone = Desired::of(&state, B, TRIAL_SILENCE_MS);
+        assert_eq!((alone.serve, alone.trial), (Some(VersionId(1)), false));
+        assert_eq!((alone.check, alone.judge_ms), (None, None));
+        let never_heard = Desired::of(&state, B, u64::MAX);
+        assert_eq!(never_heard, alone);
+    }
+
+    #[test]
+    fn who_spoke_against_it_is_not_to_try_it() {
+        let mut state = State::pair();
+        state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
+        for node in [A, B] {
+            state.must(node, report(1, node, Reported::Checked));
+        }
+        state.must(A, decision(1, Step::Canary { node: B }));
+        state.must(B, report(1, B, Reported::WentBack));
+        assert_eq!(of(&state, B).serve, None);
+    }
+}

@@ -1,0 +1,467 @@
+//! Whether something got worse since a node serves another version: what it served
+//! before beside what it serves now, in words that say what.
+//!
+//! It errs towards taking back: a version that is taken back can be applied again with
+//! `--now`, one that fails in production cannot be unserved. But it must not see
+//! ghosts in small numbers: a share of errors counts as risen only when chance would
+//! not explain it, a server or a frontend as down only when it stays so.
+
+use crate::machine::{FrontendHealth, Health};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Samples from before the switch that are kept.
+pub const BASELINE_SAMPLES_MAX: usize = 30;
+/// Samples from after it that are kept.
+const SAMPLES_MAX: usize = 16;
+/// How many samples one behind the other must agree that something is down.
+const STEADY: usize = 2;
+/// Fewer errors than this are none.
+const ERRORS_MIN: u64 = 5;
+/// A share of errors that rose by less than this did not rise.
+const RISE_MIN: f64 = 0.005;
+/// Natural logarithm of how improbable it must be that chance made so many errors:
+/// one in a thousand.
+const SURPRISE_MIN: f64 = 6.907_755;
+/// What is supposed to have been served well before, so that a short or quiet past
+/// does not make each first error a surprise: requests, and errors among them.
+const PRIOR_REQUESTS: f64 = 50.0;
+const PRIOR_ERRORS: f64 = 0.5;
+/// Names that are named in a finding, of several.
+const NAMES_MAX: usize = 5;
+
+/// What came of a synthetic request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Probe {
+    /// An answer, with this status.
+    Answered {
+        /// The status.
+        status: u16,
+    },
+    /// None, or none in time.
+    Silent,
+}
+
+impl Probe {
+    fn is_good(self) -> bool {
+        match self {
+            Probe::Answered { status } => status < 500,
+            Probe::Silent => false,
+        }
+    }
+}
+
+/// What came of a synthetic request to each frontend that speaks HTTP, by its name.
+pub type Probes = BTreeMap<String, Probe>;
+
+/// What the judge found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Finding {
+    /// Nothing got worse in the time of judgement.
+    Good {
+        /// What was looked at.
+        words: String,
+    },
+    /// Something got worse.
+    Worse {
+        /// What.
+        words: String,
+    },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Sample {
+    at_ms: u64,
+    /// None: nothing served.
+    health: Option<Health>,
+    /// None: nobody was asked.
+    probes: Option<Probes>,
+}
+
+/// A judge: takes samples all the time, and judges from a switch on.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Judge {
+    /// From before the switch, the oldest first.
+    before: VecDeque<Sample>,
+    window: Option<Window>,
+}
+
+impl Sample {
+    fn probe(&self, frontend: &str) -> Option<&Probe> {
+        self.probes.as_ref()?.get(frontend)
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Window {
+    began_ms: u64,
+    length_ms: u64,
+    /// The last sample before it: what counters are counted from.
+    first: Option<Health>,
+    /// Counters went back: whoever counts was started again.
+    restarted: bool,
+    /// The newest samples, the oldest first.
+    newest: VecDeque<Sample>,
+}
+
+impl Judge {
+    /// A sample: of the past while nothing is judged, of the present from
+    /// [`Judge::switched`] on.
+    /// Without `probes` no frontend was asked.
+    pub fn sample(&mut self, at_ms: u64, health: Option<Health>, probes: Option<Probes>) {
+        let sample = Sample {
+            at_ms,
+            health,
+            probes,
+        };
+        match &mut self.window {
+            Some(window) => window.take(sample),
+            None => {
+                let began_anew = match (self.before.back(), &sample.health) {
+                    (Some(last), Some(now)) => went_back(last.health.as_ref(), now),
+                    _ => false,
+                };
+                if began_anew {
+                    self.before.clear();
+                }
+                self.before.push_back(sample);
+                if self.before.len() > BASELINE_SAMPLES_MAX {
+                    self.before.pop_front();
+                }
+            }
+        }
+    }
+
+    /// It serves another version from now on, or is judged once more: against the same
+    /// past, with a new window.
+    pub fn switched(&mut self, at_ms: u64, length_ms: u64) {
+        let last = match &self.window {
+            Some(window) => window.newest.back(),
+            None => self.before.back(),
+        };
+        let first = last.and_then(|sample| sample.health.clone());
+        self.window = Some(Window {
+            began_ms: at_ms,
+            length_ms,
+            first,
+            restarted: false,
+            newest: VecDeque::new(),
+        });
+    }
+
+    /// What is judged stays: it is the past of the next change.
+    pub fn accepted(&mut self) {
+        self.window = None;
+        self.before.clear();
+    }
+
+    /// What was served before is served again.
+    pub fn reverted(&mut self) {
+        self.window = None;
+    }
+
+    /// A sample now is one of the present.
+    pub fn is_judging(&self) -> bool {
+        self.window.is_some()
+    }
+
+    /// When it last saw what is not judged, with an answer of its frontends: without one
+    /// it would have nothing to compare theirs with.
+    pub fn probed_before_ms(&self) -> Option<u64> {
+        let mut samples = self.before.iter().rev();
+        let probed = samples.find(|sample| sample.probes.is_some())?;
+        Some(probed.at_ms)
+    }
+
+    /// What it found: Worse as soon as it is clear, Good at the end of the window.
+    pub fn finding(&self, now_ms: u64) -> Option<Finding> {
+        let window = self.window.as_ref()?;
+        let worse = self.worse(window);
+        if !worse.is_empty() {
+            let words = worse.join("; ");
+            return Some(Finding::Worse { words });
+        }
+        let over = now_ms >= window.began_ms.saturating_add(window.length_ms);
+        if !over || window.newest.is_empty() {
+            return None;
+        }
+        // What one sample says at the very end, the next one confirms or not.
+        if self.suspicious(window) {
+            return None;
+        }
+        let words = self.good_in_words(window);
+        Some(Finding::Good { words })
+    }
+
+    /// Everything that got worse, each in words.
+    fn worse(&self, window: &Window) -> Vec<String> {
+        let mut worse = Vec::new();
+        if window.restarted {
+            worse.push("what serves died and was started again".to_owned());
+        }
+        if window.newest.len() < STEADY {
+            return worse;
+        }
+        let steady: Vec<&Sample> = window.newest.iter().rev().take(STEADY).collect();
+        if steady.iter().all(|sample| sample.health.is_none()) && self.served_before() {
+            worse.push("nothing serves any more".to_owned());
+        }
+        worse.extend(self.errors_rose(window));
+        worse.extend(self.servers_fell(&steady));
+        worse.extend(self.frontends_fell(&steady));
+        worse.extend(self.probes_fell(&steady));
+        worse
+    }
+
+    /// The newest sample alone would be called worse.
+    fn suspicious(&self, window: &Window) -> bool {
+        let newest: Vec<&Sample> = window.newest.iter().rev().take(1).collect();
+        let unhealthy = newest.iter().all(|sample| sample.health.is_none());
+        (unhealthy && self.served_before())
+            || self.servers_fell(&newest).is_some()
+            || self.frontends_fell(&newest).is_some()
+            || self.probes_fell(&newest).is_some()
+    }
+
+    fn served_before(&self) -> bool {
+        self.healths().next().is_some()
+    }
+
+    fn healths(&self) -> impl Iterator<Item = &Health> {
+        self.before
+            .iter()
+            .filter_map(|sample| sample.health.as_ref())
+    }
+
+    /// Requests and errors of before the switch.
+    fn counted_before(&self) -> (u64, u64) {
+        let mut healths = self.healths();
+        let first = healths.next();
+        counted(first, healths.last())
+    }
+
+    fn errors_rose(&self, window: &Window) -> Option<String> {
+        let (requests, errors) = window.counted();
+        let (requests_before, errors_before) = self.counted_before();
+        if !is_surprising(requests_before, errors_before, requests, errors) {
+            return None;
+        }
+        Some(format!(
+            "{} of {requests} requests failed ({}), before {} of {requests_before} ({})",
+            errors.min(requests),
+            percent(errors, requests),
+            errors_before.min(requests_before),
+            percent(errors_before, requests_before),
+        ))
+    }
+
+    fn servers_fell(&self, steady: &[&Sample]) -> Option<String> {
+        let up_before = self.healths().map(|health| health.servers_up).min()?;
+        let down_before = self.healths().map(servers_down).max()?;
+        let now: Vec<&Health> = healths_of(steady)?;
+        let fell =
+            |health: &&Health| health.servers_up < up_before && servers_down(health) > down_before;
+        if !now.iter().all(fell) {
+            return None;
+        }
+        let newest = now.first()?;
+        Some(format!(
+            "{} of {} servers are up, before {up_before} of {}",
+            newest.servers_up,
+            newest.servers,
+            up_before.saturating_add(down_before)
+        ))
+    }
+
+    fn frontends_fell(&self, steady: &[&Sample]) -> Option<String> {
+        let now = healths_of(steady)?;
+        let usable_before = |name: &str| {
+            mostly(
+                self.healths()
+                    .map(|health| usable(health, name) == Some(true)),
+            )
+        };
+        let fell: Vec<&str> = now
+            .first()?
+            .frontends
+            .iter()
+            .map(|frontend| frontend.name.as_str())
+            .filter(|name| now.iter().all(|health| usable(health, name) == Some(false)))
+            .filter(|name| usable_before(name))
+            .collect();
+        (!fell.is_empty()).then(|| format!("no usable server any more: {}", listed(&fell)))
+    }
+
+    fn probes_fell(&self, steady: &[&Sample]) -> Option<String> {
+        let good_before = |name: &String| {
+            let probes = self.before.iter().filter_map(|sample| sample.probe(name));
+            mostly(probes.map(|probe| probe.is_good()))
+        };
+        let fell: Vec<String> = steady
+            .first()?
+            .probes
+            .iter()
+            .flatten()
+            .filter(|(name, _)| {
+                steady
+                    .iter()
+                    .all(|sample| sample.probe(name).is_some_and(|probe| !probe.is_good()))
+            })
+            .filter(|(name, _)| good_before(name))
+            .map(|(name, probe)| match probe {
+                Probe::Answered { status } => format!("{name} answers {status}"),
+                Probe::Silent => format!("{name} does not answer"),
+            })
+            .collect();
+        let fell: Vec<&str> = fell.iter().map(String::as_str).collect();
+        (!fell.is_empty()).then(|| format!("a request that was answered before: {}", listed(&fell)))
+    }
+
+    fn good_in_words(&self, window: &Window) -> String {
+        let seconds = window.length_ms.div_ceil(1000);
+        let (requests, errors) = window.counted();
+        let newest = window.newest.back();
+        let health = newest.and_then(|sample| sample.health.as_ref());
+        let servers = health.map_or_else(String::new, |health| {
+            format!(", {} of {} servers up", health.servers_up, health.servers)
+        });
+        let probed = newest.and_then(|sample| sample.probes.as_ref());
+        let probed = probed.map_or(0, BTreeMap::len);
+        format!(
+            "nothing got worse in {seconds} s: {requests} requests, {} failed{servers}, \
+             {probed} frontends asked",
+            errors.min(requests)
+        )
+    }
+}
+
+impl Window {
+    fn take(&mut self, sample: Sample) {
+        if let Some(health) = &sample.health {
+            let mut samples = self.newest.iter().rev();
+            let last = samples.find_map(|last| last.health.as_ref());
+            self.restarted |= went_back(last, health);
+            // The switch itself may let counters begin anew.
+            if last.is_none() && went_back(self.first.as_ref(), health) || self.first.is_none() {
+                self.first = Some(health.clone());
+            }
+        }
+        self.newest.push_back(sample);
+        if self.newest.len() > SAMPLES_MAX {
+            self.newest.pop_front();
+        }
+    }
+
+    /// Requests and errors since the switch.
+    fn counted(&self) -> (u64, u64) {
+        let newest = self
+            .newest
+            .iter()
+            .rev()
+            .find_map(|sample| sample.health.as_ref());
+        counted(self.first.as_ref(), newest)
+    }
+}
+
+/// It was so nine times of ten, and at least once: a past with a short failure in it is
+/// a good one.
+fn mostly(samples: impl Iterator<Item = bool>) -> bool {
+    let (good, all) = samples.fold((0_u32, 0_u32), |(good, all), sample| {
+        (good + u32::from(sample), all + 1)
+    });
+    all > 0 && 10 * good >= 9 * all
+}
+
+/// Requests and errors between two samples.
+fn counted(first: Option<&Health>, last: Option<&Health>) -> (u64, u64) {
+    match (first, last) {
+        (Some(first), Some(last)) => (
+            last.requests.saturating_sub(first.requests),
+            last.errors.saturating_sub(first.errors),
+        ),
+        _ => (0, 0),
+    }
+}
+
+/// Counters that only grow are smaller than they were.
+fn went_back(last: Option<&Health>, now: &Health) -> bool {
+    last.is_some_and(|last| now.requests < last.requests || now.errors < last.errors)
+}
+
+fn servers_down(health: &Health) -> u64 {
+    health.servers.saturating_sub(health.servers_up)
+}
+
+/// The healths of all these samples, None where one has none.
+fn healths_of<'a>(samples: &[&'a Sample]) -> Option<Vec<&'a Health>> {
+    let healths: Option<Vec<&Health>> = samples
+        .iter()
+        .map(|sample| sample.health.as_ref())
+        .collect();
+    healths.filter(|healths| !healths.is_empty())
+}
+
+fn usable(health: &Health, name: &str) -> Option<bool> {
+    let named = |frontend: &&FrontendHealth| frontend.name == name;
+    let frontend = health.frontends.iter().find(named)?;
+    Some(frontend.usable)
+}
+
+fn listed(names: &[&str]) -> String {
+    let shown = names
+        .iter()
+        .take(NAMES_MAX)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "shares need no more than 52 bits"
+)]
+fn percent(errors: u64, requests: u64) -> String {
+    if requests == 0 {
+        return "no requests".to_owned();
+    }
+    format!(
+        "{:.1} %",
+        100.0 * errors.min(requests) as f64 / requests as f64
+    )
+}
+
+/// Chance does not explain so many errors, with the share that there was before.
+///
+/// By Chernoff's bound, chance makes a share of at least q in n requests with a
+/// probability of at most exp(-n KL(q || p)), where p is the share before. That holds
+/// for small numbers too, and asks for no table.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "shares need no more than 52 bits"
+)]
+fn is_surprising(requests_before: u64, errors_before: u64, requests: u64, errors: u64) -> bool {
+    if errors < ERRORS_MIN {
+        return false;
+    }
+    // A failed connection to a server counts as an error before its request is over.
+    let requests = requests.max(errors);
+    let before = (errors_before.min(requests_before) as f64 + PRIOR_ERRORS)
+        / (requests_before as f64 + PRIOR_REQUESTS);
+    let now = errors as f64 / requests as f64;
+    if now < before + RISE_MIN {
+        return false;
+    }
+    let of_errors = now * (now / before).ln();
+    let of_the_others = if now < 1.0 {
+        (1.0 - now) * ((1.0 - now) / (1.0 - before)).ln()
+    } else {
+        0.0
+    };
+    requests as f64 * (of_errors + of_the_others) > SURPRISE_MIN
+}
+
+#[cfg(test)]
+mod tests;

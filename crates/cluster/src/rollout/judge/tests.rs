@@ -1,0 +1,294 @@
+//! What is called worse, and what is not.
+
+use super::*;
+
+/// A second of a machine: requests and errors in it, servers up of how many, whether
+/// the frontend `www` is usable, what it answers.
+#[derive(Clone, Copy)]
+struct Second {
+    requests: u64,
+    errors: u64,
+    up: u64,
+    servers: u64,
+    usable: bool,
+    answer: Probe,
+}
+
+const WELL: Second = Second {
+    requests: 100,
+    errors: 0,
+    up: 4,
+    servers: 4,
+    usable: true,
+    answer: Probe::Answered { status: 200 },
+};
+
+/// A judge that sees seconds as they come.
+#[derive(Default)]
+struct Bench {
+    judge: Judge,
+    now_ms: u64,
+    requests: u64,
+    errors: u64,
+}
+
+impl Bench {
+    fn see(&mut self, second: Second) -> Option<Finding> {
+        self.requests += second.requests;
+        self.errors += second.errors;
+        let health = Health {
+            requests: self.requests,
+            errors: self.errors,
+            servers_up: second.up,
+            servers: second.servers,
+            frontends: vec![FrontendHealth {
+                name: "www".to_owned(),
+                usable: second.usable,
+                http: true,
+                ..FrontendHealth::default()
+            }],
+            ..Health::default()
+        };
+        let probes = Probes::from([("www".to_owned(), second.answer)]);
+        self.take(Some(health), probes)
+    }
+
+    fn take(&mut self, health: Option<Health>, probes: Probes) -> Option<Finding> {
+        self.now_ms += 1000;
+        self.judge.sample(self.now_ms, health, Some(probes));
+        self.judge.finding(self.now_ms)
+    }
+}
+
+/// What is found in ten seconds after others, and after how many.
+fn judged(before: &[Second], after: &[Second]) -> (usize, Finding) {
+    let mut bench = Bench::default();
+    for second in before {
+        assert_eq!(bench.see(*second), None, "nothing is judged yet");
+    }
+    bench.judge.switched(bench.now_ms, 10_000);
+    let last = *after.last().expect("something happens");
+    let after = after.iter().copied().chain(std::iter::repeat(last));
+    for (number, second) in after.take(13).enumerate() {
+        if let Some(finding) = bench.see(second) {
+            return (number + 1, finding);
+        }
+    }
+    panic!("nothing was found");
+}
+
+#[track_caller]
+fn is_good(before: &[Second], after: &[Second]) {
+    let (seconds, finding) = judged(before, after);
+    assert!(matches!(finding, Finding::Good { .. }), "{finding:?}");
+    assert!(seconds >= 10, "good after {seconds} s already");
+}
+
+#[track_caller]
+fn is_worse(before: &[Second], after: &[Second], says: &str) -> usize {
+    match judged(before, after) {
+        (seconds, Finding::Worse { words }) => {
+            assert!(words.contains(says), "{words}");
+            seconds
+        }
+        (_, Finding::Good { words }) => panic!("good: {words}"),
+    }
+}
+
+fn errors(requests: u64, errors: u64) -> Second {
+    Second {
+        requests,
+        errors,
+        ..WELL
+    }
+}
+
+#[test]
+fn what_goes_on_as_before_is_good_at_the_end_of_the_window_and_not_before() {
+    is_good(&[WELL; 30], &[WELL]);
+    is_good(&[WELL], &[WELL]);
+    let quiet = errors(0, 0);
+    is_good(&[quiet; 5], &[quiet]);
+    is_good(&[errors(100, 20); 30], &[errors(100, 20)]);
+    let (_, finding) = judged(&[WELL; 30], &[WELL]);
+    let words = "nothing got worse in 10 s: 1000 requests, 0 failed, 4 of 4 servers up, \
+                 1 frontends asked";
+    let words = words.to_owned();
+    assert_eq!(finding, Finding::Good { words });
+}
+
+#[test]
+fn errors_are_worse_where_chance_does_not_explain_them() {
+    for (before, after, worse) in [
+        // Few errors are none, however few requests there are.
+        (errors(0, 0), errors(1, 0), false),
+        (errors(100, 0), errors(0, 0), false),
+        (errors(10, 1), errors(10, 1), false),
+        (errors(10, 1), errors(10, 2), false),
+        (errors(1000, 1), errors(1000, 2), false),
+        (errors(1000, 0), errors(1000, 1), false),
+        (errors(1000, 50), errors(1000, 54), false),
+        (errors(1000, 50), errors(500, 25), false),
+        // A share that rose is.
+        (errors(100, 0), errors(100, 5), true),
+        (errors(100, 1), errors(100, 10), true),
+        (errors(10, 0), errors(10, 3), true),
+        (errors(1000, 50), errors(1000, 80), true),
+        (errors(0, 0), errors(2, 2), true),
+        (errors(5, 0), errors(1, 1), true),
+        // More errors than requests: connections that failed.
+        (errors(100, 0), errors(0, 20), true),
+    ] {
+        let (_, finding) = judged(&[before; 30], &[after]);
+        let is = matches!(finding, Finding::Worse { .. });
+        let what = (before.requests, before.errors, after.requests, after.errors);
+        assert_eq!(is, worse, "{what:?}: {finding:?}");
+    }
+}
+
+#[test]
+fn what_is_clearly_worse_is_said_long_before_the_end_of_the_window() {
+    let seconds = is_worse(&[WELL; 30], &[errors(100, 90)], "requests failed");
+    assert!(seconds <= 2, "{seconds} s");
+    let words = "180 of 200 requests failed (90.0 %), before 0 of 2900 (0.0 %)";
+    is_worse(&[WELL; 30], &[errors(100, 90)], words);
+    // Also where it begins late.
+    let late = [&[WELL; 7][..], &[errors(100, 90); 1]].concat();
+    is_worse(&[WELL; 30], &late, "requests failed");
+}
+
+#[test]
+fn servers_that_fall_and_stay_down_are_worse() {
+    let with = |up, servers| Second {
+        up,
+        servers,
+        ..WELL
+    };
+    is_worse(
+        &[WELL; 5],
+        &[with(3, 4)],
+        "3 of 4 servers are up, before 4 of 4",
+    );
+    is_worse(&[WELL; 5], &[with(0, 4)], "0 of 4 servers are up");
+    is_good(&[WELL; 5], &[WELL, WELL, with(3, 4), WELL]);
+    // One that was taken out of the file is not missed, a new one that is down is new,
+    // and one that was down before may stay so.
+    is_good(&[WELL; 5], &[with(3, 3)]);
+    is_good(&[WELL; 5], &[with(4, 5)]);
+    is_good(&[with(3, 4); 5], &[with(3, 4)]);
+    is_good(&[with(3, 4); 5], &[with(4, 4)]);
+}
+
+#[test]
+fn a_frontend_that_has_no_usable_server_any_more_is_worse() {
+    let unusable = Second {
+        usable: false,
+        ..WELL
+    };
+    is_worse(&[WELL; 5], &[unusable], "no usable server any more: www");
+    is_good(&[unusable; 5], &[unusable]);
+    is_good(&[WELL; 5], &[WELL, unusable, WELL]);
+}
+
+#[test]
+fn a_request_that_was_answered_before_and_is_not_now_is_worse() {
+    let answers = |answer| Second { answer, ..WELL };
+    let status = |status| answers(Probe::Answered { status });
+    is_worse(&[WELL; 5], &[answers(Probe::Silent)], "www does not answer");
+    is_worse(&[status(404); 5], &[status(503)], "www answers 503");
+    is_good(&[WELL; 5], &[status(404)]);
+    is_good(&[status(503); 5], &[status(502)]);
+    is_good(&[WELL; 5], &[WELL, answers(Probe::Silent), WELL]);
+    // A past with a short failure in it is a good one, and one of failures is none.
+    let past = [&[WELL; 19][..], &[status(503)]].concat();
+    is_worse(&past, &[status(503)], "www answers 503");
+    let past = [WELL, status(503), WELL, status(503)];
+    is_good(&past, &[status(503)]);
+}
+
+#[test]
+fn a_frontend_that_is_gone_or_new_is_no_reason() {
+    let mut bench = Bench::default();
+    bench.see(WELL);
+    bench.judge.switched(bench.now_ms, 2000);
+    let health = Health::default;
+    let probes = || Probes::from([("new".to_owned(), Probe::Silent)]);
+    assert_eq!(bench.take(Some(health()), probes()), None);
+    let finding = bench.take(Some(health()), probes());
+    // No servers at all: those that were are not down, they are gone.
+    assert!(matches!(finding, Some(Finding::Good { .. })), "{finding:?}");
+}
+
+#[test]
+fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
+    let mut bench = Bench::default();
+    bench.see(WELL);
+    bench.judge.switched(bench.now_ms, 10_000);
+    assert_eq!(bench.take(None, Probes::new()), None, "once may be chance");
+    let words = "nothing serves any more".to_owned();
+    assert_eq!(
+        bench.take(None, Probes::new()),
+        Some(Finding::Worse { words })
+    );
+
+    let mut bench = Bench::default();
+    bench.see(WELL);
+    bench.judge.switched(bench.now_ms, 10_000);
+    // The switch itself may let counters begin anew, later nothing does.
+    bench.requests = 0;
+    assert_eq!(bench.see(WELL), None);
+    bench.requests = 0;
+    let words = "what serves died and was started again".to_owned();
+    assert_eq!(bench.see(errors(50, 0)), Some(Finding::Worse { words }));
+}
+
+#[test]
+fn a_machine_that_never_served_is_not_missed() {
+    let mut bench = Bench::default();
+    bench.take(None, Probes::new());
+    bench.judge.switched(bench.now_ms, 3000);
+    let findings: Vec<_> = (0..3)
+        .filter_map(|_| bench.take(None, Probes::new()))
+        .collect();
+    assert!(
+        matches!(findings[..], [Finding::Good { .. }]),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn nothing_is_good_of_which_nothing_was_seen() {
+    let mut judge = Judge::default();
+    judge.switched(0, 1000);
+    assert_eq!(judge.finding(60_000), None);
+}
+
+#[test]
+fn a_second_window_judges_anew_against_the_same_past() {
+    let mut bench = Bench::default();
+    (0..30).for_each(|_| assert_eq!(bench.see(WELL), None));
+    bench.judge.switched(bench.now_ms, 3000);
+    let mut findings: Vec<_> = (0..3).filter_map(|_| bench.see(WELL)).collect();
+    assert!(matches!(findings.pop(), Some(Finding::Good { .. })));
+    bench.judge.switched(bench.now_ms, 3000);
+    assert_eq!(bench.judge.finding(bench.now_ms + 60_000), None);
+    bench.see(errors(100, 60));
+    let finding = bench.see(errors(100, 60));
+    assert!(
+        matches!(finding, Some(Finding::Worse { .. })),
+        "{finding:?}"
+    );
+    bench.judge.reverted();
+    assert_eq!(bench.judge.finding(bench.now_ms), None);
+}
+
+#[test]
+fn samples_are_bounded() {
+    let mut bench = Bench::default();
+    (0..500).for_each(|_| assert_eq!(bench.see(WELL), None));
+    assert_eq!(bench.judge.before.len(), BASELINE_SAMPLES_MAX);
+    bench.judge.switched(bench.now_ms, u64::MAX);
+    (0..500).for_each(|_| assert_eq!(bench.see(WELL), None));
+    let window = bench.judge.window.as_ref().expect("it judges");
+    assert_eq!(window.newest.len(), SAMPLES_MAX);
+}

@@ -1,0 +1,411 @@
+//! What the leader does next with the version that is on its way.
+
+use crate::command::{Decision, Reported, Step, VersionId};
+use crate::member::MemberId;
+use crate::state::{Stage, State, VersionRecord, against_in_words};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A node that cannot be reached for so long is away: what begins now begins without
+/// it, and a version that it was trying is taken back, milliseconds. By then it went
+/// back by itself: two versions are never on trial at once.
+pub const AWAY_MS: u64 = super::TRIAL_SILENCE_MS + 1000;
+/// How long a node may take to build a version dry, milliseconds.
+pub const CHECK_LIMIT_MS: u64 = 60_000;
+/// How long a node may take to serve a version and to say so, beside the time of
+/// judgement, milliseconds.
+pub const SERVE_LIMIT_MS: u64 = 30_000;
+/// How often the rest of the time for a confirmation is told, milliseconds.
+pub const TELL_REMAINING_MS: u64 = 10_000;
+/// After one node refused, the others may say what they found for so long, milliseconds.
+const DIAGNOSTICS_MS: u64 = 5000;
+/// A decision that did not become one is proposed again after so long, milliseconds.
+const REPEAT_MS: u64 = 1000;
+/// Who has not looked for so long knows nothing of what was in between, milliseconds.
+const LOOK_GAP_MS: u64 = 1000;
+/// Most of a node's words that go into the reason of a decision, bytes.
+const REASON_BYTES_MAX: usize = 8 << 10;
+
+/// A node, as the leader sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NodeView {
+    /// It can be reached. The leader reaches itself.
+    pub reachable: bool,
+    /// Since when that is so, or since this leader leads.
+    pub since_ms: u64,
+    /// Its disk has not answered for so long, by its own word, milliseconds: it can
+    /// neither check a version nor keep one, and counts as one that is not reached.
+    pub disk_stuck_ms: u64,
+}
+
+/// What the leader sees. Times are milliseconds of its own monotonic clock.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct View {
+    /// Now.
+    pub now_ms: u64,
+    /// Since when this leader has seen the version where it is: after a change of
+    /// leaders a window of judgement begins anew.
+    pub stage_since_ms: u64,
+    /// The nodes; one that is not here is away.
+    pub nodes: BTreeMap<MemberId, NodeView>,
+}
+
+impl View {
+    fn unreachable_ms(&self, node: MemberId) -> u64 {
+        match self.nodes.get(&node) {
+            Some(view) if view.reachable => view.disk_stuck_ms,
+            Some(view) => self.now_ms.saturating_sub(view.since_ms),
+            None => u64::MAX,
+        }
+    }
+
+    fn is_away(&self, node: MemberId) -> bool {
+        self.unreachable_ms(node) >= AWAY_MS
+    }
+
+    fn is_reachable(&self, node: MemberId) -> bool {
+        let view = self.nodes.get(&node);
+        view.is_some_and(|view| view.reachable && view.disk_stuck_ms == 0)
+    }
+
+    fn stage_ms(&self) -> u64 {
+        self.now_ms.saturating_sub(self.stage_since_ms)
+    }
+}
+
+/// The next step with the version that is on its way, if it is time for one.
+pub fn next(state: &State, view: &View) -> Option<Decision> {
+    let record = state.on_its_way()?;
+    let round = Round {
+        state,
+        view,
+        record,
+        judge_ms: record.proposal.judging.judge_ms,
+    };
+    let step = round.against().or_else(|| match &record.stage {
+        Stage::Checking => round.checking(),
+        Stage::Canary { node } => round.canary(*node),
+        Stage::Rest { nodes } => round.rest(nodes),
+        Stage::AwaitConfirmation {
+            nodes,
+            remaining_ms,
+        } => round.confirmation(nodes, *remaining_ms),
+        Stage::Accepted | Stage::Refused | Stage::TakenBack => None,
+    })?;
+    Some(Decision {
+        version: record.id,
+        step,
+    })
+}
+
+/// What [`next`] looks at.
+struct Round<'a> {
+    state: &'a State,
+    view: &'a View,
+    record: &'a VersionRecord,
+    judge_ms: u64,
+}
+
+fn take_back(words: String) -> Option<Step> {
+    Some(Step::TakeBack { words })
+}
+
+impl Round<'_> {
+    fn name(&self, node: MemberId) -> String {
+        self.state.name_of(node)
+    }
+
+    fn names(&self, nodes: &[MemberId]) -> String {
+        let names: Vec<String> = nodes.iter().map(|node| self.name(*node)).collect();
+        names.join(" and ")
+    }
+
+    /// Nodes spoke against it: taken back, with the words of each.
+    fn against(&self) -> Option<Step> {
+        let words: Vec<String> = self
+            .record
+            .against()
+            .map(|(node, said)| {
+                let words = crate::state::cut(&said.words, REASON_BYTES_MAX);
+                let what = against_in_words(said.outcome);
+                format!("{} {what} it: {words}", self.name(node))
+            })
+            .collect();
+        if words.is_empty() {
+            return None;
+        }
+        // Whoever wants the change is to read at once what each node has against it.
+        let others_may_still_say = self.record.stage == Stage::Checking
+            && !self.not_heard().is_empty()
+            && self.view.stage_ms() < DIAGNOSTICS_MS;
+        if others_may_still_say {
+            return None;
+        }
+        take_back(words.join("\n"))
+    }
+
+    /// Nodes that are there and have not said anything.
+    fn not_heard(&self) -> Vec<MemberId> {
+        self.state
+            .nodes()
+            .map(|node| node.id)
+            .filter(|node| !self.view.is_away(*node) && self.record.said(*node).is_none())
+            .collect()
+    }
+
+    /// Nodes that are there and could serve it.
+    fn able(&self) -> Vec<MemberId> {
+        self.state
+            .nodes()
+            .map(|node| node.id)
+            .filter(|node| !self.view.is_away(*node) && self.record.said(*node).is_some())
+            .collect()
+    }
+
+    fn checking(&self) -> Option<Step> {
+        let silent = self.not_heard();
+        let able = self.able();
+        if self.view.stage_ms() >= CHECK_LIMIT_MS && (!silent.is_empty() || able.is_empty()) {
+            let seconds = CHECK_LIMIT_MS / 1000;
+            return take_back(if silent.is_empty() {
+                format!("no node was there within {seconds} s to check it")
+            } else {
+                let names = self.names(&silent);
+                format!("{names} did not say within {seconds} s whether it can serve it")
+            });
+        }
+        if !silent.is_empty() || able.is_empty() {
+            return None;
+        }
+        if self.judge_ms == 0 || self.record.goes_together() {
+            return Some(Step::Rest { nodes: able });
+        }
+        let node = able
+            .into_iter()
+            .filter(|node| self.view.is_reachable(*node))
+            .min_by_key(|node| (self.addresses_owned(*node), *node))?;
+        Some(Step::Canary { node })
+    }
+
+    /// What is not known counts as many: a canary is to carry little.
+    fn addresses_owned(&self, node: MemberId) -> u64 {
+        let found = self.record.found.get(&node);
+        found
+            .and_then(|found| found.addresses_owned)
+            .unwrap_or(u64::MAX)
+    }
+
+    fn canary(&self, node: MemberId) -> Option<Step> {
+        if let Some(step) = self.lost([node]) {
+            return Some(step);
+        }
+        if !self.state.members.contains_key(&node) {
+            return take_back(format!(
+                "{}, which tried it, is a member no more",
+                self.name(node)
+            ));
+        }
+        let judged =
+            self.record.said(node) == Some(Reported::Good) && self.view.stage_ms() >= self.judge_ms;
+        if judged && self.view.is_reachable(node) {
+            return Some(Step::Rest { nodes: self.able() });
+        }
+        self.overdue(&[node])
+    }
+
+    fn rest(&self, nodes: &BTreeSet<MemberId>) -> Option<Step> {
+        let there = self.still_members(nodes);
+        if there.is_empty() {
+            return take_back("who tried it is a member no more".to_owned());
+        }
+        if let Some(step) = self.lost(there.iter().copied()) {
+            return Some(step);
+        }
+        // A canary that is alone was judged already.
+        let judged = nodes.len() == 1 && !self.record.goes_together();
+        let judge_ms = if judged { 0 } else { self.judge_ms };
+        let behind: Vec<MemberId> = there
+            .into_iter()
+            .filter(|node| !self.did_its_part(*node))
+            .collect();
+        if !behind.is_empty() {
+            return self.overdue(&behind);
+        }
+        if self.view.stage_ms() < judge_ms {
+            return None;
+        }
+        Some(match self.record.proposal.judging.confirm_within_ms {
+            Some(_) => Step::AwaitConfirmation,
+            None => Step::Accept,
+        })
+    }
+
+    fn did_its_part(&self, node: MemberId) -> bool {
+        match self.record.said(node) {
+            Some(Reported::Good) => true,
+            Some(Reported::Serves) => self.judge_ms == 0,
+            _ => false,
+        }
+    }
+
+    fn confirmation(&self, nodes: &BTreeSet<MemberId>, remaining_ms: u64) -> Option<Step> {
+        let there = self.still_members(nodes);
+        if let Some(step) = self.lost(there) {
+            return Some(step);
+        }
+        let waited_ms = self.view.stage_ms();
+        let left_ms = remaining_ms.saturating_sub(waited_ms);
+        if left_ms == 0 {
+            let within_ms = self.record.proposal.judging.confirm_within_ms.unwrap_or(0);
+            return take_back(format!(
+                "nobody confirmed it within {} s",
+                within_ms.div_ceil(1000)
+            ));
+        }
+        (waited_ms >= TELL_REMAINING_MS).then_some(Step::Remaining { ms: left_ms })
+    }
+
+    fn still_members(&self, nodes: &BTreeSet<MemberId>) -> Vec<MemberId> {
+        nodes
+            .iter()
+            .copied()
+            .filter(|node| self.state.members.contains_key(node))
+            .collect()
+    }
+
+    fn lost(&self, nodes: impl IntoIterator<Item = MemberId>) -> Option<Step> {
+        let lost: Vec<MemberId> = nodes
+            .into_iter()
+            .filter(|node| self.state.members.contains_key(node) && self.view.is_away(*node))
+            .collect();
+        if lost.is_empty() {
+            return None;
+        }
+        let stuck = |node: &MemberId| {
+            let view = self.view.nodes.get(node);
+            view.is_some_and(|view| view.reachable)
+        };
+        let (stuck, gone): (Vec<MemberId>, Vec<MemberId>) = lost.into_iter().partition(stuck);
+        let mut words = Vec::new();
+        if !gone.is_empty() {
+            words.push(format!("{} was lost while it tried it", self.names(&gone)));
+        }
+        if !stuck.is_empty() {
+            words.push(format!(
+                "the disk of {} did not answer while it tried it",
+                self.names(&stuck)
+            ));
+        }
+        take_back(words.join("; "))
+    }
+
+    fn overdue(&self, nodes: &[MemberId]) -> Option<Step> {
+        let limit_ms = self.judge_ms.saturating_add(SERVE_LIMIT_MS);
+        if self.view.stage_ms() < limit_ms {
+            return None;
+        }
+        take_back(format!(
+            "{} did not say within {} s that it serves it well",
+            self.names(nodes),
+            limit_ms / 1000
+        ))
+    }
+}
+
+/// What a leader knows of the nodes at some moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Seen {
+    /// Nodes that can be reached, itself among them.
+    pub reachable: BTreeSet<MemberId>,
+    /// How long the disk of each has not answered, milliseconds.
+    pub disk_stuck_ms: BTreeMap<MemberId, u64>,
+}
+
+/// Where a version is: a window begins anew when this changes.
+type Place = (VersionId, &'static str, Option<u64>);
+
+/// What a leader remembers between two looks: since when things are as they are, and
+/// what it proposed last. One for each time that it leads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Driver {
+    place: Option<Place>,
+    place_since_ms: u64,
+    nodes: BTreeMap<MemberId, NodeView>,
+    looked_ms: u64,
+    proposed: Option<(Decision, u64)>,
+}
+
+impl Driver {
+    /// One who leads from now on.
+    pub fn new(now_ms: u64) -> Driver {
+        Driver {
+            place: None,
+            place_since_ms: now_ms,
+            nodes: BTreeMap::new(),
+            looked_ms: now_ms,
+            proposed: None,
+        }
+    }
+
+    /// What to propose now, if anything. To be asked after each change of the state and
+    /// of who can be reached, and a few times a second.
+    pub fn next(&mut self, state: &State, seen: &Seen, now_ms: u64) -> Option<Decision> {
+        let view = self.view(state, seen, now_ms);
+        let decision = next(state, &view)?;
+        let just_proposed = self.proposed.as_ref().is_some_and(|(last, at_ms)| {
+            *last == decision && now_ms < at_ms.saturating_add(REPEAT_MS)
+        });
+        if just_proposed {
+            return None;
+        }
+        self.proposed = Some((decision.clone(), now_ms));
+        Some(decision)
+    }
+
+    /// Sees who can be reached, also while no version is on its way: otherwise it begins
+    /// each time as if it had only come.
+    pub fn look(&mut self, state: &State, reachable: &BTreeSet<MemberId>, now_ms: u64) {
+        let gap = now_ms.saturating_sub(self.looked_ms) > LOOK_GAP_MS;
+        self.looked_ms = now_ms;
+        self.nodes.retain(|id, _| state.members.contains_key(id));
+        for node in state.nodes() {
+            let reachable = reachable.contains(&node.id);
+            let view = self.nodes.entry(node.id).or_insert(NodeView {
+                reachable,
+                since_ms: now_ms,
+                ..NodeView::default()
+            });
+            if view.reachable != reachable || gap {
+                view.reachable = reachable;
+                view.since_ms = now_ms;
+            }
+        }
+    }
+
+    /// What it sees, with since when.
+    pub fn view(&mut self, state: &State, seen: &Seen, now_ms: u64) -> View {
+        let place = state.on_its_way().map(|record| {
+            let remaining_ms = match &record.stage {
+                Stage::AwaitConfirmation { remaining_ms, .. } => Some(*remaining_ms),
+                _ => None,
+            };
+            (record.id, record.stage.name(), remaining_ms)
+        });
+        if place != self.place {
+            self.place = place;
+            self.place_since_ms = now_ms;
+            self.proposed = None;
+        }
+        self.look(state, &seen.reachable, now_ms);
+        for (id, node) in &mut self.nodes {
+            node.disk_stuck_ms = seen.disk_stuck_ms.get(id).copied().unwrap_or(0);
+        }
+        View {
+            now_ms,
+            stage_since_ms: self.place_since_ms,
+            nodes: self.nodes.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

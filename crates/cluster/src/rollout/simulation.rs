@@ -1,0 +1,89 @@
+//! Histories of rollouts, from seeds: nodes that crash, are cut off, whose disks are
+//! stuck, that go back by themselves, leaders that change, reports that are lost, versions that are refused,
+//! make things worse or kill what serves them. Agreement itself is simulated elsewhere;
+//! here a committed command is one in a list.
+//!
+//! [`Checks`] knows what must hold and nothing of how; [`Defect`]s that are put in on
+//! purpose show that it finds what it is there for.
+
+mod checks;
+mod world;
+
+use world::{Defect, World};
+
+/// Histories in a test run. Of another number, another seed: `history(seed, None)`.
+const HISTORIES: u64 = 1200;
+/// Histories within which a defect is to be found.
+const HISTORIES_TO_FIND: u64 = 1000;
+
+/// One history; what was wrong with it, if anything was.
+fn history(seed: u64, defect: Option<Defect>) -> Result<checks::Counts, String> {
+    let mut world = World::new(seed, defect);
+    while world.step()? {}
+    world.end()
+}
+
+#[test]
+fn whatever_fails_no_bad_version_is_accepted_and_all_nodes_end_on_the_accepted_one() {
+    let mut counts = checks::Counts::default();
+    for seed in 0..HISTORIES {
+        match history(seed, None) {
+            Ok(of_one) => counts.add(&of_one),
+            Err(wrong) => panic!("seed {seed}: {wrong}"),
+        }
+    }
+    // Histories in which nothing happens would prove nothing.
+    assert!(counts.accepted > HISTORIES, "{counts:?}");
+    assert!(counts.taken_back > HISTORIES, "{counts:?}");
+    assert!(counts.refused > HISTORIES / 4, "{counts:?}");
+    assert!(counts.went_back > HISTORIES / 4, "{counts:?}");
+    assert!(counts.confirmed > HISTORIES / 20, "{counts:?}");
+    assert!(counts.leaders > 2 * HISTORIES, "{counts:?}");
+}
+
+/// One of the histories fails by what the defect does, whatever else it leads to in
+/// others.
+fn is_found(defect: Defect, by: &str) {
+    let found = (0..HISTORIES_TO_FIND)
+        .filter_map(|seed| history(seed, Some(defect)).err())
+        .find(|wrong| wrong.contains(by));
+    assert!(
+        found.is_some(),
+        "{defect:?} was not found in {HISTORIES_TO_FIND} histories"
+    );
+}
+
+#[test]
+fn a_node_that_goes_on_without_hearing_from_the_leader_is_found() {
+    is_found(Defect::IgnoresSilence, "has not heard from the leader");
+}
+
+#[test]
+fn a_judge_that_calls_everything_good_is_found() {
+    is_found(Defect::CallsAllGood, "became accepted");
+}
+
+#[test]
+fn a_leader_that_never_gives_up_is_found() {
+    is_found(Defect::NeverGivesUp, "is still on its way");
+}
+
+#[test]
+fn a_machine_that_does_not_go_back_is_found() {
+    is_found(Defect::DoesNotGoBack, "on trial");
+}
+
+#[test]
+fn a_leader_that_goes_on_at_once_without_a_node_that_it_does_not_see_is_found() {
+    is_found(Defect::LeavesOutAtOnce, "on trial at once");
+}
+
+#[test]
+fn a_node_that_keeps_the_trial_though_it_took_an_address_over_is_found() {
+    is_found(Defect::PreemptsInJudgement, "took an address over");
+}
+
+#[test]
+fn a_node_that_goes_on_trying_while_its_disk_is_stuck_is_found() {
+    is_found(Defect::TrustsAStuckDisk, "on trial at once");
+}

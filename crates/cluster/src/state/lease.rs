@@ -1,0 +1,222 @@
+//! Leases as all members know them: who was given what, in which epoch. What time
+//! means for them is [`crate::lease`].
+
+use super::State;
+use crate::command::{Answer, Epoch, Refusal};
+use crate::member::{Kind, MemberId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Leases, those that nobody holds among them.
+pub const LEASES_MAX: usize = 256;
+/// Longest name of a lease, bytes.
+pub const LEASE_NAME_BYTES_MAX: usize = 128;
+
+/// A lease. A released one stays, without a holder: its epoch is never given again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Lease {
+    /// How often it was granted.
+    pub epoch: Epoch,
+    /// To whom it was granted last, unless it was released.
+    pub holder: Option<MemberId>,
+    /// How long a renewal is good, milliseconds.
+    pub valid_ms: u64,
+}
+
+/// The leases.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Leases {
+    by_name: BTreeMap<String, Lease>,
+    /// The highest epoch of those that were forgotten: whoever comes anew goes on
+    /// from there, so that no epoch of a name is ever given twice.
+    #[serde(default)]
+    forgotten: Epoch,
+}
+
+impl Leases {
+    pub(super) fn get(&self, name: &str) -> Option<&Lease> {
+        self.by_name.get(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Lease)> {
+        self.by_name
+            .iter()
+            .map(|(name, lease)| (name.as_str(), lease))
+    }
+
+    /// Makes room for one more, by forgetting one that nobody holds.
+    fn make_room(&mut self) -> Result<(), Refusal> {
+        if self.by_name.len() < LEASES_MAX {
+            return Ok(());
+        }
+        let free = self
+            .by_name
+            .iter()
+            .find(|(_, lease)| lease.holder.is_none())
+            .map(|(name, _)| name.clone())
+            .ok_or(Refusal::TooMany {
+                what: "leases".to_owned(),
+                max: LEASES_MAX as u64,
+            })?;
+        if let Some(lease) = self.by_name.remove(&free) {
+            self.forgotten = self.forgotten.max(lease.epoch);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    pub(super) fn grant(
+        &mut self,
+        name: &str,
+        after: Epoch,
+        holder: MemberId,
+        valid_ms: u64,
+    ) -> Result<Answer, Refusal> {
+        let member = self.members.get(&holder).ok_or(Refusal::NoMember)?;
+        if member.kind != Kind::Node {
+            return Err(Refusal::Unfit);
+        }
+        if name.is_empty() || name.len() > LEASE_NAME_BYTES_MAX {
+            return Err(Refusal::TooMany {
+                what: "bytes of a lease's name".to_owned(),
+                max: LEASE_NAME_BYTES_MAX as u64,
+            });
+        }
+        let last = match self.leases.by_name.get(name) {
+            Some(lease) if lease.epoch != after => {
+                return Err(lease
+                    .holder
+                    .map_or(Refusal::OldEpoch, |holder| Refusal::Held { holder }));
+            }
+            Some(lease) => lease.epoch,
+            None if after != Epoch::default() => return Err(Refusal::OldEpoch),
+            None => {
+                self.leases.make_room()?;
+                self.leases.forgotten
+            }
+        };
+        let epoch = Epoch(last.0.saturating_add(1));
+        let lease = Lease {
+            epoch,
+            holder: Some(holder),
+            valid_ms,
+        };
+        self.leases.by_name.insert(name.to_owned(), lease);
+        Ok(Answer::Lease(epoch))
+    }
+
+    pub(super) fn release(
+        &mut self,
+        from: MemberId,
+        name: &str,
+        epoch: Epoch,
+    ) -> Result<Answer, Refusal> {
+        let lease = self.leases.by_name.get_mut(name).ok_or(Refusal::OldEpoch)?;
+        if lease.epoch != epoch {
+            return Err(Refusal::OldEpoch);
+        }
+        match lease.holder {
+            Some(holder) if holder != from => Err(Refusal::Held { holder }),
+            _ => {
+                lease.holder = None;
+                Ok(Answer::Done)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{A, ARBITER, B};
+    use super::*;
+    use crate::command::{Body, LeaseCommand};
+
+    fn grant(name: &str, after: u64, holder: MemberId) -> Body {
+        Body::Lease(LeaseCommand::Grant {
+            name: name.to_owned(),
+            after: Epoch(after),
+            holder,
+            valid_ms: 3000,
+        })
+    }
+
+    fn release(name: &str, epoch: u64) -> Body {
+        Body::Lease(LeaseCommand::Release {
+            name: name.to_owned(),
+            epoch: Epoch(epoch),
+        })
+    }
+
+    #[test]
+    fn each_grant_has_the_next_epoch_and_a_late_one_grants_nothing() {
+        let mut state = State::pair();
+        assert_eq!(state.say(A, grant("v", 0, A)), Answer::Lease(Epoch(1)));
+        assert_eq!(
+            state.refused(B, grant("v", 0, B)),
+            Refusal::Held { holder: A }
+        );
+        assert_eq!(state.say(B, grant("v", 1, B)), Answer::Lease(Epoch(2)));
+        assert_eq!(
+            state.refused(A, grant("v", 1, A)),
+            Refusal::Held { holder: B }
+        );
+        let lease = state.lease("v").expect("it was granted");
+        assert_eq!(
+            (lease.holder, lease.epoch, lease.valid_ms),
+            (Some(B), Epoch(2), 3000)
+        );
+    }
+
+    #[test]
+    fn only_its_holder_gives_a_lease_up_and_the_epoch_stays() {
+        let mut state = State::pair();
+        state.must(A, grant("v", 0, A));
+        assert_eq!(
+            state.refused(B, release("v", 1)),
+            Refusal::Held { holder: A }
+        );
+        assert_eq!(state.refused(A, release("v", 0)), Refusal::OldEpoch);
+        assert_eq!(state.refused(A, release("w", 1)), Refusal::OldEpoch);
+        state.must(A, release("v", 1));
+        assert_eq!(state.refused(B, grant("v", 0, B)), Refusal::OldEpoch);
+        assert_eq!(state.say(B, grant("v", 1, B)), Answer::Lease(Epoch(2)));
+    }
+
+    #[test]
+    fn a_lease_is_for_a_node_that_is_a_member() {
+        let mut state = State::pair();
+        assert_eq!(state.refused(A, grant("v", 0, ARBITER)), Refusal::Unfit);
+        assert_eq!(
+            state.refused(A, grant("v", 0, MemberId(9))),
+            Refusal::NoMember
+        );
+        for name in [String::new(), "x".repeat(LEASE_NAME_BYTES_MAX + 1)] {
+            assert!(matches!(
+                state.refused(A, grant(&name, 0, A)),
+                Refusal::TooMany { .. }
+            ));
+        }
+    }
+
+    #[test]
+    fn a_forgotten_lease_goes_on_above_every_epoch_that_it_had() {
+        let mut state = State::pair();
+        for epoch in 0..5 {
+            state.must(A, grant("old", epoch, A));
+        }
+        state.must(A, release("old", 5));
+        for number in 1..LEASES_MAX {
+            state.must(A, grant(&format!("l{number}"), 0, A));
+        }
+        state.must(A, grant("one more", 0, A));
+        assert_eq!(state.lease("old"), None);
+        assert!(matches!(
+            state.refused(A, grant("too many", 0, A)),
+            Refusal::TooMany { .. }
+        ));
+        assert_eq!(state.refused(A, grant("old", 5, A)), Refusal::OldEpoch);
+        state.must(A, release("l7", 1));
+        assert_eq!(state.say(A, grant("old", 0, A)), Answer::Lease(Epoch(6)));
+    }
+}

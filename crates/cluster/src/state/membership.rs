@@ -1,0 +1,577 @@
+//! Who belongs to the cluster, who is invited, who may never come back, and to whom
+//! keys are sealed.
+
+use super::State;
+use crate::command::{Answer, Command, Epoch, Invitation, Refusal, Ring, Taken};
+use crate::member::{Digest, Kind, Member, MemberId};
+use std::collections::BTreeSet;
+
+/// Members.
+pub const MEMBERS_MAX: usize = 16;
+/// Invitations that are open.
+pub const INVITATIONS_MAX: usize = 64;
+/// Certificates that may never come back.
+pub const REMOVED_MAX: usize = 4096;
+/// Keys of contents: the newest, and those that a version still needs.
+pub const RINGS_MAX: usize = 64;
+/// Addresses of a member.
+pub const ADDRESSES_MAX: usize = 16;
+/// Longest name of a member or of a cluster, bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Largest certificate of an authority, bytes.
+pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
+/// Largest sealed key, and largest key to seal to, bytes.
+pub const SEALED_KEY_BYTES_MAX: usize = 1024;
+
+pub(super) fn too_many(what: &str, max: usize) -> Refusal {
+    Refusal::TooMany {
+        what: what.to_owned(),
+        max: max as u64,
+    }
+}
+
+/// A name that can stand in a configuration, a certificate and a path.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+}
+
+/// What a member says of itself can be: whoever it is.
+fn well_formed(member: &Member) -> Result<(), Refusal> {
+    if !is_name(&member.name) {
+        return Err(Refusal::Name);
+    }
+    if member.addresses.len() > ADDRESSES_MAX {
+        return Err(too_many("addresses", ADDRESSES_MAX));
+    }
+    match (&member.sealing_key, member.kind) {
+        (Some(key), _) if key.len() > SEALED_KEY_BYTES_MAX => {
+            Err(too_many("bytes of a key", SEALED_KEY_BYTES_MAX))
+        }
+        // To an arbiter nothing is sealed, so that its disk is of no use.
+        (Some(_), Kind::Arbiter) => Err(Refusal::Unfit),
+        _ => Ok(()),
+    }
+}
+
+impl State {
+    pub(super) fn found(
+        &mut self,
+        command: &Command,
+        cluster: &str,
+        member: &Member,
+        authority: &[u8],
+    ) -> Result<Answer, Refusal> {
+        if self.founded() {
+            return Err(Refusal::Founded);
+        }
+        if !is_name(cluster) {
+            return Err(Refusal::Name);
+        }
+        if authority.len() > CERTIFICATE_BYTES_MAX {
+            return Err(too_many("bytes of a certificate", CERTIFICATE_BYTES_MAX));
+        }
+        if member.kind != Kind::Node || member.id != command.from {
+            return Err(Refusal::Unfit);
+        }
+        well_formed(member)?;
+        cluster.clone_into(&mut self.cluster);
+        self.authority = authority.to_vec();
+        self.last_member = member.id;
+        self.members.insert(member.id, member.clone());
+        self.tell(command, format!("{} founded {cluster}", member.name));
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn invite(&mut self, invitation: &Invitation) -> Result<Answer, Refusal> {
+        if !self.invitations.contains_key(&invitation.token)
+            && self.invitations.len() >= INVITATIONS_MAX
+        {
+            return Err(too_many("invitations", INVITATIONS_MAX));
+        }
+        self.invitations
+            .insert(invitation.token, invitation.clone());
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn uninvite(&mut self, token: &Digest) -> Result<Answer, Refusal> {
+        self.invitations.remove(token).ok_or(Refusal::Token)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        command: &Command,
+        token: &Digest,
+        member: &Member,
+    ) -> Result<Answer, Refusal> {
+        let invitation = self.invitations.get(token).ok_or(Refusal::Token)?;
+        if invitation.kind != member.kind {
+            return Err(Refusal::Unfit);
+        }
+        well_formed(member)?;
+        if member.id <= self.last_member {
+            return Err(Refusal::Taken {
+                what: Taken::Number,
+            });
+        }
+        if self.members.len() >= MEMBERS_MAX {
+            return Err(too_many("members", MEMBERS_MAX));
+        }
+        self.certificate_is_free(member)?;
+        self.name_is_free(member)?;
+        self.invitations.remove(token);
+        self.last_member = member.id;
+        self.members.insert(member.id, member.clone());
+        let kind = match member.kind {
+            Kind::Node => "node",
+            Kind::Arbiter => "arbiter",
+        };
+        self.tell(command, format!("{} joined as {kind}", member.name));
+        Ok(Answer::Done)
+    }
+
+    fn certificate_is_free(&self, member: &Member) -> Result<(), Refusal> {
+        let of_another = self
+            .members
+            .values()
+            .any(|other| other.id != member.id && other.certificate == member.certificate);
+        if of_another || self.removed.contains_key(&member.certificate) {
+            return Err(Refusal::Certificate);
+        }
+        Ok(())
+    }
+
+    fn name_is_free(&self, member: &Member) -> Result<(), Refusal> {
+        match self.member_by_name(&member.name) {
+            Some(other) if other.id != member.id => Err(Refusal::Taken { what: Taken::Name }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The number for whoever comes next.
+    pub fn next_member(&self) -> MemberId {
+        MemberId(self.last_member.0.saturating_add(1))
+    }
+
+    pub(super) fn announce(&mut self, member: &Member) -> Result<Answer, Refusal> {
+        let known = self.members.get(&member.id).ok_or(Refusal::NoMember)?;
+        if known.kind != member.kind {
+            return Err(Refusal::Unfit);
+        }
+        let other_key = known.sealing_key != member.sealing_key;
+        well_formed(member)?;
+        self.certificate_is_free(member)?;
+        self.name_is_free(member)?;
+        if other_key {
+            self.unseal(member.id);
+        }
+        self.members.insert(member.id, member.clone());
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn remove(&mut self, command: &Command, id: MemberId) -> Result<Answer, Refusal> {
+        let member = self.members.get(&id).ok_or(Refusal::NoMember)?;
+        let another_node = self.nodes().any(|node| node.id != id);
+        if member.kind == Kind::Node && !another_node {
+            return Err(Refusal::Unfit);
+        }
+        if self.removed.len() >= REMOVED_MAX {
+            return Err(too_many("removed members", REMOVED_MAX));
+        }
+        let mut words = format!("{} is a member no more", member.name);
+        if !self.invitations.is_empty() {
+            words.push_str(
+                "; tokens that were made before are good no more, because it knew of them",
+            );
+        }
+        self.removed.insert(member.certificate, id);
+        let newest = self.rings.keys().next_back().copied();
+        self.succession.without(member, newest);
+        self.members.remove(&id);
+        self.invitations.clear();
+        self.unseal(id);
+        self.forget_reports(id);
+        let pieces = std::sync::Arc::make_mut(&mut self.chunks).drop_pending_of(id);
+        self.dropped.add(pieces);
+        self.tell(command, words);
+        Ok(Answer::Done)
+    }
+
+    /// What a removed node said must not hold up what the others decide.
+    fn forget_reports(&mut self, id: MemberId) {
+        let Some(on_its_way) = self.on_its_way().map(|record| record.id) else {
+            return;
+        };
+        if let Some(record) = self.versions.get_mut(&on_its_way) {
+            std::sync::Arc::make_mut(record).reports.remove(&id);
+        }
+    }
+
+    pub(super) fn seal(&mut self, ring: &Ring) -> Result<Answer, Refusal> {
+        if ring.sealed.is_empty() || ring.sealed.len() > MEMBERS_MAX {
+            return Err(too_many("sealed keys", MEMBERS_MAX));
+        }
+        let mut to = BTreeSet::new();
+        for key in &ring.sealed {
+            let member = self.members.get(&key.member).ok_or(Refusal::NoMember)?;
+            if member.sealing_key.is_none() || !to.insert(key.member) {
+                return Err(Refusal::Unfit);
+            }
+            if key.bytes.len() > SEALED_KEY_BYTES_MAX {
+                return Err(too_many("bytes of a sealed key", SEALED_KEY_BYTES_MAX));
+            }
+        }
+        match self.rings.get_mut(&ring.epoch) {
+            Some(known) => {
+                if known.sealed.iter().any(|key| to.contains(&key.member)) {
+                    return Err(Refusal::OldEpoch);
+                }
+                known.sealed.extend(ring.sealed.iter().cloned());
+            }
+            None => self.new_ring(ring, &to)?,
+        }
+        Ok(Answer::Done)
+    }
+
+    fn new_ring(&mut self, ring: &Ring, to: &BTreeSet<MemberId>) -> Result<(), Refusal> {
+        let newest = self.rings.last_key_value().map(|(epoch, _)| *epoch);
+        if newest.is_some_and(|newest| ring.epoch < newest) {
+            return Err(Refusal::OldEpoch);
+        }
+        let left_out = |node: &&Member| node.sealing_key.is_some() && !to.contains(&node.id);
+        if let Some(node) = self.nodes().find(left_out) {
+            return Err(Refusal::Unsealed { node: node.id });
+        }
+        if self.rings.len() >= RINGS_MAX {
+            return Err(too_many("keys of contents", RINGS_MAX));
+        }
+        self.rings.insert(ring.epoch, ring.clone());
+        self.drop_rings_of_no_use();
+        Ok(())
+    }
+
+    /// Drops keys that are neither the newest nor needed by a version.
+    pub(super) fn drop_rings_of_no_use(&mut self) {
+        let Some(newest) = self.rings.last_key_value().map(|(epoch, _)| *epoch) else {
+            return;
+        };
+        let mut needed: BTreeSet<Epoch> = self
+            .versions
+            .values()
+            .flat_map(|record| &record.proposal.files)
+            .map(|file| file.content.epoch)
+            .collect();
+        needed.insert(newest);
+        needed.extend(self.succession.rings());
+        self.rings.retain(|epoch, _| needed.contains(epoch));
+    }
+
+    /// What was sealed to a member that has another key now, or is gone.
+    fn unseal(&mut self, id: MemberId) {
+        for ring in self.rings.values_mut() {
+            ring.sealed.retain(|key| key.member != id);
+        }
+    }
+
+    pub(super) fn unsealed_keys(&self) -> Vec<(Epoch, MemberId)> {
+        let with_key = |node: &&Member| node.sealing_key.is_some();
+        let nodes: Vec<MemberId> = self.nodes().filter(with_key).map(|node| node.id).collect();
+        let of_ring = |(epoch, ring): (&Epoch, &Ring)| {
+            let epoch = *epoch;
+            let has = |node: &MemberId| ring.sealed.iter().any(|key| key.member == *node);
+            let without: Vec<MemberId> = nodes.iter().filter(|node| !has(node)).copied().collect();
+            without.into_iter().map(move |node| (epoch, node))
+        };
+        self.rings.iter().flat_map(of_ring).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{
+        A, ARBITER, B, admission, digest, file, invitation, member, proposal, report, ring,
+    };
+    use super::*;
+    use crate::command::{Body, Limits, Reported, VersionId};
+    use crate::state::State;
+
+    fn a_fourth(name: &str) -> Member {
+        member(MemberId(4), name, Kind::Node)
+    }
+
+    #[test]
+    fn a_cluster_is_founded_once_and_before_all_else() {
+        let mut state = State::default();
+        let words = "too early".to_owned();
+        assert_eq!(state.refused(A, Body::Event { words }), Refusal::Founded);
+        let found = |id, kind, cluster: &str| Body::Found {
+            cluster: cluster.to_owned(),
+            member: member(id, "a", kind),
+            authority: vec![7],
+        };
+        let arbiter = found(A, Kind::Arbiter, "office");
+        assert_eq!(state.refused(A, arbiter), Refusal::Unfit);
+        assert_eq!(
+            state.refused(B, found(A, Kind::Node, "office")),
+            Refusal::Unfit
+        );
+        assert_eq!(
+            state.refused(A, found(A, Kind::Node, "of/fice")),
+            Refusal::Name
+        );
+        state.must(A, found(A, Kind::Node, "office"));
+        assert_eq!(
+            (state.cluster.as_str(), state.authority.as_slice()),
+            ("office", &[7][..])
+        );
+        assert_eq!(
+            state.refused(A, found(A, Kind::Node, "again")),
+            Refusal::Founded
+        );
+    }
+
+    #[test]
+    fn a_token_is_good_once_for_the_kind_that_it_is_for() {
+        let mut state = State::pair();
+        state.must(A, invitation("t", Kind::Node));
+        let arbiter = member(MemberId(4), "d", Kind::Arbiter);
+        assert_eq!(state.refused(A, admission("t", arbiter)), Refusal::Unfit);
+        assert_eq!(
+            state.refused(A, admission("u", a_fourth("d"))),
+            Refusal::Token
+        );
+        state.must(A, admission("t", a_fourth("d")));
+        let fifth = member(MemberId(5), "e", Kind::Node);
+        assert_eq!(state.refused(A, admission("t", fifth)), Refusal::Token);
+
+        state.must(A, invitation("late", Kind::Node));
+        let token = digest(b"late");
+        state.must(ARBITER, Body::Uninvite { token });
+        let fifth = member(MemberId(5), "e", Kind::Node);
+        assert_eq!(state.refused(A, admission("late", fifth)), Refusal::Token);
+        assert_eq!(state.refused(A, Body::Uninvite { token }), Refusal::Token);
+    }
+
+    #[test]
+    fn numbers_names_and_certificates_are_never_given_twice() {
+        let mut state = State::pair();
+        state.must(A, invitation("t", Kind::Node));
+        for number in [1, 2, 3] {
+            let taken = member(MemberId(number), "d", Kind::Node);
+            let what = Taken::Number;
+            assert_eq!(
+                state.refused(A, admission("t", taken)),
+                Refusal::Taken { what }
+            );
+        }
+        let what = Taken::Name;
+        let namesake = Member {
+            certificate: digest(b"d"),
+            ..a_fourth("b")
+        };
+        assert_eq!(
+            state.refused(A, admission("t", namesake)),
+            Refusal::Taken { what }
+        );
+        let copy = Member {
+            certificate: digest(b"b"),
+            ..a_fourth("d")
+        };
+        assert_eq!(state.refused(A, admission("t", copy)), Refusal::Certificate);
+        for name in ["", "a b", "../a", &"x".repeat(NAME_BYTES_MAX + 1)] {
+            assert_eq!(
+                state.refused(A, admission("t", a_fourth(name))),
+                Refusal::Name
+            );
+        }
+        assert_eq!(state.next_member(), MemberId(4));
+    }
+
+    #[test]
+    fn a_removed_member_says_nothing_and_its_certificate_never_comes_back() {
+        let mut state = State::pair();
+        state.must(A, Body::Remove { member: B });
+        assert_eq!(
+            state.refused(A, Body::Remove { member: B }),
+            Refusal::NoMember
+        );
+        let words = "I am still here".to_owned();
+        assert_eq!(state.refused(B, Body::Event { words }), Refusal::NoMember);
+        let back = Body::Announce(member(B, "b", Kind::Node));
+        assert_eq!(state.refused(A, back), Refusal::NoMember);
+
+        state.must(A, invitation("t", Kind::Node));
+        let again = Member {
+            certificate: digest(b"b"),
+            ..a_fourth("b")
+        };
+        assert_eq!(
+            state.refused(A, admission("t", again.clone())),
+            Refusal::Certificate
+        );
+        let with_new_one = Member {
+            certificate: digest(b"another"),
+            ..again.clone()
+        };
+        state.must(A, admission("t", with_new_one));
+        assert_eq!(
+            state.refused(MemberId(4), Body::Announce(again)),
+            Refusal::Certificate,
+            "nor by the way of a rotation"
+        );
+    }
+
+    #[test]
+    fn a_removal_ends_the_invitations_that_the_removed_one_knew_of() {
+        let mut state = State::pair();
+        state.must(A, invitation("t", Kind::Node));
+        state.must(A, Body::Remove { member: ARBITER });
+        assert_eq!(
+            state.refused(A, admission("t", a_fourth("d"))),
+            Refusal::Token
+        );
+        let told = state.events().next_back().map(|event| event.words.clone());
+        assert!(told.is_some_and(|words| words.contains("good no more")));
+    }
+
+    #[test]
+    fn the_last_node_stays() {
+        let mut state = State::pair();
+        state.must(A, Body::Remove { member: B });
+        assert_eq!(state.refused(A, Body::Remove { member: A }), Refusal::Unfit);
+        state.must(A, Body::Remove { member: ARBITER });
+        assert_eq!(state.refused(A, Body::Remove { member: A }), Refusal::Unfit);
+    }
+
+    #[test]
+    fn an_arbiter_changes_nothing_that_a_thief_of_its_disk_would_want() {
+        let mut state = State::pair();
+        let (bytes, digest) = (b"x".to_vec(), digest(b"x"));
+        let with_key = Member {
+            sealing_key: Some(vec![2; 32]),
+            ..member(ARBITER, "c", Kind::Arbiter)
+        };
+        let b_with_another_key = Member {
+            sealing_key: Some(vec![2; 32]),
+            ..member(B, "b", Kind::Node)
+        };
+        for body in [
+            invitation("mine", Kind::Node),
+            Body::Announce(with_key),
+            Body::Announce(b_with_another_key),
+            Body::Remove { member: B },
+            Body::Seal(ring(2, &[A, B])),
+            Body::Chunk { digest, bytes },
+            Body::Propose(Box::new(proposal(None, Vec::new()))),
+            Body::Keep(Limits::default()),
+            report(1, ARBITER, Reported::Checked),
+        ] {
+            assert_eq!(state.refused(ARBITER, body), Refusal::Unfit);
+        }
+        state.must(
+            ARBITER,
+            Body::Announce(member(ARBITER, "tie", Kind::Arbiter)),
+        );
+        assert_eq!(
+            state.member_by_name("tie").map(|member| member.id),
+            Some(ARBITER)
+        );
+    }
+
+    #[test]
+    fn of_two_who_make_a_new_key_at_once_the_second_is_refused() {
+        let mut state = State::pair();
+        state.must(A, Body::Seal(ring(2, &[A, B])));
+        assert_eq!(
+            state.refused(B, Body::Seal(ring(2, &[A, B]))),
+            Refusal::OldEpoch
+        );
+        assert_eq!(
+            state.refused(B, Body::Seal(ring(1, &[A, B]))),
+            Refusal::OldEpoch
+        );
+        let node = B;
+        assert_eq!(
+            state.refused(A, Body::Seal(ring(3, &[A]))),
+            Refusal::Unsealed { node }
+        );
+        assert_eq!(
+            state.refused(A, Body::Seal(ring(3, &[A, B, ARBITER]))),
+            Refusal::Unfit
+        );
+        assert_eq!(
+            state.refused(A, Body::Seal(ring(3, &[A, B, B]))),
+            Refusal::Unfit
+        );
+    }
+
+    #[test]
+    fn a_new_node_and_one_with_a_new_key_have_the_keys_sealed_to_them() {
+        let mut state = State::pair();
+        assert_eq!(state.unsealed(), []);
+        state.must(A, invitation("t", Kind::Node));
+        state.must(A, admission("t", a_fourth("d")));
+        assert_eq!(state.unsealed(), [(Epoch(1), MemberId(4))]);
+        state.must(B, Body::Seal(ring(1, &[MemberId(4)])));
+        assert_eq!(state.unsealed(), []);
+        let with_new_key = Member {
+            sealing_key: Some(vec![5; 32]),
+            ..member(B, "b", Kind::Node)
+        };
+        state.must(B, Body::Announce(with_new_key));
+        assert_eq!(state.unsealed(), [(Epoch(1), B)]);
+        state.must(
+            A,
+            Body::Remove {
+                member: MemberId(4),
+            },
+        );
+        assert!(
+            state.rings[&Epoch(1)]
+                .sealed
+                .iter()
+                .all(|key| key.member == A)
+        );
+    }
+
+    #[test]
+    fn keys_that_no_version_needs_are_dropped_but_for_the_newest() {
+        let mut state = State::pair();
+        state.must(A, Body::Seal(ring(2, &[A, B])));
+        assert_eq!(state.rings.keys().copied().collect::<Vec<_>>(), [Epoch(2)]);
+        state.put(b"text");
+        let mut sealed = file("/f", b"text");
+        let body = |sealed| Body::Propose(Box::new(proposal(None, vec![sealed])));
+        assert_eq!(state.refused(A, body(sealed.clone())), Refusal::OldEpoch);
+        sealed.content.epoch = Epoch(2);
+        state.must(A, body(sealed));
+        state.must(A, Body::Seal(ring(3, &[A, B])));
+        assert_eq!(state.rings.len(), 2);
+        assert_eq!(state.last_version, VersionId(1));
+    }
+
+    #[test]
+    fn members_and_invitations_have_bounds() {
+        let mut state = State::pair();
+        for number in 4..100 {
+            let token = format!("t{number}");
+            state.must(A, invitation(&token, Kind::Node));
+            let name = format!("n{number}");
+            let body = admission(&token, member(MemberId(number), &name, Kind::Node));
+            if state.members.len() < MEMBERS_MAX {
+                state.must(A, body);
+            } else {
+                assert_eq!(state.refused(A, body), too_many("members", MEMBERS_MAX));
+            }
+            if state.invitations.len() == INVITATIONS_MAX {
+                break;
+            }
+        }
+        let refusal = state.refused(A, invitation("one more", Kind::Node));
+        assert_eq!(refusal, too_many("invitations", INVITATIONS_MAX));
+    }
+}

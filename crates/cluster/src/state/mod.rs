@@ -1,0 +1,384 @@
+//! What the commands of the log lead to: a value that is the same on all members.
+//! It reads no clock and asks nobody: what depends on time or on the machine comes in
+//! commands.
+//!
+//! Members, invitations and keys are in `membership.rs`, authorities in `succession.rs`, versions and their stages in
+//! `version.rs`, the pieces of their contents in `chunk.rs`, leases in `lease.rs`, what
+//! operators read in `event.rs`.
+//!
+//! Every table has a bound with a name; a command that is refused changes nothing
+//! but the count of commands. A clone is cheap: what is large stands behind an `Arc`.
+
+mod chunk;
+mod event;
+mod lease;
+mod membership;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod sequences;
+mod succession;
+mod version;
+
+pub use chunk::{CHUNKS_MAX, PENDING_BYTES_MAX, PENDING_CHUNKS_MAX, PENDING_COMMANDS_MAX};
+pub use event::{EVENTS_BYTES_MAX, EVENTS_MAX, Event};
+pub use lease::{LEASE_NAME_BYTES_MAX, LEASES_MAX, Lease};
+pub use membership::{
+    ADDRESSES_MAX, CERTIFICATE_BYTES_MAX, INVITATIONS_MAX, MEMBERS_MAX, NAME_BYTES_MAX,
+    REMOVED_MAX, RINGS_MAX, SEALED_KEY_BYTES_MAX,
+};
+pub use succession::{Former, Succession};
+pub use version::{
+    JUDGING_MS_MAX, LISTED_NAMES_MAX, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, PATH_BYTES_MAX,
+    PROPOSAL_BYTES_MAX, Said, Stage, VERSIONS_MAX, VersionRecord,
+};
+pub(crate) use version::{against_in_words, is_against};
+
+use crate::codec::{self, Malformed};
+use crate::command::{
+    Answer, Body, Command, Epoch, FORMAT, Invitation, LeaseCommand, Limits, Refusal, Ring,
+    VersionId,
+};
+use crate::member::{Digest, Kind, Member, MemberId};
+use chunk::Chunks;
+use event::Events;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// Largest text of a report or an event, bytes. A longer one is cut.
+pub const WORDS_BYTES_MAX: usize = 64 << 10;
+
+/// All that was agreed on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The newest format that a command of it had: who does not understand that one
+    /// must not go on from here.
+    #[serde(default)]
+    pub needs: u32,
+    /// How many commands were taken in, those that were refused among them.
+    #[serde(default)]
+    pub applied: u64,
+    /// The cluster's name; empty before it was founded.
+    pub cluster: String,
+    /// The certificate of its authority, DER.
+    #[serde(default, with = "serde_bytes")]
+    pub authority: Vec<u8>,
+    /// How authorities follow each other.
+    #[serde(default)]
+    pub succession: Succession,
+    /// Who belongs to it.
+    pub members: BTreeMap<MemberId, Member>,
+    /// The highest number that a member ever had.
+    #[serde(default)]
+    pub last_member: MemberId,
+    /// Certificates (SHA-256 of the public key) of those who were removed.
+    #[serde(default)]
+    pub removed: BTreeMap<Digest, MemberId>,
+    /// Invitations that are open.
+    #[serde(default)]
+    pub invitations: BTreeMap<Digest, Invitation>,
+    /// Keys of contents, sealed to nodes.
+    #[serde(default)]
+    pub rings: BTreeMap<Epoch, Ring>,
+    /// Versions that are kept.
+    #[serde(default)]
+    pub versions: BTreeMap<VersionId, Arc<VersionRecord>>,
+    /// The highest number that a version ever had.
+    #[serde(default)]
+    pub last_version: VersionId,
+    /// The version that all nodes are to serve.
+    pub accepted: Option<VersionId>,
+    /// How much of the history is kept.
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    chunks: Arc<Chunks>,
+    #[serde(default)]
+    leases: lease::Leases,
+    #[serde(default)]
+    events: Arc<Events>,
+    #[serde(skip)]
+    dropped: chunk::Dropped,
+}
+
+/// Bytes are no state that this program may go on from.
+#[derive(Debug)]
+pub enum StateError {
+    /// They are no state.
+    Malformed(Malformed),
+    /// A newer program wrote them.
+    Newer {
+        /// The format that it takes.
+        needs: u32,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateError::Malformed(error) => write!(f, "the state is {error}"),
+            StateError::Newer { needs } => write!(
+                f,
+                "the state takes format {needs}, this program understands {FORMAT}: \
+                 start the newer program again"
+            ),
+        }
+    }
+}
+
+impl Error for StateError {}
+
+impl State {
+    /// Takes a committed command in. The same commands in the same order lead to
+    /// the same state and the same answers on every member.
+    ///
+    /// # Panics
+    /// Where [`State::must_stop`] says so: a member that went on would go its own way.
+    pub fn apply(&mut self, command: &Command) -> Answer {
+        assert!(
+            !self.must_stop(command),
+            "a command of format {}, of which this program understands {FORMAT}",
+            command.format
+        );
+        self.applied = self.applied.saturating_add(1);
+        let answer = self.take(command).unwrap_or_else(Answer::Refused);
+        if !matches!(answer, Answer::Refused(_)) {
+            self.needs = self.needs.max(command.format);
+        }
+        self.drop_abandoned();
+        answer
+    }
+
+    /// The command is of a format that all members said they understand, and this
+    /// program does not: it is older than the one that this member ran before.
+    pub fn must_stop(&self, command: &Command) -> bool {
+        command.format > FORMAT && command.format <= self.format()
+    }
+
+    /// The newest format of commands that all members understand.
+    pub fn format(&self) -> u32 {
+        self.members
+            .values()
+            .map(|member| member.format)
+            .min()
+            .unwrap_or(FORMAT)
+    }
+
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// From bytes.
+    pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
+        /// All that is read of a state that may be too new to be read.
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(default)]
+            needs: u32,
+        }
+        let head: Head = codec::decode(bytes).map_err(StateError::Malformed)?;
+        if head.needs > FORMAT {
+            return Err(StateError::Newer { needs: head.needs });
+        }
+        codec::decode(bytes).map_err(StateError::Malformed)
+    }
+
+    /// It was founded.
+    pub fn founded(&self) -> bool {
+        !self.cluster.is_empty()
+    }
+
+    /// A member.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(&id)
+    }
+
+    /// The member of that name.
+    pub fn member_by_name(&self, name: &str) -> Option<&Member> {
+        self.members.values().find(|member| member.name == name)
+    }
+
+    /// The members that carry traffic.
+    pub fn nodes(&self) -> impl Iterator<Item = &Member> {
+        self.members
+            .values()
+            .filter(|member| member.kind == Kind::Node)
+    }
+
+    /// The name of a member, or its number where it is one no more.
+    pub fn name_of(&self, id: MemberId) -> String {
+        self.members
+            .get(&id)
+            .map_or_else(|| format!("member {id}"), |member| member.name.clone())
+    }
+
+    /// A version.
+    pub fn version(&self, id: VersionId) -> Option<&VersionRecord> {
+        self.versions.get(&id).map(|record| &**record)
+    }
+
+    /// The version that all nodes are to serve.
+    pub fn accepted(&self) -> Option<&VersionRecord> {
+        self.version(self.accepted?)
+    }
+
+    /// The version that is on its way to being accepted: at most one, and the last.
+    pub fn on_its_way(&self) -> Option<&VersionRecord> {
+        self.version(self.last_version)
+            .filter(|record| record.stage.on_its_way())
+    }
+
+    /// A lease.
+    pub fn lease(&self, name: &str) -> Option<&Lease> {
+        self.leases.get(name)
+    }
+
+    /// All leases, by name.
+    pub fn leases(&self) -> impl Iterator<Item = (&str, &Lease)> {
+        self.leases.iter()
+    }
+
+    /// What there is to read for an operator, the oldest first.
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    /// Every piece of contents that the store is to have.
+    pub fn chunks(&self) -> impl Iterator<Item = Digest> + '_ {
+        self.chunks.all()
+    }
+
+    /// The store is to have this piece.
+    pub fn has_chunk(&self, digest: &Digest) -> bool {
+        self.chunks.has(digest)
+    }
+
+    /// Bytes of all pieces that the store is to have.
+    pub fn chunk_bytes(&self) -> u64 {
+        self.chunks.bytes()
+    }
+
+    /// The pieces that whoever proposes these files has to send first.
+    pub fn missing(&self, files: &[crate::command::FileEntry]) -> Vec<Digest> {
+        self.chunks.missing(files)
+    }
+
+    /// Pieces that the store may delete, since this was last asked: after each command,
+    /// or after some. Whoever forgets finds them by [`State::chunks`].
+    pub fn take_dropped(&mut self) -> Vec<Digest> {
+        self.dropped.take()
+    }
+
+    /// Nodes to which the key of a ring is not sealed yet: a node that has the ring
+    /// seals it to them ([`Body::Seal`]).
+    pub fn unsealed(&self) -> Vec<(Epoch, MemberId)> {
+        self.unsealed_keys()
+    }
+
+    fn take(&mut self, command: &Command) -> Result<Answer, Refusal> {
+        if command.format > self.format() {
+            return Err(Refusal::Format {
+                understood: self.format(),
+            });
+        }
+        if let Body::Found {
+            cluster,
+            member,
+            authority,
+        } = &command.body
+        {
+            return self.found(command, cluster, member, authority);
+        }
+        if !self.founded() {
+            return Err(Refusal::Founded);
+        }
+        let from = self.members.get(&command.from).ok_or(Refusal::NoMember)?;
+        if from.kind == Kind::Arbiter && !arbiter_may(command) {
+            return Err(Refusal::Unfit);
+        }
+        self.take_from_member(command)
+    }
+
+    fn take_from_member(&mut self, command: &Command) -> Result<Answer, Refusal> {
+        match &command.body {
+            Body::Found { .. } => Err(Refusal::Founded),
+            Body::Invite(invitation) => self.invite(invitation),
+            Body::Uninvite { token } => self.uninvite(token),
+            Body::Admit { token, member } => self.admit(command, token, member),
+            Body::Announce(member) => self.announce(member),
+            Body::Remove { member } => self.remove(command, *member),
+            Body::Seal(ring) => self.seal(ring),
+            Body::Chunk { digest, bytes } => self.chunk(command.from, digest, bytes),
+            Body::Propose(proposal) => self.propose(command, proposal),
+            Body::Report(report) => self.report(command, report),
+            Body::Decide(decision) => self.decide(command, decision),
+            Body::Lease(LeaseCommand::Grant {
+                name,
+                after,
+                holder,
+                valid_ms,
+            }) => self.grant(name, *after, *holder, *valid_ms),
+            Body::Lease(LeaseCommand::Release { name, epoch }) => {
+                self.release(command.from, name, *epoch)
+            }
+            Body::Event { words } => {
+                self.tell(command, words.clone());
+                Ok(Answer::Done)
+            }
+            Body::Authority(next) => self.begin_authority(command, next),
+            Body::Certified { authority } => self.certified(command, authority),
+            Body::GiveUpAuthority { next, away } => self.give_up_authority(command, next, away),
+            Body::Keep(limits) => {
+                self.limits = *limits;
+                self.trim_history();
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn tell(&mut self, command: &Command, words: String) {
+        Arc::make_mut(&mut self.events).push(Event {
+            applied: self.applied,
+            time_s: command.time_s,
+            from: command.from,
+            words,
+        });
+    }
+}
+
+/// An arbiter carries no secrets and changes none: whoever steals its disk can neither
+/// invite, nor propose, nor have keys sealed to itself.
+fn arbiter_may(command: &Command) -> bool {
+    match &command.body {
+        Body::Announce(member) => member.id == command.from,
+        Body::Uninvite { .. } | Body::Decide(_) | Body::Lease(_) | Body::Event { .. } => true,
+        Body::Certified { .. } => true,
+        Body::Found { .. }
+        | Body::Invite(_)
+        | Body::Admit { .. }
+        | Body::Remove { .. }
+        | Body::Seal(_)
+        | Body::Chunk { .. }
+        | Body::Propose(_)
+        | Body::Report(_)
+        | Body::Authority(_)
+        | Body::GiveUpAuthority { .. }
+        | Body::Keep(_) => false,
+    }
+}
+
+/// A text of at most so many bytes, cut between characters.
+pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let end = (0..=bytes_max)
+        .rev()
+        .find(|end| text.is_char_boundary(*end))
+        .unwrap_or(0);
+    &text[..end]
+}

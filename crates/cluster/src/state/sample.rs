@@ -1,0 +1,226 @@
+//! A small cluster for tests: who is in it, and commands as they come.
+
+use super::State;
+use crate::authority::Authority;
+use crate::command::{
+    Answer, Body, Command, Content, Decision, Epoch, FileEntry, Found, Invitation, Judging,
+    NextAuthority, Origin, Proposal, Refusal, Report, Reported, Ring, SealedAuthority, SealedKey,
+    Step, VersionId,
+};
+use crate::member::{Digest, Kind, Member, MemberId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+pub(crate) const A: MemberId = MemberId(1);
+pub(crate) const B: MemberId = MemberId(2);
+pub(crate) const ARBITER: MemberId = MemberId(3);
+
+pub(crate) fn digest(of: &[u8]) -> Digest {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, of);
+    Digest(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+}
+
+pub(crate) fn member(id: MemberId, name: &str, kind: Kind) -> Member {
+    Member {
+        id,
+        name: name.to_owned(),
+        kind,
+        addresses: vec!["192.0.2.1:7443".parse().expect("an address")],
+        certificate: digest(name.as_bytes()),
+        sealing_key: (kind == Kind::Node).then(|| vec![1; 32]),
+        format: 1,
+    }
+}
+
+pub(crate) fn invitation(token: &str, kind: Kind) -> Body {
+    Body::Invite(Invitation {
+        token: digest(token.as_bytes()),
+        kind,
+        valid_ms: 60_000,
+    })
+}
+
+pub(crate) fn admission(token: &str, member: Member) -> Body {
+    let token = digest(token.as_bytes());
+    Body::Admit { token, member }
+}
+
+pub(crate) fn ring(epoch: u64, to: &[MemberId]) -> Ring {
+    let seal = |member: &MemberId| SealedKey {
+        member: *member,
+        bytes: vec![9; 80],
+    };
+    Ring {
+        epoch: Epoch(epoch),
+        sealed: to.iter().map(seal).collect(),
+    }
+}
+
+/// The authority of that number; 1 is that of [`State::pair`].
+pub(crate) fn authority(number: u8) -> Arc<Authority> {
+    static ALL: Mutex<BTreeMap<u8, Arc<Authority>>> = Mutex::new(BTreeMap::new());
+    let mut all = ALL.lock().expect("nobody panics with it");
+    let found = || Arc::new(Authority::found("office").expect("a name of a cluster"));
+    Arc::clone(all.entry(number).or_insert_with(found))
+}
+
+/// One follows another one, which vouches for it.
+pub(crate) fn next_authority(present: u8, next: u8, epoch: u64) -> Body {
+    let next = authority(next);
+    let vouched = authority(present).vouch_for(&next);
+    Body::Authority(Box::new(NextAuthority {
+        certificate: next.certificate().to_vec(),
+        vouched: vouched.expect("it signs"),
+        key: SealedAuthority {
+            epoch: Epoch(epoch),
+            bytes: vec![3; 60],
+        },
+    }))
+}
+
+/// A file of one piece.
+pub(crate) fn file(path: &str, content: &[u8]) -> FileEntry {
+    FileEntry {
+        path: path.to_owned(),
+        main: Some(0),
+        secret: false,
+        mode: 0o644,
+        content: Content {
+            bytes: content.len() as u64,
+            epoch: Epoch(1),
+            chunks: vec![digest(content)],
+        },
+    }
+}
+
+pub(crate) fn proposal(parent: Option<u64>, files: Vec<FileEntry>) -> Proposal {
+    Proposal {
+        parent: parent.map(VersionId),
+        author: "anna".to_owned(),
+        message: "more servers".to_owned(),
+        time_s: 0,
+        origin: Origin::Applied,
+        files,
+        listings: Vec::new(),
+        judging: Judging {
+            judge_ms: 10_000,
+            confirm_within_ms: None,
+        },
+    }
+}
+
+pub(crate) fn report(version: u64, node: MemberId, outcome: Reported) -> Body {
+    report_of(version, node, outcome, Found::default())
+}
+
+/// It found that all nodes must change at once.
+pub(crate) fn checked_together(version: u64, node: MemberId) -> Body {
+    let found = Found {
+        together: true,
+        ..Found::default()
+    };
+    report_of(version, node, Reported::Checked, found)
+}
+
+pub(crate) fn report_of(version: u64, node: MemberId, outcome: Reported, found: Found) -> Body {
+    Body::Report(Report {
+        version: VersionId(version),
+        node,
+        outcome,
+        words: format!("words of {node}"),
+        found,
+    })
+}
+
+pub(crate) fn decision(version: u64, step: Step) -> Body {
+    Body::Decide(Decision {
+        version: VersionId(version),
+        step,
+    })
+}
+
+impl State {
+    pub(crate) fn say(&mut self, from: MemberId, body: Body) -> Answer {
+        self.apply(&Command::new(from, 1_700_000_000, body))
+    }
+
+    /// It is done, or the test fails.
+    #[track_caller]
+    pub(crate) fn must(&mut self, from: MemberId, body: Body) -> Answer {
+        let name = body.name();
+        let answer = self.say(from, body);
+        assert!(!matches!(answer, Answer::Refused(_)), "{name}: {answer:?}");
+        answer
+    }
+
+    /// It is refused, changes nothing but the count, and says why.
+    #[track_caller]
+    pub(crate) fn refused(&mut self, from: MemberId, body: Body) -> Refusal {
+        let mut before = self.clone();
+        before.applied += 1;
+        let name = body.name();
+        let Answer::Refused(refusal) = self.say(from, body) else {
+            panic!("{name} was not refused");
+        };
+        assert_eq!(*self, before, "{name} was refused, and changed something");
+        refusal
+    }
+
+    /// One that follows the present one.
+    pub(crate) fn next_authority(&self, next: u8, epoch: u64) -> Body {
+        let is_present = |number: &u8| self.authority == authority(*number).certificate();
+        let present = (1..u8::MAX).find(is_present);
+        next_authority(present.expect("one of the sample"), next, epoch)
+    }
+
+    pub(crate) fn put(&mut self, content: &[u8]) {
+        let digest = digest(content);
+        let bytes = content.to_vec();
+        self.must(A, Body::Chunk { digest, bytes });
+    }
+
+    /// Nodes a and b and an arbiter, with a key.
+    pub(crate) fn pair() -> State {
+        let mut state = State::default();
+        state.must(
+            A,
+            Body::Found {
+                cluster: "office".to_owned(),
+                member: member(A, "a", Kind::Node),
+                authority: authority(1).certificate().to_vec(),
+            },
+        );
+        state.must(A, invitation("for b", Kind::Node));
+        state.must(A, admission("for b", member(B, "b", Kind::Node)));
+        state.must(A, invitation("for c", Kind::Arbiter));
+        state.must(A, admission("for c", member(ARBITER, "c", Kind::Arbiter)));
+        state.must(A, Body::Seal(ring(1, &[A, B])));
+        state
+    }
+
+    /// Both nodes can serve it, the canary tries it, then both, then it is accepted.
+    pub(crate) fn accept_all_the_way(&mut self, version: u64) {
+        for node in [A, B] {
+            self.must(node, report(version, node, Reported::Checked));
+        }
+        self.must(A, decision(version, Step::Canary { node: B }));
+        self.must(B, report(version, B, Reported::Good));
+        let nodes = vec![A, B];
+        self.must(A, decision(version, Step::Rest { nodes }));
+        for node in [A, B] {
+            self.must(node, report(version, node, Reported::Good));
+        }
+        self.must(A, decision(version, Step::Accept));
+    }
+
+    /// A version with one file of this content is proposed.
+    pub(crate) fn propose_content(&mut self, content: &[u8]) -> u64 {
+        self.put(content);
+        let parent = self.accepted.map(|version| version.0);
+        let proposal = proposal(parent, vec![file("/etc/evenkeel.cfg", content)]);
+        match self.must(A, Body::Propose(Box::new(proposal))) {
+            Answer::Version(version) => version.0,
+            other => panic!("a proposal was answered with {other:?}"),
+        }
+    }
+}

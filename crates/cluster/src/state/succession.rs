@@ -1,0 +1,433 @@
+//! Which authority stands behind certificates, and how one follows another: the next one
+//! is made known and believed beside the present one, members have themselves certified
+//! by it, then the former one is given up. Whoever is away then is late: it comes back
+//! under the key that is known of it, and is certified then.
+
+use super::State;
+use super::membership::{CERTIFICATE_BYTES_MAX, SEALED_KEY_BYTES_MAX, too_many};
+use crate::authority::{FORMER_AUTHORITIES_MAX, fingerprint, is_vouched_for};
+use crate::command::{Answer, Command, Epoch, NextAuthority, Refusal, SealedAuthority};
+use crate::member::{Digest, Kind, Member, MemberId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// How authorities follow each other.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Succession {
+    /// The present authority's key, where it came through the log; that of the first one
+    /// was given to each node when it joined.
+    pub key: Option<SealedAuthority>,
+    /// The one that follows, believed beside the present one.
+    pub next: Option<NextAuthority>,
+    /// Members that have a certificate of the next one.
+    pub certified: BTreeSet<MemberId>,
+    /// Authorities that were given up, the oldest first; at most
+    /// [`FORMER_AUTHORITIES_MAX`].
+    pub formers: Vec<Former>,
+    /// A node was removed that knows the newest authority's key: another one is to
+    /// follow, sealed with a key of contents that is newer than this.
+    pub exposed: Option<Epoch>,
+}
+
+/// An authority that was given up.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Former {
+    /// Its certificate, DER.
+    #[serde(with = "serde_bytes")]
+    pub certificate: Vec<u8>,
+    /// A certificate by it for the one that followed, DER.
+    #[serde(with = "serde_bytes")]
+    pub vouched: Vec<u8>,
+    /// Members that have no certificate of a newer one yet.
+    pub late: BTreeSet<MemberId>,
+}
+
+impl Succession {
+    /// Members that were away when an authority was given up, and have not been
+    /// certified since.
+    pub fn late(&self) -> BTreeSet<MemberId> {
+        let late = self.formers.iter().flat_map(|former| &former.late);
+        late.copied().collect()
+    }
+
+    fn no_longer_late(&mut self, member: MemberId) -> bool {
+        let mut was = false;
+        for former in &mut self.formers {
+            was |= former.late.remove(&member);
+        }
+        was
+    }
+
+    /// Keys of contents that keys of authorities are sealed with.
+    pub(super) fn rings(&self) -> impl Iterator<Item = Epoch> {
+        let next = self.next.as_ref().map(|next| &next.key);
+        self.key.iter().chain(next).map(|key| key.epoch)
+    }
+
+    /// A member is one no more.
+    pub(super) fn without(&mut self, member: &Member, newest: Option<Epoch>) {
+        self.certified.remove(&member.id);
+        self.no_longer_late(member.id);
+        if member.kind == Kind::Node {
+            // It knows the next one's key, or may have brought what nobody can use:
+            // another one follows the present one.
+            self.next = None;
+            self.certified.clear();
+            self.exposed = Some(newest.unwrap_or_default());
+        }
+    }
+}
+
+impl State {
+    /// The authority that members are to have certificates of.
+    pub fn newest_authority(&self) -> &[u8] {
+        let next = self.succession.next.as_ref();
+        next.map_or(&self.authority, |next| &next.certificate)
+    }
+
+    /// Members that have no certificate of the newest authority.
+    pub fn uncertified(&self) -> BTreeSet<MemberId> {
+        if self.succession.next.is_none() {
+            return self.succession.late();
+        }
+        let all = self.members.keys().copied();
+        all.filter(|id| !self.succession.certified.contains(id))
+            .collect()
+    }
+
+    /// Members that another authority, which is due or wanted, cannot follow without: they
+    /// know only one that would have to be forgotten for it.
+    pub fn no_authority_before(&self) -> BTreeSet<MemberId> {
+        let succession = &self.succession;
+        let full = succession.formers.len() >= FORMER_AUTHORITIES_MAX;
+        let oldest = succession.formers.first();
+        match oldest.filter(|_| full && succession.next.is_none()) {
+            Some(oldest) => oldest.late.clone(),
+            None => BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn begin_authority(
+        &mut self,
+        command: &Command,
+        next: &NextAuthority,
+    ) -> Result<Answer, Refusal> {
+        if self.succession.next.is_some() {
+            return Err(Refusal::AuthorityUnderWay);
+        }
+        for certificate in [&next.certificate, &next.vouched] {
+            if certificate.is_empty() || certificate.len() > CERTIFICATE_BYTES_MAX {
+                return Err(too_many("bytes of a certificate", CERTIFICATE_BYTES_MAX));
+            }
+        }
+        if next.key.bytes.len() > SEALED_KEY_BYTES_MAX {
+            return Err(too_many("bytes of a sealed key", SEALED_KEY_BYTES_MAX));
+        }
+        let formers = self.succession.formers.iter();
+        let known = formers.map(|former| &former.certificate);
+        if known
+            .chain([&self.authority])
+            .any(|one| *one == next.certificate)
+            || !is_vouched_for(next, &self.authority)
+        {
+            return Err(Refusal::Certificate);
+        }
+        // All nodes have the newest key of contents, or will.
+        let newest = self.rings.keys().next_back().copied();
+        if newest != Some(next.key.epoch) || self.succession.exposed >= newest {
+            return Err(Refusal::OldEpoch);
+        }
+        self.make_room_for_former()?;
+        self.succession.exposed = None;
+        self.succession.certified.clear();
+        self.succession.next = Some(next.clone());
+        let by = self.name_of(command.from);
+        self.tell(
+            command,
+            format!("a new authority, made by {by}, is believed beside the present one"),
+        );
+        Ok(Answer::Done)
+    }
+
+    /// One that nobody needs any more is forgotten for one that will be a former one.
+    fn make_room_for_former(&mut self) -> Result<(), Refusal> {
+        if let Some(late) = self.no_authority_before().first() {
+            return Err(Refusal::Late { member: *late });
+        }
+        let formers = &mut self.succession.formers;
+        if formers.len() >= FORMER_AUTHORITIES_MAX {
+            formers.remove(0);
+        }
+        Ok(())
+    }
+
+    pub(super) fn certified(
+        &mut self,
+        command: &Command,
+        authority: &Digest,
+    ) -> Result<Answer, Refusal> {
+        if *authority != fingerprint(self.newest_authority()) {
+            return Err(Refusal::Certificate);
+        }
+        let was_late = self.succession.no_longer_late(command.from);
+        if self.succession.next.is_some() {
+            self.succession.certified.insert(command.from);
+        }
+        if was_late {
+            let name = self.name_of(command.from);
+            self.tell(
+                command,
+                format!("{name} is back, and has a certificate of the new authority"),
+            );
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn give_up_authority(
+        &mut self,
+        command: &Command,
+        next: &Digest,
+        away: &BTreeSet<MemberId>,
+    ) -> Result<Answer, Refusal> {
+        let is_next = |one: &NextAuthority| fingerprint(&one.certificate) == *next;
+        if !self.succession.next.as_ref().is_some_and(is_next) {
+            return Err(Refusal::Certificate);
+        }
+        // Whoever gives it up saw who is certified, and does not cut itself off.
+        let uncertified = self.uncertified();
+        if uncertified != *away || uncertified.contains(&command.from) {
+            return Err(Refusal::Untimely);
+        }
+        let Some(next) = self.succession.next.take() else {
+            return Err(Refusal::Certificate);
+        };
+        let late_before = self.succession.late();
+        let certificate = std::mem::replace(&mut self.authority, next.certificate);
+        self.succession.formers.push(Former {
+            certificate,
+            vouched: next.vouched,
+            late: uncertified.difference(&late_before).copied().collect(),
+        });
+        self.succession.key = Some(next.key);
+        self.succession.certified.clear();
+        // Their tokens name the former one.
+        self.invitations.clear();
+        self.drop_rings_of_no_use();
+        let names: Vec<String> = uncertified.iter().map(|id| self.name_of(*id)).collect();
+        let words = match names.is_empty() {
+            true => {
+                "the former authority is given up: all members have certificates of the new one"
+                    .to_owned()
+            }
+            false => format!(
+                "the former authority is given up; away meanwhile, and certified when back: {}",
+                names.join(", ")
+            ),
+        };
+        self.tell(command, words);
+        Ok(Answer::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{A, ARBITER, B, authority, invitation, next_authority, ring};
+    use super::*;
+    use crate::command::Body;
+
+    fn begin(state: &mut State, certificate: u8, epoch: u64) {
+        let next = state.next_authority(certificate, epoch);
+        state.must(A, next);
+    }
+
+    fn certified(certificate: u8) -> Body {
+        Body::Certified {
+            authority: authority(certificate).fingerprint(),
+        }
+    }
+
+    fn give_up(next: u8, away: &[MemberId]) -> Body {
+        Body::GiveUpAuthority {
+            next: authority(next).fingerprint(),
+            away: away.iter().copied().collect(),
+        }
+    }
+
+    #[test]
+    fn the_former_one_is_given_up_when_all_that_are_there_are_certified() {
+        let mut state = State::pair();
+        begin(&mut state, 7, 1);
+        assert_eq!(
+            state.refused(B, next_authority(1, 8, 1)),
+            Refusal::AuthorityUnderWay
+        );
+        assert_eq!(state.refused(A, give_up(7, &[])), Refusal::Untimely);
+        assert_eq!(state.refused(A, certified(1)), Refusal::Certificate);
+        state.must(A, certified(7));
+        state.must(B, certified(7));
+        state.must(A, invitation("t", Kind::Node));
+        // Nobody is passed over that came since, and an arbiter gives nothing up.
+        assert_eq!(state.refused(A, give_up(7, &[])), Refusal::Untimely);
+        assert_eq!(
+            state.refused(A, give_up(8, &[ARBITER])),
+            Refusal::Certificate
+        );
+        assert_eq!(
+            state.refused(ARBITER, give_up(7, &[ARBITER])),
+            Refusal::Unfit
+        );
+        state.must(A, give_up(7, &[ARBITER]));
+        assert_eq!(state.authority, authority(7).certificate());
+        assert!(state.invitations.is_empty());
+        assert_eq!(state.uncertified(), BTreeSet::from([ARBITER]));
+        state.must(ARBITER, certified(7));
+        assert!(state.uncertified().is_empty());
+        assert_eq!(
+            state.refused(A, next_authority(7, 7, 1)),
+            Refusal::Certificate
+        );
+    }
+
+    #[test]
+    fn who_is_late_over_several_changes_is_late_under_the_one_that_it_knows() {
+        let mut state = State::pair();
+        for next in 11..11 + FORMER_AUTHORITIES_MAX as u8 {
+            begin(&mut state, next, 1);
+            state.must(A, certified(next));
+            state.must(B, certified(next));
+            state.must(A, give_up(next, &[ARBITER]));
+        }
+        let late: Vec<usize> = state
+            .succession
+            .formers
+            .iter()
+            .map(|f| f.late.len())
+            .collect();
+        assert_eq!(late, [1, 0, 0, 0]);
+        assert_eq!(state.no_authority_before(), BTreeSet::from([ARBITER]));
+        let member = ARBITER;
+        assert_eq!(
+            state.refused(A, next_authority(10 + FORMER_AUTHORITIES_MAX as u8, 99, 1)),
+            Refusal::Late { member }
+        );
+        state.must(ARBITER, certified(10 + FORMER_AUTHORITIES_MAX as u8));
+        assert!(state.no_authority_before().is_empty());
+        begin(&mut state, 99, 1);
+        assert_eq!(state.succession.formers.len(), FORMER_AUTHORITIES_MAX - 1);
+    }
+
+    #[test]
+    fn a_removed_node_takes_the_authority_that_it_brought_with_it() {
+        let mut state = State::pair();
+        state.must(B, next_authority(1, 7, 1));
+        state.must(B, certified(7));
+        state.must(A, certified(7));
+        state.must(A, Body::Remove { member: B });
+        assert_eq!(state.newest_authority(), authority(1).certificate());
+        assert!(state.succession.certified.is_empty());
+        assert_eq!(state.succession.exposed, Some(Epoch(1)));
+        assert_eq!(
+            state.refused(A, give_up(7, &[ARBITER])),
+            Refusal::Certificate
+        );
+        assert_eq!(state.refused(A, certified(7)), Refusal::Certificate);
+        state.must(A, Body::Seal(ring(2, &[A])));
+        begin(&mut state, 8, 2);
+        assert_eq!(state.newest_authority(), authority(8).certificate());
+        // An arbiter brings none, and takes none with it.
+        state.must(A, certified(8));
+        state.must(A, Body::Remove { member: ARBITER });
+        assert_eq!(state.newest_authority(), authority(8).certificate());
+        state.must(A, give_up(8, &[]));
+    }
+
+    #[test]
+    fn what_the_present_authority_does_not_vouch_for_is_refused() {
+        let mut state = State::pair();
+        let Body::Authority(good) = next_authority(1, 7, 1) else {
+            unreachable!("it is one");
+        };
+        let other = authority(8);
+        let wrong = [
+            (good.certificate.clone(), b"nothing".to_vec()),
+            (b"nothing".to_vec(), good.vouched.clone()),
+            (b"nothing".to_vec(), b"nothing".to_vec()),
+            // By itself, by another one, for another one.
+            (good.certificate.clone(), good.certificate.clone()),
+            (
+                good.certificate.clone(),
+                other.vouch_for(&authority(7)).expect("it signs"),
+            ),
+            (other.certificate().to_vec(), good.vouched.clone()),
+            // The right key, and not the certificate that it has.
+            (good.vouched.clone(), good.vouched.clone()),
+        ];
+        for (certificate, vouched) in wrong {
+            let next = NextAuthority {
+                certificate,
+                vouched,
+                key: good.key.clone(),
+            };
+            let refusal = state.refused(A, Body::Authority(Box::new(next)));
+            assert_eq!(refusal, Refusal::Certificate);
+        }
+        state.must(A, Body::Authority(good));
+    }
+
+    #[test]
+    fn a_removed_node_exposes_the_authority_until_one_follows_under_a_newer_key() {
+        let mut state = State::pair();
+        begin(&mut state, 7, 1);
+        state.must(B, certified(7));
+        state.must(A, certified(7));
+        state.must(A, give_up(7, &[ARBITER]));
+        state.must(A, Body::Remove { member: B });
+        assert_eq!(state.succession.exposed, Some(Epoch(1)));
+        assert_eq!(state.refused(A, next_authority(7, 8, 1)), Refusal::OldEpoch);
+        state.must(A, Body::Seal(ring(2, &[A])));
+        assert_eq!(state.refused(A, next_authority(7, 8, 1)), Refusal::OldEpoch);
+        begin(&mut state, 8, 2);
+        assert_eq!(state.succession.exposed, None);
+        // The key that the present authority's is sealed with stays as long as that.
+        assert_eq!(
+            state.rings.keys().copied().collect::<Vec<_>>(),
+            [Epoch(1), Epoch(2)]
+        );
+        state.must(A, certified(8));
+        state.must(A, give_up(8, &[ARBITER]));
+        assert_eq!(state.rings.keys().copied().collect::<Vec<_>>(), [Epoch(2)]);
+        state.must(A, Body::Remove { member: ARBITER });
+        assert_eq!(
+            state.succession.exposed, None,
+            "an arbiter never knew its key"
+        );
+        assert!(state.uncertified().is_empty());
+    }
+
+    #[test]
+    fn only_nodes_bring_authorities_and_certificates_have_bounds() {
+        let mut state = State::pair();
+        assert_eq!(
+            state.refused(ARBITER, next_authority(1, 7, 1)),
+            Refusal::Unfit
+        );
+        assert_eq!(state.refused(A, next_authority(1, 7, 2)), Refusal::OldEpoch);
+        let Body::Authority(mut next) = next_authority(1, 7, 1) else {
+            unreachable!("it is one");
+        };
+        next.vouched = vec![0; CERTIFICATE_BYTES_MAX + 1];
+        let refusal = state.refused(A, Body::Authority(next.clone()));
+        assert_eq!(
+            refusal,
+            too_many("bytes of a certificate", CERTIFICATE_BYTES_MAX)
+        );
+        next.vouched = vec![1];
+        next.key.bytes = vec![0; SEALED_KEY_BYTES_MAX + 1];
+        let refusal = state.refused(A, Body::Authority(next));
+        assert_eq!(
+            refusal,
+            too_many("bytes of a sealed key", SEALED_KEY_BYTES_MAX)
+        );
+    }
+}

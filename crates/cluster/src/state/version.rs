@@ -1,0 +1,571 @@
+//! Versions of the configuration: how one is proposed, what nodes say of it, which
+//! steps it may take, and how many are kept.
+//!
+//! The leader decides when a step is taken ([`crate::rollout`]); here stands what no
+//! leader can get around: one version on its way at a time, none accepted that a node
+//! said something against, none accepted that did not go all the way.
+
+use super::{State, WORDS_BYTES_MAX, cut};
+use crate::command::{
+    Answer, Command, Decision, Found, Origin, Proposal, Refusal, Report, Reported, Step, VersionId,
+};
+use crate::file_set::{FILES_MAX, SET_BYTES_MAX};
+use crate::member::{Kind, MemberId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+/// Versions that may be kept, whatever the setting says.
+pub const VERSIONS_MAX: u32 = 1000;
+/// Size of what versions say of themselves (names of files, reports), all together,
+/// bytes: it is in the memory of every member.
+pub const METADATA_BYTES_MAX: usize = 4 << 20;
+/// The same for one version as it is proposed: with all around it, it fits into one
+/// message to the leader ([`crate::raft::transport::MESSAGE_BYTES_MAX`]).
+pub const PROPOSAL_BYTES_MAX: usize = 512 << 10;
+/// Longest path of a file, bytes.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Names in the directories of a version, together.
+pub const LISTED_NAMES_MAX: usize = 64 << 10;
+/// Longest message, bytes; an author has as many.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
+/// Longest time of judgement, and for a confirmation, milliseconds.
+pub const JUDGING_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+/// Followed repositories, each with its branch, of which the newest accepted version is
+/// kept whatever the limits: what comes next has to follow it, and only what lies between
+/// has to be signed.
+pub const FOLLOWED_KEPT_MAX: usize = 8;
+/// What a message or a reason may have in an event, bytes.
+const EVENT_REASON_BYTES_MAX: usize = 1024;
+/// What a file, a piece or a name takes beside its text, bytes.
+const ENTRY_BYTES: usize = 64;
+
+/// How far a version is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Every node that is there builds it dry.
+    Checking,
+    /// One node tries it.
+    Canary {
+        /// Which.
+        node: MemberId,
+    },
+    /// These try it.
+    Rest {
+        /// Which.
+        nodes: BTreeSet<MemberId>,
+    },
+    /// These serve it, and it waits to be confirmed.
+    AwaitConfirmation {
+        /// Which.
+        nodes: BTreeSet<MemberId>,
+        /// How long it still waits, as far as was told, milliseconds.
+        remaining_ms: u64,
+    },
+    /// It is, or was, what all nodes serve.
+    Accepted,
+    /// A node could not serve it: nobody ever served it.
+    Refused,
+    /// It was tried, and is served no more.
+    TakenBack,
+}
+
+impl Stage {
+    /// It is neither accepted nor given up.
+    pub fn on_its_way(&self) -> bool {
+        match self {
+            Stage::Checking
+            | Stage::Canary { .. }
+            | Stage::Rest { .. }
+            | Stage::AwaitConfirmation { .. } => true,
+            Stage::Accepted | Stage::Refused | Stage::TakenBack => false,
+        }
+    }
+
+    /// This node is to serve it on trial.
+    pub fn tried_by(&self, node: MemberId) -> bool {
+        match self {
+            Stage::Canary { node: canary } => *canary == node,
+            Stage::Rest { nodes } | Stage::AwaitConfirmation { nodes, .. } => nodes.contains(&node),
+            Stage::Checking | Stage::Accepted | Stage::Refused | Stage::TakenBack => false,
+        }
+    }
+
+    /// In a few words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Stage::Checking => "being checked",
+            Stage::Canary { .. } => "tried on one node",
+            Stage::Rest { .. } => "tried on all nodes",
+            Stage::AwaitConfirmation { .. } => "waits to be confirmed",
+            Stage::Accepted => "accepted",
+            Stage::Refused => "refused",
+            Stage::TakenBack => "taken back",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a node said of a version last.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Said {
+    /// What.
+    pub outcome: Reported,
+    /// In words.
+    pub words: String,
+}
+
+/// A version and what became of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// Its number.
+    pub id: VersionId,
+    /// The member at which it was proposed.
+    pub from: MemberId,
+    /// What was proposed: author, message, files.
+    pub proposal: Arc<Proposal>,
+    /// How far it is.
+    pub stage: Stage,
+    /// What each node said of it last.
+    pub reports: BTreeMap<MemberId, Said>,
+    /// What each node found when it checked it, before anybody served it.
+    #[serde(default)]
+    pub found: BTreeMap<MemberId, Found>,
+    /// Why it was refused or taken back; empty otherwise.
+    pub words: String,
+    /// After how many commands it was proposed.
+    pub proposed_at: u64,
+    /// After how many commands it was accepted, refused or taken back.
+    pub decided_at: Option<u64>,
+    /// When that was, seconds since 1970 by the leader's clock.
+    pub decided_time_s: Option<i64>,
+}
+
+impl VersionRecord {
+    /// The version before it.
+    pub fn parent(&self) -> Option<VersionId> {
+        self.proposal.parent
+    }
+
+    /// What a node said of it last.
+    pub fn said(&self, node: MemberId) -> Option<Reported> {
+        self.reports.get(&node).map(|said| said.outcome)
+    }
+
+    /// Some node found that all of them must change at once.
+    pub fn goes_together(&self) -> bool {
+        self.found.values().any(|found| found.together)
+    }
+
+    /// What nodes said against it.
+    pub fn against(&self) -> impl Iterator<Item = (MemberId, &Said)> {
+        self.reports
+            .iter()
+            .filter(|(_, said)| is_against(said.outcome))
+            .map(|(node, said)| (*node, said))
+    }
+
+    fn weight(&self) -> usize {
+        let words: usize = self.reports.values().map(|said| said.words.len()).sum();
+        weight(&self.proposal)
+            .saturating_add(words)
+            .saturating_add(self.words.len())
+    }
+
+    /// All that are to serve it said what it takes to go on.
+    fn all_did(&self, state: &State, nodes: &BTreeSet<MemberId>) -> bool {
+        let wanted = if self.proposal.judging.judge_ms == 0 {
+            rank(Reported::Serves)
+        } else {
+            rank(Reported::Good)
+        };
+        let mut there = nodes
+            .iter()
+            .filter(|node| state.members.contains_key(node))
+            .peekable();
+        there.peek().is_some() && there.all(|node| self.said(*node).map_or(0, rank) >= wanted)
+    }
+}
+
+/// It says that the version must not go on.
+pub(crate) fn is_against(outcome: Reported) -> bool {
+    match outcome {
+        Reported::Refused | Reported::Worse | Reported::WentBack => true,
+        Reported::Checked | Reported::Serves | Reported::Good => false,
+    }
+}
+
+/// How far a node is with a version; what speaks against it is above all.
+fn rank(outcome: Reported) -> u8 {
+    match outcome {
+        Reported::Checked => 1,
+        Reported::Serves => 2,
+        Reported::Good => 3,
+        Reported::Refused | Reported::Worse | Reported::WentBack => 4,
+    }
+}
+
+/// What a proposal takes in memory, about, bytes.
+fn weight(proposal: &Proposal) -> usize {
+    let files = proposal
+        .files
+        .iter()
+        .map(|file| file.path.len() + ENTRY_BYTES * (1 + file.content.chunks.len()));
+    let listed = proposal.listings.iter().map(|(directory, names)| {
+        let names: usize = names.iter().map(|name| name.len() + ENTRY_BYTES / 2).sum();
+        directory.len() + ENTRY_BYTES + names
+    });
+    files.chain(listed).fold(
+        proposal.message.len() + proposal.author.len(),
+        |sum, one| sum.saturating_add(one),
+    )
+}
+
+impl State {
+    pub(super) fn propose(
+        &mut self,
+        command: &Command,
+        proposal: &Proposal,
+    ) -> Result<Answer, Refusal> {
+        if let Some(busy) = self.on_its_way() {
+            return Err(Refusal::Busy {
+                version: busy.id,
+                author: busy.proposal.author.clone(),
+            });
+        }
+        if proposal.parent != self.accepted {
+            return Err(Refusal::Stale {
+                accepted: self.accepted,
+            });
+        }
+        within_bounds(proposal)?;
+        self.refers_to_what_there_is(proposal)?;
+        let id = VersionId(self.last_version.0.saturating_add(1));
+        let record = VersionRecord {
+            id,
+            from: command.from,
+            proposal: Arc::new(proposal.clone()),
+            stage: Stage::Checking,
+            reports: BTreeMap::new(),
+            found: BTreeMap::new(),
+            words: String::new(),
+            proposed_at: self.applied,
+            decided_at: None,
+            decided_time_s: None,
+        };
+        self.last_version = id;
+        self.versions.insert(id, Arc::new(record));
+        self.hold_chunks(command.from, proposal);
+        let message = cut(&proposal.message, EVENT_REASON_BYTES_MAX);
+        self.tell(
+            command,
+            format!("version {id} of {}: {message}", proposal.author),
+        );
+        self.trim_history();
+        Ok(Answer::Version(id))
+    }
+
+    /// Pieces, keys and an older version that it names are there.
+    fn refers_to_what_there_is(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        if let Origin::RolledBack { to } = &proposal.origin
+            && !self.versions.contains_key(to)
+        {
+            return Err(Refusal::NoVersion);
+        }
+        for file in &proposal.files {
+            if !self.rings.contains_key(&file.content.epoch) {
+                return Err(Refusal::OldEpoch);
+            }
+            if let Some(chunk) = file
+                .content
+                .chunks
+                .iter()
+                .find(|digest| !self.chunks.has(digest))
+            {
+                return Err(Refusal::Incomplete { chunk: *chunk });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(&mut self, command: &Command, report: &Report) -> Result<Answer, Refusal> {
+        let node = self.members.get(&report.node).ok_or(Refusal::NoMember)?;
+        if command.from != report.node || node.kind != Kind::Node {
+            return Err(Refusal::Unfit);
+        }
+        let name = node.name.clone();
+        let now_accepted = self.accepted == Some(report.version);
+        let record = self
+            .versions
+            .get_mut(&report.version)
+            .filter(|record| now_accepted || record.stage.on_its_way())
+            .ok_or(Refusal::NoVersion)?;
+        let before = record.said(report.node).map_or(0, rank);
+        // On its way, a node goes forward only: what comes late, or twice, does not
+        // undo what it said since. Later the last word counts.
+        if record.stage.on_its_way() && before >= rank(report.outcome) {
+            return Ok(Answer::Done);
+        }
+        let words = cut(&report.words, WORDS_BYTES_MAX);
+        let said = Said {
+            outcome: report.outcome,
+            words: words.to_owned(),
+        };
+        let record = Arc::make_mut(record);
+        record.reports.insert(report.node, said);
+        // How it goes on is decided by what is known before it does.
+        if record.stage == Stage::Checking {
+            record.found.insert(report.node, report.found);
+        }
+        if is_against(report.outcome) {
+            let what = against_in_words(report.outcome);
+            let words = cut(words, EVENT_REASON_BYTES_MAX);
+            let words = format!("{name} {what} version {}: {words}", report.version);
+            self.tell(command, words);
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        command: &Command,
+        decision: &Decision,
+    ) -> Result<Answer, Refusal> {
+        let record = self
+            .on_its_way()
+            .filter(|record| record.id == decision.version)
+            .ok_or(Refusal::NoVersion)?;
+        let mut next = record.clone();
+        match &decision.step {
+            Step::Canary { node } => next.stage = self.canary_stage(record, *node)?,
+            Step::Rest { nodes } => {
+                next.stage = self.rest_stage(record, nodes)?;
+                // Each stage is judged anew, where there is somebody beside the canary.
+                for said in next.reports.values_mut() {
+                    if said.outcome == Reported::Good && nodes.len() > 1 {
+                        said.outcome = Reported::Serves;
+                    }
+                }
+            }
+            Step::AwaitConfirmation => next.stage = self.confirmation_stage(record)?,
+            Step::Remaining { ms } => match &mut next.stage {
+                Stage::AwaitConfirmation { remaining_ms, .. } => {
+                    *remaining_ms = (*remaining_ms).min(*ms);
+                }
+                _ => return Err(Refusal::Untimely),
+            },
+            Step::Accept => {
+                self.may_be_accepted(record)?;
+                next.stage = Stage::Accepted;
+            }
+            Step::TakeBack { words } => {
+                next.words = cut(words, WORDS_BYTES_MAX).to_owned();
+                next.stage = match record.stage {
+                    Stage::Checking => Stage::Refused,
+                    _ => Stage::TakenBack,
+                };
+            }
+        }
+        self.put_decided(command, next);
+        Ok(Answer::Version(decision.version))
+    }
+
+    fn put_decided(&mut self, command: &Command, mut next: VersionRecord) {
+        let id = next.id;
+        if !next.stage.on_its_way() {
+            next.decided_at = Some(self.applied);
+            next.decided_time_s = Some(command.time_s);
+            let why = cut(&next.words, EVENT_REASON_BYTES_MAX);
+            let words = match next.stage {
+                Stage::Accepted => format!("version {id} is accepted"),
+                _ => format!("version {id} is {}: {why}", next.stage),
+            };
+            self.tell(command, words);
+        }
+        if next.stage == Stage::Accepted {
+            self.accepted = Some(id);
+        }
+        let decided = next.decided_at.is_some();
+        self.versions.insert(id, Arc::new(next));
+        if decided {
+            self.trim_history();
+        }
+    }
+
+    fn canary_stage(&self, record: &VersionRecord, node: MemberId) -> Result<Stage, Refusal> {
+        let fits = record.stage == Stage::Checking
+            && self.members.contains_key(&node)
+            && record.said(node) == Some(Reported::Checked)
+            && record.against().next().is_none();
+        if fits {
+            Ok(Stage::Canary { node })
+        } else {
+            Err(Refusal::Untimely)
+        }
+    }
+
+    fn rest_stage(&self, record: &VersionRecord, nodes: &[MemberId]) -> Result<Stage, Refusal> {
+        let nodes: BTreeSet<MemberId> = nodes.iter().copied().collect();
+        let judging = &record.proposal.judging;
+        let from_here = match &record.stage {
+            Stage::Checking => judging.judge_ms == 0 || record.goes_together(),
+            Stage::Canary { node } => {
+                nodes.contains(node) && record.said(*node) == Some(Reported::Good)
+            }
+            _ => false,
+        };
+        let each_could = nodes
+            .iter()
+            .all(|node| self.members.contains_key(node) && record.said(*node).is_some());
+        if from_here && each_could && !nodes.is_empty() && record.against().next().is_none() {
+            Ok(Stage::Rest { nodes })
+        } else {
+            Err(Refusal::Untimely)
+        }
+    }
+
+    fn confirmation_stage(&self, record: &VersionRecord) -> Result<Stage, Refusal> {
+        match (&record.stage, record.proposal.judging.confirm_within_ms) {
+            (Stage::Rest { nodes }, Some(remaining_ms))
+                if record.against().next().is_none() && record.all_did(self, nodes) =>
+            {
+                Ok(Stage::AwaitConfirmation {
+                    nodes: nodes.clone(),
+                    remaining_ms,
+                })
+            }
+            _ => Err(Refusal::Untimely),
+        }
+    }
+
+    fn may_be_accepted(&self, record: &VersionRecord) -> Result<(), Refusal> {
+        let confirm = record.proposal.judging.confirm_within_ms.is_some();
+        let all_did = match &record.stage {
+            Stage::Rest { nodes } => !confirm && record.all_did(self, nodes),
+            Stage::AwaitConfirmation { nodes, .. } => record.all_did(self, nodes),
+            _ => false,
+        };
+        if all_did && record.against().next().is_none() {
+            Ok(())
+        } else {
+            Err(Refusal::Untimely)
+        }
+    }
+
+    /// The newest accepted version of each repository, of those that were followed last.
+    fn followed_last(&self) -> BTreeMap<&str, VersionId> {
+        let mut newest = BTreeMap::new();
+        for record in self.versions.values().rev() {
+            if newest.len() == FOLLOWED_KEPT_MAX {
+                break;
+            }
+            if let (Stage::Accepted, Origin::Followed { repository, .. }) =
+                (&record.stage, &record.proposal.origin)
+            {
+                newest.entry(repository.as_str()).or_insert(record.id);
+            }
+        }
+        newest
+    }
+
+    /// Drops the oldest versions until the rest is within the limits. The accepted
+    /// one, its parent and the one on its way stay, and what followed repositories go on
+    /// from.
+    pub(super) fn trim_history(&mut self) {
+        let parent = self.accepted().and_then(VersionRecord::parent);
+        let on_its_way = self.on_its_way().map(|record| record.id);
+        let stay = [self.accepted, parent, on_its_way];
+        let followed: BTreeSet<VersionId> = self.followed_last().into_values().collect();
+        let mut candidates: Vec<VersionId> = self
+            .versions
+            .keys()
+            .filter(|id| !stay.contains(&Some(**id)) && !followed.contains(*id))
+            .rev()
+            .copied()
+            .collect();
+        let mut metadata: usize = self.versions.values().map(|record| record.weight()).sum();
+        while self.over_limits(metadata)
+            && let Some(oldest) = candidates.pop()
+            && let Some(record) = self.versions.remove(&oldest)
+        {
+            metadata = metadata.saturating_sub(record.weight());
+            let gone = Arc::make_mut(&mut self.chunks).let_go(&record.proposal.files);
+            self.dropped.add(gone);
+        }
+        self.drop_rings_of_no_use();
+    }
+
+    fn over_limits(&self, metadata: usize) -> bool {
+        let versions_max = self.limits.versions.clamp(1, VERSIONS_MAX) as usize;
+        self.versions.len() > versions_max
+            || metadata > METADATA_BYTES_MAX
+            || self.chunks.used_bytes() > self.limits.content_bytes
+            || self.chunks.used() > super::CHUNKS_MAX
+    }
+}
+
+/// What a report against a version does to it.
+pub(crate) fn against_in_words(outcome: Reported) -> &'static str {
+    match outcome {
+        Reported::Refused => "cannot serve",
+        Reported::Worse => "serves worse with",
+        Reported::WentBack => "went back by itself from",
+        Reported::Checked => "could serve",
+        Reported::Serves => "serves",
+        Reported::Good => "serves well with",
+    }
+}
+
+fn within_bounds(proposal: &Proposal) -> Result<(), Refusal> {
+    let within = |what: &str, is: u64, max: u64| {
+        if is <= max {
+            return Ok(());
+        }
+        Err(Refusal::TooMany {
+            what: what.to_owned(),
+            max,
+        })
+    };
+    let longest_path = proposal.files.iter().map(|file| file.path.len()).max();
+    let content: u64 = proposal
+        .files
+        .iter()
+        .fold(0, |sum, file| file.content.bytes.saturating_add(sum));
+    let listed: usize = proposal.listings.iter().map(|(_, names)| names.len()).sum();
+    let confirm_ms = proposal.judging.confirm_within_ms.unwrap_or(0);
+    let message = proposal.message.len().max(proposal.author.len());
+    within("files", proposal.files.len() as u64, FILES_MAX as u64)?;
+    within(
+        "bytes of a path",
+        longest_path.unwrap_or(0) as u64,
+        PATH_BYTES_MAX as u64,
+    )?;
+    within("bytes of all files", content, SET_BYTES_MAX)?;
+    within("listed names", listed as u64, LISTED_NAMES_MAX as u64)?;
+    within(
+        "bytes of a message",
+        message as u64,
+        MESSAGE_BYTES_MAX as u64,
+    )?;
+    within(
+        "milliseconds of judgement",
+        proposal.judging.judge_ms,
+        JUDGING_MS_MAX,
+    )?;
+    within("milliseconds to confirm", confirm_ms, JUDGING_MS_MAX)?;
+    within(
+        "bytes of names of files",
+        weight(proposal) as u64,
+        PROPOSAL_BYTES_MAX as u64,
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Since when the disk is at what it was asked for last: a disk that is stuck says
+//! nothing, it only does not come back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// What may be at the disk at one time: who writes, and who reads.
+#[derive(Clone, Copy)]
+pub(super) enum Work {
+    Write,
+    Read,
+}
+
+/// Since when each of them is.
+#[derive(Debug)]
+pub(super) struct Busy {
+    began: Instant,
+    /// Microseconds since then, and one; 0: it is not at the disk.
+    since: [AtomicU64; 2],
+}
+
+impl Default for Busy {
+    fn default() -> Busy {
+        Busy {
+            began: Instant::now(),
+            since: Default::default(),
+        }
+    }
+}
+
+impl Busy {
+    fn now(&self) -> u64 {
+        let micros = self.began.elapsed().as_micros();
+        u64::try_from(micros).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// Does something at the disk.
+    pub(super) fn while_at<T>(&self, work: Work, act: impl FnOnce() -> T) -> T {
+        let since = match work {
+            Work::Write => &self.since[0],
+            Work::Read => &self.since[1],
+        };
+        since.store(self.now(), Ordering::Relaxed);
+        let done = act();
+        since.store(0, Ordering::Relaxed);
+        done
+    }
+
+    /// How long what takes longest is under way; nothing where nobody waits.
+    pub(super) fn longest(&self) -> Duration {
+        let now = self.now();
+        let waits = self.since.iter().map(|since| since.load(Ordering::Relaxed));
+        let waits = waits.filter(|since| *since > 0);
+        Duration::from_micros(
+            waits
+                .map(|since| now.saturating_sub(since))
+                .max()
+                .unwrap_or(0),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_is_counted_and_what_is_done_is_not() {
+        let busy = Busy::default();
+        assert_eq!(busy.longest(), Duration::ZERO);
+        busy.while_at(Work::Write, || {
+            std::thread::sleep(Duration::from_millis(5));
+            let before = busy.longest();
+            assert!(before >= Duration::from_millis(5));
+            busy.while_at(Work::Read, || assert!(busy.longest() >= before));
+            assert!(busy.longest() >= before, "the write is not done");
+        });
+        assert_eq!(busy.longest(), Duration::ZERO);
+    }
+}

@@ -1,0 +1,466 @@
+//! What stands in the file, and how it is written and read. Everything here blocks;
+//! who may wait for it is decided in [`super::writer`].
+
+use crate::codec;
+use crate::member::Digest;
+use crate::raft::{Entry, LogId, SnapshotMeta, Vote};
+use crate::store::error::{Damage, LAYOUT, StoreError};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
+    TableDefinition, WriteTransaction,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Memory that redb may use for pages, bytes.
+pub const PAGES_BYTES_MAX: usize = 2 << 20;
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const CHUNKS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("chunks");
+
+const VOTE: &str = "vote";
+const COMMITTED: &str = "committed";
+const PURGED: &str = "purged";
+const STARTS: &str = "starts";
+const LAYOUT_KEY: &str = "layout";
+const DAMAGED: &str = "damaged";
+const SNAPSHOT_META: &str = "snapshot.meta";
+const SNAPSHOT_IMAGE: &str = "snapshot.image";
+
+/// One change of the file.
+pub(super) enum Op {
+    /// An entry, as bytes, and the how many-th write it is of.
+    Append {
+        index: u64,
+        bytes: Vec<u8>,
+        write: u64,
+    },
+    /// Entries from this index on go.
+    Truncate { from: u64 },
+    /// Entries up to this one go.
+    Purge(LogId),
+    /// The vote.
+    Vote(Vote),
+    /// What is known to be agreed on.
+    Committed(Option<LogId>),
+    /// How often the engine was started.
+    Starts(u64),
+    /// A piece of a content.
+    Chunk { digest: Digest, bytes: Vec<u8> },
+    /// A snapshot, instead of the last one. Of the pieces only these stay.
+    Snapshot {
+        meta: Box<SnapshotMeta>,
+        image: Vec<u8>,
+        keep: BTreeSet<Digest>,
+    },
+}
+
+/// What a file begins with.
+pub(super) struct Begin {
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
+    pub(super) purged: Option<LogId>,
+    pub(super) last: Option<LogId>,
+    pub(super) starts: u64,
+    pub(super) snapshot: Option<SnapshotMeta>,
+}
+
+/// The open file.
+pub(super) struct Disk {
+    /// None only while this ends.
+    database: Option<Database>,
+    /// What it is called in errors.
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Opens or makes a file, which nobody else may read.
+    pub(super) fn open(path: &Path) -> Result<Disk, StoreError> {
+        Disk::with(path, |builder| {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)?;
+            builder.create(path)
+        })
+    }
+
+    /// On something else than a file.
+    pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Disk, StoreError> {
+        let path = Path::new("(memory)");
+        let backend = std::cell::RefCell::new(Some(backend));
+        Disk::with(path, |builder| match backend.borrow_mut().take() {
+            Some(backend) => builder.create_with_backend(backend),
+            None => Err(redb::DatabaseError::RepairAborted),
+        })
+    }
+
+    fn with(
+        path: &Path,
+        open: impl Fn(&redb::Builder) -> Result<Database, redb::DatabaseError>,
+    ) -> Result<Disk, StoreError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(PAGES_BYTES_MAX);
+        let database = guarded(path, || open(&builder).map_err(redb::Error::from))?;
+        let mut disk = Disk {
+            database: Some(database),
+            path: path.to_owned(),
+        };
+        // A file that was closed in order is not looked at by redb; a bit that turned
+        // since would be found at any time later, in the middle of something.
+        let database = disk.database.as_mut();
+        let whole = guarded(path, || match database {
+            Some(database) => database.check_integrity().map_err(redb::Error::from),
+            None => Err(redb::Error::DatabaseClosed),
+        })?;
+        disk.begin_layout(whole)?;
+        Ok(disk)
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::DatabaseClosed)
+    }
+
+    /// Makes the tables; refuses what is newer or was damaged. A damaged file that
+    /// redb mended may lack what was promised to others, so it stays refused.
+    fn begin_layout(&self, whole: bool) -> Result<(), StoreError> {
+        let (layout, damaged) = self.guarded(|| {
+            let transaction = self.database()?.begin_write()?;
+            let (layout, damaged);
+            {
+                let mut meta = transaction.open_table(META)?;
+                transaction.open_table(LOG)?;
+                transaction.open_table(CHUNKS)?;
+                layout = meta.get(LAYOUT_KEY)?.map(|value| value.value().to_vec());
+                if layout.is_none() {
+                    meta.insert(LAYOUT_KEY, codec::encode(&LAYOUT).as_slice())?;
+                }
+                damaged = meta.get(DAMAGED)?.is_some();
+                if !whole && !damaged {
+                    meta.insert(DAMAGED, [1u8].as_slice())?;
+                }
+            }
+            transaction.commit()?;
+            Ok((layout, damaged))
+        })?;
+        if damaged || !whole {
+            return Err(self.damaged(Damage::Checksums));
+        }
+        let layout = match layout {
+            Some(bytes) => self.value("the layout", &bytes)?,
+            None => LAYOUT,
+        };
+        if layout > LAYOUT {
+            return Err(StoreError::Newer {
+                path: self.path.clone(),
+                layout,
+            });
+        }
+        Ok(())
+    }
+
+    /// What it has at the start.
+    pub(super) fn begin(&self) -> Result<Begin, StoreError> {
+        let purged: Option<LogId> = self.meta(PURGED)?;
+        let ends = self.guarded(|| {
+            let transaction = self.database()?.begin_read()?;
+            let log = transaction.open_table(LOG)?;
+            let first = log.first()?.map(|(index, _)| index.value());
+            let last = log
+                .last()?
+                .map(|(index, bytes)| (index.value(), bytes.value().to_vec()));
+            Ok((first, last, log.len()?))
+        })?;
+        let last = match &ends {
+            (Some(first), Some((last, bytes)), entries) => {
+                // A purge that was told and not yet done leaves entries before it.
+                if last - first + 1 != *entries {
+                    return Err(self.damaged(Damage::Hole { index: *first }));
+                }
+                let expected = purged.map_or(0, |id| id.index + 1);
+                if *first > expected {
+                    return Err(self.damaged(Damage::Hole { index: expected }));
+                }
+                let entry: Entry = self.value("the last entry", bytes)?;
+                Some(entry.log_id)
+            }
+            _ => purged,
+        };
+        Ok(Begin {
+            vote: self.meta(VOTE)?,
+            committed: self.meta(COMMITTED)?,
+            purged,
+            last: last.max(purged),
+            starts: self.meta(STARTS)?.unwrap_or(0),
+            snapshot: self.meta(SNAPSHOT_META)?,
+        })
+    }
+
+    /// Does all of these, as one; with `durable` they are on disk when it returns.
+    pub(super) fn write(&self, ops: &[Op], durable: bool) -> Result<(), StoreError> {
+        self.guarded(|| {
+            let mut transaction = self.database()?.begin_write()?;
+            transaction
+                .set_durability(if durable {
+                    Durability::Immediate
+                } else {
+                    Durability::None
+                })
+                .map_err(|_| redb::Error::ImmediateDurabilityRequired)?;
+            for op in ops {
+                apply(&transaction, op)?;
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Entries of a range, in order, until they are so many bytes; at least one, if
+    /// there is one.
+    pub(super) fn entries(
+        &self,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let raw = self.guarded(|| {
+            let transaction = self.database()?.begin_read()?;
+            let log = transaction.open_table(LOG)?;
+            let mut raw: Vec<(u64, Vec<u8>)> = Vec::new();
+            let mut bytes = 0;
+            for entry in log.range(range.clone())? {
+                let (index, value) = entry?;
+                let value = value.value();
+                if !raw.is_empty() && bytes + value.len() > bytes_max {
+                    break;
+                }
+                bytes += value.len();
+                raw.push((index.value(), value.to_vec()));
+            }
+            Ok(raw)
+        })?;
+        let mut entries = Vec::with_capacity(raw.len());
+        let mut next = None;
+        for (index, bytes) in raw {
+            if next.is_some_and(|next| next != index) {
+                return Err(self.damaged(Damage::Hole { index: index - 1 }));
+            }
+            next = Some(index + 1);
+            entries.push(self.value("an entry of the log", &bytes)?);
+        }
+        Ok(entries)
+    }
+
+    /// A piece of a content.
+    pub(super) fn chunk(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let bytes = self.guarded(|| {
+            let transaction = self.database()?.begin_read()?;
+            let chunks = transaction.open_table(CHUNKS)?;
+            Ok(chunks.get(&digest.0)?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        match bytes {
+            Some(bytes) if super::digest(&bytes) != *digest => {
+                Err(self.damaged(Damage::Chunk(*digest)))
+            }
+            found => Ok(found),
+        }
+    }
+
+    /// Which of these pieces are not here, at most so many.
+    pub(super) fn missing(
+        &self,
+        wanted: &BTreeSet<Digest>,
+        max: usize,
+    ) -> Result<Vec<Digest>, StoreError> {
+        self.guarded(|| {
+            let transaction = self.database()?.begin_read()?;
+            let chunks = transaction.open_table(CHUNKS)?;
+            let mut missing = Vec::new();
+            for digest in wanted {
+                if missing.len() >= max {
+                    break;
+                }
+                if chunks.get(&digest.0)?.is_none() {
+                    missing.push(*digest);
+                }
+            }
+            Ok(missing)
+        })
+    }
+
+    /// The snapshot: what it says of itself, and its bytes.
+    pub(super) fn snapshot(&self) -> Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError> {
+        let found = self.guarded(|| {
+            let transaction = self.database()?.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            let head = meta.get(SNAPSHOT_META)?.map(|bytes| bytes.value().to_vec());
+            let image = meta
+                .get(SNAPSHOT_IMAGE)?
+                .map(|bytes| bytes.value().to_vec());
+            Ok(head.zip(image))
+        })?;
+        match found {
+            Some((head, image)) => Ok(Some((self.value("the snapshot", &head)?, image))),
+            None => Ok(None),
+        }
+    }
+
+    /// What an error of ours says of damage here.
+    pub(super) fn damaged(&self, damage: Damage) -> StoreError {
+        StoreError::Damaged {
+            path: self.path.clone(),
+            damage,
+        }
+    }
+
+    fn meta<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, StoreError> {
+        let bytes = self.guarded(|| {
+            let transaction = self.database()?.begin_read()?;
+            let meta = transaction.open_table(META)?;
+            Ok(meta.get(key)?.map(|bytes| bytes.value().to_vec()))
+        })?;
+        bytes.map(|bytes| self.value(key, &bytes)).transpose()
+    }
+
+    /// A value of its bytes.
+    pub(super) fn value<T: DeserializeOwned>(
+        &self,
+        of: &'static str,
+        bytes: &[u8],
+    ) -> Result<T, StoreError> {
+        codec::decode(bytes).map_err(|source| {
+            self.damaged(Damage::Value {
+                of,
+                source: Arc::new(source),
+            })
+        })
+    }
+
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        guarded(&self.path, work)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // redb writes at its end, and a damaged file is what it may stumble over.
+        let database = self.database.take();
+        let _ = guarded(&self.path, || {
+            drop(database);
+            Ok(())
+        });
+    }
+}
+
+/// Runs what redb does. On bytes that nobody wrote it may give up in a panic.
+fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(classify(path, error)),
+        Err(panic) => {
+            let words = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("redb gave up");
+            Err(StoreError::Damaged {
+                path: path.to_owned(),
+                damage: Damage::Panic(words.into()),
+            })
+        }
+    }
+}
+
+fn classify(path: &Path, error: redb::Error) -> StoreError {
+    let path = path.to_owned();
+    match error {
+        redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path },
+        redb::Error::Io(ref inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
+            StoreError::Damaged {
+                path,
+                damage: Damage::File(Arc::new(error)),
+            }
+        }
+        redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
+            StoreError::Disk {
+                path,
+                source: Arc::new(error),
+            }
+        }
+        other => StoreError::Damaged {
+            path,
+            damage: Damage::File(Arc::new(other)),
+        },
+    }
+}
+
+fn apply(transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
+    match op {
+        Op::Append { index, bytes, .. } => {
+            transaction
+                .open_table(LOG)?
+                .insert(index, bytes.as_slice())?;
+        }
+        Op::Truncate { from } => {
+            transaction
+                .open_table(LOG)?
+                .retain_in::<u64, _>(*from.., |_, _| false)?;
+        }
+        Op::Purge(id) => {
+            transaction
+                .open_table(LOG)?
+                .retain_in::<u64, _>(..=id.index, |_, _| false)?;
+            put(transaction, PURGED, id)?;
+        }
+        Op::Vote(vote) => put(transaction, VOTE, vote)?,
+        Op::Committed(committed) => match committed {
+            Some(id) => put(transaction, COMMITTED, id)?,
+            None => {
+                transaction.open_table(META)?.remove(COMMITTED)?;
+            }
+        },
+        Op::Starts(starts) => put(transaction, STARTS, starts)?,
+        Op::Chunk { digest, bytes } => {
+            transaction
+                .open_table(CHUNKS)?
+                .insert(&digest.0, bytes.as_slice())?;
+        }
+        Op::Snapshot { meta, image, keep } => {
+            put(transaction, SNAPSHOT_META, meta)?;
+            transaction
+                .open_table(META)?
+                .insert(SNAPSHOT_IMAGE, image.as_slice())?;
+            let mut chunks = transaction.open_table(CHUNKS)?;
+            let mut over = Vec::new();
+            for entry in chunks.iter()? {
+                let digest = *entry?.0.value();
+                if !keep.contains(&Digest(digest)) {
+                    over.push(digest);
+                }
+            }
+            for digest in over {
+                chunks.remove(&digest)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn put<T: Serialize>(
+    transaction: &WriteTransaction,
+    key: &str,
+    value: &T,
+) -> Result<(), redb::Error> {
+    transaction
+        .open_table(META)?
+        .insert(key, codec::encode(value).as_slice())?;
+    Ok(())
+}

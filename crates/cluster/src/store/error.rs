@@ -1,0 +1,113 @@
+//! What can go wrong with the store.
+
+use crate::codec::Malformed;
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The newest layout of the file that this program understands.
+pub const LAYOUT: u64 = 1;
+
+/// The store cannot be used.
+#[derive(Clone, Debug)]
+pub enum StoreError {
+    /// Another process has it.
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its bytes are not what was written.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// It was written by a newer program.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its layout.
+        layout: u64,
+    },
+    /// The disk refused: it is full, read-only or fails.
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: Arc<redb::Error>,
+    },
+    /// The thread that writes has ended.
+    Ended,
+}
+
+/// What is wrong with a damaged store.
+#[derive(Clone, Debug)]
+pub enum Damage {
+    /// redb says so.
+    File(Arc<redb::Error>),
+    /// Its checksums are wrong.
+    Checksums,
+    /// A value is none of ours.
+    Value {
+        /// Which.
+        of: &'static str,
+        /// Why.
+        source: Arc<Malformed>,
+    },
+    /// The log has a hole.
+    Hole {
+        /// The entry that is missing.
+        index: u64,
+    },
+    /// A piece of a content is not what its digest says.
+    Chunk(crate::member::Digest),
+    /// redb gave up in a panic, with these words.
+    Panic(Arc<str>),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::File(source) => source.fmt(f),
+            Damage::Checksums => f.write_str("checksums do not fit"),
+            Damage::Value { of, source } => write!(f, "{of}: {source}"),
+            Damage::Hole { index } => write!(f, "entry {index} of the log is missing"),
+            Damage::Chunk(digest) => write!(f, "the piece {digest} is not what it was"),
+            Damage::Panic(words) => f.write_str(words),
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::InUse { path } => {
+                write!(f, "{}: another process uses this store", path.display())
+            }
+            StoreError::Damaged { path, damage } => write!(
+                f,
+                "{}: the store is damaged ({damage}); the accepted version is served on; \
+                 to join again: `evenkeel cluster remove` this machine on another member, \
+                 move its state directory away, and `evenkeel cluster join` here",
+                path.display()
+            ),
+            StoreError::Newer { path, layout } => write!(
+                f,
+                "{}: written by a newer evenkeel (layout {layout}, this one knows {LAYOUT}): \
+                 start that one",
+                path.display()
+            ),
+            StoreError::Disk { path, source } => write!(
+                f,
+                "{}: {source}; the accepted version is served on; make room or repair the \
+                 disk, then the agreement goes on by itself",
+                path.display()
+            ),
+            StoreError::Ended => f.write_str("the store was closed"),
+        }
+    }
+}
+
+impl Error for StoreError {}

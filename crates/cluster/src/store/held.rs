@@ -1,0 +1,73 @@
+//! A disk for tests that is slow, stuck or full when it is told to be.
+
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// No test holds it for so long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A disk whose syncs wait while it is held, and whose writes fail when it is full.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    disk: Arc<InMemoryBackend>,
+    held: Arc<(Mutex<bool>, Condvar)>,
+    full: Arc<AtomicBool>,
+}
+
+impl Held {
+    pub(crate) fn new() -> Held {
+        Held {
+            disk: Arc::new(InMemoryBackend::new()),
+            held: Arc::default(),
+            full: Arc::default(),
+        }
+    }
+
+    /// From now on, or no more.
+    pub(crate) fn hold(&self, held: bool) {
+        *self.held.0.lock().unwrap() = held;
+        self.held.1.notify_all();
+    }
+
+    /// There is no room from now on.
+    pub(crate) fn fill(&self) {
+        self.full.store(true, Ordering::Relaxed);
+    }
+}
+
+impl StorageBackend for Held {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.disk.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.disk.set_len(len)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        let held = self.held.0.lock().unwrap();
+        let (held, timeout) = self
+            .held
+            .1
+            .wait_timeout_while(held, PATIENCE, |held| *held)
+            .unwrap();
+        drop(held);
+        assert!(!timeout.timed_out());
+        self.disk.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.disk.write(offset, data)
+    }
+}

@@ -1,0 +1,441 @@
+//! The disk of the agreement: votes, the log, snapshots of the state and pieces of
+//! contents, in one file of redb.
+//!
+//! A vote and entries are on disk before anybody counts on them; a batch of them
+//! costs one fsync. The rest (what is known to be agreed on, what may go) is written
+//! with the next of these. Losing power at any write, or the process at any
+//! instruction, leaves what was told to be on disk. It never panics on what a disk
+//! holds: damage is an error that says what to do.
+
+mod busy;
+mod cache;
+mod disk;
+mod error;
+#[cfg(test)]
+pub(crate) mod held;
+mod queue;
+mod recover;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use disk::PAGES_BYTES_MAX;
+pub use error::{Damage, LAYOUT, StoreError};
+pub use recover::Recovered;
+pub use writer::Done;
+
+use crate::codec;
+use crate::member::Digest;
+use crate::raft::{Entry, LogId, SnapshotMeta, Vote};
+use cache::Cache;
+use disk::{Disk, Op};
+use redb::StorageBackend;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use writer::{Executor, Job, lock};
+
+/// Pieces that are named at once as missing.
+pub const MISSING_MAX: usize = 4096;
+
+/// SHA-256.
+pub fn digest(bytes: &[u8]) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    Digest(out)
+}
+
+/// What is known of the file without reading it.
+#[derive(Default)]
+struct Book {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    snapshot: Option<SnapshotMeta>,
+    cache: Cache,
+    /// Bytes of entries since the last snapshot.
+    grown: u64,
+    /// Pieces that came behind the last snapshot, and with which entry: the snapshot
+    /// does not name them, and they stay nevertheless.
+    fresh: BTreeMap<Digest, u64>,
+    /// Pieces that came for a snapshot which is not here yet.
+    incoming: BTreeSet<Digest>,
+    /// How often an engine was started.
+    starts: u64,
+    /// Writes of entries that were asked for.
+    writes: u64,
+}
+
+impl Book {
+    /// Adds to changes what is only known now.
+    fn complete(&mut self, ops: &mut Vec<Op>) {
+        // One that was being made while a newer one came is of no use.
+        let mut newest = self.snapshot.as_ref().and_then(|meta| meta.last_log_id);
+        ops.retain(|op| match op {
+            Op::Snapshot { meta, .. } if meta.last_log_id < newest => false,
+            Op::Snapshot { meta, .. } => {
+                newest = meta.last_log_id;
+                true
+            }
+            _ => true,
+        });
+        for op in ops.iter_mut() {
+            if let Op::Snapshot { meta, keep, .. } = op {
+                let index = meta.last_log_id.map_or(0, |id| id.index);
+                keep.extend(
+                    self.fresh
+                        .iter()
+                        .filter(|(_, at)| **at > index)
+                        .map(|(digest, _)| *digest),
+                );
+                keep.extend(self.incoming.iter().copied());
+            }
+        }
+    }
+
+    /// Takes note of what was written.
+    fn written(&mut self, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::Append { write, .. } => self.cache.flushed(*write),
+                Op::Snapshot { meta, .. } => {
+                    let index = meta.last_log_id.map_or(0, |id| id.index);
+                    self.fresh.retain(|_, at| *at > index);
+                    self.snapshot = Some((**meta).clone());
+                    self.grown = 0;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The store. Clones are the same one.
+#[derive(Clone)]
+pub struct Store {
+    disk: Arc<Disk>,
+    book: Arc<Mutex<Book>>,
+    executor: Arc<Executor>,
+}
+
+impl Store {
+    /// Opens or makes the file. Writes are done by a thread of its own, reads of what
+    /// is not in memory by another.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        Store::threaded(Disk::open(path)?, path)
+    }
+
+    fn threaded(disk: Disk, path: &Path) -> Result<Store, StoreError> {
+        let disk = Arc::new(disk);
+        let book = Arc::new(Mutex::new(Store::book(&disk)?));
+        let executor = Executor::threads(&disk, &book).map_err(|error| StoreError::Disk {
+            path: path.to_owned(),
+            source: Arc::new(redb::Error::Io(error)),
+        })?;
+        Ok(Store {
+            disk,
+            book,
+            executor: Arc::new(executor),
+        })
+    }
+
+    /// On something else than a file, with threads as on a file.
+    #[cfg(test)]
+    pub(crate) fn with_slow_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
+        Store::threaded(Disk::with_backend(backend)?, Path::new("(memory)"))
+    }
+
+    /// A store on something else than a file, of which each write is done before the
+    /// call for it returns: for simulations.
+    pub fn with_backend(backend: impl StorageBackend) -> Result<Store, StoreError> {
+        let disk = Arc::new(Disk::with_backend(backend)?);
+        let book = Arc::new(Mutex::new(Store::book(&disk)?));
+        let executor = Executor::inline(&disk, &book);
+        Ok(Store {
+            disk,
+            book,
+            executor: Arc::new(executor),
+        })
+    }
+
+    fn book(disk: &Disk) -> Result<Book, StoreError> {
+        let begin = disk.begin()?;
+        Ok(Book {
+            vote: begin.vote,
+            committed: begin.committed,
+            purged: begin.purged,
+            last: begin.last,
+            snapshot: begin.snapshot,
+            starts: begin.starts,
+            ..Book::default()
+        })
+    }
+
+    /// Counts one more start of an engine on this store, so that a ticket of it is
+    /// none of an earlier one. The answer is which it is, once `done` says that it is
+    /// on disk.
+    pub fn start(&self, done: Done) -> u64 {
+        let starts = {
+            let mut book = lock(&self.book);
+            book.starts += 1;
+            book.starts
+        };
+        self.write(vec![Op::Starts(starts)], true, 0, done);
+        starts
+    }
+
+    /// The last vote that was saved.
+    pub fn vote(&self) -> Option<Vote> {
+        lock(&self.book).vote
+    }
+
+    /// The last entry that was purged, and the last that there is.
+    pub fn ends(&self) -> (Option<LogId>, Option<LogId>) {
+        let book = lock(&self.book);
+        (book.purged, book.last)
+    }
+
+    /// What is known to be agreed on.
+    pub fn committed(&self) -> Option<LogId> {
+        lock(&self.book).committed
+    }
+
+    /// How long what the disk is at now is under way: one that is stuck does not come back.
+    pub fn busy_for(&self) -> Duration {
+        self.executor.busy_for()
+    }
+
+    /// Bytes of entries since the last snapshot, or the start.
+    pub fn grown(&self) -> u64 {
+        lock(&self.book).grown
+    }
+
+    /// Bytes of entries in memory.
+    pub fn cached(&self) -> usize {
+        lock(&self.book).cache.bytes()
+    }
+
+    /// Takes note of what is agreed on; it goes to disk with the next write, and
+    /// never before the entries that it is about.
+    pub fn save_committed(&self, committed: Option<LogId>) {
+        lock(&self.book).committed = committed;
+        self.executor.write(Job {
+            ops: vec![Op::Committed(committed)],
+            durable: false,
+            lazy: true,
+            bytes: 0,
+            done: Box::new(|_| ()),
+        });
+    }
+
+    /// Saves a vote.
+    pub fn save_vote(&self, vote: Vote, done: Done) {
+        lock(&self.book).vote = Some(vote);
+        self.write(vec![Op::Vote(vote)], true, 0, done);
+    }
+
+    /// Appends entries, which follow the last one. They can be read at once; `done`
+    /// is told when they are on disk. The answer is how many bytes they are.
+    pub fn append(&self, entries: impl IntoIterator<Item = Entry>, done: Done) -> usize {
+        let mut ops = Vec::new();
+        let mut all = 0;
+        let mut book = lock(&self.book);
+        book.writes += 1;
+        let write = book.writes;
+        for entry in entries {
+            let bytes = codec::encode(&entry);
+            all += bytes.len();
+            book.last = Some(entry.log_id);
+            book.grown += bytes.len() as u64;
+            let index = entry.log_id.index;
+            book.cache.push(entry, bytes.len(), write);
+            ops.push(Op::Append {
+                index,
+                bytes,
+                write,
+            });
+        }
+        drop(book);
+        self.write(ops, true, all, done);
+        all
+    }
+
+    /// Takes back all entries behind this one.
+    pub fn truncate_after(&self, last: Option<LogId>, done: Done) {
+        let from = last.map_or(0, |id| id.index + 1);
+        let mut book = lock(&self.book);
+        book.cache.truncate(from);
+        book.last = last.max(book.purged);
+        drop(book);
+        self.write(vec![Op::Truncate { from }], false, 0, done);
+    }
+
+    /// Forgets entries up to this one, which a snapshot has.
+    pub fn purge(&self, to: LogId, done: Done) {
+        let mut book = lock(&self.book);
+        book.cache.purge(to.index + 1);
+        book.purged = book.purged.max(Some(to));
+        book.last = book.last.max(Some(to));
+        drop(book);
+        self.write(vec![Op::Purge(to)], false, 0, done);
+    }
+
+    /// Entries of a range, until they are so many bytes; at least one, if there is
+    /// one. What is not in memory is read by another thread.
+    pub fn entries(
+        &self,
+        range: Range<u64>,
+        bytes_max: usize,
+        done: impl FnOnce(Result<Vec<Entry>, StoreError>) + Send + 'static,
+    ) {
+        let book = lock(&self.book);
+        let begin = book.purged.map_or(0, |id| id.index + 1);
+        let end = book.last.map_or(0, |id| id.index + 1);
+        let range = range.start.max(begin)..range.end.min(end);
+        if range.is_empty() {
+            drop(book);
+            return done(Ok(Vec::new()));
+        }
+        if book.cache.first().is_some_and(|first| first <= range.start) {
+            let entries = book.cache.range(range, bytes_max);
+            drop(book);
+            return done(Ok(entries));
+        }
+        // Entries that are in memory only begin at the cache's first.
+        let split = book
+            .cache
+            .first()
+            .map_or(range.end, |first| first.min(range.end));
+        drop(book);
+        let book = self.book.clone();
+        self.read(move |disk| {
+            let result = disk.entries(range.start..split, bytes_max);
+            done(result.map(|mut entries| {
+                let bytes: usize = entries.iter().map(size_about).sum();
+                if entries.len() as u64 == split - range.start
+                    && split < range.end
+                    && bytes < bytes_max
+                {
+                    let book = lock(&book);
+                    if book.cache.first() == Some(split) {
+                        entries.extend(book.cache.range(split..range.end, bytes_max - bytes));
+                    }
+                }
+                entries
+            }));
+        });
+    }
+
+    /// Keeps a piece of a content, which came with the entry of this index.
+    pub fn put_chunk(&self, digest: Digest, bytes: Vec<u8>, index: u64, done: Done) {
+        let mut book = lock(&self.book);
+        let at = book.fresh.entry(digest).or_insert(index);
+        *at = (*at).max(index);
+        drop(book);
+        self.write_chunk(digest, bytes, done);
+    }
+
+    fn write_chunk(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
+        let size = bytes.len();
+        self.write(vec![Op::Chunk { digest, bytes }], false, size, done);
+    }
+
+    /// Keeps a piece that comes before the snapshot which names it.
+    pub fn put_incoming(&self, digest: Digest, bytes: Vec<u8>, done: Done) {
+        lock(&self.book).incoming.insert(digest);
+        self.write_chunk(digest, bytes, done);
+    }
+
+    /// What came for a snapshot may go, if no snapshot names it.
+    pub fn forget_incoming(&self) {
+        lock(&self.book).incoming.clear();
+    }
+
+    /// A piece of a content.
+    pub fn chunk(
+        &self,
+        digest: Digest,
+        done: impl FnOnce(Result<Option<Vec<u8>>, StoreError>) + Send + 'static,
+    ) {
+        self.read(move |disk| done(disk.chunk(&digest)));
+    }
+
+    /// Which of these pieces are not here: the first [`MISSING_MAX`] of them.
+    pub fn missing(
+        &self,
+        wanted: BTreeSet<Digest>,
+        done: impl FnOnce(Result<Vec<Digest>, StoreError>) + Send + 'static,
+    ) {
+        self.read(move |disk| done(disk.missing(&wanted, MISSING_MAX)));
+    }
+
+    /// What the last snapshot says of itself.
+    pub fn snapshot_meta(&self) -> Option<SnapshotMeta> {
+        lock(&self.book).snapshot.clone()
+    }
+
+    /// The last snapshot with its bytes.
+    pub fn snapshot(
+        &self,
+        done: impl FnOnce(Result<Option<(SnapshotMeta, Vec<u8>)>, StoreError>) + Send + 'static,
+    ) {
+        self.read(move |disk| done(disk.snapshot()));
+    }
+
+    /// Saves a snapshot instead of the last one. Pieces that it does not name go,
+    /// but for those that came behind it.
+    pub fn save_snapshot(
+        &self,
+        meta: SnapshotMeta,
+        image: Vec<u8>,
+        keep: BTreeSet<Digest>,
+        done: Done,
+    ) {
+        let bytes = image.len();
+        let op = Op::Snapshot {
+            meta: Box::new(meta),
+            image,
+            keep,
+        };
+        self.write(vec![op], true, bytes, done);
+    }
+
+    /// The error that says of an entry that it is missing.
+    pub(crate) fn hole(&self, index: u64) -> StoreError {
+        self.disk.damaged(Damage::Hole { index })
+    }
+
+    /// Does what was asked for before, and is told when that is on disk.
+    pub fn sync(&self, done: Done) {
+        self.write(Vec::new(), true, 0, done);
+    }
+
+    fn write(&self, ops: Vec<Op>, durable: bool, bytes: usize, done: Done) {
+        self.executor.write(Job {
+            ops,
+            durable,
+            lazy: false,
+            bytes,
+            done,
+        });
+    }
+
+    fn read(&self, look: impl FnOnce(&Disk) + Send + 'static) {
+        self.executor.read(&self.disk, Box::new(look));
+    }
+}
+
+/// About how many bytes an entry is, without encoding it again.
+fn size_about(entry: &Entry) -> usize {
+    const HEAD: usize = 64;
+    match &entry.payload {
+        openraft::EntryPayload::Normal(proposed) => match &proposed.command.body {
+            crate::command::Body::Chunk { bytes, .. } => bytes.len() + HEAD,
+            _ => 4 * HEAD,
+        },
+        _ => HEAD,
+    }
+}

@@ -1,0 +1,243 @@
+//! What waits for the thread that writes. What may wait for others does not wake it:
+//! a thread that wakes for nothing costs as much as one that writes.
+
+use crate::store::writer::{Job, newest_committed};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Bytes of one batch; a single job may be larger.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Jobs of one batch.
+const BATCH_JOBS_MAX: usize = 256;
+/// After so long without a write, what may wait is written by itself.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What there is to do.
+pub(super) enum Next {
+    /// To write these together.
+    Batch(Vec<Job>),
+    /// Nobody has written for a while: what waits for others waits no more.
+    Quiet(Vec<Job>),
+    /// Nobody will ask any more: these are the last.
+    Over(Vec<Job>),
+}
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Jobs among them that do not wait for others.
+    pressing: usize,
+    /// The writer sleeps until there is anything at all.
+    idle: bool,
+    /// Nobody asks any more.
+    over: bool,
+    /// Nobody writes any more.
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a job behind the others; gives it back where nobody writes any more.
+    pub(super) fn push(&self, job: Job) -> Result<(), Job> {
+        let mut waiting = self.lock();
+        if waiting.closed || waiting.over {
+            return Err(job);
+        }
+        let lazy = job.lazy;
+        if lazy && let Some(last) = waiting.jobs.back_mut().filter(|last| last.lazy) {
+            // Between two writes there is at most one that waits for the second. Who
+            // asks for such a thing is not told of it.
+            last.ops.extend(job.ops);
+            newest_committed(&mut last.ops);
+        } else {
+            waiting.pressing += usize::from(!lazy);
+            waiting.jobs.push_back(job);
+        }
+        let wakes = !lazy || waiting.idle;
+        drop(waiting);
+        if wakes {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Nobody asks any more: what was asked for is done, and then the writer ends.
+    pub(super) fn end(&self) {
+        self.lock().over = true;
+        self.wake.notify_one();
+    }
+
+    /// Nobody writes any more; gives back what was not done.
+    pub(super) fn close(&self) -> VecDeque<Job> {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.pressing = 0;
+        std::mem::take(&mut waiting.jobs)
+    }
+
+    /// Waits for something to do.
+    pub(super) fn next(&self) -> Next {
+        let mut waiting = self.lock();
+        let mut until = Some(Instant::now() + QUIET);
+        loop {
+            if waiting.pressing > 0 {
+                return Next::Batch(waiting.batch());
+            }
+            if waiting.over {
+                return Next::Over(waiting.jobs.drain(..).collect());
+            }
+            waiting = match until {
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        if !waiting.jobs.is_empty() {
+                            return Next::Quiet(waiting.jobs.drain(..).collect());
+                        }
+                        until = None;
+                        continue;
+                    }
+                    let woken = self.wake.wait_timeout(waiting, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => {
+                    waiting.idle = true;
+                    let woken = self.wake.wait(waiting);
+                    let mut waiting = woken.unwrap_or_else(PoisonError::into_inner);
+                    waiting.idle = false;
+                    until = Some(Instant::now() + QUIET);
+                    waiting
+                }
+            };
+        }
+    }
+}
+
+impl Waiting {
+    fn batch(&mut self) -> Vec<Job> {
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        while bytes < BATCH_BYTES_MAX
+            && batch.len() < BATCH_JOBS_MAX
+            && let Some(job) = self.jobs.pop_front()
+        {
+            bytes += job.bytes;
+            self.pressing -= usize::from(!job.lazy);
+            batch.push(job);
+        }
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::LogId;
+    use crate::store::disk::Op;
+    use crate::store::error::StoreError;
+    use std::sync::Arc;
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn job(lazy: bool) -> Job {
+        Job {
+            ops: vec![Op::Committed(None::<LogId>)],
+            durable: !lazy,
+            lazy,
+            bytes: 1,
+            done: Box::new(|_| ()),
+        }
+    }
+
+    fn push(queue: &Queue, lazy: bool) {
+        assert!(queue.push(job(lazy)).is_ok());
+    }
+
+    #[test]
+    fn what_may_wait_goes_with_the_next_write_in_its_order() {
+        let queue = Queue::default();
+        push(&queue, true);
+        push(&queue, true);
+        push(&queue, false);
+        push(&queue, true);
+        push(&queue, false);
+        let Next::Batch(batch) = queue.next() else {
+            panic!("there is something to write");
+        };
+        let kinds: Vec<bool> = batch.iter().map(|job| job.lazy).collect();
+        assert_eq!(kinds, [true, false, true, false]);
+        assert!(batch.iter().all(|job| job.ops.len() == 1));
+    }
+
+    #[test]
+    fn what_may_wait_wakes_nobody_and_is_written_when_all_is_quiet() {
+        let queue = Arc::new(Queue::default());
+        let (tell, told) = channel();
+        let writer = queue.clone();
+        let writing = std::thread::spawn(move || {
+            loop {
+                let next = writer.next();
+                let over = matches!(next, Next::Over(_));
+                tell.send(next).unwrap();
+                if over {
+                    return;
+                }
+            }
+        });
+        push(&queue, false);
+        assert!(matches!(told.recv_timeout(PATIENCE), Ok(Next::Batch(_))));
+        let began = Instant::now();
+        push(&queue, true);
+        let next = told.recv_timeout(PATIENCE);
+        assert!(matches!(next, Ok(Next::Quiet(ref jobs)) if jobs.len() == 1));
+        assert!(began.elapsed() > QUIET / 2);
+        // By now it sleeps for as long as nobody asks for anything.
+        let nothing = told.recv_timeout(QUIET * 2);
+        assert!(matches!(nothing, Err(RecvTimeoutError::Timeout)));
+        push(&queue, true);
+        assert!(matches!(told.recv_timeout(PATIENCE), Ok(Next::Quiet(_))));
+        queue.end();
+        assert!(matches!(told.recv_timeout(PATIENCE), Ok(Next::Over(_))));
+        writing.join().unwrap();
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_nothing_is_lost() {
+        let queue = Queue::default();
+        for _ in 0..BATCH_JOBS_MAX + 1 {
+            push(&queue, false);
+        }
+        assert!(matches!(queue.next(), Next::Batch(jobs) if jobs.len() == BATCH_JOBS_MAX));
+        assert!(matches!(queue.next(), Next::Batch(jobs) if jobs.len() == 1));
+        queue.end();
+        assert!(queue.push(job(false)).is_err());
+        assert!(matches!(queue.next(), Next::Over(jobs) if jobs.is_empty()));
+    }
+
+    #[test]
+    fn who_waits_when_the_writer_ends_is_told_so() {
+        let queue = Queue::default();
+        let (tell, told) = channel();
+        let waits = Job {
+            done: Box::new(move |result| tell.send(result).unwrap()),
+            ..job(false)
+        };
+        assert!(queue.push(waits).is_ok());
+        for job in queue.close() {
+            (job.done)(Err(StoreError::Ended));
+        }
+        assert!(matches!(told.try_recv(), Ok(Err(StoreError::Ended))));
+        assert!(queue.push(job(false)).is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! A member that has lost the others for good goes on alone.
+
+use crate::codec;
+use crate::member::MemberId;
+use crate::raft::{Entry, LogId, Vote};
+use crate::store::disk::Op;
+use crate::store::writer::lock;
+use crate::store::{Store, StoreError};
+use openraft::entry::RaftEntry;
+use openraft::vote::RaftLeaderIdExt;
+use openraft::{EmptyNode, EntryPayload, Membership};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What going on alone began with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// The last entry that was known to be agreed on.
+    pub agreed: Option<u64>,
+    /// The last entry that is here: what stands between the two may never have been
+    /// agreed on, and counts from now on.
+    pub last: Option<u64>,
+}
+
+impl Store {
+    /// Writes, with no engine on the store, that this member alone is the cluster. Of
+    /// all that the others agreed on without it nothing is here, and they must not
+    /// come back as what they were: the warning is the caller's.
+    pub fn rewrite_membership(&self, alone: MemberId) -> Result<Recovered, StoreError> {
+        let (last, committed, vote) = {
+            let book = lock(&self.book);
+            (book.last, book.committed, book.vote)
+        };
+        let term = vote
+            .map_or(0, |vote| vote.leader_id.term)
+            .max(last.map_or(0, |id| id.leader_id.term))
+            + 1;
+        let index = last.map_or(0, |id| id.index + 1);
+        let membership = Membership::new(
+            vec![BTreeSet::from([alone])],
+            BTreeMap::from([(alone, EmptyNode::default())]),
+        );
+        let entry = match membership {
+            Ok(membership) => Entry::new(
+                LogId::new(crate::raft::LeaderId::new_committed(term, alone), index),
+                EntryPayload::Membership(membership),
+            ),
+            // It has one member, who is among its nodes.
+            Err(_) => return Err(StoreError::Ended),
+        };
+        let vote = Vote::new(term, alone);
+        let bytes = codec::encode(&entry);
+        self.disk.write(
+            &[
+                Op::Vote(vote),
+                Op::Append {
+                    index,
+                    bytes,
+                    write: 0,
+                },
+            ],
+            true,
+        )?;
+        let mut book = lock(&self.book);
+        book.vote = Some(vote);
+        book.last = Some(entry.log_id);
+        book.cache.truncate(0);
+        Ok(Recovered {
+            agreed: committed.map(|id| id.index),
+            last: last.map(|id| id.index),
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! Who writes: a thread that takes together what waits, so that a batch costs one
+//! fsync and nobody else waits for the disk; in simulations whoever asks.
+
+use crate::store::Book;
+use crate::store::busy::{Busy, Work};
+use crate::store::disk::{Disk, Op};
+use crate::store::error::StoreError;
+use crate::store::queue::{Next, Queue};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Told when a job is done.
+pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// Changes that belong together.
+pub(super) struct Job {
+    pub(super) ops: Vec<Op>,
+    /// They are to be on disk before `done` is told.
+    pub(super) durable: bool,
+    /// They may wait for others, in their order; `done` is not told of them.
+    pub(super) lazy: bool,
+    pub(super) bytes: usize,
+    pub(super) done: Done,
+}
+
+/// Something to read.
+type Look = Box<dyn FnOnce(&Disk) + Send>;
+
+/// Who does the work.
+pub(super) enum Executor {
+    /// Whoever asks.
+    Inline(Mutex<Writer>),
+    /// Threads, which end with the last handle of the store.
+    Threads(Threads),
+}
+
+/// The threads. They end when this does, with all done that was asked for.
+pub(super) struct Threads {
+    write: Arc<Queue>,
+    read: Option<Sender<Look>>,
+    busy: Arc<Busy>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.write.end();
+        self.read = None;
+        for handle in self.handles.drain(..) {
+            // The last handle of a store may be one that a thread of it had.
+            if handle.thread().id() != thread::current().id() {
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+impl Executor {
+    pub(super) fn inline(disk: &Arc<Disk>, book: &Arc<Mutex<Book>>) -> Executor {
+        Executor::Inline(Mutex::new(Writer::new(disk.clone(), book.clone())))
+    }
+
+    pub(super) fn threads(
+        disk: &Arc<Disk>,
+        book: &Arc<Mutex<Book>>,
+    ) -> Result<Executor, std::io::Error> {
+        let write = Arc::new(Queue::default());
+        let jobs = write.clone();
+        let busy = Arc::new(Busy::default());
+        let mut writer = Writer::new(disk.clone(), book.clone());
+        writer.busy = busy.clone();
+        let writing = thread::Builder::new()
+            .name("store-write".into())
+            .stack_size(512 << 10)
+            .spawn(move || {
+                let _refuses = Refuses(&jobs);
+                writer.run(&jobs);
+            })?;
+        let (read, looks) = channel::<Look>();
+        let (disk, at_disk) = (disk.clone(), busy.clone());
+        let reading = thread::Builder::new()
+            .name("store-read".into())
+            .stack_size(512 << 10)
+            .spawn(move || {
+                while let Ok(look) = looks.recv() {
+                    at_disk.while_at(Work::Read, || look(&disk));
+                }
+            })?;
+        Ok(Executor::Threads(Threads {
+            write,
+            read: Some(read),
+            busy,
+            handles: vec![writing, reading],
+        }))
+    }
+
+    pub(super) fn write(&self, job: Job) {
+        match self {
+            Executor::Inline(writer) => writer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .batch(vec![job]),
+            Executor::Threads(threads) => {
+                if let Err(refused) = threads.write.push(job) {
+                    (refused.done)(Err(StoreError::Ended));
+                }
+            }
+        }
+    }
+
+    /// How long what the disk is at is under way.
+    pub(super) fn busy_for(&self) -> Duration {
+        match self {
+            Executor::Inline(_) => Duration::ZERO,
+            Executor::Threads(threads) => threads.busy.longest(),
+        }
+    }
+
+    /// Reads; without a word when the threads have ended.
+    pub(super) fn read(&self, disk: &Disk, look: Look) {
+        match self {
+            Executor::Inline(_) => look(disk),
+            Executor::Threads(threads) => {
+                if let Some(read) = &threads.read {
+                    let _ = read.send(look);
+                }
+            }
+        }
+    }
+}
+
+/// When the thread that writes ends, in whatever way, nobody waits for it in vain.
+struct Refuses<'q>(&'q Queue);
+
+impl Drop for Refuses<'_> {
+    fn drop(&mut self) {
+        for job in self.0.close() {
+            (job.done)(Err(StoreError::Ended));
+        }
+    }
+}
+
+/// Writes batches.
+pub(super) struct Writer {
+    disk: Arc<Disk>,
+    book: Arc<Mutex<Book>>,
+    busy: Arc<Busy>,
+    /// Changes that wait for others, the first of all.
+    lazy: Vec<Op>,
+    /// A write failed: what follows it cannot be written either.
+    failed: Option<StoreError>,
+}
+
+impl Writer {
+    fn new(disk: Arc<Disk>, book: Arc<Mutex<Book>>) -> Writer {
+        Writer {
+            disk,
+            book,
+            busy: Arc::default(),
+            lazy: Vec::new(),
+            failed: None,
+        }
+    }
+
+    fn run(mut self, jobs: &Queue) {
+        loop {
+            match jobs.next() {
+                Next::Batch(batch) => self.batch(batch),
+                Next::Quiet(rest) => {
+                    self.batch(rest);
+                    self.quiet();
+                }
+                Next::Over(rest) => {
+                    self.batch(rest);
+                    return self.quiet();
+                }
+            }
+        }
+    }
+
+    /// Nobody writes: what is known to be agreed on goes to disk by itself, so that a
+    /// restart begins where it was.
+    fn quiet(&mut self) {
+        if !self.lazy.is_empty() && self.failed.is_none() {
+            self.batch(vec![Job {
+                ops: Vec::new(),
+                durable: true,
+                lazy: false,
+                bytes: 0,
+                done: Box::new(|_| ()),
+            }]);
+        }
+    }
+
+    fn batch(&mut self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut ops = std::mem::take(&mut self.lazy);
+        let mut dones = Vec::with_capacity(jobs.len());
+        let mut durable = false;
+        let mut lazy = true;
+        for job in jobs {
+            durable |= job.durable;
+            lazy &= job.lazy;
+            ops.extend(job.ops);
+            dones.push(job.done);
+        }
+        newest_committed(&mut ops);
+        if lazy {
+            self.lazy = ops;
+            return;
+        }
+        let result = match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => {
+                lock(&self.book).complete(&mut ops);
+                let write = || self.disk.write(&ops, durable);
+                self.busy.while_at(Work::Write, write)
+            }
+        };
+        match &result {
+            Ok(()) => lock(&self.book).written(&ops),
+            Err(error) => self.failed = Some(error.clone()),
+        }
+        for done in dones {
+            done(result.clone());
+        }
+    }
+}
+
+/// Of what is known to be agreed on only the last counts, where it stands: behind the
+/// entries that it is about.
+pub(super) fn newest_committed(ops: &mut Vec<Op>) {
+    let last = ops.iter().rposition(|op| matches!(op, Op::Committed(_)));
+    let mut place = 0;
+    ops.retain(|op| {
+        let keep = !matches!(op, Op::Committed(_)) || Some(place) == last;
+        place += 1;
+        keep
+    });
+}
+
+/// The book. What panics while holding it has left it whole: every change of it is
+/// one of single fields.
+pub(super) fn lock(book: &Mutex<Book>) -> std::sync::MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,362 @@
+//! Connections that come. Before somebody is known it may send little, for a short
+//! time, and only so many may be there at once; addresses of members have places of
+//! their own, so that strangers do not keep them out.
+
+use super::Binding;
+use super::counters::count;
+use super::dial::is_foreign;
+use super::frame::Frame;
+use super::greeting::{
+    Goodbye, Hello, Pipe, hear_hello, read_frame, say_goodbye, say_hello, write_frame,
+};
+use super::join::{JOIN_LIMIT, JOIN_REQUEST_BYTES_MAX, turned_away};
+use super::link::Bearing;
+use super::network::Network;
+use super::path::Way;
+use super::shared::{Shared, lock};
+use crate::authority::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, Known, Refused};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// Strangers at once, from addresses that no member has.
+pub(crate) const STRANGERS_MAX: usize = 64;
+/// Of them from one address.
+pub(crate) const STRANGERS_PER_ADDRESS_MAX: usize = 16;
+/// Connections that are not known yet from one address that a member has.
+pub(crate) const PLACES_PER_MEMBER_ADDRESS: usize = 32;
+/// What somebody may send before it is known.
+pub(crate) const STRANGER_BYTES_MAX: usize = 32 << 10;
+/// Questions of somebody with a token.
+const JOIN_QUESTIONS_MAX: usize = 2;
+/// After a failure to accept, as when descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a binding is for.
+const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
+
+/// Who is here and not known yet.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A place among them.
+struct Place {
+    strangers: Arc<Mutex<Strangers>>,
+    address: IpAddr,
+}
+
+impl Place {
+    fn take(
+        strangers: &Arc<Mutex<Strangers>>,
+        address: IpAddr,
+        members: &[IpAddr],
+    ) -> Option<Place> {
+        let mut here = lock(strangers);
+        let others = here.by_address.iter();
+        let unknown: usize = others
+            .filter(|(other, _)| !members.contains(other))
+            .map(|(_, count)| count)
+            .sum();
+        let count = here.by_address.entry(address).or_default();
+        let room = if members.contains(&address) {
+            *count < PLACES_PER_MEMBER_ADDRESS
+        } else {
+            *count < STRANGERS_PER_ADDRESS_MAX && unknown < STRANGERS_MAX
+        };
+        if room {
+            *count += 1;
+        } else if *count == 0 {
+            here.by_address.remove(&address);
+        }
+        room.then(|| Place {
+            strangers: Arc::clone(strangers),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut here = lock(&self.strangers);
+        if let Some(count) = here.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                here.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// A stream of which only so much is read, until that is lifted.
+struct Rationed<S> {
+    stream: S,
+    left: Arc<AtomicUsize>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rationed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+        }
+        if left == usize::MAX {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let room = left.min(buffer.remaining());
+        let mut part = buffer.take(room);
+        let polled = Pin::new(&mut self.stream).poll_read(context, &mut part);
+        let (read, initialised) = (part.filled().len(), part.initialized().len());
+        // SAFETY: `part` is the beginning of what `buffer` has unfilled, and its reader
+        // initialised so many bytes of it.
+        unsafe { buffer.assume_init(initialised) };
+        buffer.advance(read);
+        self.left.fetch_sub(read, Ordering::Relaxed);
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rationed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<N: Network> Shared<N> {
+    /// Takes connections from a listener.
+    pub(crate) fn accept_on(self: &Arc<Self>, listener: N::Listener) {
+        let shared = Arc::clone(self);
+        self.spawn(async move {
+            loop {
+                match shared.network.accept(&listener).await {
+                    Ok((stream, from)) => shared.arrived(stream, from),
+                    // It went before it was taken.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        count(&shared.counters.accept_failed);
+                        shared.note(format!("cannot take connections of members: {error}"));
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        });
+    }
+
+    fn arrived(self: &Arc<Self>, stream: N::Stream, from: SocketAddr) {
+        let trust = self.trust();
+        let members: Vec<IpAddr> = trust
+            .members
+            .values()
+            .flat_map(|member| member.addresses.iter().map(SocketAddr::ip))
+            .collect();
+        let Some(place) = Place::take(&self.strangers, from.ip().to_canonical(), &members) else {
+            count(&self.counters.crowded);
+            return;
+        };
+        let shared = Arc::clone(self);
+        self.spawn(async move { shared.welcome(stream, from, place).await });
+    }
+
+    async fn welcome(self: &Arc<Self>, stream: N::Stream, from: SocketAddr, place: Place) {
+        let left = Arc::new(AtomicUsize::new(STRANGER_BYTES_MAX));
+        let rationed = Rationed {
+            stream,
+            left: Arc::clone(&left),
+        };
+        let limit = self.timing().handshake;
+        let shaking = TlsAcceptor::from(self.tls().server()).accept(rationed);
+        let mut stream = match timeout(limit, shaking).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                self.not_shaken(from, &error);
+                return;
+            }
+            Err(_) => {
+                count(&self.counters.handshakes_failed);
+                return;
+            }
+        };
+        let (_, session) = stream.get_ref();
+        let protocol = session.alpn_protocol().unwrap_or_default().to_vec();
+        if protocol == ALPN_JOIN {
+            self.joining(stream, from).await;
+            return;
+        }
+        let Some((hello, certificate)) = self.heard(&mut stream, from).await else {
+            return;
+        };
+        left.store(usize::MAX, Ordering::Relaxed);
+        drop(place);
+        if protocol == ALPN_MEMBER {
+            let bearing = Bearing {
+                peer: hello.member,
+                run: hello.run,
+                way: hello.through.map_or(Way::Direct, Way::Through),
+                dialed: false,
+                certificate,
+            };
+            if said_in_time(&mut stream, &self.hello(hello.through, None), limit).await {
+                count(&self.counters.accepted);
+                self.carry(bearing, Box::new(stream)).await;
+            }
+        } else if let Some(to) = hello.carry_to.filter(|_| protocol == ALPN_TUNNEL) {
+            self.carry_bytes(stream, hello.member, to).await;
+        } else {
+            count(&self.counters.handshakes_failed);
+        }
+    }
+
+    fn not_shaken(&self, from: SocketAddr, error: &io::Error) {
+        if is_foreign(error) {
+            count(&self.counters.foreign);
+            self.note(format!(
+                "somebody at {} has a certificate of another authority, or does not take ours: \
+                 {error}",
+                from.ip()
+            ));
+        } else {
+            count(&self.counters.handshakes_failed);
+        }
+    }
+
+    /// Who somebody says it is, where that is true and it belongs to the cluster.
+    async fn heard<S: Pipe>(
+        &self,
+        stream: &mut TlsStream<S>,
+        from: SocketAddr,
+    ) -> Option<(Hello, Vec<u8>)> {
+        let limit = self.timing().handshake;
+        let (_, session) = stream.get_ref();
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let certificate = shown.map(|der| der.to_vec());
+        let Ok(Ok(hello)) = timeout(limit, hear_hello(stream)).await else {
+            count(&self.counters.handshakes_failed);
+            return None;
+        };
+        let judged = match &certificate {
+            Some(certificate) => self.trust().judge(certificate, hello.member),
+            None => Err(Refused::Certificate),
+        };
+        let why = match (judged, hello.member == self.me()) {
+            (Ok(known), false) => {
+                if known == Known::Newcomer {
+                    self.note(format!(
+                        "member {} talks to this one, which has not heard of it yet",
+                        hello.member
+                    ));
+                }
+                return certificate.map(|certificate| (hello, certificate));
+            }
+            (Ok(_), true) => Refused::Name {
+                claimed: hello.member,
+            },
+            (Err(why), _) => why,
+        };
+        count(&self.counters.refused);
+        self.note(format!(
+            "member {} at {} is refused: {why}",
+            hello.member,
+            from.ip()
+        ));
+        // It may be gone already.
+        let _ = timeout(limit, say_goodbye(stream, Goodbye::Refused(why))).await;
+        None
+    }
+
+    /// Somebody with a token: whether it is known, and to be taken in.
+    async fn joining<S: Pipe>(&self, mut stream: TlsStream<S>, from: SocketAddr) {
+        count(&self.counters.joins);
+        let limit = self.timing().handshake;
+        let (_, session) = stream.get_ref();
+        let bound = session.export_keying_material([0; 32], BINDING_LABEL, None);
+        let (Ok(binding), Some(handler)) = (bound, self.handler()) else {
+            return;
+        };
+        for turn in 0..JOIN_QUESTIONS_MAX {
+            let asked = timeout(limit, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await;
+            let Ok(Ok((Frame::Ask, bytes))) = asked else {
+                // After the first answer it may have heard all that it wants.
+                if turn == 0 {
+                    count(&self.counters.handshakes_failed);
+                }
+                return;
+            };
+            let away = if turn == 0 { turned_away(&bytes) } else { None };
+            let (answer, last) = match away {
+                Some(answer) => (answer, true),
+                None => {
+                    let answering = Arc::clone(&handler).join(from, Binding(binding), bytes);
+                    let Ok(answer) = timeout(JOIN_LIMIT, answering).await else {
+                        return;
+                    };
+                    (answer, false)
+                }
+            };
+            let said = write_frame(&mut stream, Frame::Answer, &answer);
+            // Who is gone asks again, with the key that it showed.
+            if !matches!(timeout(limit, said).await, Ok(Ok(()))) || last {
+                return;
+            }
+        }
+    }
+}
+
+/// What both ends of a connection that is to join know of it.
+pub(crate) fn binding_of<S>(stream: &tokio_rustls::client::TlsStream<S>) -> Option<Binding> {
+    let (_, session) = stream.get_ref();
+    let bound = session.export_keying_material([0; 32], BINDING_LABEL, None);
+    bound.ok().map(Binding)
+}
+
+async fn said_in_time<S: Pipe>(stream: &mut S, hello: &Hello, limit: Duration) -> bool {
+    matches!(timeout(limit, say_hello(stream, hello)).await, Ok(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn who_is_not_known_is_read_up_to_its_ration_until_that_is_lifted() {
+        let bytes = vec![7; 100];
+        let left = Arc::new(AtomicUsize::new(40));
+        let mut rationed = Rationed {
+            stream: bytes.as_slice(),
+            left: Arc::clone(&left),
+        };
+        let mut read = vec![0; 64];
+        assert_eq!(rationed.read(&mut read).await.unwrap(), 40);
+        let over = rationed.read(&mut read).await.unwrap_err();
+        assert_eq!(over.kind(), io::ErrorKind::QuotaExceeded);
+        left.store(usize::MAX, Ordering::Relaxed);
+        let mut rest = Vec::new();
+        assert_eq!(rationed.read_to_end(&mut rest).await.unwrap(), 60);
+        assert!(read.iter().take(40).chain(&rest).all(|byte| *byte == 7));
+    }
+}

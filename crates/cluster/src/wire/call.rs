@@ -1,0 +1,153 @@
+//! A question to a member: sent on the best way, sent again on the next best when no
+//! answer comes soon. The first answer wins; the other side handles it once.
+
+use super::counters::count;
+use super::failure::CallError;
+use super::frame::{Frame, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX};
+use super::link::{Link, Reply};
+use super::network::Network;
+use super::outbox::Outgoing;
+use super::path::Way;
+use super::service::Service;
+use super::shared::Shared;
+use crate::member::MemberId;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Ways that one question is sent on.
+pub(crate) const ATTEMPTS_MAX: usize = 4;
+/// A large question takes longer: so many times what a small one is waited for.
+const LARGE_PATIENCE: u32 = 8;
+
+/// What was tried with a question.
+#[derive(Default)]
+pub(crate) struct Tried {
+    pub(crate) links: Vec<u64>,
+    pub(crate) ways: Vec<Way>,
+    /// Only on connections with this run of the other process: a question that must not
+    /// be handled twice is not asked of another one.
+    pub(crate) run: Option<u64>,
+}
+
+impl Service {
+    /// Handling a question once more does no harm.
+    fn repeatable(self) -> bool {
+        matches!(self, Service::Raft | Service::Gossip)
+    }
+}
+
+impl<N: Network> Shared<N> {
+    /// See [`super::Wire::call`].
+    pub(crate) async fn call(
+        &self,
+        to: MemberId,
+        service: Service,
+        bytes: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        self.call_code(to, service.code(), service.repeatable(), bytes, limit)
+            .await
+    }
+
+    /// The same for a service by its code.
+    pub(crate) async fn call_code(
+        &self,
+        to: MemberId,
+        service: u8,
+        repeatable: bool,
+        bytes: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(CallError::TooLarge {
+                bytes: bytes.len(),
+                bytes_max: MESSAGE_BYTES_MAX,
+            });
+        }
+        let message = Outgoing {
+            frame: Frame::Ask,
+            service,
+            call: self.next_number(),
+            bytes: Arc::new(bytes),
+        };
+        let asking = self.ask(to, repeatable, &message);
+        match tokio::time::timeout(limit, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(CallError::TimedOut(to)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        to: MemberId,
+        repeatable: bool,
+        message: &Outgoing,
+    ) -> Result<Vec<u8>, CallError> {
+        let mut tried = Tried::default();
+        let mut answers = FuturesUnordered::new();
+        let mut patience = self.timing().again;
+        let (mut sent, mut overloaded) = (false, false);
+        loop {
+            let room = tried.links.len() < ATTEMPTS_MAX;
+            if let Some(link) = self.choose(to, &tried).filter(|_| room) {
+                tried.links.push(link.number);
+                tried.ways.push(link.bearing.way);
+                if !repeatable {
+                    tried.run.get_or_insert(link.bearing.run);
+                }
+                match link.ask(message.clone()) {
+                    Ok(asked) => answers.push(asked),
+                    Err(_) => {
+                        overloaded = true;
+                        continue;
+                    }
+                }
+                if sent {
+                    count(&self.counters.sent_again);
+                }
+                sent = true;
+                patience = self.patience(&link, message);
+            } else if answers.is_empty() {
+                return Err(self.failure(to, sent, overloaded));
+            }
+            let waited: Vec<Arc<Link>> = answers
+                .iter()
+                .map(|asked| Arc::clone(asked.link()))
+                .collect();
+            tokio::select! {
+                reply = answers.next() => match reply.flatten() {
+                    Some(Reply::Answer(bytes)) => return Ok(bytes),
+                    Some(Reply::Overloaded) => overloaded = true,
+                    // The answer is on its way elsewhere, or its connection ended.
+                    Some(Reply::Repeated) | None => {}
+                },
+                () = tokio::time::sleep(patience) => {
+                    waited.iter().for_each(|link| link.probe());
+                }
+            }
+        }
+    }
+
+    fn patience(&self, link: &Link, message: &Outgoing) -> Duration {
+        let small = self.timing().again.max(link.rtt().unwrap_or_default() * 3);
+        if message.bytes.len() > PIECE_BYTES_MAX {
+            small * LARGE_PATIENCE
+        } else {
+            small
+        }
+    }
+
+    fn failure(&self, to: MemberId, sent: bool, overloaded: bool) -> CallError {
+        if overloaded {
+            CallError::Overloaded(to)
+        } else if sent {
+            CallError::Broken(to)
+        } else if self.knows(to) {
+            CallError::Unreachable(to)
+        } else {
+            CallError::NoMember(to)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a question has no answer.
+
+use crate::member::MemberId;
+use crate::raft::transport;
+use std::error::Error;
+use std::fmt;
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CallError {
+    /// There is no such member.
+    NoMember(MemberId),
+    /// Nothing leads to it now: the question was not sent.
+    Unreachable(MemberId),
+    /// The time ran out. It may have been seen.
+    TimedOut(MemberId),
+    /// All connections ended while it was waited for. It may have been seen.
+    Broken(MemberId),
+    /// It has too much to do; the question was not looked at.
+    Overloaded(MemberId),
+    /// The question is larger than one may be, or than the answer may be.
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// How large it may be.
+        bytes_max: usize,
+    },
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::NoMember(member) => write!(f, "there is no member {member}"),
+            CallError::Unreachable(member) => write!(f, "no way leads to member {member} now"),
+            CallError::TimedOut(member) => write!(f, "member {member} did not answer in time"),
+            CallError::Broken(member) => {
+                write!(
+                    f,
+                    "the connections to member {member} ended before its answer"
+                )
+            }
+            CallError::Overloaded(member) => write!(f, "member {member} has too much to do"),
+            CallError::TooLarge { bytes, bytes_max } => {
+                write!(f, "a message of {bytes} bytes; {bytes_max} is the most")
+            }
+        }
+    }
+}
+
+impl Error for CallError {}
+
+impl From<CallError> for transport::CallError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NoMember(_) => transport::CallError::Refused,
+            // What is too large now will be so again; nothing was sent.
+            CallError::Unreachable(_) | CallError::Overloaded(_) | CallError::TooLarge { .. } => {
+                transport::CallError::Unreachable
+            }
+            CallError::TimedOut(_) => transport::CallError::Timeout,
+            CallError::Broken(_) => transport::CallError::Closed,
+        }
+    }
+}

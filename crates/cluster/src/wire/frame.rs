@@ -1,0 +1,334 @@
+//! Frames: a head of 20 bytes, and a piece of a message. Messages larger than a piece
+//! come in several frames, between which smaller ones may stand.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+
+/// Bytes of a head.
+pub(crate) const HEAD_BYTES: usize = 20;
+/// Largest piece: with its head it fits one TLS record.
+pub(crate) const PIECE_BYTES_MAX: usize = (16 << 10) - HEAD_BYTES;
+/// Largest message.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Messages of one connection that have begun and not ended.
+pub(crate) const PARTIALS_MAX: usize = 8;
+
+/// What a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Frame {
+    /// The first words of both sides.
+    Hello,
+    /// The last: why the connection ends.
+    Goodbye,
+    /// A question.
+    Ask,
+    /// Its answer.
+    Answer,
+    /// It was not looked at: too much to do.
+    Overloaded,
+    /// It was answered already, on another connection.
+    Repeated,
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
+}
+
+impl Frame {
+    fn code(self) -> u8 {
+        match self {
+            Frame::Hello => 1,
+            Frame::Goodbye => 2,
+            Frame::Ask => 3,
+            Frame::Answer => 4,
+            Frame::Overloaded => 5,
+            Frame::Repeated => 6,
+            Frame::Ping => 7,
+            Frame::Pong => 8,
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Frame> {
+        Some(match code {
+            1 => Frame::Hello,
+            2 => Frame::Goodbye,
+            3 => Frame::Ask,
+            4 => Frame::Answer,
+            5 => Frame::Overloaded,
+            6 => Frame::Repeated,
+            7 => Frame::Ping,
+            8 => Frame::Pong,
+            _ => return None,
+        })
+    }
+}
+
+/// What stands before every piece.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Head {
+    pub(crate) frame: Frame,
+    /// Of a question.
+    pub(crate) service: u8,
+    /// Bytes of this piece.
+    pub(crate) length: u32,
+    /// Bytes of the message.
+    pub(crate) total: u32,
+    /// The question's number.
+    pub(crate) call: u64,
+}
+
+impl Head {
+    pub(crate) fn encode(&self) -> [u8; HEAD_BYTES] {
+        let mut out = [0; HEAD_BYTES];
+        let fields: [&[u8]; 4] = [
+            &[self.frame.code(), self.service, 0, 0],
+            &self.length.to_be_bytes(),
+            &self.total.to_be_bytes(),
+            &self.call.to_be_bytes(),
+        ];
+        for (to, from) in out.iter_mut().zip(fields.concat()) {
+            *to = from;
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8; HEAD_BYTES]) -> Result<Head, BrokenRule> {
+        let [
+            kind,
+            service,
+            _,
+            _,
+            l0,
+            l1,
+            l2,
+            l3,
+            t0,
+            t1,
+            t2,
+            t3,
+            call @ ..,
+        ] = *bytes;
+        let head = Head {
+            frame: Frame::from_code(kind).ok_or(BrokenRule::Kind(kind))?,
+            service,
+            length: u32::from_be_bytes([l0, l1, l2, l3]),
+            total: u32::from_be_bytes([t0, t1, t2, t3]),
+            call: u64::from_be_bytes(call),
+        };
+        let (length, total) = (head.length as usize, head.total as usize);
+        if length > PIECE_BYTES_MAX || length > total || (length == 0 && total != 0) {
+            return Err(BrokenRule::Piece { length });
+        }
+        if total > MESSAGE_BYTES_MAX {
+            return Err(BrokenRule::Message { bytes: total });
+        }
+        Ok(head)
+    }
+}
+
+/// What a peer may not send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BrokenRule {
+    Kind(u8),
+    Piece { length: usize },
+    Message { bytes: usize },
+    Partials,
+    Pieces,
+    Order,
+    Queue,
+}
+
+impl fmt::Display for BrokenRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BrokenRule::Kind(kind) => write!(f, "a frame of the unknown kind {kind}"),
+            BrokenRule::Piece { length } => write!(f, "a piece of {length} bytes"),
+            BrokenRule::Message { bytes } => write!(f, "a message of {bytes} bytes"),
+            BrokenRule::Partials => f.write_str("too much that began and did not end"),
+            BrokenRule::Pieces => f.write_str("pieces that do not belong together"),
+            BrokenRule::Order => f.write_str("a frame that does not belong there"),
+            BrokenRule::Queue => f.write_str("it reads nothing of what it asked for"),
+        }
+    }
+}
+
+impl Error for BrokenRule {}
+
+/// A whole message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Message {
+    pub(crate) frame: Frame,
+    pub(crate) service: u8,
+    pub(crate) call: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Puts pieces together.
+#[derive(Debug, Default)]
+pub(crate) struct Assembler {
+    partials: HashMap<(Frame, u64), Partial>,
+    announced: usize,
+}
+
+#[derive(Debug)]
+struct Partial {
+    service: u8,
+    total: usize,
+    bytes: Vec<u8>,
+}
+
+impl Assembler {
+    /// Takes a piece; returns the message that it ends.
+    pub(crate) fn take(
+        &mut self,
+        head: &Head,
+        piece: &[u8],
+    ) -> Result<Option<Message>, BrokenRule> {
+        let key = (head.frame, head.call);
+        let total = head.total as usize;
+        if !self.partials.contains_key(&key) {
+            if piece.len() == total {
+                return Ok(Some(Message {
+                    frame: head.frame,
+                    service: head.service,
+                    call: head.call,
+                    bytes: piece.to_vec(),
+                }));
+            }
+            if self.partials.len() >= PARTIALS_MAX || self.announced + total > MESSAGE_BYTES_MAX {
+                return Err(BrokenRule::Partials);
+            }
+            self.announced += total;
+        }
+        // Memory grows with what really came, not with what was announced.
+        let partial = self.partials.entry(key).or_insert_with(|| Partial {
+            service: head.service,
+            total,
+            bytes: Vec::new(),
+        });
+        if partial.total != total || partial.bytes.len() + piece.len() > total {
+            return Err(BrokenRule::Pieces);
+        }
+        partial.bytes.extend_from_slice(piece);
+        if partial.bytes.len() < total {
+            return Ok(None);
+        }
+        self.announced -= total;
+        Ok(self.partials.remove(&key).map(|partial| Message {
+            frame: head.frame,
+            service: partial.service,
+            call: head.call,
+            bytes: partial.bytes,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(length: usize, total: usize, call: u64) -> Head {
+        Head {
+            frame: Frame::Ask,
+            service: 1,
+            length: length as u32,
+            total: total as u32,
+            call,
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_as_it_was_written() {
+        let written = head(5, 70_000, 0x0102_0304_0506_0708);
+        assert_eq!(Head::decode(&written.encode()), Ok(written));
+    }
+
+    #[test]
+    fn a_head_that_breaks_a_rule_is_told_which() {
+        let cases = [
+            (
+                head(PIECE_BYTES_MAX + 1, MESSAGE_BYTES_MAX, 1),
+                "a piece of 16365 bytes",
+            ),
+            (head(5, 4, 1), "a piece of 5 bytes"),
+            (head(0, 4, 1), "a piece of 0 bytes"),
+            (
+                head(5, MESSAGE_BYTES_MAX + 1, 1),
+                "a message of 4194305 bytes",
+            ),
+        ];
+        for (head, words) in cases {
+            let told = Head::decode(&head.encode()).unwrap_err();
+            assert_eq!(told.to_string(), words);
+        }
+        let mut unknown = head(1, 1, 1).encode();
+        unknown[0] = 99;
+        assert_eq!(Head::decode(&unknown), Err(BrokenRule::Kind(99)));
+    }
+
+    #[test]
+    fn pieces_of_two_messages_come_together_although_they_alternate() {
+        let mut assembler = Assembler::default();
+        assert_eq!(assembler.take(&head(2, 4, 1), b"on"), Ok(None));
+        assert_eq!(assembler.take(&head(2, 4, 2), b"tw"), Ok(None));
+        let small = assembler.take(&head(1, 1, 3), b"!").unwrap().unwrap();
+        assert_eq!((small.call, small.bytes), (3, b"!".to_vec()));
+        let one = assembler.take(&head(2, 4, 1), b"es").unwrap().unwrap();
+        assert_eq!((one.call, one.bytes), (1, b"ones".to_vec()));
+        let two = assembler.take(&head(2, 4, 2), b"os").unwrap().unwrap();
+        assert_eq!((two.call, two.bytes), (2, b"twos".to_vec()));
+        assert_eq!(assembler.announced, 0);
+    }
+
+    #[test]
+    fn who_begins_many_messages_and_ends_none_is_stopped() {
+        let mut assembler = Assembler::default();
+        for call in 0..PARTIALS_MAX as u64 {
+            assert_eq!(assembler.take(&head(1, 2, call), b"x"), Ok(None));
+        }
+        let more = assembler.take(&head(1, 2, 99), b"x");
+        assert_eq!(more, Err(BrokenRule::Partials));
+
+        let mut assembler = Assembler::default();
+        let large = head(1, MESSAGE_BYTES_MAX, 1);
+        assert_eq!(assembler.take(&large, b"x"), Ok(None));
+        assert_eq!(
+            assembler.take(&head(1, 2, 2), b"x"),
+            Err(BrokenRule::Partials)
+        );
+    }
+
+    #[test]
+    fn pieces_that_exceed_or_change_their_message_are_refused() {
+        let mut assembler = Assembler::default();
+        assert_eq!(assembler.take(&head(2, 3, 1), b"ab"), Ok(None));
+        assert_eq!(
+            assembler.take(&head(2, 3, 1), b"cd"),
+            Err(BrokenRule::Pieces)
+        );
+        let mut assembler = Assembler::default();
+        assert_eq!(assembler.take(&head(2, 3, 1), b"ab"), Ok(None));
+        assert_eq!(
+            assembler.take(&head(1, 4, 1), b"c"),
+            Err(BrokenRule::Pieces)
+        );
+    }
+
+    proptest::proptest! {
+        /// Whatever comes, nothing panics and what is held stays bounded.
+        #[test]
+        fn garbage_is_an_error_or_a_message(frames in proptest::collection::vec(
+            (proptest::array::uniform20(0u8..), 0usize..64), 0..200)) {
+            let mut assembler = Assembler::default();
+            for (bytes, size) in frames {
+                if let Ok(head) = Head::decode(&bytes) {
+                    let piece = vec![7; size.min(head.length as usize)];
+                    if assembler.take(&head, &piece).is_err() { break; }
+                }
+                let held: usize = assembler.partials.values().map(|partial| partial.bytes.len()).sum();
+                proptest::prop_assert!(held <= MESSAGE_BYTES_MAX);
+            }
+        }
+    }
+}

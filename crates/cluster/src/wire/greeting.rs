@@ -1,0 +1,135 @@
+//! The first words on a connection between members, after TLS: who each is, and
+//! whether the other one believes it.
+
+use super::frame::{BrokenRule, Frame, HEAD_BYTES, Head};
+use crate::authority::Refused;
+use crate::codec;
+use crate::member::MemberId;
+use serde::{Deserialize, Serialize};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Largest greeting.
+pub(crate) const GREETING_BYTES_MAX: usize = 1 << 10;
+
+/// Bytes both ways.
+pub(crate) trait Pipe: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for T {}
+
+/// Who somebody is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// Its number.
+    pub(crate) member: MemberId,
+    /// Which run of its process, at random.
+    pub(crate) run: u64,
+    /// The member that carries this connection.
+    #[serde(default)]
+    pub(crate) through: Option<MemberId>,
+    /// On a connection that wants to be carried: to whom.
+    #[serde(default)]
+    pub(crate) carry_to: Option<MemberId>,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Goodbye {
+    /// The other side is not believed.
+    Refused(Refused),
+    /// Too many tunnels, or the one at the end does not answer.
+    NotCarried,
+    /// A newer connection takes its place.
+    Replaced,
+}
+
+/// What came instead of a greeting.
+#[derive(Debug)]
+pub(crate) enum Ungreeted {
+    /// The connection ended.
+    Io(io::Error),
+    /// The other side says why it ends it.
+    Goodbye(Goodbye),
+    /// Nothing that is known.
+    Rule(BrokenRule),
+}
+
+impl From<io::Error> for Ungreeted {
+    fn from(error: io::Error) -> Self {
+        Ungreeted::Io(error)
+    }
+}
+
+impl From<BrokenRule> for Ungreeted {
+    fn from(rule: BrokenRule) -> Self {
+        Ungreeted::Rule(rule)
+    }
+}
+
+/// One frame that must be whole.
+pub(crate) async fn read_frame<S: AsyncRead + Unpin + ?Sized>(
+    stream: &mut S,
+    bytes_max: usize,
+) -> Result<(Frame, Vec<u8>), Ungreeted> {
+    let mut head = [0; HEAD_BYTES];
+    stream.read_exact(&mut head).await?;
+    let head = Head::decode(&head)?;
+    let length = head.length as usize;
+    if head.length != head.total || length > bytes_max {
+        return Err(BrokenRule::Message { bytes: length }.into());
+    }
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).await?;
+    Ok((head.frame, bytes))
+}
+
+/// Writes one frame.
+pub(crate) async fn write_frame<S: AsyncWrite + Unpin + ?Sized>(
+    stream: &mut S,
+    frame: Frame,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let length = bytes.len() as u32;
+    let head = Head {
+        frame,
+        service: 0,
+        length,
+        total: length,
+        call: 0,
+    };
+    let mut out = head.encode().to_vec();
+    out.extend_from_slice(bytes);
+    stream.write_all(&out).await?;
+    stream.flush().await
+}
+
+/// Says who this is.
+pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
+    stream: &mut S,
+    hello: &Hello,
+) -> io::Result<()> {
+    write_frame(stream, Frame::Hello, &codec::encode(hello)).await
+}
+
+/// Says why this ends.
+pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
+    stream: &mut S,
+    why: Goodbye,
+) -> io::Result<()> {
+    write_frame(stream, Frame::Goodbye, &codec::encode(&why)).await?;
+    stream.shutdown().await
+}
+
+/// What the other side says.
+pub(crate) async fn hear_hello<S: AsyncRead + Unpin + ?Sized>(
+    stream: &mut S,
+) -> Result<Hello, Ungreeted> {
+    let (frame, bytes) = read_frame(stream, GREETING_BYTES_MAX).await?;
+    match frame {
+        Frame::Hello => codec::decode(&bytes).map_err(|_| BrokenRule::Order.into()),
+        Frame::Goodbye => {
+            let why = codec::decode(&bytes).map_err(|_| BrokenRule::Order)?;
+            Err(Ungreeted::Goodbye(why))
+        }
+        _ => Err(BrokenRule::Order.into()),
+    }
+}

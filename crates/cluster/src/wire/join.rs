@@ -1,0 +1,677 @@
+//! Joining: somebody with a token becomes a member.
+//!
+//! The joiner connects to the members that its token names, one after the other. It
+//! talks to whoever has a certificate of the authority whose fingerprint the token
+//! holds. That may be a removed member, of which a joiner cannot know; so the other side
+//! first proves, bound to this very connection, that the invitation is in its log and that
+//! it has the authority's key. Only then it is shown the token's secret, a public key with a proof, and who wants to
+//! join. It has that admitted (the cluster keeps only SHA-256 of the secret, and uses it
+//! up), signs a certificate, and answers with all that a member needs. One without the
+//! authority's key (an arbiter) points to nodes, and never sees a secret.
+//!
+//! What somebody who was removed can do: before the invitation, nothing, it does not
+//! have it. After it, an arbiter neither: like one that still is a member, and stands in
+//! the way at the address of a node, it has not the authority's key, and learns no secret.
+//! A node that was removed after
+//! the invitation can play a cluster of its own to whoever comes with that token; with
+//! tokens of after the removal it cannot, because another authority follows it.
+
+use super::accept::binding_of;
+use super::frame::Frame;
+use super::greeting::{Pipe, Ungreeted, read_frame, write_frame};
+use super::network::Network;
+use super::{Binding, PORT};
+use crate::authority::{
+    Authority, AuthorityError, CertificateRequest, Identity, MemberKey, SealingKey, Token,
+    is_issued_by, joining, seal_to,
+};
+use crate::codec;
+use crate::command::FORMAT;
+use crate::member::{Digest, Kind, Member, MemberId};
+use rustls::pki_types::ServerName;
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Largest request to join.
+pub(crate) const JOIN_REQUEST_BYTES_MAX: usize = 8 << 10;
+/// Largest answer.
+const JOIN_ANSWER_BYTES_MAX: usize = super::frame::PIECE_BYTES_MAX;
+/// For the cluster to agree on somebody new.
+pub(crate) const JOIN_LIMIT: Duration = Duration::from_secs(20);
+/// Addresses that one joiner tries.
+const TRIED_MAX: usize = 16;
+/// Addresses of one member.
+const ADDRESSES_MAX: usize = 8;
+/// Longest name of a member.
+const NAME_BYTES_MAX: usize = 64;
+/// For TCP to connect, and for TLS.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// What the authority's key is sealed for.
+const AUTHORITY_PURPOSE: &str = "evenkeel join authority 1";
+
+/// Who wants to join.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Newcomer {
+    /// Its name.
+    pub name: String,
+    /// As what; the token must be for the same.
+    pub kind: Kind,
+    /// Where it will listen. Where none is given: at the address that the member sees,
+    /// and [`Newcomer::port`].
+    pub addresses: Vec<SocketAddr>,
+    /// The port that it will listen at.
+    pub port: u16,
+}
+
+impl Newcomer {
+    /// One that listens at the usual port of the address from where it comes.
+    pub fn new(name: &str, kind: Kind) -> Newcomer {
+        Newcomer {
+            name: name.to_owned(),
+            kind,
+            addresses: Vec::new(),
+            port: PORT,
+        }
+    }
+}
+
+/// A member that was just admitted, and all that it needs.
+#[derive(Debug)]
+pub struct Joined {
+    /// The cluster's name.
+    pub cluster: String,
+    /// What the cluster knows of the new member.
+    pub member: Member,
+    /// All members, the new one among them.
+    pub members: Vec<Member>,
+    /// What it shows others.
+    pub identity: Identity,
+    /// Certificates (DER) of the cluster's authorities.
+    pub authorities: Vec<Vec<u8>>,
+    /// The authority itself; None on an arbiter.
+    pub authority: Option<Authority>,
+    /// To what contents will be sealed for it; None on an arbiter.
+    pub sealing: Option<SealingKey>,
+}
+
+/// What a member needs to take somebody in.
+pub trait Registrar: Send + Sync {
+    /// The authority; None where its key is not (on an arbiter).
+    fn authority(&self) -> Option<Arc<Authority>>;
+    /// Certificates (DER) that stand behind what that authority signs: of newer authorities
+    /// by older ones, and its own, the last.
+    fn chain(&self) -> Vec<Vec<u8>>;
+    /// Where nodes listen.
+    fn nodes(&self) -> Vec<SocketAddr>;
+    /// What the cluster keeps of an invitation, by its hint; None where there is no such
+    /// invitation.
+    fn invited(&self, hint: Digest) -> impl Future<Output = Option<Digest>> + Send;
+    /// All members, where this key (SPKI digest) is that of one: somebody whose answer
+    /// was lost asks again.
+    fn known(&self, key: &Digest) -> Option<Admitted>;
+    /// Has the cluster admit somebody (whose number is not given yet), and use the token
+    /// up.
+    fn admit(
+        &self,
+        token: Digest,
+        newcomer: Member,
+    ) -> impl Future<Output = Result<Admitted, Denied>> + Send;
+}
+
+/// Somebody was admitted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admitted {
+    /// Its number.
+    pub id: MemberId,
+    /// All members, the new one among them.
+    pub members: Vec<Member>,
+}
+
+/// Why somebody is not taken in.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Denied {
+    /// The token is unknown, was used, or its time has passed.
+    Token,
+    /// The token is for the other kind of member.
+    Kind,
+    /// The proof of its key is not for this connection.
+    Proof,
+    /// What it says of itself is not what one may say.
+    Form,
+    /// The cluster has as many members as it may have, or one of this name.
+    Members {
+        /// In words.
+        words: String,
+    },
+    /// No majority agrees now.
+    NoMajority,
+    /// This member cannot now.
+    Unable,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Denied::Token => f.write_str(
+                "the token is unknown to the cluster, was used already, or its time has passed; \
+                 get a new one with `evenkeel cluster invite`",
+            ),
+            Denied::Kind => f.write_str(
+                "the token invites the other kind of member: `evenkeel cluster invite` makes one \
+                 for a node, with `--arbiter` one for an arbiter",
+            ),
+            Denied::Proof => f.write_str("the proof of the key is not for this connection"),
+            Denied::Form => {
+                f.write_str("the request to join names too many addresses, or no usable name")
+            }
+            Denied::Members { words } => f.write_str(words),
+            Denied::NoMajority => f.write_str(
+                "the cluster has no majority now and cannot take anybody in; try again when it has",
+            ),
+            Denied::Unable => f.write_str("that member cannot take anybody in now"),
+        }
+    }
+}
+
+/// Why somebody did not join.
+#[derive(Debug)]
+pub enum JoinError {
+    /// The token is for another kind of member.
+    Kind {
+        /// For which.
+        invited: Kind,
+    },
+    /// No member was reached: the last failure.
+    Unreached {
+        /// Where.
+        address: SocketAddr,
+        /// What the system or TLS says.
+        error: io::Error,
+    },
+    /// Whoever answers has no certificate of the token's authority.
+    Fingerprint {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Whoever answers does not know of the invitation, and may be one that was removed, or
+    /// has not the authority's key and stands in the way.
+    Unproven {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// It answers what has no sense.
+    Malformed {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The cluster does not want it.
+    Denied(Denied),
+    /// Every member that answers points elsewhere.
+    NoNode,
+    /// A key or a certificate.
+    Authority(AuthorityError),
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::Kind { invited } => {
+                let invited = match invited {
+                    Kind::Node => "a node: `evenkeel cluster join`",
+                    Kind::Arbiter => "an arbiter: `evenkeel arbiter join`",
+                };
+                write!(f, "the token invites {invited}")
+            }
+            JoinError::Unreached { address, error } => write!(
+                f,
+                "no member of the token is reached; the last, {address}: {error}"
+            ),
+            JoinError::Fingerprint { address } => write!(
+                f,
+                "who answers at {address} is not of the cluster that gave the token, or the cluster \
+                 has another authority since then: `evenkeel cluster invite` makes a token for that \
+                 one. Nothing was shown to it"
+            ),
+            JoinError::Unproven { address } => write!(
+                f,
+                "who answers at {address} does not prove to be a node that knows of the invitation: it may have been \
+                 removed from the cluster, or stand in the way to a node. It was not shown the secret; get a new token with `evenkeel cluster invite`"
+            ),
+            JoinError::Malformed { address } => {
+                write!(f, "{address} answers what this program does not understand")
+            }
+            JoinError::Denied(why) => why.fmt(f),
+            JoinError::NoNode => {
+                f.write_str("no node is reached, and only nodes can take somebody in")
+            }
+            JoinError::Authority(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for JoinError {}
+
+impl From<AuthorityError> for JoinError {
+    fn from(error: AuthorityError) -> Self {
+        JoinError::Authority(error)
+    }
+}
+
+/// What is asked.
+#[derive(Serialize, Deserialize)]
+enum Asked {
+    /// Whether the invitation is known: [`Response::Proof`], or [`Response::Unknown`].
+    Invited(Digest),
+    /// To be taken in.
+    Join(Box<Request>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Request {
+    /// Empty where the other side does not know of the invitation: it may know the key,
+    /// of somebody whose answer was lost.
+    #[serde(with = "serde_bytes")]
+    secret: Vec<u8>,
+    name: String,
+    kind: Kind,
+    addresses: Vec<SocketAddr>,
+    port: u16,
+    certificate: CertificateRequest,
+    #[serde(with = "serde_bytes")]
+    sealing_key: Option<Vec<u8>>,
+    format: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Response {
+    Proof(serde_bytes::ByteBuf),
+    Unknown,
+    Welcome(Box<Welcome>),
+    Ask(Vec<SocketAddr>),
+    Denied(Denied),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Welcome {
+    cluster: String,
+    id: MemberId,
+    members: Vec<Member>,
+    certificate: serde_bytes::ByteBuf,
+    chain: Vec<serde_bytes::ByteBuf>,
+    /// PKCS #8, sealed to the joiner's sealing key.
+    authority: Option<serde_bytes::ByteBuf>,
+}
+
+/// What a joiner made for itself.
+struct Keys {
+    member: MemberKey,
+    sealing: Option<SealingKey>,
+}
+
+/// Joins with a token and new keys. Nothing is written; what is returned is to be kept
+/// before it is used.
+pub async fn join<N: Network>(
+    network: &N,
+    token: &Token,
+    newcomer: &Newcomer,
+) -> Result<Joined, JoinError> {
+    if token.kind != newcomer.kind {
+        return Err(JoinError::Kind {
+            invited: token.kind,
+        });
+    }
+    let sealing = match newcomer.kind {
+        Kind::Node => Some(SealingKey::generate()?),
+        Kind::Arbiter => None,
+    };
+    join_with(network, token, newcomer, MemberKey::generate()?, sealing).await
+}
+
+/// Joins with keys that were made (and kept) before: asked again with the same ones, the
+/// cluster gives the same member its certificate, although the token is used up.
+pub async fn join_with<N: Network>(
+    network: &N,
+    token: &Token,
+    newcomer: &Newcomer,
+    member: MemberKey,
+    sealing: Option<SealingKey>,
+) -> Result<Joined, JoinError> {
+    let keys = Keys { member, sealing };
+    let mut queue = token.addresses.clone();
+    let mut last = JoinError::NoNode;
+    let mut at = 0;
+    // Some member has the secret, and may have used it up.
+    let mut shown = false;
+    while let Some(address) = queue.get(at).copied().filter(|_| at < TRIED_MAX) {
+        at += 1;
+        let (answered, proven) = match ask(network, address, token, newcomer, &keys).await {
+            Ok((answered, proven)) => (Ok(answered), proven),
+            Err(Failed { error, proven }) => (Err(error), proven),
+        };
+        shown |= proven;
+        match answered {
+            Ok(Response::Welcome(welcome)) if shown => {
+                return settle(*welcome, token, keys, address);
+            }
+            Ok(Response::Welcome(_)) => last = JoinError::Unproven { address },
+            // Whoever may have been removed says nothing of the cluster.
+            Ok(Response::Denied(why)) if !proven => last = JoinError::Denied(why),
+            Ok(Response::Denied(why @ (Denied::NoMajority | Denied::Unable))) => {
+                last = JoinError::Denied(why);
+            }
+            Ok(Response::Denied(why)) => return Err(JoinError::Denied(why)),
+            Ok(Response::Ask(nodes)) => {
+                let new: Vec<SocketAddr> = nodes
+                    .into_iter()
+                    .filter(|node| !queue.contains(node))
+                    .collect();
+                queue.extend(new);
+            }
+            Ok(Response::Proof(_) | Response::Unknown) => last = JoinError::Malformed { address },
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Somebody was not asked to the end.
+struct Failed {
+    error: JoinError,
+    /// It had proven that it knows of the invitation, and was shown the secret.
+    proven: bool,
+}
+
+impl From<JoinError> for Failed {
+    fn from(error: JoinError) -> Self {
+        let proven = false;
+        Failed { error, proven }
+    }
+}
+
+/// Asks one member; what it answers, and whether it has proven to know of the invitation.
+async fn ask<N: Network>(
+    network: &N,
+    address: SocketAddr,
+    token: &Token,
+    newcomer: &Newcomer,
+    keys: &Keys,
+) -> Result<(Response, bool), Failed> {
+    let mut stream = connect(network, address, token).await?;
+    let binding = binding_of(&stream).ok_or(JoinError::Malformed { address })?;
+    let authority = shown_authority(&stream, token);
+    let invited = Asked::Invited(token.hint());
+    let proven = match exchange(&mut stream, address, &invited).await? {
+        Response::Proof(proof) if token.is_proven_by(&proof, &binding.0, &authority) => true,
+        Response::Proof(_) => return Err(JoinError::Unproven { address }.into()),
+        Response::Unknown => false,
+        other => return Ok((other, false)),
+    };
+    let secret = match proven {
+        true => token.secret().to_vec(),
+        false => Vec::new(),
+    };
+    let certificate = keys.member.request(&binding.0);
+    let request = Request {
+        secret,
+        name: newcomer.name.clone(),
+        kind: newcomer.kind,
+        addresses: newcomer.addresses.clone(),
+        port: newcomer.port,
+        certificate: certificate.map_err(JoinError::from)?,
+        sealing_key: keys.sealing.as_ref().map(|key| key.public().to_vec()),
+        format: FORMAT,
+    };
+    let join = Asked::Join(Box::new(request));
+    match exchange(&mut stream, address, &join).await {
+        Ok(response) => Ok((response, proven)),
+        Err(error) => Err(Failed { error, proven }),
+    }
+}
+
+/// The token's authority among what the other side showed (DER); empty where it is not.
+fn shown_authority<S>(stream: &TlsStream<S>, token: &Token) -> Vec<u8> {
+    let (_, session) = stream.get_ref();
+    let shown = session.peer_certificates().unwrap_or_default();
+    let authority = shown.iter().find(|der| token.names(der));
+    authority.map(|der| der.to_vec()).unwrap_or_default()
+}
+
+/// One question and its answer.
+async fn exchange<S: Pipe>(
+    stream: &mut S,
+    address: SocketAddr,
+    asked: &Asked,
+) -> Result<Response, JoinError> {
+    let unreached = |error| JoinError::Unreached { address, error };
+    let asking = async {
+        write_frame(stream, Frame::Ask, &codec::encode(asked)).await?;
+        read_frame(stream, JOIN_ANSWER_BYTES_MAX).await
+    };
+    let answered = timeout(JOIN_LIMIT + CONNECT_LIMIT, asking).await;
+    match answered.map_err(|_| unreached(io::ErrorKind::TimedOut.into()))? {
+        Ok((Frame::Answer, bytes)) => {
+            codec::decode(&bytes).map_err(|_| JoinError::Malformed { address })
+        }
+        Err(Ungreeted::Io(error)) => Err(unreached(error)),
+        Ok(_) | Err(_) => Err(JoinError::Malformed { address }),
+    }
+}
+
+/// TLS with a member whose authority is the token's.
+async fn connect<N: Network>(
+    network: &N,
+    address: SocketAddr,
+    token: &Token,
+) -> Result<TlsStream<N::Stream>, JoinError> {
+    let unreached = |error| JoinError::Unreached { address, error };
+    let timed_out = || unreached(io::ErrorKind::TimedOut.into());
+    let dialing = timeout(CONNECT_LIMIT, network.dial(address));
+    let stream = dialing.await.map_err(|_| timed_out())?.map_err(unreached)?;
+    let name = ServerName::try_from("join.evenkeel").map_err(|_| JoinError::NoNode)?;
+    let shaking = TlsConnector::from(joining(token)?).connect(name, stream);
+    let shaken = timeout(CONNECT_LIMIT, shaking)
+        .await
+        .map_err(|_| timed_out())?;
+    shaken.map_err(|error| {
+        if super::dial::is_foreign(&error) {
+            JoinError::Fingerprint { address }
+        } else {
+            unreached(error)
+        }
+    })
+}
+
+fn settle(
+    welcome: Welcome,
+    token: &Token,
+    keys: Keys,
+    address: SocketAddr,
+) -> Result<Joined, JoinError> {
+    let malformed = || JoinError::Malformed { address };
+    let mut of_us = welcome
+        .members
+        .iter()
+        .filter(|member| member.id == welcome.id);
+    let member = of_us.next().cloned().ok_or_else(malformed)?;
+    let chain: Vec<Vec<u8>> = welcome
+        .chain
+        .into_iter()
+        .map(|der| der.into_vec())
+        .collect();
+    // A member without the authority's key has nothing to give.
+    let mut named = chain.iter().filter(|der| token.names(der));
+    let vouched = named.any(|authority| is_issued_by(&welcome.certificate, authority));
+    if !vouched || member.certificate != keys.member.digest() {
+        return Err(malformed());
+    }
+    let authority = match (&keys.sealing, welcome.authority) {
+        (Some(key), Some(sealed)) => {
+            let pkcs8 = key.open(AUTHORITY_PURPOSE, &sealed)?;
+            Some(authority_of(&welcome.cluster, &chain, &pkcs8)?)
+        }
+        (None, None) => None,
+        _ => return Err(malformed()),
+    };
+    let identity = Identity::new(
+        &welcome.cluster,
+        welcome.id,
+        keys.member,
+        welcome.certificate.into_vec(),
+        &chain,
+    )?;
+    Ok(Joined {
+        cluster: welcome.cluster,
+        member,
+        members: welcome.members,
+        identity,
+        authorities: chain,
+        authority,
+        sealing: keys.sealing,
+    })
+}
+
+/// The authority with this key: its own certificate is among these, perhaps beside one
+/// of the same key by an older authority.
+fn authority_of(
+    cluster: &str,
+    chain: &[Vec<u8>],
+    pkcs8: &[u8],
+) -> Result<Authority, AuthorityError> {
+    let mut found = Err(AuthorityError::NotOurs);
+    for certificate in chain {
+        match Authority::from_parts(cluster, certificate, pkcs8) {
+            // The last is the authority's own: certificates by others stand before it.
+            Ok(authority) => found = Ok(authority),
+            Err(AuthorityError::NotOurs) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    found
+}
+
+/// Answers somebody who wants to join: what [`super::Handler::join`] returns.
+pub async fn serve<R: Registrar>(
+    registrar: &R,
+    from: SocketAddr,
+    binding: Binding,
+    bytes: &[u8],
+) -> Vec<u8> {
+    let response = match respond(registrar, from, binding, bytes).await {
+        Ok(response) => response,
+        Err(why) => Response::Denied(why),
+    };
+    codec::encode(&response)
+}
+
+/// What is said at once to somebody whose first words are these; None where they are the
+/// question with which everybody begins, whether the invitation is known. Whoever comes
+/// with a secret that no invitation stands behind is not worth more.
+pub(crate) fn turned_away(first: &[u8]) -> Option<Vec<u8>> {
+    match codec::decode(first) {
+        Ok(Asked::Invited(_)) => None,
+        Ok(Asked::Join(_)) | Err(_) => Some(codec::encode(&Response::Denied(Denied::Form))),
+    }
+}
+
+async fn respond<R: Registrar>(
+    registrar: &R,
+    from: SocketAddr,
+    binding: Binding,
+    bytes: &[u8],
+) -> Result<Response, Denied> {
+    let asked: Asked = codec::decode(bytes).map_err(|_| Denied::Form)?;
+    if registrar.authority().is_none() {
+        return Ok(Response::Ask(registrar.nodes()));
+    }
+    let request = match asked {
+        Asked::Invited(hint) => {
+            return Ok(match registrar.invited(hint).await {
+                Some(digest) => {
+                    let authority = registrar.authority().ok_or(Denied::Unable)?;
+                    let proof = Token::proof_of(&digest, &binding.0, &authority);
+                    Response::Proof(proof.map_err(|_| Denied::Unable)?.into())
+                }
+                None => Response::Unknown,
+            });
+        }
+        Asked::Join(request) => *request,
+    };
+    let proven = request.certificate.verify(&binding.0);
+    proven.map_err(|_| Denied::Proof)?;
+    let newcomer = described(&request, from.ip())?;
+    let (key, kind) = (newcomer.certificate, newcomer.kind);
+    let admitted = match registrar.known(&key) {
+        Some(admitted) => admitted,
+        None if request.secret.is_empty() => return Err(Denied::Token),
+        None => {
+            let token = Token::digest_of(&request.secret);
+            registrar.admit(token, newcomer).await?
+        }
+    };
+    // What was agreed on counts, not what is asked for now: with the key of an arbiter
+    // nobody becomes a node.
+    let mut agreed = admitted.members.iter();
+    let agreed = agreed.find(|member| member.id == admitted.id && member.certificate == key);
+    let agreed = agreed
+        .filter(|member| member.kind == kind)
+        .ok_or(Denied::Kind)?;
+    let sealing_key = agreed.sealing_key.clone();
+    // By the one that is the present one after it was agreed on: another one may have
+    // followed meanwhile.
+    let authority = registrar.authority().ok_or(Denied::Unable)?;
+    let signed = authority.sign(admitted.id, &request.certificate, &[]);
+    let certificate = signed.map_err(|_| Denied::Unable)?;
+    let sealed = sealing_key
+        .map(|public| seal_to(&public, AUTHORITY_PURPOSE, &authority.pkcs8()))
+        .transpose()
+        .map_err(|_| Denied::Form)?;
+    let chain = registrar.chain().into_iter();
+    Ok(Response::Welcome(Box::new(Welcome {
+        cluster: authority.cluster().to_owned(),
+        id: admitted.id,
+        members: admitted.members,
+        certificate: certificate.into(),
+        chain: chain.map(Into::into).collect(),
+        authority: sealed.map(Into::into),
+    })))
+}
+
+/// The member that it wants to be, its number not given yet.
+fn described(request: &Request, from: IpAddr) -> Result<Member, Denied> {
+    let name_good = (1..=NAME_BYTES_MAX).contains(&request.name.len())
+        && !request
+            .name
+            .chars()
+            .any(|letter| letter.is_control() || letter.is_whitespace());
+    // A node must be able to read contents, an arbiter must not.
+    let keys_good = request.sealing_key.is_some() == (request.kind == Kind::Node);
+    if !name_good || !keys_good || request.addresses.len() > ADDRESSES_MAX {
+        return Err(Denied::Form);
+    }
+    let addresses = if request.addresses.is_empty() {
+        vec![SocketAddr::new(from.to_canonical(), request.port)]
+    } else {
+        request.addresses.clone()
+    };
+    Ok(Member {
+        id: MemberId::default(),
+        name: request.name.clone(),
+        kind: request.kind,
+        addresses,
+        certificate: request.certificate.digest(),
+        sealing_key: request.sealing_key.clone(),
+        format: request.format,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod rude;

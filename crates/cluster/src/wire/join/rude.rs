@@ -1,0 +1,38 @@
+//! Somebody who wants to join and has no token that counts, for tests.
+
+use super::*;
+
+/// Asks to be taken in with a secret of its own invention, after the question with which
+/// others begin, or without it; what it is told.
+pub(crate) async fn demand<N: Network>(
+    network: &N,
+    token: &Token,
+    newcomer: &Newcomer,
+    asks_first: bool,
+) -> Result<Denied, JoinError> {
+    let address = token.addresses[0];
+    let malformed = || JoinError::Malformed { address };
+    let mut stream = connect(network, address, token).await?;
+    let binding = binding_of(&stream).ok_or_else(malformed)?;
+    if asks_first {
+        let hint = Asked::Invited(Digest([7; 32]));
+        let said = exchange(&mut stream, address, &hint).await?;
+        assert!(matches!(said, Response::Unknown), "it is known");
+    }
+    let key = MemberKey::generate()?;
+    let request = Request {
+        secret: vec![7; 32],
+        name: newcomer.name.clone(),
+        kind: newcomer.kind,
+        addresses: newcomer.addresses.clone(),
+        port: newcomer.port,
+        certificate: key.request(&binding.0)?,
+        sealing_key: None,
+        format: FORMAT,
+    };
+    let join = Asked::Join(Box::new(request));
+    match exchange(&mut stream, address, &join).await? {
+        Response::Denied(why) => Ok(why),
+        _ => Err(malformed()),
+    }
+}

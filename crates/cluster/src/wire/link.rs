@@ -1,0 +1,402 @@
+//! One connection to a member, on which both sides ask and answer.
+
+use super::counters::count;
+use super::frame::{Assembler, BrokenRule, Frame, HEAD_BYTES, Head, Message};
+use super::greeting::{Goodbye, Pipe};
+use super::network::Network;
+use super::outbox::{Outbox, Outgoing};
+use super::path::{Connection, Way};
+use super::shared::{Shared, lock};
+use crate::codec;
+use crate::member::MemberId;
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+/// Questions of a peer that are handled at once.
+pub(crate) const QUESTIONS_MAX: usize = 256;
+/// Bytes of them.
+pub(crate) const QUESTIONS_BYTES_MAX: usize = 8 << 20;
+/// What is written at once.
+const WRITE_BYTES: usize = 16 << 10;
+/// For the last words of a connection to go.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// A buffer that grew beyond this is given back.
+const KEPT_BYTES: usize = 4 << 10;
+
+/// What came back for a question.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The answer.
+    Answer(Vec<u8>),
+    /// It was not looked at.
+    Overloaded,
+    /// It was answered on another way.
+    Repeated,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// It was closed or reset.
+    Closed,
+    /// Nothing came for too long.
+    Silent,
+    /// The other side broke a rule.
+    Rule(BrokenRule),
+    /// The other side says why.
+    Goodbye(Goodbye),
+    /// This side wanted it.
+    Own,
+}
+
+/// What is known of a connection before it begins.
+pub(crate) struct Bearing {
+    pub(crate) peer: MemberId,
+    /// The run of the peer's process.
+    pub(crate) run: u64,
+    pub(crate) way: Way,
+    pub(crate) dialed: bool,
+    /// What the peer showed, DER.
+    pub(crate) certificate: Vec<u8>,
+}
+
+/// A connection.
+pub(crate) struct Link {
+    pub(crate) number: u64,
+    pub(crate) bearing: Bearing,
+    since: Instant,
+    state: Mutex<State>,
+    written: Notify,
+    ended: Notify,
+}
+
+struct State {
+    outbox: Outbox,
+    asked: HashMap<u64, oneshot::Sender<Reply>>,
+    ping: Option<Instant>,
+    rtt: Option<Duration>,
+    heard: Instant,
+    ending: bool,
+    broken: Option<BrokenRule>,
+    questions: usize,
+    questions_bytes: usize,
+}
+
+impl Link {
+    pub(crate) fn new(number: u64, bearing: Bearing) -> Link {
+        let now = Instant::now();
+        Link {
+            number,
+            bearing,
+            since: now,
+            state: Mutex::new(State {
+                outbox: Outbox::default(),
+                asked: HashMap::new(),
+                ping: None,
+                rtt: None,
+                heard: now,
+                ending: false,
+                broken: None,
+                questions: 0,
+                questions_bytes: 0,
+            }),
+            written: Notify::new(),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Sends something.
+    pub(crate) fn push(&self, message: Outgoing) -> Result<(), BrokenRule> {
+        lock(&self.state).outbox.push(message)?;
+        self.written.notify_one();
+        Ok(())
+    }
+
+    /// Asks; the answer comes out of what is returned.
+    pub(crate) fn ask(self: &Arc<Self>, message: Outgoing) -> Result<Asked, BrokenRule> {
+        let (answer, asked) = oneshot::channel();
+        let call = message.call;
+        let mut state = lock(&self.state);
+        state.outbox.push(message)?;
+        state.asked.insert(call, answer);
+        drop(state);
+        self.written.notify_one();
+        Ok(Asked {
+            link: Arc::clone(self),
+            call,
+            asked,
+        })
+    }
+
+    /// Ends it, and says why.
+    pub(crate) fn end(&self, why: Goodbye) {
+        let words = Outgoing::new(Frame::Goodbye, 0, codec::encode(&why));
+        let mut state = lock(&self.state);
+        // Where nothing more fits, it ends without a word.
+        let _ = state.outbox.push(words);
+        state.ending = true;
+        drop(state);
+        self.written.notify_one();
+        self.ended.notify_one();
+    }
+
+    /// Ends it without a word: the other side reads nothing.
+    pub(crate) fn condemn(&self, rule: BrokenRule) {
+        lock(&self.state).broken.get_or_insert(rule);
+        self.ended.notify_one();
+    }
+
+    /// Until it is to end, and its last words had time to go.
+    async fn dying(&self) -> Ended {
+        self.ended.notified().await;
+        if lock(&self.state).broken.is_none() {
+            sleep(LAST_WORDS).await;
+        }
+        Ended::Own
+    }
+
+    /// Asks whether it lives, unless that is asked already.
+    pub(crate) fn probe(&self) {
+        let mut state = lock(&self.state);
+        if state.ping.is_none() {
+            let ping = Outgoing::new(Frame::Ping, 0, Vec::new());
+            if state.outbox.push(ping).is_ok() {
+                state.ping = Some(Instant::now());
+            }
+        }
+        drop(state);
+        self.written.notify_one();
+    }
+
+    /// For how long a ping is unanswered.
+    fn unanswered(&self, now: Instant) -> Duration {
+        let state = lock(&self.state);
+        state
+            .ping
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// A ping is unanswered for longer than one takes: others are taken first.
+    pub(crate) fn suspect(&self, now: Instant, again: Duration) -> bool {
+        self.unanswered(now) > again.max(self.rtt().unwrap_or_default() * 3)
+    }
+
+    /// A ping is unanswered for so long.
+    pub(crate) fn unanswered_for(&self, now: Instant, limit: Duration) -> bool {
+        self.unanswered(now) > limit
+    }
+
+    pub(crate) fn rtt(&self) -> Option<Duration> {
+        lock(&self.state).rtt
+    }
+
+    /// Puts a question on the list of those that are handled; false where it is full.
+    pub(crate) fn begin(&self, bytes: usize) -> bool {
+        let mut state = lock(&self.state);
+        let full =
+            state.questions >= QUESTIONS_MAX || state.questions_bytes + bytes > QUESTIONS_BYTES_MAX;
+        if !full {
+            state.questions += 1;
+            state.questions_bytes += bytes;
+        }
+        !full
+    }
+
+    /// Takes it from there.
+    pub(crate) fn finish(&self, bytes: usize) {
+        let mut state = lock(&self.state);
+        state.questions = state.questions.saturating_sub(1);
+        state.questions_bytes = state.questions_bytes.saturating_sub(bytes);
+    }
+
+    /// What is told of it.
+    pub(crate) fn connection(&self, now: Instant, again: Duration) -> Connection {
+        let suspect = self.suspect(now, again);
+        let state = lock(&self.state);
+        Connection {
+            way: self.bearing.way,
+            dialed: self.bearing.dialed,
+            rtt_us: state.rtt.map(|rtt| rtt.as_micros() as u64),
+            since_ms: now.saturating_duration_since(self.since).as_millis() as u64,
+            heard_ms: now.saturating_duration_since(state.heard).as_millis() as u64,
+            suspect,
+        }
+    }
+
+    /// Carries it until it ends.
+    pub(crate) async fn run<N: Network>(
+        self: &Arc<Self>,
+        pipe: Box<dyn Pipe>,
+        shared: &Arc<Shared<N>>,
+    ) -> Ended {
+        let (reader, writer) = tokio::io::split(pipe);
+        let ended = tokio::select! {
+            ended = self.read(reader, shared) => ended,
+            ended = self.write(writer) => ended,
+            ended = self.tick(shared) => ended,
+            ended = self.dying() => ended,
+        };
+        let broken = lock(&self.state).broken;
+        let ended = broken.map_or(ended, Ended::Rule);
+        if let Ended::Rule(_) = ended {
+            count(&shared.counters.broken_rules);
+        }
+        // Who waits for an answer learns that none comes.
+        lock(&self.state).asked.clear();
+        ended
+    }
+
+    async fn read<N: Network>(
+        self: &Arc<Self>,
+        mut reader: ReadHalf<Box<dyn Pipe>>,
+        shared: &Arc<Shared<N>>,
+    ) -> Ended {
+        let mut assembler = Assembler::default();
+        let mut head = [0; HEAD_BYTES];
+        let mut piece = Vec::new();
+        loop {
+            if reader.read_exact(&mut head).await.is_err() {
+                return Ended::Closed;
+            }
+            let head = match Head::decode(&head) {
+                Ok(head) => head,
+                Err(rule) => return Ended::Rule(rule),
+            };
+            piece.resize(head.length as usize, 0);
+            if reader.read_exact(&mut piece).await.is_err() {
+                return Ended::Closed;
+            }
+            lock(&self.state).heard = Instant::now();
+            let taken = match assembler.take(&head, &piece) {
+                Ok(taken) => taken,
+                Err(rule) => return Ended::Rule(rule),
+            };
+            if piece.capacity() > KEPT_BYTES {
+                piece = Vec::new();
+            }
+            if let Some(message) = taken
+                && let Err(ended) = self.take(message, shared)
+            {
+                return ended;
+            }
+        }
+    }
+
+    fn take<N: Network>(
+        self: &Arc<Self>,
+        message: Message,
+        shared: &Arc<Shared<N>>,
+    ) -> Result<(), Ended> {
+        let reply = match message.frame {
+            Frame::Ask => return shared.asked(self, message).map_err(Ended::Rule),
+            Frame::Answer => Reply::Answer(message.bytes),
+            Frame::Overloaded => Reply::Overloaded,
+            Frame::Repeated => Reply::Repeated,
+            Frame::Ping => {
+                let pong = Outgoing::new(Frame::Pong, message.call, Vec::new());
+                return self.push(pong).map_err(Ended::Rule);
+            }
+            Frame::Pong => {
+                self.ponged();
+                shared.review(self.bearing.peer);
+                return Ok(());
+            }
+            Frame::Goodbye => {
+                let why = codec::decode(&message.bytes);
+                return Err(why.map_or(Ended::Rule(BrokenRule::Order), Ended::Goodbye));
+            }
+            Frame::Hello => return Err(Ended::Rule(BrokenRule::Order)),
+        };
+        // Nobody waits any more where another way was faster.
+        if let Some(answer) = lock(&self.state).asked.remove(&message.call) {
+            let _ = answer.send(reply);
+        }
+        Ok(())
+    }
+
+    fn ponged(&self) {
+        let mut state = lock(&self.state);
+        if let Some(sent) = state.ping.take() {
+            let took = Instant::now().saturating_duration_since(sent);
+            state.rtt = Some(state.rtt.map_or(took, |rtt| (rtt * 7 + took) / 8));
+        }
+    }
+
+    async fn write(&self, mut writer: WriteHalf<Box<dyn Pipe>>) -> Ended {
+        let mut out = Vec::new();
+        loop {
+            out.clear();
+            let ending = {
+                let mut state = lock(&self.state);
+                while out.len() < WRITE_BYTES && state.outbox.next(&mut out) {}
+                state.ending
+            };
+            if out.is_empty() {
+                if ending {
+                    let _ = writer.shutdown().await;
+                    return Ended::Own;
+                }
+                out = Vec::new();
+                self.written.notified().await;
+                continue;
+            }
+            if writer.write_all(&out).await.is_err() || writer.flush().await.is_err() {
+                return Ended::Closed;
+            }
+        }
+    }
+
+    /// Pings, and sees silence.
+    async fn tick<N: Network>(&self, shared: &Arc<Shared<N>>) -> Ended {
+        let timing = shared.timing();
+        let mut ticks = interval(timing.ping);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            let heard = lock(&self.state).heard;
+            if now.saturating_duration_since(heard) > timing.close
+                || self.unanswered_for(now, timing.close)
+            {
+                return Ended::Silent;
+            }
+            self.probe();
+            shared.review(self.bearing.peer);
+        }
+    }
+}
+
+/// A question that waits for its answer; when it is dropped, nobody waits any more.
+pub(crate) struct Asked {
+    link: Arc<Link>,
+    call: u64,
+    asked: oneshot::Receiver<Reply>,
+}
+
+impl Asked {
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+}
+
+impl Future for Asked {
+    /// None: the connection ended.
+    type Output = Option<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
+        Pin::new(&mut self.asked).poll(context).map(Result::ok)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        lock(&self.link.state).asked.remove(&self.call);
+    }
+}

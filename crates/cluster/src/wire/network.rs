@@ -1,0 +1,89 @@
+//! TCP as the wire sees it: the system's, or a simulated one in tests.
+
+use rustix::net::sockopt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+/// The kernel gives a connection up when what was sent is unacknowledged for so long.
+const USER_TIMEOUT_MS: u32 = 10_000;
+/// Silence before the kernel probes by itself; our own pings are faster.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// Between its probes.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
+/// Probes without an answer that end a connection.
+const KEEPALIVE_PROBES: u32 = 3;
+/// What the kernel may hold unsent: what stands there delays a heartbeat behind it.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+
+/// How streams are made.
+pub trait Network: Clone + Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// Where connections arrive.
+    type Listener: Send + Sync + 'static;
+    /// Begins to listen.
+    fn listen(&self, at: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
+    /// Where it listens.
+    fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
+    /// The next that comes.
+    fn accept(
+        &self,
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+    /// Goes to somebody.
+    fn dial(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// The system's TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+
+    async fn listen(&self, at: SocketAddr) -> io::Result<TcpListener> {
+        let socket = match at {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(at)?;
+        socket.listen(BACKLOG)
+    }
+
+    fn address(&self, listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, from) = listener.accept().await?;
+        // Of one that was reset already; it fails by itself soon enough, and is no
+        // trouble of the listener's.
+        let _ = tune(&stream);
+        Ok((stream, from))
+    }
+
+    async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(to).await?;
+        tune(&stream)?;
+        Ok(stream)
+    }
+}
+
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES)?;
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! The connections to each member: which is taken, and what is told of them. Values;
+//! the time is an argument.
+
+use super::Timing;
+use super::call::Tried;
+use super::link::Link;
+use super::path::{Event, Loss, Path, Way};
+use crate::member::{Member, MemberId};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// Third members through which one is reached: beyond two, a fault that takes all ways
+/// takes the member.
+pub(crate) const THIRDS_MAX: usize = 2;
+/// Connections to one member: each way, from either side.
+pub(crate) const LINKS_MAX: usize = 2 * (1 + THIRDS_MAX) + 2;
+/// Notes that are remembered.
+const NOTES_MAX: usize = 64;
+/// The same note again.
+const NOTE_AGAIN: Duration = Duration::from_secs(60);
+
+/// One member.
+pub(crate) struct Peer {
+    links: Vec<Arc<Link>>,
+    dialing: BTreeMap<Way, AbortHandle>,
+    failures: BTreeMap<Way, String>,
+    up: bool,
+    way: Option<Way>,
+    changed: Instant,
+}
+
+impl Peer {
+    fn new() -> Peer {
+        Peer {
+            links: Vec::new(),
+            dialing: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            up: false,
+            way: None,
+            changed: Instant::now(),
+        }
+    }
+
+    fn best(&self, tried: &Tried, now: Instant, again: Duration) -> Option<&Arc<Link>> {
+        self.links
+            .iter()
+            .filter(|link| !tried.links.contains(&link.number))
+            .filter(|link| tried.run.is_none_or(|run| run == link.bearing.run))
+            .min_by_key(|link| {
+                let way = link.bearing.way;
+                let suspect = link.suspect(now, again);
+                let worn = tried.ways.contains(&way);
+                (suspect, worn, way, !link.bearing.dialed, link.number)
+            })
+    }
+
+    fn look(&mut self, now: Instant, up: bool, again: Duration) -> bool {
+        let best = self.best(&Tried::default(), now, again);
+        let way = best.map(|link| link.bearing.way).filter(|_| up);
+        let turned = up != self.up;
+        if turned || way != self.way {
+            self.changed = now;
+        }
+        self.up = up;
+        self.way = way;
+        turned
+    }
+
+    fn answers_within(&self, now: Instant, limit: Duration) -> bool {
+        self.links
+            .iter()
+            .any(|link| !link.unanswered_for(now, limit))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.dialing.values().for_each(AbortHandle::abort);
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Peers {
+    all: BTreeMap<MemberId, Peer>,
+}
+
+impl Peers {
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
+        self.all.values().flat_map(|peer| &peer.links)
+    }
+
+    /// Dials these members and nobody else, in every way that is kept; returns what
+    /// nobody dials yet.
+    pub(crate) fn dial_only(&mut self, members: &[MemberId]) -> Vec<(MemberId, Way)> {
+        let wanted: Vec<(MemberId, Way)> = members
+            .iter()
+            .flat_map(|member| ways_to(*member, members))
+            .collect();
+        for (member, peer) in &mut self.all {
+            peer.dialing.retain(|way, task| {
+                let stays = wanted.contains(&(*member, *way));
+                if !stays {
+                    task.abort();
+                }
+                stays
+            });
+            peer.failures
+                .retain(|way, _| wanted.contains(&(*member, *way)));
+        }
+        self.all
+            .retain(|member, peer| members.contains(member) || !peer.links.is_empty());
+        let all = &self.all;
+        let undialed = wanted.into_iter().filter(|(member, way)| {
+            let peer = all.get(member);
+            !peer.is_some_and(|peer| peer.dialing.contains_key(way))
+        });
+        undialed.collect()
+    }
+
+    pub(crate) fn dialed_by(&mut self, member: MemberId, way: Way, task: AbortHandle) {
+        let peer = self.all.entry(member).or_insert_with(Peer::new);
+        if let Some(old) = peer.dialing.insert(way, task) {
+            old.abort();
+        }
+    }
+
+    /// Takes a connection in; returns those that it replaces: an older one of its kind,
+    /// whose other end does not know it any more.
+    pub(crate) fn attach(&mut self, link: &Arc<Link>) -> Vec<Arc<Link>> {
+        let peer = self.all.entry(link.bearing.peer).or_insert_with(Peer::new);
+        let bearing = &link.bearing;
+        let same = |old: &Arc<Link>| {
+            old.bearing.way == bearing.way && old.bearing.dialed == bearing.dialed
+        };
+        let mut replaced: Vec<Arc<Link>> = peer.links.extract_if(.., |old| same(old)).collect();
+        while peer.links.len() >= LINKS_MAX {
+            replaced.push(peer.links.remove(0));
+        }
+        peer.links.push(Arc::clone(link));
+        replaced
+    }
+
+    /// Takes a connection out; returns its member where that was the last that answered.
+    pub(crate) fn detach(
+        &mut self,
+        link: &Arc<Link>,
+        now: Instant,
+        timing: &Timing,
+    ) -> Option<MemberId> {
+        let member = link.bearing.peer;
+        let peer = self.all.get_mut(&member)?;
+        peer.links.retain(|other| other.number != link.number);
+        // A connection that owes a pong just now may be as dead as this one.
+        let up = peer.up && peer.answers_within(now, timing.ping);
+        peer.look(now, up, timing.again).then_some(member)
+    }
+
+    /// Whether a member is up; tells where that changed.
+    pub(crate) fn review(
+        &mut self,
+        member: MemberId,
+        now: Instant,
+        timing: &Timing,
+    ) -> Option<Event> {
+        let peer = self.all.get_mut(&member)?;
+        // Down after a longer silence than up again needs, so that it does not flap.
+        let limit = if peer.up { timing.silent } else { timing.ping };
+        let up = peer.answers_within(now, limit);
+        let turned = peer.look(now, up, timing.again);
+        turned.then_some(if up {
+            Event::Up(member)
+        } else {
+            Event::Down {
+                member,
+                why: Loss::Silent,
+            }
+        })
+    }
+
+    pub(crate) fn choose(
+        &self,
+        to: MemberId,
+        tried: &Tried,
+        now: Instant,
+        again: Duration,
+    ) -> Option<Arc<Link>> {
+        self.all.get(&to)?.best(tried, now, again).cloned()
+    }
+
+    pub(crate) fn tried(&mut self, to: MemberId, way: Way, failure: Option<String>) {
+        if let Some(peer) = self.all.get_mut(&to) {
+            match failure {
+                Some(words) => peer.failures.insert(way, words),
+                None => peer.failures.remove(&way),
+            };
+        }
+    }
+
+    pub(crate) fn reaches_directly(&self, to: MemberId, now: Instant, limit: Duration) -> bool {
+        self.all.get(&to).is_some_and(|peer| {
+            let mut direct = peer
+                .links
+                .iter()
+                .filter(|link| link.bearing.way == Way::Direct);
+            direct.any(|link| !link.unanswered_for(now, limit))
+        })
+    }
+
+    /// What is told of a member.
+    pub(crate) fn path(&self, member: &Member, now: Instant, timing: &Timing) -> Path {
+        let mut path = Path {
+            member: member.id,
+            name: member.name.clone(),
+            up: false,
+            way: None,
+            rtt_us: None,
+            since_ms: 0,
+            connections: Vec::new(),
+            broken: Vec::new(),
+        };
+        let Some(peer) = self.all.get(&member.id) else {
+            return path;
+        };
+        path.up = peer.up;
+        path.since_ms = now.saturating_duration_since(peer.changed).as_millis() as u64;
+        if let Some(best) = peer
+            .best(&Tried::default(), now, timing.again)
+            .filter(|_| peer.up)
+        {
+            path.way = Some(best.bearing.way);
+            path.rtt_us = best.rtt().map(|rtt| rtt.as_micros() as u64);
+        }
+        let told = peer
+            .links
+            .iter()
+            .map(|link| link.connection(now, timing.again));
+        path.connections = told.collect();
+        path.connections
+            .sort_by_key(|connection| (connection.suspect, connection.way, !connection.dialed));
+        path.broken = broken(peer, now, timing);
+        path
+    }
+}
+
+/// The ways to a member that are kept.
+fn ways_to(member: MemberId, members: &[MemberId]) -> impl Iterator<Item = (MemberId, Way)> {
+    let thirds = members.iter().filter(move |third| **third != member);
+    let tunnels = thirds.take(THIRDS_MAX).map(|third| Way::Through(*third));
+    std::iter::once(Way::Direct)
+        .chain(tunnels)
+        .map(move |way| (member, way))
+}
+
+fn broken(peer: &Peer, now: Instant, timing: &Timing) -> Vec<String> {
+    let mut told: Vec<String> = peer
+        .links
+        .iter()
+        .filter(|link| link.unanswered_for(now, timing.ping))
+        .map(|link| {
+            let side = if link.bearing.dialed {
+                "from here"
+            } else {
+                "from there"
+            };
+            format!(
+                "the connection {}, {side}, is silent",
+                words(link.bearing.way)
+            )
+        })
+        .collect();
+    let failed = peer.failures.iter();
+    told.extend(failed.map(|(way, failure)| format!("no connection {}: {failure}", words(*way))));
+    told
+}
+
+fn words(way: Way) -> String {
+    match way {
+        Way::Direct => "straight there".to_owned(),
+        Way::Through(third) => format!("through member {third}"),
+    }
+}
+
+/// Notes of late, so that one that comes every second is told once a minute.
+#[derive(Default)]
+pub(crate) struct Notes {
+    told: HashMap<String, Duration>,
+    order: VecDeque<String>,
+}
+
+impl Notes {
+    /// It was not told lately. The time is since any one moment.
+    pub(crate) fn is_news(&mut self, now: Duration, words: &str) -> bool {
+        if let Some(last) = self.told.get_mut(words) {
+            let news = now.saturating_sub(*last) >= NOTE_AGAIN;
+            if news {
+                *last = now;
+            }
+            return news;
+        }
+        while self.order.len() >= NOTES_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.told.remove(&oldest);
+            }
+        }
+        self.order.push_back(words.to_owned());
+        self.told.insert(words.to_owned(), now);
+        true
+    }
+}

@@ -1,0 +1,202 @@
+//! Questions that came lately, so that one that comes on two ways is handled once.
+//! A value: what an answer goes to is a parameter.
+
+use crate::member::MemberId;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Questions that are remembered.
+pub(crate) const RECENT_MAX: usize = 8192;
+/// Bytes of answers that are.
+pub(crate) const ANSWERS_BYTES_MAX: usize = 1 << 20;
+/// Ways on which one question is waited for.
+pub(crate) const WAITERS_MAX: usize = 8;
+/// How long: longer than a connection lives on which nothing comes.
+pub(crate) const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// A question: who asks, which run of its process, and its number there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Question {
+    pub(crate) from: MemberId,
+    pub(crate) run: u64,
+    pub(crate) call: u64,
+}
+
+enum Entry<W> {
+    /// It is being handled; these wait for it.
+    Running(Vec<W>),
+    /// It was answered.
+    Answered(Arc<Vec<u8>>),
+    /// It was answered, and the answer is not kept.
+    Forgotten,
+}
+
+/// What to do with a question.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Todo {
+    /// Handle it.
+    Handle,
+    /// It is being handled: the answer goes this way, too.
+    Wait,
+    /// This was the answer.
+    Answer(Arc<Vec<u8>>),
+    /// It was answered on another way.
+    Nothing,
+}
+
+/// The memory. Times are since any one moment.
+pub(crate) struct Recent<W> {
+    entries: HashMap<Question, Entry<W>>,
+    ages: VecDeque<(Duration, Question)>,
+    answers: VecDeque<Question>,
+    answers_bytes: usize,
+}
+
+impl<W> Default for Recent<W> {
+    fn default() -> Self {
+        Recent {
+            entries: HashMap::new(),
+            ages: VecDeque::new(),
+            answers: VecDeque::new(),
+            answers_bytes: 0,
+        }
+    }
+}
+
+impl<W> Recent<W> {
+    /// A question came this way.
+    pub(crate) fn ask(&mut self, now: Duration, question: Question, way: W) -> Todo {
+        self.forget(now);
+        match self.entries.get_mut(&question) {
+            None => {
+                self.entries.insert(question, Entry::Running(vec![way]));
+                self.ages.push_back((now, question));
+                Todo::Handle
+            }
+            Some(Entry::Running(waiters)) => {
+                if waiters.len() >= WAITERS_MAX {
+                    return Todo::Nothing;
+                }
+                waiters.push(way);
+                Todo::Wait
+            }
+            Some(Entry::Answered(bytes)) => Todo::Answer(Arc::clone(bytes)),
+            Some(Entry::Forgotten) => Todo::Nothing,
+        }
+    }
+
+    /// It was handled: returns to whom the answer goes.
+    pub(crate) fn answered(&mut self, question: Question, bytes: &Arc<Vec<u8>>) -> Vec<W> {
+        let Some(entry) = self.entries.get_mut(&question) else {
+            return Vec::new();
+        };
+        let keep = bytes.len() <= ANSWERS_BYTES_MAX / 8;
+        let next = if keep {
+            Entry::Answered(Arc::clone(bytes))
+        } else {
+            Entry::Forgotten
+        };
+        let Entry::Running(waiters) = std::mem::replace(entry, next) else {
+            return Vec::new();
+        };
+        if keep {
+            self.answers.push_back(question);
+            self.answers_bytes += bytes.len();
+            self.shrink();
+        }
+        waiters
+    }
+
+    /// It is not handled after all: it may come again.
+    pub(crate) fn dropped(&mut self, question: Question) -> Vec<W> {
+        match self.entries.remove(&question) {
+            Some(Entry::Running(waiters)) => waiters,
+            _ => Vec::new(),
+        }
+    }
+
+    fn shrink(&mut self) {
+        while self.answers_bytes > ANSWERS_BYTES_MAX {
+            let Some(oldest) = self.answers.pop_front() else {
+                return;
+            };
+            if let Some(entry) = self.entries.get_mut(&oldest)
+                && let Entry::Answered(bytes) = entry
+            {
+                self.answers_bytes -= bytes.len();
+                *entry = Entry::Forgotten;
+            }
+        }
+    }
+
+    fn forget(&mut self, now: Duration) {
+        while let Some((since, question)) = self.ages.front().copied() {
+            if self.ages.len() < RECENT_MAX && now.saturating_sub(since) < REMEMBERED {
+                return;
+            }
+            self.ages.pop_front();
+            // One that still runs is answered to nobody; it ran for too long.
+            if let Some(Entry::Answered(bytes)) = self.entries.remove(&question) {
+                self.answers_bytes -= bytes.len();
+                self.answers.retain(|kept| *kept != question);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn question(call: u64) -> Question {
+        Question {
+            from: MemberId(1),
+            run: 7,
+            call,
+        }
+    }
+
+    #[test]
+    fn what_comes_twice_is_handled_once_and_answered_on_both_ways() {
+        let mut recent = Recent::default();
+        assert_eq!(recent.ask(NOW, question(1), "direct"), Todo::Handle);
+        assert_eq!(recent.ask(NOW, question(1), "tunnel"), Todo::Wait);
+        let answer = Arc::new(b"yes".to_vec());
+        assert_eq!(recent.answered(question(1), &answer), ["direct", "tunnel"]);
+        assert_eq!(recent.ask(NOW, question(1), "late"), Todo::Answer(answer));
+    }
+
+    #[test]
+    fn a_large_answer_is_not_kept_and_the_question_not_handled_again() {
+        let mut recent = Recent::default();
+        recent.ask(NOW, question(1), ());
+        recent.answered(question(1), &Arc::new(vec![0; ANSWERS_BYTES_MAX]));
+        assert_eq!(recent.ask(NOW, question(1), ()), Todo::Nothing);
+    }
+
+    #[test]
+    fn memory_is_bounded_in_number_bytes_and_time() {
+        let mut recent = Recent::default();
+        let answer = Arc::new(vec![0; 100_000]);
+        for call in 0..RECENT_MAX as u64 + 100 {
+            recent.ask(NOW, question(call), ());
+            recent.answered(question(call), &answer);
+            assert!(recent.answers_bytes <= ANSWERS_BYTES_MAX);
+            assert!(recent.entries.len() <= RECENT_MAX);
+        }
+        recent.ask(NOW + REMEMBERED * 2, question(1 << 40), ());
+        assert_eq!((recent.entries.len(), recent.answers_bytes), (1, 0));
+        assert!(recent.answers.is_empty());
+    }
+
+    #[test]
+    fn what_was_refused_may_come_again() {
+        let mut recent = Recent::default();
+        recent.ask(NOW, question(1), ());
+        assert_eq!(recent.dropped(question(1)).len(), 1);
+        assert_eq!(recent.ask(NOW, question(1), ()), Todo::Handle);
+    }
+}

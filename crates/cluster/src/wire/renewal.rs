@@ -1,0 +1,223 @@
+//! Certificates are given anew before they are over: by this member itself where it has
+//! the authority's key, else by a member that has it. The key may stay or change; who
+//! asks is known by the connection that it asks on.
+
+use super::failure::CallError;
+use super::network::Network;
+use super::service::Signer;
+use super::shared::Shared;
+use crate::authority::{
+    Authority, AuthorityError, CertificateRequest, Identity, MemberKey, PREDECESSORS_MAX,
+    member_name,
+};
+use crate::codec;
+use crate::member::{Digest, Kind, MemberId};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::sleep;
+
+/// The code of this service among those of [`super::Service`].
+pub(crate) const RENEWAL: u8 = 128;
+/// Between looks at the own certificate.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// By then all connections show an identity that was taken.
+const SHOWN_BY: Duration = Duration::from_secs(5);
+/// For a member to sign.
+const SIGN_LIMIT: Duration = Duration::from_secs(10);
+
+/// Why there is no new certificate.
+#[derive(Debug)]
+pub enum RenewalError {
+    /// No node is reached; the last failure.
+    NoNode(Option<CallError>),
+    /// The node that was asked does not sign it, or answers nonsense.
+    Denied(MemberId),
+    /// A key or a certificate.
+    Authority(AuthorityError),
+}
+
+impl fmt::Display for RenewalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RenewalError::NoNode(None) => {
+                f.write_str("the authority's key is not here, and there is no node to ask")
+            }
+            RenewalError::NoNode(Some(error)) => {
+                write!(
+                    f,
+                    "no node that could sign the certificate is reached: {error}"
+                )
+            }
+            RenewalError::Denied(member) => write!(f, "member {member} does not sign it"),
+            RenewalError::Authority(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for RenewalError {}
+
+impl From<AuthorityError> for RenewalError {
+    fn from(error: AuthorityError) -> Self {
+        RenewalError::Authority(error)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Request {
+    certificate: CertificateRequest,
+    /// Keys that the member had before, the newest first.
+    before: Vec<Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Response {
+    Signed {
+        certificate: ByteBuf,
+        chain: Vec<ByteBuf>,
+    },
+    Denied,
+}
+
+/// What a request is bound to: nobody has another one's request signed.
+fn binding(cluster: &str, member: MemberId) -> Vec<u8> {
+    format!("renew {}", member_name(cluster, member)).into_bytes()
+}
+
+impl<N: Network> Shared<N> {
+    /// See [`super::Wire::renew`].
+    pub(crate) async fn renew(&self, key: MemberKey) -> Result<Identity, RenewalError> {
+        let now = self.identity();
+        let mut before: Vec<Digest> = Vec::new();
+        if now.key().digest() != key.digest() {
+            before.push(now.key().digest());
+        }
+        before.extend(now.predecessors());
+        before.truncate(PREDECESSORS_MAX);
+        let (cluster, me) = (now.cluster(), self.me());
+        let certificate = key.request(&binding(cluster, me))?;
+        let request = Request {
+            certificate,
+            before,
+        };
+        let (certificate, chain) = match self.signer() {
+            Some(Signer { authority, chain }) => {
+                let signed = authority.sign(me, &request.certificate, &request.before)?;
+                (signed, chain)
+            }
+            None => match self.signed_elsewhere(&request).await {
+                // Nothing is signed on connections that still show the former key.
+                Err(RenewalError::Denied(_)) if self.shown_since() < SHOWN_BY => {
+                    sleep(SHOWN_BY).await;
+                    self.signed_elsewhere(&request).await?
+                }
+                answered => answered?,
+            },
+        };
+        let identity = Identity::new(cluster, me, key, certificate, &chain)?;
+        Ok(identity.with_predecessors(request.before))
+    }
+
+    async fn signed_elsewhere(
+        &self,
+        request: &Request,
+    ) -> Result<(Vec<u8>, Vec<Vec<u8>>), RenewalError> {
+        let bytes = codec::encode(request);
+        let trust = self.trust();
+        let nodes = trust.members.values();
+        let nodes = nodes.filter(|one| one.kind == Kind::Node && one.id != self.me());
+        let mut last = RenewalError::NoNode(None);
+        for node in nodes {
+            let asked = self.call_code(node.id, RENEWAL, true, bytes.clone(), SIGN_LIMIT);
+            let answer = match asked.await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    last = RenewalError::NoNode(Some(error));
+                    continue;
+                }
+            };
+            match codec::decode(&answer) {
+                Ok(Response::Signed { certificate, chain }) => {
+                    let chain = chain.into_iter().map(ByteBuf::into_vec).collect();
+                    return Ok((certificate.into_vec(), chain));
+                }
+                Ok(Response::Denied) | Err(_) => last = RenewalError::Denied(node.id),
+            }
+        }
+        Err(last)
+    }
+
+    /// Signs for a member that asks on a connection with this certificate (DER), where
+    /// the authority's key is here.
+    pub(crate) fn sign_for(&self, from: MemberId, shown: &[u8], bytes: &[u8]) -> Vec<u8> {
+        let signed = self.signer().and_then(|signer| {
+            let request: Request = codec::decode(bytes).ok()?;
+            let certificate = self.signed_for(&signer.authority, from, shown, &request)?;
+            Some((certificate, signer.chain))
+        });
+        let response = signed.map_or(Response::Denied, |(certificate, chain)| Response::Signed {
+            certificate: certificate.into(),
+            chain: chain.into_iter().map(Into::into).collect(),
+        });
+        codec::encode(&response)
+    }
+
+    fn signed_for(
+        &self,
+        authority: &Authority,
+        from: MemberId,
+        shown: &[u8],
+        request: &Request,
+    ) -> Option<Vec<u8>> {
+        let binding = binding(authority.cluster(), from);
+        request.certificate.verify(&binding).ok()?;
+        // Nobody who is not (or not yet) agreed on gets anything, nor who shows a key that
+        // was replaced.
+        let trust = self.trust();
+        let known = trust.members.get(&from)?.certificate;
+        let before = trust.predecessors_of(shown, from, &request.before)?;
+        let goes_on = request.certificate.digest() == known || before.contains(&known);
+        if !goes_on {
+            return None;
+        }
+        authority.sign(from, &request.certificate, &before).ok()
+    }
+
+    /// Keeps the own certificate good.
+    pub(crate) fn keep_renewed(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        self.spawn(async move {
+            loop {
+                if shared.identity().renewal_due(SystemTime::now()) {
+                    shared.renew_now().await;
+                }
+                sleep(LOOK_EVERY).await;
+            }
+        });
+    }
+
+    async fn renew_now(self: &Arc<Self>) {
+        let renewed = match MemberKey::from_pkcs8(&self.identity().key().pkcs8()) {
+            Ok(key) => self.renew(key).await,
+            Err(error) => Err(error.into()),
+        };
+        match renewed {
+            Ok(identity) => {
+                let identity = Arc::new(identity);
+                if self.set_identity(Arc::clone(&identity)).is_ok() {
+                    self.tell(super::Event::Renewed(identity));
+                }
+            }
+            Err(error) => self.note(format!(
+                "the certificate of this member is soon over, and there is no new one: {error}"
+            )),
+        }
+    }
+
+    fn signer(&self) -> Option<Signer> {
+        self.handler()?.signer()
+    }
+}

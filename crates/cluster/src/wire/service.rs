@@ -1,0 +1,90 @@
+//! What members ask each other for.
+
+use crate::authority::Authority;
+use crate::member::MemberId;
+use crate::wire::Binding;
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What a question is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Service {
+    /// Agreement.
+    Raft,
+    /// What need not agree.
+    Gossip,
+    /// What one member wants of another's role: proposals, requests of operators,
+    /// renewals of certificates.
+    Control,
+    /// Leases, which must not wait behind anything else.
+    Lease,
+}
+
+impl Service {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Service::Raft => 1,
+            Service::Gossip => 2,
+            Service::Control => 3,
+            Service::Lease => 4,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Service> {
+        match code {
+            1 => Some(Service::Raft),
+            2 => Some(Service::Gossip),
+            3 => Some(Service::Control),
+            4 => Some(Service::Lease),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Service::Raft => "raft",
+            Service::Gossip => "gossip",
+            Service::Control => "control",
+            Service::Lease => "lease",
+        })
+    }
+}
+
+/// Who answers. A question is handled once, also when it came on two ways.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers a member.
+    fn handle(
+        &self,
+        from: MemberId,
+        service: Service,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Vec<u8>> + Send;
+
+    /// Answers somebody who is no member and wants to be one: with
+    /// [`crate::wire::join::serve`].
+    fn join(
+        &self,
+        from: SocketAddr,
+        binding: Binding,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Vec<u8>> + Send;
+
+    /// The authority, where its key is on this machine: the wire signs with it for
+    /// members whose certificates are soon over, and for this one.
+    fn signer(&self) -> Option<Signer> {
+        None
+    }
+}
+
+/// What signs certificates of members.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The authority.
+    pub authority: Arc<Authority>,
+    /// What is shown behind what it signed, DER.
+    pub chain: Vec<Vec<u8>>,
+}

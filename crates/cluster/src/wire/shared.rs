@@ -1,0 +1,599 @@
+//! What all connections of a member have in common.
+
+use super::accept::Strangers;
+use super::call::Tried;
+use super::counters::{Counters, count};
+use super::frame::{BrokenRule, Frame, MESSAGE_BYTES_MAX, Message};
+use super::greeting::{Goodbye, Hello, Pipe};
+use super::link::{Bearing, Ended, Link};
+use super::network::Network;
+use super::outbox::Outgoing;
+use super::path::{Counts, Event, Loss, Path, Way};
+use super::peer::{Notes, Peers};
+use super::recent::{Question, Recent, Todo};
+use super::renewal::RENEWAL;
+use super::service::{Handler, Service, Signer};
+use super::tunnel::Carried;
+use super::{Binding, Timing, WireError};
+use crate::authority::{Identity, Refused, TlsConfigs, Trust};
+use crate::member::{Member, MemberId};
+use aws_lc_rs::rand::fill;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep};
+
+/// What is told and not read yet.
+const EVENTS_MAX: usize = 256;
+/// Between connections of one kind and the next, when a new identity is shown.
+const SHOWN_ANEW_EVERY: Duration = Duration::from_secs(1);
+/// How long a connection lives on whose other end has another key by now.
+const FORMER_KEY_STAYS: Duration = Duration::from_secs(15);
+
+/// A lock, also after a panic elsewhere: what it guards is whole between its calls.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Answering = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
+
+/// A [`Handler`] whose type is forgotten.
+pub(crate) trait Answers: Send + Sync {
+    fn handle(self: Arc<Self>, from: MemberId, service: Service, bytes: Vec<u8>) -> Answering;
+    fn join(self: Arc<Self>, from: SocketAddr, binding: Binding, bytes: Vec<u8>) -> Answering;
+    fn signer(&self) -> Option<Signer>;
+}
+
+impl<H: Handler> Answers for H {
+    fn handle(self: Arc<Self>, from: MemberId, service: Service, bytes: Vec<u8>) -> Answering {
+        Box::pin(async move { Handler::handle(&*self, from, service, bytes).await })
+    }
+
+    fn join(self: Arc<Self>, from: SocketAddr, binding: Binding, bytes: Vec<u8>) -> Answering {
+        Box::pin(async move { Handler::join(&*self, from, binding, bytes).await })
+    }
+
+    fn signer(&self) -> Option<Signer> {
+        Handler::signer(self)
+    }
+}
+
+/// The wire.
+pub(crate) struct Shared<N: Network> {
+    me: MemberId,
+    run: u64,
+    timing: Timing,
+    pub(crate) network: N,
+    pub(crate) counters: Counters,
+    events: broadcast::Sender<Event>,
+    numbers: AtomicU64,
+    handler: OnceLock<Arc<dyn Answers>>,
+    started: Instant,
+    inside: Mutex<Inside>,
+    recent: Mutex<Recent<Arc<Link>>>,
+    pub(crate) strangers: Arc<Mutex<Strangers>>,
+    pub(crate) carried: Arc<Mutex<Carried>>,
+    tasks: Mutex<JoinSet<()>>,
+    stopped: AtomicBool,
+}
+
+struct Inside {
+    identity: Arc<Identity>,
+    /// When another identity was taken last.
+    shown_from: Option<Instant>,
+    trust: Arc<Trust>,
+    tls: TlsConfigs,
+    /// Of configurations that were replaced.
+    clocks_wrong: u64,
+    peers: Peers,
+    notes: Notes,
+}
+
+impl<N: Network> Shared<N> {
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        trust: Trust,
+        timing: Timing,
+        network: N,
+    ) -> Result<Shared<N>, WireError> {
+        let tls = TlsConfigs::new(&identity, &trust)?;
+        let mut run = [0; 8];
+        fill(&mut run).map_err(|_| crate::authority::AuthorityError::Key)?;
+        Ok(Shared {
+            me: identity.member(),
+            run: u64::from_be_bytes(run),
+            timing,
+            network,
+            counters: Counters::default(),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            numbers: AtomicU64::new(1),
+            handler: OnceLock::new(),
+            started: Instant::now(),
+            inside: Mutex::new(Inside {
+                identity,
+                shown_from: None,
+                trust: Arc::new(trust),
+                tls,
+                clocks_wrong: 0,
+                peers: Peers::default(),
+                notes: Notes::default(),
+            }),
+            recent: Mutex::default(),
+            strangers: Arc::default(),
+            carried: Arc::default(),
+            tasks: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn me(&self) -> MemberId {
+        self.me
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&lock(&self.inside).trust)
+    }
+
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&lock(&self.inside).identity)
+    }
+
+    /// How long the identity is this one.
+    pub(crate) fn shown_since(&self) -> Duration {
+        let from = lock(&self.inside).shown_from.unwrap_or(self.started);
+        Instant::now().saturating_duration_since(from)
+    }
+
+    pub(crate) fn tls(&self) -> TlsConfigs {
+        lock(&self.inside).tls.clone()
+    }
+
+    pub(crate) fn handler(&self) -> Option<Arc<dyn Answers>> {
+        self.handler.get().cloned()
+    }
+
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let inside = lock(&self.inside);
+        let clocks_wrong = inside.clocks_wrong + inside.tls.clocks_wrong();
+        drop(inside);
+        self.counters.read(clocks_wrong)
+    }
+
+    /// The first words of this member.
+    pub(crate) fn hello(&self, through: Option<MemberId>, carry_to: Option<MemberId>) -> Hello {
+        Hello {
+            member: self.me,
+            run: self.run,
+            through,
+            carry_to,
+        }
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // Where nobody listens, nothing is told.
+        let _ = self.events.send(event);
+    }
+
+    /// Tells an operator; the same again only after a while.
+    pub(crate) fn note(&self, words: String) {
+        let since = Instant::now().saturating_duration_since(self.started);
+        if lock(&self.inside).notes.is_news(since, &words) {
+            self.tell(Event::Noted { words });
+        }
+    }
+
+    /// A member as it is known now.
+    pub(crate) fn member(&self, member: MemberId) -> Option<Member> {
+        lock(&self.inside).trust.members.get(&member).cloned()
+    }
+
+    pub(crate) fn knows(&self, member: MemberId) -> bool {
+        lock(&self.inside).trust.members.contains_key(&member)
+    }
+
+    /// Runs something until the wire stops.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        let mut tasks = lock(&self.tasks);
+        while tasks.try_join_next().is_some() {}
+        let task = tasks.spawn(task);
+        if self.stopped.load(Ordering::Relaxed) {
+            task.abort();
+        }
+        task
+    }
+
+    pub(crate) async fn serve<H: Handler>(
+        self: &Arc<Self>,
+        listen: &[SocketAddr],
+        handler: H,
+    ) -> Result<Vec<SocketAddr>, WireError> {
+        if listen.len() > super::LISTEN_MAX {
+            return Err(WireError::TooManyAddresses(listen.len()));
+        }
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for address in listen {
+            let failed = |error| WireError::Listen {
+                address: *address,
+                error,
+            };
+            let listener = self.network.listen(*address).await.map_err(failed)?;
+            addresses.push(self.network.address(&listener).map_err(failed)?);
+            listeners.push(listener);
+        }
+        if self.handler.set(Arc::new(handler)).is_err() {
+            return Err(WireError::Started);
+        }
+        for listener in listeners {
+            self.accept_on(listener);
+        }
+        self.arrange();
+        self.keep_renewed();
+        Ok(addresses)
+    }
+
+    pub(crate) fn set_identity(self: &Arc<Self>, identity: Arc<Identity>) -> Result<(), WireError> {
+        let mut inside = lock(&self.inside);
+        let tls = TlsConfigs::new(&identity, &inside.trust)?;
+        inside.clocks_wrong += inside.tls.clocks_wrong();
+        inside.tls = tls;
+        inside.identity = identity;
+        inside.shown_from = Some(Instant::now());
+        drop(inside);
+        if self.handler.get().is_some() {
+            self.show_anew();
+        }
+        Ok(())
+    }
+
+    /// Ends what was begun with the former identity, one kind after the other, so that
+    /// some connection always stands.
+    fn show_anew(self: &Arc<Self>) {
+        let shared = Arc::clone(self);
+        let first_new = self.next_number();
+        let kinds: [fn(&Bearing) -> bool; 3] = [
+            |bearing| bearing.way == Way::Direct && bearing.dialed,
+            |bearing| bearing.way == Way::Direct && !bearing.dialed,
+            |bearing| bearing.way != Way::Direct,
+        ];
+        self.spawn(async move {
+            for is_kind in kinds {
+                sleep(SHOWN_ANEW_EVERY).await;
+                let links: Vec<Arc<Link>> = shared.links();
+                let old = links.iter().filter(|link| link.number < first_new);
+                old.filter(|link| is_kind(&link.bearing))
+                    .for_each(|link| link.end(Goodbye::Replaced));
+            }
+        });
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        lock(&self.inside).peers.links().cloned().collect()
+    }
+
+    pub(crate) fn set_trust(self: &Arc<Self>, trust: Trust) -> Result<(), WireError> {
+        let mut inside = lock(&self.inside);
+        if *inside.trust == trust {
+            return Ok(());
+        }
+        let stays = |authority| trust.authorities.contains(authority);
+        let given_up = !inside.trust.authorities.iter().all(stays);
+        if !inside.trust.believes_as(&trust) {
+            let tls = TlsConfigs::new(&inside.identity, &trust)?;
+            inside.clocks_wrong += inside.tls.clocks_wrong();
+            inside.tls = tls;
+        }
+        inside.trust = Arc::new(trust);
+        drop(inside);
+        if self.judge_again(false) {
+            // A member that changed its key shows the new one soon.
+            let shared = Arc::clone(self);
+            self.spawn(async move {
+                sleep(FORMER_KEY_STAYS).await;
+                shared.judge_again(true);
+            });
+        }
+        if given_up {
+            // Who was certified anew shows that soon.
+            let shared = Arc::clone(self);
+            self.spawn(async move {
+                sleep(FORMER_KEY_STAYS).await;
+                shared.end_foreign();
+            });
+        }
+        if self.handler.get().is_some() {
+            self.arrange();
+        }
+        Ok(())
+    }
+
+    /// Ends connections that were begun under an authority that was given up.
+    fn end_foreign(&self) {
+        let trust = self.trust();
+        for link in self.links() {
+            let peer = link.bearing.peer;
+            if !trust.believes_issuer_of(&link.bearing.certificate) {
+                count(&self.counters.foreign);
+                self.note(format!(
+                    "the connection to member {peer} is ended: the authority that it was begun under was given up"
+                ));
+                link.end(Goodbye::Replaced);
+            }
+        }
+    }
+
+    /// Ends connections to whoever is not believed any more; those with a former key
+    /// only if that is wanted. Returns whether there are such.
+    fn judge_again(&self, former_keys: bool) -> bool {
+        let trust = self.trust();
+        let mut stay = false;
+        for link in self.links() {
+            let peer = link.bearing.peer;
+            match trust.judge(&link.bearing.certificate, peer) {
+                Ok(_) => {}
+                Err(Refused::Key) if !former_keys => stay = true,
+                Err(why) => {
+                    count(&self.counters.refused);
+                    self.note(format!("the connection to member {peer} is ended: {why}"));
+                    link.end(Goodbye::Refused(why));
+                }
+            }
+        }
+        stay
+    }
+
+    /// Dials whoever belongs to the cluster, and nobody else.
+    fn arrange(self: &Arc<Self>) {
+        if self.stopped.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut inside = lock(&self.inside);
+        let others: Vec<MemberId> = inside
+            .trust
+            .members
+            .keys()
+            .copied()
+            .filter(|member| *member != self.me)
+            .collect();
+        let missing = inside.peers.dial_only(&others);
+        drop(inside);
+        for (to, way) in missing {
+            let task = self.dialing(to, way);
+            lock(&self.inside).peers.dialed_by(to, way, task);
+        }
+    }
+
+    /// Carries a connection to a member that is believed, until it ends.
+    pub(crate) async fn carry(self: &Arc<Self>, bearing: Bearing, pipe: Box<dyn Pipe>) -> Ended {
+        let link = Arc::new(Link::new(self.next_number(), bearing));
+        let peer = link.bearing.peer;
+        let guard = Attached {
+            shared: self,
+            link: &link,
+        };
+        let replaced = lock(&self.inside).peers.attach(&link);
+        replaced.iter().for_each(|old| old.end(Goodbye::Replaced));
+        self.review(peer);
+        let ended = link.run(pipe, self).await;
+        drop(guard);
+        self.told(peer, ended);
+        ended
+    }
+
+    fn told(&self, peer: MemberId, ended: Ended) {
+        match ended {
+            Ended::Goodbye(Goodbye::Refused(why)) => self.refused_by(peer, why),
+            Ended::Rule(rule) => self.note(format!(
+                "member {peer} sent what no member may send: {rule}; its connection was ended"
+            )),
+            Ended::Closed | Ended::Silent | Ended::Goodbye(_) | Ended::Own => {}
+        }
+    }
+
+    pub(crate) fn refused_by(&self, peer: MemberId, why: Refused) {
+        let since = Instant::now().saturating_duration_since(self.started);
+        let words = format!("member {peer} refuses this one: {why}");
+        if lock(&self.inside).notes.is_news(since, &words) {
+            self.tell(Event::RefusedBy { member: peer, why });
+            self.tell(Event::Noted { words });
+        }
+    }
+
+    /// Looks whether a member is up.
+    pub(crate) fn review(&self, peer: MemberId) {
+        let now = Instant::now();
+        let mut inside = lock(&self.inside);
+        let told = inside.peers.review(peer, now, &self.timing);
+        drop(inside);
+        if let Some(event) = told {
+            self.tell(event);
+        }
+    }
+
+    fn detach(&self, link: &Arc<Link>) {
+        let now = Instant::now();
+        let mut inside = lock(&self.inside);
+        let told = inside.peers.detach(link, now, &self.timing);
+        drop(inside);
+        if let Some(member) = told {
+            self.tell(Event::Down {
+                member,
+                why: Loss::Closed,
+            });
+        }
+    }
+
+    /// The best connection that was not tried.
+    pub(crate) fn choose(&self, to: MemberId, tried: &Tried) -> Option<Arc<Link>> {
+        let again = self.timing.again;
+        lock(&self.inside)
+            .peers
+            .choose(to, tried, Instant::now(), again)
+    }
+
+    /// What failed with the last try to reach a member that way; None: it was reached.
+    pub(crate) fn tried(&self, to: MemberId, way: Way, failure: Option<String>) {
+        lock(&self.inside).peers.tried(to, way, failure);
+    }
+
+    /// A member is reached directly and answers.
+    pub(crate) fn reaches_directly(&self, member: MemberId) -> bool {
+        let now = Instant::now();
+        lock(&self.inside)
+            .peers
+            .reaches_directly(member, now, self.timing.ping)
+    }
+
+    pub(crate) fn paths(&self) -> Vec<Path> {
+        let now = Instant::now();
+        let inside = lock(&self.inside);
+        let named = inside.trust.members.values();
+        named
+            .filter(|member| member.id != self.me)
+            .map(|member| inside.peers.path(member, now, &self.timing))
+            .collect()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        lock(&self.tasks).abort_all();
+    }
+
+    /// A question came on a connection.
+    pub(crate) fn asked(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        message: Message,
+    ) -> Result<(), BrokenRule> {
+        let call = message.call;
+        let say = |frame| link.push(Outgoing::new(frame, call, Vec::new()));
+        let Some(handler) = self.handler.get() else {
+            return say(Frame::Overloaded);
+        };
+        let question = Question {
+            from: link.bearing.peer,
+            run: link.bearing.run,
+            call,
+        };
+        let now = Instant::now().saturating_duration_since(self.started);
+        let todo = lock(&self.recent).ask(now, question, Arc::clone(link));
+        if todo != Todo::Handle {
+            count(&self.counters.repeated);
+        }
+        match todo {
+            Todo::Wait => return Ok(()),
+            Todo::Answer(bytes) => return link.push(answer(call, bytes)),
+            Todo::Nothing => return say(Frame::Repeated),
+            Todo::Handle => {}
+        }
+        let bytes = message.bytes.len();
+        if !link.begin(bytes) {
+            count(&self.counters.overloaded);
+            lock(&self.recent).dropped(question);
+            return say(Frame::Overloaded);
+        }
+        let handling = Handling {
+            shared: Arc::clone(self),
+            link: Arc::clone(link),
+            question,
+            bytes,
+            answered: false,
+        };
+        if message.service == RENEWAL {
+            let shown = &link.bearing.certificate;
+            handling.answer(self.sign_for(question.from, shown, &message.bytes));
+            return Ok(());
+        }
+        // A service of a newer program is not looked at, which dropping it says.
+        let Some(service) = Service::from_code(message.service) else {
+            return Ok(());
+        };
+        let answering = Arc::clone(handler).handle(question.from, service, message.bytes);
+        self.spawn(async move { handling.answer(answering.await) });
+        Ok(())
+    }
+}
+
+fn answer(call: u64, bytes: Arc<Vec<u8>>) -> Outgoing {
+    Outgoing {
+        frame: Frame::Answer,
+        service: 0,
+        call,
+        bytes,
+    }
+}
+
+/// A connection is among its peer's as long as this lives, also when its task is ended
+/// from outside.
+struct Attached<'a, N: Network> {
+    shared: &'a Arc<Shared<N>>,
+    link: &'a Arc<Link>,
+}
+
+impl<N: Network> Drop for Attached<'_, N> {
+    fn drop(&mut self) {
+        self.shared.detach(self.link);
+    }
+}
+
+/// A question that is being handled. Dropped without an answer (its handler panicked),
+/// those who wait are told that it was not handled.
+struct Handling<N: Network> {
+    shared: Arc<Shared<N>>,
+    link: Arc<Link>,
+    question: Question,
+    bytes: usize,
+    answered: bool,
+}
+
+impl<N: Network> Handling<N> {
+    fn answer(mut self, bytes: Vec<u8>) {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            self.shared.note(format!(
+                "an answer of {} bytes to member {} was not sent: {MESSAGE_BYTES_MAX} is the most",
+                bytes.len(),
+                self.question.from
+            ));
+            return;
+        }
+        self.answered = true;
+        let bytes = Arc::new(bytes);
+        let waiting = lock(&self.shared.recent).answered(self.question, &bytes);
+        for link in waiting {
+            let out = answer(self.question.call, Arc::clone(&bytes));
+            if let Err(rule) = link.push(out) {
+                link.condemn(rule);
+            }
+        }
+    }
+}
+
+impl<N: Network> Drop for Handling<N> {
+    fn drop(&mut self) {
+        self.link.finish(self.bytes);
+        if !self.answered {
+            for link in lock(&self.shared.recent).dropped(self.question) {
+                let out = Outgoing::new(Frame::Overloaded, self.question.call, Vec::new());
+                // Where not even that fits, the connection's silence tells.
+                let _ = link.push(out);
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Members on one machine, over its real TCP.
+
+use super::super::{Event, Loss, MESSAGE_BYTES_MAX, Way};
+use super::*;
+use crate::authority::Refused;
+use crate::wire::CallError;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn three_members_reach_each_other_straight_and_through_the_third() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(3));
+        let echo = Echo::default();
+        let one = serving(&paper, 1, &echo).await;
+        let two = serving(&paper, 2, &echo).await;
+        let three = serving(&paper, 3, &echo).await;
+        // Each way is dialed from both sides.
+        for (wire, to) in [(&one, 2), (&one, 3), (&two, 3)] {
+            until("all ways stand", || connections(wire, to) == 4).await;
+        }
+        let answer = one
+            .call(MemberId(2), Service::Control, b"hello".to_vec(), LIMIT)
+            .await;
+        assert_eq!(answer.unwrap(), b"hello of 1 for control");
+        let path = &one.paths()[0];
+        assert_eq!((path.member, path.way), (MemberId(2), Some(Way::Direct)));
+        assert!(path.broken.is_empty(), "{:?}", path.broken);
+        let ways: Vec<Way> = path.connections.iter().map(|one| one.way).collect();
+        let through = Way::Through(MemberId(3));
+        assert_eq!(ways, [Way::Direct, Way::Direct, through, through]);
+        assert!(
+            serde_json::to_string(&one.paths())
+                .unwrap()
+                .contains("\"direct\"")
+        );
+        assert_eq!(three.counts().tunnels, 2);
+        assert_eq!(echo.asked.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn large_messages_come_whole_while_small_ones_pass_them() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(2));
+        let echo = Echo::default();
+        let one = serving(&paper, 1, &echo).await;
+        let _two = serving(&paper, 2, &echo).await;
+        until("there is a way", || connections(&one, 2) == 2).await;
+        let large: Vec<u8> = (0..MESSAGE_BYTES_MAX / 2)
+            .map(|at| (at / 7) as u8)
+            .collect();
+        let big = one.call(MemberId(2), Service::Gossip, large.clone(), LIMIT);
+        let small = async {
+            for _ in 0..20 {
+                let answer = one.call(MemberId(2), Service::Lease, vec![1], LIMIT).await;
+                assert!(answer.is_ok());
+            }
+        };
+        let (answer, ()) = tokio::join!(big, small);
+        let answer = answer.unwrap();
+        assert!(answer.starts_with(&large) && answer.ends_with(b" of 1 for gossip"));
+        let too_large = vec![0; MESSAGE_BYTES_MAX + 1];
+        let refused = one.call(MemberId(2), Service::Raft, too_large, LIMIT).await;
+        assert!(matches!(refused, Err(CallError::TooLarge { .. })));
+    });
+}
+
+#[test]
+fn a_slow_answer_makes_the_question_come_twice_and_be_handled_once() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(3));
+        let echo = Echo {
+            delay: Duration::from_millis(400),
+            ..Echo::default()
+        };
+        let one = serving(&paper, 1, &echo).await;
+        let two = serving(&paper, 2, &echo).await;
+        let _three = serving(&paper, 3, &echo).await;
+        until("all ways stand", || connections(&one, 2) == 4).await;
+        let answer = one
+            .call(MemberId(2), Service::Control, b"once".to_vec(), LIMIT)
+            .await;
+        assert_eq!(answer.unwrap(), b"once of 1 for control");
+        assert_eq!(echo.asked.load(Ordering::Relaxed), 1);
+        assert!(one.counts().sent_again >= 1);
+        until("the copies are seen", || two.counts().repeated >= 1).await;
+    });
+}
+
+#[test]
+fn a_member_whose_wire_ends_is_down_at_once_and_up_again_when_it_is_back() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(3));
+        let echo = Echo::default();
+        let one = serving(&paper, 1, &echo).await;
+        let two = serving(&paper, 2, &echo).await;
+        let _three = serving(&paper, 3, &echo).await;
+        until("all ways stand", || connections(&one, 2) == 4).await;
+        let mut events = one.events();
+        two.stop();
+        loop {
+            let event = events.recv().await.unwrap();
+            if let Event::Down { member, why } = event {
+                assert_eq!((member, why), (MemberId(2), Loss::Closed));
+                break;
+            }
+        }
+        let refused = one
+            .call(MemberId(2), Service::Raft, Vec::new(), LIMIT)
+            .await;
+        assert!(matches!(
+            refused,
+            Err(CallError::Unreachable(_) | CallError::Broken(_))
+        ));
+        let path = &one.paths()[0];
+        assert!(!path.up && path.way.is_none());
+        let _again = serving(&paper, 2, &echo).await;
+        until("it is back", || connections(&one, 2) == 4).await;
+        let answer = one
+            .call(MemberId(2), Service::Raft, Vec::new(), LIMIT)
+            .await;
+        assert!(answer.is_ok());
+    });
+}
+
+#[test]
+fn a_member_that_is_removed_is_told_and_cannot_come_back() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(3));
+        let echo = Echo::default();
+        let one = serving(&paper, 1, &echo).await;
+        let two = serving(&paper, 2, &echo).await;
+        let three = serving(&paper, 3, &echo).await;
+        until("all ways stand", || connections(&one, 2) == 4).await;
+        let mut events = two.events();
+        let mut trust = paper.trust();
+        trust.removed.insert(paper.identity(2).key().digest());
+        trust.members.remove(&MemberId(2));
+        trust.highest = MemberId(3);
+        one.set_trust(trust.clone()).unwrap();
+        three.set_trust(trust).unwrap();
+        loop {
+            if let Event::RefusedBy { why, .. } = events.recv().await.unwrap() {
+                assert_eq!(why, Refused::Removed);
+                break;
+            }
+        }
+        // It dials on, and is refused on both sides' record.
+        until("it is refused again", || one.counts().refused >= 6).await;
+        assert_eq!(connections(&one, 2), 0);
+        let call = two.call(
+            MemberId(1),
+            Service::Raft,
+            Vec::new(),
+            Duration::from_secs(1),
+        );
+        assert!(call.await.is_err());
+        assert_eq!(echo.asked.load(Ordering::Relaxed), 0);
+        let answer = one
+            .call(MemberId(3), Service::Raft, Vec::new(), LIMIT)
+            .await;
+        assert!(answer.is_ok());
+    });
+}
+
+#[test]
+fn a_member_with_a_new_key_is_known_by_who_was_away_when_it_changed() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(2));
+        let echo = Echo::default();
+        let one = serving(&paper, 1, &echo).await;
+        let two = serving(&paper, 2, &echo).await;
+        until("there are ways", || connections(&one, 2) == 2).await;
+        let key = MemberKey::generate().unwrap();
+        let before = [paper.identity(2).key().digest()];
+        let request = key.request(b"").unwrap();
+        let certificate = paper
+            .authority
+            .sign(MemberId(2), &request, &before)
+            .unwrap();
+        let chain = [paper.authority.certificate().to_vec()];
+        let renewed = Identity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
+        let digest = renewed.key().digest();
+        two.set_identity(Arc::new(renewed)).unwrap();
+        // What stands goes on; what comes shows the new one.
+        let answer = one
+            .call(MemberId(2), Service::Raft, Vec::new(), LIMIT)
+            .await;
+        assert!(answer.is_ok());
+        one.stop();
+        let late = serving(&paper, 1, &echo).await;
+        until("it is known", || connections(&late, 2) == 2).await;
+        let mut trust = paper.trust();
+        trust.members.get_mut(&MemberId(2)).unwrap().certificate = digest;
+        late.set_trust(trust).unwrap();
+        assert_eq!(connections(&late, 2), 2);
+        assert_eq!(late.counts().refused, 0);
+    });
+}
+
+#[test]
+fn a_question_that_must_not_be_repeated_is_not_asked_of_a_process_that_was_started_anew() {
+    on_one_thread(async {
+        let paper = Paper::new(&free_addresses(2));
+        let slow = Echo {
+            delay: Duration::from_secs(3600),
+            ..Echo::default()
+        };
+        let one = serving(&paper, 1, &slow).await;
+        let two = serving(&paper, 2, &slow).await;
+        until("there are ways", || connections(&one, 2) == 2).await;
+        let asking = {
+            let one = one.clone();
+            tokio::spawn(async move {
+                one.call(MemberId(2), Service::Control, b"once".to_vec(), PATIENCE)
+                    .await
+            })
+        };
+        until("it is asked", || slow.asked.load(Ordering::Relaxed) == 1).await;
+        two.stop();
+        let quick = Echo::default();
+        let _again = serving(&paper, 2, &quick).await;
+        let answer = asking.await.unwrap();
+        assert_eq!(answer, Err(CallError::Broken(MemberId(2))));
+        assert_eq!(quick.asked.load(Ordering::Relaxed), 0);
+    });
+}

@@ -1,0 +1,127 @@
+//! Connections through a third member: it copies bytes between two others, one hop, and
+//! sees only what TLS between those two lets anybody see.
+
+use super::counters::count;
+use super::dial::Unreached;
+use super::greeting::{Goodbye, Pipe, say_goodbye, say_hello};
+use super::network::Network;
+use super::shared::{Shared, lock};
+use crate::member::MemberId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+/// Tunnels that one member carries.
+pub(crate) const TUNNELS_MAX: usize = 64;
+/// Of them for one member.
+pub(crate) const TUNNELS_PER_MEMBER_MAX: usize = 16;
+/// What is copied at once: a TLS record.
+const COPIED_BYTES: usize = 16 << 10;
+
+/// How many tunnels are carried for whom.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    by_asker: HashMap<MemberId, usize>,
+}
+
+/// One that is.
+struct Carrying {
+    carried: Arc<Mutex<Carried>>,
+    asker: MemberId,
+}
+
+impl Carrying {
+    /// One more for somebody; None where that is too many.
+    fn begin(carried: &Arc<Mutex<Carried>>, asker: MemberId) -> Option<Carrying> {
+        let mut counted = lock(carried);
+        let all: usize = counted.by_asker.values().sum();
+        let own = counted.by_asker.entry(asker).or_default();
+        if all >= TUNNELS_MAX || *own >= TUNNELS_PER_MEMBER_MAX {
+            return None;
+        }
+        *own += 1;
+        Some(Carrying {
+            carried: Arc::clone(carried),
+            asker,
+        })
+    }
+}
+
+impl Drop for Carrying {
+    fn drop(&mut self) {
+        let mut counted = lock(&self.carried);
+        if let Some(own) = counted.by_asker.get_mut(&self.asker) {
+            *own -= 1;
+            if *own == 0 {
+                counted.by_asker.remove(&self.asker);
+            }
+        }
+    }
+}
+
+impl<N: Network> Shared<N> {
+    /// Asks a third member to carry bytes to another one.
+    pub(crate) async fn tunnel(
+        &self,
+        third: MemberId,
+        to: MemberId,
+    ) -> Result<TlsStream<N::Stream>, Unreached> {
+        if !self.reaches_directly(third) {
+            return Err(Unreached::NoThird(third));
+        }
+        let stream = self.connect(third).await?;
+        let tls = self.tls().tunnel();
+        let mut stream = self.shake_hands(tls, third, stream).await?;
+        let hello = self.hello(None, Some(to));
+        self.greet(&mut stream, third, &hello).await?;
+        Ok(stream)
+    }
+
+    /// Carries bytes for a member that asked for it, until either end is gone.
+    pub(crate) async fn carry_bytes<S: Pipe>(&self, mut asker: S, from: MemberId, to: MemberId) {
+        let limit = self.timing().handshake;
+        let carrying = Carrying::begin(&self.carried, from);
+        let carried = carrying.is_some() && to != from && to != self.me();
+        let other = if carried {
+            self.connect(to).await.ok()
+        } else {
+            None
+        };
+        let Some(other) = other else {
+            count(&self.counters.tunnels_refused);
+            let _ = timeout(limit, say_goodbye(&mut asker, Goodbye::NotCarried)).await;
+            return;
+        };
+        let hello = self.hello(None, Some(to));
+        let greeted = timeout(limit, say_hello(&mut asker, &hello)).await;
+        if !matches!(greeted, Ok(Ok(()))) {
+            return;
+        }
+        count(&self.counters.tunnels);
+        let (asker_reads, asker_writes) = tokio::io::split(asker);
+        let (other_reads, other_writes) = tokio::io::split(other);
+        // One end that is gone is the end: the other side must see it at once.
+        tokio::select! {
+            () = copy(asker_reads, other_writes) => {}
+            () = copy(other_reads, asker_writes) => {}
+        }
+        drop(carrying);
+    }
+}
+
+async fn copy<A: Pipe, B: Pipe>(mut from: ReadHalf<A>, mut to: WriteHalf<B>) {
+    let mut buffer = vec![0; COPIED_BYTES];
+    loop {
+        let Ok(read) = from.read(&mut buffer).await else {
+            return;
+        };
+        let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
+            return;
+        };
+        if to.write_all(bytes).await.is_err() || to.flush().await.is_err() {
+            return;
+        }
+    }
+}
