@@ -223,6 +223,8 @@ pub struct Global {
     pub local_peer: Option<Box<str>>,
     /// `tune.peers.max-updates-at-once`
     pub peers_batch: Option<u32>,
+    /// Which version of a cluster's configuration it is, as people are told.
+    pub version: Option<Box<str>>,
     /// `description`.
     pub description: Option<Box<str>>,
     /// `log`.
@@ -306,6 +308,7 @@ impl Default for Global {
             node: None,
             local_peer: None,
             peers_batch: None,
+            version: None,
             description: None,
             logs: Vec::new(),
             log_tag: None,

@@ -13,7 +13,7 @@ const PLACE: &[&str] = &["resolvers"];
 /// The port of DNS.
 const PORT: u16 = 53;
 /// Where the system's own servers of names stand.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Largest file of those, bytes.
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
 /// Most servers of one section: each is asked every question.
@@ -169,6 +169,7 @@ pub(crate) const DEFAULT: &str = "default";
 pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
     let mut section = Resolvers::new(DEFAULT, span);
     let path = Path::new(RESOLV_CONF);
+    loader.outside.is_own(path);
     if loader.options.resolve_names
         && let Ok(text) = loader.outside.read(path, RESOLV_CONF_BYTES_MAX)
     {
@@ -329,6 +330,8 @@ fn servers_of(text: &str) -> Vec<IpAddr> {
 fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     let span = args.keyword_span();
+    // Each machine asks its own servers of names.
+    loader.outside.is_own(Path::new(RESOLV_CONF));
     let read = loader
         .outside
         .read(Path::new(RESOLV_CONF), RESOLV_CONF_BYTES_MAX);

@@ -33,6 +33,8 @@ pub struct Inherited {
     pending: Vec<Pending>,
     /// Something could not be opened: nothing is to be put in place.
     pub(super) failed: bool,
+    /// It is only tried whether all could be opened.
+    pub(super) dry: bool,
 }
 
 /// The sockets of one `fd@` number.
@@ -84,6 +86,13 @@ impl fmt::Display for SettleError {
 impl std::error::Error for SettleError {}
 
 impl Inherited {
+    /// Only whether everything can be opened is to be found: nothing that is opened
+    /// with these listens, so that nobody connects to it, and nothing is put in
+    /// place.
+    pub fn only_try(&mut self) {
+        self.dry = true;
+    }
+
     /// Adds a socket that listens; it is closed if it is of no use.
     pub fn add(&mut self, fd: OwnedFd) -> Result<(), Unrecognized> {
         let identity = Identity::of(&fd)?;
@@ -145,7 +154,7 @@ impl Inherited {
     /// could not be opened.
     pub fn settle(&mut self) -> Result<(), Vec<SettleError>> {
         let pending = std::mem::take(&mut self.pending);
-        if self.failed {
+        if self.failed || self.dry {
             return Ok(());
         }
         let mut errors = Vec::new();

@@ -162,8 +162,8 @@ fn open_one(
         return Ok(fd);
     }
     let opened = match &bind.address {
-        BindAddress::Inet(address) if bind.datagrams => open_udp(bind, *address),
-        BindAddress::Inet(address) => open_inet(bind, *address, &options),
+        BindAddress::Inet(address) if bind.datagrams => open_udp(bind, *address, inherited.dry),
+        BindAddress::Inet(address) => open_inet(bind, *address, &options, inherited.dry),
         BindAddress::Unix(path) => {
             let path = prefixed(prefix, path);
             let backlog = (!bind.datagrams).then_some(options.backlog);
@@ -229,7 +229,7 @@ fn owner(config: &Config, bind: &Bind) -> BindOwner {
     }
 }
 
-fn open_inet(bind: &Bind, address: SocketAddr, options: &Options) -> Step<OwnedFd> {
+fn open_inet(bind: &Bind, address: SocketAddr, options: &Options, dry: bool) -> Step<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -240,19 +240,26 @@ fn open_inet(bind: &Bind, address: SocketAddr, options: &Options) -> Step<OwnedF
     options.set_on_new(&fd).map_err(at(OpenStep::Option))?;
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
     options::unfix(&fd, address);
+    if dry {
+        return Ok(fd);
+    }
     rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     Ok(fd)
 }
 
 /// A socket for datagrams. The address is shared with an older process that still
 /// takes them, as with listeners.
-fn open_udp(bind: &Bind, address: SocketAddr) -> Step<OwnedFd> {
+fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> Step<OwnedFd> {
     let family = match address.is_ipv4() {
         true => AddressFamily::INET,
         false => AddressFamily::INET6,
     };
     let fd = create_for_datagrams(family).map_err(at(OpenStep::Create))?;
     options::fixed(&fd, bind, address).map_err(at(OpenStep::Option))?;
+    if dry {
+        // Bound, it would take some of the datagrams of who shares the address.
+        return Ok(fd);
+    }
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
     options::unfix(&fd, address);
     Ok(fd)

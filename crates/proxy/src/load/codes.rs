@@ -44,6 +44,12 @@ codes! {
     UNANSWERED = "E0112", "recording without an answer",
         "A configuration was loaded again from a recording, in a process that may ask nothing of the system, and a line of it asks \
          for more than the recording holds. The recording was made by another version of the program; load the files anew.";
+    ON_NODE = "E0113", "line of one node that cannot be",
+        "A line `on NODE …` lacks the name of a node or the line that counts there, or begins a section: only lines may be for one \
+         node. A `config` section holds for the whole cluster, and none of its lines may.";
+    UNKNOWN_NODE = "W0125", "line of a node that nobody is",
+        "A line `on NODE …` names a node that neither a `node` section nor the cluster has, so the line counts nowhere. The nearest name \
+         is shown. `evenkeel cluster status` lists the members of a cluster.";
 
     MISSING_ARGUMENT = "E0201", "argument missing",
         "The keyword needs one more word. Its syntax line is shown; `evenkeel keyword NAME` explains it.";

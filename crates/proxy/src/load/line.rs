@@ -2,13 +2,15 @@
 //! it. What cannot be built is told here: unknown, not built yet, or standing
 //! in the wrong section.
 
+use super::nodes::{self, OnNode};
 use super::section::{is_section, section_names};
 use super::{Loader, Section, codes, side};
 use crate::keyword::known::KNOWN;
 use crate::keyword::{Args, LineRow, registry};
+use language::arguments::unset_named;
 use language::keyword::Found;
 use language::reader::Reader;
-use language::{Diagnostic, Line, Severity, suggest};
+use language::{Diagnostic, Line, suggest};
 
 /// Options that HAProxy has no `no` for, though they begin with `option`.
 const NOT_NEGATABLE: &[&str] = &[
@@ -80,23 +82,6 @@ const KEEPALIVED: &[&str] = &[
 /// The no-break space, which looks like a space and separates no words.
 const NO_BREAK_SPACE: char = '\u{a0}';
 
-/// What is wrong with a line may be that a variable has no value.
-fn unset_named(line: &Line, diagnostic: Diagnostic) -> Diagnostic {
-    if diagnostic.severity != Severity::Error || line.unset.is_empty() {
-        return diagnostic;
-    }
-    let names: Vec<String> = line.unset.iter().map(|name| format!("'{name}'")).collect();
-    diagnostic.note(match &names[..] {
-        [name] => {
-            format!("the environment variable {name} is not set: nothing stands in its place")
-        }
-        names => format!(
-            "the environment variables {} are not set: nothing stands in their place",
-            names.join(", ")
-        ),
-    })
-}
-
 impl Loader {
     /// Takes one line in.
     pub(super) fn line(&mut self, reader: &mut Reader, line: &Line) {
@@ -112,6 +97,20 @@ impl Loader {
         if reader.recovered() {
             return;
         }
+        if first.is(nodes::ON) && nodes::may_be_in(self.section) {
+            let errors = self.diagnostics.errors();
+            match self.on_node(line) {
+                OnNode::Here(line) => self.section_line(&line),
+                OnNode::NotHere if self.diagnostics.errors() > errors => self.refused_line(line),
+                OnNode::NotHere => {}
+            }
+            return;
+        }
+        self.section_line(line);
+    }
+
+    /// Takes a line of a section in, whatever section it is.
+    fn section_line(&mut self, line: &Line) {
         if self.section == Section::Other {
             if let Some(section) = self.others.last_mut() {
                 section.lines.push(line.clone());

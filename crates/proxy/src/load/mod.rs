@@ -12,6 +12,7 @@ mod foreign;
 mod line;
 mod log_backends;
 mod logs;
+mod nodes;
 mod order;
 pub mod outside;
 mod path;
@@ -26,6 +27,7 @@ mod tests;
 mod tls;
 
 pub(crate) use certificates::Beside;
+pub use nodes::{DOCUMENTED as ON_DOCUMENTED, Elsewhere};
 pub use recording::{HEAD_BYTES, Recording, RecordingError, without_secrets};
 pub use section::{SHARED_WORDS, Section, outline, section_names};
 
@@ -38,7 +40,7 @@ use language::{
     Code, Diagnostic, Diagnostics, Environment, FileId, Outline, SectionLines, Severity, SourceMap,
     Span,
 };
-use outside::Outside;
+use outside::{Outside, Prepared};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
@@ -57,6 +59,15 @@ pub struct LoadOptions {
     pub diag: bool,
     /// Servers' certificates are verified only where a line says so (`-dV`).
     pub unverified_servers: bool,
+    /// The name of this host, for lines `on NODE`; empty: it does not matter which host
+    /// this is, and the file is read as its first node does.
+    pub host: String,
+    /// The node that this machine is, whatever its name says.
+    pub node: Option<String>,
+    /// Nodes that exist, besides those of `node` sections.
+    pub nodes: Vec<String>,
+    /// Which version of a cluster's configuration it is, as people are told; empty: of none.
+    pub version: String,
 }
 
 /// What came out.
@@ -77,6 +88,8 @@ pub struct Loaded {
     pub watched: Watched,
     /// Sections that other roles build, with their lines.
     pub others: Vec<SectionLines>,
+    /// The files as other nodes read them that they have lines for.
+    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Loaded {
@@ -130,9 +143,9 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 /// The codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0005", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111",
-    "W0119", "W0120", "W0121", "W0122", "W0123", "W0124", "W0301", "W0302", "W0303", "W0304",
-    "W0305", "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505", "W0403", "W0404",
-    "W0470", "W0501", "W0504", "W0505",
+    "W0119", "W0120", "W0121", "W0122", "W0123", "W0124", "W0125", "W0301", "W0302", "W0303",
+    "W0304", "W0305", "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505", "W0403",
+    "W0404", "W0470", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.
@@ -179,6 +192,10 @@ pub struct Loader {
     outline: Outline<'static>,
     /// Sections that other roles build.
     others: Vec<SectionLines>,
+    /// Which node this is.
+    nodes: nodes::Nodes,
+    /// Where lines stand that count on this node only.
+    on_lines: Vec<Span>,
     /// The named ACLs of the current section.
     pub acls: AclTable,
     /// Proxies and servers that expressions name, to be found at the end.
@@ -275,6 +292,19 @@ pub fn load(
     run(inputs, Outside::default())
 }
 
+/// Loads files as [`load`] does; whatever file they name is that of a version, and
+/// none of this machine's.
+pub fn load_version(
+    files: Vec<(String, Text)>,
+    prepared: Prepared,
+    environment: Environment,
+    facts: Facts,
+    options: LoadOptions,
+) -> Loaded {
+    let inputs = Recording::new(files, environment, facts, options);
+    run(inputs, Outside::prepared(prepared))
+}
+
 /// Loads again what was loaded elsewhere or before: the same configuration and
 /// the same diagnostics. Nothing is asked of the system; a question that the
 /// recording does not answer is an error.
@@ -283,17 +313,51 @@ pub fn replay(mut recording: Recording) -> Loaded {
     run(recording, Outside::recorded(answers))
 }
 
-fn run(mut recording: Recording, outside: Outside) -> Loaded {
-    let mut sources = SourceMap::default();
-    let ids: Vec<FileId> = recording
-        .files
-        .iter()
-        .map(|(name, text)| sources.add(name.clone(), Text::clone(text)))
-        .collect();
+fn run(mut recording: Recording, mut outside: Outside) -> Loaded {
+    let nodes = nodes::Nodes::find(&recording, &mut outside);
+    let (sources, ids) = nodes::sources(&recording);
+    let is_replay = outside.is_recorded();
+    let mut loader = pass(&recording, sources, ids, outside, nodes);
+    // Whoever recorded it was told.
+    let elsewhere = match is_replay {
+        true => Vec::new(),
+        false => nodes::elsewhere(&recording, &mut loader),
+    };
+    loader.tell_unanswered();
+    let version = recording.options.version.as_str();
+    loader.config.global.version = (!version.is_empty()).then(|| version.into());
+    let quiet = loader.config.global.quiet;
+    let watched = Watched {
+        wish: loader.config.global.watch,
+        states: loader.state_files,
+    };
+    let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
+    recording.keep(loader.outside.into_answers());
+    Loaded {
+        config,
+        quiet,
+        sources: loader.sources,
+        diagnostics: loader.diagnostics,
+        recording,
+        watched,
+        others: loader.others,
+        elsewhere,
+    }
+}
+
+/// Reads the files once, as one node does.
+fn pass(
+    recording: &Recording,
+    sources: SourceMap,
+    ids: Vec<FileId>,
+    outside: Outside,
+    nodes: nodes::Nodes,
+) -> Loader {
     let mut loader = Loader::new(recording.environment.clone(), recording.options.clone());
     loader.config.services = recording.services.clone();
     loader.sources = sources;
     loader.outside = outside;
+    loader.nodes = nodes;
     loader.config.files = recording
         .files
         .iter()
@@ -317,23 +381,7 @@ fn run(mut recording: Recording, outside: Outside) -> Loaded {
     loader.end_section();
     loader.check_cache_names();
     loader.finish();
-    loader.tell_unanswered();
-    let quiet = loader.config.global.quiet;
-    let watched = Watched {
-        wish: loader.config.global.watch,
-        states: loader.state_files,
-    };
-    let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
-    recording.keep(loader.outside.into_answers());
-    Loaded {
-        config,
-        quiet,
-        sources: loader.sources,
-        diagnostics: loader.diagnostics,
-        recording,
-        watched,
-        others: loader.others,
-    }
+    loader
 }
 
 impl Loader {
@@ -354,6 +402,8 @@ impl Loader {
             section: Section::None,
             outline: outline(),
             others: Vec::new(),
+            nodes: Default::default(),
+            on_lines: Vec::new(),
             acls: AclTable::default(),
             lookups: Vec::new(),
             list_changes: Vec::new(),
@@ -412,9 +462,12 @@ impl Loader {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;
         }
-        let Some(diagnostic) = self.foreign.once(diagnostic) else {
+        let Some(mut diagnostic) = self.foreign.once(diagnostic) else {
             return;
         };
+        if let Some(advice) = self.outside.advice(&diagnostic.message) {
+            diagnostic = diagnostic.help(advice);
+        }
         self.diagnostics.push(&self.sources, diagnostic);
     }
 

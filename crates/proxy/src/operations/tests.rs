@@ -4,7 +4,7 @@ use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
 use super::serving::{Shared, Shown};
 use super::{open, start};
-use crate::config::StatsLevel;
+use crate::config::{Config, StatsLevel};
 use crate::keyword::testing::load_text;
 use crate::listener::Inherited;
 use crate::runtime::Runtime;
@@ -31,7 +31,10 @@ backend app
 ";
 
 pub(super) fn context(text: &str) -> Context {
-    let mut config = load_text(text).config.expect("the file is good");
+    context_of(load_text(text).config.expect("the file is good"))
+}
+
+fn context_of(mut config: Config) -> Context {
     state::install(&mut config, None, state::now_ms());
     Context {
         runtime: Runtime::leak(Arc::new(config), 2, 5000),
@@ -412,6 +415,24 @@ fn information_has_the_names_and_tags_of_haproxy() {
     assert_eq!(json[0]["value"]["value"], "Evenkeel");
     let described = ask(&context, StatsLevel::User, "show info desc");
     assert!(described.contains("\nNbproc: 1:\"processes that serve, always 1\"\n"));
+}
+
+#[test]
+fn information_tells_the_version_of_a_cluster_behind_all_that_haproxy_has() {
+    let mut config = load_text(FILE).config.expect("the file is good");
+    config.global.version = Some("version 12 by anna: \"a\nb\"".into());
+    let context = context_of(config);
+    let last = |command: &str| {
+        let said = ask(&context, StatsLevel::User, command);
+        said.trim_end().lines().next_back().unwrap().to_owned()
+    };
+    let words = "version 12 by anna: \"a b\"";
+    assert_eq!(last("show info"), format!("Configuration: {words}"));
+    let typed = last("show info typed");
+    assert_eq!(typed, format!("1000.Configuration.1:COS:str:{words}"));
+    let json: serde_json::Value = serde_json::from_str(&last("show info json")).unwrap();
+    let last_of_all = json.as_array().and_then(|all| all.last());
+    assert_eq!(last_of_all.unwrap()["value"]["value"], words);
 }
 
 #[test]

@@ -60,10 +60,18 @@ pub struct Process {
     pub logs_dropped: u64,
     /// `node`, or the name of the host.
     pub node: String,
+    /// Which version of a cluster's configuration the newest is, in a line.
+    pub configuration: Option<String>,
     /// `description`.
     pub description: Option<String>,
     /// Virtual addresses.
     pub addresses: Vec<AddressReport>,
+}
+
+/// A text of people's own in one line, as the formats of a socket need it.
+fn line(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(shown).collect()
 }
 
 impl Process {
@@ -121,6 +129,7 @@ impl Process {
             stopping: runtime.stopping(),
             logs_dropped: crate::log::dropped(),
             node: node(config),
+            configuration: config.global.version.as_deref().map(line),
             description: config.global.description.as_deref().map(str::to_owned),
             addresses: crate::vitals::reports(runtime),
         }

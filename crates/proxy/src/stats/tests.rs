@@ -108,6 +108,7 @@ fn process() -> Process {
         connections: 12,
         connections_total: 123_456,
         node: "host".into(),
+        configuration: Some("version 12 by <anna>".into()),
         ..Process::default()
     }
 }
@@ -253,7 +254,7 @@ fn a_page_shows_every_state_and_escapes_what_it_is_told() {
     let (_, after) = rest.split_once("</style>").unwrap();
     let version = format!("version {}", super::process::VERSION);
     insta::assert_snapshot!(format!("{before}{}", after.replace(&version, "version X")));
-    for evil in ["<front>", "<refused>", "a & b"] {
+    for evil in ["<front>", "<refused>", "a & b", "<anna>"] {
         assert!(!page.contains(evil), "{evil}");
     }
     for state in [

@@ -79,6 +79,11 @@ pub(super) fn is_served(backend: &Proxy) -> bool {
     !backend.disabled && (backend.servers.is_empty() || backend.state.usable_servers() > 0)
 }
 
+/// Whether some stream of a frontend is served.
+pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
+    served(config, frontend) != Served::Nothing
+}
+
 fn served(config: &Config, frontend: &Proxy) -> Served {
     // An operator took it out.
     if frontend.state.paused.load(Relaxed) || frontend.state.is_shut_down() {

@@ -9,9 +9,13 @@
 mod drain;
 mod judge;
 mod report;
+mod summary;
+mod trial;
 mod watch;
 
 pub use report::{AddressReport, reports};
+pub use summary::{FrontendSummary, Summary, summary};
+pub use trial::OnTrial;
 pub use watch::{Watching, start};
 
 use crate::reactor;

@@ -86,7 +86,7 @@ pub static SECTIONS: &[(&str, &str)] = &[
 
 /// Sections of the same language that other roles build: the loader collects their lines
 /// and knows none of their keywords.
-pub static OTHERS: &[&str] = &["node", "virtual-ip"];
+pub static OTHERS: &[&str] = &["config", "node", "virtual-ip"];
 
 /// The same names as an inventory.
 pub static NAMES: Known = Known {

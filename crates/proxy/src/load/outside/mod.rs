@@ -5,8 +5,10 @@
 //! every line. What the answers mean is not known here.
 
 mod live;
+mod prepared;
 mod secret;
 
+pub use prepared::{Prepared, PreparedFile};
 pub use secret::Secret;
 
 use std::borrow::Borrow;
@@ -141,6 +143,8 @@ pub struct Outside {
     answers: Answers,
     /// Only the answers that are there count.
     recorded: bool,
+    /// Files are those of a version, and not of this machine.
+    prepared: Option<Box<Prepared>>,
     unanswered: Vec<Question>,
 }
 
@@ -167,14 +171,43 @@ where
     Some(new)
 }
 
+/// The version that answers for a file, where there is one.
+fn of_version<'p>(
+    prepared: &'p mut Option<Box<Prepared>>,
+    path: &Path,
+) -> Option<&'p mut Prepared> {
+    let prepared = prepared.as_deref_mut();
+    prepared.filter(|prepared| !prepared.is_own(path))
+}
+
 impl Outside {
     /// The answers of a recording, and nothing else.
     pub(super) fn recorded(answers: Answers) -> Self {
         Outside {
             answers,
             recorded: true,
-            unanswered: Vec::new(),
+            ..Outside::default()
         }
+    }
+
+    /// The files of a version; hosts, accounts and addresses are this machine's.
+    pub(super) fn prepared(prepared: Prepared) -> Self {
+        Outside {
+            prepared: Some(Box::new(prepared)),
+            ..Outside::default()
+        }
+    }
+
+    /// A file is this machine's, whatever version is loaded.
+    pub fn is_own(&mut self, path: &Path) {
+        if let Some(prepared) = &mut self.prepared {
+            prepared.except(path);
+        }
+    }
+
+    /// What to do about a file that a message names and the version lacks.
+    pub(super) fn advice(&self, message: &str) -> Option<String> {
+        self.prepared.as_ref()?.advice(message)
     }
 
     /// The bytes of a file that may have so many of them.
@@ -185,9 +218,16 @@ impl Outside {
         if !self.recorded && known.is_some_and(larger) {
             self.answers.files.remove(path);
         }
-        let found = ask(&mut self.answers.files, path, self.recorded, |path| {
-            live::read(path, bytes_max)
-        });
+        let prepared = of_version(&mut self.prepared, path);
+        let found = ask(
+            &mut self.answers.files,
+            path,
+            self.recorded,
+            |path| match prepared {
+                Some(prepared) => prepared.read(path, bytes_max),
+                None => live::read(path, bytes_max),
+            },
+        );
         match found {
             Some(Ok(text)) if text.len() as u64 > bytes_max => Err(Unreadable::TooLarge(bytes_max)),
             Some(Err(Unreadable::TooLarge(_))) => Err(Unreadable::TooLarge(bytes_max)),
@@ -202,9 +242,16 @@ impl Outside {
     /// The bytes of a file that may hold a key: they are wiped when nobody has
     /// them any more, and are never written to a file.
     pub fn read_secret(&mut self, path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
-        let found = ask(&mut self.answers.secrets, path, self.recorded, |path| {
-            live::read_secret(path, bytes_max)
-        });
+        let prepared = of_version(&mut self.prepared, path);
+        let found = ask(
+            &mut self.answers.secrets,
+            path,
+            self.recorded,
+            |path| match prepared {
+                Some(prepared) => prepared.read_secret(path, bytes_max),
+                None => live::read_secret(path, bytes_max),
+            },
+        );
         match found {
             Some(Ok(secret)) if secret.bytes().len() as u64 > bytes_max => {
                 Err(Unreadable::TooLarge(bytes_max))
@@ -219,11 +266,15 @@ impl Outside {
 
     /// The names in a directory, sorted by their bytes.
     pub fn entries(&mut self, path: &Path) -> Result<Entries, Unreadable> {
+        let prepared = of_version(&mut self.prepared, path);
         let found = ask(
             &mut self.answers.entries,
             path,
             self.recorded,
-            live::entries,
+            |path| match prepared {
+                Some(prepared) => prepared.entries(path),
+                None => live::entries(path),
+            },
         );
         found.unwrap_or_else(|| {
             self.nobody_knows(Question::Entries(path.to_owned()));
@@ -233,11 +284,15 @@ impl Outside {
 
     /// Whether every user of this machine may read a file.
     pub fn readable_by_all(&mut self, path: &Path) -> bool {
+        let prepared = of_version(&mut self.prepared, path);
         let found = ask(
             &mut self.answers.modes,
             path,
             self.recorded,
-            live::readable_by_all,
+            |path| match prepared {
+                Some(prepared) => prepared.readable_by_all(path),
+                None => live::readable_by_all(path),
+            },
         );
         found.unwrap_or_else(|| {
             self.nobody_knows(Question::Mode(path.to_owned()));
@@ -247,11 +302,15 @@ impl Outside {
 
     /// Whether it is the name of a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
+        let prepared = of_version(&mut self.prepared, path);
         let found = ask(
             &mut self.answers.directories,
             path,
             self.recorded,
-            Path::is_dir,
+            |path| match prepared {
+                Some(prepared) => prepared.is_directory(path),
+                None => Path::is_dir(path),
+            },
         );
         found.unwrap_or_else(|| {
             self.nobody_knows(Question::Directory(path.to_owned()));
@@ -304,6 +363,24 @@ impl Outside {
         if self.unanswered.len() < UNANSWERED_MAX && !self.unanswered.contains(&question) {
             self.unanswered.push(question);
         }
+    }
+
+    /// Whether only the answers of a recording count.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Names of files and directories that were asked for in vain.
+    pub(super) fn unreadable(&self) -> Vec<String> {
+        let answers = &self.answers;
+        let files = answers.files.iter().filter(|(_, found)| found.is_err());
+        let secrets = answers.secrets.iter().filter(|(_, found)| found.is_err());
+        let entries = answers.entries.iter().filter(|(_, found)| found.is_err());
+        let files = files.map(|(path, _)| path);
+        let rest = secrets.map(|(path, _)| path);
+        let rest = rest.chain(entries.map(|(path, _)| path));
+        let names = files.chain(rest).map(|path| path.display().to_string());
+        names.filter(|name| !name.is_empty()).collect()
     }
 
     /// Questions that the recording does not answer.

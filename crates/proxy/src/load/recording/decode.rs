@@ -264,15 +264,20 @@ impl<'a> Reader<'a> {
     }
 
     fn options(&mut self) -> Read<LoadOptions> {
-        match self.byte()? {
-            byte @ 0..16 => Ok(LoadOptions {
-                resolve_names: byte & 1 != 0,
-                ignore_unresolved: byte & 2 != 0,
-                diag: byte & 4 != 0,
-                unverified_servers: byte & 8 != 0,
-            }),
-            byte => self.no_choice(byte),
-        }
+        let switches = match self.byte()? {
+            byte @ 0..16 => byte,
+            byte => return self.no_choice(byte),
+        };
+        Ok(LoadOptions {
+            resolve_names: switches & 1 != 0,
+            ignore_unresolved: switches & 2 != 0,
+            diag: switches & 4 != 0,
+            unverified_servers: switches & 8 != 0,
+            host: self.text()?,
+            node: self.flag()?.then(|| self.text()).transpose()?,
+            nodes: self.list(Self::text)?,
+            version: self.text()?,
+        })
     }
 
     fn services(&mut self) -> Read<Vec<Service>> {

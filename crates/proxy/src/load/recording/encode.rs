@@ -59,6 +59,7 @@ pub(super) fn write(recording: &Recording, out: &mut impl Write) -> io::Result<(
     variables(out, environment)?;
     program(out, facts)?;
     out.write_all(&[switches(options)])?;
+    nodes(out, options)?;
     virtual_addresses(out, services)?;
     answered(out, answers)
 }
@@ -147,12 +148,29 @@ fn virtual_addresses(out: &mut impl Write, services: &[Service]) -> io::Result<(
     Ok(())
 }
 
+fn nodes(out: &mut impl Write, options: &LoadOptions) -> io::Result<()> {
+    bytes(out, options.host.as_bytes())?;
+    flag(out, options.node.is_some())?;
+    if let Some(node) = &options.node {
+        bytes(out, node.as_bytes())?;
+    }
+    number(out, options.nodes.len() as u64)?;
+    for name in &options.nodes {
+        bytes(out, name.as_bytes())?;
+    }
+    bytes(out, options.version.as_bytes())
+}
+
 fn switches(options: &LoadOptions) -> u8 {
     let LoadOptions {
         resolve_names,
         ignore_unresolved,
         diag,
         unverified_servers,
+        host: _,
+        node: _,
+        nodes: _,
+        version: _,
     } = options;
     u8::from(*resolve_names)
         | u8::from(*ignore_unresolved) << 1

@@ -15,9 +15,11 @@ pub use decode::RecordingError;
 use super::LoadOptions;
 use super::outside::Answers;
 use crate::config::Service;
+use crate::keyword::resolvers::RESOLV_CONF;
 use language::source::Text;
 use language::{Environment, Facts};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +30,7 @@ const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// What stands before a key in any PEM file, of whatever kind the key is.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The version of its form. One that is not ours is refused.
-const VERSION: u32 = 3;
+const VERSION: u32 = 5;
 
 /// The inputs of a load, and all questions that it asked, with the answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -139,6 +141,42 @@ impl Recording {
         }
         (&answers.entries, &answers.modes, &answers.directories).hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// The files that lines name and that could be read, with what they hold, and
+    /// whether it was read as a secret: what another machine needs to load the
+    /// same. `except` are passed over, and what every machine has of its own.
+    pub fn contents(
+        &self,
+        except: &BTreeSet<PathBuf>,
+    ) -> impl Iterator<Item = (&Path, &[u8], bool)> {
+        let answers = &self.answers;
+        let secrets = answers.secrets.iter().filter_map(|(path, found)| {
+            let bytes = found.as_ref().ok()?.bytes();
+            Some((path.as_path(), bytes, true))
+        });
+        let files = answers.files.iter().filter_map(|(path, found)| {
+            let text = found.as_ref().ok()?;
+            Some((path.as_path(), &text[..], false))
+        });
+        let files = files.filter(|(path, ..)| !answers.secrets.contains_key(*path));
+        let own = |path: &Path| path == Path::new(RESOLV_CONF) || except.contains(path);
+        secrets.chain(files).filter(move |(path, ..)| !own(path))
+    }
+
+    /// The directories that lines name, with the names in them where these were
+    /// asked for.
+    pub fn directories(&self) -> impl Iterator<Item = (&Path, &[OsString])> {
+        let answers = &self.answers;
+        let listed = answers.entries.iter().filter_map(|(path, found)| {
+            let names = found.as_ref().ok()?;
+            Some((path.as_path(), &names[..]))
+        });
+        let only_named = answers.directories.iter().filter(|(path, is)| {
+            let listed = answers.entries.get(*path).is_some_and(Result::is_ok);
+            **is && !listed
+        });
+        listed.chain(only_named.map(|(path, _)| (path.as_path(), &[][..])))
     }
 
     /// The files that lines name, each once, with what they hold where they

@@ -6,6 +6,19 @@ use proptest::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+fn options() -> LoadOptions {
+    LoadOptions {
+        resolve_names: true,
+        ignore_unresolved: false,
+        diag: true,
+        unverified_servers: true,
+        host: "alpha.example".into(),
+        node: Some("alpha".into()),
+        nodes: vec!["alpha".into(), "beta".into()],
+        version: "version 12".into(),
+    }
+}
+
 /// One that has something in each of its fields.
 fn full() -> Recording {
     let mut environment = Environment::empty();
@@ -17,12 +30,7 @@ fn full() -> Recording {
     facts.tls_library = "a library".into();
     facts.openssl_version = Some("3.0".into());
     facts.awslc_api = Some(u32::MAX);
-    let options = LoadOptions {
-        resolve_names: true,
-        ignore_unresolved: false,
-        diag: true,
-        unverified_servers: true,
-    };
+    let options = options();
     let text = |text: &str| Text::new(text.into());
     let files = vec![("a.cfg".into(), text("global\n")), ("b".into(), text(""))];
     let mut recording = Recording::new(files, environment, facts, options);
@@ -96,7 +104,7 @@ fn the_form_of_a_version_does_not_change() {
     let start: Vec<u8> = full().encode()[..31].to_vec();
     assert_eq!(
         start,
-        b"EVENKEEL\x03\0\0\0\x01\x02\x05a.cfg\x07global\n\x01b\0"
+        b"EVENKEEL\x05\0\0\0\x01\x02\x05a.cfg\x07global\n\x01b\0"
     );
 }
 
@@ -120,8 +128,8 @@ fn what_is_no_recording_is_refused_with_its_place() {
         RecordingError::Trailing { at: bytes.len() }
     );
     let mut newer = bytes.clone();
-    newer[8] = 4;
-    assert_eq!(decode(&newer), RecordingError::Version(4));
+    newer[8] = 6;
+    assert_eq!(decode(&newer), RecordingError::Version(6));
     assert_eq!(decode(b"global\n"), RecordingError::NotOne);
     // Sixteen million files in thirteen bytes, and a number without an end.
     let mut greedy = bytes[..13].to_vec();
@@ -208,7 +216,7 @@ proptest! {
     fn any_bytes_behind_a_head_are_refused_or_are_a_recording(
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {
-        let bytes = [&b"EVENKEEL\x03\0\0\0"[..], &rest].concat();
+        let bytes = [&b"EVENKEEL\x05\0\0\0"[..], &rest].concat();
         if let Ok(recording) = Recording::decode(&bytes) {
             prop_assert_eq!(Recording::decode(&recording.encode()), Ok(recording));
         }

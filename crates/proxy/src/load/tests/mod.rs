@@ -2,6 +2,7 @@
 
 mod examples;
 mod mistakes;
+mod nodes;
 mod old_files;
 mod others;
 mod random;

@@ -41,6 +41,7 @@ fn load_here(name: &str, text: String) -> Loaded {
             ignore_unresolved: true,
             diag: true,
             unverified_servers: false,
+            ..LoadOptions::default()
         },
     )
 }

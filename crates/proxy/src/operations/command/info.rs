@@ -9,6 +9,9 @@ use crate::stats::process::{NAME, Process, VERSION};
 use crate::stats::row::Value;
 use std::fmt::Write;
 
+/// The place of a field that HAProxy does not have: none of its own ever is there.
+const OWN_PLACE: usize = 1000;
+
 struct Field {
     place: usize,
     name: &'static str,
@@ -80,6 +83,9 @@ fn fields(p: &Process, limits: (u32, u32), tls: &TlsDefaults, float: bool) -> Ve
         field(66, "Build info", "POS", text(VERSION), "what was built"),
         field(70, "Start_time_sec", "MDP", clip(p.started_s), "when it began to serve, seconds since 1970"),
     ]);
+    if let Some(configuration) = &p.configuration {
+        fields.push(field(OWN_PLACE, "Configuration", "COS", text(configuration), "version of the cluster's configuration, with its author and reason"));
+    }
     fields
 }
 

@@ -79,6 +79,11 @@ fn on_node(out: &mut String, view: &View<'_>) {
 fn process(out: &mut String, view: &View<'_>) {
     let p = view.process;
     out.push_str("<dl class=\"info\">");
+    if let Some(configuration) = p.configuration.as_ref().filter(|_| !view.page.hide_version) {
+        out.push_str("<div><dt>configuration</dt><dd>");
+        escape(out, configuration);
+        out.push_str("</dd></div>");
+    }
     let mut item = |name: &str, value: std::fmt::Arguments<'_>| {
         let _ = write!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     };

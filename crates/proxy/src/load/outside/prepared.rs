@@ -1,0 +1,121 @@
+//! The files of a version that was made elsewhere: they are answered from it, and
+//! from nowhere else, so that every machine that is given the version loads the
+//! same. It opens nothing.
+
+use super::{Entries, Secret, Unreadable};
+use language::source::Text;
+use rustix::io::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Files that were asked for in vain, as many as are kept to be told.
+const MISSED_MAX: usize = 10_000;
+/// Everyone may read a file of this mode.
+const READABLE_BY_ALL: u32 = 0o004;
+
+/// A file of a version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PreparedFile {
+    /// What it holds; wiped when nobody has it any more.
+    pub bytes: Secret,
+    /// The permissions that it had.
+    pub mode: u32,
+}
+
+/// The files of a version, by the names that its configuration has for them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Prepared {
+    label: String,
+    files: BTreeMap<PathBuf, PreparedFile>,
+    directories: BTreeMap<PathBuf, Entries>,
+    /// What is this machine's own business, and read here.
+    own: BTreeSet<PathBuf>,
+    missed: BTreeSet<PathBuf>,
+}
+
+impl Prepared {
+    /// Without files; the label says which version it is: `version 12`.
+    pub fn new(label: impl Into<String>) -> Prepared {
+        Prepared {
+            label: label.into(),
+            ..Prepared::default()
+        }
+    }
+
+    /// Adds a file.
+    pub fn add_file(&mut self, path: impl Into<PathBuf>, file: PreparedFile) {
+        self.files.insert(path.into(), file);
+    }
+
+    /// Adds a directory with the names in it.
+    pub fn add_directory(&mut self, path: impl Into<PathBuf>, mut names: Vec<OsString>) {
+        names.sort_unstable();
+        self.directories.insert(path.into(), names.into());
+    }
+
+    /// This file is no part of any version.
+    pub(super) fn except(&mut self, path: &Path) {
+        self.own.insert(path.to_owned());
+    }
+
+    pub(super) fn is_own(&self, path: &Path) -> bool {
+        self.own.contains(path)
+    }
+
+    fn find(&mut self, path: &Path, bytes_max: u64) -> Result<&PreparedFile, Unreadable> {
+        if !self.files.contains_key(path)
+            && !self.directories.contains_key(path)
+            && self.missed.len() < MISSED_MAX
+        {
+            self.missed.insert(path.to_owned());
+        }
+        if self.directories.contains_key(path) {
+            return Err(Unreadable::Refused(Errno::ISDIR.raw_os_error()));
+        }
+        match self.files.get(path) {
+            Some(file) if file.bytes.bytes().len() as u64 > bytes_max => {
+                Err(Unreadable::TooLarge(bytes_max))
+            }
+            Some(file) => Ok(file),
+            None => Err(Unreadable::Refused(Errno::NOENT.raw_os_error())),
+        }
+    }
+
+    pub(super) fn read(&mut self, path: &Path, bytes_max: u64) -> Result<Text, Unreadable> {
+        let file = self.find(path, bytes_max)?;
+        Ok(Text::new(file.bytes.bytes().to_vec()))
+    }
+
+    pub(super) fn read_secret(&mut self, path: &Path, max: u64) -> Result<Secret, Unreadable> {
+        Ok(self.find(path, max)?.bytes.clone())
+    }
+
+    pub(super) fn entries(&self, path: &Path) -> Result<Entries, Unreadable> {
+        let none = || Unreadable::Refused(Errno::NOENT.raw_os_error());
+        self.directories.get(path).cloned().ok_or_else(none)
+    }
+
+    pub(super) fn readable_by_all(&self, path: &Path) -> bool {
+        let file = self.files.get(path);
+        file.is_some_and(|file| file.mode & READABLE_BY_ALL != 0)
+    }
+
+    pub(super) fn is_directory(&self, path: &Path) -> bool {
+        self.directories.contains_key(path)
+    }
+
+    /// What to do about files that a message names and the version lacks.
+    pub(super) fn advice(&self, message: &str) -> Option<String> {
+        // Of a file and those beside it (`x.pem`, `x.pem.key`) the longest name.
+        let named = self.missed.iter().rev().map(|path| path.display());
+        let named = named.map(|path| path.to_string());
+        let missed = named
+            .filter(|path| message.contains(path.as_str()))
+            .max_by_key(String::len)?;
+        Some(format!(
+            "'{missed}' is not in {}: apply it again with that file",
+            self.label
+        ))
+    }
+}

@@ -1,0 +1,142 @@
+//! How well is served, in a few numbers: read from counters and states that there are
+//! anyway, so that nothing that serves pays for it.
+
+use super::judge;
+use crate::config::{BindAddress, Config, Mode, Proxy};
+use crate::runtime::Runtime;
+use crate::state::Tally;
+use protocol::role::vitals::{STALE_AFTER_MS, ToldState, Vitals};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Frontends that are told of.
+const FRONTENDS_MAX: usize = 1_000;
+
+/// The numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    /// Requests (HTTP) and sessions (TCP) of frontends.
+    pub requests: u64,
+    /// Answers of 5xx, and connections to servers that failed.
+    pub errors: u64,
+    /// Servers that are checked and can be used.
+    pub servers_up: u64,
+    /// Servers that are checked.
+    pub servers: u64,
+    /// Frontends that listen.
+    pub frontends: Vec<FrontendSummary>,
+    /// Virtual addresses that this machine owns.
+    pub addresses_owned: u64,
+    /// Virtual addresses.
+    pub addresses: u64,
+}
+
+/// A frontend.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FrontendSummary {
+    /// Its name.
+    pub name: String,
+    /// Where it takes connections by TCP, as seen from this machine: what another one
+    /// owns leads there and is left out.
+    pub listens: Vec<SocketAddr>,
+    /// It speaks HTTP in the clear at all of these.
+    pub http: bool,
+    /// Some stream of it is served.
+    pub usable: bool,
+}
+
+/// An address at which this machine reaches a listener of its own.
+fn reached(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummary {
+    let inet = proxy.binds.iter().filter(|bind| !bind.datagrams);
+    let inet = inet.filter_map(|bind| match bind.address {
+        BindAddress::Inet(address) => Some((bind, address)),
+        _ => None,
+    });
+    // A synthetic request has no PROXY header, and no TLS.
+    let plain = |bind: &crate::config::Bind| bind.tls_words.is_none() && !bind.accept_proxy;
+    FrontendSummary {
+        name: proxy.name.to_string(),
+        http: proxy.mode == Mode::Http && inet.clone().all(|(bind, _)| plain(bind)),
+        listens: inet
+            .map(|(_, address)| reached(address))
+            .filter(|address| !elsewhere.contains(&address.ip()))
+            .collect(),
+        usable,
+    }
+}
+
+/// The numbers of the newest configuration.
+pub fn summary(runtime: &Runtime) -> Summary {
+    let config = runtime.config();
+    let mut all = Summary::default();
+    let elsewhere = addresses(runtime, &config, &mut all);
+    for proxy in config.proxies.iter().filter(|proxy| !proxy.disabled) {
+        if proxy.kind.is_frontend() {
+            let counters = &proxy.state.frontend;
+            all.requests += counters.read(match proxy.mode {
+                Mode::Http => Tally::Requests,
+                Mode::Tcp | Mode::Log => Tally::Sessions,
+            });
+            all.errors += counters.read(Tally::Status5xx);
+            if all.frontends.len() < FRONTENDS_MAX && !proxy.binds.is_empty() {
+                let usable = judge::is_usable(&config, proxy);
+                all.frontends.push(frontend(proxy, usable, &elsewhere));
+            }
+        }
+        if proxy.kind.is_backend() {
+            all.errors += proxy.state.backend.read(Tally::ConnectErrors);
+            let checked = proxy.servers.iter().filter(|server| server.options.check);
+            for server in checked {
+                all.servers += 1;
+                all.servers_up += u64::from(server.state.usable());
+            }
+        }
+    }
+    all
+}
+
+/// Counts virtual addresses; those that this machine does not own.
+fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAddr> {
+    let vitals = runtime.vitals.memory().map(|(vitals, _)| vitals);
+    let alive = |vitals: &Vitals<'_>| {
+        super::now_ms().saturating_sub(vitals.role_beat_ms()) <= STALE_AFTER_MS
+    };
+    let vitals = vitals.filter(alive);
+    let mut elsewhere = Vec::new();
+    for service in &config.services {
+        let addresses = service.addresses.len() as u64;
+        all.addresses += addresses;
+        let told = vitals.and_then(|vitals| Some(vitals.told(vitals.find(&service.name)?)));
+        match told.is_some_and(|told| told.state == ToldState::Master) {
+            true => all.addresses_owned += addresses,
+            false => elsewhere.extend(&service.addresses),
+        }
+    }
+    elsewhere
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+
+    #[test]
+    fn a_listener_is_told_as_this_machine_reaches_it() {
+        let text = "frontend f\n mode http\n bind :80\n bind 192.0.2.1:81\n bind [::]:82\n bind /tmp/x\n\
+                    frontend t\n mode http\n bind 127.0.0.1:1 accept-proxy\n\
+                    frontend b\n mode tcp\n bind 127.0.0.1:2\n";
+        let config = load_text(text).config.expect("no error");
+        let told = |at: usize| frontend(&config.proxies[at], true, &[[192, 0, 2, 1].into()]);
+        let listens: Vec<String> = told(0).listens.iter().map(ToString::to_string).collect();
+        assert_eq!(listens, ["127.0.0.1:80", "[::1]:82"]);
+        assert!(told(0).http && !told(1).http && !told(2).http);
+    }
+}

@@ -1,0 +1,115 @@
+//! A version on trial, as the address role sees it: an address that has to be taken
+//! over is served by the version before, so the address role says that it wants that
+//! back, and waits a moment. Who goes back is not known here.
+
+use super::now_ms;
+use crate::runtime::Runtime;
+use nix::libc;
+use protocol::role::vitals::{Vitals, low_half};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// A version on trial. Dropped, it is so no more.
+#[derive(Debug)]
+pub struct OnTrial {
+    vitals: Vitals<'static>,
+    owner: u64,
+    number: u64,
+}
+
+impl OnTrial {
+    /// From now on; None where there is no address role that would see it.
+    pub fn begin(runtime: &Runtime) -> Option<OnTrial> {
+        let (vitals, owner) = runtime.vitals.memory()?;
+        let number = now_ms().max(1);
+        vitals.set_trial(owner, number);
+        Some(OnTrial {
+            vitals,
+            owner,
+            number,
+        })
+    }
+
+    /// Whether it is to be gone back from; waits for that, but no longer than this.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let seen = self.vitals.back_wanted();
+        if seen != self.number
+            && let Some(word) = self.vitals.back_word()
+        {
+            wait_for_change(word, seen, limit);
+        }
+        self.vitals.back_wanted() == self.number
+    }
+}
+
+impl OnTrial {
+    /// No more: whoever sees it from now on sees nothing on trial.
+    pub fn end(&self) {
+        if self.vitals.trial() == self.number {
+            self.vitals.set_trial(self.owner, 0);
+        }
+    }
+}
+
+impl Drop for OnTrial {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sleeps until somebody who changed the word wakes those who wait for it.
+fn wait_for_change(word: &AtomicU64, seen: u64, limit: Duration) {
+    let limit = libc::timespec {
+        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    // The lower half: that is what the kernel sees of it.
+    #[allow(clippy::cast_possible_truncation)]
+    let expected = seen as u32;
+    // SAFETY: the word lives during the call, which only reads it, and so does the
+    // limit. Whatever it returns, the word is looked at again.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            low_half(word),
+            libc::FUTEX_WAIT,
+            expected,
+            &raw const limit,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::role::vitals::WORDS;
+    use std::time::Instant;
+
+    #[test]
+    fn what_is_wanted_back_ends_the_wait_and_an_older_wish_does_not() {
+        let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+        let vitals = Vitals::begin(words.leak()).expect("long enough");
+        vitals.claim(7, 1);
+        let trial = |number| {
+            vitals.set_trial(7, number);
+            OnTrial {
+                vitals,
+                owner: 7,
+                number,
+            }
+        };
+        let first = trial(3);
+        vitals.want_back(2);
+        assert!(!first.wait(Duration::from_millis(1)));
+        vitals.want_back(3);
+        let began = Instant::now();
+        assert!(first.wait(Duration::from_secs(60)));
+        assert!(began.elapsed() < Duration::from_secs(30));
+        let next = trial(4);
+        drop(first);
+        assert_eq!(vitals.trial(), 4, "another one is on trial");
+        assert!(!next.wait(Duration::from_millis(1)));
+        drop(next);
+        assert_eq!(vitals.trial(), 0);
+    }
+}
