@@ -9,6 +9,8 @@ mod hand_over;
 mod healing;
 #[path = "role/health.rs"]
 mod health;
+#[path = "role/leases.rs"]
+mod leases;
 #[path = "role/peers.rs"]
 mod peers;
 #[path = "role/quick.rs"]

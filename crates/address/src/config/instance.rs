@@ -229,4 +229,8 @@ pub struct Instance {
     pub handover_drain: Duration,
     /// Our language: nodes by preference, the first is the best; for people.
     pub prefer: Vec<String>,
+    /// Our language: the addresses are held only while this machine has the cluster's
+    /// lease of them (`lease`).
+    #[serde(default)]
+    pub lease: bool,
 }

@@ -29,6 +29,7 @@ const OTHERS: &[&str] = &[
     "traces",
     "log-profile",
     "cluster",
+    "config",
 ];
 
 /// Whether these are the bytes of a `keepalived.conf`: their first word that is no

@@ -184,9 +184,10 @@ impl Firewall {
         delete.string(1, &self.table);
         let mut all = vec![boundary(BATCH_BEGIN), table(), delete];
         if needed {
+            let priority = self.priority.unwrap_or(PRIORITY);
             all.push(table());
-            all.push(self.chain(family, "in", HOOK_INPUT));
-            all.push(self.chain(family, "out", HOOK_OUTPUT));
+            all.push(chain(&self.table, family, "in", (HOOK_INPUT, priority)));
+            all.push(chain(&self.table, family, "out", (HOOK_OUTPUT, priority)));
             self.quieten(family, copying, &mut all);
             if family == INET6 {
                 self.neighbours(&mut all);
@@ -198,28 +199,6 @@ impl Firewall {
         }
         all.push(boundary(BATCH_END));
         all
-    }
-
-    fn chain(&self, family: u8, name: &str, hook: u32) -> Message {
-        let mut message = ask(NEW_CHAIN, family, flag::CREATE);
-        message.string(1, &self.table);
-        message.string(3, name);
-        message.nested(4, |place| {
-            place.attribute(1, &hook.to_be_bytes());
-            let priority = self.priority.unwrap_or(PRIORITY);
-            place.attribute(2, &priority.to_be_bytes());
-        });
-        message.attribute(5, &ACCEPT.to_be_bytes());
-        message.string(7, "filter");
-        message
-    }
-
-    fn rule(&self, family: u8, chain: &str, inside: impl FnOnce(&mut Message)) -> Message {
-        let mut message = ask(NEW_RULE, family, flag::CREATE | flag::APPEND);
-        message.string(1, &self.table);
-        message.string(2, chain);
-        message.nested(4, inside);
-        message
     }
 
     /// What has come so far is counted, where that is wished for.
@@ -240,7 +219,7 @@ impl Firewall {
             (_, false) => 12,
         };
         let bytes = octets(address);
-        self.rule(family, chain, |list| {
+        rule(&self.table, family, chain, |list| {
             if let Some(index) = interface {
                 meta(list, if inward { META_INPUT } else { META_OUTPUT });
                 equal(list, &index.to_ne_bytes());
@@ -257,7 +236,7 @@ impl Firewall {
     fn neighbours(&self, all: &mut Vec<Message>) {
         for chain in ["in", "out"] {
             for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
-                all.push(self.rule(INET6, chain, |list| {
+                all.push(rule(&self.table, INET6, chain, |list| {
                     icmp6(list, kind);
                     self.count(list);
                     verdict(list, ACCEPT);
@@ -269,7 +248,7 @@ impl Firewall {
     /// Virtual interfaces say nothing by themselves.
     fn quieten(&self, family: u8, copying: bool, all: &mut Vec<Message>) {
         for (vmac, base) in &self.quiet {
-            all.push(self.rule(family, "out", |list| {
+            all.push(rule(&self.table, family, "out", |list| {
                 meta(list, META_OUTPUT);
                 equal(list, &vmac.to_ne_bytes());
                 if family == INET6 {
@@ -288,7 +267,7 @@ impl Firewall {
                 verdict(list, DROP);
             }));
             if family == INET6 {
-                all.push(self.rule(family, "out", |list| {
+                all.push(rule(&self.table, family, "out", |list| {
                     meta(list, META_OUTPUT);
                     equal(list, &vmac.to_ne_bytes());
                     icmp6(list, ROUTER_SOLICITATION);
@@ -303,6 +282,35 @@ impl Firewall {
 /// A message with `struct nfgenmsg`.
 pub(super) fn ask(kind: u16, family: u8, flags: u16) -> Message {
     Message::new(kind, flag::REQUEST | flags, &[family, 0, 0, 0])
+}
+
+/// A new chain of a filter, at a hook with its priority, which lets pass what no rule
+/// is about.
+pub(super) fn chain(table: &str, family: u8, name: &str, (hook, priority): (u32, i32)) -> Message {
+    let mut message = ask(NEW_CHAIN, family, flag::CREATE);
+    message.string(1, table);
+    message.string(3, name);
+    message.nested(4, |place| {
+        place.attribute(1, &hook.to_be_bytes());
+        place.attribute(2, &priority.to_be_bytes());
+    });
+    message.attribute(5, &ACCEPT.to_be_bytes());
+    message.string(7, "filter");
+    message
+}
+
+/// A new rule at the end of a chain.
+pub(super) fn rule(
+    table: &str,
+    family: u8,
+    chain: &str,
+    inside: impl FnOnce(&mut Message),
+) -> Message {
+    let mut message = ask(NEW_RULE, family, flag::CREATE | flag::APPEND);
+    message.string(1, table);
+    message.string(2, chain);
+    message.nested(4, inside);
+    message
 }
 
 /// The begin or the end of a transaction.

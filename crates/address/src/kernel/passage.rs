@@ -11,10 +11,9 @@
 
 use super::KernelError;
 use super::firewall::{
-    ACCEPT, BATCH_BEGIN, BATCH_END, DELETE_TABLE, DROP, HOOK_INPUT, HOOK_OUTPUT, ICMP6,
-    META_PROTOCOL, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NETWORK, NEW_CHAIN, NEW_RULE,
-    NEW_TABLE, REGISTER_1, REGISTER_2, TRANSPORT, ask, boundary, duplicate, equal, meta, number,
-    payload, step, verdict,
+    BATCH_BEGIN, BATCH_END, DELETE_TABLE, DROP, HOOK_INPUT, HOOK_OUTPUT, ICMP6, META_PROTOCOL,
+    NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NETWORK, NEW_TABLE, REGISTER_1, REGISTER_2,
+    TRANSPORT, ask, boundary, chain, duplicate, equal, meta, number, payload, rule, step, verdict,
 };
 use super::message::{INET, INET6, Message, flag, octets};
 use super::socket::Socket;
@@ -131,7 +130,7 @@ impl Passage {
             }
             all.push(self.table(NEW_TABLE, family));
             for (name, hook, priority) in chains(family) {
-                all.push(self.chain(family, name, *hook, *priority));
+                all.push(chain(&self.table, family, name, (*hook, *priority)));
             }
             all.extend(rules);
         }
@@ -242,41 +241,20 @@ impl Passage {
         message
     }
 
-    fn chain(&self, family: u8, name: &str, hook: u32, priority: i32) -> Message {
-        let mut message = ask(NEW_CHAIN, family, flag::CREATE);
-        message.string(1, &self.table);
-        message.string(3, name);
-        message.nested(4, |place| {
-            place.attribute(1, &hook.to_be_bytes());
-            place.attribute(2, &priority.to_be_bytes());
-        });
-        message.attribute(5, &ACCEPT.to_be_bytes());
-        message.string(7, "filter");
-        message
-    }
-
-    fn rule(&self, family: u8, chain: &str, inside: impl FnOnce(&mut Message)) -> Message {
-        let mut message = ask(NEW_RULE, family, flag::CREATE | flag::APPEND);
-        message.string(1, &self.table);
-        message.string(2, chain);
-        message.nested(4, inside);
-        message
-    }
-
     /// Who asks for it gets no answer; what we ask ourselves, we ask under another name.
     fn quiet_arp(&self, of: &Quiet) -> Vec<Message> {
         let address = octets(of.address);
-        let asked = self.rule(ARP, "in", |list| {
+        let asked = rule(&self.table, ARP, "in", |list| {
             field(list, NETWORK, ARP_OPERATION, &ARP_ASKS);
             field(list, NETWORK, ARP_TARGET, &address);
             verdict(list, DROP);
         });
-        let answers = self.rule(ARP, "out", |list| {
+        let answers = rule(&self.table, ARP, "out", |list| {
             field(list, NETWORK, ARP_OPERATION, &ARP_ANSWERS);
             field(list, NETWORK, ARP_SENDER, &address);
             verdict(list, DROP);
         });
-        let asks = self.rule(ARP, "out", |list| {
+        let asks = rule(&self.table, ARP, "out", |list| {
             field(list, NETWORK, ARP_OPERATION, &ARP_ASKS);
             field(list, NETWORK, ARP_SENDER, &address);
             match of.instead {
@@ -290,13 +268,13 @@ impl Passage {
     fn quiet_ipv6(&self, of: &Quiet) -> Vec<Message> {
         let address = octets(of.address);
         let target = |chain, kind| {
-            self.rule(INET6, chain, |list| {
+            rule(&self.table, INET6, chain, |list| {
                 discovery(list, kind);
                 field(list, TRANSPORT, ICMP6_TARGET, &address);
                 verdict(list, DROP);
             })
         };
-        let asks = self.rule(INET6, "out", |list| {
+        let asks = rule(&self.table, INET6, "out", |list| {
             discovery(list, NEIGHBOUR_SOLICITATION);
             field(list, NETWORK, IPV6_SOURCE, &address);
             match of.instead {
@@ -319,7 +297,7 @@ impl Passage {
         } else {
             IPV4_DESTINATION
         };
-        self.rule(family, "pass", |list| {
+        rule(&self.table, family, "pass", |list| {
             field(list, NETWORK, at, &octets(of.address));
             meta(list, META_PROTOCOL);
             equal(list, &[TCP]);

@@ -434,27 +434,9 @@ impl Kernel {
 
     /// All routes of IPv4 and IPv6, of all tables.
     pub fn routes(&mut self) -> Result<Vec<RouteSeen>, KernelError> {
-        let mut all = Vec::new();
-        for family in [INET, INET6] {
-            let mut body = [0; BODY];
-            body[0] = family;
-            let ask = Message::new(kind::GET_ROUTE, flag::REQUEST | flag::DUMP, &body);
-            let read = |m: &Incoming<'_>| {
-                (m.kind == kind::NEW_ROUTE)
-                    .then(|| RouteSeen::read(m))
-                    .flatten()
-            };
-            match self.socket.dump("list routes", ask, read) {
-                Ok(some) => all.extend(some),
-                // A kernel without IPv6 has no such routes.
-                Err(KernelError::Refused {
-                    errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
-                    ..
-                }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(all)
+        let kinds = (kind::GET_ROUTE, kind::NEW_ROUTE);
+        self.socket
+            .dump_of_families::<_, BODY>("list routes", kinds, RouteSeen::read)
     }
 
     fn route_message(

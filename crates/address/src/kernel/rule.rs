@@ -273,26 +273,9 @@ impl Kernel {
 
     /// All rules of IPv4 and IPv6.
     pub fn rules(&mut self) -> Result<Vec<RuleSeen>, KernelError> {
-        let mut all = Vec::new();
-        for family in [INET, INET6] {
-            let mut body = [0; BODY];
-            body[0] = family;
-            let ask = Message::new(kind::GET_RULE, flag::REQUEST | flag::DUMP, &body);
-            let read = |m: &Incoming<'_>| {
-                (m.kind == kind::NEW_RULE)
-                    .then(|| RuleSeen::read(m))
-                    .flatten()
-            };
-            match self.socket.dump("list rules", ask, read) {
-                Ok(some) => all.extend(some),
-                Err(KernelError::Refused {
-                    errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
-                    ..
-                }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(all)
+        let kinds = (kind::GET_RULE, kind::NEW_RULE);
+        self.socket
+            .dump_of_families::<_, BODY>("list rules", kinds, RuleSeen::read)
     }
 }
 

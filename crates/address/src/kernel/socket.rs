@@ -1,7 +1,9 @@
 //! The socket: requests in one go, then all of their answers.
 
 use super::KernelError;
-use super::message::{Attributes, HEADER, Incoming, Message, Messages, flag, kind, text, u32_at};
+use super::message::{
+    Attributes, HEADER, INET, INET6, Incoming, Message, Messages, flag, kind, text, u32_at,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -228,6 +230,35 @@ impl Socket {
             }
         }
         Err(KernelError::NeverStill { request })
+    }
+
+    /// Lists a table that each family has its own of; `N` is the length of the head that
+    /// begins with the family.
+    pub fn dump_of_families<T, const N: usize>(
+        &mut self,
+        request: &'static str,
+        (get, new): (u16, u16),
+        read: impl Fn(&Incoming<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, KernelError> {
+        let mut all = Vec::new();
+        for family in [INET, INET6] {
+            let mut body = [0; N];
+            if let Some(first) = body.first_mut() {
+                *first = family;
+            }
+            let ask = Message::new(get, flag::REQUEST | flag::DUMP, &body);
+            let each = |m: &Incoming<'_>| (m.kind == new).then(|| read(m)).flatten();
+            match self.dump(request, ask, each) {
+                Ok(some) => all.extend(some),
+                // A kernel without IPv6 has none of it.
+                Err(KernelError::Refused {
+                    errno: Errno::OPNOTSUPP | Errno::AFNOSUPPORT,
+                    ..
+                }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
     }
 
     /// The answers of one listing; none where the table changed meanwhile or answers

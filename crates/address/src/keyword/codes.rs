@@ -1,6 +1,7 @@
 //! Codes of what is wrong with `node` and `virtual-ip` sections.
 
 use language::Code;
+use language::arguments::ArgumentCodes;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $text:literal;)*) => {
@@ -9,6 +10,12 @@ macro_rules! codes {
         pub static CODES: &[&Code] = &[$(&$name),*];
     };
 }
+
+/// Those of words that are missing, too many, or no such value.
+pub(super) const OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
+    count: &ARGUMENTS,
+    value: &VALUE,
+};
 
 codes! {
     UNKNOWN_KEYWORD = "E0650", "unknown keyword of a virtual address",

@@ -1,8 +1,8 @@
 //! What the lines say, before it is known which machine they are read on.
 
-use super::arguments::Built;
 use super::{Host, codes};
 use crate::config::{NotifyScripts, Script};
+use language::arguments::Built;
 use language::{Diagnostic, Diagnostics, SourceMap, Span};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -62,6 +62,7 @@ pub(super) struct VirtualIp {
     pub(super) failover: Option<Written<Duration>>,
     pub(super) handover_drain: Option<Duration>,
     pub(super) preempt: bool,
+    pub(super) lease: bool,
     pub(super) preempt_delay: Duration,
     pub(super) vrid: Option<Written<u8>>,
     pub(super) transport: Option<Written<Transport>>,
@@ -86,6 +87,7 @@ impl VirtualIp {
             failover: None,
             handover_drain: None,
             preempt: true,
+            lease: false,
             preempt_delay: Duration::ZERO,
             vrid: None,
             transport: None,

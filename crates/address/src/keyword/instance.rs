@@ -170,6 +170,7 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
         bands: Some(bands),
         handover_drain: virtual_ip.handover_drain.unwrap_or(DRAIN_DEFAULT),
         prefer: part.order,
+        lease: virtual_ip.lease,
     }
 }
 

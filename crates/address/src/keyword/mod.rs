@@ -12,7 +12,6 @@
 
 pub mod codes;
 
-mod arguments;
 mod draft;
 mod host;
 mod identity;
@@ -32,8 +31,8 @@ pub use timing::Timers;
 pub use track::PING;
 
 use crate::config::Config;
-use arguments::{Args, Built};
 use draft::Draft;
+use language::arguments::{Args, Built, unset_named};
 use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{Diagnostic, Diagnostics, Line, SectionLines, SourceMap, Span, suggest};
 use std::sync::OnceLock;
@@ -191,7 +190,7 @@ fn line_of(
     };
     match table.find(line.words.iter().map(|word| word.str())) {
         Found::Built(row, words) => {
-            let mut args = Args::new(line, words, row.name, row.syntax);
+            let mut args = Args::new(line, words, row.name, row.syntax, codes::OF_ARGUMENTS);
             (row.build)(draft, &mut args)
         }
         Found::NotBuilt(..) | Found::Unknown => {
@@ -240,13 +239,4 @@ fn suggested(
             names.join(", ")
         )),
     }
-}
-
-/// What is wrong with a line may be that a variable has no value.
-fn unset_named(line: &Line, told: Diagnostic) -> Diagnostic {
-    line.unset.iter().fold(told, |told, name| {
-        told.note(format!(
-            "the environment variable '{name}' is not set: nothing stands in its place"
-        ))
-    })
 }

@@ -1,8 +1,8 @@
 //! `node`: the machines.
 
-use super::arguments::{Args, Built};
 use super::draft::{Draft, Node, Written};
 use super::{Row, codes};
+use language::arguments::{Args, Built};
 use language::{Diagnostic, Line, Word};
 
 /// Addresses of a node.
@@ -33,7 +33,7 @@ pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Bo
 
 /// The first line of a section.
 pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
-    let mut args = Args::new(head, 1, "node", "node [<name>]");
+    let mut args = Args::new(head, 1, "node", "node [<name>]", codes::OF_ARGUMENTS);
     let (name, span) = match args.take_any() {
         None => (None, head.span),
         Some(word) => (Some(checked_name("node", word)?.to_owned()), word.span),

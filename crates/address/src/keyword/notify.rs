@@ -1,11 +1,11 @@
 //! `notify`: programs that are told of changes.
 
-use super::arguments::{Args, Built};
 use super::draft::Draft;
 use super::track::program;
 use super::{Row, codes};
 use crate::config::{Notify, NotifyScripts};
 use language::Diagnostic;
+use language::arguments::{Args, Built};
 
 type Slot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
 

@@ -1,9 +1,12 @@
 //! How fast: `failover` and what follows from it, and the waits around a move.
 
-use super::Row;
-use super::arguments::{Args, Built};
 use super::draft::{Draft, Written};
+use super::{Row, codes};
 use crate::config::Probing;
+use language::arguments::{Args, Built};
+use language::value::{TimeUnit, written_time};
+use language::{Diagnostic, Span};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The shortest `failover`: five adverts of 10 ms, the shortest that version 3 has.
@@ -70,9 +73,27 @@ impl Timers {
     }
 }
 
+/// Takes a time within a range; a bare number counts milliseconds.
+pub(super) fn time_within(
+    args: &mut Args<'_>,
+    range: RangeInclusive<Duration>,
+) -> Result<(Duration, Span), Box<Diagnostic>> {
+    let (time, span) = args.time(TimeUnit::Milliseconds)?;
+    if range.contains(&time) {
+        return Ok((time, span));
+    }
+    let told = format!(
+        "'{}' takes a time from {} to {}",
+        args.keyword,
+        written_time(*range.start()),
+        written_time(*range.end())
+    );
+    Err(Box::new(args.refused(&codes::VALUE, span, told)))
+}
+
 fn failover(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'failover'", args.keyword_span())?;
-    let (value, span) = args.time_within(FAILOVER_MIN..=FAILOVER_MAX)?;
+    let (value, span) = time_within(args, FAILOVER_MIN..=FAILOVER_MAX)?;
     args.end()?;
     draft.virtual_ip().failover = Some(Written { value, span });
     Ok(())
@@ -87,7 +108,7 @@ fn handover_drain(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     draft
         .virtual_ip()
         .once("'handover-drain'", args.keyword_span())?;
-    let (value, _) = args.time_within(Duration::ZERO..=DRAIN_MAX)?;
+    let (value, _) = time_within(args, Duration::ZERO..=DRAIN_MAX)?;
     args.end()?;
     draft.virtual_ip().handover_drain = Some(value);
     Ok(())
@@ -97,7 +118,7 @@ fn preempt_delay(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     draft
         .virtual_ip()
         .once("'preempt-delay'", args.keyword_span())?;
-    let (value, _) = args.time_within(Duration::ZERO..=PREEMPT_DELAY_MAX)?;
+    let (value, _) = time_within(args, Duration::ZERO..=PREEMPT_DELAY_MAX)?;
     args.end()?;
     draft.virtual_ip().preempt_delay = value;
     Ok(())

@@ -1,11 +1,12 @@
 //! `track`: without what a machine does not take the addresses.
 
-use super::arguments::{Args, Built};
 use super::draft::{Draft, Written};
 use super::node::checked_name;
+use super::timing::time_within;
 use super::virtual_ip::interface_name;
 use super::{Row, codes};
 use crate::config::{Script, Weight};
+use language::arguments::{Args, Built};
 use language::{Diagnostic, Word};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -38,7 +39,7 @@ pub(super) fn program(
 ) -> Result<Vec<String>, Box<Diagnostic>> {
     let words: Vec<String> = word.text().split_whitespace().map(str::to_owned).collect();
     let Some(path) = words.first() else {
-        return Err(args.wrong(word, "no program"));
+        return Err(args.unfit(word, "no program"));
     };
     let refused = |why: &str, help: &str| {
         let told = format!("'{}': {path} {why}", args.keyword);
@@ -72,9 +73,9 @@ pub(super) fn program(
 fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
     while let Some(word) = args.peek() {
         if args.take("every") {
-            script.interval = args.time_within(EVERY)?.0;
+            script.interval = time_within(args, EVERY)?.0;
         } else if args.take("timeout") {
-            script.timeout = Some(args.time_within(EVERY)?.0);
+            script.timeout = Some(time_within(args, EVERY)?.0);
         } else if args.take("rise") {
             script.rise = args.integer("a number", 1..=1_000)?.0;
         } else if args.take("fall") {
@@ -82,7 +83,7 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
         } else {
             let near =
                 language::suggest::nearest(&word.text(), ["every", "timeout", "rise", "fall"]);
-            let told = args.wrong(word, "none of `every`, `timeout`, `rise`, `fall`");
+            let told = args.unfit(word, "none of `every`, `timeout`, `rise`, `fall`");
             return Err(Box::new(told.did_you_mean(word.span, near)));
         }
     }

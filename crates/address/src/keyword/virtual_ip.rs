@@ -1,10 +1,10 @@
 //! `virtual-ip`: which addresses, where, and which machine is to have them.
 
-use super::arguments::{Args, Built};
 use super::draft::{Address, Draft, Interface, Transport, VirtualIp, Written};
 use super::host::full;
 use super::node::checked_name;
 use super::{Row, codes};
+use language::arguments::{Args, Built};
 use language::{Diagnostic, Line};
 use std::net::IpAddr;
 
@@ -23,7 +23,13 @@ const INTERFACE_BYTES_MAX: usize = 15;
 
 /// The first line of a section.
 pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
-    let mut args = Args::new(head, 1, "virtual-ip", "virtual-ip <name>");
+    let mut args = Args::new(
+        head,
+        1,
+        "virtual-ip",
+        "virtual-ip <name>",
+        codes::OF_ARGUMENTS,
+    );
     let word = args.required("a name")?;
     let name = checked_name("virtual-ip", word)?;
     args.end()?;
@@ -56,18 +62,18 @@ fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
             None => (word.str(), None),
         };
         let Ok(address) = text.parse::<IpAddr>() else {
-            return Err(args.wrong(word, "no IP address"));
+            return Err(args.unfit(word, "no IP address"));
         };
         let prefix = match prefix.map(str::parse::<u8>) {
             None => None,
             Some(Ok(prefix)) if prefix <= full(address) => Some(prefix),
             Some(_) => {
                 let told = format!("no prefix of {}, 0 to {}", text, full(address));
-                return Err(args.wrong(word, &told));
+                return Err(args.unfit(word, &told));
             }
         };
         if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-            return Err(args.wrong(word, "no address that a machine can have for others"));
+            return Err(args.unfit(word, "no address that a machine can have for others"));
         }
         taken(draft, address, word.span)?;
         let draft = draft.virtual_ip();
@@ -113,7 +119,7 @@ pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Box
         || name.contains(['/', ' ', '\t', '\n'])
         || matches!(name, "." | "..");
     if bad {
-        return Err(args.wrong(word, "no name of an interface"));
+        return Err(args.unfit(word, "no name of an interface"));
     }
     Ok(Written {
         value: name.to_owned(),
@@ -195,6 +201,12 @@ fn nopreempt(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
+fn lease(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+    args.end()?;
+    draft.virtual_ip().lease = true;
+    Ok(())
+}
+
 fn vrid(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'vrid'", args.keyword_span())?;
     let (value, span) = args.integer("the id of a virtual router", 1..=255)?;
@@ -212,7 +224,7 @@ fn multicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
         Some(word) => {
             let (group, _) = args.address()?;
             if !group.is_multicast() {
-                return Err(args.wrong(word, "no multicast group"));
+                return Err(args.unfit(word, "no multicast group"));
             }
             Some(group)
         }
@@ -279,6 +291,17 @@ pub(super) static LINES: &[Row] = &[
               move; the addresses are where they happened to be last.",
         example: "nopreempt",
         build: nopreempt,
+    },
+    Row {
+        name: "lease",
+        places: &["virtual-ip"],
+        syntax: "lease",
+        doc: "The addresses are only held by the machine that has the cluster's lease of them, `address/NAME`, so that no partition ever gives them to two \
+              machines. They are given up when the lease ends, by the machine's own clock, whatever hangs or is cut off; without a majority nobody has \
+              them. The machine that is the better one by `prefer` and by the health of its frontends gets the lease, also from the one that \
+              has it. A machine that belongs to no cluster never has them.",
+        example: "lease",
+        build: lease,
     },
     Row {
         name: "vrid",

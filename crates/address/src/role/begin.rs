@@ -6,6 +6,7 @@ use super::event_loop::Role;
 use super::files::Files;
 use super::hand_over::HandOvers;
 use super::health::Health;
+use super::leases::{Lease, Leases};
 use super::links::Links;
 use super::member::{History, Member};
 use super::processes::Processes;
@@ -81,6 +82,8 @@ impl Role {
             runner,
             teller,
             health,
+            leases: leases_before(kept.as_ref().filter(|kept| kept.boot == boot)),
+            on_trial: false,
             hand_overs: HandOvers::default(),
             // What was kept before the machine was started anew says nothing now.
             kept_before: kept.filter(|kept| kept.boot == boot),
@@ -319,6 +322,9 @@ impl Role {
         let judgement = self
             .tracker
             .judge(&self.config, &self.links, &member.config);
+        let unleased = self.leases.fault(now, &member.config);
+        let got_its_lease = member.unleased.is_some() && unleased.is_none();
+        member.unleased = unleased;
         let before = std::mem::replace(&mut member.judgement, judgement);
         let was = if before.priority == 0 {
             member.config.priority
@@ -343,10 +349,22 @@ impl Role {
         if changed {
             self.router.set_fault(now, Instance(at), words);
         }
+        if got_its_lease {
+            self.router.entitle(now, Instance(at));
+        }
         if was != is {
             self.tell_priority(at);
         }
     }
+}
+
+/// What a role before this one was told of leases: it goes on with that.
+fn leases_before(kept: Option<&KeptState>) -> Leases {
+    let held = kept.iter().flat_map(|kept| &kept.leases);
+    Leases::new(held.map(|(name, until_ns)| Lease {
+        name: name.clone(),
+        until_ns: *until_ns,
+    }))
 }
 
 /// Whether routes and rules have to be watched: a router with the whole Internet's

@@ -90,6 +90,7 @@ impl Role {
     }
 
     fn acquire(&mut self, at: usize) {
+        self.end_trial(at);
         self.takes_over(at);
         let now = clock::now();
         let Some(member) = self.members.get_mut(at) else {

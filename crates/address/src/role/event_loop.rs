@@ -4,6 +4,7 @@
 use super::announce::Announcer;
 use super::hand_over::HandOvers;
 use super::health::Health;
+use super::leases::Leases;
 use super::links::Links;
 use super::member::Member;
 use super::runner::Runner;
@@ -45,6 +46,9 @@ pub(super) struct Role {
     pub(super) runner: Runner,
     pub(super) teller: Teller,
     pub(super) health: Health,
+    pub(super) leases: Leases,
+    /// The proxy serves a version on trial.
+    pub(super) on_trial: bool,
     pub(super) hand_overs: HandOvers,
     pub(super) kept_before: Option<KeptState>,
     pub(super) boot: String,
@@ -85,7 +89,12 @@ enum Source {
 pub fn run(config: Config, given: Given) -> Result<Exit, RoleError> {
     let mut role = Role::begin(config, given)?;
     role.given.orders.tell(Told::Ready);
+    role.tell_wanted_leases(super::clock::now());
     let exit = role.turns();
+    if matches!(exit, Ok(Exit::Released)) {
+        // Another machine has them without a wait for their end.
+        role.given.orders.tell(Told::WantsLeases(Vec::new()));
+    }
     role.given.orders.tell(Told::Stopped);
     exit
 }
@@ -122,6 +131,7 @@ impl Role {
         self.take_link_events(now, events);
         self.start_scripts(now);
         self.look_at_health(now);
+        self.look_at_leases(now);
         self.router.handle_time(now);
         self.act();
         self.renew(now);
@@ -155,6 +165,7 @@ impl Role {
             self.tracker.processes.as_ref().and_then(|p| p.deadline()),
             self.tracker.bfd.deadline(),
             self.health.deadline(),
+            self.leases.deadline(),
             self.hand_overs.deadline(),
             self.keep_at,
             self.poll_links_at,

@@ -70,6 +70,10 @@ pub enum Order {
         /// How long they may finish; none is its `handover-drain`.
         drain: Option<Duration>,
     },
+    /// These leases are held, and no others.
+    Hold(Vec<super::Lease>),
+    /// Another machine could use this lease better.
+    HandOverLease(String),
     /// Answered by [`Told::Status`].
     Status,
     /// Write one of keepalived's dumps. Answered by [`Told::Dumped`].
@@ -106,6 +110,9 @@ pub enum Told {
     Dumped(PathBuf),
     /// The state of an instance changed; for those who follow.
     Changed(Box<super::Transition>),
+    /// Addresses are bound to these leases, and could use them now; told with
+    /// [`Told::Ready`], after each change, and empty at the end.
+    WantsLeases(Vec<super::WantedLease>),
     /// The role ends.
     Stopped,
 }

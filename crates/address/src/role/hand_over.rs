@@ -452,7 +452,8 @@ impl Role {
         let mut waits = !self.hand_overs.lingers.is_empty();
         for (at, member) in self.members.iter().enumerate() {
             let config = &member.config;
-            if !keeps_connections(&self.config, config) {
+            // Who has a lease next is decided elsewhere, once it is free.
+            if config.lease || !keeps_connections(&self.config, config) {
                 continue;
             }
             let adverts = u32::from(config.down_timer_adverts.max(1)) + 1;

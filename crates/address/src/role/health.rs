@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_DRAINING: Duration = Duration::from_millis(10);
 
 /// Nobody serves.
-const WORST: usize = 2;
+pub(super) const WORST: usize = 2;
 
 /// A worse band counts when it has lasted so long.
 const WORSE_AFTER: Duration = Duration::from_millis(300);
@@ -99,6 +99,11 @@ impl Health {
         }
     }
 
+    /// The memory that is shared with a proxy.
+    pub(super) fn memory(&self) -> Option<Vitals<'static>> {
+        self.vitals
+    }
+
     /// When it is looked at again.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.look_at
@@ -154,6 +159,8 @@ impl Role {
         };
         self.health.steady = self.members.iter().map(steady).collect();
         self.health.draining.clear();
+        // The routers are new, and are told again.
+        self.on_trial = false;
         for at in 0..self.members.len() {
             if let Some(band) = self.health.band(at) {
                 self.router.set_band(now, Instance(at), band);
@@ -172,6 +179,7 @@ impl Role {
         }
         let now_ms = clock::as_ms(now);
         vitals.role_beats(now_ms);
+        self.look_at_trial(now, &vitals);
         for at in 0..self.members.len() {
             let Some(member) = self.members.get(at) else {
                 continue;

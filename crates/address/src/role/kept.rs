@@ -27,6 +27,9 @@ pub struct KeptState {
     pub written_ns: u64,
     /// By instance.
     pub instances: Vec<KeptInstance>,
+    /// Leases that were held, and until when, nanoseconds of CLOCK_BOOTTIME.
+    #[serde(default)]
+    pub leases: Vec<(String, u64)>,
 }
 
 /// What it leaves of an instance.

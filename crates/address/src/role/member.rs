@@ -38,6 +38,8 @@ pub struct Member {
     pub trouble: Option<String>,
     /// Why it has no virtual interface.
     pub vmac_trouble: Option<String>,
+    /// Why the lease that it is bound to is not held.
+    pub unleased: Option<String>,
     /// What the router was told of its faults last; the outer None: nothing yet.
     pub told_fault: Option<Option<String>>,
     /// With what it is to begin.
@@ -133,6 +135,7 @@ impl Member {
             judgement: Judgement::default(),
             trouble: None,
             vmac_trouble: None,
+            unleased: None,
             told_fault: None,
             resume: None,
             before: None,
@@ -242,10 +245,16 @@ impl Member {
         found.min_by_key(tentative).map(|a| a.address)
     }
 
+    /// Nothing but the lease that it is bound to keeps it in fault.
+    pub fn is_without_fault(&self) -> bool {
+        self.judgement.faults.is_empty() && self.trouble.is_none()
+    }
+
     /// All that keeps it in fault, in words.
     pub fn faults(&self) -> Vec<String> {
         let mut all = self.judgement.faults.clone();
         all.extend(self.trouble.clone());
+        all.extend(self.unleased.clone());
         all
     }
 }

@@ -25,6 +25,7 @@ mod hand_over;
 mod health;
 mod interfaces;
 mod kept;
+mod leases;
 mod links;
 mod mail;
 mod member;
@@ -43,11 +44,13 @@ mod statics;
 mod status;
 mod tell;
 mod tracker;
+mod trial;
 mod vmacs;
 mod weight;
 
 pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};
 pub use kept::{KeptInstance, KeptState};
+pub use leases::{Lease, WantedLease};
 pub use status::{
     AddressStatus, CounterStatus, GroupStatus, InstanceStatus, OwnerStatus, Status, TrackedStatus,
     Transition,

@@ -4,6 +4,7 @@ use super::begin::{Before, check};
 use super::event_loop::Role;
 use super::hand_over::keeps_connections;
 use super::kept::fingerprint;
+use super::leases::name_of;
 use super::member::{self, Member};
 use super::status::state_word;
 use super::{Dump, Exit, KeptInstance, KeptState, Level, Order, Told, clock, render, settings};
@@ -29,6 +30,8 @@ impl Role {
                 }
                 Order::Stop { .. } => {}
                 Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
+                Order::Hold(held) => self.hold(held),
+                Order::HandOverLease(name) => self.hand_over_lease(name),
                 Order::Status => {
                     let status = Box::new(self.status());
                     self.given.orders.tell(Told::Status(status));
@@ -223,6 +226,13 @@ impl Role {
             if name.is_some_and(|name| name != member.config.name) {
                 continue;
             }
+            if member.config.lease {
+                if member.state == State::Master {
+                    self.leases.put_last(name_of(&member.config));
+                    begun.push(member.config.name.clone());
+                }
+                continue;
+            }
             let drain = drain.unwrap_or(member.config.handover_drain);
             // Connections go on while another one has the addresses already.
             let drain = match keeps_connections(&self.config, &member.config) {
@@ -308,6 +318,7 @@ impl Role {
             boot: self.boot.clone(),
             written_ns: now.0,
             instances: Vec::new(),
+            leases: self.leases.kept(),
         };
         for (at, member) in self.members.iter_mut().enumerate() {
             let Some(resume) = self.router.kept(now, Instance(at)) else {

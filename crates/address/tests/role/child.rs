@@ -2,7 +2,7 @@
 //! test by a socket with a name, takes a line an order, and tells a line an event.
 
 use address::config::Config;
-use address::role::{Dump, Given, KeptState, Level, Order, Orders, Told, run};
+use address::role::{Dump, Given, KeptState, Lease, Level, Order, Orders, Told, run};
 use std::cell::RefCell;
 use std::env;
 use std::fs::File;
@@ -35,6 +35,15 @@ fn say(write: &Rc<RefCell<UnixStream>>, line: &str) {
     let _ = write.write_all(b"\n");
 }
 
+/// A name and until when, or nothing.
+fn held(line: &str) -> Vec<Lease> {
+    let lease = line.split_once(' ').map(|(name, until_ns)| Lease {
+        name: name.to_owned(),
+        until_ns: until_ns.parse().unwrap(),
+    });
+    lease.into_iter().collect()
+}
+
 impl Orders for Lines {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
@@ -64,6 +73,8 @@ impl Orders for Lines {
                 name: Some(rest.to_owned()),
                 drain: None,
             },
+            "hold" => Order::Hold(held(rest)),
+            "hand-over-lease" => Order::HandOverLease(rest.to_owned()),
             "data" => Order::Dump(Dump::Data),
             "stats" => Order::Dump(Dump::Statistics),
             "json" => Order::Dump(Dump::Json),

@@ -2,7 +2,7 @@
 
 use crate::scene::{LATEST, Scene, VIP, simple};
 use address::config::Config;
-use lab::eventually;
+use lab::{Signal, eventually};
 use protocol::role::vitals::{BYTES, Band, Vitals, WORDS};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,12 +12,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const OWNER: u64 = 7;
+/// On a machine that is busy a role may come too late to go on.
+const TRIES_MAX: usize = 5;
 
 /// A proxy: a thread that writes heartbeats and a band.
 struct Proxy {
     path: PathBuf,
     band: Arc<AtomicUsize>,
     stuck: Arc<AtomicBool>,
+    /// The number of the version on trial; it never goes back.
+    trial: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -30,11 +34,12 @@ impl Proxy {
             path,
             band: Arc::default(),
             stuck: Arc::default(),
+            trial: Arc::default(),
             ended: Arc::default(),
             thread: Mutex::default(),
         };
         let (band, stuck) = (Arc::clone(&proxy.band), Arc::clone(&proxy.stuck));
-        let ended = Arc::clone(&proxy.ended);
+        let (ended, trial) = (Arc::clone(&proxy.ended), Arc::clone(&proxy.trial));
         let (ready, begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
@@ -46,6 +51,7 @@ impl Proxy {
                     vitals.beat(OWNER, 0, boot_ms());
                 }
                 vitals.set_band(OWNER, 0, Band::of(band.load(Ordering::Relaxed) as u64));
+                vitals.set_trial(OWNER, trial.load(Ordering::Relaxed));
                 let bytes = words
                     .iter()
                     .flat_map(|w| w.load(Ordering::Relaxed).to_ne_bytes());
@@ -124,4 +130,34 @@ fn when_both_are_equally_ill_the_owner_keeps_the_address() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(beta.state("VI_1"), "MASTER");
     assert_eq!(alpha.state("VI_1"), "BACKUP");
+}
+
+#[test]
+fn a_role_that_follows_a_killed_one_leaves_a_version_on_trial_and_one_that_takes_over_ends_it() {
+    lab::skip_unless_root!();
+    const ENDS: &str = "from the version on trial";
+    let scene = Scene::new("trial");
+    let proxies = ["a.vitals", "b.vitals"].map(|name| Proxy::start(&scene, name));
+    let vitals = proxies.each_ref().map(|proxy| Some(&*proxy.path));
+    let mut alpha = scene.role_with(&scene.alpha, &preferring(0), vitals[0]);
+    assert!(scene.comes_to(&scene.alpha, VIP));
+    for proxy in &proxies {
+        proxy.trial.store(3, Ordering::Relaxed);
+    }
+    // One that is started too late does not go on, but takes the address over.
+    let goes_on = (0..TRIES_MAX).any(|_| {
+        alpha.process.signal(Signal::KILL).unwrap();
+        alpha.process.wait(LATEST).unwrap();
+        alpha = scene.role_with(&scene.alpha, &preferring(0), vitals[0]);
+        assert!(eventually(LATEST, || alpha.state("VI_1") == "MASTER"));
+        assert!(scene.has(&scene.alpha, VIP));
+        !alpha.says(ENDS)
+    });
+    assert!(goes_on, "{}", alpha.said().join("\n"));
+    let beta = scene.role_with(&scene.beta, &preferring(1), vitals[1]);
+    assert!(eventually(LATEST, || beta.state("VI_1") == "BACKUP"));
+    assert!(!beta.says(ENDS), "it took nothing over");
+    alpha.order("stop");
+    assert!(scene.comes_to(&scene.beta, VIP));
+    beta.wait_for(ENDS);
 }

@@ -251,6 +251,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {
         bands: None,
         handover_drain: Duration::ZERO,
         prefer: Vec::new(),
+        lease: false,
     }
 }
 

@@ -284,6 +284,7 @@ pub(in crate::dialect) fn bare(name: &str) -> Instance {
         bands: None,
         handover_drain: Duration::ZERO,
         prefer: Vec::new(),
+        lease: false,
     }
 }
 

@@ -9,7 +9,8 @@ use crate::dialect::tree::Node;
 use language::{Diagnostic, Severity};
 use std::net::IpAddr;
 
-const fn row(
+/// A row of `global_defs`.
+pub(super) const fn row(
     name: &'static str,
     syntax: &'static str,
     doc: &'static str,

@@ -1,29 +1,12 @@
 //! Names, files and namespaces of the process; SNMP and D-Bus.
 
 use super::GLOBAL;
-use super::global::{no_effect, so_anyway};
+use super::global::{no_effect, row, so_anyway};
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::Diagnostic;
-
-const fn row(
-    name: &'static str,
-    syntax: &'static str,
-    doc: &'static str,
-    example: &'static str,
-    build: Build,
-) -> Row {
-    Row {
-        name,
-        places: &[GLOBAL],
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
 
 const fn both(
     name: &'static str,

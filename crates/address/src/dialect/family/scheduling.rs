@@ -1,9 +1,8 @@
 //! Priorities of the process, its processors and its memory.
 
-use super::GLOBAL;
-use super::global::no_effect;
+use super::global::{no_effect, row};
 use crate::codes;
-use crate::dialect::keyword::{Build, Row, line};
+use crate::dialect::keyword::{Row, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::tree::Node;
 use language::Diagnostic;
@@ -12,23 +11,6 @@ use language::Diagnostic;
 const PROCESSORS_MAX: i64 = 1023;
 
 const ALREADY_REAL_TIME: &str = "nothing waits until it is late: the process is real-time from its start where adverts are more often than every second, and 'vrrp_rt_priority' makes it so always";
-
-const fn row(
-    name: &'static str,
-    syntax: &'static str,
-    doc: &'static str,
-    example: &'static str,
-    build: Build,
-) -> Row {
-    Row {
-        name,
-        places: &[GLOBAL],
-        syntax,
-        doc,
-        example,
-        build,
-    }
-}
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     row(

@@ -167,6 +167,7 @@ fn instance(name: &str, vrid: u8, priority: u8, accept: bool) -> Instance {
         bands: None,
         handover_drain: Duration::ZERO,
         prefer: Vec::new(),
+        lease: false,
     }
 }
 

@@ -1,0 +1,287 @@
+//! Addresses that are bound to a lease of the cluster: they are held only while the
+//! lease is. What was told of a lease holds until its end and no longer, by the clock
+//! of this loop alone: whoever told it may hang, or be gone.
+//!
+//! Who has the lease is who has the addresses: it takes the place of the election by
+//! adverts. So the machine tells how well it could use each one, by what its adverts
+//! would say, and gives it away when another one could use it better.
+
+use super::Told;
+use super::event_loop::Role;
+use super::health::WORST;
+use super::member::Member;
+use crate::config::Instance as Configured;
+use protocol::vrrp::{Instance, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Leases that are kept.
+const LEASES_MAX: usize = 512;
+
+/// What was handed over is not wanted for so long: whoever could use it better has it by
+/// then, or has gone.
+const REST: Duration = Duration::from_secs(2);
+
+/// A lease that this machine wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WantedLease {
+    /// Its name.
+    pub name: String,
+    /// How well it could use it, or does; the highest is to have it.
+    pub rank: u32,
+}
+
+/// A lease that this machine holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// Its name.
+    pub name: String,
+    /// Until when, nanoseconds of CLOCK_BOOTTIME; zero: it is not held.
+    pub until_ns: u64,
+}
+
+/// The name of the lease that an instance is bound to.
+pub fn name_of(instance: &Configured) -> String {
+    format!("address/{}", instance.name)
+}
+
+/// What is held.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leases {
+    until: BTreeMap<String, Time>,
+    /// What was handed over, with when it may be wanted again.
+    resting: BTreeMap<String, Time>,
+    /// What an operator gave away: it is wanted only where nobody else does.
+    last: BTreeSet<String>,
+    /// What was told that is wanted.
+    told: Option<Vec<WantedLease>>,
+    /// Ends up to here were seen.
+    seen: Time,
+}
+
+impl Leases {
+    /// What was told last, or by a role before this one.
+    pub fn new(held: impl IntoIterator<Item = Lease>) -> Leases {
+        let mut leases = Leases::default();
+        leases.hold(held);
+        leases
+    }
+
+    /// These are held from now on, and no others.
+    fn hold(&mut self, held: impl IntoIterator<Item = Lease>) {
+        let held = held.into_iter().filter(|lease| lease.until_ns > 0);
+        let until = held.map(|lease| (lease.name, Time(lease.until_ns)));
+        let before = std::mem::replace(&mut self.until, until.take(LEASES_MAX).collect());
+        // Who gets it again after others had it, or nobody wanted it, has it like anybody.
+        let until = &self.until;
+        self.last
+            .retain(|name| before.contains_key(name) || !until.contains_key(name));
+    }
+
+    /// An operator gave it away.
+    pub fn put_last(&mut self, name: String) {
+        self.last.insert(name);
+    }
+
+    /// Another one could use it better: it is not used from here on.
+    fn hand_over(&mut self, now: Time, name: String) {
+        if self.until.contains_key(&name) {
+            self.resting.insert(name, now.after(REST));
+        }
+    }
+
+    /// What those that could use their leases want. `held`: by the rank of its adverts;
+    /// what is not held on trial would be taken from a living owner.
+    fn wishes(
+        &self,
+        now: Time,
+        able: impl Iterator<Item = (String, u32)>,
+        on_trial: bool,
+    ) -> Vec<WantedLease> {
+        able.filter(|(name, _)| !self.resting.contains_key(name))
+            .map(|(name, rank)| {
+                let held = self.missing(now, &name).is_none();
+                let yields = self.last.contains(&name) || (on_trial && !held);
+                let rank = if yields { 0 } else { rank };
+                WantedLease { name, rank }
+            })
+            .take(LEASES_MAX)
+            .collect()
+    }
+
+    /// The same as it is kept.
+    pub fn kept(&self) -> Vec<(String, u64)> {
+        let until = self.until.iter();
+        until.map(|(name, until)| (name.clone(), until.0)).collect()
+    }
+
+    /// Why an instance cannot have its addresses now.
+    pub fn fault(&self, now: Time, instance: &Configured) -> Option<String> {
+        let bound = instance.lease.then(|| name_of(instance))?;
+        self.missing(now, &bound)
+    }
+
+    /// Why a lease is not held.
+    fn missing(&self, now: Time, name: &str) -> Option<String> {
+        if self.resting.contains_key(name) {
+            return Some(format!("the lease {name} goes to a better machine"));
+        }
+        match self.until.get(name) {
+            Some(until) if *until > now => None,
+            Some(_) => Some(format!("the lease {name} has ended")),
+            None => Some(format!("the lease {name} is not held")),
+        }
+    }
+
+    /// When the next one ends.
+    pub fn deadline(&self) -> Option<Time> {
+        let ends = self.until.values().filter(|until| **until > self.seen);
+        ends.chain(self.resting.values()).min().copied()
+    }
+
+    /// Whether one has ended since it was asked last, or may be wanted again.
+    pub fn handle_time(&mut self, now: Time) -> bool {
+        let due = self.deadline().is_some_and(|until| until <= now);
+        self.seen = self.seen.max(now);
+        self.resting.retain(|_, until| *until > now);
+        due
+    }
+}
+
+impl Role {
+    /// Other leases are held from now on.
+    pub(super) fn hold(&mut self, held: Vec<Lease>) {
+        let now = super::clock::now();
+        self.leases.hold(held);
+        self.judge_all(now);
+        // A role that follows at once goes on with them.
+        self.keep_now |= self.config.instances.iter().any(|one| one.lease);
+    }
+
+    /// Another machine could use this one better: its addresses go.
+    pub(super) fn hand_over_lease(&mut self, name: String) {
+        let now = super::clock::now();
+        self.leases.hand_over(now, name);
+        self.judge_all(now);
+    }
+
+    /// What has ended is given up; what is wanted is told where it changed.
+    pub(super) fn look_at_leases(&mut self, now: Time) {
+        if self.leases.handle_time(now) {
+            self.judge_all(now);
+        }
+        let wanted = self.leases.told.iter().any(|told| !told.is_empty());
+        if wanted || self.config.instances.iter().any(|one| one.lease) {
+            // The addresses go first: what is wanted no more may be another's at once.
+            self.act();
+            self.tell_wanted_leases(now);
+        }
+    }
+
+    /// Only its lease may keep it from its addresses. What is not known yet of one that has
+    /// them, as after a restart, takes nothing from it.
+    fn could_have(&self, now: Time, member: &Member) -> bool {
+        let held = || self.leases.missing(now, &name_of(&member.config)).is_none();
+        member.is_without_fault() && (!member.judgement.unknown || held())
+    }
+
+    /// Says which leases could be used, if that is not known.
+    pub(super) fn tell_wanted_leases(&mut self, now: Time) {
+        let members = self.members.iter().enumerate();
+        let able = members
+            .filter(|(_, member)| member.config.lease && self.could_have(now, member))
+            .filter_map(|(at, member)| {
+                let priority = self.router.status(Instance(at))?.priority;
+                let rank = match member.config.preempt {
+                    true => u32::from(priority),
+                    // Of machines that are as healthy none is better.
+                    false => {
+                        let better = WORST.saturating_sub(self.health.band(at).unwrap_or(0));
+                        u32::try_from(better).unwrap_or(0)
+                    }
+                };
+                Some((name_of(&member.config), rank))
+            });
+        let wanted = self.leases.wishes(now, able, self.on_trial);
+        if self.leases.told.as_ref() != Some(&wanted) {
+            self.leases.told = Some(wanted.clone());
+            self.given.orders.tell(Told::WantsLeases(wanted));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn an_address_is_bound_to_its_lease_until_the_end_of_that_and_no_longer() {
+        let bound = "address/www";
+        let lease = |name: &str, until_ns| Lease {
+            name: name.to_owned(),
+            until_ns,
+        };
+        let none = Leases::default();
+        let told = none.missing(Time(5), bound);
+        assert_eq!(told.as_deref(), Some("the lease address/www is not held"));
+        let others = [lease("address/other", 9), lease("address/www", 0)];
+        assert!(Leases::new(others).missing(Time(5), bound).is_some());
+        let mut held = Leases::new([lease("address/www", 7), lease("address/other", 9)]);
+        assert_eq!(held.missing(Time(6), bound), None);
+        assert_eq!(held.deadline(), Some(Time(7)));
+        assert!(!held.handle_time(Time(6)));
+        assert!(held.handle_time(Time(7)));
+        let told = held.missing(Time(7), bound);
+        assert_eq!(told.as_deref(), Some("the lease address/www has ended"));
+        assert_eq!(held.deadline(), Some(Time(9)));
+        assert!(held.handle_time(Time(20)) && !held.handle_time(Time(21)));
+        held.hand_over(Time(30), bound.to_owned());
+        let told = held.missing(Time(30), bound);
+        assert_eq!(
+            told.as_deref(),
+            Some("the lease address/www goes to a better machine")
+        );
+        let again = held.kept().into_iter();
+        let again = Leases::new(again.map(|(name, until_ns)| Lease { name, until_ns }));
+        assert_eq!(again.missing(Time(6), bound), None);
+    }
+
+    #[test]
+    fn what_is_wanted_says_how_well_it_could_be_used() {
+        let www = || "address/www".to_owned();
+        let until = |until_ns| Lease {
+            name: www(),
+            until_ns,
+        };
+        let now = Time(1_000);
+        let rank = |leases: &Leases, now: Time, on_trial: bool| {
+            let able = [(www(), 220)].into_iter();
+            let wanted = leases.wishes(now, able, on_trial);
+            wanted.first().map(|lease| lease.rank)
+        };
+        let mut leases = Leases::default();
+        assert_eq!(rank(&leases, now, false), Some(220));
+        assert_eq!(
+            rank(&leases, now, true),
+            Some(0),
+            "it takes nothing on trial"
+        );
+        leases.hold([until(9_000_000_000)]);
+        assert_eq!(rank(&leases, now, true), Some(220));
+        // An operator gave it away, and nobody took it at first.
+        leases.put_last(www());
+        leases.hold([until(9_000_000_001)]);
+        assert_eq!(rank(&leases, now, false), Some(0));
+        // Then somebody did.
+        leases.hand_over(now, www());
+        assert_eq!(rank(&leases, now, false), None);
+        assert_eq!(leases.deadline(), Some(now.after(REST)));
+        leases.hold([]);
+        assert_eq!(rank(&leases, now, false), None);
+        let rested = now.after(REST);
+        assert!(leases.handle_time(rested));
+        assert_eq!(rank(&leases, rested, false), Some(0));
+        // It has it again.
+        leases.hold([until(9_000_000_000)]);
+        assert_eq!(rank(&leases, rested, false), Some(220));
+    }
+}

@@ -1,0 +1,110 @@
+//! A proxy that serves a version on trial: this machine takes no address from another
+//! one meanwhile, and one that it has to take over is served by the version that was
+//! accepted. The proxy goes back by itself when it is asked; it is waited for, but only
+//! a moment: an address that nobody has is worse than one with a version on trial.
+
+use super::event_loop::Role;
+use super::{Level, clock};
+use protocol::role::vitals::{Vitals, low_half};
+use protocol::vrrp::{Instance, Reason, Time};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+/// How long the proxy may take to go back.
+const BACK_LIMIT: Duration = Duration::from_millis(100);
+/// How often it is looked.
+const BACK_TICK: Duration = Duration::from_micros(200);
+
+/// Has the proxy go back from what is on trial; false where it did not in time.
+fn back(vitals: &Vitals<'_>) -> bool {
+    let number = vitals.trial();
+    if number == 0 {
+        return true;
+    }
+    vitals.want_back(number);
+    if let Some(word) = vitals.back_word() {
+        wake(word);
+    }
+    let until = clock::now().after(BACK_LIMIT);
+    while vitals.trial() == number {
+        if clock::now() >= until {
+            return false;
+        }
+        std::thread::sleep(BACK_TICK);
+    }
+    true
+}
+
+/// Wakes whoever waits for the word to change.
+fn wake(word: &AtomicU64) {
+    let half = low_half(word);
+    // SAFETY: the word lives during the call, which reads nothing of it.
+    unsafe {
+        libc::syscall(libc::SYS_futex, half, libc::FUTEX_WAKE, i32::MAX);
+    }
+}
+
+impl Role {
+    /// Takes no address from a living owner while a version is on trial.
+    pub(super) fn look_at_trial(&mut self, now: Time, vitals: &Vitals<'_>) {
+        let on_trial = vitals.trial() != 0;
+        if std::mem::replace(&mut self.on_trial, on_trial) == on_trial {
+            return;
+        }
+        for at in 0..self.members.len() {
+            self.router.hold_back(now, Instance(at), on_trial);
+        }
+    }
+
+    /// An address is about to be here. One that a role before this one had already was
+    /// served with the version on trial, and is taken from nobody.
+    pub(super) fn end_trial(&mut self, at: usize) {
+        let status = self.router.status(Instance(at));
+        if status.is_some_and(|status| status.why == Reason::Resumed) {
+            return;
+        }
+        let Some(vitals) = self.health.memory().filter(|vitals| vitals.trial() != 0) else {
+            return;
+        };
+        let name = self.name(at);
+        let line = match back(&vitals) {
+            true => format!("({name}) the proxy went back from the version on trial first"),
+            false => format!(
+                "({name}) the proxy did not go back from the version on trial within {BACK_LIMIT:?}"
+            ),
+        };
+        self.log(Level::Warning, &line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::role::vitals::WORDS;
+
+    #[test]
+    fn a_proxy_that_goes_back_is_waited_for_and_one_that_does_not_only_a_moment() {
+        let words: &'static [AtomicU64] = (0..WORDS)
+            .map(|_| AtomicU64::new(0))
+            .collect::<Vec<_>>()
+            .leak();
+        let vitals = Vitals::begin(words).expect("long enough");
+        vitals.claim(7, 1);
+        assert!(back(&vitals), "nothing is on trial");
+        vitals.set_trial(7, 3);
+        assert!(!back(&vitals), "nobody is there");
+        assert_eq!(vitals.back_wanted(), 3);
+        vitals.set_trial(7, 4);
+        let proxy = std::thread::spawn(move || {
+            let vitals = Vitals::open(words).expect("begun");
+            while vitals.back_wanted() != 4 {
+                std::thread::yield_now();
+            }
+            vitals.set_trial(7, 0);
+        });
+        // A machine that is busy may take longer than that; then it goes on all the same.
+        let _ = back(&vitals);
+        proxy.join().expect("no panic");
+        assert_eq!(vitals.trial(), 0);
+    }
+}
