@@ -5,6 +5,7 @@
 mod address_role;
 mod command;
 mod confinement;
+mod control_role;
 mod demo;
 mod files;
 mod haproxy;
@@ -60,6 +61,7 @@ fn internal(words: &[OsString]) -> ExitCode {
     match spawn::enter(words) {
         Ok(entered) if entered.word == spawn::LOADER => loader::main(entered.channel),
         Ok(entered) if entered.word == spawn::ADDRESS_ROLE => address_role::main(entered.channel),
+        Ok(entered) if entered.word == spawn::CONTROL_ROLE => control_role::main(entered.channel),
         Ok(entered) => role::main(entered.channel),
         Err(error) => {
             voice::Voice::new(voice::Form::Own, false).alert(error);

@@ -5,7 +5,7 @@
 use address::config::{Config, Instance};
 use address::keyword::{self, Host, HostInterface, Outcome};
 use language::keyword::Documented;
-use language::{Code, Diagnostic};
+use language::{Code, Diagnostic, Diagnostics, SectionLines, Span};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 use proxy::config::Service;
@@ -14,9 +14,11 @@ use std::net::IpAddr;
 
 /// For which machine files are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Where {
+pub enum Where<'n> {
     /// For this one, which is to run them.
     Here,
+    /// For this one, which is the node of this name in its cluster.
+    Node(&'n str),
     /// Only to say what is wrong with them.
     Elsewhere,
     /// For this one, by a process that has no address role.
@@ -28,34 +30,48 @@ pub fn documented() -> Vec<Documented> {
     let mut all = proxy::keyword::registry().documented();
     all.extend(keyword::documented());
     all.extend(address::dialect::documented());
+    all.extend(cluster::keyword::documented());
+    all.push(proxy::load::ON_DOCUMENTED);
     all
 }
 
-/// Every code of the crate of virtual addresses.
+/// Every code of the crates that build sections which the proxy does not.
 pub fn codes() -> impl Iterator<Item = &'static Code> {
     let dialect = address::codes::DIALECT_CODES.iter();
-    keyword::codes::CODES.iter().chain(dialect).copied()
+    let config = cluster::keyword::codes::CODES.iter();
+    keyword::codes::CODES
+        .iter()
+        .chain(dialect)
+        .chain(config)
+        .copied()
 }
 
 /// Builds the sections that the proxy's loader left to others. What is wrong is told with
 /// the rest of the file and refuses it. The proxy learns which addresses come and go, those
 /// of `other` (files of keepalived's) included.
-pub fn add(loaded: &mut Loaded, other: Option<&Config>, place: Where) -> Option<Outcome> {
+pub fn add(loaded: &mut Loaded, other: Option<&Config>, place: Where<'_>) -> Option<Outcome> {
     let errors = loaded.diagnostics.errors();
     let outcome = match place {
         Where::WithoutRole => {
             refuse(loaded);
             None
         }
-        Where::Here | Where::Elsewhere => {
+        Where::Here | Where::Node(_) | Where::Elsewhere => {
             let host = match place {
                 Where::Here => this_host(),
+                Where::Node(name) => Host {
+                    name: Some(name.to_owned()),
+                    ..this_host()
+                },
                 _ => Host::default(),
             };
-            let (sections, sources) = (&loaded.others, &loaded.sources);
-            keyword::build(sections, sources, &mut loaded.diagnostics, &host)
+            let (sections, sources) = (of_addresses(&loaded.others), &loaded.sources);
+            let outcome = keyword::build(&sections, sources, &mut loaded.diagnostics, &host);
+            add_elsewhere(loaded);
+            outcome
         }
     };
+    let _ = cluster::keyword::build(&loaded.others, &loaded.sources, &mut loaded.diagnostics);
     if loaded.diagnostics.errors() > errors {
         loaded.config = None;
     }
@@ -69,6 +85,39 @@ pub fn add(loaded: &mut Loaded, other: Option<&Config>, place: Where) -> Option<
         loaded.add_services(services, named);
     }
     outcome
+}
+
+/// The sections among these that are of virtual addresses.
+fn of_addresses(others: &[SectionLines]) -> Vec<SectionLines> {
+    let ours = |section: &&SectionLines| {
+        let word = section.head.words.first();
+        keyword::SECTIONS
+            .iter()
+            .any(|(name, _)| word.is_some_and(|word| word.is(name)))
+    };
+    others.iter().filter(ours).cloned().collect()
+}
+
+/// Tells what is wrong with lines that count on other nodes only. What those machines
+/// have is not known here.
+fn add_elsewhere(loaded: &mut Loaded) {
+    for elsewhere in &loaded.elsewhere {
+        let mut diagnostics = Diagnostics::default();
+        let sections = of_addresses(&elsewhere.others);
+        let host = Host::default();
+        keyword::build(&sections, &loaded.sources, &mut diagnostics, &host);
+        let within = |span: Span| {
+            let mut lines = elsewhere.lines.iter();
+            lines.any(|l| l.file == span.file && l.start <= span.start && span.end <= l.end)
+        };
+        let own = |told: &&Diagnostic| told.primary.is_some_and(within);
+        for told in diagnostics.iter().filter(own) {
+            let told = told
+                .clone()
+                .note(format!("as the node '{}' reads it", elsewhere.node));
+            loaded.diagnostics.push(&loaded.sources, told);
+        }
+    }
 }
 
 /// What the proxy has to know of an instance.
@@ -86,7 +135,7 @@ fn service(instance: &Instance) -> Service {
 
 /// Says that nobody would serve the sections.
 fn refuse(loaded: &mut Loaded) {
-    let Some(first) = loaded.others.first() else {
+    let Some(first) = of_addresses(&loaded.others).into_iter().next() else {
         return;
     };
     let told = format!(
@@ -158,7 +207,7 @@ mod tests {
     use language::render;
     use proxy::load::LoadOptions;
 
-    fn load(text: &str, place: Where) -> (Loaded, Option<Outcome>) {
+    fn load(text: &str, place: Where<'_>) -> (Loaded, Option<Outcome>) {
         let files = vec![("site.cfg".to_owned(), text.as_bytes().to_vec())];
         let mut loaded = process::load_files(files, None, LoadOptions::default());
         let outcome = add(&mut loaded, None, place);

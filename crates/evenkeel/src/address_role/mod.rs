@@ -9,7 +9,7 @@ mod begin;
 mod orders;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::guard::Guard;
+use crate::roles::guard::{self, Guard};
 use crate::voice::{Form, Voice};
 use begin::Given;
 use protocol::role::Message;
@@ -33,12 +33,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
 
 /// What is to be run, and before it where another supervisor would come.
 fn first(channel: &mut Channel) -> Result<(Given, Option<Guard>), ChannelError> {
-    let mut guard = None;
-    let mut received = channel.wait(Some(FIRST_LIMIT))?;
-    if let Message::Guard { uid } = received.message {
-        guard = Some(Guard::new(uid, received.descriptors));
-        received = channel.wait(Some(FIRST_LIMIT))?;
-    }
+    let (received, guard) = guard::first(channel, FIRST_LIMIT)?;
     let Received {
         message: Message::TakeAddresses(take),
         descriptors,

@@ -5,8 +5,8 @@
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::guard::Guard;
 use crate::roles::memory;
-use address::role::{Dump, Order, Orders, Told};
-use protocol::role::{AddressDump, Message};
+use address::role::{Dump, Lease, Order, Orders, Told};
+use protocol::role::{AddressDump, Message, WantedLease};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use std::cell::RefCell;
@@ -184,6 +184,14 @@ impl Supervised {
                 }
                 None
             }
+            Message::HoldLeases(leases) => {
+                let held = leases.into_iter().map(|lease| Lease {
+                    name: lease.name,
+                    until_ns: lease.until_ns,
+                });
+                Some(Order::Hold(held.collect()))
+            }
+            Message::HandOverLease { name } => Some(Order::HandOverLease(name)),
             Message::TellAddresses => Some(Order::Status),
             Message::HandOverAddresses { name, drain_ms } => {
                 let drain = drain_ms.map(Duration::from_millis);
@@ -285,6 +293,13 @@ impl Orders for Supervised {
                     Ok(file) => self.say(&Message::Addresses, &[Arc::new(file)]),
                     Err(_) => self.say(&Message::Addresses, &[]),
                 }
+            }
+            Told::WantsLeases(wanted) => {
+                let wanted = wanted.into_iter().map(|lease| WantedLease {
+                    name: lease.name,
+                    rank: lease.rank,
+                });
+                self.say(&Message::WantsLeases(wanted.collect()), &[]);
             }
             Told::HandOver(names) => {
                 let moves = !names.is_empty();

@@ -7,6 +7,7 @@ use crate::loader::addresses::{self, AddressWishes, Read};
 use crate::process;
 use crate::virtual_addresses::{self, Where};
 use crate::voice::{self, counted};
+use address::dialect::Machine;
 use clap::ArgMatches;
 use language::render;
 use proxy::load::LoadOptions;
@@ -24,22 +25,15 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         Err(error) => return refuse(error),
     };
     let others = addresses::split(&mut files);
-    let read = (!others.is_empty()).then(|| addresses::read(&others, &AddressWishes::default()));
+    let read = (!others.is_empty())
+        .then(|| addresses::read(&others, &AddressWishes::default(), &mut Machine::new()));
     if let Some(read) = &read
         && files.is_empty()
     {
         return alone(read, matches);
     }
     let diag = matches.get_flag("hints");
-    let options = LoadOptions {
-        resolve_names: !matches.get_flag("no-resolve"),
-        diag,
-        ..Default::default()
-    };
-    let place = match options.resolve_names {
-        true => Where::Here,
-        false => Where::Elsewhere,
-    };
+    let (options, place) = as_where(matches);
     let mut loaded = process::load_files(files, None, options);
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
     let outcome = virtual_addresses::add(&mut loaded, foreign, place);
@@ -84,6 +78,26 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         }
         Some(_) => ExitCode::SUCCESS,
     }
+}
+
+/// As which machine the files are looked at.
+fn as_where(matches: &ArgMatches) -> (LoadOptions, Where<'_>) {
+    let node = matches.get_one::<String>("node");
+    let mut options = LoadOptions {
+        resolve_names: !matches.get_flag("no-resolve"),
+        diag: matches.get_flag("hints"),
+        node: node.cloned(),
+        ..Default::default()
+    };
+    let place = match (node, options.resolve_names) {
+        (_, false) => Where::Elsewhere,
+        (Some(node), true) => Where::Node(node),
+        (None, true) => Where::Here,
+    };
+    if place == Where::Here {
+        options.host = crate::identity::host_name();
+    }
+    (options, place)
 }
 
 /// What is wrong with keepalived's files.

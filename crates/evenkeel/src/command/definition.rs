@@ -39,6 +39,9 @@ pub fn definition() -> Command {
             run(),
             reload(),
             address(),
+            super::cluster::cluster(),
+            super::cluster::arbiter(),
+            super::config::config(),
             lab(),
             check(),
             fmt(),
@@ -71,10 +74,12 @@ fn run() -> Command {
              one, a reload changes to it. `watch` in a file makes files that change by themselves be taken in.\n\nFiles of \
              keepalived are taken, too, beside haproxy's or alone. Virtual addresses, of those or of `virtual-ip` sections, \
              are another child's: it gives them up when it is stopped, and is started again at once when it is killed. \
-             When all is killed they vanish by themselves.",
+             When all is killed they vanish by themselves.\n\nWithout -f, on a machine that belongs to a cluster \
+             (`evenkeel cluster init` and `join`), it serves the cluster's versions, and begins with the last one that it \
+             accepted; a further child, the control role, speaks with the other members. What is served goes on without it.",
         )
         .after_help(
-            "Examples:\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
+            "Examples:\n  evenkeel run\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
              evenkeel run -f haproxy.cfg keepalived.conf\n  \
              evenkeel run -f haproxy.cfg -x /run/haproxy/admin.sock --finish 4711",
         )
@@ -82,10 +87,17 @@ fn run() -> Command {
             path("FILE")
                 .short('f')
                 .long("file")
-                .required(true)
                 .num_args(1..)
                 .action(ArgAction::Append)
                 .help("Files, or directories of which the .cfg files are read in the order of their names"),
+        )
+        .arg(
+            Arg::new("state")
+                .long("state")
+                .value_name("DIRECTORY")
+                .value_parser(value_parser!(std::path::PathBuf))
+                .conflicts_with("FILE")
+                .help("Without -f: where this machine keeps who it is in its cluster [default: /var/lib/evenkeel]"),
         )
         .arg(
             Arg::new("master")
@@ -132,21 +144,26 @@ fn reload() -> Command {
              EVENKEEL_RUNTIME_DIRECTORY names another directory.",
         )
         .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711")
-        .arg(
-            path("FILE")
-                .short('f')
-                .long("file")
-                .num_args(1..)
-                .action(ArgAction::Append)
-                .help("The one that serves with these files (as its command line named them)"),
-        )
-        .arg(
-            Arg::new("pid")
-                .long("pid")
-                .value_name("PID")
-                .value_parser(value_parser!(u32))
-                .help("The one with this process id"),
-        )
+        .arg(serving_files().num_args(1..))
+        .arg(process_id())
+}
+
+/// Which of the supervisors that run is meant: the one with these files.
+fn serving_files() -> Arg {
+    path("FILE")
+        .short('f')
+        .long("file")
+        .action(ArgAction::Append)
+        .help("The one that serves with these files (as its command line named them)")
+}
+
+/// Which of the supervisors that run is meant: the one with this number.
+fn process_id() -> Arg {
+    Arg::new("pid")
+        .long("pid")
+        .value_name("PID")
+        .value_parser(value_parser!(u32))
+        .help("The one with this process id")
 }
 
 fn lab() -> Command {
@@ -178,23 +195,8 @@ fn address() -> Command {
              evenkeel address hand-over www --drain 5s\n  evenkeel address metrics",
         )
         .subcommand_negates_reqs(true)
-        .arg(
-            path("FILE")
-                .short('f')
-                .long("file")
-                .num_args(1)
-                .action(ArgAction::Append)
-                .global(true)
-                .help("The one that serves with these files (as its command line named them)"),
-        )
-        .arg(
-            Arg::new("pid")
-                .long("pid")
-                .value_name("PID")
-                .value_parser(value_parser!(u32))
-                .global(true)
-                .help("The one with this process id"),
-        )
+        .arg(serving_files().num_args(1).global(true))
+        .arg(process_id().global(true))
         .arg(
             Arg::new("json")
                 .long("json")
@@ -242,6 +244,12 @@ fn check() -> Command {
                 .long("no-resolve")
                 .action(ArgAction::SetTrue)
                 .help("Look up no host name (for a file of another machine)"),
+        )
+        .arg(
+            Arg::new("node")
+                .long("node")
+                .value_name("NAME")
+                .help("As this node reads them: which lines `on NODE …` count"),
         )
         .arg(
             Arg::new("hints")
@@ -451,11 +459,12 @@ mod tests {
                 "{line}"
             );
         }
-        assert!(
-            definition()
-                .try_get_matches_from(["evenkeel", "run"])
-                .is_err()
-        );
+        let line = "evenkeel run --state /x";
+        let matches = definition().try_get_matches_from(line.split(' ')).unwrap();
+        let (_, run) = matches.subcommand().unwrap();
+        assert!(run.get_many::<std::path::PathBuf>("FILE").is_none());
+        let both = "evenkeel run --state /x -f a";
+        assert!(definition().try_get_matches_from(both.split(' ')).is_err());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod address;
 mod check;
+pub mod cluster;
+mod config;
 mod definition;
 mod format;
 mod lab;
@@ -13,6 +15,7 @@ mod reload;
 mod run;
 mod upgrade;
 
+pub use config::grammar;
 pub use run::absolute;
 
 use crate::voice::{Form, Voice};
@@ -42,12 +45,20 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
         "run" => {
             let sockets = matches.get_many::<String>("master");
             let sockets: Vec<String> = sockets.into_iter().flatten().cloned().collect();
-            run::main(&files(matches), &sockets, run::before(matches))
+            let state = matches.get_one::<PathBuf>("state");
+            let wanted = match run::wanted(files(matches), state.map(PathBuf::as_path)) {
+                Ok(wanted) => wanted,
+                Err(error) => return refuse(error),
+            };
+            run::main(&wanted, &sockets, run::before(matches))
         }
         "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
         "address" => address::main(matches),
+        "cluster" => cluster::main(matches),
+        "arbiter" => cluster::arbiter_main(matches),
         "lab" => lab::main(matches),
         "check" => check::main(&files(matches), matches),
+        "config" => config::main(matches),
         "explain" => look_up::explain(matches),
         "keyword" => look_up::keyword(matches),
         "manual" => manual::main(matches),
@@ -69,6 +80,7 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
 pub fn load_options() -> proxy::load::LoadOptions {
     proxy::load::LoadOptions {
         resolve_names: true,
+        host: crate::identity::host_name(),
         ..Default::default()
     }
 }

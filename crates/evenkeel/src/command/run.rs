@@ -3,17 +3,79 @@
 use super::refuse;
 use crate::process::{Before, Farewell};
 use crate::supervisor::master::{self, MasterAddress};
-use crate::supervisor::{self, directory};
+use crate::supervisor::{self, ClusterStart, directory};
 use clap::ArgMatches;
+use cluster::member::Kind;
+use cluster::role::directory::{Directory, DirectoryError, USUAL};
 use protocol::role::Personality;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Supervises a proxy that serves with these files, until the end.
+/// What is to be served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// These files.
+    Files(Vec<PathBuf>),
+    /// What the cluster has, to which this machine belongs.
+    Cluster(ClusterStart),
+}
+
+/// Why nothing can be served.
+#[derive(Debug)]
+pub enum WantedError {
+    /// Neither files nor a cluster: where that was looked for.
+    Nothing(PathBuf),
+    /// The state directory.
+    Directory(DirectoryError),
+}
+
+impl fmt::Display for WantedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WantedError::Nothing(path) => write!(
+                f,
+                "nothing to serve: `evenkeel run -f FILE` serves a file, and this machine belongs to no cluster \
+                 ({} says nothing of one; `evenkeel cluster init NAME` founds one, `evenkeel cluster join TOKEN` joins one)",
+                path.display()
+            ),
+            WantedError::Directory(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for WantedError {}
+
+/// What a command line wants to be served.
+pub fn wanted(files: Vec<PathBuf>, state: Option<&Path>) -> Result<Wanted, WantedError> {
+    if !files.is_empty() {
+        return Ok(Wanted::Files(files));
+    }
+    let state = state.unwrap_or_else(|| Path::new(USUAL));
+    if !Directory::is_of_a_member(state) {
+        return Err(WantedError::Nothing(state.to_owned()));
+    }
+    let directory = Directory::open(state).map_err(WantedError::Directory)?;
+    let member = directory.member().map_err(WantedError::Directory)?;
+    let absolute = absolute(&[state.to_owned()]);
+    Ok(Wanted::Cluster(ClusterStart {
+        directory: absolute.into_iter().next().unwrap_or_default(),
+        arbiter: member.kind == Kind::Arbiter,
+    }))
+}
+
+/// Supervises a proxy that serves what is wanted, until the end.
 /// `-S` as HAProxy writes it opens the master's sockets.
-pub fn main(paths: &[PathBuf], sockets: &[String], before: Before) -> ExitCode {
-    let absolute = absolute(paths);
+pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
+    let (paths, cluster) = match wanted {
+        Wanted::Files(paths) => (paths.clone(), None),
+        Wanted::Cluster(start) => (Vec::new(), Some(start.clone())),
+    };
+    let absolute = match &cluster {
+        Some(start) => vec![start.directory.clone()],
+        None => absolute(&paths),
+    };
     let base = std::env::current_dir().unwrap_or_default();
     let masters = sockets.iter().map(|text| master::parse(text, &base));
     let masters: Vec<Option<MasterAddress>> = match masters.collect() {
@@ -38,6 +100,7 @@ pub fn main(paths: &[PathBuf], sockets: &[String], before: Before) -> ExitCode {
         masters,
         notify: true,
         before,
+        cluster,
         ..supervisor::Command::default()
     })
 }

@@ -243,6 +243,8 @@ pub fn load_options(arguments: &Arguments) -> LoadOptions {
         ignore_unresolved: arguments.ignore_unresolved,
         diag: arguments.diag,
         unverified_servers: arguments.unverified_servers,
+        host: crate::identity::host_name(),
+        ..LoadOptions::default()
     }
 }
 

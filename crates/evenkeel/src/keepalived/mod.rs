@@ -8,6 +8,7 @@ mod text;
 use crate::files;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::supervisor;
+use address::dialect::Machine;
 pub use arguments::{ArgumentError, Arguments};
 use language::{Diagnostic, Diagnostics, Severity, SourceMap};
 use protocol::role::{AddressLog, Personality};
@@ -199,7 +200,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
         // There is nothing wrong with it, as there.
         return 0;
     };
-    let read = addresses::read(&files, &wishes(parsed));
+    let read = addresses::read(&files, &wishes(parsed), &mut Machine::new());
     output.extend(told(&read.sources, &read.diagnostics, false).into_bytes());
     let Some(config) = read.config else {
         return ERRORS;

@@ -5,7 +5,7 @@
 use crate::files::NamedFile;
 use crate::roles::memory;
 use address::config::{Config, Dialect, Instance};
-use address::dialect::{self, Machine, Options};
+use address::dialect::{self, Options, Outside};
 use language::{Diagnostics, SourceMap};
 use protocol::role::{AddressPlan, Plan};
 use rustix::thread::CapabilitySet;
@@ -67,8 +67,8 @@ pub fn split(files: &mut Vec<NamedFile>) -> Vec<NamedFile> {
     files.extract_if(.., is).collect()
 }
 
-/// Reads files of keepalived's.
-pub fn read(files: &[NamedFile], wishes: &AddressWishes) -> Read {
+/// Reads files of keepalived's; what else they ask for is asked of `outside`.
+pub fn read(files: &[NamedFile], wishes: &AddressWishes, outside: &mut dyn Outside) -> Read {
     let mut sources = SourceMap::default();
     let ids: Vec<_> = files
         .iter()
@@ -78,7 +78,7 @@ pub fn read(files: &[NamedFile], wishes: &AddressWishes) -> Read {
         config_id: wishes.config_id.clone(),
         vrrp_only: wishes.vrrp_only,
     };
-    let loaded = dialect::load(&mut sources, &ids, &options, &mut Machine::new());
+    let loaded = dialect::load(&mut sources, &ids, &options, outside);
     let config = loaded.config.map(|mut config| {
         if wishes.namespace.is_some() {
             config
@@ -144,8 +144,8 @@ pub fn encode(config: &Config) -> std::io::Result<OwnedFd> {
     memory::create("evenkeel addresses", &config.encode())
 }
 
-/// What the supervisor is told.
-pub fn plan(config: &Config, alone: bool) -> AddressPlan {
+/// What the supervisor is told, with what the version before had.
+pub fn plan(config: &Config, had: Option<&Config>, alone: bool) -> AddressPlan {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let all = |one: &Instance| one.addresses.len() + one.excluded.len();
     AddressPlan {
@@ -156,7 +156,29 @@ pub fn plan(config: &Config, alone: bool) -> AddressPlan {
         programs: starts_programs_of_its_own(config),
         stop_ms: u64::try_from(longest_stop(config).as_millis()).unwrap_or(u64::MAX),
         namespace: config.global.network_namespace.clone(),
+        together: had.is_some_and(|had| goes_together(had, config)),
     }
+}
+
+/// Whether a change is of what machines must agree on among themselves. What is new, or
+/// goes, is no quarrel.
+fn goes_together(had: &Config, has: &Config) -> bool {
+    let agreed = |one: &Instance, other: &Instance| {
+        one.vrid == other.vrid
+            && one.priority == other.priority
+            && one.version == other.version
+            && one.advert_interval == other.advert_interval
+            && one.down_timer_adverts == other.down_timer_adverts
+            && one.authentication == other.authentication
+            && one.preempt == other.preempt
+            && one.preempt_delay == other.preempt_delay
+            && one.transport == other.transport
+    };
+    had.instances.iter().any(|one| {
+        let mut now = has.instances.iter();
+        let same = now.find(|other| other.name == one.name);
+        same.is_some_and(|other| !agreed(one, other))
+    })
 }
 
 /// The longest that a planned stop takes: adverts that offer the addresses to

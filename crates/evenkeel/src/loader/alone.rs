@@ -2,6 +2,7 @@
 //! that has one.
 
 use super::addresses::{self, Read};
+use super::file_set;
 use super::outcome::Made;
 use super::wishes::Wishes;
 use super::{Outcome, Refusal};
@@ -9,6 +10,7 @@ use crate::process;
 use crate::roles::memory;
 use crate::voice::Voice;
 use address::config::Config;
+use address::dialect::Machine;
 use protocol::role::{AddressPlan, Load, Plan};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +27,16 @@ pub fn read(wishes: &mut Wishes, voice: &mut Voice) -> Result<Option<Config>, Re
         sources,
         diagnostics,
         included,
-    } = addresses::read(&wishes.address_files, &wishes.addresses);
+    } = match &wishes.set {
+        Some(set) => {
+            let outside = &mut file_set::outside(set);
+            addresses::read(&wishes.address_files, &wishes.addresses, outside)
+        }
+        None => {
+            let outside = &mut Machine::new();
+            addresses::read(&wishes.address_files, &wishes.addresses, outside)
+        }
+    };
     wishes.included = included;
     voice.diagnostics(&sources, &diagnostics, wishes.options.diag, false);
     if wishes.dump
@@ -49,7 +60,7 @@ impl Both {
     /// What the supervisor is told, where a proxy serves besides.
     pub fn plan(&self) -> Option<AddressPlan> {
         let now = self.now.as_ref()?;
-        Some(addresses::plan(now, false))
+        Some(addresses::plan(now, self.had.as_ref(), false))
     }
 
     /// What the role is to run.
@@ -111,7 +122,7 @@ pub fn make(
         pid_file: pid_file.map(absolute),
         names: names.collect(),
         difference,
-        addresses: Some(addresses::plan(&config, true)),
+        addresses: Some(addresses::plan(&config, had, true)),
         ..Plan::default()
     };
     // What a proxy would be made of: of nothing.

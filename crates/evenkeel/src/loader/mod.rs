@@ -9,6 +9,7 @@
 pub mod addresses;
 mod alone;
 mod compare;
+pub mod file_set;
 mod outcome;
 mod version;
 mod watched;

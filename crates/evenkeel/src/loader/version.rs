@@ -6,8 +6,10 @@ use super::{Outcome, Refusal, addresses, alone, compare, watched};
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
-use crate::virtual_addresses::{self, Where};
+use crate::virtual_addresses;
 use crate::voice::{Form, Voice};
+use cluster::codec::Malformed;
+use cluster::file_set::FileSet;
 use protocol::role::{Load, Plan, Rights, Settings};
 use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening};
@@ -15,9 +17,11 @@ use proxy::load::{Loaded, Recording};
 use proxy::log::{self, Sink};
 use proxy::operations::{self, OperationsSocket};
 use std::ffi::OsString;
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Descriptors that a role holds of one listener at most: the one that it
 /// accepts from, one that a new supervisor would be given, and one of a change
@@ -29,6 +33,9 @@ const DESCRIPTORS_A_LISTENER: usize = 3;
 /// sockets of a role of which nothing else is known.
 pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcome {
     let mut wishes = wishes::understand(load, voice)?;
+    if load.set {
+        wishes.set = Some(given_set(&mut descriptors).map_err(|error| refused_set(voice, &error))?);
+    }
     let has_bundle = load.previous.is_some() && !descriptors.is_empty();
     let bundle = has_bundle.then(|| descriptors.remove(0));
     let had = addresses::before(load.previous.as_ref(), &mut descriptors);
@@ -41,10 +48,9 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
         let made = alone::make(load, &wishes, read, had.as_ref(), voice);
         return made.map_err(|_| refused(voice));
     }
-    let local_peer = wishes.local_peer.as_deref();
-    let mut loaded = process::load_files(wishes.files.clone(), local_peer, wishes.options.clone());
+    let mut loaded = wishes.load();
     let foreign = read.is_some();
-    let own = virtual_addresses::add(&mut loaded, read.as_ref(), Where::Here);
+    let own = virtual_addresses::add(&mut loaded, read.as_ref(), wishes.place());
     let read = addresses::join(own.map(|own| own.config), read);
     if load.watched && had == read && watched::unchanged(&loaded, before.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
@@ -80,6 +86,43 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
     made.map_err(|_| watched::refused(load, &wishes, Some(&loaded), voice))
 }
 
+/// Why a version of the cluster cannot be read.
+#[derive(Debug)]
+enum SetError {
+    /// None was given.
+    Missing,
+    /// The memory file.
+    Memory(memory::MemoryError),
+    /// What it holds.
+    Malformed(Malformed),
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SetError::Missing => f.write_str("no version was given"),
+            SetError::Memory(error) => error.fmt(f),
+            SetError::Malformed(error) => write!(f, "the files of the version: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SetError {}
+
+/// The version of the cluster that was given: the first descriptor.
+fn given_set(descriptors: &mut Vec<OwnedFd>) -> Result<FileSet, SetError> {
+    if descriptors.is_empty() {
+        return Err(SetError::Missing);
+    }
+    let bytes = memory::read(descriptors.remove(0)).map_err(SetError::Memory)?;
+    FileSet::decode(&Zeroizing::new(bytes)).map_err(SetError::Malformed)
+}
+
+fn refused_set(voice: &mut Voice, error: &SetError) -> Refusal {
+    voice.alert(error);
+    Refusal::default()
+}
+
 /// Makes a version of what was loaded.
 fn build(
     load: &Load,
@@ -91,7 +134,10 @@ fn build(
     let mut config = judge(loaded, wishes, voice)?;
     process::apply_plan(&mut config, &wishes.plan);
     process::choose_processors(&config.global, voice);
-    let inherited = inherit(load.previous.as_ref(), descriptors);
+    let mut inherited = inherit(load.previous.as_ref(), descriptors);
+    if load.dry {
+        inherited.only_try();
+    }
     let had = inherited.len();
     let before_us = before_us(load);
     let fetched = before_us.fetch().map_err(|error| told(voice, error))?;
@@ -105,8 +151,7 @@ fn build(
     let targets = log::targets(&config);
     let logs = Sink::open(targets.iter().cloned()).into_descriptors(&targets);
     let (rights, fixed) = compare::rights(rights(&config, voice.form()), load.previous.as_ref());
-    let difference = compare::words(before.as_ref(), &loaded.recording);
-    let difference = addresses.words(difference);
+    let difference = addresses.words(compare::words(before.as_ref(), &loaded.recording));
     let plan = Plan {
         rights,
         settings: Settings {
@@ -136,20 +181,17 @@ fn build(
         watch: watched::wished(loaded, wishes, voice),
         addresses: addresses.plan(),
     };
+    let mut failed = |error| told(voice, StartError::Threads(error));
     let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());
-    let all = collect(&listening, &sockets, logs).and_then(|mut all| {
-        all.extend(addresses.descriptor()?);
-        Ok(all)
-    });
-    match (bundle, all) {
-        (Ok(bundle), Ok(descriptors)) => Ok(Made {
-            plan,
-            bundle,
-            descriptors,
-            state: fetched.state,
-        }),
-        (Err(error), _) | (_, Err(error)) => Err(told(voice, StartError::Threads(error))),
-    }
+    let bundle = bundle.map_err(&mut failed)?;
+    let mut descriptors = collect(&listening, &sockets, logs).map_err(&mut failed)?;
+    descriptors.extend(addresses.descriptor().map_err(&mut failed)?);
+    Ok(Made {
+        plan,
+        bundle,
+        descriptors,
+        state: fetched.state,
+    })
 }
 
 /// Tells the diagnostics; the configuration of files that are not refused.

@@ -51,7 +51,8 @@ pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
 
 /// What a version wants to be watched.
 pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Watch> {
-    let wish = loaded.watched.wish?;
+    // A version of a cluster changes by another version.
+    let wish = loaded.watched.wish.filter(|_| wishes.set.is_none())?;
     let mut watch = Watch {
         delay_ms: wish.delay_ms,
         configuration: wish.configuration,

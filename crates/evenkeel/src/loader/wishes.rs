@@ -2,14 +2,17 @@
 
 use super::Refusal;
 use super::addresses::{self, AddressWishes};
+use super::file_set;
 use crate::command;
 use crate::files::{self, NamedFile};
 use crate::haproxy;
 use crate::keepalived;
 use crate::process;
+use crate::virtual_addresses::Where;
 use crate::voice::{Form, Voice};
+use cluster::file_set::FileSet;
 use protocol::role::{Load, Personality};
-use proxy::load::LoadOptions;
+use proxy::load::{LoadOptions, Loaded};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -23,6 +26,8 @@ pub struct Wishes {
     pub files: Vec<NamedFile>,
     /// Those of them that are keepalived's.
     pub address_files: Vec<NamedFile>,
+    /// The version of the cluster that they are of, where they are of one.
+    pub set: Option<FileSet>,
     /// What these include.
     pub included: Vec<PathBuf>,
     /// How those are to be taken.
@@ -65,8 +70,29 @@ pub fn understand(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
 }
 
 impl Wishes {
-    /// Reads the files.
+    /// Loads the files that are not keepalived's.
+    pub fn load(&self) -> Loaded {
+        let (files, options) = (self.files.clone(), self.options.clone());
+        match &self.set {
+            Some(set) => file_set::load(set, files, options),
+            None => process::load_files(files, self.local_peer.as_deref(), options),
+        }
+    }
+
+    /// For which machine virtual addresses are built.
+    pub fn place(&self) -> Where<'_> {
+        let node = self.set.as_ref().map(|set| set.node.as_str());
+        node.filter(|node| !node.is_empty())
+            .map_or(Where::Here, Where::Node)
+    }
+
+    /// Reads the files, or takes them from a version that was given.
     pub fn read(&mut self, voice: &mut Voice) -> Result<(), Refusal> {
+        if let Some(set) = &self.set {
+            self.files = file_set::main_files(set);
+            self.address_files = addresses::split(&mut self.files);
+            return Ok(());
+        }
         match files::read_some(&self.paths) {
             Ok(files) => {
                 self.files = files;

@@ -2,6 +2,7 @@
 //! building the configuration, is done at a low priority; putting it into service
 //! is not, since that holds locks for which those who serve may wait.
 
+use super::trial::Former;
 use super::version::{Built, Given, VersionError};
 use crate::process::{self, Serving, Side};
 use proxy::runtime::{Changed, Running};
@@ -18,6 +19,8 @@ pub struct Taken {
     pub given: Given,
     /// What there is to tell.
     pub words: String,
+    /// It is on trial, and this is what is gone back to.
+    pub former: Option<Former>,
 }
 
 /// A change that is on its way.
@@ -28,8 +31,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// Begins to take a version in.
-    pub fn begin(mut given: Given, serving: &Serving, side: &Arc<Side>) -> io::Result<Change> {
+    /// Begins to take a version in; on trial, where there is one before it.
+    pub fn begin(
+        mut given: Given,
+        former: Option<Given>,
+        serving: &Serving,
+        side: &Arc<Side>,
+    ) -> io::Result<Change> {
         let version = given.take.version;
         let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (running, side, done) = (
@@ -40,10 +48,19 @@ impl Change {
         let thread = std::thread::Builder::new()
             .name("change".into())
             .spawn(move || {
-                let result = take(&mut given, &running, &side);
+                // First: without it there is no trial.
+                let former = former.map(build_former).transpose();
+                let result = former.and_then(|former| {
+                    let words = take(&mut given, &running, &side)?;
+                    Ok((words, former))
+                });
                 // Dropped when the thread ends, but the main thread must look.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
-                result.map(|words| Taken { given, words })
+                result.map(|(words, former)| Taken {
+                    given,
+                    words,
+                    former,
+                })
             })?;
         Ok(Change {
             version,
@@ -94,13 +111,29 @@ fn build(given: &mut Given) -> Result<Built, VersionError> {
     })
 }
 
+fn build_former(mut given: Given) -> Result<Former, VersionError> {
+    let built = build(&mut given)?;
+    Ok(Former { given, built })
+}
+
 fn take(given: &mut Given, running: &Running, side: &Side) -> Result<String, VersionError> {
+    let built = build(given)?;
+    put(given, built, running, side)
+}
+
+/// Puts a version that is built into service; what there is to tell.
+pub fn put(
+    given: &Given,
+    built: Built,
+    running: &Running,
+    side: &Side,
+) -> Result<String, VersionError> {
     let Built {
         config,
         listening,
         sockets,
         sink,
-    } = build(given)?;
+    } = built;
     let changed = running
         .change(config, listening, &given.options())
         .map_err(VersionError::DataPlane)?;

@@ -11,10 +11,11 @@ mod change;
 
 mod orders;
 mod telling;
+mod trial;
 mod version;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::guard::Guard;
+use crate::roles::guard::{self, Guard};
 use crate::voice::{Form, Voice};
 use protocol::role::{Message, Personality};
 use std::process::ExitCode;
@@ -59,12 +60,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
 /// The first version, and before it the word that this role is to stay, so that
 /// it stays from its first moment on.
 fn first(channel: &mut Channel) -> Result<(Given, Option<Guard>), ChannelError> {
-    let mut guard = None;
-    let mut received = channel.wait(Some(FIRST_LIMIT))?;
-    if let Message::Guard { uid } = received.message {
-        guard = Some(Guard::new(uid, received.descriptors));
-        received = channel.wait(Some(FIRST_LIMIT))?;
-    }
+    let (received, guard) = guard::first(channel, FIRST_LIMIT)?;
     let Received {
         message: Message::Take(take),
         descriptors,

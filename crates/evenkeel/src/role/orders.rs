@@ -1,7 +1,8 @@
 //! What the supervisor asks of a role that serves.
 
 use super::change::{Change, Taken};
-use super::telling::Telling;
+use super::telling::{self, Telling};
+use super::trial::Trial;
 use super::version::Given;
 use crate::process::{self, Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, ChannelError, Received};
@@ -31,6 +32,8 @@ pub struct Supervised {
     given: Option<Given>,
     side: Arc<Side>,
     change: Option<Change>,
+    /// A version is on trial.
+    trial: Option<Trial>,
     /// None for one that is to end when it is left alone.
     guard: Option<Guard>,
     /// The channel was lost, and what follows from that was done.
@@ -59,6 +62,7 @@ impl Supervised {
             given: Some(given),
             side,
             change: None,
+            trial: None,
             guard,
             alone: false,
             paused: false,
@@ -73,6 +77,7 @@ impl Supervised {
             // It was told, or there is nobody to be told.
             let _ = change.outcome();
         }
+        drop(self.trial.take());
         self.side.sockets().tell_heirs();
         if let Some(rest) = self.telling.rest(serving) {
             let message = Message::State {
@@ -129,11 +134,24 @@ impl Supervised {
     fn message(&mut self, received: Received, serving: &Serving) -> Option<Order> {
         match received.message {
             Message::Take(take) => match Given::new(*take, received.descriptors) {
-                Some(given) => self.take(given, serving),
+                Some(given) => self.take(given, None, serving),
                 None => self.answer(
                     &refused(0, "its descriptors are not those of the plan"),
                     &[],
                 ),
+            },
+            Message::TakeTrial(trial) => match Given::pair(*trial, received.descriptors) {
+                Some((given, former)) => self.take(given, Some(former), serving),
+                None => self.answer(
+                    &refused(0, "its descriptors are not those of the plans"),
+                    &[],
+                ),
+            },
+            Message::EndTrial => self.end_trial(),
+            Message::Revert => self.revert(serving),
+            Message::TellHealth => match telling::health(serving) {
+                Ok(fd) => self.answer(&Message::Health, &[Arc::new(fd)]),
+                Err(_) => self.answer(&Message::Health, &[]),
             },
             Message::StopSoftly => return Some(Order::StopSoftly),
             Message::StopNow { signal } => stop_now(signal),
@@ -218,7 +236,63 @@ impl Supervised {
         true
     }
 
-    fn take(&mut self, given: Given, serving: &Serving) {
+    /// Serves again what served before the trial.
+    fn revert(&mut self, serving: &Serving) {
+        let Some(trial) = &self.trial else {
+            let version = self.given.as_ref().map_or(0, |given| given.take.version);
+            let words = "nothing is on trial".to_owned();
+            return self.answer(&Message::Taken { version, words }, &[]);
+        };
+        // Where the address role was faster that is told as soon as it is done.
+        let Some(back) = trial.go_back(&serving.running, &self.side) else {
+            return;
+        };
+        drop(self.trial.take());
+        match back {
+            Ok((given, words)) => {
+                let version = given.take.version;
+                self.given = self.given.as_ref().map(|_| given);
+                self.answer(&Message::Taken { version, words }, &[]);
+            }
+            Err(error) => self.answer(&refused(0, &error.to_string()), &[]),
+        }
+    }
+
+    /// What is on trial stays, and what was gone back to is freed. While it is being
+    /// gone back from, that is what is told.
+    fn end_trial(&mut self) {
+        if self.trial.as_ref().is_none_or(Trial::end) {
+            drop(self.trial.take());
+            self.answer(&Message::TrialEnded, &[]);
+        }
+    }
+
+    /// The address role had this process go back.
+    fn look_at_trial(&mut self, voice: &mut Voice) {
+        let Some(back) = self.trial.as_ref().and_then(Trial::gone_back) else {
+            return;
+        };
+        drop(self.trial.take());
+        match back {
+            Ok((given, _)) => {
+                self.given = self.given.as_ref().map(|_| given);
+                let words = "a virtual address had to be taken over".to_owned();
+                voice.notice(format_args!(
+                    "{words}: the version on trial is served no more, the one before it is again"
+                ));
+                self.answer(&Message::WentBack { words }, &[]);
+            }
+            Err(error) => {
+                voice.alert(format_args!(
+                    "the version before the trial cannot be served again: {error}"
+                ));
+                // Another proxy begins with it.
+                process::end_by(Signal::SIGABRT);
+            }
+        }
+    }
+
+    fn take(&mut self, given: Given, former: Option<Given>, serving: &Serving) {
         let version = given.take.version;
         if self.change.is_some() {
             return self.answer(&refused(version, "another change is being taken"), &[]);
@@ -226,19 +300,26 @@ impl Supervised {
         if self.given.is_none() {
             return self.answer(&refused(version, "the proxy is stopping"), &[]);
         }
-        match Change::begin(given, serving, &self.side) {
+        // What was gone back to is not what is compared with any more.
+        drop(self.trial.take());
+        match Change::begin(given, former, serving, &self.side) {
             Ok(change) => self.change = Some(change),
             Err(error) => self.answer(&refused(version, &error.to_string()), &[]),
         }
     }
 
-    fn finish_change(&mut self) {
+    fn finish_change(&mut self, serving: &Serving) {
         let Some(change) = self.change.take_if(|change| change.done()) else {
             return;
         };
         let version = change.version();
         match change.outcome() {
-            Ok(Taken { given, words }) => {
+            Ok(Taken {
+                given,
+                words,
+                former,
+            }) => {
+                self.trial = former.map(|former| Trial::begin(former, serving, &self.side));
                 // The descriptors of the version before are closed here.
                 if self.given.is_some() {
                     self.given = Some(given);
@@ -327,12 +408,19 @@ impl Orders for Supervised {
                 .iter()
                 .map(|change| PollFd::from_borrowed_fd(change.event(), PollFlags::IN)),
         );
+        watched.extend(
+            self.trial
+                .iter()
+                .filter_map(Trial::event)
+                .map(|event| PollFd::from_borrowed_fd(event, PollFlags::IN)),
+        );
         watched.extend(self.guard.iter().filter_map(Guard::watched));
         watched
     }
 
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order> {
-        self.finish_change();
+        self.finish_change(serving);
+        self.look_at_trial(voice);
         self.tell_unasked(serving);
         loop {
             let Some(channel) = &mut self.channel else {

@@ -4,6 +4,7 @@
 
 use crate::process::Serving;
 use crate::roles::memory;
+use cluster::machine::{FrontendHealth, Health};
 use proxy::state::carry::{self, Mark};
 use proxy::state::revision;
 use std::io;
@@ -78,6 +79,27 @@ impl Telling {
         let rest = self.mark.take()?.rest(Some(serving.running.runtime));
         memory::create("evenkeel rest", &rest).ok()
     }
+}
+
+/// How well it serves, as the control role reads it.
+pub fn health(serving: &Serving) -> io::Result<OwnedFd> {
+    let summary = proxy::vitals::summary(serving.running.runtime);
+    let frontends = summary.frontends.into_iter().map(|one| FrontendHealth {
+        name: one.name,
+        listens: one.listens.iter().map(ToString::to_string).collect(),
+        http: one.http,
+        usable: one.usable,
+    });
+    let health = Health {
+        requests: summary.requests,
+        errors: summary.errors,
+        servers_up: summary.servers_up,
+        servers: summary.servers,
+        frontends: frontends.collect(),
+        addresses_owned: summary.addresses_owned,
+        addresses: summary.addresses,
+    };
+    memory::create("evenkeel health", &serde_json::to_vec(&health)?)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::process;
 use crate::roles::{Shared, memory};
-use protocol::role::{Settings, Take};
+use protocol::role::{Settings, Take, TakeTrial};
 use proxy::config::Config;
 use proxy::listener::{self, AssignError, Listening};
 use proxy::load::{self, Recording, RecordingError};
@@ -93,6 +93,17 @@ impl Given {
             descriptors,
             state,
         })
+    }
+
+    /// A version on trial and the one before it, where the descriptors are theirs.
+    pub fn pair(trial: TakeTrial, mut descriptors: Vec<OwnedFd>) -> Option<(Given, Given)> {
+        let own = 1 + trial.take.plan.descriptors() + usize::from(trial.take.state);
+        if descriptors.len() < own {
+            return None;
+        }
+        let former = descriptors.split_off(own);
+        let given = Given::new(trial.take, descriptors)?;
+        Some((given, Given::new(trial.former, former)?))
     }
 
     /// Everything, as the supervisor sent it.

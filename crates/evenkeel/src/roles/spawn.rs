@@ -2,7 +2,7 @@
 //! runs, also when the file was replaced meanwhile, or of the one that replaced
 //! it. Processes that another supervisor started are taken over here, too.
 
-use super::channel::Channel;
+use super::channel::{Channel, ChannelError, Received};
 use nix::libc;
 use protocol::role::Personality;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,6 +28,8 @@ pub const LOADER: &str = "loader";
 pub const PROXY_ROLE: &str = "proxy-role";
 /// The address role's second word.
 pub const ADDRESS_ROLE: &str = "address-role";
+/// The control role's second word.
+pub const CONTROL_ROLE: &str = "control-role";
 /// The second word of a process that only says which messages it speaks.
 pub const SELF_TEST: &str = "self-test";
 
@@ -67,6 +69,12 @@ pub const PROXY_ENTRY: Entry = Entry {
 pub const ADDRESS_ENTRY: Entry = Entry {
     word: ADDRESS_ROLE,
     shown: "evenkeel: address",
+};
+
+/// The control role.
+pub const CONTROL_ENTRY: Entry = Entry {
+    word: CONTROL_ROLE,
+    shown: "evenkeel: control",
 };
 
 /// A process of ours: a child, or one that another supervisor started.
@@ -159,6 +167,35 @@ impl Started {
         self.pidfd.as_fd()
     }
 
+    /// What is to be watched: the channel and the end.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        // A channel that the other end has left is always ready: then only the
+        // end of the process is waited for.
+        let channel = (!self.silent).then(|| PollFd::new(&self.channel, self.channel.interest()));
+        let end = PollFd::from_borrowed_fd(self.end(), PollFlags::IN);
+        channel.into_iter().chain(std::iter::once(end))
+    }
+
+    /// What it says next. One whose words cannot be understood is ended; the error is for
+    /// whoever tells of it.
+    pub fn hear(&mut self) -> Result<Option<Received>, ChannelError> {
+        if self.silent {
+            return Ok(None);
+        }
+        match self.channel.flush().and_then(|()| self.channel.receive()) {
+            Ok(received) => Ok(received),
+            Err(ChannelError::Closed) => {
+                self.silent = true;
+                Ok(None)
+            }
+            Err(error) => {
+                self.silent = true;
+                self.signal(Signal::KILL);
+                Err(error)
+            }
+        }
+    }
+
     /// How it ended, once it has.
     pub fn ended(&mut self) -> Option<Ending> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
@@ -230,7 +267,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     let [word, number, name] = words else {
         return Err(EntryError::ByHand);
     };
-    let word = [LOADER, PROXY_ROLE, ADDRESS_ROLE]
+    let word = [LOADER, PROXY_ROLE, ADDRESS_ROLE, CONTROL_ROLE]
         .into_iter()
         .find(|known| word == known)
         .ok_or(EntryError::ByHand)?;

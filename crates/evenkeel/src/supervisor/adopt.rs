@@ -367,7 +367,9 @@ impl Supervisor {
                 self.voice.warning(error);
             }
         }
-        self.open_control();
+        if self.control.is_none() {
+            self.open_control();
+        }
         self.guard_proxy();
         // The role listens elsewhere from now on.
         directory::remove(&entry);

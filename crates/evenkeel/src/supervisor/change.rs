@@ -6,6 +6,7 @@ use super::operate::Ending;
 use super::run::Supervisor;
 use super::tell;
 use super::version::Version;
+use crate::roles::Shared;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Form, Gravity, write_error};
 use protocol::role::{Before, Load, Look, Take};
@@ -21,6 +22,8 @@ const WIDTH: u32 = 100;
 /// A version that the role was handed and did not answer yet.
 pub struct Candidate {
     version: Version,
+    /// It is served on trial.
+    trial: bool,
     /// What the loader had to tell whoever asked.
     shown: String,
     /// When those who asked are told that it takes too long.
@@ -41,13 +44,15 @@ impl Supervisor {
             arguments: arguments.map(|word| word.as_bytes().to_vec()).collect(),
             pid: std::process::id(),
             files_soft: self.files_soft,
-            look: self.served.then(|| look.unwrap_or(plain)),
+            look: (self.served || self.is_member()).then(|| look.unwrap_or(plain)),
             previous: self.kept.as_ref().map(Version::known_plan),
             watched: self.watcher.running,
             before: match self.served {
                 true => Before::default(),
                 false => self.carried.asked(),
             },
+            set: self.set_to_load().is_some(),
+            dry: false,
         }
     }
 
@@ -62,6 +67,7 @@ impl Supervisor {
 
     /// Begins the change that was asked for, once nothing else is on its way.
     pub(super) fn begin_change(&mut self) {
+        self.refuse_reload();
         if !self.may_change() {
             return;
         }
@@ -82,11 +88,12 @@ impl Supervisor {
 
     /// Starts a loader of a program for the change that runs.
     pub(super) fn begin_load(&mut self, program: &Path) {
-        let descriptors = match (&self.kept, &self.unsettled) {
+        let mut descriptors: Vec<Shared> = self.set_to_load().into_iter().collect();
+        descriptors.extend(match (&self.kept, &self.unsettled) {
             (Some(kept), _) => kept.whole(),
             (None, Some(unsettled)) => unsettled.sockets.clone(),
             (None, None) => Vec::new(),
-        };
+        });
         let load = self.load(self.requests.running());
         match self.begin_loading(program, load, &descriptors) {
             Ok(loading) => self.loading = Some(loading),
@@ -132,7 +139,16 @@ impl Supervisor {
         if self.upgrades() {
             return self.upgrade_loaded(version, told.shown);
         }
+        let trial = self.brings_trial();
+        if trial && version.is_alone() {
+            return self.trial_without_proxy(version, &told.shown);
+        }
+        let message = self.trial_message(&version);
+        let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));
         let given = match &mut self.proxy {
+            Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => proxy
+                .give_as(version.plan(), message, all)
+                .map_err(|error| error.to_string()),
             _ if version.is_alone() => self.try_addresses(&version),
             Some(proxy) => proxy
                 .give(&version, None)
@@ -143,6 +159,7 @@ impl Supervisor {
             Ok(()) => {
                 self.candidate = Some(Candidate {
                     version,
+                    trial,
                     shown: told.shown,
                     until: Instant::now() + TAKE_LIMIT,
                 });
@@ -172,9 +189,14 @@ impl Supervisor {
         if !words.is_empty() {
             lines.push((Gravity::Warning, words.to_owned()));
         }
+        if candidate.trial {
+            self.trial_begins(candidate.version);
+            return self.tell_change(&lines, &candidate.shown);
+        }
         // The descriptors of the version before are closed here.
         self.kept = Some(candidate.version);
         self.unsettled = None;
+        self.version_brought(true);
         self.keep_version();
         self.follow_with_addresses();
         self.tell_change(&lines, &candidate.shown);
@@ -201,6 +223,7 @@ impl Supervisor {
     /// Tells everyone that nothing was changed.
     pub(super) fn refuse_change(&mut self, words: &str, shown: &str) {
         self.abandon_upgrade();
+        self.version_brought(false);
         let mut lines = Vec::new();
         if !words.is_empty() {
             lines.push((Gravity::Alert, words.to_owned()));
@@ -250,6 +273,10 @@ impl Supervisor {
                 if let Some(master) = &mut self.master {
                     master.tell(asker.id, taken, &text);
                 }
+            }
+            Door::Cluster => {
+                let text = shown.to_owned() + &tell::as_text(lines);
+                self.answer_set(asker.id, taken, &text);
             }
             Door::Control => {
                 let text = shown.to_owned() + &tell::as_text(lines);

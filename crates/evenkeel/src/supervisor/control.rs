@@ -27,6 +27,8 @@ pub enum Door {
     Control,
     /// The master's socket.
     Master,
+    /// The control role.
+    Cluster,
 }
 
 /// Somebody who asked for a change and waits.

@@ -203,6 +203,14 @@ pub struct Unmatched {
 }
 
 impl Supervisor {
+    /// Nothing is served that could be left to anybody.
+    pub(super) fn forget_version(&self) {
+        if let Some((entry, _)) = &self.guard {
+            let (path, _) = directory::kept_of(entry.socket());
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// Leaves the version that is served to whoever comes after this process.
     pub(super) fn keep_version(&mut self) {
         let (Some((entry, _)), Some(kept)) = (&self.guard, &self.kept) else {

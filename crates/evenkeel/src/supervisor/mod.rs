@@ -14,6 +14,7 @@ mod adopt;
 mod backoff;
 mod carried;
 mod change;
+mod cluster;
 mod control;
 mod first;
 mod former;
@@ -36,6 +37,7 @@ mod watch;
 pub mod directory;
 pub mod master;
 
+pub use cluster::Start as ClusterStart;
 pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, JSON as SIGNAL_JSON};
 pub use upgrade::{is_next_image, self_test_words};
 
@@ -74,6 +76,8 @@ pub struct Command {
     pub once: bool,
     /// The file of the address role's process id.
     pub role_pid_file: Option<PathBuf>,
+    /// The machine belongs to a cluster, whose versions it serves.
+    pub cluster: Option<ClusterStart>,
 }
 
 /// Where keepalived's dumps go where nothing else is said.
@@ -94,6 +98,7 @@ impl Default for Command {
             releases: true,
             once: false,
             role_pid_file: None,
+            cluster: None,
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::roles::Shared;
 use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Started};
 use crate::voice::Voice;
-use protocol::role::Message;
-use rustix::event::{PollFd, PollFlags};
+use protocol::role::{Message, Plan};
+use rustix::event::PollFd;
 use rustix::process::Signal;
 use std::fmt;
 use std::io;
@@ -105,34 +105,15 @@ impl Proxy {
 
     /// What is to be watched.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let process = &self.process;
-        // A channel that the other end has left is always ready: then only the
-        // end of the process is waited for.
-        let channel =
-            (!process.silent).then(|| PollFd::new(&process.channel, process.channel.interest()));
-        let end = PollFd::from_borrowed_fd(process.end(), PollFlags::IN);
-        channel.into_iter().chain(std::iter::once(end))
+        self.process.watched()
     }
 
     /// What it says next. One whose words cannot be understood is ended.
     pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
-        if self.process.silent {
-            return None;
-        }
-        let channel = &mut self.process.channel;
-        match channel.flush().and_then(|()| channel.receive()) {
-            Ok(received) => received,
-            Err(ChannelError::Closed) => {
-                self.process.silent = true;
-                None
-            }
-            Err(error) => {
-                voice.alert(format_args!("the proxy: {error}"));
-                self.process.silent = true;
-                self.process.signal(Signal::KILL);
-                None
-            }
-        }
+        self.process.hear().unwrap_or_else(|error| {
+            voice.alert(format_args!("the proxy: {error}"));
+            None
+        })
     }
 
     /// Tells it that it is the one to serve on when its supervisor goes.
@@ -147,7 +128,18 @@ impl Proxy {
 
     /// Hands a version over, with what the role before knew.
     pub fn give(&mut self, version: &Version, state: Option<&Shared>) -> Result<(), ProxyError> {
-        match limits::give(self.process.pid(), version.plan()) {
+        let all = version.all_descriptors(state);
+        self.give_as(version.plan(), &version.message(state), &all)
+    }
+
+    /// Hands a version of this plan over in a message.
+    pub fn give_as(
+        &mut self,
+        plan: &Plan,
+        message: &Message,
+        descriptors: &[Shared],
+    ) -> Result<(), ProxyError> {
+        match limits::give(self.process.pid(), plan) {
             // A role that has given up its rights is another user's process,
             // which root of a container may not touch: it raises what it may
             // itself, and says what it may not.
@@ -156,7 +148,7 @@ impl Proxy {
         }
         self.process
             .channel
-            .send(&version.message(state), &version.all_descriptors(state))
+            .send(message, descriptors)
             .map_err(ProxyError::Channel)
     }
 

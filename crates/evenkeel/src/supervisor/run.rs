@@ -6,6 +6,7 @@ use super::adopt::Unsettled;
 use super::backoff::Backoff;
 use super::carried::Carried;
 use super::change::{Candidate, TAKE_LIMIT};
+use super::cluster::Cluster;
 use super::control::{Asker, Control, Door};
 use super::directory::Entry;
 use super::former::Former;
@@ -92,6 +93,8 @@ pub struct Supervisor {
     pub(super) guard: Option<(Entry, Shared)>,
     /// The virtual addresses.
     pub(super) addresses: Addresses,
+    /// The cluster that this machine belongs to.
+    pub(super) cluster: Cluster,
 }
 
 impl Supervisor {
@@ -104,6 +107,7 @@ impl Supervisor {
         };
         Ok(Supervisor {
             carried: Carried::from(command.before.clone()),
+            cluster: Cluster::new(command.cluster.clone()),
             command,
             voice,
             files_soft: limits::raise_own(),
@@ -153,6 +157,7 @@ impl Supervisor {
             self.look_at_loader();
             self.look_at_proxy();
             self.look_at_addresses();
+            self.look_at_cluster();
             self.look_at_formers();
             self.look_at_upgrade();
             self.end_when_all_have();
@@ -166,6 +171,7 @@ impl Supervisor {
         self.abandon_upgrade();
         // While the proxy serves still.
         self.end_addresses();
+        self.end_control();
         let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
         for proxy in self.proxy.iter_mut().chain(formers) {
             proxy.kill();
@@ -183,12 +189,16 @@ impl Supervisor {
     fn begin(&mut self, left: Option<Resumed>) {
         let resumed = left.map(|left| self.resume(left));
         match resumed {
-            Some(Ok(())) => return,
+            Some(Ok(())) => return self.begin_as_member(),
             Some(Err(error)) => tell::not_resumed(&mut self.voice, &error),
             None => {}
         }
         if self.adopt() {
-            return;
+            return self.begin_as_member();
+        }
+        if self.is_member() {
+            self.begin_as_member();
+            return self.load_accepted();
         }
         match self.begin_loading(Path::new(OWN_PROGRAM), self.load(&[]), &[]) {
             Ok(loading) => self.loading = Some(loading),
@@ -228,6 +238,7 @@ impl Supervisor {
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
         watched.extend(self.addresses.watched());
+        watched.extend(self.cluster.watched());
         watched.extend(self.upgrade.iter().flat_map(Upgrade::watched));
         watched.extend(self.control.iter().flat_map(Control::watched));
         watched.extend(self.master.iter().flat_map(Master::watched));
@@ -255,6 +266,7 @@ impl Supervisor {
             self.may_change().then(|| self.watcher.due()).flatten(),
             self.upgrade.as_ref().and_then(Upgrade::deadline),
             self.addresses.deadline(),
+            self.cluster.deadline(),
         ]
         .into_iter()
         .chain(self.formers.iter().map(|former| former.until))
@@ -273,7 +285,8 @@ impl Supervisor {
         let audible = processes.filter(|process| !process.silent);
         let control = self.control.iter().flat_map(Control::channels);
         let audible = audible.map(|process| &process.channel);
-        audible.chain(control).chain(self.addresses.channels())
+        let audible = audible.chain(control).chain(self.addresses.channels());
+        audible.chain(self.cluster.channels())
     }
 
     pub(super) fn obey_signals(&mut self) {
@@ -328,6 +341,7 @@ impl Supervisor {
         self.abandon_loading();
         self.stop_upgrade(&stop);
         self.stop_formers(&stop);
+        self.stop_control();
         self.give_up_changes();
         // The listeners are to be closed when the role closes them.
         self.kept = None;
@@ -370,7 +384,10 @@ impl Supervisor {
 
     /// The stop is over when every role has ended.
     fn end_when_all_have(&mut self) {
-        let all = self.proxy.is_none() && self.formers.is_empty() && !self.addresses.lives();
+        let all = self.proxy.is_none()
+            && self.formers.is_empty()
+            && !self.addresses.lives()
+            && !self.cluster.lives();
         if let Some(stop) = self.stop.filter(|_| all && self.exit.is_none()) {
             self.end(stop.exit());
         }
@@ -408,11 +425,16 @@ impl Supervisor {
     fn first_loaded(&mut self, told: Result<Told, LoadError>) {
         let told = match told {
             Ok(told) => told,
+            Err(error) if self.is_member() => {
+                return self.first_failed(&error.to_string(), "");
+            }
             Err(error) => return self.fail(error),
         };
+        self.first_told(&told);
         // What there was to tell was printed by the loader.
         let plan = match told.outcome {
             Ok(plan) => plan,
+            Err(_) if self.is_member() => return self.first_failed("", &told.shown),
             Err(why) => {
                 self.exit = Some(match self.voice.form() {
                     Form::Keepalived => keepalived::NOT_RUN,
@@ -436,8 +458,10 @@ impl Supervisor {
         let Some(version) = Version::new(take, descriptors).filter(|_| whole) else {
             return self.fail(LoadError::Message);
         };
-        if let Err(error) = self.begin_first(version) {
-            self.fail(error);
+        match self.begin_first(version) {
+            Err(error) if self.is_member() => self.first_failed(&error.to_string(), ""),
+            Err(error) => self.fail(error),
+            Ok(()) => {}
         }
     }
 
@@ -512,8 +536,13 @@ impl Supervisor {
                     self.proxy_ready();
                 }
             }
+            Message::Taken { words, .. } if self.is_going_back() => self.gone_back(&words),
+            Message::Refused { words, .. } if self.is_going_back() => self.not_gone_back(&words),
             Message::Taken { version, words } => self.change_taken(version, &words),
             Message::Refused { version, words } => self.change_failed(Some(version), &words),
+            Message::WentBack { words } => self.went_back(&words),
+            Message::TrialEnded => self.trial_ended(),
+            Message::Health => self.health_told(received),
             // Somebody told the role by a signal; what it closes is closed here, too.
             Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
             Message::Stopping => {}
@@ -562,6 +591,7 @@ impl Supervisor {
         if std::mem::replace(&mut self.served, true) {
             return self.notify.status(&status);
         }
+        self.first_serves();
         self.notify.ready(&status);
         if let Some(version) = &self.kept {
             tell::serves(&mut self.voice, version);
@@ -616,6 +646,9 @@ impl Supervisor {
             self.killed_at_start += 1;
             return self.restart_later(proxy.born);
         }
+        if !self.served && self.is_member() {
+            return self.first_failed("the proxy ended before it served", "");
+        }
         if !self.served {
             self.exit = Some(
                 status
@@ -643,7 +676,10 @@ impl Supervisor {
             return self.begin_anew();
         }
         self.change_failed(None, "the proxy died when it was to take the change in");
-        self.restart_later(born);
+        self.went_back("the proxy died with it");
+        if self.kept.is_some() {
+            self.restart_later(born);
+        }
     }
 
     /// A role that was taken has gone, and nothing is known to start another one
@@ -660,6 +696,19 @@ impl Supervisor {
             Ok(loading) => self.loading = Some(loading),
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Ends the proxy, and nothing is served: as before the first version.
+    pub(super) fn end_service(&mut self) {
+        self.restart_at = None;
+        (self.kept, self.unsettled) = (None, None);
+        self.served = false;
+        if let Some(mut proxy) = self.proxy.take() {
+            proxy.kill();
+            let killed = Ending::Status(std::process::ExitStatus::from_raw(Signal::SIGKILL as i32));
+            tell::ended(&mut self.voice, proxy.pid(), killed, true);
+        }
+        self.forget_version();
     }
 
     /// Ends the loader that works, if there is one.

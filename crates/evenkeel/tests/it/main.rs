@@ -3,7 +3,11 @@
 
 mod addresses;
 mod adoption;
+mod cluster_versions;
 mod commands;
+mod config_commands;
+mod control;
+mod cron_script;
 mod distrust;
 mod examples;
 mod haproxy_check;

@@ -145,7 +145,7 @@ impl Supervisor {
     /// A version is served: its virtual addresses follow it. A role is told, or
     /// started, or stopped where there are none any more.
     pub(super) fn follow_with_addresses(&mut self) {
-        if self.stop.is_some() || self.upgrade.is_some() {
+        if self.stop.is_some() || self.upgrade.is_some() || self.holds_addresses_back() {
             return;
         }
         let Some(wanted) = self.wanted_addresses() else {
@@ -306,6 +306,7 @@ impl Supervisor {
             Message::Addresses | Message::AddressesHandedOver { .. } => {
                 self.question_answered(received);
             }
+            Message::WantsLeases(wanted) => self.leases_wanted(wanted),
             // It was told in its log, and its end is seen by itself.
             Message::Ended { .. } | Message::Unknown { .. } => {}
             other => {
@@ -314,6 +315,14 @@ impl Supervisor {
                     role.say(&Message::Unknown { kind });
                 }
             }
+        }
+    }
+
+    /// Says something to the role.
+    pub(super) fn say_to_addresses(&mut self, message: &Message) {
+        if let Some(role) = &mut self.addresses.role {
+            // Who cannot be told is about to be seen as ended.
+            role.say(message);
         }
     }
 
@@ -328,6 +337,7 @@ impl Supervisor {
             self.voice.notice(words);
         }
         self.addresses.served = true;
+        self.tell_leases();
         if let Some(before) = &mut self.addresses.before {
             before.leave(Instant::now() + LEAVE_LIMIT);
         }
@@ -408,6 +418,12 @@ impl Supervisor {
         let until = Instant::now().checked_add(limit);
         self.addresses.release_until = self.addresses.release_until.or(until);
         true
+    }
+
+    /// There is no version any more that has addresses.
+    pub(super) fn give_addresses_up(&mut self) {
+        self.addresses.run = None;
+        self.release_addresses();
     }
 
     /// The last of it: what still runs when this process ends is ended, after it

@@ -7,7 +7,7 @@ use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Started};
 use crate::voice::Voice;
 use protocol::role::{Message, TakeAddresses};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFd;
 use rustix::process::Signal;
 use std::fmt;
 use std::io;
@@ -131,32 +131,15 @@ impl AddressRole {
 
     /// What is to be watched.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let process = &self.process;
-        let channel =
-            (!process.silent).then(|| PollFd::new(&process.channel, process.channel.interest()));
-        let end = PollFd::from_borrowed_fd(process.end(), PollFlags::IN);
-        channel.into_iter().chain(std::iter::once(end))
+        self.process.watched()
     }
 
     /// What it says next. One whose words cannot be understood is ended.
     pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
-        if self.process.silent {
-            return None;
-        }
-        let channel = &mut self.process.channel;
-        match channel.flush().and_then(|()| channel.receive()) {
-            Ok(received) => received,
-            Err(ChannelError::Closed) => {
-                self.process.silent = true;
-                None
-            }
-            Err(error) => {
-                voice.alert(format_args!("the address role: {error}"));
-                self.process.silent = true;
-                self.kill();
-                None
-            }
-        }
+        self.process.hear().unwrap_or_else(|error| {
+            voice.alert(format_args!("the address role: {error}"));
+            None
+        })
     }
 
     /// Says something; whether that can arrive.

@@ -44,7 +44,10 @@ impl Supervisor {
 
     /// Becomes the program; returns only with the reason why not.
     pub(super) fn execute(&mut self, program: &Path) -> io::Error {
+        // Another one is started by the next image, or by this one.
+        self.end_control();
         let Err(error) = self.try_execute(program);
+        self.start_control();
         error
     }
 

@@ -1,0 +1,334 @@
+//! `evenkeel cluster` and `evenkeel arbiter`: founding, joining, and asking the control
+//! role that runs here.
+
+mod definition;
+
+pub use definition::{arbiter, cluster};
+
+use super::{print, refuse};
+use crate::supervisor::directory;
+use clap::ArgMatches;
+use cluster::member::Kind;
+use cluster::request::{self, Client, Reply, Request};
+use cluster::role::setup::{self, Place};
+use cluster::role::status::Status;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the role may be silent before it is given up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How long joining may take.
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
+/// Addresses that are told to others at most.
+const ADDRESSES_MAX: usize = 4;
+
+/// What the words behind `cluster` ask.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    match matches.subcommand() {
+        Some(("init", matches)) => init(matches),
+        Some(("join", matches)) => join(matches, Kind::Node),
+        Some(("invite", matches)) => invite(matches),
+        Some(("status", matches)) => status(matches.get_flag("json")),
+        Some(("remove", matches)) => ask(&Request::Remove {
+            name: word(matches, "NAME"),
+        }),
+        Some(("hand-over", matches)) => ask(&Request::HandOver {
+            name: matches.get_one::<String>("NAME").cloned(),
+        }),
+        Some(("rotate", matches)) => ask(&match matches.get_flag("authority") {
+            true => Request::RotateAuthority,
+            false => Request::Rotate,
+        }),
+        Some(("recover", matches)) => recover(matches),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// What the words behind `arbiter` ask.
+pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
+    match matches.subcommand() {
+        Some(("join", matches)) => join(matches, Kind::Arbiter),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Where the control role of this machine listens for operators.
+pub fn socket() -> PathBuf {
+    directory::path().join(request::SOCKET)
+}
+
+fn word(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+fn state(matches: &ArgMatches) -> PathBuf {
+    let given = matches.get_one::<PathBuf>("state").cloned();
+    given.unwrap_or_else(|| cluster::role::directory::USUAL.into())
+}
+
+/// Where and as what this machine becomes a member.
+fn place(matches: &ArgMatches) -> Result<Place, String> {
+    let addresses = |name| -> Vec<SocketAddr> {
+        let given = matches.get_many::<SocketAddr>(name);
+        given.into_iter().flatten().copied().collect()
+    };
+    let mut listen = addresses("listen");
+    if listen.is_empty() {
+        listen.extend(definition::LISTEN.parse::<SocketAddr>());
+    }
+    let name = match matches.get_one::<String>("name") {
+        Some(name) => name.clone(),
+        None => host_name()?,
+    };
+    let mut reached = addresses("address");
+    if reached.is_empty() {
+        reached = reached_at(&listen, &own_addresses());
+    }
+    if reached.is_empty() {
+        return Err(
+            "this machine has no address that others could reach: `--address ADDRESS:PORT` names one".to_owned(),
+        );
+    }
+    Ok(Place {
+        directory: state(matches),
+        name,
+        listen,
+        addresses: reached,
+    })
+}
+
+fn host_name() -> Result<String, String> {
+    let name = crate::identity::host_name();
+    let first = name.split('.').next().unwrap_or_default();
+    match first.is_empty() {
+        true => Err("this host has no name: `--name NAME` gives one".to_owned()),
+        false => Ok(first.to_owned()),
+    }
+}
+
+/// Where others reach who listens there, given the machine's addresses.
+fn reached_at(listen: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
+    let mut reached = Vec::new();
+    for at in listen {
+        if !at.ip().is_unspecified() {
+            reached.push(*at);
+            continue;
+        }
+        let fits = |ip: &&IpAddr| at.is_ipv6() || ip.is_ipv4();
+        reached.extend(
+            own.iter()
+                .filter(fits)
+                .map(|ip| SocketAddr::new(*ip, at.port())),
+        );
+    }
+    reached.dedup();
+    reached.truncate(ADDRESSES_MAX);
+    reached
+}
+
+/// Addresses of this machine that another one may reach.
+fn own_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
+        return Vec::new();
+    };
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::from(a.ip()));
+        let ip = v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::from(a.ip())))?;
+        may_be_reached(&ip).then_some(ip)
+    });
+    let mut addresses: Vec<IpAddr> = addresses.collect();
+    addresses.sort_by_key(IpAddr::is_ipv6);
+    addresses
+}
+
+fn may_be_reached(ip: &IpAddr) -> bool {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    !ip.is_loopback() && !ip.is_unspecified() && !link_local
+}
+
+fn init(matches: &ArgMatches) -> ExitCode {
+    let name = word(matches, "CLUSTER");
+    let place = match place(matches) {
+        Ok(place) => place,
+        Err(words) => return refuse(words),
+    };
+    match setup::found(&place, &name) {
+        Ok(identity) => print(&format!(
+            "founded {}: {} is its first node, reached at {}\nnext:\n  evenkeel run{}                  \
+             starts it (or `systemctl restart evenkeel`)\n  evenkeel cluster invite       prints a token for the \
+             second machine\n",
+            identity.cluster,
+            identity.name,
+            list(&identity.addresses),
+            state_words(&place.directory),
+        )),
+        Err(error) => refuse(error),
+    }
+}
+
+fn join(matches: &ArgMatches, kind: Kind) -> ExitCode {
+    let place = match place(matches) {
+        Ok(place) => place,
+        Err(words) => return refuse(words),
+    };
+    match setup::join(&place, &word(matches, "TOKEN"), kind, JOIN_LIMIT) {
+        Ok(identity) => {
+            let what = match kind {
+                Kind::Node => "a node",
+                Kind::Arbiter => "the arbiter",
+            };
+            print(&format!(
+                "joined {} as {what}, {}, reached at {}\nnext: evenkeel run{}\n",
+                identity.cluster,
+                identity.name,
+                list(&identity.addresses),
+                state_words(&place.directory),
+            ))
+        }
+        Err(error) => refuse(error),
+    }
+}
+
+fn state_words(directory: &Path) -> String {
+    match directory == Path::new(cluster::role::directory::USUAL) {
+        true => String::new(),
+        false => format!(" --state {}", directory.display()),
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let words: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    words.join(", ")
+}
+
+fn invite(matches: &ArgMatches) -> ExitCode {
+    let kind = match matches.get_flag("arbiter") {
+        true => Kind::Arbiter,
+        false => Kind::Node,
+    };
+    let valid = matches.get_one::<Duration>("valid").copied();
+    let valid = valid.unwrap_or(Duration::from_secs(900));
+    ask(&Request::Invite {
+        kind,
+        valid_ms: u64::try_from(valid.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+fn recover(matches: &ArgMatches) -> ExitCode {
+    let directory = state(matches);
+    if !matches.get_flag("yes") {
+        return refuse(format_args!(
+            "nothing was done. With `--yes` this machine alone becomes the cluster: what the others \
+             agreed on without it is lost, and none of them may ever be started again with its state directory. While \
+             they may return, leave it: all resumes by itself when they do ({})",
+            directory.display()
+        ));
+    }
+    match setup::recover_alone(&directory) {
+        Ok(words) => print(&format!(
+            "{words}\nnext: evenkeel run{}\n",
+            state_words(&directory)
+        )),
+        Err(error) => refuse(error),
+    }
+}
+
+fn status(json: bool) -> ExitCode {
+    match answer(&Request::Status) {
+        Ok(Reply::Json(text)) if json => print(&(text + "\n")),
+        Ok(Reply::Json(text)) => match serde_json::from_str::<Status>(&text) {
+            Ok(status) => print(&status.text()),
+            Err(error) => refuse(format_args!(
+                "what the role told is not understood: {error}"
+            )),
+        },
+        Ok(reply) => told(reply, &Request::Status),
+        Err(error) => refuse(error),
+    }
+}
+
+/// Asks, prints what happens, and what came of it.
+fn ask(request: &Request) -> ExitCode {
+    match answer(request) {
+        Ok(reply) => told(reply, request),
+        Err(error) => refuse(error),
+    }
+}
+
+fn answer(request: &Request) -> Result<Reply, request::AskError> {
+    let mut client = Client::connect(&socket())?;
+    client.done(request, ANSWER_LIMIT, |words| {
+        print(&format!("{words}\n"));
+    })
+}
+
+fn told(reply: Reply, request: &Request) -> ExitCode {
+    match reply {
+        Reply::Done { words, .. } => print(&format!("{words}\n")),
+        Reply::Refused { words } => refuse(words),
+        Reply::Token { token, .. } => {
+            let (command, valid_ms) = match request {
+                Request::Invite {
+                    kind: Kind::Arbiter,
+                    valid_ms,
+                } => ("arbiter", *valid_ms),
+                Request::Invite { valid_ms, .. } => ("cluster", *valid_ms),
+                _ => ("cluster", 0),
+            };
+            print(&format!(
+                "evenkeel {command} join {token}\n\nto be typed on the new machine within {}; it works once\n",
+                within(valid_ms)
+            ))
+        }
+        Reply::Json(text) => print(&(text + "\n")),
+        Reply::Progress { .. } | Reply::Set(_) => {
+            refuse("the control role answered something else than was asked")
+        }
+    }
+}
+
+/// A time as operators give it: minutes where it is a whole number of them, else seconds.
+fn within(ms: u64) -> String {
+    let (count, unit) = match ms / 1000 {
+        seconds if seconds > 0 && seconds.is_multiple_of(60) => (seconds / 60, "minute"),
+        seconds => (seconds, "second"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_token_is_good_is_told_to_the_second() {
+        let told = |seconds: u64| within(seconds * 1000);
+        assert_eq!(told(90), "90 seconds");
+        assert_eq!(told(900), "15 minutes");
+        assert_eq!(told(60), "1 minute");
+        assert_eq!(told(1), "1 second");
+        assert_eq!(told(7200), "120 minutes");
+    }
+
+    #[test]
+    fn others_are_told_the_addresses_that_are_listened_at_or_all_of_the_machine() {
+        let own: Vec<IpAddr> = ["10.0.0.1", "fd00::1"].map(|ip| ip.parse().unwrap()).into();
+        let reached = |listen: &str| {
+            let listen: Vec<SocketAddr> = vec![listen.parse().unwrap()];
+            list(&reached_at(&listen, &own))
+        };
+        assert_eq!(reached("192.168.7.1:99"), "192.168.7.1:99");
+        assert_eq!(reached("0.0.0.0:7443"), "10.0.0.1:7443");
+        assert_eq!(reached("[::]:7443"), "10.0.0.1:7443, [fd00::1]:7443");
+        for wrong in ["127.0.0.1", "::1", "fe80::1", "169.254.1.1", "::"] {
+            assert!(!may_be_reached(&wrong.parse().unwrap()), "{wrong}");
+        }
+    }
+}

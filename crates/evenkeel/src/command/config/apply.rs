@@ -1,0 +1,287 @@
+//! `config apply` and `config rollback`: a change, from what is wanted to what became
+//! of it.
+
+use super::files;
+use super::mask::mask;
+use super::seen::Seen;
+use super::{
+    ConfigError, VERSIONS_MAX, accepted, answer, author, now_s, print, records, set, version,
+};
+use crate::command::run;
+use crate::voice::{Form, Voice};
+use clap::ArgMatches;
+use cluster::command::{Judging, Origin, VersionId};
+use cluster::file_set::FileSet;
+use cluster::history;
+use cluster::keyword::ConfigSection;
+use cluster::request::{Apply, Reply, Request};
+use cluster::state::{Stage, VersionRecord};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Lines of a difference that are printed before a change.
+const LINES_MAX: usize = 200;
+/// Versions that are looked through for what became of a change.
+const RECENT: u64 = 8;
+
+/// `config apply`
+pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let paths: Vec<PathBuf> = super::super::files(matches);
+    let paths: Vec<PathBuf> = paths
+        .iter()
+        .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        .collect();
+    let status = super::log::status_of()?;
+    let state = matches.get_one::<PathBuf>("state").cloned();
+    let state = state.unwrap_or_else(|| match status.directory.as_str() {
+        "" => cluster::role::directory::USUAL.into(),
+        known => known.into(),
+    });
+    let mut voice = Voice::new(Form::Own, false);
+    let new = files::collect(&paths, &status, &mut voice)?;
+    let key = run::absolute(&paths);
+    let mut seen = Seen::read(&state);
+    let records = records(VERSIONS_MAX)?;
+    let served = accepted(&records);
+    let parent = version(matches, "onto").or_else(|| seen.version(&key));
+    let old = match served {
+        Some(record) if parent != Some(record.id) => {
+            return Err(unseen(&records, parent, record));
+        }
+        Some(record) => Some(set(Some(record.id))?),
+        None => None,
+    };
+    let wanted = Wanted {
+        parent: served.map(|record| record.id),
+        old,
+        new,
+        origin: Origin::Applied,
+    };
+    if let Some(version) = propose(wanted, matches)? {
+        seen.note(&key, version)?;
+    }
+    Ok(())
+}
+
+/// What somebody wants.
+pub(super) struct Wanted {
+    pub parent: Option<VersionId>,
+    /// The accepted files.
+    pub old: Option<FileSet>,
+    pub new: FileSet,
+    pub origin: Origin,
+}
+
+/// Shows what changes, asks the cluster, and waits for what becomes of it. None: there is
+/// nothing to change.
+pub(super) fn propose(
+    wanted: Wanted,
+    matches: &ArgMatches,
+) -> Result<Option<VersionId>, ConfigError> {
+    let Wanted {
+        parent,
+        old,
+        new,
+        origin,
+    } = wanted;
+    let nothing = FileSet::default();
+    let differences = history::between(old.as_ref().unwrap_or(&nothing), &new, &mask());
+    if differences.is_empty() && old.is_some() {
+        print("nothing changes: this is what is accepted\n");
+        return Ok(parent);
+    }
+    if old.is_some() {
+        print(&shortened(&history::unified(&differences)));
+    }
+    let apply = Apply {
+        parent,
+        author: author(matches),
+        message: matches
+            .get_one::<String>("message")
+            .cloned()
+            .unwrap_or_default(),
+        time_s: now_s(),
+        origin,
+        judging: judging(matches, &new),
+        set: new,
+    };
+    let (who, when) = (apply.author.clone(), apply.time_s);
+    let ours = move |record: &VersionRecord| {
+        record.proposal.author == who && record.proposal.time_s == when
+    };
+    conclude(answer(&Request::Apply(Box::new(apply))), ours)
+}
+
+/// Prints what became of a change. Of a refusal it is asked whether anybody served it.
+fn conclude(
+    reply: Result<Reply, ConfigError>,
+    ours: impl Fn(&VersionRecord) -> bool,
+) -> Result<Option<VersionId>, ConfigError> {
+    match reply {
+        Ok(Reply::Done { words, version }) => {
+            print(&format!("{words}\n"));
+            Ok(version)
+        }
+        Ok(_) => Err(ConfigError::Strange),
+        Err(ConfigError::Refused(words)) => {
+            let recent = records(RECENT).unwrap_or_default();
+            let taken_back = |record: &VersionRecord| record.stage == Stage::TakenBack;
+            match recent
+                .iter()
+                .any(|record| ours(record) && taken_back(record))
+            {
+                true => Err(ConfigError::TakenBack(words)),
+                false => Err(ConfigError::Refused(words)),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// How a change is judged: as the command line says, else as its own files do.
+fn judging(matches: &ArgMatches, set: &FileSet) -> Judging {
+    let section = ConfigSection::read(set, &files::grammar(set));
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let given = |name| matches.get_one::<Duration>(name).copied();
+    let judge = match matches.get_flag("now") {
+        true => Duration::ZERO,
+        false => given("judge").unwrap_or(section.judge),
+    };
+    Judging {
+        judge_ms: ms(judge),
+        confirm_within_ms: given("confirm-within").or(section.confirm).map(ms),
+    }
+}
+
+/// The author has not seen what is accepted: shows it.
+fn unseen(
+    records: &[VersionRecord],
+    parent: Option<VersionId>,
+    served: &VersionRecord,
+) -> ConfigError {
+    let known = parent.filter(|parent| records.iter().any(|record| record.id == *parent));
+    let heading = match (parent, known) {
+        (Some(parent), Some(_)) => format!(
+            "these files follow version {parent}; accepted is {} of {}: {}\n",
+            served.id, served.proposal.author, served.proposal.message
+        ),
+        _ => format!(
+            "these files were not applied on this machine before; accepted is version {} of {}: {}\n",
+            served.id, served.proposal.author, served.proposal.message
+        ),
+    };
+    print(&heading);
+    let shown = known.map(|parent| -> Result<String, ConfigError> {
+        let (old, new) = (set(Some(parent))?, set(Some(served.id))?);
+        Ok(history::unified(&history::between(&old, &new, &mask())))
+    });
+    match shown {
+        Some(Ok(text)) => {
+            print(&shortened(&text));
+        }
+        Some(Err(error)) => return error,
+        None => {}
+    }
+    print(&format!(
+        "to see it whole: evenkeel config show --version {0}\nwhen your files have it: evenkeel config apply … --onto {0}\n",
+        served.id
+    ));
+    ConfigError::Stale
+}
+
+/// At most so many lines of a difference.
+fn shortened(text: &str) -> String {
+    let lines = text.lines().count();
+    if lines <= LINES_MAX {
+        return text.to_owned();
+    }
+    let mut shown: String = text
+        .lines()
+        .take(LINES_MAX)
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    shown.push_str(&format!("… and {} lines more\n", lines - LINES_MAX));
+    shown
+}
+
+/// `config rollback`
+pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let Some(to) = version(matches, "VERSION") else {
+        return Err(ConfigError::NoVersion(None));
+    };
+    let all = records(VERSIONS_MAX)?;
+    if !all.iter().any(|record| record.id == to) {
+        return Err(ConfigError::NoVersion(Some(to)));
+    }
+    let wanted = set(Some(to))?;
+    let old = match accepted(&all) {
+        Some(record) => set(Some(record.id))?,
+        None => FileSet::default(),
+    };
+    let differences = history::between(&old, &wanted, &mask());
+    print(&shortened(&history::unified(&differences)));
+    let newest = all.first().map_or(VersionId(0), |record| record.id);
+    let request = Request::Rollback {
+        version: to,
+        author: author(matches),
+        message: matches
+            .get_one::<String>("message")
+            .cloned()
+            .unwrap_or_default(),
+        judging: judging(matches, &wanted),
+    };
+    let again = Origin::RolledBack { to };
+    let ours = move |record: &VersionRecord| record.id > newest && record.proposal.origin == again;
+    conclude(answer(&request), ours).map(|_| ())
+}
+
+/// Why something is taken back, with who says so.
+pub(super) fn take_back_words(matches: &ArgMatches) -> String {
+    let who = author(matches);
+    match matches.get_one::<String>("message") {
+        Some(message) => format!("{who} took it back: {message}"),
+        None => format!("{who} took it back"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_difference_is_shortened_and_says_how_much_is_missing() {
+        let text: String = (0..LINES_MAX + 3).map(|n| format!("{n}\n")).collect();
+        let shown = shortened(&text);
+        assert!(shown.ends_with("199\n… and 3 lines more\n"), "{shown}");
+        assert_eq!(shortened("a\nb\n"), "a\nb\n");
+    }
+
+    #[test]
+    fn judging_is_as_the_command_line_says_and_else_as_the_files_say() {
+        let judged = |words: &[&str], text: &str| {
+            let words = [&["config", "apply", "f", "-m", "x"][..], words].concat();
+            let matches = super::super::config().get_matches_from(words);
+            let (_, matches) = matches.subcommand().unwrap();
+            let set = FileSet {
+                files: vec![cluster::file_set::SetFile {
+                    path: "/f".to_owned(),
+                    main: true,
+                    secret: false,
+                    mode: 0o644,
+                    bytes: text.as_bytes().to_vec(),
+                }],
+                ..FileSet::default()
+            };
+            let judging = judging(matches, &set);
+            (judging.judge_ms, judging.confirm_within_ms)
+        };
+        let section = "config\n    judge 30s\n    confirm 5m\n";
+        assert_eq!(judged(&[], ""), (10_000, None));
+        assert_eq!(judged(&[], section), (30_000, Some(300_000)));
+        assert_eq!(judged(&["--judge", "2"], section), (2_000, Some(300_000)));
+        assert_eq!(
+            judged(&["--now", "--confirm-within", "1m"], section),
+            (0, Some(60_000))
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! `config diff` and `config blame`.
+
+use super::mask::mask;
+use super::{ConfigError, VERSIONS_MAX, accepted, print, records, set, time, version};
+use clap::ArgMatches;
+use cluster::command::VersionId;
+use cluster::file_set::{FileSet, SetFile};
+use cluster::history::{self, Blame, BlamedLine, Seen};
+use cluster::state::VersionRecord;
+use std::collections::BTreeMap;
+
+/// Longest name of an author beside a line, characters.
+const AUTHOR_MAX: usize = 16;
+
+/// `config diff`
+pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let all = records(VERSIONS_MAX)?;
+    let served = accepted(&all).ok_or(ConfigError::NoVersion(None))?;
+    let (from, to) = match (version(matches, "A"), version(matches, "B")) {
+        (Some(from), Some(to)) => (Some(from), to),
+        (Some(from), None) => (Some(from), served.id),
+        _ => (served.parent(), served.id),
+    };
+    let old = match from {
+        Some(from) => set(Some(from))?,
+        None => FileSet::default(),
+    };
+    let differences = history::between(&old, &set(Some(to))?, &mask());
+    if matches.get_flag("json") {
+        let text = serde_json::to_string(&differences).map_err(ConfigError::Json)?;
+        print(&format!("{text}\n"));
+        return Ok(());
+    }
+    let text = history::unified(&differences);
+    match (text.is_empty(), from) {
+        (true, Some(from)) => print(&format!("version {to} is what version {from} is\n")),
+        _ => print(&text),
+    };
+    Ok(())
+}
+
+/// `config blame`
+pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let all = records(VERSIONS_MAX)?;
+    let wanted = version(matches, "version");
+    let newest = match wanted {
+        Some(wanted) => all.iter().find(|record| record.id == wanted),
+        None => accepted(&all),
+    };
+    let newest = newest.ok_or(ConfigError::NoVersion(wanted))?;
+    let newest_set = set(Some(newest.id))?;
+    let file = find(&newest_set, matches.get_one::<String>("FILE"))?;
+    let Seen::Text(seen) = mask().seen(file) else {
+        let path = file.path.clone();
+        return Err(ConfigError::Refused(format!(
+            "'{path}' is no text that is shown"
+        )));
+    };
+    let mut blame = Blame::new(newest.id, &file.bytes);
+    let mut oldest = newest;
+    while let Some(parent) = oldest.parent().filter(|_| blame.is_open()) {
+        let Some(record) = all.iter().find(|record| record.id == parent) else {
+            break;
+        };
+        let older = set(Some(parent))?;
+        let same = older.files.iter().find(|other| other.path == file.path);
+        blame.older(parent, same.map(|file| &file.bytes[..]));
+        oldest = record;
+    }
+    let lines = blame.lines(oldest.parent().is_some());
+    print(&told(&lines, &seen, &all));
+    Ok(())
+}
+
+/// The file that is meant.
+fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, ConfigError> {
+    let found = match name {
+        Some(name) => set.files.iter().find(|file| file.path == *name),
+        None => {
+            let mut mains = set.files.iter().filter(|file| file.main);
+            let first = mains.next();
+            if mains.next().is_some() {
+                let words = "several files are of the command line: name one; `evenkeel config show` lists them";
+                return Err(ConfigError::Refused(words.to_owned()));
+            }
+            first
+        }
+    };
+    let name = || name.cloned().unwrap_or_else(|| "haproxy.cfg".to_owned());
+    found.ok_or_else(|| ConfigError::NoFile(name(), set.version))
+}
+
+/// Each line behind the version that brought it.
+fn told(lines: &[BlamedLine], seen: &[u8], records: &[VersionRecord]) -> String {
+    let by_id: BTreeMap<VersionId, &VersionRecord> =
+        records.iter().map(|record| (record.id, record)).collect();
+    let authors: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let record = by_id.get(&line.version);
+            let author = record.map_or("", |record| &record.proposal.author);
+            author.chars().take(AUTHOR_MAX).collect()
+        })
+        .collect();
+    let width = authors.iter().map(|name| name.chars().count()).max();
+    let width = width.unwrap_or(0);
+    let digits = lines
+        .iter()
+        .map(|line| line.version.to_string().len())
+        .max();
+    let digits = digits.unwrap_or(1);
+    let mut out = String::new();
+    let texts = seen.split(|b| *b == b'\n');
+    for ((line, text), author) in lines.iter().zip(texts).zip(authors) {
+        let older = if line.or_older { '^' } else { ' ' };
+        let record = by_id.get(&line.version);
+        let when = record.map_or_else(String::new, |record| time(record.proposal.time_s));
+        let day = when.get(..10).unwrap_or_default();
+        let text = String::from_utf8_lossy(text);
+        let text: Vec<_> = text.split('\t').map(language::render::visible).collect();
+        out.push_str(&format!(
+            "{:>digits$}{older} {author:<width$} {day} {:>4}  {}\n",
+            line.version.to_string(),
+            line.number,
+            text.join("\t"),
+        ));
+    }
+    out
+}

@@ -1,0 +1,204 @@
+//! `config edit`: the accepted texts in the user's editor.
+
+use super::apply::{self, Wanted};
+use super::{ConfigError, VERSIONS_MAX, accepted, files, print, records, set};
+use crate::supervisor::directory;
+use crate::voice::{Form, Voice};
+use clap::ArgMatches;
+use cluster::command::Origin;
+use cluster::file_set::FileSet;
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Who edits where nobody says otherwise.
+const EDITOR_DEFAULT: &str = "vi";
+/// Rounds of looking for files that a text names and the version lacks.
+const ROUNDS_MAX: usize = 4;
+/// Longest answer to a question, bytes.
+const ANSWER_BYTES_MAX: u64 = 64;
+
+/// `config edit`
+pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let all = records(VERSIONS_MAX)?;
+    let Some(served) = accepted(&all) else {
+        return Err(ConfigError::NoVersion(None));
+    };
+    let old = set(Some(served.id))?;
+    let names: Vec<String> = matches
+        .get_many::<String>("FILE")
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let copies = Copies::of(&old, &names, served.id)?;
+    loop {
+        copies.edit()?;
+        let Some(new) = copies.read(&old)? else {
+            print("nothing was changed: the texts are as they were\n");
+            return Ok(());
+        };
+        let again = match checked(new) {
+            Ok(new) => {
+                let wanted = Wanted {
+                    parent: Some(served.id),
+                    old: Some(old.clone()),
+                    new,
+                    origin: Origin::Applied,
+                };
+                match apply::propose(wanted, matches) {
+                    Ok(_) => return Ok(()),
+                    Err(error @ (ConfigError::Refused(_) | ConfigError::TakenBack(_))) => error,
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => error,
+        };
+        Voice::new(Form::Own, false).alert(&again);
+        if !wants_more() {
+            copies.keep();
+            return Err(again);
+        }
+    }
+}
+
+/// Checks what was edited. Files that it names newly come from this machine.
+fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
+    let mut voice = Voice::new(Form::Own, false);
+    for _ in 0..ROUNDS_MAX {
+        let checked = files::check(&new, None);
+        if !files::complete(&mut new, &checked) {
+            break;
+        }
+    }
+    match files::check(&new, Some(&mut voice)).good {
+        true => Ok(new),
+        false => Err(ConfigError::Edited),
+    }
+}
+
+/// Asks whether to go on, where there is somebody to be asked.
+fn wants_more() -> bool {
+    if !std::io::stdin().is_terminal() {
+        return false;
+    }
+    print("edit again? [Y/n] ");
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    let mut input = std::io::Read::take(std::io::stdin().lock(), ANSWER_BYTES_MAX);
+    let read = input.read_line(&mut answer);
+    read.is_ok_and(|read| read > 0) && !answer.trim().to_lowercase().starts_with('n')
+}
+
+/// Copies of texts that only this user may read, gone when they are dropped.
+struct Copies {
+    directory: PathBuf,
+    /// The path in the version, and that of its copy.
+    files: Vec<(String, PathBuf)>,
+    kept: std::cell::Cell<bool>,
+}
+
+impl Copies {
+    fn of(
+        set: &FileSet,
+        names: &[String],
+        version: cluster::command::VersionId,
+    ) -> Result<Copies, ConfigError> {
+        let missing = names
+            .iter()
+            .find(|name| !set.files.iter().any(|file| file.path == **name));
+        if let Some(name) = missing {
+            return Err(ConfigError::NoFile(name.clone(), version));
+        }
+        let directory = directory::path().join(format!("edit-{}", std::process::id()));
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory);
+        made.map_err(|error| ConfigError::Io(directory.display().to_string(), error))?;
+        let mut copies = Copies {
+            directory,
+            files: Vec::new(),
+            kept: false.into(),
+        };
+        let wanted = |path: &String, main: bool| match names.is_empty() {
+            true => main,
+            false => names.contains(path),
+        };
+        for (n, file) in set.files.iter().enumerate() {
+            if !wanted(&file.path, file.main) {
+                continue;
+            }
+            let name = file.path.rsplit('/').next().unwrap_or("file");
+            let mut path = copies.directory.join(name);
+            if copies.files.iter().any(|(_, other)| *other == path) {
+                path = copies.directory.join(format!("{n}-{name}"));
+            }
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create_new(true).mode(0o600);
+            let written = options
+                .open(&path)
+                .and_then(|mut copy| copy.write_all(&file.bytes));
+            written.map_err(|error| ConfigError::Io(path.display().to_string(), error))?;
+            copies.files.push((file.path.clone(), path));
+        }
+        Ok(copies)
+    }
+
+    /// Lets the user edit.
+    fn edit(&self) -> Result<(), ConfigError> {
+        let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let editor = named("VISUAL").or_else(|| named("EDITOR"));
+        let editor = editor.unwrap_or_else(|| EDITOR_DEFAULT.into());
+        let editor = editor.to_string_lossy();
+        // `code --wait`: a program with arguments, and no shell.
+        let mut words = editor.split_whitespace();
+        let program = words.next().unwrap_or(EDITOR_DEFAULT);
+        let ended = Command::new(program)
+            .args(words)
+            .args(self.files.iter().map(|(_, path)| OsString::from(path)))
+            .status();
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(ConfigError::Refused(
+                "nothing was changed: the editor ended with an error".to_owned(),
+            )),
+            Err(_) => Err(ConfigError::NoEditor(program.to_owned())),
+        }
+    }
+
+    /// The version with the texts as they are now; None where nothing changed.
+    fn read(&self, old: &FileSet) -> Result<Option<FileSet>, ConfigError> {
+        let mut new = old.clone();
+        for (path, copy) in &self.files {
+            let bytes = crate::files::read(copy)
+                .map_err(crate::loader::file_set::CollectError::File)
+                .map_err(ConfigError::Collect)?;
+            if let Some(file) = new.files.iter_mut().find(|file| file.path == *path) {
+                file.bytes = bytes;
+            }
+        }
+        Ok((new.files != old.files).then_some(new))
+    }
+
+    /// Leaves the copies, so that nothing that was typed is lost.
+    fn keep(&self) {
+        self.kept.set(true);
+        let names: Vec<String> = self
+            .files
+            .iter()
+            .map(|(_, path)| Path::display(path).to_string())
+            .collect();
+        print(&format!("the text is kept: {}\n", names.join(" ")));
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        if !self.kept.get() {
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}

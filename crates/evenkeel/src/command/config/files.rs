@@ -1,0 +1,140 @@
+//! From the files of this machine, or from texts that were edited, to the files of a
+//! version.
+
+use super::ConfigError;
+use crate::command;
+use crate::files::NamedFile;
+use crate::identity;
+use crate::loader::addresses::{self, AddressWishes};
+use crate::loader::file_set;
+use crate::virtual_addresses::{self, Where};
+use crate::voice::Voice;
+
+use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
+use cluster::keyword::{ConfigSection, Grammar};
+use cluster::member::Kind;
+use cluster::role::status::Status;
+use proxy::load::{LoadOptions, Loaded};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The bits of a file's mode that are permissions.
+const PERMISSIONS: u32 = 0o7777;
+/// Everyone may read a file of this mode.
+const READABLE_BY_ALL: u32 = 0o004;
+
+/// What it takes to read a `config` section.
+pub fn grammar(set: &FileSet) -> Grammar {
+    let mains = set.files.iter().filter(|file| file.main);
+    let names: Vec<String> = mains.map(|file| file.path.clone()).collect();
+    Grammar {
+        outline: proxy::load::outline(),
+        environment: identity::environment(&names, None),
+        facts: identity::facts(),
+    }
+}
+
+/// Collects the files of the command line, and all that they name, as the member that
+/// is asked reads them.
+pub fn collect(
+    paths: &[PathBuf],
+    status: &Status,
+    voice: &mut Voice,
+) -> Result<FileSet, ConfigError> {
+    let nodes = status.members.iter().filter(|m| m.kind == Kind::Node);
+    let me = nodes.clone().find(|member| member.id == status.me);
+    let options = LoadOptions {
+        node: me.map(|member| member.name.clone()),
+        nodes: nodes.map(|member| member.name.clone()).collect(),
+        ..command::load_options()
+    };
+    let mut set = file_set::collect(paths, options, voice).map_err(ConfigError::Collect)?;
+    let section = ConfigSection::read(&set, &grammar(&set));
+    for path in section.files() {
+        add(&mut set, Path::new(path));
+    }
+    Ok(set)
+}
+
+/// Adds a file of this machine, if it can be read and there is room.
+fn add(set: &mut FileSet, path: &Path) -> bool {
+    let Some(name) = path.to_str() else {
+        return false;
+    };
+    let known = set.files.iter().any(|file| file.path == name);
+    let bytes: u64 = set.files.iter().map(|file| file.bytes.len() as u64).sum();
+    let room = SET_BYTES_MAX.saturating_sub(bytes);
+    let Ok(data) = std::fs::metadata(path) else {
+        return false;
+    };
+    if known || !data.is_file() || data.len() > room || set.files.len() >= FILES_MAX {
+        return false;
+    }
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(room).read_to_end(&mut bytes));
+    if read.is_err() {
+        return false;
+    }
+    let mode = data.permissions().mode() & PERMISSIONS;
+    set.files.push(SetFile {
+        path: name.to_owned(),
+        main: false,
+        secret: mode & READABLE_BY_ALL == 0,
+        mode,
+        bytes,
+    });
+    true
+}
+
+/// What a version comes to on this machine.
+pub struct Checked {
+    /// The proxy's.
+    loaded: Loaded,
+    /// No mistake.
+    pub good: bool,
+}
+
+/// Loads a version as this machine would; what is wrong is told.
+pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
+    let mut files: Vec<NamedFile> = file_set::main_files(set);
+    let foreign = addresses::split(&mut files);
+    let read = (!foreign.is_empty()).then(|| {
+        addresses::read(
+            &foreign,
+            &AddressWishes::default(),
+            &mut file_set::outside(set),
+        )
+    });
+    let options = LoadOptions {
+        resolve_names: false,
+        ..command::load_options()
+    };
+    let mut loaded = file_set::load(set, files, options);
+    let other = read.as_ref().and_then(|read| read.config.as_ref());
+    let place = match set.node.is_empty() {
+        true => Where::Here,
+        false => Where::Node(&set.node),
+    };
+    virtual_addresses::add(&mut loaded, other, place);
+    let mut good = loaded.config.is_some();
+    if let Some(voice) = voice {
+        if let Some(read) = &read {
+            voice.diagnostics(&read.sources, &read.diagnostics, false, false);
+        }
+        voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, false);
+    }
+    good &= read.as_ref().is_none_or(|read| read.config.is_some());
+    Checked { loaded, good }
+}
+
+/// Adds files that a version names and lacks, as this machine has them. True: some were
+/// added, and it is worth a second look.
+pub fn complete(set: &mut FileSet, checked: &Checked) -> bool {
+    let wanted: Vec<PathBuf> = checked.loaded.recording.files().map(Into::into).collect();
+    let mut added = false;
+    for path in wanted {
+        added |= add(set, &path);
+    }
+    added
+}

@@ -1,0 +1,261 @@
+//! `config log` and `config status`: what became of versions, in words.
+
+use super::{ConfigError, answer, print, records, time};
+use clap::ArgMatches;
+use cluster::command::{Origin, VersionId};
+use cluster::member::MemberId;
+use cluster::request::{Reply, Request};
+use cluster::role::status::{Configuration, Status};
+use cluster::state::{Stage, VersionRecord};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Lines of a node's words that are shown of each version.
+const WORDS_LINES_MAX: usize = 12;
+/// Digits of a revision that are shown.
+const REVISION_DIGITS: usize = 12;
+
+/// `config log`
+pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
+    let max = matches.get_one::<u64>("count").copied().unwrap_or(20);
+    if matches.get_flag("json") {
+        return match answer(&Request::Log { max })? {
+            Reply::Json(text) => {
+                print(&(text + "\n"));
+                Ok(())
+            }
+            _ => Err(ConfigError::Strange),
+        };
+    }
+    let all = records(max)?;
+    if all.is_empty() {
+        return Err(ConfigError::NoVersion(None));
+    }
+    let names = match status_of() {
+        Ok(status) => status
+            .members
+            .iter()
+            .map(|m| (m.id, m.name.clone()))
+            .collect(),
+        Err(_) => BTreeMap::new(),
+    };
+    let served = super::accepted(&all).map(|record| record.id);
+    let entries = all.iter().map(|record| entry(record, served, &names));
+    print(&entries.collect::<Vec<_>>().join("\n"));
+    Ok(())
+}
+
+/// How the cluster is.
+pub(super) fn status_of() -> Result<Status, ConfigError> {
+    match answer(&Request::Status)? {
+        Reply::Json(text) => serde_json::from_str(&text).map_err(ConfigError::Json),
+        _ => Err(ConfigError::Strange),
+    }
+}
+
+/// A version, in a few lines.
+fn entry(
+    record: &VersionRecord,
+    served: Option<VersionId>,
+    names: &BTreeMap<MemberId, String>,
+) -> String {
+    let proposal = &record.proposal;
+    let mut out = String::new();
+    let stage = match &record.stage {
+        Stage::Accepted if served == Some(record.id) => "accepted, served".to_owned(),
+        stage => stage.to_string(),
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "version {}  {stage}  {}  {}",
+        record.id,
+        time(proposal.time_s),
+        language::render::visible(&proposal.author),
+    );
+    for line in proposal.message.lines() {
+        let line = format!("    {}", language::render::visible(line));
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    match &proposal.origin {
+        Origin::Applied => {}
+        Origin::Followed {
+            repository,
+            revision,
+        } => {
+            let short = revision.get(..REVISION_DIGITS).unwrap_or(revision);
+            let _ = writeln!(out, "    revision {short} of {repository}");
+        }
+        Origin::RolledBack { to } => {
+            let _ = writeln!(out, "    what version {to} was");
+        }
+    }
+    if record.words.is_empty() {
+        return out;
+    }
+    let _ = writeln!(out, "    {stage} because:");
+    let words: Vec<&str> = record.words.trim_end().lines().collect();
+    for line in words.iter().take(WORDS_LINES_MAX) {
+        let _ = writeln!(out, "      {}", language::render::visible(line));
+    }
+    if words.len() > WORDS_LINES_MAX {
+        let more = words.len() - WORDS_LINES_MAX;
+        let _ = writeln!(out, "      … and {more} lines more (--json has them)");
+    }
+    let said = record
+        .reports
+        .iter()
+        .filter(|(_, said)| !said.words.is_empty());
+    for (node, said) in said.filter(|(_, said)| !record.words.contains(said.words.trim_end())) {
+        let node = names.get(node).cloned().unwrap_or_else(|| node.to_string());
+        let first = said.words.lines().next().unwrap_or_default();
+        let _ = writeln!(out, "      {node}: {}", language::render::visible(first));
+    }
+    out
+}
+
+/// `config status`
+pub(super) fn status(json: bool) -> Result<(), ConfigError> {
+    let Reply::Json(text) = answer(&Request::Status)? else {
+        return Err(ConfigError::Strange);
+    };
+    let status: Status = serde_json::from_str(&text).map_err(ConfigError::Json)?;
+    if json {
+        let whole: serde_json::Value = serde_json::from_str(&text).map_err(ConfigError::Json)?;
+        let parts = ["configuration", "following", "frozen"];
+        let parts = parts.iter().filter_map(|name| {
+            let part = whole.get(*name)?.clone();
+            Some(((*name).to_owned(), part))
+        });
+        let parts: serde_json::Map<_, _> = parts.collect();
+        print(&format!("{}\n", serde_json::Value::Object(parts)));
+        return Ok(());
+    }
+    print(&words(&status));
+    Ok(())
+}
+
+/// How it stands, in words.
+fn words(status: &Status) -> String {
+    let configuration: &Configuration = &status.configuration;
+    let mut lines: Vec<String> = Vec::new();
+    lines.push(match configuration.accepted {
+        Some(version) if configuration.accepted_words.is_empty() => {
+            format!("accepted: version {version}")
+        }
+        Some(_) => format!("accepted: {}", configuration.accepted_words),
+        None => "no version is accepted yet".to_owned(),
+    });
+    lines.push(match (configuration.serving, configuration.on_trial) {
+        (Some(version), true) => format!("this node serves version {version}, on trial"),
+        (Some(version), false) if configuration.by_itself => format!(
+            "this node serves version {version}, the last that it accepted; being alone it cannot know of newer ones"
+        ),
+        (Some(version), false) => format!("this node serves version {version}"),
+        (None, _) => "this node serves no version".to_owned(),
+    });
+    if let Some(version) = configuration.moving {
+        let words = match configuration.moving_words.is_empty() {
+            true => format!("version {version}"),
+            false => configuration.moving_words.clone(),
+        };
+        lines.push(format!("on its way: {words}"));
+    }
+    if !configuration.trouble.is_empty() {
+        lines.push(format!(
+            "trouble here: {}",
+            configuration.trouble.trim_end()
+        ));
+    }
+    for following in &status.following {
+        let accepted = following.accepted.as_deref().map_or_else(
+            || "nothing of it is accepted yet".to_owned(),
+            |revision| format!("accepted: {}", cluster::follow::decide::short(revision)),
+        );
+        lines.push(format!("follows {}; {accepted}", following.followed));
+        lines.extend(following.trouble.iter().map(|words| format!("  {words}")));
+    }
+    lines.extend(status.frozen.iter().map(|words| format!("frozen: {words}")));
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::command::{Judging, Proposal};
+    use std::sync::Arc;
+
+    fn record(id: u64, stage: Stage, words: &str, origin: Origin) -> VersionRecord {
+        VersionRecord {
+            id: VersionId(id),
+            from: MemberId(1),
+            proposal: Arc::new(Proposal {
+                parent: None,
+                author: "anna@alpha".to_owned(),
+                message: "more servers\n\nfor the holidays".to_owned(),
+                time_s: 1_700_000_000,
+                origin,
+                files: Vec::new(),
+                listings: Vec::new(),
+                judging: Judging {
+                    judge_ms: 0,
+                    confirm_within_ms: None,
+                },
+            }),
+            stage,
+            reports: BTreeMap::new(),
+            found: BTreeMap::new(),
+            words: words.to_owned(),
+            proposed_at: 1,
+            decided_at: None,
+            decided_time_s: None,
+        }
+    }
+
+    #[test]
+    fn versions_are_told_with_who_when_why_and_what_became_of_them() {
+        let followed = Origin::Followed {
+            repository: "git /srv/lb.git, branch main".to_owned(),
+            revision: "0123456789abcdef0123".to_owned(),
+        };
+        let long: String = (0..20).map(|n| format!("line {n}\n")).collect();
+        let all = [
+            record(9, Stage::Checking, "", Origin::Applied),
+            record(
+                8,
+                Stage::Accepted,
+                "",
+                Origin::RolledBack { to: VersionId(5) },
+            ),
+            record(7, Stage::TakenBack, "errors went from 0 to 31 %", followed),
+            record(6, Stage::Refused, &long, Origin::Applied),
+            record(5, Stage::Accepted, "", Origin::Applied),
+        ];
+        let names = BTreeMap::new();
+        let told: Vec<String> = all
+            .iter()
+            .map(|record| entry(record, Some(VersionId(8)), &names))
+            .collect();
+        // The time is that of this place.
+        let told = told.join("\n").replace(&time(1_700_000_000), "TIME");
+        insta::assert_snapshot!(told);
+    }
+
+    #[test]
+    fn the_status_says_what_is_served_and_what_is_not_known() {
+        let mut status = Status::default();
+        assert_eq!(
+            words(&status),
+            "no version is accepted yet\nthis node serves no version\n"
+        );
+        status.configuration.accepted = Some(VersionId(4));
+        status.configuration.serving = Some(VersionId(4));
+        status.configuration.by_itself = true;
+        status.frozen = vec!["changes: no majority answers".to_owned()];
+        let told = words(&status);
+        assert!(
+            told.contains("the last that it accepted") && told.contains("frozen: changes"),
+            "{told}"
+        );
+    }
+}

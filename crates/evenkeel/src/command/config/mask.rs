@@ -1,0 +1,100 @@
+//! What of a version may be printed.
+
+use cluster::history::Mask;
+use language::difference::Vocabulary;
+use proxy::tls::certificate::Certificate;
+use proxy::tls::describe;
+use proxy::tls::pem::Contents;
+use std::sync::OnceLock;
+
+/// The mask of all crates' keywords.
+pub fn mask() -> Mask<'static> {
+    static VOCABULARY: OnceLock<Vocabulary<'static>> = OnceLock::new();
+    let vocabulary = VOCABULARY.get_or_init(|| {
+        let mut vocabulary = proxy::keyword::vocabulary();
+        // keepalived's.
+        vocabulary.secrets.push("auth_pass");
+        vocabulary
+    });
+    Mask {
+        vocabulary,
+        certificate,
+    }
+}
+
+/// Whose the first certificate of a file is, and until when.
+fn certificate(bytes: &[u8]) -> Option<String> {
+    let contents = Contents::parse(bytes).ok()?;
+    let first = contents.certificates.first()?;
+    let certificate = Certificate::parse(first)?;
+    let more = match contents.certificates.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    Some(format!(
+        "certificate of {} by {}, number {}, until {}{more}",
+        describe::name(&certificate.subject),
+        describe::name(&certificate.issuer),
+        describe::serial(&certificate.serial),
+        describe::time(certificate.not_after_s),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::file_set::SetFile;
+    use cluster::history::Seen;
+
+    fn told(secret: bool, text: &str) -> String {
+        let file = SetFile {
+            path: "/etc/a.pem".to_owned(),
+            main: false,
+            secret,
+            mode: 0o600,
+            bytes: text.as_bytes().to_vec(),
+        };
+        match mask().seen(&file) {
+            Seen::Told(words) => words,
+            Seen::Text(text) => String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_told_by_its_subject_and_its_time_and_never_its_key() {
+        let made = rcgen::generate_simple_self_signed(vec!["www.example".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_pem();
+        let words = told(true, &(made.cert.pem() + &key));
+        assert!(words.starts_with("certificate of "), "{words}");
+        assert!(
+            words.contains("4096") && words.ends_with("with its key, which is not shown"),
+            "{words}"
+        );
+        let line = key.lines().nth(1).unwrap();
+        assert!(!words.contains(line));
+        assert_eq!(
+            told(false, &key),
+            format!("a secret of {} bytes, which is not shown", key.len())
+        );
+    }
+
+    #[test]
+    fn words_before_secrets_of_both_languages_are_known() {
+        let file = |path: &str, text: &str| SetFile {
+            path: path.to_owned(),
+            main: true,
+            secret: false,
+            mode: 0o644,
+            bytes: text.as_bytes().to_vec(),
+        };
+        let text = "    stats auth a:SECRET\n    user b insecure-password SECRET\n    user c password SECRET\n";
+        let keepalived = "    auth_pass SECRET # auth_pass SECRET\n";
+        for (path, text) in [("a.cfg", text), ("keepalived.conf", keepalived)] {
+            let Seen::Text(seen) = mask().seen(&file(path, text)) else {
+                panic!("a text is shown");
+            };
+            let seen = String::from_utf8_lossy(&seen).into_owned();
+            assert!(!seen.contains("SECRET") && seen.contains("***"), "{seen}");
+        }
+    }
+}

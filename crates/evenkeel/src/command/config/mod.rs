@@ -1,0 +1,223 @@
+//! `evenkeel config`: the configuration of a cluster, its history, and changes of it.
+//! It asks the control role of this machine, which may be on any node.
+
+mod apply;
+mod definition;
+mod diff;
+mod edit;
+mod files;
+mod log;
+mod mask;
+mod seen;
+mod show;
+
+pub use definition::config;
+pub use files::grammar;
+
+use super::print;
+use crate::supervisor::directory;
+use crate::voice::{Form, Voice};
+use clap::ArgMatches;
+use cluster::command::VersionId;
+use cluster::file_set::FileSet;
+use cluster::request::{self, AskError, Client, Reply, Request};
+use cluster::state::VersionRecord;
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the role may say nothing before it is given up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// Versions that the log of the cluster is asked for where all of them may be needed.
+const VERSIONS_MAX: u64 = 1_000;
+
+/// What the command exits with when a change was tried and taken back.
+const TAKEN_BACK: u8 = 3;
+/// What it exits with when nobody knows what became of a change.
+const UNKNOWN: u8 = 4;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+enum ConfigError {
+    /// The role could not be asked.
+    Ask(AskError),
+    /// The role refused, in its words.
+    Refused(String),
+    /// A version was tried and taken back, in the role's words.
+    TakenBack(String),
+    /// It answered something else.
+    Strange,
+    /// What it told as JSON is not understood.
+    Json(serde_json::Error),
+    /// There is no such version, or no version at all.
+    NoVersion(Option<VersionId>),
+    /// There is no such file in a version.
+    NoFile(String, VersionId),
+    /// Files that cannot be a version.
+    Collect(crate::loader::file_set::CollectError),
+    /// A file or directory.
+    Io(String, std::io::Error),
+    /// The author has not seen what is accepted: told already.
+    Stale,
+    /// The texts that were edited have errors: told already.
+    Edited,
+    /// There is no editor.
+    NoEditor(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Ask(error) => error.fmt(f),
+            ConfigError::Refused(words) | ConfigError::TakenBack(words) => f.write_str(words),
+            ConfigError::Strange => {
+                f.write_str("the control role answered something else than was asked")
+            }
+            ConfigError::Json(error) => {
+                write!(f, "what the control role told is not understood: {error}")
+            }
+            ConfigError::NoVersion(Some(version)) => write!(
+                f,
+                "there is no version {version}, or it is not kept any more; `evenkeel config log` lists those that are"
+            ),
+            ConfigError::NoVersion(None) => f.write_str(
+                "no version is accepted yet; `evenkeel config apply FILE… -m MESSAGE` makes the first",
+            ),
+            ConfigError::NoFile(file, version) => write!(
+                f,
+                "version {version} has no file '{file}'; `evenkeel config show --version {version}` lists its files"
+            ),
+            ConfigError::Collect(error) => error.fmt(f),
+            ConfigError::Io(what, error) => write!(f, "{what}: {}", crate::files::reason(error)),
+            ConfigError::Stale => f.write_str(
+                "nothing was changed: you have not seen the accepted version. Take its changes into your files \
+                 (`evenkeel config show --export DIRECTORY` writes them), then apply with --onto and its number",
+            ),
+            ConfigError::Edited => f.write_str("nothing was changed: there are errors in the text"),
+            ConfigError::NoEditor(editor) => {
+                write!(f, "the editor '{editor}' cannot be started; EDITOR names another one")
+            }
+        }
+    }
+}
+
+impl From<AskError> for ConfigError {
+    fn from(error: AskError) -> Self {
+        ConfigError::Ask(error)
+    }
+}
+
+/// Does what the words behind `config` ask.
+pub fn main(matches: &ArgMatches) -> ExitCode {
+    let done = match matches.subcommand() {
+        Some(("show", matches)) => show::main(matches),
+        Some(("log", matches)) => log::main(matches),
+        Some(("diff", matches)) => diff::main(matches),
+        Some(("blame", matches)) => diff::blame(matches),
+        Some(("apply", matches)) => apply::main(matches),
+        Some(("edit", matches)) => edit::main(matches),
+        Some(("rollback", matches)) => apply::rollback(matches),
+        Some(("confirm", matches)) => ask(&Request::Confirm {
+            version: version(matches, "VERSION"),
+        }),
+        Some(("take-back", matches)) => ask(&Request::TakeBack {
+            words: apply::take_back_words(matches),
+        }),
+        Some(("follow", _)) => ask(&Request::Follow),
+        Some(("status", matches)) => log::status(matches.get_flag("json")),
+        _ => return ExitCode::FAILURE,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Voice::new(Form::Own, false).alert(&error);
+            code(&error)
+        }
+    }
+}
+
+/// What the command exits with.
+fn code(error: &ConfigError) -> ExitCode {
+    match error {
+        ConfigError::TakenBack(_) => ExitCode::from(TAKEN_BACK),
+        ConfigError::Ask(AskError::Ended | AskError::Silent(_)) => ExitCode::from(UNKNOWN),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
+    matches.get_one::<u64>(name).copied().map(VersionId)
+}
+
+/// Asks, and prints what happens on the way.
+fn answer(request: &Request) -> Result<Reply, ConfigError> {
+    let mut client = Client::connect(&directory::path().join(request::SOCKET))?;
+    let reply = client.done(request, ANSWER_LIMIT, |words| {
+        print(&format!("{words}\n"));
+    })?;
+    match reply {
+        Reply::Refused { words } => Err(ConfigError::Refused(words)),
+        reply => Ok(reply),
+    }
+}
+
+/// Asks for something that is done or not.
+fn ask(request: &Request) -> Result<(), ConfigError> {
+    match answer(request)? {
+        Reply::Done { words, .. } => {
+            print(&format!("{words}\n"));
+            Ok(())
+        }
+        _ => Err(ConfigError::Strange),
+    }
+}
+
+/// The newest versions, the newest first.
+fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
+    match answer(&Request::Log { max })? {
+        Reply::Json(text) => serde_json::from_str(&text).map_err(ConfigError::Json),
+        _ => Err(ConfigError::Strange),
+    }
+}
+
+/// The files of a version; those of the accepted one where none is named.
+fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
+    match answer(&Request::Show { version })? {
+        Reply::Set(set) => Ok(*set),
+        _ => Err(ConfigError::Strange),
+    }
+}
+
+/// The accepted version among these.
+fn accepted(records: &[VersionRecord]) -> Option<&VersionRecord> {
+    let accepted = |record: &&VersionRecord| record.stage == cluster::state::Stage::Accepted;
+    records.iter().find(accepted)
+}
+
+/// The author of what is done here: whoever became root, else the user.
+fn author(matches: &ArgMatches) -> String {
+    let given = matches.try_get_one::<String>("author").ok().flatten();
+    if let Some(author) = given {
+        return author.clone();
+    }
+    let before = std::env::var("SUDO_USER").or_else(|_| std::env::var("DOAS_USER"));
+    let uid = rustix::process::getuid().as_raw();
+    let user = before.ok().filter(|name| !name.is_empty());
+    let user = user.or_else(|| crate::confinement::user_name(uid));
+    let user = user.unwrap_or_else(|| uid.to_string());
+    format!("{user}@{}", crate::identity::host_name())
+}
+
+/// A time as people of this place write it.
+fn time(seconds: i64) -> String {
+    let Ok(time) = jiff::Timestamp::from_second(seconds) else {
+        return seconds.to_string();
+    };
+    let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+    zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// Seconds since 1970.
+fn now_s() -> i64 {
+    jiff::Timestamp::now().as_second()
+}

@@ -1,0 +1,97 @@
+//! Which version the files of this machine follow: the one that was applied from them
+//! last. Whoever applies files that lack somebody else's change is told so.
+
+use super::ConfigError;
+use cluster::command::VersionId;
+use serde_json::{Map, Value};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file in the state directory.
+const NAME: &str = "seen.json";
+/// Largest such file, bytes.
+const BYTES_MAX: u64 = 1 << 20;
+/// Different command lines that are remembered.
+const ENTRIES_MAX: usize = 256;
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Seen {
+    path: PathBuf,
+    entries: Map<String, Value>,
+}
+
+fn key(paths: &[PathBuf]) -> String {
+    let names: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+    names.join("\n")
+}
+
+impl Seen {
+    /// Reads it; one that is not there or not understood says nothing.
+    pub fn read(state: &Path) -> Seen {
+        let path = state.join(NAME);
+        let small = std::fs::metadata(&path).is_ok_and(|data| data.len() <= BYTES_MAX);
+        let text = small.then(|| std::fs::read(&path).ok()).flatten();
+        let entries = text.and_then(|text| serde_json::from_slice(&text).ok());
+        Seen {
+            path,
+            entries: entries.unwrap_or_default(),
+        }
+    }
+
+    /// The version that these files follow.
+    pub fn version(&self, paths: &[PathBuf]) -> Option<VersionId> {
+        self.entries.get(&key(paths))?.as_u64().map(VersionId)
+    }
+
+    /// Notes that they follow this one, and writes it.
+    pub fn note(&mut self, paths: &[PathBuf], version: VersionId) -> Result<(), ConfigError> {
+        self.entries.insert(key(paths), version.0.into());
+        while self.entries.len() > ENTRIES_MAX {
+            let Some(first) = self.entries.keys().next().cloned() else {
+                break;
+            };
+            self.entries.remove(&first);
+        }
+        let text = Value::Object(self.entries.clone()).to_string();
+        let new = self.path.with_extension("new");
+        let write = || -> std::io::Result<()> {
+            let mut options = std::fs::OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            options.open(&new)?.write_all(text.as_bytes())?;
+            std::fs::rename(&new, &self.path)
+        };
+        write().map_err(|error| ConfigError::Io(self.path.display().to_string(), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_line_follows_its_own_version_and_nonsense_says_nothing() {
+        let name = format!("evenkeel-seen-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let (one, two) = (paths(&["/a"]), paths(&["/a", "/b"]));
+        let mut seen = Seen::read(&directory);
+        assert_eq!(seen.version(&one), None);
+        seen.note(&one, VersionId(3)).unwrap();
+        seen.note(&two, VersionId(4)).unwrap();
+        let seen = Seen::read(&directory);
+        assert_eq!(seen.version(&one), Some(VersionId(3)));
+        assert_eq!(seen.version(&two), Some(VersionId(4)));
+        let mut many = Seen::read(&directory);
+        for n in 0..ENTRIES_MAX {
+            many.entries.insert(format!("/{n}"), 1.into());
+        }
+        many.note(&one, VersionId(5)).unwrap();
+        assert_eq!(Seen::read(&directory).entries.len(), ENTRIES_MAX);
+        std::fs::write(directory.join(NAME), "{").unwrap();
+        assert_eq!(Seen::read(&directory).version(&one), None);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

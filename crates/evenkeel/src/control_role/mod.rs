@@ -1,0 +1,106 @@
+//! The control role as a process: it is started by the supervisor of a machine that
+//! belongs to a cluster, gives up every right that agreement does not need, and runs
+//! [`cluster::role`], for which it is the machine ([`machine`]).
+//!
+//! It serves nothing and decides nothing itself. It ends with its supervisor: the next
+//! one starts another, and what is served goes on meanwhile.
+
+mod link;
+mod machine;
+mod rights;
+
+use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::voice::{Form, Voice};
+use cluster::role::{Options, RoleError};
+use cluster::wire::Tcp;
+use link::Link;
+use machine::Supervised;
+use protocol::role::{Message, RunControl};
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the supervisor may take to say where the cluster's files are.
+const FIRST_LIMIT: Duration = Duration::from_secs(30);
+
+/// Why it ends.
+#[derive(Debug)]
+enum ControlError {
+    /// The supervisor.
+    Channel(ChannelError),
+    /// What it is given up.
+    Rights(crate::confinement::ConfinementError),
+    /// The system.
+    System(io::Error),
+    /// The role.
+    Role(RoleError),
+}
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ControlError::Channel(error) => write!(f, "the supervisor: {error}"),
+            ControlError::Rights(error) => error.fmt(f),
+            ControlError::System(error) => error.fmt(f),
+            ControlError::Role(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+/// The life of a control role.
+pub fn main(channel: Channel) -> ExitCode {
+    match serve(channel) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Voice::new(Form::Own, false).alert(format_args!("the control role: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn first(channel: &mut Channel) -> Result<RunControl, ControlError> {
+    let received = channel.wait(Some(FIRST_LIMIT));
+    match received.map_err(ControlError::Channel)? {
+        Received {
+            message: Message::RunControl(run),
+            ..
+        } => Ok(*run),
+        _ => Err(ControlError::Channel(ChannelError::Descriptors)),
+    }
+}
+
+fn serve(mut channel: Channel) -> Result<(), ControlError> {
+    let run = first(&mut channel)?;
+    rights::give_up().map_err(ControlError::Rights)?;
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    let options = Options {
+        directory: path(&run.directory),
+        socket: Some(path(&run.socket)).filter(|path| !path.as_os_str().is_empty()),
+        program: format!("evenkeel {}", crate::identity::VERSION),
+        grammar: Some(crate::command::grammar),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ControlError::System)?;
+    runtime.block_on(async move {
+        let link = Arc::new(Link::new(channel).map_err(ControlError::System)?);
+        let reading = tokio::spawn(Link::read(Arc::clone(&link)));
+        let machine = Supervised::new(Arc::clone(&link));
+        let role = cluster::role::run(options, machine, Tcp);
+        let ended = tokio::select! {
+            ended = role => ended.map_err(ControlError::Role),
+            // Without a supervisor it is nobody's; the next one starts another.
+            () = link.lost() => Ok(()),
+        };
+        reading.abort();
+        ended
+    })
+}

@@ -1,0 +1,483 @@
+//! A version of the cluster as a loader has it, both ways: from a set of files to a
+//! load that asks no file of this machine, and from the files of a command line,
+//! by loading them, to a set that has everything they name.
+
+use super::addresses::{self, AddressWishes};
+use crate::files::{self, FileError, NamedFile};
+use crate::identity;
+use crate::voice::Voice;
+use address::config::Account;
+use address::dialect::{Interface, Machine, NoAccount, Outside, Program};
+use cluster::command::VersionId;
+use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
+use proxy::load::outside::{Prepared, PreparedFile, Secret};
+use proxy::load::{self, LoadOptions, Loaded};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Permissions of a file that cannot be asked for them any more.
+const MODE: u32 = 0o600;
+/// The bits of a file's mode that are permissions.
+const PERMISSIONS: u32 = 0o7777;
+
+/// Which version it is, where a file of it is missing.
+fn label(set: &FileSet) -> String {
+    match set.version {
+        VersionId(0) => "this version".to_owned(),
+        version => format!("version {version}"),
+    }
+}
+
+/// The files of the command line that a set has.
+pub fn main_files(set: &FileSet) -> Vec<NamedFile> {
+    let main = set.files.iter().filter(|file| file.main);
+    main.map(|file| (file.path.clone(), file.bytes.clone()))
+        .collect()
+}
+
+/// Loads files; whatever they name is the set's.
+pub fn load(set: &FileSet, files: Vec<NamedFile>, options: LoadOptions) -> Loaded {
+    let mut prepared = Prepared::new(label(set));
+    for file in &set.files {
+        let bytes = Secret::copy(&file.bytes);
+        let mode = file.mode;
+        prepared.add_file(&file.path, PreparedFile { bytes, mode });
+    }
+    for (path, names) in &set.listings {
+        prepared.add_directory(path, names.iter().map(OsString::from).collect());
+    }
+    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let environment = identity::environment(&names, None);
+    let files = files
+        .into_iter()
+        .map(|(name, text)| (name, Arc::new(text)))
+        .collect();
+    let options = LoadOptions {
+        node: Some(set.node.clone()).filter(|node| !node.is_empty()),
+        version: set.label.clone(),
+        ..options
+    };
+    load::load_version(files, prepared, environment, identity::facts(), options)
+}
+
+/// Whose files are read where this machine is asked for everything else.
+trait Files {
+    fn host_name(&mut self, machine: &mut Machine) -> String {
+        machine.host_name()
+    }
+
+    fn read(&mut self, machine: &mut Machine, path: &Path) -> io::Result<Vec<u8>>;
+
+    fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>>;
+}
+
+/// This machine, but for files.
+#[derive(Default)]
+struct WithFiles<F> {
+    machine: Machine,
+    files: F,
+}
+
+impl<F: Files> Outside for WithFiles<F> {
+    fn host_name(&mut self) -> String {
+        self.files.host_name(&mut self.machine)
+    }
+
+    fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files.read(&mut self.machine, path)
+    }
+
+    fn list(&mut self, directory: &Path) -> io::Result<Vec<String>> {
+        self.files.list(&mut self.machine, directory)
+    }
+
+    fn account(&mut self, user: &str, group: Option<&str>) -> Result<Account, NoAccount> {
+        self.machine.account(user, group)
+    }
+
+    fn interface(&mut self, name: &str) -> Interface {
+        self.machine.interface(name)
+    }
+
+    fn program(&mut self, path: &str, account: Option<&Account>) -> Program {
+        self.machine.program(path, account)
+    }
+
+    fn resolve(&mut self, host: &str) -> Vec<IpAddr> {
+        self.machine.resolve(host)
+    }
+
+    fn seed(&mut self, seed: u32) {
+        self.machine.seed(seed);
+    }
+
+    fn random(&mut self, least: u32, most: u32) -> u32 {
+        self.machine.random(least, most)
+    }
+}
+
+/// This machine with the files of a set.
+pub fn outside(set: &FileSet) -> impl Outside {
+    let machine = Machine::new();
+    WithFiles {
+        machine,
+        files: set,
+    }
+}
+
+fn is_named(path: &Path, name: &str) -> bool {
+    path == Path::new(name)
+}
+
+impl Files for &FileSet {
+    fn host_name(&mut self, machine: &mut Machine) -> String {
+        match self.node.is_empty() {
+            true => machine.host_name(),
+            false => self.node.clone(),
+        }
+    }
+
+    fn read(&mut self, _: &mut Machine, path: &Path) -> io::Result<Vec<u8>> {
+        let found = self.files.iter().find(|file| is_named(path, &file.path));
+        let none = || {
+            let told = format!("it is not in {}: apply it again with it", label(self));
+            io::Error::new(io::ErrorKind::NotFound, told)
+        };
+        found.map(|file| file.bytes.clone()).ok_or_else(none)
+    }
+
+    fn list(&mut self, _: &mut Machine, directory: &Path) -> io::Result<Vec<String>> {
+        let mut listings = self.listings.iter();
+        let found = listings.find(|(path, _)| is_named(directory, path));
+        let names = found.map(|(_, names)| names.clone());
+        names.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// What is read of this machine, noted.
+#[derive(Default)]
+struct Noted {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    listings: BTreeMap<PathBuf, Vec<String>>,
+}
+
+impl Files for Noted {
+    fn read(&mut self, machine: &mut Machine, path: &Path) -> io::Result<Vec<u8>> {
+        let bytes = machine.read(path)?;
+        if self.files.len() < FILES_MAX {
+            self.files.insert(path.to_owned(), bytes.clone());
+        }
+        Ok(bytes)
+    }
+
+    fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>> {
+        let names = machine.list(directory)?;
+        if self.listings.len() < FILES_MAX {
+            self.listings.insert(directory.to_owned(), names.clone());
+        }
+        Ok(names)
+    }
+}
+
+/// Why files are no version.
+#[derive(Debug)]
+pub enum CollectError {
+    /// A file of the command line.
+    File(FileError),
+    /// There are errors in them, which were told.
+    Refused,
+    /// A name that is no text.
+    Name(PathBuf),
+    /// More files than a version has.
+    TooMany,
+    /// More bytes than a version has.
+    TooLarge,
+}
+
+impl fmt::Display for CollectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CollectError::File(error) => error.fmt(f),
+            CollectError::Refused => f.write_str("there are errors in these files"),
+            CollectError::Name(path) => write!(
+                f,
+                "'{}' is no name that a version can have: it is not UTF-8",
+                path.display()
+            ),
+            CollectError::TooMany => write!(f, "more than {FILES_MAX} files"),
+            CollectError::TooLarge => write!(f, "more than {SET_BYTES_MAX} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for CollectError {}
+
+/// Loads files of this machine, tells what there is to tell, and makes a set of them
+/// and of all that they name. Its version, label and node are for whoever wants it.
+/// The options say as which node they are loaded.
+pub fn collect(
+    paths: &[PathBuf],
+    options: LoadOptions,
+    voice: &mut Voice,
+) -> Result<FileSet, CollectError> {
+    let all = files::read_some(paths).map_err(CollectError::File)?;
+    let mut own = all.clone();
+    let foreign = addresses::split(&mut own);
+    let mut noting = WithFiles::<Noted>::default();
+    let mut good = true;
+    if !foreign.is_empty() {
+        let read = addresses::read(&foreign, &AddressWishes::default(), &mut noting);
+        voice.diagnostics(&read.sources, &read.diagnostics, false, false);
+        good &= read.config.is_some();
+    }
+    let loaded = crate::process::load_files(own, None, options);
+    voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, false);
+    good &= loaded.config.is_some();
+    if !good {
+        return Err(CollectError::Refused);
+    }
+    let mut gathering = Gathering::default();
+    for (name, text) in &all {
+        gathering.add(Path::new(name), text, true, false)?;
+    }
+    for (path, bytes, secret) in loaded.recording.contents(&loaded.watched.states) {
+        gathering.add(path, bytes, false, secret)?;
+    }
+    for (path, bytes) in &noting.files.files {
+        gathering.add(path, bytes, false, false)?;
+    }
+    for (path, names) in loaded.recording.directories() {
+        gathering.list(path, names.iter().map(OsString::as_os_str))?;
+    }
+    for (path, names) in &noting.files.listings {
+        gathering.list(path, names.iter().map(AsRef::as_ref))?;
+    }
+    gathering.finish()
+}
+
+/// A set that grows.
+#[derive(Default)]
+struct Gathering {
+    set: FileSet,
+    bytes: u64,
+    listings: BTreeMap<String, Vec<String>>,
+}
+
+fn text(path: &Path) -> Result<String, CollectError> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| CollectError::Name(path.to_owned()))
+}
+
+impl Gathering {
+    fn add(
+        &mut self,
+        path: &Path,
+        bytes: &[u8],
+        main: bool,
+        secret: bool,
+    ) -> Result<(), CollectError> {
+        let path = text(path)?;
+        let mut files = self.set.files.iter_mut();
+        if let Some(known) = files.find(|file| file.path == path && (!main || file.main)) {
+            known.secret |= secret;
+            return Ok(());
+        }
+        if self.set.files.len() >= FILES_MAX {
+            return Err(CollectError::TooMany);
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        if self.bytes > SET_BYTES_MAX {
+            return Err(CollectError::TooLarge);
+        }
+        let mode = std::fs::metadata(&path).map_or(MODE, |file| file.permissions().mode());
+        self.set.files.push(SetFile {
+            path,
+            main,
+            secret,
+            mode: mode & PERMISSIONS,
+            bytes: bytes.to_vec(),
+        });
+        Ok(())
+    }
+
+    fn list<'n>(
+        &mut self,
+        path: &Path,
+        names: impl Iterator<Item = &'n std::ffi::OsStr>,
+    ) -> Result<(), CollectError> {
+        if self.listings.len() >= FILES_MAX {
+            return Err(CollectError::TooMany);
+        }
+        let names = names.map(|name| text(Path::new(name)));
+        let names = names.filter_map(Result::ok).collect();
+        self.listings.insert(text(path)?, names);
+        Ok(())
+    }
+
+    /// Of each directory, only what leads to something: whatever else lies there is
+    /// no part of the version.
+    fn finish(mut self) -> Result<FileSet, CollectError> {
+        let directories: Vec<PathBuf> = self.listings.keys().map(PathBuf::from).collect();
+        let files: Vec<&Path> = self
+            .set
+            .files
+            .iter()
+            .map(|one| Path::new(&one.path))
+            .collect();
+        let leads = |path: &Path| {
+            files.contains(&path) || directories.iter().any(|one| one.starts_with(path))
+        };
+        let listings = self.listings.iter().map(|(path, names)| {
+            let kept = names
+                .iter()
+                .filter(|name| leads(&Path::new(path).join(name)));
+            (path.clone(), kept.cloned().collect())
+        });
+        self.set.listings = listings.collect();
+        Ok(self.set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::voice::Form;
+    use language::render;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let name = format!("evenkeel-set-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Scratch(path)
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.0.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn site(scratch: &Scratch) -> PathBuf {
+        let dir = scratch.0.display();
+        let key = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
+        let pem = key.cert.pem() + &key.signing_key.serialize_pem();
+        scratch.write("tls/a.pem", &pem);
+        scratch.write("tls/deep/left-out", "");
+        scratch.write("hosts.map", "a b\n");
+        scratch.write("unnamed", "");
+        let text = format!(
+            "defaults\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n\
+             frontend f\n bind 127.0.0.1:8443 ssl crt {dir}/tls\n \
+             http-request set-header x %[src,map({dir}/hosts.map)]\n"
+        );
+        scratch.write("site.cfg", &text)
+    }
+
+    fn collected(path: PathBuf) -> FileSet {
+        let mut voice = Voice::new(Form::Own, true);
+        collect(&[path], crate::command::load_options(), &mut voice).unwrap()
+    }
+
+    #[test]
+    fn a_set_has_all_that_the_files_name_and_loads_without_any_of_them() {
+        let scratch = Scratch::new("all");
+        let path = site(&scratch);
+        let before = crate::process::load_files(
+            files::read_all(std::slice::from_ref(&path)).unwrap(),
+            None,
+            Default::default(),
+        );
+        let set = collected(path);
+        let name = |end: &str| scratch.0.join(end).display().to_string();
+        let told: Vec<(&str, bool, bool)> = set
+            .files
+            .iter()
+            .map(|file| (file.path.as_str(), file.main, file.secret))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (&*name("site.cfg"), true, false),
+                (&*name("tls/a.pem"), false, true),
+                (&*name("hosts.map"), false, false),
+            ]
+        );
+        let listing = set.listings.iter().find(|(path, _)| *path == name("tls"));
+        assert_eq!(listing.unwrap().1, ["a.pem", "deep"]);
+        std::fs::remove_dir_all(&scratch.0).unwrap();
+        let again = FileSet::decode(&set.encode()).unwrap();
+        let loaded = load(&again, main_files(&again), LoadOptions::default());
+        assert_eq!(
+            render::concise(&loaded.sources, &loaded.diagnostics, true),
+            ""
+        );
+        assert!(loaded.config.is_some());
+        let states = &Default::default();
+        assert_eq!(
+            loaded.recording.content(states),
+            before.recording.content(states)
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_not_in_the_set_is_told_with_what_to_do_though_it_is_on_the_disk() {
+        let scratch = Scratch::new("missing");
+        let mut set = collected(site(&scratch));
+        set.version = VersionId(12);
+        set.files.retain(|file| !file.path.ends_with("hosts.map"));
+        let loaded = load(&set, main_files(&set), LoadOptions::default());
+        assert!(loaded.config.is_none());
+        let told = loaded.diagnostics.iter().find_map(|told| told.help.clone());
+        let path = scratch.0.join("hosts.map").display().to_string();
+        let wanted = format!("'{path}' is not in version 12: apply it again with that file");
+        assert_eq!(told, Some(wanted));
+    }
+
+    #[test]
+    fn files_of_keepalived_travel_with_what_they_include() {
+        let scratch = Scratch::new("keepalived");
+        scratch.write(
+            "parts/one.conf",
+            "global_defs {\n notification_email_from one@a.example\n}\n",
+        );
+        scratch.write("parts/other", "");
+        let text = "global_defs {\n router_id x\n}\ninclude parts/*.conf\n";
+        let set = collected(scratch.write("keepalived.conf", text));
+        let names: Vec<&str> = set.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        std::fs::remove_dir_all(&scratch.0).unwrap();
+        let mut files = main_files(&set);
+        let foreign = addresses::split(&mut files);
+        let wishes = AddressWishes::default();
+        let read = addresses::read(&foreign, &wishes, &mut outside(&set));
+        assert_eq!(render::concise(&read.sources, &read.diagnostics, true), "");
+        assert!(read.config.is_some());
+        assert_eq!(read.included, [scratch.0.join("parts/one.conf")]);
+    }
+
+    #[test]
+    fn files_with_errors_are_no_version() {
+        let scratch = Scratch::new("errors");
+        let path = scratch.write("site.cfg", "frontend f\n bnid 127.0.0.1:80\n");
+        let mut voice = Voice::new(Form::Own, true);
+        let refused = collect(&[path], crate::command::load_options(), &mut voice);
+        assert!(matches!(refused, Err(CollectError::Refused)));
+    }
+}

@@ -1,0 +1,143 @@
+//! A version on trial: the one before it lies built beside it, and is put into service
+//! again at once, by the supervisor's word or the address role's. For that nothing is
+//! read, opened or asked, and nobody else is needed.
+
+use super::change::put;
+use super::version::{Built, Given, VersionError};
+use crate::process::{Serving, Side};
+use proxy::runtime::Running;
+use proxy::vitals::OnTrial;
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long at a time is waited for the address role's word; between two of these it
+/// is seen that nobody waits any more.
+const WAIT: Duration = Duration::from_millis(250);
+
+/// What is gone back to: built, but for what depends on what serves then.
+pub struct Former {
+    /// What the supervisor handed over.
+    pub given: Given,
+    /// Its configuration and sockets.
+    pub built: Built,
+}
+
+/// How going back went, and what there is to tell.
+pub type Back = Result<(Given, String), VersionError>;
+
+#[derive(Default)]
+struct Shared {
+    former: Mutex<Option<Former>>,
+    outcome: Mutex<Option<Back>>,
+    over: AtomicBool,
+}
+
+/// A version on trial. Dropped, it is so no more, and stays.
+pub struct Trial {
+    shared: Arc<Shared>,
+    /// Readable when the address role had this process go back.
+    event: Option<Arc<OwnedFd>>,
+    /// What the address role sees of it.
+    seen: Option<Arc<OnTrial>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// Puts it back into service; None where somebody else does.
+    fn go_back(&self, running: &Running, side: &Side) -> Option<Back> {
+        let Former { given, built } = lock(&self.former).take()?;
+        let words = put(&given, built, running, side);
+        Some(words.map(|words| (given, words)))
+    }
+}
+
+impl Trial {
+    /// A version is on trial from now on.
+    pub fn begin(former: Former, serving: &Serving, side: &Arc<Side>) -> Trial {
+        let shared = Arc::new(Shared {
+            former: Mutex::new(Some(former)),
+            ..Shared::default()
+        });
+        let seen = OnTrial::begin(serving.running.runtime).map(Arc::new);
+        let watched = seen.as_ref();
+        let event = watched.and_then(|seen| watch(seen, &shared, &serving.running, side));
+        Trial {
+            shared,
+            event,
+            seen,
+        }
+    }
+
+    /// It stays, and nobody can have it gone back from any more. False: it is being
+    /// gone back from, or was.
+    pub fn end(&self) -> bool {
+        let stays = lock(&self.shared.former).take().is_some();
+        if stays {
+            self.shared.over.store(true, Ordering::Release);
+            if let Some(seen) = &self.seen {
+                seen.end();
+            }
+        }
+        stays
+    }
+
+    /// Goes back; None where that was done already, or is being done.
+    pub fn go_back(&self, running: &Running, side: &Side) -> Option<Back> {
+        self.shared.go_back(running, side)
+    }
+
+    /// Readable when there is an outcome.
+    pub fn event(&self) -> Option<BorrowedFd<'_>> {
+        self.event.as_ref().map(|event| event.as_fd())
+    }
+
+    /// How it went, where the address role had this process go back.
+    pub fn gone_back(&self) -> Option<Back> {
+        lock(&self.shared.outcome).take()
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Release);
+        drop(lock(&self.shared.former).take());
+    }
+}
+
+/// Waits for the address role's word on a thread of its own. Without that thread the
+/// address role waits in vain, for a moment, and takes its address over.
+fn watch(
+    on_trial: &Arc<OnTrial>,
+    shared: &Arc<Shared>,
+    running: &Arc<Running>,
+    side: &Arc<Side>,
+) -> Option<Arc<OwnedFd>> {
+    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+    let event = Arc::new(event);
+    let (shared, running) = (Arc::clone(shared), Arc::clone(running));
+    let (side, done) = (Arc::clone(side), Arc::clone(&event));
+    let on_trial = Arc::clone(on_trial);
+    let work = move || {
+        while !shared.over.load(Ordering::Acquire) {
+            if !on_trial.wait(WAIT) {
+                continue;
+            }
+            if let Some(back) = shared.go_back(&running, &side) {
+                *lock(&shared.outcome) = Some(back);
+                // The address role goes on before anybody is told.
+                on_trial.end();
+                let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
+            }
+            return;
+        }
+    };
+    let thread = std::thread::Builder::new().name("trial".into());
+    thread.spawn(work).ok()?;
+    Some(event)
+}

@@ -1,0 +1,301 @@
+//! What the control role asks for: one after the other, in its order; checks beside
+//! them.
+
+use super::trial::Trial;
+use crate::roles::spawn::OWN_PROGRAM;
+use crate::roles::{Shared, memory};
+use crate::supervisor::control::{Asker, Door};
+use crate::supervisor::loading::{LoadError, Loading, Told};
+use crate::supervisor::run::Supervisor;
+use crate::supervisor::version::Version;
+use protocol::role::{Load, Look, Message};
+use rustix::process::Signal;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What may wait at one time.
+const ASKS_MAX: usize = 64;
+/// Columns of what is told.
+const WIDTH: u32 = 100;
+
+/// Something that the control role asks for.
+#[derive(Clone)]
+pub enum Ask {
+    /// Whether a version could be served.
+    Check {
+        /// Which answer is its.
+        ask: u64,
+        /// The version.
+        set: Shared,
+    },
+    /// A version is to be served.
+    Serve {
+        /// Which answer is its.
+        ask: u64,
+        /// The version.
+        set: Shared,
+        /// Only on trial.
+        trial: bool,
+    },
+    /// What is on trial stays.
+    Accept {
+        /// Which answer is its.
+        ask: u64,
+    },
+    /// What served before the trial serves again.
+    Revert {
+        /// Which answer is its.
+        ask: u64,
+    },
+}
+
+impl Ask {
+    fn number(&self) -> u64 {
+        match self {
+            Ask::Check { ask, .. }
+            | Ask::Serve { ask, .. }
+            | Ask::Accept { ask }
+            | Ask::Revert { ask } => *ask,
+        }
+    }
+}
+
+/// The version that a change brings.
+pub struct Serving {
+    /// Its files.
+    pub set: Shared,
+    /// Only on trial.
+    pub trial: bool,
+    /// What the loader of a first one told.
+    pub shown: String,
+}
+
+/// A loader that only checks.
+pub struct Checking {
+    ask: u64,
+    /// The loader.
+    pub loading: Loading,
+}
+
+impl Supervisor {
+    pub(super) fn ask(&mut self, ask: Ask) {
+        if self.stop.is_some() {
+            return self.answer_set(ask.number(), false, "the machine is stopping");
+        }
+        if self.cluster.asks.len() >= ASKS_MAX {
+            return self.answer_set(ask.number(), false, "too much is asked at one time");
+        }
+        self.cluster.asks.push_back(ask);
+    }
+
+    /// Answers the control role.
+    pub(in super::super) fn answer_set(&mut self, ask: u64, good: bool, words: &str) {
+        self.answer_check(ask, good, false, words);
+    }
+
+    fn answer_check(&mut self, ask: u64, good: bool, together: bool, words: &str) {
+        let descriptors: Vec<Shared> = memory::create("evenkeel words", words.as_bytes())
+            .map(Arc::new)
+            .into_iter()
+            .collect();
+        let answer = Message::SetAnswer {
+            ask,
+            good,
+            together,
+        };
+        self.say_to_control(&answer, &descriptors);
+    }
+
+    /// Nobody is left who would be answered.
+    pub(super) fn drop_asks(&mut self) {
+        self.cluster.asks = VecDeque::new();
+    }
+
+    /// Does what can be done now.
+    pub(super) fn go_on_with_asks(&mut self) {
+        self.begin_check();
+        if self.cluster.serving.is_none() && std::mem::take(&mut self.cluster.orphaned) {
+            self.settle_trial();
+        }
+        while let Some(at) = self.next_ask() {
+            let Some(ask) = self.cluster.asks.remove(at) else {
+                return;
+            };
+            match ask {
+                // It has its own place.
+                Ask::Check { .. } => {}
+                Ask::Serve { ask, set, trial } => return self.serve_set(ask, set, trial),
+                Ask::Accept { ask } => self.accept_trial(ask),
+                Ask::Revert { ask } => self.revert_trial(ask),
+            }
+        }
+    }
+
+    /// The first that is no check, where nothing is on its way.
+    fn next_ask(&self) -> Option<usize> {
+        let busy = self.loading.is_some()
+            || self.candidate.is_some()
+            || self.cluster.serving.is_some()
+            || self.upgrade.is_some()
+            || self.is_going_back()
+            || (self.kept.is_some() && !self.serves());
+        let other = |ask: &Ask| !matches!(ask, Ask::Check { .. });
+        let at = self.cluster.asks.iter().position(other);
+        at.filter(|_| !busy && self.stop.is_none())
+    }
+
+    fn serve_set(&mut self, ask: u64, set: Shared, trial: bool) {
+        if self
+            .cluster
+            .start
+            .as_ref()
+            .is_none_or(|start| start.arbiter)
+        {
+            return self.answer_set(ask, false, "an arbiter serves nothing");
+        }
+        if self.cluster.trial.is_some() || self.cluster.first.is_some() {
+            // First back to what it would be compared with.
+            self.cluster.asks.push_front(Ask::Serve { ask, set, trial });
+            return self.go_back();
+        }
+        self.cluster.load_at = None;
+        self.cluster.serving = Some(Serving {
+            set,
+            trial,
+            shown: String::new(),
+        });
+        self.requests.ask(Some(Asker {
+            id: ask,
+            at: Door::Cluster,
+            look: None,
+        }));
+        // A reload that somebody asked for meanwhile is the same change.
+        let _ = self.requests.begin();
+        self.begin_load(Path::new(OWN_PROGRAM));
+    }
+
+    /// The files that a loader is to load; None where they are this machine's.
+    pub(in super::super) fn set_to_load(&self) -> Option<Shared> {
+        let serving = self.cluster.serving.as_ref().map(|one| one.set.clone());
+        serving.or_else(|| self.cluster.accepted.clone())
+    }
+
+    /// Refuses to read the accepted version again where that means nothing now.
+    pub(in super::super) fn refuse_reload(&mut self) {
+        let words = match &self.cluster {
+            cluster if !cluster.is_member() => return,
+            cluster if cluster.trial.is_some() || cluster.first.is_some() => {
+                "a version is on trial; ask again when that is decided (`evenkeel config status`)"
+            }
+            // One that is being served for the first time is waited for.
+            cluster if cluster.accepted.is_none() && cluster.serving.is_none() => {
+                "nothing is served here; a restart takes another program"
+            }
+            _ => return,
+        };
+        if self.stop.is_none() && self.requests.begin().is_some() {
+            self.refuse_change(words, "");
+        }
+    }
+
+    /// Whether what is on its way is to be served on trial, beside one that is
+    /// accepted.
+    pub(in super::super) fn brings_trial(&self) -> bool {
+        let serving = self.cluster.serving.as_ref();
+        self.kept.is_some() && serving.is_some_and(|serving| serving.trial)
+    }
+
+    /// The version that was on its way is served, or not.
+    pub(in super::super) fn version_brought(&mut self, taken: bool) {
+        let serving = self.cluster.serving.take();
+        if let Some(serving) = serving.filter(|_| taken) {
+            self.cluster.first = None;
+            self.cluster.accepted = Some(serving.set);
+        }
+    }
+
+    /// The version that was on its way is served on trial.
+    pub(in super::super) fn trial_begins(&mut self, version: Version) {
+        if let Some(serving) = self.cluster.serving.take() {
+            self.cluster.trial = Some(Trial {
+                version,
+                set: serving.set,
+                back_until: None,
+                accepting: None,
+                asks: Vec::new(),
+            });
+        }
+    }
+
+    fn begin_check(&mut self) {
+        if self.cluster.checking.is_some() || self.stop.is_some() {
+            return;
+        }
+        let check = |ask: &Ask| matches!(ask, Ask::Check { .. });
+        let at = self.cluster.asks.iter().position(check);
+        let Some(Ask::Check { ask, set }) = at.and_then(|at| self.cluster.asks.remove(at)) else {
+            return;
+        };
+        let mut descriptors = vec![set];
+        // Sockets that are there are not opened again.
+        let serves = self.cluster.trial.as_ref().map(|trial| &trial.version);
+        let serves = serves.or(self.kept.as_ref());
+        descriptors.extend(serves.iter().flat_map(|version| version.whole()));
+        let load = Load {
+            previous: serves.map(Version::known_plan),
+            look: Some(Look {
+                width: WIDTH,
+                ..Look::default()
+            }),
+            set: true,
+            dry: true,
+            ..self.load(&[])
+        };
+        match Loading::begin(Path::new(OWN_PROGRAM), load, &descriptors, &[]) {
+            Ok(loading) => self.cluster.checking = Some(Checking { ask, loading }),
+            Err(error) => self.answer_set(ask, false, &error.to_string()),
+        }
+    }
+
+    /// A check may be over.
+    pub(super) fn look_at_check(&mut self) {
+        let Some(checking) = &mut self.cluster.checking else {
+            return;
+        };
+        let told = match checking.loading.look() {
+            Ok(None) => return,
+            Ok(Some(told)) => Ok(told),
+            Err(error) => {
+                checking.loading.process.signal(Signal::KILL);
+                Err(error)
+            }
+        };
+        if let Some(checking) = self.cluster.checking.take() {
+            checking.loading.end();
+            let plan = told
+                .as_ref()
+                .ok()
+                .and_then(|told| told.outcome.as_ref().ok());
+            let addresses = plan.and_then(|plan| plan.addresses.as_ref());
+            let together = addresses.is_some_and(|addresses| addresses.together);
+            let (good, words) = verdict(told);
+            self.answer_check(checking.ask, good, together, &words);
+        }
+    }
+
+    pub(super) fn drop_check(&mut self) {
+        if let Some(checking) = self.cluster.checking.take() {
+            checking.loading.process.signal(Signal::KILL);
+            checking.loading.end();
+        }
+    }
+}
+
+/// What a loader that only checked said; what it opened is closed here.
+fn verdict(told: Result<Told, LoadError>) -> (bool, String) {
+    match told {
+        Ok(told) => (told.outcome.is_ok(), told.shown),
+        Err(error) => (false, error.to_string()),
+    }
+}

@@ -1,0 +1,178 @@
+//! The start of a machine that belongs to a cluster: the control role, and the version
+//! that it accepted last, which it serves when it is alone.
+
+use super::role::ControlRole;
+use crate::roles::memory;
+use crate::roles::spawn::OWN_PROGRAM;
+use crate::supervisor::directory;
+use crate::supervisor::loading::Told;
+use crate::supervisor::run::Supervisor;
+use crate::voice::write_error;
+use cluster::file_set::SET_BYTES_MAX;
+use cluster::request;
+use cluster::role::directory::ACCEPTED;
+use protocol::role::RunControl;
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How much a version has besides its files, bytes.
+const FRAME_BYTES_MAX: u64 = 8 << 20;
+/// How long until an accepted version that could not be served is tried again: a name
+/// may not resolve yet, an address not be there.
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
+
+/// As what the machine belongs to a cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// The state directory.
+    pub directory: PathBuf,
+    /// It serves nothing, ever.
+    pub arbiter: bool,
+}
+
+/// The file of a version as a memory file. It is not looked at.
+pub(super) fn read(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let bytes_max = SET_BYTES_MAX + FRAME_BYTES_MAX;
+    if !file.metadata()?.is_file() || file.metadata()?.len() > bytes_max {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    memory::copy("evenkeel version", &mut file.take(bytes_max))
+}
+
+impl Supervisor {
+    /// Begins as a machine of a cluster.
+    pub(in super::super) fn begin_as_member(&mut self) {
+        let Some(start) = self.cluster.start.clone() else {
+            return;
+        };
+        if self.control.is_none() {
+            self.open_control();
+        }
+        if self.cluster.role.is_none() {
+            self.start_control();
+        }
+        if start.arbiter {
+            self.voice
+                .notice("this machine is an arbiter: it votes and stores, and serves nothing");
+            return self.wait_for_version();
+        }
+        if self.cluster.accepted.is_none() {
+            self.find_accepted(&start);
+        }
+        if self.cluster.accepted.is_none() {
+            self.voice.notice(
+                "no version was accepted here yet: nothing is served until the cluster has one",
+            );
+            self.wait_for_version();
+        }
+    }
+
+    /// Finds the version that was accepted last.
+    fn find_accepted(&mut self, start: &Start) {
+        let path = start.directory.join(ACCEPTED);
+        match read(&path) {
+            Ok(set) => self.cluster.accepted = Some(Arc::new(set)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self.voice.alert(format_args!(
+                "the last accepted version cannot be read ({}: {error}); it comes from the cluster",
+                path.display()
+            )),
+        }
+    }
+
+    /// Whoever started this need not wait: there may be nothing to serve for long.
+    pub(super) fn wait_for_version(&mut self) {
+        self.notify.ready("waiting for a version of the cluster");
+        self.tell_ready();
+    }
+
+    /// Loads the version that was accepted last, at a start.
+    pub(in super::super) fn load_accepted(&mut self) {
+        if self.cluster.accepted.is_none() || self.loading.is_some() || self.kept.is_some() {
+            return;
+        }
+        self.voice
+            .notice("serving the last accepted version, alone, until the cluster says otherwise");
+        let descriptors: Vec<_> = self.cluster.accepted.iter().cloned().collect();
+        match self.begin_loading(Path::new(OWN_PROGRAM), self.load(&[]), &descriptors) {
+            Ok(loading) => self.loading = Some(loading),
+            Err(error) => self.first_failed(&error.to_string(), ""),
+        }
+    }
+
+    /// A first version could not be served. The process stays: the cluster may have
+    /// a better one.
+    pub(in super::super) fn first_failed(&mut self, words: &str, shown: &str) {
+        self.kept = None;
+        if self.cluster.serving.is_some() {
+            let again = self.cluster.accepted.is_some();
+            self.cluster.load_at = again.then(|| Instant::now() + AGAIN);
+            return self.refuse_change(words, shown);
+        }
+        if !words.is_empty() {
+            self.voice.alert(words);
+        }
+        self.voice.alert(format_args!(
+            "the last accepted version cannot be served; it is tried again in {} s",
+            AGAIN.as_secs()
+        ));
+        self.cluster.load_at = Some(Instant::now() + AGAIN);
+        self.wait_for_version();
+    }
+
+    /// What a loader of a first version told, for whoever asked.
+    pub(in super::super) fn first_told(&mut self, told: &Told) {
+        if self.is_member() {
+            write_error(&told.plain);
+            if let Some(serving) = &mut self.cluster.serving {
+                serving.shown.clone_from(&told.shown);
+            }
+        }
+    }
+
+    /// The first version is served.
+    pub(in super::super) fn first_serves(&mut self) {
+        if let Some(serving) = &self.cluster.serving {
+            let shown = serving.shown.clone();
+            let first = serving.trial.then(|| self.before_first());
+            self.version_brought(true);
+            self.cluster.first = first;
+            self.tell_change(&[], &shown);
+        }
+    }
+
+    /// Starts a control role.
+    pub(in super::super) fn start_control(&mut self) {
+        self.cluster.restart_at = None;
+        let Some(start) = &self.cluster.start else {
+            return;
+        };
+        let socket =
+            directory::place(request::SOCKET).map(|path| path.as_os_str().as_bytes().to_vec());
+        let run = RunControl {
+            directory: start.directory.as_os_str().as_bytes().to_vec(),
+            socket: socket.unwrap_or_default(),
+        };
+        match ControlRole::start(Path::new(OWN_PROGRAM), run) {
+            Ok(role) => {
+                self.voice
+                    .notice(format_args!("control role ({}) started", role.pid()));
+                self.cluster.role = Some(role);
+                let wanted = self.cluster.wants.clone();
+                self.leases_wanted(wanted);
+            }
+            Err(error) => {
+                self.voice.alert(error);
+                let wait = self.cluster.backoff.died(Instant::now(), Instant::now());
+                self.cluster.restart_at = Some(Instant::now() + wait.max(AGAIN));
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A first version on trial: there is none that could be gone back to, so what is gone
+//! back to is that nothing is served. And what becomes of any trial when the control
+//! role dies, which decides on it.
+
+use super::begin::{AGAIN, read};
+use crate::roles::Shared;
+use crate::supervisor::run::Supervisor;
+use cluster::role::directory::ACCEPTED;
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+/// Bytes of two versions that are compared at once.
+const COMPARED_BYTES: usize = 64 << 10;
+/// No ask has this number: nobody waits for the answer.
+const NOBODY: u64 = 0;
+
+/// What there was before a first version.
+pub struct First {
+    /// A version that was accepted, and that could not be served here.
+    accepted: Option<Shared>,
+}
+
+impl Supervisor {
+    /// What is gone back to from a first version that is on trial.
+    pub(super) fn before_first(&self) -> First {
+        First {
+            accepted: self.cluster.accepted.clone(),
+        }
+    }
+
+    /// Virtual addresses follow a version when it is accepted, a first one, too.
+    pub(in super::super) fn holds_addresses_back(&self) -> bool {
+        let serving = self.cluster.serving.as_ref();
+        let begins = !self.served && serving.is_some_and(|serving| serving.trial);
+        (begins || self.cluster.first.is_some()) && !self.is_alone()
+    }
+
+    /// A first version stays; false where none is on trial.
+    pub(super) fn accept_first(&mut self) -> bool {
+        let first = self.cluster.first.take().is_some();
+        if first {
+            self.follow_with_addresses();
+        }
+        first
+    }
+
+    /// A first version is gone back from: nothing is served again.
+    pub(super) fn serve_nothing(&mut self) {
+        let Some(First { accepted }) = self.cluster.first.take() else {
+            return;
+        };
+        self.give_addresses_up();
+        self.end_service();
+        self.cluster.load_at = accepted.is_some().then(|| Instant::now() + AGAIN);
+        self.cluster.accepted = accepted;
+        self.voice
+            .warning("the first version was not accepted: nothing is served again");
+        self.wait_for_version();
+    }
+
+    /// Who decides on what is on trial has died. What it had written to disk before was
+    /// accepted; anything else is gone back from, as the next one will say.
+    pub(super) fn settle_trial(&mut self) {
+        let set = match &self.cluster.trial {
+            Some(trial) if trial.until().is_none() => trial.set.clone(),
+            None if self.cluster.first.is_some() => match &self.cluster.accepted {
+                Some(set) => set.clone(),
+                None => return,
+            },
+            _ => return,
+        };
+        let Some(start) = &self.cluster.start else {
+            return;
+        };
+        let on_disk = read(&start.directory.join(ACCEPTED));
+        match on_disk.is_ok_and(|on_disk| same(&set, on_disk) == Ok(true)) {
+            true => self.accept_trial(NOBODY),
+            false => self.go_back(),
+        }
+    }
+}
+
+/// Whether two memory files hold the same.
+fn same(one: &impl AsFd, other: impl AsFd) -> Result<bool, Errno> {
+    let (mut ours, mut theirs) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
+    let mut at = 0;
+    loop {
+        let (read, also) = (
+            rustix::io::pread(one, &mut ours[..], at)?,
+            rustix::io::pread(&other, &mut theirs[..], at)?,
+        );
+        // Memory files are read whole, but at their end.
+        if read != also || ours.get(..read) != theirs.get(..also) {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+        at += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roles::memory;
+
+    #[test]
+    fn what_differs_anywhere_is_not_the_same() {
+        let file = |bytes: &[u8]| memory::create("test", bytes).unwrap();
+        let long = vec![7; COMPARED_BYTES + 10];
+        let mut other = long.clone();
+        assert_eq!(same(&file(&long), file(&other)), Ok(true));
+        other.pop();
+        assert_eq!(same(&file(&long), file(&other)), Ok(false));
+        other.push(8);
+        assert_eq!(same(&file(&long), file(&other)), Ok(false));
+        assert_eq!(same(&file(b""), file(b"")), Ok(true));
+    }
+}

@@ -1,0 +1,269 @@
+//! A machine that belongs to a cluster: beside proxy and addresses there is a control
+//! role, which says which version is to be served. Here its wishes are done one after
+//! the other, by loaders and roles as any other change, and it is told how they went.
+//!
+//! A version on trial is served while the one that was accepted last stays the last
+//! good one: whatever dies, or has to be gone back to, is that one. Virtual addresses
+//! follow a version when it is accepted, so that they are never half changed.
+//!
+//! Nothing that is served waits for the control role, and its end changes nothing.
+
+mod asks;
+mod begin;
+mod first;
+mod role;
+mod trial;
+
+pub use begin::Start;
+
+use super::backoff::Backoff;
+use super::run::{MESSAGES_MAX, Supervisor};
+use crate::roles::Shared;
+use crate::roles::channel::{Channel, Received};
+use crate::roles::spawn::Ending;
+use crate::voice::Form;
+use asks::{Ask, Checking, Serving};
+use first::First;
+use protocol::role::{HeldLease, Message, WantedLease};
+use role::ControlRole;
+use rustix::event::PollFd;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use trial::Trial;
+
+/// How long the role may take to end.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// What belongs to a machine of a cluster; all of it is empty for another one.
+#[derive(Default)]
+pub struct Cluster {
+    start: Option<Start>,
+    role: Option<ControlRole>,
+    backoff: Backoff,
+    restart_at: Option<Instant>,
+    /// When the role is ended by force.
+    end_at: Option<Instant>,
+    /// What was asked and waits for what is on its way.
+    asks: VecDeque<Ask>,
+    /// The version that a change brings.
+    serving: Option<Serving>,
+    /// Who asked for that has died: what comes of it is settled without it.
+    orphaned: bool,
+    checking: Option<Checking>,
+    /// The files of the last accepted version.
+    accepted: Option<Shared>,
+    trial: Option<Trial>,
+    /// What is served is on trial, and before it nothing was.
+    first: Option<First>,
+    /// When the accepted version is loaded again, which could not be at the start.
+    load_at: Option<Instant>,
+    /// What addresses are bound to.
+    wants: Vec<WantedLease>,
+    held: Vec<HeldLease>,
+}
+
+impl Cluster {
+    /// Of a machine that belongs to one, or to none.
+    pub fn new(start: Option<Start>) -> Cluster {
+        Cluster {
+            start,
+            ..Cluster::default()
+        }
+    }
+
+    /// Whether the machine belongs to a cluster.
+    pub fn is_member(&self) -> bool {
+        self.start.is_some()
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let role = self.role.iter().flat_map(|role| role.process.watched());
+        let checking = self.checking.iter();
+        role.chain(checking.flat_map(|one| one.loading.process.watched()))
+    }
+
+    /// The channels to those that listen.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        let role = self.role.iter().map(|role| &role.process);
+        let checking = self.checking.iter().map(|one| &one.loading.process);
+        role.chain(checking)
+            .filter(|process| !process.silent)
+            .map(|process| &process.channel)
+    }
+
+    /// When something is due by itself.
+    pub fn deadline(&self) -> Option<Instant> {
+        let checking = self.checking.as_ref().map(|one| one.loading.until);
+        let trial = self.trial.as_ref().and_then(trial::Trial::until);
+        let all = [self.restart_at, self.end_at, self.load_at, checking, trial];
+        all.into_iter().flatten().min()
+    }
+
+    /// Whether there is a control role still.
+    pub fn lives(&self) -> bool {
+        self.role.is_some()
+    }
+}
+
+impl Supervisor {
+    /// Whether the machine belongs to a cluster.
+    pub(super) fn is_member(&self) -> bool {
+        self.cluster.is_member()
+    }
+
+    /// Hears the control role, and does what is due.
+    pub(super) fn look_at_cluster(&mut self) {
+        if !self.is_member() {
+            return;
+        }
+        let role = self.cluster.role.as_mut();
+        let ended = role.and_then(|role| role.process.ended());
+        for _ in 0..MESSAGES_MAX {
+            let role = self.cluster.role.as_mut();
+            let Some(received) = role.and_then(|role| role.hear(&mut self.voice)) else {
+                break;
+            };
+            self.hear_control(received);
+        }
+        if let Some(ending) = ended
+            && let Some(role) = self.cluster.role.take()
+        {
+            self.control_ended(&role, ending);
+        }
+        self.look_at_check();
+        self.look_at_cluster_clock();
+        self.go_on_with_asks();
+    }
+
+    fn look_at_cluster_clock(&mut self) {
+        let now = Instant::now();
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if due(self.cluster.restart_at) {
+            self.start_control();
+        }
+        if due(self.cluster.end_at) {
+            self.cluster.end_at = None;
+            if let Some(role) = &self.cluster.role {
+                role.kill();
+            }
+        }
+        if due(self.cluster.load_at) {
+            self.cluster.load_at = None;
+            self.load_accepted();
+        }
+        self.look_at_going_back(now);
+    }
+
+    fn hear_control(&mut self, received: Received) {
+        let set = received.descriptors.into_iter().next().map(Arc::new);
+        match (received.message, set) {
+            (Message::CheckSet { ask }, Some(set)) => self.ask(Ask::Check { ask, set }),
+            (Message::ServeSet { ask, trial }, Some(set)) => {
+                self.ask(Ask::Serve { ask, set, trial });
+            }
+            (Message::AcceptSet { ask }, _) => self.ask(Ask::Accept { ask }),
+            (Message::RevertSet { ask }, _) => self.ask(Ask::Revert { ask }),
+            (Message::CheckSet { ask } | Message::ServeSet { ask, .. }, None) => {
+                self.answer_set(ask, false, "no version was given");
+            }
+            (Message::TellHealth, _) => self.ask_health(),
+            (Message::HoldLeases(leases), _) => {
+                self.cluster.held = leases;
+                self.tell_leases();
+            }
+            (message @ Message::HandOverLease { .. }, _) => self.say_to_addresses(&message),
+            (Message::Ended { words }, _) => {
+                self.voice.alert(format_args!("the control role: {words}"));
+            }
+            (Message::Unknown { .. }, _) => {}
+            (other, _) => {
+                let kind = other.kind();
+                self.say_to_control(&Message::Unknown { kind }, &[]);
+            }
+        }
+    }
+
+    fn say_to_control(&mut self, message: &Message, descriptors: &[Shared]) {
+        if let Some(role) = &mut self.cluster.role {
+            role.say(message, descriptors);
+        }
+    }
+
+    /// Addresses are bound to these leases now, and could use them.
+    pub(super) fn leases_wanted(&mut self, wanted: Vec<WantedLease>) {
+        if self.is_member() {
+            self.say_to_control(&Message::WantsLeases(wanted.clone()), &[]);
+        }
+        self.cluster.wants = wanted;
+    }
+
+    /// Tells the address role which leases are held.
+    pub(super) fn tell_leases(&mut self) {
+        if self.is_member() {
+            let message = Message::HoldLeases(self.cluster.held.clone());
+            self.say_to_addresses(&message);
+        }
+    }
+
+    /// The proxy is asked how well it serves; without one that is known.
+    fn ask_health(&mut self) {
+        let ready = self.proxy.as_mut().filter(|proxy| proxy.ready);
+        let asked = ready.is_some_and(|proxy| proxy.say(&Message::TellHealth));
+        if !asked {
+            self.say_to_control(&Message::Health, &[]);
+        }
+    }
+
+    /// The proxy said how well it serves.
+    pub(super) fn health_told(&mut self, received: Received) {
+        let told = received.descriptors.into_iter().map(Arc::new);
+        let told: Vec<Shared> = told.collect();
+        self.say_to_control(&Message::Health, &told);
+    }
+
+    fn control_ended(&mut self, role: &ControlRole, ending: Ending) {
+        self.obey_signals();
+        self.drop_asks();
+        self.cluster.end_at = None;
+        if self.exit.is_some() || self.stop.is_some() {
+            return;
+        }
+        let wait = self.cluster.backoff.died(role.born, Instant::now());
+        if self.voice.form() == Form::Own {
+            self.voice.warning(format_args!(
+                "the control role {} {}; what is served goes on, and another one starts in {} s",
+                role.pid(),
+                role::ended_words(ending),
+                wait.as_secs_f32()
+            ));
+        }
+        self.cluster.restart_at = Some(Instant::now() + wait);
+        let serving = self.cluster.serving.as_ref();
+        self.cluster.orphaned |= serving.is_some_and(|serving| serving.trial);
+        self.settle_trial();
+    }
+
+    /// The control role is to end: the supervisor does, or executes another program.
+    pub(super) fn stop_control(&mut self) {
+        self.cluster.restart_at = None;
+        self.cluster.load_at = None;
+        self.drop_asks();
+        self.drop_check();
+        if let Some(role) = &mut self.cluster.role {
+            role.stop();
+            let until = Instant::now() + END_LIMIT;
+            self.cluster.end_at = self.cluster.end_at.or(Some(until));
+        }
+    }
+
+    /// The last of it: it has ended when this is done.
+    pub(super) fn end_control(&mut self) {
+        self.stop_control();
+        if let Some(mut role) = self.cluster.role.take() {
+            let until = self.cluster.end_at.take();
+            role.wait_for_end(until.unwrap_or_else(Instant::now));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The control role, as the supervisor sees it.
+
+use crate::roles::Shared;
+use crate::roles::channel::{ChannelError, Received};
+use crate::roles::spawn::{self, Ending, Started};
+use crate::voice::Voice;
+use protocol::role::{Message, Personality, RunControl};
+use rustix::process::Signal;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether it has ended.
+const END_TICK: Duration = Duration::from_millis(1);
+
+/// Names another program to be the control role: a test is one itself.
+const PROGRAM_VARIABLE: &str = "EVENKEEL_CONTROL_PROGRAM";
+
+/// A control role.
+pub struct ControlRole {
+    /// The process.
+    pub process: Started,
+    /// When it was started.
+    pub born: Instant,
+}
+
+/// Why one could not be started.
+#[derive(Debug)]
+pub enum ControlRoleError {
+    /// The process.
+    Start(io::Error),
+    /// The channel.
+    Channel(ChannelError),
+}
+
+impl fmt::Display for ControlRoleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ControlRoleError::Start(error) => {
+                write!(f, "the control role could not be started: {error}")
+            }
+            ControlRoleError::Channel(error) => write!(f, "the control role: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ControlRoleError {}
+
+/// How it ended, for a sentence that begins with it.
+pub fn ended_words(ending: Ending) -> String {
+    match ending {
+        Ending::Status(status) => format!("ended ({status})"),
+        Ending::Unknown => "ended".to_owned(),
+    }
+}
+
+impl ControlRole {
+    /// Starts one of a program.
+    pub fn start(program: &Path, run: RunControl) -> Result<ControlRole, ControlRoleError> {
+        let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
+        let program = named.as_deref().unwrap_or(program);
+        let process = spawn::start(program, spawn::CONTROL_ENTRY, Personality::Own, &[]);
+        let mut role = ControlRole {
+            process: process.map_err(ControlRoleError::Start)?,
+            born: Instant::now(),
+        };
+        let message = Message::RunControl(Box::new(run));
+        match role.process.channel.send(&message, &[]) {
+            // One that has ended already is seen to as one that ends later.
+            Ok(()) | Err(ChannelError::Closed) => Ok(role),
+            Err(error) => {
+                role.wait_for_end(Instant::now());
+                Err(ControlRoleError::Channel(error))
+            }
+        }
+    }
+
+    /// What it says next. One whose words cannot be understood is ended.
+    pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
+        self.process.hear().unwrap_or_else(|error| {
+            voice.alert(format_args!("the control role: {error}"));
+            None
+        })
+    }
+
+    /// Says something. Who cannot be told is about to be seen as ended.
+    pub fn say(&mut self, message: &Message, descriptors: &[Shared]) {
+        if !self.process.silent {
+            let _ = self.process.channel.send(message, descriptors);
+        }
+    }
+
+    /// Tells it to end.
+    pub fn stop(&mut self) {
+        self.say(&Message::StopControl, &[]);
+    }
+
+    /// Ends it by force.
+    pub fn kill(&self) {
+        self.process.signal(Signal::KILL);
+    }
+
+    /// Waits until it has ended, then ends it by force.
+    pub fn wait_for_end(&mut self, until: Instant) {
+        while self.process.ended().is_none() {
+            // What it says is taken, so that it waits for nobody.
+            while !self.process.silent && matches!(self.process.channel.receive(), Ok(Some(_))) {}
+            if Instant::now() >= until {
+                self.kill();
+            }
+            std::thread::sleep(END_TICK);
+        }
+    }
+
+    /// Its process id, for messages.
+    pub fn pid(&self) -> i32 {
+        self.process.pid().as_raw_nonzero().get()
+    }
+}

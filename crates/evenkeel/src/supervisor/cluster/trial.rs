@@ -1,0 +1,207 @@
+//! A version on trial: it is served, and the last good one is the one before it.
+
+use crate::roles::Shared;
+use crate::supervisor::run::Supervisor;
+use crate::supervisor::version::Version;
+use crate::voice::Gravity;
+use protocol::role::{Message, TakeTrial};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+/// How long a proxy may take to go back. It has everything at hand; one that does
+/// not is followed by another one with the accepted version.
+const BACK_LIMIT: Duration = Duration::from_secs(5);
+
+/// A version on trial.
+pub struct Trial {
+    /// What it is.
+    pub version: Version,
+    /// Its files.
+    pub set: Shared,
+    /// It is being gone back from; when that is forced.
+    pub back_until: Option<Instant>,
+    /// Who is answered when it is over.
+    pub asks: Vec<u64>,
+    /// It is accepted as soon as the proxy says that it did not go back meanwhile: who
+    /// is answered, and how long that may take.
+    pub accepting: Option<(u64, Instant)>,
+}
+
+impl Trial {
+    /// Until when the proxy is waited for.
+    pub fn until(&self) -> Option<Instant> {
+        self.back_until.or(self.accepting.map(|(_, until)| until))
+    }
+}
+
+impl Supervisor {
+    /// What a proxy is told of a version that it is to serve on trial. None: there is
+    /// no version that it could go back to, or no proxy that would.
+    pub(in super::super) fn trial_message(&self, version: &Version) -> Option<Message> {
+        let former = self.kept.as_ref().filter(|_| self.brings_trial())?;
+        let plain = |version: &Version| {
+            let mut take = version.take.clone();
+            (take.state, take.plan.addresses) = (false, None);
+            take
+        };
+        Some(Message::TakeTrial(Box::new(TakeTrial {
+            take: plain(version),
+            former: plain(former),
+        })))
+    }
+
+    /// The descriptors that go with it.
+    pub(in super::super) fn trial_descriptors(&self, version: &Version) -> Vec<Shared> {
+        let mut all = version.all_descriptors(None);
+        let former = self.kept.iter();
+        all.extend(former.flat_map(|former| former.all_descriptors(None)));
+        all
+    }
+
+    /// Virtual addresses alone follow when they are accepted; until then no role knows
+    /// of them.
+    pub(in super::super) fn trial_without_proxy(&mut self, version: Version, shown: &str) {
+        let words = "its virtual addresses follow when it is accepted".to_owned();
+        self.trial_begins(version);
+        self.tell_change(&[(Gravity::Notice, words)], shown);
+    }
+
+    /// A proxy that cannot go back is followed by one that begins there.
+    pub(in super::super) fn not_gone_back(&mut self, words: &str) {
+        self.voice
+            .alert(format_args!("the proxy did not go back: {words}"));
+        self.kill_proxy();
+    }
+
+    pub(in super::super) fn is_going_back(&self) -> bool {
+        let trial = self.cluster.trial.as_ref();
+        trial.is_some_and(|trial| trial.back_until.is_some())
+    }
+
+    /// What is on trial stays: it is the last good version from now on.
+    pub(super) fn accept_trial(&mut self, ask: u64) {
+        if self.accept_first() {
+            return self.answer_set(ask, true, "");
+        }
+        let Some(trial) = &mut self.cluster.trial else {
+            return self.answer_set(ask, false, "nothing is on trial");
+        };
+        trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
+        match &mut self.proxy {
+            // Who cannot be told is about to be seen as ended.
+            Some(proxy) if !trial.version.is_alone() => {
+                let _ = proxy.say(&Message::EndTrial);
+            }
+            _ => self.trial_ended(),
+        }
+    }
+
+    /// Nobody can go back from it any more.
+    pub(in super::super) fn trial_ended(&mut self) {
+        let accepted = |trial: &mut Trial| trial.accepting.is_some();
+        let Some(trial) = self.cluster.trial.take_if(accepted) else {
+            return;
+        };
+        // The descriptors of the version before are closed here.
+        self.kept = Some(trial.version);
+        self.cluster.accepted = Some(trial.set);
+        self.unsettled = None;
+        self.keep_version();
+        self.follow_with_addresses();
+        if let Some((ask, _)) = trial.accepting {
+            self.answer_set(ask, true, "");
+        }
+        for ask in trial.asks {
+            self.answer_set(ask, false, "it was accepted");
+        }
+    }
+
+    /// What served before the trial is served again.
+    pub(super) fn revert_trial(&mut self, ask: u64) {
+        match &mut self.cluster.trial {
+            Some(trial) => {
+                trial.asks.push(ask);
+                self.go_back();
+            }
+            None if self.cluster.first.is_some() => {
+                self.serve_nothing();
+                self.answer_set(ask, true, "");
+            }
+            None => self.answer_set(ask, true, "nothing is on trial"),
+        }
+    }
+
+    pub(super) fn go_back(&mut self) {
+        if self.cluster.first.is_some() {
+            return self.serve_nothing();
+        }
+        let Some(trial) = &mut self.cluster.trial else {
+            return;
+        };
+        if trial.back_until.is_some() {
+            return;
+        }
+        trial.back_until = Some(Instant::now() + BACK_LIMIT);
+        if trial.version.is_alone() {
+            // No role knows of it yet.
+            return self.gone_back("");
+        }
+        // Without one, the next begins with the accepted version.
+        let told = self.proxy.as_mut().map(|proxy| proxy.say(&Message::Revert));
+        if told == Some(false) {
+            self.kill_proxy();
+        }
+    }
+
+    /// The proxy serves the version again that served before the trial.
+    pub(in super::super) fn gone_back(&mut self, words: &str) {
+        let Some(trial) = self.cluster.trial.take() else {
+            return;
+        };
+        self.answer_gone_back(trial.accepting, trial.asks, words);
+    }
+
+    /// Who wanted it gone back from has it, who wanted it to stay has not.
+    fn answer_gone_back(&mut self, accepting: Option<(u64, Instant)>, asks: Vec<u64>, words: &str) {
+        if let Some((ask, _)) = accepting {
+            self.answer_set(ask, false, words);
+        }
+        for ask in asks {
+            self.answer_set(ask, true, words);
+        }
+    }
+
+    /// The proxy went back by itself, or died with the version on trial: the accepted
+    /// one is served from now on.
+    pub(in super::super) fn went_back(&mut self, words: &str) {
+        if self.cluster.first.is_some() {
+            let words = words.to_owned();
+            self.say_to_control(&Message::WentBack { words }, &[]);
+            return self.serve_nothing();
+        }
+        let Some(trial) = self.cluster.trial.take() else {
+            return;
+        };
+        self.voice.warning(format_args!(
+            "the version on trial is served no more: {words}; the accepted one is served again"
+        ));
+        let told = words.to_owned();
+        self.say_to_control(&Message::WentBack { words: told }, &[]);
+        self.answer_gone_back(trial.accepting, trial.asks, words);
+    }
+
+    pub(super) fn look_at_going_back(&mut self, now: Instant) {
+        let until = self.cluster.trial.as_ref().and_then(Trial::until);
+        if until.is_some_and(|until| until <= now) {
+            self.kill_proxy();
+        }
+    }
+
+    fn kill_proxy(&mut self) {
+        match &self.proxy {
+            // Its end is seen in the next turn.
+            Some(proxy) => proxy.process.signal(Signal::KILL),
+            None => self.gone_back(""),
+        }
+    }
+}

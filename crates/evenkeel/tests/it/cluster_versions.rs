@@ -1,0 +1,365 @@
+//! A machine that belongs to a cluster: which version it serves, what it does with one
+//! on trial, and what becomes of it when its processes die.
+
+use crate::control::{Member, version};
+use crate::harness::{PATIENCE, evenkeel, run};
+use crate::supervised::{Client, answers, get, lives, origin, passes};
+use cluster::file_set::SetFile;
+use cluster::member::Kind;
+use lab::{Host, Lab, Scratch, eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use protocol::role::{HeldLease, Message};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+fn went_back(message: &Message) -> bool {
+    matches!(message, Message::WentBack { .. })
+}
+
+#[test]
+fn without_files_and_without_a_cluster_both_ways_are_named() {
+    let scratch = Scratch::new().unwrap();
+    let outcome = run(evenkeel(), scratch.path(), ["run", "--state", "state"]);
+    assert_eq!(outcome.code(), Some(1));
+    for way in [
+        "evenkeel run -f FILE",
+        "evenkeel cluster init",
+        "evenkeel cluster join",
+    ] {
+        assert!(outcome.stderr.contains(way), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_first_version_is_waited_for_and_a_version_on_trial_is_gone_back_from_without_a_lost_connection()
+ {
+    let member = Member::new(Kind::Node);
+    let supervised = member.run();
+    let mut control = member.control();
+    let port = free_port().unwrap();
+    let one = version(1, &passes("", &[port], origin("one")));
+    let two = version(2, &passes("", &[port], origin("two")));
+    assert_eq!(control.health(), None);
+    let (good, words) = control.check(&one);
+    assert!(good && get(port).is_none(), "{words}");
+    let (good, words) = control.serve(&one, false);
+    assert!(good, "{words}");
+    assert!(answers(port, "one"));
+    let mut client = Client::new(port).unwrap();
+    assert_eq!(client.get().as_deref(), Some("one"));
+    let role = supervised.role().unwrap();
+    let (good, words) = control.serve(&two, true);
+    assert!(good, "{words}");
+    assert_eq!(client.get().as_deref(), Some("two"));
+    let (good, words) = control.revert();
+    assert!(good, "{words}");
+    assert_eq!(client.get().as_deref(), Some("one"), "the same connection");
+    assert_eq!(supervised.role(), Some(role), "and the same process");
+    let (good, words) = control.serve(&two, true);
+    assert!(good, "{words}");
+    assert!(control.accept_set().0);
+    assert_eq!(client.get().as_deref(), Some("two"));
+    assert!(control.revert().0, "nothing is on trial any more");
+    assert_eq!(client.get().as_deref(), Some("two"));
+    let health = control.health().unwrap();
+    assert!(health.requests >= 4 && health.errors == 0, "{health:?}");
+    assert_eq!(health.frontends[0].listens, [format!("127.0.0.1:{port}")]);
+    assert!(health.frontends[0].http && health.frontends[0].usable);
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_first_version_that_is_taken_back_leaves_nothing_that_is_served() {
+    let member = Member::new(Kind::Node);
+    let supervised = member.run();
+    let mut control = member.control();
+    let port = free_port().unwrap();
+    let one = version(1, &passes("", &[port], origin("one")));
+    for _ in 0..2 {
+        let (good, words) = control.serve(&one, true);
+        assert!(good && answers(port, "one"), "{words}");
+        let (good, words) = control.revert();
+        assert!(good && get(port).is_none(), "{words}");
+        assert!(control.revert().0, "nothing is on trial any more");
+    }
+    // One that dies with it is followed by none, and one that stays by another.
+    let (good, words) = control.serve(&one, true);
+    assert!(good && answers(port, "one"), "{words}");
+    kill(Pid::from_raw(supervised.role().unwrap()), Signal::SIGKILL).unwrap();
+    let _ = control.wait_for(went_back);
+    assert!(get(port).is_none());
+    let (good, words) = control.serve(&one, true);
+    assert!(good && answers(port, "one"), "{words}");
+    let (good, words) = control.accept_set();
+    assert!(good, "{words}");
+    kill(Pid::from_raw(supervised.role().unwrap()), Signal::SIGKILL).unwrap();
+    assert!(answers(port, "one"));
+    assert!(control.revert().0 && answers(port, "one"));
+    supervised.end(Signal::SIGTERM);
+}
+
+#[test]
+fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_accepted() {
+    let member = Member::new(Kind::Node);
+    let port = free_port().unwrap();
+    let one = version(1, &passes("", &[port], origin("one")));
+    let two = version(2, &passes("", &[port], origin("two")));
+    let supervised = member.run();
+    let mut control = member.control();
+    let dies = |control: &crate::control::Control| {
+        kill(Pid::from_raw(control.pid), Signal::SIGKILL).unwrap();
+    };
+    assert!(control.serve(&one, true).0 && answers(port, "one"));
+    dies(&control);
+    assert!(eventually(PATIENCE, || get(port).is_none()));
+    let mut control = member.control();
+    assert!(control.serve(&one, true).0 && answers(port, "one"));
+    member.accepts(&one);
+    dies(&control);
+    let mut control = member.control();
+    assert!(
+        control.revert().0 && answers(port, "one"),
+        "it was accepted"
+    );
+    assert!(control.serve(&two, true).0 && answers(port, "two"));
+    dies(&control);
+    assert!(answers(port, "one"));
+    // Also when it dies before it is told that its version is served.
+    let mut control = member.control();
+    let asked = Message::ServeSet {
+        ask: 1,
+        trial: true,
+    };
+    let rest = "# One of many lines that take some time.\n".repeat(200_000);
+    let slow = version(3, &(passes("", &[port], origin("three")) + &rest));
+    let before = supervised.children().len();
+    control.say(&asked, Some(&slow));
+    let loads = || supervised.children().len() > before;
+    assert!(eventually(PATIENCE, loads));
+    dies(&control);
+    let mut control = member.control();
+    let (good, words) = control.revert();
+    assert!(good && answers(port, "one"), "{words}");
+    assert_eq!(words, "nothing is on trial", "it was gone back from before");
+    assert!(control.serve(&two, true).0 && answers(port, "two"));
+    member.accepts(&two);
+    dies(&control);
+    let mut control = member.control();
+    assert!(
+        control.revert().0 && answers(port, "two"),
+        "it was accepted"
+    );
+    supervised.end(Signal::SIGTERM);
+}
+
+#[test]
+fn a_refused_version_is_told_with_its_diagnostics_and_changes_nothing() {
+    let member = Member::new(Kind::Node);
+    let port = free_port().unwrap();
+    let one = version(1, &passes("", &[port], origin("one")));
+    member.accepts(&one);
+    let supervised = member.run();
+    let mut control = member.control();
+    assert!(answers(port, "one"), "the last accepted version");
+    let wrong = version(2, "frontend f\n    bnid 127.0.0.1:1\n");
+    let (good, words) = control.check(&wrong);
+    assert!(!good && words.contains("did you mean 'bind'?"), "{words}");
+    let (good, words) = control.serve(&wrong, true);
+    assert!(!good && words.contains("did you mean 'bind'?"), "{words}");
+    // A file of this machine that is not in the version.
+    let map = member.scratch.write("hosts.map", "a b\n").unwrap();
+    let text = passes("", &[port], origin("two"));
+    let names = format!(
+        "{text}    http-response set-header x %[src,map({})]\n",
+        map.display()
+    );
+    let mut lacks = version(3, &names);
+    let (good, words) = control.check(&lacks);
+    let wanted = format!("'{}' is not in version 3", map.display());
+    assert!(!good && words.contains(&wanted), "{words}");
+    lacks.files.push(SetFile {
+        path: map.to_str().unwrap().to_owned(),
+        main: false,
+        secret: false,
+        mode: 0o644,
+        bytes: b"a b\n".to_vec(),
+    });
+    assert!(control.check(&lacks).0);
+    // An address that somebody else has.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = taken.local_addr().unwrap().port();
+    let (good, words) = control.check(&version(4, &passes("", &[other], 1)));
+    assert!(!good && words.contains("Address already in use"), "{words}");
+    assert_eq!(get(port).as_deref(), Some("one"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_proxy_that_dies_with_a_version_on_trial_is_followed_by_one_with_the_accepted_version() {
+    let member = Member::new(Kind::Node);
+    let port = free_port().unwrap();
+    member.accepts(&version(1, &passes("", &[port], origin("one"))));
+    let supervised = member.run();
+    let mut control = member.control();
+    assert!(answers(port, "one"));
+    let two = version(2, &passes("", &[port], origin("two")));
+    let (good, words) = control.serve(&two, true);
+    assert!(good && get(port).as_deref() == Some("two"), "{words}");
+    let role = supervised.role().unwrap();
+    kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+    let _ = control.wait_for(went_back);
+    assert!(answers(port, "one"));
+    let (good, words) = control.serve(&two, false);
+    assert!(good && get(port).as_deref() == Some("two"), "{words}");
+    let role = supervised.role().unwrap();
+    kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
+    assert!(answers(port, "two"), "it is the accepted one");
+    supervised.end(Signal::SIGTERM);
+}
+
+#[test]
+fn the_death_of_the_control_role_or_of_the_supervisor_costs_no_connection() {
+    let member = Member::new(Kind::Node);
+    let port = free_port().unwrap();
+    member.accepts(&version(1, &passes("", &[port], origin("one"))));
+    let supervised = member.run();
+    let control = member.control();
+    assert!(answers(port, "one"));
+    let mut client = Client::new(port).unwrap();
+    assert_eq!(client.get().as_deref(), Some("one"));
+    kill(Pid::from_raw(control.pid), Signal::SIGKILL).unwrap();
+    let mut control = member.control();
+    assert_eq!(client.get().as_deref(), Some("one"));
+    let two = version(2, &passes("", &[port], origin("two")));
+    let (good, words) = control.serve(&two, false);
+    assert!(good, "{words}");
+    member.accepts(&two);
+    assert_eq!(client.get().as_deref(), Some("two"));
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let role = supervised.role().unwrap();
+    supervised.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(supervised.pid.as_raw())));
+    assert_eq!(client.get().as_deref(), Some("two"));
+    drop(control);
+    let next = member.run();
+    let mut control = member.control();
+    assert!(control.check(&two).0);
+    assert_eq!(client.get().as_deref(), Some("two"));
+    assert!(eventually(PATIENCE, || next.reload().code() == Some(0)));
+    assert!(lives(role) && client.get().as_deref() == Some("two"));
+    let outcome = next.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}
+
+#[test]
+fn an_accepted_version_that_cannot_be_served_yet_is_tried_again() {
+    let member = Member::new(Kind::Node);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    member.accepts(&version(1, &passes("", &[port], origin("one"))));
+    let supervised = member.run();
+    let mut control = member.control();
+    let wrong = version(2, "frontend f\n    bnid 127.0.0.1:1\n");
+    assert!(!control.check(&wrong).0);
+    drop(taken);
+    assert!(answers(port, "one"));
+    supervised.end(Signal::SIGTERM);
+}
+
+#[test]
+fn an_arbiter_serves_nothing_and_ends_when_it_is_told() {
+    let member = Member::new(Kind::Arbiter);
+    let supervised = member.run();
+    let mut control = member.control();
+    let port = free_port().unwrap();
+    let (good, words) = control.serve(&version(1, &passes("", &[port], 1)), false);
+    assert!(!good && words.contains("arbiter"), "{words}");
+    let outcome = supervised.reload();
+    assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+    supervised.signal(Signal::SIGTERM);
+    let _ = control.wait_for(|message| *message == Message::StopControl);
+    drop(control);
+    let outcome = supervised.finish();
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}
+
+/// A host with an interface that has a neighbour.
+fn host(lab: &Lab) -> Host {
+    let host = lab.host("one").unwrap();
+    let pair = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
+    host.ip(&pair).unwrap();
+    for name in ["lo", "v0", "v1"] {
+        host.ip(&["link", "set", name, "up"]).unwrap();
+    }
+    host.ip(&["addr", "add", "10.0.0.1/24", "dev", "v0"])
+        .unwrap();
+    host
+}
+
+fn held(within: Duration) -> Message {
+    let now = clock_gettime(ClockId::Boottime);
+    let now_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+    Message::HoldLeases(vec![HeldLease {
+        name: "address/www".to_owned(),
+        epoch: 1,
+        until_ns: now_ns + within.as_nanos() as u64,
+    }])
+}
+
+#[test]
+fn an_address_is_held_as_long_as_its_lease_and_taking_it_over_ends_a_trial() {
+    lab::skip_unless_root!();
+    let lab = Lab::new("cluster-lease").unwrap();
+    let host = host(&lab);
+    let text = |name: &str| {
+        format!(
+            "defaults\n mode http\n timeout client 5s\n timeout connect 5s\n timeout server 5s\n\
+             frontend f\n bind 127.0.0.1:8080\n bind 10.0.0.9:80\n http-request return status 200 content-type text/plain string {name}\n\
+             virtual-ip www\n address 10.0.0.9/24\n interface v0\n failover 200ms\n lease\n"
+        )
+    };
+    let member = Member::new(Kind::Node);
+    member.accepts(&version(1, &text("one")));
+    let supervised = host.enter(|| member.run());
+    let mut control = member.control();
+    let wants = |message: &Message| match message {
+        Message::WantsLeases(wanted) => wanted.iter().any(|lease| lease.name == "address/www"),
+        _ => false,
+    };
+    let _ = control.wait_for(wants);
+    let says = |name: &str| host.enter(|| answers(8080, name));
+    assert!(says("one"));
+    let has = || {
+        let shown = host.ip(&["-o", "addr", "show"]).unwrap();
+        shown.contains("inet 10.0.0.9/")
+    };
+    let (good, words) = control.serve(&version(2, &text("two")), true);
+    assert!(good && says("two"), "{words}");
+    assert!(!has(), "nobody gave it the lease");
+    control.say(&held(Duration::from_secs(60)), None);
+    assert!(eventually(PATIENCE, has));
+    let _ = control.wait_for(went_back);
+    assert!(
+        says("one"),
+        "the accepted version serves what was taken over"
+    );
+    // As the owner it may try a version again.
+    let (good, words) = control.serve(&version(3, &text("three")), true);
+    assert!(good && says("three") && has(), "{words}");
+    let role = supervised.children().into_iter().find(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"evenkeel: address")
+    });
+    // Nobody renews it, and whoever told of it is gone.
+    control.say(&held(Duration::from_secs(2)), None);
+    kill(Pid::from_raw(control.pid), Signal::SIGSTOP).unwrap();
+    assert!(eventually(PATIENCE, || !has()));
+    assert!(role.is_some_and(lives) && says("three"));
+    kill(Pid::from_raw(control.pid), Signal::SIGKILL).unwrap();
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+}

@@ -1,0 +1,298 @@
+//! A control role that is a test: this binary, started by the supervisor in its place,
+//! hands the channel over to the test and does nothing else. Beside it, a machine that
+//! belongs to a cluster.
+
+use crate::harness::{PATIENCE, evenkeel};
+use crate::supervised::Supervised;
+use cluster::file_set::{FileSet, SetFile};
+use cluster::member::{Kind, MemberId};
+use cluster::role::directory::{Directory, Who};
+use lab::Scratch;
+use protocol::role::{Decoded, Message};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::io::{IoSlice, IoSliceMut, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+/// Where the test waits for the channel.
+const PLACE: &str = "EVENKEEL_TEST_CONTROL";
+const PACKET_BYTES_MAX: usize = 128 * 1024;
+
+/// Runs before the test harness, which would take the words for its own.
+#[used]
+// SAFETY: the section holds pointers to functions like this one, which the C library
+// calls before main.
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+extern "C" fn before_main() {
+    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    if words.get(1..3) != Some(&[b"internal", b"control-role"]) {
+        return;
+    }
+    let number = words.get(3).and_then(|word| std::str::from_utf8(word).ok());
+    let number = number.and_then(|word| word.parse().ok()).unwrap_or(-1);
+    let handed = std::env::var_os(PLACE).and_then(|path| hand_over(&path.into(), number));
+    std::process::exit(i32::from(handed.is_none()));
+}
+
+/// Gives the channel to the test, then lives until the test lets go.
+fn hand_over(path: &PathBuf, number: i32) -> Option<()> {
+    let mut stream = UnixStream::connect(path).ok()?;
+    // SAFETY: the supervisor opened it for this process.
+    let channel = unsafe { BorrowedFd::borrow_raw(number) };
+    let pid = std::process::id().to_le_bytes();
+    send_bytes(stream.as_fd(), &pid, &[channel]);
+    let _ = stream.read(&mut [0]);
+    Some(())
+}
+
+fn send_bytes(to: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    sendmsg(
+        to,
+        &[IoSlice::new(bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )
+    .unwrap();
+}
+
+fn receive_bytes(from: BorrowedFd<'_>) -> (Vec<u8>, Vec<OwnedFd>) {
+    let ten_s = Timespec {
+        tv_sec: PATIENCE.as_secs().try_into().unwrap(),
+        tv_nsec: 0,
+    };
+    let mut watched = [PollFd::from_borrowed_fd(from, PollFlags::IN)];
+    let ready = poll(&mut watched, Some(&ten_s)).unwrap();
+    assert!(ready > 0, "nothing was said");
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; PACKET_BYTES_MAX];
+    let mut into = [IoSliceMut::new(&mut bytes)];
+    let received = recvmsg(from, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap();
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    bytes.truncate(received.bytes);
+    (bytes, descriptors)
+}
+
+/// The test's end of a control role.
+pub struct Control {
+    /// Closed, the process ends.
+    _stream: UnixStream,
+    channel: OwnedFd,
+    /// The process.
+    pub pid: i32,
+    asks: u64,
+    /// What was told beside answers.
+    pub news: Vec<Message>,
+}
+
+impl Control {
+    fn accept(listener: &UnixListener) -> Control {
+        let mut watched = [PollFd::new(listener, PollFlags::IN)];
+        let limit = Timespec {
+            tv_sec: PATIENCE.as_secs().try_into().unwrap(),
+            tv_nsec: 0,
+        };
+        assert!(
+            poll(&mut watched, Some(&limit)).unwrap() > 0,
+            "no control role"
+        );
+        let (stream, _) = listener.accept().unwrap();
+        let (pid, descriptors) = receive_bytes(stream.as_fd());
+        let mut control = Control {
+            _stream: stream,
+            channel: descriptors.into_iter().next().unwrap(),
+            pid: i32::from_le_bytes(pid.try_into().unwrap()),
+            asks: 0,
+            news: Vec::new(),
+        };
+        let (first, _) = control.receive();
+        assert!(matches!(first, Message::RunControl(_)), "{first:?}");
+        control
+    }
+
+    fn receive(&mut self) -> (Message, Vec<OwnedFd>) {
+        let (bytes, descriptors) = receive_bytes(self.channel.as_fd());
+        assert!(!bytes.is_empty(), "the supervisor has gone");
+        match Message::decode(&bytes).unwrap() {
+            Decoded::Message(message) => (message, descriptors),
+            Decoded::Unknown(kind) => panic!("a message of kind {kind}"),
+        }
+    }
+
+    pub fn say(&mut self, message: &Message, set: Option<&FileSet>) {
+        let set = set.map(sealed);
+        let descriptors: Vec<BorrowedFd<'_>> = set.iter().map(AsFd::as_fd).collect();
+        let bytes = message.encode(descriptors.len());
+        send_bytes(self.channel.as_fd(), &bytes, &descriptors);
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn ask(
+        &mut self,
+        message: impl FnOnce(u64) -> Message,
+        set: Option<&FileSet>,
+    ) -> (bool, String) {
+        self.asks += 1;
+        let asked = self.asks;
+        self.say(&message(asked), set);
+        loop {
+            let (message, descriptors) = self.receive();
+            match message {
+                Message::SetAnswer { ask, good, .. } if ask == asked => {
+                    return (good, String::from_utf8(bytes_of(&descriptors[0])).unwrap());
+                }
+                other => self.news.push(other),
+            }
+        }
+    }
+
+    pub fn check(&mut self, set: &FileSet) -> (bool, String) {
+        self.ask(|ask| Message::CheckSet { ask }, Some(set))
+    }
+
+    pub fn serve(&mut self, set: &FileSet, trial: bool) -> (bool, String) {
+        self.ask(|ask| Message::ServeSet { ask, trial }, Some(set))
+    }
+
+    pub fn accept_set(&mut self) -> (bool, String) {
+        self.ask(|ask| Message::AcceptSet { ask }, None)
+    }
+
+    pub fn revert(&mut self) -> (bool, String) {
+        self.ask(|ask| Message::RevertSet { ask }, None)
+    }
+
+    /// How well is served.
+    pub fn health(&mut self) -> Option<cluster::machine::Health> {
+        self.say(&Message::TellHealth, None);
+        let (message, descriptors) = self.wait_for(|message| *message == Message::Health);
+        assert_eq!(message, Message::Health);
+        let file = descriptors.first()?;
+        Some(serde_json::from_slice(&bytes_of(file)).unwrap())
+    }
+
+    /// Waits until something is told.
+    pub fn wait_for(&mut self, wanted: impl Fn(&Message) -> bool) -> (Message, Vec<OwnedFd>) {
+        if let Some(at) = self.news.iter().position(&wanted) {
+            return (self.news.remove(at), Vec::new());
+        }
+        loop {
+            let (message, descriptors) = self.receive();
+            if wanted(&message) {
+                return (message, descriptors);
+            }
+            self.news.push(message);
+        }
+    }
+}
+
+fn sealed(set: &FileSet) -> OwnedFd {
+    let file = memfd_create("a version", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    let bytes = set.encode();
+    assert_eq!(rustix::io::write(&file, &bytes).unwrap(), bytes.len());
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals).unwrap();
+    file
+}
+
+fn bytes_of(file: &OwnedFd) -> Vec<u8> {
+    let length = rustix::fs::fstat(file).unwrap().st_size;
+    let mut bytes = vec![0; length.try_into().unwrap()];
+    let read = rustix::io::pread(file, &mut bytes[..], 0).unwrap();
+    assert_eq!(read, bytes.len());
+    bytes
+}
+
+/// A version of one file.
+pub fn version(number: u64, text: &str) -> FileSet {
+    FileSet {
+        version: cluster::command::VersionId(number),
+        label: format!("version {number}"),
+        node: "one".to_owned(),
+        files: vec![SetFile {
+            path: "site.cfg".to_owned(),
+            main: true,
+            secret: false,
+            mode: 0o644,
+            bytes: text.as_bytes().to_vec(),
+        }],
+        listings: Vec::new(),
+    }
+}
+
+/// A machine that belongs to a cluster.
+pub struct Member {
+    pub scratch: Scratch,
+    listener: UnixListener,
+    place: PathBuf,
+}
+
+impl Member {
+    pub fn new(kind: Kind) -> Member {
+        let scratch = Scratch::new().unwrap();
+        let directory = Directory::create(scratch.path().join("state")).unwrap();
+        let who = Who {
+            cluster: "north".to_owned(),
+            id: MemberId(1),
+            name: "one".to_owned(),
+            kind,
+            listen: Vec::new(),
+            addresses: Vec::new(),
+            members: Vec::new(),
+        };
+        directory.write_who(&who).unwrap();
+        let place = scratch.path().join("control-of-the-test");
+        let listener = UnixListener::bind(&place).unwrap();
+        Member {
+            scratch,
+            listener,
+            place,
+        }
+    }
+
+    /// What it accepted last.
+    pub fn accepts(&self, set: &FileSet) {
+        let directory = Directory::open(self.scratch.path().join("state")).unwrap();
+        directory.write_accepted(set).unwrap();
+    }
+
+    pub fn run(&self) -> Supervised {
+        let own = std::env::current_exe().unwrap();
+        let variables = [
+            ("EVENKEEL_CONTROL_PROGRAM", own.to_str().unwrap()),
+            (PLACE, self.place.to_str().unwrap()),
+        ];
+        let directory = self.scratch.path();
+        Supervised::start_with(
+            evenkeel(),
+            directory,
+            ["run", "--state", "state"],
+            &variables,
+        )
+    }
+
+    /// The next control role that the supervisor starts.
+    pub fn control(&self) -> Control {
+        Control::accept(&self.listener)
+    }
+}
