@@ -1,0 +1,127 @@
+//! Who leads, and what does not change that: the death of a leader, busy processors,
+//! the cut of the direct link of the pair.
+
+use crate::cluster_site::{SOON, Site};
+use lab::{BusyProcessors, eventually};
+use std::thread;
+use std::time::Duration;
+
+/// How long the processors are busy.
+const BUSY_TIME: Duration = Duration::from_secs(6);
+const BUSY_PROCESSES: usize = 8;
+
+/// How long the link stays cut: many election timeouts.
+const CUT_TIME: Duration = Duration::from_secs(3);
+
+#[test]
+fn after_the_death_of_a_leader_another_one_leads_and_changes_go_on() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("leader");
+    let (first, term) = site.leader();
+    assert_ne!(first, "arbiter", "an arbiter hands over: {}", site.tell());
+    site.machine_mut(&first).kill();
+    let survivors: Vec<&str> = ["alpha", "beta", "arbiter"]
+        .into_iter()
+        .filter(|name| *name != first)
+        .collect();
+    let mut second = None;
+    let agreed = || {
+        let survivors: Vec<_> = survivors.iter().map(|name| site.machine(name)).collect();
+        second = site.agree(&survivors);
+        second.as_ref().is_some_and(|(name, _)| *name != first)
+    };
+    assert!(eventually(SOON, agreed), "{}", site.tell());
+    let node = if first == "alpha" { "beta" } else { "alpha" };
+    // The arbiter leads no longer than it takes to hand over.
+    assert!(
+        eventually(SOON, || {
+            let survivors: Vec<_> = survivors.iter().map(|name| site.machine(name)).collect();
+            site.agree(&survivors).is_some_and(|(name, _)| name == node)
+        }),
+        "{}",
+        site.tell()
+    );
+    site.apply("two").well();
+    assert!(site.serves(site.machine(node), "two"), "{}", site.tell());
+    // The dead one comes back and gets what it missed.
+    site.machine_mut(&first).start();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    let (_, now) = site.leader();
+    assert!(now > term, "{now} {term}");
+}
+
+#[test]
+fn eight_busy_processes_cause_no_election() {
+    lab::skip_unless_root!();
+    let site = Site::new("busy");
+    let before = site.leader();
+    let busy = BusyProcessors::start(BUSY_PROCESSES).unwrap();
+    thread::sleep(BUSY_TIME);
+    drop(busy);
+    assert_eq!(site.leader(), before, "{}", site.tell());
+}
+
+#[test]
+fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
+    lab::skip_unless_root!();
+    let site = Site::new("direct");
+    let before = site.leader();
+    let load = site.load();
+    let cut = site.cut_direct();
+    // What is changed meanwhile goes to both through the arbiter.
+    site.apply("two").well();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    thread::sleep(CUT_TIME);
+    let told = site
+        .alpha
+        .tells_words(&["the direct way to beta is cut", "through arbiter"]);
+    assert!(told, "{}", site.tell());
+    assert_eq!(site.leader(), before, "{}", site.tell());
+    drop(cut);
+    site.healed();
+    assert_eq!(site.leader(), before, "{}", site.tell());
+    load.stop().without_a_failure();
+    let direct = |status: &serde_json::Value| {
+        let members = status["members"].as_array().cloned().unwrap_or_default();
+        let beta = members.iter().find(|member| member["name"] == "beta");
+        beta.is_some_and(|beta| beta["reach"]["direct"].is_object())
+    };
+    assert!(site.alpha.tells(direct), "{}", site.tell());
+}
+
+#[test]
+fn leadership_is_handed_over_and_keys_are_renewed_while_changes_go_on() {
+    lab::skip_unless_root!();
+    let site = Site::new("hand-over");
+    let (first, _) = site.leader();
+    let load = site.load();
+    let second = if first == "alpha" { "beta" } else { "alpha" };
+    site.arbiter.command(&["cluster", "hand-over"]).well();
+    assert!(
+        eventually(SOON, || {
+            let agreed = site.agree(&site.machines());
+            agreed.is_some_and(|(name, _)| name == second)
+        }),
+        "{}",
+        site.tell()
+    );
+    site.apply("two").well();
+    site.alpha.command(&["cluster", "rotate"]).well();
+    site.leader();
+    site.apply("three").well();
+    assert!(site.serves_everywhere("three"), "{}", site.tell());
+    load.stop().without_a_failure();
+    // In words, what each failure would mean.
+    let text = site.beta.command(&["cluster", "status"]).well().out;
+    for words in ["if it fails", "virtual address", "would go on"] {
+        assert!(text.contains(words), "{text}");
+    }
+}

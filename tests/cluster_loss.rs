@@ -1,0 +1,211 @@
+//! Losing the control plane: traffic and addresses go on, it is said in words what is
+//! frozen, and all resumes by itself.
+
+use crate::cluster_site::{SOON, Site, VIP, configuration};
+use lab::{FullDisk, eventually};
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::thread;
+use std::time::Duration;
+
+const SOME_TIME: Duration = Duration::from_millis(1500);
+
+#[test]
+fn killing_every_control_role_fails_no_request_and_all_resumes_by_itself() {
+    lab::skip_unless_root!();
+    let site = Site::new("control");
+    site.leader();
+    let load = site.load();
+    let before: Vec<_> = site.machines().map(|m| m.control().unwrap()).into();
+    for machine in site.machines() {
+        machine.kill_control();
+    }
+    let anew = || {
+        let now = site.machines().map(|machine| machine.control());
+        let pairs = now.iter().zip(&before);
+        pairs
+            .clone()
+            .all(|(now, before)| now.is_some_and(|now| now != *before))
+    };
+    assert!(eventually(SOON, anew), "{}", site.tell());
+    site.leader();
+    site.apply("two").well();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    load.stop().without_a_failure();
+}
+
+#[test]
+fn without_a_majority_changes_are_refused_in_words_and_traffic_goes_on() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("minority");
+    site.leader();
+    site.beta.kill();
+    site.arbiter.kill();
+    let frozen = [
+        "frozen",
+        "1 of 3 members answer and 2 are needed",
+        "traffic",
+    ];
+    assert!(site.alpha.tells_words(&frozen), "{}", site.tell());
+    assert!(eventually(SOON, || site.vip_serves()), "{}", site.tell());
+    let load = site.load();
+    let said = site.apply("two");
+    assert!(!said.good, "{said:?}");
+    thread::sleep(SOME_TIME);
+    let own = &load.stop().own[0];
+    let failed = crate::cluster_site::failed(own);
+    assert!(own.len() > 10 && failed.is_empty(), "{failed:?}");
+    assert!(site.serves(&site.alpha, "one"), "{}", site.tell());
+    site.beta.start();
+    site.arbiter.start();
+    site.leader();
+    site.apply("three").well();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("three")),
+        "{}",
+        site.tell()
+    );
+}
+
+#[test]
+fn a_node_that_starts_alone_serves_what_it_accepted_last_and_says_so() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("starts-alone");
+    for name in ["alpha", "beta", "arbiter"] {
+        site.machine_mut(name).kill();
+    }
+    site.alpha.start();
+    assert!(
+        eventually(SOON, || site.serves(&site.alpha, "one")),
+        "{}",
+        site.tell()
+    );
+    assert!(
+        site.alpha
+            .tells(|s| s["configuration"]["by_itself"] == true),
+        "{}",
+        site.tell()
+    );
+    let words = ["serves the version that it accepted last"];
+    assert!(site.alpha.tells_words(&words), "{}", site.tell());
+    // The majority is lost for good.
+    site.alpha.stop();
+    // Told first what it means.
+    let recover = ["cluster", "recover", "--alone"];
+    site.alpha.command(&recover).refused(&["nothing was done"]);
+    let recover = ["cluster", "recover", "--alone", "--yes"];
+    site.alpha.command(&recover).well();
+    site.alpha.start();
+    let alone = |status: &serde_json::Value| {
+        let members = status["members"].as_array().map(Vec::len);
+        status["majority"] == true && members == Some(1)
+    };
+    assert!(site.alpha.tells(alone), "{}", site.tell());
+    site.apply("two").well();
+    assert!(site.serves(&site.alpha, "two"), "{}", site.tell());
+}
+
+#[test]
+fn a_corrupt_store_is_told_of_and_traffic_goes_on() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("corrupt");
+    site.leader();
+    site.beta.kill();
+    let store = site.beta.state().join("store.redb");
+    let mut file = fs::File::options().write(true).open(&store).unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(&[0xa5; 64 * 1024]).unwrap();
+    drop(file);
+    site.beta.start();
+    assert!(
+        eventually(SOON, || site.serves(&site.beta, "one")),
+        "{}",
+        site.tell()
+    );
+    let words = ["the log of beta cannot be used"];
+    assert!(site.beta.tells_words(&words), "{}", site.tell());
+    // The others go on, and it comes back as a new member.
+    site.alpha.apply(&configuration("two"), &["--now"]).well();
+    site.alpha.command(&["cluster", "remove", "beta"]).well();
+    site.beta.stop();
+    fs::remove_dir_all(site.beta.state()).unwrap();
+    let token = site.alpha.token(&["cluster", "invite"]);
+    let join = ["cluster", "join", &token, "--name", "beta"];
+    site.beta.command(&join).well();
+    site.beta.start();
+    site.leader();
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+}
+
+#[test]
+fn a_full_disk_stops_changes_and_not_traffic() {
+    lab::skip_unless_root!();
+    /// Room for a store and a little.
+    const DISK_BYTES: u64 = 64 << 20;
+    let mut site = Site::new("full");
+    site.leader();
+    site.beta.kill();
+    let disk = FullDisk::new(DISK_BYTES).unwrap();
+    disk.make_room().unwrap();
+    site.beta.move_state(&disk.path().join("state"));
+    site.beta.start();
+    site.leader();
+    let load = site.load();
+    disk.fill().unwrap();
+    // The others are a majority.
+    site.alpha.apply(&configuration("two"), &["--now"]);
+    thread::sleep(SOME_TIME);
+    assert!(site.ask(site.beta.service(), "/").is_ok());
+    disk.make_room().unwrap();
+    site.leader();
+    // Once the version that waited for beta is decided.
+    let applied = || site.apply("three").good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.serves_everywhere("three")),
+        "{}",
+        site.tell()
+    );
+    load.stop().without_a_failure();
+    site.beta.kill();
+}
+
+const LEASED: &str = "10.60.0.101";
+
+#[test]
+fn an_address_with_a_lease_goes_when_its_lease_ends_and_no_other_does() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("leased");
+    site.leader();
+    let lease = "virtual-ip leased\n\taddress 10.60.0.101/24\n\tinterface eth0\n\tprefer alpha beta\n\tlease\n";
+    let text = format!("{}\n{lease}", configuration("two"));
+    site.alpha.apply(&text, &["--now"]).well();
+    // Whoever is preferred has it, whoever was the first.
+    let only_alpha = |site: &Site| site.alpha.has(LEASED) && !site.beta.has(LEASED);
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+    let hand_over = ["address", "hand-over", "leased"];
+    site.alpha.command(&hand_over).well();
+    let only_beta = |site: &Site| site.beta.has(LEASED) && !site.alpha.has(LEASED);
+    assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
+    site.beta.kill();
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+    site.arbiter.kill();
+    assert!(
+        eventually(SOON, || !site.alpha.has(LEASED)),
+        "{}",
+        site.tell()
+    );
+    assert!(site.alpha.has(VIP) && site.vip_serves(), "{}", site.tell());
+    site.beta.start();
+    site.arbiter.start();
+    site.leader();
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+}

@@ -1,0 +1,689 @@
+//! Where the scenarios of a cluster take place: two nodes, an arbiter, a client, two
+//! servers, and two switches. `lan` is where clients come from and addresses
+//! move; over `back` the members talk.
+
+use crate::program::binary;
+use lab::{
+    Answer, Condition, Failure, Fault, Host, Lab, LabError, Origin, Probe, Process, Record,
+    Scratch, Steady, Switch, eventually,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long anything may take on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// The address that both nodes serve.
+pub const VIP: &str = "10.60.0.100";
+
+/// A secret that the configuration's file of certificates would hold: no arbiter may
+/// ever have it on its disk.
+pub const SECRET: &str = "a-password-that-nobody-else-has";
+
+/// What the nodes serve, `{word}` in it at `/version`.
+const CONFIGURATION: &str = "
+node alpha
+\taddress 10.60.0.1
+node beta
+\taddress 10.60.0.2
+
+virtual-ip www
+\taddress 10.60.0.100/24
+\tinterface eth0
+\tprefer alpha beta
+\tfailover 300ms
+
+userlist admins
+\tuser anna insecure-password {secret}
+
+defaults
+\tmode http
+\ttimeout connect 2s
+\ttimeout client 20s
+\ttimeout server 20s
+
+frontend www
+\tbind :80
+\thttp-request return status 200 content-type text/plain string {word} if { path /version }
+\tdefault_backend farm
+
+backend farm
+\tserver one 10.60.0.181:80 check inter 200ms
+\tserver two 10.60.0.182:80 check inter 200ms
+";
+
+/// A configuration that says a word at `/version`.
+pub fn configuration(word: &str) -> String {
+    CONFIGURATION
+        .replace("{word}", word)
+        .replace("{secret}", SECRET)
+}
+
+/// Three machines and who needs them.
+#[derive(Debug)]
+pub struct Site {
+    // Whoever works in the hosts goes before them.
+    pub alpha: Machine,
+    pub beta: Machine,
+    pub arbiter: Machine,
+    _origins: Vec<Origin>,
+    pub client: Host,
+    pub farm: Host,
+    pub back: Switch,
+    pub lan: Switch,
+    pub lab: Lab,
+}
+
+/// A machine that can be a member.
+#[derive(Debug)]
+pub struct Machine {
+    process: Option<Process>,
+    pub host: Host,
+    pub number: u8,
+    program: PathBuf,
+    state: PathBuf,
+    scratch: Scratch,
+}
+
+/// How a command ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Said {
+    pub good: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    /// All that it said.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.out, self.err)
+    }
+
+    /// It ended well.
+    #[track_caller]
+    pub fn well(self) -> Said {
+        assert!(self.good, "{}", self.text());
+        self
+    }
+
+    /// It was refused, and said so in these words.
+    #[track_caller]
+    pub fn refused(self, words: &[&str]) -> Said {
+        assert!(!self.good, "not refused: {}", self.text());
+        for word in words {
+            let text = self.text();
+            assert!(text.contains(word), "does not say `{word}`: {text}");
+        }
+        self
+    }
+}
+
+impl Site {
+    /// Three machines that belong to nobody.
+    pub fn empty(name: &str) -> Site {
+        let lab = Lab::new(name).unwrap();
+        let (lan, back) = (lab.switch("lan").unwrap(), lab.switch("back").unwrap());
+        let node = |name: &str, number: u8| {
+            let machine = Machine::new(&lab, name, number);
+            let at = lan.attach(&machine.host).unwrap();
+            at.address(&format!("10.60.0.{number}/24")).unwrap();
+            machine.join(&back);
+            machine
+        };
+        let (alpha, beta) = (node("alpha", 1), node("beta", 2));
+        let arbiter = Machine::new(&lab, "arbiter", 3);
+        arbiter.join(&back);
+        let (client, farm) = (lab.host("client").unwrap(), lab.host("farm").unwrap());
+        let at_client = lan.attach(&client).unwrap();
+        at_client.address("10.60.0.9/24").unwrap();
+        let at_farm = lan.attach(&farm).unwrap();
+        let origin = |(number, name): (u8, &str)| {
+            at_farm.address(&format!("10.60.0.{number}/24")).unwrap();
+            let at = SocketAddr::from(([10, 60, 0, number], 80));
+            Origin::start(&farm, name, at).unwrap()
+        };
+        let origins = [(181, "one"), (182, "two")].map(origin).into();
+        Site {
+            alpha,
+            beta,
+            arbiter,
+            _origins: origins,
+            client,
+            farm,
+            back,
+            lan,
+            lab,
+        }
+    }
+
+    /// A further machine that belongs to nobody.
+    pub fn machine_more(&self, name: &str, number: u8) -> Machine {
+        let machine = Machine::new(&self.lab, name, number);
+        let at = self.lan.attach(&machine.host).unwrap();
+        at.address(&format!("10.60.0.{number}/24")).unwrap();
+        machine.join(&self.back);
+        machine
+    }
+
+    /// A cluster of two nodes and an arbiter that serves its first version.
+    pub fn new(name: &str) -> Site {
+        let mut site = Site::empty(name);
+        site.found();
+        site.begin();
+        site
+    }
+
+    /// It serves its first version, and alpha has the address.
+    #[track_caller]
+    pub fn begin(&self) {
+        let site = self;
+        site.apply("one").well();
+        assert!(
+            eventually(SOON, || site.serves_everywhere("one")),
+            "{}",
+            site.tell()
+        );
+        // And all know that alpha has the address: the other one tries versions first.
+        let owns = |status: &Value| {
+            let owned = |name: &str| {
+                let members = status["members"].as_array()?;
+                let member = members.iter().find(|member| member["name"] == name)?;
+                member["addresses_owned"].as_u64()
+            };
+            (owned("alpha"), owned("beta")) == (Some(1), Some(0))
+        };
+        let settled = || {
+            let known = |node: &Machine| node.status().is_some_and(|status| owns(&status));
+            site.nodes().into_iter().all(known) && site.vip_serves()
+        };
+        assert!(eventually(SOON, settled), "{}", site.tell());
+    }
+
+    /// Makes the cluster: all three run and know one leader.
+    pub fn found(&mut self) {
+        self.alpha
+            .command(&["cluster", "init", "shop", "--name", "alpha"])
+            .well();
+        self.alpha.start();
+        let token = self.alpha.token(&["cluster", "invite"]);
+        self.beta
+            .command(&["cluster", "join", &token, "--name", "beta"])
+            .well();
+        self.beta.start();
+        let token = self.alpha.token(&["cluster", "invite", "--arbiter"]);
+        self.arbiter
+            .command(&["arbiter", "join", &token, "--name", "arbiter"])
+            .well();
+        self.arbiter.start();
+        assert!(
+            eventually(SOON, || self.agree(&self.machines()).is_some()),
+            "{}",
+            self.tell()
+        );
+    }
+
+    pub fn machines(&self) -> [&Machine; 3] {
+        [&self.alpha, &self.beta, &self.arbiter]
+    }
+
+    pub fn nodes(&self) -> [&Machine; 2] {
+        [&self.alpha, &self.beta]
+    }
+
+    pub fn machine(&self, name: &str) -> &Machine {
+        let machine = self.machines().into_iter().find(|m| m.name() == name);
+        machine.unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    pub fn machine_mut(&mut self, name: &str) -> &mut Machine {
+        let machines = [&mut self.alpha, &mut self.beta, &mut self.arbiter];
+        let machine = machines.into_iter().find(|m| m.name() == name);
+        machine.unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// Who leads and in which term, when these all say the same, all members vote, and
+    /// a majority answers.
+    pub fn agree(&self, machines: &[&Machine]) -> Option<(String, u64)> {
+        self.agree_as(3, machines)
+    }
+
+    /// The same of a cluster with so many members.
+    pub fn agree_as(&self, members: usize, machines: &[&Machine]) -> Option<(String, u64)> {
+        let mut found: Option<(String, u64)> = None;
+        for machine in machines {
+            let status = machine.status()?;
+            let voters = status["members"].as_array()?;
+            let all =
+                voters.len() == members && voters.iter().all(|member| member["votes"] == true);
+            if status["majority"] != true || !all {
+                return None;
+            }
+            let leader = status["leader"].as_u64()?;
+            let name = voters.iter().find(|member| member["id"] == leader)?["name"]
+                .as_str()?
+                .to_owned();
+            let here = (name, status["log"]["term"].as_u64()?);
+            if found.as_ref().is_some_and(|found| *found != here) {
+                return None;
+            }
+            found = Some(here);
+        }
+        found
+    }
+
+    /// Waits until all agree.
+    #[track_caller]
+    pub fn leader(&self) -> (String, u64) {
+        let mut found = None;
+        let agreed = || {
+            found = self.agree(&self.machines());
+            found.is_some()
+        };
+        assert!(eventually(SOON, agreed), "{}", self.tell());
+        found.unwrap_or_default()
+    }
+
+    /// A new version without judgement, from alpha, or from whoever runs.
+    pub fn apply(&self, word: &str) -> Said {
+        let by = self.machines().into_iter().find(|m| m.process.is_some());
+        by.unwrap_or(&self.alpha)
+            .apply(&configuration(word), &["--now"])
+    }
+
+    /// Whether both nodes say a word at their own addresses.
+    pub fn serves_everywhere(&self, word: &str) -> bool {
+        self.nodes().iter().all(|node| self.serves(node, word))
+    }
+
+    /// Whether a node says a word at its own address.
+    pub fn serves(&self, node: &Machine, word: &str) -> bool {
+        self.word_of(node).as_deref() == Some(word)
+    }
+
+    /// What a node says at `/version`.
+    pub fn word_of(&self, node: &Machine) -> Option<String> {
+        let answer = self.ask(node.service(), "/version").ok()?;
+        Some(answer.text().trim().to_owned())
+    }
+
+    /// Asks once, over a connection of its own, with some patience.
+    pub fn ask(&self, at: SocketAddr, path: &str) -> Result<Answer, Failure> {
+        let mut probe = Probe::new(&self.client, at).timeout(Duration::from_secs(5));
+        probe.get(path)
+    }
+
+    pub fn vip_serves(&self) -> bool {
+        self.ask(vip(), "/")
+            .is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// The direct way between the nodes is silent, in both directions, where members
+    /// talk: both still see the arbiter, and each other's adverts.
+    pub fn cut_direct(&self) -> [Fault; 2] {
+        let (a, b) = (&self.alpha.host, &self.beta.host);
+        [
+            self.back.one_way(a, b).unwrap(),
+            self.back.one_way(b, a).unwrap(),
+        ]
+    }
+
+    /// Clients of both nodes at their own addresses and of the one that they share.
+    pub fn load(&self) -> Load {
+        let client = |at: SocketAddr| {
+            let probe = Probe::new(&self.client, at).timeout(Duration::from_secs(10));
+            probe.steadily("/", Duration::from_millis(5))
+        };
+        Load {
+            own: self.nodes().map(|node| client(node.service())),
+            shared: client(vip()),
+        }
+    }
+
+    /// Waits until nothing is broken any more and all agree.
+    #[track_caller]
+    pub fn healed(&self) {
+        let mut agreed = Condition::new("all three agree on a leader", || {
+            match self.agree(&self.machines()) {
+                Some(_) => Ok(()),
+                None => Err("they do not".to_owned()),
+            }
+        });
+        let healed = self
+            .lab
+            .wait_healed(SOON, std::slice::from_mut(&mut agreed));
+        drop(agreed);
+        assert!(healed.is_ok(), "{healed:?}\n{}", self.tell());
+    }
+
+    /// All that there is to say when something is not as it should be.
+    pub fn tell(&self) -> String {
+        let of = |machine: &Machine| {
+            let status = machine.command(&["cluster", "status"]).text();
+            format!(
+                "--- {}\n{}\nstatus: {status}\n",
+                machine.name(),
+                machine.said()
+            )
+        };
+        self.machines().map(of).concat()
+    }
+}
+
+/// The address that the nodes share.
+pub fn vip() -> SocketAddr {
+    format!("{VIP}:80").parse().unwrap()
+}
+
+impl Machine {
+    fn new(lab: &Lab, name: &str, number: u8) -> Machine {
+        let scratch = Scratch::new().unwrap();
+        Machine {
+            process: None,
+            host: lab.host(name).unwrap(),
+            number,
+            program: binary().to_owned(),
+            state: scratch.path().join("state"),
+            scratch,
+        }
+    }
+
+    fn join(&self, back: &Switch) {
+        let at = back.attach(&self.host).unwrap();
+        at.address(&format!("10.61.0.{}/24", self.number)).unwrap();
+    }
+
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// Where its proxy answers.
+    pub fn service(&self) -> SocketAddr {
+        SocketAddr::from(([10, 60, 0, self.number], 80))
+    }
+
+    /// Where members reach it.
+    pub fn member_address(&self) -> SocketAddr {
+        SocketAddr::from(([10, 61, 0, self.number], 7443))
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.state.clone()
+    }
+
+    /// Another state directory from its next start on.
+    pub fn set_state(&mut self, path: &Path) {
+        self.state = path.to_owned();
+    }
+
+    /// The same one in another place.
+    pub fn move_state(&mut self, path: &Path) {
+        let mut command = Command::new("mv");
+        command.arg(&self.state).arg(path);
+        self.host.run(command).unwrap();
+        self.state = path.to_owned();
+    }
+
+    pub fn runtime(&self) -> PathBuf {
+        self.scratch.path().join("run")
+    }
+
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    fn evenkeel(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .env("EVENKEEL_RUNTIME_DIRECTORY", self.runtime())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of ours here; the state directory and, where it matters, where
+    /// members listen are given.
+    pub fn command(&self, words: &[&str]) -> Said {
+        let mut command = self.evenkeel();
+        command.args(words);
+        if matches!(words, [_, "init" | "join" | "recover", ..]) {
+            command.arg("--state").arg(self.state());
+        }
+        if matches!(words, [_, "init" | "join", ..]) {
+            let listen = self.member_address().to_string();
+            command.args(["--listen", &listen]);
+        }
+        self.finish(command)
+    }
+
+    fn finish(&self, command: Command) -> Said {
+        match self.host.run(command) {
+            Ok(out) => Said {
+                good: true,
+                out,
+                err: String::new(),
+            },
+            Err(LabError::Command { said, .. }) => Said {
+                good: false,
+                out: String::new(),
+                err: said,
+            },
+            Err(error) => Said {
+                good: false,
+                out: String::new(),
+                err: error.to_string(),
+            },
+        }
+    }
+
+    /// A token that a command prints.
+    #[track_caller]
+    pub fn token(&self, words: &[&str]) -> String {
+        let mut said = self.command(words);
+        // A leader may still be wanted.
+        let given = || {
+            said = self.command(words);
+            said.good
+        };
+        assert!(eventually(SOON, given), "{}", self.said());
+        let mut words = said.out.split_whitespace();
+        let token = words.find(|word| word.starts_with("EK1-"));
+        token.unwrap_or_else(|| panic!("{said:?}")).to_owned()
+    }
+
+    /// A configuration from a file, with further words.
+    pub fn apply(&self, text: &str, further: &[&str]) -> Said {
+        self.apply_with(text, &[], further)
+    }
+
+    /// The same with files that stand behind it on the command line.
+    pub fn apply_with(&self, text: &str, files: &[&str], further: &[&str]) -> Said {
+        let file = self.scratch.write("site.cfg", text).unwrap();
+        // It holds a password.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut command = self.evenkeel();
+        command.args(["config", "apply"]).arg(file).args(files);
+        command.arg("--state").arg(self.state());
+        command.args(["-m", "a change"]).args(further);
+        // The author has seen what is accepted, whoever applied it.
+        if let Some(seen) = self.accepted() {
+            command.args(["--onto", &seen.to_string()]);
+        }
+        self.finish(command)
+    }
+
+    /// Starts it as its unit would.
+    pub fn start(&mut self) {
+        let path = self.scratch.path().join("said");
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .unwrap();
+        let mut command = self.evenkeel();
+        command
+            .args(["run", "--state"])
+            .arg(self.state())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output);
+        self.process = Some(self.host.spawn(command).unwrap());
+    }
+
+    /// Puts a program in the place of its own, as a package would; its first one is then
+    /// one that only this machine has.
+    pub fn install(&mut self) {
+        let place = self.scratch.path().join("evenkeel");
+        let new = self.scratch.path().join("evenkeel.new");
+        fs::copy(binary(), &new).unwrap();
+        fs::rename(&new, &place).unwrap();
+        self.program = place;
+    }
+
+    /// The supervisor, and the proxy that it has now.
+    pub fn processes(&self) -> Option<(Pid, Pid)> {
+        let supervisor = self.process.as_ref()?.tree().into_iter().next()?;
+        Some((supervisor, self.role("proxy-role")?))
+    }
+
+    /// Whether all its processes run the program that is installed.
+    pub fn runs_what_is_installed(&self) -> bool {
+        let current = |pid: &Pid| {
+            let path = format!("/proc/{}/exe", pid.as_raw_nonzero());
+            fs::read_link(path).is_ok_and(|program| program == self.program)
+        };
+        let tree = self.process.as_ref().map(Process::tree);
+        tree.is_some_and(|tree| tree.iter().all(current)) && self.control().is_some()
+    }
+
+    /// Kills it with all its processes, as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill_tree();
+        }
+    }
+
+    /// Stops it as an administrator would.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.signal(Signal::TERM).unwrap();
+            assert!(process.wait(SOON).is_some(), "{}", self.said());
+        }
+    }
+
+    /// All that it said so far.
+    pub fn said(&self) -> String {
+        let bytes = std::fs::read(self.scratch.path().join("said")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether it has an address now.
+    pub fn has(&self, address: &str) -> bool {
+        let shown = self.host.ip(&["-o", "address", "show"]).unwrap_or_default();
+        let mut words = shown.split_whitespace();
+        words.any(|word| word.split('/').next() == Some(address))
+    }
+
+    /// Its control role.
+    pub fn control(&self) -> Option<Pid> {
+        self.role("control-role")
+    }
+
+    fn role(&self, name: &str) -> Option<Pid> {
+        let is_it = |pid: &Pid| {
+            let path = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
+            let line = std::fs::read(path).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            line.contains(name)
+        };
+        self.process.as_ref()?.tree().into_iter().rfind(is_it)
+    }
+
+    /// Kills its control role.
+    #[track_caller]
+    pub fn kill_control(&self) {
+        let control = self.control().expect("a control role runs");
+        kill_process(control, Signal::KILL).unwrap();
+    }
+
+    /// How the cluster is, by its word.
+    pub fn status(&self) -> Option<Value> {
+        self.process.as_ref()?;
+        let said = self.command(&["cluster", "status", "--json"]);
+        serde_json::from_str(&said.out).ok().filter(|_| said.good)
+    }
+
+    /// The version that it knows to be accepted.
+    pub fn accepted(&self) -> Option<u64> {
+        self.status()?["configuration"]["accepted"].as_u64()
+    }
+
+    /// Waits until it says something of the status that fits.
+    pub fn tells(&self, fits: impl Fn(&Value) -> bool) -> bool {
+        eventually(SOON, || self.status().is_some_and(|status| fits(&status)))
+    }
+
+    /// Waits until its status as people read it holds these words.
+    pub fn tells_words(&self, words: &[&str]) -> bool {
+        eventually(SOON, || {
+            let text = self.command(&["cluster", "status"]).text();
+            words.iter().all(|word| text.contains(word))
+        })
+    }
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub struct Load {
+    own: [Steady; 2],
+    shared: Steady,
+}
+
+/// How clients fared.
+#[derive(Debug)]
+pub struct Fared {
+    /// Requests to the nodes' own addresses, alpha's first.
+    pub own: [Vec<Record>; 2],
+    /// Requests to the address that they share.
+    pub shared: Vec<Record>,
+}
+
+impl Load {
+    pub fn stop(self) -> Fared {
+        Fared {
+            own: self.own.map(Steady::stop),
+            shared: self.shared.stop(),
+        }
+    }
+}
+
+/// Those that failed or were answered with an error.
+pub fn failed(records: &[Record]) -> Vec<&Record> {
+    let bad = |record: &&Record| !matches!(record.outcome, Ok(200));
+    records.iter().filter(bad).collect()
+}
+
+impl Fared {
+    /// No request failed, and there were some of each.
+    #[track_caller]
+    pub fn without_a_failure(&self) {
+        self.own_without_a_failure();
+        assert!(self.shared.len() > 10, "{} requests", self.shared.len());
+        let failed = failed(&self.shared);
+        assert!(failed.is_empty(), "{VIP}: {failed:?}");
+    }
+
+    /// No request to a node's own address failed.
+    #[track_caller]
+    pub fn own_without_a_failure(&self) {
+        for (records, name) in self.own.iter().zip(["alpha", "beta"]) {
+            assert!(records.len() > 10, "{name}: {} requests", records.len());
+            let failed = failed(records);
+            assert!(failed.is_empty(), "{name}: {failed:?}");
+        }
+    }
+}
