@@ -8,6 +8,8 @@ DESTDIR ?=
 ARGS    ?=
 # The same for the second part of bench, the virtual addresses.
 ADDRESS_ARGS ?=
+# And for the third, agreement.
+CLUSTER_ARGS ?=
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
@@ -36,9 +38,10 @@ test: toolchain ## install missing test peers (as root) and run all tests
 	scripts/install-test-peers
 	$(CARGO) test --workspace
 
-bench: build ## measure beside haproxy, then (as root) beside keepalived
+bench: build ## measure beside haproxy, then (as root) beside keepalived and etcd
 	$(CARGO) xtask bench $(ARGS)
 	$(CARGO) xtask bench-address $(ADDRESS_ARGS)
+	$(CARGO) xtask bench-cluster $(CLUSTER_ARGS)
 
 changes: build ## change a proxy under load, beside haproxy
 	$(CARGO) xtask changes $(ARGS)
@@ -71,7 +74,7 @@ install: build ## install binary, man page, completions and systemd units below 
 	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel
 	install -D -m 644 target/evenkeel.fish $(fish)/evenkeel.fish
-	for unit in evenkeel evenkeel-haproxy evenkeel-keepalived; do \
+	for unit in evenkeel evenkeel-cluster evenkeel-haproxy evenkeel-keepalived; do \
 		sed 's,/usr/bin/evenkeel,$(PREFIX)/bin/evenkeel,' packaging/systemd/$$unit.service \
 			>target/$$unit.service && \
 		install -D -m 644 target/$$unit.service $(unit)/$$unit.service || exit 1; \

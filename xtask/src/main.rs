@@ -3,6 +3,8 @@
 mod address;
 mod bench;
 mod changes;
+mod cluster;
+mod comparison;
 mod tidy;
 
 use std::process::ExitCode;
@@ -16,13 +18,14 @@ fn main() -> ExitCode {
     {
         Some("bench") => bench::main(arguments),
         Some("bench-address") => address::main(arguments),
+        Some("bench-cluster") => cluster::main(arguments),
         Some("changes") => changes::main(arguments),
         Some("tidy") => tidy::main(),
         _ => {
             eprintln!(
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
-                 bench-address [OPTION...]\n       cargo xtask changes [OPTION...]\n       \
-                 cargo xtask tidy"
+                 bench-address [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
+                 cargo xtask changes [OPTION...]\n       cargo xtask tidy"
             );
             ExitCode::from(2)
         }

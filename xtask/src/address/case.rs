@@ -1,7 +1,8 @@
 //! What happens to the pair, and what is counted.
 
-use super::error::Error;
 use super::site::{Side, Site};
+use crate::comparison::Error;
+use crate::comparison::{Sample, Unit};
 use lab::{BusyProcessors, Seen, Signal};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -36,23 +37,8 @@ pub enum Case {
     Drain,
 }
 
-/// A number of one turn, with the row that it belongs to.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Sample {
-    pub row: &'static str,
-    pub unit: Unit,
-    pub value: f64,
-}
-
-/// In what a number is counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unit {
-    Milliseconds,
-    Times,
-}
-
-impl Case {
-    pub const ALL: [Case; 8] = [
+impl crate::comparison::Case for Case {
+    const ALL: &'static [Case] = &[
         Case::Death,
         Case::Stop,
         Case::SlowStop,
@@ -63,7 +49,7 @@ impl Case {
         Case::Drain,
     ];
 
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Case::Death => "death",
             Case::Stop => "stop",
@@ -75,7 +61,9 @@ impl Case {
             Case::Drain => "drain",
         }
     }
+}
 
+impl Case {
     /// One turn of one side.
     pub fn turn(self, side: &Side) -> Result<Vec<Sample>, Error> {
         let advert = if self == Case::SlowStop { SLOW } else { FAST };

@@ -6,48 +6,27 @@
 //! machines.
 
 mod case;
-mod error;
 mod options;
-mod report;
 mod site;
 mod whole;
 
-use error::Error;
+use crate::comparison::{self, Case as _, Error, Table};
 use options::Options;
-use report::Table;
 use site::Side;
 use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 
-const BEGIN: &str = "<!-- bench-address -->";
-const END: &str = "<!-- /bench-address -->";
+/// The command, and the markers in README.
+const COMMAND: &str = "bench-address";
 
 /// Runs the comparison that the arguments ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let result = match options::parse(arguments) {
-        Ok(None) => {
-            print!("{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Ok(Some(options)) => run(&options),
-        Err(error) => {
-            eprintln!("bench-address: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("bench-address: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let parsed = options::parse(arguments);
+    comparison::options::main(COMMAND, options::HELP, parsed, run)
 }
 
-fn run(options: &Options) -> Result<ExitCode, Error> {
-    lab::privileged().map_err(Error::Missing)?;
+fn run(options: &Options) -> Result<bool, Error> {
+    options.look()?;
     let sides =
         [("keepalived", &options.left), ("evenkeel", &options.right)].map(|(label, program)| {
             Side {
@@ -57,11 +36,8 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
                 ours: !program.ends_with("keepalived"),
             }
         });
-    if let Some(side) = sides.iter().find(|side| !side.program.is_file()) {
-        return Err(Error::NoProgram(side.program.clone()));
-    }
     let mut table = Table::default();
-    let mut failed = false;
+    let mut good = true;
     for case in &options.cases {
         for number in 1..=options.repetitions {
             eprintln!("{}: {number} of {}", case.name(), options.repetitions);
@@ -69,29 +45,16 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
                 match case.turn(side) {
                     Ok(samples) => table.add(&samples, at == 0),
                     Err(error) => {
-                        failed = true;
-                        eprintln!("bench-address: {}: {error}", case.name());
-                        let note = format!("{}: one turn of {} failed.", case.name(), side.label);
-                        table.notes.push(note);
+                        good = false;
+                        table.failed(COMMAND, case.name(), side.label, &error);
                     }
                 }
             }
         }
     }
-    let text = format!("{}\n\n{}", heading(options, &sides), {
-        table.markdown(sides[0].label, sides[1].label)
-    });
-    if options.markdown || options.readme.is_none() {
-        print!("{text}");
-    }
-    if let Some(readme) = &options.readme {
-        write_between(readme, &text)?;
-    }
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    let table = table.markdown(sides[0].label, sides[1].label);
+    options.show(COMMAND, &heading(options, &sides), &table)?;
+    Ok(good)
 }
 
 fn heading(options: &Options, sides: &[Side]) -> String {
@@ -105,22 +68,4 @@ fn heading(options: &Options, sides: &[Side]) -> String {
         options.repetitions,
         versions.join(" and ")
     )
-}
-
-/// Puts a text between the markers of a file.
-fn write_between(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |doing| {
-        move |source| Error::File {
-            doing,
-            path: path.to_owned(),
-            source,
-        }
-    };
-    let old = fs::read_to_string(path).map_err(failed("reading"))?;
-    let parts = old
-        .split_once(BEGIN)
-        .and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = parts.ok_or_else(|| Error::NoMarkers(path.to_owned()))?;
-    let new = format!("{before}{BEGIN}\n{}\n{END}{after}", text.trim_end());
-    fs::write(path, new).map_err(failed("writing"))
 }

@@ -1,7 +1,7 @@
 //! Two machines and a client on a switch, made anew for every turn, with the same
 //! program on both machines.
 
-use super::error::Error;
+use crate::comparison::Error;
 use lab::{
     Answerer, Host, Interface, Lab, Origin, Pace, Process, Scratch, Seen, Switch, Watcher,
     eventually,

@@ -2,8 +2,8 @@
 //! take a second at a server behind it. Ours runs one file of its own language for
 //! both machines; beside keepalived stands haproxy, with the sysctl that it needs.
 
-use super::error::Error;
 use super::site::{ADDRESS, Node, READY_TIMEOUT, STEADY_LOOKS, Side, Site, output};
+use crate::comparison::Error;
 use lab::{Behaviour, Failure, Host, Lab, Origin, Pace, Probe, Scratch, Watcher, eventually};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};

@@ -26,6 +26,7 @@ mod upgrade;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use crate::comparison;
 use error::Error;
 use judge::{Judge, version};
 use options::{Case, Options, Pair};
@@ -34,25 +35,8 @@ use subject::Subject;
 
 /// Runs what the arguments ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let result = match options::parse(arguments) {
-        Ok(None) => {
-            print!("{}", options::HELP);
-            return ExitCode::SUCCESS;
-        }
-        Ok(Some(options)) => run(&options),
-        Err(error) => {
-            eprintln!("changes: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("changes: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let parsed = options::parse(arguments);
+    comparison::options::main("changes", options::HELP, parsed, run)
 }
 
 /// The two programs; one that is not asked for is not looked at.

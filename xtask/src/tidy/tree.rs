@@ -5,6 +5,9 @@ use super::scan;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Crates of others, with a change that they do not have yet.
+const THIRD_PARTY: &str = "third-party/";
+
 /// A text file.
 #[derive(Debug)]
 pub(super) struct TextFile {
@@ -54,6 +57,8 @@ impl Tree {
         let listed = String::from_utf8_lossy(&listed).into_owned();
         let files = listed
             .split('\0')
+            // What others wrote and we had to mend stays as they wrote it.
+            .filter(|path| !path.starts_with(THIRD_PARTY))
             // A file that was deleted is still listed; one that is not text is
             // nobody's prose.
             .filter_map(|path| Some((path, std::fs::read_to_string(root.join(path)).ok()?)))

@@ -1,6 +1,7 @@
 //! What can go wrong while two programs are compared. Never what the comparison
 //! is: an address that nobody serves is a result.
 
+use super::WriteError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -26,19 +27,25 @@ pub enum Error {
         path: PathBuf,
         source: io::Error,
     },
-    /// A program that did not do what every run begins with.
+    /// A program that did not do what every turn begins with.
     NotReady {
         label: String,
         waited_for: &'static str,
         said: String,
     },
-    /// README without the markers between which the table belongs.
-    NoMarkers(PathBuf),
+    /// The table could not be put where it belongs.
+    Table { path: PathBuf, source: WriteError },
 }
 
 impl From<lab::LabError> for Error {
     fn from(error: lab::LabError) -> Self {
         Error::Lab(error)
+    }
+}
+
+impl From<lexopt::Error> for Error {
+    fn from(error: lexopt::Error) -> Self {
+        Error::Arguments(error)
     }
 }
 
@@ -60,10 +67,8 @@ impl fmt::Display for Error {
                 label,
                 waited_for,
                 said,
-            } => write!(f, "{label}: {waited_for} did not happen\n{said}"),
-            Error::NoMarkers(path) => {
-                write!(f, "{} has no markers for the table", path.display())
-            }
+            } => write!(f, "{label}: {waited_for}: that did not happen\n{said}"),
+            Error::Table { path, source } => write!(f, "{}: {source}", path.display()),
         }
     }
 }

@@ -1,7 +1,35 @@
-//! The table: medians, the worst, and how the two compare.
+//! Two programs compared in turn: the command line and the errors that all such
+//! comparisons share, and what both sides did as a table: medians, the worst, and how
+//! the two compare; and where it is put into a document.
 
-use super::case::{Sample, Unit};
-use std::fmt::Write;
+mod error;
+pub mod options;
+
+pub use error::Error;
+pub use options::Case;
+
+use std::fmt::{self, Write};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// A number of one turn, with the row that it belongs to.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Sample {
+    pub row: &'static str,
+    pub unit: Unit,
+    pub value: f64,
+}
+
+/// In what a number is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    Milliseconds,
+    /// Milliseconds of which hundredths count.
+    Latency,
+    Mebibytes,
+    Times,
+}
 
 /// The numbers of both sides for one row.
 #[derive(Clone, Debug)]
@@ -73,6 +101,8 @@ impl Unit {
     fn show(self, value: f64) -> String {
         match self {
             Unit::Milliseconds => format!("{value:.0} ms"),
+            Unit::Latency => format!("{value:.2} ms"),
+            Unit::Mebibytes => format!("{value:.1} MiB"),
             Unit::Times if value.fract() == 0.0 => format!("{value:.0}"),
             Unit::Times => format!("{value:.1}"),
         }
@@ -88,11 +118,48 @@ fn ratio(left: &[f64], right: &[f64]) -> String {
     }
 }
 
+/// Why a text is not where it belongs.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The file cannot be read or written.
+    File {
+        doing: &'static str,
+        source: io::Error,
+    },
+    /// It has no markers between which the text belongs.
+    NoMarkers,
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::File { doing, source } => write!(f, "{doing} it: {source}"),
+            WriteError::NoMarkers => f.write_str("it has no markers for the table"),
+        }
+    }
+}
+
+impl std::error::Error for WriteError {}
+
+/// Puts a text between the markers of a file: `<!-- NAME -->` and
+/// `<!-- /NAME -->`.
+pub fn write_between(path: &Path, name: &str, text: &str) -> Result<(), WriteError> {
+    let failed = |doing| move |source| WriteError::File { doing, source };
+    let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let old = fs::read_to_string(path).map_err(failed("reading"))?;
+    let parts = old
+        .split_once(&begin)
+        .and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+    let (before, after) = parts.ok_or(WriteError::NoMarkers)?;
+    let new = format!("{before}{begin}\n{}\n{end}{after}", text.trim_end());
+    fs::write(path, new).map_err(failed("writing"))
+}
+
 fn worst(values: &[f64]) -> Option<f64> {
     values.iter().copied().reduce(f64::max)
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -127,6 +194,18 @@ mod tests {
             text.ends_with("| gap | 60 ms | 300 ms | 30 ms | 40 ms | 2.00 |\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_text_goes_between_its_markers_and_nowhere_else() {
+        let scratch = lab::Scratch::new().unwrap();
+        let old = "one\n<!-- x -->\nold\n<!-- /x -->\ntwo\n";
+        let path = scratch.write("page", old).unwrap();
+        write_between(&path, "x", "new\n").unwrap();
+        let now = fs::read_to_string(&path).unwrap();
+        assert_eq!(now, "one\n<!-- x -->\nnew\n<!-- /x -->\ntwo\n");
+        let other = write_between(&path, "y", "new");
+        assert!(matches!(other, Err(WriteError::NoMarkers)));
     }
 
     #[test]

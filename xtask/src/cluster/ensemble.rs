@@ -1,0 +1,247 @@
+//! Three members that agree, on three hosts, whichever program they run.
+
+use super::error::Error;
+use super::{etcd, ours};
+use crate::comparison;
+use lab::{Fault, Host, Lab, Process, Scratch, Switch, eventually};
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How long three members may take until they have a leader.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long one question may take before a fault.
+pub const CALM: Duration = Duration::from_secs(5);
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub enum Side {
+    /// etcd, with its times, and whether its members use TLS among themselves.
+    Etcd {
+        program: PathBuf,
+        heartbeat_ms: u32,
+        election_ms: u32,
+        tls: bool,
+    },
+    /// Two nodes and an arbiter.
+    Evenkeel { program: PathBuf },
+}
+
+impl Side {
+    pub fn label(&self) -> &'static str {
+        match self {
+            Side::Etcd { .. } => "etcd",
+            Side::Evenkeel { .. } => "evenkeel",
+        }
+    }
+
+    pub fn program(&self) -> &Path {
+        match self {
+            Side::Etcd { program, .. } | Side::Evenkeel { program } => program,
+        }
+    }
+
+    /// What it says of its version.
+    pub fn version(&self) -> Option<String> {
+        let output = Command::new(self.program())
+            .arg("--version")
+            .output()
+            .ok()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.lines().next().map(str::to_owned)
+    }
+}
+
+/// What a member says of all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// Who says it.
+    pub own: u64,
+    /// Who leads, if anybody does.
+    pub leader: Option<u64>,
+    /// In which term.
+    pub term: u64,
+}
+
+/// Somebody who asks one member, one thing at a time.
+pub trait Client: Send {
+    /// What the member says; None: it does not answer within the limit.
+    fn standing(&mut self, limit: Duration) -> Option<Standing>;
+    /// Writes a text; whether it was acknowledged within the limit.
+    fn write(&mut self, text: &str, limit: Duration) -> bool;
+}
+
+/// A member.
+#[derive(Debug)]
+pub struct Member {
+    pub process: Process,
+    pub host: Host,
+    pub address: SocketAddr,
+    pub scratch: Scratch,
+    /// Carries traffic, where members differ.
+    pub node: bool,
+}
+
+impl Member {
+    /// What its program said.
+    pub fn said(&self) -> String {
+        let bytes = std::fs::read(self.scratch.path().join("said")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Anonymous resident memory of all its processes, bytes.
+    pub fn memory(&self) -> u64 {
+        let of = |pid: rustix::process::Pid| {
+            let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+            let text = std::fs::read_to_string(path).ok()?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("RssAnon:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        };
+        self.process
+            .tree()
+            .into_iter()
+            .filter_map(of)
+            .map(|kilobytes| kilobytes * 1024)
+            .sum()
+    }
+}
+
+/// A host of a site, before its member runs.
+#[derive(Debug)]
+pub struct Seat {
+    pub name: &'static str,
+    pub host: Host,
+    pub address: Ipv4Addr,
+    pub scratch: Scratch,
+}
+
+impl Seat {
+    /// Starts a program here and keeps what it says.
+    pub fn spawn(&self, mut command: Command) -> Result<Process, Error> {
+        let path = self.scratch.path().join("said");
+        let (out, err) = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|file| Ok((file.try_clone()?, file)))
+            .map_err(|source| comparison::Error::File {
+                doing: "creating",
+                path,
+                source,
+            })?;
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        Ok(self.host.spawn(command)?)
+    }
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Ensemble {
+    side: Side,
+    pub members: Vec<Member>,
+    lan: Switch,
+    _lab: Lab,
+}
+
+impl Ensemble {
+    /// Waits until one leads, and all know it.
+    pub fn start(side: &Side) -> Result<Ensemble, Error> {
+        let lab = Lab::new("bench")?;
+        let lan = lab.switch("lan")?;
+        let seat = |(name, number): (&'static str, u8)| -> Result<Seat, Error> {
+            let host = lab.host(name)?;
+            lan.attach(&host)?
+                .address(&format!("10.62.0.{number}/24"))?;
+            Ok(Seat {
+                name,
+                host,
+                address: Ipv4Addr::new(10, 62, 0, number),
+                scratch: Scratch::new()?,
+            })
+        };
+        let seats = [("alpha", 1), ("beta", 2), ("gamma", 3)].map(seat);
+        let seats: Vec<Seat> = seats.into_iter().collect::<Result<_, _>>()?;
+        let members = match side {
+            Side::Etcd {
+                program,
+                heartbeat_ms,
+                election_ms,
+                tls,
+            } => etcd::start(program, (*heartbeat_ms, *election_ms), *tls, seats)?,
+            Side::Evenkeel { program } => ours::start(program, seats)?,
+        };
+        let ensemble = Ensemble {
+            side: side.clone(),
+            members,
+            lan,
+            _lab: lab,
+        };
+        if eventually(READY_TIMEOUT, || ensemble.leader().is_ok()) {
+            Ok(ensemble)
+        } else {
+            Err(ensemble.not_ready("all three know one leader"))
+        }
+    }
+
+    pub fn is_ours(&self) -> bool {
+        matches!(self.side, Side::Evenkeel { .. })
+    }
+
+    /// A configuration that says a word, served by both nodes.
+    pub fn apply(&self, word: &str) -> Result<(), Error> {
+        let first = self.members.first().ok_or(Error::NoMember(0))?;
+        ours::apply(self.side.program(), first, word)
+    }
+
+    /// What two members send each other is lost, without a word to either.
+    pub fn silence(&self, one: usize, other: usize) -> Result<[Fault; 2], Error> {
+        let host = |number: usize| {
+            let member = self.members.get(number);
+            Ok::<_, Error>(&member.ok_or(Error::NoMember(number))?.host)
+        };
+        let (one, other) = (host(one)?, host(other)?);
+        Ok([self.lan.one_way(one, other)?, self.lan.one_way(other, one)?])
+    }
+
+    pub fn not_ready(&self, waited_for: &'static str) -> Error {
+        Error::Comparison(comparison::Error::NotReady {
+            label: self.side.label().to_owned(),
+            waited_for,
+            said: self.members.iter().map(Member::said).collect(),
+        })
+    }
+
+    /// A client of one member, on its own host.
+    pub fn client(&self, member: usize) -> Result<Box<dyn Client>, Error> {
+        let asked = self.members.get(member).ok_or(Error::NoMember(member))?;
+        match self.side {
+            Side::Etcd { .. } => Ok(Box::new(etcd::Asker::connect(asked)?)),
+            Side::Evenkeel { .. } => Ok(Box::new(ours::Asker::connect(asked))),
+        }
+    }
+
+    /// What all say, when all say the same: who leads, and the term.
+    pub fn leader(&self) -> Result<(usize, u64), Error> {
+        let mut standings = Vec::new();
+        for member in 0..self.members.len() {
+            let standing = self.client(member)?.standing(CALM);
+            standings.push(standing.ok_or(Error::NoMember(member))?);
+        }
+        let one = standings.first().copied();
+        let agreed = one.filter(|one| {
+            let same = |s: &Standing| (s.leader, s.term) == (one.leader, one.term);
+            one.leader.is_some() && standings.iter().all(same)
+        });
+        agreed
+            .and_then(|one| {
+                let leads = |s: &Standing| Some(s.own) == one.leader;
+                Some((standings.iter().position(leads)?, one.term))
+            })
+            .ok_or_else(|| self.not_ready("all three know one leader"))
+    }
+}

@@ -1,0 +1,196 @@
+//! Two nodes and an arbiter, and a client at the operators' socket of one of them.
+
+use super::ensemble::{Client, Member, Seat, Standing};
+use super::error::Error;
+use cluster::request::{self, AskError, Reply, Request, SOCKET};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Where members listen.
+const MEMBERS: u16 = 7443;
+
+/// How often a command is given until its cluster has a leader.
+const COMMAND_TRIES: usize = 100;
+const COMMAND_PAUSE: Duration = Duration::from_millis(100);
+
+/// From a refused question to the next.
+const REFUSED_PAUSE: Duration = Duration::from_millis(2);
+
+/// Starts them: the first founds, the others join it.
+pub fn start(program: &Path, seats: Vec<Seat>) -> Result<Vec<Member>, Error> {
+    let mut members: Vec<Member> = Vec::new();
+    for seat in seats {
+        let seat = Ours { program, seat };
+        let last = members.len() == 2;
+        match (members.first(), last) {
+            (None, _) => seat.command(&["cluster", "init", "bench"], true)?,
+            (Some(first), false) => {
+                let token = token(program, first, &["cluster", "invite"])?;
+                seat.command(&["cluster", "join", &token], true)?
+            }
+            (Some(first), true) => {
+                let token = token(program, first, &["cluster", "invite", "--arbiter"])?;
+                seat.command(&["arbiter", "join", &token], true)?
+            }
+        };
+        members.push(seat.run(!last)?);
+    }
+    Ok(members)
+}
+
+/// A host on which our program is to run.
+struct Ours<'p> {
+    program: &'p Path,
+    seat: Seat,
+}
+
+fn state(directory: &Path) -> PathBuf {
+    directory.join("state")
+}
+
+fn runtime(directory: &Path) -> PathBuf {
+    directory.join("run")
+}
+
+fn command(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("EVENKEEL_RUNTIME_DIRECTORY", runtime(directory));
+    command
+}
+
+impl Ours<'_> {
+    fn command(&self, words: &[&str], joins: bool) -> Result<String, Error> {
+        let directory = self.seat.scratch.path();
+        let mut command = command(self.program, directory);
+        command
+            .args(words)
+            .arg("--state")
+            .arg(state(directory))
+            .args(["--name", self.seat.name]);
+        if joins {
+            let listen = SocketAddr::from((self.seat.address, MEMBERS));
+            command.args(["--listen", &listen.to_string()]);
+        }
+        Ok(self.seat.host.run(command)?)
+    }
+
+    fn run(self, node: bool) -> Result<Member, Error> {
+        let directory = self.seat.scratch.path();
+        let mut command = command(self.program, directory);
+        command.args(["run", "--state"]).arg(state(directory));
+        Ok(Member {
+            process: self.seat.spawn(command)?,
+            address: SocketAddr::from((self.seat.address, MEMBERS)),
+            host: self.seat.host,
+            scratch: self.seat.scratch,
+            node,
+        })
+    }
+}
+
+/// A token, as soon as there is somebody who gives one.
+fn token(program: &Path, member: &Member, words: &[&str]) -> Result<String, Error> {
+    let directory = member.scratch.path();
+    let mut tries = 0;
+    loop {
+        let mut command = command(program, directory);
+        command.args(words);
+        match member.host.run(command) {
+            Ok(said) => {
+                let token = said
+                    .split_whitespace()
+                    .find(|word| word.starts_with("EK1-"));
+                return token.map(str::to_owned).ok_or(Error::NoToken(said.clone()));
+            }
+            Err(error) if tries == COMMAND_TRIES => return Err(error.into()),
+            Err(_) => {
+                tries += 1;
+                std::thread::sleep(COMMAND_PAUSE);
+            }
+        }
+    }
+}
+
+/// What both nodes serve.
+const SERVED: &str = "\
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 10s
+    timeout server 10s
+frontend www
+    bind :80
+    http-request return status 200 content-type text/plain string WORD
+";
+
+/// Has both nodes serve a configuration that says a word.
+pub fn apply(program: &Path, member: &Member, word: &str) -> Result<(), Error> {
+    let directory = member.scratch.path();
+    let text = SERVED.replace("WORD", word);
+    let file = member.scratch.write("site.cfg", text)?;
+    let mut command = command(program, directory);
+    command.args(["config", "apply"]).arg(file);
+    command.arg("--state").arg(state(directory));
+    command.args(["--now", "-m", word]);
+    member.host.run(command)?;
+    Ok(())
+}
+
+/// Somebody who asks one member, on one connection as long as that answers.
+#[derive(Debug)]
+pub struct Asker {
+    socket: PathBuf,
+    connection: Option<request::Client>,
+}
+
+impl Asker {
+    pub fn connect(member: &Member) -> Asker {
+        let socket = runtime(member.scratch.path()).join(SOCKET);
+        Asker {
+            socket,
+            connection: None,
+        }
+    }
+
+    fn ask(&mut self, asked: &Request, limit: Duration) -> Option<Reply> {
+        let begun = Instant::now();
+        let reply = self.ask_once(asked, limit);
+        if reply.is_err() {
+            self.connection = None;
+            std::thread::sleep(REFUSED_PAUSE.saturating_sub(begun.elapsed()));
+        }
+        reply.ok()
+    }
+
+    fn ask_once(&mut self, asked: &Request, limit: Duration) -> Result<Reply, AskError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(request::Client::connect(&self.socket)?),
+        };
+        connection.done(asked, limit, |_| ())
+    }
+}
+
+impl Client for Asker {
+    fn standing(&mut self, limit: Duration) -> Option<Standing> {
+        let Some(Reply::Json(text)) = self.ask(&Request::Status, limit) else {
+            return None;
+        };
+        let status: serde_json::Value = serde_json::from_str(&text).ok()?;
+        Some(Standing {
+            own: status["me"].as_u64()?,
+            leader: status["leader"].as_u64(),
+            term: status["log"]["term"].as_u64()?,
+        })
+    }
+
+    fn write(&mut self, text: &str, limit: Duration) -> bool {
+        let words = text.to_owned();
+        matches!(
+            self.ask(&Request::Note { words }, limit),
+            Some(Reply::Done { .. })
+        )
+    }
+}
