@@ -491,6 +491,7 @@ impl Connection {
         let found = with(&self.state, |section| {
             let learned = section.peers.get_mut(peer)?.learned.get_mut(update.table)?;
             *learned = update.number;
+            section.learns(peer, now_ms());
             let shared = section.tables.get(update.table)?;
             Some((Arc::clone(&shared.table), shared.write_to.clone()))
         });

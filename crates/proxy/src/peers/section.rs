@@ -17,6 +17,8 @@ const UPDATES_MAX: usize = 1 << 18;
 const NEWS_MAX: usize = 1 << 14;
 /// Without anybody to learn from for so long, this process counts as knowing all.
 const RESYNC_MS: u64 = 5_000;
+/// A lesson that is still under way then counts as over.
+const LESSON_MS: u64 = 60_000;
 
 /// One table that is shared.
 pub struct Shared {
@@ -96,6 +98,8 @@ pub struct Section {
     pub resync: Resync,
     /// Until when somebody may be asked.
     pub resync_until: Milliseconds,
+    /// Until when the lesson that goes on may last.
+    lesson_until: Milliseconds,
     /// When it began.
     pub began: Instant,
     pub began_at: SystemTime,
@@ -169,6 +173,7 @@ impl Section {
             tables,
             resync: Resync::Needed,
             resync_until: now + RESYNC_MS,
+            lesson_until: now,
             began: Instant::now(),
             began_at: SystemTime::now(),
             connections: 0,
@@ -243,8 +248,19 @@ impl Section {
         }
     }
 
+    /// Whether a peer is told what changes here. It is not before its lesson is over:
+    /// what it was told could come back as a part of the lesson, over what was
+    /// counted here since.
+    fn may_tell(&self, peer: usize) -> bool {
+        let asked = self.peers.get(peer).is_some_and(|peer| peer.asked);
+        self.resync == Resync::Done || (asked && self.resync != Resync::Asked(peer))
+    }
+
     /// Updates of a table that a peer was not sent, as many as go at once.
     pub fn next_updates(&mut self, peer: usize, table: usize, max: usize) -> Vec<Update> {
+        if !self.may_tell(peer) {
+            return Vec::new();
+        }
         let (Some(peer), Some(shared)) = (self.peers.get_mut(peer), self.tables.get(table)) else {
             return Vec::new();
         };
@@ -282,9 +298,17 @@ impl Section {
                 self.resync = Resync::Asked(peer);
                 one.asked = true;
                 self.resync_until = now + RESYNC_MS;
+                self.lesson_until = now + LESSON_MS;
                 true
             }
             _ => false,
+        }
+    }
+
+    /// An entry came, maybe as a part of the lesson: it is waited for on.
+    pub fn learns(&mut self, peer: usize, now: Milliseconds) {
+        if self.resync == Resync::Asked(peer) {
+            self.resync_until = (now + RESYNC_MS).min(self.lesson_until);
         }
     }
 
@@ -303,10 +327,13 @@ impl Section {
         if !self.is_current(peer, connection) {
             return;
         }
-        if self.resync == Resync::Asked(peer) {
+        let in_lesson = self.resync == Resync::Asked(peer);
+        if in_lesson {
             self.resync = Resync::Needed;
         }
         if let Some(peer) = self.peers.get_mut(peer) {
+            // Its lesson broke off: it is asked anew when it is back.
+            peer.asked &= !in_lesson;
             peer.connection = None;
             peer.established = false;
             // What it did not say to have is sent again.

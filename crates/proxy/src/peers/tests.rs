@@ -1,5 +1,6 @@
 //! Two processes in one: what one of them counts the other one has soon.
 
+use super::section::{Resync, Section};
 use super::{Driver, report, start};
 use crate::config::Config;
 use crate::keyword::testing::load_text;
@@ -179,4 +180,66 @@ fn strangers_take_no_place_of_a_peer() {
         read.expect("in time").expect("an answer");
         assert_eq!(&answer, b"200\n");
     });
+}
+
+/// A section of `one` whose peer `two` just came.
+fn section(config: &Config) -> (Section, u64) {
+    let peers = config.peers.first().expect("a section");
+    let mut section = Section::new(config, peers, 0);
+    let connection = section.connect(0);
+    section.peers[0].established = true;
+    (section, connection)
+}
+
+fn news(section: &mut Section) -> usize {
+    section.collect();
+    (0..section.tables.len())
+        .map(|table| section.next_updates(0, table, 10).len())
+        .sum()
+}
+
+#[test]
+fn who_teaches_is_told_nothing_that_its_lesson_could_bring_back() {
+    let config = config("one", addresses(), None);
+    let (mut section, _) = section(&config);
+    assert!(section.asks(0, 0));
+    count(table(&config, "t"), b"key", 1);
+    assert_eq!(news(&mut section), 0, "the lesson goes on");
+    section.learned_all(0, false, 10);
+    assert_eq!(news(&mut section), 1, "it is over, though nobody knew all");
+    assert_eq!(section.resync, Resync::Needed);
+}
+
+#[test]
+fn who_was_never_asked_is_told_once_nobody_else_knows_more() {
+    let config = config("one", addresses(), None);
+    let (mut section, _) = section(&config);
+    count(table(&config, "t"), b"key", 1);
+    assert_eq!(news(&mut section), 0, "it may teach yet");
+    assert!(section.asks(0, 0));
+    section.learned_all(0, true, 10);
+    assert_eq!(section.resync, Resync::Done);
+    assert_eq!(news(&mut section), 1);
+}
+
+#[test]
+fn a_lesson_lasts_while_entries_come_but_not_for_ever() {
+    let config = config("one", addresses(), None);
+    let (mut section, connection) = section(&config);
+    assert!(section.asks(0, 0));
+    section.learns(0, 4_000);
+    assert!(!section.asks(0, 8_000));
+    assert_eq!(section.resync, Resync::Asked(0));
+    // It breaks off, and is asked for anew.
+    section.disconnect(0, connection);
+    section.connect(0);
+    section.peers[0].established = true;
+    assert!(section.asks(0, 12_000));
+    for second in 13..90 {
+        section.learns(0, second * 1_000);
+    }
+    assert!(!section.asks(0, 71_000));
+    assert_eq!(section.resync, Resync::Asked(0));
+    assert!(!section.asks(0, 72_000));
+    assert_eq!(section.resync, Resync::Done);
 }
