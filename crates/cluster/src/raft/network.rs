@@ -141,7 +141,9 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         // What tells only what is agreed on may come behind entries, and its answer waits
         // for the other's disk too.
         let limit = self.settings.election_min.max(option.hard_ttl());
-        let sent = Pipeline::new(input, self.to, self.calls.clone(), limit);
+        let store = self.store.clone();
+        let newest = Box::new(move || store.ends().1);
+        let sent = Pipeline::new(input, self.to, self.calls.clone(), limit, newest);
         Box::pin(std::future::ready(Ok(Box::pin(sent) as BoxStream<'s, _>)))
     }
 

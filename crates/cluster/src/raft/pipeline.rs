@@ -19,6 +19,10 @@
 //! with more entries, so nothing is withheld for ever. For the same reason such a message
 //! waits for entries only while nothing at all is unanswered: what goes with later entries
 //! has no answer of its own that could stand for the earlier ones.
+//!
+//! While entries are unanswered and the log has no more of them, openraft is not asked for
+//! messages: it could only tell how far is agreed, which the member hears soon enough. So
+//! the slowest of all costs the others nothing.
 
 use crate::codec;
 use crate::member::MemberId;
@@ -64,6 +68,9 @@ pub(super) type Said<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>
 
 type Sent<R> = Pin<Box<dyn Future<Output = Said<R>> + Send>>;
 
+/// Says which is the last entry of a log.
+pub(super) type Newest = Box<dyn Fn() -> Option<LogId> + Send>;
+
 /// A message that waits, and until when.
 type Held<R> = (
     AppendEntriesRequest<Types<R>>,
@@ -78,6 +85,8 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     /// How long each answer may take.
     limit: Duration,
     flight: FuturesOrdered<Sent<R>>,
+    /// The last entry of the log of this member.
+    newest: Newest,
     /// The last entry of each of them, or the one that it follows.
     ends: VecDeque<Option<LogId>>,
     /// What tells only how far is agreed, and until when it waits for entries. There is
@@ -99,12 +108,19 @@ impl<R: AsyncRuntime, S> Pipeline<R, S>
 where
     S: Stream<Item = AppendEntriesRequest<Types<R>>> + Unpin,
 {
-    pub(super) fn new(input: S, to: MemberId, calls: Calls, limit: Duration) -> Pipeline<R, S> {
+    pub(super) fn new(
+        input: S,
+        to: MemberId,
+        calls: Calls,
+        limit: Duration,
+        newest: Newest,
+    ) -> Pipeline<R, S> {
         Pipeline {
             input,
             to,
             calls,
             limit,
+            newest,
             flight: FuturesOrdered::new(),
             ends: VecDeque::new(),
             held: None,
@@ -120,8 +136,13 @@ where
         !self.drained
             && match self.flight.len() {
                 0 => true,
-                flying => flying < FLIGHT_MAX && !self.large,
+                flying => flying < FLIGHT_MAX && !self.large && self.has_entries(),
             }
+    }
+
+    /// Whether the log has entries behind those that were sent.
+    fn has_entries(&self) -> bool {
+        self.ends.back().is_none_or(|end| (self.newest)() > *end)
     }
 
     /// Takes what is to be sent, and sends it now or with what follows.
@@ -310,6 +331,11 @@ mod tests {
         }
     }
 
+    /// The log of somebody who has always more.
+    fn endless() -> Newest {
+        Box::new(|| Some(id(u64::MAX)))
+    }
+
     type Sending = Pin<Box<dyn Stream<Item = Said<TokioRuntime>>>>;
 
     fn sending(sizes: &[usize]) -> (Member, Sending) {
@@ -321,7 +347,7 @@ mod tests {
         let limit = Duration::from_secs(60);
         (
             member,
-            Box::pin(Pipeline::new(input, MemberId(2), calls, limit)),
+            Box::pin(Pipeline::new(input, MemberId(2), calls, limit, endless())),
         )
     }
 
@@ -412,12 +438,17 @@ mod tests {
 
     /// What is sent is given bit by bit.
     fn giving() -> (Giving, Member, Sending) {
+        giving_of(endless())
+    }
+
+    fn giving_of(newest: Newest) -> (Giving, Member, Sending) {
         let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
         let input = futures_util::stream::poll_fn(move |context| given.poll_recv(context));
         let member = Member::default();
         let calls = Calls::new(member.clone());
         let limit = Duration::from_secs(60);
-        let sending = Box::pin(Pipeline::new(input, MemberId(2), calls, limit));
+        let sending = Pipeline::new(input, MemberId(2), calls, limit, newest);
+        let sending = Box::pin(sending);
         (give, member, sending)
     }
 
@@ -462,6 +493,25 @@ mod tests {
             "{said:?}"
         );
         assert!(matches!(next(&mut sending), Some(None)));
+    }
+
+    #[test]
+    fn who_has_not_answered_is_told_of_more_entries_and_of_nothing_else() {
+        let last = Arc::new(Mutex::new(id(2)));
+        let log = last.clone();
+        let (give, member, mut sending) = giving_of(Box::new(move || Some(*log.lock().unwrap())));
+        give.send(entry(1, 10)).unwrap();
+        give.send(agreed(2)).unwrap();
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 1, "how far is agreed waits");
+        member.answers(0, Response::Success);
+        assert_eq!(acknowledged(&next(&mut sending)), Some(2));
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 1, "and is told with nothing unanswered");
+        give.send(entry(2, 10)).unwrap();
+        *last.lock().unwrap() = id(3);
+        assert!(next(&mut sending).is_none());
+        assert_eq!(member.waiting(), 2, "entries wait for nothing");
     }
 
     #[tokio::test(start_paused = true)]

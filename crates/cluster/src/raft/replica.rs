@@ -157,11 +157,16 @@ impl<R: AsyncRuntime> Replica<R> {
         }
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.tell();
+        self.tell(&mut Vec::new());
         Ok(())
     }
 
-    fn tell(&self) {
+    /// Tells proposers their answers, and all others that something changed: in this
+    /// order, since proposers wait, and what others do then takes its time.
+    fn tell(&self, untold: &mut Untold<R>) {
+        for (responder, answer) in untold.drain(..) {
+            responder.send(answer);
+        }
         let index = self.applied.map_or(0, |id| id.index);
         let tell = self.shared.tell.lock();
         tell.unwrap_or_else(PoisonError::into_inner)
@@ -262,16 +267,10 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
             }
             if taken >= TELL_ENTRIES_MAX {
                 taken = 0;
-                self.tell();
-                for (responder, answer) in untold.drain(..) {
-                    responder.send(answer);
-                }
+                self.tell(&mut untold);
             }
         }
-        self.tell();
-        for (responder, answer) in untold {
-            responder.send(answer);
-        }
+        self.tell(&mut untold);
         Ok(())
     }
 

@@ -86,8 +86,9 @@ impl Queue {
         std::mem::take(&mut waiting.jobs)
     }
 
-    /// Waits for something to do.
-    pub(super) fn next(&self) -> Next {
+    /// Waits for something to do. The writer says whether it keeps changes that wait for
+    /// others itself: when all is quiet, they too wait no more.
+    pub(super) fn next(&self, keeps: bool) -> Next {
         let mut waiting = self.lock();
         let mut until = Some(Instant::now() + QUIET);
         loop {
@@ -101,7 +102,7 @@ impl Queue {
                 Some(at) => {
                     let left = at.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        if !waiting.jobs.is_empty() {
+                        if keeps || !waiting.jobs.is_empty() {
                             return Next::Quiet(waiting.jobs.drain(..).collect());
                         }
                         until = None;
@@ -172,7 +173,7 @@ mod tests {
         push(&queue, false);
         push(&queue, true);
         push(&queue, false);
-        let Next::Batch(batch) = queue.next() else {
+        let Next::Batch(batch) = queue.next(false) else {
             panic!("there is something to write");
         };
         let kinds: Vec<bool> = batch.iter().map(|job| job.lazy).collect();
@@ -187,7 +188,7 @@ mod tests {
         let writer = queue.clone();
         let writing = std::thread::spawn(move || {
             loop {
-                let next = writer.next();
+                let next = writer.next(false);
                 let over = matches!(next, Next::Over(_));
                 tell.send(next).unwrap();
                 if over {
@@ -213,16 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_writer_keeps_waits_no_more_when_all_is_quiet() {
+        let queue = Queue::default();
+        assert!(matches!(queue.next(true), Next::Quiet(jobs) if jobs.is_empty()));
+    }
+
+    #[test]
     fn a_batch_is_bounded_and_nothing_is_lost() {
         let queue = Queue::default();
         for _ in 0..BATCH_JOBS_MAX + 1 {
             push(&queue, false);
         }
-        assert!(matches!(queue.next(), Next::Batch(jobs) if jobs.len() == BATCH_JOBS_MAX));
-        assert!(matches!(queue.next(), Next::Batch(jobs) if jobs.len() == 1));
+        assert!(matches!(queue.next(false), Next::Batch(jobs) if jobs.len() == BATCH_JOBS_MAX));
+        assert!(matches!(queue.next(false), Next::Batch(jobs) if jobs.len() == 1));
         queue.end();
         assert!(queue.push(job(false)).is_err());
-        assert!(matches!(queue.next(), Next::Over(jobs) if jobs.is_empty()));
+        assert!(matches!(queue.next(false), Next::Over(jobs) if jobs.is_empty()));
     }
 
     #[test]

@@ -11,6 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+/// Writes of entries alone that leave out how far is agreed on, before one takes it
+/// along: it stands elsewhere in the file, and every place costs time.
+pub(super) const COMMITTED_EVERY: u32 = 64;
+
 /// Told when a job is done.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -149,6 +153,8 @@ pub(super) struct Writer {
     busy: Arc<Busy>,
     /// Changes that wait for others, the first of all.
     lazy: Vec<Op>,
+    /// Writes that left them out.
+    left_out: u32,
     /// A write failed: what follows it cannot be written either.
     failed: Option<StoreError>,
 }
@@ -160,13 +166,14 @@ impl Writer {
             book,
             busy: Arc::default(),
             lazy: Vec::new(),
+            left_out: 0,
             failed: None,
         }
     }
 
     fn run(mut self, jobs: &Queue) {
         loop {
-            match jobs.next() {
+            match jobs.next(!self.lazy.is_empty()) {
                 Next::Batch(batch) => self.batch(batch),
                 Next::Quiet(rest) => {
                     self.batch(rest);
@@ -194,6 +201,23 @@ impl Writer {
         }
     }
 
+    /// Leaves how far is agreed on for later, where nothing else than entries is
+    /// written, and not too often. What is written otherwise may depend on it.
+    fn leave_out(&mut self, ops: &mut Vec<Op>) {
+        let is_committed = |op: &Op| matches!(op, Op::Committed(_));
+        let entries = |op: &Op| matches!(op, Op::Append { .. });
+        let may_wait = ops.iter().any(entries)
+            && ops.iter().all(|op| entries(op) || is_committed(op))
+            && self.left_out < COMMITTED_EVERY;
+        let at = ops.iter().position(is_committed).filter(|_| may_wait);
+        if let Some(at) = at {
+            self.lazy.push(ops.remove(at));
+            self.left_out += 1;
+        } else {
+            self.left_out = 0;
+        }
+    }
+
     fn batch(&mut self, jobs: Vec<Job>) {
         if jobs.is_empty() {
             return;
@@ -213,6 +237,7 @@ impl Writer {
             self.lazy = ops;
             return;
         }
+        self.leave_out(&mut ops);
         let result = match &self.failed {
             Some(error) => Err(error.clone()),
             None => {

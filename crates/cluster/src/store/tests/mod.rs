@@ -8,6 +8,7 @@ use crate::member::{Digest, MemberId};
 use crate::raft::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
 use crate::random::Random;
 use crate::store::cache::CACHE_BYTES_MAX;
+use crate::store::writer::COMMITTED_EVERY;
 use crate::store::{Store, StoreError, digest};
 use faulty::Faulty;
 use openraft::EntryPayload;
@@ -291,6 +292,44 @@ fn what_is_agreed_on_is_never_on_disk_before_its_entries() {
     before.save_committed(Some(id(1, 1)));
     now(|done| before.save_vote(Vote::new(3, ME), done)).unwrap();
     assert_eq!(before.committed(), Some(id(1, 1)));
+}
+
+#[test]
+fn what_is_agreed_on_goes_to_disk_with_some_of_the_entries_and_with_all_else() {
+    // So many entries one after the other, something else, and no power any more.
+    let mut random = Random::new(7);
+    let mut on_disk = |entries: u64, then: &dyn Fn(&Store)| {
+        let disk = Faulty::default();
+        let store = Store::with_backend(disk.clone()).unwrap();
+        for index in 0..entries {
+            now(|done| {
+                store.append([entry(1, index, 10)], done);
+            })
+            .unwrap();
+            store.save_committed(Some(id(1, index)));
+        }
+        then(&store);
+        let before = Store::with_backend(disk.after_power_loss(&mut random)).unwrap();
+        before.committed().map(|id| id.index)
+    };
+    let every = u64::from(COMMITTED_EVERY);
+    // The one that takes it along knows only of those before it.
+    assert_eq!(on_disk(every + 1, &|_| ()), None);
+    assert_eq!(on_disk(every + 2, &|_| ()), Some(every));
+    assert_eq!(on_disk(2 * every + 2, &|_| ()), Some(every));
+    assert_eq!(on_disk(2 * every + 3, &|_| ()), Some(2 * every + 1));
+    let sync = |store: &Store| now(|done| store.sync(done)).unwrap();
+    assert_eq!(on_disk(10, &sync), Some(9));
+    let vote = |store: &Store| now(|done| store.save_vote(Vote::new(3, ME), done)).unwrap();
+    assert_eq!(on_disk(10, &vote), Some(9));
+    let purge = |store: &Store| {
+        store.purge(id(1, 3), Box::new(|_| ()));
+        now(|done| {
+            store.append([entry(1, 10, 10)], done);
+        })
+        .unwrap();
+    };
+    assert_eq!(on_disk(10, &purge), Some(9));
 }
 
 #[test]
