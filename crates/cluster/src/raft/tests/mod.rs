@@ -4,7 +4,6 @@
 mod away;
 mod bed;
 mod disks;
-mod measure;
 
 use crate::command::Answer;
 use crate::member::{Kind, MemberId};
