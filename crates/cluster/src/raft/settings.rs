@@ -51,7 +51,8 @@ impl Default for Settings {
             election_min: Duration::from_millis(200),
             election_max: Duration::from_millis(300),
             propose_limit: Duration::from_secs(5),
-            snapshot_entries: 2048,
+            // A longer log stands deeper in the file, and each write takes longer.
+            snapshot_entries: 512,
             snapshot_bytes: 16 << 20,
             keep_entries: 256,
             clock: now_s,

@@ -25,6 +25,9 @@ const GOSSIP_EVERY: Duration = Duration::from_secs(1);
 const GOSSIP_LIMIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether others are to be told, or given keys.
 const DUTY_EVERY: Duration = Duration::from_millis(500);
+/// Rest after each time: most of what is agreed on has nothing to do with it, and much may
+/// be agreed on at once.
+const DUTY_REST: Duration = Duration::from_millis(5);
 /// Each further node waits so much longer before it gives keys to a new one.
 const RANK_PAUSE: Duration = Duration::from_secs(2);
 
@@ -157,6 +160,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
         }
         // Nobody holds it while it waits, so that the next command need not copy it.
         drop(state);
+        tokio::time::sleep(DUTY_REST).await;
         tokio::select! {
             () = moved(&mut changes) => {}
             () = tokio::time::sleep(DUTY_EVERY) => {}

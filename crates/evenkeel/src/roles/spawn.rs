@@ -2,9 +2,10 @@
 //! runs, also when the file was replaced meanwhile, or of the one that replaced
 //! it. Processes that another supervisor started are taken over here, too.
 
+use super::Shared;
 use super::channel::{Channel, ChannelError, Received};
 use nix::libc;
-use protocol::role::Personality;
+use protocol::role::{Message, Personality};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
@@ -17,6 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 /// The binary that runs.
 pub const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -86,6 +88,10 @@ pub struct Started {
     /// It has left the channel.
     pub silent: bool,
 }
+
+/// How soon and how late it is looked again whether a process has ended, should nobody tell.
+const END_LOOK_MIN: Duration = Duration::from_millis(1);
+const END_LOOK_MAX: Duration = Duration::from_millis(100);
 
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -162,6 +168,11 @@ impl Started {
         self.pid
     }
 
+    /// The same for messages.
+    pub fn number(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
     /// Readable once it has ended.
     pub fn end(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
@@ -207,9 +218,50 @@ impl Started {
         }
     }
 
+    /// Says something; whether that can arrive. Mostly who cannot be told is about to be
+    /// seen as ended.
+    pub fn say(&mut self, message: &Message, descriptors: &[Shared]) -> bool {
+        !self.silent && self.channel.send(message, descriptors).is_ok()
+    }
+
     /// Sends it a signal; one that has ended is no error.
     pub fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.pidfd, signal);
+    }
+
+    /// Ends it by force and waits for that.
+    pub fn end_now(&mut self) {
+        self.wait_for_end(Instant::now());
+    }
+
+    /// Waits until it has ended; from this moment on by force.
+    pub fn wait_for_end(&mut self, until: Instant) {
+        while self.ended().is_none() {
+            self.take_all();
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                self.signal(Signal::KILL);
+            }
+            let wait = left.clamp(END_LOOK_MIN, END_LOOK_MAX);
+            let wait = Timespec {
+                tv_sec: 0,
+                tv_nsec: wait.subsec_nanos().into(),
+            };
+            let mut watched: Vec<PollFd<'_>> = self.watched().collect();
+            // Interrupted or not: it is looked again.
+            let _ = poll(&mut watched, Some(&wait));
+        }
+    }
+
+    /// Takes what it says, so that it waits for nobody.
+    fn take_all(&mut self) {
+        while !self.silent {
+            match self.channel.flush().and_then(|()| self.channel.receive()) {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => self.silent = true,
+            }
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Supervisor {
         }
         if self.formers.len() >= FORMERS_MAX {
             let mut oldest = self.formers.remove(0);
-            oldest.proxy.kill();
+            oldest.proxy.process.end_now();
         }
         let until = stop.and_then(|stop| stop.until);
         self.formers.push(Former::new(proxy, until));
@@ -94,7 +94,7 @@ impl Supervisor {
                 former.until = None;
                 former.proxy.process.signal(rustix::process::Signal::KILL);
             }
-            ended.extend(ending.map(|ending| (former.proxy.pid(), ending)));
+            ended.extend(ending.map(|ending| (former.proxy.process.number(), ending)));
             ending.is_none()
         });
         for rest in rests {

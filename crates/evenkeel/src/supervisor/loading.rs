@@ -133,13 +133,7 @@ impl Loading {
     pub fn end(mut self) {
         /// It has nothing left to do.
         const PATIENCE: Duration = Duration::from_millis(500);
-        let until = Instant::now() + PATIENCE;
-        while self.process.ended().is_none() {
-            if Instant::now() >= until {
-                self.process.signal(Signal::KILL);
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        self.process.wait_for_end(Instant::now() + PATIENCE);
     }
 }
 

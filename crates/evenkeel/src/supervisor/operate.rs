@@ -84,7 +84,7 @@ impl Supervisor {
     /// The roles that are known, that which serves first.
     pub(super) fn workers(&self) -> Vec<Worker> {
         let worker = |proxy: &Proxy| Worker {
-            pid: proxy.pid(),
+            pid: proxy.process.number(),
             since: proxy.born,
             reloads: self.changes.failed,
             former: false,
@@ -148,7 +148,7 @@ impl Supervisor {
                     let message = Message::Operate { level };
                     let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
                     let mut known = self.proxy.iter_mut().chain(formers);
-                    if let Some(proxy) = known.find(|proxy| proxy.pid() == pid) {
+                    if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
                         let channel = &mut proxy.process.channel;
                         // Whoever cannot be told is about to be seen as ended.
                         let _ = channel.send(&message, &[Arc::new(socket)]);

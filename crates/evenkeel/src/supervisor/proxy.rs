@@ -86,7 +86,7 @@ impl Proxy {
         match told.and_then(|()| proxy.give(version, state)) {
             Ok(()) => Ok(proxy),
             Err(error) => {
-                proxy.kill();
+                proxy.process.end_now();
                 Err(error)
             }
         }
@@ -155,7 +155,7 @@ impl Proxy {
     /// Says something without descriptors; whether that can arrive. Mostly who
     /// cannot be told is about to be seen as ended.
     pub fn say(&mut self, message: &Message) -> bool {
-        !self.process.silent && self.process.channel.send(message, &[]).is_ok()
+        self.process.say(message, &[])
     }
 
     /// Tells it to end. One that hears nothing any more still has signals.
@@ -175,21 +175,8 @@ impl Proxy {
         }
     }
 
-    /// Ends it and waits for that.
-    pub fn kill(&mut self) {
-        self.process.signal(Signal::KILL);
-        while self.process.ended().is_none() {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-
     /// When it is taken for one that never serves.
     pub fn deadline(&self) -> Option<Instant> {
         (!self.ready).then_some(self.born + READY_LIMIT)
-    }
-
-    /// Its process id, for messages.
-    pub fn pid(&self) -> i32 {
-        self.process.pid().as_raw_nonzero().get()
     }
 }

@@ -174,7 +174,7 @@ impl Supervisor {
         self.end_control();
         let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
         for proxy in self.proxy.iter_mut().chain(formers) {
-            proxy.kill();
+            proxy.process.end_now();
         }
         self.give_up_changes();
         if let Some(master) = self.master.take() {
@@ -498,7 +498,7 @@ impl Supervisor {
         let state = self.carried.state.as_ref();
         match Proxy::start(own, version, state, Some(self.guarding())) {
             Ok(proxy) => {
-                tell::forked(&mut self.voice, proxy.pid());
+                tell::forked(&mut self.voice, proxy.process.number());
                 self.proxy = Some(proxy);
                 self.give_vitals();
             }
@@ -631,7 +631,7 @@ impl Supervisor {
         if self.exit.is_some() {
             return;
         }
-        tell::ended(&mut self.voice, proxy.pid(), ending, self.stop.is_some());
+        tell::ended(&mut self.voice, proxy.process.number(), ending, self.stop.is_some());
         if self.stop.is_some() {
             return;
         }
@@ -704,9 +704,9 @@ impl Supervisor {
         (self.kept, self.unsettled) = (None, None);
         self.served = false;
         if let Some(mut proxy) = self.proxy.take() {
-            proxy.kill();
+            proxy.process.end_now();
             let killed = Ending::Status(std::process::ExitStatus::from_raw(Signal::SIGKILL as i32));
-            tell::ended(&mut self.voice, proxy.pid(), killed, true);
+            tell::ended(&mut self.voice, proxy.process.number(), killed, true);
         }
         self.forget_version();
     }

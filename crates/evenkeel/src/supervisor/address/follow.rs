@@ -52,7 +52,7 @@ impl Supervisor {
             }
         };
         let mut role = AddressRole::running(process);
-        tell::address_role_adopted(&mut self.voice, role.pid(), before);
+        tell::address_role_adopted(&mut self.voice, role.process.number(), before);
         let guard = self.addresses.guard.as_ref();
         let told = guard.map_or(Ok(()), |(_, listener)| role.guard(listener));
         let given = told.and_then(|()| role.give(run, &self.command, None, None));
@@ -125,7 +125,7 @@ impl Supervisor {
         // What it still says is of no interest.
         while before.hear(&mut self.voice).is_some() {}
         if before.leaves_until.is_some_and(|until| until <= now) {
-            before.kill();
+            before.process.signal(Signal::KILL);
         }
         if before.process.ended().is_some() {
             self.addresses.before = None;
@@ -142,7 +142,7 @@ impl Supervisor {
         let addresses = &self.addresses;
         let mut extras = Vec::new();
         if let Some(role) = &addresses.role {
-            let pid = role.pid().to_le_bytes();
+            let pid = role.process.number().to_le_bytes();
             extras.push(extra(CHANNEL, number(&role.process.channel), &[]));
             extras.push(extra(PROCESS, number(&role.process.end()), &pid));
         }

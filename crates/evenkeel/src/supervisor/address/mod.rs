@@ -190,7 +190,7 @@ impl Supervisor {
         }
         match self.new_addresses(Path::new(OWN_PROGRAM), &run) {
             Ok(role) => {
-                tell::address_role_started(&mut self.voice, role.pid());
+                tell::address_role_started(&mut self.voice, role.process.number());
                 self.addresses.role = Some(role);
                 self.write_address_pid();
             }
@@ -269,7 +269,7 @@ impl Supervisor {
         if due(late) || due(self.addresses.release_until) {
             // Its end is seen in the next turn.
             if let Some(role) = &mut self.addresses.role {
-                role.kill();
+                role.process.signal(Signal::KILL);
                 role.ready = true;
             }
             self.addresses.release_until = None;
@@ -358,7 +358,7 @@ impl Supervisor {
             self.addresses.served = false;
             return self.addresses_released();
         }
-        tell::address_role_ended(&mut self.voice, role.pid(), ending);
+        tell::address_role_ended(&mut self.voice, role.process.number(), ending);
         if let Some(before) = self.addresses.before.take() {
             // The one that was to follow cannot; the one before does it still.
             self.addresses.role = Some(before);
@@ -430,7 +430,7 @@ impl Supervisor {
     /// has given the addresses up.
     pub(super) fn end_addresses(&mut self) {
         if let Some(before) = &mut self.addresses.before {
-            before.end();
+            before.process.end_now();
         }
         if self.addresses.role.is_none() {
             return;
@@ -438,7 +438,7 @@ impl Supervisor {
         self.release_addresses();
         let until = self.addresses.release_until.unwrap_or_else(Instant::now);
         if let Some(role) = &mut self.addresses.role {
-            role.wait_for_end(until);
+            role.process.wait_for_end(until);
         }
         self.forget_addresses();
     }

@@ -17,8 +17,6 @@ use std::time::{Duration, Instant};
 
 /// How long a role may take until it runs.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// How often it is looked whether a role has ended.
-const END_TICK: Duration = Duration::from_micros(500);
 
 /// An address role.
 pub struct AddressRole {
@@ -76,7 +74,7 @@ impl AddressRole {
         match told.and_then(|()| role.give(run, command, keep, vitals)) {
             Ok(()) => Ok(role),
             Err(error) => {
-                role.end();
+                role.process.end_now();
                 Err(error)
             }
         }
@@ -144,7 +142,7 @@ impl AddressRole {
 
     /// Says something; whether that can arrive.
     pub fn say(&mut self, message: &Message) -> bool {
-        !self.process.silent && self.process.channel.send(message, &[]).is_ok()
+        self.process.say(message, &[])
     }
 
     /// Tells it to end, with its addresses given up or left to another one.
@@ -162,38 +160,8 @@ impl AddressRole {
         }
     }
 
-    /// Ends it by force.
-    pub fn kill(&self) {
-        self.process.signal(Signal::KILL);
-    }
-
-    /// Ends it and waits for that.
-    pub fn end(&mut self) {
-        self.kill();
-        while self.process.ended().is_none() {
-            std::thread::sleep(END_TICK);
-        }
-    }
-
-    /// Waits until it has ended, then ends it by force.
-    pub fn wait_for_end(&mut self, until: Instant) {
-        while self.process.ended().is_none() {
-            // What it says is taken, so that it waits for nobody.
-            while !self.process.silent && matches!(self.process.channel.receive(), Ok(Some(_))) {}
-            if Instant::now() >= until {
-                return self.end();
-            }
-            std::thread::sleep(END_TICK);
-        }
-    }
-
     /// When it is taken for one that never runs.
     pub fn deadline(&self) -> Option<Instant> {
         (!self.ready).then_some(self.born + READY_LIMIT)
-    }
-
-    /// Its process id, for messages.
-    pub fn pid(&self) -> i32 {
-        self.process.pid().as_raw_nonzero().get()
     }
 }

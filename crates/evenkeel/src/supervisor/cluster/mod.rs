@@ -146,7 +146,7 @@ impl Supervisor {
         if due(self.cluster.end_at) {
             self.cluster.end_at = None;
             if let Some(role) = &self.cluster.role {
-                role.kill();
+                role.process.signal(Signal::KILL);
             }
         }
         if due(self.cluster.load_at) {
@@ -234,7 +234,7 @@ impl Supervisor {
         if self.voice.form() == Form::Own {
             self.voice.warning(format_args!(
                 "the control role {} {}; what is served goes on, and another one starts in {} s",
-                role.pid(),
+                role.process.number(),
                 role::ended_words(ending),
                 wait.as_secs_f32()
             ));
@@ -263,7 +263,7 @@ impl Supervisor {
         self.stop_control();
         if let Some(mut role) = self.cluster.role.take() {
             let until = self.cluster.end_at.take();
-            role.wait_for_end(until.unwrap_or_else(Instant::now));
+            role.process.wait_for_end(until.unwrap_or_else(Instant::now));
         }
     }
 }

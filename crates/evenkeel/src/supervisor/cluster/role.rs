@@ -5,14 +5,10 @@ use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Ending, Started};
 use crate::voice::Voice;
 use protocol::role::{Message, Personality, RunControl};
-use rustix::process::Signal;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How often it is looked whether it has ended.
-const END_TICK: Duration = Duration::from_millis(1);
+use std::time::Instant;
 
 /// Names another program to be the control role: a test is one itself.
 const PROGRAM_VARIABLE: &str = "EVENKEEL_CONTROL_PROGRAM";
@@ -70,7 +66,7 @@ impl ControlRole {
             // One that has ended already is seen to as one that ends later.
             Ok(()) | Err(ChannelError::Closed) => Ok(role),
             Err(error) => {
-                role.wait_for_end(Instant::now());
+                role.process.end_now();
                 Err(ControlRoleError::Channel(error))
             }
         }
@@ -86,9 +82,7 @@ impl ControlRole {
 
     /// Says something. Who cannot be told is about to be seen as ended.
     pub fn say(&mut self, message: &Message, descriptors: &[Shared]) {
-        if !self.process.silent {
-            let _ = self.process.channel.send(message, descriptors);
-        }
+        self.process.say(message, descriptors);
     }
 
     /// Tells it to end.
@@ -96,25 +90,4 @@ impl ControlRole {
         self.say(&Message::StopControl, &[]);
     }
 
-    /// Ends it by force.
-    pub fn kill(&self) {
-        self.process.signal(Signal::KILL);
-    }
-
-    /// Waits until it has ended, then ends it by force.
-    pub fn wait_for_end(&mut self, until: Instant) {
-        while self.process.ended().is_none() {
-            // What it says is taken, so that it waits for nobody.
-            while !self.process.silent && matches!(self.process.channel.receive(), Ok(Some(_))) {}
-            if Instant::now() >= until {
-                self.kill();
-            }
-            std::thread::sleep(END_TICK);
-        }
-    }
-
-    /// Its process id, for messages.
-    pub fn pid(&self) -> i32 {
-        self.process.pid().as_raw_nonzero().get()
-    }
 }

@@ -145,7 +145,7 @@ pub fn number(fd: &(impl AsFd + ?Sized)) -> u32 {
 fn role(proxy: &Proxy, left: Option<Duration>) -> HandedRole {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     HandedRole {
-        pid: proxy.pid().cast_unsigned(),
+        pid: proxy.process.number().cast_unsigned(),
         process: number(&proxy.process.end()),
         channel: number(&proxy.process.channel),
         age_ms: ms(proxy.born.elapsed()),

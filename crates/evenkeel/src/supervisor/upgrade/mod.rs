@@ -179,7 +179,7 @@ impl Supervisor {
         };
         match Proxy::start(&newer.path, &next.version, state.as_ref(), None) {
             Ok(new) => {
-                tell::forked(&mut self.voice, new.pid());
+                tell::forked(&mut self.voice, new.process.number());
                 let until = None;
                 let stage = Stage::Trying(Trial { new, next, until });
                 self.upgrade = Some(Upgrade { newer, stage });
@@ -330,7 +330,7 @@ impl Supervisor {
         let Stage::Trying(mut trial) = upgrade.stage else {
             return;
         };
-        trial.new.kill();
+        trial.new.process.end_now();
         if trial.until.is_some()
             && !self.paused
             && let Some(old) = &mut self.proxy
