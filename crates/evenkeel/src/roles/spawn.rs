@@ -201,7 +201,7 @@ impl Started {
             }
             Err(error) => {
                 self.silent = true;
-                self.signal(Signal::KILL);
+                self.kill();
                 Err(error)
             }
         }
@@ -229,6 +229,11 @@ impl Started {
         let _ = pidfd_send_signal(&self.pidfd, signal);
     }
 
+    /// Ends it by force, some time soon.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
     /// Ends it by force and waits for that.
     pub fn end_now(&mut self) {
         self.wait_for_end(Instant::now());
@@ -240,7 +245,7 @@ impl Started {
             self.take_all();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                self.signal(Signal::KILL);
+                self.kill();
             }
             let wait = left.clamp(END_LOOK_MIN, END_LOOK_MAX);
             let wait = Timespec {

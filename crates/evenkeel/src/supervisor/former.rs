@@ -92,7 +92,7 @@ impl Supervisor {
             }
             if former.until.is_some_and(|until| until <= now) {
                 former.until = None;
-                former.proxy.process.signal(rustix::process::Signal::KILL);
+                former.proxy.process.kill();
             }
             ended.extend(ending.map(|ending| (former.proxy.process.number(), ending)));
             ending.is_none()

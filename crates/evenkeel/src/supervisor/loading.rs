@@ -4,7 +4,6 @@ use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, Started};
 use crate::roles::{Shared, memory};
 use protocol::role::{Load, Message, NotLoaded, Plan};
-use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;

@@ -409,7 +409,7 @@ impl Supervisor {
             Ok(None) => return,
             Ok(Some(told)) => Ok(told),
             Err(error) => {
-                loading.process.signal(rustix::process::Signal::KILL);
+                loading.process.kill();
                 Err(error)
             }
         };
@@ -631,7 +631,12 @@ impl Supervisor {
         if self.exit.is_some() {
             return;
         }
-        tell::ended(&mut self.voice, proxy.process.number(), ending, self.stop.is_some());
+        tell::ended(
+            &mut self.voice,
+            proxy.process.number(),
+            ending,
+            self.stop.is_some(),
+        );
         if self.stop.is_some() {
             return;
         }
@@ -714,7 +719,7 @@ impl Supervisor {
     /// Ends the loader that works, if there is one.
     pub(super) fn abandon_loading(&mut self) {
         if let Some(loading) = self.loading.take() {
-            loading.process.signal(rustix::process::Signal::KILL);
+            loading.process.kill();
             loading.end();
         }
     }
@@ -771,7 +776,7 @@ impl Supervisor {
             && let Some(proxy) = &mut self.proxy
         {
             // Its end is seen in the next turn.
-            proxy.process.signal(rustix::process::Signal::KILL);
+            proxy.process.kill();
             proxy.ready = true;
             self.stop = self.stop.map(|stop| Stop {
                 until: None,

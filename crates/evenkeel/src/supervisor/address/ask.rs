@@ -100,7 +100,7 @@ impl Supervisor {
             self.drop_questions();
             if let Some(role) = &mut self.addresses.role {
                 // It is followed by another one, which goes on where it was.
-                role.process.signal(Signal::KILL);
+                role.process.kill();
             }
         }
     }

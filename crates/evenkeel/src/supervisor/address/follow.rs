@@ -125,7 +125,7 @@ impl Supervisor {
         // What it still says is of no interest.
         while before.hear(&mut self.voice).is_some() {}
         if before.leaves_until.is_some_and(|until| until <= now) {
-            before.process.signal(Signal::KILL);
+            before.process.kill();
         }
         if before.process.ended().is_some() {
             self.addresses.before = None;

@@ -122,7 +122,7 @@ impl Addresses {
 
     /// The process that runs them, for messages and files.
     pub fn pid(&self) -> Option<i32> {
-        self.role.as_ref().map(AddressRole::pid)
+        self.role.as_ref().map(|role| role.process.number())
     }
 }
 
@@ -269,7 +269,7 @@ impl Supervisor {
         if due(late) || due(self.addresses.release_until) {
             // Its end is seen in the next turn.
             if let Some(role) = &mut self.addresses.role {
-                role.process.signal(Signal::KILL);
+                role.process.kill();
                 role.ready = true;
             }
             self.addresses.release_until = None;

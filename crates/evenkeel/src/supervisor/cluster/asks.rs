@@ -9,7 +9,6 @@ use crate::supervisor::loading::{LoadError, Loading, Told};
 use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
 use protocol::role::{Load, Look, Message};
-use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
@@ -267,7 +266,7 @@ impl Supervisor {
             Ok(None) => return,
             Ok(Some(told)) => Ok(told),
             Err(error) => {
-                checking.loading.process.signal(Signal::KILL);
+                checking.loading.process.kill();
                 Err(error)
             }
         };
@@ -286,7 +285,7 @@ impl Supervisor {
 
     pub(super) fn drop_check(&mut self) {
         if let Some(checking) = self.cluster.checking.take() {
-            checking.loading.process.signal(Signal::KILL);
+            checking.loading.process.kill();
             checking.loading.end();
         }
     }

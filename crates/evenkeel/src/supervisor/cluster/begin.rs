@@ -162,8 +162,10 @@ impl Supervisor {
         };
         match ControlRole::start(Path::new(OWN_PROGRAM), run) {
             Ok(role) => {
-                self.voice
-                    .notice(format_args!("control role ({}) started", role.process.number()));
+                self.voice.notice(format_args!(
+                    "control role ({}) started",
+                    role.process.number()
+                ));
                 self.cluster.role = Some(role);
                 let wanted = self.cluster.wants.clone();
                 self.leases_wanted(wanted);

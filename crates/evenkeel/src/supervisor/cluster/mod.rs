@@ -146,7 +146,7 @@ impl Supervisor {
         if due(self.cluster.end_at) {
             self.cluster.end_at = None;
             if let Some(role) = &self.cluster.role {
-                role.process.signal(Signal::KILL);
+                role.process.kill();
             }
         }
         if due(self.cluster.load_at) {
@@ -263,7 +263,8 @@ impl Supervisor {
         self.stop_control();
         if let Some(mut role) = self.cluster.role.take() {
             let until = self.cluster.end_at.take();
-            role.process.wait_for_end(until.unwrap_or_else(Instant::now));
+            role.process
+                .wait_for_end(until.unwrap_or_else(Instant::now));
         }
     }
 }

@@ -89,5 +89,4 @@ impl ControlRole {
     pub fn stop(&mut self) {
         self.say(&Message::StopControl, &[]);
     }
-
 }

@@ -5,7 +5,6 @@ use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
 use crate::voice::Gravity;
 use protocol::role::{Message, TakeTrial};
-use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 /// How long a proxy may take to go back. It has everything at hand; one that does
@@ -200,7 +199,7 @@ impl Supervisor {
     fn kill_proxy(&mut self) {
         match &self.proxy {
             // Its end is seen in the next turn.
-            Some(proxy) => proxy.process.signal(Signal::KILL),
+            Some(proxy) => proxy.process.kill(),
             None => self.gone_back(""),
         }
     }

@@ -107,7 +107,10 @@ impl Supervisor {
     /// Begins an upgrade in place of a mere change, if there is reason to.
     pub(super) fn begin_upgrade(&mut self) -> bool {
         let adopted = self.proxy.as_ref().filter(|proxy| proxy.adopted);
-        let Some(newer) = self.program.newer(adopted.map(Proxy::pid)) else {
+        let Some(newer) = self
+            .program
+            .newer(adopted.map(|proxy| proxy.process.number()))
+        else {
             return false;
         };
         match SelfTest::begin(&newer.path) {
