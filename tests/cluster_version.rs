@@ -135,11 +135,9 @@ fn a_takeover_in_the_middle_of_the_judgement_serves_the_accepted_version() {
     drop(off);
     site.alpha.start();
     site.leader();
-    assert!(
-        eventually(SOON, || site.serves_everywhere("one")),
-        "{}",
-        site.tell()
-    );
+    // alpha takes its address back, which it may not do with a version on trial.
+    let back = || site.serves_everywhere("one") && site.alpha.has(VIP) && !site.beta.has(VIP);
+    assert!(eventually(SOON, back), "{}", site.tell());
     site.apply("three").well();
     assert!(site.serves_everywhere("three"), "{}", site.tell());
 }

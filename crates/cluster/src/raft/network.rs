@@ -4,7 +4,7 @@ use crate::codec;
 use crate::member::MemberId;
 use crate::raft::election::Election;
 use crate::raft::message::{Reply, Request};
-use crate::raft::pipeline::{Pipeline, Said};
+use crate::raft::pipeline::{HasBehind, Pipeline, Said};
 use crate::raft::replica::Picture;
 use crate::raft::send;
 use crate::raft::settings::Settings;
@@ -142,8 +142,8 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         // for the other's disk too.
         let limit = self.settings.election_min.max(option.hard_ttl());
         let store = self.store.clone();
-        let newest = Box::new(move || store.ends().1);
-        let sent = Pipeline::new(input, self.to, self.calls.clone(), limit, newest);
+        let has_behind: HasBehind = Box::new(move |end, waker| store.has_behind(end, waker));
+        let sent = Pipeline::new(input, self.to, self.calls.clone(), limit, has_behind);
         Box::pin(std::future::ready(Ok(Box::pin(sent) as BoxStream<'s, _>)))
     }
 

@@ -22,7 +22,7 @@
 //!
 //! While entries are unanswered and the log has no more of them, openraft is not asked for
 //! messages: it could only tell how far is agreed, which the member hears soon enough. So
-//! the slowest of all costs the others nothing.
+//! the slowest of all costs the others nothing. The log wakes us when it has more.
 
 use crate::codec;
 use crate::member::MemberId;
@@ -38,7 +38,7 @@ use openraft::{AsyncRuntime, Instant};
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Messages with entries that are unanswered at once.
@@ -68,8 +68,8 @@ pub(super) type Said<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>
 
 type Sent<R> = Pin<Box<dyn Future<Output = Said<R>> + Send>>;
 
-/// Says which is the last entry of a log.
-pub(super) type Newest = Box<dyn Fn() -> Option<LogId> + Send>;
+/// Whether a log has entries behind this one; who asks in vain is woken when it has.
+pub(super) type HasBehind = Box<dyn Fn(Option<LogId>, &Waker) -> bool + Send>;
 
 /// A message that waits, and until when.
 type Held<R> = (
@@ -85,8 +85,7 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     /// How long each answer may take.
     limit: Duration,
     flight: FuturesOrdered<Sent<R>>,
-    /// The last entry of the log of this member.
-    newest: Newest,
+    has_behind: HasBehind,
     /// The last entry of each of them, or the one that it follows.
     ends: VecDeque<Option<LogId>>,
     /// What tells only how far is agreed, and until when it waits for entries. There is
@@ -113,14 +112,14 @@ where
         to: MemberId,
         calls: Calls,
         limit: Duration,
-        newest: Newest,
+        has_behind: HasBehind,
     ) -> Pipeline<R, S> {
         Pipeline {
             input,
             to,
             calls,
             limit,
-            newest,
+            has_behind,
             flight: FuturesOrdered::new(),
             ends: VecDeque::new(),
             held: None,
@@ -132,17 +131,18 @@ where
         }
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether there is anything to send now; if not, that is looked at again when it may
+    /// have come.
+    fn has_room(&self, context: &Context<'_>) -> bool {
         !self.drained
-            && match self.flight.len() {
-                0 => true,
-                flying => flying < FLIGHT_MAX && !self.large && self.has_entries(),
+            && match self.ends.back() {
+                None => true,
+                Some(end) => {
+                    self.flight.len() < FLIGHT_MAX
+                        && !self.large
+                        && (self.has_behind)(*end, context.waker())
+                }
             }
-    }
-
-    /// Whether the log has entries behind those that were sent.
-    fn has_entries(&self) -> bool {
-        self.ends.back().is_none_or(|end| (self.newest)() > *end)
     }
 
     /// Takes what is to be sent, and sends it now or with what follows.
@@ -194,7 +194,7 @@ where
 
     /// Takes what is there to send, as much of it as may be under way.
     fn fill(&mut self, context: &mut Context<'_>) {
-        while self.has_room() {
+        while self.has_room(context) {
             match self.input.poll_next_unpin(context) {
                 Poll::Ready(Some(request)) => self.accept(request),
                 Poll::Ready(None) => self.drained = true,
@@ -266,10 +266,12 @@ mod tests {
     use crate::raft::proposal::{Proposed, Ticket};
     use crate::raft::transport::Transport;
     use crate::raft::types::{Entry, LeaderId, Vote};
+    use crate::store::Store;
     use openraft::EntryPayload;
     use openraft::raft::StreamAppendError;
     use openraft::vote::RaftLeaderId;
     use openraft_rt_tokio::TokioRuntime;
+    use redb::backends::InMemoryBackend;
     use std::sync::{Arc, Mutex};
     use tokio::sync::oneshot;
 
@@ -332,11 +334,11 @@ mod tests {
     }
 
     /// The log of somebody who has always more.
-    fn endless() -> Newest {
-        Box::new(|| Some(id(u64::MAX)))
+    fn endless() -> HasBehind {
+        Box::new(|_, _| true)
     }
 
-    type Sending = Pin<Box<dyn Stream<Item = Said<TokioRuntime>>>>;
+    type Sending = Pin<Box<dyn Stream<Item = Said<TokioRuntime>> + Send>>;
 
     fn sending(sizes: &[usize]) -> (Member, Sending) {
         let member = Member::default();
@@ -441,13 +443,13 @@ mod tests {
         giving_of(endless())
     }
 
-    fn giving_of(newest: Newest) -> (Giving, Member, Sending) {
+    fn giving_of(has_behind: HasBehind) -> (Giving, Member, Sending) {
         let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
         let input = futures_util::stream::poll_fn(move |context| given.poll_recv(context));
         let member = Member::default();
         let calls = Calls::new(member.clone());
         let limit = Duration::from_secs(60);
-        let sending = Pipeline::new(input, MemberId(2), calls, limit, newest);
+        let sending = Pipeline::new(input, MemberId(2), calls, limit, has_behind);
         let sending = Box::pin(sending);
         (give, member, sending)
     }
@@ -495,23 +497,42 @@ mod tests {
         assert!(matches!(next(&mut sending), Some(None)));
     }
 
-    #[test]
-    fn who_has_not_answered_is_told_of_more_entries_and_of_nothing_else() {
-        let last = Arc::new(Mutex::new(id(2)));
-        let log = last.clone();
-        let (give, member, mut sending) = giving_of(Box::new(move || Some(*log.lock().unwrap())));
+    #[tokio::test(start_paused = true)]
+    async fn who_has_not_answered_is_told_of_more_entries_and_of_nothing_else() {
+        let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+        let append = |request: &AppendEntriesRequest<_>| {
+            store.append(request.entries.clone(), Box::new(|_| ()));
+        };
+        let log = store.clone();
+        let (give, member, mut sending) =
+            giving_of(Box::new(move |end, waker| log.has_behind(end, waker)));
+        let task = tokio::spawn(async move { while sending.next().await.is_some() {} });
+        let waiting = async |count: usize| {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(member.waiting(), count);
+        };
+        append(&entry(1, 10));
         give.send(entry(1, 10)).unwrap();
         give.send(agreed(2)).unwrap();
-        assert!(next(&mut sending).is_none());
-        assert_eq!(member.waiting(), 1, "how far is agreed waits");
-        member.answers(0, Response::Success);
-        assert_eq!(acknowledged(&next(&mut sending)), Some(2));
-        assert!(next(&mut sending).is_none());
-        assert_eq!(member.waiting(), 1, "and is told with nothing unanswered");
+        waiting(1).await;
+        // Nobody looks at it but when it is woken: by an entry, or by an answer.
+        append(&entry(2, 10));
         give.send(entry(2, 10)).unwrap();
-        *last.lock().unwrap() = id(3);
-        assert!(next(&mut sending).is_none());
-        assert_eq!(member.waiting(), 2, "entries wait for nothing");
+        waiting(3).await;
+        for _ in 0..3 {
+            member.answers(0, Response::Success);
+        }
+        waiting(0).await;
+        append(&entry(3, 10));
+        give.send(entry(3, 10)).unwrap();
+        waiting(1).await;
+        give.send(agreed(4)).unwrap();
+        waiting(1).await;
+        member.answers(0, Response::Success);
+        waiting(1).await;
+        task.abort();
     }
 
     #[tokio::test(start_paused = true)]

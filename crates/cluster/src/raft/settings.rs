@@ -54,7 +54,7 @@ impl Default for Settings {
             // A longer log stands deeper in the file, and each write takes longer.
             snapshot_entries: 512,
             snapshot_bytes: 16 << 20,
-            keep_entries: 256,
+            keep_entries: 512,
             clock: now_s,
         }
     }

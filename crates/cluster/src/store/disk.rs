@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Memory that redb may use for pages, bytes.
 pub const PAGES_BYTES_MAX: usize = 2 << 20;
@@ -78,6 +78,9 @@ pub(super) struct Disk {
     database: Option<Database>,
     /// What it is called in errors.
     path: PathBuf,
+    /// Which pieces of contents there are, at most: looking for those that may go reads
+    /// them all. Not known before that was done once.
+    pieces: Mutex<Option<BTreeSet<Digest>>>,
 }
 
 impl Disk {
@@ -114,6 +117,7 @@ impl Disk {
         let mut disk = Disk {
             database: Some(database),
             path: path.to_owned(),
+            pieces: Mutex::default(),
         };
         // A file that was closed in order is not looked at by redb; a bit that turned
         // since would be found at any time later, in the middle of something.
@@ -217,11 +221,28 @@ impl Disk {
                 })
                 .map_err(|_| redb::Error::ImmediateDurabilityRequired)?;
             for op in ops {
-                apply(&transaction, op)?;
+                self.apply(&transaction, op)?;
             }
             transaction.commit()?;
             Ok(())
         })
+    }
+
+    fn apply(&self, transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
+        apply(transaction, op)?;
+        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        match (op, &mut *pieces) {
+            (Op::Chunk { digest, .. }, Some(pieces)) => {
+                pieces.insert(*digest);
+            }
+            (Op::Snapshot { keep, .. }, Some(pieces)) if pieces.is_subset(keep) => {}
+            (Op::Snapshot { keep, .. }, pieces) => {
+                keep_only(transaction, keep)?;
+                *pieces = Some(keep.clone());
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Entries of a range, in order, until they are so many bytes; at least one, if
@@ -433,23 +454,28 @@ fn apply(transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
                 .open_table(CHUNKS)?
                 .insert(&digest.0, bytes.as_slice())?;
         }
-        Op::Snapshot { meta, image, keep } => {
+        Op::Snapshot { meta, image, .. } => {
             put(transaction, SNAPSHOT_META, meta)?;
             transaction
                 .open_table(META)?
                 .insert(SNAPSHOT_IMAGE, image.as_slice())?;
-            let mut chunks = transaction.open_table(CHUNKS)?;
-            let mut over = Vec::new();
-            for entry in chunks.iter()? {
-                let digest = *entry?.0.value();
-                if !keep.contains(&Digest(digest)) {
-                    over.push(digest);
-                }
-            }
-            for digest in over {
-                chunks.remove(&digest)?;
-            }
         }
+    }
+    Ok(())
+}
+
+/// Removes all pieces but these.
+fn keep_only(transaction: &WriteTransaction, keep: &BTreeSet<Digest>) -> Result<(), redb::Error> {
+    let mut chunks = transaction.open_table(CHUNKS)?;
+    let mut over = Vec::new();
+    for entry in chunks.iter()? {
+        let digest = *entry?.0.value();
+        if !keep.contains(&Digest(digest)) {
+            over.push(digest);
+        }
+    }
+    for digest in over {
+        chunks.remove(&digest)?;
     }
     Ok(())
 }

@@ -34,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::time::Duration;
 use writer::{Executor, Job, lock};
 
@@ -67,6 +68,8 @@ struct Book {
     starts: u64,
     /// Writes of entries that were asked for.
     writes: u64,
+    /// Who waits for more entries.
+    waiting: Vec<Waker>,
 }
 
 impl Book {
@@ -198,6 +201,19 @@ impl Store {
         (book.purged, book.last)
     }
 
+    /// Whether there are entries behind this one. Where there are none, `waker` is woken
+    /// once there are.
+    pub fn has_behind(&self, end: Option<LogId>, waker: &Waker) -> bool {
+        let mut book = lock(&self.book);
+        if book.last > end {
+            return true;
+        }
+        if !book.waiting.iter().any(|waits| waits.will_wake(waker)) {
+            book.waiting.push(waker.clone());
+        }
+        false
+    }
+
     /// What is known to be agreed on.
     pub fn committed(&self) -> Option<LogId> {
         lock(&self.book).committed
@@ -258,8 +274,10 @@ impl Store {
                 write,
             });
         }
+        let waiting = std::mem::take(&mut book.waiting);
         drop(book);
         self.write(ops, true, all, done);
+        waiting.into_iter().for_each(Waker::wake);
         all
     }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Writes of entries alone that leave out how far is agreed on, before one takes it
 /// along: it stands elsewhere in the file, and every place costs time.
-pub(super) const COMMITTED_EVERY: u32 = 64;
+pub(super) const COMMITTED_EVERY: u32 = 16;
 
 /// Told when a job is done.
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -173,7 +173,7 @@ impl Writer {
 
     fn run(mut self, jobs: &Queue) {
         loop {
-            match jobs.next(!self.lazy.is_empty()) {
+            match jobs.next(self.keeps()) {
                 Next::Batch(batch) => self.batch(batch),
                 Next::Quiet(rest) => {
                     self.batch(rest);
@@ -187,10 +187,15 @@ impl Writer {
         }
     }
 
+    /// It keeps changes that it can still write.
+    fn keeps(&self) -> bool {
+        !self.lazy.is_empty() && self.failed.is_none()
+    }
+
     /// Nobody writes: what is known to be agreed on goes to disk by itself, so that a
     /// restart begins where it was.
     fn quiet(&mut self) {
-        if !self.lazy.is_empty() && self.failed.is_none() {
+        if self.keeps() {
             self.batch(vec![Job {
                 ops: Vec::new(),
                 durable: true,
@@ -226,9 +231,12 @@ impl Writer {
         let mut dones = Vec::with_capacity(jobs.len());
         let mut durable = false;
         let mut lazy = true;
+        let mut all = false;
         for job in jobs {
             durable |= job.durable;
             lazy &= job.lazy;
+            // Who asks for nothing asks for what was asked for before.
+            all |= !job.lazy && job.ops.is_empty();
             ops.extend(job.ops);
             dones.push(job.done);
         }
@@ -237,7 +245,9 @@ impl Writer {
             self.lazy = ops;
             return;
         }
-        self.leave_out(&mut ops);
+        if !all {
+            self.leave_out(&mut ops);
+        }
         let result = match &self.failed {
             Some(error) => Err(error.clone()),
             None => {

@@ -7,7 +7,6 @@ use super::channel::{Channel, ChannelError, Received};
 use nix::libc;
 use protocol::role::{Message, Personality};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
     waitid,
@@ -92,6 +91,8 @@ pub struct Started {
 /// How soon and how late it is looked again whether a process has ended, should nobody tell.
 const END_LOOK_MIN: Duration = Duration::from_millis(1);
 const END_LOOK_MAX: Duration = Duration::from_millis(100);
+/// Messages that are taken from one that is to end before that is looked at again.
+const TAKEN_MAX: usize = 64;
 
 /// How a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,8 +214,7 @@ impl Started {
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(status) => status.map(|status| Ending::Status(exit_status(&status))),
             // Somebody else's child: only that it ended can be seen.
-            Err(Errno::CHILD) => has_ended(&self.pidfd).then_some(Ending::Unknown),
-            Err(_) => None,
+            Err(_) => has_ended(&self.pidfd).then_some(Ending::Unknown),
         }
     }
 
@@ -242,11 +242,11 @@ impl Started {
     /// Waits until it has ended; from this moment on by force.
     pub fn wait_for_end(&mut self, until: Instant) {
         while self.ended().is_none() {
-            self.take_all();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 self.kill();
             }
+            self.take_some();
             let wait = left.clamp(END_LOOK_MIN, END_LOOK_MAX);
             let wait = Timespec {
                 tv_sec: 0,
@@ -259,8 +259,11 @@ impl Started {
     }
 
     /// Takes what it says, so that it waits for nobody.
-    fn take_all(&mut self) {
-        while !self.silent {
+    fn take_some(&mut self) {
+        for _ in 0..TAKEN_MAX {
+            if self.silent {
+                return;
+            }
             match self.channel.flush().and_then(|()| self.channel.receive()) {
                 Ok(Some(_)) => {}
                 Ok(None) => return,

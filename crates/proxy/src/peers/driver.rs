@@ -83,8 +83,9 @@ impl Driver {
             let state = Arc::clone(&peers.state);
             let mut section = Section::new(config, peers, now_ms());
             // A section that only changed has learned already.
-            if let Some(before) = state.lock().as_ref() {
-                section.resync = before.resync;
+            let before = state.lock().as_ref().map(|before| before.resync);
+            if before == Some(Resync::Done) {
+                section.resync = Resync::Done;
             }
             *state.lock() = Some(section);
             let task = tokio::spawn(run(Arc::clone(&state), peers.socket.take())).abort_handle();
@@ -433,6 +434,7 @@ impl Connection {
                     continue;
                 };
                 left -= 1;
+                held.set_told();
                 session.push(&Update {
                     table: lesson.table,
                     number: shared.last,
@@ -491,12 +493,13 @@ impl Connection {
         let found = with(&self.state, |section| {
             let learned = section.peers.get_mut(peer)?.learned.get_mut(update.table)?;
             *learned = update.number;
-            section.learns(peer, now_ms());
+            let is_taught = section.learns(peer, now_ms());
             let shared = section.tables.get(update.table)?;
-            Some((Arc::clone(&shared.table), shared.write_to.clone()))
+            let tables = (Arc::clone(&shared.table), shared.write_to.clone());
+            Some((tables, is_taught && update.expires_in_ms.is_some()))
         });
-        if let Some((table, write_to)) = found.flatten() {
-            entry::take(&table, write_to.as_ref(), update);
+        if let Some(((table, write_to), in_lesson)) = found.flatten() {
+            entry::take(&table, write_to.as_ref(), update, in_lesson);
         }
     }
 

@@ -90,9 +90,13 @@ pub fn fields(held: &Held) -> Vec<Field> {
     fields
 }
 
-/// Takes an entry of a peer over; its values replace ours.
-pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update) {
+/// Takes an entry of a peer over; its values replace ours. But a lesson may bring back
+/// what peers were told from here, which was counted on since.
+pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update, in_lesson: bool) {
     let key = key_in(table, &update.key);
+    if in_lesson && table.find(&key).is_some_and(|held| held.was_told()) {
+        return;
+    }
     if let Some(held) = table.get(&key) {
         set(&held, &update.fields, |kind| kind != DataType::ConnCur);
         if let Some(ms) = update.expires_in_ms.filter(|_| table.expire_ms() != 0) {

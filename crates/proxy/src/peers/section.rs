@@ -19,6 +19,8 @@ const NEWS_MAX: usize = 1 << 14;
 const RESYNC_MS: u64 = 5_000;
 /// A lesson that is still under way then counts as over.
 const LESSON_MS: u64 = 60_000;
+/// Lessons of one peer that broke off before it is asked no more.
+const BROKEN_LESSONS_MAX: u32 = 3;
 
 /// One table that is shared.
 pub struct Shared {
@@ -53,6 +55,8 @@ pub struct Peer {
     pub learned: Vec<u32>,
     /// It was asked for everything, and did not have it.
     pub asked: bool,
+    /// Lessons of it that broke off.
+    broken_lessons: u32,
     /// How its last connection ended, or began.
     pub status: &'static str,
     /// When it was last greeted.
@@ -160,6 +164,7 @@ impl Section {
             pushed: none.clone(),
             learned: none.clone(),
             asked: false,
+            broken_lessons: 0,
             status: "NONE",
             greeted: None,
             counts: [0; 6],
@@ -272,6 +277,7 @@ impl Section {
         for (number, key) in shared.updates.range(from..).take(max) {
             *pushed = *number;
             if let Some(held) = shared.table.find(key) {
+                held.set_told();
                 updates.push(Update {
                     table,
                     number: *number,
@@ -286,11 +292,12 @@ impl Section {
 
     /// Whom to ask for everything, if this peer is to be asked now.
     pub fn asks(&mut self, peer: usize, now: Milliseconds) -> bool {
-        if self.resync != Resync::Done
-            && now >= self.resync_until
-            && self.peers.iter().all(|p| p.asked || !p.established)
-        {
-            self.resync = Resync::Done;
+        if self.resync != Resync::Done && now >= self.resync_until {
+            // Who was asked takes too long; there may be others.
+            self.resync = Resync::Needed;
+            if self.peers.iter().all(|p| p.asked || !p.established) {
+                self.resync = Resync::Done;
+            }
         }
         let is_free = self.resync == Resync::Needed;
         match self.peers.get_mut(peer) {
@@ -305,11 +312,14 @@ impl Section {
         }
     }
 
-    /// An entry came, maybe as a part of the lesson: it is waited for on.
-    pub fn learns(&mut self, peer: usize, now: Milliseconds) {
-        if self.resync == Resync::Asked(peer) {
+    /// An entry came. While a peer teaches, more of its lesson is waited for; the answer
+    /// is whether it does.
+    pub fn learns(&mut self, peer: usize, now: Milliseconds) -> bool {
+        let is_taught = self.resync == Resync::Asked(peer);
+        if is_taught {
             self.resync_until = (now + RESYNC_MS).min(self.lesson_until);
         }
+        is_taught
     }
 
     /// A lesson is over.
@@ -332,8 +342,11 @@ impl Section {
             self.resync = Resync::Needed;
         }
         if let Some(peer) = self.peers.get_mut(peer) {
-            // Its lesson broke off: it is asked anew when it is back.
-            peer.asked &= !in_lesson;
+            if in_lesson {
+                // It is asked anew when it is back.
+                peer.broken_lessons += 1;
+                peer.asked = peer.broken_lessons >= BROKEN_LESSONS_MAX;
+            }
             peer.connection = None;
             peer.established = false;
             // What it did not say to have is sent again.

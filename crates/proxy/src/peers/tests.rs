@@ -1,11 +1,12 @@
 //! Two processes in one: what one of them counts the other one has soon.
 
 use super::section::{Resync, Section};
-use super::{Driver, report, start};
+use super::{Driver, entry, report, start};
 use crate::config::Config;
 use crate::keyword::testing::load_text;
 use crate::state::install;
 use crate::tables::{DataType, Held, Table};
+use protocol::peers::Update;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -223,11 +224,95 @@ fn who_was_never_asked_is_told_once_nobody_else_knows_more() {
 }
 
 #[test]
+fn a_lesson_brings_nothing_back_that_a_peer_was_told() {
+    let config = config("one", addresses(), None);
+    let peers = config.peers.first().expect("a section");
+    let t = table(&config, "t");
+    let shared = Section::new(&config, peers, 0);
+    let at = shared.tables.iter().position(|s| Arc::ptr_eq(&s.table, t));
+    // What a peer knows of each: as it is told now.
+    let lesson = |key: &[u8]| Update {
+        table: at.expect("it is shared"),
+        number: 1,
+        expires_in_ms: Some(1_000),
+        key: key.to_vec(),
+        fields: entry::fields(&t.find(key).expect("it is there")),
+    };
+    for key in [&b"told"[..], b"kept"] {
+        count(t, key, 1);
+    }
+    let (told, kept) = (lesson(b"told"), lesson(b"kept"));
+    t.find(b"told").expect("it is there").set_told();
+    for key in [&b"told"[..], b"kept"] {
+        count(t, key, 1);
+    }
+    entry::take(t, None, &told, true);
+    entry::take(t, None, &kept, true);
+    let counted = |key: &[u8]| known(t, key).expect("it is there")[0];
+    assert_eq!(counted(b"told"), 2, "ours is newer");
+    assert_eq!(
+        counted(b"kept"),
+        1,
+        "the peer knows more than who just began"
+    );
+    entry::take(t, None, &told, false);
+    assert_eq!(counted(b"told"), 1, "what a peer tells by itself counts");
+}
+
+#[test]
+fn who_hangs_in_a_lesson_keeps_nobody_else_from_being_told() {
+    let config = config("one", addresses(), None);
+    let (mut section, connection) = section(&config);
+    assert!(section.asks(0, 0));
+    assert!(!section.asks(0, 4_999));
+    assert!(!section.asks(0, 5_000), "it was asked");
+    assert_eq!(section.resync, Resync::Done, "and there is nobody else");
+    // One whose lessons break off is not asked for ever.
+    let mut section = Section::new(&config, config.peers.first().expect("one"), 0);
+    let mut connection = connection;
+    let mut asked = 0;
+    for time in (0..60_000).step_by(3_000) {
+        connection = section.connect(0).max(connection);
+        section.peers[0].established = true;
+        asked += u32::from(section.asks(0, time));
+        section.disconnect(0, connection);
+    }
+    assert_eq!(asked, 3);
+    section.connect(0);
+    section.peers[0].established = true;
+    assert!(!section.asks(0, 60_000));
+    assert_eq!(section.resync, Resync::Done);
+}
+
+#[test]
+fn a_change_in_the_middle_of_a_lesson_begins_it_anew_and_one_behind_it_does_not() {
+    block_on(async {
+        for (before, behind) in [
+            (Resync::Asked(0), Resync::Needed),
+            (Resync::Needed, Resync::Needed),
+            (Resync::Done, Resync::Done),
+        ] {
+            let [one, two, other] = [addresses(), addresses()].concat()[..3] else {
+                panic!("four");
+            };
+            let old = config("one", [one, two], None);
+            let mut driver = start(&old);
+            let state = |config: &Config| Arc::clone(&config.peers[0].state);
+            state(&old).lock().as_mut().expect("it runs").resync = before;
+            let new = config("one", [one, other], Some(&old));
+            driver.change(&new);
+            let resync = state(&new).lock().as_ref().map(|section| section.resync);
+            assert_eq!(resync, Some(behind));
+        }
+    });
+}
+
+#[test]
 fn a_lesson_lasts_while_entries_come_but_not_for_ever() {
     let config = config("one", addresses(), None);
     let (mut section, connection) = section(&config);
     assert!(section.asks(0, 0));
-    section.learns(0, 4_000);
+    assert!(section.learns(0, 4_000));
     assert!(!section.asks(0, 8_000));
     assert_eq!(section.resync, Resync::Asked(0));
     // It breaks off, and is asked for anew.
@@ -236,7 +321,7 @@ fn a_lesson_lasts_while_entries_come_but_not_for_ever() {
     section.peers[0].established = true;
     assert!(section.asks(0, 12_000));
     for second in 13..90 {
-        section.learns(0, second * 1_000);
+        assert!(section.learns(0, second * 1_000));
     }
     assert!(!section.asks(0, 71_000));
     assert_eq!(section.resync, Resync::Asked(0));

@@ -67,6 +67,16 @@ impl Held {
         self.table.note_news(self.place);
     }
 
+    /// A peer was told of it as it is.
+    pub fn set_told(&self) {
+        self.row().set_told();
+    }
+
+    /// A peer was told of it: what a peer knows of it may be what it was then.
+    pub fn was_told(&self) -> bool {
+        self.row().was_told()
+    }
+
     /// Milliseconds that it has left; 0 where it never expires.
     pub fn expires_in_ms(&self) -> u32 {
         if self.table.expire_ms() == 0 {

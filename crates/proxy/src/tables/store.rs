@@ -39,6 +39,8 @@ pub(super) const HEAD: usize = 7;
 const IS_NEWS: u32 = 1 << 31;
 /// Set in [`STATE`] while the entry is in the index.
 const IS_USED: u32 = 1 << 30;
+/// Set in [`STATE`] once a peer was told of the entry.
+const IS_TOLD: u32 = 1 << 29;
 /// The key's length in [`STATE`].
 const LENGTH: u32 = (1 << 20) - 1;
 
@@ -217,6 +219,17 @@ impl<'t> Row<'t> {
 
     pub fn expires(self) -> u32 {
         self.get(EXPIRES)
+    }
+
+    /// A peer was told of it.
+    pub fn set_told(self) {
+        if let Some(state) = self.0.get(STATE) {
+            state.fetch_or(IS_TOLD, Relaxed);
+        }
+    }
+
+    pub fn was_told(self) -> bool {
+        self.get(STATE) & IS_TOLD != 0
     }
 
     fn key_is(self, key: &[u8]) -> bool {
