@@ -58,11 +58,15 @@ fn after_the_death_of_a_leader_another_one_leads_and_changes_go_on() {
 fn eight_busy_processes_cause_no_election() {
     lab::skip_unless_root!();
     let site = Site::new("busy");
-    let before = site.leader();
-    let busy = BusyProcessors::start(BUSY_PROCESSES).unwrap();
-    thread::sleep(BUSY_TIME);
-    drop(busy);
-    assert_eq!(site.leader(), before, "{}", site.tell());
+    // A machine that stands still itself may cause one; busy processes would each time.
+    let calm = (0..3).any(|_| {
+        let before = site.leader();
+        let busy = BusyProcessors::start(BUSY_PROCESSES).unwrap();
+        thread::sleep(BUSY_TIME);
+        drop(busy);
+        site.leader() == before
+    });
+    assert!(calm, "{}", site.tell());
 }
 
 #[test]

@@ -181,7 +181,8 @@ impl Judge {
             return Some(Finding::Worse { words });
         }
         let over = now_ms >= window.began_ms.saturating_add(window.length_ms);
-        if !over || window.newest.is_empty() {
+        // One sample says neither that it is worse nor that it is not.
+        if !over || window.newest.len() < STEADY {
             return None;
         }
         // What one sample says at the very end, the next one confirms or not.

@@ -93,7 +93,7 @@ impl Bed {
 
 /// By another process: a descriptor that this one writes with may be inherited by
 /// what another test starts meanwhile, and then the copy cannot be executed.
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     let status = std::process::Command::new("cp").args([from, to]).status();
     assert!(status.unwrap().success());
 }

@@ -264,6 +264,20 @@ fn nothing_is_good_of_which_nothing_was_seen() {
 }
 
 #[test]
+fn a_machine_that_stood_still_finds_nothing_good_by_one_look() {
+    let mut bench = Bench::default();
+    (0..30).for_each(|_| assert_eq!(bench.see(WELL), None));
+    bench.judge.switched(bench.now_ms, 2000);
+    bench.now_ms += 5000;
+    assert_eq!(bench.see(errors(100, 100)), None);
+    let finding = bench.see(errors(100, 100));
+    assert!(
+        matches!(finding, Some(Finding::Worse { .. })),
+        "{finding:?}"
+    );
+}
+
+#[test]
 fn a_second_window_judges_anew_against_the_same_past() {
     let mut bench = Bench::default();
     (0..30).for_each(|_| assert_eq!(bench.see(WELL), None));
