@@ -9,6 +9,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(2);
+/// A line may be late on a machine that is busy.
+const LINE_LIMIT: Duration = Duration::from_secs(5);
 
 /// haproxy counts an answer's head in its inner form, without the headers that it
 /// adds on the wire; we count what is sent.
@@ -123,7 +125,7 @@ impl Bench {
     /// The next line that is logged.
     fn next(&mut self) -> String {
         let (mut count, seen) = (0, self.seen);
-        let line = self.log.wait_for(SOON, |_| {
+        let line = self.log.wait_for(LINE_LIMIT, |_| {
             count += 1;
             count > seen
         });
