@@ -46,7 +46,7 @@ struct Inner {
     /// The process that has it open; others get errors.
     life: u64,
     owner: Option<Process>,
-    /// So many syncs until one fails.
+    /// So many syncs until one fails; 0: one has.
     fails_in: Option<u64>,
     /// So many syncs in a hundred take so long.
     slow: Option<(u64, Duration)>,
@@ -134,7 +134,14 @@ impl Disk {
     /// One of the next syncs fails, and everything after it until it is opened anew.
     pub fn fail_soon(&self) {
         let mut inner = self.inner();
-        inner.fails_in = Some(inner.random.below(6));
+        inner.fails_in = Some(inner.random.below(6) + 1);
+    }
+
+    /// It is quick, and fails no more, unless it has failed already.
+    pub fn heal(&self) {
+        let mut inner = self.inner();
+        inner.slow = None;
+        inner.fails_in = inner.fails_in.filter(|left| *left == 0);
     }
 
     /// So many syncs in a hundred take so long; the process waits for them.
@@ -206,7 +213,7 @@ impl StorageBackend for Backend {
         let mut inner = self.inner()?;
         let inner = &mut *inner;
         if let Some(left) = &mut inner.fails_in {
-            *left -= 1;
+            *left = left.saturating_sub(1);
             if *left == 0 {
                 return Err(io::Error::from_raw_os_error(5));
             }

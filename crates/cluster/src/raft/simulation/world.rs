@@ -373,7 +373,7 @@ impl World {
         common.network.heal();
         self.begins.clear();
         for host in &mut self.hosts {
-            host.disk.slow(None);
+            host.disk.heal();
             if host.halted(&common).is_some() {
                 host.kill(&common);
             }
