@@ -2,8 +2,8 @@
 //! contents, in one file of redb.
 //!
 //! A vote and entries are on disk before anybody counts on them; a batch of them
-//! costs one fsync. The rest (what is known to be agreed on, what may go) is written
-//! with the next of these. Losing power at any write, or the process at any
+//! costs one fsync. What may go is written with the next of these; what is known to be
+//! agreed on with one of the next, or when all is quiet. Losing power at any write, or the process at any
 //! instruction, leaves what was told to be on disk. It never panics on what a disk
 //! holds: damage is an error that says what to do.
 
@@ -234,8 +234,8 @@ impl Store {
         lock(&self.book).cache.bytes()
     }
 
-    /// Takes note of what is agreed on; it goes to disk with the next write, and
-    /// never before the entries that it is about.
+    /// Takes note of what is agreed on; it goes to disk with a later write (of entries
+    /// alone only some take it along), and never before the entries that it is about.
     pub fn save_committed(&self, committed: Option<LogId>) {
         lock(&self.book).committed = committed;
         self.executor.write(Job {
