@@ -11,6 +11,15 @@ pub struct Environment {
     variables: BTreeMap<String, Vec<u8>>,
 }
 
+/// A text with the values of its variables.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Expanded {
+    /// What it became.
+    pub text: String,
+    /// The variables that have no value, each once.
+    pub unset: Vec<String>,
+}
+
 impl Environment {
     /// No variable at all.
     pub fn empty() -> Self {
@@ -59,6 +68,48 @@ impl Environment {
             .retain(|name, _| keep.contains(&name.as_str()));
     }
 
+    /// The text with the values of its `$NAME` and `${NAME}`, as HAProxy puts them into
+    /// addresses, whatever their quotes; None where it has no `$`. A name ends at the
+    /// first character that is no letter, digit or underscore, and with it the variable:
+    /// there are no defaults here. Where the whole would grow beyond `max` bytes, it
+    /// ends after the value that does.
+    pub fn expanded(&self, text: &str, max: usize) -> Option<Expanded> {
+        let mut rest = text;
+        let mut all = Expanded::default();
+        while let Some((before, behind)) = rest.split_once('$') {
+            all.text.push_str(before);
+            let (inside, braced) = match behind.strip_prefix('{') {
+                Some(inside) => (inside, true),
+                None => (behind, false),
+            };
+            let name_char = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let end = inside.find(|c| !name_char(c)).unwrap_or(inside.len());
+            let (name, behind) = inside.split_at(end);
+            rest = match behind.strip_prefix('}') {
+                Some(behind) if braced => behind,
+                _ => behind,
+            };
+            match self.get(name) {
+                Some(value) => {
+                    let value = &value[..value.len().min(max)];
+                    all.text.push_str(&String::from_utf8_lossy(value));
+                }
+                None if !all.unset.iter().any(|known| known == name) => {
+                    all.unset.push(name.to_owned());
+                }
+                None => {}
+            }
+            if all.text.len() > max {
+                return Some(all);
+            }
+        }
+        if rest.len() == text.len() {
+            return None;
+        }
+        all.text.push_str(rest);
+        Some(all)
+    }
+
     /// All variables, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.variables
@@ -83,6 +134,35 @@ mod tests {
         assert!(env.unset("C"));
         assert!(!env.unset("C"));
         assert_eq!(env.iter().collect::<Vec<_>>(), [("A", &b""[..])]);
+    }
+
+    #[test]
+    fn variables_in_a_text_get_their_values_in_both_forms() {
+        let mut env = Environment::empty();
+        env.set("HOST", "192.0.2.1");
+        env.set("fe", "7");
+        env.set("P_1", "80");
+        let of = |text: &str| {
+            env.expanded(text, 1000)
+                .map(|e| (e.text, e.unset.join(" ")))
+        };
+        let plain = |text: &str| Some((text.to_owned(), String::new()));
+        assert_eq!(of("192.0.2.1:80"), None);
+        assert_eq!(of("fd@${fe}"), plain("fd@7"));
+        assert_eq!(of("$HOST:$P_1-9${P_1}"), plain("192.0.2.1:80-980"));
+        assert_eq!(of("${HOST:x}"), plain("192.0.2.1:x}"), "no end, no default");
+        assert_eq!(of("unix@/é$fe/$HOST"), plain("unix@/é7/192.0.2.1"));
+        let unset = of("$NO:${NONE}$NO");
+        assert_eq!(unset, Some((":".to_owned(), "NO NONE".to_owned())));
+        assert_eq!(of("$"), Some((String::new(), String::new())));
+    }
+
+    #[test]
+    fn variables_in_a_text_make_it_no_longer_than_twice_the_bound() {
+        let mut env = Environment::empty();
+        env.set("LONG", "x".repeat(90));
+        let all = env.expanded(&"$LONG".repeat(1000), 100).unwrap();
+        assert_eq!(all.text.len(), 180);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Args, Built, LineRow, registry};
 use crate::config::{Bind, BindAddress};
 use crate::load::{Loader, codes};
 use language::keyword::Found;
-use language::value::{self, Accepts, Address, Family, Host, Port, Transport, ValueError};
+use language::value::{Accepts, Address, Family, Host, Port, Transport};
 use language::{Diagnostic, Span, Word, suggest};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -134,21 +134,7 @@ fn part_addresses(
         true => Accepts::DATAGRAM_BIND,
         false => Accepts::BIND,
     };
-    let parsed = value::address(text, &accepts);
-    let address = match parsed {
-        Ok(address) => address,
-        Err(error) => {
-            let diagnostic = error.diagnostic(word.span, &format!("'{keyword}'"));
-            match error.accepted() {
-                Some(address) => {
-                    let address = address.clone();
-                    loader.tell(diagnostic);
-                    address
-                }
-                None => return Err(Box::new(diagnostic)),
-            }
-        }
-    };
+    let address = loader.address(word, text, &accepts, keyword)?;
     match address.transport {
         Transport::Default => {}
         Transport::Stream if !datagrams => {}

@@ -7,7 +7,7 @@ use crate::config::{Server, ServerAddress, ServerIndex, ServerOptions};
 use crate::load::{Loader, codes};
 use crate::state::ServerState;
 use language::Diagnostic;
-use language::value::{self, Accepts, Host, Port, ValueError};
+use language::value::{Accepts, Host, Port};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -62,8 +62,7 @@ pub static LINES: &[LineRow] = &[
 fn dispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<addr>:<port>")?;
     let accepts = Accepts::SERVER;
-    let address = value::address(word.str(), &accepts)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'dispatch'")))?;
+    let address = loader.address(word, word.str(), &accepts, "dispatch")?;
     let Port::One(port) = address.port else {
         let message = format!(
             "'dispatch' : missing port specification in '{}'",

@@ -7,7 +7,7 @@ use crate::config::{LogTarget, LogTargetAddress, Proxy, Ring, RingServer};
 use crate::load::{Loader, Section, codes};
 use crate::log::{LEVEL_NAMES, SyslogFormat};
 use crate::rules::{BuiltIn, Dialect, Format, Usage, action_codes, built_in};
-use language::value::{self, Accepts, Host, Port, Transport, ValueError};
+use language::value::{Accepts, Host, Port, Transport};
 use language::{Diagnostic, Word, suggest};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -330,8 +330,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
         // Whether there is one is known when the whole file is.
         return Ok(LogTargetAddress::Backend(name.into()));
     }
-    let address = value::address(word.str(), &Accepts::LOG)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'log'")))?;
+    let address = loader.address(word, word.str(), &Accepts::LOG, "log")?;
     if address.transport == Transport::Stream {
         let to = super::ring::stream_address(loader, word)?;
         let mut ring = Ring::new(&word.text(), word.span);

@@ -4,7 +4,7 @@
 use super::{Args, Built, LineRow, places};
 use crate::config::{EmailAlert, Mailer, Mailers};
 use crate::load::{Loader, Section, codes};
-use language::value::{self, Accepts, Host, PortRule, TimeUnit, ValueError};
+use language::value::{self, Accepts, Host, PortRule, TimeUnit};
 use language::{Diagnostic, suggest};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -139,8 +139,7 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         offset: false,
         ..Accepts::SERVER
     };
-    let address = value::address(word.str(), &accepts)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'mailer'")))?;
+    let address = loader.address(word, word.str(), &accepts, "mailer")?;
     let ip = match address.host {
         Host::Ip(ip) => Some(ip),
         Host::Name(name) => {

@@ -3,7 +3,7 @@
 use super::{Args, Built, LineRow, places};
 use crate::config::{NameServer, Resolvers};
 use crate::load::{Loader, codes};
-use language::value::{self, Accepts, Host, Port, PortRule, TimeUnit, Transport, ValueError};
+use language::value::{Accepts, Host, Port, PortRule, TimeUnit, Transport};
 use language::{Diagnostic, Line, Span, Word};
 use protocol::dns::{PAYLOAD_MAX, PAYLOAD_MIN};
 use std::net::{IpAddr, SocketAddr};
@@ -254,7 +254,7 @@ fn time(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
 fn nameserver(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("<name> and <addr>[:<port>]")?;
     let word = args.required("<name> and <addr>[:<port>]")?;
-    let (address, stream) = address(word)?;
+    let (address, stream) = address(loader, word)?;
     if let Some(option) = args.next() {
         let told = format!("'nameserver' does not take '{}'", option.text());
         return Err(Box::new(
@@ -295,7 +295,7 @@ fn add(
 }
 
 /// The address of a server of names; true: over TCP.
-fn address(word: &Word) -> Result<(SocketAddr, bool), Box<Diagnostic>> {
+fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Box<Diagnostic>> {
     let accepts = Accepts {
         port: PortRule::Mandatory,
         range: false,
@@ -304,8 +304,7 @@ fn address(word: &Word) -> Result<(SocketAddr, bool), Box<Diagnostic>> {
         name: false,
         ..Accepts::BIND
     };
-    let address = value::address(word.str(), &accepts)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'nameserver'")))?;
+    let address = loader.address(word, word.str(), &accepts, "nameserver")?;
     let (Host::Ip(ip), Port::One(port)) = (address.host, address.port) else {
         let told = format!("'nameserver' cannot take '{}'", word.text());
         return Err(Box::new(
@@ -313,7 +312,8 @@ fn address(word: &Word) -> Result<(SocketAddr, bool), Box<Diagnostic>> {
                 .label("an address and a port are needed"),
         ));
     };
-    let stream = address.transport == Transport::Stream && word.str().starts_with("tcp");
+    let written = loader.expanded(word.str()).0;
+    let stream = address.transport == Transport::Stream && written.starts_with("tcp");
     Ok((SocketAddr::new(ip, port), stream))
 }
 

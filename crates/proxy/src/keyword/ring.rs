@@ -7,7 +7,7 @@ use super::{Args, Built, LineRow};
 use crate::config::{LogTargetAddress, Ring, RingServer};
 use crate::load::{Loader, codes};
 use crate::rules::action_codes;
-use language::value::{self, Accepts, Host, Port, TimeUnit, ValueError};
+use language::value::{Accepts, Host, Port, TimeUnit};
 use language::{Diagnostic, Line, Word};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -152,8 +152,7 @@ pub(super) fn stream_address(
     loader: &mut Loader,
     word: &Word,
 ) -> Result<SocketAddr, Box<Diagnostic>> {
-    let address = value::address(word.str(), &Accepts::LOG)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'server'")))?;
+    let address = loader.address(word, word.str(), &Accepts::LOG, "server")?;
     let port = match address.port {
         Port::One(port) => port,
         _ => SYSLOG_PORT,

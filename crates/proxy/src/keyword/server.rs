@@ -8,7 +8,7 @@ use crate::config::{
 use crate::load::{Loader, codes};
 use crate::state::ServerState;
 use language::keyword::Found;
-use language::value::{self, Accepts, Family, Host, Port, ValueError};
+use language::value::{Accepts, Family, Host, Port};
 use language::{Diagnostic, Word, suggest};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -202,8 +202,7 @@ pub(super) fn server_address(
     word: &Word,
     options: &ServerOptions,
 ) -> Result<Where, Box<Diagnostic>> {
-    let address = value::address(word.str(), &Accepts::SERVER)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'server'")))?;
+    let address = loader.address(word, word.str(), &Accepts::SERVER, "server")?;
     let port = match address.port {
         Port::One(0) | Port::None => NamedPort::Offset(0),
         Port::One(port) | Port::Range(port, _) => NamedPort::Fixed(port),

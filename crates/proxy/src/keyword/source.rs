@@ -3,35 +3,42 @@
 use super::{Args, Built};
 use crate::config::{Borrowed, ServerOptions, SourceWays};
 use crate::load::{Loader, codes};
-use language::value::{self, Accepts, Host, Port, ValueError};
+use language::value::{Accepts, Host, Port};
 use language::{Diagnostic, Word};
 use std::net::SocketAddr;
 
 /// Builds the line of a backend.
 pub(super) fn of_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let parsed = parse(args, false)?;
+    let parsed = parse(loader, args, false)?;
     let proxy = loader.proxy();
     (proxy.source, proxy.source_ways) = parsed;
     args.end()
 }
 
 /// Builds the option of a server.
-pub(super) fn of_server(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    (options.source, options.source_ways) = parse(args, true)?;
+pub(super) fn of_server(
+    loader: &mut Loader,
+    options: &mut ServerOptions,
+    args: &mut Args<'_>,
+) -> Built {
+    (options.source, options.source_ways) = parse(loader, args, true)?;
     Ok(())
 }
 
 type Parsed = (Option<SocketAddr>, SourceWays);
 
-fn parse(args: &mut Args<'_>, ranges: bool) -> Result<Parsed, Box<Diagnostic>> {
+fn parse(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    ranges: bool,
+) -> Result<Parsed, Box<Diagnostic>> {
     let word = args.required("an address")?;
     let accepts = Accepts {
         name: false,
         range: ranges,
         ..Accepts::SOURCE
     };
-    let address = value::address(word.str(), &accepts)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'source'")))?;
+    let address = loader.address(word, word.str(), &accepts, "source")?;
     let mut ways = SourceWays::default();
     let port = match address.port {
         Port::One(port) => port,
@@ -51,7 +58,7 @@ fn parse(args: &mut Args<'_>, ranges: bool) -> Result<Parsed, Box<Diagnostic>> {
         match word.str() {
             "usesrc" => {
                 args.skip(1);
-                ways.borrowed = Some(borrowed(args)?);
+                ways.borrowed = Some(borrowed(loader, args)?);
             }
             "interface" => {
                 args.skip(1);
@@ -74,7 +81,7 @@ fn no_source(word: &Word) -> Box<Diagnostic> {
     )
 }
 
-fn borrowed(args: &mut Args<'_>) -> Result<Borrowed, Box<Diagnostic>> {
+fn borrowed(loader: &mut Loader, args: &mut Args<'_>) -> Result<Borrowed, Box<Diagnostic>> {
     let word = args.required("<addr>[:<port>], 'client', 'clientip' or 'hdr_ip(name,#)'")?;
     let text = word.str();
     if let Some(inside) = text.strip_prefix("hdr_ip(") {
@@ -102,8 +109,7 @@ fn borrowed(args: &mut Args<'_>) -> Result<Borrowed, Box<Diagnostic>> {
         name: false,
         ..Accepts::SOURCE
     };
-    let address = value::address(text, &accepts)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'usesrc'")))?;
+    let address = loader.address(word, text, &accepts, "usesrc")?;
     let port = match address.port {
         Port::One(port) => port,
         _ => 0,

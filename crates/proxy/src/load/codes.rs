@@ -211,6 +211,10 @@ codes! {
          may mean less than it seems to.";
     TLS_OLD_VERSION = "W0124", "old version of TLS",
         "SSLv3, TLS 1.0 or TLS 1.1 is asked for as the lowest version. They are not spoken any more; TLS 1.2 is the lowest.";
+    UNSET_VARIABLE = "W0126", "address with a variable that is not set",
+        "An address names an environment variable that has no value, so nothing stands in its place: `bind $HOST:80` listens on every \
+         address where `HOST` is not set. Set it before the start, or give it a value with `presetenv NAME VALUE` in `global`. Between \
+         double quotes `\"${NAME-default}\"` has a default value.";
     CERTIFICATE_TIME = "W0301", "certificate not valid now",
         "A certificate has expired, or its time has not come yet by this host's clock. It is shown all the same, and clients refuse it.";
     NOT_SENT = "W0302", "timestamps of certificates are not sent",

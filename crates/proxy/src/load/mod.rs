@@ -5,6 +5,7 @@
 //! The loader may read files and resolve names (it runs with the rights of the
 //! start); it opens no listener and changes nothing outside of itself.
 
+mod address;
 pub(crate) mod certificates;
 mod check;
 pub mod codes;
@@ -143,9 +144,9 @@ fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
 /// The codes of warnings that HAProxy does not have.
 const OWN_WARNINGS: &[&str] = &[
     "W0001", "W0002", "W0003", "W0005", "W0101", "W0107", "W0108", "W0109", "W0110", "W0111",
-    "W0119", "W0120", "W0121", "W0122", "W0123", "W0124", "W0125", "W0301", "W0302", "W0303",
-    "W0304", "W0305", "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505", "W0403",
-    "W0404", "W0470", "W0501", "W0504", "W0505",
+    "W0119", "W0120", "W0121", "W0122", "W0123", "W0124", "W0125", "W0126", "W0301", "W0302",
+    "W0303", "W0304", "W0305", "W0403", "W0404", "W0440", "W0442", "W0501", "W0504", "W0505",
+    "W0403", "W0404", "W0470", "W0501", "W0504", "W0505",
 ];
 
 /// What of a configuration may change by itself.

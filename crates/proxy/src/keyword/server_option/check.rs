@@ -5,7 +5,7 @@ use crate::config::{HealthCheck, ServerAddress, ServerOptions};
 use crate::keyword::server::resolve;
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
-use language::value::{self, Accepts, Host, PortRule, ValueError};
+use language::value::{self, Accepts, Host, PortRule};
 use language::{Diagnostic, Word};
 use std::sync::Arc;
 
@@ -194,8 +194,7 @@ pub(in crate::keyword) fn check_address(
         offset: false,
         ..Accepts::SERVER
     };
-    let address = value::address(word.str(), &accepts)
-        .map_err(|error| Box::new(error.diagnostic(word.span, "'addr'")))?;
+    let address = loader.address(word, word.str(), &accepts, "addr")?;
     let ip = match address.host {
         Host::Ip(ip) => ip,
         Host::Name(name) => match resolve(loader, &name, address.family) {

@@ -2,7 +2,7 @@
 //! is told about its surroundings.
 
 use super::{codes, text, told};
-use crate::config::{BindAddress, ErrorPage, Mode, ProxyOption, StatsLevel};
+use crate::config::{BindAddress, ErrorPage, Mode, ProxyOption, ServerAddress, StatsLevel};
 use crate::load::{LoadOptions, load};
 use language::{Environment, Facts};
 
@@ -238,4 +238,89 @@ fn rules_behind_rules_of_a_later_family_are_warned_about() {
         "{QUIET}frontend f\n    bind :1\n    use_backend b if TRUE\n    monitor fail if TRUE\nbackend b\n    stats enable\n"
     ));
     assert_eq!(codes(&loaded), ["W0115"], "{}", told(&loaded));
+}
+
+/// A file whose addresses stand in variables.
+const IN_VARIABLES: &str = "global\n    log ${LOG}:514 local0\n    stats socket $DIRECTORY/admin level admin\n\
+     peers p\n    peer other $IP:${PEER}\n\
+     resolvers r\n    nameserver n ${DNS}\n\
+     mailers m\n    mailer m1 $IP:$PORT\n\
+     ring g\n    server s $IP:$PORT\n\
+     frontend f\n    bind fd@${fd}\n    bind 'unix@$DIRECTORY/f',abns@${fd}x\n    bind $IP:$PORT-${LAST}\n    bind ipv4@$IP:1${PEER}\n    default_backend b\n\
+     backend b\n    source $IP\n    server s1 ${IP}:${PORT} addr $IP port 80 source ${IP}:$PORT-9000 socks4 $IP:$LAST\n";
+
+fn with_variables(text: &str) -> crate::load::Loaded {
+    let mut environment = Environment::empty();
+    for (name, value) in [
+        ("LOG", "127.0.0.1"),
+        ("DIRECTORY", "/run/x"),
+        ("IP", "127.0.0.2"),
+        ("PEER", "1024"),
+        ("DNS", "tcp@127.0.0.3:53"),
+        ("PORT", "8001"),
+        ("LAST", "8002"),
+        ("fd", "5"),
+    ] {
+        environment.set(name, value);
+    }
+    let files = vec![("test.cfg".to_owned(), text.as_bytes().to_vec())];
+    let facts = Facts::new("2.6.12");
+    load(files, environment, facts, LoadOptions::default())
+}
+
+#[test]
+fn variables_of_addresses_need_no_quotes() {
+    let loaded = with_variables(&format!("{QUIET}{IN_VARIABLES}"));
+    let config = loaded
+        .config
+        .as_ref()
+        .unwrap_or_else(|| panic!("{}", told(&loaded)));
+    assert!(!codes(&loaded).contains(&"W0126"), "{}", told(&loaded));
+    let proxy = |name: &str| config.proxies.iter().find(|p| &*p.name == name).unwrap();
+    let inet = |text: &str| BindAddress::Inet(text.parse().unwrap());
+    let binds = proxy("f").binds.iter().map(|bind| bind.address.clone());
+    assert_eq!(
+        binds.collect::<Vec<_>>(),
+        [
+            BindAddress::Fd(5),
+            BindAddress::Unix("/run/x/f".into()),
+            BindAddress::abstract_filled("5x"),
+            inet("127.0.0.2:8001"),
+            inet("127.0.0.2:8002"),
+            inet("127.0.0.2:11024"),
+        ]
+    );
+    let server = &proxy("b").servers[0];
+    let address = ServerAddress::Inet("127.0.0.2:8001".parse().unwrap());
+    assert_eq!(server.address, address);
+    assert_eq!(server.options.source, "127.0.0.2:8001".parse().ok());
+    assert_eq!(server.options.source_ways.ports, Some((8001, 9000)));
+    assert_eq!(server.options.socks4, "127.0.0.2:8002".parse().ok());
+    assert_eq!(proxy("b").source, "127.0.0.2:0".parse().ok());
+    let asked = &config.resolvers[0].servers[0];
+    assert_eq!(asked.address, "127.0.0.3:53".parse().unwrap());
+    assert!(asked.stream);
+}
+
+#[test]
+fn variables_of_addresses_that_are_not_set_are_named() {
+    let listen = |line: &str| {
+        let loaded = with_variables(&format!("{QUIET}listen l\n    {line}\n"));
+        told(&loaded)
+    };
+    let here = listen("bind ${NOWHERE}:80");
+    let warned = "test.cfg:7:10: warning[W0126]: the environment variable 'NOWHERE' is not set: nothing stands in its place";
+    assert!(here.contains(warned), "{here}");
+    let refused = listen("bind fd@${NONE}$NIX");
+    assert!(refused.contains("E0"), "{refused}");
+    let loaded = with_variables(&format!("{QUIET}listen l\n    bind fd@${{NONE}}$NIX\n"));
+    let notes: Vec<String> = loaded
+        .diagnostics
+        .iter()
+        .flat_map(|d| d.notes.clone())
+        .collect();
+    assert_eq!(
+        notes,
+        ["the environment variables 'NONE', 'NIX' are not set: nothing stands in their place"]
+    );
 }

@@ -1,0 +1,74 @@
+//! Addresses of lines. HAProxy's parser of addresses replaces environment variables
+//! itself, whatever quotes stand around them: `bind $HOST:80`, `bind fd@${fe}`. The
+//! parts of a `bind` line are told apart by their commas before that.
+
+use super::{Loader, codes};
+use language::value::{self, Accepts, Address, ValueError};
+use language::{Diagnostic, Word};
+use std::borrow::Cow;
+
+/// Most bytes that an address is let grow to: no address is that long.
+const ADDRESS_BYTES_MAX: usize = 4096;
+
+impl Loader {
+    /// Reads an address, the whole word or a part of it, of a keyword.
+    pub(crate) fn address(
+        &mut self,
+        word: &Word,
+        text: &str,
+        accepts: &Accepts,
+        keyword: &str,
+    ) -> Result<Address, Box<Diagnostic>> {
+        let (text, unset) = self.expanded(text);
+        let refused = match value::address(&text, accepts) {
+            Ok(address) => {
+                self.warn_of_unset(word, &text, &unset);
+                return Ok(address);
+            }
+            Err(refused) => refused,
+        };
+        let mut diagnostic = refused.diagnostic(word.span, &format!("'{keyword}'"));
+        if !unset.is_empty() {
+            diagnostic = diagnostic.note(nothing_stands(&unset));
+        }
+        match refused.accepted() {
+            Some(address) => {
+                self.tell(diagnostic);
+                Ok(address.clone())
+            }
+            None => Err(Box::new(diagnostic)),
+        }
+    }
+
+    /// A text with the values of its variables, and those that have none.
+    pub(crate) fn expanded<'a>(&self, text: &'a str) -> (Cow<'a, str>, Vec<String>) {
+        match self.environment.expanded(text, ADDRESS_BYTES_MAX) {
+            Some(expanded) => (Cow::Owned(expanded.text), expanded.unset),
+            None => (Cow::Borrowed(text), Vec::new()),
+        }
+    }
+
+    fn warn_of_unset(&mut self, word: &Word, text: &str, unset: &[String]) {
+        if unset.is_empty() {
+            return;
+        }
+        self.tell(
+            Diagnostic::warning(&codes::UNSET_VARIABLE, word.span, nothing_stands(unset))
+                .label(format!("reads '{text}'"))
+                .help("set it in the environment of the start, or with `setenv` in `global`"),
+        );
+    }
+}
+
+fn nothing_stands(unset: &[String]) -> String {
+    let names: Vec<String> = unset.iter().map(|name| format!("'{name}'")).collect();
+    match &names[..] {
+        [name] => {
+            format!("the environment variable {name} is not set: nothing stands in its place")
+        }
+        names => format!(
+            "the environment variables {} are not set: nothing stands in their place",
+            names.join(", ")
+        ),
+    }
+}
