@@ -44,9 +44,22 @@ pub struct Used {
     pub hit: bool,
     /// Its answer goes into the cache.
     storing: Option<Storing>,
+    /// It may change what it names: a success makes what is stored of that stale.
+    unsafe_method: bool,
 }
 
 impl Used {
+    fn new(cache: &Arc<Cache>, key: Box<[u8]>, unsafe_method: bool) -> Used {
+        Used {
+            cache: Arc::clone(cache),
+            key,
+            secondary: Secondary::default(),
+            hit: false,
+            storing: None,
+            unsafe_method,
+        }
+    }
+
     /// The name of the cache.
     pub fn name(&self) -> &str {
         &self.cache.settings.name
@@ -72,6 +85,10 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     let cache = config.caches.iter().find(|c| &*c.settings.name == name)?;
     let request = &stream.request;
     let reads = matches!(request.method(), b"GET" | b"HEAD");
+    if is_unsafe(request.method()) {
+        stream.cache = Some(Box::new(Used::new(cache, key_of(request), true)));
+        return None;
+    }
     if !reads || request.version() == Version::Http10 || request.get(b"authorization").is_some() {
         return None;
     }
@@ -83,18 +100,10 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     if asked.no_store {
         return None;
     }
-    let key = key_of(request);
-    let secondary = match cache.settings.vary {
-        true => Secondary::of(request),
-        false => Secondary::default(),
-    };
-    let mut used = Box::new(Used {
-        cache: Arc::clone(cache),
-        key,
-        secondary,
-        hit: false,
-        storing: None,
-    });
+    let mut used = Box::new(Used::new(cache, key_of(request), false));
+    if cache.settings.vary {
+        used.secondary = Secondary::of(request);
+    }
     let now_ms = worker().now_ms();
     let found = match asked.no_cache {
         true => None,
@@ -154,7 +163,9 @@ fn is_unmodified(request: &Message, entry: &Entry) -> bool {
     let Some(since) = request.get(b"if-modified-since").and_then(http_time) else {
         return false;
     };
-    let modified = entry.head.get(b"last-modified").and_then(http_time);
+    // Without a date of change it is as old as its `Date` (RFC 9111, section 4.3.2).
+    let dated = |name: &[u8]| entry.head.get(name).and_then(http_time);
+    let modified = dated(b"last-modified").or_else(|| dated(b"date"));
     modified.unwrap_or(entry.came_at) <= since
 }
 
@@ -164,7 +175,13 @@ pub fn begin(stream: &mut Stream, name: &str) {
     let Some(used) = stream.cache.as_mut() else {
         return;
     };
-    if used.hit || used.name() != name || stream.request.method() != b"GET" {
+    if used.hit || used.name() != name {
+        return;
+    }
+    if used.unsafe_method && matches!(response.status(), 200..400) {
+        used.cache.forget(&used.key);
+    }
+    if stream.request.method() != b"GET" {
         return;
     }
     let Some(mut storing) = storing(&used.cache.settings, response, worker().wall_s()) else {
@@ -177,6 +194,15 @@ pub fn begin(stream: &mut Stream, name: &str) {
         storing.body.reserve_exact(length);
         used.storing = Some(storing);
     }
+}
+
+/// Whether a method may change what it names (RFC 9110, section 9.2.1); of one that
+/// nobody knows it is assumed (RFC 9111, section 4.4).
+fn is_unsafe(method: &[u8]) -> bool {
+    !matches!(
+        method,
+        b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"CONNECT"
+    )
 }
 
 /// Whether a request says that it has a body.
@@ -204,7 +230,8 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
         // One client's session would become everybody's.
         return None;
     }
-    let age_s = response.get(b"age").and_then(control::seconds).unwrap_or(0);
+    // Nobody knows how old a response is whose age cannot be read.
+    let age_s = response.get(b"age").map_or(Some(0), control::seconds)?;
     let explicit = directives.lifetime_s.or_else(|| {
         let expires = response.get(b"expires")?;
         // What cannot be read is over already (RFC 9111, section 5.3).

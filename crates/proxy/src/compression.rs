@@ -71,6 +71,7 @@ pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>>
         return None;
     }
     let wanted = settings(stream, of_response)
+        .filter(|_| !stream.asked_head())
         .and_then(|settings| choose(&stream.request, &settings.algorithms));
     stream.compression.wanted = wanted;
     let offloads = |proxy: &Proxy| proxy.compression.as_ref().is_some_and(|c| c.offload);

@@ -196,6 +196,16 @@ impl Cache {
         entries.push((turn, Arc::new(entry)));
     }
 
+    /// Removes all entries of a key.
+    pub(super) fn forget(&self, key: &[u8]) {
+        let mut stored = self.stored();
+        let entries = stored.entries.get(key).into_iter().flatten();
+        let turns: Vec<u64> = entries.map(|(turn, _)| *turn).collect();
+        for turn in turns {
+            stored.remove(turn);
+        }
+    }
+
     /// How many bytes are stored, and the entries of all keys, at most so many.
     pub fn report(&self, most: usize) -> (usize, Vec<Keyed>) {
         let stored = self.stored();

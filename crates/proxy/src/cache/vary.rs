@@ -92,11 +92,27 @@ fn codings(request: &Message) -> u16 {
     taken & !(refused & !taken | refused & identity)
 }
 
+/// The codings that were applied to a response; None where one of them is unknown.
+fn applied(response: &Message) -> Option<u16> {
+    let one = |coding: &[u8]| {
+        let at = CODINGS.iter().position(|c| c.eq_ignore_ascii_case(coding));
+        at.map(bit)
+    };
+    let mut all = 0;
+    for coding in response.fields().values(b"content-encoding") {
+        all |= one(coding)?;
+    }
+    match all {
+        0 => one(b"identity"),
+        all => Some(all),
+    }
+}
+
 /// By what an answer differs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Varies {
-    /// The coding that its client must take; None does not matter.
-    coding: Option<u16>,
+    /// The codings that its client must take, all of them; None does not matter.
+    codings: Option<u16>,
     referer: bool,
     origin: bool,
 }
@@ -110,15 +126,7 @@ impl Varies {
                 return None;
             }
             if name.eq_ignore_ascii_case(b"accept-encoding") {
-                let mut codings = response.fields().values(b"content-encoding");
-                let coding = codings.next().unwrap_or(b"identity");
-                if codings.next().is_some() {
-                    return None;
-                }
-                let at = CODINGS
-                    .iter()
-                    .position(|c| c.eq_ignore_ascii_case(coding))?;
-                varies.coding = Some(bit(at));
+                varies.codings = Some(applied(response)?);
             } else if name.eq_ignore_ascii_case(b"referer") {
                 varies.referer = true;
             } else if name.eq_ignore_ascii_case(b"origin") {
@@ -132,7 +140,8 @@ impl Varies {
 
     /// Whether what was stored for one request may be delivered to another.
     pub(super) fn fits(&self, stored: &Secondary, asked: &Secondary) -> bool {
-        self.coding.is_none_or(|coding| asked.codings & coding != 0)
+        self.codings
+            .is_none_or(|codings| asked.codings & codings == codings)
             && (!self.referer || stored.referer == asked.referer)
             && (!self.origin || stored.origin == asked.origin)
     }
@@ -180,6 +189,33 @@ mod tests {
             assert_eq!(plain.fits(&stored, &asked), of_plain, "{accepts:?}");
             assert_eq!(gzip.fits(&stored, &asked), of_gzip, "{accepts:?}");
         }
+    }
+
+    #[test]
+    fn a_client_gets_a_body_of_several_codings_only_if_it_takes_them_all() {
+        let mut answer = Message::new();
+        answer
+            .begin_response(crate::message::Version::Http11, 200, b"OK")
+            .unwrap();
+        answer.add(b"vary", b"Accept-Encoding").unwrap();
+        answer.add(b"content-encoding", b"deflate, gzip").unwrap();
+        let varies = Varies::of(&answer, true).unwrap();
+        for (accepts, fits) in [
+            (None, true),
+            (Some("gzip"), false),
+            (Some("gzip, br"), false),
+            (Some("br, gzip, deflate"), true),
+            (Some("*"), true),
+        ] {
+            let asked = Secondary::of(&request(accepts));
+            assert_eq!(
+                varies.fits(&Secondary::default(), &asked),
+                fits,
+                "{accepts:?}"
+            );
+        }
+        answer.add(b"content-encoding", b"foo").unwrap();
+        assert_eq!(Varies::of(&answer, true), None);
     }
 
     #[test]

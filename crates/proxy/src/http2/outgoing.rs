@@ -28,9 +28,8 @@ pub struct RequestFields<'a> {
     is_tunnel: bool,
 }
 
-/// A request for a server. An upgrade to WebSocket becomes an extended CONNECT,
-/// which the server must have allowed; any other upgrade is left out, so that the
-/// server answers the request as it is. `scheme` is that of the connection: where
+/// A request for a server. An upgrade becomes an extended CONNECT, which the server
+/// must have allowed. `scheme` is that of the connection: where
 /// the client named one in its target, that goes on.
 pub fn request<'a>(
     message: &'a Message,
@@ -66,7 +65,8 @@ pub fn request<'a>(
         _ => return Err(Unsendable::Target),
     };
     let authority = authority_of(message);
-    let is_tunnel = websocket::is_request(message);
+    let protocol = websocket::protocol_of(message);
+    let is_tunnel = protocol.is_some();
     if is_tunnel && authority.is_empty() {
         return Err(Unsendable::Authority);
     }
@@ -79,11 +79,7 @@ pub fn request<'a>(
             (b":authority", authority)
         },
         (b":path", path),
-        if is_tunnel {
-            (b":protocol", b"websocket")
-        } else {
-            NONE
-        },
+        protocol.map_or(NONE, |protocol| (b":protocol", protocol)),
     ];
     Ok(RequestFields {
         pseudo,

@@ -34,7 +34,7 @@ pub fn response(
         _ => {}
     }
     let is_success = (200..300).contains(&status);
-    let upgrades = is_success && request.upgrade == Some(Upgrade::WebSocket);
+    let upgrades = is_success && request.upgrade.is_some();
     http1::prepare(message, limits, list.bytes());
     message
         .begin_response(Version::Http2, if upgrades { 101 } else { status }, b"")
@@ -57,7 +57,8 @@ pub fn response(
         body_of(length, end_stream)?
     };
     if upgrades {
-        websocket::upgrade_response(message, request.accept.as_ref())
+        let is_websocket = request.upgrade == Some(Upgrade::WebSocket);
+        websocket::upgrade_response(message, is_websocket, request.accept.as_ref())
             .map_err(|_| Fault::new(FaultKind::HeadTooLong, 0))?;
     }
     if message.wire_len() > limits.head_bytes {
@@ -67,7 +68,7 @@ pub fn response(
         consumed: 0,
         body,
         keep_alive: !tunnel,
-        upgrade: upgrades.then_some(Upgrade::WebSocket),
+        upgrade: request.upgrade.filter(|_| upgrades),
         expect_continue: false,
         interim: is_interim,
     })

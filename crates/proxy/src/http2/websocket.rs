@@ -47,6 +47,22 @@ pub fn is_request(message: &Message) -> bool {
     has(b"upgrade", b"websocket") && has(b"connection", b"upgrade")
 }
 
+/// The protocol that a request for a server of HTTP/2 asks for by extended CONNECT:
+/// `websocket`, or another one that a GET without a body upgrades to. Other methods
+/// have no form there.
+pub fn protocol_of(message: &Message) -> Option<&[u8]> {
+    if is_request(message) {
+        return Some(b"websocket");
+    }
+    let fields = message.fields();
+    let mut options = fields.values(b"connection");
+    if message.method() != b"GET" || !options.any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+    {
+        return None;
+    }
+    fields.values(b"upgrade").find(|name| !name.is_empty())
+}
+
 /// Gives a request that came by extended CONNECT the form of HTTP/1.
 pub(super) fn upgrade_request(
     message: &mut Message,
@@ -64,13 +80,17 @@ pub(super) fn upgrade_request(
     Ok(())
 }
 
-/// Gives the answer to an extended CONNECT the form of HTTP/1.
+/// Gives the response to an extended CONNECT the form of HTTP/1. The name of another
+/// protocol than WebSocket stands in the request only.
 pub(super) fn upgrade_response(
     message: &mut Message,
+    is_websocket: bool,
     accept: Option<&Accept>,
 ) -> Result<(), Refusal> {
     message.add(b"connection", b"upgrade")?;
-    message.add(b"upgrade", b"websocket")?;
+    if is_websocket {
+        message.add(b"upgrade", b"websocket")?;
+    }
     match accept {
         Some(accept) => message.set(b"sec-websocket-accept", accept.as_bytes()),
         None => Ok(()),

@@ -48,8 +48,8 @@ pub static LINES: &[LineRow] = &[
         name: "monitor-uri",
         places: FRONT,
         syntax: "monitor-uri <uri>",
-        doc: "A request for exactly this URI is answered at once with 200, or with 503 when a `monitor fail` condition holds; it is \
-          neither logged nor passed on. It shows another balancer that this proxy is alive.",
+        doc: "A request for exactly this URI gets 200 at once, or 503 when a `monitor fail` condition holds; it is \
+          neither logged nor passed on. A path also fits a target with scheme and host. It shows another balancer that this proxy is alive.",
         example: "monitor-uri /haproxy_test",
         build: uri,
     },

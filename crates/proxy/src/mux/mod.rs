@@ -6,6 +6,7 @@
 //! [`ServerMux`] a server's. Each stream is used by a task of its own, through
 //! its [`MuxStream`]. They meet in [`shared`], on one thread.
 
+mod drains;
 mod driver;
 mod mapping;
 mod received;

@@ -197,6 +197,7 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
             mux.set_extended();
         }
         let before = self.streams;
+        stream.times.first = before == 0;
         if before == 0 {
             stream.times.idle_since = self.session.accepted;
             stream.times.began_at -=

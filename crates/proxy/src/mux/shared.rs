@@ -1,6 +1,7 @@
 //! What the task of a connection and the users of its streams share. Nothing
 //! here waits or does IO, and no lock or borrow is held while others run.
 
+use super::drains::Drains;
 use super::mapping;
 use super::slot::{HEADS_MAX, Interest, Slot};
 use super::stream::Gone;
@@ -71,6 +72,8 @@ pub(super) struct Inner {
     pub(super) blocked: bool,
     /// Nothing more comes or goes.
     pub(super) over: bool,
+    /// Streams of clients whose response was whole before their request.
+    pub(super) drains: Drains,
     /// The peer sends nothing more.
     pub(super) half_closed: bool,
     /// No streams are opened any more: ours by choice, or the peer said so.
@@ -131,6 +134,7 @@ impl Shared {
                 woke: false,
                 blocked: false,
                 over: false,
+                drains: Drains::default(),
                 half_closed: false,
                 closing: false,
                 killed: None,
@@ -260,6 +264,7 @@ impl Inner {
             } => {
                 let place = find(&self.table, stream).map(|at| &mut self.slots[at as usize]);
                 if trailers {
+                    self.drains.end(stream);
                     let fine = take_trailers(place, fields, &mut self.woke);
                     self.refuse_unless(fine, stream, accept)
                 } else if let Some(slot) = place {
@@ -288,7 +293,12 @@ impl Inner {
                 match place.map(|at| &mut self.slots[at as usize]) {
                     Some(slot) => self.woke |= slot.take_data(data, end_stream),
                     // Its user has gone; the window is the others'.
-                    None => self.connection.consumed(stream, bytes),
+                    None => {
+                        self.connection.consumed(stream, bytes);
+                        if !self.drains.take(stream, bytes, end_stream) {
+                            self.connection.reset(stream, ErrorCode::NoError);
+                        }
+                    }
                 }
                 Step::More
             }
@@ -318,6 +328,7 @@ impl Inner {
         } else {
             Gone::Reset(code)
         };
+        self.drains.end(stream);
         if let Some(at) = find(&self.table, stream) {
             let slot = &mut self.slots[at as usize];
             if !ours {

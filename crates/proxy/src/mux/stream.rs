@@ -350,13 +350,17 @@ impl Drop for MuxStream {
             connection.consumed(id, unread as u32);
         }
         if slot.id != 0 && connection.is_open(id) {
+            let sent_end = slot.sent_end;
             let code = match connection.role() {
-                Role::Client => ErrorCode::Cancel,
-                // The answer is whole: the client need not send the rest.
-                Role::Server if slot.sent_end => ErrorCode::NoError,
-                Role::Server => ErrorCode::InternalError,
+                Role::Client => Some(ErrorCode::Cancel),
+                // The response is whole: the client need not send the rest.
+                Role::Server if sent_end && inner.drains.begin(id) => None,
+                Role::Server if sent_end => Some(ErrorCode::NoError),
+                Role::Server => Some(ErrorCode::InternalError),
             };
-            connection.reset(id, code);
+            if let Some(code) = code {
+                inner.connection.reset(id, code);
+            }
         }
         inner.give_slot(self.slot);
         // The driver may have waited for just this stream.

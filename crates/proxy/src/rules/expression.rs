@@ -147,7 +147,12 @@ impl Expression {
         if build.of_hello && fetch::hello_is_whole(&self.arguments, stream) {
             return false;
         }
-        if build.settles && (build.one)(&self.arguments, stream).is_some() {
+        let is_whole = build.settles && !fetch::is_open_ended(&self.arguments);
+        if is_whole && (build.one)(&self.arguments, stream).is_some() {
+            return false;
+        }
+        let mut converters = self.converters.iter().map(|step| step.converter);
+        if converters.any(|converter| converter.decides) && self.evaluate(stream).is_some() {
             return false;
         }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
@@ -496,10 +501,11 @@ fn parse_converter(
                 input.name()
             )));
     }
-    let output = if build.output == Type::Any {
-        input
-    } else {
-        build.output
+    let output = match (build.output, build.input) {
+        (Type::Any, Type::Any) => input,
+        // What it is given was cast before.
+        (Type::Any, cast) => cast,
+        (output, _) => output,
     };
     Ok((
         Step {

@@ -523,8 +523,8 @@ fn run_sides(
 pub fn monitor(stream: &mut Stream) -> Option<Reply> {
     let uri = stream.frontend().monitor_uri.as_deref()?;
     let request = &stream.request;
-    let asked = match request.is_target_composed() {
-        // HTTP/2 has no other form of it.
+    // A path is meant in whichever form the client asks for it.
+    let asked = match uri.starts_with(b"/") || request.is_target_composed() {
         true => request.path_and_query(),
         false => request.target(),
     };

@@ -7,12 +7,12 @@ use super::reply::{Reply, error as error_page};
 use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination, held, inspect, observe};
+use super::{Link, Phase, Stream, Termination, held, inspect, observe, shape};
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, Rare};
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
-use crate::http1::{Limits, Outcome, Parsed, RequestFacts};
+use crate::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
 use crate::http2;
 use crate::log;
 use crate::message::Version;
@@ -206,7 +206,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         sent_at,
         again,
     } = incoming;
-    let facts = RequestFacts::of(&stream.request, request.upgrade);
+    let facts = stream.server_facts(request.upgrade);
     let mut interim = 0;
     let response = loop {
         let response = match server {
@@ -233,7 +233,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.server_status = stream.response.status();
     tracked::answer(stream);
     observe::answered(stream);
-    let body = Body::new(server, response.body);
+    let mut body = Body::new(server, response.body);
     checked(stream, client, (server, watched, &mut *input), &body).await?;
     if stream.rare.has(Rare::STICK) {
         stick::answer(stream);
@@ -241,18 +241,44 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     if response.body == BodyLength::Tunnel {
         return begin_tunnel(stream, client).await;
     }
-    let (framing, chunked, encoder) = dress(stream, client, keep, &response, &facts);
-    let sent = Sent {
-        body,
+    let Dressed {
+        framing,
         chunked,
         encoder,
-    };
-    send(stream, client, server, input, sent).await?;
+        bodiless,
+    } = dress(stream, client, keep, &response, &facts)?;
+    let mut server_keeps =
+        response.keep_alive && !closes_server(stream) && !stream.misleads_server();
+    if bodiless && !body.is_done() {
+        let sent = send_head(stream, client, true).await;
+        log::stream_answered(stream);
+        sent?;
+        // Rare, and large.
+        let drained = shape::drain(server, input, &mut body, stream.server_ms());
+        server_keeps &= pool_box(drained).await;
+    } else {
+        let sent = Sent {
+            body,
+            chunked,
+            encoder,
+        };
+        send(stream, client, server, input, sent).await?;
+    }
     Ok(Delivered {
         client_keeps: framing.keep_alive,
-        server_keeps: response.keep_alive && !closes_server(stream),
+        server_keeps,
         tunnel: false,
     })
+}
+
+/// A response whose head is ready for its client.
+struct Dressed {
+    framing: ClientFraming,
+    /// HTTP/1 gets its body in chunks.
+    chunked: bool,
+    encoder: Option<Box<Encoder>>,
+    /// The client gets no body, whatever the server sends.
+    bodiless: bool,
 }
 
 /// Makes the head of the answer ready for its client: how it is framed, whether
@@ -264,7 +290,7 @@ fn dress(
     keep: bool,
     response: &Parsed,
     facts: &RequestFacts,
-) -> (ClientFraming, bool, Option<Box<Encoder>>) {
+) -> Result<Dressed, Failure> {
     let in_chunks = !client.is_http2();
     let encoder = compression::response(stream, response, in_chunks);
     let announced = match &encoder {
@@ -272,17 +298,22 @@ fn dress(
         Some(_) if in_chunks => BodyLength::Chunked,
         _ => response.body,
     };
-    let shown = Parsed {
+    let mut shown = Parsed {
         body: announced,
         ..*response
     };
-    let framing = frame(stream, client, keep, &shown, facts);
+    let framing = frame(stream, client, keep, &mut shown, facts)?;
     stream.dress_answer(client);
-    let chunked = match announced {
+    let chunked = match shown.body {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
         _ => framing.chunk,
     };
-    (framing, chunked, encoder)
+    Ok(Dressed {
+        framing,
+        chunked,
+        encoder,
+        bodiless: shown.body == BodyLength::None,
+    })
 }
 
 /// Tells the client that it has its tunnel.
@@ -310,24 +341,29 @@ fn frame(
     stream: &mut Stream,
     client: &Link,
     keep: bool,
-    response: &Parsed,
+    response: &mut Parsed,
     facts: &RequestFacts,
-) -> ClientFraming {
+) -> Result<ClientFraming, Failure> {
     if client.is_http2() {
         rules::http_after_response(stream);
+        response.body =
+            shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
         // Its frames say both.
-        return ClientFraming {
+        return Ok(ClientFraming {
             connection: ConnectionHeader::Absent,
             keep_alive: true,
             unchunk: false,
             chunk: false,
-        };
+        });
     }
     let version = stream.request.version();
     // A head that rules filled to its limit goes without what is added here;
     // then the close itself says what the header would have said.
     let _ = http2::response_to_http1(&mut stream.response, response, facts);
     rules::http_after_response(stream);
+    response.body =
+        shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
+    let keep = keep && !stream.asked_tunnel(stream.response.status());
     // What the backend wants of connections is the server's side only.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {
@@ -337,7 +373,7 @@ fn frame(
     };
     let framing = http1::to_client(version, keep, mode, &stream.response, response);
     let _ = framing.apply(&mut stream.response);
-    framing
+    Ok(framing)
 }
 
 /// Has rules look at the answer, which may wait for its body.
@@ -498,7 +534,16 @@ async fn next_head(
     let server_ms = stream.server_ms();
     let head = poll_fn(|context| server.poll_head(context, &mut stream.response));
     let failure = match wait(head, watched, sent_at, server_ms).await? {
-        Ok(parsed) => return Ok(parsed),
+        Ok(parsed) => {
+            if parsed.upgrade == Some(Upgrade::Other)
+                && let Some(protocol) = http2::websocket::protocol_of(&stream.request)
+            {
+                // The response does not name it.
+                let said = stream.response.set(b"upgrade", protocol);
+                said.map_err(|_| Failure::Malformed)?;
+            }
+            return Ok(parsed);
+        }
         Err(failure) => failure,
     };
     Err(match failure {

@@ -6,6 +6,7 @@ use super::{Endpoint, Session};
 use crate::reactor::{Socket, WeakSocket};
 use protocol::proxy_protocol::{Ssl, Tlvs};
 use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
 
 /// Source and destination as rules set them.
 pub type Rewritten = (Option<Endpoint>, Option<Endpoint>);
@@ -31,6 +32,20 @@ impl Session {
     pub fn rewritten(&self) -> Rewritten {
         let details = self.details.get();
         details.map_or((None, None), |details| details.rewritten.get())
+    }
+
+    /// What rules of the connection itself set are its addresses from here on: a
+    /// PROXY header that follows counts for more, rules of streams for less.
+    pub(super) fn settle_addresses(self: &mut Rc<Session>) {
+        let (source, destination) = self.rewritten();
+        if source.is_none() && destination.is_none() {
+            return;
+        }
+        if let Some(session) = Rc::get_mut(self) {
+            session.source = source.unwrap_or(session.source);
+            session.destination = destination.unwrap_or(session.destination);
+            session.rewrite((None, None));
+        }
     }
 
     /// Sets them.

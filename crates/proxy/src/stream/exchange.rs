@@ -14,7 +14,7 @@ use super::write::write_all;
 use super::{Link, Phase, Stream, Termination, forward, reply, tunnel};
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, ReuseMode};
-use crate::http1::{self, ConnectionMode, Parsed, RequestFacts, Upgrade};
+use crate::http1::{self, ConnectionMode, Parsed, Upgrade};
 use crate::http2;
 use crate::mux::MuxStream;
 use crate::queue::Slot;
@@ -275,15 +275,23 @@ async fn ask_in_time(
     link: &MuxStream,
     outgoing: &Outgoing<'_>,
 ) -> Result<(), Failure> {
-    if outgoing.request.upgrade == Some(Upgrade::WebSocket) && !takes_websocket(link).await {
+    let tunnel = tunnel_over_http2(stream, outgoing.request);
+    if tunnel.is_some() && !takes_tunnels(link).await {
         return Err(Failure::Malformed);
     }
     ask(stream, link, outgoing)
 }
 
-/// Whether a server of HTTP/2 takes a WebSocket. It says so at the beginning of
+/// The upgrade that a server of HTTP/2 is asked for: rules may have taken it out of
+/// the request.
+fn tunnel_over_http2(stream: &Stream, request: &Parsed) -> Option<Upgrade> {
+    let upgrade = request.upgrade?;
+    http2::websocket::protocol_of(&stream.request).map(|_| upgrade)
+}
+
+/// Whether a server of HTTP/2 takes an extended CONNECT. It says so at the beginning of
 /// its connection, which may be just now.
-async fn takes_websocket(server: &MuxStream) -> bool {
+async fn takes_tunnels(server: &MuxStream) -> bool {
     for _ in 0..SETTINGS_TRIES {
         match server.takes_extended_connect() {
             Some(takes) => return takes,
@@ -299,10 +307,10 @@ const SETTINGS_PAUSE: Duration = Duration::from_millis(5);
 
 /// Sends the head of a request to a server that speaks HTTP/2.
 fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
-    let upgrade = outgoing.request.upgrade;
-    let facts = RequestFacts::of(&stream.request, upgrade);
-    // A tunnel that is asked for stays open; other upgrades are HTTP/1's alone.
-    let tunnel = facts.connect || upgrade == Some(Upgrade::WebSocket);
+    let upgrade = tunnel_over_http2(stream, outgoing.request);
+    let facts = stream.server_facts(upgrade);
+    // A tunnel that is asked for stays open.
+    let tunnel = facts.connect || upgrade.is_some();
     let end = outgoing.body.is_done() && !tunnel;
     server
         .send_request(&stream.request, (facts, answer::limits(stream)), end)
@@ -366,7 +374,6 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
         // A length that a rule made up is not what comes.
         stream.request.remove(b"content-length");
     }
-    crate::rules::unique_id(stream);
     forward::tell(stream);
     let mode = match connection_mode(stream) {
         ConnectionMode::ServerClose if pretends(stream) => ConnectionMode::KeepAlive,

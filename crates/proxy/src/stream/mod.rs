@@ -32,6 +32,7 @@ pub(crate) mod sample;
 mod secure;
 mod serve;
 mod session;
+mod shape;
 mod shutdown;
 #[cfg(test)]
 mod sizes;

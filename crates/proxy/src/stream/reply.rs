@@ -2,6 +2,7 @@
 
 use super::link::write_data;
 use super::session::Client;
+use super::shape::{self, Interim};
 use super::write::{WriteFailure, write_all, write_pieces};
 use super::{Link, Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
@@ -27,7 +28,7 @@ pub struct Reply {
 
 impl Reply {
     /// None: the connection is closed without a word. The status is for logs.
-    fn silent(status: u16) -> Option<Reply> {
+    pub(crate) fn silent(status: u16) -> Option<Reply> {
         let mut head = Message::default();
         head.begin_response(Version::Http11, status, b"").ok()?;
         Some(Reply {
@@ -41,6 +42,12 @@ impl Reply {
     /// HTTP/1.0 have no length.
     pub fn ends_connection(&self) -> bool {
         self.head.version() == Version::Http10 && self.head.get(b"content-length").is_none()
+    }
+
+    /// Whether no request follows it on the client's connection.
+    pub(super) fn ends(&self, client: &Client, stream: &Stream) -> bool {
+        let on_connection = self.ends_connection() || stream.asked_tunnel(self.head.status());
+        self.close || (on_connection && !client.link.is_http2())
     }
 
     /// Whether it is none. Whatever else closes has a header.
@@ -144,10 +151,11 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
         // A rule refuses what the cache has.
         (stream.response, body) = (other.head, other.body);
     }
-    let sized = !has_no_body(stream.response.status());
-    complete(client, stream, sized.then_some(body.len()), keep);
-    let without_body = stream.request.method() == b"HEAD" || !sized;
-    let body: &[u8] = if without_body { &[] } else { &body };
+    let Ok(has_body) = complete(client, stream, body.len(), keep) else {
+        client.link.break_off();
+        return false;
+    };
+    let body: &[u8] = if has_body { &body } else { &[] };
     let limit = stream.client_ms();
     let sent = match &client.link {
         Link::Http1(transport) => {
@@ -176,9 +184,15 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
 }
 
 /// Completes the head of an answer: its length, the rules that see every answer, and
-/// what becomes of the connection.
-fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: bool) {
-    let length = length.map(|length| length.to_string());
+/// what becomes of the connection. Returns whether its body is sent.
+fn complete(
+    client: &Client,
+    stream: &mut Stream,
+    body_len: usize,
+    keep: bool,
+) -> Result<bool, Interim> {
+    let old_status = stream.response.status();
+    let length = (!shape::is_bodiless(old_status)).then(|| body_len.to_string());
     // An answer of HTTP/1.0, out of a file, closes unless it says otherwise.
     let old = stream.response.version() == Version::Http10 && !client.link.is_http2();
     // A page out of a file may say something else, or be ended by the close.
@@ -199,6 +213,7 @@ fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: b
         }
     }
     rules::http_after_response(stream);
+    let has_body = shape::settle_own(stream, old_status, body_len)?;
     stream.dress_answer(&client.link);
     if client.link.is_http2() {
         // Its connection is not this answer's matter.
@@ -213,8 +228,5 @@ fn complete(client: &Client, stream: &mut Stream, length: Option<usize>, keep: b
         0 => stream.response.status(),
         status => status,
     };
-}
-
-fn has_no_body(status: u16) -> bool {
-    matches!(status, 100..200 | 204 | 304)
+    Ok(has_body)
 }

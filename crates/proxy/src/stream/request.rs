@@ -74,7 +74,7 @@ enum HeadFailure {
 /// Serves one request.
 pub async fn serve(client: &mut Client) -> Next {
     let mut stream = new_stream(client.session.clone(), true);
-    stream.times.idle_since = client.idle_since;
+    stream.times.follow(client.idle_since, client.streams);
     let head = read_head(client, &mut stream).await;
     proceed(client, stream, head).await
 }
@@ -775,7 +775,7 @@ async fn finish_local(
     keep: bool,
 ) -> Next {
     stream.local = true;
-    let ends = answer.close || (answer.ends_connection() && !client.link.is_http2());
+    let ends = answer.ends(client, stream);
     let keep = keep && !ends && (body.is_done() || discard(client, body));
     if !reply::send(client, stream, answer, keep).await {
         return Next::Close;

@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
-use crate::rules::wait::Wait;
+use crate::rules::{self, wait::Wait};
 use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
 use crate::state::Tally;
 use crate::tables::{stick, tracked};
@@ -276,6 +276,8 @@ pub async fn establish(
     stream: &mut Stream,
     mut how: Establish,
 ) -> Result<(ServerConnection, Slot), Unserved> {
+    // The PROXY header may carry it.
+    rules::unique_id(stream);
     let slot = take_slot(stream, None).await?;
     reach(stream, &mut how, slot).await
 }

@@ -127,7 +127,7 @@ pub fn begin(
     let link = Link::from(Transport::from(socket));
     worker().session_began();
     let counted = Counted(Some(seat));
-    let session = Rc::new(Session::new(
+    let mut session = Rc::new(Session::new(
         config,
         (frontend, bind),
         endpoint(peer),
@@ -136,10 +136,11 @@ pub fn begin(
     if let Some(transport) = link.transport() {
         session.keep_socket(transport.socket());
     }
-    let proxy = session.frontend();
     let mut expects_proxy = false;
-    if !proxy.tcp_connection.is_empty() {
+    if !session.frontend().tcp_connection.is_empty() {
         let (gate, overrides) = rules::tcp_connection(&session);
+        session.settle_addresses();
+        let proxy = session.frontend();
         if let Some(set) = overrides {
             expects_proxy = set.expects_proxy;
             mark_packets(&link, &set);

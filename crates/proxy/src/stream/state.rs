@@ -202,6 +202,8 @@ pub struct Times {
     pub began_at: SystemTime,
     /// The session was accepted, or the previous stream of it ended.
     pub idle_since: Instant,
+    /// It is the first stream of its session.
+    pub first: bool,
     /// First byte of the request.
     pub began: Instant,
     /// The request's head was complete.
@@ -217,11 +219,18 @@ pub struct Times {
 }
 
 impl Times {
+    /// The stream follows `streams` others of its client's connection, which has
+    /// been idle since the last of them.
+    pub(super) fn follow(&mut self, idle_since: Instant, streams: u32) {
+        (self.idle_since, self.first) = (idle_since, streams == 0);
+    }
+
     /// Of a stream that begins now, by both clocks.
     pub fn begin(now: Instant, wall: SystemTime) -> Self {
         Times {
             began_at: wall,
             idle_since: now,
+            first: true,
             began: now,
             request: None,
             queued: None,

@@ -524,10 +524,6 @@ async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buff
 }
 
 async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
-    if stream.frontend().unique_id_format.is_some() {
-        // For the PROXY header and the log.
-        rules::unique_id(stream);
-    }
     serve::find_own_server(stream);
     let watched = serve::watched(stream, &client.link);
     let established =

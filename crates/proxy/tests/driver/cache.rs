@@ -84,10 +84,48 @@ fn the_second_request_is_answered_without_the_server() {
         client.ask("GET /chunks HTTP/1.1\r\nHost: h\r\n\r\n"),
         "200 6ab"
     );
-    assert_eq!(client.ask(GET), "200 0");
+    assert_eq!(client.ask(GET), "200 7", "the POST made it stale");
     client.send("HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(client.answer_of(true).head.contains("200"));
-    assert_eq!(client.ask(GET), "200 0", "in step");
+    assert_eq!(client.ask(GET), "200 7", "in step");
+}
+
+#[test]
+fn only_an_unsafe_request_that_succeeds_makes_its_own_entry_stale() {
+    let origin = Origin::new(|mut peer, _| {
+        let mut number = 0;
+        while let Some(head) = peer.head() {
+            number += 1;
+            let status = match head.contains("/no") {
+                true => "403 Forbidden",
+                false => "200 OK",
+            };
+            peer.send(format!(
+                "HTTP/1.1 {status}\r\nCache-Control: max-age=100\r\nContent-Length: 1\r\n\r\n{number}"
+            ));
+        }
+    });
+    let more = "http-request set-path /no if { method POST } { path /b }\n";
+    let rules = format!("{RULES}{more}");
+    let cache = "\ncache c\n total-max-size 4\n max-object-size 100000\n";
+    let bed = Bed::new(&(origin.behind("", &rules) + cache));
+    let mut client = bed.client();
+    let ask = |client: &mut crate::peer::Peer, method: &str, path: &str| {
+        client.ask(&format!(
+            "{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
+        ))
+    };
+    assert_eq!(ask(&mut client, "GET", "/a"), "200 1");
+    assert_eq!(ask(&mut client, "GET", "/b"), "200 2");
+    assert_eq!(ask(&mut client, "POST", "/b"), "403 3");
+    assert_eq!(ask(&mut client, "GET", "/b"), "200 2", "it failed");
+    assert_eq!(ask(&mut client, "OPTIONS", "/a"), "200 4");
+    assert_eq!(ask(&mut client, "GET", "/a"), "200 1", "it is safe");
+    assert_eq!(ask(&mut client, "DELETE", "/a"), "200 5");
+    assert_eq!(ask(&mut client, "GET", "/b"), "200 2", "another entry");
+    assert_eq!(ask(&mut client, "GET", "/a"), "200 6");
+    assert_eq!(ask(&mut client, "PATCH", "/a"), "200 7");
+    assert_eq!(ask(&mut client, "GET", "/a"), "200 8");
 }
 
 #[test]

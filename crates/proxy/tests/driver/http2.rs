@@ -398,3 +398,57 @@ fn a_rule_that_rejects_ends_the_connection() {
         }
     }
 }
+
+#[test]
+fn an_upgrade_of_any_name_becomes_a_tunnel_to_a_server_of_http2() {
+    let origin = Origin::new(|peer, _| {
+        let mut peer = Peer2::origin(peer);
+        loop {
+            match peer.next() {
+                Seen::Fields(id, head, end) => {
+                    assert!(!end && head.contains(":method: CONNECT\n"), "{head}");
+                    assert!(head.contains(":protocol: custom\n"), "{head}");
+                    peer.fields(id, ":status: 200\n", false);
+                }
+                Seen::Data(id, data, end) => peer.data(id, &data, end),
+                Seen::Closed => return,
+                _ => {}
+            }
+        }
+    });
+    let bed = Bed::new(&before(&origin, ""));
+    let mut client = bed.client();
+    client.send("GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: custom\r\n\r\n");
+    let head = client.head().unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.contains("upgrade: custom\r\n"), "{head}");
+    client.send("ping");
+    assert_eq!(client.exactly(4), b"ping");
+}
+
+#[test]
+fn an_upgrade_that_a_rule_takes_out_is_an_ordinary_request_to_a_server_of_http2() {
+    let origin = echo();
+    let bed = Bed::new(&before(&origin, "http-request del-header upgrade"));
+    let mut client = bed.client();
+    let upgrade = "GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: custom\r\n\r\n";
+    assert_eq!(client.ask(upgrade), "200 0: GET /up ");
+}
+
+#[test]
+fn a_client_whose_upload_gets_an_early_response_may_send_the_rest() {
+    let origin = echo();
+    let bed = Bed::new(&origin.behind(" http-request deny", ""));
+    let mut client = Peer2::client(bed.client());
+    let early = client.fields(0, &request("POST", "/up"), false);
+    assert!(client.answer(early).brief().starts_with("403 "));
+    client.data(early, &[b'x'; 200_000], true);
+    let next = client.get("/a");
+    loop {
+        match client.next() {
+            Seen::Reset(id, code) => panic!("stream {id} was reset: {code:?}"),
+            Seen::Fields(id, ..) if id == next => break,
+            _ => {}
+        }
+    }
+}

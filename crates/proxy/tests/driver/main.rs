@@ -35,6 +35,7 @@ mod reuse;
 mod rules;
 mod sessions;
 mod settings;
+mod shape;
 mod shutdown;
 mod switching;
 mod tables;

@@ -201,8 +201,10 @@ impl Connection {
             }
         }
         self.peer = self.peer_next.clone();
-        self.settled = true;
         self.reply(SETTINGS, FLAG_ACK, &[])?;
+        if !std::mem::replace(&mut self.settled, true) {
+            self.widen_connection();
+        }
         Ok(Step::SettingsChanged)
     }
 

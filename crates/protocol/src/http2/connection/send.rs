@@ -18,7 +18,7 @@ pub(super) const PING_PAYLOAD: &[u8] = b"evenkeel";
 const STREAMS_UNTOLD: u32 = 100;
 
 impl Connection {
-    /// The preface of a client, SETTINGS, and the connection's window.
+    /// The preface of a client, and SETTINGS.
     pub(super) fn begin(&mut self) {
         let options = &self.options;
         let client = options.role == Role::Client;
@@ -55,6 +55,12 @@ impl Connection {
             self.output.raw(PREFACE);
         }
         self.output.frame(SETTINGS, 0, 0, &payload);
+    }
+
+    /// Widens the connection's window from what the RFC begins with. The update
+    /// follows the acknowledgement of the peer's first SETTINGS: a simple peer
+    /// expects only SETTINGS until then.
+    pub(super) fn widen_connection(&mut self) {
         let more = self.options.connection_window - WINDOW_DEFAULT;
         if more > 0 {
             self.output.window_update(0, more);

@@ -109,7 +109,7 @@ fn assert_sendable(message: &Message, parsed: &Parsed) {
         }
         Err(why) => {
             assert_eq!(why, outgoing::Unsendable::Authority);
-            assert!(websocket::is_request(message));
+            assert!(websocket::protocol_of(message).is_some());
             return;
         }
     };

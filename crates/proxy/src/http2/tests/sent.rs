@@ -47,7 +47,7 @@ fn requests_of_http1_leave_their_connection_behind() {
         ("GET /a HTTP/1.1\r\nHost: u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
          ":method=CONNECT :scheme=http :authority=u :path=/a :protocol=websocket sec-websocket-version=13"),
         ("GET /a HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "Authority"),
-        ("GET /a HTTP/1.1\r\nHost: u\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n", ":method=GET :scheme=http :authority=u :path=/a"),
+        ("GET /a HTTP/1.1\r\nHost: u\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n", ":method=CONNECT :scheme=http :authority=u :path=/a :protocol=foo"),
         ("GET /a HTTP/1.1\r\nHost: u\r\nUpgrade: websocket\r\n\r\n", ":method=GET :scheme=http :authority=u :path=/a"),
     ];
     for (head, expected) in table {

@@ -48,6 +48,8 @@ enum Content {
     Format(Format),
     /// The page of a group of error pages; else none.
     Group(HttpErrorsSlot),
+    /// An empty error file: the connection closes without a response.
+    Silence,
     /// A whole answer out of a file.
     Whole(Box<(Message, Arc<[u8]>)>),
 }
@@ -329,6 +331,9 @@ fn content(
         }
         _ => {
             let (name, bytes) = file(loader, build)?;
+            if bytes.is_empty() {
+                return Ok(Content::Silence);
+            }
             let mut head = Message::default();
             let (limits, facts) = (Limits::default(), RequestFacts::default());
             match parse_response(&bytes, &facts, &limits, &mut head) {
@@ -414,6 +419,7 @@ impl Answer {
             return configured_page(stream, self.status, page);
         }
         let body: Arc<[u8]> = match &self.content {
+            Content::Silence => return Reply::silent(self.status),
             Content::Whole(whole) => {
                 return Some(Reply {
                     head: whole.0.clone(),
@@ -443,7 +449,9 @@ impl Answer {
             value.clear();
             format.append(stream, &mut value);
             super::header::harmless(&mut value);
-            head.add(name, &value).ok()?;
+            if !value.is_empty() {
+                head.add(name, &value).ok()?;
+            }
         }
         if !matches!(self.status, 204 | 304) {
             head.add(b"content-length", body.len().to_string().as_bytes())

@@ -2,7 +2,7 @@
 //! that it makes itself.
 
 use super::{Action, ActionRow, Build, Step, codes, places};
-use crate::config::Capture;
+use crate::config::{Capture, ProxyKind};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::expression::Expression;
 use crate::stream::Stream;
@@ -51,7 +51,7 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
     let kind = loader.proxy().kind;
     let word = build.args.required("'len' or 'id'")?;
     let slot = match word.str() {
-        "len" if !response && kind.is_frontend() => {
+        "len" if !response && kind != ProxyKind::Backend => {
             let length = build.args.integer("<length>", 1..=CAPTURE_BYTES_MAX)?;
             let slots = &mut loader.proxy().captures.request;
             if slots.len() >= CAPTURE_SLOTS_MAX {
@@ -177,7 +177,8 @@ pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
     let values: Vec<Option<Vec<u8>>> = slots
         .iter()
         .map(|slot| {
-            let value = message.get(slot.header.as_deref()?)?;
+            let lines = message.fields().get_all(slot.header.as_deref()?);
+            let value = lines.last()?;
             Some(value[..value.len().min(slot.length_max)].to_vec())
         })
         .collect();

@@ -9,7 +9,7 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "fix_is_valid", "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid), "acl example req.payload(0,0),fix_is_valid",
+    "fix_is_valid", "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),fix_is_valid",
         "Whether bytes are a message of FIX: BeginString, BodyLength and MsgType come first and CheckSum last, and length and sum are right.";
     "fix_tag_value", "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[Kind::Text], 1).prepare(prepare),
         "acl example req.payload(0,0),fix_tag_value(SenderCompID) -m found",
@@ -113,9 +113,33 @@ fn check(bytes: &[u8]) -> Option<()> {
 
 fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let bytes = value.into_bytes()?;
-    // Of a message that does not end, nothing can be said.
-    let whole = bytes.is_empty() || bytes.last() == Some(&SEPARATOR) || check(&bytes).is_some();
-    whole.then(|| Value::Bool(check(&bytes).is_some()))
+    is_decided(&bytes).then(|| Value::Bool(check(&bytes).is_some()))
+}
+
+/// The length of the field that ends a message: its tag, three digits, a separator.
+const CHECK_SUM_BYTES: usize = 7;
+
+/// Whether bytes that follow change nothing: the message is whole, or wrong already.
+fn is_decided(bytes: &[u8]) -> bool {
+    let is_broken = |at: usize| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        memchr::memchr(SEPARATOR, rest).is_some()
+    };
+    let Some((tag, version, at)) = field(bytes, 0) else {
+        return is_broken(0);
+    };
+    if tag != BEGIN_STRING || !VERSIONS.contains(&version) {
+        return true;
+    }
+    let Some((tag, length, body)) = field(bytes, at) else {
+        return is_broken(at);
+    };
+    let end =
+        number(length).and_then(|length| body.checked_add(length)?.checked_add(CHECK_SUM_BYTES));
+    match end {
+        Some(end) if tag == BODY_LENGTH => bytes.len() >= end,
+        _ => true,
+    }
 }
 
 fn tag_value<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {

@@ -51,6 +51,8 @@ pub struct ConverterBuild {
     pub arguments: &'static [Kind],
     /// How many of them it must have.
     pub required: usize,
+    /// Once it gives a value, bytes that follow change nothing of that.
+    pub decides: bool,
     /// Checks its arguments.
     pub prepare: Option<Prepare>,
     /// Changes a value.
@@ -71,6 +73,7 @@ impl ConverterBuild {
             output,
             arguments: &[],
             required: 0,
+            decides: false,
             prepare: None,
             apply,
         }
@@ -80,6 +83,12 @@ impl ConverterBuild {
     pub const fn takes(mut self, arguments: &'static [Kind], required: usize) -> Self {
         self.arguments = arguments;
         self.required = required;
+        self
+    }
+
+    /// Its value is final, however many bytes follow.
+    pub const fn decides(mut self) -> Self {
+        self.decides = true;
         self
     }
 

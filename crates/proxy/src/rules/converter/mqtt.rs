@@ -9,7 +9,7 @@ use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "mqtt_is_valid", "mqtt_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid), "acl example req.payload(0,0),mqtt_is_valid",
+    "mqtt_is_valid", "mqtt_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),mqtt_is_valid",
         "Whether bytes are a whole CONNECT or CONNACK of MQTT 3.1, 3.1.1 or 5.0.";
     "mqtt_field_value", "mqtt_field_value(<packet>,<field>)", ConverterBuild::new(Type::Bin, Type::Str, field).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare),
         "acl example req.payload(0,0),mqtt_field_value(connect,username) -m found",

@@ -68,8 +68,5 @@ fn response_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a
 }
 
 fn first_request<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    // The first request's time begins with the accept of its session.
-    Some(Value::Bool(
-        stream.times.idle_since == stream.session.accepted,
-    ))
+    Some(Value::Bool(stream.times.first))
 }

@@ -132,10 +132,18 @@ fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     let length = usize::try_from(arguments.int(1)?).ok()?;
     let all = raw(arguments, stream)?;
     if length == 0 {
-        return complete(arguments, stream).then(|| all.get(offset..).map(Value::bytes))?;
+        // All that has come: more may follow.
+        let rest = all.get(offset..)?;
+        let there = !rest.is_empty() || complete(arguments, stream);
+        return there.then(|| Value::bytes(rest));
     }
     all.get(offset..offset.checked_add(length)?)
         .map(Value::bytes)
+}
+
+/// Whether a part is all that comes, so that more bytes make it longer.
+pub(in crate::rules) fn is_open_ended(arguments: &Arguments) -> bool {
+    arguments.int(1) == Some(0)
 }
 
 fn check_slice(

@@ -46,6 +46,7 @@ mod transaction;
 mod users;
 
 pub use constant::{borrowed, variable_value};
+pub(super) use content::is_open_ended;
 pub(super) use tls_hello::hello_is_whole;
 
 pub(super) use rdp::find as rdp_cookie;

@@ -141,7 +141,7 @@ fn span_ms(from: Option<Instant>, to: Option<Instant>) -> Option<u64> {
 }
 
 fn is_first(stream: &Stream) -> bool {
-    stream.times.idle_since == stream.session.accepted
+    stream.times.first
 }
 
 /// When the stream's own time began: the accept, or the end of the stream before it.

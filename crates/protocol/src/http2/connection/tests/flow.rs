@@ -297,3 +297,32 @@ fn sending_follows_the_state_of_the_stream() {
         Err(SendError::Gone)
     );
 }
+
+#[test]
+fn a_peer_sees_nothing_but_settings_until_its_own_are_acknowledged() {
+    for role in [Role::Server, Role::Client] {
+        let mut options = Options::new(role);
+        options.connection_window = 1 << 20;
+        let mut connection = Connection::after_preface(options, PREFACE.len());
+        let mut begin = connection.output().to_vec();
+        connection.output_consumed(begin.len());
+        if role == Role::Client {
+            begin.drain(..PREFACE.len());
+        }
+        assert_eq!(begin[3], SETTINGS);
+        let length = u32::from_be_bytes([0, begin[0], begin[1], begin[2]]) as usize;
+        assert_eq!(begin.len(), HEAD_BYTES + length, "{role:?}");
+        feed(&mut connection, &frame(SETTINGS, 0, 0, &[]));
+        let kinds = |connection: &mut Connection| -> Vec<(u8, u8)> {
+            let frames = sent(connection).into_iter();
+            frames.map(|(head, _)| (head.kind, head.flags)).collect()
+        };
+        assert_eq!(
+            kinds(&mut connection),
+            [(SETTINGS, FLAG_ACK), (WINDOW_UPDATE, 0)],
+            "{role:?}"
+        );
+        feed(&mut connection, &frame(SETTINGS, 0, 0, &[]));
+        assert_eq!(kinds(&mut connection), [(SETTINGS, FLAG_ACK)], "{role:?}");
+    }
+}
