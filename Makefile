@@ -4,7 +4,7 @@
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
 DESTDIR ?=
-# Further arguments of run, bench and changes: make bench ARGS=--help
+# Further arguments of run, bench, changes and conformance: make bench ARGS=--help
 ARGS    ?=
 # The same for the second part of bench, the virtual addresses.
 ADDRESS_ARGS ?=
@@ -22,7 +22,7 @@ fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
 
-.PHONY: help run build test bench changes tidy manual install install-haproxy install-keepalived toolchain
+.PHONY: help run build test bench changes conformance tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list what there is
@@ -45,6 +45,9 @@ bench: build ## measure beside haproxy, then (as root) beside keepalived and etc
 
 changes: build ## change a proxy under load, beside haproxy
 	$(CARGO) xtask changes $(ARGS)
+
+conformance: build ## run HAProxy's regression tests (as root): HAPROXY_SOURCE=DIR is its repository
+	HAPROXY_SOURCE='$(abspath $(HAPROXY_SOURCE))' $(CARGO) xtask conformance $(ARGS)
 
 tidy: toolchain ## format, lints, our own checks, licences and advisories
 	$(CARGO) fmt --all --check

@@ -5,6 +5,7 @@ mod bench;
 mod changes;
 mod cluster;
 mod comparison;
+mod conformance;
 mod tidy;
 
 use std::process::ExitCode;
@@ -20,12 +21,14 @@ fn main() -> ExitCode {
         Some("bench-address") => address::main(arguments),
         Some("bench-cluster") => cluster::main(arguments),
         Some("changes") => changes::main(arguments),
+        Some("conformance") => conformance::main(arguments),
         Some("tidy") => tidy::main(),
         _ => {
             eprintln!(
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
                  bench-address [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
-                 cargo xtask changes [OPTION...]\n       cargo xtask tidy"
+                 cargo xtask changes [OPTION...]\n       cargo xtask conformance \
+                 [OPTION...]\n       cargo xtask tidy"
             );
             ExitCode::from(2)
         }

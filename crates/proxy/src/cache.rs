@@ -239,13 +239,14 @@ fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storin
         Some(u32::try_from(at - now_s).unwrap_or(0))
     });
     let lifetime_s = match explicit {
-        Some(seconds) => seconds.min(settings.age_max_s),
-        None if has_validator => settings.age_max_s,
+        // The section's bound is about the time that it is stored here.
+        Some(seconds) => {
+            let left = seconds.checked_sub(age_s).filter(|left| *left > 0)?;
+            age_s.saturating_add(left.min(settings.age_max_s))
+        }
+        None if has_validator && age_s < settings.age_max_s => settings.age_max_s,
         None => return None,
     };
-    if lifetime_s <= age_s {
-        return None;
-    }
     let length = response.get(b"content-length").and_then(control::seconds);
     let head_bytes = response.wire_len();
     if length.is_some_and(|length| length as usize + head_bytes > settings.object_max) {

@@ -393,6 +393,41 @@ pub static DIFFERENCES: &[Difference] = &[
         here: "It gets its length, and the connection stays.",
         reason: "Its length is known.",
     },
+    Difference {
+        key: "method-head",
+        about: "set-method",
+        haproxy: "A GET that a rule turns into HEAD gets the length of a body that never comes.",
+        here: "Its response says that it has no body.",
+        reason: "The client would wait for the body, or take the next response for it.",
+    },
+    Difference {
+        key: "early-response",
+        about: "proto",
+        haproxy: "Resets a stream of HTTP/2 whose response is whole before its request.",
+        here: "What still comes of the request is read and thrown away, up to 1 MiB; only then the stream is reset.",
+        reason: "Some clients take the reset for a failure and lose the response.",
+    },
+    Difference {
+        key: "upgrade-scheme",
+        about: "proto",
+        haproxy: "Asks a server of HTTP/2 for a tunnel with the scheme `https`, also without TLS.",
+        here: "The scheme is that of the connection.",
+        reason: "The server may choose by it (RFC 8441, section 5).",
+    },
+    Difference {
+        key: "http10-chunked",
+        about: "option accept-invalid-http-request",
+        haproxy: "Takes requests of HTTP/1.0 with `Transfer-Encoding: chunked`, and passes them on as HTTP/1.0.",
+        here: "They get 400, unless `option accept-invalid-http-request` is set.",
+        reason: "HTTP/1.0 knows no chunks: a server that ignores the header takes the body for the next request.",
+    },
+    Difference {
+        key: "rewrite-room",
+        about: "strict-mode",
+        haproxy: "A rewrite fails where head and buffered body together fill the buffer.",
+        here: "Only the head counts.",
+        reason: "The body has a buffer of its own.",
+    },
 ];
 
 #[cfg(test)]

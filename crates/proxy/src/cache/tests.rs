@@ -65,6 +65,10 @@ fn an_answer_is_stored_for_as_long_as_it_says_and_the_cache_allows() {
         (&[("expires", "0"), ("etag", "\"a\"")], None),
         (&[("cache-control", "max-age=10"), ("age", "3")], Some(10)),
         (&[("cache-control", "max-age=10"), ("age", "10")], None),
+        (
+            &[("cache-control", "max-age=500"), ("age", "100")],
+            Some(160),
+        ),
         (&[("cache-control", "max-age=10"), ("age", "abc")], None),
         (&[("cache-control", "max-age=10"), ("age", "-1")], None),
         (&[("cache-control", "max-age=10"), ("vary", "cookie")], None),

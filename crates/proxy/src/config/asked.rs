@@ -9,6 +9,8 @@ pub struct Asked {
     pub client_end: bool,
     /// The client's socket.
     pub client_socket: bool,
+    /// The ends of clients' connections, besides those of their PROXY headers.
+    pub connection: bool,
     /// The rule that ended a list of rules.
     pub last_rule: bool,
     /// What is there of an answer's body.

@@ -2,6 +2,7 @@
 
 use super::Http2;
 use super::{Asked, Bind, BindOwner, CpuMap, TlsDefaults};
+use crate::rules::VariableChange;
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -203,6 +204,8 @@ pub struct Global {
     /// Whether threads keep to one node of a machine with several (`no
     /// numa-cpu-mapping` is false).
     pub numa_mapping: bool,
+    /// `set-var` and `set-var-fmt`, in the order of the file.
+    pub process_variables: Vec<VariableChange>,
     /// `cpu-map`, in the order of the file: a later one counts where they overlap.
     pub cpu_maps: Vec<CpuMap>,
     /// TLS settings that `bind` and `server` lines fall back on.
@@ -298,6 +301,7 @@ impl Default for Global {
             files_max: None,
             dumpable: false,
             numa_mapping: true,
+            process_variables: Vec::new(),
             cpu_maps: Vec::new(),
             tls: TlsDefaults::default(),
             strict_limits: None,

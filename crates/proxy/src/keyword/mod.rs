@@ -39,6 +39,7 @@ mod option;
 pub(crate) mod peers;
 mod persistence;
 pub mod places;
+mod process_variables;
 mod proxy;
 mod redirect;
 pub(crate) mod resolvers;
@@ -111,6 +112,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Certificate stores", crt_store::LINES),
     ("Relays", dispatch::LINES),
     ("Environment", environment::LINES),
+    ("Variables of the process", process_variables::LINES),
     ("Error pages", error_page::LINES),
     ("Error pages", http_errors::LINES),
     ("Filters", filter::LINES),

@@ -330,6 +330,18 @@ impl Socket {
         self.readiness().intersects(Readiness::PEER_CLOSED)
     }
 
+    /// The same, asked of the kernel, which knows of a close before its event is
+    /// looked at.
+    pub fn has_ended(&self) -> bool {
+        let mut byte = [0; 1];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        match rustix::net::recv(&self.fd, &mut byte, flags) {
+            Ok((_, length)) => length == 0,
+            Err(Errno::AGAIN | Errno::INTR) => false,
+            Err(_) => true,
+        }
+    }
+
     /// Ready when the peer has closed its side or the connection has failed,
     /// also while bytes wait to be read. Waits in the place of readers.
     pub fn poll_peer_closed(&self, context: &mut Context<'_>) -> Poll<()> {

@@ -59,9 +59,12 @@ pub use run::{
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
+#[cfg(test)]
+pub(crate) use variables::process_variable;
 pub use variables::{Scope, VariableName, Variables};
 
 pub(crate) use acl::check_name as check_acl_name;
+pub(crate) use action::set_up_process;
 pub(crate) use action::{count_denied, count_denied_response};
 pub(crate) use shared::Shared;
 

@@ -55,6 +55,7 @@ impl Running {
         // through what they kept, none is left.
         outdated.close_ways();
         let config = Arc::new(config);
+        crate::rules::set_up_process(&config);
         listener::listen_again(&config, &listening);
         let listening = Open::following(listening, &runtime.listening());
         tls::resume::set_limits(&config.global.tls);

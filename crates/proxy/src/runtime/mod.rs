@@ -337,6 +337,7 @@ pub fn serve(
     state::set_shards(threads);
     tls::resume::set_limits(&config.global.tls);
     balance::prepare(&config, None);
+    crate::rules::set_up_process(&config);
     listener::listen_again(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);
     lock(&runtime.newest).listening = Arc::new(Open::following(listening, &Open::default()));

@@ -250,12 +250,20 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     let mut server_keeps =
         response.keep_alive && !closes_server(stream) && !stream.misleads_server();
     if bodiless && !body.is_done() {
+        // Rare, and large. A client of HTTP/2 may ask again as soon as it has the
+        // head: by then the server's connection is free.
+        let read_ms = stream.server_ms();
+        if client.is_http2() {
+            let drained = shape::drain(server, input, &mut body, read_ms);
+            server_keeps &= pool_box(drained).await;
+        }
         let sent = send_head(stream, client, true).await;
         log::stream_answered(stream);
         sent?;
-        // Rare, and large.
-        let drained = shape::drain(server, input, &mut body, stream.server_ms());
-        server_keeps &= pool_box(drained).await;
+        if !client.is_http2() {
+            let drained = shape::drain(server, input, &mut body, read_ms);
+            server_keeps &= pool_box(drained).await;
+        }
     } else {
         let sent = Sent {
             body,
@@ -363,7 +371,7 @@ fn frame(
     rules::http_after_response(stream);
     response.body =
         shape::settle(stream, response.body).map_err(|shape::Interim| Failure::Rejected)?;
-    let keep = keep && !stream.asked_tunnel(stream.response.status());
+    let keep = keep && !stream.begins_tunnel(stream.response.status());
     // What the backend wants of connections is the server's side only.
     let closes = stream.frontend().has(ProxyOption::HttpClose);
     let mode = if closes {

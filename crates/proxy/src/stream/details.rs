@@ -17,6 +17,9 @@ pub(super) struct Details {
     /// Source and destination as `tcp-request connection` and `session` rules
     /// set them, for all of its streams.
     rewritten: Cell<Rewritten>,
+    /// Source and destination of the connection, where a PROXY header has others and
+    /// the file asks for them.
+    connection: Cell<Option<(Endpoint, Endpoint)>>,
     /// The client's socket, to be asked how its packets do.
     socket: Cell<Option<WeakSocket>>,
     /// Fields of the client's PROXY header that rules ask for.
@@ -51,6 +54,23 @@ impl Session {
     /// Sets them.
     pub fn rewrite(&self, addresses: Rewritten) {
         self.details().rewritten.set(addresses);
+    }
+
+    /// The ends of the connection itself: a PROXY header does not count.
+    pub fn connection(&self) -> (Endpoint, Endpoint) {
+        let kept = self
+            .details
+            .get()
+            .and_then(|details| details.connection.get());
+        kept.unwrap_or((self.source, self.destination))
+    }
+
+    /// Keeps the ends of the connection that a PROXY header came on, if the file asks
+    /// for them.
+    pub(super) fn keep_connection(&self, ends: (Endpoint, Endpoint)) {
+        if self.config.global.asked.connection {
+            self.details().connection.set(Some(ends));
+        }
     }
 
     /// The client's socket, where the file asks for it.

@@ -421,10 +421,16 @@ async fn done(
     }
     let whole = outgoing.body.is_done();
     if let Some(backend) = stream.backend() {
-        let keeps = connection_mode(stream) == ConnectionMode::KeepAlive;
+        // What its PROXY header says of one stream is wrong for any other.
+        let told_once = stream.server().is_some_and(|server| {
+            server.options.send_proxy == Some(2) && server.options.proxy_extensions.unique_id
+        });
+        let keeps = connection_mode(stream) == ConnectionMode::KeepAlive && !told_once;
         // Of HTTP/2 only the stream is over.
-        if server.link.is_http2() || delivered.server_keeps && whole && keeps {
-            if server.private || backend.reuse == ReuseMode::Never {
+        if !told_once && server.link.is_http2() || delivered.server_keeps && whole && keeps {
+            // `dispatch` and `option transparent` are no server that clients share.
+            let alone = backend.reuse == ReuseMode::Never || backend.dispatch_server.is_some();
+            if server.private || alone {
                 let most = stream
                     .server()
                     .and_then(|described| described.options.reuse_max);
@@ -516,7 +522,7 @@ fn is_harmless(stream: &Stream) -> bool {
 }
 
 /// Methods that do no more when they are repeated (RFC 9110, 9.2.2).
-fn is_idempotent(method: &[u8]) -> bool {
+pub(super) fn is_idempotent(method: &[u8]) -> bool {
     matches!(
         method,
         b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"

@@ -137,6 +137,15 @@ impl Link {
         }
     }
 
+    /// Whether a connection has ended or failed: a system call finds what no event
+    /// has told yet.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Link::Http1(transport) => transport.socket().has_ended(),
+            link => link.is_gone(),
+        }
+    }
+
     /// Ends our direction; what was written is still delivered. `WouldBlock`
     /// where there is no room even for the end.
     pub fn shutdown_write(&self) -> io::Result<()> {

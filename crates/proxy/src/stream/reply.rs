@@ -46,7 +46,7 @@ impl Reply {
 
     /// Whether no request follows it on the client's connection.
     pub(super) fn ends(&self, client: &Client, stream: &Stream) -> bool {
-        let on_connection = self.ends_connection() || stream.asked_tunnel(self.head.status());
+        let on_connection = self.ends_connection() || stream.begins_tunnel(self.head.status());
         self.close || (on_connection && !client.link.is_http2())
     }
 
@@ -180,7 +180,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     if sent.is_err() && stream.termination == Termination::Normal {
         stream.termination = Termination::ClientAbort;
     }
-    sent.is_ok()
+    sent.is_ok() && !stream.begins_tunnel(stream.response.status())
 }
 
 /// Completes the head of an answer: its length, the rules that see every answer, and

@@ -3,7 +3,7 @@
 
 use super::session::after;
 use super::shutdown::{self, unless_shut};
-use super::{Link, Phase, Reply, Stream, Termination, listing, observe};
+use super::{Link, Phase, Reply, Stream, Termination, exchange, listing, observe};
 use crate::config::{
     Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, Server, ServerIndex, SwitchTarget,
 };
@@ -399,7 +399,12 @@ async fn attempt(
     let (backend, server) = (stream.backend()?, stream.server()?);
     server.state.counters.here().count(Tally::Sessions);
     server.state.session_rate.count(worker().now_ms());
-    if let Some(connection) = how.take(server, stream) {
+    let may_repeat = may_repeat(stream);
+    while let Some(connection) = how.take(server, stream) {
+        // Nobody repeats such a request: a close that has just come is looked for.
+        if !may_repeat && connection.link.has_ended() {
+            continue;
+        }
         server.state.counters.here().count(Tally::Reuses);
         backend.state.backend.here().count(Tally::Reuses);
         return Some(Ok(connection));
@@ -411,6 +416,16 @@ async fn attempt(
         return Some(Ok(connection));
     }
     Some(connect(stream, backend, server, how.shared).await)
+}
+
+/// Whether a request goes out again by itself when the server closes its connection
+/// instead of a response: it has no body and does nothing twice.
+fn may_repeat(stream: &Stream) -> bool {
+    let request = &stream.request;
+    let has_body = [&b"content-length"[..], b"transfer-encoding"]
+        .iter()
+        .any(|name| request.get(name).is_some());
+    !has_body && exchange::is_idempotent(request.method())
 }
 
 /// The answer to a request whose server has a `redir`: GET and HEAD only, since

@@ -481,6 +481,7 @@ fn take_addresses(client: &mut Client, header: &Header) {
     };
     let old = &client.session;
     let ends = (Endpoint::Inet(source), Endpoint::Inet(destination));
+    old.keep_connection((old.source, old.destination));
     client.session = Rc::new(Session {
         accepted: old.accepted,
         details: old.details.clone(),

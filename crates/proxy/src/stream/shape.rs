@@ -30,8 +30,14 @@ impl Stream {
 
     /// Whether the client takes a response with this status for the beginning of a
     /// tunnel, so that it sends no further request.
-    pub(super) fn asked_tunnel(&self, status: u16) -> bool {
-        self.received_method() == b"CONNECT" && (200..300).contains(&status)
+    pub(super) fn begins_tunnel(&self, status: u16) -> bool {
+        let connects = self.received_method() == b"CONNECT" && (200..300).contains(&status);
+        connects || self.switches(status)
+    }
+
+    /// Whether a status is the 101 that the request asks for.
+    fn switches(&self, status: u16) -> bool {
+        status == 101 && self.request.get(b"upgrade").is_some()
     }
 
     /// How the server's response is read: by the method that was sent to it. A
@@ -57,11 +63,11 @@ pub(super) fn is_bodiless(status: u16) -> bool {
 /// returns the body that the client gets of `body`.
 pub(super) fn settle(stream: &mut Stream, body: BodyLength) -> Result<BodyLength, Interim> {
     let status = stream.response.status();
-    if status < 200 {
+    if status < 200 && !stream.switches(status) {
         return Err(interim(stream));
     }
     if stream.asked_head() || is_bodiless(status) {
-        if status == 204 {
+        if matches!(status, 101 | 204) {
             remove_framing(&mut stream.response);
         }
         return Ok(BodyLength::None);
@@ -82,11 +88,11 @@ pub(super) fn settle_own(
     length: usize,
 ) -> Result<bool, Interim> {
     let status = stream.response.status();
-    if status < 200 {
+    if status < 200 && !stream.switches(status) {
         return Err(interim(stream));
     }
     match (is_bodiless(old_status), is_bodiless(status)) {
-        (_, true) if status == 204 => remove_framing(&mut stream.response),
+        (_, true) if matches!(status, 101 | 204) => remove_framing(&mut stream.response),
         (true, false) => {
             let response = &mut stream.response;
             make_room(response);
@@ -146,13 +152,19 @@ pub(super) async fn drain(
         if hopeless || read > DRAINED_MAX {
             return false;
         }
+        if input.as_ref().is_some_and(Buffer::is_empty) {
+            // Nothing is held while waiting.
+            *input = None;
+        }
         if with_deadline(after(read_ms), server.readable())
             .await
             .is_err()
         {
             return false;
         }
-        match server.read_into(input.get_or_insert_with(Buffer::take)) {
+        let buffer = input.get_or_insert_with(Buffer::take);
+        buffer.compact();
+        match server.read_into(buffer) {
             Ok(0) => return false,
             Ok(bytes) => read += bytes as u64,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}

@@ -90,7 +90,7 @@ async fn one(mux: &ServerMux, stage: u8, cut: u8, body: bool) {
 }
 
 #[test]
-fn an_answer_that_is_whole_before_the_request_asks_for_no_more_of_it() {
+fn a_request_whose_response_is_whole_is_read_to_a_bound_and_then_reset() {
     on_loop(|| async {
         let (mux, _seen) = pair(&Tune::default(), |stream, _| async move {
             stream.send_head(&answer(403), false).unwrap();
@@ -102,7 +102,12 @@ fn an_answer_that_is_whole_before_the_request_asks_for_no_more_of_it() {
             .send_request(&message, facts(&message), false)
             .unwrap();
         assert_eq!(answer_of(&stream).await, (403, b"no".to_vec()));
-        until("the reset", || stream.is_gone()).await;
+        assert_eq!(stream.try_write(b"more", false).unwrap(), 4);
+        until("the reset", || {
+            _ = stream.try_write(&[0; 32 * 1024], false);
+            stream.is_gone()
+        })
+        .await;
         assert_eq!(stream.gone(), Some(Gone::Reset(ErrorCode::NoError)));
         assert!(stream.try_write(b"more", false).is_err());
     });

@@ -38,6 +38,7 @@ pub use redirect::Redirection;
 pub(crate) use redirect::SYNTAX as REDIRECT_SYNTAX;
 pub(in crate::rules) use variable::SetWhen;
 pub use variable::VariableChange;
+pub(crate) use variable::set_up_process;
 pub(crate) use variable::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
     unset_of_session as unset_variable_of_session,

@@ -1,7 +1,7 @@
 //! Actions that set and forget variables.
 
 use super::{Action, ActionRow, Build, Step, places};
-use crate::config::VariablesMax;
+use crate::config::{Config, ProxyIndex, VariablesMax};
 use crate::keyword::Args;
 use crate::load::Loader;
 use crate::load::codes as load_codes;
@@ -13,10 +13,12 @@ use crate::rules::value::Value;
 use crate::rules::variables::{
     Scope, VariableName, process_variable, set_process_variable, unset_process_variable,
 };
-use crate::stream::Stream;
+use crate::stream::{Endpoint, Session, Stream, of_check};
 use language::{Diagnostic, Word, suggest};
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// One change of a variable.
 #[derive(Clone, Debug)]
@@ -175,27 +177,76 @@ impl VariableChange {
         let list = text
             .split_once('(')
             .and_then(|(_, rest)| rest.strip_suffix(')'));
+        let what = text.split('(').next().unwrap_or_default();
+        VariableChange::outside(loader, args, (word, list), what, Usage::CHECK)
+    }
+
+    /// Reads what stands behind `set-var` or `set-var-fmt` in `global`: `word` is the
+    /// name.
+    pub(crate) fn of_process<'l>(
+        loader: &mut Loader,
+        args: &mut Args<'l>,
+        word: &'l Word,
+    ) -> Result<VariableChange, Box<Diagnostic>> {
+        let (what, name) = (args.keyword, word.str());
+        VariableChange::outside(
+            loader,
+            args,
+            (word, Some(name)),
+            what,
+            Usage::TCP_CONNECTION,
+        )
+    }
+
+    /// Reads one that is no rule.
+    fn outside<'l>(
+        loader: &mut Loader,
+        args: &mut Args<'l>,
+        (word, list): (&'l Word, Option<&'l str>),
+        what: &str,
+        usage: Usage,
+    ) -> Result<VariableChange, Box<Diagnostic>> {
         let mut build = Build {
             args,
             word,
             list,
             set: super::RuleSet::HttpRequest,
-            usage: Usage::CHECK,
+            usage,
         };
         let (name, conditions) = names(&build)?;
-        let source = if text.starts_with("unset-var") {
-            Source::Unset
-        } else if text.starts_with("set-var-fmt") {
-            let word = build.args.required("<fmt>")?;
-            Source::Format(Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)?)
-        } else {
-            Source::Expression(build.expression(loader)?)
+        let source = match what {
+            "unset-var" => Source::Unset,
+            "set-var-fmt" => {
+                let word = build.args.required("<fmt>")?;
+                Source::Format(Format::parse_as(loader, word, usage, Dialect::Text)?)
+            }
+            _ => Source::Expression(build.expression(loader)?),
         };
         Ok(VariableChange {
             name,
             source,
             conditions: conditions.into(),
         })
+    }
+
+    /// How long its variable lives.
+    pub(crate) fn scope(&self) -> Scope {
+        self.name.scope()
+    }
+}
+
+/// Gives the variables of the process the values that `global` has for them.
+pub(crate) fn set_up_process(config: &Arc<Config>) {
+    let changes = &config.global.process_variables;
+    if changes.is_empty() || config.proxies.is_empty() {
+        return;
+    }
+    // No listener has this number.
+    let place = (ProxyIndex(0), u32::MAX);
+    let session = Session::new(Arc::clone(config), place, Endpoint::Unix, Endpoint::Unix);
+    let mut stream = of_check(Rc::new(session), false);
+    for change in changes {
+        change.apply(&mut stream);
     }
 }
 

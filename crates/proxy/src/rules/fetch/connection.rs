@@ -1,11 +1,13 @@
 //! Fetches of the client's connection: its addresses and where it came in.
 
 use super::{FetchBuild, FetchRow};
+use crate::load::Loader;
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::{Endpoint, Stream};
 use crate::tls::Broken;
+use language::{Diagnostic, Span};
 use std::net::IpAddr;
 
 const fn address(one: super::One) -> FetchBuild {
@@ -33,17 +35,17 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "True when the client's address is one of this host.";
     "dst_is_local", truth(dst_is_local), "acl to_here dst_is_local",
         "True when the address that the client connected to is one of this host: with interception not all are.";
-    "fc_src", address(fc_src), "acl balancer fc_src 10.0.0.0/8",
-        "The client's address as the connection or its PROXY header has it, whatever `set-src` of a later rule says.";
-    "fc_src_port", number(fc_src_port), "acl privileged fc_src_port lt 1024",
-        "The client's port as the connection or its PROXY header has it.";
-    "fc_dst", address(fc_dst), "acl second fc_dst 192.0.2.2",
-        "The address that the client connected to, as the connection or its PROXY header has it.";
-    "fc_dst_port", number(fc_dst_port), "acl is_tls fc_dst_port 443",
-        "The port that the client connected to, as the connection or its PROXY header has it.";
-    "fc_src_is_local", truth(fc_src_is_local), "acl from_here fc_src_is_local",
+    "fc_src", address(fc_src).prepare(ask_connection), "acl balancer fc_src 10.0.0.0/8",
+        "The address at the other end of the connection itself: of a balancer that sends PROXY headers, its own. A `tcp-request connection` rule may set it (`set-src`).";
+    "fc_src_port", number(fc_src_port).prepare(ask_connection), "acl privileged fc_src_port lt 1024",
+        "The port at the other end of the connection itself, whatever a PROXY header says.";
+    "fc_dst", address(fc_dst).prepare(ask_connection), "acl second fc_dst 192.0.2.2",
+        "The address at our end of the connection itself, whatever a PROXY header says. A `tcp-request connection` rule may set it (`set-dst`).";
+    "fc_dst_port", number(fc_dst_port).prepare(ask_connection), "acl is_tls fc_dst_port 443",
+        "The port at our end of the connection itself, whatever a PROXY header says.";
+    "fc_src_is_local", truth(fc_src_is_local).prepare(ask_connection), "acl from_here fc_src_is_local",
         "True when `fc_src` is an address of this host.";
-    "fc_dst_is_local", truth(fc_dst_is_local), "acl to_here fc_dst_is_local",
+    "fc_dst_is_local", truth(fc_dst_is_local).prepare(ask_connection), "acl to_here fc_dst_is_local",
         "True when `fc_dst` is an address of this host.";
     "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
         "True when the connection began with a PROXY header.";
@@ -59,6 +61,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "so_name", FetchBuild::new(Type::Str, Needs::Nothing, so_name), "acl public so_name public",
         "The name of the listener that took the connection (`name` on its `bind` line), if it has one.";
 };
+
+/// The addresses of a connection are kept beside those of its PROXY header.
+fn ask_connection(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), Box<Diagnostic>> {
+    loader.config.global.asked.connection = true;
+    Ok(())
+}
 
 fn ip<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
     endpoint.ip().map(Value::ip)
@@ -115,27 +123,27 @@ fn dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn fc_src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    ip(stream.session.source)
+    ip(stream.session.connection().0)
 }
 
 fn fc_src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    port(stream.session.source)
+    port(stream.session.connection().0)
 }
 
 fn fc_dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    ip(stream.session.destination)
+    ip(stream.session.connection().1)
 }
 
 fn fc_dst_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    port(stream.session.destination)
+    port(stream.session.connection().1)
 }
 
 fn fc_src_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    is_local(stream.session.source)
+    is_local(stream.session.connection().0)
 }
 
 fn fc_dst_is_local<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    is_local(stream.session.destination)
+    is_local(stream.session.connection().1)
 }
 
 fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

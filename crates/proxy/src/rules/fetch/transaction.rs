@@ -80,9 +80,15 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The file with the rule that ended a list of rules last: an `allow` or `accept`, a `deny`, an answer or a redirection. None before there was one.";
     "last_rule_line", "last_rule_line", number(Needs::Nothing, rule_line).prepare(ask_rule), "acl example last_rule_line -m found",
         "The line of the rule that ended a list of rules last; see `last_rule_file`. In a log line it says why a request was refused.";
+    "internal.strm.is_htx", "internal.strm.is_htx", FetchBuild::new(Type::Bool, Needs::Nothing, is_http), "acl upgraded internal.strm.is_htx",
+        "True when the stream carries HTTP: also one that began as TCP and was switched (`switch-mode http`).";
     "unique-id", "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
         "The id that `unique-id-format` makes of the stream.";
 };
+
+fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    Some(Value::Bool(stream.http))
+}
 
 fn since_epoch(at: SystemTime, arguments: &Arguments) -> Option<Value<'static>> {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();

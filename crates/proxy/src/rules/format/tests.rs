@@ -68,6 +68,7 @@ fn served() -> Stream {
     let at = |ms: u64| Instant::from_nanos(1_000_000_000_000 + ms * 1_000_000);
     let times = &mut stream.times;
     times.idle_since = at(0);
+    times.first = false;
     times.began = at(4);
     times.began_at = UNIX_EPOCH + Duration::from_millis(1_795_166_115_896);
     times.request = Some(at(5));

@@ -1,0 +1,78 @@
+//! What can go wrong. A test that fails is a result, not an error.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the run stopped.
+#[derive(Debug)]
+pub enum Error {
+    /// An argument that lexopt refuses.
+    Arguments(lexopt::Error),
+    /// Neither `--source` nor HAPROXY_SOURCE.
+    NoSource,
+    /// A release without a list of expected results.
+    NoSuchRelease(String),
+    /// A number that is 0 or above 1000.
+    Count,
+    /// The laboratory refused something.
+    Lab(lab::LabError),
+    /// This machine cannot make namespaces.
+    Missing(lab::Missing),
+    /// The program under test is not there.
+    NoProgram(PathBuf),
+    /// The source has no tests of a release.
+    NoTests { source: PathBuf, release: String },
+    /// A line of a list that is none.
+    Line { path: PathBuf, number: usize },
+    /// A file that could not be read or written.
+    File { path: PathBuf, source: io::Error },
+    /// A program that could not be started.
+    Start {
+        program: &'static str,
+        source: io::Error,
+    },
+}
+
+impl From<lab::LabError> for Error {
+    fn from(error: lab::LabError) -> Self {
+        Error::Lab(error)
+    }
+}
+
+impl From<lexopt::Error> for Error {
+    fn from(error: lexopt::Error) -> Self {
+        Error::Arguments(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Arguments(source) => write!(f, "{source} (--help shows the options)"),
+            Error::NoSource => {
+                f.write_str("HAProxy's repository is needed: make conformance HAPROXY_SOURCE=DIR")
+            }
+            Error::NoSuchRelease(name) => {
+                write!(
+                    f,
+                    "there is no list for release `{name}` (--help shows them)"
+                )
+            }
+            Error::Count => f.write_str("repetitions, jobs and timeout are 1 to 1000"),
+            Error::Lab(source) => source.fmt(f),
+            Error::Missing(missing) => write!(f, "this {missing}"),
+            Error::NoProgram(path) => write!(f, "there is no {}", path.display()),
+            Error::NoTests { source, release } => {
+                write!(f, "{} has no reg-tests of {release}", source.display())
+            }
+            Error::Line { path, number } => write!(
+                f,
+                "{}:{number}: expected `pass` or `fail` and the name of a test",
+                path.display()
+            ),
+            Error::File { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::Start { program, source } => write!(f, "{program} does not start: {source}"),
+        }
+    }
+}

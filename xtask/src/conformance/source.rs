@@ -1,0 +1,63 @@
+//! The tests themselves: out of a git directory, at the revision of a release, or as
+//! they stand in a checkout. They are unpacked into a scratch directory and never
+//! copied into the tree.
+
+use super::error::Error;
+use super::expected::RELEASES;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where the tests of a release stand.
+#[derive(Debug)]
+pub struct Source {
+    /// The directory `reg-tests`.
+    pub folder: PathBuf,
+}
+
+impl Source {
+    /// Unpacks the tests of a release.
+    pub fn unpack(source: &Path, release: &str, scratch: &Path) -> Result<Source, Error> {
+        let revision = RELEASES.iter().find(|(name, _)| *name == release);
+        let revision = revision.map_or(release, |(_, revision)| revision);
+        if archive(source, revision, scratch)? {
+            return Ok(Source {
+                folder: scratch.join("reg-tests"),
+            });
+        }
+        // An unpacked release without git.
+        let folder = source.join("reg-tests");
+        let found = std::fs::canonicalize(&folder).ok();
+        let none = || Error::NoTests {
+            source: source.to_owned(),
+            release: revision.to_owned(),
+        };
+        Ok(Source {
+            folder: found.filter(|folder| folder.is_dir()).ok_or_else(none)?,
+        })
+    }
+}
+
+/// Whether git gave the tests of a revision.
+fn archive(source: &Path, revision: &str, scratch: &Path) -> Result<bool, Error> {
+    let start = |program| move |source| Error::Start { program, source };
+    let mut git = Command::new("git")
+        .arg("-C")
+        .arg(source)
+        .args(["archive", revision, "reg-tests"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(start("git"))?;
+    let Some(output) = git.stdout.take() else {
+        return Ok(false);
+    };
+    let unpacked = Command::new("tar")
+        .args(["x", "-C"])
+        .arg(scratch)
+        .stdin(output)
+        .stderr(Stdio::null())
+        .status()
+        .map_err(start("tar"))?;
+    let packed = git.wait().map_err(start("git"))?;
+    Ok(packed.success() && unpacked.success())
+}
