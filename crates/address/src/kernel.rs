@@ -7,6 +7,7 @@
 //! Everything happens in the network namespace of the thread that opened them.
 
 mod address;
+mod connection;
 mod error;
 mod firewall;
 mod link;

@@ -22,6 +22,8 @@ pub(super) const NEW_TABLE: u16 = NFTABLES << 8;
 pub(super) const DELETE_TABLE: u16 = NFTABLES << 8 | 2;
 pub(super) const NEW_CHAIN: u16 = NFTABLES << 8 | 3;
 pub(super) const NEW_RULE: u16 = NFTABLES << 8 | 6;
+pub(super) const NEW_SET: u16 = NFTABLES << 8 | 9;
+pub(super) const NEW_ELEMENTS: u16 = NFTABLES << 8 | 12;
 
 /// Where the chains hang, and just before the filters of others.
 pub(super) const HOOK_INPUT: u32 = 1;

@@ -6,14 +6,22 @@
 //! [`Passes`] on what belongs to none of its own connections: segments that begin none,
 //! of a connection whose beginning it has not seen, go to the old owner as they are.
 //!
-//! Both are a table of nftables of an own name, made by one transaction and removed
-//! as a whole. Nothing here knows for how long.
+//! Which connections are its own stands in a set of the table: the kernel adds each one
+//! whose SYN arrives, and [`Passage::apply`] adds those that sockets of this machine
+//! have already, where it had the address a moment ago. Connection tracking does not
+//! say it: its entries outlive the connections by days, and a table that asks it turns
+//! it on for all traffic of the machine.
+//!
+//! Each is a table of nftables of an own name, removed as a whole. Nothing here knows
+//! for how long.
 
 use super::KernelError;
+use super::connection::{self, Connection};
 use super::firewall::{
-    BATCH_BEGIN, BATCH_END, DELETE_TABLE, DROP, HOOK_INPUT, HOOK_OUTPUT, ICMP6, META_PROTOCOL,
-    NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NETWORK, NEW_TABLE, REGISTER_1, REGISTER_2,
-    TRANSPORT, ask, boundary, chain, duplicate, equal, meta, number, payload, rule, step, verdict,
+    ACCEPT, BATCH_BEGIN, BATCH_END, DELETE_TABLE, DROP, HOOK_INPUT, HOOK_OUTPUT, ICMP6,
+    META_PROTOCOL, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NETWORK, NEW_ELEMENTS, NEW_SET,
+    NEW_TABLE, REGISTER_1, REGISTER_2, TRANSPORT, ask, boundary, chain, duplicate, equal, meta,
+    number, payload, rule, step, verdict,
 };
 use super::message::{INET, INET6, Message, flag, octets};
 use super::socket::Socket;
@@ -29,7 +37,7 @@ const HOOK_PREROUTING: u32 = 0;
 
 /// Before the filters of others.
 const PRIORITY_FILTER: i32 = -1;
-/// Behind the tracking of connections, before addresses are rewritten.
+/// Before addresses are rewritten.
 const PRIORITY_PASS: i32 = -150;
 
 /// Places of an ARP packet of Ethernet and IPv4.
@@ -43,15 +51,36 @@ const ARP_ANSWERS: [u8; 2] = [0, 2];
 const IPV6_SOURCE: u32 = 8;
 const IPV6_DESTINATION: u32 = 24;
 const ICMP6_TARGET: u32 = 8;
+const IPV4_SOURCE: u32 = 12;
 const IPV4_DESTINATION: u32 = 16;
 
 const TCP: u8 = 6;
 const TCP_FLAGS: u32 = 13;
 const SYN: u8 = 0x02;
 
-/// `ct state`, of which the bit of connections that no answer was seen of.
-const CT_STATE: u32 = 0;
-const CT_NEW: u32 = 8;
+/// Ports of a TCP segment, each in a register of its own.
+const PORT_OF_SOURCE: u32 = 0;
+const PORT_OF_DESTINATION: u32 = 2;
+
+/// The set of connections that are this machine's own: the name, and an id within the
+/// transaction.
+const OWN: &str = "own";
+const OWN_ID: u32 = 1;
+/// Rules add elements to it while packets pass.
+const SET_DYNAMIC: u32 = 0x20;
+/// Types of `nft`, by which it can list the set: two addresses, two ports.
+const TYPE_IPV4: u32 = 7;
+const TYPE_IPV6: u32 = 8;
+const TYPE_PORT: u32 = 13;
+const TYPE_BITS: u32 = 6;
+/// The first of the registers of four bytes.
+const WORD_REGISTER_0: u32 = 8;
+
+/// The most connections of the set, some 30 MB of the kernel's memory. Connections that
+/// begin beyond it are passed on and end.
+const MOST_CONNECTIONS: u32 = 1 << 18;
+/// How many elements go in one message: an attribute holds 64 KiB.
+const ELEMENTS_IN_ONE: usize = 512;
 
 /// The checksum of what is carried covers what is rewritten.
 const CHECKSUM_OF_PSEUDO_HEADER: u32 = 1;
@@ -95,13 +124,21 @@ pub struct Passage {
     pub quiet: Vec<Quiet>,
     /// Of what it has taken.
     pub passes: Vec<Passes>,
+    /// Connections of the addresses in `passes` that sockets here have already stay
+    /// here: the machine gave the address away a moment ago and takes it again.
+    pub keeps_own: bool,
 }
 
 impl Passage {
-    /// The table's name for an instance.
+    /// The name of an instance's table of what this machine has given away.
     pub fn name(instance: &str) -> String {
-        let begin: String = instance.chars().take(NAME_CHARACTERS_MAX).collect();
-        format!("evenkeel-hand-over-{begin}")
+        format!("evenkeel-hand-over-{}", begin_of(instance))
+    }
+
+    /// The name of an instance's table of what it has taken. A machine may have both:
+    /// it passes on older connections of what it has given away in turn.
+    pub fn name_of_passes(instance: &str) -> String {
+        format!("evenkeel-pass-on-{}", begin_of(instance))
     }
 
     /// Makes it, in place of one that is there. Making a new one takes less than a
@@ -122,38 +159,62 @@ impl Passage {
     }
 
     fn make(&self) -> Result<(), KernelError> {
-        let mut all = vec![boundary(BATCH_BEGIN)];
+        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
+        let request = "make the table of a hand-over";
+        let at_once = |family| match self.keeps_own {
+            true => Vec::new(),
+            false => self.passing(family),
+        };
+        let mut all = Vec::new();
         for family in [ARP, INET, INET6] {
-            let rules = self.rules(family);
-            if rules.is_empty() {
+            if !self.has(family) {
                 continue;
             }
             all.push(self.table(NEW_TABLE, family));
             for (name, hook, priority) in chains(family) {
                 all.push(chain(&self.table, family, name, (*hook, *priority)));
             }
-            all.extend(rules);
+            all.extend(self.silence(family));
+            all.extend(self.remembering(family));
+            all.extend(at_once(family));
         }
-        all.push(boundary(BATCH_END));
-        if all.len() == 2 {
+        commit(&mut socket, request, all)?;
+        if !self.keeps_own {
             return Ok(());
         }
-        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
-        socket.transaction("make the table of a hand-over", &mut all)
+        // From here on the kernel adds what begins: what sockets have now is the rest.
+        for family in [INET, INET6] {
+            let own = self.own_connections(family)?;
+            for some in own.chunks(ELEMENTS_IN_ONE) {
+                commit(&mut socket, request, vec![self.elements(family, some)])?;
+            }
+        }
+        let all = [INET, INET6].into_iter();
+        let all = all.flat_map(|family| self.passing(family)).collect();
+        commit(&mut socket, request, all)
+    }
+
+    /// The connections that sockets of this machine have at the addresses.
+    fn own_connections(&self, family: u8) -> Result<Vec<Connection>, KernelError> {
+        let mut all = Vec::new();
+        for one in self.passes_of(family) {
+            all.extend(connection::of(one.address)?);
+        }
+        all.truncate(MOST_CONNECTIONS as usize);
+        Ok(all)
     }
 
     /// Removes what was made.
     pub fn undo(&self) -> Result<(), KernelError> {
         let families = [ARP, INET, INET6].into_iter();
-        let made = families.filter(|family| !self.rules(*family).is_empty());
-        let mut all = vec![boundary(BATCH_BEGIN)];
-        all.extend(made.map(|family| self.table(DELETE_TABLE, family)));
-        all.push(boundary(BATCH_END));
-        if all.len() == 2 {
-            return Ok(());
-        }
+        let made = families.filter(|family| self.has(*family));
+        let all = made.map(|family| self.table(DELETE_TABLE, family));
         let mut socket = Socket::open(Some(netlink::NETFILTER))?;
-        match socket.transaction("remove the table of a hand-over", &mut all) {
+        match commit(
+            &mut socket,
+            "remove the table of a hand-over",
+            all.collect(),
+        ) {
             // Somebody else was faster, with one of them at least.
             Err(error) if error.is(Errno::NOENT) => Passage::remove(&self.table).map(|_| ()),
             done => done,
@@ -206,29 +267,48 @@ impl Passage {
             table: Passage::name(&std::process::id().to_string()),
             quiet: vec![four.0, six.0],
             passes: vec![four.1, six.1],
+            keeps_own: true,
         };
         all.apply()?;
         all.undo()
     }
 
-    fn rules(&self, family: u8) -> Vec<Message> {
+    /// Whether there is something for a family.
+    fn has(&self, family: u8) -> bool {
         let six = family == INET6;
-        let mut all = Vec::new();
-        if family != INET {
-            let quiet = self.quiet.iter();
-            for one in quiet.filter(|one| one.address.is_ipv6() == six) {
-                all.extend(match six {
-                    true => self.quiet_ipv6(one),
-                    false => self.quiet_arp(one),
-                });
-            }
+        let quiet = |one: &Quiet| one.address.is_ipv6() == six;
+        (family != INET && self.quiet.iter().any(quiet)) || self.passes_of(family).next().is_some()
+    }
+
+    fn passes_of(&self, family: u8) -> impl Iterator<Item = &Passes> {
+        let here = move |one: &&Passes| family != ARP && one.address.is_ipv6() == (family == INET6);
+        self.passes.iter().filter(here)
+    }
+
+    fn silence(&self, family: u8) -> Vec<Message> {
+        let quiet = self.quiet.iter();
+        let silence = |one: &Quiet| match (family, one.address.is_ipv6()) {
+            (ARP, false) => self.quiet_arp(one),
+            (INET6, true) => self.quiet_ipv6(one),
+            _ => Vec::new(),
+        };
+        quiet.flat_map(silence).collect()
+    }
+
+    /// The set of own connections, and the rules by which the kernel adds to it.
+    fn remembering(&self, family: u8) -> Vec<Message> {
+        if self.passes_of(family).next().is_none() {
+            return Vec::new();
         }
-        if family != ARP {
-            let passes = self.passes.iter();
-            let here = passes.filter(|one| one.address.is_ipv6() == six);
-            all.extend(here.map(|one| self.pass(family, one)));
-        }
+        let rules = self.passes_of(family).map(|of| self.remember(family, of));
+        let mut all = vec![self.set(family)];
+        all.extend(rules);
         all
+    }
+
+    fn passing(&self, family: u8) -> Vec<Message> {
+        let passes = self.passes_of(family);
+        passes.map(|of| self.pass(family, of)).collect()
     }
 
     fn table(&self, kind: u16, family: u8) -> Message {
@@ -289,33 +369,142 @@ impl Passage {
         ]
     }
 
-    /// A connection of which no answer was seen here, and whose segment does not begin
-    /// one, began at the old owner: its answers go from there, past this machine.
-    fn pass(&self, family: u8, of: &Passes) -> Message {
-        let at = if family == INET6 {
-            IPV6_DESTINATION
+    fn set(&self, family: u8) -> Message {
+        let address = if family == INET6 {
+            TYPE_IPV6
         } else {
-            IPV4_DESTINATION
+            TYPE_IPV4
         };
+        let kinds = [address, address, TYPE_PORT, TYPE_PORT];
+        let kind = kinds.iter().fold(0, |all, kind| all << TYPE_BITS | kind);
+        let length = 2 * address_length(family) + 2 * 4;
+        let mut message = ask(NEW_SET, family, flag::CREATE);
+        message.string(1, &self.table);
+        message.string(2, OWN);
+        message.attribute(3, &SET_DYNAMIC.to_be_bytes());
+        message.attribute(4, &kind.to_be_bytes());
+        message.attribute(5, &length.to_be_bytes());
+        message.nested(9, |of| of.attribute(1, &MOST_CONNECTIONS.to_be_bytes()));
+        message.attribute(10, &OWN_ID.to_be_bytes());
+        message
+    }
+
+    fn elements(&self, family: u8, connections: &[Connection]) -> Message {
+        let mut message = ask(NEW_ELEMENTS, family, flag::CREATE);
+        message.string(1, &self.table);
+        message.string(2, OWN);
+        message.nested(3, |list| {
+            for one in connections {
+                let key = [
+                    octets(one.client.ip()),
+                    octets(one.own.ip()),
+                    port_word(one.client.port()),
+                    port_word(one.own.port()),
+                ];
+                list.nested(1, |element| {
+                    element.nested(1, |data| data.attribute(1, &key.concat()));
+                });
+            }
+        });
+        message
+    }
+
+    /// A connection that begins here is this machine's own.
+    fn remember(&self, family: u8, of: &Passes) -> Message {
         rule(&self.table, family, "pass", |list| {
-            field(list, NETWORK, at, &octets(of.address));
-            meta(list, META_PROTOCOL);
-            equal(list, &[TCP]);
-            payload(list, TRANSPORT, TCP_FLAGS, 1, REGISTER_1);
+            segment_to(list, family, of.address);
+            masked(list, &[SYN]);
+            equal(list, &[SYN]);
+            connection_key(list, family);
+            step(list, "dynset", |data| {
+                data.string(1, OWN);
+                data.attribute(2, &OWN_ID.to_be_bytes());
+                data.attribute(3, &0_u32.to_be_bytes());
+                data.attribute(4, &WORD_REGISTER_0.to_be_bytes());
+            });
+            verdict(list, ACCEPT);
+        })
+    }
+
+    /// A segment that begins no connection, and belongs to none of this machine's own, is
+    /// of one that began at the old owner: its answers go from there, past this machine.
+    fn pass(&self, family: u8, of: &Passes) -> Message {
+        rule(&self.table, family, "pass", |list| {
+            segment_to(list, family, of.address);
             masked(list, &[SYN]);
             equal(list, &[0]);
-            step(list, "ct", |data| {
-                data.attribute(1, &REGISTER_1.to_be_bytes());
-                data.attribute(2, &CT_STATE.to_be_bytes());
+            connection_key(list, family);
+            step(list, "lookup", |data| {
+                data.string(1, OWN);
+                data.attribute(2, &WORD_REGISTER_0.to_be_bytes());
+                // Where it is not in the set.
+                data.attribute(5, &1_u32.to_be_bytes());
             });
-            masked(list, &CT_NEW.to_ne_bytes());
-            equal(list, &CT_NEW.to_ne_bytes());
             load(list, &octets(of.to));
             number(list, of.by, REGISTER_2);
             duplicate(list);
             verdict(list, DROP);
         })
     }
+}
+
+/// Enough of a name for a table of its own.
+fn begin_of(instance: &str) -> String {
+    instance.chars().take(NAME_CHARACTERS_MAX).collect()
+}
+
+/// All of it happens or nothing.
+fn commit(
+    socket: &mut Socket,
+    request: &'static str,
+    all: Vec<Message>,
+) -> Result<(), KernelError> {
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut whole = vec![boundary(BATCH_BEGIN)];
+    whole.extend(all);
+    whole.push(boundary(BATCH_END));
+    socket.transaction(request, &mut whole)
+}
+
+fn address_length(family: u8) -> u32 {
+    if family == INET6 { 16 } else { 4 }
+}
+
+/// A port as it is in a register of four bytes.
+fn port_word(port: u16) -> Vec<u8> {
+    let [high, low] = port.to_be_bytes();
+    vec![high, low, 0, 0]
+}
+
+/// The rule goes on where the packet is a TCP segment to an address; its flags are in
+/// the first register.
+fn segment_to(list: &mut Message, family: u8, address: IpAddr) {
+    let at = if family == INET6 {
+        IPV6_DESTINATION
+    } else {
+        IPV4_DESTINATION
+    };
+    field(list, NETWORK, at, &octets(address));
+    meta(list, META_PROTOCOL);
+    equal(list, &[TCP]);
+    payload(list, TRANSPORT, TCP_FLAGS, 1, REGISTER_1);
+}
+
+/// Both addresses and both ports come into the registers from the first on.
+fn connection_key(list: &mut Message, family: u8) {
+    let at = if family == INET6 {
+        IPV6_SOURCE
+    } else {
+        IPV4_SOURCE
+    };
+    let addresses = 2 * address_length(family);
+    let length = usize::try_from(addresses).unwrap_or(0);
+    let ports = WORD_REGISTER_0 + addresses / 4;
+    payload(list, NETWORK, at, length, WORD_REGISTER_0);
+    payload(list, TRANSPORT, PORT_OF_SOURCE, 2, ports);
+    payload(list, TRANSPORT, PORT_OF_DESTINATION, 2, ports + 1);
 }
 
 /// The chains of a family: name, hook, priority.

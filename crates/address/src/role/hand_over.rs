@@ -55,6 +55,8 @@ struct Linger {
 #[derive(Debug)]
 struct Pass {
     name: String,
+    /// Where to.
+    owner: IpAddr,
     passage: Passage,
     until: Time,
     tell_at: Time,
@@ -165,13 +167,15 @@ impl Role {
             return;
         }
         for name in known {
-            match Passage::remove(&Passage::name(name)) {
-                Ok(true) => {
-                    let line = format!("({name}) a hand-over was left by a process before");
-                    self.log(Level::Info, &line);
+            for table in [Passage::name(name), Passage::name_of_passes(name)] {
+                match Passage::remove(&table) {
+                    Ok(true) => {
+                        let line = format!("({name}) a hand-over was left by a process before");
+                        self.log(Level::Info, &line);
+                    }
+                    Ok(false) => {}
+                    Err(error) => self.log(Level::Warning, &format!("({name}) {error}")),
                 }
-                Ok(false) => {}
-                Err(error) => self.log(Level::Warning, &format!("({name}) {error}")),
             }
         }
         let instances = self.config.instances.iter();
@@ -217,13 +221,24 @@ impl Role {
             return;
         };
         let name = member.config.name.clone();
-        // It had not gone yet: its connections are its own.
-        if let Some(place) = self.hand_overs.lingers.iter().position(|l| l.name == name) {
-            let linger = self.hand_overs.lingers.swap_remove(place);
+        // It had not gone yet: its own connections are here.
+        let mut lingers = self.hand_overs.lingers.iter();
+        let lingered = lingers.position(|l| l.name == name);
+        let lingered = lingered.map(|place| self.hand_overs.lingers.swap_remove(place));
+        self.pass_on(at, now, lingered.is_some());
+        if let Some(linger) = lingered {
             self.set_draining(at, None);
             self.hand_overs.undo(linger.passage);
-            return;
         }
+    }
+
+    /// Connections that began at a living owner are passed on to it. `keeps_own`: some
+    /// began here, before it had the addresses.
+    fn pass_on(&mut self, at: usize, now: Time, keeps_own: bool) {
+        let Some(member) = self.members.get(at) else {
+            return;
+        };
+        let name = member.config.name.clone();
         let drain = member.config.handover_drain;
         let why = self.router.status(Instance(at)).map(|status| status.why);
         let owner = match why {
@@ -242,9 +257,10 @@ impl Role {
             (owner.is_ipv6() == address.address.is_ipv6()).then_some(passes)
         });
         let passage = Passage {
-            table: Passage::name(&name),
+            table: Passage::name_of_passes(&name),
             quiet: Vec::new(),
             passes: passes.collect(),
+            keeps_own,
         };
         if let Err(error) = self.hand_overs.apply(&passage) {
             return self.cannot(&error);
@@ -255,6 +271,7 @@ impl Role {
         self.hand_overs.passes.retain(|p| p.name != name);
         self.hand_overs.passes.push(Pass {
             name,
+            owner,
             passage,
             until: now.after(drain + PASS_LONGER),
             tell_at: now.after(tell_every),
@@ -282,11 +299,20 @@ impl Role {
             return false;
         }
         let specs = member.specs(&self.links);
-        self.end_pass(&name);
+        // What began at a third machine goes on there; what comes from the new owner does
+        // not go back to it.
+        if self
+            .hand_overs
+            .passes
+            .iter()
+            .any(|p| p.name == name && p.owner == by)
+        {
+            self.end_pass(&name);
+        }
         let passage = Passage {
             table: Passage::name(&name),
             quiet: self.quiet(&specs),
-            passes: Vec::new(),
+            ..Passage::default()
         };
         if let Err(error) = self.hand_overs.apply(&passage) {
             self.cannot(&error);

@@ -3,7 +3,8 @@
 use super::event_loop::Role;
 use super::member::{self, Member};
 use super::status::{
-    AddressStatus, GroupStatus, InstanceStatus, OwnerStatus, Status, TrackedStatus, state_word,
+    AddressStatus, GroupStatus, InstanceStatus, OwnerStatus, RejectedStatus, Status, TrackedStatus,
+    state_word,
 };
 use super::weight::Verdict;
 use super::{clock, reason};
@@ -35,6 +36,12 @@ impl Role {
         let groups = &self.config.groups;
         let group = groups.iter().find(|g| g.members.contains(&config.name));
         let counters = member::sum(&member.history.base, &told.counters);
+        let rejected = told.rejected.iter().map(|one| RejectedStatus {
+            from: one.from,
+            count: one.count,
+            last_ms: clock::as_ms(one.last_at),
+            why: one.why.clone(),
+        });
         Some(InstanceStatus {
             name: config.name.clone(),
             interface: config.interface.clone(),
@@ -71,6 +78,10 @@ impl Role {
             restored: member.history.restored,
             conflicts: member.history.conflicts(clock::now()),
             counters: less(&counters, &member.history.cleared).into(),
+            rejected: rejected.collect(),
+            same_place: told.same_place,
+            handing_over: Some(told.handing_over),
+            by_lease: config.lease,
         })
     }
 

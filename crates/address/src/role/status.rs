@@ -86,6 +86,32 @@ pub struct InstanceStatus {
     pub conflicts: Vec<String>,
     /// Counters by keepalived's names.
     pub counters: CounterStatus,
+    /// Whose adverts are rejected, and why, the newest last.
+    #[serde(default)]
+    pub rejected: Vec<RejectedStatus>,
+    /// Another node announces a priority of this node's place in `prefer`: its address
+    /// and the priority.
+    #[serde(default)]
+    pub same_place: Option<(IpAddr, u8)>,
+    /// A planned hand-over is under way; none: an older role does not say.
+    #[serde(default)]
+    pub handing_over: Option<bool>,
+    /// Whether a lease of the cluster decides who has the addresses.
+    #[serde(default)]
+    pub by_lease: bool,
+}
+
+/// Adverts of one sender that were rejected.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RejectedStatus {
+    /// Who sent them.
+    pub from: IpAddr,
+    /// How many.
+    pub count: u64,
+    /// When the last one came, CLOCK_BOOTTIME.
+    pub last_ms: u64,
+    /// Why it was rejected, in words.
+    pub why: String,
 }
 
 /// Another machine that announces itself as the owner.

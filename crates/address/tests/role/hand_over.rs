@@ -208,7 +208,7 @@ fn moves(
     assert!(ask(&mut idle, b"q").is_err(), "it is older than the drain");
     for host in [old, new] {
         let tables = host.run(nft()).unwrap();
-        assert!(!tables.contains("hand-over"), "{tables}");
+        assert!(!tables.contains("evenkeel-"), "{tables}");
     }
     started
 }
@@ -310,6 +310,53 @@ fn nobody_notices_that_a_better_node_comes_back_to_an_address_of_ipv6() {
     by_return("over-return-6", Family::Six);
 }
 
+/// The address goes to the other one, back and there again, all within a drain: each
+/// connection goes on where it began.
+fn back_and_forth(name: &str, family: Family) {
+    let scene = begin(name);
+    let long = |priority| {
+        let mut config = own(family, priority);
+        config.instances[0].handover_drain = LATEST * 20;
+        config
+    };
+    let alpha = scene.role(&scene.alpha, &long(150));
+    assert!(scene.comes_to(&scene.alpha, family.vip()));
+    let beta = scene.role(&scene.beta, &long(100));
+    assert!(eventually(LATEST, || beta.state("www") == "BACKUP"));
+    let mut open: Vec<(TcpStream, &str)> = Vec::new();
+    let mut roles = [("alpha", &alpha), ("beta", &beta)];
+    for _ in 0..4 {
+        let [(old, owner), (_, next)] = roles;
+        let fresh = scene.client.tcp_connect(family.at(), LATEST).unwrap();
+        open.push((fresh, old));
+        for (stream, of) in &mut open {
+            let who = ask(stream, b"q");
+            assert_eq!(who.unwrap(), *of, "{:?} {:?}", alpha.said(), beta.said());
+        }
+        let before = next.count("older connections go on");
+        owner.order("hand-over www");
+        assert!(eventually(LATEST, || next.state("www") == "MASTER"));
+        assert!(eventually(LATEST, || owner.state("www") == "BACKUP"));
+        assert_eq!(next.count("older connections go on"), before + 1);
+        roles.reverse();
+    }
+    for (stream, of) in &mut open {
+        assert_eq!(ask(stream, b"q").unwrap(), *of);
+    }
+}
+
+#[test]
+fn connections_of_both_nodes_go_on_when_the_address_comes_back_within_the_drain() {
+    lab::skip_unless_root!();
+    back_and_forth("over-back", Family::Four);
+}
+
+#[test]
+fn connections_of_ipv6_go_on_when_the_address_comes_back_within_the_drain() {
+    lab::skip_unless_root!();
+    back_and_forth("over-back-6", Family::Six);
+}
+
 #[test]
 fn a_planned_stop_with_nobody_else_there_is_not_delayed_by_the_drain() {
     lab::skip_unless_root!();
@@ -341,7 +388,7 @@ fn what_a_killed_role_left_of_a_hand_over_is_removed_by_the_next_one() {
     alpha.order("hand-over www");
     alpha.wait_for("connections may finish");
     beta.wait_for("older connections go on at 10.0.0.1");
-    let has_tables = |host: &Host| host.run(nft()).unwrap().contains("hand-over");
+    let has_tables = |host: &Host| host.run(nft()).unwrap().contains("evenkeel-");
     assert!(has_tables(&scene.alpha) && has_tables(&scene.beta));
     for role in [&alpha, &beta] {
         role.process.signal(Signal::KILL).unwrap();
@@ -371,7 +418,7 @@ fn a_preempted_keepalived_dialect_gives_the_address_up_at_once_and_makes_no_tabl
     assert!(scene.comes_to(&scene.alpha, VIP));
     assert!(scene.leaves(&scene.beta, VIP));
     for (host, role) in [(&scene.alpha, &alpha), (&scene.beta, &beta)] {
-        assert!(!host.run(nft()).unwrap().contains("hand-over"));
+        assert!(!host.run(nft()).unwrap().contains("evenkeel-"));
         assert!(!role.says("connections"), "{}", role.said().join("\n"));
     }
 }

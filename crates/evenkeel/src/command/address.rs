@@ -11,10 +11,19 @@ use clap::ArgMatches;
 use protocol::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant as Moment};
 
 /// How long a supervisor may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How often a hand-over is looked at until it has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a lease of the cluster may take to find another holder.
+const LEASE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Nobody took the addresses over: this machine keeps them.
+const NOBODY_TOOK: u8 = 3;
+/// What became of a hand-over is not known.
+const UNKNOWN: u8 = 4;
 
 /// Does what the words behind `address` ask.
 pub fn main(matches: &ArgMatches) -> ExitCode {
@@ -68,9 +77,9 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         drain_ms: drain,
     };
     match ask(instance, &message) {
-        Ok((Message::AddressesHandedOver { moves: true, words }, _)) => print(&format!(
-            "begun for {words}; `evenkeel address` shows how it goes\n"
-        )),
+        Ok((Message::AddressesHandedOver { moves: true, words }, _)) => {
+            wait_for_takers(instance, words.split_whitespace())
+        }
         Ok((Message::AddressesHandedOver { words, .. }, _)) if !words.is_empty() => refuse(words),
         Ok((Message::AddressesHandedOver { .. }, _)) => refuse(format_args!(
             "this machine does not own the addresses of {what}, so there is nothing to hand over"
@@ -80,6 +89,107 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
             instance.pid
         )),
         Err(error) => refuse(error),
+    }
+}
+
+/// What became of a hand-over.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum End {
+    /// Another machine has the addresses.
+    Taken(String),
+    /// This machine keeps them.
+    Kept(String),
+    /// The role does not say.
+    Unknown(String),
+}
+
+/// Waits until each of these instances has another owner, or this machine again.
+fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>) -> ExitCode {
+    let began = Moment::now();
+    let mut open: Vec<&str> = names.collect();
+    let mut worst = 0;
+    while !open.is_empty() {
+        let status = match look(instance) {
+            Ok(status) => status,
+            Err(words) => {
+                refuse(format_args!(
+                    "{words}; `evenkeel address` shows who has the addresses of {}",
+                    open.join(", ")
+                ));
+                return ExitCode::from(UNKNOWN);
+            }
+        };
+        open.retain(|name| match end_of(&status, name, began.elapsed()) {
+            None => true,
+            Some(end) => {
+                worst = worst.max(tell(&end));
+                false
+            }
+        });
+        if !open.is_empty() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+    ExitCode::from(worst)
+}
+
+/// Prints how it ended, and returns the exit code.
+fn tell(end: &End) -> u8 {
+    match end {
+        End::Taken(words) => {
+            print(&format!("{words}\n"));
+            0
+        }
+        End::Kept(words) => {
+            refuse(words);
+            NOBODY_TOOK
+        }
+        End::Unknown(words) => {
+            refuse(words);
+            UNKNOWN
+        }
+    }
+}
+
+fn look(instance: &Instance) -> Result<Status, String> {
+    let (_, text) = ask(instance, &Message::TellAddresses)?;
+    let text = text.ok_or("the address role does not answer")?;
+    Status::decode(text.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// Whether the hand-over of an instance has ended, and how.
+fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
+    let Some(one) = status.instances.iter().find(|one| one.name == name) else {
+        let words = format!("{name} is no longer configured");
+        return Some(End::Unknown(words));
+    };
+    if one.state != "MASTER" {
+        let owner = one.owner.as_ref().map(|owner| owner.address.to_string());
+        return match (owner, one.state.as_str()) {
+            (Some(owner), "BACKUP") => Some(End::Taken(format!("{name}: {owner} took over"))),
+            // The new holder of a lease is heard in a moment.
+            (None, "BACKUP") if waited < LEASE_LIMIT => None,
+            (_, state) => Some(End::Unknown(format!(
+                "{name}: this machine gave the addresses up ({state}: {}), and no other one is heard",
+                one.why
+            ))),
+        };
+    }
+    match one.handing_over {
+        Some(true) => None,
+        _ if one.by_lease && waited < LEASE_LIMIT => None,
+        _ if one.by_lease => Some(End::Kept(format!(
+            "{name}: no other member took the lease within {} s, so this machine keeps the addresses; \
+             they move once another member can serve them",
+            LEASE_LIMIT.as_secs()
+        ))),
+        Some(false) => Some(End::Kept(format!(
+            "{name}: nobody took over, so this machine keeps the addresses. Does another node run with this \
+             instance, reach this one, and accept its adverts? `evenkeel address` there shows it"
+        ))),
+        None => Some(End::Unknown(format!(
+            "{name}: the hand-over has begun; this role does not report its end"
+        ))),
     }
 }
 
@@ -120,6 +230,48 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hand_over_ends_when_somebody_took_over_or_nobody_did() {
+        use address::role::{InstanceStatus, OwnerStatus};
+        let one = |state: &str, handing_over: Option<bool>| InstanceStatus {
+            name: "www".to_owned(),
+            state: state.to_owned(),
+            handing_over,
+            ..InstanceStatus::default()
+        };
+        let end = |one: &InstanceStatus, seconds: u64| {
+            let status = Status {
+                instances: vec![one.clone()],
+                ..Status::default()
+            };
+            end_of(&status, "www", Duration::from_secs(seconds))
+        };
+        assert_eq!(end(&one("MASTER", Some(true)), 900), None);
+        let kept = end(&one("MASTER", Some(false)), 0);
+        assert!(matches!(kept, Some(End::Kept(_))), "{kept:?}");
+        let silent = end(&one("MASTER", None), 0);
+        assert!(matches!(silent, Some(End::Unknown(_))), "{silent:?}");
+        let mut taken = one("BACKUP", Some(false));
+        assert_eq!(end(&taken, 0), None);
+        taken.owner = Some(OwnerStatus {
+            address: "10.0.0.2".parse().unwrap(),
+            priority: 100,
+            heard_ms: 0,
+        });
+        let words = "www: 10.0.0.2 took over".to_owned();
+        assert_eq!(end(&taken, 0), Some(End::Taken(words)));
+        let fault = end(&one("FAULT", None), 0);
+        assert!(matches!(fault, Some(End::Unknown(_))), "{fault:?}");
+        let mut leased = one("MASTER", Some(false));
+        leased.by_lease = true;
+        assert_eq!(end(&leased, 1), None);
+        assert!(matches!(end(&leased, 16), Some(End::Kept(_))));
+        assert!(matches!(
+            end_of(&Status::default(), "www", Duration::ZERO),
+            Some(End::Unknown(_))
+        ));
+    }
 
     #[test]
     fn a_drain_is_a_time_with_its_unit() {

@@ -188,6 +188,8 @@ fn address() -> Command {
             "Asks a running `evenkeel run` or `keepalived` of the same user for its virtual addresses: who owns each, \
              since when, why, what its priority is made of, and the last transitions. `hand-over` gives the addresses \
              of an instance, or all, to another machine that is ready for them; requests under way may finish first. \
+             It waits until another machine has them and prints which one; it exits with 3 when nobody took over (this \
+             machine keeps them then), with 4 when the end is not known, and with 1 when there was nothing to hand over. \
              `metrics` tells it for Prometheus, by the names of keepalived_exporter.",
         )
         .after_help(

@@ -1,6 +1,6 @@
 //! What a machine wants done, and what it tells about itself.
 
-use super::Time;
+use super::{Rejected, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -235,6 +235,13 @@ pub struct Status {
     pub master_down_at: Option<Time>,
     /// Counters, by keepalived's names.
     pub counters: Counters,
+    /// Whose packets were dropped, and why, the newest last.
+    pub rejected: Vec<Rejected>,
+    /// Another node that announces a priority of our place in `prefer`: its list has
+    /// another order.
+    pub same_place: Option<(IpAddr, u8)>,
+    /// A planned hand-over is under way.
+    pub handing_over: bool,
 }
 
 /// Counters of a virtual router, as keepalived's statistics have them.

@@ -10,6 +10,7 @@ use super::master::Rule;
 use super::note::{About, Notes};
 use super::pace::{Damper, Pace};
 use super::priority::{OWNER, Standing};
+use super::rejected::Rejections;
 use super::{
     Action, Announce, Counters, HandOver, Reason, Resume, Settings, State, Status, Time, Transport,
     Version,
@@ -70,6 +71,10 @@ pub(super) struct Machine {
     pub notes: Notes,
     /// Counters.
     pub counters: Counters,
+    /// Whose packets were dropped.
+    rejected: Rejections,
+    /// Who announces a priority of our place in `prefer`.
+    same_place: Option<(IpAddr, u8)>,
     /// When the time was told last.
     pub last_turn: Time,
     /// How often owners that say that they stop are believed.
@@ -101,6 +106,8 @@ impl Machine {
             damper: Damper::default(),
             notes: Notes::default(),
             counters: Counters::default(),
+            rejected: Rejections::default(),
+            same_place: None,
             last_turn: Time::default(),
             stops: Pace::new(STOP_BURST, STOP_PAUSE),
             yielded: None,
@@ -412,6 +419,7 @@ impl Machine {
         if heard.priority == 0 {
             self.counters.priority_zero_received += 1;
         }
+        self.compare_places(ctx, heard);
         match self.state {
             State::Backup => self.hear_as_backup(ctx, heard),
             State::Master => self.hear_as_master(ctx, heard),
@@ -424,8 +432,26 @@ impl Machine {
 
     fn drop_packet(&mut self, ctx: &mut Context<'_>, from: IpAddr, dropped: Dropped) {
         dropped.count(&mut self.counters);
+        self.rejected.add(ctx.now, from, dropped);
         let words = format!("a packet from {from} is dropped: {dropped}");
         self.notes.tell(ctx, About::Dropped, words);
+    }
+
+    /// With the same `prefer` everywhere no two nodes have a place, and thereby a
+    /// priority, in common.
+    fn compare_places(&mut self, ctx: &mut Context<'_>, heard: Heard) {
+        let ours = ctx.settings.bands.unwrap_or_default();
+        let Heard { from, priority, .. } = heard;
+        if priority != 0 && ours.contains(&priority) {
+            self.same_place = Some((from, priority));
+            let words = format!(
+                "{from} announces priority {priority}, which belongs to this node's place in \"prefer\": the two files differ in its order"
+            );
+            self.notes.tell(ctx, About::SamePlace, words);
+        } else if priority != 0 && self.same_place.is_some_and(|(known, _)| known == from) {
+            self.same_place = None;
+            self.notes.over(About::SamePlace);
+        }
     }
 
     /// Who sends adverts.
@@ -473,6 +499,9 @@ impl Machine {
                 _ => None,
             },
             counters: self.counters,
+            rejected: self.rejected.list(),
+            same_place: self.same_place,
+            handing_over: self.state == State::Master && self.rule.hands_over(),
         }
     }
 

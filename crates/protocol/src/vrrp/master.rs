@@ -21,6 +21,16 @@ const CONTEST_BURST: u32 = 5;
 const CONTEST_INTERVALS: u32 = 10;
 /// or in this, if that is shorter.
 const CONTEST_PAUSE: Duration = Duration::from_secs(1);
+/// Foreign use of an address is contested so many times at once, and then after pauses
+/// that double. An owner whose adverts we drop, and who drops ours, announces itself
+/// again for each announcement of ours.
+const FOREIGN_BURST: u32 = 2;
+/// The first of these pauses, in intervals,
+const FOREIGN_INTERVALS: u32 = 4;
+/// and the longest.
+const FOREIGN_PAUSE_MOST: Duration = Duration::from_secs(3_600);
+/// Where nobody else used it for so long, the pauses begin anew.
+const FOREIGN_CALM: Duration = Duration::from_secs(7_200);
 /// Addresses are put back so many times at once,
 const PUT_BACK_BURST: u32 = 5;
 /// and then once in each of these.
@@ -43,6 +53,9 @@ pub(super) struct Rule {
     contest_at: Option<Time>,
     /// The second block after a contest.
     contest_again_at: Option<Time>,
+    /// Contests because of foreign use, and when that was seen last.
+    foreign: u32,
+    foreign_at: Option<Time>,
     /// Announcements now and then.
     refresh_at: Option<Time>,
     /// Addresses that were deleted are put back.
@@ -70,6 +83,8 @@ impl Default for Rule {
             contest_told: None,
             contest_at: None,
             contest_again_at: None,
+            foreign: 0,
+            foreign_at: None,
             refresh_at: None,
             put_back: Pace::new(PUT_BACK_BURST, PUT_BACK_PAUSE),
             put_back_at: None,
@@ -109,6 +124,30 @@ impl Rule {
     /// Whether adverts say that we stop.
     pub(super) fn is_offered(&self) -> bool {
         matches!(self.hand, Some(Hand::Offered { .. }))
+    }
+
+    /// Whether a planned hand-over is under way.
+    pub(super) fn hands_over(&self) -> bool {
+        self.hand.is_some()
+    }
+
+    /// Somebody else uses an address. Returns how long the contest is to wait, unless one
+    /// waits already.
+    fn contests_foreign(&mut self, now: Time, interval: Duration) -> Option<Duration> {
+        let before = self.foreign_at.replace(now);
+        if before.is_some_and(|at| now.since(at) >= FOREIGN_CALM) {
+            self.foreign = 0;
+        }
+        if self.contest_at.is_some() {
+            return None;
+        }
+        let doubled = self.foreign.checked_sub(FOREIGN_BURST);
+        self.foreign = self.foreign.saturating_add(1);
+        let times = doubled.map(|n| 1_u32.checked_shl(n).unwrap_or(u32::MAX));
+        Some(times.map_or(Duration::ZERO, |times| {
+            let first = interval.saturating_mul(FOREIGN_INTERVALS);
+            first.saturating_mul(times).min(FOREIGN_PAUSE_MOST)
+        }))
     }
 
     /// What is to be done next.
@@ -343,7 +382,10 @@ impl Machine {
         self.notes.tell(ctx, About::Foreign, words);
         // Not at once: it may be a better master, whose advert is on its way, and
         // neighbours must not hear from us behind it.
-        self.contest_not_after(ctx.now.after(own_interval(ctx.settings)));
+        let soonest = own_interval(ctx.settings);
+        if let Some(pause) = self.rule.contests_foreign(ctx.now, soonest) {
+            self.contest_not_after(ctx.now.after(pause.max(soonest)));
+        }
     }
 
     /// An address was deleted, or it is time to put one back.

@@ -29,6 +29,7 @@ pub mod neighbour;
 mod note;
 mod pace;
 mod priority;
+mod rejected;
 mod router;
 #[cfg(test)]
 mod rules;
@@ -38,6 +39,7 @@ mod simulation;
 mod time;
 
 pub use action::{Action, Announce, Counters, HandOver, Instance, Reason, Resume, State, Status};
+pub use rejected::Rejected;
 pub use router::Router;
 pub use settings::{
     Authentication, Garp, GroupSettings, Peer, Probing, Settings, Transport, Version,

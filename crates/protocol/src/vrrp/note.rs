@@ -33,10 +33,12 @@ pub(super) enum About {
     Lost,
     /// Preemption is held back.
     Damped,
+    /// Another node announces the priority of our place in `prefer`.
+    SamePlace,
 }
 
 /// Kinds of notes.
-const KINDS: usize = About::Damped as usize + 1;
+const KINDS: usize = About::SamePlace as usize + 1;
 
 /// What was said last of each kind.
 #[derive(Debug)]

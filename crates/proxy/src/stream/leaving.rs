@@ -77,16 +77,24 @@ fn leaves_since(session: &Session) -> Option<Instant> {
     let runtime = worker().runtime;
     let stops = runtime.stopping_since_ms();
     let stops = stops.map(|ms| runtime.started + Duration::from_millis(ms));
-    stops.or_else(|| vitals::drains_since(runtime, session.destination.ip()))
+    stops.or_else(|| drain(session).map(|drain| drain.since))
+}
+
+/// In which time the address of a session goes.
+fn drain(session: &Session) -> Option<vitals::Drain> {
+    vitals::drain_of(worker().runtime, session.destination.ip())
 }
 
 fn silent_until(client: &Client) -> Option<Instant> {
     let since = leaves_since(&client.session)?;
-    Some(match spread(client) {
+    let own = match spread(client) {
         None => since.max(client.idle_since) + SILENCE,
         Some(CloseSpread::Over(window_ms)) => since + share(client.session.accepted, window_ms),
         Some(CloseSpread::Never) => return None,
-    })
+    };
+    // Once the address has gone a request would be answered by a reset.
+    let last = drain(&client.session).map(|drain| drain.last_close());
+    Some(last.map_or(own, |last| own.min(last)))
 }
 
 /// A connection's own moment in the window, the same however often it is asked for.

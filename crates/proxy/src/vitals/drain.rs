@@ -5,33 +5,54 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-/// Which addresses, and since when.
+/// Which addresses, since when and until when.
 #[derive(Debug, Default)]
 pub(crate) struct Draining {
     /// Whether there are any: all that a request asks otherwise.
     any: AtomicBool,
-    list: Mutex<Vec<(IpAddr, Instant)>>,
+    list: Mutex<Vec<(IpAddr, Drain)>>,
+}
+
+/// The time in which connections of an address can end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Drain {
+    /// The hand-over began.
+    pub since: Instant,
+    /// The address leaves this machine, and connections that are left are reset.
+    pub until: Instant,
+}
+
+impl Drain {
+    /// Returns when the last idle connection is to be closed: a request that a client
+    /// sends just before that still gets its response.
+    pub(crate) fn last_close(self) -> Instant {
+        self.since + self.until.saturating_duration_since(self.since) * 3 / 4
+    }
 }
 
 impl Draining {
-    /// Since when an address is.
-    pub(super) fn since(&self, address: IpAddr) -> Option<Instant> {
+    /// Returns the drain of an address.
+    pub(super) fn of(&self, address: IpAddr) -> Option<Drain> {
         if !self.any.load(Relaxed) {
             return None;
         }
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         let found = list.iter().find(|(other, _)| *other == address);
-        found.map(|(_, since)| *since)
+        found.map(|(_, drain)| *drain)
     }
 
     /// These are now. True: some are that were not before.
-    pub(super) fn set(&self, addresses: &[IpAddr], now: Instant) -> bool {
+    pub(super) fn set(&self, addresses: &[(IpAddr, Instant)], now: Instant) -> bool {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|(address, _)| addresses.contains(address));
+        list.retain(|(address, _)| addresses.iter().any(|(other, _)| other == address));
         let kept = list.len();
-        for address in addresses {
+        for (address, until) in addresses {
             if list.iter().all(|(other, _)| other != address) {
-                list.push((*address, now));
+                let drain = Drain {
+                    since: now,
+                    until: *until,
+                };
+                list.push((*address, drain));
             }
         }
         self.any.store(!list.is_empty(), Relaxed);
@@ -48,16 +69,29 @@ mod tests {
         let at = Instant::from_nanos;
         let ip = |n: u8| IpAddr::from([192, 0, 2, n]);
         let draining = Draining::default();
-        assert_eq!(draining.since(ip(1)), None);
-        assert!(draining.set(&[ip(1)], at(5)));
-        assert!(!draining.set(&[ip(1)], at(6)));
-        assert!(draining.set(&[ip(1), ip(2)], at(7)));
-        assert_eq!(draining.since(ip(1)), Some(at(5)));
-        assert_eq!(draining.since(ip(2)), Some(at(7)));
-        assert_eq!(draining.since(ip(3)), None);
-        assert!(!draining.set(&[ip(2)], at(8)));
-        assert_eq!(draining.since(ip(1)), None);
+        let since = |address| draining.of(address).map(|drain| drain.since);
+        let until = |n| (ip(n), at(100));
+        assert_eq!(since(ip(1)), None);
+        assert!(draining.set(&[until(1)], at(5)));
+        assert!(!draining.set(&[until(1)], at(6)));
+        assert!(draining.set(&[until(1), until(2)], at(7)));
+        assert_eq!(since(ip(1)), Some(at(5)));
+        assert_eq!(since(ip(2)), Some(at(7)));
+        assert_eq!(since(ip(3)), None);
+        assert!(!draining.set(&[until(2)], at(8)));
+        assert_eq!(since(ip(1)), None);
         draining.set(&[], at(9));
-        assert_eq!(draining.since(ip(2)), None);
+        assert_eq!(since(ip(2)), None);
+    }
+
+    #[test]
+    fn idle_connections_close_before_the_address_leaves() {
+        let at = Instant::from_nanos;
+        let drain = |since, until| Drain {
+            since: at(since),
+            until: at(until),
+        };
+        assert_eq!(drain(100, 500).last_close(), at(400));
+        assert_eq!(drain(500, 100).last_close(), at(500), "it is over");
     }
 }

@@ -20,6 +20,7 @@ pub use watch::{Watching, start};
 
 use crate::reactor;
 use crate::runtime::Runtime;
+pub(crate) use drain::Drain;
 use drain::Draining;
 use protocol::role::vitals::{BEAT_EVERY_MS, Vitals, VitalsError};
 use rustix::time::{ClockId, clock_gettime};
@@ -96,8 +97,8 @@ pub(crate) async fn beat(runtime: &'static Runtime, thread: usize) {
     }
 }
 
-/// Since when connections to an address are led to their end, as the address is about
+/// In which time connections to an address are led to their end, as the address is about
 /// to be given away.
-pub(crate) fn drains_since(runtime: &Runtime, address: Option<IpAddr>) -> Option<reactor::Instant> {
-    runtime.vitals.draining.since(address?)
+pub(crate) fn drain_of(runtime: &Runtime, address: Option<IpAddr>) -> Option<Drain> {
+    runtime.vitals.draining.of(address?)
 }

@@ -1,7 +1,7 @@
 //! The side thread's part: it judges, counts what is under way where an address is to
 //! be given away, and writes both down.
 
-use super::{Shared, judge};
+use super::{Shared, judge, now_ms};
 use crate::config::{Config, Service};
 use crate::reactor;
 use crate::runtime::Runtime;
@@ -74,14 +74,18 @@ async fn run(runtime: &'static Runtime) {
 async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'static>) -> bool {
     let Shared { draining, .. } = &runtime.vitals;
     let services = config.services.iter().enumerate();
-    let wanted: Vec<(usize, &Service)> = services
-        .filter(|(slot, _)| vitals.drain(*slot).is_some())
+    let wanted: Vec<(usize, &Service, u64)> = services
+        .filter_map(|(slot, service)| Some((slot, service, vitals.drain(slot)?)))
         .collect();
-    let addresses: Vec<IpAddr> = wanted
+    let (now, now_ms) = (reactor::Instant::now(), now_ms());
+    let addresses: Vec<(IpAddr, reactor::Instant)> = wanted
         .iter()
-        .flat_map(|(_, service)| service.addresses.iter().copied())
+        .flat_map(|(_, service, until_ms)| {
+            let left = Duration::from_millis(until_ms.saturating_sub(now_ms));
+            let all = service.addresses.iter();
+            all.map(move |address| (*address, now + left))
+        })
         .collect();
-    let now = reactor::Instant::now();
     if draining.set(&addresses, now) {
         for thread in 0..runtime.threads() {
             // Clients that wait for their next request look what is asked of them.
@@ -91,18 +95,18 @@ async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'
     let Some((_, owner)) = runtime.vitals.memory() else {
         return false;
     };
-    for (slot, service) in &wanted {
+    for (slot, service, _) in &wanted {
         let Some(streams) = under_way(runtime, &service.addresses).await else {
             // A thread that is too busy to count has something under way.
             vitals.set_under_way(owner, *slot, 1);
             continue;
         };
-        let since = service
+        let drain = service
             .addresses
             .iter()
-            .find_map(|address| draining.since(*address));
-        let settling = since.is_some_and(|since| {
-            now.saturating_duration_since(since) < SETTLING && has_clients(config, service)
+            .find_map(|address| draining.of(*address));
+        let settling = drain.is_some_and(|drain| {
+            now.saturating_duration_since(drain.since) < SETTLING && has_clients(config, service)
         });
         vitals.set_under_way(owner, *slot, streams + u64::from(settling));
     }

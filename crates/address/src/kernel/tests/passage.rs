@@ -2,8 +2,10 @@
 
 use super::super::{Passage, Passes, Quiet};
 use lab::{Host, Lab};
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,16 +99,16 @@ fn both_ends(scene: &Scene, address: IpAddr, own: IpAddr) -> (Passage, Passage) 
             address,
             instead: Some(own),
         }],
-        passes: Vec::new(),
+        ..Passage::default()
     };
     let passes = Passage {
-        table: Passage::name("test"),
-        quiet: Vec::new(),
+        table: Passage::name_of_passes("test"),
         passes: vec![Passes {
             address,
             to: own,
             by: index(&scene.new),
         }],
+        ..Passage::default()
     };
     (quiet, passes)
 }
@@ -181,6 +183,117 @@ fn connections_of_before_go_on_at_the_old_owner_and_new_ones_are_the_new_owners(
 fn connections_of_ipv6_go_on_at_the_old_owner_too() {
     lab::skip_unless_root!();
     hand_over("kernel-passage-6", "fd00::100", "fd00::1");
+}
+
+/// A connection of the client from this port.
+fn connect_from(scene: &Scene, port: u16, at: SocketAddrV4) -> TcpStream {
+    scene.client.enter(|| {
+        let fd = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        sockopt::set_socket_reuseaddr(&fd, true).unwrap();
+        let own = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        net::bind(&fd, &own).unwrap();
+        net::connect(&fd, &at).unwrap();
+        TcpStream::from(fd)
+    })
+}
+
+fn nft(host: &Host, line: &str) {
+    let mut command = Command::new("nft");
+    host.run({
+        command.args(line.split_whitespace());
+        command
+    })
+    .unwrap();
+}
+
+#[test]
+fn what_connection_tracking_remembers_of_an_older_connection_does_not_matter() {
+    lab::skip_unless_root!();
+    lab::skip_unless_installed!("nft");
+    const PORT: u16 = 40_000;
+    let scene = scene("kernel-passage-stale");
+    let at = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 100), 80);
+    serve(&scene.old, "0.0.0.0:80", "old");
+    serve(&scene.new, "0.0.0.0:80", "new");
+    let vip = |host: &Host, verb: &str| {
+        host.ip(&["address", verb, "10.0.0.100/24", "dev", "eth0"])
+            .unwrap();
+        scene.client.ip(&["neigh", "flush", "all"]).unwrap();
+    };
+    // The new owner has tracked a connection from this port, and did not see its end.
+    vip(&scene.old, "delete");
+    vip(&scene.new, "add");
+    nft(&scene.new, "add table ip tracks");
+    nft(
+        &scene.new,
+        "add chain ip tracks in { type filter hook input priority 0 ; }",
+    );
+    nft(&scene.new, "add rule ip tracks in ct state new counter");
+    let mut tracked = connect_from(&scene, PORT, at);
+    assert_eq!(ask(&mut tracked).unwrap(), "new");
+    nft(&scene.new, "delete table ip tracks");
+    sockopt::set_socket_linger(&tracked, Some(Duration::ZERO)).unwrap();
+    drop(tracked);
+    vip(&scene.new, "delete");
+    vip(&scene.old, "add");
+    // The same port again, at the old owner, and the address moves.
+    let mut before = connect_from(&scene, PORT, at);
+    assert_eq!(ask(&mut before).unwrap(), "old");
+    let (quiet, passes) = both_ends(&scene, (*at.ip()).into(), Ipv4Addr::new(10, 0, 0, 1).into());
+    scene.new.enter(|| passes.apply().unwrap());
+    vip(&scene.new, "add");
+    scene.old.enter(|| quiet.apply().unwrap());
+    scene.client.ip(&["neigh", "flush", "all"]).unwrap();
+    assert_eq!(ask(&mut before).unwrap(), "old");
+}
+
+#[test]
+fn connections_that_sockets_have_stay_where_the_address_comes_back_to() {
+    lab::skip_unless_root!();
+    let scene = scene("kernel-passage-own");
+    serve(&scene.old, "[::]:80", "old");
+    serve(&scene.new, "[::]:80", "new");
+    // Both have the address, and all know `old`: what that has stays, the rest is passed
+    // on to `new`, which knows nothing of it.
+    scene
+        .new
+        .sysctl("net/ipv4/conf/all/arp_ignore", "8")
+        .unwrap();
+    scene
+        .new
+        .ip(&["address", "add", "10.0.0.100/24", "dev", "eth0"])
+        .unwrap();
+    for (vip, other) in [("10.0.0.100", "10.0.0.2"), ("fd00::100", "fd00::2")] {
+        let address: IpAddr = vip.parse().unwrap();
+        let at = std::net::SocketAddr::new(address, 80);
+        let mut connections: Vec<TcpStream> = (0..600)
+            .map(|_| scene.client.tcp_connect(at, PATIENCE).unwrap())
+            .collect();
+        let passage = Passage {
+            table: Passage::name_of_passes("test"),
+            passes: vec![Passes {
+                address,
+                to: other.parse().unwrap(),
+                by: index(&scene.old),
+            }],
+            keeps_own: true,
+            ..Passage::default()
+        };
+        scene.old.enter(|| passage.apply().unwrap());
+        connections.push(scene.client.tcp_connect(at, PATIENCE).unwrap());
+        for stream in &mut connections {
+            assert_eq!(ask(stream).unwrap(), "old");
+        }
+        let forgets = Passage {
+            keeps_own: false,
+            ..passage
+        };
+        scene.old.enter(|| forgets.apply().unwrap());
+        if address.is_ipv4() {
+            assert!(ask(&mut connections[0]).is_err(), "it was passed on");
+        }
+        scene.old.enter(|| forgets.undo().unwrap());
+    }
 }
 
 #[test]

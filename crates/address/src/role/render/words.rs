@@ -89,7 +89,7 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
     if !health.is_empty() {
         let _ = writeln!(text, "  health      {health}");
     }
-    troubles(text, one);
+    troubles(text, status, one);
     let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);
     for transition in shown {
         let _ = writeln!(
@@ -104,7 +104,25 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
 }
 
 /// What an operator should see to.
-fn troubles(text: &mut String, one: &InstanceStatus) {
+fn troubles(text: &mut String, status: &Status, one: &InstanceStatus) {
+    for rejected in &one.rejected {
+        let adverts = match rejected.count {
+            1 => "1 advert".to_owned(),
+            n => format!("{n} adverts"),
+        };
+        let last = ago(status.now_ms.saturating_sub(rejected.last_ms));
+        let _ = writeln!(
+            text,
+            "  rejected    {adverts} from {}, the last one {last} ago: {}",
+            rejected.from, rejected.why
+        );
+    }
+    if let Some((from, priority)) = one.same_place {
+        let _ = writeln!(
+            text,
+            "  conflict    {from} announces priority {priority}, this node's place in prefer: give both files the same order"
+        );
+    }
     for fault in &one.faults {
         let _ = writeln!(text, "  fault       {fault}");
     }
@@ -174,6 +192,29 @@ mod tests {
     fn times_are_told_in_units_that_people_use() {
         let all = [5, 1_500, 119_000, 120_000, 7_200_000, 172_800_000].map(ago);
         assert_eq!(all, ["5 ms", "1 s", "119 s", "2 min", "2 h", "2 d"]);
+    }
+
+    #[test]
+    fn rejected_adverts_and_another_order_of_prefer_are_shown() {
+        let one = InstanceStatus {
+            rejected: vec![crate::role::RejectedStatus {
+                from: "10.0.0.2".parse().unwrap(),
+                count: 7,
+                last_ms: 4_000,
+                why: "its password is wrong".to_owned(),
+            }],
+            same_place: Some(("10.0.0.3".parse().unwrap(), 220)),
+            ..InstanceStatus::default()
+        };
+        let status = Status {
+            now_ms: 5_000,
+            instances: vec![one],
+            ..Status::default()
+        };
+        let text = status.text();
+        let rejected = "rejected    7 adverts from 10.0.0.2, the last one 1 s ago: its password";
+        assert!(text.contains(rejected), "{text}");
+        assert!(text.contains("10.0.0.3 announces priority 220"), "{text}");
     }
 
     #[test]

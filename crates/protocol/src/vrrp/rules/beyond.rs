@@ -341,6 +341,71 @@ fn a_third_machine_that_uses_the_address_is_told_and_answered_after_an_interval(
 }
 
 #[test]
+fn an_owner_that_answers_each_announcement_is_contested_ever_more_rarely() {
+    let mut desk = Desk::master(settings());
+    let announced = |desk: &mut Desk, begin: u64, until: u64| {
+        for ms in (begin..until).step_by(500) {
+            desk.until(ms);
+            answer(desk, false);
+        }
+        let mut did = desk.did();
+        did.retain(|what| what.contains("contested"));
+        did.len()
+    };
+    let minute = announced(&mut desk, 4_000, 60_000);
+    assert!((6..=12).contains(&minute), "{minute}");
+    let ten = announced(&mut desk, 60_000, 600_000);
+    assert!(ten <= 8, "{ten}");
+    let hours = announced(&mut desk, 600_000, 4 * 3_600_000);
+    assert!(hours <= 14, "{hours}");
+    // It has gone: its last use is contested all the same, and then it is quiet.
+    desk.until(8 * 3_600_000);
+    assert!(desk.did().iter().any(|what| what.contains("contested")));
+    desk.until(12 * 3_600_000);
+    assert!(!desk.did().iter().any(|what| what.contains("contested")));
+    let begin = 12 * 3_600_000;
+    let again = announced(&mut desk, begin, begin + 60_000);
+    assert!((6..=12).contains(&again), "{again}");
+}
+
+#[test]
+fn a_hand_over_is_shown_until_somebody_took_over_or_nobody_did() {
+    let mut desk = Desk::master(settings());
+    desk.until(4_100);
+    let shown = |desk: &Desk| desk.router.status(Instance(0)).unwrap().handing_over;
+    assert!(!shown(&desk));
+    desk.give(|router, now| {
+        assert!(router.hand_over(now, Instance(0), Duration::ZERO));
+    });
+    assert!(shown(&desk), "also before the first offer");
+    desk.until(20_000);
+    assert!(!shown(&desk));
+    assert_eq!(desk.state(0), State::Master);
+}
+
+#[test]
+fn a_node_at_our_place_of_prefer_is_noticed_until_it_has_another() {
+    let mut desk = Desk::new(Settings {
+        priority: 210,
+        bands: Some([210, 130, 50]),
+        ..settings()
+    });
+    let same = |desk: &Desk| desk.router.status(Instance(0)).unwrap().same_place;
+    desk.hear(2, 220);
+    assert_eq!(same(&desk), None);
+    desk.hear(2, 210);
+    assert_eq!(same(&desk), Some((host(2), 210)));
+    desk.hear(3, 220);
+    assert!(same(&desk).is_some());
+    desk.hear(2, 0);
+    assert!(same(&desk).is_some(), "a farewell says nothing");
+    desk.hear(2, 130);
+    assert_eq!(same(&desk), Some((host(2), 130)), "in another band");
+    desk.hear(2, 220);
+    assert_eq!(same(&desk), None);
+}
+
+#[test]
 fn a_deleted_address_is_put_back_at_once_and_not_for_ever() {
     let mut desk = Desk::master(settings());
     desk.until(4_000);

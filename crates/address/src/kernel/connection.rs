@@ -1,0 +1,93 @@
+//! The TCP connections of this machine's own sockets at an address, as the kernel lists
+//! them (`NETLINK_SOCK_DIAG`, as `ss` does). The kernel picks those of the address.
+
+use super::KernelError;
+use super::message::{INET, INET6, Incoming, Message, flag, octets};
+use super::socket::Socket;
+use rustix::io::Errno;
+use rustix::net::netlink;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// `SOCK_DIAG_BY_FAMILY`
+const BY_FAMILY: u16 = 20;
+const TCP: u8 = 6;
+/// All states but LISTEN (10) and CLOSE (7), a bit each.
+const STATES: u32 = 0x1ffe & !(1 << 10 | 1 << 7);
+
+/// An attribute with a program of conditions; the one that compares the own address.
+const PROGRAM: u16 = 1;
+const OWN_ADDRESS_IS: u8 = 7;
+/// `struct inet_diag_bc_op` and `struct inet_diag_hostcond`, without the address.
+const CONDITION: usize = 4 + 8;
+const ANY_PORT: i32 = -1;
+
+/// A connection of a socket here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Connection {
+    /// The address and the port here,
+    pub own: SocketAddr,
+    /// and those of the other end.
+    pub client: SocketAddr,
+}
+
+/// Returns all of an address, also those that are beginning or ending.
+pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
+    let mut socket = Socket::open(Some(netlink::SOCK_DIAG))?;
+    // A socket of IPv6 may have connections of IPv4.
+    let families: &[u8] = match address {
+        IpAddr::V4(_) => &[INET, INET6],
+        IpAddr::V6(_) => &[INET6],
+    };
+    let mut all = Vec::new();
+    for family in families {
+        let ask = question(*family, address);
+        let read = |m: &Incoming<'_>| (m.kind == BY_FAMILY).then(|| connection(m.body)).flatten();
+        match socket.dump("list the connections of an address", ask, read) {
+            Ok(some) => all.extend(some.into_iter().filter(|c| c.own.ip() == address)),
+            // A kernel without IPv6 has none of it.
+            Err(error) if *family == INET6 && address.is_ipv4() && error.is(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// `struct inet_diag_req_v2`, and the condition.
+fn question(family: u8, address: IpAddr) -> Message {
+    let mut body = [0; 56];
+    body[0] = family;
+    body[1] = TCP;
+    body[4..8].copy_from_slice(&STATES.to_ne_bytes());
+    let mut message = Message::new(BY_FAMILY, flag::REQUEST | flag::DUMP, &body);
+    let octets = octets(address);
+    let length = CONDITION + octets.len();
+    // Where it holds the program is over, else it jumps behind its end.
+    let holds = u8::try_from(length).unwrap_or(0);
+    let fails = u16::from(holds) + 4;
+    let mut program = vec![OWN_ADDRESS_IS, holds];
+    program.extend(fails.to_ne_bytes());
+    let bits = u8::try_from(octets.len() * 8).unwrap_or(0);
+    program.extend([super::message::family(address), bits, 0, 0]);
+    program.extend(ANY_PORT.to_ne_bytes());
+    program.extend(octets);
+    message.attribute(PROGRAM, &program);
+    message
+}
+
+/// `struct inet_diag_msg`.
+fn connection(body: &[u8]) -> Option<Connection> {
+    let family = *body.first()?;
+    let port = |at: usize| Some(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?));
+    let ip = |at: usize| -> Option<IpAddr> {
+        let bytes: [u8; 16] = body.get(at..at + 16)?.try_into().ok()?;
+        let [a, b, c, d, ..] = bytes;
+        Some(match family {
+            INET => IpAddr::from([a, b, c, d]),
+            _ => Ipv6Addr::from(bytes).to_canonical(),
+        })
+    };
+    Some(Connection {
+        own: SocketAddr::new(ip(8)?, port(4)?),
+        client: SocketAddr::new(ip(24)?, port(6)?),
+    })
+}
