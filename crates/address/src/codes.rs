@@ -13,6 +13,17 @@ macro_rules! codes {
 }
 
 codes! {
+    /// Under the name `keepalived`: what the real one leaves out.
+    LEFT_OUT = "W0723", "left out, as keepalived does",
+"Under the name 'keepalived' a line or a block that the real keepalived logs and leaves out is left out, too: an
+unknown keyword with its block, and the second 'vrrp_script' of a name. 'evenkeel check' and 'evenkeel run' report
+the same as an error, since what is left out is seldom what was meant.
+
+```
+vrrp_instance VI_1 {
+    prioritty 150
+```";
+
     /// A word that is no keyword where it stands.
     UNKNOWN_KEYWORD = "E0700", "unknown keyword in a keepalived.conf",
 "The word is no keyword of the block that it stands in. keepalived would log it and go on without it:

@@ -193,6 +193,11 @@ impl Loader<'_> {
             TOP => format!("unknown keyword '{}'", word.text),
             place => format!("unknown keyword '{}' in '{place}'", word.text),
         };
+        if self.options.as_keepalived {
+            let told = Diagnostic::warning(&codes::LEFT_OUT, word.span, message);
+            let near = suggest::nearest(&word.text, keyword::names_in(self.place));
+            return self.report(told.did_you_mean(word.span, near));
+        }
         let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message);
         if let Some((row, joined)) = self.joined(node) {
             let meant = format!("{} {}", row.name, joined.words[1].text);

@@ -43,6 +43,9 @@ pub struct Options {
     pub config_id: Option<String>,
     /// `-P`, `--vrrp`: what concerns IPVS is passed over.
     pub vrrp_only: bool,
+    /// The program runs under the name `keepalived`: what the real one leaves out with a
+    /// line of the log is left out with a warning.
+    pub as_keepalived: bool,
 }
 
 /// What was read.

@@ -35,7 +35,9 @@ pub const NOT_RUN: u8 = 2;
 /// Warnings that are errors of the configuration there: a password that is cut,
 /// surplus words, a file that is missing, what strict mode forbids, a script that cannot be
 /// run, an instance without an address.
-const ERRORS_THERE: &[&str] = &["W0700", "W0705", "W0708", "W0713", "W0716", "W0719"];
+const ERRORS_THERE: &[&str] = &[
+    "W0700", "W0705", "W0708", "W0713", "W0716", "W0719", "W0723",
+];
 
 /// Does what a command line (without the program's name) asks.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -225,6 +227,7 @@ pub fn wishes(parsed: &Arguments) -> AddressWishes {
         keeps: !parsed.releases,
         config_id: parsed.config_id.clone(),
         vrrp_only: parsed.vrrp_only,
+        as_keepalived: true,
         namespace: parsed.namespace.clone(),
         umask: parsed.umask,
         no_bfd: parsed.no_bfd,

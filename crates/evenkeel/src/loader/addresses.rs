@@ -24,6 +24,8 @@ pub struct AddressWishes {
     pub config_id: Option<String>,
     /// `-P`
     pub vrrp_only: bool,
+    /// Under the name `keepalived`.
+    pub as_keepalived: bool,
     /// `-s`: wins over the file.
     pub namespace: Option<String>,
     /// `-u`: wins over the file.
@@ -77,6 +79,7 @@ pub fn read(files: &[NamedFile], wishes: &AddressWishes, outside: &mut dyn Outsi
     let options = Options {
         config_id: wishes.config_id.clone(),
         vrrp_only: wishes.vrrp_only,
+        as_keepalived: wishes.as_keepalived,
     };
     let loaded = dialect::load(&mut sources, &ids, &options, outside);
     let config = loaded.config.map(|mut config| {

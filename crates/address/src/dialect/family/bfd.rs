@@ -177,7 +177,8 @@ fn session(l: &mut Loader<'_>, node: &Node) {
         max_hops: 0,
         weight: Weight::default(),
     });
-    l.drafts.bfd.extend(draft);
+    let Some(draft) = draft else { return };
+    l.drafts.bfd.push(draft);
     l.children(BFD, node);
     let Some(at) = l.drafts.bfd.last_mut() else {
         return;

@@ -1,6 +1,6 @@
 //! What concerns IPVS alone: read, told of, and without effect.
 
-use super::GLOBAL;
+use super::{GLOBAL, INSTANCE};
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, block, line};
 use crate::dialect::loader::Loader;
@@ -28,6 +28,14 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "lvs_sync_daemon eth0",
         SOME,
     ),
+    Row {
+        name: "lvs_sync_daemon_interface",
+        places: &[GLOBAL, INSTANCE],
+        syntax: "lvs_sync_daemon_interface <interface>",
+        doc: "An old form of `lvs_sync_daemon`. It concerns IPVS, which this program does not drive.",
+        example: "lvs_sync_daemon_interface eth0",
+        build: SOME,
+    },
     row(
         "lvs_timeouts",
         "lvs_timeouts [tcp <seconds>] [tcpfin <seconds>] [udp <seconds>]",

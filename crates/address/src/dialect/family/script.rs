@@ -335,6 +335,12 @@ pub(super) fn named<T>(
     l.drafts.named.entry(name).or_insert(word.span);
     if let Some(before) = before {
         let message = format!("'{} {}' is defined twice", node.name(), word.text);
+        if l.options.as_keepalived {
+            let told = Diagnostic::warning(&codes::LEFT_OUT, word.span, message);
+            let told = told.label("left out").also(before, "this one counts");
+            l.report(told);
+            return None;
+        }
         l.report(
             Diagnostic::error(&codes::DUPLICATE, word.span, message)
                 .label("second definition")
@@ -359,7 +365,8 @@ fn script(l: &mut Loader<'_>, node: &Node) {
         account: None,
         init_fail: false,
     });
-    l.drafts.scripts.extend(draft);
+    let Some(draft) = draft else { return };
+    l.drafts.scripts.push(draft);
     l.children(SCRIPT, node);
     let Some(At { value, span }) = l.drafts.scripts.last().cloned() else {
         return;
@@ -420,7 +427,8 @@ fn file(l: &mut Loader<'_>, node: &Node) {
         },
         init: None,
     });
-    l.drafts.files.extend(draft);
+    let Some(draft) = draft else { return };
+    l.drafts.files.push(draft);
     l.children(FILE, node);
     let Some(At { value, span }) = l.drafts.files.last().cloned() else {
         return;
@@ -459,7 +467,8 @@ fn process(l: &mut Loader<'_>, node: &Node) {
         fork_delay: Duration::ZERO,
         terminate_delay: Duration::ZERO,
     });
-    l.drafts.processes.extend(draft);
+    let Some(draft) = draft else { return };
+    l.drafts.processes.push(draft);
     l.children(PROCESS, node);
     let Some(at) = l.drafts.processes.last_mut() else {
         return;

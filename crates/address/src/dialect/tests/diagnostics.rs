@@ -111,6 +111,42 @@ fn a_virtual_server_is_answered_by_its_listen_section() {
     assert_eq!(loaded.config.unwrap().instances.len(), 1);
 }
 
+#[test]
+fn under_the_name_of_keepalived_what_that_leaves_out_is_a_warning() {
+    let text = "global_defs {\n  no_such_word 3\n  lvs_sync_daemon_interface eth0\n}\n\
+                vrrp_script chk {\n  script \"/bin/true\"\n}\nvrrp_script chk {\n  script \"/bin/false\"\n}\n\
+                no_such_block x {\n  priority 3\n}\n"
+        .to_owned()
+        + &instance("prioritty 99\nlvs_sync_daemon_interface eth0");
+    let options = Options {
+        as_keepalived: true,
+        ..Options::default()
+    };
+    let (_, loaded) = loaded_with(&text, &mut Nowhere::default(), &options);
+    let mut codes: Vec<&str> = loaded.diagnostics.iter().map(|d| d.code.id).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    let config = loaded.config.unwrap();
+    assert!(
+        codes.contains(&"W0723") && codes.contains(&"W0709"),
+        "{codes:?}"
+    );
+    assert_eq!(config.instances.len(), 1);
+    assert_ne!(
+        config.instances[0].priority, 99,
+        "it is left out, not guessed"
+    );
+    assert_eq!(config.scripts.len(), 1);
+    assert!(
+        config.scripts[0]
+            .words
+            .iter()
+            .any(|word| word.contains("true"))
+    );
+    let (_, strict) = loaded_with(&text, &mut Nowhere::default(), &Options::default());
+    assert!(strict.config.is_none());
+}
+
 /// What each of these is told.
 fn are_told(all: Vec<(String, &str)>) {
     for (text, expected) in all {

@@ -123,6 +123,7 @@ W0709 lvs_netlink_monitor_rcv_bufs_force
 W0709 lvs_notify_fifo
 W0709 lvs_notify_fifo_script
 W0709 lvs_sync_daemon
+W0709 lvs_sync_daemon_interface
 W0709 lvs_timeouts
 W0709 net_namespace_ipvs
 W0709 nftables_ipvs

@@ -151,7 +151,7 @@ fn conditions_take_the_lines_of_this_machine() {
     let with = |id: Option<&str>| {
         let options = Options {
             config_id: id.map(str::to_owned),
-            vrrp_only: false,
+            ..Options::default()
         };
         let (_, loaded) = loaded_with(&text, &mut Nowhere::default(), &options);
         let instance = loaded.config.unwrap().instances.remove(0);
