@@ -110,6 +110,11 @@ impl Environment {
         Some(all)
     }
 
+    /// Keeps the variables whose names pass.
+    pub fn retain(&mut self, keeps: impl Fn(&str) -> bool) {
+        self.variables.retain(|name, _| keeps(name));
+    }
+
     /// All variables, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.variables

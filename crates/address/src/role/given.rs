@@ -54,6 +54,8 @@ pub enum Order {
     /// Run this from now on. No address that is in both moves. Answered by
     /// [`Told::Taken`] or [`Told::Refused`].
     Take(Box<Config>),
+    /// Read the proxy's heartbeats from this memory from now on.
+    Vitals(OwnedFd),
     /// End. `release`: a planned stop, the addresses are removed, then the advert of
     /// priority zero is sent. Without it a successor takes over: all is left in place.
     Stop {

@@ -3,7 +3,7 @@
 
 use super::event_loop::Role;
 use super::{Level, Log, clock};
-use protocol::role::vitals::{BYTES, Counter, Told, ToldState, Vitals, WORDS};
+use protocol::role::vitals::{BYTES, Band, Counter, Pulse, Told, ToldState, Vitals, WORDS};
 use protocol::vrrp::{Counters, Instance, State, Time};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::io;
@@ -25,6 +25,10 @@ const WORSE_AFTER: Duration = Duration::from_millis(300);
 
 /// A better band counts when it has lasted so long.
 const BETTER_AFTER: Duration = Duration::from_secs(2);
+
+/// A proxy that was just given the memory may take so long until it writes there: until
+/// then what counted before goes on to count.
+const SETTLES_WITHIN: Duration = Duration::from_secs(3);
 
 /// The band of one virtual router, with hysteresis.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,7 +75,10 @@ impl Steady {
 /// The memory of the proxy's heartbeats.
 #[derive(Debug)]
 pub(super) struct Health {
+    words: Option<&'static [AtomicU64]>,
     vitals: Option<Vitals<'static>>,
+    /// The memory is another one since a moment, and the proxy may not know it yet.
+    settles_until: Option<Time>,
     look_at: Option<Time>,
     /// By instance; none where its health changes nothing.
     steady: Vec<Option<(String, Steady)>>,
@@ -82,21 +89,47 @@ pub(super) struct Health {
 impl Health {
     /// Maps it; without a proxy there is none.
     pub(super) fn open(memory: Option<&OwnedFd>, log: &mut Log) -> Health {
-        let vitals = memory.and_then(|fd| match map(fd) {
-            Ok(words) => Vitals::open(words)
-                .map_err(|error| log(Level::Error, &error.to_string()))
-                .ok(),
-            Err(error) => {
-                log(Level::Error, &format!("the memory of heartbeats: {error}"));
-                None
-            }
-        });
-        Health {
-            vitals,
+        let mut health = Health {
+            words: None,
+            vitals: None,
+            settles_until: None,
             look_at: None,
             steady: Vec::new(),
             draining: Vec::new(),
+        };
+        if let Some(memory) = memory {
+            health.replace(memory, log);
         }
+        health
+    }
+
+    /// Uses this memory from now on; the one before where it cannot be used.
+    fn replace(&mut self, memory: &OwnedFd, log: &mut Log) {
+        let opened = map(memory, self.words).map(|words| (words, Vitals::open(words)));
+        match opened {
+            Ok((words, Ok(vitals))) => {
+                self.words = Some(words);
+                self.vitals = Some(vitals);
+            }
+            Ok((_, Err(error))) => log(Level::Error, &error.to_string()),
+            Err(error) => log(Level::Error, &format!("the memory of heartbeats: {error}")),
+        }
+    }
+
+    /// Whether the proxy may still be on its way to a memory that is new to it.
+    fn settles(&mut self, now: Time, vitals: &Vitals<'_>) -> bool {
+        if self.settles_until.is_none_or(|until| until <= now) {
+            self.settles_until = None;
+            return false;
+        }
+        let names = self.steady.iter().flatten();
+        let known = |name: &str| vitals.find(name).is_some();
+        let begun = vitals.pulse(clock::as_ms(now)) != Pulse::NotBegun;
+        let settled = begun && { names }.all(|(name, _)| known(name));
+        if settled {
+            self.settles_until = None;
+        }
+        !settled
     }
 
     /// The memory that is shared with a proxy.
@@ -115,23 +148,67 @@ impl Health {
         vitals.under_way(vitals.find(name)?)
     }
 
+    /// Why less than all frontends of an instance can be served; None where all can.
+    pub(super) fn why(&self, name: &str, now_ms: u64) -> Option<String> {
+        let Some(vitals) = self.vitals else {
+            return Some("the heartbeat memory is missing".to_owned());
+        };
+        let process = vitals.owner();
+        Some(match (vitals.pulse(now_ms), vitals.find(name)) {
+            (Pulse::NotBegun, _) if process == 0 => "no proxy writes heartbeats".to_owned(),
+            (Pulse::NotBegun, _) => format!("the proxy (process {process}) has not begun or stops"),
+            (
+                Pulse::Stuck {
+                    silent,
+                    threads,
+                    oldest_ms,
+                },
+                _,
+            ) => {
+                let since = match oldest_ms {
+                    u64::MAX => "since the start".to_owned(),
+                    ms => format!("for {ms} ms"),
+                };
+                format!(
+                    "{silent} of {threads} threads of the proxy (process {process}) write no heartbeat {since}"
+                )
+            }
+            (Pulse::Beats, None) => {
+                format!("the proxy (process {process}) has no such instance in its configuration")
+            }
+            (Pulse::Beats, Some(slot)) if vitals.band_written(slot) == Band::All => return None,
+            (Pulse::Beats, Some(_)) => {
+                "the proxy reports that servers behind them are down".to_owned()
+            }
+        })
+    }
+
     /// The band that counts for an instance.
     pub(super) fn band(&self, at: usize) -> Option<usize> {
         self.steady.get(at)?.as_ref().map(|(_, s)| s.band())
     }
 }
 
-/// It stays mapped for as long as the process lives: a few hundred kilobytes, once.
-fn map(fd: &OwnedFd) -> io::Result<&'static [AtomicU64]> {
+/// Maps it for as long as the process lives: a few hundred kilobytes, once. A second one
+/// takes the place of the first.
+fn map(fd: &OwnedFd, mapped: Option<&'static [AtomicU64]>) -> io::Result<&'static [AtomicU64]> {
     // Shorter, and a look behind its end would end the process.
     if rustix::fs::fstat(fd)?.st_size < BYTES as i64 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let protection = libc::PROT_READ | libc::PROT_WRITE;
-    // SAFETY: the kernel chooses the place, and nothing else of ours is there.
+    let (place, flags) = match mapped {
+        Some(words) => {
+            let place = words.as_ptr().cast_mut().cast();
+            (place, libc::MAP_SHARED | libc::MAP_FIXED)
+        }
+        None => (null_mut(), libc::MAP_SHARED),
+    };
+    // SAFETY: the kernel chooses the place, or it is a mapping of this function, which has
+    // the same length and whose users expect others to change its words at any time.
     let memory = unsafe {
         let fd = fd.as_raw_fd();
-        libc::mmap(null_mut(), BYTES, protection, libc::MAP_SHARED, fd, 0)
+        libc::mmap(place, BYTES, protection, flags, fd, 0)
     };
     if memory == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -147,17 +224,33 @@ impl Role {
     pub(super) fn begin_health(&mut self, now: Time) {
         let vitals = self.health.vitals;
         let old = std::mem::take(&mut self.health.steady);
-        let steady = |member: &super::member::Member| {
+        let now_ms = clock::as_ms(now);
+        let not_begun = vitals.is_some_and(|vitals| vitals.pulse(now_ms) == Pulse::NotBegun);
+        let kept = self.kept_before.as_ref();
+        let follows = |name: &str| {
+            let mut kept = kept.iter().flat_map(|kept| &kept.instances);
+            not_begun && kept.any(|one| one.name == name && one.holds)
+        };
+        let mut settles = false;
+        let mut steady = |member: &super::member::Member| {
             member.config.bands?;
             let name = &member.config.name;
             let mut before = old.iter().flatten();
             if let Some((_, steady)) = before.find(|(of, _)| of == name) {
                 return Some((name.clone(), *steady));
             }
-            let band = seen(&vitals?, name, clock::as_ms(now));
+            if follows(name) {
+                // The role before served it a moment ago.
+                settles = true;
+                return Some((name.clone(), Steady::new(now, 0)));
+            }
+            let band = seen(&vitals?, name, now_ms);
             Some((name.clone(), Steady::new(now, band)))
         };
-        self.health.steady = self.members.iter().map(steady).collect();
+        self.health.steady = self.members.iter().map(&mut steady).collect();
+        if settles {
+            self.health.settles_until = Some(now.after(SETTLES_WITHIN));
+        }
         self.health.draining.clear();
         // The routers are new, and are told again.
         self.on_trial = false;
@@ -167,6 +260,15 @@ impl Role {
             }
         }
         self.health.look_at = vitals.map(|_| now);
+    }
+
+    /// The proxy writes to another memory from now on. What counted goes on to count
+    /// until it does, or until it could have.
+    pub(super) fn read_health_from(&mut self, memory: OwnedFd) {
+        self.health.replace(&memory, &mut self.given.log);
+        let now = clock::now();
+        self.health.settles_until = Some(now.after(SETTLES_WITHIN));
+        self.health.look_at = self.health.vitals.map(|_| now);
     }
 
     /// Looks at the memory when it is time to, and writes there what became of us.
@@ -180,12 +282,14 @@ impl Role {
         let now_ms = clock::as_ms(now);
         vitals.role_beats(now_ms);
         self.look_at_trial(now, &vitals);
+        let settles = self.health.settles(now, &vitals);
         for at in 0..self.members.len() {
             let Some(member) = self.members.get(at) else {
                 continue;
             };
             let name = member.config.name.clone();
-            if let Some(Some((_, steady))) = self.health.steady.get_mut(at)
+            if !settles
+                && let Some(Some((_, steady))) = self.health.steady.get_mut(at)
                 && let Some(band) = steady.see(now, seen(&vitals, &name, now_ms))
             {
                 let words = [
@@ -194,7 +298,12 @@ impl Role {
                     "cannot be served",
                 ];
                 let words = words.get(band).copied().unwrap_or("cannot be served");
-                self.log(Level::Notice, &format!("({name}) its frontends {words}"));
+                let why = self.health.why(&name, now_ms);
+                let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                self.log(
+                    Level::Notice,
+                    &format!("({name}) its frontends {words}{why}"),
+                );
                 self.router.set_band(now, Instance(at), band);
             }
             let Some(slot) = vitals.find(&name) else {

@@ -25,6 +25,7 @@ impl Role {
             self.alone = matches!(order, Order::Left);
             match order {
                 Order::Take(config) => self.take(*config),
+                Order::Vitals(memory) => self.read_health_from(memory),
                 Order::Stop { release } if !release || !self.hands_all_over() => {
                     return Some(self.stop(release));
                 }

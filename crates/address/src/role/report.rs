@@ -73,6 +73,11 @@ impl Role {
                 .health
                 .band(at)
                 .and_then(|band| u8::try_from(band).ok()),
+            health_why: match config.bands {
+                Some(_) => self.health.why(&config.name, clock::as_ms(clock::now())),
+                None => None,
+            }
+            .unwrap_or_default(),
             transitions: member.history.transitions.iter().cloned().collect(),
             announcements: member.history.announcements,
             restored: member.history.restored,

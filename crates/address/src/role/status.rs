@@ -76,6 +76,9 @@ pub struct InstanceStatus {
     pub prefer: Vec<String>,
     /// The band of health: 0 all can be served, 1 some cannot, 2 none; none: not asked.
     pub band: Option<u8>,
+    /// Why not all can be served, in words; empty where they can or nobody asks.
+    #[serde(default)]
+    pub health_why: String,
     /// The last transitions, the newest last.
     pub transitions: Vec<Transition>,
     /// Gratuitous ARPs and neighbour advertisements that were sent.

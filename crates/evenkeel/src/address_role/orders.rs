@@ -184,6 +184,7 @@ impl Supervised {
                 }
                 None
             }
+            Message::Vitals => received.descriptors.into_iter().next().map(Order::Vitals),
             Message::HoldLeases(leases) => {
                 let held = leases.into_iter().map(|lease| Lease {
                     name: lease.name,
@@ -214,6 +215,10 @@ impl Supervised {
                 let version = self.inner.borrow().version;
                 let words = String::new();
                 self.say(&Message::Ready { version, words }, &[]);
+                None
+            }
+            Message::TellPulse => {
+                self.say(&Message::Pulse, &[]);
                 None
             }
             Message::Unknown { .. } => None,

@@ -138,14 +138,21 @@ fn reload() -> Command {
         .long_about(
             "Asks a running `evenkeel run` or `haproxy -W` of the same user to change to what its files say now, \
              waits, and prints what changed. Nothing that exists is touched: listeners that stay are never closed, \
-             connections go on. Exits with 1, with what is wrong, when nothing was changed. After an upgrade of the \
+             connections go on. Maps and ACLs that the runtime API changed keep those changes; where they differ from \
+             their files, that is printed. Exits with 1, with what is wrong, when nothing was changed. After an upgrade of the \
              binary it changes to the new program, too, which is tried for some seconds first.\n\nThose that run are \
              listed in /run/evenkeel (root), $XDG_RUNTIME_DIR/evenkeel or /tmp/evenkeel-UID; \
              EVENKEEL_RUNTIME_DIRECTORY names another directory.",
         )
-        .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711")
+        .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711\n  evenkeel reload --reset-runtime")
         .arg(serving_files().num_args(1..))
         .arg(process_id())
+        .arg(
+            Arg::new("reset-runtime")
+                .long("reset-runtime")
+                .action(ArgAction::SetTrue)
+                .help("Take maps and ACL files as they are, and drop what the runtime API and rules changed in them"),
+        )
 }
 
 /// Which of the supervisors that run is meant: the one with these files.

@@ -52,7 +52,11 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
             };
             run::main(&wanted, &sockets, run::before(matches))
         }
-        "reload" => reload::main(&files(matches), matches.get_one::<u32>("pid").copied()),
+        "reload" => reload::main(
+            &files(matches),
+            matches.get_one::<u32>("pid").copied(),
+            matches.get_flag("reset-runtime"),
+        ),
         "address" => address::main(matches),
         "cluster" => cluster::main(matches),
         "arbiter" => cluster::arbiter_main(matches),

@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Reloads the supervisor of these files, of this process id, or the only one.
-pub fn main(paths: &[PathBuf], pid: Option<u32>) -> ExitCode {
+/// With `reset_runtime` changes of maps and lists at run time are forgotten.
+pub fn main(paths: &[PathBuf], pid: Option<u32>, reset_runtime: bool) -> ExitCode {
     match find(paths, pid) {
-        Ok(instance) => reload(&instance),
+        Ok(instance) => reload(&instance, reset_runtime),
         Err(words) => refuse(words),
     }
 }
@@ -68,7 +69,7 @@ fn list(instances: &[Instance]) -> String {
     instances.iter().map(line).collect()
 }
 
-fn reload(instance: &Instance) -> ExitCode {
+fn reload(instance: &Instance, reset_runtime: bool) -> ExitCode {
     let pid = instance.pid;
     let gone = |why: &dyn std::fmt::Display| refuse(format_args!("process {pid}: {why}"));
     let look = voice::look(&std::io::stderr(), false);
@@ -84,6 +85,9 @@ fn reload(instance: &Instance) -> ExitCode {
         Ok(channel) => channel,
         Err(error) => return gone(&error),
     };
+    if reset_runtime && let Err(error) = channel.send(&Message::TakeFiles, &[]) {
+        return gone(&error);
+    }
     if let Err(error) = channel.send(&Message::Reload(look), &[]) {
         return gone(&error);
     }

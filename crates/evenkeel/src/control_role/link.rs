@@ -207,6 +207,10 @@ impl Link {
                 self.tell(News::WantsLeases(wishes.collect()));
             }
             Message::StopControl => self.tell(News::Stop),
+            Message::TellPulse => {
+                // Without a supervisor nobody hears it.
+                let _ = self.say(&Message::Pulse, &[]);
+            }
             _ => {}
         }
     }

@@ -118,9 +118,19 @@ fn named(of: &Recording, other: &Recording) -> Vec<NamedFile> {
     let differ = of
         .named()
         .filter(|(path, text)| others.get(path) != Some(text));
-    differ
-        .filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())))
-        .collect()
+    let texts =
+        differ.filter_map(|(path, text)| Some((path.display().to_string(), text?.to_vec())));
+    // Certificates and keys: that they are others, and no more.
+    let others: HashMap<&Path, u64> = other.secrets().collect();
+    let secrets = of
+        .secrets()
+        .filter(|(path, number)| others.get(path) != Some(number));
+    let secrets = secrets.map(|(path, number)| {
+        let mut bytes = vec![0];
+        bytes.extend(number.to_ne_bytes());
+        (path.display().to_string(), bytes)
+    });
+    texts.chain(secrets).collect()
 }
 
 #[cfg(test)]
@@ -175,5 +185,31 @@ mod tests {
         let told = difference(&first, &other);
         let name = map.display().to_string();
         assert!(told.contains(&name) && told.contains("1 line"), "{told}");
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_named_and_nothing_of_it_is_shown() {
+        let file =
+            std::env::temp_dir().join(format!("evenkeel-renewed-{}.pem", std::process::id()));
+        let text = format!(
+            "defaults\n timeout client 1s\nfrontend f\n bind 127.0.0.1:8080 ssl crt {}\n",
+            file.display()
+        );
+        let load = |name: &str| {
+            let names: &[&str] = &[name];
+            let own = lab::pki::self_signed(&lab::pki::Leaf {
+                names,
+                ..Default::default()
+            });
+            std::fs::write(&file, own.unwrap().bundle()).unwrap();
+            let files = vec![("a.cfg".to_owned(), text.clone().into_bytes())];
+            crate::process::load_files(files, None, Default::default()).recording
+        };
+        let (first, other) = (load("one.example"), load("one.example"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(difference(&first, &first), "nothing is different");
+        let told = difference(&first, &other);
+        let line = format!("{}: changed", file.display());
+        assert!(told.contains(&line), "{told}");
     }
 }

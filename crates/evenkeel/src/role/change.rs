@@ -31,12 +31,14 @@ pub struct Change {
 }
 
 impl Change {
-    /// Begins to take a version in; on trial, where there is one before it.
+    /// Begins to take a version in; on trial, where there is one before it. With
+    /// `takes_files` changes of lists at run time are forgotten.
     pub fn begin(
         mut given: Given,
         former: Option<Given>,
         serving: &Serving,
         side: &Arc<Side>,
+        takes_files: bool,
     ) -> io::Result<Change> {
         let version = given.take.version;
         let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -51,7 +53,7 @@ impl Change {
                 // First: without it there is no trial.
                 let former = former.map(build_former).transpose();
                 let result = former.and_then(|former| {
-                    let words = take(&mut given, &running, &side)?;
+                    let words = take(&mut given, &running, &side, takes_files)?;
                     Ok((words, former))
                 });
                 // Dropped when the thread ends, but the main thread must look.
@@ -116,8 +118,16 @@ fn build_former(mut given: Given) -> Result<Former, VersionError> {
     Ok(Former { given, built })
 }
 
-fn take(given: &mut Given, running: &Running, side: &Side) -> Result<String, VersionError> {
-    let built = build(given)?;
+fn take(
+    given: &mut Given,
+    running: &Running,
+    side: &Side,
+    takes_files: bool,
+) -> Result<String, VersionError> {
+    let mut built = build(given)?;
+    if takes_files {
+        built.config.lists.take_files();
+    }
     put(given, built, running, side)
 }
 
@@ -140,6 +150,7 @@ pub fn put(
     proxy::log::change(sink);
     side.change();
     let mut words = words(&changed);
+    words.extend(changed.lists);
     words.extend(raise_files(given.take.plan.files_max));
     // The version serves already: what is left is told, not undone.
     if let Err(error) = side.sockets().change(sockets) {

@@ -8,6 +8,7 @@ use crate::process::{self, Order, Orders, Serving, Side};
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::guard::Guard;
 use crate::roles::memory::{self, MemoryError};
+use crate::roles::vitals;
 use crate::voice::Voice;
 use nix::sys::signal::Signal;
 use protocol::role::{Level, Message};
@@ -16,6 +17,7 @@ use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// How long the supervisor may take to hear the rest.
@@ -41,17 +43,10 @@ pub struct Supervised {
     /// The supervisor told it to accept nothing.
     paused: bool,
     telling: Telling,
-}
-
-/// Begins to show that the threads live. Without the memory it is taken for one that
-/// serves nothing, which the address role says.
-fn share_vitals(descriptors: Vec<OwnedFd>, serving: &Serving) {
-    if let Some(file) = descriptors.into_iter().next()
-        && let Some(words) = crate::roles::vitals::map(&file)
-    {
-        // Of another layout: as without it.
-        let _ = proxy::vitals::share(serving.running.runtime, words);
-    }
+    /// The next version takes lists and maps as their files have them.
+    takes_files: bool,
+    /// The mapped heartbeat memory.
+    vitals: Option<&'static [AtomicU64]>,
 }
 
 impl Supervised {
@@ -67,6 +62,26 @@ impl Supervised {
             alone: false,
             paused: false,
             telling: Telling::new(Instant::now()),
+            takes_files: false,
+            vitals: None,
+        }
+    }
+
+    /// Writes heartbeats into this memory from now on. Without one the proxy counts as
+    /// serving nothing, which the address role reports.
+    fn share_vitals(&mut self, descriptors: Vec<OwnedFd>, serving: &Serving) {
+        let Some(file) = descriptors.into_iter().next() else {
+            return;
+        };
+        let words = match self.vitals {
+            // Another supervisor has brought its own.
+            Some(words) => vitals::replace(words, &file).then_some(words),
+            None => vitals::map(&file),
+        };
+        if let Some(words) = words {
+            self.vitals = Some(words);
+            // Of another layout: as without it.
+            let _ = proxy::vitals::share(serving.running.runtime, words);
         }
     }
 
@@ -164,6 +179,8 @@ impl Supervised {
             Message::Guard { .. } => {}
             Message::TellState => self.tell_state(serving),
             Message::AddState => self.add_state(received.descriptors, serving),
+            Message::TakeFiles => self.takes_files = true,
+            Message::TellPulse => self.answer(&Message::Pulse, &[]),
             Message::GiveVersion => {
                 if let Some(given) = self.given.clone() {
                     let descriptors = given.all_descriptors();
@@ -179,7 +196,7 @@ impl Supervised {
                         .adopt(UnixStream::from(connection), rights(level));
                 }
             }
-            Message::Vitals => share_vitals(received.descriptors, serving),
+            Message::Vitals => self.share_vitals(received.descriptors, serving),
             // An answer to something that only a later version says.
             Message::Unknown { .. } => {}
             other => {
@@ -302,7 +319,8 @@ impl Supervised {
         }
         // What was gone back to is not what is compared with any more.
         drop(self.trial.take());
-        match Change::begin(given, former, serving, &self.side) {
+        let takes_files = std::mem::take(&mut self.takes_files);
+        match Change::begin(given, former, serving, &self.side, takes_files) {
             Ok(change) => self.change = Some(change),
             Err(error) => self.answer(&refused(version, &error.to_string()), &[]),
         }

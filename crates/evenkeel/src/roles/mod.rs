@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod guard;
+pub mod heart;
 pub mod memory;
 pub mod spawn;
 pub mod vitals;

@@ -4,6 +4,7 @@
 
 use super::Shared;
 use super::channel::{Channel, ChannelError, Received};
+use super::heart::Heart;
 use nix::libc;
 use protocol::role::{Message, Personality};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,6 +34,27 @@ pub const ADDRESS_ROLE: &str = "address-role";
 pub const CONTROL_ROLE: &str = "control-role";
 /// The second word of a process that only says which messages it speaks.
 pub const SELF_TEST: &str = "self-test";
+
+/// Variables that every role gets: what the C library and our own code read. Whatever
+/// else the supervisor was started with (keys of other services, say) is none of a
+/// role's business; what the files name of it travels with the version.
+const FOR_ROLES: [&str; 11] = [
+    "EVENKEEL_RUNTIME_DIRECTORY",
+    "GLIBC_TUNABLES",
+    "LANG",
+    "MALLOC_ARENA_MAX",
+    "PATH",
+    "RUST_BACKTRACE",
+    "TERM",
+    "NO_COLOR",
+    "COLUMNS",
+    "TZ",
+    "TZDIR",
+];
+/// Variables besides these for the role that starts the scripts of a file.
+const FOR_SCRIPTS: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];
+/// The same for every category of a locale.
+const LOCALE_PREFIX: &str = "LC_";
 
 /// Variables by which a service manager says something to the process that it
 /// started.
@@ -86,6 +108,10 @@ pub struct Started {
     pub channel: Channel,
     /// It has left the channel.
     pub silent: bool,
+    /// Whether its main loop shows life.
+    pub heart: Heart,
+    /// It was asked for a sign of life, and has said nothing since.
+    asked: bool,
 }
 
 /// How soon and how late it is looked again whether a process has ended, should nobody tell.
@@ -115,11 +141,21 @@ pub fn start(
     let mut command = Command::new(program);
     command
         .arg0(entry.shown)
-        .args([INTERNAL, entry.word, &number.to_string(), name(personality)])
-        .envs(variables.iter().copied());
-    for name in FOR_THE_SUPERVISOR {
-        command.env_remove(name);
+        .args([INTERNAL, entry.word, &number.to_string(), name(personality)]);
+    match entry.word {
+        // It reads what the files ask for, and ends.
+        LOADER => remove(&mut command, &FOR_THE_SUPERVISOR),
+        // The scripts of keepalived inherit what keepalived was started with.
+        ADDRESS_ROLE if personality == Personality::Keepalived => {
+            remove(&mut command, &FOR_THE_SUPERVISOR);
+        }
+        word => {
+            let scripts = word == ADDRESS_ROLE;
+            let kept = std::env::vars_os().filter(|(name, _)| is_for_role(name, scripts));
+            command.env_clear().envs(kept);
+        }
     }
+    command.envs(variables.iter().copied());
     if entry.word != LOADER {
         // The loader may be asked to read a file from there.
         command.stdin(Stdio::null());
@@ -142,7 +178,22 @@ pub fn start(
         pidfd,
         channel,
         silent: false,
+        heart: Heart::default(),
+        asked: false,
     })
+}
+
+fn remove(command: &mut Command, names: &[&str]) {
+    for name in names {
+        command.env_remove(name);
+    }
+}
+
+fn is_for_role(name: &OsStr, scripts: bool) -> bool {
+    let name = name.to_str().unwrap_or_default();
+    FOR_ROLES.contains(&name)
+        || name.starts_with(LOCALE_PREFIX)
+        || (scripts && FOR_SCRIPTS.contains(&name))
 }
 
 fn name(personality: Personality) -> &'static str {
@@ -161,6 +212,8 @@ impl Started {
             pidfd,
             channel,
             silent: false,
+            heart: Heart::default(),
+            asked: false,
         }
     }
 
@@ -195,7 +248,13 @@ impl Started {
             return Ok(None);
         }
         match self.channel.flush().and_then(|()| self.channel.receive()) {
-            Ok(received) => Ok(received),
+            Ok(received) => {
+                if received.is_some() {
+                    self.asked = false;
+                    self.heart.beats();
+                }
+                Ok(received)
+            }
             Err(ChannelError::Closed) => {
                 self.silent = true;
                 Ok(None)
@@ -222,6 +281,17 @@ impl Started {
     /// seen as ended.
     pub fn say(&mut self, message: &Message, descriptors: &[Shared]) -> bool {
         !self.silent && self.channel.send(message, descriptors).is_ok()
+    }
+
+    /// Asks for a sign of life: whatever it says next is one.
+    pub fn ask(&mut self, message: &Message) {
+        self.heart.beats();
+        self.asked = self.say(message, &[]);
+    }
+
+    /// Whether it was asked and has said nothing since.
+    pub fn is_asked(&self) -> bool {
+        self.asked
     }
 
     /// Sends it a signal; one that has ended is no error.

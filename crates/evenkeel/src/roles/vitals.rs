@@ -10,9 +10,7 @@ use std::sync::atomic::AtomicU64;
 /// Maps a memory file for as long as the process lives. None where it could become
 /// shorter than it is (whoever reads beyond its end is killed), or cannot be mapped.
 pub fn map(file: &OwnedFd) -> Option<&'static [AtomicU64]> {
-    let size = usize::try_from(fstat(file).ok()?.st_size).ok()?;
-    let seals = fcntl_get_seals(file).ok()?;
-    if size < BYTES || !seals.contains(SealFlags::SHRINK) {
+    if !keeps_its_length(file) {
         return None;
     }
     let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -33,6 +31,30 @@ pub fn map(file: &OwnedFd) -> Option<&'static [AtomicU64]> {
     // SAFETY: the mapping is of pages, has room for so many words, and is never undone;
     // the file cannot shrink below it. Others write to it, which is what atomics are for.
     Some(unsafe { std::slice::from_raw_parts(at.cast::<AtomicU64>(), WORDS) })
+}
+
+/// Maps another memory file in the place of the one mapped at `words`, so that every
+/// user of `words` sees the new file from now on. False where the file may shrink or
+/// cannot be mapped; the old one stays then.
+pub fn replace(words: &'static [AtomicU64], file: &OwnedFd) -> bool {
+    if words.len() != WORDS || !keeps_its_length(file) {
+        return false;
+    }
+    let place = words.as_ptr().cast_mut().cast::<libc::c_void>();
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+    // SAFETY: the place is a mapping of `map`, of the same length, which is never undone.
+    // The kernel exchanges the pages at once; users access whole words atomically and
+    // expect others to change them at any time.
+    let at = unsafe { libc::mmap(place, BYTES, protection, flags, file.as_raw_fd(), 0) };
+    at != libc::MAP_FAILED
+}
+
+fn keeps_its_length(file: &OwnedFd) -> bool {
+    let size = fstat(file).ok().map(|data| usize::try_from(data.st_size));
+    let seals = fcntl_get_seals(file);
+    matches!(size, Some(Ok(size)) if size >= BYTES)
+        && seals.is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }
 
 #[cfg(test)]
@@ -57,6 +79,25 @@ mod tests {
         let reads = Vitals::open(other.expect("mapped")).expect("begun");
         writes.claim(7, 1);
         assert!(reads.is_owner(7));
+    }
+
+    #[test]
+    fn another_file_in_the_place_of_the_first_is_seen_at_the_same_words() {
+        let (first, second) = (
+            file(BYTES, SealFlags::SHRINK | SealFlags::GROW),
+            file(BYTES, SealFlags::SHRINK | SealFlags::GROW),
+        );
+        let words = map(&first).expect("mapped");
+        let kept = Vitals::begin(words).expect("long enough");
+        kept.claim(7, 1);
+        let other = Vitals::begin(map(&second).expect("mapped")).expect("long enough");
+        other.claim(8, 1);
+        assert!(!replace(words, &file(BYTES, SealFlags::GROW)), "may shrink");
+        assert!(kept.is_owner(7), "the first one stays");
+        assert!(replace(words, &second));
+        assert!(kept.is_owner(8));
+        other.claim(9, 1);
+        assert!(kept.is_owner(9));
     }
 
     #[test]

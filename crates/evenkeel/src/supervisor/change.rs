@@ -9,7 +9,7 @@ use super::version::Version;
 use crate::roles::Shared;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Form, Gravity, write_error};
-use protocol::role::{Before, Load, Look, Take};
+use protocol::role::{Before, Load, Look, Message, Take};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -142,6 +142,12 @@ impl Supervisor {
         let trial = self.brings_trial();
         if trial && version.is_alone() {
             return self.trial_without_proxy(version, &told.shown);
+        }
+        if self.requests.running().iter().any(|one| one.takes_files)
+            && let Some(proxy) = &mut self.proxy
+        {
+            // One that does not know how keeps the changes, and says that it does.
+            proxy.say(&Message::TakeFiles);
         }
         let message = self.trial_message(&version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));

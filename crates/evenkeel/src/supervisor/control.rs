@@ -40,6 +40,8 @@ pub struct Asker {
     pub at: Door,
     /// How what is printed is to look.
     pub look: Option<Look>,
+    /// Changes of lists and maps at run time are to be forgotten.
+    pub takes_files: bool,
 }
 
 struct Client {
@@ -49,6 +51,8 @@ struct Client {
     asked: bool,
     /// It was told all, and goes when it has heard it.
     told: bool,
+    /// What it asks for forgets changes of lists and maps.
+    takes_files: bool,
 }
 
 /// What was asked for.
@@ -109,6 +113,7 @@ impl Control {
             id,
             at: Door::Control,
             look: Some(look),
+            takes_files: false,
         })
     }
 
@@ -120,6 +125,7 @@ impl Control {
             channel,
             asked,
             told: false,
+            takes_files: false,
         });
         id
     }
@@ -176,13 +182,24 @@ impl Control {
             let Ok(fd) = accept_with(&self.listener, SocketFlags::CLOEXEC) else {
                 return;
             };
-            if self.clients.len() >= CLIENTS_MAX || !may_speak(&fd) {
+            if !may_speak(&fd) || !self.makes_room() {
                 continue;
             }
             if let Ok(channel) = Channel::new(fd) {
                 self.add(channel, false);
             }
         }
+    }
+
+    /// Whether there is room for another client: the oldest one that has asked nothing
+    /// gives its place up.
+    fn makes_room(&mut self) -> bool {
+        if self.clients.len() < CLIENTS_MAX {
+            return true;
+        }
+        let idle = |client: &Client| !client.asked && !client.told;
+        let oldest = self.clients.iter().position(idle);
+        oldest.map(|at| self.clients.remove(at)).is_some()
     }
 
     /// Tells somebody how it went.
@@ -222,6 +239,7 @@ impl Client {
                         id: self.id,
                         at: Door::Control,
                         look: Some(look),
+                        takes_files: self.takes_files,
                     });
                 }
                 Message::TellAddresses => {
@@ -233,6 +251,7 @@ impl Client {
                     let question = Question::HandOver { name, drain_ms };
                     heard.questions.push((self.id, question));
                 }
+                Message::TakeFiles => self.takes_files = true,
                 Message::Unknown { .. } => {}
                 other => {
                     let kind = other.kind();
@@ -308,6 +327,27 @@ mod tests {
         bed.control.tell(first[0].id, 0, "it went well");
         let told = client.wait(None).unwrap();
         assert_eq!(told.message, Message::Reloaded { exit: 0 });
+    }
+
+    #[test]
+    fn clients_that_ask_nothing_make_room_and_those_that_asked_stay() {
+        let mut bed = Bed::new("idle");
+        let mut first = bed.client();
+        first.send(&Message::Reload(Look::default()), &[]).unwrap();
+        let asker = bed.heard(1).remove(0);
+        let idle: Vec<Channel> = (0..2 * CLIENTS_MAX)
+            .map(|_| {
+                let client = bed.client();
+                bed.heard(1);
+                client
+            })
+            .collect();
+        assert_eq!(bed.control.clients.len(), CLIENTS_MAX);
+        let mut last = bed.client();
+        last.send(&Message::Reload(Look::default()), &[]).unwrap();
+        assert_eq!(bed.heard(2).len(), 1, "it is heard");
+        assert!(bed.control.knows(asker.id));
+        drop(idle);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod loading;
 mod notify;
 mod operate;
 mod proxy;
+mod pulse;
 mod requests;
 mod run;
 mod settle;

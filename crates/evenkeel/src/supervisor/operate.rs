@@ -143,6 +143,7 @@ impl Supervisor {
                     id,
                     at: Door::Master,
                     look: None,
+                    takes_files: false,
                 })),
                 Wish::Operate { pid, level, socket } => {
                     let message = Message::Operate { level };

@@ -26,6 +26,8 @@ pub struct Proxy {
     pub born: Instant,
     /// It serves.
     pub ready: bool,
+    /// It did not serve in time, and is about to end.
+    pub killed: bool,
     /// It was not started by this image of the supervisor.
     pub adopted: bool,
     /// It said that it ends by this signal.
@@ -79,6 +81,7 @@ impl Proxy {
             process,
             born: Instant::now(),
             ready: false,
+            killed: false,
             adopted: false,
             obeys: None,
         };
@@ -98,6 +101,7 @@ impl Proxy {
             process,
             born: Instant::now(),
             ready: true,
+            killed: false,
             adopted: true,
             obeys: None,
         }
@@ -152,6 +156,16 @@ impl Proxy {
             .map_err(ProxyError::Channel)
     }
 
+    /// Gives it the memory in which its threads show that they live. Without one its
+    /// addresses count as not served.
+    pub fn give_vitals(&mut self, vitals: Option<&Shared>) {
+        if let Some(vitals) = vitals {
+            let vitals = std::slice::from_ref(vitals);
+            // One that cannot be told is about to be seen as ended.
+            let _ = self.process.say(&Message::Vitals, vitals);
+        }
+    }
+
     /// Says something without descriptors; whether that can arrive. Mostly who
     /// cannot be told is about to be seen as ended.
     pub fn say(&mut self, message: &Message) -> bool {
@@ -175,8 +189,13 @@ impl Proxy {
         }
     }
 
+    /// Whether it ever served.
+    pub fn served(&self) -> bool {
+        self.ready
+    }
+
     /// When it is taken for one that never serves.
     pub fn deadline(&self) -> Option<Instant> {
-        (!self.ready).then_some(self.born + READY_LIMIT)
+        (!self.ready && !self.killed).then_some(self.born + READY_LIMIT)
     }
 }

@@ -120,6 +120,7 @@ mod tests {
                 id,
                 at: Door::Control,
                 look: None,
+                takes_files: false,
             })
         };
         requests.ask(asker(1));
@@ -134,7 +135,14 @@ mod tests {
 
     #[test]
     fn a_change_is_wanted_for_as_long_as_somebody_waits_or_a_signal_asked() {
-        let asker = |id, at| Some(Asker { id, at, look: None });
+        let asker = |id, at| {
+            Some(Asker {
+                id,
+                at,
+                look: None,
+                takes_files: false,
+            })
+        };
         for (asked, wanted) in [
             (vec![asker(1, Door::Control)], false),
             (vec![asker(1, Door::Control), asker(2, Door::Control)], true),
@@ -165,6 +173,7 @@ mod tests {
                 id,
                 at: Door::Master,
                 look: None,
+                takes_files: false,
             }));
         }
         requests.begin();

@@ -16,6 +16,7 @@ use super::master::Master;
 use super::notify::Notify;
 use super::operate::Changes;
 use super::proxy::Proxy;
+use super::pulse::Pulses;
 use super::requests::Requests;
 use super::signals::{Caught, Signals};
 use super::stop::{Stop, exit_of};
@@ -95,6 +96,8 @@ pub struct Supervisor {
     pub(super) addresses: Addresses,
     /// The cluster that this machine belongs to.
     pub(super) cluster: Cluster,
+    /// Whether the roles show life.
+    pub(super) pulses: Pulses,
 }
 
 impl Supervisor {
@@ -141,6 +144,7 @@ impl Supervisor {
             foreign: None,
             guard: None,
             addresses: Addresses::default(),
+            pulses: Pulses::default(),
         })
     }
 
@@ -164,6 +168,7 @@ impl Supervisor {
             self.hear_commands();
             self.hear_masters();
             self.look_at_clock();
+            self.look_at_pulses();
             self.look_at_files();
             self.carried.reap();
             self.begin_change();
@@ -267,6 +272,7 @@ impl Supervisor {
             self.upgrade.as_ref().and_then(Upgrade::deadline),
             self.addresses.deadline(),
             self.cluster.deadline(),
+            self.pulses.deadline(),
         ]
         .into_iter()
         .chain(self.formers.iter().map(|former| former.until))
@@ -490,7 +496,6 @@ impl Supervisor {
     }
 
     fn start_proxy(&mut self) {
-        self.make_vitals();
         let Some(version) = &self.kept else {
             return;
         };
@@ -504,7 +509,7 @@ impl Supervisor {
             }
             Err(error) if self.served => {
                 self.voice.alert(error);
-                self.restart_later(Instant::now());
+                self.restart_later(Instant::now(), false);
             }
             Err(error) => self.fail(error),
         }
@@ -644,12 +649,12 @@ impl Supervisor {
             (Ending::Status(status), _) => status,
             // Nobody tells how a process ended that is no child, but itself.
             (Ending::Unknown, Some(signal)) => return self.end(exit_of(Some(signal))),
-            (Ending::Unknown, None) => return self.proxy_died(proxy.born),
+            (Ending::Unknown, None) => return self.proxy_died(proxy),
         };
         let killed = status.signal() == Some(Signal::SIGKILL as i32);
         if !self.served && killed && self.killed_at_start < KILLS_AT_START_MAX {
             self.killed_at_start += 1;
-            return self.restart_later(proxy.born);
+            return self.restart_later(proxy.born, proxy.served());
         }
         if !self.served && self.is_member() {
             return self.first_failed("the proxy ended before it served", "");
@@ -670,10 +675,10 @@ impl Supervisor {
         if status.success() || matches!(signal, Some(Signal::SIGTERM | Signal::SIGINT)) {
             return self.end(exit_of(signal));
         }
-        self.proxy_died(proxy.born);
+        self.proxy_died(proxy);
     }
 
-    fn proxy_died(&mut self, born: Instant) {
+    fn proxy_died(&mut self, proxy: &Proxy) {
         if self.old_died() {
             return;
         }
@@ -683,7 +688,7 @@ impl Supervisor {
         self.change_failed(None, "the proxy died when it was to take the change in");
         self.went_back("the proxy died with it");
         if self.kept.is_some() {
-            self.restart_later(born);
+            self.restart_later(proxy.born, proxy.served());
         }
     }
 
@@ -724,9 +729,9 @@ impl Supervisor {
         }
     }
 
-    fn restart_later(&mut self, born: Instant) {
+    fn restart_later(&mut self, born: Instant, served: bool) {
         let now = Instant::now();
-        let wait: Duration = self.backoff.died(born, now);
+        let wait: Duration = self.backoff.died(born, now, served);
         tell::restarts(&mut self.voice, wait);
         self.notify.status("the proxy died, another one starts");
         match wait.is_zero() {
@@ -777,7 +782,7 @@ impl Supervisor {
         {
             // Its end is seen in the next turn.
             proxy.process.kill();
-            proxy.ready = true;
+            proxy.killed = true;
             self.stop = self.stop.map(|stop| Stop {
                 until: None,
                 ..stop

@@ -9,16 +9,16 @@ use nix::unistd::Pid;
 use std::path::Path;
 use std::process::Command;
 
-const VIP: &str = "10.0.0.9";
+pub const VIP: &str = "10.0.0.9";
 
-struct Bed {
-    host: Host,
-    scratch: Scratch,
+pub struct Bed {
+    pub host: Host,
+    pub scratch: Scratch,
     _lab: Lab,
 }
 
 impl Bed {
-    fn new(name: &str) -> Bed {
+    pub fn new(name: &str) -> Bed {
         let lab = Lab::new(name).unwrap();
         let host = lab.host("one").unwrap();
         let add = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
@@ -38,23 +38,23 @@ impl Bed {
         }
     }
 
-    fn start(&self, words: &[&str]) -> Supervised {
+    pub fn start(&self, words: &[&str]) -> Supervised {
         let directory = self.scratch.path();
         self.host
             .enter(|| Supervised::start(evenkeel(), directory, words.iter().copied()))
     }
 
-    fn run(&self, words: &[&str]) -> Outcome {
+    pub fn run(&self, words: &[&str]) -> Outcome {
         let directory = self.scratch.path();
         self.host.enter(|| run(evenkeel(), directory, words))
     }
 
-    fn has(&self, address: &str) -> bool {
+    pub fn has(&self, address: &str) -> bool {
         let shown = self.host.ip(&["-o", "addr", "show"]).unwrap();
         shown.contains(&format!("inet {address}/"))
     }
 
-    fn comes(&self, address: &str) {
+    pub fn comes(&self, address: &str) {
         let here = eventually(PATIENCE, || self.has(address));
         assert!(here, "{address} did not come");
     }
@@ -68,7 +68,7 @@ fn keepalived(priority: u8, address: &str) -> String {
 }
 
 /// Address roles that were started from a directory.
-fn address_roles(directory: &Path) -> Vec<i32> {
+pub fn address_roles(directory: &Path) -> Vec<i32> {
     let is_role = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.starts_with(b"evenkeel: address")
@@ -76,7 +76,7 @@ fn address_roles(directory: &Path) -> Vec<i32> {
     roles_of(directory).into_iter().filter(is_role).collect()
 }
 
-fn end(pid: i32) {
+pub fn end(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
 }
 

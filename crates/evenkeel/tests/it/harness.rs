@@ -115,6 +115,16 @@ pub fn run<A: AsRef<OsStr>>(
     finish(start(program, directory, arguments))
 }
 
+/// The same with further variables of the environment.
+pub fn run_with<A: AsRef<OsStr>>(
+    program: &Path,
+    directory: &Path,
+    arguments: impl IntoIterator<Item = A>,
+    variables: &[(&str, &str)],
+) -> Outcome {
+    finish(start_with(program, directory, arguments, variables))
+}
+
 pub fn start<A: AsRef<OsStr>>(
     program: &Path,
     directory: &Path,

@@ -1,6 +1,7 @@
 //! The built binary from outside: command lines, exit codes, messages, the
 //! life of its processes; beside the real haproxy where that is installed.
 
+mod address_health;
 mod addresses;
 mod adoption;
 mod cluster_versions;
@@ -9,7 +10,9 @@ mod config_commands;
 mod control;
 mod cron_script;
 mod distrust;
+mod environment;
 mod examples;
+mod frozen;
 mod haproxy_check;
 mod haproxy_life;
 mod harness;

@@ -266,6 +266,7 @@ fn texts(old: &[(String, Vec<u8>)], new: &[(String, Vec<u8>)]) -> Vec<TextChange
     let mut told = std::collections::HashSet::new();
     for (name, text) in new {
         let change = match before.get(&**name) {
+            None if text.contains(&0) => Some(TextDifference::New(0)),
             None => Some(TextDifference::New(lines::of_text(text).count())),
             Some(then) => lines::compare_texts(then, text),
         };

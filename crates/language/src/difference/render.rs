@@ -122,6 +122,8 @@ fn summary(lines: &[LineChange], moved: bool) -> String {
 
 fn text_line(text: &TextChange) -> String {
     let what = match text.change {
+        // No text: it has no lines.
+        TextDifference::New(0) => "new".into(),
         TextDifference::New(n) => format!("new, {}", plural(n, "line")),
         TextDifference::Gone => "no longer used".into(),
         TextDifference::Lines { added, removed: 0 } => format!("{} added", plural(added, "line")),

@@ -198,7 +198,10 @@ pub(super) fn read(kind: u16, from: &mut Reader<'_>) -> Result<Message, DecodeEr
         46 => Message::StopAddresses {
             release: from.bool("release")?,
         },
-        _ => Message::Vitals,
+        47 => Message::Vitals,
+        48 => Message::TellPulse,
+        49 => Message::Pulse,
+        _ => Message::TakeFiles,
     })
 }
 
@@ -252,6 +255,9 @@ mod tests {
             },
             Message::StopAddresses { release: true },
             Message::Vitals,
+            Message::TellPulse,
+            Message::Pulse,
+            Message::TakeFiles,
         ]
     }
 

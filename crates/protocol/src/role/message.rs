@@ -323,6 +323,14 @@ pub enum Message {
     /// Supervisor to proxy role: where heartbeats are written that the address role
     /// reads. Descriptors: that memory.
     Vitals,
+    /// Supervisor to any role: does its main loop run? Answered by [`Message::Pulse`].
+    TellPulse,
+    /// Its main loop runs.
+    Pulse,
+    /// `evenkeel reload --reset-runtime` to the supervisor, before [`Message::Reload`],
+    /// and supervisor to proxy role, before [`Message::Take`]: changes of lists and maps
+    /// at run time are forgotten with that version.
+    TakeFiles,
     /// Supervisor to control role: begin.
     RunControl(Box<RunControl>),
     /// Control role to supervisor: could this version be served? Descriptors: its
@@ -441,6 +449,9 @@ impl Message {
             Message::DumpAddresses { .. } => 45,
             Message::StopAddresses { .. } => 46,
             Message::Vitals => 47,
+            Message::TellPulse => 48,
+            Message::Pulse => 49,
+            Message::TakeFiles => 50,
             Message::RunControl(_) => 60,
             Message::CheckSet { .. } => 61,
             Message::ServeSet { .. } => 62,
@@ -507,6 +518,9 @@ impl Message {
             | Message::TellAddresses
             | Message::Addresses
             | Message::Vitals
+            | Message::TellPulse
+            | Message::Pulse
+            | Message::TakeFiles
             | Message::Stopping => {}
             Message::TakeAddresses(take) => take.write(to),
             Message::HandOverAddresses { name, drain_ms } => {
@@ -574,7 +588,7 @@ impl Message {
                 version: from.u64()?,
             },
             32 => Message::Supervised,
-            40..=47 => address::read(kind, from)?,
+            40..=50 => address::read(kind, from)?,
             60..=76 => cluster::read(kind, from)?,
             other => return Ok(Decoded::Unknown(other)),
         }))

@@ -16,6 +16,7 @@
 //! | 5 | address role | its heartbeat |
 //! | 6 | proxy | which version is on trial (a number of its own); 0 is none |
 //! | 7 | address role | of which it wants that it is on trial no more |
+//! | 8 | proxy | the heartbeat of its side thread |
 //! | [`THREADS_AT`]… | proxy | a heartbeat a thread, 8 words apart (a line of the cache) |
 //! | [`SLOTS_AT`]… | both | the slots, [`SLOT_WORDS`] apart |
 //!
@@ -92,6 +93,7 @@ const SLOTS: usize = 4;
 const ROLE_BEAT_AT: usize = 5;
 const TRIAL_AT: usize = 6;
 const BACK_AT: usize = 7;
+const SIDE_BEAT_AT: usize = 8;
 
 /// How much of what stands behind a virtual address can be served.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -232,6 +234,7 @@ impl<'m> Vitals<'m> {
             self.put(THREADS_AT + thread * THREAD_WORDS, 0);
         }
         self.put(THREADS, threads as u64);
+        self.put(SIDE_BEAT_AT, 0);
         // What was on trial with another one is served no more.
         self.put(TRIAL_AT, 0);
         self.put(OWNER_AT, owner);
@@ -261,6 +264,11 @@ impl<'m> Vitals<'m> {
         }
     }
 
+    /// The process that writes; 0 before the first one does.
+    pub fn owner(&self) -> u64 {
+        self.get(OWNER_AT)
+    }
+
     /// Whether this proxy is the one that writes.
     pub fn is_owner(&self, owner: u64) -> bool {
         self.get(OWNER_AT) == owner
@@ -270,6 +278,13 @@ impl<'m> Vitals<'m> {
     pub fn beat(&self, owner: u64, thread: usize, now_ms: u64) {
         if thread < THREADS_MAX && self.is_owner(owner) {
             self.put(THREADS_AT + thread * THREAD_WORDS, now_ms);
+        }
+    }
+
+    /// The side thread lives.
+    pub fn side_beat(&self, owner: u64, now_ms: u64) {
+        if self.is_owner(owner) {
+            self.put(SIDE_BEAT_AT, now_ms);
         }
     }
 
@@ -302,6 +317,17 @@ impl<'m> Vitals<'m> {
     /// What is on trial by this number is to be so no more.
     pub fn want_back(&self, number: u64) {
         self.put(BACK_AT, number);
+    }
+
+    /// The last heartbeat of each thread, 0 for one that has none yet.
+    pub fn beats(&self) -> impl Iterator<Item = u64> {
+        let threads = (self.get(THREADS) as usize).min(THREADS_MAX);
+        (0..threads).map(|thread| self.get(THREADS_AT + thread * THREAD_WORDS))
+    }
+
+    /// The last heartbeat of the side thread; 0 where it has none, or never writes any.
+    pub fn side_beat_ms(&self) -> u64 {
+        self.get(SIDE_BEAT_AT)
     }
 
     /// Who serves.

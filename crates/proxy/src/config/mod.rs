@@ -97,6 +97,8 @@ pub struct Config {
     pub frontends: HashMap<Box<str>, ProxyIndex>,
     /// The files that it was read from, as the user named them.
     pub files: Vec<String>,
+    /// The variables that its lines see, as its last line left them.
+    pub environment: language::Environment,
     /// Which of the process it is, from 1 upwards: [`crate::state::install`]
     /// numbers it. 0 never served.
     pub version: u64,

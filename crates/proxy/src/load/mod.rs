@@ -332,8 +332,18 @@ fn run(mut recording: Recording, mut outside: Outside) -> Loaded {
         wish: loader.config.global.watch,
         states: loader.state_files,
     };
-    let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
     recording.keep(loader.outside.into_answers());
+    if !is_replay {
+        let named = recording.named_variables();
+        recording
+            .environment
+            .retain(|name| named.contains(name.as_bytes()));
+        loader
+            .environment
+            .retain(|name| named.contains(name.as_bytes()));
+    }
+    loader.config.environment = loader.environment;
+    let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
     Loaded {
         config,
         quiet,

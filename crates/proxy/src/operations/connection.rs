@@ -4,6 +4,7 @@
 //! that may hold keys, so whatever came is wiped when it is dropped.
 
 use super::command::{self, Action, Context, Payload, Session};
+use super::places::{Place, Rest};
 use super::socket::Rights;
 use crate::log::ring;
 use crate::takeover::{self, TakeoverError};
@@ -46,6 +47,8 @@ pub enum Ended {
     Timeout,
     /// The connection failed.
     Failed,
+    /// Another connection needed its place, and it did nothing.
+    Displaced,
 }
 
 impl From<io::Error> for Ended {
@@ -62,7 +65,7 @@ impl From<tokio::time::error::Elapsed> for Ended {
 
 /// Tells the lines of a ring as they come, until the peer sends anything or goes.
 async fn tell_events<S>(
-    stream: &mut S,
+    stream: &mut At<'_, S>,
     follow: &command::Follow,
     silence: Duration,
 ) -> Result<(), Ended>
@@ -82,7 +85,7 @@ where
             text.push(b'\n');
         }
         write(stream, &text, silence).await?;
-        if timeout(EVENTS_EVERY, stream.read_u8()).await.is_ok() {
+        if timeout(EVENTS_EVERY, stream.stream.read_u8()).await.is_ok() {
             break;
         }
     }
@@ -98,14 +101,24 @@ fn without_mark(line: &str) -> (&str, bool) {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S>(
-    mut stream: S,
+pub async fn serve<S>(stream: S, rights: impl Into<Rights>, context: &Context) -> Result<(), Ended>
+where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
+{
+    serve_at(stream, rights, context, &Place::alone()).await
+}
+
+/// The same of one that may have to give its place to another connection.
+pub(super) async fn serve_at<S>(
+    stream: S,
     rights: impl Into<Rights>,
     context: &Context,
+    place: &Place,
 ) -> Result<(), Ended>
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
+    let mut stream = At { stream, place };
     let rights = rights.into();
     let mut session = Session {
         level: rights.level,
@@ -115,14 +128,16 @@ where
         payload: None,
     };
     let mut input = Bytes::default();
+    let mut wait = Rest::Silent;
     loop {
-        let Some(line) = read_line(&mut stream, &mut input, session.timeout).await? else {
+        let Some(line) = read_line(&mut stream, &mut input, session.timeout, wait).await? else {
             return Ok(());
         };
         let Some(line) = line else {
             let told = format!("The line is longer than {LINE_MAX} bytes.\n\n");
             return write(&mut stream, told.as_bytes(), session.timeout).await;
         };
+        wait = Rest::Between;
         let (line, has_payload) = without_mark(&line);
         let commands = Zeroizing::new(split(line));
         if commands.len() > COMMANDS_MAX {
@@ -144,7 +159,7 @@ where
                 return tell_events(&mut stream, &follow, session.timeout).await;
             }
             if words == [HAND_OVER] {
-                let peer = stream.as_fd().try_clone_to_owned()?;
+                let peer = stream.stream.as_fd().try_clone_to_owned()?;
                 return hand_over(peer, rights, context).await;
             }
             // Who may have the sockets may know this, too; the others are told
@@ -192,11 +207,15 @@ fn silence(context: &Context) -> Duration {
 }
 
 /// What our heir goes on with; the rest comes when the process ends.
-async fn tell_state<S>(stream: &mut S, silent: Duration, context: &Context) -> Result<(), Ended>
+async fn tell_state<S>(
+    stream: &mut At<'_, S>,
+    silent: Duration,
+    context: &Context,
+) -> Result<(), Ended>
 where
     S: AsyncWrite + AsFd + Unpin,
 {
-    let peer = stream.as_fd().try_clone_to_owned()?;
+    let peer = stream.stream.as_fd().try_clone_to_owned()?;
     let context = context.clone();
     let work = move || {
         let (heirs, runtime) = (&context.shared.heirs, context.runtime);
@@ -240,9 +259,10 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
 /// The next line without its end; an inner None for one that is too long, an
 /// outer one for the end.
 async fn read_line<S: AsyncRead + Unpin>(
-    stream: &mut S,
+    stream: &mut At<'_, S>,
     input: &mut Bytes,
     silent: Duration,
+    wait: Rest,
 ) -> Result<Option<Option<Zeroizing<String>>>, Ended> {
     let mut searched = 0;
     loop {
@@ -257,7 +277,7 @@ async fn read_line<S: AsyncRead + Unpin>(
         }
         let mut bytes = Zeroizing::new([0; 4096]);
         let room = bytes.len().min(LINE_MAX + 1 - searched);
-        let read = timeout(silent, stream.read(&mut bytes[..room])).await??;
+        let read = stream.read(&mut bytes[..room], silent, wait).await?;
         if read == 0 {
             // A last line without its end is one all the same.
             let line = std::mem::take(&mut **input);
@@ -269,13 +289,13 @@ async fn read_line<S: AsyncRead + Unpin>(
 
 /// The lines up to an empty one, or to the end; None when they are too long.
 async fn read_payload<S: AsyncRead + Unpin>(
-    stream: &mut S,
+    stream: &mut At<'_, S>,
     input: &mut Bytes,
     silent: Duration,
 ) -> Result<Option<Zeroizing<String>>, Ended> {
     let mut payload = Bytes::default();
     loop {
-        match read_line(stream, input, silent).await? {
+        match read_line(stream, input, silent, Rest::Between).await? {
             None => return Ok(Some(string(std::mem::take(&mut *payload)))),
             Some(None) => return Ok(None),
             Some(Some(line)) if line.is_empty() => {
@@ -317,14 +337,51 @@ fn string(bytes: Vec<u8>) -> Zeroizing<String> {
 }
 
 async fn write<S: AsyncWrite + Unpin>(
-    stream: &mut S,
+    stream: &mut At<'_, S>,
     bytes: &[u8],
     silent: Duration,
 ) -> Result<(), Ended> {
+    let At { stream, place } = stream;
     for part in bytes.chunks(WRITE_BYTES) {
-        timeout(silent, stream.write_all(part)).await??;
+        waits(*place, silent, Rest::Reader, stream.write_all(part)).await?;
     }
     Ok(timeout(silent, stream.flush()).await??)
+}
+
+/// A connection on its place.
+struct At<'p, S> {
+    stream: S,
+    place: &'p Place,
+}
+
+impl<S: AsyncRead + Unpin> At<'_, S> {
+    /// Reads what there is, while the place is nobody else's.
+    async fn read(
+        &mut self,
+        into: &mut [u8],
+        silent: Duration,
+        wait: Rest,
+    ) -> Result<usize, Ended> {
+        waits(self.place, silent, wait, self.stream.read(into)).await
+    }
+}
+
+/// Waits for the peer: for so long, and until the place is wanted by another connection.
+async fn waits<T>(
+    place: &Place,
+    silent: Duration,
+    wait: Rest,
+    work: impl Future<Output = io::Result<T>>,
+) -> Result<T, Ended> {
+    place.rests(wait);
+    let done = tokio::select! {
+        // What the peer has sent counts for more.
+        biased;
+        done = timeout(silent, work) => done??,
+        () = place.wanted() => return Err(Ended::Displaced),
+    };
+    place.works();
+    Ok(done)
 }
 
 /// A line's commands and their words. A backslash takes the meaning from what

@@ -5,6 +5,7 @@
 
 mod command;
 mod connection;
+mod places;
 pub(crate) mod server;
 mod serving;
 mod socket;

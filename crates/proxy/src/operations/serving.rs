@@ -4,6 +4,7 @@
 
 use super::command::Context;
 use super::connection;
+use super::places::Places;
 use super::socket::{OperationsSocket, Rights, Takes};
 use crate::config::Config;
 use crate::log::forward;
@@ -43,7 +44,7 @@ pub(super) struct Shown {
 pub(super) struct Shared {
     /// The sockets that are served, in the order of the file.
     shown: Mutex<Arc<[Shown]>>,
-    places: Mutex<(u32, Arc<Semaphore>)>,
+    places: Arc<Places>,
     /// Their descriptors, which end with their accept loops.
     descriptors: Mutex<Vec<Weak<OwnedFd>>>,
     /// Processes that took the state over.
@@ -54,7 +55,7 @@ impl Shared {
     pub(super) fn new(shown: Vec<Shown>) -> Arc<Shared> {
         Arc::new(Shared {
             shown: Mutex::new(shown.into()),
-            places: Mutex::new(places(CONNECTIONS_DEFAULT)),
+            places: Places::new(CONNECTIONS_DEFAULT as usize),
             descriptors: Mutex::default(),
             heirs: Heirs::default(),
         })
@@ -71,19 +72,12 @@ impl Shared {
         Arc::clone(&lock(&self.shown))
     }
 
-    /// `stats maxconn`: connections that came before another number do not count.
+    /// `stats maxconn`
     fn limit(&self, config: &Config) {
         let most = config.global.stats_maxconn.unwrap_or(CONNECTIONS_DEFAULT);
-        let most = most.clamp(1, CONNECTIONS_MAX);
-        let mut now = lock(&self.places);
-        if now.0 != most {
-            *now = places(most);
-        }
+        self.places
+            .set_most(most.clamp(1, CONNECTIONS_MAX) as usize);
     }
-}
-
-fn places(most: u32) -> (u32, Arc<Semaphore>) {
-    (most, Arc::new(Semaphore::new(most as usize)))
 }
 
 /// Nothing panics while one of these is held, and each is whole at all times.
@@ -276,15 +270,10 @@ where
     let Ok(stream) = accepted else {
         return tokio::time::sleep(ACCEPT_PAUSE).await;
     };
-    let places = Arc::clone(&lock(&context.shared.places).1);
-    // Never closed, so a place always comes.
-    let Ok(place) = places.acquire_owned().await else {
-        return;
-    };
+    let place = context.shared.places.take().await;
     let rights = lock(&shown).rights;
     tokio::spawn(async move {
         // A peer that goes away is nothing to tell anyone.
-        let _ = connection::serve(stream, rights, &context).await;
-        drop(place);
+        let _ = connection::serve_at(stream, rights, &context, &place).await;
     });
 }

@@ -120,6 +120,8 @@ pub enum Kind {
     Table,
     /// A list of users by its name.
     Userlist,
+    /// The name of an environment variable; its value of now is the argument.
+    Environment,
 }
 
 impl Kind {
@@ -142,6 +144,7 @@ impl Kind {
             Kind::MapFile => "the name of a map file",
             Kind::Table => "the name of a stick table",
             Kind::Userlist => "the name of a userlist",
+            Kind::Environment => "the name of an environment variable",
         }
     }
 }
@@ -600,6 +603,11 @@ fn build_one(
             loader.name_table(text, piece.span(raw.part.clone()));
             Argument::Table(loader.config.tables.place(text))
         }
+        Kind::Environment => match loader.environment.get(text) {
+            Some(value) => Argument::Text(value.into()),
+            // No text: the fetch has no value.
+            None => Argument::Bool(false),
+        },
         Kind::Userlist => {
             let place = piece.span(raw.part.clone());
             Argument::Userlist(loader.userlists.used(text, place))

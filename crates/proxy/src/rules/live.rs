@@ -6,10 +6,10 @@
 //! index of the whole list that lies over it from then on; further ones change
 //! what they mean in it. Rules (`set-map`, `add-acl`) change lists on threads that
 //! serve, so theirs are made ready when the file is loaded. What was changed goes
-//! on under the next configuration where the file of the list has the same lines
-//! there, and is forgotten where it has others: who writes the file has the last
-//! word. Patterns that stand in the configuration itself end with it.
+//! on under the next configuration ([`carry`]). Patterns that stand in the
+//! configuration itself end with it.
 
+mod carry;
 mod entries;
 mod index;
 
@@ -167,6 +167,8 @@ pub struct List {
     pub used_by: String,
     base: Vec<Entry>,
     changed: Option<Arc<Entries>>,
+    /// What an older configuration had, of which `changed` was made.
+    adopted: Option<Arc<Entries>>,
     versions: Versions,
 }
 
@@ -217,7 +219,11 @@ struct Inner {
 
 /// All lists of a configuration.
 #[derive(Debug, Default)]
-pub struct Lists(Mutex<Inner>);
+pub struct Lists {
+    inner: Mutex<Inner>,
+    /// What was changed under an older configuration is forgotten.
+    takes_files: bool,
+}
 
 /// A line of `show acl` or `show map`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -246,7 +252,7 @@ pub struct Met {
 impl Lists {
     /// Nothing panics while it is held but for a bug, and it is whole then.
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a list in; a file that is there already is that one.
@@ -273,6 +279,7 @@ impl Lists {
             used_by,
             base: entries.enumerate().map(entry).collect(),
             changed: None,
+            adopted: None,
             versions: Versions::default(),
         });
         inner.lists.len() - 1
@@ -454,38 +461,6 @@ impl Lists {
         match self.inner().edit(at, Edit::Delete(Which::Key(key.into()))) {
             Err(ListError::NotFound) => Ok(()),
             result => result,
-        }
-    }
-
-    /// Takes over what was changed in the lists of an older configuration, where
-    /// their files are the same. To be done again when the older one may have
-    /// been changed since: what was not costs nothing then.
-    pub fn adopt(&self, older: &Lists) {
-        let older = older.inner();
-        for old in older.lists.iter().filter(|list| list.file.is_some()) {
-            if old.changed.is_none() && old.versions.last == 0 {
-                continue;
-            }
-            let mut inner = self.inner();
-            let is = |list: &List| {
-                (&list.file, list.is_map) == (&old.file, old.is_map) && list.base == old.base
-            };
-            let Some(at) = inner.lists.iter().position(is) else {
-                continue;
-            };
-            inner.lists[at].versions = old.versions.clone();
-            let Some(changed) = &old.changed else {
-                continue;
-            };
-            let has = inner.lists[at].changed.as_ref();
-            if has.is_some_and(|has| Arc::ptr_eq(has, changed)) {
-                continue;
-            }
-            inner.lists[at].changed = Some(Arc::clone(changed));
-            // What a new user of the list cannot use is not laid over for it.
-            if inner.lay_over(at).is_err() {
-                inner.lists[at].changed = None;
-            }
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Changed {
     /// Settings that are others in the new file, and which a process that runs
     /// cannot take over: they are as they were until it is started again.
     pub not_changed: Vec<&'static str>,
+    /// Where lists and maps differ from their files, and what becomes of that.
+    pub lists: Vec<String>,
 }
 
 impl Running {
@@ -49,6 +51,7 @@ impl Running {
         state::set_shards(threads);
         let old = runtime.config();
         let not_changed = keep_fixed(&old.global, &mut config.global);
+        let lists = config.lists.differences(&old.lists);
         let outdated = state::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         // From now on no connection to them is kept, and when the threads look
@@ -72,6 +75,7 @@ impl Running {
         Ok(Changed {
             version: config.version,
             not_changed,
+            lists,
         })
     }
 

@@ -26,7 +26,7 @@ use protocol::role::vitals::{BEAT_EVERY_MS, Vitals, VitalsError};
 use rustix::time::{ClockId, clock_gettime};
 use std::net::IpAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often a thread shows that it lives: soon enough also when a turn of its loop
@@ -37,6 +37,9 @@ const BEAT: Duration = Duration::from_millis(BEAT_EVERY_MS * 4 / 5);
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     memory: OnceLock<(Vitals<'static>, u64)>,
+    /// Counts how often this process claimed the memory: the table of slots is
+    /// written again after each time.
+    claims: AtomicU64,
     pub(crate) draining: Draining,
 }
 
@@ -55,12 +58,14 @@ pub(crate) fn now_ms() -> u64 {
     seconds * 1_000 + nanos / 1_000_000
 }
 
-/// Begins to use a memory that was made for this, mapped for as long as the process
-/// lives. A second one is passed over.
+/// Begins to use the heartbeat memory mapped at `words`, for as long as the process
+/// lives. Called again, it claims whatever memory is mapped there now: a supervisor that
+/// adopted this process has brought its own.
 pub fn share(runtime: &'static Runtime, words: &'static [AtomicU64]) -> Result<(), VitalsError> {
     let vitals = Vitals::open(words)?;
     let owner = u64::from(std::process::id()).max(1);
     if runtime.vitals.memory.set((vitals, owner)).is_err() {
+        claim(runtime);
         return Ok(());
     }
     claim(runtime);
@@ -77,6 +82,7 @@ pub(crate) fn claim(runtime: &Runtime) {
         && !vitals.is_owner(owner)
     {
         vitals.claim(owner, runtime.threads());
+        runtime.vitals.claims.fetch_add(1, Ordering::Relaxed);
     }
 }
 

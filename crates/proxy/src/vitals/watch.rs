@@ -9,6 +9,7 @@ use crate::stream::listing;
 use protocol::role::vitals::Vitals;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -52,12 +53,14 @@ async fn run(runtime: &'static Runtime) {
             sleep(EVERY).await;
             continue;
         }
+        vitals.side_beat(owner, now_ms());
         let config = runtime.config();
-        if described != Some(config.version) {
+        let claims = runtime.vitals.claims.load(Ordering::Relaxed);
+        if described != Some((config.version, claims)) {
             let names = config.services.iter().map(|service| &*service.name);
             vitals.describe(owner, names);
             vitals.set_threads(owner, runtime.threads());
-            described = Some(config.version);
+            described = Some((config.version, claims));
         }
         for (slot, service) in config.services.iter().enumerate() {
             vitals.set_band(owner, slot, judge::band(&config, service));

@@ -84,10 +84,16 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
         Some(0) => "all of its frontends can be served",
         Some(1) => "some of its frontends cannot be served",
         Some(_) => "none of its frontends can be served",
+        // It has no memory to be seen in.
+        None if !one.health_why.is_empty() => "unknown",
         None => "",
     };
     if !health.is_empty() {
-        let _ = writeln!(text, "  health      {health}");
+        let why = match one.health_why.as_str() {
+            "" => String::new(),
+            why => format!(": {why}"),
+        };
+        let _ = writeln!(text, "  health      {health}{why}");
     }
     troubles(text, status, one);
     let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);

@@ -57,6 +57,11 @@ impl Supervisor {
         let told = guard.map_or(Ok(()), |(_, listener)| role.guard(listener));
         let given = told.and_then(|()| role.give(run, &self.command, None, None));
         self.addresses.served = true;
+        if !run.plan.alone {
+            // The memory that proxy and role share went with the supervisor before.
+            self.give_vitals();
+            role.give_vitals(self.addresses.vitals.as_ref());
+        }
         self.addresses.role = Some(role);
         match given {
             Ok(()) => self.addresses.taking = Some(run.clone()),
@@ -101,6 +106,7 @@ impl Supervisor {
         let Some(run) = self.wanted_addresses() else {
             return;
         };
+        self.addresses.taking = None;
         let renewed = self.addresses.keep.as_ref().map(Keep::renew);
         if let Some(Ok(keep)) = renewed {
             self.addresses.keep = Some(keep);

@@ -72,12 +72,4 @@ impl Supervisor {
         self.addresses.taking = Some(run);
         Ok(())
     }
-
-    /// The proxy is told where to write its heartbeats.
-    pub(in super::super) fn give_vitals(&mut self) {
-        if let (Some(vitals), Some(proxy)) = (self.addresses.vitals().cloned(), &mut self.proxy) {
-            // Without them its addresses count as not served.
-            let _ = proxy.process.channel.send(&Message::Vitals, &[vitals]);
-        }
-    }
 }

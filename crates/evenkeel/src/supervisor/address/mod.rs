@@ -20,7 +20,7 @@ use super::run::{MESSAGES_MAX, Supervisor};
 use super::tell;
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
-use crate::roles::spawn::{Ending, OWN_PROGRAM};
+use crate::roles::spawn::{Ending, OWN_PROGRAM, Started};
 use crate::voice::Form;
 use ask::Waiting;
 use keep::Keep;
@@ -115,6 +115,13 @@ impl Addresses {
         self.roles().next().is_some()
     }
 
+    /// The role whose signs of life are looked for: one that runs and is not to end.
+    pub fn beating(&mut self) -> Option<&mut Started> {
+        let stays = self.release_until.is_none();
+        let role = self.role.as_mut().filter(|role| role.ready && stays)?;
+        Some(&mut role.process)
+    }
+
     /// The memory of the proxy's heartbeats.
     pub fn vitals(&self) -> Option<&Shared> {
         self.vitals.as_ref()
@@ -196,7 +203,7 @@ impl Supervisor {
             }
             Err(error) if self.served || self.addresses.served => {
                 self.voice.alert(error);
-                self.addresses_died(Instant::now());
+                self.addresses_died(Instant::now(), false);
             }
             Err(error) => self.fail(error),
         }
@@ -235,7 +242,20 @@ impl Supervisor {
     /// Makes the memory of heartbeats, which proxy and address role are given.
     pub(super) fn make_vitals(&mut self) {
         if self.addresses.vitals.is_none() {
-            self.addresses.vitals = keep::vitals().ok();
+            let made = keep::vitals().map_err(|error| {
+                self.voice.warning(format_args!(
+                    "the heartbeat memory cannot be made ({error}): virtual addresses do not follow the proxy's health, and a frozen proxy is not restarted"
+                ));
+            });
+            self.addresses.vitals = made.ok();
+        }
+    }
+
+    /// Gives the proxy the heartbeat memory, which the address role reads.
+    pub(super) fn give_vitals(&mut self) {
+        self.make_vitals();
+        if let Some(proxy) = &mut self.proxy {
+            proxy.give_vitals(self.addresses.vitals.as_ref());
         }
     }
 
@@ -270,7 +290,7 @@ impl Supervisor {
             // Its end is seen in the next turn.
             if let Some(role) = &mut self.addresses.role {
                 role.process.kill();
-                role.ready = true;
+                role.killed = true;
             }
             self.addresses.release_until = None;
         }
@@ -307,8 +327,12 @@ impl Supervisor {
                 self.question_answered(received);
             }
             Message::WantsLeases(wanted) => self.leases_wanted(wanted),
+            // A role of an older program reads the memory that it began with.
+            Message::Unknown { kind } if kind == Message::Vitals.kind() => {
+                self.replace_addresses();
+            }
             // It was told in its log, and its end is seen by itself.
-            Message::Ended { .. } | Message::Unknown { .. } => {}
+            Message::Ended { .. } | Message::Unknown { .. } | Message::Pulse => {}
             other => {
                 let kind = other.kind();
                 if let Some(role) = &mut self.addresses.role {
@@ -378,16 +402,16 @@ impl Supervisor {
             // `--dont-respawn`
             return self.end_for_addresses(ending);
         }
-        self.addresses_died(role.born);
+        self.addresses_died(role.born, role.ready);
     }
 
     fn end_for_addresses(&mut self, ending: Ending) {
         self.exit = Some(tell::exit_of_role(ending));
     }
 
-    fn addresses_died(&mut self, born: Instant) {
+    fn addresses_died(&mut self, born: Instant, served: bool) {
         let now = Instant::now();
-        let wait = self.addresses.backoff.died(born, now);
+        let wait = self.addresses.backoff.died(born, now, served);
         if self.voice.form() == Form::Own {
             self.voice.notice(match wait.is_zero() {
                 true => "another address role starts at once and goes on where it was".to_owned(),

@@ -26,6 +26,8 @@ pub struct AddressRole {
     pub born: Instant,
     /// It runs.
     pub ready: bool,
+    /// It did not run in time, and is about to end.
+    pub killed: bool,
     /// It was told to leave; when it is ended by force.
     pub leaves_until: Option<Instant>,
 }
@@ -86,6 +88,7 @@ impl AddressRole {
             process,
             born: Instant::now(),
             ready: true,
+            killed: false,
             leaves_until: None,
         }
     }
@@ -127,6 +130,15 @@ impl AddressRole {
         sent.map_err(AddressRoleError::Channel)
     }
 
+    /// Gives it the heartbeat memory to read from now on.
+    pub fn give_vitals(&mut self, vitals: Option<&Shared>) {
+        if let Some(vitals) = vitals {
+            let vitals = std::slice::from_ref(vitals);
+            // One that cannot be told is about to be seen as ended.
+            let _ = self.process.say(&Message::Vitals, vitals);
+        }
+    }
+
     /// What is to be watched.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.process.watched()
@@ -162,6 +174,6 @@ impl AddressRole {
 
     /// When it is taken for one that never runs.
     pub fn deadline(&self) -> Option<Instant> {
-        (!self.ready).then_some(self.born + READY_LIMIT)
+        (!self.ready && !self.killed).then_some(self.born + READY_LIMIT)
     }
 }

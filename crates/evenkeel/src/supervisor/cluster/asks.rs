@@ -168,6 +168,7 @@ impl Supervisor {
             id: ask,
             at: Door::Cluster,
             look: None,
+            takes_files: false,
         }));
         // A reload that somebody asked for meanwhile is the same change.
         let _ = self.requests.begin();

@@ -172,7 +172,10 @@ impl Supervisor {
             }
             Err(error) => {
                 self.voice.alert(error);
-                let wait = self.cluster.backoff.died(Instant::now(), Instant::now());
+                let wait = self
+                    .cluster
+                    .backoff
+                    .died(Instant::now(), Instant::now(), false);
                 self.cluster.restart_at = Some(Instant::now() + wait.max(AGAIN));
             }
         }

@@ -20,7 +20,7 @@ use super::backoff::Backoff;
 use super::run::{MESSAGES_MAX, Supervisor};
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
-use crate::roles::spawn::Ending;
+use crate::roles::spawn::{Ending, Started};
 use crate::voice::Form;
 use asks::{Ask, Checking, Serving};
 use first::First;
@@ -101,6 +101,17 @@ impl Cluster {
         all.into_iter().flatten().min()
     }
 
+    /// The role whose signs of life are looked for: one that has had the time to
+    /// begin and is not to end.
+    pub fn beating(&mut self) -> Option<&mut Started> {
+        let stays = self.end_at.is_none();
+        let role = self
+            .role
+            .as_mut()
+            .filter(|role| stays && role.has_begun())?;
+        Some(&mut role.process)
+    }
+
     /// Whether there is a control role still.
     pub fn lives(&self) -> bool {
         self.role.is_some()
@@ -177,7 +188,7 @@ impl Supervisor {
             (Message::Ended { words }, _) => {
                 self.voice.alert(format_args!("the control role: {words}"));
             }
-            (Message::Unknown { .. }, _) => {}
+            (Message::Unknown { .. } | Message::Pulse, _) => {}
             (other, _) => {
                 let kind = other.kind();
                 self.say_to_control(&Message::Unknown { kind }, &[]);
@@ -230,7 +241,7 @@ impl Supervisor {
         if self.exit.is_some() || self.stop.is_some() {
             return;
         }
-        let wait = self.cluster.backoff.died(role.born, Instant::now());
+        let wait = self.cluster.backoff.died(role.born, Instant::now(), false);
         if self.voice.form() == Form::Own {
             self.voice.warning(format_args!(
                 "the control role {} {}; what is served goes on, and another one starts in {} s",

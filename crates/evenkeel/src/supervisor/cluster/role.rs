@@ -8,10 +8,13 @@ use protocol::role::{Message, Personality, RunControl};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Names another program to be the control role: a test is one itself.
 const PROGRAM_VARIABLE: &str = "EVENKEEL_CONTROL_PROGRAM";
+
+/// How long a role may take to read its log before its main loop has to run.
+const BEGIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// A control role.
 pub struct ControlRole {
@@ -78,6 +81,11 @@ impl ControlRole {
             voice.alert(format_args!("the control role: {error}"));
             None
         })
+    }
+
+    /// Whether it has read what it keeps, which may take its time.
+    pub fn has_begun(&self) -> bool {
+        self.born.elapsed() >= BEGIN_LIMIT
     }
 
     /// Says something. Who cannot be told is about to be seen as ended.

@@ -146,6 +146,11 @@ impl Client {
         }
     }
 
+    /// Whether it waits for a change or for a worker.
+    pub fn waits(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Forwarding(_))
+    }
+
     /// Whether nothing of it is half done.
     pub fn is_quiet(&self) -> bool {
         let rests = matches!(self.state, State::Reading | State::Waiting);

@@ -156,7 +156,8 @@ impl Master {
     }
 }
 
-/// The session that did nothing for the longest time gives its place up.
+/// The session that did nothing for the longest time gives its place up; those that wait
+/// for something only where no other is left.
 fn make_room(clients: &mut Vec<Client>) {
     if clients.len() < CLIENTS_MAX {
         return;
@@ -164,7 +165,7 @@ fn make_room(clients: &mut Vec<Client>) {
     let oldest = clients
         .iter()
         .enumerate()
-        .min_by_key(|(_, client)| client.heard);
+        .min_by_key(|(_, client)| (client.waits(), client.heard));
     if let Some((at, _)) = oldest {
         clients.remove(at);
     }

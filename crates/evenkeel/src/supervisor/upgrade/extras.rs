@@ -94,6 +94,7 @@ impl Supervisor {
                             id,
                             at: Door::Master,
                             look: None,
+                            takes_files: false,
                         }));
                     }
                 }

@@ -252,6 +252,11 @@ impl Supervisor {
             let shown = trial.next.shown.clone();
             return self.refuse_change("the new proxy did not begin to serve in time", &shown);
         }
+        if begins {
+            // The address role sees no gap: the old one writes until the new one does.
+            let vitals = self.addresses.vitals();
+            trial.new.give_vitals(vitals);
+        }
         if begins && let Some(old) = &mut self.proxy {
             // Who cannot be told is about to be seen as ended.
             let _ = old.say(&Message::Pause);

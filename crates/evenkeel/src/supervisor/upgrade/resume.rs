@@ -214,6 +214,8 @@ impl Supervisor {
         self.carried.expect_others_than(&known);
         self.keep_version();
         tell::resumed(&mut self.voice);
+        // An image that did not give it to the role may have executed this one.
+        self.give_vitals();
         self.replace_addresses();
         Ok(())
     }

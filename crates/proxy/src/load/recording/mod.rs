@@ -32,6 +32,18 @@ const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The version of its form. One that is not ours is refused.
 const VERSION: u32 = 5;
 
+/// Files beyond the configuration's own that may name variables (`lf-file`) are smaller.
+const NAMING_BYTES_MAX: usize = 1 << 20;
+/// Variables that are set for every configuration.
+const SET_FOR_FILES: [&str; 2] = ["HAPROXY_CFGFILES", "HAPROXY_LOCALPEER"];
+
+/// Every run of letters, digits and underscores.
+fn identifiers(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    text.split(move |byte| !part(byte))
+        .filter(|word| !word.is_empty())
+}
+
 /// The inputs of a load, and all questions that it asked, with the answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recording {
@@ -83,6 +95,28 @@ impl Recording {
 
     pub(super) fn keep(&mut self, answers: Answers) {
         self.answers = answers;
+    }
+
+    /// The names of variables that the files may ask for: every word of theirs, and of
+    /// the values of variables that are among these. What is not among them stays out of
+    /// the recording: whoever replays it sees no secret that the environment of the start
+    /// happens to hold.
+    pub(super) fn named_variables(&self) -> BTreeSet<Vec<u8>> {
+        let files = self.files.iter().map(|(_, text)| &text[..]);
+        let named = self.answers.files.values().flatten().map(|text| &text[..]);
+        let named = named.filter(|text| text.len() <= NAMING_BYTES_MAX);
+        let mut wanted: BTreeSet<&[u8]> = files.chain(named).flat_map(identifiers).collect();
+        wanted.extend(SET_FOR_FILES.map(str::as_bytes));
+        let mut left: Vec<(&str, &[u8])> = self.environment.iter().collect();
+        loop {
+            let wants = |(name, _): &(&str, &[u8])| wanted.contains(name.as_bytes());
+            let (found, others): (Vec<_>, Vec<_>) = left.into_iter().partition(wants);
+            if found.is_empty() {
+                return wanted.into_iter().map(<[u8]>::to_vec).collect();
+            }
+            wanted.extend(found.into_iter().flat_map(|(_, value)| identifiers(value)));
+            left = others;
+        }
     }
 
     /// All files that were read or looked for, those of the configuration
@@ -191,6 +225,17 @@ impl Recording {
         files
             .map(|(path, found)| (path.as_path(), found.as_ref().ok().map(|text| &text[..])))
             .chain(unread.map(|path| (path.as_path(), None)))
+    }
+
+    /// The files that were read as secrets (certificates with their keys), each with a
+    /// number for what it holds: another one, with near certainty, for other bytes.
+    pub fn secrets(&self) -> impl Iterator<Item = (&Path, u64)> {
+        let read = self.answers.secrets.iter();
+        read.filter_map(|(path, found)| {
+            let mut hasher = DefaultHasher::new();
+            found.as_ref().ok()?.bytes().hash(&mut hasher);
+            Some((path.as_path(), hasher.finish()))
+        })
     }
 
     /// Whether its bytes hold what must not be written to a file: a secret that

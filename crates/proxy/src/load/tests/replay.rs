@@ -100,6 +100,44 @@ fn curious_files(directory: &Directory) {
 }
 
 #[test]
+fn a_recording_holds_no_variable_that_no_file_names() {
+    let mut environment = Environment::empty();
+    for (name, value) in [
+        ("SECRET", "s3cr3t"),
+        ("STAGE", "test"),
+        ("VIA", "through $INDIRECT"),
+        ("INDIRECT", "found"),
+        ("HAPROXY_LOCALPEER", "me"),
+    ] {
+        environment.set(name, value);
+    }
+    let text = "global\n setenv OWN 1\ndefaults\n mode http\n timeout connect 1s\n timeout client 1s\n\
+                timeout server 1s\nfrontend f\n bind :1\n\
+                http-request return status 200 hdr x \"$VIA\" hdr y \"%[env(STAGE)]\"\n";
+    let loaded = load(
+        vec![("a.cfg".to_owned(), text.as_bytes().to_vec())],
+        environment,
+        Facts::new("2.6.12"),
+        LoadOptions::default(),
+    );
+    let names: Vec<&str> = loaded
+        .recording
+        .environment
+        .iter()
+        .map(|(n, _)| n)
+        .collect();
+    assert_eq!(names, ["HAPROXY_LOCALPEER", "INDIRECT", "STAGE", "VIA"]);
+    let again = replay(there_and_back(&loaded.recording));
+    assert_eq!(tree(&again.config), tree(&loaded.config));
+    let config = again.config.expect("no error");
+    let shown: Vec<&str> = config.environment.iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        shown,
+        ["HAPROXY_LOCALPEER", "INDIRECT", "OWN", "STAGE", "VIA"]
+    );
+}
+
+#[test]
 fn a_replay_needs_neither_files_nor_names_nor_accounts() {
     let directory = Directory::new("replay-all");
     curious_files(&directory);

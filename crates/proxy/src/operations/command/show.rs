@@ -51,14 +51,15 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
     text
 }
 
-pub fn environment(_: &Context, _: &mut Session, words: &[&str]) -> String {
-    let line = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        format!("{}={}\n", name.to_string_lossy(), value.to_string_lossy())
-    };
+/// The variables of the configuration: under a supervisor, those that the files name.
+pub fn environment(context: &Context, _: &mut Session, words: &[&str]) -> String {
+    let line =
+        |(name, value): (&str, &[u8])| format!("{name}={}\n", String::from_utf8_lossy(value));
+    let config = context.runtime.config();
     match words.get(2) {
-        None => std::env::vars_os().map(line).collect(),
-        Some(name) => match std::env::var_os(name) {
-            Some(value) => line(((*name).into(), value)),
+        None => config.environment.iter().map(line).collect(),
+        Some(name) => match config.environment.get(name) {
+            Some(value) => line((name, value)),
             None => "Variable not found\n".into(),
         },
     }

@@ -1,0 +1,282 @@
+//! A healthy node counts itself healthy, whatever became of its processes: upgrades of the
+//! binary, killed supervisors, proxies and address roles, in every order.
+
+use crate::addresses::{Bed, VIP, address_roles, end};
+use crate::harness::{Outcome, PATIENCE, evenkeel};
+use crate::supervised::{Supervised, lives, roles_of};
+use crate::upgrade::copy;
+use lab::eventually;
+use nix::sys::signal::Signal;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// What a node of two announces while all can be served.
+const HEALTHY: &str = "\"priority\":220,";
+/// The same when nothing can be.
+const UNFIT: &str = "\"priority\":60,";
+
+fn file(status: u16) -> String {
+    format!(
+        "node one\n address 10.0.0.1\nnode two\n address 10.0.0.2\n\
+         virtual-ip web\n address {VIP}/24\n interface v0\n prefer one two\n failover 1s\n\
+         defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+         frontend web\n bind {VIP}:8080\n http-request return status {status}\n"
+    )
+}
+
+struct Node {
+    bed: Bed,
+    program: PathBuf,
+}
+
+impl Node {
+    fn new(name: &str) -> Node {
+        let bed = Bed::new(name);
+        bed.scratch.write("n.cfg", file(200)).unwrap();
+        let program = bed.scratch.path().join("evenkeel");
+        copy(evenkeel(), &program);
+        Node { bed, program }
+    }
+
+    fn directory(&self) -> &Path {
+        self.bed.scratch.path()
+    }
+
+    fn start(&self) -> Supervised {
+        let words = ["run", "-f", "n.cfg"];
+        let enter = || Supervised::start(&self.program, self.directory(), words);
+        self.bed.host.enter(enter)
+    }
+
+    fn status(&self) -> String {
+        self.bed.run(&["address", "--json"]).stdout
+    }
+
+    /// Waits until the node counts itself healthy, and that it stays so while it looks
+    /// at what it serves a few times more.
+    fn is_healthy(&self) {
+        let healthy = eventually(PATIENCE, || {
+            let status = self.status();
+            status.contains(HEALTHY) && status.contains("\"state\":\"MASTER\"")
+        });
+        assert!(
+            healthy,
+            "{} {}",
+            self.status(),
+            self.bed.run(&["address"]).stdout
+        );
+    }
+
+    /// The same of one that was so all the time: nothing that it logged says otherwise.
+    fn was_always_fit(&self, outcome: &Outcome) {
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        let said = &outcome.stderr;
+        assert!(!said.contains("cannot be served"), "{said}");
+    }
+
+    fn replace(&self, put: impl FnOnce(&Path)) {
+        let new = self.directory().join("new");
+        put(&new);
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(&new, &self.program).unwrap();
+    }
+
+    /// Another program of the same kind, taken in by a reload, until all runs it.
+    fn upgrade(&self, supervised: &Supervised) {
+        let address = address_roles(self.directory());
+        self.replace(|new| copy(evenkeel(), new));
+        let outcome = self.bed.run(&["reload"]);
+        assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+        let followed = eventually(PATIENCE, || {
+            assert!(self.bed.has(VIP));
+            let now = address_roles(self.directory());
+            now.len() == 1 && now != address
+        });
+        assert!(followed, "{:?}", address_roles(self.directory()));
+        let alone = || supervised.children().len() == 2;
+        assert!(eventually(PATIENCE, alone), "{:?}", supervised.children());
+    }
+
+    fn kill_proxy(&self) {
+        let proxy = self.proxy();
+        end(proxy);
+        assert!(eventually(PATIENCE, || self
+            .proxies()
+            .iter()
+            .any(|one| *one != proxy)));
+    }
+
+    fn proxies(&self) -> Vec<i32> {
+        let is_proxy = |pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with(b"evenkeel: proxy")
+        };
+        roles_of(self.directory())
+            .into_iter()
+            .filter(is_proxy)
+            .collect()
+    }
+
+    fn proxy(&self) -> i32 {
+        let [proxy] = self.proxies()[..] else {
+            panic!("one proxy: {:?}", self.proxies());
+        };
+        proxy
+    }
+
+    /// Kills the supervisor, and starts the same command again, which takes both roles over.
+    fn take_over(&self, before: &Supervised) -> Supervised {
+        let roles = roles_of(self.directory());
+        before.signal(Signal::SIGKILL);
+        assert!(eventually(PATIENCE, || !lives(before.pid.as_raw())));
+        let next = self.start();
+        let pid = next.pid.to_string();
+        let knows = || {
+            let shown = self.bed.run(&["address", "--json", "--pid", &pid]).stdout;
+            shown.contains("\"state\":\"MASTER\"")
+        };
+        assert!(eventually(PATIENCE, knows));
+        assert_eq!(roles_of(self.directory()), roles, "the same processes");
+        next
+    }
+}
+
+#[test]
+fn an_upgraded_node_is_as_healthy_as_before_also_the_second_time_and_when_its_proxy_dies() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-upgrade");
+    let supervised = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    for _ in 0..2 {
+        node.upgrade(&supervised);
+        node.is_healthy();
+    }
+    node.was_always_fit(&{
+        let outcome = node.bed.run(&["address"]);
+        assert!(
+            outcome
+                .stdout
+                .contains("all of its frontends can be served\n"),
+            "{outcome:?}"
+        );
+        outcome
+    });
+    node.kill_proxy();
+    node.is_healthy();
+    // The memory is the one that both use still.
+    node.upgrade(&supervised);
+    node.is_healthy();
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn an_upgrade_never_makes_a_node_unfit() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-fit");
+    let supervised = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    node.upgrade(&supervised);
+    node.is_healthy();
+    let supervised = node.take_over(&supervised);
+    node.is_healthy();
+    node.was_always_fit(&supervised.end(Signal::SIGTERM));
+}
+
+#[test]
+fn a_node_taken_over_by_another_supervisor_is_healthy_when_its_proxy_dies_and_after_an_upgrade() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-adopted");
+    let first = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    let second = node.take_over(&first);
+    node.is_healthy();
+    node.kill_proxy();
+    node.is_healthy();
+    node.upgrade(&second);
+    node.is_healthy();
+    // In the middle of it all another configuration.
+    node.bed.scratch.write("n.cfg", file(204)).unwrap();
+    let outcome = node.bed.run(&["reload"]);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let third = node.take_over(&second);
+    end(address_roles(node.directory())[0]);
+    node.is_healthy();
+    node.kill_proxy();
+    node.is_healthy();
+    assert_eq!(third.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_proxy_that_died_while_nobody_supervised_is_followed_by_one_that_the_address_role_sees() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-orphans");
+    let first = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    first.signal(Signal::SIGKILL);
+    assert!(eventually(PATIENCE, || !lives(first.pid.as_raw())));
+    end(node.proxy());
+    assert!(eventually(PATIENCE, || node.proxies().is_empty()));
+    let second = node.start();
+    node.is_healthy();
+    assert_eq!(second.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-failed");
+    let supervised = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    let proxy = node.proxy();
+    // Its proxy serves for a moment, long enough to be seen, and dies.
+    let real = evenkeel().display();
+    let script = format!(
+        "#!/bin/sh\ncase \"$2\" in proxy-role) {real} \"$@\" & sleep 1; kill -9 $!; exit 3;; esac\nexec {real} \"$@\"\n"
+    );
+    let lines = node.bed.scratch.write("lines", script).unwrap();
+    node.replace(|new| copy(&lines, new));
+    let outcome = node.bed.run(&["reload"]);
+    assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("nothing was changed"),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(node.proxies(), [proxy]);
+    node.is_healthy();
+    node.upgrade(&supervised);
+    node.is_healthy();
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn the_status_says_which_process_writes_no_heartbeat() {
+    lab::skip_unless_root!();
+    let node = Node::new("health-why");
+    let supervised = node.start();
+    node.bed.comes(VIP);
+    node.is_healthy();
+    let proxy = nix::unistd::Pid::from_raw(node.proxy());
+    nix::sys::signal::kill(proxy, Signal::SIGSTOP).unwrap();
+    let said = || {
+        let words = node.bed.run(&["address"]).stdout;
+        node.status().contains(UNFIT)
+            && words.contains("none of its frontends can be served: ")
+            && words.contains(&format!(
+                "threads of the proxy (process {proxy}) write no heartbeat"
+            ))
+    };
+    assert!(
+        eventually(PATIENCE, said),
+        "{}",
+        node.bed.run(&["address"]).stdout
+    );
+    nix::sys::signal::kill(proxy, Signal::SIGCONT).unwrap();
+    node.is_healthy();
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}

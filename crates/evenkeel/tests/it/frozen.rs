@@ -1,0 +1,121 @@
+//! Roles that are frozen are followed, and roles that die are followed quickly; operators
+//! are heard beside connections that say nothing.
+
+use crate::addresses::{Bed, VIP, address_roles, end};
+use crate::harness::PATIENCE;
+use crate::supervised::{Supervised, answers, get, lives, origin, passes};
+use lab::{Scratch, eventually, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// A frozen role is noticed within ten seconds of the supervisor's own life.
+const NOTICED: Duration = Duration::from_secs(90);
+
+fn stop(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
+}
+
+#[test]
+fn a_frozen_proxy_is_killed_and_followed() {
+    let scratch = Scratch::new().unwrap();
+    let port = free_port().unwrap();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let frozen = supervised.role().unwrap();
+    stop(frozen);
+    let followed = || supervised.role().is_some_and(|role| role != frozen);
+    assert!(eventually(NOTICED, followed));
+    assert!(!lives(frozen));
+    assert!(answers(port, "one"));
+    let outcome = supervised.end(Signal::SIGTERM);
+    assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
+    let words =
+        format!("the proxy (process {frozen}) is frozen: its main thread is stopped by a signal");
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_frozen_address_role_is_killed_and_followed_by_one_that_owns_the_address() {
+    lab::skip_unless_root!();
+    let bed = Bed::new("address-frozen");
+    let supervised = bed.start(&["run", "-f", "k.conf"]);
+    bed.comes(VIP);
+    let [frozen] = address_roles(bed.scratch.path())[..] else {
+        panic!("one role");
+    };
+    stop(frozen);
+    let followed = || matches!(address_roles(bed.scratch.path())[..], [other] if other != frozen);
+    assert!(eventually(NOTICED, followed));
+    let owner = || bed.run(&["address"]).stdout.contains("VI_1: MASTER");
+    assert!(eventually(PATIENCE, owner));
+    let outcome = supervised.end(Signal::SIGTERM);
+    let words = format!("the address role (process {frozen}) is frozen");
+    assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
+    let scratch = Scratch::new().unwrap();
+    let port = free_port().unwrap();
+    scratch
+        .write("a.cfg", passes("", &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    for _ in 0..4 {
+        let role = supervised.role().unwrap();
+        end(role);
+        assert!(eventually(PATIENCE, || !lives(role)));
+        assert!(answers(port, "one"));
+    }
+    let outcome = supervised.end(Signal::SIGTERM);
+    let at_once = outcome.stderr.matches("starts at once").count();
+    assert_eq!(at_once, 4, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_thousand_silent_connections_lock_no_operator_out_of_the_statistics_socket() {
+    let scratch = Scratch::new().unwrap();
+    let port = free_port().unwrap();
+    let socket = scratch.path().join("s");
+    let global = format!(
+        " stats socket {} level admin\n stats timeout 10m\n stats maxconn 10\n",
+        socket.display()
+    );
+    scratch
+        .write("a.cfg", passes(&global, &[port], origin("one")))
+        .unwrap();
+    let supervised = Supervised::run(&scratch, "a.cfg");
+    assert!(answers(port, "one"));
+    let connect = || UnixStream::connect(&socket).unwrap();
+    // An operator works meanwhile.
+    let mut working = connect();
+    working.set_read_timeout(Some(PATIENCE)).unwrap();
+    working.write_all(b"prompt\n").unwrap();
+    let mut sign = [0; 3];
+    working.read_exact(&mut sign).unwrap();
+    assert_eq!(&sign, b"\n> ");
+    let mut silent = Vec::new();
+    for _ in 0..1_000 {
+        silent.push(connect());
+        if silent.len() % 100 == 0 {
+            let mut operator = connect();
+            operator.write_all(b"show info\n").unwrap();
+            operator.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut answer = String::new();
+            operator.read_to_string(&mut answer).unwrap();
+            assert!(answer.contains("Name: "), "{answer}");
+        }
+    }
+    working.write_all(b"show version\n").unwrap();
+    let mut byte = [0];
+    working.read_exact(&mut byte).expect("it was not displaced");
+    assert_eq!(get(port).as_deref(), Some("one"));
+    assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
+}

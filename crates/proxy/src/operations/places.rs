@@ -1,0 +1,242 @@
+//! Places of operators' connections (`stats maxconn`). A connection that works keeps its
+//! place. Where all are taken, the next connection gets that of one that rests: first of
+//! those that never sent a command, then of those between two commands, then of those
+//! that do not read their output; each time the one that rests longest. So connections
+//! that say nothing lock nobody out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// A reader is slow when it takes nothing for so long.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// How often it is looked again for a place while none is free.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a connection rests.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Rest {
+    /// It has sent no command yet.
+    Silent,
+    /// It may send another one.
+    Between,
+    /// Its peer is to read output.
+    Reader,
+}
+
+/// Why, and which rest of all.
+type Key = (Rest, u64);
+
+/// The places.
+#[derive(Debug)]
+pub(super) struct Places {
+    taken: Mutex<Taken>,
+    /// Notified whenever there may be a place.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Taken {
+    most: usize,
+    places: usize,
+    /// Grows with every rest.
+    rests: u64,
+    resting: BTreeMap<Key, (Instant, Arc<Notify>)>,
+    /// The rest of the connection that was asked to go, and neither went nor works since.
+    asked: Option<Key>,
+}
+
+/// One place, while its connection lives.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    rest: Mutex<Option<Key>>,
+    wanted: Arc<Notify>,
+}
+
+/// Nothing panics while one of these is held, and each is whole at all times.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Arc<Places> {
+        Arc::new(Places {
+            taken: Mutex::new(Taken {
+                most,
+                places: 0,
+                rests: 0,
+                resting: BTreeMap::new(),
+                asked: None,
+            }),
+            changed: Notify::new(),
+        })
+    }
+
+    /// So many from now on; connections that are there stay.
+    pub(super) fn set_most(&self, most: usize) {
+        lock(&self.taken).most = most;
+        self.changed.notify_one();
+    }
+
+    /// A place, as soon as there is one.
+    pub(super) async fn take(self: &Arc<Places>) -> Place {
+        loop {
+            if let Some(place) = self.try_take(Instant::now()) {
+                return place;
+            }
+            // Looked again in any case: a slow reader becomes one by time alone.
+            let _ = timeout(LOOK_EVERY, self.changed.notified()).await;
+        }
+    }
+
+    fn try_take(self: &Arc<Places>, now: Instant) -> Option<Place> {
+        let mut taken = lock(&self.taken);
+        if taken.places < taken.most {
+            taken.places += 1;
+            drop(taken);
+            let place = Place {
+                places: Arc::clone(self),
+                rest: Mutex::default(),
+                wanted: Arc::default(),
+            };
+            place.rests(Rest::Silent);
+            return Some(place);
+        }
+        if taken.asked.is_none() {
+            let may_go = |(rest, _): &Key, since: &Instant| {
+                *rest != Rest::Reader || now.saturating_duration_since(*since) >= SLOW_AFTER
+            };
+            let mut resting = taken.resting.iter();
+            let found = resting.find(|(key, (since, _))| may_go(key, since));
+            let found = found.map(|(key, (_, wanted))| (*key, Arc::clone(wanted)));
+            if let Some((key, wanted)) = found {
+                taken.asked = Some(key);
+                wanted.notify_one();
+            }
+        }
+        None
+    }
+}
+
+impl Place {
+    /// The place of a connection that competes with no other.
+    pub(super) fn alone() -> Place {
+        Place {
+            places: Places::new(1),
+            rest: Mutex::default(),
+            wanted: Arc::default(),
+        }
+    }
+
+    /// The connection has something to do, and is asked to go no longer.
+    pub(super) fn works(&self) {
+        if let Some(rest) = lock(&self.rest).take() {
+            lock(&self.places.taken).forget(rest);
+            self.places.changed.notify_one();
+        }
+    }
+
+    /// The connection waits for its peer.
+    pub(super) fn rests(&self, why: Rest) {
+        let before = lock(&self.rest).take();
+        let mut taken = lock(&self.places.taken);
+        if let Some(before) = before {
+            taken.forget(before);
+        }
+        taken.rests += 1;
+        let key = (why, taken.rests);
+        let resting = (Instant::now(), Arc::clone(&self.wanted));
+        taken.resting.insert(key, resting);
+        drop(taken);
+        *lock(&self.rest) = Some(key);
+        self.places.changed.notify_one();
+    }
+
+    /// Until another connection wants the place of this one, which rests.
+    pub(super) async fn wanted(&self) {
+        loop {
+            self.wanted.notified().await;
+            let rest = *lock(&self.rest);
+            // A notice may be of a rest that is over.
+            if rest.is_some() && lock(&self.places.taken).asked == rest {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let rest = lock(&self.rest).take();
+        let mut taken = lock(&self.places.taken);
+        if let Some(rest) = rest {
+            taken.forget(rest);
+        }
+        taken.places = taken.places.saturating_sub(1);
+        drop(taken);
+        self.places.changed.notify_one();
+    }
+}
+
+impl Taken {
+    fn forget(&mut self, rest: Key) {
+        self.resting.remove(&rest);
+        if self.asked == Some(rest) {
+            self.asked = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(place: &Place) -> bool {
+        let rest = *lock(&place.rest);
+        rest.is_some() && lock(&place.places.taken).asked == rest
+    }
+
+    #[test]
+    fn the_connection_that_never_spoke_goes_first_and_the_one_that_works_never() {
+        let (places, now) = (Places::new(3), Instant::now());
+        let mut all: Vec<Place> = (0..3).filter_map(|_| places.try_take(now)).collect();
+        assert_eq!(all.len(), 3);
+        all[0].rests(Rest::Between);
+        all[1].works();
+        assert!(places.try_take(now).is_none());
+        let who: Vec<bool> = all.iter().map(asked).collect();
+        assert_eq!(who, [false, false, true]);
+        // It has something to do after all: the next one is asked.
+        all[2].works();
+        assert!(places.try_take(now).is_none());
+        assert!(asked(&all[0]));
+        all.remove(0);
+        assert!(places.try_take(now).is_some());
+    }
+
+    #[test]
+    fn a_reader_is_asked_to_go_when_it_has_been_slow() {
+        let (places, now) = (Places::new(1), Instant::now());
+        let place = places.try_take(now).expect("the first");
+        place.rests(Rest::Reader);
+        assert!(places.try_take(now).is_none());
+        assert!(!asked(&place));
+        let later = Instant::now() + SLOW_AFTER;
+        assert!(places.try_take(later).is_none());
+        assert!(asked(&place));
+    }
+
+    #[test]
+    fn fewer_places_end_no_connection_that_works() {
+        let (places, now) = (Places::new(2), Instant::now());
+        let all: Vec<Place> = (0..2).filter_map(|_| places.try_take(now)).collect();
+        all.iter().for_each(Place::works);
+        places.set_most(1);
+        drop(all);
+        let one = places.try_take(now);
+        assert!(one.is_some() && places.try_take(now).is_none());
+    }
+}

@@ -1,0 +1,317 @@
+//! What becomes of changes of lists at run time when the configuration is replaced: they
+//! go on. Where the file of a list has other lines, too, the changed keys are laid over
+//! those. A difference is put into words before that, so that nothing is lost silently.
+
+use super::entries::Entries;
+use super::{Entry, List, Lists};
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Lists that a change names; of more it says how many.
+const NAMED_MAX: usize = 10;
+/// What takes the files.
+const RESET: &str = "`evenkeel reload --reset-runtime` takes the file";
+
+/// What was done to the keys of a list at run time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Count {
+    added: usize,
+    removed: usize,
+    changed: usize,
+}
+
+impl Count {
+    fn words(self) -> Option<String> {
+        let mut words = String::new();
+        for (number, what) in [
+            (self.added, "added"),
+            (self.removed, "removed"),
+            (self.changed, "changed"),
+        ] {
+            if number > 0 {
+                let comma = if words.is_empty() { "" } else { ", " };
+                // Writing to a string cannot fail.
+                let _ = write!(words, "{comma}{number} {what}");
+            }
+        }
+        (!words.is_empty()).then_some(words)
+    }
+}
+
+type Values<'l> = Vec<Option<&'l [u8]>>;
+
+fn by_key<'l>(entries: impl Iterator<Item = &'l Entry>) -> HashMap<&'l [u8], Values<'l>> {
+    let mut all: HashMap<&[u8], Values<'_>> = HashMap::new();
+    for entry in entries {
+        let values = all.entry(&entry.key).or_default();
+        values.push(entry.value.as_deref());
+    }
+    all
+}
+
+/// The keys of a list whose entries are not those of its file, and what was done to them.
+fn touched(list: &List) -> (HashSet<&[u8]>, Count) {
+    let (base, now) = (by_key(list.base.iter()), by_key(list.entries()));
+    let (mut keys, mut count) = (HashSet::new(), Count::default());
+    for (key, values) in &now {
+        match base.get(key) {
+            None => count.added += 1,
+            Some(before) if before != values => count.changed += 1,
+            Some(_) => continue,
+        }
+        keys.insert(*key);
+    }
+    for key in base.keys().filter(|key| !now.contains_key(*key)) {
+        count.removed += 1;
+        keys.insert(*key);
+    }
+    (keys, count)
+}
+
+/// The lines of a new file, with the entries of the changed keys of the older list in
+/// the place of theirs.
+fn merged(new: &List, old: &List) -> Entries {
+    let (keys, _) = touched(old);
+    let mut of_key: HashMap<&[u8], Vec<&Entry>> = HashMap::new();
+    for entry in old.entries().filter(|entry| keys.contains(&*entry.key)) {
+        of_key.entry(&entry.key).or_default().push(entry);
+    }
+    let pair = |entry: &Entry| (entry.key.clone(), entry.value.clone());
+    let mut pairs = Vec::with_capacity(new.base.len());
+    for entry in &new.base {
+        match keys.contains(&*entry.key) {
+            true => pairs.extend(of_key.remove(&*entry.key).into_iter().flatten().map(pair)),
+            false => pairs.push(pair(entry)),
+        }
+    }
+    // In the order in which they were added.
+    let more = old
+        .entries()
+        .filter(|entry| of_key.contains_key(&*entry.key));
+    pairs.extend(more.map(pair));
+    let mut all = Entries::default();
+    all.add(pairs);
+    all
+}
+
+fn is_same(one: &List, other: &List) -> bool {
+    one.file.is_some() && (&one.file, one.is_map) == (&other.file, other.is_map)
+}
+
+impl Lists {
+    /// The files count: whatever was changed in lists of an older configuration is
+    /// forgotten.
+    pub fn take_files(&mut self) {
+        self.takes_files = true;
+    }
+
+    /// Takes over what was changed in the lists of an older configuration. To be done
+    /// again when the older one may have been changed since: what was not costs nothing
+    /// then.
+    pub fn adopt(&self, older: &Lists) {
+        if self.takes_files {
+            return;
+        }
+        let older = older.inner();
+        for old in older.lists.iter().filter(|list| list.file.is_some()) {
+            if old.changed.is_none() && old.versions.last == 0 {
+                continue;
+            }
+            let mut inner = self.inner();
+            let found = inner.lists.iter().position(|list| is_same(list, old));
+            let Some((at, list)) = found.and_then(|at| Some((at, inner.lists.get_mut(at)?))) else {
+                continue;
+            };
+            if list.base == old.base {
+                list.versions = old.versions.clone();
+            }
+            let Some(changed) = &old.changed else {
+                continue;
+            };
+            let is_it = |from: &Arc<Entries>| Arc::ptr_eq(from, changed);
+            if list.adopted.as_ref().is_some_and(is_it) {
+                continue;
+            }
+            let entries = match list.base == old.base {
+                true => Arc::clone(changed),
+                // Made ready for rules that changed nothing.
+                false if touched(old).0.is_empty() => continue,
+                false => Arc::new(merged(list, old)),
+            };
+            list.changed = Some(entries);
+            list.adopted = Some(Arc::clone(changed));
+            // What a new user of the list cannot use is not laid over for it.
+            if inner.lay_over(at).is_err()
+                && let Some(list) = inner.lists.get_mut(at)
+            {
+                list.changed = None;
+            }
+        }
+    }
+
+    /// Where the lists of an older configuration differ from their files, and what becomes
+    /// of that under this one: a sentence a list.
+    pub fn differences(&self, older: &Lists) -> Vec<String> {
+        let (older, inner) = (older.inner(), self.inner());
+        let mut sentences = Vec::new();
+        let mut more = 0;
+        let changed = older.lists.iter().enumerate();
+        for (number, old) in changed.filter(|(_, list)| list.changed.is_some()) {
+            let (keys, count) = touched(old);
+            let Some(words) = count.words() else {
+                continue;
+            };
+            if sentences.len() >= NAMED_MAX {
+                more += 1;
+                continue;
+            }
+            let kind = if old.is_map { "map" } else { "acl" };
+            let name = match &old.file {
+                Some(file) => format!("{kind} '{file}'"),
+                None => format!("{kind} #{number} ({})", old.used_by),
+            };
+            let new = inner.lists.iter().find(|list| is_same(list, old));
+            let fate = match new {
+                Some(_) if self.takes_files => "dropped, the file counts".to_owned(),
+                Some(new) if new.base == old.base => format!("kept; {RESET}"),
+                Some(new) => {
+                    let before = by_key(old.base.iter());
+                    let now = by_key(new.base.iter());
+                    let both = keys.iter().filter(|key| before.get(*key) != now.get(*key));
+                    match both.count() {
+                        0 => format!("kept beside the new lines of the file; {RESET}"),
+                        n => format!(
+                            "kept, though the file has other lines for {n} of these keys; {RESET}"
+                        ),
+                    }
+                }
+                None if old.file.is_some() => {
+                    "lost, since the configuration no longer uses it".to_owned()
+                }
+                None => "lost, since its patterns stand in the configuration".to_owned(),
+            };
+            sentences.push(format!(
+                "{name} differs from its file, keys at run time: {words}; {fate}"
+            ));
+        }
+        if more > 0 {
+            sentences.push(format!("{more} more lists differ from their files"));
+        }
+        sentences
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Edit, Pair, Which};
+    use super::*;
+
+    fn lists(file: Option<&str>, lines: &[(&str, &str)]) -> Lists {
+        let lists = Lists::default();
+        let pair = |(key, value): &(&str, &str)| -> Pair {
+            (key.as_bytes().into(), Some(value.as_bytes().into()))
+        };
+        let file = file.map(Into::into);
+        lists.add(
+            (file, true),
+            "map at a.cfg:1".into(),
+            lines.iter().map(pair),
+        );
+        lists
+    }
+
+    fn shown(lists: &Lists) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let entries = lists.entries(0);
+        let line = |e: &Entry| {
+            format!(
+                "{} {}",
+                text(&e.key),
+                text(e.value.as_deref().unwrap_or_default())
+            )
+        };
+        entries.iter().map(line).collect()
+    }
+
+    fn changed() -> Lists {
+        let old = lists(Some("/m"), &[("a", "1"), ("b", "2"), ("c", "3")]);
+        let set = Edit::Set(Which::Key((*b"a").into()), (*b"9").into());
+        old.edit(0, set).expect("it is there");
+        old.edit(0, Edit::Delete(Which::Key((*b"b").into())))
+            .expect("it is there");
+        let pair: Pair = ((*b"d").into(), Some((*b"4").into()));
+        old.edit(0, Edit::Add(vec![pair])).expect("room");
+        old
+    }
+
+    #[test]
+    fn changes_go_on_over_the_same_file_and_are_named() {
+        let new = lists(Some("/m"), &[("a", "1"), ("b", "2"), ("c", "3")]);
+        let words = new.differences(&changed());
+        assert_eq!(
+            words,
+            [
+                "map '/m' differs from its file, keys at run time: 1 added, 1 removed, 1 changed; kept; \
+              `evenkeel reload --reset-runtime` takes the file"
+            ]
+        );
+        new.adopt(&changed());
+        assert_eq!(shown(&new), ["a 9", "c 3", "d 4"]);
+    }
+
+    #[test]
+    fn changes_go_on_over_other_lines_of_the_file() {
+        let new = lists(
+            Some("/m"),
+            &[("0", "0"), ("a", "7"), ("b", "2"), ("e", "5")],
+        );
+        let old = changed();
+        let words = new.differences(&old).remove(0);
+        let both = "kept, though the file has other lines for 1 of these keys";
+        assert!(words.contains(both), "{words}");
+        new.adopt(&old);
+        assert_eq!(shown(&new), ["0 0", "a 9", "e 5", "d 4"]);
+        // The older one may be asked again, also when it was changed since.
+        new.adopt(&old);
+        assert_eq!(shown(&new), ["0 0", "a 9", "e 5", "d 4"]);
+        old.edit(0, Edit::Delete(Which::Key((*b"d").into())))
+            .expect("it is there");
+        new.adopt(&old);
+        assert_eq!(shown(&new), ["0 0", "a 9", "e 5"]);
+    }
+
+    #[test]
+    fn the_file_counts_where_that_is_asked_for_and_what_is_lost_is_said() {
+        let mut new = lists(Some("/m"), &[("a", "1")]);
+        new.take_files();
+        let old = changed();
+        assert!(new.differences(&old)[0].ends_with("dropped, the file counts"));
+        new.adopt(&old);
+        assert_eq!(shown(&new), ["a 1"]);
+        let words = lists(Some("/other"), &[]).differences(&old);
+        assert!(words[0].ends_with("lost, since the configuration no longer uses it"));
+        let inline = lists(None, &[("a", "1")]);
+        inline.edit(0, Edit::Clear).expect("possible");
+        let words = lists(None, &[("a", "1")]).differences(&inline);
+        assert!(
+            words[0].starts_with("map #0 (map at a.cfg:1) differs"),
+            "{words:?}"
+        );
+        assert!(words[0].ends_with("lost, since its patterns stand in the configuration"));
+    }
+
+    #[test]
+    fn a_list_that_was_changed_back_differs_in_nothing() {
+        let old = lists(Some("/m"), &[("a", "1")]);
+        for value in [b"2", b"1"] {
+            let set = Edit::Set(Which::Key((*b"a").into()), (*value).into());
+            old.edit(0, set).expect("it is there");
+        }
+        assert!(
+            lists(Some("/m"), &[("a", "1")])
+                .differences(&old)
+                .is_empty()
+        );
+    }
+}
