@@ -38,8 +38,7 @@ pub const SELF_TEST: &str = "self-test";
 /// Variables that every role gets: what the C library and our own code read. Whatever
 /// else the supervisor was started with (keys of other services, say) is none of a
 /// role's business; what the files name of it travels with the version.
-const FOR_ROLES: [&str; 11] = [
-    "EVENKEEL_RUNTIME_DIRECTORY",
+const FOR_ROLES: [&str; 10] = [
     "GLIBC_TUNABLES",
     "LANG",
     "MALLOC_ARENA_MAX",
@@ -53,8 +52,8 @@ const FOR_ROLES: [&str; 11] = [
 ];
 /// Variables besides these for the role that starts the scripts of a file.
 const FOR_SCRIPTS: [&str; 4] = ["HOME", "LOGNAME", "SHELL", "USER"];
-/// The same for every category of a locale.
-const LOCALE_PREFIX: &str = "LC_";
+/// The same for every category of a locale, and for our own.
+const PREFIXES: [&str; 2] = ["LC_", "EVENKEEL_"];
 
 /// Variables by which a service manager says something to the process that it
 /// started.
@@ -192,7 +191,7 @@ fn remove(command: &mut Command, names: &[&str]) {
 fn is_for_role(name: &OsStr, scripts: bool) -> bool {
     let name = name.to_str().unwrap_or_default();
     FOR_ROLES.contains(&name)
-        || name.starts_with(LOCALE_PREFIX)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || (scripts && FOR_SCRIPTS.contains(&name))
 }
 

@@ -8,9 +8,12 @@ use super::places::{Place, Rest};
 use super::socket::Rights;
 use crate::log::ring;
 use crate::takeover::{self, TakeoverError};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -374,12 +377,13 @@ async fn waits<T>(
     work: impl Future<Output = io::Result<T>>,
 ) -> Result<T, Ended> {
     place.rests(wait);
-    let done = tokio::select! {
-        // What the peer has sent counts for more.
-        biased;
-        done = timeout(silent, work) => done??,
-        () = place.wanted() => return Err(Ended::Displaced),
-    };
+    let (mut work, mut wanted) = (pin!(timeout(silent, work)), pin!(place.wanted()));
+    // What the peer has sent counts for more.
+    let done = poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => wanted.as_mut().poll(context).map(|()| None),
+    });
+    let done = done.await.ok_or(Ended::Displaced)???;
     place.works();
     Ok(done)
 }
