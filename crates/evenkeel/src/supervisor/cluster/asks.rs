@@ -183,6 +183,9 @@ impl Supervisor {
 
     /// Refuses to read the accepted version again where that means nothing now.
     pub(in super::super) fn refuse_reload(&mut self) {
+        if self.is_arbiter() {
+            return self.reload_arbiter();
+        }
         let words = match &self.cluster {
             cluster if !cluster.is_member() => return,
             cluster if cluster.trial.is_some() || cluster.first.is_some() => {

@@ -47,6 +47,12 @@ pub(super) fn read(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
 }
 
 impl Supervisor {
+    /// Whether this machine is a cluster's arbiter.
+    pub(in super::super) fn is_arbiter(&self) -> bool {
+        let start = self.cluster.start.as_ref();
+        start.is_some_and(|start| start.arbiter)
+    }
+
     /// Begins as a machine of a cluster.
     pub(in super::super) fn begin_as_member(&mut self) {
         let Some(start) = self.cluster.start.clone() else {

@@ -32,7 +32,7 @@ impl Supervisor {
             .proxy
             .iter()
             .chain(self.formers.iter().map(|former| &former.proxy));
-        self.serves()
+        (self.serves() || self.is_arbiter())
             && self.loading.is_none()
             && self.candidate.is_none()
             && roles

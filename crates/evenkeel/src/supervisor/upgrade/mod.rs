@@ -5,6 +5,7 @@
 //!
 //! Whatever goes wrong on the way, the old role goes on and nothing was changed.
 
+mod arbiter;
 mod extras;
 mod hand_over;
 mod program;
@@ -196,12 +197,14 @@ impl Supervisor {
     /// Goes on with it as far as it is.
     pub(super) fn look_at_upgrade(&mut self) {
         let now = Instant::now();
+        let arbiter = self.is_arbiter();
         let Some(upgrade) = &mut self.upgrade else {
             return;
         };
         match &mut upgrade.stage {
             Stage::Testing(test) => match test.look() {
                 None => {}
+                Some(Ok(())) if arbiter => self.arbiter_tested(),
                 Some(Ok(())) => {
                     upgrade.stage = Stage::Loading;
                     let program = upgrade.newer.path.clone();
@@ -309,6 +312,7 @@ impl Supervisor {
             return;
         };
         let error = match quiet {
+            true if self.is_arbiter() => self.execute_as_arbiter(&upgrade.newer.path).to_string(),
             true => self.execute(&upgrade.newer.path).to_string(),
             false => "a process takes no messages".to_owned(),
         };
