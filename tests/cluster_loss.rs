@@ -110,7 +110,7 @@ fn a_node_that_starts_alone_serves_what_it_accepted_last_and_says_so() {
 }
 
 #[test]
-fn a_corrupt_store_is_told_of_and_traffic_goes_on() {
+fn a_corrupt_store_is_told_of_and_its_node_comes_back_by_itself() {
     lab::skip_unless_root!();
     let mut site = Site::new("corrupt");
     site.leader();
@@ -120,26 +120,66 @@ fn a_corrupt_store_is_told_of_and_traffic_goes_on() {
     file.seek(SeekFrom::Start(0)).unwrap();
     file.write_all(&[0xa5; 64 * 1024]).unwrap();
     drop(file);
-    site.beta.start();
-    assert!(
-        eventually(SOON, || site.serves(&site.beta, "one")),
-        "{}",
-        site.tell()
-    );
-    let words = ["the log of beta cannot be used"];
-    assert!(site.beta.tells_words(&words), "{}", site.tell());
-    // The others go on, and it comes back as a new member.
     site.alpha.apply(&configuration("two"), &["--now"]).well();
-    site.alpha.command(&["cluster", "remove", "beta"]).well();
-    site.beta.stop();
-    fs::remove_dir_all(site.beta.state()).unwrap();
-    let token = site.alpha.token(&["cluster", "invite"]);
-    let join = ["cluster", "join", &token, "--name", "beta"];
-    site.beta.command(&join).well();
     site.beta.start();
+    let words = ["the log of beta was lost (the store is damaged"];
+    assert!(site.alpha.tells_words(&words), "{}", site.tell());
     site.leader();
     assert!(
         eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+}
+
+#[test]
+fn an_emptied_store_makes_no_second_truth() {
+    lab::skip_unless_root!();
+    let mut site = Site::new("empty");
+    site.leader();
+    site.arbiter.kill();
+    let applied = || site.apply("two").good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    let set = site.beta.state().join("accepted.set");
+    let kept = fs::read(&set).unwrap();
+    site.alpha.kill();
+    site.beta.kill();
+    let store = site.beta.state().join("store.redb");
+    let file = fs::File::options().write(true).open(&store).unwrap();
+    file.set_len(0).unwrap();
+    drop(file);
+    site.beta.start();
+    site.arbiter.start();
+    let words = ["beta: the store is empty; it does not vote"];
+    assert!(site.beta.tells_words(&words), "{}", site.tell());
+    let words = ["beta: the store is empty; it does not vote"];
+    assert!(site.arbiter.tells_words(&words), "{}", site.tell());
+    // Longer than several elections.
+    thread::sleep(SOME_TIME);
+    for member in [&site.beta, &site.arbiter] {
+        let frozen = |status: &serde_json::Value| status["majority"] == false;
+        assert!(member.tells(frozen), "{}", site.tell());
+    }
+    assert_eq!(fs::read(&set).unwrap(), kept);
+    assert!(site.ask(site.beta.service(), "/version").is_ok());
+    site.alpha.start();
+    site.leader();
+    let words = ["the log of beta was lost (the store is empty)"];
+    assert!(site.alpha.tells_words(&words), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.serves_everywhere("two")),
+        "{}",
+        site.tell()
+    );
+    let applied = || site.apply("three").good;
+    assert!(eventually(SOON, applied), "{}", site.tell());
+    assert!(
+        eventually(SOON, || site.serves_everywhere("three")),
         "{}",
         site.tell()
     );

@@ -137,6 +137,11 @@ pub enum Reply {
         /// What, why, and what to do.
         words: String,
     },
+    /// Asked for, and whether it happened is not known: it may have, or may yet.
+    Unknown {
+        /// What, why, and how to find out.
+        words: String,
+    },
     /// A token.
     Token {
         /// As it is typed.
@@ -234,7 +239,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Goes to the socket.
+    /// Connects to the role's socket.
     pub fn connect(path: &Path) -> Result<Client, AskError> {
         let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {

@@ -23,7 +23,8 @@ impl<R: AsyncRuntime> Engine<R> {
     /// The wire saw a member's connection die: if it led, an election need not wait
     /// for its time.
     pub fn lost(&self, member: MemberId) {
-        if member == self.inner.me || self.leader() != Some(member) {
+        let waits = self.inner.probation.is_on();
+        if waits || member == self.inner.me || self.leader() != Some(member) {
             return;
         }
         self.inner.election.lose(member);
@@ -120,6 +121,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let mut attempts = 1;
         while !self.over() {
             R::sleep(pause).await;
+            self.look_for_the_future().await;
             if self.inner.store.grown() >= self.inner.settings.snapshot_bytes {
                 // It says what is too much for it by itself.
                 let _ = self.inner.raft.trigger().snapshot().await;
@@ -134,6 +136,7 @@ impl<R: AsyncRuntime> Engine<R> {
             if standing.leading {
                 self.bring_up_and_hand_over(&mut attempts).await;
             } else if standing.voters.contains(&self.inner.me)
+                && !self.inner.probation.is_on()
                 && self.inner.election.arbiter_stands(timeout)
             {
                 timeout = self.random_timeout();

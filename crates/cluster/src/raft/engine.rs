@@ -1,7 +1,7 @@
 //! The engine: what a member does to agree with the others.
 
 use crate::codec;
-use crate::command::{Answer, Body};
+use crate::command::{Answer, Body, VersionId};
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::election::Election;
 use crate::raft::error::EngineError;
@@ -9,6 +9,7 @@ use crate::raft::message::{Failure, Lost, Reply, Request};
 use crate::raft::network::Links;
 use crate::raft::propose::Tickets;
 use crate::raft::receive::Receiver;
+use crate::raft::rejoin::Probation;
 use crate::raft::replica::{Replica, Shared};
 use crate::raft::settings::Settings;
 use crate::raft::store_io::{Log, ask};
@@ -23,7 +24,7 @@ use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{AsyncRuntime, Raft};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How long another member's proposal is waited for here.
@@ -60,6 +61,9 @@ pub struct Standing {
     /// Who last said what this program does not understand: one with a newer program
     /// than this.
     pub misunderstood: Option<MemberId>,
+    /// Its store was lost, for this reason: it does not vote before the others have
+    /// taken it in anew.
+    pub lost: Option<String>,
 }
 
 pub(super) struct Inner<R: AsyncRuntime> {
@@ -73,7 +77,8 @@ pub(super) struct Inner<R: AsyncRuntime> {
     pub(super) raft: Raft<Types<R>, Replica<R>>,
     pub(super) config: Arc<openraft::Config>,
     /// The how many-th of this member's engines it is.
-    pub(super) start: u64,
+    pub(super) start: AtomicU64,
+    pub(super) probation: Probation,
     pub(super) tickets: Tickets,
     pub(super) receiver: Receiver,
     pub(super) stopped: AtomicBool,
@@ -101,7 +106,8 @@ impl<R: AsyncRuntime> Engine<R> {
         store: Store,
         transport: impl Transport,
     ) -> Result<Engine<R>, EngineError> {
-        let config = Arc::new(settings.config(kind)?);
+        let lost = store.lost().is_some();
+        let config = Arc::new(settings.config(kind, !lost)?);
         let settings = Arc::new(settings);
         let calls = Calls::new(transport);
         let shared = Shared::new();
@@ -130,13 +136,17 @@ impl<R: AsyncRuntime> Engine<R> {
                 election,
                 raft,
                 config,
-                start,
+                start: AtomicU64::new(start),
+                probation: Probation::new(lost),
                 tickets: Tickets::default(),
                 receiver: Receiver::default(),
                 stopped: AtomicBool::new(false),
             }),
         };
         let _detached = R::spawn(engine.clone().duties());
+        if lost {
+            let _detached = R::spawn(engine.clone().rejoin());
+        }
         Ok(engine)
     }
 
@@ -222,12 +232,23 @@ impl<R: AsyncRuntime> Engine<R> {
                     .then_some(EngineError::Stopped)
             }),
             misunderstood: self.inner.shared.misunderstood(),
+            lost: self.inner.store.lost(),
         }
     }
 
     /// How long what this member's disk is at now is under way.
     pub fn disk_busy_for(&self) -> Duration {
         self.inner.store.busy_for()
+    }
+
+    /// Promises that this node accepted a version: on disk when it returns.
+    pub fn accepts(&self, version: VersionId) -> Result<(), StoreError> {
+        self.inner.store.accepts(version)
+    }
+
+    /// The newest version that this node promised to have accepted.
+    pub fn accepted_before(&self) -> Option<VersionId> {
+        self.inner.store.accepted_before()
     }
 
     /// A piece of a content.
@@ -248,6 +269,9 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     async fn answer(&self, from: MemberId, request: Request<R>) -> Reply<R> {
+        if let Some(refused) = self.inner.probation.refuses(from, &request) {
+            return refused;
+        }
         let raft = &self.inner.raft;
         match request {
             Request::Append(request) => {

@@ -21,6 +21,9 @@ pub enum EngineError {
         /// What the command needs.
         format: u32,
     },
+    /// Store and promise file were replaced by older ones: the others know of proposals
+    /// that this member made since.
+    Past,
     /// This member belongs to a cluster already.
     Founded,
     /// Nobody leads now.
@@ -33,6 +36,13 @@ pub enum EngineError {
     Changing,
     /// The member that was asked did not answer usefully.
     Unanswered(MemberId),
+}
+
+impl EngineError {
+    /// The disk refuses: it is full, read-only or fails, which may pass by itself.
+    pub fn is_of_the_disk(&self) -> bool {
+        matches!(self, EngineError::Store(StoreError::Disk { .. }))
+    }
 }
 
 impl fmt::Display for EngineError {
@@ -50,6 +60,10 @@ impl fmt::Display for EngineError {
                 "the cluster's log has a command of format {format}, this program understands \
                  {}: start a newer evenkeel here",
                 crate::command::FORMAT
+            ),
+            EngineError::Past => f.write_str(
+                "the state directory was replaced by an older copy of itself: this member gets its log anew from the \
+                 others within 15 s",
             ),
             EngineError::Founded => f.write_str("this machine belongs to a cluster already"),
             EngineError::NoLeader => f.write_str("nobody leads now: no majority of the members"),

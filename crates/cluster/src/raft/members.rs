@@ -7,6 +7,7 @@ use crate::raft::error::EngineError;
 use crate::raft::message::{Change, Failure, Reply, Request};
 use crate::raft::network::call;
 use crate::raft::types::Types;
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use openraft::{AsyncRuntime, ChangeMembers, EmptyNode, Instant};
@@ -111,7 +112,24 @@ impl<R: AsyncRuntime> Engine<R> {
                 return reply;
             }
         }
-        Reply::Changed
+        self.membership_is_committed().await
+    }
+
+    /// Where somebody else asked for the change, it may not be agreed on yet.
+    async fn membership_is_committed(&self) -> Reply<R> {
+        loop {
+            let (committed, leading) = {
+                let receiver = self.inner.raft.metrics();
+                let metrics = receiver.borrow_watched();
+                let at = *metrics.membership_config.log_id();
+                (at <= metrics.local_committed, metrics.state.is_leader())
+            };
+            match (leading, committed) {
+                (false, _) => return Reply::NotLeader(None),
+                (true, true) => return Reply::Changed,
+                (true, false) => R::sleep(PAUSE).await,
+            }
+        }
     }
 
     async fn hand_over_here(&self, to: Option<MemberId>) -> Reply<R> {

@@ -17,6 +17,7 @@ mod pipeline;
 mod proposal;
 mod propose;
 mod receive;
+mod rejoin;
 mod replica;
 mod send;
 mod settings;

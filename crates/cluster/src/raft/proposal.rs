@@ -102,6 +102,11 @@ impl Sessions {
         }
     }
 
+    /// The highest start of a member that proposed something; 0: none did.
+    pub fn start_of(&self, member: MemberId) -> u64 {
+        self.0.get(&member).map_or(0, |session| session.start)
+    }
+
     /// Forgets everybody but these.
     pub fn retain(&mut self, keep: impl Fn(MemberId) -> bool) {
         self.0.retain(|member, _| keep(*member));

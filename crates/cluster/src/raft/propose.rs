@@ -14,6 +14,7 @@ use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::impls::ProgressResponder;
 use openraft::{AsyncRuntime, Instant, ReadPolicy};
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,11 @@ struct Open {
 impl Tickets {
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None was drawn yet.
+    pub(super) fn are_new(&self) -> bool {
+        self.lock().next == 0
     }
 
     /// A new one, if not too many are out.
@@ -91,7 +97,12 @@ impl<R: AsyncRuntime> Engine<R> {
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;
         let drawn = loop {
-            match self.inner.tickets.draw(self.inner.me, self.inner.start) {
+            // The numbers of its starts are known again only afterwards.
+            if self.inner.probation.is_on() {
+                return Err(ProposeError::NoLeader);
+            }
+            let start = self.inner.start.load(Ordering::Relaxed);
+            match self.inner.tickets.draw(self.inner.me, start) {
                 Some(drawn) => break drawn,
                 None if R::Instant::now() >= deadline => return Err(ProposeError::Busy),
                 None => R::sleep(PAUSE_MIN).await,
@@ -125,7 +136,7 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Proposes a command as the leader of this term, or not at all: it enters the log
     /// in no other term, and is not tried again.
     pub async fn propose_in(&self, term: u64, body: Body) -> Result<Answer, ProposeError> {
-        if self.inner.kind == Kind::Arbiter {
+        if self.inner.kind == Kind::Arbiter || self.inner.probation.is_on() {
             return Err(ProposeError::NoLeader);
         }
         if let Some(why) = self.inner.shared.halted() {
@@ -134,7 +145,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let drawn = self
             .inner
             .tickets
-            .draw(self.inner.me, self.inner.start)
+            .draw(self.inner.me, self.inner.start.load(Ordering::Relaxed))
             .ok_or(ProposeError::Busy)?;
         let proposed = Proposed {
             ticket: drawn.ticket,

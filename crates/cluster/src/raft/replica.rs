@@ -102,6 +102,11 @@ impl<R: AsyncRuntime> Shared<R> {
         self.live().halted.clone()
     }
 
+    /// The highest start of a member that proposed something.
+    pub(super) fn start_of(&self, member: MemberId) -> u64 {
+        self.live().sessions.start_of(member)
+    }
+
     /// Who last said what this program does not understand.
     pub(super) fn misunderstood(&self) -> Option<MemberId> {
         self.live().misunderstood

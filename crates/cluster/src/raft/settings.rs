@@ -62,7 +62,7 @@ impl Default for Settings {
 
 impl Settings {
     /// As openraft wants them.
-    pub(super) fn config(&self, kind: Kind) -> Result<Config, EngineError> {
+    pub(super) fn config(&self, kind: Kind, votes: bool) -> Result<Config, EngineError> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Config {
             cluster_name: "evenkeel".to_owned(),
@@ -79,7 +79,10 @@ impl Settings {
             broadcast_submitted_on_append: Some(true),
             enable_pre_vote: Some(true),
             // When an arbiter stands is decided in `election`.
-            enable_elect: kind == Kind::Node,
+            // A member whose store was lost does not stand before it is a voter again.
+            enable_elect: kind == Kind::Node && votes,
+            // A follower that was restored from a backup is noticed by `pipeline`.
+            allow_log_reversion: Some(true),
             // One that was restarted has a state that may lack what it told.
             enable_leader_restore: Some(false),
             backoff: "20ms 40ms 80ms ..200ms".to_owned(),

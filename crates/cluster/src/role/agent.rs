@@ -40,6 +40,9 @@ pub(super) async fn run<M: Machine, N: Network>(
         last: None,
         shared,
     };
+    if let Some(promised) = worker.shared.engine.accepted_before() {
+        worker.agent.has_accepted(promised);
+    }
     let mut changes = worker.shared.engine.changes();
     loop {
         worker.tell();
@@ -83,6 +86,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
         let mut serving = self.shared.serving();
         serving.version = self.agent.serves();
         serving.on_trial = self.agent.on_trial();
+        serving.accepted = self.agent.newest_accepted();
     }
 
     async fn work(&mut self, task: Task) {
@@ -162,7 +166,12 @@ impl<M: Machine, N: Network> Worker<M, N> {
     /// Writes the accepted version to disk; what went wrong with that is told, and it is
     /// served nevertheless.
     fn keep(&self, set: &FileSet) -> Option<Verdict> {
-        let error = self.shared.directory.write_accepted(set).err()?;
+        let written = self.shared.directory.write_accepted(set);
+        let kept = written.map_err(|error| error.to_string()).and_then(|()| {
+            let promised = self.shared.engine.accepts(set.version);
+            promised.map_err(|error| error.to_string())
+        });
+        let error = kept.err()?;
         self.shared.note(format!(
             "version {} could not be kept: {error}",
             set.version

@@ -65,6 +65,9 @@ impl fmt::Display for NotApplied {
                 ),
             },
             NotApplied::Refused(refusal) => write!(f, "nothing was changed: {refusal}"),
+            NotApplied::Propose(error @ (ProposeError::Unknown | ProposeError::Stopped(_))) => {
+                write!(f, "whether the change was made is not known: {error}")
+            }
             NotApplied::Propose(error) => write!(f, "nothing was changed: {error}"),
             NotApplied::Contents(error) => write!(f, "nothing was changed: {error}"),
             NotApplied::Arbiter => {
@@ -99,8 +102,10 @@ impl From<ProposeError> for NotApplied {
 pub(super) enum Outcome {
     /// It is accepted.
     Accepted,
-    /// It was refused, or taken back.
-    Bad(String),
+    /// It was refused: no node ever served it, or the cluster never accepted it.
+    Refused(String),
+    /// Nodes served it on trial, and it was taken back.
+    TakenBack(String),
     /// It serves everywhere and waits to be confirmed.
     Waits(u64),
     /// It cannot be known for want of a majority.
@@ -242,9 +247,8 @@ impl<M: Machine, N: Network> Shared<M, N> {
                 lines.into_iter().for_each(&told);
                 match &record.stage {
                     Stage::Accepted => return Outcome::Accepted,
-                    Stage::Refused | Stage::TakenBack => {
-                        return Outcome::Bad(record.words.clone());
-                    }
+                    Stage::Refused => return Outcome::Refused(record.words.clone()),
+                    Stage::TakenBack => return Outcome::TakenBack(record.words.clone()),
                     Stage::AwaitConfirmation { remaining_ms, .. } => {
                         return Outcome::Waits(*remaining_ms);
                     }
@@ -279,12 +283,22 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let version = match proposed {
             Ok(version) => version,
             Err(error) => {
-                let words = error.to_string();
-                return replies.end(Reply::Refused { words }).await;
+                return replies.end(not_applied(&error)).await;
             }
         };
         let outcome = self.watch(version, |words| replies.progress(words)).await;
         replies.end(in_words(version, outcome)).await;
+    }
+}
+
+/// Without an answer of the cluster it may have been agreed on nevertheless.
+fn not_applied(error: &NotApplied) -> Reply {
+    let words = error.to_string();
+    match error {
+        NotApplied::Propose(ProposeError::Unknown | ProposeError::Stopped(_)) => {
+            Reply::Unknown { words }
+        }
+        _ => Reply::Refused { words },
     }
 }
 
@@ -308,10 +322,13 @@ fn in_words(version: VersionId, outcome: Outcome) -> Reply {
              that it may stay",
             ms.div_ceil(1000)
         )),
-        Outcome::Bad(words) => Reply::Refused {
-            words: format!("version {version} was not accepted, or was taken back:\n{words}"),
+        Outcome::Refused(words) => Reply::Refused {
+            words: format!("version {version} was refused, no node serves it:\n{words}"),
         },
-        Outcome::Frozen => Reply::Refused {
+        Outcome::TakenBack(words) => Reply::Refused {
+            words: format!("version {version} was on trial and is rolled back:\n{words}"),
+        },
+        Outcome::Frozen => Reply::Unknown {
             words: format!(
                 "what became of version {version} is not known here: no majority of the members answers. It is \
                  decided when one does; until then a version on trial goes back by itself. `evenkeel cluster status` \

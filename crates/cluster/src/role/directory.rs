@@ -31,6 +31,10 @@ pub const KEY: &str = "member.key";
 pub const SEALING_KEY: &str = "sealing.key";
 /// The log and the state (redb).
 pub const STORE: &str = "store.redb";
+/// What this member promised to the others, apart from the log.
+pub const PROMISE: &str = "promise";
+/// A store that no longer had what was promised, kept for whoever looks into it.
+pub const STORE_LOST: &str = "store.redb.lost";
 /// The version that this node accepted last: a [`FileSet`].
 pub const ACCEPTED: &str = "accepted.set";
 /// Held by the process that uses the directory.
@@ -89,7 +93,8 @@ impl fmt::Display for DirectoryError {
             ),
             DirectoryError::Taken(path, cluster) => write!(
                 f,
-                "this machine belongs to the cluster {cluster} already ({}); remove the directory to leave it",
+                "this machine is a member of the cluster {cluster} already ({}); to leave it: `evenkeel cluster remove` \
+                 with its name on another member, stop evenkeel here, then remove that directory",
                 path.display()
             ),
             DirectoryError::NoMember(path) => write!(

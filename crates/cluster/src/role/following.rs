@@ -137,7 +137,9 @@ impl<M: Machine, N: Network> Cluster for Following<M, N> {
         };
         match self.shared.watch(version, |_| {}).await {
             Outcome::Accepted => Proposed::Decided(version, Fate::Accepted),
-            Outcome::Bad(words) => Proposed::Decided(version, Fate::Bad { words }),
+            Outcome::Refused(words) | Outcome::TakenBack(words) => {
+                Proposed::Decided(version, Fate::Bad { words })
+            }
             Outcome::Waits(_) | Outcome::Frozen => Proposed::Later,
         }
     }

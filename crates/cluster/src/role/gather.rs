@@ -5,7 +5,7 @@ use crate::codec;
 use crate::follow;
 use crate::machine::Machine;
 use crate::member::{Kind, Member};
-use crate::raft::Standing;
+use crate::raft::{EngineError, Standing};
 use crate::role::contents;
 use crate::role::directory::Who;
 use crate::role::following;
@@ -13,6 +13,7 @@ use crate::role::shared::{Serving, Shared, reach};
 use crate::role::status::{
     AuthorityStatus, Configuration, LeaseStatus, LogStatus, MemberStatus, Reach, Sight, Status,
 };
+use crate::role::tasks;
 use crate::state::State;
 use crate::wire::{Network, Path};
 
@@ -43,6 +44,10 @@ pub(super) fn status<M: Machine, N: Network>(shared: &Shared<M, N>) -> Status {
         configuration: configuration(shared, &state, majority),
         following: following(shared, &standing),
         broken_store: standing.halted.as_ref().map(|why| why.to_string()),
+        disk_refuses: standing
+            .halted
+            .as_ref()
+            .is_some_and(EngineError::is_of_the_disk),
         authority: authority(&state),
         invitations: state.invitations.len() as u64,
         leases: leases(&state),
@@ -70,30 +75,16 @@ fn member<M: Machine, N: Network>(
 ) -> MemberStatus {
     let path = paths.iter().find(|path| path.member == member.id);
     let me = member.id == shared.me();
-    let tale = shared.tale(member.id).unwrap_or_default();
-    let serving = match me {
-        true => shared.serving().clone(),
-        false => Serving {
-            version: tale.serves,
-            on_trial: tale.on_trial,
-            health: tale.health,
-            trouble: tale.trouble,
-        },
+    let tale = match me {
+        true => tasks::tale(shared),
+        false => shared.tale(member.id).unwrap_or_default(),
     };
-    let health = serving.health.unwrap_or_default();
+    let health = tale.health.unwrap_or_default();
     let reach = match me {
         true => Reach::Itself,
         false => path.map_or(Reach::Away, reach),
     };
-    let disk_stuck_ms = match me {
-        true => shared.disk_stuck_ms(),
-        false => tale.disk_stuck_ms,
-    };
     let silent_ms = path.filter(|_| reach == Reach::Away).map(|p| p.since_ms);
-    let program = match me {
-        true => shared.program.clone(),
-        false => tale.program,
-    };
     let sees = tale.sees.into_iter();
     MemberStatus {
         id: member.id,
@@ -101,11 +92,13 @@ fn member<M: Machine, N: Network>(
         kind: member.kind,
         addresses: member.addresses.clone(),
         silent_ms,
-        program: Some(program).filter(|program| !program.is_empty()),
+        program: Some(tale.program).filter(|program| !program.is_empty()),
         format: member.format,
-        votes: standing.voters.contains(&member.id),
-        serves: serving.version,
-        on_trial: serving.on_trial,
+        // One that lost its log knows no voters: all that it knew of count.
+        votes: standing.voters.contains(&member.id)
+            || (standing.voters.is_empty() && standing.lost.is_some()),
+        serves: tale.serves,
+        on_trial: tale.on_trial,
         addresses_owned: health.addresses_owned,
         servers_up: health.servers_up,
         servers: health.servers,
@@ -116,10 +109,13 @@ fn member<M: Machine, N: Network>(
             false => Vec::new(),
         },
         disk_stuck_ms: match reach.is_there() {
-            true => disk_stuck_ms,
+            true => tale.disk_stuck_ms,
             false => 0,
         },
         reach,
+        lost: tale.lost,
+        accepted: tale.accepted,
+        halted: tale.halted,
         if_it_fails: String::new(),
     }
 }
@@ -191,7 +187,7 @@ fn events(state: &State, own: Vec<String>) -> Vec<String> {
 }
 
 /// The status of a member whose store cannot be used.
-pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: String) -> Status {
+pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: &EngineError) -> Status {
     let members = who.members.iter().map(|member| MemberStatus {
         id: member.id,
         name: member.name.clone(),
@@ -212,6 +208,9 @@ pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: String) ->
         servers: 0,
         sees: Vec::new(),
         disk_stuck_ms: 0,
+        lost: String::new(),
+        halted: String::new(),
+        accepted: serving.version.filter(|_| member.id == who.id),
         if_it_fails: String::new(),
     });
     let mut status = Status {
@@ -223,7 +222,8 @@ pub(super) fn broken(who: &Who, program: &str, serving: Serving, why: String) ->
             by_itself: serving.version.is_some(),
             ..Configuration::default()
         },
-        broken_store: Some(why),
+        broken_store: Some(why.to_string()),
+        disk_refuses: why.is_of_the_disk(),
         ..Status::default()
     };
     status.put_into_words();

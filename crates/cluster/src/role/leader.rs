@@ -3,13 +3,12 @@
 
 use crate::command::Body;
 use crate::machine::Machine;
-use crate::member::{Digest, MemberId};
+use crate::member::MemberId;
 use crate::raft::Standing;
 use crate::role::certificates;
 use crate::role::shared::{Shared, millis, moved};
 use crate::rollout::{Driver, Seen};
 use crate::wire::Network;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -26,8 +25,6 @@ const LEAVING_FOR: Duration = Duration::from_secs(60);
 struct Office {
     term: u64,
     driver: Driver,
-    /// Since when each invitation is known here.
-    invitations: BTreeMap<Digest, Instant>,
     /// When it looks next whether an authority is to follow another one.
     authority: Instant,
 }
@@ -51,7 +48,6 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
             office = Some(Office {
                 term: standing.term,
                 driver: Driver::new(shared.now_ms()),
-                invitations: BTreeMap::new(),
                 authority: Instant::now(),
             });
         }
@@ -59,7 +55,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
             continue;
         };
         step(&shared, office).await;
-        expire(&shared, office).await;
+        expire(&shared).await;
         if Instant::now() >= office.authority {
             office.authority = Instant::now() + certificates::lead(&shared).await;
         }
@@ -91,14 +87,12 @@ async fn step<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office
     }
 }
 
-/// Ends invitations whose time has passed. A new leader counts anew.
-async fn expire<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office) {
+/// Ends invitations whose time has passed.
+async fn expire<M: Machine, N: Network>(shared: &Shared<M, N>) {
     let state = shared.engine.state();
-    let known = &mut office.invitations;
-    known.retain(|token, _| state.invitations.contains_key(token));
     for (token, invitation) in &state.invitations {
-        let since = *known.entry(*token).or_insert_with(Instant::now);
-        if millis(since.elapsed()) >= invitation.valid_ms {
+        let age = shared.invitations().age(token);
+        if millis(age) >= invitation.valid_ms {
             shared.try_to(Body::Uninvite { token: *token }).await;
         }
     }

@@ -20,6 +20,7 @@ pub mod directory;
 mod following;
 mod gather;
 mod handler;
+mod invitations;
 mod leader;
 pub(crate) mod leases;
 mod places;
@@ -40,10 +41,10 @@ use crate::file_set::FileSet;
 use crate::keyword::Grammar;
 use crate::machine::{Machine, News};
 use crate::member::Kind;
-use crate::raft::Settings;
+use crate::raft::{EngineError, Settings};
 use crate::request::{Reply, Request};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, DirectoryError, STORE, Who};
+use crate::role::directory::{Directory, DirectoryError, Who};
 use crate::role::shared::{Agreement, Serving, Shared};
 use crate::role::socket::{Replies, Socket, SocketError};
 use crate::store::{Store, StoreError};
@@ -128,7 +129,7 @@ pub async fn run<M: Machine, N: Network>(
 ) -> Result<(), RoleError> {
     let directory = Directory::open(options.directory.clone())?;
     let _lock = directory.lock()?;
-    let store = setup::open_store(&directory.file(STORE));
+    let store = setup::open_store(&directory, &directory.member()?);
     run_with(options, machine, network, store, Clock::System, None).await
 }
 
@@ -150,7 +151,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     let store = match store {
         Ok(store) => store,
         Err(error) => {
-            return serve_without(options, who, machine, accepted, error.to_string()).await;
+            return serve_without(options, who, machine, accepted, error.into()).await;
         }
     };
     let identity = disk::read_identity(directory.path(), &who.cluster, who.id)?;
@@ -165,7 +166,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     let engine = match opened {
         Ok(engine) => engine,
         Err(error) => {
-            return serve_without(options, who, machine, accepted, error.to_string()).await;
+            return serve_without(options, who, machine, accepted, error).await;
         }
     };
     let state = engine.state();
@@ -228,6 +229,7 @@ async fn live<M: Machine, N: Network>(
     tasks.spawn(tasks::gossip(shared.clone()));
     tasks.spawn(tasks::listen(shared.clone()));
     tasks.spawn(tasks::keep_up(shared.clone()));
+    tasks.spawn(tasks::tell_of_loss(shared.clone()));
     tasks.spawn(certificates::run(shared.clone()));
     tasks.spawn(leader::run(shared.clone()));
     if shared.who.kind == Kind::Node {
@@ -288,13 +290,13 @@ async fn serve_without<M: Machine>(
     who: Who,
     machine: M,
     accepted: Option<Arc<FileSet>>,
-    why: String,
+    why: EngineError,
 ) -> Result<(), RoleError> {
     let serving = Serving {
         version: accepted.map(|set| set.version),
         ..Serving::default()
     };
-    let status = gather::broken(&who, &options.program, serving, why);
+    let status = gather::broken(&who, &options.program, serving, &why);
     let status = Arc::new(status);
     let mut tasks = JoinSet::new();
     if let Some(path) = &options.socket {

@@ -9,9 +9,9 @@ use crate::member::{Kind, Member, MemberId};
 use crate::raft::transport::{CallError, Transport};
 use crate::raft::{Engine, EngineError, ProposeError, Settings};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, DirectoryError, STORE, Who};
+use crate::role::directory::{Directory, DirectoryError, PROMISE, STORE, STORE_LOST, Who};
 use crate::state::State;
-use crate::store::{Store, StoreError};
+use crate::store::{Loss, Opened, Owner, Place as At, Store, StoreError};
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
 use crate::wire::{Network, PORT, Tcp};
 use openraft_rt_tokio::TokioRuntime;
@@ -26,6 +26,8 @@ use std::time::Duration;
 /// How long the store may be held by a process that is ending.
 const ENDING_LIMIT: Duration = Duration::from_secs(5);
 const ENDING_LOOK: Duration = Duration::from_millis(20);
+/// The number of a cluster's first member.
+const FIRST: MemberId = MemberId(1);
 /// How long one that is alone may take to lead itself.
 const LEAD_LIMIT: Duration = Duration::from_secs(20);
 
@@ -63,6 +65,8 @@ pub enum SetupError {
     Token(TokenError),
     /// An arbiter cannot go on alone: it can read nothing of what it keeps.
     Arbiter,
+    /// Its store was lost, for this reason: it has nothing to go on with.
+    Lost(String),
     /// Nobody answered in time.
     TimedOut(Duration),
     /// The system.
@@ -83,6 +87,12 @@ impl fmt::Display for SetupError {
             SetupError::Arbiter => f.write_str(
                 "this is an arbiter: it carries no traffic and can read nothing of what it keeps, so it cannot go \
                  on alone; a node can",
+            ),
+            SetupError::Lost(why) => write!(
+                f,
+                "{why}: this machine has no log to go on with. Run `evenkeel cluster recover --alone` on another node; \
+                 where no node has its log, move the state directory away and run `evenkeel cluster init`, then \
+                 `evenkeel config apply` with the configuration that is served (`accepted.set` holds it)"
             ),
             SetupError::TimedOut(limit) => write!(
                 f,
@@ -124,12 +134,16 @@ impl Transport for Nobody {
 /// Its directory, free and locked.
 fn free(place: &Place) -> Result<(Directory, super::directory::Lock), SetupError> {
     let directory = Directory::create(&place.directory)?;
+    // First: of a member that runs, more is known than that its directory is in use.
+    directory.is_free()?;
     let lock = directory.lock()?;
     directory.is_free()?;
     // What a start left that did not end.
-    match std::fs::remove_file(directory.file(STORE)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
+    for left in [STORE, PROMISE, STORE_LOST] {
+        match std::fs::remove_file(directory.file(left)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
     Ok((directory, lock))
 }
@@ -144,7 +158,12 @@ fn runtime() -> Result<tokio::runtime::Runtime, SetupError> {
 /// Founds a cluster with this machine as its first node.
 pub fn found(place: &Place, cluster: &str) -> Result<Who, SetupError> {
     let (directory, _lock) = free(place)?;
-    let store = Store::open(&directory.file(STORE))?;
+    let owner = Owner {
+        cluster: cluster.to_owned(),
+        member: FIRST,
+    };
+    let promise = directory.file(PROMISE);
+    let store = Store::open(&directory.file(STORE))?.renew(&At::Path(&promise), &owner, None)?;
     runtime()?.block_on(found_on(&directory, store, place, cluster))
 }
 
@@ -155,7 +174,7 @@ pub(super) async fn found_on(
     place: &Place,
     cluster: &str,
 ) -> Result<Who, SetupError> {
-    let id = MemberId(1);
+    let id = FIRST;
     let authority = Authority::found(cluster)?;
     let key = MemberKey::generate()?;
     let certificate = authority.sign(id, &key.request(&[])?, &[])?;
@@ -254,6 +273,11 @@ fn settle(directory: &Directory, place: &Place, joined: Joined) -> Result<Who, S
         addresses: joined.member.addresses,
         members: joined.members,
     };
+    let file = directory.file(STORE);
+    if file.exists() {
+        let promise = directory.file(PROMISE);
+        Store::open(&file)?.renew(&At::Path(&promise), &owner(&who), None)?;
+    }
     directory.write_who(&who)?;
     Ok(who)
 }
@@ -266,7 +290,10 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
         return Err(SetupError::Arbiter);
     }
     let _lock = directory.lock()?;
-    let store = open_store(&directory.file(STORE))?;
+    let store = open_store(&directory, &who)?;
+    if let Some(why) = store.lost() {
+        return Err(SetupError::Lost(why));
+    }
     let recovered = store.rewrite_membership(who.id)?;
     let name = &who.name;
     runtime()?.block_on(async {
@@ -322,22 +349,47 @@ async fn leading(engine: &Engine<TokioRuntime>) -> Result<Arc<State>, SetupError
     }
 }
 
-/// Opens the store that a process had which may just be ending.
-pub(super) fn open_store(path: &Path) -> Result<Store, StoreError> {
-    // Not made anew when it is missing: the votes that it held would be forgotten.
-    if !path.exists() {
-        return Err(StoreError::Disk {
-            source: Arc::new(redb::Error::Io(io::ErrorKind::NotFound.into())),
-            path: path.to_owned(),
-        });
+fn owner(who: &Who) -> Owner {
+    Owner {
+        cluster: who.cluster.clone(),
+        member: who.id,
     }
+}
+
+/// Opens the store of a member, which a process had that may just be ending. One that
+/// no longer has what was promised is set aside, and an empty one takes its place with
+/// which the member has to be taken in anew.
+pub(super) fn open_store(directory: &Directory, who: &Who) -> Result<Store, StoreError> {
+    let (path, promise) = (directory.file(STORE), directory.file(PROMISE));
+    let owner = owner(who);
     let deadline = std::time::Instant::now() + ENDING_LIMIT;
     loop {
-        match Store::open(path) {
+        match Store::open_tied(&path, &promise, &owner) {
             Err(StoreError::InUse { .. }) if std::time::Instant::now() < deadline => {
                 std::thread::sleep(ENDING_LOOK);
             }
-            opened => return opened,
+            Ok(Opened::Whole(store)) => return Ok(store),
+            Ok(Opened::Lost(loss)) => {
+                set_aside(directory).map_err(|error| StoreError::Disk {
+                    path: path.clone(),
+                    source: Arc::new(redb::Error::Io(error)),
+                })?;
+                return renew(&path, &promise, &owner, &loss);
+            }
+            Err(error) => return Err(error),
         }
+    }
+}
+
+fn renew(path: &Path, promise: &Path, owner: &Owner, loss: &Loss) -> Result<Store, StoreError> {
+    Store::open(path)?.renew(&At::Path(promise), owner, Some(loss))
+}
+
+/// A crash in between leaves a store that is missing: lost once more.
+fn set_aside(directory: &Directory) -> io::Result<()> {
+    let kept = std::fs::rename(directory.file(STORE), directory.file(STORE_LOST));
+    match kept {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => std::fs::File::open(directory.path())?.sync_all(),
     }
 }

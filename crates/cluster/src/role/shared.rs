@@ -9,6 +9,7 @@ use crate::member::{Member, MemberId};
 use crate::raft::{Changes, Engine, Standing};
 use crate::role::contents::Keys;
 use crate::role::directory::{Directory, Who};
+use crate::role::invitations::{self, Invitations};
 use crate::role::leases::Grants;
 use crate::role::status::Reach;
 use crate::wire::{CallError, Network, Path, Service, Way, Wire};
@@ -53,6 +54,12 @@ pub struct Tale {
     pub trouble: String,
     /// Its disk has not answered for so long, milliseconds; 0: it answers.
     pub disk_stuck_ms: u64,
+    /// The newest version that it accepted, by its own disk.
+    pub accepted: Option<VersionId>,
+    /// Why it does not vote: its store was lost.
+    pub lost: String,
+    /// Why its log cannot be written.
+    pub halted: String,
 }
 
 /// What one member's role wants of another's.
@@ -75,6 +82,8 @@ pub struct Serving {
     pub health: Option<Health>,
     /// What it could not do, in words.
     pub trouble: String,
+    /// The newest version that it accepted.
+    pub accepted: Option<VersionId>,
 }
 
 /// The common ground of the tasks.
@@ -96,6 +105,8 @@ pub struct Shared<M: Machine, N: Network> {
     /// Members that are about to leave, since when.
     leaving: Mutex<BTreeMap<MemberId, Instant>>,
     own_events: Mutex<Vec<String>>,
+    /// How old open invitations are.
+    invitations: Mutex<Invitations>,
     /// When the majority was last asked for somebody who wants to join, with a token that
     /// is not known here; whoever has the lock asks.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
@@ -123,7 +134,11 @@ impl<M: Machine, N: Network> Shared<M, N> {
         keys: Keys,
         clock: super::Clock,
     ) -> Shared<M, N> {
-        let gossip = Gossip::new(who.id, clock.incarnation());
+        let mut gossip = Gossip::new(who.id, clock.incarnation());
+        // One that lost its log hears of the others nevertheless.
+        gossip.belong(who.members.iter().map(|member| member.id));
+        let kept = directory.small(invitations::FILE).unwrap_or_default();
+        let invitations = Mutex::new(Invitations::load(&kept, clock.unix_s()));
         let grants = Grants::new(engine.clone(), move || clock.boottime());
         Shared {
             who,
@@ -140,6 +155,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
             confirmed: Mutex::default(),
             leaving: Mutex::default(),
             own_events: Mutex::default(),
+            invitations,
             asked_for_strangers: tokio::sync::Mutex::default(),
             removed: AtomicBool::new(false),
             grants,
@@ -189,6 +205,11 @@ impl<M: Machine, N: Network> Shared<M, N> {
     /// Members that are about to leave.
     pub(super) fn leaving(&self) -> MutexGuard<'_, BTreeMap<MemberId, Instant>> {
         lock(&self.leaving)
+    }
+
+    /// How old open invitations are.
+    pub(super) fn invitations(&self) -> MutexGuard<'_, Invitations> {
+        lock(&self.invitations)
     }
 
     /// Something that happened to this member alone, for its status.

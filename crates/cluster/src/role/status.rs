@@ -5,6 +5,8 @@
 //! It is a value made of gathered facts, and goes to operators and to the console as
 //! JSON. It asks nobody and reads no clock.
 
+mod loss;
+
 use crate::command::VersionId;
 use crate::member::{Digest, Kind, MemberId};
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,9 @@ pub struct Status {
     pub following: Vec<crate::follow::Standing>,
     /// Why this member's log cannot be used, where it cannot.
     pub broken_store: Option<String>,
+    /// The disk refuses: it is full, read-only or fails. It goes on by itself when that
+    /// is over.
+    pub disk_refuses: bool,
     /// The authority behind certificates.
     pub authority: AuthorityStatus,
     /// Invitations that nobody has used.
@@ -44,6 +49,8 @@ pub struct Status {
     pub events: Vec<String>,
     /// What cannot be done now, and what to do about it, in words.
     pub frozen: Vec<String>,
+    /// Members that hold on to another version than the one that was agreed on, in words.
+    pub disagreements: Vec<String>,
     /// What else there is to say, in words.
     pub notes: Vec<String>,
 }
@@ -93,6 +100,15 @@ pub struct MemberStatus {
     /// Its disk has not answered for so long, milliseconds, by its own word; 0: it answers.
     #[serde(default)]
     pub disk_stuck_ms: u64,
+    /// Why it does not vote, by its own word: its store was lost. Empty: it was not.
+    #[serde(default)]
+    pub lost: String,
+    /// The newest version that it accepted, by its own disk.
+    #[serde(default)]
+    pub accepted: Option<VersionId>,
+    /// Why its log cannot be written, by its own word; empty: it can.
+    #[serde(default)]
+    pub halted: String,
     /// In words, what its failure would mean now; of one that is away, what that means.
     #[serde(default)]
     pub if_it_fails: String,
@@ -209,6 +225,7 @@ impl Status {
     /// Fills what is said in words from the facts.
     pub fn put_into_words(&mut self) {
         self.frozen = self.frozen_words();
+        self.disagreements = self.disagreement_words();
         self.notes = self.notes_words();
         let words: Vec<String> = self.members.iter().map(|m| self.failure_of(m)).collect();
         for (member, words) in self.members.iter_mut().zip(words) {
@@ -235,6 +252,13 @@ impl Status {
 
     fn frozen_words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        if let Some(why) = self.broken_store.as_ref().filter(|_| self.disk_refuses) {
+            words.push(format!(
+                "the disk of {} refuses: {why}. Until then it takes no part in changes and does not vote",
+                self.name_of(self.me),
+            ));
+            return words;
+        }
         if let Some(why) = &self.broken_store {
             words.push(format!(
                 "the log of {} cannot be used: {why}; it serves what it accepted last and takes no part in changes; \
@@ -249,9 +273,10 @@ impl Status {
         if self.majority {
             return words;
         }
-        let there = self.voters().filter(|m| m.reach.is_there()).count();
+        let is_there = |m: &MemberStatus| m.reach.is_there() && m.lost.is_empty();
+        let there = self.voters().filter(|m| is_there(m)).count();
         let all = self.voters().count();
-        let away = self.names(|member| member.votes && !member.reach.is_there());
+        let away = self.names(|member| member.votes && !is_there(member));
         let needs = self.majority_of_voters();
         if there >= needs {
             words.push(
@@ -262,7 +287,11 @@ impl Status {
         }
         words.push(format!(
             "changes of the configuration and of the members: {there} of {all} members answer and {needs} are \
-             needed; away: {away}"
+             needed; {}: {away}",
+            match self.voters().all(|m| m.lost.is_empty()) {
+                true => "away",
+                false => "away or without a log",
+            }
         ));
         if !self.leases.is_empty() {
             words.push(
@@ -331,7 +360,7 @@ impl Status {
                 ));
             }
         }
-        notes.extend(self.authority_words());
+        notes.extend(self.loss_words().into_iter().chain(self.authority_words()));
         for member in self.members.iter().filter(|m| m.disk_stuck_ms > 0) {
             notes.push(format!(
                 "the disk of {} has not answered for {}: it counts as away where something waits for it",
@@ -392,7 +421,11 @@ impl Status {
     fn failure_of(&self, member: &MemberStatus) -> String {
         let needs = self.majority_of_voters();
         let others = |m: &&MemberStatus| m.id != member.id && m.reach.is_there();
-        let voters_left = self.voters().filter(others).count();
+        let voters_left = self
+            .voters()
+            .filter(others)
+            .filter(|m| m.takes_part())
+            .count();
         let nodes_left: Vec<&MemberStatus> = self
             .members
             .iter()
@@ -439,6 +472,19 @@ impl Status {
     }
 
     fn failure_of_traffic(&self, member: &MemberStatus, left: &[&MemberStatus]) -> String {
+        let serving: Vec<&MemberStatus> = left
+            .iter()
+            .copied()
+            .filter(|m| m.serves.is_some() || self.configuration.accepted.is_none())
+            .collect();
+        let idle = left
+            .iter()
+            .filter(|m| !serving.iter().any(|s| s.id == m.id));
+        let idle = list(idle.map(|m| m.name.as_str()));
+        if serving.is_empty() && !idle.is_empty() {
+            return format!("nobody would serve: {idle} could not serve the accepted version");
+        }
+        let left = serving.as_slice();
         let names = list(left.iter().map(|m| m.name.as_str()));
         if !member.reach.is_there() {
             return match left.is_empty() {
@@ -457,11 +503,18 @@ impl Status {
             1 => "its virtual address".to_owned(),
             n => format!("its {n} virtual addresses"),
         };
-        match (left.is_empty(), addresses.is_empty()) {
+        let words = match (left.is_empty(), addresses.is_empty()) {
             (true, _) => "nobody would serve: no other node answers".to_owned(),
             (false, true) => format!("{names} would serve on; it owns no virtual address"),
             (false, false) => format!("{addresses} would go to {names}"),
-        }
+        };
+        let older = left.iter().filter_map(|m| {
+            let serves = m.serves.filter(|_| !m.on_trial)?;
+            let older = Some(serves) < self.configuration.accepted;
+            older.then(|| format!("{} serves version {serves}, not the accepted one", m.name))
+        });
+        let all: Vec<String> = [words].into_iter().chain(older).collect();
+        all.join("; ")
     }
 
     /// As it is printed.
@@ -480,6 +533,9 @@ impl Status {
         line(format!("asked: {}", self.name_of(self.me)));
         for words in &self.frozen {
             line(format!("frozen: {words}"));
+        }
+        for words in &self.disagreements {
+            line(format!("disagreement: {words}"));
         }
         for words in &self.notes {
             line(format!("note: {words}"));
@@ -532,6 +588,13 @@ impl Status {
                 format!("accepted: version {version}")
             }
             Some(_) => format!("accepted: {}", configuration.accepted_words),
+            None if self
+                .members
+                .iter()
+                .any(|m| m.id == self.me && !m.lost.is_empty()) =>
+            {
+                "not known here until the log is back".to_owned()
+            }
             None => "none yet: `evenkeel config apply FILE… -m MESSAGE` gives one".to_owned(),
         });
         if configuration.moving.is_some() {
@@ -568,6 +631,9 @@ impl Status {
         );
         if let (Reach::Away, Some(silent)) = (&member.reach, member.silent_ms) {
             first.push_str(&format!(" for {}", span(silent)));
+        }
+        if !member.halted.is_empty() && member.id != self.me {
+            first.push_str(", takes no part in changes (its disk refuses)");
         }
         if member.disk_stuck_ms > 0 {
             let stuck = span(member.disk_stuck_ms);

@@ -8,6 +8,7 @@ use crate::command::{Body, FORMAT};
 use crate::machine::Machine;
 use crate::member::{Kind, MemberId};
 use crate::role::directory::Who;
+use crate::role::invitations;
 use crate::role::shared::{Shared, TOPIC, Tale, moved, reach};
 use crate::wire::{Event, Network, Service};
 use std::sync::Arc;
@@ -79,7 +80,7 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<Shared<M, N>>, other: Memb
 }
 
 /// How this member is.
-fn tale<M: Machine, N: Network>(shared: &Shared<M, N>) -> Tale {
+pub(super) fn tale<M: Machine, N: Network>(shared: &Shared<M, N>) -> Tale {
     let serving = shared.serving().clone();
     let paths = shared.wire.paths();
     Tale {
@@ -97,7 +98,40 @@ fn tale<M: Machine, N: Network>(shared: &Shared<M, N>) -> Tale {
             .collect(),
         trouble: serving.trouble,
         disk_stuck_ms: shared.disk_stuck_ms(),
+        accepted: serving.accepted,
+        lost: shared.standing().lost.unwrap_or_default(),
+        halted: shared
+            .standing()
+            .halted
+            .map(|why| why.to_string())
+            .unwrap_or_default(),
     }
+}
+
+/// Notes that this member's store was lost, and tells the others once it is a voter again.
+pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
+    let Some(why) = shared.standing().lost else {
+        return std::future::pending().await;
+    };
+    shared.note(format!(
+        "{why}: this member does not vote before it is taken in again"
+    ));
+    while shared.standing().lost.is_some() {
+        tokio::time::sleep(DUTY_EVERY).await;
+    }
+    let words = format!(
+        "the log of {} was lost ({why}); it has it again from the others",
+        shared.who.name
+    );
+    while !shared
+        .try_to(Body::Event {
+            words: words.clone(),
+        })
+        .await
+    {
+        tokio::time::sleep(DUTY_EVERY).await;
+    }
+    std::future::pending().await
 }
 
 /// Hears what the wire tells: a leader whose connection died, strangers that were
@@ -154,6 +188,13 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
             }
             if let Err(error) = shared.keys.take_in(&state) {
                 shared.note(format!("a key of contents cannot be opened: {error}"));
+            }
+            let open = state.invitations.keys();
+            let kept = shared.invitations().follow(open, shared.clock.unix_s());
+            if let Some(bytes) = kept
+                && let Err(error) = shared.directory.write(invitations::FILE, &bytes)
+            {
+                shared.note(error.to_string());
             }
             announce(&shared).await;
             give_keys(&shared, &mut lacking).await;

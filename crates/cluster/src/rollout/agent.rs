@@ -77,6 +77,9 @@ pub struct Agent {
     judge: Judge,
     /// This machine's disk has not answered for so long, milliseconds.
     disk_stuck_ms: u64,
+    /// The newest version that it accepted: it serves no older one as accepted. A state
+    /// that names an older one is of the past, or of members that lost their logs.
+    accepted: Option<VersionId>,
 }
 
 impl Agent {
@@ -94,7 +97,18 @@ impl Agent {
             failed: None,
             judge: Judge::default(),
             disk_stuck_ms: 0,
+            accepted: serves,
         }
+    }
+
+    /// It accepted this version in an earlier life.
+    pub fn has_accepted(&mut self, version: VersionId) {
+        self.accepted = self.accepted.max(Some(version));
+    }
+
+    /// The newest version that it accepted.
+    pub fn newest_accepted(&self) -> Option<VersionId> {
+        self.accepted
     }
 
     /// What it serves.
@@ -119,7 +133,10 @@ impl Agent {
     /// What to do now.
     pub fn next(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Task> {
         let silence_ms = silence_ms.max(self.disk_stuck_ms);
-        let desired = Desired::of(state, self.me, silence_ms);
+        let mut desired = Desired::of(state, self.me, silence_ms);
+        if state.accepted < self.accepted {
+            self.hold(&mut desired);
+        }
         if let Some(trial) = &self.trial {
             let version = trial.version;
             if desired.serve == Some(version) && !desired.trial {
@@ -179,6 +196,7 @@ impl Agent {
             });
         } else {
             self.base = Some(version);
+            self.has_accepted(version);
             self.failed = None;
             self.judge.accepted();
         }
@@ -194,6 +212,7 @@ impl Agent {
             return;
         }
         self.base = Some(version);
+        self.has_accepted(version);
         self.judge.accepted();
     }
 
@@ -269,6 +288,21 @@ impl Agent {
                 false => format!("it had not heard from the leader for {seconds} s"),
             };
             self.say(version, Reported::WentBack, words);
+        }
+    }
+
+    /// Keeps what it accepted against a state that names an older version. That passes
+    /// where the state is of the past; where it is the cluster's, an operator decides.
+    fn hold(&mut self, desired: &mut Desired) {
+        let (version, accepted) = (desired.check, self.accepted);
+        *desired = Desired::default();
+        if let (Some(version), Some(accepted)) = (version, accepted)
+            && self.own.as_ref().is_none_or(|own| own.version != version)
+        {
+            let words = format!(
+                "this node accepted version {accepted} before, which the others do not know: `evenkeel cluster status`"
+            );
+            self.say(version, Reported::Refused, words);
         }
     }
 

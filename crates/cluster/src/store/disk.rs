@@ -33,17 +33,23 @@ const LAYOUT_KEY: &str = "layout";
 const DAMAGED: &str = "damaged";
 const SNAPSHOT_META: &str = "snapshot.meta";
 const SNAPSHOT_IMAGE: &str = "snapshot.image";
+/// Whose store it is, and its promise file's nonce.
+pub(super) const TIE: &str = "tie";
+/// Why the member has to be taken in anew.
+pub(super) const LOST: &str = "lost";
+/// Another member knows of a promise that is not kept here.
+pub(super) const CONDEMNED: &str = "condemned";
 
 /// One change of the file.
 pub(super) enum Op {
     /// An entry, as bytes, and the how many-th write it is of.
     Append {
-        index: u64,
+        id: LogId,
         bytes: Vec<u8>,
         write: u64,
     },
-    /// Entries from this index on go.
-    Truncate { from: u64 },
+    /// Entries from this index on go; `last` is the last one then.
+    Truncate { from: u64, last: Option<LogId> },
     /// Entries up to this one go.
     Purge(LogId),
     /// The vote.
@@ -52,6 +58,12 @@ pub(super) enum Op {
     Committed(Option<LogId>),
     /// How often the engine was started.
     Starts(u64),
+    /// The member was taken in anew.
+    Found,
+    /// The store does not have what was promised.
+    Condemn,
+    /// A value beside the log, encoded.
+    Value(&'static str, Vec<u8>),
     /// A piece of a content.
     Chunk { digest: Digest, bytes: Vec<u8> },
     /// A snapshot, instead of the last one. Of the pieces only these stay.
@@ -70,6 +82,7 @@ pub(super) struct Begin {
     pub(super) last: Option<LogId>,
     pub(super) starts: u64,
     pub(super) snapshot: Option<SnapshotMeta>,
+    pub(super) lost: Option<String>,
 }
 
 /// The open file.
@@ -206,6 +219,7 @@ impl Disk {
             last: last.max(purged),
             starts: self.meta(STARTS)?.unwrap_or(0),
             snapshot: self.meta(SNAPSHOT_META)?,
+            lost: self.meta(LOST)?,
         })
     }
 
@@ -342,7 +356,15 @@ impl Disk {
         }
     }
 
-    fn meta<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, StoreError> {
+    /// What it is called in errors.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn meta<T: DeserializeOwned>(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<T>, StoreError> {
         let bytes = self.guarded(|| {
             let transaction = self.database()?.begin_read()?;
             let meta = transaction.open_table(META)?;
@@ -404,7 +426,13 @@ fn classify(path: &Path, error: redb::Error) -> StoreError {
     let path = path.to_owned();
     match error {
         redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path },
-        redb::Error::Io(ref inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
+        // A file that ends too early is truncated, not unreadable.
+        redb::Error::Io(ref inner)
+            if matches!(
+                inner.kind(),
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+            ) =>
+        {
             StoreError::Damaged {
                 path,
                 damage: Damage::File(Arc::new(error)),
@@ -425,12 +453,12 @@ fn classify(path: &Path, error: redb::Error) -> StoreError {
 
 fn apply(transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
     match op {
-        Op::Append { index, bytes, .. } => {
+        Op::Append { id, bytes, .. } => {
             transaction
                 .open_table(LOG)?
-                .insert(index, bytes.as_slice())?;
+                .insert(id.index, bytes.as_slice())?;
         }
-        Op::Truncate { from } => {
+        Op::Truncate { from, .. } => {
             transaction
                 .open_table(LOG)?
                 .retain_in::<u64, _>(*from.., |_, _| false)?;
@@ -449,6 +477,15 @@ fn apply(transaction: &WriteTransaction, op: &Op) -> Result<(), redb::Error> {
             }
         },
         Op::Starts(starts) => put(transaction, STARTS, starts)?,
+        Op::Found => {
+            transaction.open_table(META)?.remove(LOST)?;
+        }
+        Op::Condemn => put(transaction, CONDEMNED, &true)?,
+        Op::Value(key, bytes) => {
+            transaction
+                .open_table(META)?
+                .insert(*key, bytes.as_slice())?;
+        }
         Op::Chunk { digest, bytes } => {
             transaction
                 .open_table(CHUNKS)?

@@ -67,6 +67,41 @@ pub enum Damage {
     Panic(Arc<str>),
 }
 
+/// Why a store does not have what its member promised to the others.
+#[derive(Clone, Debug)]
+pub enum Loss {
+    /// The file is not there.
+    Missing,
+    /// Nothing is in it.
+    Empty,
+    /// Its bytes are not what was written.
+    Damaged(Damage),
+    /// It, or its promise file, is of another cluster or another member.
+    Foreign,
+    /// It does not belong to the promise file.
+    Untied,
+    /// It is older than what was promised: it was restored from a backup.
+    Older,
+    /// The promise file is missing or damaged: what was promised is not known.
+    Unpromised,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Loss::Missing => f.write_str("the store is missing"),
+            Loss::Empty => f.write_str("the store is empty"),
+            Loss::Damaged(damage) => write!(f, "the store is damaged ({damage})"),
+            Loss::Foreign => f.write_str("the store is of another cluster or another member"),
+            Loss::Untied => f.write_str("the store does not belong to the promise file"),
+            Loss::Older => f.write_str(
+                "the store is older than what this member promised to the others; was it restored from a backup?",
+            ),
+            Loss::Unpromised => f.write_str("the promise file is missing or damaged"),
+        }
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,6 +134,12 @@ impl fmt::Display for StoreError {
                  start that one",
                 path.display()
             ),
+            StoreError::Disk { path, source } if is_full(source) => write!(
+                f,
+                "{}: no room on the disk; the accepted version is served on; make room, then the \
+                 agreement goes on by itself within 15 s",
+                path.display()
+            ),
             StoreError::Disk { path, source } => write!(
                 f,
                 "{}: {source}; the accepted version is served on; make room or repair the \
@@ -111,3 +152,11 @@ impl fmt::Display for StoreError {
 }
 
 impl Error for StoreError {}
+
+fn is_full(source: &redb::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    match source {
+        redb::Error::Io(error) => matches!(error.kind(), StorageFull | QuotaExceeded),
+        _ => false,
+    }
+}

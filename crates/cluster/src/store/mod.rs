@@ -13,15 +13,19 @@ mod disk;
 mod error;
 #[cfg(test)]
 pub(crate) mod held;
+mod promise;
 mod queue;
 mod recover;
 #[cfg(test)]
 mod tests;
+mod tied;
 mod writer;
 
 pub use disk::PAGES_BYTES_MAX;
-pub use error::{Damage, LAYOUT, StoreError};
+pub use error::{Damage, LAYOUT, Loss, StoreError};
+pub use promise::Owner;
 pub use recover::Recovered;
+pub use tied::{Opened, Place};
 pub use writer::Done;
 
 use crate::codec;
@@ -29,6 +33,7 @@ use crate::member::Digest;
 use crate::raft::{Entry, LogId, SnapshotMeta, Vote};
 use cache::Cache;
 use disk::{Disk, Op};
+use promise::Keeper;
 use redb::StorageBackend;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -66,6 +71,8 @@ struct Book {
     incoming: BTreeSet<Digest>,
     /// How often an engine was started.
     starts: u64,
+    /// Why the member has to be taken in anew.
+    lost: Option<String>,
     /// Writes of entries that were asked for.
     writes: u64,
     /// Who waits for more entries.
@@ -122,6 +129,8 @@ pub struct Store {
     disk: Arc<Disk>,
     book: Arc<Mutex<Book>>,
     executor: Arc<Executor>,
+    /// What was promised to the others; None only for tests of the store alone.
+    promises: Option<Arc<Mutex<Keeper>>>,
 }
 
 impl Store {
@@ -142,6 +151,7 @@ impl Store {
             disk,
             book,
             executor: Arc::new(executor),
+            promises: None,
         })
     }
 
@@ -161,6 +171,7 @@ impl Store {
             disk,
             book,
             executor: Arc::new(executor),
+            promises: None,
         })
     }
 
@@ -173,6 +184,7 @@ impl Store {
             last: begin.last,
             snapshot: begin.snapshot,
             starts: begin.starts,
+            lost: begin.lost,
             ..Book::default()
         })
     }
@@ -266,13 +278,9 @@ impl Store {
             all += bytes.len();
             book.last = Some(entry.log_id);
             book.grown += bytes.len() as u64;
-            let index = entry.log_id.index;
+            let id = entry.log_id;
             book.cache.push(entry, bytes.len(), write);
-            ops.push(Op::Append {
-                index,
-                bytes,
-                write,
-            });
+            ops.push(Op::Append { id, bytes, write });
         }
         let waiting = std::mem::take(&mut book.waiting);
         drop(book);
@@ -287,8 +295,9 @@ impl Store {
         let mut book = lock(&self.book);
         book.cache.truncate(from);
         book.last = last.max(book.purged);
+        let last = book.last;
         drop(book);
-        self.write(vec![Op::Truncate { from }], false, 0, done);
+        self.write(vec![Op::Truncate { from, last }], false, 0, done);
     }
 
     /// Forgets entries up to this one, which a snapshot has.

@@ -53,7 +53,7 @@ impl Store {
             &[
                 Op::Vote(vote),
                 Op::Append {
-                    index,
+                    id: entry.log_id,
                     bytes,
                     write: 0,
                 },

@@ -5,6 +5,7 @@ use crate::store::Book;
 use crate::store::busy::{Busy, Work};
 use crate::store::disk::{Disk, Op};
 use crate::store::error::StoreError;
+use crate::store::promise::Keeper;
 use crate::store::queue::{Next, Queue};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,9 @@ pub(super) struct Job {
 /// Something to read.
 type Look = Box<dyn FnOnce(&Disk) + Send>;
 
+/// The promise file, once the store is tied to one.
+type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
+
 /// Who does the work.
 pub(super) enum Executor {
     /// Whoever asks.
@@ -45,6 +49,7 @@ pub(super) struct Threads {
     write: Arc<Queue>,
     read: Option<Sender<Look>>,
     busy: Arc<Busy>,
+    promises: Promises,
     handles: Vec<JoinHandle<()>>,
 }
 
@@ -75,6 +80,7 @@ impl Executor {
         let busy = Arc::new(Busy::default());
         let mut writer = Writer::new(disk.clone(), book.clone());
         writer.busy = busy.clone();
+        let promises = writer.promises.clone();
         let writing = thread::Builder::new()
             .name("store-write".into())
             .stack_size(512 << 10)
@@ -96,8 +102,21 @@ impl Executor {
             write,
             read: Some(read),
             busy,
+            promises,
             handles: vec![writing, reading],
         }))
+    }
+
+    /// From now on what is written is promised.
+    pub(super) fn keep_promises(&self, keeper: Arc<Mutex<Keeper>>) {
+        let promises = match self {
+            Executor::Inline(writer) => {
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.promises.clone()
+            }
+            Executor::Threads(threads) => threads.promises.clone(),
+        };
+        *promises.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
     }
 
     pub(super) fn write(&self, job: Job) {
@@ -151,6 +170,7 @@ pub(super) struct Writer {
     disk: Arc<Disk>,
     book: Arc<Mutex<Book>>,
     busy: Arc<Busy>,
+    promises: Promises,
     /// Changes that wait for others, the first of all.
     lazy: Vec<Op>,
     /// Writes that left them out.
@@ -165,6 +185,7 @@ impl Writer {
             disk,
             book,
             busy: Arc::default(),
+            promises: Promises::default(),
             lazy: Vec::new(),
             left_out: 0,
             failed: None,
@@ -195,6 +216,9 @@ impl Writer {
     /// Nobody writes: what is known to be agreed on goes to disk by itself, so that a
     /// restart begins where it was.
     fn quiet(&mut self) {
+        if let Err(error) = self.promised(Keeper::idle) {
+            self.failed.get_or_insert(error);
+        }
         if self.keeps() {
             self.batch(vec![Job {
                 ops: Vec::new(),
@@ -221,6 +245,31 @@ impl Writer {
         } else {
             self.left_out = 0;
         }
+    }
+
+    /// The store first, then the promise: a store that is whole is never behind it.
+    fn write(&self, ops: &[Op], durable: bool) -> Result<(), StoreError> {
+        self.promised(|keeper| keeper.before(ops))?;
+        self.disk.write(ops, durable)?;
+        match durable {
+            true => self.promised(|keeper| keeper.after(ops)),
+            false => Ok(()),
+        }
+    }
+
+    fn promised(
+        &self,
+        act: impl FnOnce(&mut Keeper) -> std::io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let promises = self.promises.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(keeper) = promises.as_ref() else {
+            return Ok(());
+        };
+        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        act(&mut keeper).map_err(|error| StoreError::Disk {
+            path: self.disk.path().with_file_name("promise"),
+            source: Arc::new(redb::Error::Io(error)),
+        })
     }
 
     fn batch(&mut self, jobs: Vec<Job>) {
@@ -252,8 +301,8 @@ impl Writer {
             Some(error) => Err(error.clone()),
             None => {
                 lock(&self.book).complete(&mut ops);
-                let write = || self.disk.write(&ops, durable);
-                self.busy.while_at(Work::Write, write)
+                self.busy
+                    .while_at(Work::Write, || self.write(&ops, durable))
             }
         };
         match &result {

@@ -105,6 +105,17 @@ pub struct Instance {
     pub socket: PathBuf,
 }
 
+/// The directory of root, where nothing else is named.
+pub fn of_root() -> PathBuf {
+    "/run/evenkeel".into()
+}
+
+/// Whether [`path`] is the directory of a user who is not root, and nobody named it.
+pub fn is_usual_of_a_user() -> bool {
+    let named = std::env::var_os(VARIABLE).is_some_and(|path| !path.is_empty());
+    !named && !rustix::process::geteuid().is_root()
+}
+
 /// The directory of this user.
 pub fn path() -> PathBuf {
     if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
@@ -112,7 +123,7 @@ pub fn path() -> PathBuf {
     }
     let uid = rustix::process::geteuid();
     if uid.is_root() {
-        return "/run/evenkeel".into();
+        return of_root();
     }
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
         Some(directory) => Path::new(&directory).join("evenkeel"),

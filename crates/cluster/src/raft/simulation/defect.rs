@@ -16,6 +16,8 @@ pub enum Defect {
     AnswersBeforeTheSync,
     /// Who was killed comes back under its number, without its disk.
     ComesBackEmpty,
+    /// A store that was replaced by an older one is used as if it had all.
+    IgnoresPromises,
     /// A voter gives its vote to everybody who asks.
     GrantsEveryVote,
     /// A follower takes what it was sent for agreed on.

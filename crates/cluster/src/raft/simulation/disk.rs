@@ -131,6 +131,21 @@ impl Disk {
         inner.image.clone_from(&inner.durable);
     }
 
+    /// What a power cut would leave now, for a later time.
+    pub fn backup(&self) -> Vec<u8> {
+        self.inner().durable.clone()
+    }
+
+    /// Nobody has it open, and this is all that is on it.
+    pub fn restore(&self, image: Vec<u8>) {
+        let mut inner = self.inner();
+        inner.life += 1;
+        inner.owner = None;
+        inner.unsynced.clear();
+        inner.durable.clone_from(&image);
+        inner.image = image;
+    }
+
     /// One of the next syncs fails, and everything after it until it is opened anew.
     pub fn fail_soon(&self) {
         let mut inner = self.inner();
@@ -158,11 +173,6 @@ impl Disk {
     pub fn lose_last_sync(&self) {
         let mut inner = self.inner();
         inner.before_last = Some(inner.durable.clone());
-    }
-
-    /// For another disk.
-    pub fn fork(&self) -> Random {
-        self.inner().random.fork()
     }
 }
 

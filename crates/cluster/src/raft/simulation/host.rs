@@ -12,7 +12,7 @@ use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::{Engine, EngineError, Settings};
 use crate::random::Random;
 use crate::role::leases::Grants;
-use crate::store::Store;
+use crate::store::{Opened, Owner, Place as At, Store, StoreError};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt::AsyncRuntime;
 use std::sync::atomic::AtomicBool;
@@ -52,11 +52,54 @@ impl Common {
     }
 }
 
+/// The files of a member, as its process opens them.
+struct Stores {
+    owner: Owner,
+    disk: Disk,
+    promise: Disk,
+    process: Process,
+    fresh: bool,
+    defect: Option<Defect>,
+}
+
+impl Stores {
+    fn open(&self) -> Result<Store, StoreError> {
+        let store = || Store::with_backend(self.disk.open(self.process.clone()));
+        let at = At::Backend(Box::new(|| {
+            Box::new(self.promise.open(self.process.clone()))
+        }));
+        if self.fresh {
+            self.disk.restore(Vec::new());
+            return store()?.renew(&at, &self.owner, None);
+        }
+        if self.defect == Some(Defect::IgnoresPromises) {
+            return store();
+        }
+        match store()?.tie(&at, &self.owner)? {
+            Opened::Whole(store) => Ok(store),
+            Opened::Lost(loss) => {
+                self.disk.restore(Vec::new());
+                let probation = self.defect != Some(Defect::ComesBackEmpty);
+                let loss = Some(&loss).filter(|_| probation);
+                store()?.renew(&at, &self.owner, loss)
+            }
+        }
+    }
+}
+
 /// A machine.
 pub struct Host {
     pub place: usize,
     pub kind: Kind,
     pub disk: Disk,
+    /// The promise file's.
+    pub promise: Disk,
+    /// A copy of the store from earlier.
+    pub backup: Vec<u8>,
+    /// It was never there before.
+    fresh: bool,
+    /// Its store was lost, and it may not vote yet.
+    pub lost: bool,
     clock: Clock,
     random: Random,
     pub process: Process,
@@ -73,6 +116,10 @@ impl Host {
             place,
             kind,
             disk: Disk::new(random.fork()),
+            promise: Disk::new(random.fork()),
+            backup: Vec::new(),
+            fresh: true,
+            lost: false,
             clock: Clock::draw(random),
             random: random.fork(),
             process: Process::default(),
@@ -129,7 +176,17 @@ impl Host {
         let process = Process::default();
         self.process = process.clone();
         self.failed = false;
-        let backend = self.disk.open(process.clone());
+        let stores = Stores {
+            owner: Owner {
+                cluster: "a".to_owned(),
+                member: self.id(),
+            },
+            disk: self.disk.clone(),
+            promise: self.promise.clone(),
+            process: process.clone(),
+            fresh: self.fresh,
+            defect: common.defect,
+        };
         let link = Link {
             place: self.place,
             network: common.network.clone(),
@@ -138,10 +195,8 @@ impl Host {
         let (id, kind, settings) = (self.id(), self.kind, self.settings());
         common.note(|| format!("{id} begins"));
         let own_link = link.clone();
-        let opening = process.spawn(async move {
-            let store = Store::with_backend(backend)?;
-            Engine::open(id, kind, settings, store, link).await
-        });
+        let opening = process
+            .spawn(async move { Engine::open(id, kind, settings, stores.open()?, link).await });
         // A power cut may come in the middle.
         let opened = Members::timeout(Duration::from_secs(2), opening).await;
         let engine: Engine<Members> = match opened {
@@ -150,6 +205,7 @@ impl Host {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("it takes too long".to_owned()),
         };
+        self.fresh = false;
         lock(&common.observer).begins(id);
         self.watch(common, engine.clone());
         if kind == Kind::Node {
@@ -195,16 +251,33 @@ impl Host {
     pub fn kill(&mut self, common: &Common) {
         common.note(|| format!("{} is killed", self.id()));
         self.disk.release();
+        self.promise.release();
         self.end(common);
         if common.defect == Some(Defect::ComesBackEmpty) {
-            self.disk = Disk::new(self.disk.fork());
+            self.disk.restore(Vec::new());
         }
+    }
+
+    /// Nothing is in its store any more.
+    pub fn lose_store(&self) {
+        self.disk.restore(Vec::new());
+    }
+
+    /// Its store is the copy from earlier.
+    pub fn roll_back(&self) {
+        self.disk.restore(self.backup.clone());
+    }
+
+    /// Nothing is in its promise file any more.
+    pub fn lose_promise(&self) {
+        self.promise.restore(Vec::new());
     }
 
     /// The machine loses power.
     pub fn cut_power(&mut self, common: &Common) {
         common.note(|| format!("{} loses power", self.id()));
         self.disk.cut_power();
+        self.promise.cut_power();
         lock(&common.leases).forget(self.place);
         self.end(common);
     }

@@ -141,6 +141,7 @@ fn what_is_broken_on_purpose_is_found_out() {
         Defect::SyncsNothing,
         Defect::AnswersBeforeTheSync,
         Defect::ComesBackEmpty,
+        Defect::IgnoresPromises,
         Defect::GrantsEveryVote,
         Defect::AppliesBeforeCommit,
         Defect::AcknowledgesGaps,

@@ -44,6 +44,15 @@ pub enum Disturbance {
     DiskFails(usize),
     /// Syncs of its disk take so many milliseconds now and then.
     SlowDisk(usize, u64),
+    /// The process is killed and its store is gone when it begins anew, so many
+    /// milliseconds later.
+    LoseStore(usize, u64),
+    /// The store is copied.
+    BackUp(usize),
+    /// The process is killed, and begins anew with the copy.
+    RollBack(usize, u64),
+    /// The process is killed, and its promise file is gone.
+    LosePromise(usize, u64),
     /// Leadership is handed over.
     HandOver,
     /// The arbiter is lost for good, and another one takes its place.
@@ -126,6 +135,17 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
                 then(900, 1_500, Disturbance::Heal);
             }
         }
+        Defect::IgnoresPromises => {
+            // The arbiter is behind, one node is replaced by its copy, the other one away.
+            for one in [0, 1, 0] {
+                then(100, 300, Disturbance::BackUp(one));
+                then(10, 50, Disturbance::Partition(1 << 2));
+                then(400, 800, Disturbance::Kill(1 - one, 2_000));
+                then(10, 30, Disturbance::RollBack(one, 50));
+                then(10, 50, Disturbance::Heal);
+                then(2_400, 2_800, Disturbance::Heal);
+            }
+        }
         Defect::AppliesBeforeCommit => {
             // A follower stays with a leader of fewer than half.
             nodes = 4;
@@ -170,7 +190,7 @@ fn draw_one(random: &mut Random, members: u64, harsh: bool) -> Disturbance {
             _ => Disturbance::KillLeader(short),
         };
     }
-    match random.below(28) {
+    match random.below(33) {
         0 | 1 => Disturbance::Cut(one, other),
         2 => Disturbance::CutBoth(one, other),
         3 | 4 => Disturbance::Partition(random.between(1, (1 << members) - 2)),
@@ -191,6 +211,11 @@ fn draw_one(random: &mut Random, members: u64, harsh: bool) -> Disturbance {
         21 | 22 => Disturbance::HandOver,
         23..=25 => Disturbance::LeaderInMinority,
         26 => Disturbance::Slow(random.pick(&[20, 60, 200])),
-        _ => Disturbance::ReplaceArbiter,
+        27 => Disturbance::ReplaceArbiter,
+        28 => Disturbance::LoseStore(one, short),
+        29 => Disturbance::RollBack(one, short),
+        30 => Disturbance::LosePromise(one, short),
+        31 => Disturbance::LoseStore(one, long),
+        _ => Disturbance::BackUp(one),
     }
 }

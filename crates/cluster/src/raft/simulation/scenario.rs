@@ -124,6 +124,86 @@ fn what_only_the_arbiter_has_reaches_b_which_then_leads() {
     each_seed(only_the_arbiter_has_it);
 }
 
+/// What of a member's files is lost.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    Store,
+    Rollback,
+    Promise,
+}
+
+const LOSSES: [Lost; 3] = [Lost::Store, Lost::Rollback, Lost::Promise];
+
+fn lose(world: &mut World, place: usize, what: Lost) {
+    world.lose(place, 10, |host| match what {
+        Lost::Store => host.lose_store(),
+        Lost::Rollback => host.roll_back(),
+        Lost::Promise => host.lose_promise(),
+    });
+}
+
+/// A and another one acknowledge what the third does not have; A is away, and the other
+/// one loses its files: nobody leads until A is back, and nothing is lost.
+async fn acknowledged_and_lost(mut world: World, other: usize, what: Lost) -> Result<(), String> {
+    world.found().await?;
+    until(&mut world, "A leads", |world| leads(world, A)).await?;
+    let third = B + ARBITER - other;
+    let network = world.common.network.clone();
+    network.partition(1 << third);
+    for number in 0..30 {
+        told(&world, A, &format!("two have this {number}")).await?;
+    }
+    world.kill(A, 3_600_000);
+    lose(&mut world, other, what);
+    network.heal();
+    for _ in 0..500 {
+        world.wait(LOOK).await?;
+        if (0..3).any(|place| leads(&world, place)) {
+            return Err(format!("{what:?}: somebody leads without A"));
+        }
+    }
+    world.heal().await?;
+    world.end().await
+}
+
+#[test]
+fn who_lost_what_it_acknowledged_helps_nobody_to_lead() {
+    for other in [B, ARBITER] {
+        for what in LOSSES {
+            each_seed(|world| acknowledged_and_lost(world, other, what));
+        }
+    }
+}
+
+/// Each loses its files while the others are there, and is a voter again; at last nobody
+/// of the beginning's disks is left.
+async fn one_after_the_other(mut world: World) -> Result<(), String> {
+    world.found().await?;
+    for (round, what) in LOSSES.into_iter().enumerate() {
+        for place in [B, A, ARBITER] {
+            until(&mut world, "somebody leads", |world| {
+                leads(world, A) || leads(world, B)
+            })
+            .await?;
+            told(&world, place, &format!("round {round} at {place}")).await?;
+            lose(&mut world, place, what);
+            until(&mut world, "it is a voter again", |world| {
+                let engine = world.engine(place);
+                engine.is_some_and(|engine| engine.standing().lost.is_none())
+                    && !world.hosts[place].lost
+            })
+            .await?;
+        }
+    }
+    world.heal().await?;
+    world.end().await
+}
+
+#[test]
+fn all_lose_their_stores_one_after_the_other_and_nothing_is_lost() {
+    each_seed(one_after_the_other);
+}
+
 /// Answers take from 100 to 400 ms.
 fn slow_ways(world: &World) {
     world.common.network.set_weather(|weather| {

@@ -75,12 +75,16 @@ impl World {
     /// All of it, and what was seen that should not be.
     pub async fn run(mut self) -> Result<(), String> {
         if self.common.defect == Some(Defect::SyncsNothing) {
-            self.hosts.iter().for_each(|host| host.disk.lie());
+            for host in &self.hosts {
+                host.disk.lie();
+                host.promise.lie();
+            }
         }
         if self.common.defect == Some(Defect::AnswersBeforeTheSync) {
-            self.hosts
-                .iter()
-                .for_each(|host| host.disk.lose_last_sync());
+            for host in &self.hosts {
+                host.disk.lose_last_sync();
+                host.promise.lose_last_sync();
+            }
         }
         self.found().await?;
         self.common.note(|| "founded".to_owned());
@@ -116,6 +120,9 @@ impl World {
             .map_err(|error| format!("not founded: {error}"))?;
         for place in 1..self.hosts.len() {
             self.take_in(place, 0).await?;
+        }
+        for host in &mut self.hosts {
+            host.backup = host.disk.backup();
         }
         Ok(())
     }
@@ -206,6 +213,7 @@ impl World {
             };
             let standing = running.engine.standing();
             lock(&common.observer).stands(host.id(), &standing);
+            host.lost &= standing.lost.is_some();
             if let Some(why) = standing.halted {
                 if !host.failed {
                     return Err(format!("{} has stopped: {why} ({why:?})", host.id()));
@@ -275,6 +283,13 @@ impl World {
                 let slow = Some((20, Duration::from_millis(ms)));
                 self.hosts[place].disk.slow(slow);
             }
+            Disturbance::BackUp(place) => {
+                let host = &mut self.hosts[place];
+                host.backup = host.disk.backup();
+            }
+            Disturbance::LoseStore(place, long) => self.lose(place, long, Host::lose_store),
+            Disturbance::RollBack(place, long) => self.lose(place, long, Host::roll_back),
+            Disturbance::LosePromise(place, long) => self.lose(place, long, Host::lose_promise),
             Disturbance::HandOver => self.hand_over(),
             Disturbance::ReplaceArbiter => self.replace_arbiter().await?,
         }
@@ -294,6 +309,19 @@ impl World {
                 other.lost(gone);
             }
         }
+    }
+
+    /// The process is killed, and files of it change. As long as another one is without
+    /// its log nothing happens: with two of three nobody could decide.
+    pub(super) fn lose(&mut self, place: usize, long_ms: u64, change: impl Fn(&Host)) {
+        let several = self.hosts.iter().any(|host| host.lost || host.gone);
+        if several || self.common.network.running(place).is_none() {
+            return;
+        }
+        self.kill(place, long_ms);
+        let host = &mut self.hosts[place];
+        change(host);
+        host.lost = self.common.defect.is_none();
     }
 
     pub(super) fn cut_power(&mut self, place: usize, long_ms: u64) {
@@ -318,7 +346,8 @@ impl World {
     async fn replace_arbiter(&mut self) -> Result<(), String> {
         let old = 2;
         let new = self.hosts.len();
-        if new >= MEMBERS || self.hosts[old].gone {
+        let lost = self.hosts.iter().any(|host| host.lost);
+        if new >= MEMBERS || lost || self.hosts[old].gone {
             return Ok(());
         }
         self.heal_all_but(Some(old)).await?;
@@ -414,6 +443,9 @@ impl World {
                 return Some(format!("{} is not there", host.id()));
             };
             let standing = engine.standing();
+            if let Some(why) = standing.lost {
+                return Some(format!("{} does not vote: {why}", host.id()));
+            }
             if standing.leader.is_none() {
                 return Some(format!("{} knows no leader", host.id()));
             }

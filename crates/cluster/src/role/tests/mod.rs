@@ -1,5 +1,6 @@
 //! The whole role: with real TCP in threads, and in a simulated network.
 
+mod loss;
 mod machine;
 mod real;
 mod simulated;

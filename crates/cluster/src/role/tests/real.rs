@@ -24,10 +24,10 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(60);
 
 /// A member that can be started and stopped.
-struct Real {
-    place: Place,
+pub(super) struct Real {
+    pub(super) place: Place,
     socket: PathBuf,
-    machine: Fake,
+    pub(super) machine: Fake,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,7 +37,7 @@ fn free_port() -> SocketAddr {
 }
 
 impl Real {
-    fn new(scratch: &Scratch, name: &str) -> Real {
+    pub(super) fn new(scratch: &Scratch, name: &str) -> Real {
         let at = free_port();
         Real {
             place: Place {
@@ -59,7 +59,7 @@ impl Real {
         });
     }
 
-    fn start(&mut self) {
+    pub(super) fn start(&mut self) {
         self.live(|options, machine| run(options, machine, Tcp));
     }
 
@@ -84,18 +84,18 @@ impl Real {
         }));
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.machine.stop();
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
     }
 
-    fn ask(&self, request: &Request) -> Result<Reply, AskError> {
+    pub(super) fn ask(&self, request: &Request) -> Result<Reply, AskError> {
         Client::connect(&self.socket)?.done(request, SOON, |_| {})
     }
 
-    fn status(&self) -> Option<Status> {
+    pub(super) fn status(&self) -> Option<Status> {
         match self.ask(&Request::Status) {
             Ok(Reply::Json(text)) => serde_json::from_str(&text).ok(),
             _ => None,
@@ -103,7 +103,7 @@ impl Real {
     }
 
     #[track_caller]
-    fn done(&self, request: &Request) -> String {
+    pub(super) fn done(&self, request: &Request) -> String {
         match self.ask(request) {
             Ok(Reply::Done { words, .. }) => words,
             other => panic!("not done: {other:?}\n{}", self.text()),
@@ -111,14 +111,14 @@ impl Real {
     }
 
     #[track_caller]
-    fn refused(&self, request: &Request) -> String {
+    pub(super) fn refused(&self, request: &Request) -> String {
         match self.ask(request) {
             Ok(Reply::Refused { words }) => words,
             other => panic!("not refused: {other:?}\n{}", self.text()),
         }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         self.status()
             .map(|status| status.text())
             .unwrap_or_default()
@@ -148,7 +148,7 @@ impl Real {
 }
 
 #[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool, tell: impl Fn() -> String) {
+pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool, tell: impl Fn() -> String) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < SOON, "never: {what}\n{}", tell());
@@ -156,7 +156,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool, tell: impl Fn() -> St
     }
 }
 
-fn all_vote(member: &Real, count: usize) -> bool {
+pub(super) fn all_vote(member: &Real, count: usize) -> bool {
     member.status().is_some_and(|status| {
         let votes = status.members.iter().filter(|m| m.votes).count();
         status.majority && votes == count && status.members.len() == count
@@ -164,7 +164,7 @@ fn all_vote(member: &Real, count: usize) -> bool {
 }
 
 /// Two nodes and an arbiter.
-fn three(scratch: &Scratch) -> [Real; 3] {
+pub(super) fn three(scratch: &Scratch) -> [Real; 3] {
     let mut a = Real::new(scratch, "a");
     let (mut b, mut c) = (Real::new(scratch, "b"), Real::new(scratch, "c"));
     setup::found(&a.place, "north").unwrap();
@@ -378,31 +378,6 @@ fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
     eventually("it is agreed", || known().certificate == new, || a.text());
     a.stop();
     b.stop();
-}
-
-#[test]
-fn a_member_whose_store_is_damaged_serves_on_and_says_what_to_do() {
-    let scratch = Scratch::new();
-    let mut a = Real::new(&scratch, "a");
-    setup::found(&a.place, "north").unwrap();
-    a.start();
-    eventually("a leads", || all_vote(&a, 1), || a.text());
-    a.done(&Request::Apply(apply(None, "one", 0)));
-    a.stop();
-    std::fs::write(a.place.directory.join("store.redb"), b"nothing").unwrap();
-    a.start();
-    eventually("a answers", || a.status().is_some(), String::new);
-    let status = a.status().unwrap();
-    assert!(status.broken_store.is_some());
-    assert_eq!(status.configuration.serving, Some(VersionId(1)));
-    let words = a.refused(&Request::Rotate);
-    assert!(words.contains("the log of a cannot be used"), "{words}");
-    a.stop();
-    std::fs::remove_file(a.place.directory.join("store.redb")).unwrap();
-    a.start();
-    eventually("a answers", || a.status().is_some(), String::new);
-    assert!(a.status().unwrap().broken_store.is_some());
-    a.stop();
 }
 
 #[test]

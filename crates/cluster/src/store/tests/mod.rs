@@ -1,6 +1,7 @@
 //! The store against a model of it, with power that is lost at any operation.
 
 mod faulty;
+mod promises;
 
 use crate::codec;
 use crate::command::{Body, Command};

@@ -74,6 +74,12 @@ fn place(command: Command) -> Command {
                 )),
         )
         .arg(
+            Arg::new("address-later")
+                .long("address-later")
+                .action(ArgAction::SetTrue)
+                .help("Take `--listen` addresses that this machine does not have yet"),
+        )
+        .arg(
             Arg::new("address")
                 .long("address")
                 .value_name("ADDRESS:PORT")

@@ -59,6 +59,31 @@ pub fn socket() -> PathBuf {
     directory::path().join(request::SOCKET)
 }
 
+/// Connects to the control role of this machine.
+///
+/// # Errors
+/// Where none runs as this user and one runs as root, the error says so.
+pub fn connect() -> Result<Client, request::AskError> {
+    Client::connect(&socket()).map_err(|error| {
+        let of_root = directory::of_root().join(request::SOCKET);
+        forbidden(error, directory::is_usual_of_a_user(), &of_root)
+    })
+}
+
+/// A user who is not root looks for a role of its own, which nobody runs.
+fn forbidden(error: request::AskError, is_user: bool, of_root: &Path) -> request::AskError {
+    let runs = || match of_root.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    };
+    match error {
+        request::AskError::NotRunning(_) if is_user && runs() => {
+            request::AskError::Forbidden(of_root.to_owned())
+        }
+        error => error,
+    }
+}
+
 fn word(matches: &ArgMatches, name: &str) -> String {
     matches.get_one::<String>(name).cloned().unwrap_or_default()
 }
@@ -77,6 +102,9 @@ fn place(matches: &ArgMatches) -> Result<Place, String> {
     let mut listen = addresses("listen");
     if listen.is_empty() {
         listen.extend(definition::LISTEN.parse::<SocketAddr>());
+    }
+    if !matches.get_flag("address-later") {
+        check_listen(&listen)?;
     }
     let name = match matches.get_one::<String>("name") {
         Some(name) => name.clone(),
@@ -97,6 +125,27 @@ fn place(matches: &ArgMatches) -> Result<Place, String> {
         listen,
         addresses: reached,
     })
+}
+
+/// Refuses addresses at which this machine cannot listen now.
+fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
+    for at in listen {
+        let Err(error) = std::net::TcpListener::bind(at) else {
+            continue;
+        };
+        return Err(match error.kind() {
+            std::io::ErrorKind::AddrNotAvailable => format!(
+                "this machine does not have the address {}, so no member could listen there: name one of its own \
+                 addresses with `--listen`; `--address-later` takes it, where it is configured later",
+                at.ip()
+            ),
+            std::io::ErrorKind::AddrInUse => format!(
+                "another process listens at {at} already: end it, or name another port with `--listen`"
+            ),
+            _ => format!("cannot listen at {at}: {}", crate::files::reason(&error)),
+        });
+    }
+    Ok(())
 }
 
 fn host_name() -> Result<String, String> {
@@ -262,7 +311,7 @@ fn ask(request: &Request) -> ExitCode {
 }
 
 fn answer(request: &Request) -> Result<Reply, request::AskError> {
-    let mut client = Client::connect(&socket())?;
+    let mut client = connect()?;
     client.done(request, ANSWER_LIMIT, |words| {
         print(&format!("{words}\n"));
     })
@@ -272,6 +321,10 @@ fn told(reply: Reply, request: &Request) -> ExitCode {
     match reply {
         Reply::Done { words, .. } => print(&format!("{words}\n")),
         Reply::Refused { words } => refuse(words),
+        Reply::Unknown { words } => {
+            refuse(words);
+            ExitCode::from(super::config::UNKNOWN)
+        }
         Reply::Token { token, .. } => {
             let (command, valid_ms) = match request {
                 Request::Invite {
@@ -315,6 +368,32 @@ mod tests {
         assert_eq!(told(60), "1 minute");
         assert_eq!(told(1), "1 second");
         assert_eq!(told(7200), "120 minutes");
+    }
+
+    #[test]
+    fn an_address_that_the_machine_does_not_have_is_refused() {
+        let check = |at: &str| check_listen(&[at.parse().unwrap()]);
+        assert_eq!(check("127.0.0.1:0"), Ok(()));
+        assert_eq!(check("0.0.0.0:0"), Ok(()));
+        let words = check("192.0.2.77:7443").unwrap_err();
+        assert!(
+            words.contains("does not have the address 192.0.2.77"),
+            "{words}"
+        );
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let words = check_listen(&[taken.local_addr().unwrap()]).unwrap_err();
+        assert!(words.contains("another process listens"), "{words}");
+    }
+
+    #[test]
+    fn where_a_role_of_root_runs_a_user_is_told_that_root_is_needed() {
+        let scratch = std::env::temp_dir();
+        let nobody = scratch.join("evenkeel-no-such-directory/control.sock");
+        let error = || request::AskError::NotRunning("/run/user/1/evenkeel/control.sock".into());
+        let told = |is_user, of_root: &Path| forbidden(error(), is_user, of_root).to_string();
+        assert!(told(true, &scratch).contains("only root"));
+        assert!(told(false, &scratch).contains("does not run here"));
+        assert!(told(true, &nobody).contains("does not run here"));
     }
 
     #[test]

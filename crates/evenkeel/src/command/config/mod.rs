@@ -15,12 +15,11 @@ pub use definition::config;
 pub use files::grammar;
 
 use super::print;
-use crate::supervisor::directory;
 use crate::voice::{Form, Voice};
 use clap::ArgMatches;
 use cluster::command::VersionId;
 use cluster::file_set::FileSet;
-use cluster::request::{self, AskError, Client, Reply, Request};
+use cluster::request::{AskError, Reply, Request};
 use cluster::state::VersionRecord;
 use std::fmt;
 use std::process::ExitCode;
@@ -34,7 +33,7 @@ const VERSIONS_MAX: u64 = 1_000;
 /// What the command exits with when a change was tried and taken back.
 const TAKEN_BACK: u8 = 3;
 /// What it exits with when nobody knows what became of a change.
-const UNKNOWN: u8 = 4;
+pub(super) const UNKNOWN: u8 = 4;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]
@@ -57,6 +56,8 @@ enum ConfigError {
     Collect(crate::loader::file_set::CollectError),
     /// A file or directory.
     Io(String, std::io::Error),
+    /// Whether it happened is not known.
+    Unknown(String),
     /// The author has not seen what is accepted: told already.
     Stale,
     /// The texts that were edited have errors: told already.
@@ -69,7 +70,9 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Ask(error) => error.fmt(f),
-            ConfigError::Refused(words) | ConfigError::TakenBack(words) => f.write_str(words),
+            ConfigError::Refused(words)
+            | ConfigError::Unknown(words)
+            | ConfigError::TakenBack(words) => f.write_str(words),
             ConfigError::Strange => {
                 f.write_str("the control role answered something else than was asked")
             }
@@ -141,6 +144,7 @@ fn code(error: &ConfigError) -> ExitCode {
     match error {
         ConfigError::TakenBack(_) => ExitCode::from(TAKEN_BACK),
         ConfigError::Ask(AskError::Ended | AskError::Silent(_)) => ExitCode::from(UNKNOWN),
+        ConfigError::Unknown(_) => ExitCode::from(UNKNOWN),
         _ => ExitCode::FAILURE,
     }
 }
@@ -151,12 +155,13 @@ fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
 
 /// Asks, and prints what happens on the way.
 fn answer(request: &Request) -> Result<Reply, ConfigError> {
-    let mut client = Client::connect(&directory::path().join(request::SOCKET))?;
+    let mut client = super::cluster::connect()?;
     let reply = client.done(request, ANSWER_LIMIT, |words| {
         print(&format!("{words}\n"));
     })?;
     match reply {
         Reply::Refused { words } => Err(ConfigError::Refused(words)),
+        Reply::Unknown { words } => Err(ConfigError::Unknown(words)),
         reply => Ok(reply),
     }
 }

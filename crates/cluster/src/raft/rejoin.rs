@@ -1,0 +1,264 @@
+//! A member that lost its store becomes a voter again.
+//!
+//! A voter's votes and acknowledgements count in majorities. One whose store was lost
+//! (see `store/promise.rs`) no longer has what it acknowledged, and does not know for
+//! whom it voted. If it went on as a voter with an empty log, it could elect a leader
+//! together with a member that is behind: an acknowledged change would be lost. So it
+//! is on probation:
+//!
+//! 1. *Closed.* It grants no vote, never stands, and refuses entries and snapshots. To the
+//!    others it is a voter that does not answer. It asks the leader to remove it from
+//!    the voters.
+//! 2. *Open.* The removal is committed. It takes entries like a new member, still without
+//!    a vote, and asks to be added again.
+//! 3. *Over.* Its state has all entries up to the removal and it is a voter in the
+//!    newest membership that it knows. From now on it votes and may lead.
+//!
+//! Why that is safe. Let `C` be the membership with the lost voter `M`, `n` its voters.
+//!
+//! - The removal commits in `C` too (joint consensus), and `M` acknowledges nothing while
+//!   it is closed: more than `n/2` *other* members have the removal and its term `T`. They
+//!   elected, or follow, a leader without `M`'s vote, so that leader has every entry
+//!   that was committed before, also those which only `M` and one other member
+//!   acknowledged: `M` counts no more for any of them.
+//! - Any majority of `C` with `M` in it needs at least `n/2` (rounded down) others, out of
+//!   `n - 1`. With the more than `n/2` above they share a member, which refuses
+//!   everything of a term below `T`. So no leader from before the removal can use an
+//!   acknowledgement that `M` gives after it, and no candidate its vote.
+//! - Adding `M` after that is adding a new member: it has promised nothing.
+//! - `M` must not act on a membership from before the removal while it reads the log
+//!   once more. So it stays on probation until its state is past the index that
+//!   the leader of the removal confirmed afterwards (a linearizable read).
+//! - The leader reports the removal only when the membership without `M` is committed,
+//!   also when somebody else asked for it first.
+//!
+//! After a restart in the middle the member starts again from 1: being removed twice harms
+//! nobody. Where the others are no majority of `C` without `M` (two voters, or the
+//! stores of two of three are lost) nothing is automatic: the cluster stays frozen, and the
+//! status says which command decides. A member cannot know that its state directory,
+//! store and promise file, was replaced by an older copy as a whole; the others can, and
+//! what they notice ends in a probation too.
+
+use crate::member::{Kind, MemberId};
+use crate::raft::engine::Engine;
+use crate::raft::error::EngineError;
+use crate::raft::message::{Change, Failure, Reply, Request};
+use crate::raft::network::call;
+use crate::raft::store_io::ask;
+use openraft::AsyncRuntime;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long the leader may take with a change.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to confirm that it leads.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
+/// Starts that are skipped, as those of the lost store are not known for certain.
+const STARTS_SKIPPED: u64 = 1000;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Gate {
+    /// It is a voter like every other one.
+    Over,
+    /// It takes nothing; the leader is whoever sent entries last.
+    Closed(Option<MemberId>),
+    /// It was removed, and this one led; up to this index its state is to be.
+    Open(u64, MemberId),
+}
+
+/// Whether this member is on probation.
+#[derive(Debug)]
+pub(super) struct Probation(Mutex<Gate>);
+
+impl Probation {
+    pub(super) fn new(lost: bool) -> Probation {
+        Probation(Mutex::new(match lost {
+            true => Gate::Closed(None),
+            false => Gate::Over,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Gate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It does not vote, and proposes nothing.
+    pub(super) fn is_on(&self) -> bool {
+        *self.lock() != Gate::Over
+    }
+
+    /// The reply to a request that is refused on probation.
+    pub(super) fn refuses<R: AsyncRuntime>(
+        &self,
+        from: MemberId,
+        request: &Request<R>,
+    ) -> Option<Reply<R>> {
+        let mut gate = self.lock();
+        match (*gate, request) {
+            (Gate::Over, _) => None,
+            (Gate::Closed(_), Request::Append(_) | Request::Snapshot(_)) => {
+                *gate = Gate::Closed(Some(from));
+                Some(Reply::Failed(Failure::Stopped))
+            }
+            (_, Request::Lost(_)) => Some(Reply::Lost(false)),
+            (_, Request::Vote { .. } | Request::PreVote(_) | Request::Transfer(_)) => {
+                Some(Reply::Failed(Failure::Stopped))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<R: AsyncRuntime> Engine<R> {
+    /// Runs until the probation is over, or the engine.
+    pub(super) async fn rejoin(self) {
+        while !self.over() {
+            let gate = *self.inner.probation.lock();
+            match gate {
+                Gate::Over => return,
+                Gate::Closed(None) => {}
+                Gate::Closed(Some(leader)) => {
+                    if let Some(index) = self.be_removed(leader).await {
+                        *self.inner.probation.lock() = Gate::Open(index, leader);
+                        continue;
+                    }
+                }
+                Gate::Open(index, led) => {
+                    if self.is_voter_after(index) {
+                        self.end_probation().await;
+                        continue;
+                    }
+                    let asked = self.others().chain([led]).collect::<BTreeSet<_>>();
+                    match self.leader() {
+                        Some(leader) => self.ask_to_be_added(leader).await,
+                        // Nobody sends entries to a member that was removed.
+                        None => {
+                            for other in asked {
+                                self.ask_to_be_added(other).await;
+                            }
+                        }
+                    }
+                }
+            }
+            R::sleep(PAUSE).await;
+        }
+    }
+
+    /// The state has a proposal of this member that it never made in this life, or a later
+    /// one: store and promise file were replaced by older ones, together. From its next
+    /// start on the store counts as lost.
+    pub(super) async fn look_for_the_future(&self) {
+        if self.inner.probation.is_on() {
+            return;
+        }
+        let known = self.inner.shared.start_of(self.inner.me);
+        let own = self.inner.start.load(Ordering::Relaxed);
+        if known < own || (known == own && !self.inner.tickets.are_new()) {
+            return;
+        }
+        let store = &self.inner.store;
+        let why = match ask::<R, _>(|done| store.condemn(done)).await {
+            Ok(()) => EngineError::Past,
+            Err(error) => error.into(),
+        };
+        self.inner.shared.halt(why);
+        let _ = self.inner.raft.shutdown().await;
+    }
+
+    /// Asks the leader to remove this member; an index at or behind the removal.
+    async fn be_removed(&self, leader: MemberId) -> Option<u64> {
+        let (calls, me) = (&self.inner.calls, self.inner.me);
+        let request = Request::<R>::Change(Change::Drop(me));
+        let Ok(Reply::Changed) = call(calls, leader, &request, CHANGE_LIMIT).await else {
+            return None;
+        };
+        // The same one: only then is it certain that it led when it said so.
+        match call(calls, leader, &Request::<R>::Confirm, CONFIRM_LIMIT).await {
+            Ok(Reply::Confirmed(index)) => Some(index),
+            _ => None,
+        }
+    }
+
+    async fn ask_to_be_added(&self, leader: MemberId) {
+        let request = Request::<R>::Change(Change::Add(self.inner.me));
+        let asking = call(&self.inner.calls, leader, &request, CHANGE_LIMIT);
+        // The entries come while the leader still works on it.
+        let added = async {
+            while !self.over() {
+                R::sleep(PAUSE).await;
+                if let Gate::Open(index, _) = *self.inner.probation.lock()
+                    && self.is_voter_after(index)
+                {
+                    return;
+                }
+            }
+        };
+        R::select2(asking, added).await;
+    }
+
+    fn others(&self) -> impl Iterator<Item = MemberId> {
+        let members: Vec<MemberId> = self.state().members.keys().copied().collect();
+        let me = self.inner.me;
+        members.into_iter().filter(move |member| *member != me)
+    }
+
+    fn is_voter_after(&self, index: u64) -> bool {
+        let standing = self.standing();
+        standing.applied.is_some_and(|applied| applied >= index)
+            && standing.voters.contains(&self.inner.me)
+    }
+
+    async fn end_probation(&self) {
+        let known = self.inner.shared.start_of(self.inner.me);
+        let starts = known.max(self.inner.store.starts()) + STARTS_SKIPPED;
+        let store = &self.inner.store;
+        let kept = ask::<R, _>(|done| store.found_again(starts, done)).await;
+        if let Err(error) = kept {
+            self.inner.shared.halt(error.into());
+            R::sleep(PAUSE).await;
+            return;
+        }
+        self.inner.start.store(starts, Ordering::Relaxed);
+        *self.inner.probation.lock() = Gate::Over;
+        if self.inner.kind == Kind::Node {
+            self.inner.raft.runtime_config().elect(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openraft_rt_tokio::TokioRuntime;
+
+    #[test]
+    fn on_probation_nothing_is_granted_and_while_closed_nothing_is_taken() {
+        let asked = || {
+            Request::<TokioRuntime>::Lost(crate::raft::message::Lost {
+                leader: MemberId(1),
+                term: 3,
+                last: None,
+            })
+        };
+        let part = || {
+            Request::<TokioRuntime>::Snapshot(crate::raft::message::Part::End {
+                of: crate::member::Digest([0; 32]),
+            })
+        };
+        let probation = Probation::new(true);
+        let from = MemberId(2);
+        let refused = |request| probation.refuses(from, &request);
+        assert!(matches!(refused(asked()), Some(Reply::Lost(false))));
+        assert!(matches!(refused(part()), Some(Reply::Failed(_))));
+        assert_eq!(*probation.lock(), Gate::Closed(Some(from)));
+        *probation.lock() = Gate::Open(7, from);
+        assert!(matches!(refused(asked()), Some(Reply::Lost(false))));
+        assert!(refused(part()).is_none());
+        *probation.lock() = Gate::Over;
+        assert!(refused(asked()).is_none() && !probation.is_on());
+    }
+}

@@ -1,0 +1,178 @@
+//! Members whose stores were lost, and what they disagree about.
+
+use super::{MemberStatus, Status};
+use crate::member::Kind;
+
+impl MemberStatus {
+    /// Its vote counts now: it has its log, and its disk takes what is agreed on.
+    pub(super) fn takes_part(&self) -> bool {
+        self.lost.is_empty() && self.halted.is_empty() && self.disk_stuck_ms == 0
+    }
+}
+
+impl Status {
+    /// Which nodes accepted a version that is newer than the cluster's: logs were lost on
+    /// too many members, or replaced by older ones.
+    pub(super) fn disagreement_words(&self) -> Vec<String> {
+        let accepted = self.configuration.accepted;
+        let me = self.members.iter().find(|member| member.id == self.me);
+        // Its own state has to be the newest for that.
+        if !self.majority || me.is_none_or(|me| !me.lost.is_empty()) {
+            return Vec::new();
+        }
+        let newer = |member: &&MemberStatus| member.reach.is_there() && member.accepted > accepted;
+        let words = self.members.iter().filter(newer).map(|member| {
+            let (name, has) = (&member.name, member.accepted.unwrap_or_default());
+            let agreed = match accepted {
+                Some(version) => format!("version {version}"),
+                None => "none".to_owned(),
+            };
+            format!(
+                "{name} accepted version {has}, the members that answer agree on {agreed}: logs were lost or replaced \
+                 by older ones. {name} keeps serving version {has} and refuses other ones. To take version {has}: \
+                 `evenkeel cluster recover --alone` on a node whose log has it; to give it up: `evenkeel cluster remove \
+                 {name}`, then on {name} remove the state directory and `evenkeel cluster join TOKEN`"
+            )
+        });
+        words.collect()
+    }
+
+    /// Who does not vote because its store was lost.
+    pub(super) fn loss_words(&self) -> Vec<String> {
+        let lost: Vec<&MemberStatus> = self
+            .members
+            .iter()
+            .filter(|member| !member.lost.is_empty() && member.reach.is_there())
+            .collect();
+        let others = self
+            .voters()
+            .filter(|member| member.lost.is_empty())
+            .count();
+        let mut words: Vec<String> = lost
+            .iter()
+            .map(|member| {
+                format!(
+                    "{}: {}; it does not vote. As soon as {} other voters answer, they remove it from the voters and \
+                     take it in again; it keeps its name, number and state directory",
+                    member.name,
+                    member.lost,
+                    self.majority_of_voters()
+                )
+            })
+            .collect();
+        if !lost.is_empty() && others < self.majority_of_voters() {
+            let alone = match self
+                .voters()
+                .any(|m| m.kind == Kind::Node && m.lost.is_empty())
+            {
+                true => {
+                    "`evenkeel cluster recover --alone` on the node that has its log, then on the others remove the \
+                     state directory and `evenkeel cluster join TOKEN`"
+                }
+                false => {
+                    "no node has its log: on one node move the state directory away, `evenkeel cluster init NAME` and \
+                     `evenkeel config apply` its files anew, then let the others join"
+                }
+            };
+            words.push(format!(
+                "too few voters have their log ({others} of {}, {} needed), so nothing is decided by itself: {alone}",
+                self.voters().count(),
+                self.majority_of_voters()
+            ));
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::VersionId;
+    use crate::member::MemberId;
+
+    fn node(id: u64, name: &str) -> MemberStatus {
+        let node = serde_json::json!({
+            "id": id, "name": name, "kind": "node", "addresses": [], "reach": {"direct": {"rtt_us": null}},
+            "votes": true, "serves": 2, "accepted": 2,
+        });
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn pair() -> Status {
+        let mut status = Status {
+            me: MemberId(1),
+            majority: true,
+            leader: Some(MemberId(1)),
+            members: vec![node(1, "a"), node(2, "b"), node(3, "tie")],
+            ..Status::default()
+        };
+        status.members[2].kind = Kind::Arbiter;
+        status.members[2].accepted = None;
+        status.configuration.accepted = Some(VersionId(2));
+        status
+    }
+
+    fn if_it_fails(status: &mut Status, place: usize) -> String {
+        status.put_into_words();
+        status.members[place].if_it_fails.clone()
+    }
+
+    #[test]
+    fn who_accepted_a_newer_version_than_the_cluster_is_named_with_what_to_do() {
+        let mut status = pair();
+        status.put_into_words();
+        assert_eq!(status.disagreements, Vec::<String>::new());
+        status.configuration.accepted = Some(VersionId(1));
+        status.members[0].accepted = Some(VersionId(1));
+        status.put_into_words();
+        let [words] = &*status.disagreements else {
+            panic!("{:?}", status.disagreements);
+        };
+        assert!(
+            words.starts_with("b accepted version 2, the members that answer agree on version 1")
+        );
+        assert!(status.text().contains("\ndisagreement: b accepted"));
+    }
+
+    #[test]
+    fn a_forecast_does_not_count_on_who_takes_no_part_or_does_not_serve() {
+        let mut status = pair();
+        let words = if_it_fails(&mut status, 0);
+        assert!(words.contains("b would serve on"), "{words}");
+        assert!(words.contains("changes would go on"), "{words}");
+        status.members[1].halted = "the disk is full".to_owned();
+        let words = if_it_fails(&mut status, 0);
+        assert!(words.contains("changes would be frozen (1 of 3"), "{words}");
+        status.members[1].serves = Some(VersionId(1));
+        let words = if_it_fails(&mut status, 0);
+        assert!(
+            words.contains("b serves version 1, not the accepted one"),
+            "{words}"
+        );
+        status.members[1].serves = None;
+        let words = if_it_fails(&mut status, 0);
+        assert!(
+            words.contains("nobody would serve: b could not serve"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_no_reason_to_join_anew() {
+        let mut status = pair();
+        status.broken_store = Some("/x: no room on the disk".to_owned());
+        status.put_into_words();
+        assert!(
+            status.frozen[0].contains("cluster join"),
+            "{:?}",
+            status.frozen
+        );
+        status.disk_refuses = true;
+        status.put_into_words();
+        assert!(
+            !status.frozen[0].contains("cluster join"),
+            "{:?}",
+            status.frozen
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! The promise file: what this member has promised to the others, kept apart from the
+//! store, so that a store that lost something is recognised.
+//!
+//! A vote and an acknowledged entry are promises: the others build on them. A store that
+//! is emptied, truncated, restored from a backup or of another cluster no longer has
+//! what was promised, and a member that votes with such a store makes two truths: an
+//! acknowledged change is lost, or two leaders are elected. So a second file holds
+//!
+//! - the cluster and the member, and a nonce that the store holds too: the two files
+//!   belong together;
+//! - a lower bound of what the store has: its vote and the last entry (term and index);
+//! - how often the engine was started, so that tickets of proposals are never reused;
+//! - the accepted version.
+//!
+//! The order is: the store's fsync, then the promise, then the response that makes it a
+//! promise. So a healthy store is never behind its promise file, whatever crash comes in
+//! between. Before the log is truncated the promise is lowered and synced.
+//!
+//! A vote syncs the promise file. Entries do not: that would be a second fsync a write.
+//! They overwrite one of two slots in place, which a killed process does not undo; it is
+//! synced with every [`SYNC_EVERY`]th write and when the store is idle. Only a power cut
+//! together with a store that is older than the file afterwards escapes: by at most that
+//! many writes.
+//!
+//! Nothing here decides what follows from a loss: see [`super::tied`] and
+//! `raft/rejoin.rs`.
+
+use crate::codec;
+use crate::command::VersionId;
+use crate::durable;
+use crate::member::MemberId;
+use crate::raft::{LogId, Vote};
+use crate::store::digest;
+use crate::store::disk::Op;
+use redb::StorageBackend;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Bytes of a slot: a page, so that a torn write of one leaves the other whole.
+const SLOT_BYTES: usize = 4096;
+/// Bytes of the file.
+const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
+/// First bytes of a slot.
+const MAGIC: &[u8; 8] = b"evkprom1";
+/// Bytes before the encoded promise: magic, length, digest.
+const HEAD_BYTES: usize = 8 + 4 + 32;
+/// Writes of entries after which the file is synced.
+pub(super) const SYNC_EVERY: u32 = 64;
+
+/// Ties a store and its promise file to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nonce(pub [u8; 16]);
+
+/// Whose store it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Owner {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The member.
+    pub member: MemberId,
+}
+
+/// What was promised.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Promise {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The store that it belongs to.
+    pub nonce: Nonce,
+    /// The store does not hold the nonce yet: an upgrade was interrupted.
+    #[serde(default)]
+    pub tying: bool,
+    /// The store has this vote, or a later one.
+    #[serde(default)]
+    pub vote: Option<Vote>,
+    /// The store has this entry, or one behind it.
+    #[serde(default)]
+    pub last: Option<LogId>,
+    /// No start of the engine had a higher number.
+    #[serde(default)]
+    pub starts: u64,
+    /// The newest version that this node accepted.
+    #[serde(default)]
+    pub accepted: Option<VersionId>,
+    /// Which of the two slots is newer.
+    #[serde(default)]
+    pub(super) sequence: u64,
+}
+
+impl Promise {
+    /// Takes note of what is durable in the store now; whether anything changed, and
+    /// whether it has to be synced before somebody learns of it.
+    fn raise(&mut self, ops: &[Op]) -> (bool, bool) {
+        let before = self.clone();
+        let mut sync = false;
+        for op in ops {
+            match op {
+                Op::Append { id, .. } => self.last = Some(*id),
+                Op::Truncate { last, .. } => self.last = self.last.min(*last),
+                Op::Purge(to) => self.last = self.last.max(Some(*to)),
+                Op::Snapshot { meta, .. } => self.last = self.last.max(meta.last_log_id),
+                Op::Vote(vote) => {
+                    self.vote = Some(*vote);
+                    sync = true;
+                }
+                Op::Starts(starts) => {
+                    self.starts = self.starts.max(*starts);
+                    sync = true;
+                }
+                _ => {}
+            }
+        }
+        (*self != before, sync)
+    }
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    file: Box<dyn StorageBackend>,
+    promise: Promise,
+    /// Writes since the last sync.
+    unsynced: u32,
+}
+
+impl Keeper {
+    /// Makes a new file with this promise. On a disk the file itself was made before.
+    pub(super) fn make(file: Box<dyn StorageBackend>, promise: Promise) -> io::Result<Keeper> {
+        let mut keeper = Keeper {
+            file,
+            promise,
+            unsynced: 0,
+        };
+        keeper.file.set_len(FILE_BYTES)?;
+        keeper.put(true)?;
+        Ok(keeper)
+    }
+
+    /// Reads the file; None where there is no promise in it: it is empty, torn or not
+    /// one of ours.
+    pub(super) fn read(file: Box<dyn StorageBackend>) -> io::Result<Option<Keeper>> {
+        let bytes = usize::try_from(file.len()?.min(FILE_BYTES)).unwrap_or(0);
+        let mut image = vec![0; bytes];
+        file.read(0, &mut image)?;
+        let slots = image.chunks(SLOT_BYTES).filter_map(decode);
+        let newest = slots.max_by_key(|promise| promise.sequence);
+        Ok(newest.map(|promise| Keeper {
+            file,
+            promise,
+            unsynced: 0,
+        }))
+    }
+
+    /// What was promised.
+    pub(super) fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    /// The log is about to be truncated: the promise is lowered first.
+    pub(super) fn before(&mut self, ops: &[Op]) -> io::Result<()> {
+        let lowest = ops.iter().filter_map(|op| match op {
+            Op::Truncate { last, .. } => Some(*last),
+            _ => None,
+        });
+        match lowest.min() {
+            Some(last) if last < self.promise.last => {
+                self.promise.last = last;
+                self.put(true)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// These are durable in the store.
+    pub(super) fn after(&mut self, ops: &[Op]) -> io::Result<()> {
+        let (changed, sync) = self.promise.raise(ops);
+        match changed {
+            true => self.put(sync),
+            false => Ok(()),
+        }
+    }
+
+    /// Changes what is promised besides the store's content, and syncs.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Promise)) -> io::Result<()> {
+        let before = self.promise.clone();
+        change(&mut self.promise);
+        match self.promise == before {
+            true => Ok(()),
+            false => self.put(true),
+        }
+    }
+
+    /// Nobody writes now: what is not synced is.
+    pub(super) fn idle(&mut self) -> io::Result<()> {
+        if self.unsynced > 0 {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, sync: bool) -> io::Result<()> {
+        self.promise.sequence += 1;
+        let slot = self.promise.sequence % 2;
+        self.file
+            .write(slot * SLOT_BYTES as u64, &encode(&self.promise))?;
+        self.unsynced += 1;
+        match sync || self.unsynced >= SYNC_EVERY {
+            true => self.idle(),
+            false => Ok(()),
+        }
+    }
+}
+
+fn encode(promise: &Promise) -> Vec<u8> {
+    let body = codec::encode(promise);
+    let mut slot = Vec::with_capacity(HEAD_BYTES + body.len());
+    slot.extend_from_slice(MAGIC);
+    slot.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    slot.extend_from_slice(&digest(&body).0);
+    slot.extend_from_slice(&body);
+    slot
+}
+
+fn decode(slot: &[u8]) -> Option<Promise> {
+    let (magic, rest) = slot.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (sum, rest) = rest.split_first_chunk::<32>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let body = rest.get(..length)?;
+    let whole = magic == MAGIC && digest(body).0 == *sum;
+    whole.then(|| codec::decode(body).ok()).flatten()
+}
+
+/// The promise file on a disk.
+#[derive(Debug)]
+struct OnDisk(File);
+
+impl StorageBackend for OnDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+}
+
+/// Opens the promise file; None where there is none.
+pub(super) fn open(path: &Path) -> io::Result<Option<Box<dyn StorageBackend>>> {
+    let options = OpenOptions::new().read(true).write(true).open(path);
+    match options {
+        Ok(file) => Ok(Some(Box::new(OnDisk(file)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a promise file in place of what was there. All its blocks are written, so that
+/// a disk that is full later has room for what is promised then.
+pub(super) fn make(path: &Path) -> io::Result<Box<dyn StorageBackend>> {
+    durable::write(path, &[0; FILE_BYTES as usize])?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+        .open(path)?;
+    Ok(Box::new(OnDisk(file)))
+}

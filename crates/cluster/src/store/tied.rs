@@ -1,0 +1,318 @@
+//! A store with its promise file: opened together, and refused where they do not fit.
+//!
+//! [`Opened::Lost`] says that the store no longer has what this member promised. Nothing
+//! of it is used then: the caller sets it aside and makes a new one ([`Store::renew`]),
+//! with which the member does not vote, does not lead and acknowledges nothing until the
+//! others have removed it and taken it in again (`raft/rejoin.rs`).
+
+use crate::codec;
+use crate::command::VersionId;
+use crate::raft::{LogId, Vote};
+use crate::store::disk::{Disk, Op};
+use crate::store::error::Loss;
+use crate::store::promise::{self, Keeper, Nonce, Owner, Promise};
+use crate::store::writer::lock;
+use crate::store::{Done, Store, StoreError};
+use redb::StorageBackend;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What a store knows of its owner and its promise file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Tie {
+    owner: Owner,
+    nonce: Nonce,
+}
+
+/// What came of opening a store with its promise file.
+pub enum Opened {
+    /// It has all that was promised.
+    Whole(Store),
+    /// It has not: it must not be used.
+    Lost(Loss),
+}
+
+/// Where a promise file is.
+pub enum Place<'p> {
+    /// On a disk.
+    Path(&'p Path),
+    /// On something else: for simulations.
+    Backend(Box<dyn Fn() -> Box<dyn StorageBackend> + 'p>),
+}
+
+impl Place<'_> {
+    fn read(&self) -> io::Result<Found> {
+        let file = match self {
+            Place::Path(path) => promise::open(path)?,
+            Place::Backend(open) => Some(open()),
+        };
+        let Some(file) = file else {
+            return Ok(Found::None);
+        };
+        let empty = file.len()? == 0;
+        Ok(match Keeper::read(file)? {
+            Some(keeper) => Found::Promise(keeper),
+            // In simulations a file that is not there is an empty one.
+            None if empty && matches!(self, Place::Backend(_)) => Found::None,
+            None => Found::Damaged,
+        })
+    }
+
+    fn make(&self, promise: Promise) -> io::Result<Keeper> {
+        let file = match self {
+            Place::Path(path) => promise::make(path)?,
+            Place::Backend(open) => open(),
+        };
+        Keeper::make(file, promise)
+    }
+}
+
+enum Found {
+    None,
+    Damaged,
+    Promise(Keeper),
+}
+
+impl Store {
+    /// Opens the store of a member with its promise file. A store of the format before
+    /// there were promise files gets one; it is taken as it is.
+    ///
+    /// # Errors
+    /// What passes by itself or needs an operator: the disk fails, another process has
+    /// the store, a newer program wrote it.
+    pub fn open_tied(path: &Path, at: &Path, owner: &Owner) -> Result<Opened, StoreError> {
+        if !path.try_exists().map_err(|error| io_error(path, error))? {
+            return Ok(Opened::Lost(Loss::Missing));
+        }
+        // What makes a new one of an empty file is not to be asked about it.
+        let empty = std::fs::metadata(path).map_err(|error| io_error(path, error))?;
+        if empty.len() == 0 {
+            return Ok(Opened::Lost(Loss::Empty));
+        }
+        match Store::open(path) {
+            Ok(store) => store.tie(&Place::Path(at), owner),
+            Err(StoreError::Damaged { damage, .. }) => Ok(Opened::Lost(Loss::Damaged(damage))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Compares an open store with its promise file.
+    pub fn tie(mut self, at: &Place<'_>, owner: &Owner) -> Result<Opened, StoreError> {
+        let failed = |error| self.promise_error(error);
+        let tie = self.disk.tie()?;
+        let found = at.read().map_err(failed)?;
+        let mut keeper = match (tie, found) {
+            (_, Found::Damaged) => return Ok(Opened::Lost(Loss::Unpromised)),
+            (Some(_), Found::None) => return Ok(Opened::Lost(Loss::Unpromised)),
+            (Some(tie), Found::Promise(keeper)) => {
+                if tie.owner != *owner || keeper.promise().owner != *owner {
+                    return Ok(Opened::Lost(Loss::Foreign));
+                }
+                if tie.nonce != keeper.promise().nonce {
+                    return Ok(Opened::Lost(Loss::Untied));
+                }
+                keeper
+            }
+            (None, Found::Promise(keeper)) if keeper.promise().tying => {
+                if keeper.promise().owner != *owner {
+                    return Ok(Opened::Lost(Loss::Foreign));
+                }
+                keeper
+            }
+            (None, Found::Promise(_)) => return Ok(Opened::Lost(Loss::Untied)),
+            (None, Found::None) => {
+                // An upgrade. What has nothing at all has lost it: joining and founding
+                // tie their stores themselves.
+                if self.vote().is_none() && self.end().is_none() {
+                    return Ok(Opened::Lost(Loss::Empty));
+                }
+                at.make(upgrading(owner)?).map_err(failed)?
+            }
+        };
+        if self.disk.is_condemned()? {
+            return Ok(Opened::Lost(Loss::Older));
+        }
+        if !self.has(keeper.promise()) {
+            return Ok(Opened::Lost(Loss::Older));
+        }
+        if keeper.promise().tying {
+            self.disk.write_tie(&Tie {
+                owner: owner.clone(),
+                nonce: keeper.promise().nonce,
+            })?;
+        }
+        // What a power cut took of the promise file is known again now.
+        let (starts, vote, end) = (self.starts(), self.vote(), self.end());
+        keeper
+            .change(|promise| {
+                promise.tying = false;
+                promise.starts = promise.starts.max(starts);
+                promise.vote = vote;
+                promise.last = end;
+            })
+            .map_err(|error| self.promise_error(error))?;
+        self.keep_promises(keeper);
+        Ok(Opened::Whole(self))
+    }
+
+    /// Ties a new, empty store to a new promise file. With a loss, the store is of a
+    /// member that lost another one: what was promised of starts and versions stays
+    /// promised, and the member has to be taken in anew.
+    pub fn renew(
+        mut self,
+        at: &Place<'_>,
+        owner: &Owner,
+        loss: Option<&Loss>,
+    ) -> Result<Store, StoreError> {
+        let failed = |error| self.promise_error(error);
+        let before = match at.read().map_err(failed)? {
+            Found::Promise(keeper) if keeper.promise().owner == *owner => keeper.promise().clone(),
+            _ => Promise::default(),
+        };
+        let before = match loss {
+            Some(_) => before,
+            None => Promise::default(),
+        };
+        let nonce = nonce()?;
+        self.disk.write_tie(&Tie {
+            owner: owner.clone(),
+            nonce,
+        })?;
+        if let Some(loss) = loss {
+            self.disk.write_lost(&loss.to_string())?;
+            lock(&self.book).lost = Some(loss.to_string());
+        }
+        self.disk.write(&[Op::Starts(before.starts)], true)?;
+        lock(&self.book).starts = before.starts;
+        let promise = Promise {
+            owner: owner.clone(),
+            nonce,
+            starts: before.starts,
+            accepted: before.accepted,
+            ..Promise::default()
+        };
+        let keeper = at.make(promise).map_err(failed)?;
+        self.keep_promises(keeper);
+        Ok(self)
+    }
+
+    /// Leaves what a crash between the two steps of an upgrade leaves.
+    #[cfg(test)]
+    pub(super) fn stop_in_the_middle_of_an_upgrade(&self, at: &Place<'_>, owner: &Owner) {
+        drop(at.make(upgrading(owner).unwrap()).unwrap());
+    }
+
+    fn keep_promises(&mut self, keeper: Keeper) {
+        let keeper = Arc::new(Mutex::new(keeper));
+        self.executor.keep_promises(keeper.clone());
+        self.promises = Some(keeper);
+    }
+
+    /// The last entry that is here, in the log or in the snapshot.
+    fn end(&self) -> Option<LogId> {
+        let book = lock(&self.book);
+        let snapshot = book.snapshot.as_ref().and_then(|meta| meta.last_log_id);
+        book.last.max(book.purged).max(snapshot)
+    }
+
+    fn has(&self, promise: &Promise) -> bool {
+        let vote: Option<Vote> = self.vote();
+        let votes = match (promise.vote, vote) {
+            (None, _) => true,
+            (Some(promised), Some(vote)) => vote >= promised,
+            (Some(_), None) => false,
+        };
+        votes && self.end() >= promise.last && lock(&self.book).starts >= promise.starts
+    }
+
+    fn promise_error(&self, error: io::Error) -> StoreError {
+        io_error(&self.disk.path().with_file_name("promise"), error)
+    }
+
+    /// Why this member has to be taken in anew, in words; None: it takes part.
+    pub fn lost(&self) -> Option<String> {
+        lock(&self.book).lost.clone()
+    }
+
+    /// The member was taken in anew; `done` is told when that is on disk.
+    pub fn found_again(&self, starts: u64, done: Done) {
+        {
+            let mut book = lock(&self.book);
+            book.lost = None;
+            book.starts = book.starts.max(starts);
+        }
+        self.write(vec![Op::Starts(starts), Op::Found], true, 0, done);
+    }
+
+    /// Promises that this node accepted a version: on disk when it returns.
+    pub fn accepts(&self, version: VersionId) -> Result<(), StoreError> {
+        let Some(promises) = &self.promises else {
+            return Ok(());
+        };
+        let mut keeper = promises.lock().unwrap_or_else(PoisonError::into_inner);
+        keeper
+            .change(|promise| promise.accepted = promise.accepted.max(Some(version)))
+            .map_err(|error| self.promise_error(error))
+    }
+
+    /// The newest version that this node promised to have accepted.
+    pub fn accepted_before(&self) -> Option<VersionId> {
+        let keeper = self.promises.as_ref()?.lock();
+        let keeper = keeper.unwrap_or_else(PoisonError::into_inner);
+        keeper.promise().accepted
+    }
+
+    /// Another member knows of a promise that this store does not have: from its next
+    /// start on it counts as lost.
+    pub fn condemn(&self, done: Done) {
+        self.write(vec![Op::Condemn], true, 0, done);
+    }
+
+    /// How often an engine was started.
+    pub fn starts(&self) -> u64 {
+        lock(&self.book).starts
+    }
+}
+
+fn io_error(path: &Path, error: io::Error) -> StoreError {
+    StoreError::Disk {
+        path: path.to_owned(),
+        source: Arc::new(redb::Error::Io(error)),
+    }
+}
+
+/// The promise of a store that does not know of it yet.
+fn upgrading(owner: &Owner) -> Result<Promise, StoreError> {
+    Ok(Promise {
+        owner: owner.clone(),
+        nonce: nonce()?,
+        tying: true,
+        ..Promise::default()
+    })
+}
+
+fn nonce() -> Result<Nonce, StoreError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| StoreError::Ended)?;
+    Ok(Nonce(bytes))
+}
+
+impl Disk {
+    fn tie(&self) -> Result<Option<Tie>, StoreError> {
+        self.meta(super::disk::TIE)
+    }
+
+    fn is_condemned(&self) -> Result<bool, StoreError> {
+        Ok(self.meta::<bool>(super::disk::CONDEMNED)?.unwrap_or(false))
+    }
+
+    fn write_tie(&self, tie: &Tie) -> Result<(), StoreError> {
+        self.write(&[Op::Value(super::disk::TIE, codec::encode(tie))], true)
+    }
+
+    fn write_lost(&self, why: &str) -> Result<(), StoreError> {
+        self.write(&[Op::Value(super::disk::LOST, codec::encode(why))], true)
+    }
+}
