@@ -127,6 +127,57 @@ impl ChunkedDecoder {
         }
     }
 
+    /// Takes chunks that stand whole in `bytes` from `*taken` on, where they begin
+    /// there and are written the usual way, and moves their data together behind
+    /// the `*data` bytes at the front. Says how many; what is not of that kind is
+    /// left to [`ChunkedDecoder::next`].
+    pub fn whole_chunks(&mut self, bytes: &mut [u8], taken: &mut usize, data: &mut usize) -> usize {
+        let (begin, mut count) = (*taken, 0);
+        self.to_size_line(bytes, taken);
+        if self.state != State::SizeStart {
+            self.taken += (*taken - begin) as u64;
+            return 0;
+        }
+        while let Some(&[b'1', b'\r', b'\n', byte, b'\r', b'\n']) = bytes.get(*taken..*taken + 6) {
+            bytes[*data] = byte;
+            self.body = self.body.saturating_add(1);
+            *data += 1;
+            *taken += 6;
+            count += 1;
+        }
+        while let Some((line, size)) = usual_size(bytes.get(*taken..).unwrap_or_default()) {
+            let from = *taken + line;
+            let end = from + size;
+            let whole = bytes.get(end..end + 2) == Some(b"\r\n");
+            let body = self.body + size as u64;
+            if !whole || body > BODY_BYTES_MAX {
+                break;
+            }
+            bytes.copy_within(from..end, *data);
+            self.body = body;
+            *data += size;
+            *taken = end + 2;
+            count += 1;
+        }
+        self.taken += (*taken - begin) as u64;
+        count
+    }
+
+    /// Takes the line end behind a chunk's data, where that is what comes next.
+    fn to_size_line(&mut self, bytes: &[u8], taken: &mut usize) {
+        let rest = bytes.get(*taken..).unwrap_or_default();
+        let line_end = match self.state {
+            State::Data if self.left == 0 => &b"\r\n"[..],
+            State::DataCr => b"\r\n",
+            State::DataLf => b"\n",
+            _ => return,
+        };
+        if rest.starts_with(line_end) {
+            *taken += line_end.len();
+            self.state = State::SizeStart;
+        }
+    }
+
     /// Whether the end was reached.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
@@ -299,6 +350,26 @@ impl ChunkedDecoder {
         t.line.clear();
         Ok(true)
     }
+}
+
+/// The length of a size line, and the size that it gives: a line of digits alone,
+/// not of 0, and short.
+#[inline]
+fn usual_size(input: &[u8]) -> Option<(usize, usize)> {
+    /// Enough for every chunk that fits into a buffer.
+    const DIGITS_MAX: usize = 8;
+    let mut size = 0;
+    for (at, byte) in input.iter().take(DIGITS_MAX).enumerate() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            b'\r' if size > 0 && input.get(at + 1) == Some(&b'\n') => return Some((at + 2, size)),
+            _ => return None,
+        };
+        size = size << 4 | usize::from(digit);
+    }
+    None
 }
 
 /// Trailers that would change how the message is framed, routed, who sent it

@@ -79,12 +79,25 @@ enum End {
     Silent,
 }
 
+/// How far what was read has been handed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Taken {
+    /// To its end.
+    All,
+    /// As far as one poll may; the task is queued again.
+    Some,
+    /// The connection ends.
+    Ended(End),
+}
+
 /// Drives one connection.
 pub(super) struct Driver<'t> {
     shared: Rc<Shared>,
     transport: &'t Transport,
     /// What came and is not used up; taken only when something comes.
     input: Option<Buffer>,
+    /// It has not come to the end of that, for it may not do more in one poll.
+    paused: bool,
     stuck_since: Option<Instant>,
     heard: bool,
     /// The peer sends nothing more.
@@ -106,6 +119,7 @@ impl<'t> Driver<'t> {
             shared,
             transport,
             input,
+            paused: false,
             stuck_since: None,
             ended: false,
             released: false,
@@ -209,9 +223,17 @@ impl<'t> Driver<'t> {
 
     /// Moves what can be moved now.
     fn turn<S: Side>(&mut self, context: &mut Context<'_>, side: &mut S) -> Poll<End> {
+        // Of what it read it has not come to the end: the answers do not wait for that.
+        if self.paused && self.write(context).is_err() {
+            return Poll::Ready(End::Cut);
+        }
         loop {
-            if let Some(end) = self.take_in(side) {
-                return Poll::Ready(end);
+            let taken = self.take_in(side);
+            self.paused = taken == Taken::Some;
+            match taken {
+                Taken::Ended(end) => return Poll::Ready(end),
+                Taken::Some => return Poll::Pending,
+                Taken::All => {}
             }
             if self.streams_first() {
                 context.waker().wake_by_ref();
@@ -230,11 +252,16 @@ impl<'t> Driver<'t> {
         }
     }
 
-    /// Hands what was read to the streams.
-    fn take_in<S: Side>(&mut self, side: &mut S) -> Option<End> {
-        let input = self.input.as_mut()?;
+    /// Hands what was read to the streams, as much of it as one poll may.
+    fn take_in<S: Side>(&mut self, side: &mut S) -> Taken {
+        let Some(input) = self.input.as_mut() else {
+            return Taken::All;
+        };
         let now_ms = reactor::now().as_nanos() / 1_000_000;
         loop {
+            if !reactor::may_go_on() {
+                return Taken::Some;
+            }
             let (taken, step) = self
                 .shared
                 .inner
@@ -250,13 +277,13 @@ impl<'t> Driver<'t> {
                 Step::Failed(error) => {
                     side.failed(&error);
                     let spoke = error.why != Why::Preface;
-                    return Some(if spoke { End::Told } else { End::Quiet });
+                    return Taken::Ended(if spoke { End::Told } else { End::Quiet });
                 }
             }
         }
         // Nothing is held while nothing comes.
         self.input = None;
-        None
+        Taken::All
     }
 
     /// Whether streams that can run now go before the next write: what they

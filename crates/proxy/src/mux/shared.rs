@@ -26,6 +26,17 @@ const MESSAGES_KEPT: usize = 16;
 /// Heads of answers are kept for reuse up to this memory, bytes.
 const MESSAGE_BYTES_KEPT: usize = 8 * 1024;
 
+/// What a frame costs the driver ([`reactor::charge`]), and many that mean
+/// nothing to it.
+const COST_OF_FRAME: usize = 2;
+const COST_OF_QUIET_FRAMES: usize = 512;
+/// What a header block costs besides its bytes, of which so many are a unit: a
+/// request is a message, a task and lines in counters and logs.
+const COST_OF_HEAD: usize = 128;
+const BLOCK_BYTES_A_UNIT: usize = 8;
+/// So many bytes of a body cost a unit.
+const DATA_BYTES_A_UNIT: usize = 256;
+
 /// A connection.
 pub(super) struct Shared {
     pub(super) inner: RefCell<Inner>,
@@ -254,6 +265,7 @@ impl Inner {
     ) -> (usize, Step<A::Request>) {
         let accepts = self.connection.role() == Role::Server;
         let (taken, event) = self.connection.receive(input, now_ms);
+        reactor::charge(cost(&event, taken));
         let step = match event {
             Event::NeedMore => Step::Done,
             Event::Headers {
@@ -491,6 +503,16 @@ impl Inner {
             self.granted.push(at);
         }
         false
+    }
+}
+
+/// What an event that so many bytes led to costs.
+fn cost(event: &Event<'_>, bytes: usize) -> usize {
+    match event {
+        Event::Headers { .. } => COST_OF_HEAD + bytes / BLOCK_BYTES_A_UNIT,
+        Event::Data { data, .. } => COST_OF_FRAME + data.len() / DATA_BYTES_A_UNIT,
+        Event::Progress => COST_OF_QUIET_FRAMES,
+        _ => COST_OF_FRAME + bytes / BLOCK_BYTES_A_UNIT,
     }
 }
 

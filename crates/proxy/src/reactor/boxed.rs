@@ -32,6 +32,12 @@ thread_local! {
     static LISTS: RefCell<Vec<FreeList>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Frees the memory that this thread keeps for boxes to come.
+pub(super) fn release_pool() {
+    let lists = LISTS.try_with(|lists| std::mem::take(&mut *lists.borrow_mut()));
+    drop(lists);
+}
+
 /// Memory of this layout, which has a size.
 fn take(layout: Layout) -> NonNull<u8> {
     let pooled = LISTS.try_with(|lists| {

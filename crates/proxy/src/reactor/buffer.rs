@@ -29,6 +29,13 @@ thread_local! {
 
 type Memory = Box<[MaybeUninit<u8>]>;
 
+/// Frees the memory that this thread keeps for buffers to come.
+pub(super) fn release_pool() {
+    // Freed when the pool is not borrowed any more.
+    let pooled = POOL.try_with(|pool| std::mem::take(&mut *pool.borrow_mut()));
+    drop(pooled);
+}
+
 /// Sets the size of buffers taken from now on, in the whole process; sizes out
 /// of bounds (1 KiB to 1 GiB) are moved to the bound.
 pub fn set_buffer_size(size: usize) {
@@ -241,5 +248,7 @@ mod tests {
         let many: Vec<Buffer> = (0..most + 10).map(|_| Buffer::take()).collect();
         drop(many);
         assert_eq!(POOL.with(|pool| pool.borrow().len()), most);
+        release_pool();
+        assert_eq!(POOL.with(|pool| pool.borrow().len()), 0);
     }
 }

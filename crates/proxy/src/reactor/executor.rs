@@ -1,9 +1,11 @@
 //! The executor: a slab of tasks, a run queue and the turns of the loop.
 //!
 //! A turn runs tasks, empties the inbox, waits in epoll (not at all while a
-//! task can run), moves the clock and fires deadlines. What one poll and one
-//! turn may do is bounded, so that a busy task delays the others, and timers,
-//! by microseconds.
+//! task can run), moves the clock and fires deadlines. What one poll may cost is
+//! bounded by what its task is charged for (socket operations and their bytes by
+//! the reactor, everything else by who does it, [`charge`]), and a turn by the
+//! clock: so a busy task delays the others by tenths of a millisecond, and new
+//! events and timers by about one.
 //!
 //! It never polls a task while one of its own lists is borrowed.
 
@@ -23,13 +25,26 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-/// Successful socket operations in one poll of a task; the next one is refused
-/// and the task queued again.
+/// What one poll of a task may cost; the next operation is refused and the task
+/// queued again. A unit is some 30 ns: what looking at a small frame takes.
+const COST_PER_POLL: u32 = OPERATIONS_PER_POLL * COST_OF_OPERATION;
+/// What a successful socket operation costs, but for its bytes.
+const COST_OF_OPERATION: u32 = 64;
+/// So many bytes that an operation moves cost a unit more.
+const BYTES_A_UNIT: usize = 256;
+/// Socket operations in one poll of a task, if they move few bytes.
 pub(super) const OPERATIONS_PER_POLL: u32 = 32;
+/// What a poll costs at least.
+const COST_OF_POLL: u32 = 16;
 /// Polls in one turn of the loop.
 const POLLS_PER_TURN: u32 = 128;
-/// After this many operations a turn ends, even if tasks could run.
-const OPERATIONS_PER_TURN: u32 = 512;
+/// A turn ends when it took this long, even if tasks could run: the next events
+/// and new connections have waited for so long.
+const TURN_NANOS_MAX: u64 = 1_000_000;
+/// The clock is asked each time that so much was spent.
+const COST_BETWEEN_CLOCKS: u32 = 2 * COST_PER_POLL;
+/// A turn ends when so much was spent, whatever the clock says.
+const COST_PER_TURN: u32 = 16 * COST_PER_POLL;
 /// Tasks of one loop. The memory ends before.
 const TASKS_MAX: usize = 1 << 28;
 
@@ -137,8 +152,8 @@ pub(super) struct Core {
     tasks: RefCell<Tasks>,
     wheel: RefCell<Wheel>,
     now: Cell<Instant>,
-    /// Operations that the current poll may still do.
-    budget: Cell<u32>,
+    /// What the current poll has cost so far.
+    spent: Cell<u32>,
     /// The current poll was refused an operation.
     starved: Cell<bool>,
     /// The earliest deadline that the current poll declared.
@@ -172,6 +187,19 @@ const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
 /// same one many times in a row finds its code and data in the caches.
 pub fn crowded() -> bool {
     with(|core| CROWD.contains(&core.tasks.borrow().queue.len())).unwrap_or(false)
+}
+
+/// Charges the task that is polled now for work that is no socket operation: a
+/// unit is some 30 ns. Once its budget is used up its next operation is refused,
+/// and [`may_go_on`] says no.
+pub fn charge(units: usize) {
+    with(|core| core.charge(u32::try_from(units).unwrap_or(u32::MAX)));
+}
+
+/// Whether the task that is polled now may go on with work that it is charged
+/// for. If not it is queued again, and should return `Pending` soon.
+pub fn may_go_on() -> bool {
+    with(Core::may_operate).unwrap_or(true)
 }
 
 /// Polls that panicked, in the whole process.
@@ -369,7 +397,7 @@ impl Core {
             }),
             wheel: RefCell::new(Wheel::new(now)),
             now: Cell::new(now),
-            budget: Cell::new(OPERATIONS_PER_POLL),
+            spent: Cell::new(0),
             starved: Cell::new(false),
             wanted: Cell::new(Instant::NEVER),
             stopping: Cell::new(false),
@@ -386,7 +414,7 @@ impl Core {
     /// will be queued again.
     #[inline]
     pub(super) fn may_operate(&self) -> bool {
-        if self.budget.get() == 0 {
+        if self.spent.get() >= COST_PER_POLL {
             self.starved.set(true);
             return false;
         }
@@ -396,7 +424,19 @@ impl Core {
     /// Counts a successful operation.
     #[inline]
     pub(super) fn operated(&self) {
-        self.budget.set(self.budget.get().saturating_sub(1));
+        self.charge(COST_OF_OPERATION);
+    }
+
+    /// Counts the bytes that an operation moved.
+    #[inline]
+    pub(super) fn moved(&self, bytes: usize) {
+        self.charge((bytes / BYTES_A_UNIT) as u32);
+    }
+
+    /// Counts work of the current poll.
+    #[inline]
+    fn charge(&self, units: u32) {
+        self.spent.set(self.spent.get().saturating_add(units));
     }
 
     fn spawn(&self, future: Task) -> Result<(), Task> {
@@ -410,13 +450,12 @@ impl Core {
     }
 
     fn begin_poll(&self) {
-        self.budget.set(OPERATIONS_PER_POLL);
+        self.spent.set(0);
         self.starved.set(false);
         self.wanted.set(Instant::NEVER);
     }
 
-    /// Polls one task. Returns how many operations it did, or `None` when no
-    /// task can run.
+    /// Polls one task. Returns what that cost, or `None` when no task can run.
     fn run_one(&self) -> Option<u32> {
         let (index, generation, mut future) = self.tasks.borrow_mut().pop()?;
         self.begin_poll();
@@ -446,19 +485,23 @@ impl Core {
             drop(tasks);
             self.wheel.borrow_mut().clear(index);
         }
-        Some(OPERATIONS_PER_POLL - self.budget.get())
+        Some(self.spent.get().saturating_add(COST_OF_POLL))
     }
 
+    /// Polls tasks until none can run or the turn took long enough.
     fn run_tasks(&self) {
-        let mut operations = 0;
+        let (mut spent, mut ask_at) = (0u32, COST_BETWEEN_CLOCKS);
         for _ in 0..POLLS_PER_TURN {
-            match self.run_one() {
-                Some(done) => operations += done,
-                None => break,
+            let Some(cost) = self.run_one() else { break };
+            spent = spent.saturating_add(cost);
+            if spent < ask_at {
+                continue;
             }
-            if operations >= OPERATIONS_PER_TURN {
+            let until = self.now.get().as_nanos() + TURN_NANOS_MAX;
+            if spent >= COST_PER_TURN || Instant::now().as_nanos() >= until {
                 break;
             }
+            ask_at = spent.saturating_add(COST_BETWEEN_CLOCKS);
         }
     }
 

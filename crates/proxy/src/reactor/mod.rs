@@ -10,8 +10,8 @@
 //!   polled without one: wakes are never lost, but they can be spurious.
 //! - `WouldBlock` from a `try_` function means "wait by the matching `poll_`
 //!   function, then try again", nothing more: the socket may be empty, or the
-//!   task may have used up its operations of this poll (`OPERATIONS_PER_POLL`
-//!   in `executor.rs`).
+//!   task may have used up its budget of this poll (`COST_PER_POLL` in
+//!   `executor.rs`).
 //! - [`now`] moves once a turn of the loop, not during one.
 //! - A deadline is declared afresh in every poll of the future that waits for
 //!   it. So it works under anything that polls all of its unfinished parts
@@ -43,11 +43,21 @@ pub use clock::Instant;
 pub use deadline::{
     Elapsed, Sleep, WithDeadline, sleep, sleep_until, stand_back, with_deadline, yield_now,
 };
-pub use executor::{crowded, end_when, now, panics, refused, run, spawn, tasks, thread, wake_some};
+pub use executor::{
+    charge, crowded, end_when, may_go_on, now, panics, refused, run, spawn, tasks, thread,
+    wake_some,
+};
 pub use inbox::{Refused, Why, inject, load, stop, wake_all};
 pub use listener::Listener;
 pub use packets::PacketFacts;
 pub use socket::{Assumed, Socket, WeakSocket};
+
+/// Frees the memory that this thread keeps for what is to come: for a process that has
+/// become quiet.
+pub fn release_pools() {
+    buffer::release_pool();
+    boxed::release_pool();
+}
 
 /// How many loops a process can have: thread indexes are below it.
 pub const THREADS_MAX: usize = 64;

@@ -151,6 +151,7 @@ impl Socket {
         self.operate(Readiness::READABLE, |core| {
             let (filled, _) = rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
             let n = filled.0.len();
+            core.moved(n);
             // 0 stays readable: the stream has ended for every later read too.
             if n < length && n > 0 {
                 let trusted = core
@@ -180,6 +181,7 @@ impl Socket {
         self.operate(Readiness::WRITABLE, |core| {
             let flags = send_flags(more);
             let n = rustix::net::send(&self.fd, data, flags)?;
+            core.moved(n);
             if n < data.len() {
                 core.poller.clear(self.key, Readiness::WRITABLE);
             }
@@ -207,6 +209,7 @@ impl Socket {
             let flags = send_flags(more);
             let mut control = SendAncillaryBuffer::default();
             let n = rustix::net::sendmsg(&self.fd, pieces, &mut control, flags)?;
+            core.moved(n);
             if n < length {
                 core.poller.clear(self.key, Readiness::WRITABLE);
             }

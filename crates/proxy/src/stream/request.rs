@@ -21,7 +21,6 @@ use crate::tables::tracked;
 use crate::worker::worker;
 use crate::{persistence, stats, users};
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 
 /// What follows a stream on its client's connection.
@@ -427,8 +426,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
             .is_some_and(|b| b.reuse != ReuseMode::Never),
         own: client.own.take(),
     };
-    let watched = serve::watched(stream, &client.link);
-    let established = serve::unless_gone(watched, pin!(serve::establish(stream, how))).await;
+    let established = serve::establish_for(stream, &client.link, how).await;
     match established {
         Some(Ok((server, slot))) => {
             if !inspect::begin(stream, &client.link) {

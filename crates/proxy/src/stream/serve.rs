@@ -222,6 +222,20 @@ pub fn watched<'c>(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
     (half || link.is_http2()).then_some(Watch { link, half })
 }
 
+/// [`establish`] for a client; None when it goes before that is done. A stream of
+/// HTTP/2 that was reset before its turn came costs no server anything.
+pub async fn establish_for(
+    stream: &mut Stream,
+    link: &Link,
+    how: Establish,
+) -> Option<Result<(ServerConnection, Slot), Unserved>> {
+    if link.is_http2() && link.is_gone() {
+        return None;
+    }
+    let watched = watched(stream, link);
+    unless_gone(watched, pin!(establish(stream, how))).await
+}
+
 /// Runs a future; None when the watched client closes before it is done.
 ///
 /// The future is pinned by the caller: one that is given by value would be held,

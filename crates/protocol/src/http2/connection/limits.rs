@@ -22,6 +22,10 @@ pub struct Rate {
 pub struct Limits {
     /// Streams that the peer resets before we answered (CVE-2023-44487).
     pub rapid_resets: Rate,
+    /// So many of them at once while none of its streams has ended well, and so
+    /// many more for each that has, up to the burst: who comes again and again for
+    /// one burst of resets gets little for a connection.
+    pub rapid_resets_first: (u32, u32),
     /// Streams that we reset for the peer's errors (CVE-2025-8671).
     pub forced_resets: Rate,
     /// Streams opened above the announced limit.
@@ -66,6 +70,8 @@ impl Default for Limits {
         };
         Limits {
             rapid_resets: rate(500, 100, 1),
+            // As many streams as are usually allowed at once, given up together.
+            rapid_resets_first: (100, 4),
             forced_resets: rate(100, 10, 1),
             refused_streams: rate(1_000, 100, 1),
             empty_frames: rate(100, 10, 1),
@@ -162,6 +168,8 @@ pub(super) struct Meters {
     work: u32,
     bulk: u32,
     ended: u32,
+    /// The last without wrapping.
+    ended_ever: u32,
 }
 
 impl Meters {
@@ -174,6 +182,7 @@ impl Meters {
         self.work = self.work.wrapping_add(1);
         self.bulk = self.bulk.wrapping_add(1);
         self.ended = self.ended.wrapping_add(1);
+        self.ended_ever = self.ended_ever.saturating_add(1);
     }
 
     /// DATA with content came or went.
@@ -186,7 +195,12 @@ impl Meters {
 
     /// One more of these.
     pub(super) fn charge(&mut self, flood: Flood, limits: &Limits) -> Result<(), Why> {
-        let rate = flood.rate(limits);
+        let mut rate = flood.rate(limits);
+        if flood == Flood::RapidResets {
+            let (first, each) = limits.rapid_resets_first;
+            let earned = first.saturating_add(self.ended_ever.saturating_mul(each));
+            rate.burst = rate.burst.min(earned);
+        }
         let work = match flood {
             Flood::WindowUpdates | Flood::TinyData => self.bulk,
             Flood::RapidResets | Flood::ForcedResets | Flood::RefusedStreams => self.ended,
@@ -252,6 +266,19 @@ mod tests {
             };
             assert!((0..2_000).any(|_| charge().is_err()), "{flood:?}");
         }
+    }
+
+    #[test]
+    fn who_has_done_nothing_yet_may_reset_little_at_once() {
+        let limits = Limits::default();
+        let resets = |ended: u32| {
+            let mut meters = Meters::default();
+            (0..ended).for_each(|_| meters.stream_ended());
+            (0..2_000)
+                .take_while(|_| meters.charge(Flood::RapidResets, &limits).is_ok())
+                .count()
+        };
+        assert_eq!([resets(0), resets(50), resets(1_000)], [100, 300, 500]);
     }
 
     #[test]

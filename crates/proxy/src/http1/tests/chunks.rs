@@ -217,3 +217,98 @@ proptest! {
         prop_assert_eq!(decode(&[&input]), decode(&bytes));
     }
 }
+
+/// What [`ChunkedDecoder::whole_chunks`] and `next` make of a body together.
+fn decode_in_place(body: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, bool), Fault> {
+    let mut decoder = ChunkedDecoder::new();
+    let (mut data, mut from) = (Vec::new(), 0);
+    for to in cuts.iter().copied().chain([body.len()]) {
+        let mut bytes = body[from..to.max(from)].to_vec();
+        from = to.max(from);
+        let (mut taken, mut kept) = (0, 0);
+        loop {
+            decoder.whole_chunks(&mut bytes, &mut taken, &mut kept);
+            let mut rest = &bytes[taken..];
+            let before = rest.len();
+            let length = match decoder.next(&mut rest)? {
+                Chunk::Data(piece) => piece.len(),
+                Chunk::NeedMore | Chunk::End => break,
+            };
+            taken += before - rest.len();
+            bytes.copy_within(taken - length..taken, kept);
+            kept += length;
+        }
+        data.extend_from_slice(&bytes[..kept]);
+        if decoder.is_done() {
+            break;
+        }
+    }
+    Ok((data, decoder.is_done()))
+}
+
+#[test]
+fn many_whole_chunks_at_once_are_what_each_of_them_is() {
+    for (body, _) in BODIES {
+        let one_by_one = decode(&[body]).map(|(data, rest, _)| (data, rest != "Incomplete"));
+        assert_eq!(
+            decode_in_place(body, &[]),
+            one_by_one,
+            "{}",
+            body.escape_ascii()
+        );
+    }
+    let mut decoder = ChunkedDecoder::new();
+    let mut bytes = b"1\r\nx\r\n".repeat(1000);
+    let (mut taken, mut data) = (0, 0);
+    assert_eq!(
+        decoder.whole_chunks(&mut bytes, &mut taken, &mut data),
+        1000
+    );
+    assert_eq!((taken, data, decoder.body_bytes()), (6000, 1000, 1000));
+}
+
+#[test]
+fn chunks_are_taken_together_wherever_the_piece_before_ended() {
+    for cut in 0..12 {
+        let mut decoder = ChunkedDecoder::new();
+        let body = b"1\r\nx\r\n".repeat(100);
+        let mut head = &body[..cut];
+        while let Ok(Chunk::Data(_)) = decoder.next(&mut head) {}
+        let mut rest = body[cut..].to_vec();
+        let (mut taken, mut data, mut together) = (0, 0, 0);
+        // At most one more step until a chunk begins.
+        for _ in 0..3 {
+            together += decoder.whole_chunks(&mut rest, &mut taken, &mut data);
+            let mut input = &rest[taken..];
+            let _ = decoder.next(&mut input);
+            taken = rest.len() - input.len();
+        }
+        assert!(together >= 97, "{together} from {cut} on");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whole_chunks_cut_anywhere_give_the_same_body(
+        sizes in proptest::collection::vec(1usize..40, 0..40),
+        mut cuts in proptest::collection::vec(0usize..1000, 0..6),
+        spoilt in proptest::option::of((0usize..1000, any::<u8>())),
+    ) {
+        let mut body = Vec::new();
+        for (n, size) in sizes.iter().enumerate() {
+            let line = if n % 3 == 0 { format!("{size:X}\r\n") } else { format!("0{size:x}\r\n") };
+            body.extend_from_slice(line.as_bytes());
+            body.extend((0..*size).map(|at| at as u8));
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"0\r\n\r\n");
+        if let Some((at, byte)) = spoilt {
+            let at = at % body.len();
+            body[at] = byte;
+        }
+        cuts.iter_mut().for_each(|cut| *cut %= body.len());
+        cuts.sort_unstable();
+        let one_by_one = decode(&[&body]).map(|(data, rest, _)| (data, rest != "Incomplete"));
+        prop_assert_eq!(decode_in_place(&body, &cuts), one_by_one);
+    }
+}

@@ -57,6 +57,33 @@ fn a_large_download_does_not_hold_up_small_answers() {
 }
 
 #[test]
+fn many_streams_that_come_at_once_begin_a_few_at_a_time() {
+    on_loop(|| async {
+        let (near, far) = UnixStream::pair().unwrap();
+        let options = settings::of_clients(&Tune::default());
+        let seen = serve_on(socket(far), options, echo_path);
+        let mut bytes = raw::hello();
+        (0..90).for_each(|n| bytes.extend(raw::get(1 + 2 * n, "/x")));
+        let near = socket(near);
+        assert!(send(&near, &bytes).await);
+        let (mut before, mut most) = (0, 0);
+        soon("all have begun", async {
+            while seen.begun.get() < 90 {
+                reactor::yield_now().await;
+                most = most.max(seen.begun.get() - before);
+                before = seen.begun.get();
+            }
+        })
+        .await;
+        // The budget of a poll by the cost of a head.
+        assert!(
+            (1..=16).contains(&most),
+            "{most} between two polls of another task"
+        );
+    });
+}
+
+#[test]
 fn downloads_side_by_side_get_about_the_same() {
     on_loop(|| async {
         const STREAMS: usize = 20;

@@ -2,7 +2,8 @@
 
 use super::{Lease, on_loop, turn};
 use crate::reactor::{
-    Assumed, inject, now, panics, refused, run, sleep, spawn, stop, tasks, thread, yield_now,
+    Assumed, charge, inject, may_go_on, now, panics, refused, run, sleep, spawn, stop, tasks,
+    thread, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -248,5 +249,50 @@ fn slots_are_used_again() {
                 yield_now().await;
             }
         }
+    });
+}
+
+#[test]
+fn who_works_much_is_stopped_and_others_run_in_between() {
+    on_loop(|| async {
+        // Work of 64 units each, in tasks that would never stop by themselves.
+        let done = Rc::new(RefCell::new(Vec::new()));
+        for name in 0..3usize {
+            let done = Rc::clone(&done);
+            let mut left = 100;
+            spawn(poll_fn(move |_| {
+                let mut now = 0;
+                while left > 0 && may_go_on() {
+                    charge(64);
+                    (left, now) = (left - 1, now + 1);
+                }
+                done.borrow_mut().push((name, now));
+                match left {
+                    0 => Poll::Ready(()),
+                    _ => Poll::Pending,
+                }
+            }));
+        }
+        while done.borrow().len() < 12 {
+            yield_now().await;
+        }
+        let round = |pieces: usize| (0..3).map(move |name| (name, pieces));
+        let expected: Vec<_> = [32, 32, 32, 4].into_iter().flat_map(round).collect();
+        assert_eq!(*done.borrow(), expected);
+    });
+}
+
+#[test]
+fn a_socket_is_refused_to_who_has_spent_its_budget_and_given_in_the_next_poll() {
+    on_loop(|| async {
+        let (near, mut far) = pair(Assumed::Both);
+        far.write_all(b"x").unwrap();
+        near.readable().await;
+        yield_now().await;
+        charge(usize::MAX);
+        let refused = near.try_read(&mut [0; 8]);
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::WouldBlock);
+        yield_now().await;
+        assert_eq!(near.try_read(&mut [0; 8]).unwrap(), 1);
     });
 }
