@@ -2,13 +2,13 @@
 //! answers may be compressed, and the encoder that the copying of a body feeds
 //! (manual, `compression algo`). Values only; bodies are moved by
 //! [`crate::stream`]. An encoder holds about [`ENCODER_BYTES`] for as long as its
-//! body flows.
+//! body flows, and nearly nothing while it does not.
 
 mod encoder;
 mod limits;
 
-pub use encoder::{Encoder, EncoderBroke, Flush};
-pub(crate) use limits::Limits;
+pub use encoder::{Encoder, EncoderBroke, Flush, release_kept};
+pub(crate) use limits::{Limits, OfClient};
 
 use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
 use crate::http1::{BodyLength, Parsed};
@@ -140,7 +140,8 @@ pub fn count_coded(stream: &Stream, (given, made): (u64, u64)) {
 fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     let limits = &stream.config.global.compression;
     let level = limits.level(worker().now_ms())?;
-    Encoder::new(algorithm, level, limits)
+    let client = stream.session.encoders.get_or_init(OfClient::default);
+    Encoder::new(algorithm, level, limits, client)
 }
 
 /// There was room for it: [`is_compressible`] looked.

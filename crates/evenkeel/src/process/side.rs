@@ -54,6 +54,7 @@ impl Side {
                     let checks = health::start(&shared.config(), notice);
                     let watching = vitals::start(shared);
                     let mut peers = Some(peers::start(&shared.config()));
+                    let mut memory = spare::Memory::default();
                     loop {
                         let next = timeout(FORGET_EVERY, changed.changed()).await;
                         if gone.load(Ordering::Acquire) {
@@ -74,7 +75,7 @@ impl Side {
                             // The last connection of an old version may have
                             // ended: its memory is freed here.
                             Err(_) if shared.has_unused() => spare::forget(shared),
-                            Err(_) => {}
+                            Err(_) => memory.look(shared),
                         }
                     }
                     drop(names);

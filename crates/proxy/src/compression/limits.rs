@@ -1,10 +1,36 @@
 //! How much of the process compression may take: memory, bytes a second, level.
 
 use super::ENCODER_BYTES;
-use crate::config::Algorithm;
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+
+/// Encoders of one connection: of HTTP/2 as many streams as are usually busy at once.
+const OF_CLIENT_MAX: u32 = 32;
+/// What part of the machine's memory encoders take where nothing says how much, and
+/// its bounds.
+const MEMORY_PART: usize = 32;
+const MEMORY_MIN: usize = 32 << 20;
+const MEMORY_MAX: usize = 512 << 20;
+
+/// How many encoders one connection of a client has.
+pub(crate) type OfClient = Rc<Cell<u32>>;
+
+/// Memory for encoders where nothing says how much: a part of the machine's, or of
+/// what the process may address.
+fn memory_usual() -> usize {
+    static USUAL: OnceLock<usize> = OnceLock::new();
+    *USUAL.get_or_init(|| {
+        let info = rustix::system::sysinfo();
+        let machine = (info.totalram as u64).saturating_mul(u64::from(info.mem_unit.max(1)));
+        let addresses = getrlimit(Resource::As).current.unwrap_or(u64::MAX);
+        let all = usize::try_from(machine.min(addresses)).unwrap_or(usize::MAX);
+        (all / MEMORY_PART).clamp(MEMORY_MIN, MEMORY_MAX)
+    })
+}
 
 /// `maxcomprate`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.windowsize`, and
 /// what is taken of them.
@@ -14,8 +40,8 @@ pub struct Limits {
     pub rate_max: u64,
     /// Percent of the processors' time that the process may use; 100 is no limit.
     pub cpu_max: u32,
-    /// Bytes that encoders hold; 0 is no limit.
-    pub memory_max: usize,
+    /// Bytes that encoders hold; 0 is no limit, None a part of the machine's memory.
+    pub memory_max: Option<usize>,
     /// The level, 1 to 9.
     pub level_max: u32,
     /// The binary logarithm of the window, 9 to 15.
@@ -41,7 +67,7 @@ impl Default for Limits {
         Limits {
             rate_max: 0,
             cpu_max: 100,
-            memory_max: 0,
+            memory_max: None,
             level_max: 1,
             window_bits: 15,
             encoders: AtomicUsize::new(0),
@@ -66,19 +92,26 @@ impl Clone for Limits {
     }
 }
 
-/// A place among the encoders that hold memory.
+/// A place among the encoders that hold memory, and among those of a client.
 #[derive(Debug)]
-pub(super) struct Place(Option<Arc<Limits>>);
+pub(super) struct Place(Arc<Limits>, OfClient);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(limits) = &self.0 {
-            limits.encoders.fetch_sub(1, Relaxed);
-        }
+        self.0.encoders.fetch_sub(1, Relaxed);
+        self.1.set(self.1.get().saturating_sub(1));
     }
 }
 
 impl Limits {
+    #[cfg(test)]
+    pub(super) fn of_memory(bytes: usize) -> Limits {
+        Limits {
+            memory_max: Some(bytes),
+            ..Limits::default()
+        }
+    }
+
     /// Counts bytes that are given to an encoder; those of a moment in which two
     /// threads begin a second may count in the other one.
     pub(super) fn give(&self, bytes: u64, now_ms: u64) {
@@ -133,15 +166,14 @@ impl Limits {
         measured.percent
     }
 
-    /// A place for one more encoder.
-    pub(super) fn take(self: &Arc<Self>, algorithm: Algorithm) -> Option<Place> {
-        if algorithm == Algorithm::Identity {
-            return Some(Place(None));
-        }
+    /// A place for one more encoder of this client.
+    pub(super) fn take(self: &Arc<Self>, client: &OfClient) -> Option<Place> {
         let others = self.encoders.fetch_add(1, Relaxed);
-        let place = Place(Some(Arc::clone(self)));
-        let fits = self.memory_max == 0 || (others + 1) * ENCODER_BYTES <= self.memory_max;
-        fits.then_some(place)
+        client.set(client.get() + 1);
+        let place = Place(Arc::clone(self), Rc::clone(client));
+        let most = self.memory_max.unwrap_or_else(memory_usual);
+        let fits = most == 0 || (others + 1).saturating_mul(ENCODER_BYTES) <= most;
+        (fits && client.get() <= OF_CLIENT_MAX).then_some(place)
     }
 }
 
@@ -168,16 +200,25 @@ mod tests {
 
     #[test]
     fn encoders_give_their_memory_back() {
-        let limits = Arc::new(Limits {
-            memory_max: 2 * ENCODER_BYTES,
-            ..Limits::default()
-        });
-        let first = limits.take(Algorithm::Gzip);
-        let second = limits.take(Algorithm::Gzip);
+        let limits = Arc::new(Limits::of_memory(2 * ENCODER_BYTES));
+        let client = OfClient::default();
+        let first = limits.take(&client);
+        let second = limits.take(&client);
         assert!(first.is_some() && second.is_some());
-        assert!(limits.take(Algorithm::Gzip).is_none());
-        assert!(limits.take(Algorithm::Identity).is_some());
+        assert!(limits.take(&client).is_none());
+        assert_eq!(client.get(), 2, "what was refused does not count");
         drop(first);
-        assert!(limits.take(Algorithm::Gzip).is_some());
+        assert!(limits.take(&client).is_some());
+    }
+
+    #[test]
+    fn one_client_does_not_take_the_memory_of_all_and_all_take_a_part_of_the_machine() {
+        let limits = Arc::new(Limits::default());
+        let (greedy, modest) = (OfClient::default(), OfClient::default());
+        let places: Vec<_> = (0..OF_CLIENT_MAX).map(|_| limits.take(&greedy)).collect();
+        assert!(places.iter().all(Option::is_some));
+        assert!(limits.take(&greedy).is_none());
+        assert!(limits.take(&modest).is_some());
+        assert!((MEMORY_MIN..=MEMORY_MAX).contains(&memory_usual()));
     }
 }

@@ -156,17 +156,17 @@ fn decoded(algorithm: Algorithm, bytes: &[u8], length: usize) -> Vec<u8> {
 
 #[test]
 fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
-    let limits = Arc::new(Limits::default());
+    let (limits, client) = (Arc::new(Limits::default()), OfClient::default());
     let noise: Vec<u8> = (0..200_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     for algorithm in [Algorithm::Gzip, Algorithm::Deflate, Algorithm::RawDeflate] {
-        let mut encoder = Encoder::new(algorithm, 1, &limits).unwrap();
-        let mut wire = encoder.feed(b"hello ", Flush::All, 0).unwrap().to_vec();
+        let mut encoder = Encoder::new(algorithm, 1, &limits, &client).unwrap();
+        let mut wire = encoder.feed(b"hello ", Flush::All, 0).unwrap();
         assert_eq!(decoded(algorithm, &wire, 100), b"hello ", "{algorithm:?}");
-        wire.extend_from_slice(encoder.feed(&noise, Flush::No, 0).unwrap());
-        wire.extend_from_slice(encoder.feed(b"", Flush::No, 0).unwrap());
-        wire.extend_from_slice(encoder.feed(b"end", Flush::End, 0).unwrap());
+        wire.extend(encoder.feed(&noise, Flush::No, 0).unwrap());
+        wire.extend(encoder.feed(b"", Flush::No, 0).unwrap());
+        wire.extend(encoder.feed(b"end", Flush::End, 0).unwrap());
         assert!(
             encoder.feed(b"", Flush::End, 0).unwrap().is_empty(),
             "ended"
@@ -177,9 +177,43 @@ fn every_algorithm_gives_back_what_it_got_and_a_flush_delivers_all_so_far() {
             "{algorithm:?}"
         );
     }
-    let mut identity = Encoder::new(Algorithm::Identity, 1, &limits).unwrap();
+    let mut identity = Encoder::new(Algorithm::Identity, 1, &limits, &client).unwrap();
     assert_eq!(
         identity.feed(b"as it is", Flush::End, 0),
-        Ok(&b"as it is"[..])
+        Ok(b"as it is".to_vec())
     );
+}
+
+#[test]
+fn who_is_parked_holds_no_state_and_goes_on_where_it_stopped() {
+    let client = OfClient::default();
+    let noise: Vec<u8> = (0..300_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 26) as u8)
+        .collect();
+    for algorithm in [Algorithm::Gzip, Algorithm::Deflate, Algorithm::RawDeflate] {
+        for flush in [Flush::No, Flush::All] {
+            let limits = Arc::new(Limits::of_memory(ENCODER_BYTES));
+            let mut encoder = Encoder::new(algorithm, 1, &limits, &client).unwrap();
+            let mut wire = Vec::new();
+            for piece in noise.chunks(70_000) {
+                wire.extend(encoder.feed(piece, flush, 0).unwrap());
+                encoder.park();
+                encoder.park();
+                assert!(encoder.is_parked());
+                assert_eq!(client.get(), 0);
+            }
+            // Another one has the memory: the rest goes as it is, and is right.
+            let other = Encoder::new(algorithm, 1, &limits, &client).unwrap();
+            assert!(Encoder::new(algorithm, 1, &limits, &client).is_none());
+            wire.extend(encoder.feed(&noise, flush, 0).unwrap());
+            assert!(encoder.is_parked() && !other.is_parked());
+            wire.extend(encoder.feed(b"end", Flush::End, 0).unwrap());
+            let whole = [&noise[..], &noise, b"end"].concat();
+            assert!(
+                decoded(algorithm, &wire, whole.len()) == whole,
+                "{algorithm:?} {flush:?}"
+            );
+        }
+    }
+    assert_eq!(client.get(), 0);
 }

@@ -125,7 +125,7 @@ pub(super) static LINES: &[LineRow] = &[
         "maxzlibmem <megabytes>",
         "maxzlibmem 64",
         limit,
-        "Memory that compression takes at most; a compressed answer takes about 300 kB while it flows, others go as they are. 0, the default, is no limit.",
+        "Memory that compression takes at most; a compressed answer takes about 300 kB while it flows, others go as they are. Without this line it is a thirty-second of the machine's memory, from 32 to 512; 0 is no limit. One connection of a client has 32 compressed answers at once at most, and an answer that nobody takes for two seconds gives its memory back.",
     ),
     row(
         "tune.comp.maxlevel",
@@ -269,7 +269,7 @@ fn limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     match args.keyword {
         "maxcomprate" => limits.rate_max = u64::from(number) * 1024,
         "maxcompcpuusage" => limits.cpu_max = number,
-        "maxzlibmem" => limits.memory_max = (number as usize).saturating_mul(1 << 20),
+        "maxzlibmem" => limits.memory_max = Some((number as usize).saturating_mul(1 << 20)),
         "tune.comp.maxlevel" => limits.level_max = number,
         "tune.zlib.windowsize" => limits.window_bits = number.clamp(9, 15) as u8,
         _ => {}

@@ -16,13 +16,27 @@ use crate::reactor::{self, Buffer, Instant, with_deadline};
 use crate::state::Tally;
 use crate::worker::worker;
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 /// A body of at most so many bytes is copied behind its head and sent with it:
 /// cheaper than a second piece for the kernel to gather.
 const COPY_MAX: usize = 8192;
+
+/// What decoding costs its task: so many chunks, or bytes, a unit
+/// ([`reactor::charge`]).
+const CHUNKS_A_UNIT: usize = 4;
+const DECODED_A_UNIT: usize = 256;
+/// The same of what is only looked at, chunk by chunk.
+const PEEKED_A_UNIT: usize = 16;
+/// The same of what is compressed.
+const ENCODED_A_UNIT: usize = 4;
+/// How long an encoder waits, for its server or its client, before it gives its
+/// memory back.
+const PARK_AFTER: Duration = Duration::from_secs(2);
 
 /// A body that is being received.
 #[derive(Debug)]
@@ -159,6 +173,7 @@ impl Body {
             Body::Chunked(decoder) => {
                 let mut decoder = (**decoder).clone();
                 let (mut bytes, mut rest) = (Vec::new(), input);
+                reactor::charge(input.len() / PEEKED_A_UNIT);
                 // What is malformed is found again, and answered, when it is forwarded.
                 while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
                     bytes.extend_from_slice(data);
@@ -203,8 +218,9 @@ struct Staged {
 /// follows the body behind them.
 fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, BodyFailure> {
     let bytes = input.filled_mut();
-    let (mut taken, mut data) = (0, 0);
+    let (mut taken, mut data, mut chunks) = (0, 0, 0);
     loop {
+        chunks += decoder.whole_chunks(bytes, &mut taken, &mut data);
         let mut rest = &bytes[taken..];
         let before = rest.len();
         let (length, more) = match decoder.next(&mut rest) {
@@ -218,7 +234,9 @@ fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, Bo
         if !more {
             break;
         }
+        chunks += 1;
     }
+    reactor::charge(chunks / CHUNKS_A_UNIT + bytes.len() / DECODED_A_UNIT);
     let left = bytes.len() - taken;
     bytes.copy_within(taken.., data);
     input.truncate(data + left);
@@ -272,7 +290,8 @@ impl Kept<'_> {
 }
 
 impl Encoding<'_> {
-    fn feed<'e>(&'e mut self, data: &'e [u8], flush: Flush) -> Result<&'e [u8], BodyFailure> {
+    fn feed(&mut self, data: &[u8], flush: Flush) -> Result<Vec<u8>, BodyFailure> {
+        reactor::charge(data.len() / ENCODED_A_UNIT);
         self.bytes.0 += data.len() as u64;
         let now_ms = worker().now_ms();
         match self.encoder.feed(data, flush, now_ms) {
@@ -318,6 +337,25 @@ pub struct Copy<'c> {
     pub drops_trailers: bool,
 }
 
+/// Waits until the deadline. An encoder that waits along gives its memory back.
+async fn patient<F: Future>(
+    future: F,
+    deadline: Option<Instant>,
+    encoder: Option<&mut Encoder>,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    if let Some(encoder) = encoder {
+        let early = reactor::now() + PARK_AFTER;
+        if deadline.is_none_or(|at| early < at) {
+            if let Ok(output) = with_deadline(Some(early), future.as_mut()).await {
+                return Some(output);
+            }
+            encoder.park();
+        }
+    }
+    with_deadline(deadline, future).await.ok()
+}
+
 /// An encoder, and who is told what it made of how many bytes.
 pub struct Encoding<'c> {
     /// What compresses.
@@ -358,18 +396,71 @@ impl Copy<'_> {
         if let Some(cache) = &mut self.cache {
             cache::piece(cache, data);
         }
-        let data = match &mut self.encoder {
-            None => data,
+        let flush = match self.body.is_done() {
+            true => Flush::End,
+            // Who waits for the rest must not wait for what is here.
+            false if !full => Flush::All,
+            false => Flush::No,
+        };
+        let sent = match &mut self.encoder {
+            None => {
+                self.write(head, data, trailers, more).await?;
+                let sent = data.len();
+                self.take(length);
+                sent
+            }
             Some(encoding) => {
-                let flush = match self.body.is_done() {
-                    true => Flush::End,
-                    // Who waits for the rest must not wait for what is here.
-                    false if !full => Flush::All,
-                    false => Flush::No,
-                };
-                encoding.feed(data, flush)?
+                let coded = encoding.feed(data, flush)?;
+                // Not held while the receiver takes nothing.
+                self.take(length);
+                self.send_coded(head, coded, trailers, more).await?
             }
         };
+        self.count(sent as u64);
+        Ok(())
+    }
+
+    /// Takes what was sent out of the input.
+    fn take(&mut self, length: usize) {
+        if let Some(input) = self.input.as_mut() {
+            input.consume(length);
+            if self.encoder.is_some() && input.is_empty() {
+                *self.input = None;
+            }
+        }
+    }
+
+    /// Sends what an encoder made; says how many bytes that were.
+    async fn send_coded(
+        &mut self,
+        head: &mut Vec<u8>,
+        coded: Vec<u8>,
+        trailers: Option<Box<Fields>>,
+        more: bool,
+    ) -> Result<usize, BodyFailure> {
+        let mut encoder = self.encoder.take();
+        let parks = encoder.as_mut().map(|encoding| &mut *encoding.encoder);
+        let write = self.write(head, &coded, trailers, more);
+        // The time that the receiver may take is the writing's own.
+        let written = patient(write, None, parks).await;
+        let written = written.unwrap_or(Err(BodyFailure::WriteTimeout));
+        let sent = coded.len();
+        if let Some(encoding) = &mut encoder {
+            encoding.encoder.recycle(coded);
+        }
+        self.encoder = encoder;
+        written.map(|()| sent)
+    }
+
+    /// Writes a piece of the body, framed for its receiver; with it the head, and
+    /// the end where this is it.
+    async fn write(
+        &self,
+        head: &mut Vec<u8>,
+        data: &[u8],
+        trailers: Option<Box<Fields>>,
+        more: bool,
+    ) -> Result<(), BodyFailure> {
         let sent = data.len();
         match self.to {
             Link::Http1(to) => {
@@ -400,10 +491,6 @@ impl Copy<'_> {
                 }
             }
         }
-        if let Some(input) = self.input.as_mut() {
-            input.consume(length);
-        }
-        self.count(sent as u64);
         Ok(())
     }
 
@@ -444,7 +531,7 @@ impl Copy<'_> {
             kept.keep(&[], trailers.is_some());
         }
         let rest = match &mut self.encoder {
-            None => &[],
+            None => Vec::new(),
             Some(encoding) => encoding.feed(&[], Flush::End)?,
         };
         let sent = rest.len();
@@ -453,7 +540,7 @@ impl Copy<'_> {
                 if self.chunked {
                     if sent > 0 {
                         head.extend_from_slice(ChunkHead::new(sent as u64).as_bytes());
-                        head.extend_from_slice(rest);
+                        head.extend_from_slice(&rest);
                         head.extend_from_slice(b"\r\n");
                     }
                     write_last_chunk(trailers.as_deref(), head);
@@ -462,7 +549,7 @@ impl Copy<'_> {
                 }
             }
             Link::Http2(to) => {
-                write_data(to, rest, trailers.is_none(), self.write_ms).await?;
+                write_data(to, &rest, trailers.is_none(), self.write_ms).await?;
                 if let Some(trailers) = trailers {
                     to.send_trailers(&trailers).map_err(WriteFailure::Failed)?;
                 }
@@ -487,9 +574,11 @@ impl Copy<'_> {
                 (Poll::Pending, Link::Http2(to)) => to.poll_lost(context).map(Err),
                 (Poll::Pending, Link::Http1(_)) => Poll::Pending,
             });
-            with_deadline(after(self.read_ms), readable)
+            let deadline = after(self.read_ms);
+            let encoder = self.encoder.as_mut().map(|encoding| &mut *encoding.encoder);
+            patient(readable, deadline, encoder)
                 .await
-                .map_err(|_| BodyFailure::ReadTimeout)?
+                .ok_or(BodyFailure::ReadTimeout)?
                 .map_err(|()| BodyFailure::WriteFailed)?;
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.from.read_into(input) {

@@ -61,6 +61,7 @@ pub fn stream(http: bool) -> Stream {
         variables: Default::default(),
         tls: None,
         tracked: Default::default(),
+        encoders: Default::default(),
     };
     let times = Times::begin(now, wall);
     Stream {

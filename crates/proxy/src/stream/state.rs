@@ -3,7 +3,7 @@
 
 use super::details::Details;
 use crate::cache;
-use crate::compression::Chosen;
+use crate::compression::{Chosen, OfClient};
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
 use crate::message::Message;
 use crate::reactor::{self, Instant};
@@ -95,6 +95,8 @@ pub struct Session {
     pub variables: std::cell::RefCell<Variables>,
     /// Entries of tables that it tracks.
     pub tracked: OnceCell<SessionTrackers>,
+    /// How many of its answers are being compressed.
+    pub(crate) encoders: OnceCell<OfClient>,
 }
 
 impl Session {
@@ -117,6 +119,7 @@ impl Session {
             tls: None,
             variables: Default::default(),
             tracked: OnceCell::new(),
+            encoders: OnceCell::new(),
         }
     }
 
@@ -170,6 +173,7 @@ impl Session {
             variables: old.variables.clone(),
             tls: old.tls.clone(),
             tracked: old.tracked.clone(),
+            encoders: old.encoders.clone(),
         });
     }
 
