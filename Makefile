@@ -22,7 +22,7 @@ fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
 
-.PHONY: help run build test bench changes conformance tidy manual install install-haproxy install-keepalived toolchain
+.PHONY: help run build test bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list what there is
@@ -48,6 +48,9 @@ changes: build ## change a proxy under load, beside haproxy
 
 conformance: build ## run HAProxy's regression tests (as root): HAPROXY_SOURCE=DIR is its repository
 	HAPROXY_SOURCE='$(abspath $(HAPROXY_SOURCE))' $(CARGO) xtask conformance $(ARGS)
+
+soak: build ## traffic, a change or a fault a second, for SECONDS (300) by a SEED
+	$(CARGO) xtask changes --case soak --only right --rounds $(or $(SECONDS),300) --seed $(or $(SEED),1) $(ARGS)
 
 tidy: toolchain ## format, lints, our own checks, licences and advisories
 	$(CARGO) fmt --all --check

@@ -1,6 +1,7 @@
 //! What a case is. All of them are in `cases`; how a round of one is taken is in
 //! `round`.
 
+use super::attack::Attack;
 use super::configuration::File;
 use super::map::Lookup;
 use super::secure::Talk;
@@ -69,6 +70,11 @@ pub(super) enum Kind {
     /// Idle connections; a metric for each number.
     Idle(&'static [usize]),
     Check,
+    /// A good client beside attackers, so many requests; where they send or get
+    /// chunks, what a thousand of them cost.
+    Attack(Attack, usize),
+    /// Memory after traffic of all kinds, its clients gone.
+    Memory,
     /// Traffic over TLS, for nginx too.
     Secure(Secure),
     /// As many idle connections over TLS, for nginx too.

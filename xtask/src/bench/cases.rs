@@ -1,5 +1,6 @@
 //! All cases and their targets.
 
+use super::attack::Attack;
 use super::case::{Against, Case, Kind, Metric, Secure, Traffic, Unit};
 use super::configuration::File;
 use super::map::Lookup;
@@ -43,6 +44,35 @@ const fn handshakes(
             talk: Talk::Handshakes { resumed },
             old,
         }),
+    }
+}
+
+const fn beside(about: &'static str) -> Metric {
+    Metric {
+        about,
+        unit: Unit::Milliseconds,
+        target: 1.0,
+        stretch: None,
+        against: Against::Haproxy,
+    }
+}
+
+const fn chunks(about: &'static str) -> Metric {
+    Metric {
+        about,
+        unit: Unit::MicrosecondsPerRequest,
+        target: 1.0,
+        stretch: None,
+        against: Against::Haproxy,
+    }
+}
+
+const fn attack(name: &'static str, metrics: &'static [Metric], attack: Attack) -> Case {
+    Case {
+        name,
+        metrics,
+        file: File::Attack,
+        kind: Kind::Attack(attack, 400),
     }
 }
 
@@ -101,7 +131,7 @@ const fn growth(about: &'static str) -> Metric {
 }
 
 /// All cases, in the order of the table.
-pub static CASES: [Case; 31] = [
+pub static CASES: [Case; 42] = [
     Case {
         name: "small",
         metrics: &[traffic("100-byte answers, 64 connections", 1.15, Some(1.2))],
@@ -387,6 +417,74 @@ pub static CASES: [Case; 31] = [
         100,
         24_000,
     ),
+    attack(
+        "attack-upload",
+        &[
+            beside("a good client's p99 beside uploads in chunks of 1 byte"),
+            chunks("a thousand of these chunks"),
+        ],
+        Attack::ChunkedUpload,
+    ),
+    attack(
+        "attack-answer",
+        &[
+            beside("its p99 beside answers in chunks of 1 byte"),
+            chunks("a thousand of these chunks"),
+        ],
+        Attack::ChunkedAnswer,
+    ),
+    attack(
+        "attack-reset",
+        &[beside("its p99 beside 490 resets a connection (HTTP/2)")],
+        Attack::RapidReset,
+    ),
+    attack(
+        "attack-hpack",
+        &[beside("its p99 beside HPACK bombs")],
+        Attack::HpackBomb,
+    ),
+    attack(
+        "attack-headers",
+        &[beside("its p99 beside requests of 90 headers")],
+        Attack::Headers,
+    ),
+    attack(
+        "attack-continuation",
+        &[beside("its p99 beside CONTINUATION without end")],
+        Attack::Continuations,
+    ),
+    attack(
+        "attack-settings",
+        &[beside("its p99 beside SETTINGS")],
+        Attack::Settings,
+    ),
+    attack(
+        "attack-pings",
+        &[beside("its p99 beside PING")],
+        Attack::Pings,
+    ),
+    attack(
+        "attack-windows",
+        &[beside("its p99 beside WINDOW_UPDATE of 1")],
+        Attack::Windows,
+    ),
+    attack(
+        "attack-slow",
+        &[beside("its p99 beside slow readers")],
+        Attack::SlowReaders,
+    ),
+    Case {
+        name: "memory-after",
+        metrics: &[Metric {
+            about: "memory when a load of all kinds has gone",
+            unit: Unit::Mebibytes,
+            target: 1.0,
+            stretch: None,
+            against: Against::Haproxy,
+        }],
+        file: File::Compression,
+        kind: Kind::Memory,
+    },
     Case {
         name: "tls-memory",
         metrics: &[Metric {
@@ -418,6 +516,8 @@ mod tests {
             );
             let numbers = match &case.kind {
                 Kind::Traffic(_) | Kind::Secure(_) | Kind::SecureIdle(_) => 1,
+                Kind::Attack(Attack::ChunkedUpload | Attack::ChunkedAnswer, _) => 2,
+                Kind::Attack(..) | Kind::Memory => 1,
                 Kind::Compressed(_) | Kind::Map(..) => 2,
                 Kind::Idle(counts) => counts.len(),
                 Kind::Check => 3,

@@ -26,6 +26,7 @@ const NGINX: &str = include_str!("configuration/nginx.conf");
 const RULES: &str = include_str!("configuration/rules.cfg");
 const COMPRESSION: &str = include_str!("configuration/compression.cfg");
 const COOKIE: &str = include_str!("configuration/cookie.cfg");
+const ATTACK: &str = include_str!("configuration/attack.cfg");
 const URI: &str = include_str!("configuration/uri.cfg");
 const TCP: &str = include_str!("configuration/tcp.cfg");
 /// The line of the template that a case may replace by a `tune.` keyword.
@@ -49,6 +50,8 @@ pub enum File {
     Compression,
     /// HTTP with persistence by a cookie.
     Cookie,
+    /// HTTP as it is attacked.
+    Attack,
     /// HTTP with `balance uri`.
     Uri,
     /// HTTP with a lookup in a map of so many entries.
@@ -75,6 +78,7 @@ impl File {
             Self::Rules => ("rules.cfg", RULES.to_owned()),
             Self::Compression => ("compression.cfg", COMPRESSION.to_owned()),
             Self::Cookie => ("cookie.cfg", COOKIE.to_owned()),
+            Self::Attack => ("attack.cfg", ATTACK.to_owned()),
             Self::Uri => ("uri.cfg", URI.to_owned()),
             Self::Map(lookup, entries) => return lookup.write(entries, folder),
             Self::Tcp => ("tcp.cfg", TCP.to_owned()),
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_templates_name_every_port_and_leave_no_mark() {
-        let all = [HTTP, HTTPS, TCP, RULES, COMPRESSION, COOKIE, URI];
+        let all = [HTTP, HTTPS, TCP, RULES, COMPRESSION, COOKIE, URI, ATTACK];
         for text in all {
             for name in &PORT_VARIABLES[..3] {
                 assert!(text.contains(&format!("${{{name}}}")), "{name}");

@@ -8,6 +8,7 @@
 //! different runs or machines.
 
 pub mod answer;
+pub mod attack;
 mod case;
 mod cases;
 mod coded;

@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use super::attack::{self, Attack, Attackers};
 use super::case::{Case, Kind, Secure, Traffic};
 use super::collector::Collector;
 use super::configuration::{self, File, PORT_VARIABLES};
@@ -31,6 +33,8 @@ const BUSY_LEAST: f64 = 0.85;
 const IDLE_WARM_UP: (usize, u64) = (64, 2000);
 /// The same over TLS, each request with a handshake.
 const SECURE_WARM_UP: (usize, u64) = (64, 200);
+/// Between the last request and the look at a proxy's memory.
+const AFTER_TRAFFIC: Duration = Duration::from_secs(6);
 /// What a proxy answers by itself.
 const PONG: &[u8] = b"pong";
 
@@ -135,6 +139,20 @@ impl Case {
                 let result = secure_idle_of(bench, &served, *count);
                 served.explained(result)
             }),
+            Kind::Attack(attack, requests) => {
+                let requests = match bench.quick {
+                    true => requests / 2,
+                    false => *requests,
+                };
+                each(sides, |side| {
+                    attacked(bench, side, configuration, *attack, requests)
+                })
+            }
+            Kind::Memory => each(sides, |side| {
+                let mut served = start(side)?;
+                let result = memory_after(bench, &served);
+                served.explained(result)
+            }),
             Kind::Check => each(sides, |side| check(bench, side, configuration)),
         }
     }
@@ -164,6 +182,16 @@ impl<'s> Served<'s> {
         configuration: &Path,
         file: File,
     ) -> Result<Self, Error> {
+        Self::start_before(bench, side, configuration, (file, bench.origin.port))
+    }
+
+    /// The same in front of an origin of the caller's.
+    fn start_before(
+        bench: &Bench,
+        side: &'s Side,
+        configuration: &Path,
+        (file, origin_port): (File, u16),
+    ) -> Result<Self, Error> {
         let port = process::free_port()?;
         if let (true, File::Https(key)) = (side.is_nginx(), file) {
             let (folder, origin) = (&bench.folder, bench.origin.port);
@@ -180,7 +208,7 @@ impl<'s> Served<'s> {
         let names: PortNames = [
             (ours, port),
             (statistics, statistics_port),
-            (origin, bench.origin.port),
+            (origin, origin_port),
             (log, bench.log.port),
         ];
         Ok(Self {
@@ -516,6 +544,72 @@ fn secure_idle_of(bench: &Bench, served: &Served<'_>, count: usize) -> Result<Sa
     clients.verify_idle()?;
     Ok(Sample {
         values: vec![value],
+        busy: None,
+        notes: Vec::new(),
+    })
+}
+
+/// A good client beside attackers.
+fn attacked(
+    bench: &Bench,
+    side: &Side,
+    configuration: &Path,
+    attack: Attack,
+    requests: usize,
+) -> Result<Sample, Error> {
+    let origin = attack::Origin::start(bench.cores.load)?;
+    let mut served = Served::start_before(bench, side, configuration, (File::Attack, origin.port))?;
+    let attackers = Attackers::start(attack, served.port, bench.cores.load);
+    let (cpu, passed) = (served.proxy.cpu_ns()?, origin.bytes.load(Relaxed));
+    let measured = attack::good_client(served.port, requests);
+    let cpu = served.proxy.cpu_ns()?.saturating_sub(cpu);
+    let passed = origin.bytes.load(Relaxed) - passed;
+    drop(attackers);
+    let mut values = vec![served.explained(measured)?];
+    if matches!(attack, Attack::ChunkedUpload | Attack::ChunkedAnswer) {
+        values.push(cpu as f64 / passed.max(1) as f64);
+    }
+    Ok(Sample {
+        values,
+        busy: None,
+        notes: Vec::new(),
+    })
+}
+
+/// Memory of a proxy some seconds after its clients have gone: many connections at
+/// once, large answers, compressed ones.
+fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, Error> {
+    let [small, _, large] = BODY_SIZES_BYTES;
+    for (connections, requests, size, gzip) in [
+        (2000, 20_000, small, false),
+        (256, 2_000, large, false),
+        (512, 10_000, bench.text.len(), true),
+    ] {
+        let mut clients = Generator::new(load::Job {
+            port: served.port,
+            path: match gzip {
+                true => "/bench/text".to_owned(),
+                false => format!("/bench/{size}"),
+            },
+            body: match gzip {
+                true => &bench.text,
+                false => &bench.body[..size],
+            },
+            keep_alive: true,
+            lines: "",
+            gzip,
+        })?;
+        let requests = if bench.quick {
+            requests / QUICK_DIVISOR
+        } else {
+            requests
+        };
+        clients.run(requests.max(connections as u64), connections)?;
+    }
+    std::thread::sleep(AFTER_TRAFFIC);
+    let bytes = served.proxy.anonymous_bytes()? as f64;
+    Ok(Sample {
+        values: vec![bytes / (1024.0 * 1024.0)],
         busy: None,
         notes: Vec::new(),
     })

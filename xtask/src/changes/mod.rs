@@ -18,6 +18,7 @@ mod reload;
 mod report;
 mod servers;
 mod site;
+mod soak;
 mod subject;
 mod tally;
 mod turn;
@@ -74,6 +75,7 @@ fn run(options: &Options) -> Result<bool, Error> {
             Case::Reload => both(&mut judge, &sides, case.name(), reload::run),
             Case::Servers => both(&mut judge, &sides, case.name(), servers::run),
             Case::Kill => both(&mut judge, &sides, case.name(), kill::run),
+            Case::Soak => both(&mut judge, &sides, case.name(), soak::run),
             Case::Upgrade => upgrades(&mut judge, &mut sides),
         };
     }

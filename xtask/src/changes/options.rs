@@ -21,7 +21,10 @@ usage: cargo xtask changes [OPTION...]
                       servers  a file of 10,000 servers is changed
                       upgrade  a new process takes over by -sf and -x
                       kill     SIGKILL of each process in turn
-  --rounds N        changes (500), windows (8), upgrades (20), by case
+                      soak     a change or a fault a second, by a seed; only where
+                               it is asked for
+  --rounds N        changes (500), windows (8), upgrades (20), seconds (300), by case
+  --seed N          what happens in a soak
   --peer-rounds N   the same of the left side (6, 4, 6)
   --rate N          requests per second of the load (2000)
   --left COMMAND    what is compared with (/usr/sbin/haproxy)
@@ -51,6 +54,8 @@ pub enum Case {
     Servers,
     Upgrade,
     Kill,
+    /// Only where it is asked for.
+    Soak,
 }
 
 impl Case {
@@ -64,6 +69,7 @@ impl Case {
             Self::Servers => "servers",
             Self::Upgrade => "upgrade",
             Self::Kill => "kill",
+            Self::Soak => "soak",
         }
     }
 
@@ -77,6 +83,8 @@ impl Case {
             (Self::Upgrade, false) => (20, 6),
             (Self::Upgrade, true) => (3, 2),
             (Self::Kill, _) => (1, 1),
+            (Self::Soak, false) => (300, 300),
+            (Self::Soak, true) => (30, 30),
         }
     }
 }
@@ -137,6 +145,8 @@ pub struct Options {
     pub signal: Option<Ask>,
     pub pairs: Vec<Pair>,
     pub quick: bool,
+    /// What happens in a soak.
+    pub seed: u64,
     /// Whether the file names a user and a root directory, where this process may.
     pub confined: bool,
 }
@@ -171,6 +181,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
         signal: None,
         pairs: vec![Pair::Same],
         quick: false,
+        seed: 1,
         confined: rustix::process::geteuid().is_root(),
     };
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -195,6 +206,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
             }
             Long("signal") => options.signal = Some(signal(parser.value()?.string()?)?),
             Long("pair") => options.pairs = pairs(parser.value()?.string()?)?,
+            Long("seed") => options.seed = rounds(parser.value()?)?,
             Long("quick") => options.quick = true,
             Long("no-user") => options.confined = false,
             Long("help") | Short('h') => return Ok(None),
@@ -208,7 +220,8 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options
 }
 
 fn case(name: String) -> Result<Case, Error> {
-    let found = Case::ALL.into_iter().find(|case| case.name() == name);
+    let mut all = Case::ALL.into_iter().chain([Case::Soak]);
+    let found = all.find(|case| case.name() == name);
     found.ok_or(Error::NoSuchCase { name })
 }
 
