@@ -33,7 +33,7 @@ const COST_OF_QUIET_FRAMES: usize = 512;
 /// What a header block costs besides its bytes, of which so many are a unit: a
 /// request is a message, a task and lines in counters and logs.
 const COST_OF_HEAD: usize = 128;
-const BLOCK_BYTES_A_UNIT: usize = 8;
+const BLOCK_BYTES_A_UNIT: usize = 4;
 /// So many bytes of a body cost a unit.
 const DATA_BYTES_A_UNIT: usize = 256;
 

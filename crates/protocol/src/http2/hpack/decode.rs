@@ -50,7 +50,12 @@ impl Decoder {
         let mut reader = Reader::new(block);
         self.updates(&mut reader)?;
         let mut budget = out.limit_bytes() * UNPACKED_LIMITS + block.len() * UNPACKED_BLOCKS;
-        while let Some(first) = reader.first() {
+        loop {
+            if out.is_overflowed() {
+                // Nothing is kept of what they name: a bomb may be all of them.
+                reader.pass_indexed(statics::ENTRIES + self.table.len());
+            }
+            let Some(first) = reader.first() else { break };
             let unpacked = match first {
                 0x80.. => self.indexed(reader.integer(7)?, out)?,
                 0x40.. => self.literal(&mut reader, 6, true, out)?,

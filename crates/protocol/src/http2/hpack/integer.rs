@@ -24,6 +24,18 @@ impl<'a> Reader<'a> {
         self.rest.first().copied()
     }
 
+    /// Passes over fields of one byte that name an entry up to `most`.
+    pub(super) fn pass_indexed(&mut self, most: usize) {
+        // The index of 127 is the first that needs more bytes.
+        let last = 0x80 | most.min(126) as u8;
+        let other = |byte: &u8| !(0x81..=last).contains(byte);
+        let end = self.rest.iter().position(other);
+        self.rest = self
+            .rest
+            .get(end.unwrap_or(self.rest.len())..)
+            .unwrap_or_default();
+    }
+
     fn byte(&mut self) -> Result<u8, HpackError> {
         let (byte, rest) = self.rest.split_first().ok_or(HpackError::Truncated)?;
         self.rest = rest;

@@ -53,7 +53,7 @@ impl<T: Copy> Table<T> {
         }
     }
 
-    #[cfg(test)]
+    /// How many entries there are.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -307,6 +307,10 @@ fn a_block_of_references_to_one_large_entry_is_bounded() {
     let mut out = list();
     assert_eq!(decoder.decode(&[0xbe; 60_000], &mut out), Ok(()));
     assert!(out.is_overflowed() && out.content_bytes() <= 64 * 1024);
+    // Also behind the overflow an entry has to be there.
+    let mut wrong = vec![0xbe; 60_000];
+    wrong.push(0xbf);
+    assert_eq!(decoder.decode(&wrong, &mut list()), Err(HpackError::Index));
     // A long name that every further entry takes over.
     let mut wire = hex("40 7f b1 1e");
     wire.extend_from_slice(&[b'n'; 4016]);
