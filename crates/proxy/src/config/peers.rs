@@ -3,7 +3,7 @@
 use crate::peers::PeersState;
 use language::Span;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One `peer` line.
@@ -32,6 +32,8 @@ pub struct Peers {
     pub socket: PeersSocket,
     /// `bind`: where this process listens.
     pub bind: Option<SocketAddr>,
+    /// `fd@`: the listening descriptor that whoever started the process gives it.
+    pub inherited: Option<RawFd>,
     /// The name of this process among them.
     pub local: Box<str>,
     /// Updates that are sent in one go.

@@ -8,6 +8,7 @@ use crate::load::{Loader, Section, codes as load_codes};
 use crate::tables::codes;
 use language::{Diagnostic, Line, Word};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 
 /// Lines of the section.
 const PLACE: &[&str] = &["peers"];
@@ -20,7 +21,7 @@ pub(super) static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "peer <name> <address>:<port>",
         doc: "Somebody who shares the tables of this section. The one with the name of this process (the host's name, or what `-L` or `localpeer` says) is \
-              where it listens itself; it connects to all others. All of them should have the same lines.",
+              where it listens itself (also `fd@` and the number of an inherited descriptor); it connects to all others. All of them should have the same lines.",
         example: "peers mesh\npeer one 192.0.2.1:10000\npeer two 192.0.2.2:10000",
         build: |loader, args| peer(loader, args, true),
     },
@@ -165,7 +166,12 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
         ));
     }
     let is_local = *section(loader).local == *name.text();
-    let address = if addressed || !is_local || args.peek().is_some() {
+    let inherited = args.peek().filter(|_| is_local).and_then(descriptor);
+    let address = if inherited.is_some() {
+        section(loader).inherited = inherited;
+        _ = args.next();
+        None
+    } else if addressed || !is_local || args.peek().is_some() {
         Some(address(loader, args)?)
     } else {
         None
@@ -177,6 +183,12 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
         span: name.span,
     });
     Ok(())
+}
+
+/// The number behind `fd@`.
+fn descriptor(word: &Word) -> Option<RawFd> {
+    let number: u16 = word.str().strip_prefix("fd@")?.parse().ok()?;
+    Some(number.into())
 }
 
 fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<Diagnostic>> {
@@ -198,6 +210,12 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<D
 
 /// `bind` in the section.
 pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if let Some(number) = args.peek().and_then(descriptor) {
+        _ = args.next();
+        no_options(args)?;
+        section(loader).inherited = Some(number);
+        return Ok(());
+    }
     let word = args.peek().map(|word| word.text().into_owned());
     let address = match word
         .as_deref()

@@ -106,8 +106,11 @@ fn described(config: &Config) -> Vec<Described<'_>> {
     let stats = config.global.stats_sockets.iter().map(Described::Stats);
     let peers = config.peers.iter().filter(|peers| peers.runs());
     let peers = peers.filter_map(|peers| {
-        let address = peers.listens()?;
-        let bind = Bind::new(peers.span, BindAddress::Inet(address));
+        let address = match peers.inherited {
+            Some(number) => BindAddress::Fd(number),
+            None => BindAddress::Inet(peers.listens()?),
+        };
+        let bind = Bind::new(peers.span, address);
         Some(Described::Peers(peers, bind))
     });
     let sections = config.log_forwards.iter();

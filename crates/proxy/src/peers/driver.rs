@@ -25,6 +25,8 @@ use tokio::time::{sleep, timeout};
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Between two attempts to reach a peer.
 const RECONNECT: Duration = Duration::from_secs(3);
+/// How long the second of two peers leaves the first attempt to the other.
+const COURTESY: Duration = Duration::from_millis(50);
 /// How long one attempt may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Between two attempts to listen.
@@ -123,8 +125,8 @@ async fn run(state: Arc<PeersState>, socket: Option<OwnedFd>) {
     for peer in 0..count {
         tasks.spawn(connect_always(Arc::clone(&state), peer));
     }
-    if let Some(address) = listens {
-        tasks.spawn(listen(Arc::clone(&state), address, socket));
+    if listens.is_some() || socket.is_some() {
+        tasks.spawn(listen(Arc::clone(&state), listens, socket));
     }
     while tasks.join_next().await.is_some() {}
 }
@@ -141,7 +143,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<OwnedFd>) {
+async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Option<OwnedFd>) {
     let (mut strangers, mut known) = (JoinSet::new(), JoinSet::new());
     let mut given = socket.map(std::net::TcpListener::from);
     loop {
@@ -150,7 +152,11 @@ async fn listen(state: Arc<PeersState>, address: SocketAddr, socket: Option<Owne
                 .set_nonblocking(true)
                 .and_then(|()| TcpListener::from_std(socket)),
             // Only without whoever opens sockets at the start.
-            None => open(address),
+            None => match address {
+                Some(address) => open(address),
+                // An inherited socket that nobody gave cannot be opened again.
+                None => return,
+            },
         };
         let Ok(listener) = opened else {
             sleep(LISTEN_AGAIN).await;
@@ -199,7 +205,7 @@ async fn connect_always(state: Arc<PeersState>, peer: usize) {
     };
     // Of two that start together one is first.
     if *local > *name {
-        sleep(RECONNECT / 6).await;
+        sleep(COURTESY).await;
     }
     loop {
         let is_away = |section: &mut Section| {
