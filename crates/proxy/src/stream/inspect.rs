@@ -5,8 +5,11 @@
 use super::answer::Failure;
 use super::session::after;
 use super::{Link, Phase, Stream, Termination, serve};
+use crate::config::{Proxy, ReuseMode};
 use crate::reactor::{self, Instant};
 use crate::rules::{self, Gate};
+use crate::server_connection::ServerConnection;
+use crate::worker::worker;
 
 /// Rules that wait for the head of an answer.
 #[derive(Clone, Copy, Debug)]
@@ -15,11 +18,26 @@ pub struct Inspection {
     until: Option<Instant>,
 }
 
-/// The server's connection stands. False: the exchange is over.
-pub fn begin(stream: &mut Stream, client: &Link) -> bool {
-    if stream.backend().is_none_or(|b| b.tcp_response.is_empty()) {
-        return true;
+/// The server's connection stands. None: the exchange is over, and the connection,
+/// on which nothing was sent, is another stream's.
+pub fn begin(
+    stream: &mut Stream,
+    client: &Link,
+    server: ServerConnection,
+) -> Option<ServerConnection> {
+    if stream.backend().is_none_or(|b| b.tcp_response.is_empty()) || judge(stream, client) {
+        return Some(server);
     }
+    let shares = |b: &Proxy| b.reuse != ReuseMode::Never && b.dispatch_server.is_none();
+    let may_be_shared = !server.private && stream.backend().is_some_and(shares);
+    if let Some(described) = stream.server().filter(|_| may_be_shared) {
+        worker().pools.put(server, &described.options);
+    }
+    None
+}
+
+/// Runs the rules before anything is sent; false where the stream ends by them.
+fn judge(stream: &mut Stream, client: &Link) -> bool {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
     // Without a delay they do not wait.
     stream.response_payload_complete = delay_ms.is_none();

@@ -429,9 +429,9 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
     let established = serve::establish_for(stream, &client.link, how).await;
     match established {
         Some(Ok((server, slot))) => {
-            if !inspect::begin(stream, &client.link) {
+            let Some(server) = inspect::begin(stream, &client.link, server) else {
                 return Next::Close;
-            }
+            };
             let outgoing = exchange::Outgoing {
                 request: &request,
                 body,

@@ -134,3 +134,70 @@ fn a_proxy_header_is_taken_and_given() {
         assert!(said == "FIN" || said == "RST", "{wrong}: {said}");
     }
 }
+
+/// A proxy without servers that says which addresses it sees of a client.
+fn telling(lines: &str) -> Bed {
+    Bed::new(&format!(
+        "frontend f\n bind 127.0.0.1:{{0}} accept-proxy\n{lines}\n \
+         http-request return status 200 content-type text/plain \
+         lf-string \"%[fc_src] %[fc_dst] %[src] %[dst] %[src_port]\"\n"
+    ))
+}
+
+#[test]
+fn the_ends_of_a_connection_are_told_apart_from_those_of_its_proxy_header() {
+    let header = "PROXY TCP4 192.0.2.1 192.0.2.2 11 22\r\n";
+    for (lines, expected) in [
+        ("", "127.0.0.1 127.0.0.1 192.0.2.1 192.0.2.2 11"),
+        (
+            " tcp-request connection set-src ipv4(10.1.0.1)\n tcp-request connection set-dst ipv4(10.1.0.2)",
+            "10.1.0.1 10.1.0.2 192.0.2.1 192.0.2.2 11",
+        ),
+        (
+            " tcp-request session set-src ipv4(10.1.0.1)",
+            "127.0.0.1 127.0.0.1 10.1.0.1 192.0.2.2 0",
+        ),
+    ] {
+        let bed = telling(lines);
+        let mut client = bed.client();
+        client.send(header);
+        let text = client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        let seen = text.strip_prefix("200 ").unwrap();
+        // The port of an address that a rule sets is another matter.
+        let (seen, _) = seen.rsplit_once(' ').unwrap();
+        let (expected, _) = expected.rsplit_once(' ').unwrap();
+        assert_eq!(seen, expected, "{lines}");
+    }
+}
+
+#[test]
+fn the_id_of_a_stream_stands_in_the_header_of_its_own_connection() {
+    let origin = Origin::new(|mut peer, number| {
+        // Twelve bytes of signature, version, family, length.
+        let head = peer.exactly(16);
+        let length = u16::from_be_bytes([head[14], head[15]]);
+        let rest = peer.exactly(usize::from(length));
+        let text = String::from_utf8_lossy(&rest[12..]).into_owned();
+        while peer.head().is_some() {
+            let id = text.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+            let said = format!("{number} {id}");
+            let length = said.len();
+            if !peer.try_send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{said}"
+            )) {
+                return;
+            }
+        }
+    });
+    let bed = Bed::new(&format!(
+        "listen l\n bind 127.0.0.1:{{0}}\n unique-id-format id-%[req.hdr(x-n)]\n \
+         server s 127.0.0.1:{} send-proxy-v2 proxy-v2-options unique-id\n",
+        origin.port
+    ));
+    let mut client = bed.client();
+    for n in ["one", "two"] {
+        let said = client.ask(&format!("GET / HTTP/1.1\r\nHost: h\r\nX-N: {n}\r\n\r\n"));
+        assert!(said.ends_with(&format!("id-{n}")), "{said}");
+    }
+    assert_eq!(origin.accepted(), 2);
+}

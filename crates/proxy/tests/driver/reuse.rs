@@ -183,3 +183,20 @@ fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
     // The client itself keeps it.
     assert_eq!(first.ask(get), "200 0: GET / ");
 }
+
+#[test]
+fn a_connection_to_where_dispatch_leads_is_one_clients() {
+    let origin = Origin::echo();
+    let bed = Bed::new(&format!(
+        "listen l\n bind 127.0.0.1:{{0}}\n http-reuse always\n dispatch 127.0.0.1:{}\n",
+        origin.port
+    ));
+    let mut clients = [bed.client(), bed.client()];
+    for round in 0..3 {
+        for (number, client) in clients.iter_mut().enumerate() {
+            let said = client.ask(GET);
+            assert_eq!(said, format!("200 {number}: GET /a "), "round {round}");
+        }
+    }
+    assert_eq!(origin.accepted(), 2);
+}

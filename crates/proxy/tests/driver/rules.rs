@@ -324,3 +324,57 @@ fn trailers_are_dropped_where_an_option_says_so() {
         assert_eq!(String::from_utf8_lossy(&got), wanted);
     }
 }
+
+#[test]
+fn a_header_of_a_return_without_a_value_is_left_out_and_an_empty_error_file_is_silence() {
+    let origin = Origin::echo();
+    let lines = " http-request deny errorfile /dev/null if { path /null }\n \
+                 http-request return status 200 hdr x-none %[req.hdr(none)] hdr x-some %[path]\n";
+    let bed = bed(lines, &origin);
+    let mut client = bed.client();
+    client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    let head = client.answer().head.to_lowercase();
+    assert!(head.contains("x-some: /a\r\n"), "{head}");
+    assert!(!head.contains("x-none"), "{head}");
+    client.send("GET /null HTTP/1.1\r\nHost: h\r\n\r\n");
+    let end = client.ends();
+    assert!(end == "FIN" || end == "RST", "{end}");
+}
+
+#[test]
+fn a_monitored_path_is_asked_for_in_whichever_form() {
+    let origin = Origin::echo();
+    for (uri, of_path, of_url) in [
+        ("/health", "200", "200"),
+        ("http://h/health", "200 0: GET", "200"),
+    ] {
+        let bed = bed(&format!(" monitor-uri {uri}\n"), &origin);
+        let mut client = bed.client();
+        let path = client.ask("GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(path.starts_with(of_path), "{uri}: {path}");
+        let url = client.ask("GET http://h/health HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(
+            url.starts_with(of_url) && !url.contains("GET"),
+            "{uri}: {url}"
+        );
+    }
+}
+
+#[test]
+fn rules_about_all_bytes_decide_as_soon_as_they_can() {
+    let origin = Origin::echo();
+    // Longer than any test waits.
+    let begin = " mode tcp\n tcp-request inspect-delay 1h\n";
+    let accepts = "tcp-request content accept if { req.payload(0,0) -m sub good }";
+    let text = format!("{begin} {accepts}\n tcp-request content reject\n");
+    let first = bed(&text, &origin);
+    let said = first.client().ask("GET /good HTTP/1.1\r\n\r\n");
+    assert_eq!(said, "200 0: GET /good ");
+    drop(first);
+    let rejects = "tcp-request content reject unless { req.payload(0,0),fix_is_valid }";
+    let second = bed(&format!("{begin} {rejects}\n"), &origin);
+    let mut client = second.client();
+    client.send("8=FIX.4.0\u{1}9=5\u{1}35=A\u{1}");
+    client.send("10=000\u{1}");
+    assert_eq!(client.ends(), "FIN");
+}

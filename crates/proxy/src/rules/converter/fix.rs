@@ -154,3 +154,33 @@ fn tag_value<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> O
         at = next;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_judged_when_it_is_whole_or_wrong_and_not_before() {
+        let whole = b"8=FIX.4.0\x019=5\x0135=A\x0110=179\x01";
+        let sum = whole[..whole.len() - CHECK_SUM_BYTES]
+            .iter()
+            .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let mut whole = whole.to_vec();
+        let at = whole.len() - 4;
+        whole.splice(at..at + 3, format!("{sum:03}").into_bytes());
+        assert!(is_decided(&whole) && check(&whole).is_some());
+        for end in 0..whole.len() {
+            assert!(!is_decided(&whole[..end]), "{end} bytes");
+        }
+        for wrong in [
+            &b"8=FIX.9.9\x01"[..],
+            b"9=5\x01",
+            b"hello\x01",
+            b"8=FIX.4.0\x0135=A\x01",
+            b"8=FIX.4.0\x019=x\x01",
+            b"8=FIX.4.0\x019=5\x0135=A\x0110=000\x01",
+        ] {
+            assert!(is_decided(wrong) && check(wrong).is_none());
+        }
+    }
+}
