@@ -305,12 +305,7 @@ impl Inner {
                 match place.map(|at| &mut self.slots[at as usize]) {
                     Some(slot) => self.woke |= slot.take_data(data, end_stream),
                     // Its user has gone; the window is the others'.
-                    None => {
-                        self.connection.consumed(stream, bytes);
-                        if !self.drains.take(stream, bytes, end_stream) {
-                            self.connection.reset(stream, ErrorCode::NoError);
-                        }
-                    }
+                    None => self.throw_away(stream, bytes, end_stream),
                 }
                 Step::More
             }
@@ -331,6 +326,14 @@ impl Inner {
             }
         };
         (taken, step)
+    }
+
+    /// Bytes of a request whose response is whole came.
+    fn throw_away(&mut self, stream: StreamId, bytes: u32, end: bool) {
+        self.connection.consumed(stream, bytes);
+        if !self.drains.take(stream, bytes, end) {
+            self.connection.reset(stream, ErrorCode::NoError);
+        }
     }
 
     /// A stream is no more.

@@ -233,7 +233,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     stream.server_status = stream.response.status();
     tracked::answer(stream);
     observe::answered(stream);
-    let mut body = Body::new(server, response.body);
+    let body = Body::new(server, response.body);
     checked(stream, client, (server, watched, &mut *input), &body).await?;
     if stream.rare.has(Rare::STICK) {
         stick::answer(stream);
@@ -241,42 +241,50 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     if response.body == BodyLength::Tunnel {
         return begin_tunnel(stream, client).await;
     }
-    let Dressed {
-        framing,
-        chunked,
-        encoder,
-        bodiless,
-    } = dress(stream, client, keep, &response, &facts)?;
-    let mut server_keeps =
-        response.keep_alive && !closes_server(stream) && !stream.misleads_server();
-    if bodiless && !body.is_done() {
-        // Rare, and large. A client of HTTP/2 may ask again as soon as it has the
-        // head: by then the server's connection is free.
-        let read_ms = stream.server_ms();
-        if client.is_http2() {
-            let drained = shape::drain(server, input, &mut body, read_ms);
-            server_keeps &= pool_box(drained).await;
-        }
-        let sent = send_head(stream, client, true).await;
-        log::stream_answered(stream);
-        sent?;
-        if !client.is_http2() {
-            let drained = shape::drain(server, input, &mut body, read_ms);
-            server_keeps &= pool_box(drained).await;
-        }
-    } else {
-        let sent = Sent {
-            body,
-            chunked,
-            encoder,
-        };
-        send(stream, client, server, input, sent).await?;
-    }
+    let dressed = dress(stream, client, keep, &response, &facts)?;
+    let client_keeps = dressed.framing.keep_alive;
+    let keeps = response.keep_alive && !closes_server(stream) && !stream.misleads_server();
+    let whole = deliver(stream, client, (server, input), body, dressed).await?;
     Ok(Delivered {
-        client_keeps: framing.keep_alive,
-        server_keeps,
+        client_keeps,
+        server_keeps: keeps && whole,
         tunnel: false,
     })
+}
+
+/// Sends a response that is ready. Says whether all of its body was read from the
+/// server.
+async fn deliver(
+    stream: &mut Stream,
+    client: &Link,
+    (server, input): (&Link, &mut Option<Buffer>),
+    mut body: Body,
+    dressed: Dressed,
+) -> Result<bool, Failure> {
+    if !dressed.bodiless || body.is_done() {
+        let sent = Sent {
+            body,
+            chunked: dressed.chunked,
+            encoder: dressed.encoder,
+        };
+        return send(stream, client, server, input, sent)
+            .await
+            .map(|()| true);
+    }
+    // Rare, and large. A client of HTTP/2 may ask again as soon as it has the head: by
+    // then the server's connection is free.
+    let read_ms = stream.server_ms();
+    let mut whole = true;
+    if client.is_http2() {
+        whole = pool_box(shape::drain(server, input, &mut body, read_ms)).await;
+    }
+    let sent = send_head(stream, client, true).await;
+    log::stream_answered(stream);
+    sent?;
+    if !client.is_http2() {
+        whole = pool_box(shape::drain(server, input, &mut body, read_ms)).await;
+    }
+    Ok(whole)
 }
 
 /// A response whose head is ready for its client.
