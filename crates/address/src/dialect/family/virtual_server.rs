@@ -11,6 +11,8 @@ use std::fmt::Write;
 
 /// Most servers that an answer shows.
 const SERVERS_MAX: usize = 256;
+/// The largest weight of a server.
+const WEIGHT_MAX: u64 = 256;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
@@ -37,9 +39,13 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
     }
     let node = &clean(node);
     let message = "this program does not drive IPVS, so 'virtual_server' cannot be used";
-    let mut told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message)
-        .help("put the section into an haproxy.cfg and load both files, or start with -P to pass over it")
-        .note(format!("this section does the same:\n{}", listen(node)));
+    let told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message);
+    let mut told = match is_udp(node) {
+        true => told.help("start with -P to pass over it, and leave UDP to a keepalived with IPVS"),
+        false => told
+            .help("put the section into an haproxy.cfg and load both files, or start with -P to pass over it")
+            .note(format!("this section does the same:\n{}", listen(node))),
+    };
     for lost in lost(node) {
         told = told.note(lost);
     }
@@ -107,14 +113,27 @@ fn listen(node: &Node) -> String {
     let (bind, name) = match first {
         "group" => (String::new(), second.unwrap_or("group").to_owned()),
         "fwmark" => (
-            "    # bind: the addresses and ports that the mark is set for\n".to_owned(),
+            format!(
+                "    # in place of these: the addresses and ports that mark {} is set for\n    bind :80,:443\n",
+                second.unwrap_or("0")
+            ),
             format!("mark-{}", second.unwrap_or("0")),
+        ),
+        address if second.is_none_or(|port| port == "0") => (
+            format!(
+                "    # the ports that clients use; servers get the same ones\n    bind {},{}\n",
+                endpoint(address, Some("80")),
+                endpoint(address, Some("443"))
+            ),
+            format!("{}-all", address.replace(':', "-")),
         ),
         address => {
             let name = format!("{}-{}", address.replace(':', "-"), second.unwrap_or("all"));
             (format!("    bind {}\n", endpoint(address, second)), name)
         }
     };
+    // Of a mark and of a group the second word is no port.
+    let port = second.filter(|port| !matches!(first, "group" | "fwmark") && *port != "0");
     let servers: Vec<&Node> = node
         .nodes()
         .iter()
@@ -133,8 +152,15 @@ fn listen(node: &Node) -> String {
             "    stick-table type ip size 100k expire {seconds}s\n    stick on src"
         );
     }
-    if let Some(seconds) = word(node, "connect_timeout") {
-        let _ = writeln!(out, "    timeout connect {seconds}s");
+    let seconds = word(node, "connect_timeout").unwrap_or("5");
+    let _ = writeln!(out, "    timeout connect {seconds}s");
+    // What IPVS has for an idle TCP connection.
+    out.push_str("    timeout client 15m\n    timeout server 15m\n");
+    if let Some(seconds) = servers
+        .iter()
+        .find_map(|s| word(check(s)?, "connect_timeout"))
+    {
+        let _ = writeln!(out, "    timeout check {seconds}s");
     }
     if http {
         let checked = servers.iter().find_map(|s| url(s));
@@ -146,16 +172,25 @@ fn listen(node: &Node) -> String {
         let _ = writeln!(out, "    http-check expect status {status}");
     }
     let inter = word(node, "delay_loop").unwrap_or("60");
+    let weights = servers
+        .iter()
+        .filter_map(|s| word(s, "weight")?.parse().ok());
+    let heaviest: u64 = weights.max().unwrap_or(1);
     for (n, server) in servers.iter().enumerate().take(SERVERS_MAX) {
         let _ = writeln!(
             out,
             "    server {}",
-            server_line(server, &format!("s{}", n + 1), inter, second)
+            server_line(server, &format!("s{}", n + 1), inter, (port, heaviest))
         );
     }
     if let Some(sorry) = node.nodes().iter().find(|n| n.name() == "sorry_server") {
         let address = sorry.argument().map_or("", |w| w.text.as_str());
-        let port = sorry.arguments().get(1).map(|w| w.text.as_str()).or(second);
+        let port = sorry
+            .arguments()
+            .get(1)
+            .map(|w| w.text.as_str())
+            .filter(|port| *port != "0")
+            .or(port);
         let _ = writeln!(out, "    server sorry {} backup", endpoint(address, port));
     }
     out.trim_end().to_owned()
@@ -187,28 +222,63 @@ fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
     ))
 }
 
-fn server_line(server: &Node, name: &str, inter: &str, port: Option<&str>) -> String {
+/// How the health of a server is checked.
+fn check(server: &Node) -> Option<&Node> {
+    let is = |n: &&Node| n.name().ends_with("_CHECK") || matches!(n.name(), "HTTP_GET" | "SSL_GET");
+    server.nodes().iter().find(is)
+}
+
+fn is_udp(node: &Node) -> bool {
+    word(node, "protocol").is_some_and(|p| p.eq_ignore_ascii_case("UDP"))
+}
+
+/// A weight between 0 and 256: where one of them is larger all become smaller alike, and
+/// none that counted becomes zero.
+fn scaled(weight: &str, heaviest: u64) -> String {
+    match weight.parse::<u64>() {
+        Ok(own) if own > 0 && heaviest > WEIGHT_MAX => {
+            let scaled = u128::from(own) * u128::from(WEIGHT_MAX) / u128::from(heaviest);
+            scaled.max(1).to_string()
+        }
+        _ => weight.to_owned(),
+    }
+}
+
+fn server_line(
+    server: &Node,
+    name: &str,
+    inter: &str,
+    (port, heaviest): (Option<&str>, u64),
+) -> String {
     let address = server.argument().map_or("", |w| w.text.as_str());
     let own = server.arguments().get(1).map(|w| w.text.as_str());
     let port = own.filter(|p| *p != "0").or(port);
     let mut line = format!("{name} {}", endpoint(address, port));
     if let Some(weight) = word(server, "weight") {
-        let _ = write!(line, " weight {weight}");
+        let _ = write!(line, " weight {}", scaled(weight, heaviest));
     }
     if let Some(most) = word(server, "uthreshold") {
         let _ = write!(line, " maxconn {most}");
     }
-    let check = server
-        .nodes()
-        .iter()
-        .find(|n| n.name().ends_with("_CHECK") || matches!(n.name(), "HTTP_GET" | "SSL_GET"));
-    let Some(check) = check else { return line };
+    let Some(check) = check(server) else {
+        return line;
+    };
     let inter = word(check, "delay_loop")
         .or(word(server, "delay_loop"))
         .unwrap_or(inter);
     let _ = write!(line, " check inter {inter}s");
-    if let Some(port) = word(check, "connect_port") {
+    // A check needs a port where connections have many.
+    let many = port.is_none().then_some("80");
+    if let Some(port) = word(check, "connect_port").or(many) {
         let _ = write!(line, " port {port}");
+    }
+    // keepalived gives up after so many more tries.
+    let retry = word(check, "retry").or(word(server, "retry"));
+    if let Some(more) = retry.and_then(|n| n.parse::<u32>().ok()) {
+        let _ = write!(line, " fall {}", more.saturating_add(1));
+    }
+    if let Some(seconds) = word(check, "delay_before_retry") {
+        let _ = write!(line, " fastinter {seconds}s");
     }
     if check.name() == "SSL_GET" {
         line.push_str(" check-ssl verify none");
@@ -219,10 +289,9 @@ fn server_line(server: &Node, name: &str, inter: &str, port: Option<&str>) -> St
 /// What the section cannot do as IPVS did.
 fn lost(node: &Node) -> Vec<String> {
     let mut lost = Vec::new();
-    if word(node, "protocol").is_some_and(|p| p.eq_ignore_ascii_case("UDP")) {
-        lost.push(
-            "the section is for TCP; UDP is not balanced by a proxy of this program".to_owned(),
-        );
+    if is_udp(node) {
+        lost.push("a proxy of this program does not balance UDP".to_owned());
+        return lost;
     }
     let method = word(node, "lvs_method").or(word(node, "lb_kind"));
     if let Some(method @ ("DR" | "TUN")) = method {

@@ -112,6 +112,44 @@ fn a_virtual_server_is_answered_by_its_listen_section() {
 }
 
 #[test]
+fn what_a_listen_section_would_refuse_is_not_proposed() {
+    let proposal =
+        |head: &str, lines: &str| told(&format!("virtual_server {head} {{\n  {lines}\n}}\n"));
+    let server = |port: u16, weight: u32, check: &str| {
+        format!("real_server 10.0.0.1 {port} {{\n weight {weight}\n {check}\n }}\n")
+    };
+    let check = "TCP_CHECK {\n connect_timeout 3\n retry 2\n delay_before_retry 4\n }";
+    let heavy = server(80, 1000, check) + &server(80, 1, "") + &server(80, 0, "");
+    let heavy = proposal("192.0.2.1 80", &heavy);
+    for part in [
+        "timeout client 15m",
+        "timeout check 3s",
+        "server s1 10.0.0.1:80 weight 256 check inter 60s fall 3 fastinter 4s",
+        "server s2 10.0.0.1:80 weight 1\n",
+        "server s3 10.0.0.1:80 weight 0\n",
+    ] {
+        assert!(heavy.contains(part), "{part}: {heavy}");
+    }
+    let mark = proposal("fwmark 7", &server(0, 1, check));
+    assert!(mark.contains("bind :80,:443"), "{mark}");
+    assert!(
+        mark.contains("s1 10.0.0.1 weight 1 check inter 60s port 80"),
+        "{mark}"
+    );
+    let all = proposal("192.0.2.1 0", &server(0, 1, ""));
+    assert!(all.contains("bind 192.0.2.1:80,192.0.2.1:443"), "{all}");
+    assert!(all.contains("server s1 10.0.0.1 weight 1\n"), "{all}");
+    let udp = proposal(
+        "192.0.2.1 53",
+        &("protocol UDP\n ".to_owned() + &server(53, 1, "")),
+    );
+    assert!(
+        !udp.contains("listen ") && udp.contains("does not balance UDP"),
+        "{udp}"
+    );
+}
+
+#[test]
 fn under_the_name_of_keepalived_what_that_leaves_out_is_a_warning() {
     let text = "global_defs {\n  no_such_word 3\n  lvs_sync_daemon_interface eth0\n}\n\
                 vrrp_script chk {\n  script \"/bin/true\"\n}\nvrrp_script chk {\n  script \"/bin/false\"\n}\n\
