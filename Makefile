@@ -14,6 +14,7 @@ CLUSTER_ARGS ?=
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 bin  = $(DESTDIR)$(PREFIX)/bin
+doc  = $(DESTDIR)$(PREFIX)/share/doc/evenkeel
 man  = $(DESTDIR)$(PREFIX)/share/man/man1
 bash = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zsh  = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
@@ -70,12 +71,14 @@ tidy: toolchain ## format, lints, our own checks, licences and advisories
 manual: build ## write the reference manual as HTML, target/manual/index.html
 	$(built) manual --html target/manual
 
-install: build ## install binary, man page, completions and systemd units below PREFIX
+install: build ## install binary, manual, completions and systemd units below PREFIX
 	$(built) man >target/evenkeel.1
 	$(built) completions bash >target/evenkeel.bash
 	$(built) completions zsh >target/_evenkeel
 	$(built) completions fish >target/evenkeel.fish
+	rm -rf target/manual && $(built) manual --html target/manual >/dev/null
 	install -D -m 755 $(built) $(bin)/evenkeel
+	install -d $(doc) && install -m 644 target/manual/* docs/*.md $(doc)
 	install -D -m 644 target/evenkeel.1 $(man)/evenkeel.1
 	install -D -m 644 target/evenkeel.bash $(bash)/evenkeel
 	install -D -m 644 target/_evenkeel $(zsh)/_evenkeel

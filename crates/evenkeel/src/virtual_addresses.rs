@@ -32,6 +32,7 @@ pub fn documented() -> Vec<Documented> {
     all.extend(address::dialect::documented());
     all.extend(cluster::keyword::documented());
     all.push(proxy::load::ON_DOCUMENTED);
+    all.extend(proxy::reference::documented());
     all
 }
 

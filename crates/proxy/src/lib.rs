@@ -25,6 +25,7 @@ pub mod peers;
 pub mod persistence;
 pub mod queue;
 pub mod reactor;
+pub mod reference;
 pub mod resolvers;
 pub mod rules;
 pub mod runtime;

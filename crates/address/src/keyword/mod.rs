@@ -60,9 +60,9 @@ static NODE: &[Family<LineBuilder>] = &[("Nodes", node::LINES)];
 
 static VIRTUAL_IP: &[Family<LineBuilder>] = &[
     ("Virtual addresses", virtual_ip::LINES),
-    ("Times of virtual addresses", timing::LINES),
-    ("What virtual addresses depend on", track::LINES),
-    ("Who is told of virtual addresses", notify::LINES),
+    ("Virtual address timers", timing::LINES),
+    ("Virtual address tracking", track::LINES),
+    ("Virtual address notifications", notify::LINES),
 ];
 
 /// The tables, made at their first use: one a section.

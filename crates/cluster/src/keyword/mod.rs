@@ -139,8 +139,8 @@ type LineBuilder = fn(&mut Draft, &mut Args<'_>) -> Built;
 type Row = Keyword<LineBuilder>;
 
 static FAMILIES: &[Family<LineBuilder>] = &[
-    ("Repositories that are followed", follow::LINES),
-    ("Changes of the configuration", settings::LINES),
+    ("Configuration from git or Mercurial", follow::LINES),
+    ("Configuration rollout", settings::LINES),
 ];
 
 /// The table, made at its first use.
@@ -159,7 +159,7 @@ static DOCUMENTED_SECTION: Documented = Documented {
           versions are kept. It stands once in the files of a version and holds for all nodes; on a machine of no cluster it \
           is checked, and changes nothing.",
     example: "config\n    follow git https://git.example.com/lb.git branch main\n    judge 30s",
-    family: "Changes of the configuration",
+    family: "Configuration rollout",
     built: true,
 };
 

@@ -374,7 +374,7 @@ fn manual() -> Command {
              chapter, that chapter; with other words, the keywords that have them in their name or text.",
         )
         .after_help(
-            "Examples:\n  evenkeel manual\n  evenkeel manual time-limits\n  evenkeel manual sticky cookie\n  \
+            "Examples:\n  evenkeel manual\n  evenkeel manual timeouts\n  evenkeel manual sticky cookie\n  \
              evenkeel manual --all | less\n  evenkeel manual --html /usr/share/doc/evenkeel",
         )
         .arg(

@@ -70,12 +70,8 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
         return print(&format!("'{name}' is the beginning of:\n{lines}"));
     }
     if found.rows.is_empty() {
-        return refuse(unknown(
-            "keyword",
-            &name,
-            found.near,
-            "evenkeel keyword --list",
-        ));
+        let told = unknown("keyword", &name, found.near, "evenkeel keyword --list");
+        return refuse(told + &about(&words, &documented));
     }
     if let Some(section) = found.rows.iter().find(|row| row.kind == "section") {
         let lines = lines_of(section.name, &documented);
@@ -118,6 +114,29 @@ fn lines_of(section: &str, documented: &[Documented]) -> String {
 fn list_line(row: &Documented) -> String {
     let note = if row.built { "" } else { ", not built yet" };
     format!("{} ({}{note})\n", row.name, row.kind)
+}
+
+/// What the manual finds by words that are no keyword.
+fn about(words: &[&str], documented: &[Documented]) -> String {
+    /// More would bury the first.
+    const MOST: usize = 5;
+    let material = manual::Material {
+        rows: documented,
+        differences: &[],
+        codes: &[],
+        phrases: proxy::reference::PHRASES,
+    };
+    let found = manual::search(&material, words);
+    let mut names: Vec<&str> = Vec::new();
+    for hit in &found.hits {
+        if names.len() < MOST && !names.contains(&hit.name) {
+            names.push(hit.name);
+        }
+    }
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("\nabout '{}': {}", words.join(" "), names.join(", ")),
+    }
 }
 
 fn unknown(what: &str, name: &str, near: Option<&str>, list: &str) -> String {

@@ -21,6 +21,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         rows: &rows,
         differences: proxy::differences::DIFFERENCES,
         codes: &codes,
+        phrases: proxy::reference::PHRASES,
     };
     let width = terminal_width();
     if let Some(directory) = matches.get_one::<std::path::PathBuf>("html") {
@@ -58,6 +59,20 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     about(&material, &topic, width)
 }
 
+/// The names of the chapters, as an argument has them; they live as long as the command.
+pub fn chapters() -> Vec<&'static str> {
+    let rows = virtual_addresses::documented();
+    let material = Material {
+        rows: &rows,
+        differences: &[],
+        codes: &[],
+        phrases: &[],
+    };
+    let chapters = material.chapters();
+    let slugs = chapters.into_iter().map(|chapter| chapter.slug);
+    slugs.map(|slug| &*slug.leak()).collect()
+}
+
 /// A chapter of that name, or what is found.
 fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     let chapters = material.chapters();
@@ -66,8 +81,8 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
         return print(&manual::chapter(material, chapter, width));
     }
     let found = manual::search(material, topic);
-    if !found.is_empty() {
-        return print(&found);
+    if !found.hits.is_empty() {
+        return print(&findings(&found, width));
     }
     let slugs = chapters.iter().map(|chapter| chapter.slug.as_str());
     match suggest::nearest(&name, slugs) {
@@ -78,6 +93,22 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
             "no chapter '{name}' and no keyword about it; `evenkeel manual` lists the chapters"
         )),
     }
+}
+
+/// What was found: a keyword, its chapter and the beginning of its text a line.
+fn findings(found: &manual::Found, width: usize) -> String {
+    let mut text = String::new();
+    if let Some(words) = &found.corrected {
+        text += &format!("no match as written; found for '{words}':\n\n");
+    }
+    for hit in &found.hits {
+        let line = format!("{} ({}): {}", hit.name, hit.chapter, hit.text);
+        match line.char_indices().nth(width.max(60)) {
+            Some((at, _)) => text += &format!("{}…\n", &line[..at]),
+            None => text += &format!("{line}\n"),
+        }
+    }
+    text + "\n`evenkeel keyword NAME` prints one of them, `evenkeel manual CHAPTER` all of a chapter.\n"
 }
 
 /// Writes the pages.
@@ -102,6 +133,7 @@ mod tests {
             rows: &rows,
             differences: proxy::differences::DIFFERENCES,
             codes: &codes,
+            phrases: proxy::reference::PHRASES,
         };
         let pages = manual::pages(TITLE, &material);
         let mut anchors: HashMap<&str, HashSet<&str>> = HashMap::new();

@@ -117,9 +117,68 @@ fn completions(matches: &ArgMatches) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut text = Vec::new();
-    clap_complete::generate(*shell, &mut definition(), "evenkeel", &mut text);
+    clap_complete::generate(*shell, &mut with_names(definition()), "evenkeel", &mut text);
     print(&String::from_utf8_lossy(&text))
 }
+
+/// The command with the names that its arguments may be, for completions alone:
+/// where it runs, an unknown one gets an answer of its own.
+fn with_names(command: clap::Command) -> clap::Command {
+    use clap::builder::PossibleValuesParser;
+    // Shells part words at spaces and have a meaning for most signs.
+    let plain = |name: &&str| {
+        name.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    let documented = crate::virtual_addresses::documented();
+    let built = documented.iter().filter(|row| row.built);
+    let firsts = built.filter_map(|row| row.name.split(' ').next());
+    let words: std::collections::BTreeSet<&str> = firsts.filter(plain).collect();
+    let codes: Vec<&str> = look_up::codes().iter().map(|code| code.id).collect();
+    let chapters = manual::chapters();
+    command
+        .mut_subcommand("explain", |explain| {
+            explain.mut_arg("CODE", |arg| {
+                arg.value_parser(PossibleValuesParser::new(codes))
+            })
+        })
+        .mut_subcommand("keyword", |keyword| {
+            keyword.mut_arg("NAME", |arg| {
+                arg.value_parser(PossibleValuesParser::new(words))
+            })
+        })
+        .mut_subcommand("manual", |manual| {
+            manual.mut_arg("TOPIC", |arg| {
+                arg.value_parser(PossibleValuesParser::new(chapters))
+            })
+        })
+}
+
+/// Subcommands are sections of this page and no pages of their own; where the
+/// rest is written comes last.
+fn with_own_sections(page: &str) -> String {
+    let mut text = String::new();
+    for line in page.lines() {
+        match line
+            .strip_prefix("evenkeel\\-")
+            .and_then(|rest| rest.strip_suffix("(1)"))
+        {
+            Some(name) => text += &format!("\\fBevenkeel {name}\\fR\n"),
+            None => text += &format!("{line}\n"),
+        }
+    }
+    text + SEE_ALSO
+}
+
+const SEE_ALSO: &str = "\
+.SH FILES
+.TP
+\\fI/usr/share/doc/evenkeel/index.html\\fR
+The reference manual for a browser, with a search; below another prefix where it was installed so.
+.SH \"SEE ALSO\"
+\\fBevenkeel manual\\fR, \\fBevenkeel keyword\\fR and \\fBevenkeel explain\\fR print the reference manual: keywords, termination states, \\
+data types, log formats, runtime commands, and the codes of messages.
+";
 
 /// The page of the command, and behind it those of the subcommands.
 fn man() -> ExitCode {
@@ -144,7 +203,7 @@ fn man() -> ExitCode {
         Ok(())
     };
     match pages() {
-        Ok(()) => print(&String::from_utf8_lossy(&text)),
+        Ok(()) => print(&with_own_sections(&String::from_utf8_lossy(&text))),
         Err(error) => refuse(format_args!("the man page could not be made: {error}")),
     }
 }

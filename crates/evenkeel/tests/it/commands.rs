@@ -62,6 +62,19 @@ fn keyword_explains_lists_and_suggests() {
         "{}",
         unknown.stderr
     );
+    let called = ours(&bench, "keyword sticky").stderr;
+    assert!(
+        called.contains("about 'sticky': cookie, stick on"),
+        "{called}"
+    );
+    for (name, told) in [
+        ("show stat", "runtime command"),
+        ("cD", "termination state"),
+        ("gpc0_rate", "data type"),
+    ] {
+        let page = ours(&bench, &format!("keyword {name}")).stdout;
+        assert!(page.contains(told), "{name}: {page}");
+    }
     assert!(ours(&bench, "keyword --list").stdout.lines().count() > 500);
 }
 
@@ -71,19 +84,33 @@ fn the_manual_is_read_in_the_terminal_or_written_as_pages() {
     let contents = ours(&bench, "manual");
     assert_eq!(contents.code(), Some(0), "{}", contents.stderr);
     assert!(
-        contents.stdout.contains("  time-limits "),
+        contents.stdout.contains("  timeouts "),
         "{}",
         contents.stdout
     );
-    let chapter = ours(&bench, "manual time-limits");
-    assert!(chapter.stdout.starts_with("Time limits\n"));
+    let chapter = ours(&bench, "manual timeouts");
+    assert!(chapter.stdout.starts_with("Timeouts\n"));
     assert!(chapter.stdout.contains("timeout client <"));
     let found = ours(&bench, "manual leastconn");
     assert!(found.stdout.contains("balance ("), "{}", found.stdout);
-    let unknown = ours(&bench, "manual time-limit");
+    for (words, first) in [
+        ("sticky", "cookie ("),
+        ("redirect https", "redirect ("),
+        ("real ip", "option forwardfor ("),
+        ("health checks", "option httpchk ("),
+        ("rate limit", "stick-table ("),
+        ("sH", "sH ("),
+        ("show stat", "show stat ("),
+    ] {
+        let found = ours(&bench, &format!("manual {words}")).stdout;
+        assert!(found.starts_with(first), "{words}: {found}");
+    }
+    let slip = ours(&bench, "manual stikcy sesion").stdout;
+    assert!(slip.contains("found for 'sticky session'"), "{slip}");
+    let unknown = ours(&bench, "manual qqqqqqqqqq");
     assert_eq!(unknown.code(), Some(1));
     assert!(
-        unknown.stderr.contains("did you mean 'time-limits'?"),
+        unknown.stderr.contains("no chapter 'qqqqqqqqqq'"),
         "{}",
         unknown.stderr
     );
@@ -96,7 +123,7 @@ fn the_manual_is_read_in_the_terminal_or_written_as_pages() {
     let book = bench.file("note", "").with_file_name("book");
     let written = ours(&bench, "manual --html book");
     assert_eq!(written.code(), Some(0), "{}", written.stderr);
-    for page in ["index.html", "time-limits.html", "search.js", "codes.html"] {
+    for page in ["index.html", "timeouts.html", "search.js", "codes.html"] {
         assert!(book.join(page).exists(), "{page}");
     }
     bench.file("occupied", "a file");

@@ -1,6 +1,5 @@
 //! The reference manual for a terminal: contents, chapters, differences.
 
-use super::html::first_sentence;
 use super::reference::{Chapter, Material};
 use super::{indented, markup};
 
@@ -36,6 +35,9 @@ pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> 
         chapter.title,
         "=".repeat(chapter.title.chars().count())
     );
+    if chapter.is_table() {
+        return text + &table(chapter, width);
+    }
     for entry in &chapter.entries {
         let first = entry.rows[0];
         text += &format!("\n{} ({})\n\n", entry.name, entry.told());
@@ -50,10 +52,28 @@ pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> 
         if !example.trim().is_empty() {
             text += &format!("\nExample:\n{}", indented(example));
         }
+        for (kind, names) in material.followers(entry.name) {
+            let told = format!("Each {kind}: {}", names.join(", "));
+            text.push('\n');
+            text += &markup::terminal(&told, width);
+        }
         for difference in material.differences_of(entry.name) {
             let told = format!("Unlike HAProxy: {} {}", difference.here, difference.reason);
             text.push('\n');
             text += &markup::terminal(&told, width);
+        }
+    }
+    text
+}
+
+/// The entries of a table, a few lines each.
+fn table(chapter: &Chapter<'_>, width: usize) -> String {
+    let mut text = String::new();
+    for entry in &chapter.entries {
+        let first = entry.rows[0];
+        text += &format!("\n{}\n", first.syntax);
+        for line in markup::terminal(first.doc, width.saturating_sub(4)).lines() {
+            text += &format!("    {line}\n");
         }
     }
     text
@@ -70,26 +90,6 @@ pub fn differences(material: &Material<'_>, width: usize) -> String {
             ("Why", difference.reason),
         ] {
             text += &markup::terminal(&format!("- {label}: {what}"), width);
-        }
-    }
-    text
-}
-
-/// Chapters and keywords in whose names or texts all words are.
-pub fn search(material: &Material<'_>, words: &[&str]) -> String {
-    let mut text = String::new();
-    for chapter in material.chapters() {
-        for entry in &chapter.entries {
-            let first = entry.rows[0];
-            let hay = format!("{} {} {}", entry.name, first.doc, first.syntax).to_lowercase();
-            if words.iter().all(|word| hay.contains(&word.to_lowercase())) {
-                text += &format!(
-                    "{} ({}): {}\n",
-                    entry.name,
-                    chapter.slug,
-                    first_sentence(first.doc)
-                );
-            }
         }
     }
     text
@@ -124,6 +124,7 @@ mod tests {
             rows: &rows,
             differences: &differences,
             codes: &[],
+            phrases: &[],
         };
         assert!(contents(&material, 50).contains("  time-limits "));
         assert!(
@@ -142,10 +143,5 @@ mod tests {
             super::differences(&material, 60)
                 .contains("timeout client [silence]\n  - HAProxy: waits\n")
         );
-        assert_eq!(
-            search(&material, &["CLOSES", "client"]),
-            "timeout client (time-limits): Closes a connection whose client sends nothing for so long.\n"
-        );
-        assert_eq!(search(&material, &["nowhere"]), "");
     }
 }

@@ -19,17 +19,21 @@ struct Book<'m> {
     chapters: Vec<Chapter<'m>>,
     /// Where a keyword stands, by the names that texts give it.
     links: HashMap<String, String>,
+    /// Where the row of a kind and a name stands: one name may have several.
+    kinds: HashMap<(&'static str, &'static str), String>,
 }
 
 /// The pages of the manual.
 pub fn pages(title: &str, material: &Material<'_>) -> Vec<Page> {
     let chapters = material.chapters();
     let links = links(&chapters);
+    let kinds = kinds(&chapters);
     let book = Book {
         title,
         material,
         chapters,
         links,
+        kinds,
     };
     let mut pages = vec![
         ("index.html".to_owned(), book.index()),
@@ -38,7 +42,11 @@ pub fn pages(title: &str, material: &Material<'_>) -> Vec<Page> {
         ("style.css".to_owned(), STYLE.to_owned()),
         (
             "search.js".to_owned(),
-            format!("const INDEX = {};\n{SEARCH}", book.search()),
+            format!(
+                "const INDEX = {};\nconst PHRASES = {};\n{SEARCH}",
+                book.search(),
+                in_script(serde_json::to_string(book.material.phrases))
+            ),
         ),
     ];
     for at in 0..book.chapters.len() {
@@ -63,6 +71,25 @@ fn links(chapters: &[Chapter<'_>]) -> HashMap<String, String> {
         }
     }
     links
+}
+
+fn kinds(chapters: &[Chapter<'_>]) -> HashMap<(&'static str, &'static str), String> {
+    let mut kinds = HashMap::new();
+    for chapter in chapters {
+        for entry in &chapter.entries {
+            for row in &entry.rows {
+                let target = format!("{}.html#{}", chapter.slug, entry.anchor);
+                kinds.entry((row.kind, row.name)).or_insert(target);
+            }
+        }
+    }
+    kinds
+}
+
+/// JSON that may stand in a script.
+fn in_script(json: serde_json::Result<String>) -> String {
+    let text = json.unwrap_or_else(|_| "[]".to_owned());
+    text.replace("</", "<\\/")
 }
 
 impl Book<'_> {
@@ -98,7 +125,7 @@ impl Book<'_> {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{title} - {book}</title>\n<link rel=\"stylesheet\" href=\"style.css\">\n</head>\n<body>\n\
              <header><a class=\"book\" href=\"index.html\">{book}</a>\n\
-             <form role=\"search\"><input id=\"search\" type=\"search\" placeholder=\"Search a keyword ( / )\" \
+             <form role=\"search\"><input id=\"search\" type=\"search\" placeholder=\"Search: a keyword, a code, what it should do ( / )\" \
              aria-label=\"Search\" autocomplete=\"off\"><ol id=\"found\" hidden></ol></form></header>\n\
              <div class=\"columns\">\n<nav aria-label=\"Chapters\"><details><summary>Chapters</summary>\n{navigation}</details></nav>\n\
              <main>\n{content}</main>\n</div>\n<script src=\"search.js\"></script>\n</body>\n</html>\n",
@@ -148,12 +175,18 @@ impl Book<'_> {
             .entries
             .iter()
             .map(|entry| format!("<a href=\"#{}\">{}</a>", entry.anchor, escaped(entry.name)));
-        content += &format!(
-            "<p class=\"names\">{}</p>\n",
-            names.collect::<Vec<_>>().join(" ")
-        );
-        for entry in &chapter.entries {
-            content += &self.entry(entry);
+        if !chapter.is_table() {
+            content += &format!(
+                "<p class=\"names\">{}</p>\n",
+                names.collect::<Vec<_>>().join(" ")
+            );
+        }
+        if chapter.is_table() {
+            content += &self.table(chapter);
+        } else {
+            for entry in &chapter.entries {
+                content += &self.entry(entry);
+            }
         }
         let neighbour = |at: Option<usize>, word: &str| {
             at.and_then(|at| self.chapters.get(at)).map(|chapter| {
@@ -168,6 +201,42 @@ impl Book<'_> {
         let after = neighbour(Some(at + 1), "after").unwrap_or_default();
         content += &format!("<p class=\"turn\">{before}{after}</p>\n");
         self.page(chapter.title, &format!("{}.html", chapter.slug), &content)
+    }
+
+    /// Entries of a few words each.
+    fn table(&self, chapter: &Chapter<'_>) -> String {
+        let mut text = String::from(
+            "<table class=\"lookup\">\n<thead><tr><th>Written</th><th>Meaning</th></tr></thead>\n<tbody>\n",
+        );
+        for entry in &chapter.entries {
+            let first = entry.rows[0];
+            text += &format!(
+                "<tr id=\"{anchor}\"><th scope=\"row\"><a href=\"#{anchor}\"><code>{}</code></a></th><td>{}</td></tr>\n",
+                escaped(first.syntax),
+                self.text(first.doc),
+                anchor = entry.anchor,
+            );
+        }
+        text + "</tbody>\n</table>\n"
+    }
+
+    /// Links to what may follow a keyword on its line.
+    fn followers(&self, name: &str) -> String {
+        let mut text = String::new();
+        for (kind, names) in self.material.followers(name) {
+            let links = names.iter().map(|name| {
+                let shown = escaped(name);
+                match self.kinds.get(&(kind, *name)) {
+                    Some(target) => format!("<a href=\"{target}\">{shown}</a>"),
+                    None => shown,
+                }
+            });
+            text += &format!(
+                "<h3>Each {kind}</h3>\n<p class=\"names\">{}</p>\n",
+                links.collect::<Vec<_>>().join(" ")
+            );
+        }
+        text
     }
 
     fn entry(&self, entry: &Entry<'_>) -> String {
@@ -198,6 +267,7 @@ impl Book<'_> {
         if !examples.is_empty() {
             text += &format!("<h3>Example</h3>\n<pre><code>{examples}</code></pre>\n");
         }
+        text += &self.followers(entry.name);
         for difference in self.material.differences_of(entry.name) {
             text += &format!(
                 "<aside><strong>Unlike HAProxy.</strong> {} <a href=\"differences.html#{}\">More</a></aside>\n",
@@ -254,9 +324,10 @@ impl Book<'_> {
         self.page("Codes of messages", "codes.html", &content)
     }
 
-    /// The index as JavaScript: name, kind, where, the beginning of the text.
+    /// The index as JavaScript: name, kind, where, the beginning of the text, and
+    /// all that is searched besides in lower case.
     fn search(&self) -> String {
-        let mut items: Vec<[String; 4]> = Vec::new();
+        let mut items: Vec<[String; 5]> = Vec::new();
         for chapter in &self.chapters {
             for entry in &chapter.entries {
                 items.push([
@@ -264,16 +335,27 @@ impl Book<'_> {
                     entry.told(),
                     format!("{}.html#{}", chapter.slug, entry.anchor),
                     first_sentence(entry.rows[0].doc),
+                    searched(&[
+                        chapter.title,
+                        entry.rows[0].doc,
+                        entry.rows[0].syntax,
+                        entry.rows[0].example,
+                    ]),
                 ]);
             }
         }
         for code in self.material.codes {
             let target = format!("codes.html#{}", code.id);
-            items.push([code.id.into(), "message".into(), target, code.title.into()]);
+            let searched = searched(&[code.explanation]);
+            items.push([
+                code.id.into(),
+                "message".into(),
+                target,
+                code.title.into(),
+                searched,
+            ]);
         }
-        serde_json::to_string(&items)
-            .unwrap_or_else(|_| "[]".to_owned())
-            .replace("</", "<\\/")
+        in_script(serde_json::to_string(&items))
     }
 }
 
@@ -287,6 +369,12 @@ fn item(title: &str, target: &str, own: &str) -> String {
         "<li><a href=\"{target}\"{here}>{}</a></li>\n",
         escaped(title)
     )
+}
+
+/// Texts in one, in lower case and with single spaces.
+fn searched(texts: &[&str]) -> String {
+    let words = texts.iter().flat_map(|text| text.split_whitespace());
+    words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// The beginning of a text, for lists.
@@ -337,6 +425,7 @@ mod tests {
             rows,
             differences: &differences,
             codes: &[&codes::UNMATCHED_BRACE],
+            phrases: &[("quiet", &["timeout client"])],
         };
         pages("The <language>", &material)
     }
@@ -375,6 +464,7 @@ mod tests {
         assert!(page("codes.html").contains(codes::UNMATCHED_BRACE.id));
         assert!(!page("search.js").contains("</script"));
         assert!(page("search.js").contains("\"time-limits.html#timeout-client\""));
+        assert!(page("search.js").contains("PHRASES = [[\"quiet\",[\"timeout client\"]]]"));
     }
 
     #[test]

@@ -6,10 +6,12 @@ mod book;
 mod html;
 mod markup;
 mod reference;
+mod search;
 
-pub use book::{chapter, contents, differences, search};
+pub use book::{chapter, contents, differences};
 pub use html::{Page, pages};
 pub use reference::{Chapter, Difference, Entry, Material, slug};
+pub use search::{Found, Hit, Phrase, search};
 
 use crate::diagnostic::Code;
 use crate::keyword::Documented;

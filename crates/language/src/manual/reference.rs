@@ -29,6 +29,8 @@ pub struct Material<'m> {
     pub differences: &'m [Difference],
     /// The codes of diagnostics.
     pub codes: &'m [&'static Code],
+    /// What people call things: for the search.
+    pub phrases: &'m [super::Phrase],
 }
 
 /// A keyword on its page: rows that say the same of one name in several places.
@@ -58,8 +60,23 @@ pub struct Chapter<'m> {
 /// Whether a kind of rows belongs to a part.
 type Holds = fn(&str) -> bool;
 
+/// Kinds of rows that are looked up in a table rather than read.
+const TABLES: [&str; 10] = [
+    "termination state",
+    "ACL flag",
+    "matching method",
+    "ACL operator",
+    "predefined ACL",
+    "data type",
+    "log format",
+    "log format flag",
+    "log alias",
+    "runtime command",
+];
+
 /// The parts, in their order, with the kinds of rows that they have.
-const PARTS: [(&str, Holds); 7] = [
+const PARTS: [(&str, Holds); 8] = [
+    ("Reference tables", |kind| TABLES.contains(&kind)),
     ("Lines of sections", |kind| kind == "keyword"),
     ("Options of lines", |kind| {
         kind.ends_with("option") && !kind.starts_with("keepalived")
@@ -101,7 +118,8 @@ impl<'m> Material<'m> {
             let at = found.unwrap_or_else(|| {
                 let chapter = Chapter {
                     title: row.family,
-                    slug: slug(row.family),
+                    // What stands in parentheses only helps to find it.
+                    slug: slug(row.family.split(" (").next().unwrap_or(row.family)),
                     part: PARTS[part].0,
                     entries: Vec::new(),
                 };
@@ -126,6 +144,32 @@ impl<'m> Material<'m> {
         differences.iter().filter(move |d| d.about == name)
     }
 
+    /// The kinds of rows that follow a keyword on its line (`bind` has `bind option`),
+    /// with those rows by name.
+    pub fn followers(&self, name: &str) -> Vec<(&'static str, Vec<&'static str>)> {
+        let mut kinds: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
+        let name = if name == "default-server" {
+            "server"
+        } else {
+            name
+        };
+        for row in self.rows.iter().filter(|row| row.built) {
+            let follows = |rest: &str| matches!(rest, " option" | " action");
+            if !row.kind.strip_prefix(name).is_some_and(follows) {
+                continue;
+            }
+            match kinds.iter_mut().find(|(kind, _)| *kind == row.kind) {
+                Some((_, names)) => names.push(row.name),
+                None => kinds.push((row.kind, vec![row.name])),
+            }
+        }
+        for (_, names) in &mut kinds {
+            names.sort_unstable();
+            names.dedup();
+        }
+        kinds
+    }
+
     /// Names that HAProxy has and that are not built, by their kinds.
     pub fn not_built(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         let mut kinds: Vec<(&'static str, Vec<&'static str>)> = Vec::new();
@@ -144,6 +188,15 @@ impl<'m> Material<'m> {
 }
 
 impl<'m> Chapter<'m> {
+    /// Whether its entries are a few words each, which a table shows best.
+    pub fn is_table(&self) -> bool {
+        let short = |row: &&Documented| TABLES.contains(&row.kind) && row.kind != "log format";
+        self.entries
+            .iter()
+            .flat_map(|entry| &entry.rows)
+            .all(|row| short(&row))
+    }
+
     fn add(&mut self, row: &'m Documented) {
         let same = |entry: &&mut Entry<'m>| {
             entry.name == row.name && entry.rows.iter().all(|other| other.doc == row.doc)
@@ -226,6 +279,7 @@ mod tests {
             rows: &rows,
             differences: &[],
             codes: &[],
+            phrases: &[],
         };
         let chapters = material.chapters();
         let titles: Vec<&str> = chapters.iter().map(|chapter| chapter.title).collect();

@@ -1,4 +1,5 @@
-// Finds keywords by their names, then by their texts. INDEX stands before this.
+// Finds keywords by their names, what people call them, and their texts. INDEX and
+// PHRASES stand before this.
 (() => {
   const box = document.getElementById("search");
   const list = document.getElementById("found");
@@ -9,24 +10,96 @@
   wide.addEventListener("change", unfold);
   unfold();
 
+  // The same search as `evenkeel manual WORDS`: names before texts, what people call a
+  // thing before both, and words that are nowhere replaced by the nearest one.
+  const EMPTY = new Set("a an and by for from how in is of on the to with".split(" "));
+  const singular = (word) =>
+    word.length > 4 && word.endsWith("s") && !word.endsWith("ss") ? word.slice(0, -1) : word;
   const rank = (item, words) => {
     const name = item[0].toLowerCase();
     const whole = words.join(" ");
-    if (name === whole) return 0;
-    if (name.startsWith(whole)) return 1;
-    if (words.every((word) => name.includes(word))) return 2;
-    const text = (item[1] + " " + item[3]).toLowerCase();
-    return words.every((word) => name.includes(word) || text.includes(word)) ? 3 : 9;
+    if (name === whole) return 10000;
+    let sum = name.startsWith(whole) ? 500 : 0;
+    for (const asked of words) {
+      const word = singular(asked);
+      if (name.split(/[ \-_.]/).some((part) => singular(part) === word)) sum += 100;
+      else if (name.includes(word)) sum += 60;
+      else if (item[4].includes(word) || item[1].includes(word)) sum += 10;
+      else return 0;
+    }
+    return sum;
+  };
+  const search = (words) => {
+    const meant = PHRASES
+      .filter(([phrase]) => phrase.split(" ").every((word) =>
+        words.some((asked) => singular(asked) === singular(word))))
+      .sort((a, b) => b[0].split(" ").length - a[0].split(" ").length)
+      .flatMap(([, names]) => names);
+    const pinned = (item) => {
+      const at = meant.indexOf(item[0]);
+      return at < 0 ? 0 : 5000 - at;
+    };
+    return INDEX.map((item) => [Math.max(rank(item, words), pinned(item)), item])
+      .filter(([n]) => n > 0)
+      .sort((a, b) => b[0] - a[0] || a[1][0].length - b[1][0].length)
+      .slice(0, MOST);
+  };
+  // Edits (with swapped neighbours) from one word to another, as far as `most`.
+  const distance = (a, b, most) => {
+    if (Math.abs(a.length - b.length) > most) return most + 1;
+    let [before, row] = [[], [...Array(b.length + 1).keys()]];
+    for (let i = 1; i <= a.length; i += 1) {
+      const next = [i];
+      for (let j = 1; j <= b.length; j += 1) {
+        const same = a[i - 1] === b[j - 1] ? 0 : 1;
+        next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + same);
+        if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+          next[j] = Math.min(next[j], before[j - 2] + 1);
+        }
+      }
+      [before, row] = [row, next];
+    }
+    return row[b.length];
+  };
+  let known = null;
+  const corrected = (words) => {
+    known ??= [
+      new Set(INDEX.flatMap((item) => item[0].toLowerCase().split(/[^a-z0-9]+/))
+        .concat(PHRASES.flatMap(([phrase]) => phrase.split(" ")))),
+      new Set(INDEX.flatMap((item) => item[4].split(/[^a-z0-9]+/))),
+    ];
+    return words.map((word) => {
+      if (word.length < 4 || known[0].has(word)) return word;
+      const most = word.length < 5 ? 1 : word.length < 9 ? 2 : 3;
+      for (const all of known) {
+        let best = [most + 1, word];
+        for (const one of all) {
+          if (one.length < 4) continue;
+          const far = distance(word, one, best[0] - 1);
+          if (far < best[0]) best = [far, one];
+        }
+        if (best[0] <= most) return best[1];
+      }
+      return word;
+    });
   };
   const show = () => {
-    const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+    if (words.length > 1) words = words.filter((word) => !EMPTY.has(word));
     list.replaceChildren();
     list.hidden = words.length === 0;
     if (list.hidden) return;
-    const found = INDEX.map((item) => [rank(item, words), item])
-      .filter(([n]) => n < 9)
-      .sort((a, b) => a[0] - b[0] || a[1][0].length - b[1][0].length)
-      .slice(0, MOST);
+    let found = search(words);
+    if (found.length === 0) {
+      const better = corrected(words);
+      found = search(better);
+      if (found.length > 0) {
+        const line = document.createElement("li");
+        line.className = "told";
+        line.textContent = `nothing for '${words.join(" ")}'; found for '${better.join(" ")}':`;
+        list.append(line);
+      }
+    }
     for (const [, item] of found) {
       const link = document.createElement("a");
       const name = document.createElement("b");
@@ -41,7 +114,8 @@
     }
     if (found.length === 0) {
       const line = document.createElement("li");
-      line.textContent = "nothing of that name";
+      line.className = "told";
+      line.textContent = "nothing found: try one word less";
       list.append(line);
     }
     choose(0);

@@ -43,16 +43,17 @@ const TOGETHER_MAX: usize = 64 << 10;
 /// All diagnostics and, below them, how many there are.
 pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> String {
     let mut text = String::new();
-    let mut example = None;
+    let mut example: Option<&Diagnostic> = None;
     for d in shown(diagnostics, look.diag) {
         text += &full_one(sources, d, look);
         text += "\n\n";
-        if example.is_none() && d.severity >= Severity::Warning {
-            example = Some(d.code.id);
+        // The first of the worst: an error that refuses the file comes before a warning.
+        if d.severity >= Severity::Warning && example.is_none_or(|e| d.severity > e.severity) {
+            example = Some(d);
         }
     }
     let count = count(diagnostics);
-    if let (Some(code), false) = (example, count.is_empty()) {
+    if let (Some(code), false) = (example.map(|d| d.code.id), count.is_empty()) {
         text += &count;
         if diagnostics.dropped() > 0 {
             text += &format!(" ({} not shown)", diagnostics.dropped());

@@ -1,7 +1,7 @@
 //! The `global` section.
 
 use super::Http2;
-use super::{Asked, Bind, BindOwner, CpuMap, TlsDefaults};
+use super::{Asked, Bind, BindOwner, CpuMap, StatusCodes, TlsDefaults};
 use crate::rules::VariableChange;
 use language::Span;
 use std::net::SocketAddr;
@@ -185,6 +185,10 @@ pub struct Global {
     pub quiet: bool,
     /// `zero-warning`: a warning refuses the file.
     pub zero_warning: bool,
+    /// `http-err-codes`: statuses that are errors of clients.
+    pub error_codes: StatusCodes,
+    /// `http-fail-codes`: statuses that are failures of servers.
+    pub failure_codes: StatusCodes,
     /// `server-state-base`: the directory of relative names of state files.
     pub server_state_base: Option<Box<[u8]>>,
     /// `server-state-file`.
@@ -292,6 +296,8 @@ impl Default for Global {
             debug: false,
             quiet: false,
             zero_warning: false,
+            error_codes: StatusCodes::errors(),
+            failure_codes: StatusCodes::failures(),
             server_state_base: None,
             server_state_file: None,
             maxconn: None,

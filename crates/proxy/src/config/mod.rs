@@ -24,6 +24,7 @@ mod ring;
 mod server;
 mod service;
 mod source;
+mod status_codes;
 mod stick;
 mod tls;
 mod userlist;
@@ -60,9 +61,10 @@ pub use resolvers::{
     Resolving,
 };
 pub use ring::{Ring, RingServer};
-pub use server::{ProxyExtensions, Server, ServerAddress, ServerOptions};
+pub use server::{ProxyExtensions, ProxyField, Server, ServerAddress, ServerOptions};
 pub use service::Service;
 pub use source::{Borrowed, Source, SourceWays};
+pub use status_codes::StatusCodes;
 pub use stick::StickRule;
 pub use tls::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,

@@ -4,6 +4,7 @@ use super::{
     Agent, HealthCheck, HostName, HttpProtocol, InitState, Observing, ProxyIndex, Resolving,
     RingKey, ServerIndex, ServerTls, SourceWays, WebSocketProto,
 };
+use crate::rules::{Expression, Format};
 use crate::state::{Kept, ServerState};
 use crate::tls::Connector;
 use language::Span;
@@ -30,6 +31,23 @@ pub struct ProxyExtensions {
     pub signature: bool,
     /// With `tls`: the key of the certificate that was shown.
     pub key: bool,
+}
+
+/// A field of `set-proxy-v2-tlv-fmt`.
+#[derive(Clone, Debug)]
+pub struct ProxyField {
+    /// Its type.
+    pub kind: u8,
+    /// Its format as the file has it.
+    pub text: Box<str>,
+    /// What it tells; None is an empty field.
+    pub format: Option<Arc<Format>>,
+}
+
+impl PartialEq for ProxyField {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.text == other.text
+    }
 }
 
 /// Where a server is.
@@ -88,6 +106,11 @@ pub struct ServerOptions {
     pub send_proxy: Option<u8>,
     /// `send-proxy-v2-ssl`, `proxy-v2-options`: what else the header of version 2 tells.
     pub proxy_extensions: ProxyExtensions,
+    /// `set-proxy-v2-tlv-fmt`: fields of the header of version 2, in the file's order.
+    pub proxy_fields: Vec<ProxyField>,
+    /// `pool-conn-name`: the name of its connections, which only streams of the same
+    /// name share; the text and what it means.
+    pub pool_name: Option<(Box<str>, Arc<Expression>)>,
     /// `proto`: the version of HTTP that is spoken with it whatever is negotiated.
     pub protocol: Option<HttpProtocol>,
     /// `cookie`: the value that stands for this server.
@@ -172,6 +195,8 @@ impl Default for ServerOptions {
             check_send_proxy: false,
             send_proxy: None,
             proxy_extensions: ProxyExtensions::default(),
+            proxy_fields: Vec::new(),
+            pool_name: None,
             protocol: None,
             cookie: None,
             source: None,

@@ -47,7 +47,7 @@ pub(crate) fn check(
         }
     }
     drop_default_port(message, scheme);
-    Ok(())
+    add_path(message, target_at)
 }
 
 fn merge(message: &mut Message, noted: &Noted) -> Result<(), Fault> {
@@ -173,31 +173,63 @@ fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
     }
     let authority_bare = without_default_port(authority, scheme);
     let host_bare = without_default_port(host, scheme);
-    // Two ports of CONNECT that are both usual are still two ports.
-    let both_name_one = authority_bare.len() < authority.len() && host_bare.len() < host.len();
+    // Two ports of CONNECT that are both usual are still two ports; `host:` names none.
+    let both_name_one =
+        authority_bare.len() + 1 < authority.len() && host_bare.len() + 1 < host.len();
     !(both_name_one && scheme == Scheme::Connect) && authority_bare.eq_ignore_ascii_case(host_bare)
 }
 
 /// `http://host:80/` is `http://host/`: as with HAProxy, what the rules and
-/// the server see has no needless port, in the target and in Host.
+/// the server see has no needless port, in the target and in Host. CONNECT
+/// needs the port in its target, so only its Host loses it.
 fn drop_default_port(message: &mut Message, scheme: Scheme) {
     let parts = message.target_parts();
+    if parts.form == TargetForm::Authority {
+        let host = message.get(b"host");
+        let names = |host: &[u8]| !without_default_port(host, scheme).is_empty();
+        if host.is_some_and(|host| host.eq_ignore_ascii_case(message.target()) && names(host)) {
+            drop_port_of_host(message, scheme);
+        }
+        return;
+    }
     if parts.form != TargetForm::Absolute {
         return;
     }
     let authority = &message.target()[parts.authority_start..parts.path_start];
-    let bare = without_default_port(authority, scheme).len();
+    let named = without_user(authority);
+    let user = authority.len() - named.len();
+    let bare = user + without_default_port(named, scheme).len();
     if bare < authority.len() {
         // Only shorter, never refused.
         let _ = message.set_target_pieces(parts.authority_start + bare, &[], parts.path_start);
-        let fields = message.fields_mut();
-        if let Some(at) = fields.position(b"host", 0)
-            && let Some((_, host)) = fields.at(at)
-        {
-            let bare = without_default_port(host, scheme).to_vec();
-            let _ = fields.replace_value(at, &bare);
-        }
+        drop_port_of_host(message, scheme);
     }
+}
+
+fn drop_port_of_host(message: &mut Message, scheme: Scheme) {
+    let fields = message.fields_mut();
+    if let Some(at) = fields.position(b"host", 0)
+        && let Some((_, host)) = fields.at(at)
+    {
+        let bare = without_default_port(host, scheme).to_vec();
+        let _ = fields.replace_value(at, &bare);
+    }
+}
+
+/// A URL without a path has the path `/` (RFC 9112, 3.2.1); that of OPTIONS
+/// stays empty, since there it means the server as a whole.
+fn add_path(message: &mut Message, target_at: usize) -> Result<(), Fault> {
+    let parts = message.target_parts();
+    let end = message.target().len();
+    if parts.form != TargetForm::Absolute
+        || parts.path_start < end
+        || message.method() == b"OPTIONS"
+    {
+        return Ok(());
+    }
+    message
+        .set_target_pieces(end, &[b"/"], end)
+        .map_err(|_| Fault::new(FaultKind::HeadTooLong, target_at))
 }
 
 /// `host:port` with a port of digits, as CONNECT needs it.

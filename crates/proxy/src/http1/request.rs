@@ -276,7 +276,9 @@ fn form_fits(method: &[u8], target: &[u8]) -> bool {
         return parts.form == TargetForm::Authority && host::is_host_and_port(target);
     }
     match parts.form {
-        TargetForm::Origin | TargetForm::Asterisk => true,
+        TargetForm::Origin => true,
+        // RFC 9112, 3.2.4: the server as a whole is asked for its options only.
+        TargetForm::Asterisk => method == b"OPTIONS",
         // An authority, and behind it a path or nothing.
         TargetForm::Absolute => {
             parts.authority_start < parts.path_start

@@ -97,6 +97,12 @@ impl<'l> Args<'l> {
         }
     }
 
+    /// The last word of the keyword as the file has it, with its argument in parentheses.
+    pub fn option_word(&self) -> &'l Word {
+        let at = self.at.saturating_sub(1).min(self.line.words.len() - 1);
+        &self.line.words[at]
+    }
+
     /// The next word, not taken.
     pub fn peek(&self) -> Option<&'l Word> {
         self.line.word(self.at)

@@ -1,6 +1,6 @@
 //! `server` and `default-server`. The options stand in `server_option`.
 
-use super::{Args, Built, LineRow, ServerBuilder, registry};
+use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
 use crate::config::{
     AddressFamily, CheckKind, CheckLines, HealthCheck, HostName, InitAddress, NamedPort, Proxy,
     ProxyIndex, ProxyKind, Server, ServerAddress, ServerOptions,
@@ -141,7 +141,7 @@ fn build_options(
 ) {
     let table = &registry().servers;
     while let Some(word) = args.peek() {
-        let diagnostic = match table.find(std::iter::once(word.str())) {
+        let diagnostic = match table.find(std::iter::once(name_of(word))) {
             Found::Built(row, words) if row.places.contains(&place) => {
                 let mut option = args.option(row.name, row.syntax, words);
                 let build: ServerBuilder = row.build;
@@ -178,6 +178,14 @@ fn build_options(
             }
         };
         loader.tell(diagnostic);
+    }
+}
+
+/// The name of an option; of `set-proxy-v2-tlv-fmt(<type>)` without its argument.
+fn name_of(word: &Word) -> &str {
+    match word.str().split_once('(') {
+        Some((name, _)) if name == server_option::WITH_ARGUMENT => name,
+        _ => word.str(),
     }
 }
 

@@ -4,6 +4,7 @@ pub(in crate::keyword) mod check;
 mod connection;
 mod load;
 pub(crate) mod observing;
+mod proxy_fields;
 pub(crate) mod resolve;
 pub(crate) mod tls;
 
@@ -12,15 +13,18 @@ use crate::load::codes;
 use language::Diagnostic;
 use language::keyword::Family;
 
+pub(super) use proxy_fields::NAME as WITH_ARGUMENT;
+
 /// All families of options.
 pub static FAMILIES: &[Family<ServerBuilder>] = &[
-    ("Checks of a server", check::OPTIONS),
-    ("Connections to a server", connection::OPTIONS),
-    ("Load of a server", load::OPTIONS),
-    ("How a server is", observing::OPTIONS),
-    ("Names of servers", resolve::OPTIONS),
-    ("TLS to a server", tls::OPTIONS),
-    ("Hints for HAProxy", super::endpoint_hints::SERVERS),
+    ("server options: health checks", check::OPTIONS),
+    ("server options: connections", connection::OPTIONS),
+    ("server options: connections", proxy_fields::OPTIONS),
+    ("server options: load and weight", load::OPTIONS),
+    ("server options: state", observing::OPTIONS),
+    ("server options: DNS", resolve::OPTIONS),
+    ("server options: TLS", tls::OPTIONS),
+    ("Accepted without effect", super::endpoint_hints::SERVERS),
 ];
 
 /// Longest time that a server's option takes, by haproxy's own limit.

@@ -16,7 +16,6 @@ use language::{Diagnostic, Line, suggest};
 const NOT_NEGATABLE: &[&str] = &[
     "option external-check",
     "option forwardfor",
-    "option forwarded",
     "option http-restrict-req-hdr-names",
     "option httpchk",
     "option httplog",

@@ -11,6 +11,7 @@ use crate::log::{self, Level};
 use crate::reactor::{self, Buffer, Instant};
 use crate::state::Tally;
 use crate::stream::{self, Endpoint, Session, Stream, leaving};
+use crate::tables::tracked;
 use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
@@ -107,9 +108,8 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 Opened::Answer(b"431")
             }
             // No request in any version of HTTP: that is answered, and logged,
-            // by a stream of its own.
+            // by a stream of its own. It is no fault of HTTP/2.
             Err(fault) if fault.kind.http2_status().is_some() => {
-                self.malformed();
                 Opened::Begin((stream, Err(fault)), None)
             }
             Err(_) => {
@@ -121,6 +121,11 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
 
     fn malformed(&mut self) {
         self.faults = self.faults.saturating_add(1);
+        tracked::session_glitch(self.session);
+    }
+
+    fn faults(&self) -> u32 {
+        self.faults
     }
 }
 

@@ -155,6 +155,10 @@ impl Accept for ServerSide {
     fn malformed(&mut self) {
         self.faults = self.faults.saturating_add(1);
     }
+
+    fn faults(&self) -> u32 {
+        self.faults
+    }
 }
 
 impl Side for ServerSide {

@@ -75,6 +75,8 @@ pub(super) struct Inner {
     pub(super) unsent: u32,
     /// Streams so far.
     pub(super) carried: u32,
+    /// Faults of the peer that ended no more than a stream.
+    pub(super) glitches: u32,
     /// Since when there is none.
     pub(super) idle_since: Instant,
     /// Some task was woken or begun since this was looked at.
@@ -112,6 +114,8 @@ pub(super) trait Accept {
     fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request>;
     /// A body is not as long as its head says, or what follows it is malformed.
     fn malformed(&mut self);
+    /// How many faults there were that ended a stream and not the connection.
+    fn faults(&self) -> u32;
 }
 
 /// What came of one event.
@@ -141,6 +145,7 @@ impl Shared {
                 open_max: u32::MAX,
                 unsent: 0,
                 carried: 0,
+                glitches: 0,
                 idle_since: reactor::now(),
                 woke: false,
                 blocked: false,
@@ -325,6 +330,7 @@ impl Inner {
                 Step::More
             }
         };
+        self.glitches = accept.faults();
         (taken, step)
     }
 

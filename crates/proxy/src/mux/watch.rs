@@ -90,6 +90,11 @@ impl StreamWatch {
         Some(self.shared.upgrade()?.inner.borrow().open)
     }
 
+    /// Faults of the peer that ended streams of its connection; None when that is closed.
+    pub fn glitches(&self) -> Option<u32> {
+        Some(self.shared.upgrade()?.inner.borrow().glitches)
+    }
+
     /// How many the peer takes at once, where it has said so.
     pub fn streams_max_of_peer(&self) -> Option<u32> {
         let shared = self.shared.upgrade()?;

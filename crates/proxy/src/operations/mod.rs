@@ -10,6 +10,7 @@ pub(crate) mod server;
 mod serving;
 mod socket;
 
+pub use command::documented;
 pub use serving::{Serving, start};
 pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, open_one, tags};
 

@@ -49,8 +49,9 @@ pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::{self, xxh64};
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::Expression;
+pub(crate) use fetch::proxy_field_number;
 pub use fetch::{FetchBuild, FetchRow};
-pub use format::{Alias, BuiltIn, Dialect, Format, built_in};
+pub use format::{Alias, BuiltIn, Dialect, Format, alias_doc, built_in, built_in_texts};
 pub use map::{Gives, Map};
 pub use matching::Method;
 pub use run::{

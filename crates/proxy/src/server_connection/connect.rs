@@ -1,8 +1,8 @@
 //! Making a connection to a server.
 
 use super::secured::{Secured, Wanted, forced_version, secure};
-use super::{ServerConnection, proxy_header, source};
-use crate::config::{HttpProtocol, Proxy, ProxyOption, Server, ServerAddress, Tune};
+use super::{Mark, ServerConnection, proxy_header, source};
+use crate::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
 use crate::health::SOCKS4_USER;
 use crate::mux::ServerMux;
 use crate::reactor::{Instant, Socket, pool_box, with_deadline};
@@ -36,12 +36,12 @@ pub enum ConnectFailure {
 }
 
 /// Where a server is for a stream.
-enum Target {
+pub(super) enum Target {
     Inet(SocketAddr),
     Unix(SocketAddrUnix),
 }
 
-fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
+pub(super) fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
     let refused = |errno: rustix::io::Errno| ConnectFailure::Refused(errno.into());
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
@@ -77,7 +77,7 @@ fn or_destination(ip: IpAddr, stream: &Stream) -> Result<IpAddr, ConnectFailure>
 }
 
 /// Whether where each client connected to decides where a server is for it.
-fn goes_by_client(server: &Server) -> bool {
+pub(super) fn goes_by_client(server: &Server) -> bool {
     let followed = server.is_followed();
     let own = || server.state.address_override().is_none();
     match &server.address {
@@ -94,33 +94,14 @@ fn goes_by_client(server: &Server) -> bool {
 impl ServerConnection {
     /// Whether it goes where a new one for this stream would.
     pub fn leads_to(&self, server: &Server, stream: &Stream) -> bool {
-        if !Wanted::of(server, stream).is_of(self.tls.as_ref()) {
+        if !Wanted::of(server, stream).is_of(self.tls.as_ref(), &self.mark) {
             return false;
         }
         let version = match forced_version(server, stream).or(server.options.protocol) {
             None if server.traffic_tls().is_none() => Some(HttpProtocol::Http1),
             version => version,
         };
-        if version.is_some_and(|v| self.link.is_http2() != (v == HttpProtocol::Http2)) {
-            return false;
-        }
-        if let Some(backend) = stream.backend()
-            && source::goes_by_client(backend, server)
-            && let Some(wanted) = source::borrowed(server.source(backend), stream)
-            && self.local_address().map(|own| own.ip()) != Some(wanted.ip())
-        {
-            return false;
-        }
-        if !goes_by_client(server) {
-            return true;
-        }
-        let there = self.with_fd(|fd| rustix::net::getpeername(fd).ok().flatten());
-        let there = there.flatten();
-        let there = there.and_then(|address| SocketAddr::try_from(address).ok());
-        match target(server, stream) {
-            Ok(Target::Inet(wanted)) => there == Some(wanted),
-            _ => false,
-        }
+        version.is_none_or(|v| self.link.is_http2() == (v == HttpProtocol::Http2))
     }
 }
 
@@ -199,7 +180,7 @@ pub async fn connect(
     let forced = forced_version(server, stream);
     let protocol = forced.or(server.options.protocol);
     // Streams of other kinds are not for it.
-    let private = is_private(backend, server) || forced.is_some();
+    let private = forced.is_some() || is_of_one_client(backend, server);
     let connector = server.traffic_tls().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http
@@ -214,6 +195,7 @@ pub async fn connect(
     // Before the address is read: an older one must not pass for the newest.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
+    let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;
     let socket = begin((backend, server), stream, &target).map_err(ConnectFailure::Refused)?;
     let mut transport = Transport::from(socket);
     worker()
@@ -244,7 +226,7 @@ pub async fn connect(
     };
     if let (Some(making), Some(mux)) = (making, &mux) {
         let shared = &worker().pools.shared;
-        shared.add(&server.state, mux.clone(), way, tls.clone());
+        shared.add(&server.state, mux.clone(), way, (tls.clone(), mark.clone()));
         making.made();
     }
     Ok(ServerConnection {
@@ -255,15 +237,16 @@ pub async fn connect(
         input: None,
         streams: 0,
         way,
+        mark,
         private,
     })
 }
 
-/// Whether connections to a server are for one client each.
-fn is_private(backend: &Proxy, server: &Server) -> bool {
-    server.options.send_proxy.is_some()
-        || goes_by_client(server)
-        || source::goes_by_client(backend, server)
+/// Whether connections to a server stay with their client: a PROXY header is
+/// that of one client, so nobody else finds a use for a connection with it,
+/// unless the first requests of sessions use idle connections, too.
+fn is_of_one_client(backend: &Proxy, server: &Server) -> bool {
+    server.options.send_proxy.is_some() && backend.reuse != ReuseMode::Always
 }
 
 /// A connection that speaks HTTP/2, and a stream on it.

@@ -3,6 +3,7 @@
 //! many, one after the other, and of HTTP/2 at the same time ([`shared`]).
 
 mod connect;
+mod mark;
 mod pool;
 mod proxy_header;
 mod secured;
@@ -10,6 +11,7 @@ mod shared;
 mod source;
 
 pub use connect::{ConnectFailure, connect};
+pub use mark::Mark;
 pub use pool::{Pools, purge};
 pub use secured::{Secured, Wanted, forced_version};
 
@@ -38,8 +40,9 @@ pub struct ServerConnection {
     pub streams: u32,
     /// The way that it went to the server.
     pub way: Way,
-    /// It must not carry another client's streams: a PROXY header was sent, or
-    /// it goes to that client's port.
+    /// What sets it apart from others to this server.
+    pub mark: Mark,
+    /// It must not carry another client's streams.
     pub private: bool,
 }
 

@@ -1,9 +1,9 @@
 //! Idle connections to servers, per thread. A connection that the server closed
 //! or spoke on out of turn is known without a system call and never taken.
 
-use super::ServerConnection;
 use super::secured::{Secured, Wanted};
 use super::shared::Shared;
+use super::{Mark, ServerConnection};
 use crate::config::{Proxy, Server, ServerOptions};
 use crate::reactor::{self, Instant};
 use crate::state::{ServerState, Way};
@@ -26,6 +26,7 @@ const POOLS_AT_ONCE: usize = 256;
 struct Idle {
     transport: Transport,
     tls: Option<Rc<Secured>>,
+    mark: Mark,
     streams: u32,
     since: Instant,
     way: Way,
@@ -89,11 +90,9 @@ impl Pools {
             // What is kept goes the newest way, the stream another.
             return None;
         }
-        while let Some(at) = pool
-            .idle
-            .iter()
-            .rposition(|idle| idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref()))
-        {
+        while let Some(at) = pool.idle.iter().rposition(|idle| {
+            idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref(), &idle.mark)
+        }) {
             let idle = pool.idle.remove(at);
             pool.dropped(1);
             // Bytes without a request, or the end: neither can be used.
@@ -107,6 +106,7 @@ impl Pools {
                     input: None,
                     streams: idle.streams,
                     way,
+                    mark: idle.mark,
                     private: false,
                 });
             }
@@ -134,6 +134,7 @@ impl Pools {
             input,
             streams,
             way,
+            mark,
             private,
         } = connection;
         let transport = match (link, mux) {
@@ -180,6 +181,7 @@ impl Pools {
         pool.idle.push(Idle {
             transport,
             tls,
+            mark,
             streams,
             since: reactor::now(),
             way,

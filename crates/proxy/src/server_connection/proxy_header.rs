@@ -29,7 +29,14 @@ pub(super) fn of(stream: &Stream, server: &Server, version: u8) -> Vec<u8> {
         true => Checksum::Crc32c,
         false => Checksum::None,
     };
-    let tlvs = extensions(stream, wanted);
+    let mut tlvs = extensions(stream, wanted);
+    for field in &server.options.proxy_fields {
+        let mut value = Vec::new();
+        if let Some(format) = &field.format {
+            format.append(stream, &mut value);
+        }
+        let _left_out = tlvs.push(field.kind, &value);
+    }
     Header::Proxied(Proxied { endpoints, tlvs }).encode_binary(checksum, &mut bytes);
     bytes
 }

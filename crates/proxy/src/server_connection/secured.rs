@@ -2,6 +2,7 @@
 //! under which name one was made, since it is of use for that name only.
 
 use super::ConnectFailure;
+use super::mark::Mark;
 use crate::config::{HttpProtocol, Server, WebSocketProto};
 use crate::http2::websocket;
 use crate::reactor::Instant;
@@ -25,14 +26,23 @@ pub struct Secured {
     pub info: Rc<Info>,
 }
 
-/// The name that a connection for a stream has to be made for.
-pub enum Wanted {
+/// The name that a connection must have been made for.
+#[derive(Debug)]
+enum WantedName {
     /// Each is as good as the other.
     Any,
     /// This one.
     Name(ServerName<'static>),
     /// One that cannot be asked for: no connection is one for it.
     Impossible,
+}
+
+/// What a connection must be for a stream to use it.
+#[derive(Debug)]
+pub struct Wanted {
+    name: WantedName,
+    /// None: no connection is one for it.
+    mark: Option<Mark>,
 }
 
 /// The version of HTTP that a stream's connection has to speak whatever the
@@ -78,21 +88,25 @@ impl Wanted {
     /// connection is to be made.
     pub fn of(server: &Server, stream: &Stream) -> Wanted {
         let connector = server.traffic_tls();
-        match connector.filter(|connector| connector.names_differ()) {
-            None => Wanted::Any,
+        let by_name = server.options.pool_name.is_none();
+        let name = match connector.filter(|connector| by_name && connector.names_differ()) {
+            None => WantedName::Any,
             Some(connector) => connector
                 .server_name(stream)
-                .map_or(Wanted::Impossible, Wanted::Name),
-        }
+                .map_or(WantedName::Impossible, WantedName::Name),
+        };
+        let mark = Mark::of(server, stream);
+        Wanted { name, mark }
     }
 
     /// Whether a connection was made for it.
-    pub fn is_of(&self, secured: Option<&Rc<Secured>>) -> bool {
-        match (self, secured) {
-            (Wanted::Name(name), Some(secured)) => secured.name == *name,
-            (Wanted::Any, _) => true,
-            (Wanted::Name(_), None) | (Wanted::Impossible, _) => false,
-        }
+    pub fn is_of(&self, secured: Option<&Rc<Secured>>, mark: &Mark) -> bool {
+        let named = match (&self.name, secured) {
+            (WantedName::Name(name), Some(secured)) => secured.name == *name,
+            (WantedName::Any, _) => true,
+            (WantedName::Name(_), None) | (WantedName::Impossible, _) => false,
+        };
+        named && self.mark.as_ref() == Some(mark)
     }
 }
 

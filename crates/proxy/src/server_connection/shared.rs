@@ -2,8 +2,8 @@
 //! clients at once. One that nobody uses stands here as an idle one does in the
 //! pools, and by the same rules.
 
-use super::ServerConnection;
 use super::secured::{Secured, Wanted};
+use super::{Mark, ServerConnection};
 use crate::config::{Proxy, Server, ServerOptions};
 use crate::mux::ServerMux;
 use crate::reactor::{self, with_deadline};
@@ -24,6 +24,7 @@ const WAITING_MAX: usize = 100;
 struct Entry {
     mux: ServerMux,
     tls: Option<Rc<Secured>>,
+    mark: Mark,
     way: Way,
     /// It is counted among the idle ones of its server.
     counted: bool,
@@ -124,10 +125,10 @@ impl Shared {
                 continue;
             }
             let idle = mux.streams() == 0;
-            let right = wanted.is_of(entry.tls.as_ref());
+            let right = wanted.is_of(entry.tls.as_ref(), &entry.mark);
             let may = right && (!idle || streams_min.is_some_and(|least| carried >= least));
             if may && let Some(stream) = mux.open() {
-                let (mux, tls) = (mux.clone(), entry.tls.clone());
+                let (mux, tls, mark) = (mux.clone(), entry.tls.clone(), entry.mark.clone());
                 group.count(at);
                 return Some(ServerConnection {
                     link: Link::Http2(stream),
@@ -137,6 +138,7 @@ impl Shared {
                     input: None,
                     streams: carried,
                     way,
+                    mark,
                     private: false,
                 });
             }
@@ -222,13 +224,14 @@ impl Shared {
         server: &Arc<ServerState>,
         mux: ServerMux,
         way: Way,
-        tls: Option<Rc<Secured>>,
+        (tls, mark): (Option<Rc<Secured>>, Mark),
     ) {
         let counted = false;
         self.group(server, |group| {
             group.entries.push(Entry {
                 mux,
                 tls,
+                mark,
                 way,
                 counted,
             })

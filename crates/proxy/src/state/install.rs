@@ -240,9 +240,16 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && other.state.address_override().is_some();
     (followed || one.address == other.address)
         && of(one) == of(other)
+        && one.options.proxy_fields == other.options.proxy_fields
+        && name_of(one) == name_of(other)
         && one.options.source_ways == other.options.source_ways
         && one.options.tls.for_traffic() == other.options.tls.for_traffic()
         && one.options.protocol == other.options.protocol
+}
+
+/// What names its connections.
+fn name_of(server: &Server) -> Option<&str> {
+    server.options.pool_name.as_ref().map(|(text, _)| &**text)
 }
 
 /// What the tree before had under one name.

@@ -7,7 +7,7 @@ use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline, idle_deadline};
 use super::write::WriteFailure;
-use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
+use super::{End, Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
 use crate::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex,
 };
@@ -661,7 +661,9 @@ async fn statistics(
 /// What a request meets whose body did not come in time, or at all.
 fn without_body(stream: &mut Stream) -> Ruled {
     match stream.termination {
-        Termination::ClientAbort => Ruled::Close,
+        Termination::ClientAbort if stream.watched(End::Client).is_some() => Ruled::Close,
+        // It may still read.
+        Termination::ClientAbort => Ruled::Answer(reply::error(stream, 400)),
         _ => Ruled::Answer(reply::error(stream, 408)),
     }
 }
@@ -717,8 +719,7 @@ async fn wait_for_body(
             return true;
         }
         match client.link.read_into(input) {
-            Ok(0) => stream.payload_complete = true,
-            Ok(_) => continue,
+            Ok(read) if read > 0 => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if with_deadline(deadline, client.link.readable())
                     .await
@@ -728,23 +729,18 @@ async fn wait_for_body(
                     stream.phase = Phase::Request;
                     return false;
                 }
-                continue;
             }
-            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
-                input.compact();
-                continue;
-            }
-            // Its client has given it up: there is nobody to serve.
-            Err(_) if client.link.is_http2() => {
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => input.compact(),
+            // Its client has given it up: no server gets a part of a body that was
+            // to be whole.
+            Ok(_) | Err(_) => {
                 stream.termination = Termination::ClientAbort;
                 stream.phase = Phase::Request;
                 let frontend = &stream.frontend().state.frontend;
                 frontend.here().count(Tally::RequestErrors);
                 return false;
             }
-            Err(_) => stream.payload_complete = true,
         }
-        return true;
     }
 }
 

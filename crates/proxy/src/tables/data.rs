@@ -44,6 +44,11 @@ macro_rules! data_types {
                 match self { $(DataType::$variant => $name,)* }
             }
 
+            /// What it counts, for people.
+            pub fn doc(self) -> &'static str {
+                match self { $(DataType::$variant => $doc,)* }
+            }
+
             /// How it is kept.
             pub const fn shape(self) -> Shape {
                 match self { $(DataType::$variant => Shape::$shape,)* }
@@ -83,6 +88,8 @@ data_types! {
     Gpt = 22, "gpt", Number, true, "General purpose tags.";
     Gpc = 23, "gpc", Number, true, "General purpose counters.";
     GpcRate = 24, "gpc_rate", Rate, true, "How fast those grow.";
+    GlitchCnt = 25, "glitch_cnt", Number, false, "Faults of HTTP/2 clients.";
+    GlitchRate = 26, "glitch_rate", Rate, false, "The same in a period.";
 }
 
 /// How many types there are.

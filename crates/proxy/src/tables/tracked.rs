@@ -86,7 +86,7 @@ pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
         count_request(&held);
     }
     if level == Level::Response {
-        count_status(&held, stream.server_status);
+        count_status(&held, stream, stream.server_status);
     }
     held.note();
     let entry = (counter as u8, held);
@@ -116,12 +116,13 @@ fn count_failure(held: &Held) {
     held.add(DataType::HttpFailRate, 0, 1);
 }
 
-fn count_status(held: &Held, status: u16) {
-    match status {
-        400..=499 => count_error(held),
-        // What a server does not do, or in which version, is no failure.
-        500..=599 if status != 501 && status != 505 => count_failure(held),
-        _ => {}
+fn count_status(held: &Held, stream: &Stream, status: u16) {
+    let global = &stream.config.global;
+    if global.error_codes.contains(status) {
+        count_error(held);
+    }
+    if global.failure_codes.contains(status) {
+        count_failure(held);
     }
 }
 
@@ -150,6 +151,16 @@ pub fn session_began(session: &Session) {
     }
 }
 
+/// A client broke the rules of HTTP/2 in a way that ended no more than a stream.
+pub fn session_glitch(session: &Session) {
+    if let Some(shared) = session.tracked.get() {
+        shared.borrow().each(|held| {
+            held.add(DataType::GlitchCnt, 0, 1);
+            held.add(DataType::GlitchRate, 0, 1);
+        });
+    }
+}
+
 /// A request came.
 #[inline]
 pub fn request(stream: &Stream) {
@@ -170,7 +181,9 @@ pub fn request_error(stream: &Stream) {
 #[inline]
 pub fn answer(stream: &Stream) {
     if any(stream) {
-        each(stream, |held| count_status(held, stream.server_status));
+        each(stream, |held| {
+            count_status(held, stream, stream.server_status)
+        });
     }
 }
 

@@ -37,13 +37,13 @@ const START_LINES_AND_HOSTS: &[(&[u8], &str)] = &[
     (b"GET http://A/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://A/ HTTP/1.1|host: a|| none keep"),
     (b"GET https://a:443/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET https://a/ HTTP/1.1|host: a|| none keep"),
     (b"GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://u:p@a/ HTTP/1.1|host: a|| none keep"),
-    (b"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a HTTP/1.1|host: a|| none keep"),
+    (b"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://a/ HTTP/1.1|host: a|| none keep"),
     (b"GET http://a?x HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"),
     (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"), // haproxy 2.6 lets it pass
     (b"GET http: HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"),
     (b"GET ws://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET ws://a/ HTTP/1.1|host: a|| none keep"),
     (b"GET foo:bar HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"),
-    (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "CONNECT a:80 HTTP/1.1|host: a:80|| none keep"),
+    (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", "CONNECT a:80 HTTP/1.1|host: a|| none keep"),
     (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:80 HTTP/1.1|host: a|| none keep"),
     (b"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 8"),
     (b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 8"),
@@ -53,10 +53,16 @@ const START_LINES_AND_HOSTS: &[(&[u8], &str)] = &[
     (b"CONNECT * HTTP/1.1\r\nHost: a:80\r\n\r\n", "TargetForm at 8"),
     (b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "CONNECT a:443 HTTP/1.1|host: a|| none keep"),
     (b"CONNECT a:8080 HTTP/1.1\r\nHost: a\r\n\r\n", "HostMismatch at 8"),
-    (b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "CONNECT [::1]:80 HTTP/1.1|host: [::1]:80|| none keep"),
+    (b"CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "CONNECT [::1]:80 HTTP/1.1|host: [::1]|| none keep"),
     (b"CONNECT :80 HTTP/1.1\r\nHost: :80\r\n\r\n", "TargetForm at 8"), // haproxy 2.6 lets it pass
     (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * HTTP/1.1|host: a|| none keep"),
-    (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", "GET * HTTP/1.1|host: a|| none keep"),
+    (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"), // haproxy 2.6 lets it pass
+    (b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS http://a HTTP/1.1|host: a|| none keep"),
+    (b"GET http://u:p@a:80/x HTTP/1.1\r\nHost: a:80\r\n\r\n", "GET http://u:p@a/x HTTP/1.1|host: a|| none keep"),
+    (b"GET http://: HTTP/1.1\r\nHost: :80\r\n\r\n", "GET http:/// HTTP/1.1|host: || none keep"),
+    (b"CONNECT a:80 HTTP/1.1\r\nHost: a:\r\n\r\n", "CONNECT a:80 HTTP/1.1|host: a:|| none keep"),
+    (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "CONNECT a:443 HTTP/1.1|host: a|| none keep"),
+    (b"CONNECT a:8443 HTTP/1.1\r\nHost: a:8443\r\n\r\n", "CONNECT a:8443 HTTP/1.1|host: a:8443|| none keep"),
     (b"OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 8"), // haproxy 2.6 lets it pass
     (b"GET a HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"), // haproxy 2.6 lets it pass
     (b"GET ?a HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"),
@@ -218,7 +224,7 @@ const FRAMING: &[(&[u8], &str)] = &[
     (b"HEAD / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "UnexpectedBody at 17"),
     (b"DELETE / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "UnexpectedBody at 19"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n 2\r\n\r\nab", "FoldedFraming at 42"), // haproxy 2.6 lets it pass
-    (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 3\r\n\r\nabc", "CONNECT a:80 HTTP/1.1|host: a:80|| none close +3"),
+    (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nContent-Length: 3\r\n\r\nabc", "CONNECT a:80 HTTP/1.1|host: a|| none close +3"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nExpect: foo\r\nContent-Length: 0\r\n\r\n", "POST / HTTP/1.1|host: a|expect: foo|content-length: 0|| none keep"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: foo\r\nContent-Length: 2\r\n\r\nab", "POST / HTTP/1.1|host: a|content-length: 2|| length 2 keep +2"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: content-length, host\r\nContent-Length: 0\r\n\r\n", "GET / HTTP/1.1|host: a|content-length: 0|| none keep"),
@@ -278,7 +284,7 @@ const FRAMING: &[(&[u8], &str)] = &[
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding;: chunked\r\n\r\n", "NameByte at 43"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\r\n : chunked\r\n\r\n", "ColonMissing at 43"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nX-Transfer-Encoding: chunked\r\n\r\n", "POST / HTTP/1.1|host: a|x-transfer-encoding: chunked|| none keep"),
-    (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "CONNECT a:80 HTTP/1.1|host: a:80|| none close +5"),
+    (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "CONNECT a:80 HTTP/1.1|host: a|| none close +5"),
 ];
 
 #[rustfmt::skip]

@@ -4,8 +4,10 @@ use super::{not_built, one_of};
 use crate::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto};
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
+use crate::rules::{Expression, Usage};
 use language::Diagnostic;
 use language::value::TimeUnit;
+use std::sync::Arc;
 
 /// The options of this family.
 pub static OPTIONS: &[ServerRow] = &[
@@ -150,6 +152,15 @@ pub static OPTIONS: &[ServerRow] = &[
         build: max_reuse,
     },
     ServerRow {
+        name: "pool-conn-name",
+        places: places::SERVER,
+        syntax: "pool-conn-name <expression>",
+        doc: "The value of the expression names a connection when it is made, and only streams with the same name use it again. It takes the \
+              place of `sni` there: connections made for one `sni` serve streams with another one if their names are the same.",
+        example: "server web1 192.0.2.11:8080 pool-conn-name req.hdr(x-tenant)",
+        build: pool_name,
+    },
+    ServerRow {
         name: "proto",
         places: places::SERVER,
         syntax: "proto { h1 | h2 | none }",
@@ -173,6 +184,7 @@ fn send_proxy(options: &mut ServerOptions, version: Option<u8>) -> Built {
     options.send_proxy = version;
     if version.is_none() {
         options.proxy_extensions = ProxyExtensions::default();
+        options.proxy_fields = Vec::new();
     }
     Ok(())
 }
@@ -247,6 +259,13 @@ fn pool_max_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_
 
 fn max_reuse(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     options.reuse_max = unlimited(args)?;
+    Ok(())
+}
+
+fn pool_name(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let word = args.required("<expression>")?;
+    let expression = Expression::parse(loader, word, Usage::SERVER_SOURCE)?;
+    options.pool_name = Some((word.text().into(), Arc::new(expression)));
     Ok(())
 }
 

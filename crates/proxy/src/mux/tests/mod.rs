@@ -98,6 +98,10 @@ impl<B> Accept for TestSide<B> {
     fn malformed(&mut self) {
         self.seen.malformed.set(self.seen.malformed.get() + 1);
     }
+
+    fn faults(&self) -> u32 {
+        0
+    }
 }
 
 impl<B: FnMut(MuxStream, Message)> Side for TestSide<B> {

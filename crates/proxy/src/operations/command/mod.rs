@@ -23,7 +23,9 @@ pub use events::{Follow, follow};
 
 use super::serving::Shared;
 use crate::config::{Config, Proxy, Server, StatsLevel};
+use crate::reference::kept;
 use crate::runtime::Runtime;
+use language::keyword::Documented;
 use language::suggest;
 use std::fmt::{self, Write};
 use std::ops::Deref;
@@ -217,6 +219,38 @@ static COMMANDS: &[Row] = &[
     row(&["prompt"], "prompt", "stay connected and prompt, or no more", User, Now(prompt)),
     row(&["quit"], "quit", "disconnect", User, Now(quit)),
 ];
+
+/// The commands as rows of the manual.
+pub fn documented() -> Vec<Documented> {
+    COMMANDS.iter().map(Row::documented).collect()
+}
+
+impl Row {
+    fn documented(&self) -> Documented {
+        let level = match self.level {
+            User => "user",
+            Operator => "operator",
+            Admin => "admin",
+        };
+        let mut doc: Vec<char> = self.doc.chars().collect();
+        if let Some(first) = doc.first_mut() {
+            *first = first.to_ascii_uppercase();
+        }
+        let doc: String = doc.into_iter().collect();
+        Documented {
+            kind: "runtime command",
+            name: kept(self.words.join(" ")),
+            places: &[],
+            syntax: self.syntax,
+            doc: kept(format!(
+                "{doc}. Needs the level `{level}` of `stats socket`."
+            )),
+            example: "",
+            family: "Runtime commands",
+            built: true,
+        }
+    }
+}
 
 /// The last rows, which every list of suggestions ends with.
 const ALWAYS: usize = 3;

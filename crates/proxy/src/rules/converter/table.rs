@@ -73,6 +73,8 @@ values! {
     "conn_cnt", ConnCnt, 0, "How many connections (or requests) were tracked.";
     "conn_cur", ConnCur, 0, "How many connections (or requests) are tracked now.";
     "conn_rate", ConnRate, 0, "How many connections (or requests) were tracked in the period of the table.";
+    "glitch_cnt", GlitchCnt, 0, "How many faults of HTTP/2 its clients made that ended a stream only.";
+    "glitch_rate", GlitchRate, 0, "How many faults of HTTP/2 its clients made in the period of the table.";
     "gpc0", Gpc0, 0, "The first general purpose counter.";
     "gpc0_rate", Gpc0Rate, 0, "How much the first general purpose counter grew in the period of the table.";
     "gpc1", Gpc1, 0, "The second general purpose counter.";

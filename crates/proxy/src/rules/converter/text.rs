@@ -24,14 +24,15 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Makes small letters capital. Letters beyond ASCII stay as they are.";
     "length", "length", ConverterBuild::new(Type::Str, Type::Int, length), "acl long path,length gt 200",
         "The length of a text in bytes.";
-    "bytes", "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[Kind::Int, Kind::Int], 1).prepare(check_bytes),
+    "bytes", "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[Kind::IntOrVariable, Kind::IntOrVariable], 1).prepare(check_bytes),
         "acl begins req.payload(0,9),bytes(4,2) -m bin 0d0a",
-        "A part of the value: from an offset on, at most so many bytes. It is empty where the value is shorter.";
+        "A part of the value: from an offset on, at most so many bytes. It is empty where the value is shorter. Offset and length are numbers or variables; a \
+         variable that is negative or not set gives an empty value.";
     "field", "field(<index>,<delimiters>[,<count>])", text(field).takes(PART, 2).prepare(check_part), "acl tenant path,field(2,/) red blue",
         "The field of an index, where each of the delimiters ends one; 1 is the first, and negative indexes count from the end. With a count so many \
          fields, with 0 all that are left. Two delimiters side by side have an empty field between them.";
     "word", "word(<index>,<delimiters>[,<count>])", text(word).takes(PART, 2).prepare(check_part), "acl sub hdr(host),word(1,.) www",
-        "As `field`, but delimiters side by side count as one, so no word is empty.";
+        "As `field`, but delimiters side by side count as one, so no word is empty. Without a word of this index there is no value.";
     "regsub", "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[Kind::Regex, Kind::Text, Kind::Text], 2).prepare(prepare_regsub),
         "acl clean path,regsub(/+,/,g) /admin",
         "Replaces the first match of a regular expression, or all with the flag `g`; the flag `i` lets case not matter. In the replacement `\\0` is the match \
@@ -109,15 +110,31 @@ fn check_bytes(
     Ok(())
 }
 
-fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+/// A place or length in a text: the n-th argument or the value of its variable.
+/// None is one that no text has.
+fn place(arguments: &Arguments, n: usize, stream: &Stream) -> Option<usize> {
+    let number = match arguments.variable(n) {
+        Some(name) => variable_value(name, stream)?.integer()?,
+        None => arguments.int(n)?,
+    };
+    usize::try_from(number).ok()
+}
+
+fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_bytes()?;
-    let start = usize::try_from(arguments.int(0)?).ok()?.min(text.len());
-    let length = arguments
-        .int(1)
-        .map_or(Ok(usize::MAX), usize::try_from)
-        .ok()?;
-    let end = start.saturating_add(length).min(text.len());
-    Some(Value::Bin(part(text, start..end)))
+    let whole = arguments.list.get(1).is_none_or(Option::is_none);
+    let length = if whole {
+        Some(usize::MAX)
+    } else {
+        place(arguments, 1, stream)
+    };
+    let range = match (place(arguments, 0, stream), length) {
+        (Some(start), Some(length)) if start < text.len() => {
+            start..start.saturating_add(length).min(text.len())
+        }
+        _ => 0..0,
+    };
+    Some(Value::Bin(part(text, range)))
 }
 
 fn check_part(
@@ -181,10 +198,7 @@ fn range(text: &[u8], arguments: &Arguments, words: bool) -> Option<std::ops::Ra
 
 fn cut<'a>(arguments: &Arguments, value: Value<'a>, words: bool) -> Option<Value<'a>> {
     let text = value.into_text();
-    let range = match range(&text, arguments, words) {
-        None if words => 0..0,
-        found => found?,
-    };
+    let range = range(&text, arguments, words)?;
     Some(Value::Str(part(text, range)))
 }
 

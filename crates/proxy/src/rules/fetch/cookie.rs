@@ -6,6 +6,7 @@ use crate::rules::argument::{Arguments, Kind, Side};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
 use crate::stream::Stream;
+use std::borrow::Cow;
 
 const fn values(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Str, needs, value)
@@ -27,6 +28,12 @@ const fn numbers(needs: Needs) -> FetchBuild {
         .takes(&[Kind::Text], 0)
 }
 
+const fn names(needs: Needs) -> FetchBuild {
+    FetchBuild::new(Type::Str, needs, cookie_names)
+        .http()
+        .takes(&[Kind::Text], 0)
+}
+
 pub(super) static ROWS: &[FetchRow] = rows! {
     "req.cook", "req.cook[(<name>)]", values(Needs::Request), "acl beta req.cook(version) beta",
         "The value of the last cookie of this name in the request; without a name the first cookie's. ACLs look at all cookies of the name.";
@@ -42,6 +49,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The value of a cookie as a number, as far as its leading digits go.";
     "cook_val", "cook_val[(<name>)]", numbers(Needs::Request), "acl old cook_val(version) lt 3",
         "The same as `req.cook_val`.";
+    "req.cook_names", "req.cook_names[(<delimiter>)]", names(Needs::Request), "acl tracked req.cook_names -m sub _ga",
+        "The names of all cookies of the request in their order, with commas or another delimiter between them.";
     "res.cook", "res.cook[(<name>)]", values(Needs::Response), "acl login res.cook(session) -m found",
         "The value of the last cookie of this name that the answer sets; see `req.cook`.";
     "scook", "scook[(<name>)]", values(Needs::Response), "acl login scook(session) -m found",
@@ -54,6 +63,8 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The value of a cookie that the answer sets as a number.";
     "scook_val", "scook_val[(<name>)]", numbers(Needs::Response), "acl old scook_val(version) lt 3",
         "The older name of `res.cook_val`.";
+    "res.cook_names", "res.cook_names[(<delimiter>)]", names(Needs::Response), "acl login res.cook_names -m sub session",
+        "The names of all cookies that the response sets, with commas or another delimiter between them.";
 };
 
 /// Shows the values of the cookies of a name (or of all) until one is taken.
@@ -122,4 +133,23 @@ fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
 
 fn number<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     find(arguments, stream).map(|text| Value::Int(leading_integer(text)))
+}
+
+fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+    let fields = head(arguments, stream)?.fields();
+    let delimiter = arguments.text(0).unwrap_or(b",");
+    let mut out = Vec::new();
+    let mut add = |name: &[u8]| {
+        if !out.is_empty() {
+            out.extend_from_slice(delimiter);
+        }
+        out.extend_from_slice(name);
+    };
+    if side_of(arguments, stream) == Side::Response {
+        fields.response_cookies().for_each(|(name, _)| add(name));
+    } else {
+        fields.request_cookies().for_each(|(name, _)| add(name));
+    }
+    // Without a cookie there is no value, so that `-m found` tells.
+    (!out.is_empty()).then_some(Value::Str(Cow::Owned(out)))
 }

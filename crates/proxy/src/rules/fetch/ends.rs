@@ -64,6 +64,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "bc_settings_streams_limit", "bc_settings_streams_limit", server(Type::Int, |_, s| streams_max(s, End::Server)), "acl example bc_settings_streams_limit gt 1",
         "How many streams the connection to the server may have at once: 1 but for HTTP/2, where it is the least of what the server and \
          `tune.h2.be.max-concurrent-streams` say.";
+    "fc_glitches", "fc_glitches", client(Type::Int, |_, s| glitches(s, End::Client)), "acl faulty fc_glitches gt 10",
+        "How many faults the client made on its connection of HTTP/2 that ended a stream and not the connection: malformed requests, bodies of a wrong \
+         length. 0 for HTTP/1. See `tune.h2.fe.glitches-threshold` for a limit, and `glitch_cnt` of stick tables for all connections of a client.";
+    "bc_glitches", "bc_glitches", server(Type::Int, |_, s| glitches(s, End::Server)), "acl example bc_glitches gt 10",
+        "The same for the connection to the server.";
     "fs.id", "fs.id", client(Type::Int, |_, s| id(s, End::Client)), "acl first fs.id 1",
         "The number of the client's stream of HTTP/2; 0 where its connection has no streams.";
     "bs.id", "bs.id", server(Type::Int, |_, s| id(s, End::Server)), "acl example bs.id 1",
@@ -180,6 +185,13 @@ fn streams_max<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
     })
 }
 
+fn glitches<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+    match stream.watched(end) {
+        Some(watched) => count(watched.glitches()?),
+        None => is_there(stream, end).then_some(Value::Int(0)),
+    }
+}
+
 fn id<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
     match stream.watched(end) {
         Some(watched) => count(watched.id()),
@@ -201,7 +213,12 @@ mod tests {
         for fetch in ["fc_rtt", "fc_lost", "fs.rst_code"] {
             assert_eq!(sample::evaluate(fetch, &stream), None, "{fetch}");
         }
-        for (fetch, value) in [("fc_nb_streams", "1"), ("fs.id", "0"), ("fs.aborted", "0")] {
+        for (fetch, value) in [
+            ("fc_nb_streams", "1"),
+            ("fc_glitches", "0"),
+            ("fs.id", "0"),
+            ("fs.aborted", "0"),
+        ] {
             let found = sample::evaluate(fetch, &stream);
             assert_eq!(found.as_deref(), Some(value), "{fetch}");
         }

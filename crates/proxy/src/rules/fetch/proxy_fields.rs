@@ -20,7 +20,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "fc_pp_unique_id", "fc_pp_unique_id", text(unique_id, ask_unique_id), "acl named fc_pp_unique_id -m found",
         "The name that the proxy in front gave the connection, as the PROXY header tells it.";
     "fc_pp_tlv", "fc_pp_tlv(<type>)", text(field, check_type).takes(&[Kind::Text], 1), "acl shop fc_pp_tlv(AUTHORITY) shop.example.com",
-        "A field of the client's PROXY header by its type: a number from 0 to 255, or `ALPN`, `AUTHORITY`, `UNIQUE_ID`, `NETNS`, `SSL`, and of what that \
+        "A field of the client's PROXY header by its type: a number from 0 to 255, also as `0xEA`, or `ALPN`, `AUTHORITY`, `UNIQUE_ID`, `NETNS`, `SSL`, and of what that \
          holds `SSL_VERSION`, `SSL_CN`, `SSL_CIPHER`, `SSL_SIG_ALG`, `SSL_KEY_ALG`. Of several the last one; checksum and padding are not told.";
 };
 
@@ -64,6 +64,18 @@ fn ask_unique_id(loader: &mut Loader, _: &mut Arguments, _: Span) -> Result<(), 
     Ok(())
 }
 
+/// A type as a number, decimal, or hexadecimal behind `0x`.
+pub(crate) fn number(text: &[u8]) -> Option<u8> {
+    let text = std::str::from_utf8(text).ok()?;
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            u8::from_str_radix(digits, 16).ok()
+        }
+        Some(_) => None,
+        None => text.parse().ok(),
+    }
+}
+
 fn check_type(
     loader: &mut Loader,
     arguments: &mut Arguments,
@@ -71,8 +83,7 @@ fn check_type(
 ) -> Result<(), Box<Diagnostic>> {
     let text = arguments.text(0).unwrap_or_default();
     let named = NAMES.iter().find(|(name, _)| name.as_bytes() == text);
-    let number = || std::str::from_utf8(text).ok()?.parse::<u8>().ok();
-    let Some(kind) = named.map(|(_, kind)| *kind).or_else(number) else {
+    let Some(kind) = named.map(|(_, kind)| *kind).or_else(|| number(text)) else {
         let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
         let message = format!("a number from 0 to 255 or {}", names.join(", "));
         return Err(bad_argument(span, message));

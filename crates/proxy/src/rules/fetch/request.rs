@@ -1,12 +1,14 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
 use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
-use crate::message::{TargetForm, parameter, parameters};
-use crate::rules::argument::{Arguments, Kind};
+use crate::load::Loader;
+use crate::message::{TargetForm, parameters};
+use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::converter::hash;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
 use crate::stream::Stream;
+use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,9 +17,13 @@ const fn text(one: super::One) -> FetchBuild {
 }
 
 const URL_PARAMETER: FetchBuild = text(url_parameter)
-    .takes(&[Kind::Text, Kind::Text], 0)
+    .takes(URL_PARAMETER_ARGUMENTS, 0)
+    .prepare(check_url_parameter)
     .each(url_parameters)
     .variants();
+
+/// Name, delimiter, and the flag `i`.
+const URL_PARAMETER_ARGUMENTS: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
 
 pub(super) static ROWS: &[FetchRow] = &[
     FetchRow {
@@ -129,16 +135,17 @@ pub(super) static ROWS: &[FetchRow] = &[
     FetchRow {
         name: "url_param",
         places: PLACE,
-        syntax: "url_param[(<name>[,<delimiter>])]",
+        syntax: "url_param[(<name>[,<delimiter>[,i]])]",
         doc: "The value of the first parameter of this name in the query string, as it was sent (see `url_dec`); without a name the first \
-              parameter's. Another delimiter than the question mark may begin the parameters, as `;` does in some session ids.",
+              parameter's. Another delimiter than the question mark may begin the parameters, as `;` does in some session ids. With `i` the case of the \
+              name does not matter.",
         example: "acl debug url_param(debug) -m found",
         build: URL_PARAMETER,
     },
     FetchRow {
         name: "urlp",
         places: PLACE,
-        syntax: "urlp[(<name>[,<delimiter>])]",
+        syntax: "urlp[(<name>[,<delimiter>[,i]])]",
         doc: "The same as `url_param`.",
         example: "acl german urlp(lang) de",
         build: URL_PARAMETER,
@@ -146,12 +153,13 @@ pub(super) static ROWS: &[FetchRow] = &[
     FetchRow {
         name: "urlp_val",
         places: PLACE,
-        syntax: "urlp_val[(<name>[,<delimiter>])]",
+        syntax: "urlp_val[(<name>[,<delimiter>[,i]])]",
         doc: "The value of the parameter as a number, as far as its leading digits go.",
         example: "acl far urlp_val(page) gt 100",
         build: FetchBuild::new(Type::Int, Needs::Request, url_parameter_value)
             .http()
-            .takes(&[Kind::Text, Kind::Text], 0),
+            .takes(URL_PARAMETER_ARGUMENTS, 0)
+            .prepare(check_url_parameter),
     },
     FetchRow {
         name: "req.ver",
@@ -330,14 +338,43 @@ fn delimiter(arguments: &Arguments) -> u8 {
         .unwrap_or(b'?')
 }
 
+/// Turns the flag `i` into a boolean.
+fn check_url_parameter(
+    _: &mut Loader,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Box<Diagnostic>> {
+    match arguments.text(2) {
+        None => return Ok(()),
+        Some(b"i") => arguments.list[2] = Some(Argument::Bool(true)),
+        Some(other) => {
+            let message = format!(
+                "the third argument is 'i' or nothing, not '{}'",
+                String::from_utf8_lossy(other)
+            );
+            return Err(bad_argument(span, message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a parameter of this name is asked for; without a name each is.
+fn is_asked_for(arguments: &Arguments, name: &[u8]) -> bool {
+    let any_case = arguments.bool(2).unwrap_or(false);
+    arguments.text(0).is_none_or(|wanted| {
+        if any_case {
+            wanted.eq_ignore_ascii_case(name)
+        } else {
+            wanted == name
+        }
+    })
+}
+
 fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let target = request(stream)?.target();
-    match arguments.text(0) {
-        Some(name) => parameter(target, name, delimiter(arguments)).map(Value::text),
-        None => parameters(target, delimiter(arguments))
-            .next()
-            .map(|(_, value)| Value::text(value)),
-    }
+    parameters(target, delimiter(arguments))
+        .find(|(name, _)| is_asked_for(arguments, name))
+        .map(|(_, value)| Value::text(value))
 }
 
 fn url_parameters<'a>(
@@ -349,7 +386,7 @@ fn url_parameters<'a>(
         return false;
     };
     parameters(message.target(), delimiter(arguments))
-        .filter(|(name, _)| arguments.text(0).is_none_or(|wanted| wanted == *name))
+        .filter(|(name, _)| is_asked_for(arguments, name))
         .any(|(_, value)| take(Value::text(value)))
 }
 

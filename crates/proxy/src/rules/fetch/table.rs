@@ -223,6 +223,8 @@ families! {
     "get_gpc0", Get(DataType::Gpc0), "The first general purpose counter.";
     "get_gpc1", Get(DataType::Gpc1), "The second general purpose counter.";
     "get_gpt0", Get(DataType::Gpt0), "The first general purpose tag.";
+    "glitch_cnt", Get(DataType::GlitchCnt), "How many faults of HTTP/2 its clients made that ended a stream only (see `fc_glitches`).";
+    "glitch_rate", Get(DataType::GlitchRate), "How many faults of HTTP/2 its clients made in the period of the table.";
     "gpc0_rate", Get(DataType::Gpc0Rate), "How much the first general purpose counter grew in the period of the table.";
     "gpc1_rate", Get(DataType::Gpc1Rate), "How much the second general purpose counter grew in the period of the table.";
     "http_err_cnt", Get(DataType::HttpErrCnt), "How many requests were wrong, refused, or answered with 4xx.";

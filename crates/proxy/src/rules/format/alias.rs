@@ -98,6 +98,11 @@ aliases! {
     TerminationCookie "tsc" true "The same, and what happened with the persistence cookie: four letters.";
 }
 
+/// What an alias stands for, for people.
+pub fn alias_doc(name: &str) -> Option<&'static str> {
+    ROWS.iter().find(|row| row.name == name).map(|row| row.doc)
+}
+
 /// Every alias, documented.
 pub(in crate::rules) fn documented() -> Vec<Documented> {
     static LINES: std::sync::OnceLock<Vec<(String, String)>> = std::sync::OnceLock::new();
@@ -116,7 +121,7 @@ pub(in crate::rules) fn documented() -> Vec<Documented> {
         .map(|(row, (syntax, example))| Documented {
             kind: "log alias",
             name: row.name,
-            family: "Variables of log formats",
+            family: "Log format variables",
             places: PLACE,
             syntax,
             doc: row.doc,

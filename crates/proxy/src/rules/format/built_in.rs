@@ -29,6 +29,16 @@ const HTTPS: &[u8] = b" %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]
     %[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc";
 const TCP: &[u8] = b"%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
 
+/// The options and what each logs, for the manual.
+pub fn built_in_texts() -> [(&'static str, Vec<u8>); 4] {
+    [
+        ("option httplog", HTTP.to_vec()),
+        ("option httplog clf", CLF.to_vec()),
+        ("option tcplog", TCP.to_vec()),
+        ("option httpslog", [HTTP, HTTPS].concat()),
+    ]
+}
+
 /// The compiled format.
 pub fn built_in(which: BuiltIn) -> Arc<Format> {
     static FORMATS: OnceLock<[Arc<Format>; 4]> = OnceLock::new();

@@ -8,9 +8,9 @@ mod built_in;
 mod parse;
 mod text;
 
-pub use alias::Alias;
+pub use alias::{Alias, alias_doc};
 pub(super) use alias::{documented, server_address};
-pub use built_in::{BuiltIn, built_in};
+pub use built_in::{BuiltIn, built_in, built_in_texts};
 
 use super::expression::Expression;
 use super::usage::Usage;

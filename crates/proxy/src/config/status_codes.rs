@@ -1,0 +1,73 @@
+//! A set of statuses of HTTP, as `http-err-codes` and `http-fail-codes` say it.
+
+/// The first and last status that a set can hold.
+const FIRST: u16 = 100;
+const LAST: u16 = 599;
+const WORDS: usize = ((LAST - FIRST) as usize + 1).div_ceil(64);
+
+/// Statuses from 100 to 599.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StatusCodes([u64; WORDS]);
+
+impl StatusCodes {
+    /// No status.
+    pub const NONE: StatusCodes = StatusCodes([0; WORDS]);
+
+    /// Errors of clients: 400 to 499.
+    pub fn errors() -> StatusCodes {
+        let mut all = Self::NONE;
+        all.set(400, 499, true);
+        all
+    }
+
+    /// Failures of servers: 500 to 599 but 501 and 505, which clients cause by
+    /// asking for what no server does.
+    pub fn failures() -> StatusCodes {
+        let mut all = Self::NONE;
+        all.set(500, 599, true);
+        all.set(501, 501, false);
+        all.set(505, 505, false);
+        all
+    }
+
+    fn place(status: u16) -> Option<(usize, u64)> {
+        let at = (FIRST..=LAST).contains(&status).then(|| status - FIRST)?;
+        Some((usize::from(at / 64), 1 << (at % 64)))
+    }
+
+    /// Adds the statuses of a range, or removes them.
+    pub fn set(&mut self, first: u16, last: u16, member: bool) {
+        for (word, bit) in (first..=last).filter_map(Self::place) {
+            if member {
+                self.0[word] |= bit;
+            } else {
+                self.0[word] &= !bit;
+            }
+        }
+    }
+
+    /// Whether a status is in the set.
+    #[inline]
+    pub fn contains(&self, status: u16) -> bool {
+        Self::place(status).is_some_and(|(word, bit)| self.0[word] & bit != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_added_and_not_removed() {
+        let mut codes = StatusCodes::failures();
+        let of = |codes: &StatusCodes| -> Vec<u16> {
+            (0..=1000).filter(|code| codes.contains(*code)).collect()
+        };
+        assert_eq!(of(&codes).len(), 98);
+        assert!(!codes.contains(501) && !codes.contains(505) && codes.contains(599));
+        codes.set(500, 598, false);
+        codes.set(100, 101, true);
+        assert_eq!(of(&codes), [100, 101, 599]);
+        assert_eq!(of(&StatusCodes::errors()), (400..=499).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,90 @@
+//! Formats of log lines that options name, with each of their fields, and the
+//! flags of variables.
+
+use super::{kept, row};
+use crate::rules::{alias_doc, built_in_texts};
+use language::keyword::Documented;
+
+const FAMILY: &str = "Log formats";
+
+static FLAGS: &[(&str, &str)] = &[
+    (
+        "%{+Q}",
+        "The value stands in quotes; a missing one is `\"\"`.",
+    ),
+    ("%{+X}", "Numbers and addresses are written in hexadecimal."),
+    (
+        "%{+E}",
+        "Quotes, backslashes and brackets in the value are escaped with a backslash.",
+    ),
+    (
+        "%{+Q}o",
+        "The flag holds for all variables behind it on the line; `%{-Q}` takes it off one of them.",
+    ),
+];
+
+pub(super) fn documented() -> Vec<Documented> {
+    let mut all = Vec::new();
+    for (option, format) in built_in_texts() {
+        let text = String::from_utf8_lossy(&format).into_owned();
+        let name = kept(format!("format of {option}"));
+        let doc = kept(format!(
+            "What `{option}` logs, written as `log-format` takes it. Its fields, in order:\n\n{}",
+            fields(&text)
+        ));
+        all.push(row(
+            "log format",
+            FAMILY,
+            (name, kept(format!("log-format \"{text}\"")), doc),
+        ));
+    }
+    for (flag, doc) in FLAGS {
+        all.push(row("log format flag", FAMILY, (flag, flag, doc)));
+    }
+    all
+}
+
+/// A line for each variable of a format.
+fn fields(format: &str) -> String {
+    let mut list = String::new();
+    for part in format.split('%').skip(1) {
+        let part = part.strip_prefix('{').map_or(part, |flags| {
+            flags.split_once('}').map_or(flags, |(_, name)| name)
+        });
+        if let Some(expression) = part.strip_prefix('[') {
+            let expression = expression.split(']').next().unwrap_or_default();
+            let fetch = expression.split([',', '(']).next().unwrap_or_default();
+            list += &format!("- `%[{expression}]`: see `{fetch}`\n");
+            continue;
+        }
+        let name: String = part.chars().take_while(char::is_ascii_alphabetic).collect();
+        if let Some(doc) = alias_doc(&name) {
+            list += &format!("- `%{name}`: {doc}\n");
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_variable_of_a_format_has_its_line() {
+        let all = documented();
+        let of = |name: &str| {
+            let found = all.iter().find(|row| row.name == name);
+            found.map(|row| row.doc.to_owned()).unwrap_or_default()
+        };
+        let tcp = of("format of option tcplog");
+        for name in [
+            "%ci", "%cp", "%t", "%ft", "%b", "%s", "%Tw", "%Tc", "%Tt", "%B", "%ts", "%rc", "%bq",
+        ] {
+            assert!(tcp.contains(&format!("- `{name}`: ")), "{name}: {tcp}");
+        }
+        let https = of("format of option httpslog");
+        assert!(
+            https.contains("- `%r`: ") && https.contains("- `%[ssl_fc_sni]`: see `ssl_fc_sni`")
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! What people look up besides keywords: termination states, flags and matching
+//! methods of ACLs, data types of stick tables, formats of logs, commands of the
+//! statistics socket. Each is a row of the manual, so that `evenkeel keyword`
+//! and the search find it. What the code has a table of is taken from there.
+
+mod formats;
+mod matching;
+mod phrases;
+mod termination;
+
+pub use phrases::PHRASES;
+
+use crate::tables::data::{DataType, Shape};
+use language::keyword::Documented;
+use std::sync::OnceLock;
+
+/// A row of such a table.
+const fn row(
+    kind: &'static str,
+    family: &'static str,
+    (name, syntax, doc): (&'static str, &'static str, &'static str),
+) -> Documented {
+    Documented {
+        kind,
+        name,
+        places: &[],
+        syntax,
+        doc,
+        example: "",
+        family,
+        built: true,
+    }
+}
+
+/// All rows.
+pub fn documented() -> Vec<Documented> {
+    static ALL: OnceLock<Vec<Documented>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let mut all = termination::documented();
+        all.extend(matching::documented());
+        all.extend(data_types());
+        all.extend(formats::documented());
+        all.extend(crate::operations::documented());
+        all
+    });
+    all.clone()
+}
+
+/// Texts that live as long as the process: they are made once.
+pub(crate) fn kept(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+fn data_types() -> Vec<Documented> {
+    let of = |data: &DataType| {
+        let name = data.name();
+        let (count, period) = (data.is_array(), data.shape() == Shape::Rate);
+        let syntax = match (count, period) {
+            (true, true) => format!("store {name}(<count>,<period>)"),
+            (true, false) => format!("store {name}(<count>)"),
+            (false, true) => format!("store {name}(<period>)"),
+            (false, false) => format!("store {name}"),
+        };
+        let read = match data {
+            DataType::ServerId | DataType::ServerKey => String::new(),
+            DataType::BytesInCnt => " Rules read it with `sc_kbytes_in`.".into(),
+            DataType::BytesOutCnt => " Rules read it with `sc_kbytes_out`.".into(),
+            DataType::Gpc0 | DataType::Gpc1 | DataType::Gpt0 | DataType::Gpc | DataType::Gpt => {
+                format!(" Rules read it with `sc_get_{name}`.")
+            }
+            _ => format!(" Rules read it with `sc_{name}`."),
+        };
+        row(
+            "data type",
+            "Data types of stick tables",
+            (name, kept(syntax), kept(format!("{}{read}", data.doc()))),
+        )
+    };
+    DataType::ALL.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::registry;
+    use std::collections::HashSet;
+
+    #[test]
+    fn phrases_lead_to_names_that_there_are() {
+        let rows: Vec<Documented> = registry().documented();
+        let names: HashSet<&str> = rows
+            .iter()
+            .filter(|row| row.built)
+            .map(|row| row.name)
+            .chain(documented().iter().map(|row| row.name))
+            .collect();
+        for (phrase, found) in PHRASES {
+            assert!(!found.is_empty(), "{phrase}");
+            for name in *found {
+                assert!(names.contains(name), "{phrase}: {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_a_table_are_its_own_and_texts_refer_to_what_there_is() {
+        let mut seen = HashSet::new();
+        let known: HashSet<String> = registry()
+            .documented()
+            .iter()
+            .map(|row| row.name.to_owned())
+            .collect();
+        for row in documented() {
+            assert!(
+                seen.insert((row.kind, row.name)),
+                "{} {}",
+                row.kind,
+                row.name
+            );
+            assert!(
+                !row.doc.is_empty() && !row.syntax.is_empty(),
+                "{}",
+                row.name
+            );
+            if row.kind == "data type" {
+                let read = row.doc.split('`').nth(1);
+                assert!(read.is_none_or(|read| known.contains(read)), "{}", row.doc);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What sets a connection apart from others to the same server besides its TLS:
+//! the name of `pool-conn-name`, an address that goes by the client, a PROXY
+//! header. A stream is served only over a connection that has its own mark.
+
+use super::connect::{Target, goes_by_client, target};
+use super::{proxy_header, source};
+use crate::config::Server;
+use crate::rules::Expression;
+use crate::stream::Stream;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+/// The mark of a connection; most have none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Mark(Option<Rc<[u8]>>);
+
+impl Mark {
+    /// The mark of a new connection for a stream; None where the server has no
+    /// address for it.
+    pub(super) fn of(server: &Server, stream: &Stream) -> Option<Mark> {
+        let options = &server.options;
+        let by_client = goes_by_client(server);
+        let backend = stream.backend();
+        let from_client = backend.is_some_and(|backend| source::goes_by_client(backend, server));
+        if !by_client && !from_client && options.pool_name.is_none() && options.send_proxy.is_none()
+        {
+            return Some(Mark::default());
+        }
+        let mut bytes = Vec::new();
+        if let Some((_, name)) = &options.pool_name {
+            push(&mut bytes, b'n', &name_of(name, stream));
+        }
+        if by_client {
+            let Ok(Target::Inet(to)) = target(server, stream) else {
+                return None;
+            };
+            push_address(&mut bytes, b'd', to);
+        }
+        if from_client
+            && let Some(backend) = backend
+            && let Some(from) = source::borrowed(server.source(backend), stream)
+        {
+            push_address(&mut bytes, b's', from);
+        }
+        if let Some(version) = options.send_proxy {
+            push(&mut bytes, b'p', &proxy_header::of(stream, server, version));
+        }
+        Some(Mark(Some(bytes.into())))
+    }
+}
+
+/// A part with its length, so that no two lists of parts are the same bytes.
+fn push(bytes: &mut Vec<u8>, tag: u8, part: &[u8]) {
+    bytes.push(tag);
+    bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+    bytes.extend_from_slice(part);
+}
+
+fn push_address(bytes: &mut Vec<u8>, tag: u8, address: SocketAddr) {
+    push(bytes, tag, address.to_string().as_bytes());
+}
+
+/// The name that a stream gives; without a value the empty one.
+fn name_of(name: &Expression, stream: &Stream) -> Vec<u8> {
+    let value = name.evaluate(stream);
+    value.map_or_else(Vec::new, |value| value.into_text().into_owned())
+}
