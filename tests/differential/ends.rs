@@ -151,6 +151,8 @@ static SAMPLES: &[Sample] = &[
     sample("bc_settings_streams_limit")
         .answered(ANSWER)
         .newer("1"),
+    sample("fc_glitches").newer("0"),
+    sample("bc_glitches").answered(ANSWER).newer("0"),
     sample("fs.id").newer("0"),
     sample("bs.id").answered(ANSWER).newer("0"),
     sample("fs.aborted").newer("0"),

@@ -401,6 +401,11 @@ static CASES: &[Case] = &[
         .covers(&["fetch sc_key", "fetch sc0_key", "converter table_inc_gpc", "converter table_clr_gpc", "converter table_inc_gpc0", "converter table_clr_gpc0", "converter table_inc_gpc1", "converter table_clr_gpc1"])
         .send(&[GET])
         .newer("<client>HTTP/1.1 200 OK\r\ncontent-length: 31\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n127.0.0.1 127.0.0.1 6 6 1 1 1 1"),
+    case("glitches")
+        .lines("stick-table type ip size 100 expire 1h store glitch_cnt,glitch_rate(1m)\nhttp-request track-sc0 src\nhttp-request track-sc1 src\nhttp-request track-sc2 src\nhttp-request return status 200 content-type text/plain lf-string \"%[fc_glitches] %[sc0_glitch_cnt] %[sc0_glitch_rate] %[sc1_glitch_cnt] %[sc1_glitch_rate] %[sc2_glitch_cnt] %[sc2_glitch_rate] %[sc_glitch_cnt(0)] %[sc_glitch_rate(0)] %[src_glitch_cnt] %[src_glitch_rate] %[src,table_glitch_cnt(@CASE@)] %[src,table_glitch_rate(@CASE@)]\"\n")
+        .covers(&["fetch sc_glitch_cnt", "fetch sc_glitch_rate", "fetch sc0_glitch_cnt", "fetch sc0_glitch_rate", "fetch sc1_glitch_cnt", "fetch sc1_glitch_rate", "fetch sc2_glitch_cnt", "fetch sc2_glitch_rate", "fetch src_glitch_cnt", "fetch src_glitch_rate", "converter table_glitch_cnt", "converter table_glitch_rate"])
+        .send(&[GET])
+        .newer("<client>HTTP/1.1 200 OK\r\ncontent-length: 25\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n0 0 0 0 0 0 0 0 0 0 0 0 0"),
 ];
 
 #[test]
