@@ -119,6 +119,8 @@ fn converters_of_text_do_what_haproxys_do() {
         ("str(abc),bytes(1)", "bc"),
         ("str(abc),bytes(1,1)", "b"),
         ("str(abc),bytes(4)", ""),
+        ("str(abc),bytes(txn.none)", ""),
+        ("str(abc),bytes(1,txn.none)", ""),
         ("path,regsub(^/a,)", "/b"),
         ("path,regsub(\"(a)(/)\",\"\\2\\1\\0\")", "//aa/b"),
         ("path,regsub(/,-,g)", "-a-b"),
