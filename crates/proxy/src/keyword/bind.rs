@@ -129,6 +129,7 @@ fn part_addresses(
     text: &str,
     keyword: &str,
 ) -> Result<Vec<BindAddress>, Box<Diagnostic>> {
+    super::proxy::not_reverse(word)?;
     let datagrams = keyword == "dgram-bind";
     let accepts = match datagrams {
         true => Accepts::DATAGRAM_BIND,

@@ -27,6 +27,25 @@ pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<
     Box::new(diagnostic)
 }
 
+/// Refuses `rhttp@`: connections that a server makes to its proxy.
+pub(super) fn not_reverse(word: &Word) -> Built {
+    if !word.str().starts_with("rhttp@") {
+        return Ok(());
+    }
+    Err(Box::new(
+        Diagnostic::error(
+            &codes::NOT_BUILT,
+            word.span,
+            "reverse HTTP (`rhttp@`, `attach-srv`) is not supported",
+        )
+        .label("connections that servers make to their proxy")
+        .help(
+            "HAProxy itself marks it as experimental, and its form may change; a tunnel between the two machines (WireGuard, SSH) \
+             lets the proxy connect as usual",
+        ),
+    ))
+}
+
 /// An error for a word that HAProxy knows here and that is not built.
 pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
     Box::new(

@@ -88,6 +88,7 @@ pub(super) fn describe(
 ) -> Built {
     let span = word.span;
     let word = args.required("<addr>[:<port>]")?;
+    super::proxy::not_reverse(word)?;
     let (word, datagrams) = &transport(word);
     let mut options = loader.proxy().default_server.clone();
     // The options first: they say what a name without an address means.
