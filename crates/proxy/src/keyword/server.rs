@@ -531,6 +531,16 @@ mod tests {
     use crate::keyword::testing::{backend, codes_of, load_text};
 
     #[test]
+    fn reverse_http_is_refused_with_its_own_words() {
+        let text = "backend b\n server a rhttp@\nlisten x\n bind rhttp@b/a\n";
+        let told = crate::keyword::testing::load_text(text).diagnostics;
+        let reverse = told
+            .iter()
+            .filter(|told| told.message.contains("reverse HTTP"));
+        assert_eq!(reverse.count(), 2);
+    }
+
+    #[test]
     fn addresses_have_haproxys_forms() {
         let of = |text: &str| {
             let backend = backend(&format!("server a {text}"));
