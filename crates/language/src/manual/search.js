@@ -64,12 +64,12 @@
   let known = null;
   const corrected = (words) => {
     known ??= [
-      new Set(INDEX.flatMap((item) => item[0].toLowerCase().split(/[^a-z0-9]+/))
-        .concat(PHRASES.flatMap(([phrase]) => phrase.split(" ")))),
+      new Set(PHRASES.flatMap(([phrase]) => phrase.split(" "))),
+      new Set(INDEX.flatMap((item) => item[0].toLowerCase().split(/[^a-z0-9]+/))),
       new Set(INDEX.flatMap((item) => item[4].split(/[^a-z0-9]+/))),
     ];
     return words.map((word) => {
-      if (word.length < 4 || known[0].has(word)) return word;
+      if (word.length < 4 || known[0].has(word) || known[1].has(word)) return word;
       const most = word.length < 5 ? 1 : word.length < 9 ? 2 : 3;
       for (const all of known) {
         let best = [most + 1, word];

@@ -204,19 +204,25 @@ fn corrected(items: &[Item], phrases: &[Phrase], wanted: &[String]) -> Vec<Strin
         known.extend(split(item.lower.as_str()));
         known.extend(split(item.title.as_str()));
     }
-    for (phrase, _) in phrases {
-        known.extend(phrase.split(' '));
-    }
+    let called: BTreeSet<&str> = phrases
+        .iter()
+        .flat_map(|(phrase, _)| phrase.split(' '))
+        .collect();
     let mut rare: BTreeSet<&str> = BTreeSet::new();
     for item in items {
         rare.extend(split(item.body.as_str()));
     }
     let correct = |word: &String| {
-        if word.len() < CORRECTED_MIN || known.contains(word.as_str()) {
+        if word.len() < CORRECTED_MIN
+            || known.contains(word.as_str())
+            || called.contains(word.as_str())
+        {
             return word.clone();
         }
-        // Names are meant more often than words of texts.
-        nearest(word, &known)
+        // What people call things is meant more often than names, names more often
+        // than words of texts.
+        nearest(word, &called)
+            .or_else(|| nearest(word, &known))
             .or_else(|| nearest(word, &rare))
             .map_or_else(|| word.clone(), str::to_owned)
     };

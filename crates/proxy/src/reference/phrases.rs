@@ -136,7 +136,7 @@ pub static PHRASES: &[(&str, &[&str])] = &[
         &["replace-path", "set-path", "replace-uri", "redirect"],
     ),
     ("strip prefix", &["replace-path", "set-path"]),
-    ("basic auth", &["userlist", "auth", "http_auth"]),
+    ("basic auth", &["user", "auth", "http_auth"]),
     ("password", &["user", "http_auth", "auth"]),
     ("allow ip", &["deny", "src", "acl"]),
     ("block ip", &["deny", "src", "acl"]),
