@@ -105,7 +105,7 @@
       const name = document.createElement("b");
       const more = document.createElement("small");
       name.textContent = item[0];
-      more.textContent = "  " + item[1] + ": " + item[3];
+      more.textContent = "  " + item[1] + ": " + item[3].replaceAll("`", "");
       link.href = item[2];
       link.append(name, more);
       const line = document.createElement("li");
