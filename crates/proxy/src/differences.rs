@@ -35,6 +35,20 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A resumed session shows no error to `ssl_c_verify`: what was known of the client would be lost.",
     },
     Difference {
+        key: "dynamic-servers-kept",
+        about: "stats socket",
+        haproxy: "A reload loses the servers that `add server` made, unless they were written into the file as well.",
+        here: "They are kept over a reload, an upgrade and the death of the role, until `del server` removes them or the file has a server of their name. A server of the file that `del server` removed stays removed over an upgrade and the death of the role, and comes back with a reload.",
+        reason: "Nobody who reloads for another reason wants to lose servers; whoever edits the file says what the file's servers are.",
+    },
+    Difference {
+        key: "dynamic-servers-idle",
+        about: "stats socket",
+        haproxy: "`del server` is refused while idle connections to the server are kept.",
+        here: "Idle connections are closed; only sessions and a queue prevent it.",
+        reason: "Idle connections serve nobody, and a server in maintenance gets no session that would use them.",
+    },
+    Difference {
         key: "ticket-keys-admin",
         about: "stats socket",
         haproxy: "`show tls-keys` prints keys to operators of every level.",

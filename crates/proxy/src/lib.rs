@@ -11,6 +11,7 @@ pub mod cache;
 pub mod compression;
 pub mod config;
 pub mod differences;
+pub mod dynamic;
 pub mod health;
 pub mod http1;
 pub mod http2;

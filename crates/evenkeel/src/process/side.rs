@@ -56,10 +56,18 @@ impl Side {
                     let mut peers = Some(peers::start(&shared.config()));
                     let mut memory = spare::Memory::default();
                     loop {
-                        let next = timeout(FORGET_EVERY, changed.changed()).await;
+                        // An operator's servers are checked like those of a change.
+                        let next = async {
+                            tokio::select! {
+                                changed = changed.changed() => changed,
+                                () = shared.edited.notified() => Ok(()),
+                            }
+                        };
+                        let next = timeout(FORGET_EVERY, next).await;
                         if gone.load(Ordering::Acquire) {
                             drop(peers.take());
                         }
+                        shared.measure();
                         // What has expired gives its memory back.
                         shared.config().tables.sweep();
                         match next {

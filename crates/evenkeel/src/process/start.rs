@@ -233,9 +233,12 @@ pub fn serve(
     state: Option<&[u8]>,
     notice: impl FnOnce(&Arc<Config>) -> health::Notice,
 ) -> Result<(Serving, Side), StartError> {
+    let import = |bytes| carry::import_servers(bytes, &mut config);
+    let lost = state.map(import).unwrap_or_default();
     proxy::state::install(&mut config, None, proxy::state::now_ms());
     let imported = state.and_then(|bytes| carry::import(bytes, &config, None).ok());
     let config = Arc::new(config);
+    proxy::dynamic::log_lost(&config, &lost);
     let running =
         runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
     if let Some(imported) = imported {

@@ -112,6 +112,13 @@ impl Limits {
         }
     }
 
+    /// Bytes that encoders hold, and their limit; 0 is none.
+    pub fn memory(&self) -> (u64, u64) {
+        let held = self.encoders.load(Relaxed) * ENCODER_BYTES;
+        let most = self.memory_max.unwrap_or_else(memory_usual);
+        (held as u64, most as u64)
+    }
+
     /// Counts bytes that are given to an encoder; those of a moment in which two
     /// threads begin a second may count in the other one.
     pub(super) fn give(&self, bytes: u64, now_ms: u64) {

@@ -107,7 +107,7 @@ pub struct Config {
     /// Certificates, authorities and what they revoked, which operators change.
     pub certificates: std::sync::Arc<crate::tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
-    pub lists: crate::rules::live::Lists,
+    pub lists: std::sync::Arc<crate::rules::live::Lists>,
     /// Who shares tables with this process.
     pub peers: Vec<Peers>,
     /// Stick tables.
@@ -125,9 +125,35 @@ pub struct Config {
     pub log_forwards: Vec<LogForward>,
     /// Addresses that come and go. No line of the proxy's own says which these are.
     pub services: Vec<Service>,
+    /// Backends and servers that expressions name: these servers cannot be removed.
+    pub named_servers: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Config {
+    /// A copy of a tree that serves, to be changed and put in its place: what changes
+    /// while traffic flows is shared by both.
+    pub(crate) fn successor(&self) -> Config {
+        Config {
+            global: self.global.clone(),
+            proxies: self.proxies.clone(),
+            backends: self.backends.clone(),
+            frontends: self.frontends.clone(),
+            files: self.files.clone(),
+            version: self.version,
+            certificates: std::sync::Arc::clone(&self.certificates),
+            lists: std::sync::Arc::clone(&self.lists),
+            peers: self.peers.clone(),
+            tables: self.tables.clone(),
+            rings: self.rings.clone(),
+            sessions: Presence::default(),
+            caches: self.caches.clone(),
+            resolvers: self.resolvers.clone(),
+            log_forwards: self.log_forwards.clone(),
+            services: self.services.clone(),
+            named_servers: self.named_servers.clone(),
+        }
+    }
+
     /// The proxy of an index of this tree.
     pub fn proxy(&self, index: ProxyIndex) -> &Proxy {
         &self.proxies[index.0 as usize]

@@ -564,6 +564,8 @@ pub struct Proxy {
     pub balance_sticky: bool,
     /// What it has that most have not; known when all of it is loaded.
     pub rare: super::Rare,
+    /// Servers of the file that an operator has removed (`del server`).
+    pub removed: Vec<Box<str>>,
 }
 
 /// Which connections are answered before anything of them is read.

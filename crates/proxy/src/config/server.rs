@@ -255,6 +255,8 @@ pub struct Server {
     pub host: Option<Box<HostName>>,
     /// Whose state it has (`track`): the end of its chain.
     pub tracks: Option<(ProxyIndex, ServerIndex)>,
+    /// The words behind `add server` that made it: no file has it.
+    pub added: Option<Arc<[Box<str>]>>,
 }
 
 impl Server {

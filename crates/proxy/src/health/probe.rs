@@ -583,7 +583,9 @@ fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result
 fn announces(server: &Server) -> bool {
     let options = &server.options;
     let same_place = options.check_host.is_none() && options.check_port.is_none();
-    options.check_send_proxy || (same_place && options.send_proxy.is_some())
+    // Of a server that was added at run time only its own words count, as in HAProxy.
+    let follows = same_place && server.added.is_none();
+    options.check_send_proxy || (follows && options.send_proxy.is_some())
 }
 
 /// The PROXY header of a check. As HAProxy does, version 1 tells the ends of the

@@ -142,6 +142,7 @@ fn tree(
             way: 0,
             host: None,
             tracks: None,
+            added: None,
         }
     };
     let servers = servers.iter().enumerate().map(server).collect();

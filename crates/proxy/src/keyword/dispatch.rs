@@ -143,6 +143,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             way: 0,
             host: None,
             tracks: None,
+            added: None,
         });
     }
     for diagnostic in told {

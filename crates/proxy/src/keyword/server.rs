@@ -59,6 +59,123 @@ fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     describe(loader, args, name, &mut std::iter::once(text.into()))
 }
 
+/// Builds a server that an operator adds: its options count alone, without those of
+/// `default-server` lines.
+pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let missing = |at: Option<&Word>| {
+        let span = at.map_or(args.line().end(), |word| word.span);
+        let told = "'server' expects <name> and <addr>[:<port>] as arguments.";
+        Box::new(Diagnostic::error(&codes::MISSING_ARGUMENT, span, told))
+    };
+    if args.line().word(2).is_none() {
+        return Err(missing(None));
+    }
+    let name = args.required("<name>")?;
+    check_name(name, "server name")?;
+    let text = name.text();
+    let one = &mut std::iter::once(text.into());
+    describe_in(loader, args, name, one, ADDED)
+}
+
+/// The place of options where an operator adds a server.
+const ADDED: &str = "add server";
+
+/// The options that a server can have which is added at run time, HAProxy's: the
+/// others need what only loading a whole file makes.
+const ADDED_OPTIONS: &[&str] = &[
+    "addr",
+    "agent-addr",
+    "agent-check",
+    "agent-inter",
+    "agent-port",
+    "agent-send",
+    "allow-0rtt",
+    "alpn",
+    "backup",
+    "ca-file",
+    "check",
+    "check-alpn",
+    "check-proto",
+    "check-send-proxy",
+    "check-sni",
+    "check-ssl",
+    "check-via-socks4",
+    "ciphers",
+    "ciphersuites",
+    "client-sigalgs",
+    "cookie",
+    "crl-file",
+    "crt",
+    "curves",
+    "disabled",
+    "downinter",
+    "enabled",
+    "error-limit",
+    "fall",
+    "fastinter",
+    "force-sslv3",
+    "force-tlsv10",
+    "force-tlsv11",
+    "force-tlsv12",
+    "force-tlsv13",
+    "id",
+    "inter",
+    "maxconn",
+    "maxqueue",
+    "minconn",
+    "no-agent-check",
+    "no-backup",
+    "no-check",
+    "no-check-send-proxy",
+    "no-check-ssl",
+    "no-send-proxy",
+    "no-send-proxy-v2",
+    "no-send-proxy-v2-ssl",
+    "no-send-proxy-v2-ssl-cn",
+    "no-ssl",
+    "no-ssl-reuse",
+    "no-sslv3",
+    "no-tfo",
+    "no-tls-tickets",
+    "no-tlsv10",
+    "no-tlsv11",
+    "no-tlsv12",
+    "no-tlsv13",
+    "npn",
+    "observe",
+    "on-error",
+    "on-marked-down",
+    "on-marked-up",
+    "pool-low-conn",
+    "pool-max-conn",
+    "pool-purge-delay",
+    "port",
+    "proto",
+    "proxy-v2-options",
+    "rise",
+    "send-proxy",
+    "send-proxy-v2",
+    "send-proxy-v2-ssl",
+    "send-proxy-v2-ssl-cn",
+    "sigalgs",
+    "slowstart",
+    "sni",
+    "source",
+    "ssl",
+    "ssl-max-ver",
+    "ssl-min-ver",
+    "ssl-reuse",
+    "tcp-ut",
+    "tfo",
+    "tls-tickets",
+    "track",
+    "usesrc",
+    "verify",
+    "verifyhost",
+    "weight",
+    "ws",
+];
+
 /// Whether a server may have such a name.
 pub(super) fn check_name(name: &Word, what: &str) -> Built {
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
@@ -86,13 +203,23 @@ pub(super) fn describe(
     word: &Word,
     names: &mut dyn Iterator<Item = String>,
 ) -> Built {
+    describe_in(loader, args, word, names, "server")
+}
+
+fn describe_in(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    word: &Word,
+    names: &mut dyn Iterator<Item = String>,
+    place: &'static str,
+) -> Built {
     let span = word.span;
     let word = args.required("<addr>[:<port>]")?;
     super::proxy::not_reverse(word)?;
     let (word, datagrams) = &transport(word);
     let mut options = loader.proxy().default_server.clone();
     // The options first: they say what a name without an address means.
-    build_options(loader, &mut options, args, "server");
+    build_options(loader, &mut options, args, place);
     let (address, host) = server_address(loader, word, &options)?;
     options.datagrams = *datagrams;
     let proxy = loader.proxy();
@@ -109,6 +236,7 @@ pub(super) fn describe(
             way: 0,
             host: host.clone(),
             tracks: None,
+            added: None,
         });
     }
     Ok(())
@@ -142,8 +270,13 @@ fn build_options(
 ) {
     let table = &registry().servers;
     while let Some(word) = args.peek() {
+        let is_added = place == ADDED;
+        let fits = |row: &super::ServerRow| match is_added {
+            true => ADDED_OPTIONS.contains(&row.name),
+            false => row.places.contains(&place),
+        };
         let diagnostic = match table.find(std::iter::once(name_of(word))) {
-            Found::Built(row, words) if row.places.contains(&place) => {
+            Found::Built(row, words) if fits(row) => {
                 let mut option = args.option(row.name, row.syntax, words);
                 let build: ServerBuilder = row.build;
                 let built = build(loader, options, &mut option);
@@ -152,6 +285,11 @@ fn build_options(
                     Ok(()) => continue,
                     Err(diagnostic) => *diagnostic,
                 }
+            }
+            Found::Built(row, _) if is_added => {
+                args.rest();
+                let told = format!("'{}' option is not accepted for dynamic server", row.name);
+                Diagnostic::error(&codes::KEYWORD_MISPLACED, word.span, told)
             }
             Found::Built(row, _) => {
                 args.skip(2);
@@ -191,6 +329,7 @@ fn name_of(word: &Word) -> &str {
 }
 
 fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
+    let place = if place == ADDED { "server" } else { place };
     let message = format!("'{place}': unknown option '{}'", word.text());
     let mut diagnostic = Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message)
         .label("no option of a server");

@@ -6,7 +6,8 @@ use crate::config::Named;
 use crate::load::outside::Unreadable;
 use crate::load::{Loader, codes};
 use crate::tls::authorities::{Authorities, DIRECTORY_EXTENSIONS, SYSTEM_BUNDLES};
-use crate::tls::certified::signing_key;
+use crate::tls::certificate::Certificate;
+use crate::tls::certified::{keys_match, signing_key};
 use crate::tls::pem::Contents;
 use crate::tls::revocation::Revocations;
 use language::source::Text;
@@ -73,6 +74,9 @@ pub(crate) fn authorities(
         let it = Arc::clone(known);
         return Ok(Named { name, it });
     }
+    if let Some(it) = loader.config.certificates.authorities(&name) {
+        return Ok(Named { name, it });
+    }
     let texts = match is_system {
         true => system(loader).ok_or_else(|| {
             let why = "no bundle of the system's certificates was found (package ca-certificates)";
@@ -124,6 +128,9 @@ pub(crate) fn revocations(
         let it = Arc::clone(known);
         return Ok(Named { name, it });
     }
+    if let Some(it) = loader.config.certificates.revocations(&name) {
+        return Ok(Named { name, it });
+    }
     let text = loader.outside.read(&path, FILE_BYTES_MAX);
     let text = text.map_err(|error| unusable(args, word, &path, reason(error)))?;
     let made = Revocations::from_pem(&text);
@@ -141,6 +148,11 @@ pub(crate) fn client_certificate(
     word: &Word,
 ) -> Result<Named<CertifiedKey>, Box<Diagnostic>> {
     let path = based(loader, word, loader.config.global.tls.crt_base.as_ref());
+    let name: Box<str> = path.to_string_lossy().into();
+    if let Some(known) = loader.config.certificates.certificate(&name) {
+        let it = Arc::clone(known.plain());
+        return Ok(Named { name, it });
+    }
     let read = |loader: &mut Loader, path: &Path| {
         let secret = loader.outside.read_secret(path, FILE_BYTES_MAX);
         secret.map_err(|error| unusable(args, word, path, reason(error)))
@@ -167,12 +179,28 @@ pub(crate) fn client_certificate(
         }
     };
     let key = signing_key(&key).map_err(|why| unusable(args, word, &path, why))?;
-    let certified = CertifiedKey::new(contents.certificates, key);
-    certified
-        .keys_match()
-        .map_err(|_| unusable(args, word, &path, "its key is not that of its certificate"))?;
+    // rustls would look with webpki, which reads no certificate of version 1.
+    match contents
+        .certificates
+        .first()
+        .map(|der| Certificate::parse(der))
+    {
+        Some(Some(leaf)) if keys_match(&leaf, &*key) => {}
+        Some(Some(_)) => {
+            let why = "its key is not that of its certificate";
+            return Err(unusable(args, word, &path, why));
+        }
+        _ => {
+            return Err(unusable(
+                args,
+                word,
+                &path,
+                "its certificate cannot be read",
+            ));
+        }
+    }
     Ok(Named {
-        name: path.to_string_lossy().into(),
-        it: Arc::new(certified),
+        name,
+        it: Arc::new(CertifiedKey::new(contents.certificates, key)),
     })
 }

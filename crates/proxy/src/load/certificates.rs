@@ -95,9 +95,17 @@ impl Loader {
             return self.stored(word);
         }
         let path = self.place(&name, word.span);
+        // A directory is known by its name without the slash, as HAProxy has it.
+        let directory: Box<str> = match name.trim_end_matches('/') {
+            "" => name.clone(),
+            bare => bare.into(),
+        };
+        if self.config.certificates.has_list(&directory) {
+            return Ok(CertificateSource::List(directory));
+        }
         if !self.config.certificates.has_certificate(&name) && self.outside.is_directory(&path) {
-            self.certificate_directory(&name, &path, word.span)?;
-            return Ok(CertificateSource::List(name));
+            self.certificate_directory(&directory, &path, word.span)?;
+            return Ok(CertificateSource::List(directory));
         }
         let names = self.certificate_files(&name, &path, word.span)?;
         Ok(CertificateSource::Certificates(names))

@@ -14,6 +14,7 @@ mod line;
 mod log_backends;
 mod logs;
 mod nodes;
+pub(crate) mod one_server;
 mod order;
 pub mod outside;
 mod path;

@@ -197,6 +197,13 @@ fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let file_weight = number(fields, 8, "srv_iweight", WEIGHT_MAX)?;
     let mut since_ms = fields[9].parse::<u64>().unwrap_or(0).min(AGE_MAX_S) * 1000;
     let last_check = check(fields)?;
+    // The traffic's TLS, where it is not as the file has it.
+    let on = match fields.get(20) {
+        Some(&"1") => Some(true),
+        Some(&"0") => Some(false),
+        _ => None,
+    };
+    let tls = on.filter(|on| options.tls.connector.is_some() && *on != options.tls.ssl);
     let warms = operational == 1 && since_ms < u64::from(options.slowstart_ms);
     if warms {
         // As there, it begins to warm up anew.
@@ -239,6 +246,7 @@ fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
             .filter(|_| options.check)
             .map(|check| (check, since_ms)),
         address: address(fields, server)?,
+        tls,
         ..Kept::default()
     })
 }

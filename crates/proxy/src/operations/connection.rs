@@ -128,6 +128,8 @@ where
         prompt: false,
         ended: false,
         timeout: silence(context),
+        expert: false,
+        experimental: false,
         payload: None,
     };
     let mut input = Bytes::default();

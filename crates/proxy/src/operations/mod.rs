@@ -15,6 +15,8 @@ pub use serving::{Serving, start};
 pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, open_one, tags};
 
 #[cfg(test)]
+mod dynamic_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tls_tests;

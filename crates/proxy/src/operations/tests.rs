@@ -74,7 +74,11 @@ const SET_SERVER_USAGE: &str = "usage: set server <backend>/<server> addr | agen
 const COMMANDS: &[(&str, &str)] = &[
     (
         "show version;show cli level",
-        concat!(env!("CARGO_PKG_VERSION"), "\n\nadmin\n\n"),
+        concat!(
+            "2.6.12-evenkeel-",
+            env!("CARGO_PKG_VERSION"),
+            "\n\nadmin\n\n"
+        ),
     ),
     ("show backend", "# name\napp\n\n"),
     (
@@ -179,8 +183,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("show stat domain dns", "Invalid statistics domain.\n\n"),
     ("show env NOT_THERE_AT_ALL", "Variable not found\n\n"),
     (
-        "show threads x",
-        "'show threads' is known, but not built yet.\n\n",
+        "show startup-logs x",
+        "'show startup-logs' is known, but not built yet.\n\n",
     ),
     // Nothing is exposed.
     ("_getsocks", ""),
@@ -408,13 +412,13 @@ fn the_states_of_servers_are_in_the_columns_of_state_files() {
 fn information_has_the_names_and_tags_of_haproxy() {
     let context = context(FILE);
     let typed = ask(&context, StatsLevel::User, "show info typed");
-    assert!(typed.starts_with("0.Name.1:POS:str:Evenkeel\n"), "{typed}");
+    assert!(typed.starts_with("0.Name.1:POS:str:HAProxy\n"), "{typed}");
     assert!(typed.contains("\n15.Maxconn.1:CLP:u32:5000\n"));
     let json = ask(&context, StatsLevel::User, "show info json");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json[0]["value"]["value"], "Evenkeel");
+    assert_eq!(json[0]["value"]["value"], "HAProxy");
     let described = ask(&context, StatsLevel::User, "show info desc");
-    assert!(described.contains("\nNbproc: 1:\"processes that serve, always 1\"\n"));
+    assert!(described.contains("\nNbproc: 1:\"processes that serve traffic, always 1\"\n"));
 }
 
 #[test]
@@ -662,7 +666,7 @@ const LIST_COMMANDS: &[(&str, &str)] = &[
     ("add map M <<\na\n", "Missing value for key 'a'.\n\n"),
     (
         "show version;clear acl L",
-        concat!(env!("CARGO_PKG_VERSION"), "\n\n\n"),
+        concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"), "\n\n\n"),
     ),
     ("show acl L", "\n"),
     // Versions; the answers are those of haproxy 2.6.

@@ -28,6 +28,7 @@ fn server(name: &str, backend: &Arc<ProxyState>, options: ServerOptions) -> Serv
         way: 0,
         host: None,
         tracks: None,
+        added: None,
     }
 }
 

@@ -12,6 +12,7 @@ mod plan;
 mod resolution;
 
 pub use driver::{Following, start};
+pub use resolution::failures;
 
 use crate::config::AddressFamily;
 use plan::{Asked, Key, Plan};

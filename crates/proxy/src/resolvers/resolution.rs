@@ -11,6 +11,15 @@
 use crate::config::{AddressFamily, Resolvers};
 use protocol::dns::{Answer, Kind, Name, Question, Service, Status as Said};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Resolutions that failed, since the start.
+static FAILURES: AtomicU64 = AtomicU64::new(0);
+
+/// Resolutions that failed, since the start.
+pub fn failures() -> u64 {
+    FAILURES.load(Ordering::Relaxed)
+}
 
 /// Most addresses or services of one name that are kept.
 pub(super) const RECORDS_MAX: usize = 4096;
@@ -233,6 +242,7 @@ impl Resolution {
             return (Some(self.ask(section, now_ms)), false);
         }
         self.end(section, now_ms);
+        FAILURES.fetch_add(1, Ordering::Relaxed);
         let hold_ms = match error {
             Status::NoSuchName => section.hold.nx_ms,
             Status::Refused => section.hold.refused_ms,

@@ -28,8 +28,19 @@ impl Loader {
         for lookup in std::mem::take(&mut self.lookups) {
             if let Some(diagnostic) = check(&self.config, &lookup) {
                 self.tell(diagnostic);
+            } else if let (Kind::Server, Some(backend)) = (lookup.kind, backend_of(self, &lookup)) {
+                self.config.named_servers.push((backend, lookup.name));
             }
         }
+    }
+}
+
+/// The backend of the server that an expression names.
+fn backend_of(loader: &Loader, lookup: &Lookup) -> Option<Box<str>> {
+    match (&lookup.backend, lookup.from) {
+        (Some(name), _) => Some(name.clone()),
+        (None, Section::Proxy(index, _)) => Some(loader.config.proxy(index).name.clone()),
+        (None, _) => None,
     }
 }
 

@@ -61,6 +61,7 @@ pub use run::{
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
 #[cfg(test)]
+pub use variables::set_process_variable;
 pub(crate) use variables::process_variable;
 pub use variables::{Scope, VariableName, Variables};
 

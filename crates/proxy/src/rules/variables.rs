@@ -101,6 +101,15 @@ impl VariableName {
         })
     }
 
+    /// The name that a text stands for, where a configuration has named it.
+    pub fn known(text: &str) -> Option<Self> {
+        let (scope, name) = text.split_once('.')?;
+        let (_, scope) = Scope::NAMES.iter().find(|(known, _)| *known == scope)?;
+        let names = interned().lock().unwrap_or_else(PoisonError::into_inner);
+        let id = *names.get(name)?;
+        Some(VariableName { scope: *scope, id })
+    }
+
     /// How long it lives.
     pub fn scope(self) -> Scope {
         self.scope

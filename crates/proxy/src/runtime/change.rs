@@ -6,6 +6,7 @@
 use super::{Running, ServeOptions, lock};
 use crate::balance;
 use crate::config::{Config, Global};
+use crate::dynamic;
 use crate::listener::{self, Listening, Open};
 use crate::reactor;
 use crate::state;
@@ -41,7 +42,7 @@ impl Running {
         options: &ServeOptions,
     ) -> io::Result<Changed> {
         let runtime = self.runtime;
-        let _one = lock(&self.changing);
+        let _one = lock(&runtime.changing);
         if runtime.stopping() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
@@ -52,6 +53,7 @@ impl Running {
         let old = runtime.config();
         let not_changed = keep_fixed(&old.global, &mut config.global);
         let lists = config.lists.differences(&old.lists);
+        let lost = dynamic::keep(&mut config, &old);
         let outdated = state::adopt(&mut config, Some(&old), state::now_ms());
         balance::prepare(&config, Some(&old));
         // From now on no connection to them is kept, and when the threads look
@@ -60,7 +62,7 @@ impl Running {
         let config = Arc::new(config);
         crate::rules::set_up_process(&config);
         listener::listen_again(&config, &listening);
-        let listening = Open::following(listening, &runtime.listening());
+        let listening = Arc::new(Open::following(listening, &runtime.listening()));
         tls::resume::set_limits(&config.global.tls);
         runtime.set_connections_max(options.connections_max);
         runtime.threads.store(threads, Ordering::Relaxed);
@@ -72,6 +74,7 @@ impl Running {
         }
         // Streams of the older tree, which are few by now, are told of each.
         outdated.end(state::now_ms());
+        dynamic::log_lost(&config, &lost);
         Ok(Changed {
             version: config.version,
             not_changed,

@@ -3,9 +3,12 @@
 //! `versions` keeps those that are alive.
 
 mod change;
+mod measured;
+mod servers;
 mod versions;
 
 pub use change::Changed;
+pub use measured::Measured;
 pub use versions::VersionReport;
 
 use crate::balance;
@@ -37,6 +40,12 @@ pub struct Runtime {
     newest: Mutex<Newest>,
     /// Held by who edits lists, and while another configuration becomes the newest.
     lists: Mutex<()>,
+    /// Held while a configuration is replaced: one change at a time.
+    changing: Mutex<()>,
+    /// What is measured over a second.
+    samples: Mutex<measured::Samples>,
+    /// Notified when an operator has added or removed servers.
+    pub edited: tokio::sync::Notify,
     generation: AtomicU64,
     versions: Versions,
     /// Whom to wake on each thread when there is a newer configuration.
@@ -92,6 +101,9 @@ impl Runtime {
                 listening: Arc::default(),
             }),
             lists: Mutex::default(),
+            changing: Mutex::default(),
+            samples: Mutex::default(),
+            edited: tokio::sync::Notify::new(),
             versions,
             followers: (0..reactor::THREADS_MAX)
                 .map(|_| Mutex::default())
@@ -149,13 +161,10 @@ impl Runtime {
     }
 
     /// From now on this is the newest; the threads are told.
-    fn publish(&self, config: Arc<Config>, listening: Open) {
+    fn publish(&self, config: Arc<Config>, listening: Arc<Open>) {
         self.versions.add(Arc::clone(&config));
         let version = config.version;
-        let newest = Newest {
-            config,
-            listening: Arc::new(listening),
-        };
+        let newest = Newest { config, listening };
         let before = {
             let mut now = lock(&self.newest);
             // Whoever finds the newest one there must not take it for an older.
@@ -290,7 +299,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for version in 2..20_000 {
-                    runtime.publish(numbered(version), Open::default());
+                    runtime.publish(numbered(version), Arc::default());
                     runtime.forget_unused();
                 }
             });
@@ -310,8 +319,6 @@ pub struct Running {
     /// What it shares.
     pub runtime: &'static Runtime,
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
-    /// One change at a time.
-    changing: Mutex<()>,
 }
 
 /// How to serve.
@@ -344,7 +351,6 @@ pub fn serve(
     let running = Running {
         runtime,
         threads: Mutex::default(),
-        changing: Mutex::default(),
     };
     running
         .start_threads(threads)
@@ -419,7 +425,7 @@ impl Running {
         self.runtime.stopping.store(true, Ordering::Release);
         vitals::rest(self.runtime);
         // A change that is under way has started its threads.
-        let _one = lock(&self.changing);
+        let _one = lock(&self.runtime.changing);
         // Closed with the last accept loop.
         lock(&self.runtime.newest).listening = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {

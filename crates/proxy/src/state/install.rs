@@ -4,7 +4,9 @@
 use super::renamed::FoundDown;
 use super::{ProxyState, ServerState};
 use crate::cache::Cache;
-use crate::config::{Bind, BindAddress, Config, Proxy, ProxyOption, Server, SourceWays, Tune};
+use crate::config::{
+    Bind, BindAddress, Config, Proxy, ProxyIndex, ProxyOption, Rare, Server, SourceWays, Tune,
+};
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -112,6 +114,31 @@ pub(crate) fn adopt(config: &mut Config, old: Option<&Config>, now_ms: u64) -> O
     track(config, now_ms);
     let gone = old.map(|old| missing(config, old)).unwrap_or_default();
     Outdated { gone, moved }
+}
+
+/// Gives a tree its states that differs from `old`, of which it is a copy, in the
+/// servers of one backend at most.
+pub(crate) fn succeed(
+    config: &mut Config,
+    old: &Config,
+    backend: Option<ProxyIndex>,
+    now_ms: u64,
+) -> Outdated {
+    config.version = old.version + 1;
+    let changed = backend.and_then(|at| config.proxies.get_mut(at.0 as usize));
+    if let Some(proxy) = changed {
+        proxy.rare = Rare::of(proxy);
+        for (index, server) in proxy.servers.iter().enumerate() {
+            server.state.set_way(server.way);
+            server.state.index_hint.store(index as u32, Relaxed);
+            server.state.configure(server, now_ms);
+        }
+    }
+    track(config, now_ms);
+    Outdated {
+        gone: missing(config, old),
+        moved: Vec::new(),
+    }
 }
 
 /// The state of an older proxy of that name, or of one of this tree.

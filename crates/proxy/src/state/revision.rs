@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Something changed.
-pub(super) fn advance() {
+pub(crate) fn advance() {
     CHANGES.fetch_add(1, Relaxed);
 }
 

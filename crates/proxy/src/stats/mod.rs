@@ -8,6 +8,7 @@
 pub mod asked;
 pub mod column;
 pub mod export;
+pub mod information;
 pub mod process;
 pub mod prometheus;
 pub mod row;

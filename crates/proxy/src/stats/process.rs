@@ -2,16 +2,37 @@
 
 use super::row::Moment;
 use crate::config::Config;
-use crate::runtime::Runtime;
+use crate::runtime::{Measured, Runtime};
 use crate::state::{self, Tally};
 use crate::vitals::AddressReport;
 use rustix::process::{Resource, getrlimit};
 use std::time::UNIX_EPOCH;
 
-/// The name of the program.
-pub const NAME: &str = "Evenkeel";
+/// The name of the product.
+pub const PRODUCT: &str = "Evenkeel";
 /// Its version.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The name by which tools of HAProxy know whom they speak with.
+pub const NAME: &str = "HAProxy";
+/// The same of the version: that of HAProxy whose behaviour ours is, and ours.
+pub const VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"));
+/// When the language of that level was last compared, as HAProxy writes dates.
+pub const RELEASE_DATE: &str = "2026/11/20";
+
+/// What the file, or an operator, allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Limits {
+    /// `maxconnrate`
+    pub connection_rate: u32,
+    /// `maxsessrate`
+    pub session_rate: u32,
+    /// `maxsslconn`
+    pub tls_connections: u32,
+    /// `maxsslrate`
+    pub tls_rate: u32,
+    /// `maxcomprate`, bytes a second.
+    pub compression_rate: u64,
+}
 
 /// The process at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -52,8 +73,28 @@ pub struct Process {
     pub requests_total: u64,
     /// Bytes to clients since the start, over all frontends.
     pub bytes_out: u64,
-    /// Listeners that are open.
+    /// Listeners that are open, and statistics sockets.
     pub listeners: u32,
+    /// The highest limit of connections that an operator may set.
+    pub connections_hard_max: u32,
+    /// Limit of the address space, bytes; 0 is none.
+    pub memory_max: u64,
+    /// Memory that the allocator has, and what of it is in use, bytes.
+    pub memory: (u64, u64),
+    /// Limits.
+    pub limits: Limits,
+    /// Memory of compression and its limit, bytes.
+    pub compression_memory: (u64, u64),
+    /// What is measured over a second.
+    pub measured: Measured,
+    /// Tasks of the threads.
+    pub tasks: u32,
+    /// Connections with peers: established ones, and all.
+    pub peers: (u32, u32),
+    /// Resolutions that failed.
+    pub failed_resolutions: u64,
+    /// Messages that log-forward sections received.
+    pub logs_received: u64,
     /// Whether it only finishes what it has.
     pub stopping: bool,
     /// Log lines that were dropped.
@@ -125,7 +166,20 @@ impl Process {
             tls_lookups: crate::tls::resume::lookups(),
             requests_total: sum(Tally::Requests),
             bytes_out: sum(Tally::BytesOut),
-            listeners: open.map(|p| p.binds.len() as u32).sum(),
+            listeners: open.map(|p| p.binds.len() as u32).sum::<u32>()
+                + config.global.stats_sockets.len() as u32,
+            connections_hard_max: runtime.connections_max_of_file(),
+            memory_max: getrlimit(Resource::As).current.unwrap_or(0),
+            memory: memory(),
+            limits: limits(config),
+            compression_memory: config.global.compression.memory(),
+            measured: runtime.measured(),
+            tasks: (0..runtime.threads())
+                .map(|thread| crate::reactor::load(thread) as u32)
+                .sum(),
+            peers: peers(config),
+            failed_resolutions: crate::resolvers::failures(),
+            logs_received: crate::log::forward::received(),
             stopping: runtime.stopping(),
             logs_dropped: crate::log::dropped(),
             node: node(config),
@@ -146,6 +200,44 @@ impl Process {
             s % 60
         )
     }
+}
+
+fn limits(config: &Config) -> Limits {
+    let global = &config.global;
+    Limits {
+        connection_rate: global.connection_rate_max.unwrap_or(0),
+        session_rate: global.session_rate_max.unwrap_or(0),
+        tls_connections: global.tls.connections_max.unwrap_or(0),
+        tls_rate: global.tls.rate_max.unwrap_or(0),
+        compression_rate: global.compression.rate_max,
+    }
+}
+
+/// Connections with peers: established ones, and all.
+fn peers(config: &Config) -> (u32, u32) {
+    let mut counts = (0, 0);
+    for section in &config.peers {
+        let section = section.state.lock();
+        for peer in section.iter().flat_map(|section| &section.peers) {
+            counts.0 += u32::from(peer.established);
+            counts.1 += u32::from(peer.connection.is_some());
+        }
+    }
+    counts
+}
+
+/// Memory that the allocator has, and what of it is in use, bytes.
+#[cfg(target_env = "gnu")]
+fn memory() -> (u64, u64) {
+    // SAFETY: it only reads the counters of the allocator, under its own locks.
+    let info = unsafe { nix::libc::mallinfo2() };
+    let (arena, mapped, used) = (info.arena, info.hblkhd, info.uordblks);
+    ((arena + mapped) as u64, (used + mapped) as u64)
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn memory() -> (u64, u64) {
+    (0, 0)
 }
 
 /// The moment of a report.

@@ -4,9 +4,10 @@
 
 use super::addresses;
 use super::column::Column as C;
+use super::information::{self, Kind};
 use super::process::{Process, VERSION};
 use super::row::{Moment, Object, Row, Selection, Value, each};
-use crate::config::{Config, Global};
+use crate::config::Config;
 use std::fmt::Write;
 
 /// Which families are told.
@@ -18,6 +19,7 @@ pub struct Query {
     backend: bool,
     server: bool,
     addresses: bool,
+    tables: bool,
     /// Servers in maintenance are left out.
     no_maintenance: bool,
 }
@@ -54,8 +56,7 @@ impl Query {
                         b"backend" => asked.backend = true,
                         b"server" => asked.server = true,
                         b"virtual-ip" => asked.addresses = true,
-                        // Families that have nothing to tell here.
-                        b"sticktable" => {}
+                        b"sticktable" => asked.tables = true,
                         _ => return None,
                     }
                 }
@@ -74,6 +75,7 @@ impl Query {
             backend: all,
             server: all,
             addresses: all,
+            tables: all,
             no_maintenance: false,
         }
     }
@@ -217,7 +219,7 @@ static METRICS: &[(u8, &str, C, How)] = &[
 pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query) -> String {
     let mut out = String::new();
     if query.global {
-        of_process(&mut out, process, &config.global);
+        of_process(&mut out, process);
     }
     let mut rows: Vec<Row<'_>> = Vec::new();
     each(config, &Selection::default(), moment, |row| {
@@ -238,6 +240,9 @@ pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query)
                 .collect();
             of_proxies(&mut out, (family, name), &of_family, &rows);
         }
+    }
+    if query.tables {
+        of_tables(&mut out, config);
     }
     if query.addresses {
         addresses::metrics(&mut out, &process.addresses);
@@ -305,9 +310,19 @@ fn of_proxies(
             }
         }
         if !lines.is_empty() {
-            head(out, &name, column.row().meaning, *how);
+            head(out, &name, &meaning(*column, *how), *how);
             out.push_str(&lines);
         }
+    }
+}
+
+/// What a metric means: HAProxy's exporter tells seconds where the columns have
+/// milliseconds, and one family for all statuses.
+fn meaning(column: C, how: How) -> String {
+    match how {
+        Milliseconds => column.row().meaning.replace("milliseconds", "seconds"),
+        Statuses => "answers by the class of their status".to_owned(),
+        _ => column.row().meaning.to_owned(),
     }
 }
 
@@ -419,45 +434,48 @@ fn check_of<'r>(row: &'r Row<'_>) -> Option<&'r str> {
     }
 }
 
-#[rustfmt::skip]
-fn of_process(out: &mut String, process: &Process, global: &Global) {
-    let p = process;
-    let n = |n: u32| u64::from(n);
-    let rows: [(&str, How, u64, &str); 26] = [
-        ("nbthread", Gauge, n(p.threads), "threads of the data plane"),
-        ("nbproc", Gauge, 1, "processes that serve, always 1"),
-        ("relative_process_id", Gauge, 1, "number of the process, always 1"),
-        ("uptime_seconds", Gauge, p.uptime_ms / 1000, "how long it serves"),
-        ("max_fds", Gauge, p.files_max, "descriptors that it may have"),
-        ("max_connections", Gauge, n(p.connections_max), "connections of clients that it may have"),
-        ("hard_max_connections", Gauge, n(p.connections_max), "the same, as it was at the start"),
-        ("current_connections", Gauge, n(p.connections), "connections of clients now"),
-        ("connections_total", Counter, p.connections_total, "connections of clients since the start"),
-        ("requests_total", Counter, p.requests_total, "requests since the start"),
-        ("max_ssl_connections", Gauge, n(global.tls.connections_max.unwrap_or(0)), "TLS connections that it may have, 0 for any number"),
-        ("current_ssl_connections", Gauge, n(p.tls_connections.0), "TLS connections now"),
-        ("ssl_connections_total", Counter, p.tls_connections.1, "TLS connections since the start"),
-        ("current_connection_rate", Gauge, p.connection_rate.0, "connections over the last second"),
-        ("limit_connection_rate", Gauge, n(global.connection_rate_max.unwrap_or(0)), "limit of connections a second"),
-        ("max_connection_rate", Gauge, p.connection_rate.1, "most connections in a second"),
-        ("current_session_rate", Gauge, p.session_rate.0, "sessions over the last second"),
-        ("limit_session_rate", Gauge, n(global.session_rate_max.unwrap_or(0)), "limit of sessions a second"),
-        ("max_session_rate", Gauge, p.session_rate.1, "most sessions in a second"),
-        ("current_ssl_rate", Gauge, p.tls_rate.0, "clients' TLS handshakes over the last second"),
-        ("max_ssl_rate", Gauge, p.tls_rate.1, "most TLS handshakes in a second"),
-        ("stopping", Gauge, p.stopping.into(), "1 while it only finishes what it has"),
-        ("listeners", Gauge, n(p.listeners), "listeners of frontends"),
-        ("dropped_logs_total", Counter, p.logs_dropped, "log lines that were dropped"),
-        ("bytes_out_total", Counter, p.bytes_out, "bytes sent to clients since the start"),
-        ("start_time_seconds", Gauge, p.started_s, "when it began to serve, seconds since 1970"),
-    ];
-    for (name, how, value, meaning) in rows {
+fn of_process(out: &mut String, process: &Process) {
+    for field in information::fields(process, false) {
+        let Some((name, kind)) = field.metric else {
+            continue;
+        };
+        let how = match kind {
+            Kind::Counter => Counter,
+            Kind::Gauge => Gauge,
+        };
         let name = format!("process_{name}");
-        head(out, &name, meaning, how);
-        let _ = writeln!(out, "haproxy_{name} {value}");
+        head(out, &name, field.meaning, how);
+        let _ = write!(out, "haproxy_{name} ");
+        number(out, &field.value);
     }
-    head(out, "process_build_info", "what was built", Gauge);
+    head(out, "process_build_info", "version that was built", Gauge);
     let _ = writeln!(out, "haproxy_process_build_info{{version=\"{VERSION}\"}} 1");
+}
+
+/// How large stick tables are, and how full.
+fn of_tables(out: &mut String, config: &Config) {
+    let families = [
+        ("sticktable_size", "entries that the stick table can have"),
+        ("sticktable_used", "entries that the stick table has"),
+    ];
+    for (at, (name, meaning)) in families.into_iter().enumerate() {
+        let mut lines = String::new();
+        for table in config.tables.serving() {
+            let n = match at {
+                0 => u64::from(table.make.size),
+                _ => u64::from(table.used()),
+            };
+            let (label, kind) = (escaped(&table.name), table.make.key.name());
+            let _ = writeln!(
+                lines,
+                "haproxy_{name}{{name=\"{label}\",type=\"{kind}\"}} {n}"
+            );
+        }
+        if !lines.is_empty() {
+            head(out, name, meaning, Gauge);
+            out.push_str(&lines);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -274,9 +274,8 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
             stream.termination = Termination::ClientAbort;
             // Nothing was asked, so nothing is answered; the log says 400 as haproxy's does.
             stream.local_status = if client.streams == 0 { 400 } else { 0 };
-            if !stream.frontend().has(ProxyOption::DontLogNull) {
-                frontend.frontend.here().count(Tally::RequestErrors);
-            }
+            // Whether logs tell of it or not.
+            frontend.frontend.here().count(Tally::RequestErrors);
             return;
         }
         HeadFailure::Closed => {

@@ -49,7 +49,7 @@ impl TablePlace {
 }
 
 /// All tables of a configuration.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// In the order of the file.
     pub all: Vec<StickTable>,

@@ -435,6 +435,10 @@ impl Dependent for Acceptor {
         self.words.sources.iter().filter(is).count()
     }
 
+    fn needs_first_of(&self, name: &str) -> bool {
+        !self.strict_sni() && self.list_uses(name) > 0
+    }
+
     fn file_uses(&self, name: &str) -> usize {
         self.index().files.get(name).copied().unwrap_or_default()
     }

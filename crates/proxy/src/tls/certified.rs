@@ -186,7 +186,8 @@ impl Parts {
     }
 }
 
-fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
+/// Whether a key is that of a certificate, of whatever version that is.
+pub(crate) fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
     /// The key without its algorithm, which may be written in two ways.
     fn bits(spki: &[u8]) -> Option<&[u8]> {
         let mut inside = Der(spki).take(SEQUENCE)?.inside();

@@ -21,6 +21,7 @@ use rustls::pki_types::{CertificateDer, DnsName, IpAddr, Ipv4Addr, ServerName, U
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Names under which sessions of one server are remembered; each has a few.
@@ -100,6 +101,8 @@ pub struct Files {
 /// The connector of one server.
 #[derive(Debug)]
 pub struct Connector {
+    /// Its server was removed: it uses nothing of the store any more.
+    gone: AtomicBool,
     place: Place,
     files: Files,
     made: RwLock<Arc<Made>>,
@@ -122,6 +125,7 @@ impl Connector {
     ) -> Result<Connector, BuildError> {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {
+            gone: AtomicBool::new(false),
             place: Place::default(),
             files: Files::default(),
             made: RwLock::new(Arc::new(Made { settings, config })),
@@ -141,6 +145,11 @@ impl Connector {
     /// Whether it takes something of this name from the store.
     pub fn uses(&self, name: &str) -> bool {
         self.certificate_uses(name) > 0 || self.names_file(name)
+    }
+
+    /// Its server was removed: the files that its line names may go, too.
+    pub(crate) fn let_go(&self) {
+        self.gone.store(true, Ordering::Relaxed);
     }
 
     fn made(&self) -> Arc<Made> {
@@ -228,6 +237,9 @@ impl Dependent for Connector {
     }
 
     fn certificate_uses(&self, name: &str) -> usize {
+        if self.gone.load(Ordering::Relaxed) {
+            return 0;
+        }
         usize::from(self.files.certificate.as_deref() == Some(name))
     }
 
@@ -241,6 +253,9 @@ impl Dependent for Connector {
     }
 
     fn names_file(&self, name: &str) -> bool {
+        if self.gone.load(Ordering::Relaxed) {
+            return false;
+        }
         let named = [&self.files.authorities, &self.files.crls];
         named.into_iter().any(|file| file.as_deref() == Some(name))
     }

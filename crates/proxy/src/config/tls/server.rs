@@ -34,6 +34,8 @@ pub struct ServerTls {
     pub ssl: bool,
     /// An `ssl` was said for it, on its line or by `default-server`; a later `no-ssl` leaves it so.
     pub ssl_said: bool,
+    /// `no-ssl` was the last word, on its line or by `default-server`.
+    pub ssl_undone: bool,
     /// `check-ssl`: checks speak TLS although they go elsewhere, or the traffic does not;
     /// `no-check-ssl`: they never do. None: as the traffic does.
     pub check_ssl: Option<bool>,

@@ -39,6 +39,7 @@ pub static OPTIONS: &[ServerRow] = &[
         "server web1 192.0.2.11:443 ssl verify none",
         |_, options, _| {
             options.tls.ssl_said = true;
+            options.tls.ssl_undone = false;
             set(&mut options.tls.ssl, true)
         },
         "Connections to the server speak TLS. Its certificate is verified unless `verify none` or \
@@ -48,7 +49,10 @@ pub static OPTIONS: &[ServerRow] = &[
         "no-ssl",
         "no-ssl",
         "server web1 192.0.2.11:80 no-ssl",
-        |_, options, _| set(&mut options.tls.ssl, false),
+        |_, options, _| {
+            options.tls.ssl_undone = true;
+            set(&mut options.tls.ssl, false)
+        },
         "Undoes an `ssl` of `default-server`.",
     ),
     row(

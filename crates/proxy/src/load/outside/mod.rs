@@ -116,7 +116,7 @@ pub type Entries = Arc<[OsString]>;
 
 /// What was asked, with the answers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Answers {
+pub(crate) struct Answers {
     /// Files by their names.
     pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
     /// Files that hold secrets, by their names.

@@ -15,6 +15,7 @@ use message::{Form, Message};
 use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// What a form that must name a host says where none is known.
@@ -23,8 +24,17 @@ const NO_HOST: &[u8] = b"localhost";
 const DAY_BYTES: usize = 10;
 const SECONDS_BYTES: usize = 19;
 
+/// Messages that were received, since the start.
+static RECEIVED: AtomicU64 = AtomicU64::new(0);
+
+/// Messages that sections have received, since the start.
+pub fn received() -> u64 {
+    RECEIVED.load(Ordering::Relaxed)
+}
+
 /// Passes a message on to every target that wants it.
 pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
+    RECEIVED.fetch_add(1, Ordering::Relaxed);
     let message = match section.opaque {
         true => Message::opaque(bytes),
         false => Message::read(bytes),

@@ -106,7 +106,7 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
                 if report.checked { report.streak } else { 0 },
                 check_state(server, &report),
                 agent_state(server),
-                u8::from(server.options.tls.ssl),
+                use_ssl(server),
                 server
                     .state
                     .check_set()
@@ -124,6 +124,17 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
         }
     }
     out
+}
+
+/// 1 with TLS, 0 without, -1 where the file switches it off.
+fn use_ssl(server: &Server) -> i8 {
+    let tls = &server.options.tls;
+    match server.state.tls_override() {
+        Some(on) => on.into(),
+        None if tls.ssl => 1,
+        None if tls.ssl_undone => -1,
+        None => 0,
+    }
 }
 
 /// 0 stopped, 1 warming up, 2 running, 3 stopping.

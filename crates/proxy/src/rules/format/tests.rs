@@ -58,6 +58,7 @@ fn served() -> Stream {
         way: 0,
         host: None,
         tracks: None,
+        added: None,
     });
     config.proxies.push(proxy);
     stream.config = Arc::new(config);

@@ -26,6 +26,10 @@ pub(super) struct GatheredProxy {
     pub log_lines: u64,
     pub listeners: Vec<(u32, Arc<ListenerState>, Sums)>,
     pub servers: Vec<(Arc<ServerState>, Sums)>,
+    /// Names of servers that an operator has removed.
+    pub removed: Vec<Box<str>>,
+    /// The words of those that one has added.
+    pub added: Vec<Arc<[Box<str>]>>,
 }
 
 impl Gathered {
@@ -44,6 +48,9 @@ impl Gathered {
                 (state, sums)
             });
             proxies[at].servers.extend(servers);
+            let added = proxy.servers.iter().filter_map(|one| one.added.clone());
+            proxies[at].added.extend(added);
+            proxies[at].removed.extend(proxy.removed.iter().cloned());
         }
         Gathered {
             process: runtime.map(|runtime| runtime.counters.tallies()),
@@ -77,6 +84,8 @@ impl GatheredProxy {
             log_lines: state.log_lines.load(Relaxed),
             listeners: listeners.collect(),
             servers: Vec::new(),
+            removed: Vec::new(),
+            added: Vec::new(),
         }
     }
 
@@ -97,6 +106,8 @@ impl GatheredProxy {
             log_lines: now.log_lines.saturating_sub(self.log_lines),
             listeners: now.listeners.into_iter().map(listener).collect(),
             servers: self.servers.iter().map(server).collect(),
+            removed: Vec::new(),
+            added: Vec::new(),
             state: now.state,
         }
     }

@@ -15,6 +15,9 @@ type Heard<T> = Result<T, CarryError>;
 /// Most events a second that are believed, so that they can be calculated with.
 const RATE_MAX: u64 = u32::MAX as u64;
 
+/// Words of one command that are believed.
+const ADDED_WORDS_MAX: usize = 1024;
+
 /// Everything.
 #[derive(Debug, Default)]
 pub(super) struct Told<'b> {
@@ -67,6 +70,7 @@ pub(super) struct ProxyTold<'b> {
     pub life: BackendLife,
     pub listeners: Vec<ListenerTold>,
     pub servers: Vec<ServerTold<'b>>,
+    pub removed: Vec<&'b [u8]>,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +89,10 @@ pub(super) struct ServerTold<'b> {
     pub waiting_highest: u32,
     pub last_session_ago_s: Option<u64>,
     pub kept: Option<Kept>,
+    /// The words of the command that added it.
+    pub added: Vec<&'b [u8]>,
+    /// Whether an operator has stopped its checks, and its agent.
+    pub stopped: Option<(bool, bool)>,
 }
 
 /// Reads everything.
@@ -151,6 +159,7 @@ fn proxy(value: &[u8]) -> Heard<ProxyTold<'_>> {
             t::LIFE => told.life = life(value)?,
             t::LISTENER => told.listeners.push(listener(value)?),
             t::SERVER => told.servers.push(server(value)?),
+            t::REMOVED => told.removed.push(value),
             _ => {}
         }
     }
@@ -185,6 +194,11 @@ fn server(value: &[u8]) -> Heard<ServerTold<'_>> {
             t::WAITING_HIGHEST => told.waiting_highest = small(value)?,
             t::LAST_SESSION_AGO_S => told.last_session_ago_s = Some(number(value)?),
             t::KEPT => told.kept = Some(kept(value)?),
+            t::ADDED if told.added.len() < ADDED_WORDS_MAX => told.added.push(value),
+            t::STOPPED => {
+                let bits = number(value)?;
+                told.stopped = Some((bits & 1 != 0, bits & 2 != 0));
+            }
             _ => {}
         }
     }
@@ -287,6 +301,7 @@ fn kept(value: &[u8]) -> Heard<Kept> {
             t::DOWNTIME_MS => told.downtime_ms = age(value)?,
             t::DOWN_FOR_MS => told.down_for_ms = Some(age(value)?),
             t::CHECK_FAILURES => told.check_failures = small(value)?,
+            t::TLS => told.tls = Some(number(value)? == 2),
             t::ADDRESS => told.address = address(value),
             t::CHECK => told.last_check = check(value)?,
             _ => {}

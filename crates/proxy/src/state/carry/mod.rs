@@ -24,6 +24,7 @@ mod tests;
 mod wire;
 
 use crate::config::Config;
+use crate::dynamic::{self, Lost};
 use crate::runtime::Runtime;
 use gather::Gathered;
 use hear::ProcessTold;
@@ -127,6 +128,30 @@ impl Imported {
             take::process(told, runtime, self.elapsed_ms);
         }
     }
+}
+
+/// Gives a configuration, before its states are installed, the servers that operators
+/// had added to that of another process, and takes out those that they had removed.
+/// Names each that could not be.
+pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
+    let Ok(told) = hear::hear(bytes) else {
+        return Vec::new();
+    };
+    let mut lost = Vec::new();
+    for proxy in told.proxies {
+        let Ok(backend) = std::str::from_utf8(proxy.name) else {
+            continue;
+        };
+        for name in proxy.removed {
+            dynamic::remove_again(config, backend, name);
+        }
+        for server in proxy.servers.iter().filter(|one| !one.added.is_empty()) {
+            let words = server.added.iter();
+            let words = words.map(|word| String::from_utf8_lossy(word).into());
+            lost.extend(dynamic::keep_one(config, backend, &words.collect()));
+        }
+    }
+    lost
 }
 
 /// Takes in what another process told, everything or the rest: counters are added

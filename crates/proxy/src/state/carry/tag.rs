@@ -64,6 +64,8 @@ pub(super) mod proxy {
     pub const SERVER: u8 = 18;
     /// Stands where states are told, not only counters.
     pub const STATES: u8 = 19;
+    /// A server of the file that an operator has removed.
+    pub const REMOVED: u8 = 20;
 }
 
 /// In a backend's life.
@@ -90,6 +92,10 @@ pub(super) mod server {
     pub const WAITING_HIGHEST: u8 = 5;
     pub const LAST_SESSION_AGO_S: u8 = 6;
     pub const KEPT: u8 = 7;
+    /// A word of the command that added it; as many as that had.
+    pub const ADDED: u8 = 8;
+    /// What an operator has stopped: 1 for checks, 2 for the agent.
+    pub const STOPPED: u8 = 9;
 }
 
 /// In a server's state.
@@ -112,6 +118,8 @@ pub(super) mod kept {
     pub const CHECK_FAILURES: u8 = 16;
     pub const ADDRESS: u8 = 17;
     pub const CHECK: u8 = 18;
+    /// 1 without TLS, 2 with it.
+    pub const TLS: u8 = 19;
 }
 
 /// In a finished check.

@@ -149,6 +149,10 @@ impl Taker {
             let ago = ago.saturating_add(self.elapsed_ms / 1000);
             state.last_session.carry(ago, self.rate_ms);
         }
+        if let Some((checks, agent)) = told.stopped {
+            state.stop_checks(checks);
+            state.stop_agent(agent);
+        }
         if let Some(kept) = told.kept {
             state.resume(self.later(kept), server, self.state_ms);
         }

@@ -89,13 +89,24 @@ impl Teller {
             w.number(t::MAXCONN_SET, state.maxconn_set.load(Relaxed).into());
             w.number(t::PAUSED, state.paused.load(Relaxed).into());
             w.nested(t::LIFE, |w| life(w, &state.life(self.state_ms)));
+            for name in &proxy.removed {
+                w.bytes(t::REMOVED, name.as_bytes());
+            }
         }
         for (id, state, sums) in &proxy.listeners {
             w.nested(t::LISTENER, |w| listener(w, *id, state, sums));
         }
         for (state, sums) in &proxy.servers {
             if self.whole || sums.iter().any(|n| *n != 0) {
-                w.nested(t::SERVER, |w| self.server(w, state, sums));
+                let by_name =
+                    |words: &&std::sync::Arc<[Box<str>]>| words.first() == Some(&state.name);
+                let added = proxy.added.iter().find(by_name);
+                w.nested(t::SERVER, |w| {
+                    self.server(w, state, sums);
+                    for word in added.into_iter().flat_map(|words| words.iter()) {
+                        w.bytes(tag::server::ADDED, word.as_bytes());
+                    }
+                });
             }
         }
     }
@@ -112,6 +123,8 @@ impl Teller {
         }
         if self.whole {
             w.nested(t::KEPT, |w| kept(w, &state.keep(self.state_ms)));
+            let stopped = u64::from(state.checks_stopped()) | u64::from(state.agent_stopped()) << 1;
+            w.present(t::STOPPED, stopped);
         }
     }
 
@@ -197,6 +210,9 @@ fn kept(w: &mut Writer, kept: &Kept) {
         if let Some(ms) = ms {
             w.present(tag, ms);
         }
+    }
+    if let Some(on) = kept.tls {
+        w.present(t::TLS, 1 + u64::from(on));
     }
     if let Some(address) = kept.address {
         w.bytes(t::ADDRESS, address.to_string().as_bytes());

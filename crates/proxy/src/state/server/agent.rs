@@ -118,6 +118,11 @@ impl ServerState {
         self.control().agent.stopped = stopped;
     }
 
+    /// Whether an operator stopped its agent.
+    pub fn agent_stopped(&self) -> bool {
+        self.control().agent.stopped
+    }
+
     /// Whether its agent is asked.
     pub fn has_agent(&self) -> bool {
         let control = self.control();

@@ -21,6 +21,8 @@ pub(super) struct Control {
     pub configured: bool,
     /// As counted by the backend.
     pub counted: bool,
+    /// Its first file has been taken in: what happens to it now is a change.
+    pub begun: bool,
     /// The newest file has it no more.
     pub retired: bool,
     pub admin: AdminState,
@@ -71,6 +73,7 @@ impl Default for Control {
         Control {
             configured: false,
             counted: false,
+            begun: false,
             retired: false,
             admin: AdminState::Ready,
             file_disabled: false,
@@ -274,6 +277,7 @@ impl ServerState {
             adoption
         };
         self.settle(now_ms);
+        self.control().begun = true;
         if let (Adoption::Fresh, Some(saved)) = (adoption, &options.saved) {
             self.resume(saved.as_ref().clone(), server, now_ms);
         }
@@ -567,7 +571,8 @@ impl ServerState {
         } else {
             control.down_since_ms = Some(now_ms);
             control.warming_since_ms = None;
-            if control.health == HealthState::Down || control.agent.down {
+            // By checks, by an agent, or by an operator.
+            if control.begun && !control.retired {
                 self.counters.here().count(Tally::WentDown);
             }
         }

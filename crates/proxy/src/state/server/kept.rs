@@ -54,6 +54,8 @@ pub struct Kept {
     pub check_failures: u32,
     /// The address that an operator set.
     pub address: Option<SocketAddr>,
+    /// Whether one switched TLS on or off.
+    pub tls: Option<bool>,
 }
 
 impl Default for Kept {
@@ -78,6 +80,7 @@ impl Default for Kept {
             last_check: None,
             check_failures: 0,
             address: None,
+            tls: None,
         }
     }
 }
@@ -108,6 +111,7 @@ impl ServerState {
                 .map(|ended| (control.last_check.clone(), ago(ended))),
             check_failures: control.check_failures,
             address: control.address,
+            tls: self.tls_override(),
         }
     }
 
@@ -116,6 +120,10 @@ impl ServerState {
     /// process's file counts. The file has configured it already.
     pub(in crate::state) fn resume(self: &Arc<Self>, kept: Kept, server: &Server, now_ms: u64) {
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms.min(AGE_MAX_MS));
+        let switchable = server.options.tls.connector.is_some();
+        if let Some(on) = kept.tls.filter(|_| switchable) {
+            self.set_tls(on);
+        }
         {
             let mut control = self.control();
             control.admin = kept.admin;

@@ -4,7 +4,7 @@ use super::View;
 use super::text::escape;
 use crate::stats::addresses;
 use crate::stats::asked::{Asked, Outcome};
-use crate::stats::process::{NAME, VERSION};
+use crate::stats::process::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
 use std::fmt::Write;
 
 /// The style of the page.

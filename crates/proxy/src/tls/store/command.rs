@@ -53,7 +53,7 @@ enum Part {
 }
 
 /// The certificate that a name means, and which part of it.
-fn part<'n>(name: &'n str, inner: &Inner) -> (&'n str, Part) {
+fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
     const ENDINGS: &[(&str, Part)] = &[
         (".key", Part::Key),
         (".ocsp", Part::Ocsp),
@@ -66,9 +66,17 @@ fn part<'n>(name: &'n str, inner: &Inner) -> (&'n str, Part) {
     }
     let endings = ENDINGS.iter();
     let cut = endings.filter_map(|(ending, part)| Some((name.strip_suffix(ending)?, *part)));
-    cut.into_iter()
-        .find(|(stem, _)| known(stem))
-        .unwrap_or((name, Part::Pem))
+    let found = cut.clone().find(|(stem, _)| known(stem));
+    // `ssl-load-extra-del-ext`: the parts of x.crt are x.key, x.ocsp and so on.
+    let beside = || {
+        cut.clone().find_map(|(stem, part)| {
+            let with_ending = format!("{stem}.crt");
+            let all = &inner.stock.certificates;
+            let (name, _) = all.get_key_value(with_ending.as_str())?;
+            Some((&**name, part))
+        })
+    };
+    found.or_else(beside).unwrap_or((name, Part::Pem))
 }
 
 pub(super) fn decoded(payload: &[u8]) -> Option<Vec<u8>> {

@@ -8,7 +8,7 @@ use crate::tls::crt_list::{Entry, List};
 use crate::tls::sni::Filter;
 
 /// The name of a list: a directory is also called with its slash.
-fn list_name(asked: &str) -> &str {
+pub(super) fn list_name(asked: &str) -> &str {
     match asked.trim_end_matches('/') {
         "" => asked,
         name => name,
@@ -124,7 +124,7 @@ impl Store {
             let dependents = inner.dependents();
             // The last line comes first, as HAProxy tells it.
             let users = dependents.iter().rev();
-            let users = users.filter(|one| one.list_uses(name) > 0);
+            let users = users.filter(|one| one.needs_first_of(name));
             let places: String = users
                 .map(|one| format!("\t- {}\n", one.place().line))
                 .collect();

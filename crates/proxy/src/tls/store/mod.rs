@@ -43,6 +43,10 @@ pub trait Dependent: Send + Sync {
     fn certificate_uses(&self, name: &str) -> usize;
     /// How often it uses a list of certificates.
     fn list_uses(&self, name: &str) -> usize;
+    /// Whether it shows the first certificate of a list to those who match none.
+    fn needs_first_of(&self, name: &str) -> bool {
+        self.list_uses(name) > 0
+    }
     /// With how many of its certificates a file of authorities or of revoked
     /// certificates is used.
     fn file_uses(&self, name: &str) -> usize;

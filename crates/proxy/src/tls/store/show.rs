@@ -200,6 +200,7 @@ impl Store {
     /// `show ssl crt-list [-n] <name>`
     pub fn show_list(&self, name: &str, numbered: bool) -> Told {
         let inner = self.inner();
+        let name = super::lists::list_name(name);
         let Some(list) = inner.stock.lists.get(name) else {
             return Err(StoreError("didn't find the specified filename".to_owned()));
         };

@@ -1,0 +1,135 @@
+//! One server, built from words that did not stand in a file: what an operator adds
+//! at run time. The configuration that it becomes part of answers what its options
+//! ask; nothing is asked of the environment.
+
+use super::outside::{Answers, Outside};
+use super::{LoadOptions, Loader, Section};
+use crate::config::{Config, ProxyIndex, ProxyKind, Server, ServerOptions};
+use crate::keyword::{Args, server};
+use language::{Environment, Line, Severity, Span, Word};
+use std::sync::Arc;
+
+/// What the words are called where a place in a file would stand.
+const FILE: &str = "CLI";
+
+/// Builds a server of these words, its name first.
+///
+/// # Errors
+///
+/// What is wrong with the words, a line each.
+pub(crate) fn build(
+    config: &Config,
+    backend: ProxyIndex,
+    words: &[Box<str>],
+) -> Result<Server, String> {
+    let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
+    loader.outside = Outside::recorded(Answers::default());
+    loader.config.global = config.global.clone();
+    loader.config.certificates = Arc::clone(&config.certificates);
+    let mut draft = config.proxy(backend).clone();
+    draft.servers.clear();
+    draft.use_server.clear();
+    // In maintenance, unless `enabled` says otherwise.
+    draft.default_server = ServerOptions {
+        disabled: true,
+        ..ServerOptions::default()
+    };
+    loader.config.proxies = vec![draft];
+    loader.section = Section::Proxy(ProxyIndex(0), ProxyKind::Backend);
+    let line = line(&mut loader, words);
+    let mut args = Args::new(
+        &line,
+        1,
+        "server",
+        "server <name> <addr>[:<port>] [<option>…]",
+    );
+    if let Err(diagnostic) = server::added(&mut loader, &mut args) {
+        loader.tell(*diagnostic);
+    }
+    // What it tracks is found among servers that this draft does not have.
+    let mut built = loader.config.proxies[0].servers.pop();
+    let track = built.as_mut().and_then(|one| one.options.track.take());
+    loader.config.proxies[0].servers.extend(built);
+    if loader.diagnostics.errors() == 0 {
+        server::finish_servers(&mut loader);
+    }
+    if loader.diagnostics.errors() > 0 {
+        return Err(told(&loader));
+    }
+    let built = loader.config.proxies[0].servers.pop();
+    let mut built = built.ok_or_else(|| told(&loader))?;
+    // `finish_servers` numbers what it sees, which is this one alone.
+    built.id = id(&line, built.id);
+    built.options.track = track;
+    // Checks do not follow the traffic: they speak TLS with `check-ssl` alone.
+    built.options.tls.check_ssl.get_or_insert(false);
+    Ok(built)
+}
+
+/// The id that the words give; 0 where they give none.
+fn id(line: &Line, numbered: u32) -> u32 {
+    let given = line.words.iter().any(|word| word.is("id"));
+    if given { numbered } else { 0 }
+}
+
+fn line(loader: &mut Loader, words: &[Box<str>]) -> Line {
+    let mut text = String::from("server");
+    let mut spans = vec![(0, text.len())];
+    for word in words {
+        text.push(' ');
+        let start = text.len();
+        text.push_str(word);
+        spans.push((start, text.len()));
+    }
+    let bytes: Vec<Vec<u8>> = spans
+        .iter()
+        .map(|(start, end)| text.as_bytes()[*start..*end].to_vec())
+        .collect();
+    let file = loader.sources.add(FILE, text.into_bytes());
+    let span = |(start, end): (usize, usize)| Span {
+        file,
+        start: start as u32,
+        end: end as u32,
+    };
+    let words: Vec<Word> = bytes
+        .into_iter()
+        .zip(&spans)
+        .map(|(bytes, at)| Word {
+            bytes,
+            span: span(*at),
+        })
+        .collect();
+    let whole = spans.last().map_or((0, 0), |(_, end)| (0, *end));
+    Line {
+        words,
+        span: span(whole),
+        unset: Vec::new(),
+    }
+}
+
+/// What is wrong, in the words of the diagnostics.
+fn told(loader: &Loader) -> String {
+    let errors = loader
+        .diagnostics
+        .iter()
+        .filter(|one| one.severity == Severity::Error);
+    let lines: Vec<String> = errors
+        .map(|one| {
+            let mut text = one.message.trim_end_matches('.').to_owned();
+            if let Some(help) = one
+                .help
+                .as_ref()
+                .filter(|help| help.starts_with("did you mean"))
+            {
+                text = format!("{text}; {help}");
+            } else if !text.ends_with('!') {
+                text.push('.');
+            }
+            text
+        })
+        .collect();
+    match lines.is_empty() {
+        true => "The words describe no server.".to_owned(),
+        false => lines.join("\n"),
+    }
+}

@@ -1,0 +1,52 @@
+//! `add server` and `del server`: HAProxy's words, and its conditions.
+
+use super::{Context, Session, find_backend};
+use crate::dynamic::{self, Refused};
+
+const NO_SERVER: &str = "Require 'backend/server'.\n";
+
+/// `backend/server`, both not empty.
+fn name<'w>(words: &[&'w str]) -> Option<(&'w str, &'w str)> {
+    let (backend, server) = words.get(2)?.split_once('/')?;
+    (!server.is_empty()).then_some((backend, server))
+}
+
+fn told(result: Result<&'static str, Refused>) -> String {
+    match result {
+        Ok(done) => format!("{done}\n"),
+        Err(Refused(why)) => why,
+    }
+}
+
+pub fn add(context: &Context, _: &Session, words: &[&str]) -> String {
+    let Some((backend, server)) = name(words) else {
+        return NO_SERVER.into();
+    };
+    let mut line: Vec<Box<str>> = vec![server.into()];
+    line.extend(words.iter().skip(3).map(|word| Box::from(*word)));
+    let added = context.runtime.edit(|config| {
+        let Some(proxy) = find_backend(config, backend) else {
+            return Err(Refused("No such backend.\n".into()));
+        };
+        let index = dynamic::index(config, proxy);
+        dynamic::add(config, index, line.into())?;
+        Ok(Some(index))
+    });
+    told(added.map(|()| "New server registered."))
+}
+
+pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
+    let Some((backend, server)) = name(words) else {
+        return NO_SERVER.into();
+    };
+    let deleted = context.runtime.edit(|config| {
+        let Some(proxy) = find_backend(config, backend) else {
+            return Err(Refused("No such backend.\n".into()));
+        };
+        let index = dynamic::index(config, proxy);
+        let at = dynamic::removable(config, index, server)?;
+        dynamic::remove(config, index, at);
+        Ok(Some(index))
+    });
+    told(deleted.map(|()| "Server deleted."))
+}

@@ -1,0 +1,107 @@
+//! Commands that change what the file says of the process or of a backend, by a
+//! copy of the configuration that differs in it: rates and dynamic cookies. The
+//! next change of the file takes its own words again.
+
+use super::{Context, Session, find_backend};
+use crate::config::{Config, Proxy};
+use crate::dynamic::{self, Refused};
+use std::sync::Arc;
+
+/// What `set rate-limit` knows; in HAProxy's layout, which people read.
+const RATES: &str = "'set rate-limit' only supports :\n   \
+     - 'connections global' to limit connections per second (maxconnrate)\n   \
+     - 'sessions global' to limit sessions per second (maxsessrate)\n   \
+     - 'ssl-sessions global' to limit TLS sessions per second (maxsslrate)\n   \
+     - 'http-compression global' to limit the kB per second given to compression (maxcomprate)\n";
+
+/// `set rate-limit <setting> global <value>`
+pub fn rate_limit(context: &Context, _: &Session, words: &[&str]) -> String {
+    let settings = [
+        "connections",
+        "sessions",
+        "ssl-sessions",
+        "http-compression",
+    ];
+    let (Some(setting), Some(&"global")) = (words.get(2), words.get(3)) else {
+        return RATES.into();
+    };
+    if !settings.contains(setting) {
+        return RATES.into();
+    }
+    let Some(Ok(value)) = words.get(4).map(|word| word.parse::<u32>()) else {
+        return "Expects an integer value.\n".into();
+    };
+    let limit = (value > 0).then_some(value);
+    changed(context.runtime.edit(|config| {
+        let global = &mut config.global;
+        match *setting {
+            "connections" => global.connection_rate_max = limit,
+            "sessions" => global.session_rate_max = limit,
+            "ssl-sessions" => global.tls.rate_max = limit,
+            _ => {
+                let limits = Arc::make_mut(&mut global.compression);
+                limits.rate_max = u64::from(value) * 1024;
+            }
+        }
+        Ok(None)
+    }))
+}
+
+fn changed(result: Result<(), Refused>) -> String {
+    match result {
+        Ok(()) => String::new(),
+        Err(Refused(why)) => why,
+    }
+}
+
+/// Lets a backend be changed that a word names.
+fn with_backend(
+    context: &Context,
+    words: &[&str],
+    change: impl FnOnce(&mut Proxy) -> Result<(), Refused>,
+) -> String {
+    let (Some(&"backend"), Some(name)) = (words.get(2), words.get(3)) else {
+        return "Expects 'backend' and the name of one.\n".into();
+    };
+    changed(context.runtime.edit(|config: &mut Config| {
+        let Some(proxy) = find_backend(config, name) else {
+            return Err(Refused("No such backend.\n".into()));
+        };
+        let index = dynamic::index(config, proxy);
+        change(&mut config.proxies[index.0 as usize])?;
+        Ok(Some(index))
+    }))
+}
+
+fn set_dynamic(context: &Context, words: &[&str], on: bool) -> String {
+    with_backend(context, words, |proxy| {
+        let Some(cookie) = &mut proxy.cookie else {
+            // HAProxy says nothing, and nothing is as the operator wishes.
+            let why = "The backend has no 'cookie' line.\n";
+            return Err(Refused(why.into()));
+        };
+        Arc::make_mut(cookie).dynamic = on;
+        Ok(())
+    })
+}
+
+/// `enable dynamic-cookie backend <backend>`
+pub fn enable_dynamic_cookie(context: &Context, _: &Session, words: &[&str]) -> String {
+    set_dynamic(context, words, true)
+}
+
+/// `disable dynamic-cookie backend <backend>`
+pub fn disable_dynamic_cookie(context: &Context, _: &Session, words: &[&str]) -> String {
+    set_dynamic(context, words, false)
+}
+
+/// `set dynamic-cookie-key backend <backend> <key>`
+pub fn dynamic_cookie_key(context: &Context, _: &Session, words: &[&str]) -> String {
+    let Some(key) = words.get(4).filter(|key| !key.is_empty()) else {
+        return "String value expected.\n".into();
+    };
+    with_backend(context, words, |proxy| {
+        proxy.dynamic_cookie_key = Some(key.as_bytes().into());
+        Ok(())
+    })
+}

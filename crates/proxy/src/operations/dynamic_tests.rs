@@ -1,0 +1,364 @@
+//! Servers that operators add and remove, in conversations, over changes of the
+//! file and from process to process.
+
+use super::command::Context;
+use super::tests::{ask, context};
+use crate::config::{Config, Server, ServerIndex, StatsLevel};
+use crate::dynamic;
+use crate::keyword::testing::load_text;
+use crate::state::{self, carry, now_ms};
+use std::sync::Arc;
+
+const FILE: &str = "\
+defaults
+ mode http
+backend b
+ default-server check inter 3s weight 7
+ use-server s3 if FALSE
+ server s1 127.0.0.1:81
+ server s2 127.0.0.1:82
+ server s3 127.0.0.1:83 no-check track s2
+ server s4 127.0.0.1:84
+backend static
+ balance static-rr
+backend tcp
+ mode tcp
+ acl one srv_is_up(b/s1)
+ tcp-request content reject if one
+frontend f
+ bind 127.0.0.1:1
+";
+
+fn admin(context: &Context, command: &str) -> String {
+    ask(context, StatsLevel::Admin, command)
+}
+
+fn server(config: &Config, name: &str) -> Option<Server> {
+    let mut all = config.proxies.iter().flat_map(|proxy| &proxy.servers);
+    all.find(|server| &*server.name == name).cloned()
+}
+
+fn add(context: &Context, words: &str) -> String {
+    admin(context, &format!("add server {words}"))
+}
+
+#[test]
+fn what_cannot_be_added_is_refused_in_haproxys_words() {
+    let context = context(FILE);
+    for (words, told) in [
+        ("", "Require 'backend/server'.\n\n"),
+        ("b", "Require 'backend/server'.\n\n"),
+        ("b/", "Require 'backend/server'.\n\n"),
+        ("no/s 127.0.0.1:80", "No such backend.\n\n"),
+        (
+            "b/n",
+            "'server' expects <name> and <addr>[:<port>] as arguments.\n\n",
+        ),
+        (
+            "b/n 127.0.0.1:80 wieght 5",
+            "'server': unknown option 'wieght'; did you mean 'weight'?\n\n",
+        ),
+        (
+            "b/n 127.0.0.1:80 init-addr none",
+            "'init-addr' option is not accepted for dynamic server.\n\n",
+        ),
+        (
+            "static/n 127.0.0.1:80",
+            "Backend must use a dynamic load balancing to support dynamic servers.\n\n",
+        ),
+        (
+            "tcp/n 127.0.0.1:80 proto h2",
+            "MUX protocol is not usable for server.\n\n",
+        ),
+        (
+            "b/s1 127.0.0.1:80",
+            "Already exists a server with the same name in backend.\n\n",
+        ),
+        (
+            "b/n 127.0.0.1:80 id 1",
+            "'id' : custom id 1 already used ('server s1').\n\n",
+        ),
+        (
+            "b/n 127.0.0.1:80 check track s1",
+            "unable to enable checks and tracking at the same time!\n\n",
+        ),
+        (
+            "b/n 127.0.0.1:80 track no/s1",
+            "unable to find required proxy 'no' for tracking.\n\n",
+        ),
+        (
+            "b/n 127.0.0.1:80 agent-check",
+            "server n does not have agent port.\n\n",
+        ),
+        (
+            "b/n 127.0.0.1:80 ssl ca-file /no/such.pem",
+            "'ca-file': unable to load '/no/such.pem'.\n\n",
+        ),
+    ] {
+        assert_eq!(add(&context, words), told, "{words}");
+    }
+    assert_eq!(context.runtime.config().version, 1, "nothing has changed");
+}
+
+#[test]
+fn a_server_is_added_in_maintenance_and_served_by_when_it_is_enabled() {
+    let context = context(FILE);
+    let before = context.runtime.config();
+    let done = "New server registered.\n\n";
+    assert_eq!(add(&context, "b/n 127.0.0.1:90 check weight 9"), done);
+    let config = context.runtime.config();
+    assert_eq!((before.version, config.version), (1, 2));
+    let n = server(&config, "n").expect("n");
+    // Not as `default-server` says.
+    assert_eq!((n.id, n.options.weight, n.options.inter_ms), (5, 9, 2000));
+    assert!(n.state.in_maintenance() && n.state.checks_stopped() && !n.state.usable());
+    // The others are as they were.
+    let (was, is) = (
+        server(&before, "s1").unwrap(),
+        server(&config, "s1").unwrap(),
+    );
+    assert!(Arc::ptr_eq(&was.state, &is.state) && is.options.weight == 7);
+    admin(&context, "enable health b/n; enable server b/n");
+    assert!(n.state.usable() && !n.state.checks_stopped());
+    assert_eq!(add(&context, "b/e 127.0.0.1:90 enabled"), done);
+    assert!(
+        server(&context.runtime.config(), "e")
+            .unwrap()
+            .state
+            .usable()
+    );
+    // A name is not looked up.
+    assert_eq!(add(&context, "b/u name.invalid:80"), done);
+    assert!(
+        server(&context.runtime.config(), "u")
+            .unwrap()
+            .state
+            .in_maintenance()
+    );
+}
+
+#[test]
+fn a_server_that_tracks_follows_one_of_the_file_only() {
+    let context = context(FILE);
+    let done = "New server registered.\n\n";
+    assert_eq!(add(&context, "b/t 127.0.0.1:90 track s2"), done);
+    assert_eq!(
+        add(&context, "b/v 127.0.0.1:90 track b/t"),
+        "unable to use b/t for tracking as it is a dynamic server.\n\n"
+    );
+    admin(&context, "enable server b/t");
+    let up = || server(&context.runtime.config(), "t").unwrap().state.up();
+    assert!(up());
+    admin(&context, "disable server b/s2");
+    assert!(!up());
+}
+
+#[test]
+fn only_what_nobody_means_or_uses_is_removed() {
+    let context = context(FILE);
+    let named = "This server cannot be removed at runtime due to other configuration elements pointing to it.\n\n";
+    for (words, told) in [
+        ("b", "Require 'backend/server'.\n\n"),
+        ("no/s", "No such backend.\n\n"),
+        ("b/no", "No such server.\n\n"),
+        ("b/s1", named),
+        ("b/s2", named),
+        ("b/s3", named),
+        (
+            "b/s4",
+            "Only servers in maintenance mode can be deleted.\n\n",
+        ),
+    ] {
+        assert_eq!(
+            admin(&context, &format!("del server {words}")),
+            told,
+            "{words}"
+        );
+    }
+    add(&context, "b/n 127.0.0.1:90");
+    admin(&context, "disable server b/s4");
+    let config = context.runtime.config();
+    let s4 = server(&config, "s4").unwrap();
+    s4.state.sessions.up();
+    let busy = "Server still has connections attached to it, cannot remove it.\n\n";
+    assert_eq!(admin(&context, "del server b/s4"), busy);
+    s4.state.sessions.down();
+    assert_eq!(admin(&context, "del server b/s4"), "Server deleted.\n\n");
+    let config = context.runtime.config();
+    assert!(server(&config, "s4").is_none() && s4.state.is_retired());
+    // Those behind it have moved up, and are found where they are now.
+    let n = server(&config, "n").unwrap();
+    assert_eq!(
+        config.proxies[0].place_of(n.state.uid),
+        Some(ServerIndex(3))
+    );
+    assert_eq!(admin(&context, "del server b/n"), "Server deleted.\n\n");
+}
+
+#[test]
+fn what_was_added_and_removed_outlives_the_process_and_what_was_added_a_change() {
+    let context = context(FILE);
+    add(&context, "b/n 127.0.0.1:90 check weight 9");
+    admin(
+        &context,
+        "enable server b/n; disable server b/s4; del server b/s4",
+    );
+    let config = context.runtime.config();
+    let told = carry::export(&config, None).bytes;
+    // Another process with the same file.
+    let mut next = load_text(FILE).config.expect("the file is good");
+    assert!(carry::import_servers(&told, &mut next).is_empty());
+    state::install(&mut next, None, now_ms());
+    carry::import(&told, &next, None).expect("it can be read");
+    assert!(server(&next, "s4").is_none());
+    let n = server(&next, "n").expect("n");
+    assert!(n.state.usable() && n.state.checks_stopped() && n.options.weight == 9);
+    // Another file: what is removed there is its own matter.
+    let mut other = load_text(FILE).config.expect("the file is good");
+    assert!(dynamic::keep(&mut other, &config).is_empty());
+    state::install(&mut other, Some(&config), now_ms());
+    assert!(server(&other, "s4").is_some());
+    let kept = server(&other, "n").expect("n");
+    let was = server(&config, "n").expect("n");
+    assert!(Arc::ptr_eq(&kept.state, &was.state) && kept.state.usable());
+    // A file that has the server, or no such backend.
+    let with = FILE.replace("server s4", "server n 127.0.0.1:99\n server s4");
+    let mut other = load_text(&with).config.expect("the file is good");
+    assert!(dynamic::keep(&mut other, &config).is_empty());
+    assert!(server(&other, "n").unwrap().added.is_none());
+    let without = "listen x\n bind 127.0.0.1:1\n server s 127.0.0.1:80\n";
+    let mut other = load_text(without).config.expect("the file is good");
+    assert_eq!(dynamic::keep(&mut other, &config).len(), 1);
+}
+
+#[test]
+fn lines_with_anything_in_them_are_answered() {
+    let context = context(FILE);
+    let long = "x".repeat(9000);
+    for words in [
+        "b/é 127.0.0.1:80",
+        "b/n é",
+        "b/n 127.0.0.1:80 weight é",
+        "b/n 127.0.0.1:99999",
+        "b/n 127.0.0.1:80 id 99999999999999999999",
+        "b/n 127.0.0.1:80 track /",
+        "b/n 127.0.0.1:80 track b/",
+        "b/n 127.0.0.1:80 sni %[",
+        "b/n 127.0.0.1:80 sni fc_sni,table_trackers(x)",
+        "b/n 127.0.0.1:80 source usesrc client",
+        "b//n 127.0.0.1:80",
+        "b/n @1 @2 @3",
+        "b/n fd@0",
+        "b/n \\\"\\\" \\\\",
+        &format!("b/{long} 127.0.0.1:80 ca-file {long}"),
+    ] {
+        let told = add(&context, words);
+        assert!(!told.trim().is_empty(), "{words}");
+    }
+    let config = context.runtime.config();
+    assert_eq!(config.proxies[0].servers.len(), 4, "none was added");
+    let state = server(&config, "s1").unwrap().state;
+    assert_eq!(state.report(now_ms()).admin, state::AdminReport::Ready);
+}
+
+#[test]
+fn limits_and_keys_are_changed_for_what_comes_next_and_nothing_else() {
+    let file = FILE.replace("backend tcp", "backend c\n cookie k insert\nbackend tcp");
+    let context = context(&file);
+    let of = |name: &str| {
+        let config = context.runtime.config();
+        let proxy = config.proxies.iter().find(|proxy| &*proxy.name == name);
+        proxy.expect("it is there").clone()
+    };
+    let info = |field: &str| {
+        let told = admin(&context, "show info");
+        let line = told.lines().find(|line| line.starts_with(field));
+        line.unwrap_or_default().to_owned()
+    };
+    for (setting, field, value, shown) in [
+        ("connections", "ConnRateLimit", "7", "7"),
+        ("sessions", "SessRateLimit", "8", "8"),
+        ("ssl-sessions", "SslRateLimit", "9", "9"),
+        ("http-compression", "CompressBpsRateLim", "2", "2048"),
+        ("sessions", "SessRateLimit", "0", "0"),
+    ] {
+        let told = admin(
+            &context,
+            &format!("set rate-limit {setting} global {value}"),
+        );
+        assert_eq!(
+            (told.as_str(), info(field)),
+            ("\n", format!("{field}: {shown}"))
+        );
+    }
+    for wrong in [
+        "",
+        " foo",
+        " sessions",
+        " sessions local 5",
+        " foo global 5",
+    ] {
+        let told = admin(&context, &format!("set rate-limit{wrong}"));
+        assert!(told.starts_with("'set rate-limit' only supports :\n   - 'connections global'"));
+    }
+    for wrong in ["", " x", " -1", " 99999999999"] {
+        let told = admin(&context, &format!("set rate-limit sessions global{wrong}"));
+        assert_eq!(told, "Expects an integer value.\n\n", "{wrong}");
+    }
+    assert_eq!(admin(&context, "enable dynamic-cookie backend c"), "\n");
+    assert_eq!(
+        admin(&context, "set dynamic-cookie-key backend c secret"),
+        "\n"
+    );
+    let c = of("c");
+    assert!(c.cookie.is_some_and(|cookie| cookie.dynamic));
+    assert_eq!(c.dynamic_cookie_key.as_deref(), Some(&b"secret"[..]));
+    assert_eq!(admin(&context, "disable dynamic-cookie backend c"), "\n");
+    assert!(!of("c").cookie.is_some_and(|cookie| cookie.dynamic));
+    let told = admin(&context, "enable dynamic-cookie backend b");
+    assert_eq!(told, "The backend has no 'cookie' line.\n\n");
+    assert_eq!(
+        admin(&context, "enable dynamic-cookie backend no"),
+        "No such backend.\n\n"
+    );
+    assert_eq!(
+        admin(&context, "set dynamic-cookie-key backend c"),
+        "String value expected.\n\n"
+    );
+}
+
+#[test]
+fn what_developers_ask_for_is_shown_or_said_not_to_be_there() {
+    let context = context(FILE);
+    for (command, told) in [
+        ("expert-mode", "expert-mode is OFF\n\n"),
+        ("expert-mode on;expert-mode", "\nexpert-mode is ON\n\n"),
+        (
+            "experimental-mode on;experimental-mode off;experimental-mode",
+            "\n\nexperimental-mode is OFF\n\n",
+        ),
+        ("get var", "Missing process-wide variable identifier.\n\n"),
+        ("get var proc.nobody_has_this", "Variable not found.\n\n"),
+        ("get var txn.x", "Variable not found.\n\n"),
+        ("set profiling", "Expects either 'tasks' or 'memory'.\n\n"),
+        ("set profiling tasks off", "\n"),
+        ("trace nothing start", "No such trace source 'nothing'.\n\n"),
+        ("trace 0", "\n"),
+    ] {
+        assert_eq!(admin(&context, command), told, "{command}");
+    }
+    assert!(admin(&context, "set profiling tasks on").contains("not available"));
+    assert_eq!(
+        admin(&context, "show threads")
+            .lines()
+            .filter(|l| l.contains("Thread"))
+            .count(),
+        2
+    );
+    assert!(admin(&context, "show libs").starts_with("0x"));
+    let name = crate::rules::VariableName::parse("proc.told").expect("a name");
+    let value = crate::rules::Value::Str(b"a \"b\"\n".to_vec().into());
+    assert!(crate::rules::set_process_variable(name, value, None));
+    let told = admin(&context, "get var proc.told");
+    assert_eq!(told, "proc.told: type=str value=<a \\\"b\\\"\\n>\n\n");
+}
