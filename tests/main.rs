@@ -34,6 +34,7 @@ mod tls_browser;
 mod tls_chain;
 mod tls_clients;
 mod tls_site;
+mod tools;
 mod traffic;
 mod transparent;
 mod users;

@@ -116,10 +116,14 @@ pub enum Tally {
     CacheLookups,
     /// Those that it answered (`cache_hits`).
     CacheHits,
+    /// Connections of clients that speak HTTP/2 (`h2_total_connections`).
+    Http2Connections,
+    /// Requests over them (`h2_backend_total_streams`).
+    Http2Streams,
 }
 
 /// How many tallies there are.
-pub const TALLIES: usize = Tally::CacheHits as usize + 1;
+pub const TALLIES: usize = Tally::Http2Streams as usize + 1;
 
 /// A time whose sliding average over the last [`AVERAGE_WINDOW`] streams is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

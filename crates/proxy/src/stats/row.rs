@@ -225,6 +225,24 @@ impl<'c> Row<'c> {
         for (column, tally) in of.into_iter().zip(tallies) {
             self.put(column, if self.http() { counters.read(tally) } else { 0 });
         }
+        // What spoke HTTP/2 is counted there.
+        let of_http2 = [
+            (
+                C::H1TotalConnections,
+                C::H2TotalConnections,
+                Tally::Http2Connections,
+            ),
+            (
+                C::H1TotalStreams,
+                C::H2BackendTotalStreams,
+                Tally::Http2Streams,
+            ),
+        ];
+        for (one, two, tally) in of_http2.into_iter().filter(|_| self.http()) {
+            let (n, all) = (counters.read(tally), self.number(one));
+            self.put(two, n);
+            self.put(one, all.saturating_sub(n));
+        }
         self.put(C::H1SplicedBytesIn, 0u64);
         self.put(C::H1SplicedBytesOut, 0u64);
     }

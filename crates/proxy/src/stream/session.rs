@@ -347,6 +347,10 @@ pub(super) async fn http2(client: &mut Client) {
     } = client;
     let Link::Http1(transport) = link else { return };
     let left = Rc::<Left>::default();
+    let count = |session: &Session, tally| {
+        session.frontend().state.frontend.here().count(tally);
+    };
+    count(session, Tally::Http2Connections);
     let begin = |request: mux::Request| {
         let left = Rc::clone(&left);
         reactor::spawn(pool_box(async move {
@@ -356,6 +360,7 @@ pub(super) async fn http2(client: &mut Client) {
                 parsed,
                 before,
             } = request;
+            count(&stream.session, Tally::Http2Streams);
             let mut client = Client::of_stream(Rc::clone(&stream.session), mux, before);
             client.own = left.own.borrow_mut().pop().map(Box::new);
             client.last_server = left.last_server.get();

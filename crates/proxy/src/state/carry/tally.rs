@@ -51,6 +51,8 @@ const NUMBERS: [(u64, Tally); TALLIES] = [
     (38, Tally::CompressedAnswers),
     (39, Tally::CacheLookups),
     (40, Tally::CacheHits),
+    (41, Tally::Http2Connections),
+    (42, Tally::Http2Streams),
 ];
 
 /// Writes those that are not 0, if there are any.
