@@ -15,6 +15,7 @@ mod log_backends;
 mod logs;
 mod nodes;
 pub(crate) mod one_server;
+pub(crate) mod one_variable;
 mod order;
 pub mod outside;
 mod path;

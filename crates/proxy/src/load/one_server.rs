@@ -22,10 +22,7 @@ pub(crate) fn build(
     backend: ProxyIndex,
     words: &[Box<str>],
 ) -> Result<Server, String> {
-    let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
-    loader.outside = Outside::recorded(Answers::default());
-    loader.config.global = config.global.clone();
-    loader.config.certificates = Arc::clone(&config.certificates);
+    let mut loader = loader(config);
     let mut draft = config.proxy(backend).clone();
     draft.servers.clear();
     draft.use_server.clear();
@@ -36,7 +33,7 @@ pub(crate) fn build(
     };
     loader.config.proxies = vec![draft];
     loader.section = Section::Proxy(ProxyIndex(0), ProxyKind::Backend);
-    let line = line(&mut loader, words);
+    let line = line(&mut loader, "server", words);
     let mut args = Args::new(
         &line,
         1,
@@ -66,14 +63,23 @@ pub(crate) fn build(
     Ok(built)
 }
 
+/// A loader of a line that becomes part of a configuration, or is used beside it.
+pub(super) fn loader(config: &Config) -> Loader {
+    let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
+    loader.outside = Outside::recorded(Answers::default());
+    loader.config.global = config.global.clone();
+    loader.config.certificates = Arc::clone(&config.certificates);
+    loader
+}
+
 /// The id that the words give; 0 where they give none.
 fn id(line: &Line, numbered: u32) -> u32 {
     let given = line.words.iter().any(|word| word.is("id"));
     if given { numbered } else { 0 }
 }
 
-fn line(loader: &mut Loader, words: &[Box<str>]) -> Line {
-    let mut text = String::from("server");
+pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Line {
+    let mut text = String::from(keyword);
     let mut spans = vec![(0, text.len())];
     for word in words {
         text.push(' ');
@@ -108,7 +114,7 @@ fn line(loader: &mut Loader, words: &[Box<str>]) -> Line {
 }
 
 /// What is wrong, in the words of the diagnostics.
-fn told(loader: &Loader) -> String {
+pub(super) fn told(loader: &Loader) -> String {
     let errors = loader
         .diagnostics
         .iter()
@@ -129,7 +135,7 @@ fn told(loader: &Loader) -> String {
         })
         .collect();
     match lines.is_empty() {
-        true => "The words describe no server.".to_owned(),
+        true => "The words cannot be understood.".to_owned(),
         false => lines.join("\n"),
     }
 }

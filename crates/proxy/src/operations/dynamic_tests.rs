@@ -356,6 +356,45 @@ fn what_developers_ask_for_is_shown_or_said_not_to_be_there() {
         2
     );
     assert!(admin(&context, "show libs").starts_with("0x"));
+    for (command, told) in [
+        (
+            "set var proc.d1 int(5)",
+            "This command is restricted to experimental mode only.\n\n",
+        ),
+        (
+            "experimental-mode on;set var proc.d1 int(5),add(2);get var proc.d1",
+            "\n\nproc.d1: type=sint value=<7>\n\n",
+        ),
+        (
+            "experimental-mode on;set var proc.d2 fmt a\\ %[int(3)];get var proc.d2",
+            "\n\nproc.d2: type=str value=<a 3>\n\n",
+        ),
+        (
+            "experimental-mode on;set var",
+            "\nMissing process-wide variable identifier.\n\n",
+        ),
+        (
+            "experimental-mode on;set var proc.x",
+            "\nAn expression or a format is expected.\n\n",
+        ),
+        (
+            "experimental-mode on;set var txn.x int(1)",
+            "\nOnly variables of the process (proc.) can be set.\n\n",
+        ),
+    ] {
+        assert_eq!(admin(&context, command), told, "{command}");
+    }
+    for wrong in ["req.hdr(x)", "nothing(", "int(x)", "%["] {
+        let told = admin(
+            &context,
+            &format!("experimental-mode on;set var proc.d3 {wrong}"),
+        );
+        assert!(told.trim().len() > 5, "{wrong}");
+        assert_eq!(
+            admin(&context, "get var proc.d3"),
+            "Variable not found.\n\n"
+        );
+    }
     let name = crate::rules::VariableName::parse("proc.told").expect("a name");
     let value = crate::rules::Value::Str(b"a \"b\"\n".to_vec().into());
     assert!(crate::rules::set_process_variable(name, value, None));

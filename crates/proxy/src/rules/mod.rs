@@ -60,9 +60,9 @@ pub use run::{
 };
 pub use usage::{Needs, Usage};
 pub use value::{Type, Value};
+pub(crate) use variables::process_variable;
 #[cfg(test)]
 pub use variables::set_process_variable;
-pub(crate) use variables::process_variable;
 pub use variables::{Scope, VariableName, Variables};
 
 pub(crate) use acl::check_name as check_acl_name;

@@ -238,7 +238,8 @@ impl<'c> Row<'c> {
                 Tally::Http2Streams,
             ),
         ];
-        for (one, two, tally) in of_http2.into_iter().filter(|_| self.http()) {
+        let http = self.http();
+        for (one, two, tally) in of_http2.into_iter().filter(|_| http) {
             let (n, all) = (counters.read(tally), self.number(one));
             self.put(two, n);
             self.put(one, all.saturating_sub(n));

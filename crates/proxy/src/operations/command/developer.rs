@@ -3,6 +3,7 @@
 //! switched on either, and says so.
 
 use super::{Context, Session};
+use crate::load::one_variable;
 use crate::reactor;
 use crate::rules::{Value, VariableName, process_variable};
 use std::fmt::Write;
@@ -171,4 +172,29 @@ pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> String {
         Value::Method(bytes) => ("meth", printed(bytes)),
     };
     format!("{name}: type={kind} value=<{text}>\n")
+}
+
+/// `set var <name> [expr] <expression>`, `set var <name> fmt <format>`
+pub fn set_variable(context: &Context, session: &Session, words: &[&str]) -> String {
+    if !session.experimental {
+        return "This command is restricted to experimental mode only.\n".into();
+    }
+    let Some(name) = words.get(2).filter(|name| !name.is_empty()) else {
+        return "Missing process-wide variable identifier.\n".into();
+    };
+    let (keyword, from) = match words.get(3) {
+        Some(&"fmt") => ("set-var-fmt", 4),
+        Some(&"expr") => ("set-var", 4),
+        _ => ("set-var", 3),
+    };
+    // A format is one word in a file.
+    let rest = words.get(from..).unwrap_or_default().join(" ");
+    if rest.is_empty() {
+        return "An expression or a format is expected.\n".into();
+    }
+    let words = [Box::from(*name), rest.into()];
+    match one_variable::set(&context.runtime.config(), keyword, &words) {
+        Ok(()) => String::new(),
+        Err(why) => format!("{why}\n"),
+    }
 }

@@ -196,6 +196,7 @@ static COMMANDS: &[Row] = &[
     row(&["set", "ssl", "tls-key"], "set ssl tls-key [id|file] <key>", "set the next key of a file of TLS ticket keys", Admin, Now(ticket_keys::set)),
     row(&["set", "table"], "set table <table> key <k> [data.* <v>]*", "create or update an entry of a stick table", Admin, Report(tables::set)),
     row(&["set", "timeout"], "set timeout cli <delay>", "change the timeout of this connection", User, Now(change::timeout)),
+    row(&["set", "var"], "set var <name> [expr] <expression>|fmt <format>", "set a process-wide variable (experimental mode)", Admin, Report(developer::set_variable)),
     row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "change the weight of a server (or use 'set server')", Admin, Now(server::set_weight)),
     row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the ACLs, or the patterns of one", User, Report(lists::show)),
     row(&["show", "activity"], "show activity", "show the activity of each thread", Operator, Now(process::activity)),
@@ -279,12 +280,7 @@ impl Row {
 const ALWAYS: usize = 3;
 
 /// What HAProxy has and Evenkeel does not do yet.
-const NOT_BUILT: &[&str] = &[
-    "httpclient",
-    "set severity-output",
-    "set var",
-    "show startup-logs",
-];
+const NOT_BUILT: &[&str] = &["httpclient", "set severity-output", "show startup-logs"];
 
 fn begins_with(words: &[&str], name: &[&str]) -> bool {
     words.len() >= name.len() && words.iter().zip(name).all(|(word, name)| word == name)
