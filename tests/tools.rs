@@ -87,13 +87,14 @@ impl Bed {
                 .collect::<Vec<_>>()
         };
         assert!(eventually(SOON, || lines().len() >= 4), "{:?}", lines());
-        let mut text = String::new();
-        for line in lines() {
-            // `<134>Nov 21 10:00:00 haproxy[1]: …`: the daemon adds the host's name.
-            let line = line.split_once('>').map_or(&*line, |(_, rest)| rest);
-            let (date, rest) = line.split_at(line.find("haproxy[").unwrap_or(0));
-            text += &format!("{date}lab {rest}\n");
-        }
+        // A syslog daemon writes them so, without their priority.
+        let text = lines().into_iter().map(|line| {
+            let rest = line
+                .split_once('>')
+                .map(|(_, rest)| rest.trim_end().to_owned());
+            rest.unwrap_or(line) + "\n"
+        });
+        let text: String = text.collect();
         let path = self.peer.directory().join("haproxy.log");
         std::fs::write(&path, text).unwrap();
         path
