@@ -139,6 +139,7 @@ impl Config {
             backends: self.backends.clone(),
             frontends: self.frontends.clone(),
             files: self.files.clone(),
+            environment: self.environment.clone(),
             version: self.version,
             certificates: std::sync::Arc::clone(&self.certificates),
             lists: std::sync::Arc::clone(&self.lists),
