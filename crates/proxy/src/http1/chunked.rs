@@ -133,7 +133,7 @@ impl ChunkedDecoder {
     /// left to [`ChunkedDecoder::next`].
     pub fn whole_chunks(&mut self, bytes: &mut [u8], taken: &mut usize, data: &mut usize) -> usize {
         let (begin, mut count) = (*taken, 0);
-        self.to_size_line(bytes, taken);
+        self.skip_to_size_line(bytes, taken);
         if self.state != State::SizeStart {
             self.taken += (*taken - begin) as u64;
             return 0;
@@ -164,7 +164,7 @@ impl ChunkedDecoder {
     }
 
     /// Takes the line end behind a chunk's data, where that is what comes next.
-    fn to_size_line(&mut self, bytes: &[u8], taken: &mut usize) {
+    fn skip_to_size_line(&mut self, bytes: &[u8], taken: &mut usize) {
         let rest = bytes.get(*taken..).unwrap_or_default();
         let line_end = match self.state {
             State::Data if self.left == 0 => &b"\r\n"[..],
