@@ -596,7 +596,10 @@ fn memory_after(bench: &Bench, served: &Served<'_>) -> Result<Sample, Error> {
                 false => &bench.body[..size],
             },
             keep_alive: true,
-            lines: "",
+            lines: match gzip {
+                true => "Accept-Encoding: gzip\r\n",
+                false => "",
+            },
             gzip,
         })?;
         let requests = if bench.quick {
