@@ -124,7 +124,7 @@ fn take(
     side: &Side,
     takes_files: bool,
 ) -> Result<String, VersionError> {
-    let mut built = build(given)?;
+    let built = build(given)?;
     if takes_files {
         built.config.lists.take_files();
     }

@@ -222,7 +222,7 @@ struct Inner {
 pub struct Lists {
     inner: Mutex<Inner>,
     /// What was changed under an older configuration is forgotten.
-    takes_files: bool,
+    takes_files: AtomicBool,
 }
 
 /// A line of `show acl` or `show map`.

@@ -7,6 +7,7 @@ use super::{Entry, List, Lists};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Lists that a change names; of more it says how many.
 const NAMED_MAX: usize = 10;
@@ -102,15 +103,16 @@ fn is_same(one: &List, other: &List) -> bool {
 impl Lists {
     /// The files count: whatever was changed in lists of an older configuration is
     /// forgotten.
-    pub fn take_files(&mut self) {
-        self.takes_files = true;
+    pub fn take_files(&self) {
+        self.takes_files.store(true, Relaxed);
     }
 
     /// Takes over what was changed in the lists of an older configuration. To be done
     /// again when the older one may have been changed since: what was not costs nothing
     /// then.
     pub fn adopt(&self, older: &Lists) {
-        if self.takes_files {
+        // Two configurations may share their lists.
+        if std::ptr::eq(self, older) || self.takes_files.load(Relaxed) {
             return;
         }
         let older = older.inner();
@@ -153,6 +155,9 @@ impl Lists {
     /// Where the lists of an older configuration differ from their files, and what becomes
     /// of that under this one: a sentence a list.
     pub fn differences(&self, older: &Lists) -> Vec<String> {
+        if std::ptr::eq(self, older) {
+            return Vec::new();
+        }
         let (older, inner) = (older.inner(), self.inner());
         let mut sentences = Vec::new();
         let mut more = 0;
@@ -173,7 +178,7 @@ impl Lists {
             };
             let new = inner.lists.iter().find(|list| is_same(list, old));
             let fate = match new {
-                Some(_) if self.takes_files => "dropped, the file counts".to_owned(),
+                Some(_) if self.takes_files.load(Relaxed) => "dropped, the file counts".to_owned(),
                 Some(new) if new.base == old.base => format!("kept; {RESET}"),
                 Some(new) => {
                     let before = by_key(old.base.iter());
@@ -283,7 +288,7 @@ mod tests {
 
     #[test]
     fn the_file_counts_where_that_is_asked_for_and_what_is_lost_is_said() {
-        let mut new = lists(Some("/m"), &[("a", "1")]);
+        let new = lists(Some("/m"), &[("a", "1")]);
         new.take_files();
         let old = changed();
         assert!(new.differences(&old)[0].ends_with("dropped, the file counts"));
