@@ -194,7 +194,7 @@ impl<'m> Chapter<'m> {
         self.entries
             .iter()
             .flat_map(|entry| &entry.rows)
-            .all(|row| short(&row))
+            .all(short)
     }
 
     fn add(&mut self, row: &'m Documented) {

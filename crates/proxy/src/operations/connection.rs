@@ -348,7 +348,7 @@ async fn write<S: AsyncWrite + Unpin>(
 ) -> Result<(), Ended> {
     let At { stream, place } = stream;
     for part in bytes.chunks(WRITE_BYTES) {
-        waits(*place, silent, Rest::Reader, stream.write_all(part)).await?;
+        waits(place, silent, Rest::Reader, stream.write_all(part)).await?;
     }
     Ok(timeout(silent, stream.flush()).await??)
 }
