@@ -85,8 +85,7 @@ fn programs_are_replaced_one_after_the_other_and_no_request_fails() {
     site.leader();
     let load = site.load();
     // An arbiter serves nothing: it becomes the new program in the same process.
-    let said = site.arbiter.command(&["reload"]).well();
-    assert!(said.text().contains("nothing to reload"), "{}", said.text());
+    site.arbiter.command(&["reload"]).well();
     site.arbiter.install();
     site.arbiter.command(&["reload"]).well();
     let upgraded = || site.arbiter.runs_what_is_installed();

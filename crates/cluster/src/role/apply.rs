@@ -400,3 +400,32 @@ impl<M: Machine, N: Network> Shared<M, N> {
         opened.map_err(|error| format!("the files of version {version}: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSION: VersionId = VersionId(2);
+
+    #[test]
+    fn what_is_not_known_is_told_as_such_and_what_is_known_is_not() {
+        let unknown = |reply| matches!(reply, Reply::Unknown { .. });
+        assert!(unknown(in_words(VERSION, Outcome::Frozen)));
+        let asked = |error| not_applied(&NotApplied::Propose(error));
+        assert!(unknown(asked(ProposeError::Unknown)));
+        for error in [ProposeError::NoLeader, ProposeError::Busy] {
+            let reply = asked(error);
+            assert!(
+                matches!(&reply, Reply::Refused { words } if words.contains("nothing was changed"))
+            );
+        }
+        let words = |outcome| match in_words(VERSION, outcome) {
+            Reply::Refused { words } => words,
+            other => panic!("{other:?}"),
+        };
+        let refused = words(Outcome::Refused("no such file".to_owned()));
+        assert!(refused.contains("was refused") && !refused.contains("rolled back"));
+        let back = words(Outcome::TakenBack("errors".to_owned()));
+        assert!(back.contains("rolled back") && !back.contains("refused"));
+    }
+}

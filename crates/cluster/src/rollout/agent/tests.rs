@@ -395,3 +395,26 @@ fn it_wakes_soon_enough_for_the_next_sample() {
     let wake_ms = node.agent.wake_at(node.now_ms);
     assert!(wake_ms > node.now_ms && wake_ms <= node.now_ms + TRIAL_SAMPLE_MS);
 }
+
+#[test]
+fn what_was_accepted_is_held_against_members_that_know_only_an_older_one() {
+    let mut node = Node::with_second_on_its_way(0);
+    // In an earlier life it accepted what these members do not know.
+    node.agent = Agent::new(B, Some(VersionId(7)));
+    node.sample();
+    let Some(Task::Say(said)) = node.next() else {
+        panic!("it has to say so: {:?}", node.agent);
+    };
+    assert_eq!((said.version, said.outcome), (SECOND, Refused));
+    assert!(said.words.contains("accepted version 7"), "{}", said.words);
+    assert_eq!(node.next(), None);
+    assert_eq!(
+        (node.agent.serves(), node.agent.on_trial()),
+        (Some(VersionId(7)), false)
+    );
+    // The promise file alone is enough.
+    let mut agent = Agent::new(B, Some(FIRST));
+    agent.has_accepted(VersionId(7));
+    agent.has_accepted(FIRST);
+    assert_eq!(agent.newest_accepted(), Some(VersionId(7)));
+}
