@@ -326,7 +326,7 @@ fn in_words(version: VersionId, outcome: Outcome) -> Reply {
             words: format!("version {version} was refused, no node serves it:\n{words}"),
         },
         Outcome::TakenBack(words) => Reply::Refused {
-            words: format!("version {version} was on trial and is rolled back:\n{words}"),
+            words: format!("version {version} is rolled back:\n{words}"),
         },
         Outcome::Frozen => Reply::Unknown {
             words: format!(
