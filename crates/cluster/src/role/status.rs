@@ -299,6 +299,11 @@ impl Status {
                     .to_owned(),
             );
         }
+        if self.voters().any(|m| !m.lost.is_empty()) {
+            // What comes next, the notes say of each.
+            words.push("traffic and virtual addresses go on".to_owned());
+            return words;
+        }
         words.push(
             "traffic and virtual addresses go on; all resumes by itself when enough of those that are away return"
                 .to_owned(),

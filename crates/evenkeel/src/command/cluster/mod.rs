@@ -10,6 +10,7 @@ use crate::supervisor::directory;
 use clap::ArgMatches;
 use cluster::member::Kind;
 use cluster::request::{self, Client, Reply, Request};
+use cluster::role::directory::Directory;
 use cluster::role::setup::{self, Place};
 use cluster::role::status::Status;
 use std::net::{IpAddr, SocketAddr};
@@ -103,7 +104,9 @@ fn place(matches: &ArgMatches) -> Result<Place, String> {
     if listen.is_empty() {
         listen.extend(definition::LISTEN.parse::<SocketAddr>());
     }
-    if !matches.get_flag("address-later") {
+    // Of a member that runs, setup says more than that its address is in use.
+    let member = Directory::is_of_a_member(&state(matches));
+    if !matches.get_flag("address-later") && !member {
         check_listen(&listen)?;
     }
     let name = match matches.get_one::<String>("name") {
