@@ -3,7 +3,7 @@
 
 use super::places::{BACK, BACK_ONLY, FRONT};
 use super::{Args, Built, LineRow};
-use crate::config::{Server, ServerAddress, ServerIndex, ServerOptions};
+use crate::config::{ReuseMode, Server, ServerAddress, ServerIndex, ServerOptions};
 use crate::load::{Loader, codes};
 use crate::state::ServerState;
 use language::Diagnostic;
@@ -126,7 +126,10 @@ pub(crate) fn finish(loader: &mut Loader) {
             weight: u32::from(alone),
             ..proxy.default_server.clone()
         };
-        if !alone {
+        if alone {
+            // It is no server that clients share connections to.
+            proxy.reuse = ReuseMode::Never;
+        } else {
             proxy.dispatch_server = Some(ServerIndex(proxy.servers.len() as u32));
         }
         proxy.servers.push(Server {

@@ -428,9 +428,11 @@ async fn done(
         let keeps = connection_mode(stream) == ConnectionMode::KeepAlive && !told_once;
         // Of HTTP/2 only the stream is over.
         if !told_once && server.link.is_http2() || delivered.server_keeps && whole && keeps {
-            // `dispatch` and `option transparent` are no server that clients share.
-            let alone = backend.reuse == ReuseMode::Never || backend.dispatch_server.is_some();
-            if server.private || alone {
+            // Where `dispatch` leads is no server that clients share.
+            let dispatched = backend
+                .dispatch_server
+                .is_some_and(|at| stream.server == Some(at));
+            if server.private || dispatched || backend.reuse == ReuseMode::Never {
                 let most = stream
                     .server()
                     .and_then(|described| described.options.reuse_max);
