@@ -245,8 +245,10 @@ pub async fn connect(
 /// Whether connections to a server stay with their client: a PROXY header is
 /// that of one client, so nobody else finds a use for a connection with it,
 /// unless the first requests of sessions use idle connections, too.
+/// `dispatch` and `option transparent` are no server that clients share.
 fn is_of_one_client(backend: &Proxy, server: &Server) -> bool {
-    server.options.send_proxy.is_some() && backend.reuse != ReuseMode::Always
+    let told = server.options.send_proxy.is_some() && backend.reuse != ReuseMode::Always;
+    told || backend.dispatch_server.is_some()
 }
 
 /// A connection that speaks HTTP/2, and a stream on it.

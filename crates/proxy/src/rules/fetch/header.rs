@@ -77,7 +77,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "req.fhdr_cnt", "req.fhdr_cnt[(<name>)]", counts(Needs::Request, line_count), "acl two_hosts req.fhdr_cnt(host) gt 1",
         "How many lines the request has for a header, or in all without a name.";
     "req.hdr_ip", "req.hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office req.hdr_ip(x-forwarded-for,-1) 192.0.2.0/24",
-        "A value of a header as an address; a port behind an IPv4 address is left out. ACLs look at all values without an occurrence.";
+        "A value of a header as an address; an IPv6 one may stand in brackets, and a port behind it is left out. ACLs look at all values without an occurrence.";
     "hdr_ip", "hdr_ip(<name>[,<occurrence>])", addresses(Needs::Request), "acl office hdr_ip(x-real-ip) 192.0.2.0/24",
         "The same as `req.hdr_ip`.";
     "req.hdr_val", "req.hdr_val(<name>[,<occurrence>])", numbers(Needs::Request), "acl big req.hdr_val(content-length) gt 1000000",
@@ -205,11 +205,19 @@ fn line_count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
     }))
 }
 
-/// An address as headers have it: alone, or an IPv4 one with a port behind it.
+/// An address as headers have it: alone, an IPv4 one with a port behind it, or an
+/// IPv6 one in brackets, perhaps with a port (RFC 7239, 6).
 fn parse_address(text: &[u8]) -> Option<Value<'static>> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(address) = text.parse() {
         return Some(Value::ip(address));
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        if !port.is_empty() {
+            port.strip_prefix(':')?.parse::<u16>().ok()?;
+        }
+        return address.parse().ok().map(Value::Ipv6);
     }
     let (address, port) = text.split_once(':')?;
     port.parse::<u16>().ok()?;
@@ -294,4 +302,34 @@ fn block<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     }
     out.extend_from_slice(b"\r\n");
     Some(Value::Bin(Cow::Owned(out)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_headers_may_have_brackets_and_ports() {
+        let rows: &[(&str, Option<&str>)] = &[
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("192.0.2.1:80", Some("192.0.2.1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("[2001:db8::1]:443", Some("2001:db8::1")),
+            ("[2001:db8::1]443", None),
+            ("[2001:db8::1]:", None),
+            ("[2001:db8::1", None),
+            ("[192.0.2.1]", None),
+            ("[]", None),
+            ("192.0.2.1:x", None),
+        ];
+        for (text, address) in rows {
+            let found = parse_address(text.as_bytes()).map(|value| {
+                let mut text = Vec::new();
+                value.write_text(&mut text);
+                String::from_utf8(text).unwrap()
+            });
+            assert_eq!(found.as_deref(), *address, "{text}");
+        }
+    }
 }
