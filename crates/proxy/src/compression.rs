@@ -12,7 +12,7 @@ pub(crate) use limits::{Limits, OfClient};
 
 use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
 use crate::http1::{BodyLength, Parsed};
-use crate::message::{Message, Version, split_values, trim};
+use crate::message::{Fields, Message, Version, split_values, trim};
 use crate::state::Tally;
 use crate::stream::Stream;
 use crate::worker::worker;
@@ -144,10 +144,34 @@ fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     Encoder::new(algorithm, level, limits, client)
 }
 
+/// Adds `Accept-Encoding` to `Vary`: behind what stands in its first line already.
+fn vary(fields: &mut Fields) {
+    const NAME: &[u8] = b"Accept-Encoding";
+    let Some(at) = fields.position(b"vary", 0) else {
+        _ = fields.add(b"vary", NAME);
+        return;
+    };
+    if fields
+        .values(b"vary")
+        .any(|value| value.eq_ignore_ascii_case(NAME))
+    {
+        return;
+    }
+    let mut value = fields
+        .at(at)
+        .map(|(_, value)| value.to_vec())
+        .unwrap_or_default();
+    if !value.is_empty() {
+        value.push(b',');
+    }
+    value.extend_from_slice(NAME);
+    _ = fields.replace_value(at, &value);
+}
+
 /// There was room for it: [`is_compressible`] looked.
 fn announce(head: &mut Message, algorithm: Algorithm, varies: bool) {
     if varies {
-        _ = head.add(b"vary", b"Accept-Encoding");
+        vary(head.fields_mut());
     }
     if algorithm != Algorithm::Identity {
         _ = head.add(b"content-encoding", algorithm.coding());

@@ -217,3 +217,27 @@ fn who_is_parked_holds_no_state_and_goes_on_where_it_stopped() {
     }
     assert_eq!(client.get(), 0);
 }
+
+#[test]
+fn vary_names_accept_encoding_once_behind_what_it_had() {
+    let of = |lines: &[&str]| {
+        let mut fields = Fields::new();
+        for line in lines {
+            fields.add(b"vary", line.as_bytes()).unwrap();
+        }
+        vary(&mut fields);
+        let all: Vec<String> = fields
+            .get_all(b"vary")
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect();
+        all.join("|")
+    };
+    assert_eq!(of(&[]), "Accept-Encoding");
+    assert_eq!(of(&[""]), "Accept-Encoding");
+    assert_eq!(of(&["Other"]), "Other,Accept-Encoding");
+    assert_eq!(of(&["accept-encoding,Other"]), "accept-encoding,Other");
+    assert_eq!(
+        of(&["Other", "X, Accept-Encoding"]),
+        "Other|X, Accept-Encoding"
+    );
+}

@@ -185,9 +185,11 @@ fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
 fn drop_default_port(message: &mut Message, scheme: Scheme) {
     let parts = message.target_parts();
     if parts.form == TargetForm::Authority {
-        let host = message.get(b"host");
-        let names = |host: &[u8]| !without_default_port(host, scheme).is_empty();
-        if host.is_some_and(|host| host.eq_ignore_ascii_case(message.target()) && names(host)) {
+        let target = message.target();
+        let same = message
+            .get(b"host")
+            .is_some_and(|host| host.eq_ignore_ascii_case(target));
+        if same && is_host_and_port(target) {
             drop_port_of_host(message, scheme);
         }
         return;
@@ -199,7 +201,8 @@ fn drop_default_port(message: &mut Message, scheme: Scheme) {
     let named = without_user(authority);
     let user = authority.len() - named.len();
     let bare = user + without_default_port(named, scheme).len();
-    if bare < authority.len() {
+    // A port alone stays: without it the target would name nobody.
+    if bare < authority.len() && bare > user {
         // Only shorter, never refused.
         let _ = message.set_target_pieces(parts.authority_start + bare, &[], parts.path_start);
         drop_port_of_host(message, scheme);

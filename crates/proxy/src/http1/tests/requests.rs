@@ -59,7 +59,7 @@ const START_LINES_AND_HOSTS: &[(&[u8], &str)] = &[
     (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", "TargetForm at 4"), // haproxy 2.6 lets it pass
     (b"OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS http://a HTTP/1.1|host: a|| none keep"),
     (b"GET http://u:p@a:80/x HTTP/1.1\r\nHost: a:80\r\n\r\n", "GET http://u:p@a/x HTTP/1.1|host: a|| none keep"),
-    (b"GET http://: HTTP/1.1\r\nHost: :80\r\n\r\n", "GET http:/// HTTP/1.1|host: || none keep"),
+    (b"GET http://: HTTP/1.1\r\nHost: :80\r\n\r\n", "GET http://:/ HTTP/1.1|host: :80|| none keep"),
     (b"CONNECT a:80 HTTP/1.1\r\nHost: a:\r\n\r\n", "CONNECT a:80 HTTP/1.1|host: a:|| none keep"),
     (b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "CONNECT a:443 HTTP/1.1|host: a|| none keep"),
     (b"CONNECT a:8443 HTTP/1.1\r\nHost: a:8443\r\n\r\n", "CONNECT a:8443 HTTP/1.1|host: a:8443|| none keep"),

@@ -255,7 +255,7 @@ fn connect_has_an_authority_and_nothing_else() {
         let fields = [(":method", "CONNECT"), (":authority", authority)];
         outcome(&fields, false)
     };
-    let shown = "CONNECT ex.com:443 HTTP/1.1|host: ex.com:443|| none";
+    let shown = "CONNECT ex.com:443 HTTP/1.1|host: ex.com|| none";
     assert_eq!(connect("ex.com:443"), shown);
     for odd in [
         "ex.com",

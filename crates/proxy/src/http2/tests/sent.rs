@@ -145,7 +145,7 @@ fn a_server_of_http1_gets_a_path_and_chunks() {
     let connect = [(":method", "CONNECT"), (":authority", "ex.com:443")];
     assert_eq!(
         written(&connect, false),
-        "CONNECT ex.com:443 HTTP/1.1|host: ex.com:443|| none"
+        "CONNECT ex.com:443 HTTP/1.1|host: ex.com|| none"
     );
     // What rules made of the target goes on.
     let (result, mut message) = request_of(&of("GET", "/p?a"), true);
