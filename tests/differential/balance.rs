@@ -32,6 +32,37 @@ const FORM2: &[u8] =
 const FORM3: &[u8] =
     b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nConnection: close\r\n\r\nnothing=1";
 
+/// A request with a key of its own in its target, a parameter and a header.
+const ONE_KEY: &[u8] =
+    b"GET /dir/0000?id=k0000 HTTP/1.1\r\nHost: h0000.example.org\r\nX-Key: v0000\r\n\r\n";
+const KEYS: usize = 400;
+const LAST: &[u8] = b"GET /last HTTP/1.1\r\nHost: h\r\nX-Key: last\r\nConnection: close\r\n\r\n";
+
+/// As many requests on one connection, each with other digits in place of zeros.
+const fn keys() -> [u8; ONE_KEY.len() * KEYS + LAST.len()] {
+    let mut all = [0; ONE_KEY.len() * KEYS + LAST.len()];
+    let mut at = 0;
+    while at < ONE_KEY.len() * KEYS {
+        let (n, place) = (at / ONE_KEY.len(), at % ONE_KEY.len());
+        all[at] = ONE_KEY[place];
+        // Not the first byte of four zeros, which are three digits then.
+        if all[at] == b'0' && ONE_KEY[place - 1] == b'0' {
+            let following = (ONE_KEY[place + 1] == b'0') as usize
+                + (ONE_KEY[place + 1] == b'0' && ONE_KEY[place + 2] == b'0') as usize;
+            let unit = [1, 10, 100][following];
+            all[at] = b'0' + (n / unit % 10) as u8;
+        }
+        at += 1;
+    }
+    let mut n = 0;
+    while n < LAST.len() {
+        all[at + n] = LAST[n];
+        n += 1;
+    }
+    all
+}
+static MANY: [u8; ONE_KEY.len() * KEYS + LAST.len()] = keys();
+
 static CASES: &[Case] = &[
     case("balance uri by the default")
         .lines("default_backend @CASE@-b\n")
@@ -156,6 +187,58 @@ static CASES: &[Case] = &[
         .lines("default_backend @CASE@-b\n")
         .sections("backend @CASE@-b\nbalance uri\nhttp-response set-header x-server %[srv_name]\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
         .send(&[A, B, C, D, b"@SOCKET@ disable server @CASE@-b/s2", A, B, C, D, b"@SOCKET@ enable server @CASE@-b/s2", A, B, C, D]),
+    case("a ring by the default")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance uri\nhash-type consistent\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
+        .send(&[&MANY]),
+    case("a ring of servers of other weights and ids")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance uri\nhash-type consistent\nserver s1 @SERVER@ weight 10\nserver s2 @SERVER@ weight 25 id 77\nserver s3 @SERVER@ weight 1\nserver s4 @SERVER@ weight 256\nserver s5 @SERVER@ backup\nserver s6 @SERVER@ weight 0\n")
+        .send(&[&MANY]),
+    case("a ring by sdbm")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance hdr(x-key)\nhash-type consistent sdbm\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\nserver s4 @SERVER@\nserver s5 @SERVER@ weight 3\n")
+        .send(&[&MANY]),
+    case("a ring by djb2")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance hdr(x-key)\nhash-type consistent djb2\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\nserver s4 @SERVER@\nserver s5 @SERVER@ weight 3\n")
+        .send(&[&MANY]),
+    case("a ring by wt6 avalanche")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance hdr(x-key)\nhash-type consistent wt6 avalanche\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\nserver s4 @SERVER@\nserver s5 @SERVER@ weight 3\n")
+        .send(&[&MANY]),
+    case("a ring by crc32")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance hdr(x-key)\nhash-type consistent crc32\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\nserver s4 @SERVER@\nserver s5 @SERVER@ weight 3\n")
+        .send(&[&MANY]),
+    case("a ring by a parameter")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance url_param id\nhash-type consistent\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
+        .send(&[&MANY]),
+    case("a ring by an expression")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance hash req.hdr(host),sdbm\nhash-type consistent crc32\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
+        .send(&[&MANY, A, H1, H2]),
+    case("a ring by a main part of a name")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance hdr(host) use_domain_only\nhash-type consistent\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
+        .send(&[A, H1, H2]),
+    case("a ring by the source")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance source\nhash-type consistent\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
+        .send(&[A, A]),
+    case("a ring with a bound")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance uri\nhash-type consistent\nhash-balance-factor 120\nserver s1 @SERVER@\nserver s2 @SERVER@\nserver s3 @SERVER@\n")
+        .send(&[&MANY]),
+    case("a ring while servers come, go and change")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance uri\nhash-type consistent\nserver s1 @SERVER@ weight 10\nserver s2 @SERVER@ weight 25 id 77\nserver s3 @SERVER@ weight 1\nserver s4 @SERVER@ weight 256\nserver s5 @SERVER@ backup\nserver s6 @SERVER@ weight 0\n")
+        .send(&[b"@SOCKET@ disable server @CASE@-b/s4", &MANY, b"@SOCKET@ set weight @CASE@-b/s1 100", b"@SOCKET@ set weight @CASE@-b/s6 30", &MANY, b"@SOCKET@ enable server @CASE@-b/s4", b"@SOCKET@ set weight @CASE@-b/s4 10%", &MANY]),
+    case("a ring of backups")
+        .lines("default_backend @CASE@-b\n")
+        .sections("backend @CASE@-b\nhttp-response set-header x-server %[srv_name]\nbalance uri\nhash-type consistent\noption allbackups\nserver s1 @SERVER@ disabled\nserver s2 @SERVER@ backup\nserver s3 @SERVER@ backup weight 2\n")
+        .send(&[&MANY]),
 ];
 
 #[test]

@@ -303,13 +303,6 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "That is what the manual promises for `option redispatch`; else a server that is down and not checked fails all of its keys.",
     },
     Difference {
-        key: "hash-ring",
-        about: "hash-type",
-        haproxy: "`consistent` puts servers on a ring of its own making.",
-        here: "The ring has the same properties, and leads a key to another server than HAProxy's does; `map-based` leads it to the same.",
-        reason: "Where the points of that ring lie is described nowhere.",
-    },
-    Difference {
         key: "cookie-version-2",
         about: "cookie",
         haproxy: "Rewrites cookies in `Set-Cookie2` headers, too, and takes them out wrongly.",

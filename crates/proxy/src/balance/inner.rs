@@ -1,13 +1,13 @@
 //! The algorithms. All under one short lock of the backend.
 
 use super::heap::{Heap, Key};
-use super::ring::Ring;
+use super::ring::{Member, Ring, Seed};
+use super::room::{Room, weights_before};
 use super::table::turns;
 use super::{Choice, Request, Take, Taker};
 use crate::config::{
     Balance, HashAffinity, HashMethod, Proxy, RingKey, Server, ServerAddress, ServerIndex,
 };
-use crate::rules::hash::xxh32;
 use crate::state::ServerState;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,8 +70,10 @@ pub(super) struct Inner {
     table: Option<Vec<u32>>,
     /// `hash-type consistent`: in place of the table.
     ring: Option<Ring>,
-    /// The points of each server come from this number.
-    numbers: Vec<u32>,
+    /// What the points of each server come from.
+    seeds: Vec<Seed>,
+    /// What the servers before each, of its kind, weigh by the file.
+    weights_before: Vec<u32>,
     cursor: usize,
     seed: u64,
     /// Members passed over in one choice.
@@ -123,13 +125,15 @@ impl Inner {
             by_id,
             table: None,
             ring: None,
-            numbers: Vec::new(),
+            seeds: Vec::new(),
+            weights_before: Vec::new(),
             cursor: 0,
             seed: was.seed,
             passed: Vec::new(),
         };
         if is_ring(proxy) {
-            self.numbers = proxy.servers.iter().map(ring_number).collect();
+            self.seeds = proxy.servers.iter().map(seed).collect();
+            self.weights_before = weights_before(&proxy.servers);
         }
         if was.algorithm == self.algorithm {
             self.cursor = was.cursor;
@@ -217,7 +221,14 @@ impl Inner {
             }
         }
         if was.whole_weight != now.whole_weight || was.backup != now.backup {
-            (self.table, self.ring) = (None, None);
+            self.table = None;
+        }
+        if was.backup != now.backup {
+            self.ring = None;
+        } else if was.weight != now.weight
+            && let Some(ring) = &mut self.ring
+        {
+            ring.weigh(at as u32, now.weight);
         }
         if was.weight > 0 {
             self.side(was.backup).usable -= 1;
@@ -518,15 +529,19 @@ impl Inner {
 
     /// The ring of the side that is in use.
     fn ring(&mut self, backup: bool) -> &Ring {
-        let (known, numbers) = (&self.known, &self.numbers);
-        self.ring.get_or_insert_with(|| {
-            let of_side = known.iter().enumerate().zip(numbers);
-            let servers: Vec<(u32, u32, u32)> = of_side
-                .filter(|((_, known), _)| known.backup == backup)
-                .map(|((at, known), number)| (at as u32, *number, known.whole_weight))
-                .collect();
-            Ring::new(&servers)
-        })
+        let (known, seeds) = (&self.known, &self.seeds);
+        let made = self.ring.take_if(|ring| ring.is_of_backups() == backup);
+        self.ring.insert(made.unwrap_or_else(|| {
+            let of_side = known.iter().zip(seeds).zip(0..);
+            let members = of_side
+                .filter(|((known, _), _)| known.backup == backup)
+                .map(|((known, seed), at)| Member {
+                    at,
+                    seed: *seed,
+                    weight: known.weight,
+                });
+            Ring::new(members.collect(), backup)
+        }))
     }
 
     fn by_key(
@@ -541,17 +556,20 @@ impl Inner {
             return self.static_turn(proxy, backup, request, take);
         };
         if is_ring(proxy) {
-            let factor = u64::from(proxy.hash_balance_factor);
-            let streams = u64::from(proxy.state.backend_sessions.current()) + 1;
-            let ring = self.ring(backup);
-            let (weights, around) = (ring.weights(), ring.from(key));
-            let overloaded = |at: u32| {
-                // More than its share of all sessions, times the factor.
-                let server = &proxy.servers[at as usize].state;
-                let share = streams * factor * u64::from(server.whole_weight());
-                factor > 0
-                    && u64::from(server.sessions.current()) >= share.div_ceil(100 * weights.max(1))
+            self.ring(backup);
+            let Some(ring) = &self.ring else {
+                return Choice::None;
             };
+            let room =
+                (proxy.hash_balance_factor > 0).then(|| Room::new(proxy, ring.weights().max(1)));
+            let overloaded = |at: u32| {
+                let Some(room) = &room else { return false };
+                let weight = self.known[at as usize].weight;
+                let before = self.weights_before[at as usize];
+                let current = proxy.servers[at as usize].state.sessions.current();
+                u64::from(current) >= room.of(weight.into(), before.into())
+            };
+            let around = ring.from(key);
             return among(proxy, request, take, around, overloaded);
         }
         let table = self.table(backup);
@@ -683,21 +701,18 @@ fn is_ring(proxy: &Proxy) -> bool {
 }
 
 /// What the points of a server come from.
-fn ring_number(server: &Server) -> u32 {
+fn seed(server: &Server) -> Seed {
     let set = server.state.address_override();
     let address = match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => Some((address.ip(), address.port())),
         ServerAddress::SamePort(ip, _) => Some((*ip, 0)),
         _ => None,
     };
-    let of_ip = |ip: std::net::IpAddr, port: u16| match ip {
-        std::net::IpAddr::V4(ip) => xxh32(&ip.octets(), port.into()),
-        std::net::IpAddr::V6(ip) => xxh32(&ip.octets(), port.into()),
-    };
     match (server.options.ring_key, address) {
-        (RingKey::Address, Some((ip, _))) => of_ip(ip, 0),
-        (RingKey::AddressAndPort, Some((ip, port))) => of_ip(ip, port),
-        _ => server.id,
+        (None, _) => Seed::of_id(server.id),
+        (Some(RingKey::Address), Some((ip, _))) => Seed::of_address(ip, None),
+        (Some(RingKey::AddressAndPort), Some((ip, port))) => Seed::of_address(ip, Some(port)),
+        (Some(_), _) => Seed::of_mixed_id(server.id),
     }
 }
 

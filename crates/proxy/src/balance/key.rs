@@ -93,10 +93,13 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
     }
 }
 
-/// Numbers count as they are, all else as bytes.
+/// Numbers count as they are where no function makes one of bytes, and else as bytes.
 fn of_value(kind: HashType, value: Value<'_>) -> Option<u32> {
     match value {
-        Value::Int(number) => Some(kind.mixed(number as u32)),
+        Value::Int(number) if kind.function == HashFunction::None => {
+            Some(kind.mixed(number as u32))
+        }
+        Value::Bool(value) => Some(kind.of(&u64::from(value).to_be_bytes())),
         value => Some(kind.of(&value.into_bytes()?)),
     }
 }
@@ -132,9 +135,10 @@ fn domain(host: &[u8]) -> &[u8] {
     let Some(last) = memchr::memrchr(b'.', host) else {
         return host;
     };
-    let before = &host[..last];
+    // The byte before that dot counts, whatever it is.
+    let before = &host[..last.saturating_sub(1)];
     let begin = memchr::memrchr(b'.', before).map_or(0, |at| at + 1);
-    match &before[begin..] {
+    match &host[begin..last] {
         b"" => host,
         part => part,
     }
@@ -164,6 +168,7 @@ mod tests {
             ("localhost", "localhost"),
             ("x.example.com:8080", "example"),
             (".com", ".com"),
+            ("a..com", "a."),
             ("", ""),
         ] {
             assert_eq!(domain(host.as_bytes()), want.as_bytes());

@@ -10,6 +10,7 @@ mod heap;
 mod inner;
 mod key;
 mod ring;
+mod room;
 mod table;
 #[cfg(test)]
 mod tests;

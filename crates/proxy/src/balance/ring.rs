@@ -1,40 +1,114 @@
-//! A ring of points for consistent hashes: a key belongs to the first server at
-//! or behind it. Where the points of a server are depends on that server alone, so
-//! when one comes or goes only its own keys move.
+//! The ring of `hash-type consistent`: a key belongs to the nearest point. Where the
+//! points of a server are depends on that server alone, so when one comes or goes only
+//! its own keys move. Points and distances are HAProxy's, so that a key keeps its server
+//! where Evenkeel takes HAProxy's place, or serves beside it.
 
-use crate::rules::hash::xxh32;
+use crate::rules::hash::{avalanche, xxh32};
+use std::net::IpAddr;
 
-/// Points of a server for each unit of its weight.
-const POINTS: u64 = 16;
 /// Most points of a ring; weights count for less beyond it.
-const POINTS_MAX: u64 = 1 << 18;
+const POINTS_MAX: u64 = 1 << 20;
+/// How far the points of one id lie from those of the next, before they are mixed.
+const POINTS_OF_ID: u32 = 4096;
 
-/// The points, in their order, and the sum of the weights.
+/// What the points of a server come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Seed(u32);
+
+impl Seed {
+    /// Of its id, as HAProxy has it up to 2.9.
+    pub(super) fn of_id(id: u32) -> Seed {
+        Seed(id.wrapping_mul(POINTS_OF_ID))
+    }
+
+    /// Of its id by `hash-key id`, which begins with HAProxy 3.0.
+    pub(super) fn of_mixed_id(id: u32) -> Seed {
+        Seed(avalanche(id))
+    }
+
+    /// Of its address, and perhaps its port.
+    pub(super) fn of_address(ip: IpAddr, port: Option<u16>) -> Seed {
+        let port = port.map_or(0, |port| avalanche(port.into()));
+        Seed(match ip {
+            IpAddr::V4(ip) => avalanche(port.wrapping_add(u32::from_ne_bytes(ip.octets()))),
+            IpAddr::V6(ip) => xxh32(&ip.octets(), port),
+        })
+    }
+
+    fn point(self, n: u32) -> u32 {
+        avalanche(self.0.wrapping_add(n))
+    }
+}
+
+/// A server: its place in the tree, its seed and its weight, which is as many points.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member {
+    pub(super) at: u32,
+    pub(super) seed: Seed,
+    pub(super) weight: u32,
+}
+
+/// The points, in their order, and the servers that they come from.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     points: Vec<(u32, u32)>,
+    members: Vec<Member>,
     weights: u64,
+    /// The side that it is made of.
+    backup: bool,
 }
 
 impl Ring {
-    /// Of servers: their places, their own numbers and their weights.
-    pub(super) fn new(servers: &[(u32, u32, u32)]) -> Ring {
-        let weights: u64 = servers
-            .iter()
-            .map(|(_, _, weight)| u64::from(*weight))
-            .sum();
-        let scale = (weights * POINTS).div_ceil(POINTS_MAX).max(1);
-        let mut points = Vec::new();
-        for (at, number, weight) in servers.iter().filter(|(_, _, weight)| *weight > 0) {
-            let count = (u64::from(*weight) * POINTS / scale).max(1);
-            for n in 0..count as u32 {
-                let [a, b, c, d] = number.to_be_bytes();
-                let [e, f, g, h] = n.to_be_bytes();
-                points.push((xxh32(&[a, b, c, d, e, f, g, h], 0), *at));
-            }
+    /// Of the servers of a side, in the order of their places.
+    pub(super) fn new(members: Vec<Member>, backup: bool) -> Ring {
+        let weights = members.iter().map(|member| u64::from(member.weight)).sum();
+        let mut ring = Ring {
+            points: Vec::new(),
+            members,
+            weights,
+            backup,
+        };
+        let scale = ring.scale();
+        for member in &ring.members {
+            ring.points.extend(points(member, scale));
         }
-        points.sort_unstable();
-        Ring { points, weights }
+        ring.points.sort_unstable();
+        ring
+    }
+
+    /// Gives a server another weight; one that it does not have is of the other side.
+    pub(super) fn weigh(&mut self, at: u32, weight: u32) {
+        let Ok(place) = self.members.binary_search_by_key(&at, |member| member.at) else {
+            return;
+        };
+        let scale = self.scale();
+        let was = std::mem::replace(&mut self.members[place].weight, weight);
+        self.weights = self.weights - u64::from(was) + u64::from(weight);
+        if self.scale() != scale {
+            *self = Ring::new(std::mem::take(&mut self.members), self.backup);
+            return;
+        }
+        let mut more: Vec<(u32, u32)> = points(&self.members[place], scale).collect();
+        more.sort_unstable();
+        let mut more = more.into_iter().peekable();
+        let mut merged = Vec::with_capacity(self.points.len() + more.len());
+        for point in self.points.iter().filter(|(_, server)| *server != at) {
+            while let Some(earlier) = more.next_if(|new| new < point) {
+                merged.push(earlier);
+            }
+            merged.push(*point);
+        }
+        merged.extend(more);
+        self.points = merged;
+    }
+
+    fn scale(&self) -> u64 {
+        self.weights.div_ceil(POINTS_MAX).max(1)
+    }
+
+    /// The side that it is made of.
+    pub(super) fn is_of_backups(&self) -> bool {
+        self.backup
     }
 
     /// The sum of the weights.
@@ -42,30 +116,59 @@ impl Ring {
         self.weights
     }
 
-    /// The servers from a key on, once around; a server comes several times.
+    /// The servers from the nearest point on, once around; a server comes several times.
+    /// Of two points that are as near as each other the one before the key counts.
     pub(super) fn from(&self, key: u32) -> impl Iterator<Item = u32> + Clone {
-        // Near keys are to lie far apart.
-        let place = xxh32(&key.to_be_bytes(), 1);
-        let begin = self.points.partition_point(|(point, _)| *point < place);
+        let behind = self.points.partition_point(|(point, _)| *point < key);
+        let (next, previous) = (self.points.get(behind), behind.checked_sub(1));
+        let next = next.or(self.points.first());
+        let last = self.points.len().saturating_sub(1);
+        let previous = previous.unwrap_or(last);
+        let before = self.points.get(previous);
+        let begin = match (before, next) {
+            (Some((before, _)), Some((next, _)))
+                if key.wrapping_sub(*before) <= next.wrapping_sub(key) =>
+            {
+                previous
+            }
+            _ => behind,
+        };
         let (before, behind) = self.points.split_at(begin);
         behind.iter().chain(before).map(|(_, server)| *server)
     }
+}
+
+fn points(member: &Member, scale: u64) -> impl Iterator<Item = (u32, u32)> {
+    let count = match member.weight {
+        0 => 0,
+        weight => (u64::from(weight) / scale).max(1) as u32,
+    };
+    let Member { at, seed, .. } = *member;
+    (0..count).map(move |n| (seed.point(n), at))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ring(of: &[(u32, u32, u32)]) -> Ring {
+        let members = of.iter().map(|(at, id, weight)| Member {
+            at: *at,
+            seed: Seed::of_id(*id),
+            weight: *weight,
+        });
+        Ring::new(members.collect(), false)
+    }
+
     fn owners(ring: &Ring) -> Vec<u32> {
-        (0..10_000)
-            .filter_map(|key| ring.from(key).next())
-            .collect()
+        let keys = (0..10_000).map(avalanche);
+        keys.filter_map(|key| ring.from(key).next()).collect()
     }
 
     #[test]
     fn only_the_keys_of_a_server_move_when_it_goes() {
-        let with = owners(&Ring::new(&[(0, 11, 1), (1, 22, 2), (2, 33, 1)]));
-        let without = owners(&Ring::new(&[(0, 11, 1), (2, 33, 1)]));
+        let with = owners(&ring(&[(0, 11, 16), (1, 22, 32), (2, 33, 16)]));
+        let without = owners(&ring(&[(0, 11, 16), (2, 33, 16)]));
         for (was, is) in with.iter().zip(&without) {
             assert!(*was == 1 || was == is);
         }
@@ -73,17 +176,45 @@ mod tests {
 
     #[test]
     fn shares_follow_the_weights() {
-        let owners = owners(&Ring::new(&[(0, 1, 10), (1, 2, 20), (2, 3, 10)]));
+        let owners = owners(&ring(&[(0, 1, 160), (1, 2, 320), (2, 3, 160)]));
         let count = |at| owners.iter().filter(|owner| **owner == at).count();
         assert!((3500..6500).contains(&count(1)), "{}", count(1));
         assert!((1500..3500).contains(&count(0)), "{}", count(0));
     }
 
     #[test]
-    fn a_ring_is_bounded() {
-        let servers: Vec<(u32, u32, u32)> = (0..2000).map(|n| (n, n, 256)).collect();
-        let ring = Ring::new(&servers);
-        assert!(ring.points.len() as u64 <= POINTS_MAX + 2000);
-        assert!(Ring::new(&[]).from(7).next().is_none());
+    fn a_ring_that_changed_is_the_one_that_would_be_made_anew() {
+        let mut changed = ring(&[(0, 1, 16), (1, 2, 16), (4, 3, 48)]);
+        for (at, weight) in [(1, 0), (0, 64), (4, 16), (1, 32), (9, 5), (0, 0), (0, 1)] {
+            changed.weigh(at, weight);
+        }
+        let anew = ring(&[(0, 1, 1), (1, 2, 32), (4, 3, 16)]);
+        assert_eq!(changed.points, anew.points);
+        assert_eq!(changed.weights(), anew.weights());
+    }
+
+    #[test]
+    fn a_ring_is_bounded_also_when_weights_grow() {
+        let servers: Vec<(u32, u32, u32)> = (0..2000).map(|n| (n, n, 500)).collect();
+        let mut ring = ring(&servers);
+        assert_eq!(ring.points.len(), 1_000_000);
+        for at in 0..100 {
+            ring.weigh(at, 4096);
+        }
+        assert!(ring.points.len() as u64 <= POINTS_MAX);
+        assert!(Ring::default().from(7).next().is_none());
+    }
+
+    #[test]
+    fn the_nearest_point_wins_and_of_two_the_one_before() {
+        let ring = Ring {
+            points: vec![(10, 0), (20, 1), (u32::MAX - 9, 2)],
+            ..Ring::default()
+        };
+        let owner = |key| ring.from(key).next().unwrap();
+        let keys = [10, 15, 16, 20, 21, u32::MAX - 9, u32::MAX, 0, 1];
+        assert_eq!(keys.map(owner), [0, 0, 1, 1, 1, 2, 2, 2, 0]);
+        assert_eq!(ring.from(16).collect::<Vec<_>>(), [1, 2, 0]);
+        assert_eq!(ring.from(15).collect::<Vec<_>>(), [0, 1, 2]);
     }
 }

@@ -137,10 +137,9 @@ pub enum HashAffinity {
 }
 
 /// `hash-key` of a server: what its points on a ring come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RingKey {
-    /// Its id.
-    #[default]
+    /// Its id, as HAProxy takes it from 3.0 on.
     Id,
     /// Its address.
     Address,

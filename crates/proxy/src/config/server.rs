@@ -170,7 +170,7 @@ pub struct ServerOptions {
 
     // Hashes.
     /// `hash-key`
-    pub ring_key: RingKey,
+    pub ring_key: Option<RingKey>,
 }
 
 impl Default for ServerOptions {
@@ -224,7 +224,7 @@ impl Default for ServerOptions {
             track: None,
             observing: Observing::default(),
             init_state: InitState::Up,
-            ring_key: RingKey::Id,
+            ring_key: None,
         }
     }
 }

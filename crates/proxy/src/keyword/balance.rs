@@ -31,7 +31,7 @@ pub static LINES: &[LineRow] = &[
         places: places::BACK,
         syntax: "hash-type { map-based | consistent } [sdbm | djb2 | wt6 | crc32 | none] [avalanche]",
         doc: "How a key leads to a server. `map-based` (the default) shares keys evenly, and moves nearly all of them when a server \
-              comes or goes; `consistent` moves few. The function makes a number of the key (`sdbm` by default; `none` reads its \
+              comes or goes; `consistent` moves few. Both lead a key where HAProxy leads it. The function makes a number of the key (`sdbm` by default; `none` reads its \
               digits), and `avalanche` spreads like keys.",
         example: "hash-type consistent",
         build: hash_type,

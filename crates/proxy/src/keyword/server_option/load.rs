@@ -145,7 +145,9 @@ pub static OPTIONS: &[ServerRow] = &[
         places: places::SERVER,
         syntax: "hash-key { id | addr | addr-port }",
         doc: "Where the server stands on the ring of `hash-type consistent` comes from its id, its address, or address and port: \
-              with the latter two, balancers whose servers stand in another order lead keys the same way.",
+              with the latter two, balancers whose servers stand in another order lead keys the same way. Without the line the \
+              points are those of HAProxy before 3.0; `hash-key id` gives those of 3.0 and later, where it is the default: write it \
+              where some balancers of a site are such ones.",
         example: "server web1 192.0.2.11:8080 hash-key addr-port",
         build: hash_key,
     },
@@ -222,11 +224,12 @@ fn redir(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Bu
 }
 
 fn hash_key(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    options.ring_key = match super::one_of(args, &["id", "addr", "addr-port"])? {
+    let key = match super::one_of(args, &["id", "addr", "addr-port"])? {
         "addr" => RingKey::Address,
         "addr-port" => RingKey::AddressAndPort,
         _ => RingKey::Id,
     };
+    options.ring_key = Some(key);
     Ok(())
 }
 

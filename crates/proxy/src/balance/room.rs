@@ -1,0 +1,79 @@
+//! `hash-balance-factor`: how many sessions a server may have before keys of its own go
+//! to the next one. Weights are parts of [`WEIGHT_SCALE`](crate::state::WEIGHT_SCALE).
+
+use crate::config::{Proxy, Server};
+use crate::state::WEIGHT_SCALE;
+
+/// What there is to share among the servers of a backend.
+pub(super) struct Room {
+    /// Sessions of one part of weight.
+    each: u64,
+    /// Sessions that are left of them all.
+    rest: u64,
+    weights: u64,
+}
+
+impl Room {
+    /// For all sessions that the servers have, and one more.
+    pub(super) fn new(proxy: &Proxy, weights: u64) -> Room {
+        let servers = proxy.servers.iter();
+        let sessions: u64 = servers
+            .map(|server| u64::from(server.state.sessions.current()))
+            .sum();
+        Room::for_sessions(sessions + 1, proxy.hash_balance_factor, weights)
+    }
+
+    fn for_sessions(sessions: u64, factor: u32, weights: u64) -> Room {
+        let all = (sessions * u64::from(factor)).div_ceil(100);
+        Room {
+            each: all / weights,
+            rest: all % weights,
+            weights,
+        }
+    }
+
+    /// Sessions that a server may have: at least one. What is left over goes to the
+    /// servers in their order, to which the weights of those before belong.
+    pub(super) fn of(&self, weight: u64, before: u64) -> u64 {
+        let shared = |weights: u64| weights * self.rest / self.weights;
+        let more = shared(before + weight) - shared(before);
+        (weight * self.each + more).max(1)
+    }
+}
+
+/// For each server: what those before it, of its kind, weigh by the file. Those that
+/// begin in maintenance weigh nothing.
+pub(super) fn weights_before(servers: &[Server]) -> Vec<u32> {
+    let mut sums = [0u32; 2];
+    let before = servers.iter().map(|server| {
+        let options = &server.options;
+        let sum = &mut sums[usize::from(options.backup)];
+        let weight = match options.disabled {
+            true => 0,
+            false => options.weight * WEIGHT_SCALE,
+        };
+        let before = *sum;
+        *sum += weight;
+        before
+    });
+    before.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_shared_by_the_weights_to_the_last_one() {
+        // Three servers of weight 1, factor 150, 9 sessions and a new one: 15.
+        let room = Room::for_sessions(10, 150, 48);
+        let of = [0, 16, 32].map(|before| room.of(16, before));
+        assert_eq!(of, [5, 5, 5]);
+        // 11 of three: 16.5 is 17.
+        let room = Room::for_sessions(11, 150, 48);
+        let of = [0, 16, 32].map(|before| room.of(16, before));
+        assert_eq!((of, of.iter().sum::<u64>()), ([5, 6, 6], 17));
+        let room = Room::for_sessions(1, 101, 48);
+        assert_eq!([0, 16, 32].map(|before| room.of(16, before)), [1, 1, 1]);
+    }
+}
