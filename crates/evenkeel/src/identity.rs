@@ -15,52 +15,72 @@ pub const HAPROXY_VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VE
 /// When the language of that level was last compared, as HAProxy shows dates.
 pub const HAPROXY_DATE: &str = "2026/11/20";
 
-/// The features of `haproxy -vv` that are built.
+/// The version of HAProxy whose language files may be written in. A file that asks
+/// `.if version_atleast(3.0)` wants to know whether it may use what came with that
+/// version: what did, and is not built, is refused by name.
+pub const LANGUAGE_LEVEL: &str = "3.2.0";
+
+/// The features of `haproxy -vv` that a configuration can count on here, whatever
+/// does them: one that asks for PCRE wants its expressions, one that asks for ZLIB or
+/// SLZ wants compression, one that asks for splicing wants `option splice-auto` taken.
 pub const FEATURES: &[&str] = &[
     "ACCEPT4",
     "CPU_AFFINITY",
     "EPOLL",
     "GETADDRINFO",
+    "LIBCRYPT",
+    "LINUX_SPLICE",
+    "LINUX_TPROXY",
     "OPENSSL",
+    "PCRE",
+    "PCRE2",
+    "PROMEX",
     "RT",
+    "SLZ",
     "SYSTEMD",
     "TFO",
     "THREAD",
     "TPROXY",
+    "ZLIB",
 ];
 
 /// Features that people ask for and that are not built.
 pub const FEATURES_MISSING: &[&str] = &[
+    "51DEGREES",
+    "DEVICEATLAS",
+    "ENGINE",
     "LUA",
-    "LINUX_SPLICE",
     "NS",
-    "PCRE",
-    "PCRE2",
-    "PROMEX",
+    "OBSOLETE_LINKER",
+    "OPENSSL_AWSLC",
+    "OPENSSL_WOLFSSL",
+    "OT",
+    "PCRE2_JIT",
+    "PCRE_JIT",
+    "POLL",
     "QUIC",
-    "SLZ",
-    "ZLIB",
+    "WURFL",
 ];
 
 /// What `enabled(NAME)` says yes to.
-const ENABLED: &[&str] = &["EPOLL"];
+const ENABLED: &[&str] = &["EPOLL", "FAST-FORWARD", "SPLICE"];
 
 /// The library that speaks TLS, by its name.
 pub const TLS_LIBRARY: &str = "rustls 0.23 with AWS-LC";
 
-/// Files write `.if feature(OPENSSL)` and `.if openssl_version_atleast(1.1.1)`
-/// around lines with `ssl`. What they ask is whether such lines work, and they do:
-/// so the feature is there, and the version is that of the OpenSSL whose words are
-/// understood (HAProxy 2.6 is built with 3.0). Who asks for the library itself
-/// (`ssllib_name_startswith`) is told its name.
-const TLS_OPENSSL_LEVEL: &str = "3.0.0";
+/// Files write `.if feature(OPENSSL)`, `.if openssl_version_atleast(1.1.1)` and
+/// `.if ssllib_name_startswith(OpenSSL)` around lines with `ssl`. What they ask is
+/// whether such lines work, and they do: so the feature is there, and name and version
+/// are those of the OpenSSL whose words are understood (HAProxy 2.6 is built with 3.0).
+/// Which library speaks TLS stands beside it in `-vv`.
+pub const OPENSSL_LEVEL: &str = "3.0.0";
 
 /// What `.if` and `-cc` are evaluated against.
 pub fn facts() -> Facts {
-    Facts::new(HAPROXY_LEVEL)
+    Facts::new(LANGUAGE_LEVEL)
         .with_features(FEATURES.iter().copied())
         .with_enabled(ENABLED.iter().copied())
-        .with_tls_library(TLS_LIBRARY, TLS_OPENSSL_LEVEL)
+        .with_tls_library(&format!("OpenSSL {OPENSSL_LEVEL}"), OPENSSL_LEVEL)
 }
 
 /// The name of this host; empty where the system tells none.
@@ -87,18 +107,25 @@ mod tests {
     use language::evaluate_condition;
 
     #[test]
-    fn conditions_see_the_level_and_only_what_is_built() {
+    fn conditions_see_the_language_and_what_can_be_done_here() {
         let (facts, environment) = (facts(), Environment::empty());
         for (condition, expected) in [
             ("version_atleast(2.6)", true),
-            ("version_atleast(2.7)", false),
+            ("version_atleast(3.2)", true),
+            ("version_atleast(3.3)", false),
+            ("version_before(2.5)", false),
             ("feature(THREAD)", true),
             ("feature(OPENSSL)", true),
             ("openssl_version_atleast(1.1.1)", true),
             ("openssl_version_atleast(3.0.0)", true),
             ("openssl_version_before(3.0.0)", false),
             ("openssl_version_atleast(3.2)", false),
-            ("ssllib_name_startswith(rustls)", true),
+            ("ssllib_name_startswith(OpenSSL)", true),
+            (
+                "feature(PCRE) && feature(LINUX_SPLICE) && enabled(SPLICE)",
+                true,
+            ),
+            ("feature(OPENSSL_AWSLC) || feature(NS)", false),
             ("ssllib_name_startswith(wolfSSL)", false),
             ("feature(LUA)", false),
         ] {

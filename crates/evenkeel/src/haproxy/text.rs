@@ -46,25 +46,33 @@ pub fn build() -> String {
          Feature list :{list}\n\n\
          Default settings :\n  bufsize = {}, maxrewrite = {}\n\n\
          Built with multi-threading support (MAX_THREADS={}, default={threads}).\n\
-         Built with TLS library : {} (its names and lists in OpenSSL's spelling)\n\
-         Running on TLS library : {}\n\
-         TLS library supports SNI : yes\n\
-         TLS library supports : TLSv1.2 TLSv1.3\n\n\
+         Built with OpenSSL version : OpenSSL {openssl} (its language; TLS is spoken by {library})\n\
+         Running on OpenSSL version : OpenSSL {openssl} (its language; TLS is spoken by {library})\n\
+         OpenSSL library supports TLS extensions : yes\n\
+         OpenSSL library supports SNI : yes\n\
+         OpenSSL library supports : TLSv1.2 TLSv1.3\n\
+         Built with the Prometheus exporter as a service\n\
+         Compression algorithms supported : identity(\"identity\"), deflate(\"deflate\"), raw-deflate(\"deflate\"), gzip(\"gzip\")\n\
+         Built with transparent proxy support using: IP_TRANSPARENT IPV6_TRANSPARENT\n\
+         Encrypted password support via crypt(3): yes\n\n\
          Available polling systems :\n      epoll : pref=300,  test result OK\n\
          Total: 1 (1 usable), will use epoll.\n\n\
          Available multiplexer protocols :\n\
          (protocols marked as <default> cannot be specified using 'proto' keyword)\n\
-         \x20 <default> : mode=HTTP  side=FE|BE  mux=H1\n\
-         \x20 <default> : mode=TCP   side=FE|BE  mux=PASS\n\n\
-         Available services : none\n\nAvailable filters : none\n",
+         \x20        h2 : mode=HTTP  side=FE|BE  mux=H2    flags=HTX|HOL_RISK|NO_UPG\n\
+         \x20 <default> : mode=HTTP  side=FE|BE  mux=H1    flags=HTX\n\
+         \x20        h1 : mode=HTTP  side=FE|BE  mux=H1    flags=HTX|NO_UPG\n\
+         \x20 <default> : mode=TCP   side=FE|BE  mux=PASS  flags=\n\n\
+         Available services : prometheus-exporter\n\
+         Available filters :\n\t[CACHE] cache\n\t[COMP] compression\n\n",
         version(),
         std::env::consts::OS,
         std::env::consts::ARCH,
         tune.bufsize,
         tune.maxrewrite,
         proxy::reactor::THREADS_MAX,
-        identity::TLS_LIBRARY,
-        identity::TLS_LIBRARY,
+        openssl = identity::OPENSSL_LEVEL,
+        library = identity::TLS_LIBRARY,
     )
 }
 
@@ -173,6 +181,14 @@ mod tests {
                 && text.contains(" +OPENSSL")
                 && text.contains("Feature list :")
         );
+        for line in [
+            "Built with OpenSSL version : OpenSSL 3.0.0 ",
+            "Available services : prometheus-exporter",
+            "         h2 : mode=HTTP  side=FE|BE  mux=H2 ",
+            "\t[COMP] compression",
+        ] {
+            assert!(text.contains(&format!("\n{line}")), "{line} in {text}");
+        }
     }
 
     #[test]

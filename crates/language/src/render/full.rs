@@ -95,7 +95,8 @@ pub fn full_one(sources: &SourceMap, d: &Diagnostic, look: &Look) -> String {
     for note in &d.notes {
         group = group.element(Level::NOTE.message(note.as_str()));
     }
-    let patch = d.fix.as_ref().and_then(|fix| patched(sources, fix));
+    let fixes = d.fix.iter().chain(&d.further_fixes);
+    let patch = patched(sources, &fixes.collect::<Vec<_>>());
     let mut groups = Vec::new();
     match (&d.help, &patch) {
         (Some(help), None) => {
@@ -107,7 +108,12 @@ pub fn full_one(sources: &SourceMap, d: &Diagnostic, look: &Look) -> String {
             let title = help.as_deref().unwrap_or("write this instead");
             let snippet = Snippet::source(patch.text.as_str())
                 .line_start(patch.line)
-                .patch(Patch::new(patch.span.clone(), patch.replacement));
+                .patches(
+                    patch
+                        .changes
+                        .iter()
+                        .map(|(span, with)| Patch::new(span.clone(), with.as_str())),
+                );
             groups.push(Level::HELP.secondary_title(visible(title)).element(snippet));
         }
     }
@@ -269,37 +275,55 @@ fn inside(text: &str, base: usize, span: Span) -> Range<usize> {
 }
 
 /// The lines that a fix changes.
-struct Patched<'a> {
+struct Patched {
     text: String,
     line: usize,
-    span: Range<usize>,
-    replacement: &'a str,
+    changes: Vec<(Range<usize>, String)>,
 }
 
-/// What a fix changes, if it can be shown: a line feed that is added, or bytes
+/// What the fixes of one mistake change together, if it can be shown: a line feed that is added, or bytes
 /// that nobody sees, cannot.
-fn patched<'a>(sources: &SourceMap, fix: &'a Fix) -> Option<Patched<'a>> {
-    let lines = lines_of(sources, fix.span);
-    if lines.len() > LINE_SHOWN_MAX || fix.replacement.chars().any(|c| c.is_control() && c != '\n')
-    {
+fn patched(sources: &SourceMap, fixes: &[&Fix]) -> Option<Patched> {
+    let first = fixes.first()?.span;
+    if fixes.iter().any(|fix| fix.span.file != first.file) {
         return None;
     }
-    let bytes = &sources.file(fix.span.file).text[lines.clone()];
-    let text = text_of(bytes);
-    let span = inside(&text, lines.start, fix.span);
-    let unseen = |c: char| c.is_control() || c == '\u{feff}';
-    let removed_unseen = text[span.clone()].chars().all(unseen);
-    if fix.replacement.trim().is_empty() && removed_unseen {
+    let whole = fixes.iter().fold(first, |whole, fix| Span {
+        start: whole.start.min(fix.span.start),
+        end: whole.end.max(fix.span.end),
+        ..whole
+    });
+    let lines = lines_of(sources, whole);
+    if lines.len() > LINE_SHOWN_MAX {
         return None;
+    }
+    let bytes = &sources.file(first.file).text[lines.clone()];
+    let text = text_of(bytes);
+    let unseen = |c: char| c.is_control() || c == '\u{feff}';
+    let mut changes = Vec::new();
+    for fix in fixes {
+        if fix.replacement.chars().any(|c| c.is_control() && c != '\n') {
+            return None;
+        }
+        let span = inside(&text, lines.start, fix.span);
+        let removed_unseen = text[span.clone()].chars().all(unseen);
+        if fix.replacement.trim().is_empty() && removed_unseen {
+            return None;
+        }
+        // A line that is put behind another one of a section stands in it.
+        let with = match fix.replacement.strip_prefix('\n') {
+            Some(line) => format!("\n    {line}"),
+            None => fix.replacement.clone(),
+        };
+        changes.push((span, with));
     }
     let line = sources.position(Span {
         start: lines.start as u32,
-        ..fix.span
+        ..first
     });
     Some(Patched {
         text,
         line: line.line as usize,
-        span,
-        replacement: &fix.replacement,
+        changes,
     })
 }

@@ -312,6 +312,26 @@ pub(super) fn one_of(
     Err(Box::new(diagnostic))
 }
 
+/// A path is that of a socket: HAProxy writes no files.
+fn warn_of_file(loader: &mut Loader, word: &Word, path: &str) {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let named_so = [".log", ".txt", ".out"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    if !named_so && !path.starts_with("/var/log/") {
+        return;
+    }
+    loader.tell(
+        Diagnostic::warning(
+            &codes::LOG_FILE,
+            word.span,
+            format!("'log': '{path}' is taken for the socket of a log server, not for a file"),
+        )
+        .label("no file is written to")
+        .help("write `log /dev/log local0` and let the system's log server write the file, or `log stdout format raw local0`"),
+    );
+}
+
 fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
     Box::new(
         Diagnostic::error(
@@ -348,7 +368,10 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
         _ => SYSLOG_PORT,
     };
     let ip = match address.host {
-        Host::Path(path) => return Ok(LogTargetAddress::Unix(path.into())),
+        Host::Path(path) => {
+            warn_of_file(loader, word, &path);
+            return Ok(LogTargetAddress::Unix(path.into()));
+        }
         Host::Stdout => return Ok(LogTargetAddress::Fd(1)),
         Host::Stderr => return Ok(LogTargetAddress::Fd(2)),
         Host::Descriptor(fd) if i32::try_from(fd).is_ok() => {

@@ -464,8 +464,10 @@ mod tests {
             ),
             ("appsession A len 5", &["E0201"]),
         ] {
-            assert_eq!(codes_of(&format!("{a}{line}")), want, "{line}");
+            assert_eq!(codes_of(&format!("mode http\n{a}{line}")), want, "{line}");
         }
+        let in_tcp = codes_of("mode tcp\nserver a 127.0.0.1:1\ncookie SRV insert");
+        assert_eq!(in_tcp, ["W0105"], "a cookie in mode tcp");
     }
 
     #[test]

@@ -64,18 +64,11 @@ fn listed<T>(
     }
     let remains: Vec<String> = made.kept.iter().map(name).collect();
     if !made.lacking.is_empty() {
+        let verb = if made.lacking.len() == 1 { "is" } else { "are" };
+        let told = format!("'{}': {} {verb} not done", args.keyword, few(&made.lacking));
         args.tell(
-            Diagnostic::warning(
-                &codes::TLS_LACKING,
-                word.span,
-                format!(
-                    "'{}': {} {} not done",
-                    args.keyword,
-                    made.lacking.join(", "),
-                    if made.lacking.len() == 1 { "is" } else { "are" }
-                ),
-            )
-            .label(format!("what remains: {}", remains.join(":"))),
+            Diagnostic::warning(&codes::TLS_LACKING, word.span, told)
+                .label(format!("what remains: {}", few(&remains))),
         );
     }
     if let Some(unknown) = made.unknown.first() {
@@ -94,6 +87,16 @@ fn listed<T>(
         text: text.into(),
         kept: made.kept.into(),
     })
+}
+
+/// The first of some names, and how many more there are.
+fn few<T: AsRef<str>>(names: &[T]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// `ciphers`

@@ -248,6 +248,7 @@ fn http_in_tcp(proxy: &Proxy) -> Vec<Diagnostic> {
         (proxy.forward_for.is_some(), "'option forwardfor'"),
         (proxy.stats.is_some(), "'stats' statement"),
         (front && proxy.monitor_uri.is_some(), "'monitor-uri'"),
+        (back && proxy.cookie.is_some(), "'cookie'"),
     ];
     let options = HTTP_OPTIONS
         .iter()

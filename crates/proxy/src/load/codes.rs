@@ -211,10 +211,14 @@ codes! {
          may mean less than it seems to.";
     TLS_OLD_VERSION = "W0124", "old version of TLS",
         "SSLv3, TLS 1.0 or TLS 1.1 is asked for as the lowest version. They are not spoken any more; TLS 1.2 is the lowest.";
-    UNSET_VARIABLE = "W0126", "address with a variable that is not set",
-        "An address names an environment variable that has no value, so nothing stands in its place: `bind $HOST:80` listens on every \
+    UNSET_VARIABLE = "W0126", "variable that is not set",
+        "`env(NAME)` asks for an environment variable that has no value, so it finds nothing; or an address names an environment variable that has no value, so nothing stands in its place: `bind $HOST:80` listens on every \
          address where `HOST` is not set. Set it before the start, or give it a value with `presetenv NAME VALUE` in `global`. Between \
          double quotes `\"${NAME-default}\"` has a default value.";
+    LOG_FILE = "W0127", "log to a file",
+        "`log` is followed by the address of a log server; a path is that of its Unix socket. HAProxy writes no files, and neither does \
+         Evenkeel: the lines of such a target are lost. Send them to `/dev/log`, where the system's log server can write a file, or to \
+         `stdout`.";
     CERTIFICATE_TIME = "W0301", "certificate not valid now",
         "A certificate has expired, or its time has not come yet by this host's clock. It is shown all the same, and clients refuse it.";
     NOT_SENT = "W0302", "timestamps of certificates are not sent",

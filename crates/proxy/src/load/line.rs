@@ -81,6 +81,16 @@ const KEEPALIVED: &[&str] = &[
 /// The no-break space, which looks like a space and separates no words.
 const NO_BREAK_SPACE: char = '\u{a0}';
 
+/// The keyword of other sections that a word spells with other dashes.
+fn elsewhere(text: &str) -> Option<(&'static str, &'static [&'static str])> {
+    let dashed = text.replace('_', "-");
+    let rows = registry().lines.documented();
+    let row = rows
+        .iter()
+        .find(|row| row.built && row.name.replace('_', "-") == dashed)?;
+    Some((row.name, row.places))
+}
+
 impl Loader {
     /// Takes one line in.
     pub(super) fn line(&mut self, reader: &mut Reader, line: &Line) {
@@ -349,6 +359,10 @@ impl Loader {
                 self.end_section();
                 self.section = Section::Refused;
             }
+        } else if let Some((name, places)) = elsewhere(&text) {
+            diagnostic = diagnostic
+                .help(format!("did you mean '{name}'?"))
+                .note(format!("it is legal in: {}", places.join(", ")));
         }
         self.tell(diagnostic);
     }

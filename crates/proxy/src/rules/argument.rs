@@ -606,7 +606,15 @@ fn build_one(
         Kind::Environment => match loader.environment.get(text) {
             Some(value) => Argument::Text(value.into()),
             // No text: the fetch has no value.
-            None => Argument::Bool(false),
+            None => {
+                let told = format!("the environment variable '{text}' is not set: nothing is found");
+                let (code, place) = (&load_codes::UNSET_VARIABLE, piece.span(raw.part.clone()));
+                loader.tell(
+                    Diagnostic::new(code, language::Severity::Diag, place, told)
+                        .label("not set at the start, and nothing sets it later"),
+                );
+                Argument::Bool(false)
+            }
         },
         Kind::Userlist => {
             let place = piece.span(raw.part.clone());
@@ -649,6 +657,16 @@ pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<D
             .fix(span, format!("txn.{text}"));
     }
     Box::new(diagnostic)
+}
+
+/// The same of a name that stands in the parentheses of a word.
+pub fn variable_error_in(error: VariableNameError, text: &str, word: &Word) -> Box<Diagnostic> {
+    let mut diagnostic = variable_error(error, text, word.span);
+    if let Some(fix) = &mut diagnostic.fix {
+        let (before, behind) = (format!("({text}"), format!("({}", fix.replacement));
+        fix.replacement = word.text().replacen(&before, &behind, 1);
+    }
+    diagnostic
 }
 
 /// What keywords tell of arguments whose kind is right and whose value is not.

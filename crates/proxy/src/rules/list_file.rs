@@ -34,13 +34,12 @@ impl ListFile {
             .map(|entry| (*entry, &self.text[entry.start as usize..entry.end as usize]))
     }
 
-    /// Lines as keys and values of a map: a word, blanks, the rest. A line
-    /// without a value has None.
-    pub fn pairs(&self) -> impl Iterator<Item = (Entry, &[u8], Option<&[u8]>)> {
+    /// Lines as keys and values of a map: a word, blanks, the rest. A line of one word
+    /// has the empty value.
+    pub fn pairs(&self) -> impl Iterator<Item = (Entry, &[u8], &[u8])> {
         self.lines().map(|(entry, line)| {
             let key = line.iter().position(|b| is_blank(*b)).unwrap_or(line.len());
-            let value = line[key..].trim_ascii();
-            (entry, &line[..key], (!value.is_empty()).then_some(value))
+            (entry, &line[..key], line[key..].trim_ascii())
         })
     }
 
@@ -247,10 +246,7 @@ mod tests {
         let pairs: Vec<_> = file.pairs().map(|(_, key, value)| (key, value)).collect();
         assert_eq!(
             pairs,
-            [
-                (&b"a.example"[..], Some(&b"web 1"[..])),
-                (b"b.example", None)
-            ]
+            [(&b"a.example"[..], &b"web 1"[..]), (b"b.example", b"")]
         );
     }
 }

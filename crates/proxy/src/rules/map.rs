@@ -74,29 +74,16 @@ impl Map {
         let mut values = Vec::new();
         let mut wrong = None;
         for (entry, key, value) in file.pairs() {
-            let value = value.map(|text| (text, parse(gives, text)));
-            match value {
-                Some(_) if gives == Gives::Key => values.push(Value::Str(key.to_vec().into())),
-                Some((_, Some(value))) => values.push(value),
-                Some((text, None)) => {
-                    wrong = Some((
-                        entry,
-                        format!(
-                            "'{}' is not {}",
-                            String::from_utf8_lossy(text),
-                            gives.what()
-                        ),
-                    ));
-                    break;
-                }
-                None => {
-                    wrong = Some((
-                        entry,
-                        format!("key '{}' has no value", String::from_utf8_lossy(key)),
-                    ));
-                    break;
-                }
+            if gives == Gives::Key {
+                values.push(Value::Str(key.to_vec().into()));
+                continue;
             }
+            let Some(value) = parse(gives, value) else {
+                let text = String::from_utf8_lossy(value);
+                wrong = Some((entry, format!("'{text}' is not {}", gives.what())));
+                break;
+            };
+            values.push(value);
         }
         if let Some((entry, message)) = wrong {
             file.wrong(
@@ -111,7 +98,8 @@ impl Map {
                     span,
                     format!("map file '{name}' cannot be used"),
                 )
-                .label("a line of it is wrong"),
+                .label("a line of it is wrong")
+                .help("mend the line of the file that is shown above"),
             ));
         }
         let file_name = file.name.clone();
@@ -165,7 +153,7 @@ fn note(loader: &Loader, file: &ListFile, span: Span, method: Method, gives: Giv
     );
     let entries = file
         .pairs()
-        .map(|(_, key, value)| (key.into(), value.map(Into::into)));
+        .map(|(_, key, value)| (key.into(), Some(value.into())));
     let name = (Some(file.name.clone()), true);
     let list = loader.config.lists.add(name, used_by, entries);
     let how = How {
@@ -208,6 +196,8 @@ impl Gives {
 pub fn parse(gives: Gives, text: &[u8]) -> Option<Value<'static>> {
     match gives {
         Gives::Text | Gives::Key | Gives::Template => Some(Value::Str(text.to_vec().into())),
+        // No digits are 0, as in HAProxy.
+        Gives::Int if text.is_empty() => Some(Value::Int(0)),
         Gives::Int => whole_integer(text).map(Value::Int),
         Gives::Address => {
             let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;

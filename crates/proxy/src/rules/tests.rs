@@ -626,7 +626,11 @@ fn maps_find_what_haproxys_find() {
         ),
         (format!("int(5),map_int({})", numbers.name()), "E0410"),
         (format!("str(a),map_str_int({},7)", wrong.name()), "E0417"),
-        (format!("str(a),map({})", empty.name()), "E0417"),
+        (format!("str(a),map({},def)", empty.name()), ""),
+        (format!("str(b),map({},def)", empty.name()), "def"),
+        (format!("str(a),map_str_int({})", empty.name()), "0"),
+        (format!("str(a),map_ip({})", empty.name()), "E0410"),
+        (format!("str(a),map_str_ip({})", empty.name()), "E0417"),
         (format!("str(a),map_str_int({},x)", numbers.name()), "E0417"),
     ] {
         match sample::expression(&expression, Usage::FRONT_HTTP_REQUEST) {

@@ -249,7 +249,10 @@ pub fn ciphers(text: &str) -> Translation<CipherSuite> {
             .iter()
             .any(|part| TLS12[0].is_of(part).is_none() && !is_tls13(part))
         {
-            made.unknown.push(name.into());
+            // What is left out anyway need not be known.
+            if !matches!(operator, Some('!' | '-')) {
+                made.unknown.push(name.into());
+            }
             continue;
         }
         let of = |suite: &Suite| parts.iter().all(|part| suite.is_of(part) == Some(true));

@@ -81,6 +81,34 @@ fn lines_outside_of_what_is_known_are_told_once() {
 }
 
 #[test]
+fn small_mistakes_are_told_so_that_they_can_be_mended() {
+    let of = |line: &str| {
+        let file = format!(
+            "frontend a\n    mode http\n    bind 127.0.0.1:1\n    timeout client 9s\n    {line}\n"
+        );
+        let loaded = text(&file);
+        let found = loaded.diagnostics.iter().find(|d| d.code.id != "W0103");
+        let d = found.unwrap_or_else(|| panic!("{line}")).clone();
+        let fix = d.fix.map(|fix| fix.replacement).unwrap_or_default();
+        (d.code.id, d.help.unwrap_or_default(), fix)
+    };
+    let (code, help, _) = of("default_server inter 2s");
+    assert_eq!((code, &*help), ("E0101", "did you mean 'default-server'?"));
+    let (code, _, fix) = of("http-request set-var(user,ifnotexists) src");
+    assert_eq!((code, &*fix), ("E0416", "set-var(txn.user,ifnotexists)"));
+    let (code, _, fix) = of("http-request set-header a %[var(user)]");
+    assert_eq!((code, &*fix), ("E0416", "txn.user"));
+    assert_eq!(of("log /var/log/haproxy/all.log local0").0, "W0127");
+    assert_eq!(of("log /srv/logs/x.log local0").0, "W0127");
+    assert_eq!(
+        codes(&text(
+            "global\n    log /dev/log local0\n    log /run/log local0\n"
+        )),
+        ["E0110"]
+    );
+}
+
+#[test]
 fn a_variable_without_a_value_is_named_where_its_line_is_refused() {
     let file = |line: &str| format!("listen a\n    bind 127.0.0.1:1\n    {line}\n");
     let notes = |line: &str| -> Vec<String> {

@@ -3,7 +3,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::config::AddressFamily;
 use crate::load::{Loader, codes as load_codes};
-use crate::rules::argument::variable_error;
+use crate::rules::argument::variable_error_in;
 use crate::rules::expression::Expression;
 use crate::rules::value::Value;
 use crate::rules::variables::VariableName;
@@ -52,7 +52,7 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
         }
     };
     let variable = VariableName::parse(variable)
-        .map_err(|error| variable_error(error, variable, build.word.span))?;
+        .map_err(|error| variable_error_in(error, variable, build.word))?;
     // Sections may stand behind this line.
     let wanted = (build.word.span, Box::from(section));
     loader.resolvers_wanted.push(wanted);

@@ -5,7 +5,7 @@ use crate::config::{Config, ProxyIndex, VariablesMax};
 use crate::keyword::Args;
 use crate::load::Loader;
 use crate::load::codes as load_codes;
-use crate::rules::argument::variable_error;
+use crate::rules::argument::variable_error_in;
 use crate::rules::expression::Expression;
 use crate::rules::format::{Dialect, Format};
 use crate::rules::usage::Usage;
@@ -123,7 +123,7 @@ fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Box<Diag
     let mut parts = list.split(',').map(str::trim);
     let text = parts.next().unwrap_or_default();
     let name =
-        VariableName::parse(text).map_err(|error| variable_error(error, text, build.word.span))?;
+        VariableName::parse(text).map_err(|error| variable_error_in(error, text, build.word))?;
     let mut conditions = Vec::new();
     for part in parts {
         let Some((_, condition)) = CONDITIONS.iter().find(|(known, _)| *known == part) else {

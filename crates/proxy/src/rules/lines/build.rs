@@ -225,12 +225,9 @@ fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
     }
     for piece in &pieces {
         if let Piece::Text(text) = piece
-            && memchr::memchr3(0, b'\r', b'\n', text).is_some()
+            && memchr::memchr(0, text).is_some()
         {
-            return Err(bad_line(
-                word,
-                "a line cannot hold the end of a line; add a header by a line of its own",
-            ));
+            return Err(bad_line(word, "a line cannot hold a zero byte"));
         }
     }
     Ok(pieces.into())

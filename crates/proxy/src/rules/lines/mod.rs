@@ -291,7 +291,9 @@ impl Filter {
                     Effect::Pass => pass.start_passed = true,
                     Effect::Replace(pieces) => {
                         fill(pieces, &pass.line, &groups, &mut pass.made);
-                        put::replace_start(stream, response, &pass.made)?;
+                        let (first, more) = first_line(&pass.made);
+                        put::replace_start(stream, response, first)?;
+                        put::add_headers(stream, response, more)?;
                         return Ok(None);
                     }
                     effect => return Ok(decide(effect, stream)),
@@ -326,7 +328,10 @@ impl Filter {
                 }
                 Effect::Replace(pieces) => {
                     fill(pieces, &pass.line, &groups, &mut pass.made);
-                    match put::replace_header(stream, response, at, &pass.made)? {
+                    let (first, more) = first_line(&pass.made);
+                    let replaced = put::replace_header(stream, response, at, first)?;
+                    put::add_headers(stream, response, more)?;
+                    match replaced {
                         Put::Removed => {
                             removed(&mut pass.passed, at);
                             end -= 1;
@@ -423,6 +428,16 @@ fn decide(effect: &Effect, stream: &mut Stream) -> Option<Decision> {
         }
         Effect::Replace(_) | Effect::Delete | Effect::Pass => None,
     }
+}
+
+/// The line that a replacement makes, and the headers that it adds behind further
+/// ends of lines.
+fn first_line(made: &[u8]) -> (&[u8], &[u8]) {
+    let Some(end) = memchr::memchr(b'\n', made) else {
+        return (made, &[]);
+    };
+    let first = &made[..end];
+    (first.strip_suffix(b"\r").unwrap_or(first), &made[end + 1..])
 }
 
 /// The replacement, with its groups filled in.

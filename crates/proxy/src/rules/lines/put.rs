@@ -193,6 +193,26 @@ pub(super) fn replace_header(
     Ok(Put::Done)
 }
 
+/// Adds the headers that a replacement has behind its first line.
+pub(super) fn add_headers(stream: &mut Stream, response: bool, lines: &[u8]) -> Result<(), Broken> {
+    for line in lines.split(|byte| *byte == b'\n') {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let (name, value) = super::build::header(line).ok_or(Broken)?;
+        // A second host, or another end of the body, would be read in two ways.
+        if is_framing(name) || (!response && name.eq_ignore_ascii_case(b"host")) {
+            return Err(Broken);
+        }
+        message(stream, response)
+            .add(name, value)
+            .map_err(|_| Broken)?;
+        super::names(stream, response).add(name);
+    }
+    Ok(())
+}
+
 /// A line became that of the host. A request has one host, and its target says
 /// the same.
 fn host(stream: &mut Stream, at: usize, was_host: bool, value: &[u8]) -> Result<Put, Broken> {

@@ -56,6 +56,7 @@ fn status(verdict: &Verdict) -> u16 {
 #[test]
 fn requests_are_seen_as_lines_and_rewritten_line_by_line() {
     let rest = "host: h|x-list: a|x-list: b|user-agent: curl/7|content-length: 3||";
+    let longer = format!("GET /a/b?c=d HTTP/1.1|{}", rest.trim_end_matches('|'));
     let rows = [
         ("reqrep ^([^\\ ]*)\\ /a/(.*) \\1\\ /\\2", format!("GET /b?c=d HTTP/1.1|{rest}")),
         ("reqrep ^GET POST", String::new()),
@@ -73,6 +74,8 @@ fn requests_are_seen_as_lines_and_rewritten_line_by_line() {
         ("reqrep ^(.*)a(.*) \\1A\\2", "GET /A/b?c=d HTTP/1.1|host: h|x-list: a|x-list: b|user-agent: curl/7|content-length: 3||".into()),
         ("reqadd X-New:\\ 1\nreqrep ^X-New:\\ 1 X-New:\\ 2\nreqadd X-Two:\\ %b if { path /a/b }", format!("GET /a/b?c=d HTTP/1.1|{}x-new: 1|x-two: %b||", &rest[..rest.len() - 1])),
         ("reqdel .", "GET /a/b?c=d HTTP/1.1|content-length: 3||".into()),
+        ("reqirep ^User-Agent:\\ (.*) User-Agent:\\ \\1\\nX-Agent:\\ \\1\\r\\nX-More:\\ 1", format!("{longer}|x-agent: curl/7|x-more: 1||")),
+        ("reqrep ^GET\\ (.*) GET\\ \\1\\nX-Seen:\\ yes", format!("{longer}|x-seen: yes||")),
         ("reqrep ^Host:.* Host:\\ \\x41\\\\\\\\1", "GET /a/b?c=d HTTP/1.1|x-list: a|x-list: b|user-agent: curl/7|content-length: 3|host: A\\1||".into()),
         ("http-request set-header x-list c\nreqrep ^x-list:\\ c x-list:\\ d", "GET /a/b?c=d HTTP/1.1|host: h|user-agent: curl/7|content-length: 3|x-list: c||".into()),
         ("http-request set-header x-list c\nreqirep ^x-list:\\ c x-list:\\ d", "GET /a/b?c=d HTTP/1.1|host: h|user-agent: curl/7|content-length: 3|x-list: d||".into()),
@@ -101,6 +104,9 @@ fn what_would_break_a_message_or_move_its_end_is_refused() {
         "reqrep ^Host:.* Host",
         "reqrep ^Host:.* Ho\\ st:\\ x",
         "reqrep ^X-List:.* Content-Length:\\ 7",
+        "reqrep ^X-List:.* X-List:\\ a\\nContent-Length:\\ 7",
+        "reqrep ^X-List:.* X-List:\\ a\\nHost:\\ other",
+        "reqrep ^X-List:.* X-List:\\ a\\nno\\ header",
         "reqrep ^X-List:.* Transfer-Encoding:\\ chunked",
         "reqrep ^GET\\ (.*) GET\\ /a\\ b",
         "reqrep ^GET\\ ([^\\ ]*)\\ .* GET\\ x\\ HTTP/1.1",
