@@ -36,6 +36,8 @@ pub struct LogTarget {
     pub format: crate::log::SyslogFormat,
     /// It stands in the line; else a ring's own counts.
     pub format_said: bool,
+    /// `profile`: what is logged, and how.
+    pub profile: Option<super::ProfileReference>,
     /// Facility code, 0..24.
     pub facility: u8,
     /// Only lines at least as grave (0 is emergency, 7 debug).

@@ -13,6 +13,7 @@ mod global;
 mod http2;
 mod http_errors;
 mod log_forward;
+mod log_profile;
 mod mailers;
 mod observing;
 mod peers;
@@ -43,6 +44,9 @@ pub use global::{
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
+pub use log_profile::{
+    LOG_STEPS, LogProfile, LogStep, ProfileReference, STEP_CLOSE, STEP_ERROR, STEP_RESPONSE,
+};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use peers::{Peer, Peers, PeersSocket};

@@ -3,7 +3,7 @@
 
 use super::server::resolve;
 use super::{Args, Built, LineRow, places};
-use crate::config::{LogTarget, LogTargetAddress, Proxy, Ring, RingServer};
+use crate::config::{LogTarget, LogTargetAddress, ProfileReference, Proxy, Ring, RingServer};
 use crate::load::{Loader, Section, codes};
 use crate::log::{LEVEL_NAMES, SyslogFormat};
 use crate::rules::{BuiltIn, Dialect, Format, Usage, action_codes, built_in};
@@ -51,17 +51,23 @@ const LOG_PLACES: &[&str] = &[
 
 /// Where the program's name in lines is set.
 const TAG_PLACES: &[&str] = &[
-    "global", "defaults", "frontend", "listen", "backend", "peers",
+    "global",
+    "defaults",
+    "frontend",
+    "listen",
+    "backend",
+    "peers",
+    "log-profile",
 ];
 
 pub(super) static LINES: &[LineRow] = &[
     LineRow {
         name: "log",
         places: LOG_PLACES,
-        syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
+        syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] [ profile <name> ] <facility> [ <level> [ <minlevel> ] ] }",
         doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket like /dev/log, or `stdout`, `stderr`, `fd@N`. In a proxy `log global` takes the \
               targets of `global`, and `no log` those of its defaults away. `backend@NAME` is a server of a backend in `mode log`, another one \
-              for each line as its `balance` says. A slow target never slows traffic: what it does not take is dropped and counted. \
+              for each line as its `balance` says. `profile` names a `log-profile` section, which says what this target gets of streams. A slow target never slows traffic: what it does not take is dropped and counted. \
               A Unix socket is opened before `chroot`; when its daemon is started again it is looked for inside of that directory, under the same \
               name or under what follows the directory's own in it, and a reload opens it anew.",
         example: "log 127.0.0.1:514 len 2048 local0 info",
@@ -78,6 +84,11 @@ pub(super) static LINES: &[LineRow] = &[
             args.surplus()?;
             match loader.section {
                 Section::Global => loader.config.global.log_tag = Some(tag),
+                Section::LogProfile(_) => {
+                    if let Some(section) = super::log_profile::section(loader) {
+                        section.tag = Some(tag);
+                    }
+                }
                 _ => loader.proxy().log_tag = Some(tag),
             }
             Ok(())
@@ -250,6 +261,7 @@ fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Dia
         length_max: LENGTH_DEFAULT,
         format: SyslogFormat::default(),
         format_said: false,
+        profile: None,
         facility: 0,
         level_max: (LEVEL_NAMES.len() - 1) as u8,
         level_min: 0,
@@ -267,9 +279,13 @@ fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Dia
             target.format_said = true;
         } else if args.take("sample") {
             target.sample = Some(sample(args)?);
-        } else if args.peek().is_some_and(|word| word.is("profile")) {
-            let word = args.required("profile")?;
-            return Err(not_built(word, "'profile' of a log target is"));
+        } else if args.take("profile") {
+            let word = args.required("<profile>")?;
+            target.profile = Some(ProfileReference {
+                name: word.text().into(),
+                span: word.span,
+                profile: None,
+            });
         } else {
             break;
         }

@@ -33,6 +33,7 @@ mod legacy_health;
 mod legacy_lines;
 mod log;
 pub(crate) mod log_forward;
+pub(crate) mod log_profile;
 mod mailers;
 mod monitor;
 mod option;
@@ -135,6 +136,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ),
     ("Logging", log::LINES),
     ("Log forwarding (syslog relay)", log_forward::LINES),
+    ("Log profiles", log_profile::LINES),
     ("E-mail alerts (mailers)", mailers::LINES),
     (
         "Monitoring by a load balancer (monitor-uri)",

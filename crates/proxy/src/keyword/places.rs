@@ -13,6 +13,8 @@ pub const BACK: &[&str] = &["defaults", "listen", "backend"];
 pub const CHECKS: &[&str] = &["defaults", "listen", "backend", "healthcheck"];
 /// A `healthcheck` section alone.
 pub const HEALTH_CHECK: &[&str] = &["healthcheck"];
+/// A `log-profile` section.
+pub const LOG_PROFILE: &[&str] = &["log-profile"];
 /// A `mailers` section.
 pub const MAILERS: &[&str] = &["mailers"];
 /// All proxies, not defaults.

@@ -121,6 +121,9 @@ codes! {
         "A frontend and the backend that it leads to must both be `mode http` or both `mode tcp`; and HTTP rules need `mode http`.";
     BACKEND_LOOP = "E0303", "backend leads to itself",
         "A `listen` names itself as its `default_backend` or in `use_backend`. Remove the line: its own servers are used anyway.";
+    UNKNOWN_LOG_PROFILE = "E0311", "no such log profile",
+        "`profile` of a `log` line names a `log-profile` section, which may stand anywhere in the files. There is none of that name; the \
+         nearest one is shown.";
     ZERO_WARNING = "E0304", "warnings, and zero-warning is set",
         "`zero-warning` in `global` (or `-dW`) refuses a file that gives any warning. Resolve the warnings above, or silence one with \
          the comment `# evenkeel: allow CODE` on its line.";

@@ -247,6 +247,8 @@ pub struct Loader {
     pub(crate) health_checks: Vec<crate::config::HealthCheck>,
     /// `mailers` sections.
     pub(crate) mailers: Vec<crate::config::Mailers>,
+    /// `log-profile` sections, until the targets that name them have them.
+    pub(crate) log_profiles: Vec<crate::config::LogProfile>,
     /// Set while a `stats socket` line is built: what only its options say.
     pub socket: Option<SocketRights>,
     /// Set in a `cache` section.
@@ -441,6 +443,7 @@ impl Loader {
             socket: None,
             health_checks: Vec::new(),
             mailers: Vec::new(),
+            log_profiles: Vec::new(),
             cache: None,
             cache_names: Vec::new(),
             resolvers_wanted: Vec::new(),

@@ -49,8 +49,7 @@ const HAPROXY: &[&str] = &["log-profile"];
 pub(super) fn may_be_in(section: Section) -> bool {
     match section {
         Section::None | Section::Refused => false,
-        Section::NotBuilt(name) => !HAPROXY.contains(&name),
-        _ => true,
+        other => other.place().is_none_or(|name| !HAPROXY.contains(&name)),
     }
 }
 

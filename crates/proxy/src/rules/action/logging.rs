@@ -1,6 +1,6 @@
 //! Actions about the log line and about rules themselves.
 
-use super::{Action, ActionRow, Build, places};
+use super::{Action, ActionRow, Build, RuleSet, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::log::LEVEL_NAMES;
 use language::{Diagnostic, suggest};
@@ -21,6 +21,15 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: level,
     },
     ActionRow {
+        name: "do-log",
+        places: places::ALL,
+        syntax: "do-log",
+        doc: "Logs the stream or connection as it is at this rule, besides the line at its end, by the `log-format` of its frontend. What is \
+              not known yet is `-`. A `log-profile` can give a target other lines at this step, or none.",
+        example: "do-log",
+        build: |_, build| Ok(Action::Log(step(build.set))),
+    },
+    ActionRow {
         name: "strict-mode",
         places: places::HTTP,
         syntax: "strict-mode { on | off }",
@@ -30,6 +39,19 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: strict,
     },
 ];
+
+/// What a `log-profile` calls the rules of a list.
+fn step(set: RuleSet) -> &'static str {
+    match set {
+        RuleSet::TcpConnection => "tcp-req-conn",
+        RuleSet::TcpSession => "tcp-req-sess",
+        RuleSet::TcpContent => "tcp-req-cont",
+        RuleSet::TcpResponse => "tcp-res-cont",
+        RuleSet::HttpRequest => "http-req",
+        RuleSet::HttpResponse => "http-res",
+        RuleSet::HttpAfterResponse => "http-after-res",
+    }
+}
 
 fn level(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("<level>")?;

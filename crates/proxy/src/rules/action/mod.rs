@@ -131,6 +131,8 @@ pub(super) enum Action {
     Table(Box<table::TableAction>),
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
+    /// Logs the stream as it is, under the name of this step.
+    Log(&'static str),
     /// Asks for a host's address.
     Resolve(Box<resolve::Resolve>),
     /// Waits for a part of the body.
@@ -203,6 +205,10 @@ impl Action {
             Action::Table(action) => action.run(stream),
             Action::LogLevel(level) => {
                 stream.log_level = Some(*level);
+                Step::Next
+            }
+            Action::Log(step) => {
+                crate::log::stream_step(stream, step);
                 Step::Next
             }
             Action::Resolve(resolve) => resolve.run(stream),

@@ -144,6 +144,18 @@ fn what_is_left_out_is_told() {
     ] {
         assert_eq!(codes(text), [want], "{text}");
     }
+    // What is left out anyway need not be known, and a long list makes a short line.
+    let left_out = "ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256:!FOO:-BAR:!aNULL";
+    assert_eq!(codes(left_out), Vec::<&str>::new());
+    let many = "server a 127.0.0.1:443 ssl verify none ciphers \
+                ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA:AES256-SHA:DES-CBC3-SHA:DHE-RSA-AES128-SHA:AES128-SHA256";
+    let loaded = crate::keyword::testing::load_text(&format!("backend b\n{many}\n"));
+    let told = loaded
+        .diagnostics
+        .iter()
+        .find(|told| told.code.id == "W0122");
+    let message = "'ciphers': AES128-SHA, AES256-SHA, DES-CBC3-SHA and 2 more are not done";
+    assert_eq!(told.map(|told| &*told.message), Some(message));
     // Once a file, however many lines say it.
     let twice = "server a 127.0.0.1:443 ssl verify none ssl-min-ver TLSv1.0\n\
                  server b 127.0.0.1:443 ssl verify none ssl-min-ver TLSv1.1";
