@@ -191,10 +191,7 @@ impl<'m> Chapter<'m> {
     /// Whether its entries are a few words each, which a table shows best.
     pub fn is_table(&self) -> bool {
         let short = |row: &&Documented| TABLES.contains(&row.kind) && row.kind != "log format";
-        self.entries
-            .iter()
-            .flat_map(|entry| &entry.rows)
-            .all(short)
+        self.entries.iter().flat_map(|entry| &entry.rows).all(short)
     }
 
     fn add(&mut self, row: &'m Documented) {

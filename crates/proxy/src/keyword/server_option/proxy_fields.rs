@@ -37,7 +37,10 @@ fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'
         .and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'))
         .and_then(|number| proxy_field_number(number.as_bytes()));
     let Some(kind) = kind else {
-        return Err(wrong(args));
+        // What follows is its format, which is no option.
+        let told = wrong(args);
+        args.rest();
+        return Err(told);
     };
     // The format is optional: what follows may be the next option.
     let value = args
