@@ -132,7 +132,10 @@ impl<'m> Material<'m> {
         let mut chapters: Vec<Chapter<'m>> =
             chapters.into_iter().map(|(_, chapter)| chapter).collect();
         for chapter in &mut chapters {
-            chapter.entries.sort_by_key(|entry| entry.name);
+            // Tables stand in the order that their rows were written in.
+            if !chapter.is_table() {
+                chapter.entries.sort_by_key(|entry| entry.name);
+            }
         }
         chapters
     }
