@@ -97,7 +97,7 @@ fn the_manual_is_read_in_the_terminal_or_written_as_pages() {
         ("sticky", "cookie ("),
         ("redirect https", "redirect ("),
         ("real ip", "option forwardfor ("),
-        ("health checks", "option httpchk ("),
+        ("health check", "option httpchk ("),
         ("rate limit", "stick-table ("),
         ("sH", "sH ("),
         ("show stat", "show stat ("),

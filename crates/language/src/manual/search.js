@@ -18,7 +18,7 @@
   const rank = (item, words) => {
     const name = item[0].toLowerCase();
     const whole = words.join(" ");
-    if (name === whole) return 10000;
+    if (name === whole) return item[0] === box.value.trim() ? 20000 : 10000;
     let sum = name.startsWith(whole) ? 500 : 0;
     for (const asked of words) {
       const word = singular(asked);

@@ -56,7 +56,10 @@ pub fn search(material: &Material<'_>, words: &[&str]) -> Found {
         return Found::default();
     }
     let items = items(material);
-    let hits = hits(&items, material.phrases, &wanted);
+    let mut hits = hits(&items, material.phrases, &wanted);
+    // `sH` and `SH` are two termination states.
+    let whole = words.join(" ");
+    hits.sort_by_key(|hit| hit.name != whole);
     if !hits.is_empty() {
         return Found {
             hits,
