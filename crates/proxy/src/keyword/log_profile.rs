@@ -126,7 +126,7 @@ mod tests {
                 &["E0311"],
             ),
             (
-                "on close format %ST",
+                "on close format %HM",
                 "mode tcp\nlog 127.0.0.1 profile p local0",
                 &["E0302"],
             ),
