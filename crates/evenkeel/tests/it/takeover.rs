@@ -254,7 +254,7 @@ fn a_running_haproxy_becomes_ours_by_a_reload() {
         master.signal(Signal::SIGUSR2);
         eventually(std::time::Duration::from_secs(2), || {
             assert!(place.request().is_some());
-            place.command("show info").contains("Name: Evenkeel")
+            place.command("show info").contains("-evenkeel-")
         })
     }));
     for _ in 0..20 {

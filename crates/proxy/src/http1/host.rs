@@ -80,7 +80,11 @@ fn scheme(message: &Message) -> Scheme {
     let parts = message.target_parts();
     let name = &target[..parts.scheme_end];
     if parts.form == TargetForm::Authority {
-        Scheme::Connect
+        // Methods are compared with case: `connect` is another one, whose Host stays.
+        match message.method() == b"CONNECT" {
+            true => Scheme::Connect,
+            false => Scheme::Other,
+        }
     } else if name.eq_ignore_ascii_case(b"http") {
         Scheme::Http
     } else if name.eq_ignore_ascii_case(b"https") {

@@ -7,7 +7,7 @@ use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, after, head_deadline, idle_deadline};
 use super::write::WriteFailure;
-use super::{End, Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
+use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
 use crate::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex,
 };
@@ -411,7 +411,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         && stream.request.method() == b"POST"
         && !wait_for_body(client, stream, &body, usize::MAX, None).await
     {
-        return match without_body(stream) {
+        return match without_body(client, stream) {
             Ruled::Answer(page) => finish_local(client, stream, page, &mut body, keep).await,
             _ => Next::Close,
         };
@@ -594,7 +594,7 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 if wait_for_body(client, stream, body, bytes, time_ms).await {
                     continue;
                 }
-                without_body(stream)
+                without_body(client, stream)
             }
             Verdict::Wait(wait) => {
                 if serve::await_rule(stream, &client.link, wait).await {
@@ -651,17 +651,18 @@ async fn statistics(
                 if wait_for_body(client, stream, body, bytes, None).await {
                     continue;
                 }
-                without_body(stream)
+                without_body(client, stream)
             }
         };
     }
 }
 
 /// What a request meets whose body did not come in time, or at all.
-fn without_body(stream: &mut Stream) -> Ruled {
+fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
     match stream.termination {
-        Termination::ClientAbort if stream.watched(End::Client).is_some() => Ruled::Close,
-        // It may still read.
+        // A stream of HTTP/2 that was reset has nobody who reads.
+        Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
+        // One that only ended its side may still read.
         Termination::ClientAbort => Ruled::Answer(reply::error(stream, 400)),
         _ => Ruled::Answer(reply::error(stream, 408)),
     }

@@ -18,7 +18,7 @@ use crate::config::Service;
 use crate::keyword::resolvers::RESOLV_CONF;
 use language::source::Text;
 use language::{Environment, Facts};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -105,18 +105,24 @@ impl Recording {
         let files = self.files.iter().map(|(_, text)| &text[..]);
         let named = self.answers.files.values().flatten().map(|text| &text[..]);
         let named = named.filter(|text| text.len() <= NAMING_BYTES_MAX);
-        let mut wanted: BTreeSet<&[u8]> = files.chain(named).flat_map(identifiers).collect();
-        wanted.extend(SET_FOR_FILES.map(str::as_bytes));
-        let mut left: Vec<(&str, &[u8])> = self.environment.iter().collect();
-        loop {
-            let wants = |(name, _): &(&str, &[u8])| wanted.contains(name.as_bytes());
-            let (found, others): (Vec<_>, Vec<_>) = left.into_iter().partition(wants);
-            if found.is_empty() {
-                return wanted.into_iter().map(<[u8]>::to_vec).collect();
-            }
-            wanted.extend(found.into_iter().flat_map(|(_, value)| identifiers(value)));
-            left = others;
+        let mut wanted: BTreeSet<Vec<u8>> = SET_FOR_FILES.map(|name| name.into()).into();
+        let of_environment = self.environment.iter();
+        let mut left: HashMap<&[u8], &[u8]> = of_environment
+            .map(|(name, value)| (name.as_bytes(), value))
+            .collect();
+        let mut texts: Vec<&[u8]> = files.chain(named).collect();
+        for name in SET_FOR_FILES {
+            texts.extend(left.remove(name.as_bytes()));
         }
+        while let Some(text) = texts.pop() {
+            for name in identifiers(text) {
+                if let Some(value) = left.remove(name) {
+                    wanted.insert(name.to_vec());
+                    texts.push(value);
+                }
+            }
+        }
+        wanted
     }
 
     /// All files that were read or looked for, those of the configuration

@@ -42,7 +42,7 @@ fn rapid_reset_ends_the_connection() {
     let (why, rounds) = flood(&mut server(), true, attack);
     assert_eq!(
         (why, rounds),
-        (Why::RapidReset, Limits::default().rapid_resets.burst)
+        (Why::RapidReset, Limits::default().rapid_resets_first.0)
     );
     // An interim answer does not buy it off.
     let (why, _) = flood(&mut server(), true, |connection, n| {
