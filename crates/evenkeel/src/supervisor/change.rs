@@ -143,12 +143,7 @@ impl Supervisor {
         if trial && version.is_alone() {
             return self.trial_without_proxy(version, &told.shown);
         }
-        if self.requests.running().iter().any(|one| one.takes_files)
-            && let Some(proxy) = &mut self.proxy
-        {
-            // One that does not know how keeps the changes, and says that it does.
-            proxy.say(&Message::TakeFiles);
-        }
+        self.pass_takes_files();
         let message = self.trial_message(&version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));
         let given = match &mut self.proxy {
@@ -171,6 +166,16 @@ impl Supervisor {
                 });
             }
             Err(error) => self.refuse_change(&error, &told.shown),
+        }
+    }
+
+    /// Lets the proxy forget what was changed in lists at run time, where that was asked
+    /// for. One that does not know how keeps the changes, and says that it does.
+    fn pass_takes_files(&mut self) {
+        if self.requests.running().iter().any(|one| one.takes_files)
+            && let Some(proxy) = &mut self.proxy
+        {
+            proxy.say(&Message::TakeFiles);
         }
     }
 

@@ -132,7 +132,7 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
         ask: 1,
         trial: true,
     };
-    let rest = "# One of many lines that take some time.\n".repeat(200_000);
+    let rest = "# One of many lines that take some time.\n".repeat(60_000);
     let slow = version(3, &(passes("", &[port], origin("three")) + &rest));
     let before = supervised.children().len();
     control.say(&asked, Some(&slow));
@@ -140,6 +140,10 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
     assert!(eventually(PATIENCE, loads));
     dies(&control);
     let mut control = member.control();
+    let loaded = || supervised.children().len() <= before;
+    assert!(eventually(PATIENCE, loaded));
+    // What the loader handed over is through when the proxy role says how it is.
+    assert!(control.health().is_some());
     let (good, words) = control.revert();
     assert!(good && answers(port, "one"), "{words}");
     assert_eq!(words, "nothing is on trial", "it was gone back from before");

@@ -360,6 +360,20 @@ fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
     )
 }
 
+/// Lines over TCP wait in a ring of their own.
+fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Box<Diagnostic>> {
+    let to = super::ring::stream_address(loader, word)?;
+    let mut ring = Ring::new(&word.text(), word.span);
+    ring.line_max = LINE_MAX;
+    ring.size = STREAM_BYTES;
+    ring.servers.push(RingServer {
+        name: word.text().into(),
+        address: to,
+        counted: false,
+    });
+    Ok(LogTargetAddress::Ring(Arc::new(ring)))
+}
+
 fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress, Box<Diagnostic>> {
     let word = args.required("<address>")?;
     if let Some(name) = word.str().strip_prefix("backend@") {
@@ -368,16 +382,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
     }
     let address = loader.address(word, word.str(), &Accepts::LOG, "log")?;
     if address.transport == Transport::Stream {
-        let to = super::ring::stream_address(loader, word)?;
-        let mut ring = Ring::new(&word.text(), word.span);
-        ring.line_max = LINE_MAX;
-        ring.size = STREAM_BYTES;
-        ring.servers.push(RingServer {
-            name: word.text().into(),
-            address: to,
-            counted: false,
-        });
-        return Ok(LogTargetAddress::Ring(Arc::new(ring)));
+        return stream(loader, word);
     }
     let port = match address.port {
         Port::One(port) => port,

@@ -306,8 +306,8 @@ impl Inner {
                 data,
                 end_stream,
             } => {
-                let (place, bytes) = (find(&self.table, stream), data.len() as u32);
-                match place.map(|at| &mut self.slots[at as usize]) {
+                let bytes = data.len() as u32;
+                match find(&self.table, stream).map(|at| &mut self.slots[at as usize]) {
                     Some(slot) => self.woke |= slot.take_data(data, end_stream),
                     // Its user has gone; the window is the others'.
                     None => self.throw_away(stream, bytes, end_stream),

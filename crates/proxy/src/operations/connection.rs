@@ -139,21 +139,20 @@ where
             return Ok(());
         };
         let Some(line) = line else {
-            let told = format!("The line is longer than {LINE_MAX} bytes.\n\n");
-            return write(&mut stream, told.as_bytes(), session.timeout).await;
+            return refuse(&mut stream, &session, "line is longer", LINE_MAX, "bytes").await;
         };
         wait = Rest::Between;
         let (line, has_payload) = without_mark(&line);
         let commands = Zeroizing::new(split(line));
         if commands.len() > COMMANDS_MAX {
-            let told = format!("The line has more than {COMMANDS_MAX} commands.\n\n");
-            return write(&mut stream, told.as_bytes(), session.timeout).await;
+            let max = COMMANDS_MAX;
+            return refuse(&mut stream, &session, "line has more", max, "commands").await;
         }
         if has_payload {
             let Some(payload) = read_payload(&mut stream, &mut input, session.timeout).await?
             else {
-                let told = format!("The payload is longer than {PAYLOAD_MAX} bytes.\n\n");
-                return write(&mut stream, told.as_bytes(), session.timeout).await;
+                let max = PAYLOAD_MAX;
+                return refuse(&mut stream, &session, "payload is longer", max, "bytes").await;
             };
             session.payload = Some(Arc::new(Payload(payload)));
         }
@@ -185,6 +184,18 @@ where
             return Ok(());
         }
     }
+}
+
+/// Says which bound the input exceeds, which ends the connection.
+async fn refuse<S: AsyncWrite + Unpin>(
+    stream: &mut At<'_, S>,
+    session: &Session,
+    what: &str,
+    max: usize,
+    unit: &str,
+) -> Result<(), Ended> {
+    let told = format!("The {what} than {max} {unit}.\n\n");
+    write(stream, told.as_bytes(), session.timeout).await
 }
 
 /// Hands the listening sockets to the peer, which is the end of the connection;

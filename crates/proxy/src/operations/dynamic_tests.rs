@@ -356,6 +356,11 @@ fn what_developers_ask_for_is_shown_or_said_not_to_be_there() {
         2
     );
     assert!(admin(&context, "show libs").starts_with("0x"));
+}
+
+#[test]
+fn variables_of_the_process_are_set_and_shown() {
+    let context = context(FILE);
     for (command, told) in [
         (
             "set var proc.d1 int(5)",

@@ -603,23 +603,11 @@ fn build_one(
             loader.name_table(text, piece.span(raw.part.clone()));
             Argument::Table(loader.config.tables.place(text))
         }
-        Kind::Environment => match loader.environment.get(text) {
-            Some(value) => Argument::Text(value.into()),
+        Kind::Environment => {
+            let place = piece.span(raw.part.clone());
             // No text: the fetch has no value.
-            None => {
-                let told =
-                    format!("the environment variable '{text}' is not set: nothing is found");
-                let (code, place) = (
-                    &crate::load::codes::UNSET_VARIABLE,
-                    piece.span(raw.part.clone()),
-                );
-                loader.tell(
-                    Diagnostic::new(code, language::Severity::Diag, place, told)
-                        .label("not set at the start, and nothing sets it later"),
-                );
-                Argument::Bool(false)
-            }
-        },
+            environment(loader, text, place).map_or(Argument::Bool(false), Argument::Text)
+        }
         Kind::Userlist => {
             let place = piece.span(raw.part.clone());
             Argument::Userlist(loader.userlists.used(text, place))
@@ -629,6 +617,20 @@ fn build_one(
             |error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)),
         )?)),
     })
+}
+
+/// The value of a variable of the environment; that there is none is a hint.
+fn environment(loader: &mut Loader, name: &str, place: language::Span) -> Option<Box<[u8]>> {
+    if let Some(value) = loader.environment.get(name) {
+        return Some(value.into());
+    }
+    let told = format!("the environment variable '{name}' is not set: nothing is found");
+    let code = &crate::load::codes::UNSET_VARIABLE;
+    loader.tell(
+        Diagnostic::new(code, language::Severity::Diag, place, told)
+            .label("not set at the start, and nothing sets it later"),
+    );
+    None
 }
 
 fn variable(piece: &Piece<'_>, raw: &RawArgument, text: &str) -> Result<VariableName, Reason> {

@@ -6,6 +6,7 @@ use crate::runtime::{Measured, Runtime};
 use crate::state::{self, Tally};
 use crate::vitals::AddressReport;
 use rustix::process::{Resource, getrlimit};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
 /// The name of the product.
@@ -142,23 +143,12 @@ impl Process {
             uptime_ms: now_ms,
             started_s: started.as_secs(),
             files_max: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
-            connections_max: runtime
-                .connections_max
-                .load(std::sync::atomic::Ordering::Relaxed),
+            connections_max: runtime.connections_max.load(Relaxed),
             connections: runtime.connections.current(),
             connections_total: runtime.counters.read(Tally::Connections),
-            connection_rate: (
-                runtime.connection_rate.read(now_ms),
-                runtime.connection_rate.highest(now_ms),
-            ),
-            session_rate: (
-                runtime.session_rate.read(now_ms),
-                runtime.session_rate.highest(now_ms),
-            ),
-            tls_connections: (
-                tls.connections.current(),
-                tls.total.load(std::sync::atomic::Ordering::Relaxed),
-            ),
+            connection_rate: both(&runtime.connection_rate),
+            session_rate: both(&runtime.session_rate),
+            tls_connections: (tls.connections.current(), tls.total.load(Relaxed)),
             tls_rate: both(&tls.rate),
             tls_client_keys: both(&tls.client_keys),
             tls_resumed_percent: tls.resumed_percent(now_ms),

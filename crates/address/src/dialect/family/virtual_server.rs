@@ -106,11 +106,9 @@ fn endpoint(address: &str, port: Option<&str>) -> String {
     }
 }
 
-/// The section that does what the block does.
-fn listen(node: &Node) -> String {
-    let first = node.argument().map_or("", |w| w.text.as_str());
-    let second = node.arguments().get(1).map(|w| w.text.as_str());
-    let (bind, name) = match first {
+/// The `bind` line of a block's clients, and the name of its section.
+fn bind_and_name(first: &str, second: Option<&str>) -> (String, String) {
+    match first {
         "group" => (String::new(), second.unwrap_or("group").to_owned()),
         "fwmark" => (
             format!(
@@ -131,7 +129,14 @@ fn listen(node: &Node) -> String {
             let name = format!("{}-{}", address.replace(':', "-"), second.unwrap_or("all"));
             (format!("    bind {}\n", endpoint(address, second)), name)
         }
-    };
+    }
+}
+
+/// The section that does what the block does.
+fn listen(node: &Node) -> String {
+    let first = node.argument().map_or("", |w| w.text.as_str());
+    let second = node.arguments().get(1).map(|w| w.text.as_str());
+    let (bind, name) = bind_and_name(first, second);
     // Of a mark and of a group the second word is no port.
     let port = second.filter(|port| !matches!(first, "group" | "fwmark") && *port != "0");
     let servers: Vec<&Node> = node
@@ -163,13 +168,7 @@ fn listen(node: &Node) -> String {
         let _ = writeln!(out, "    timeout check {seconds}s");
     }
     if http {
-        let checked = servers.iter().find_map(|s| url(s));
-        let (path, status, host) = checked.unwrap_or(("/", "200-299", None));
-        let _ = writeln!(out, "    option httpchk");
-        let host = host.or(word(node, "virtualhost"));
-        let host = host.map(|h| format!(" hdr Host {h}")).unwrap_or_default();
-        let _ = writeln!(out, "    http-check send meth GET uri {path}{host}");
-        let _ = writeln!(out, "    http-check expect status {status}");
+        http_check(&mut out, node, &servers);
     }
     let inter = word(node, "delay_loop").unwrap_or("60");
     let weights = servers
@@ -194,6 +193,17 @@ fn listen(node: &Node) -> String {
         let _ = writeln!(out, "    server sorry {} backup", endpoint(address, port));
     }
     out.trim_end().to_owned()
+}
+
+/// The lines of a check by HTTP, as the first server that has one is asked.
+fn http_check(out: &mut String, node: &Node, servers: &[&Node]) {
+    let checked = servers.iter().find_map(|s| url(s));
+    let (path, status, host) = checked.unwrap_or(("/", "200-299", None));
+    let _ = writeln!(out, "    option httpchk");
+    let host = host.or(word(node, "virtualhost"));
+    let host = host.map(|h| format!(" hdr Host {h}")).unwrap_or_default();
+    let _ = writeln!(out, "    http-check send meth GET uri {path}{host}");
+    let _ = writeln!(out, "    http-check expect status {status}");
 }
 
 fn balance(algorithm: Option<&str>) -> &'static str {

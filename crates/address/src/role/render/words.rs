@@ -80,6 +80,23 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
     if !one.prefer.is_empty() {
         let _ = writeln!(text, "  prefer      {}", one.prefer.join(", then "));
     }
+    health(text, one);
+    troubles(text, status, one);
+    let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);
+    for transition in shown {
+        let _ = writeln!(
+            text,
+            "  {} ago: {} -> {} ({})",
+            ago(status.now_ms.saturating_sub(transition.at_ms)),
+            transition.from,
+            transition.to,
+            transition.why
+        );
+    }
+}
+
+/// How much of what the address is for can be served, where that is known.
+fn health(text: &mut String, one: &InstanceStatus) {
     let health = match one.band {
         Some(0) => "all of its frontends can be served",
         Some(1) => "some of its frontends cannot be served",
@@ -94,18 +111,6 @@ fn one(text: &mut String, status: &Status, one: &InstanceStatus) {
             why => format!(": {why}"),
         };
         let _ = writeln!(text, "  health      {health}{why}");
-    }
-    troubles(text, status, one);
-    let shown = one.transitions.iter().rev().take(TRANSITIONS_SHOWN);
-    for transition in shown {
-        let _ = writeln!(
-            text,
-            "  {} ago: {} -> {} ({})",
-            ago(status.now_ms.saturating_sub(transition.at_ms)),
-            transition.from,
-            transition.to,
-            transition.why
-        );
     }
 }
 
