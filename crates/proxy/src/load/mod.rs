@@ -338,7 +338,7 @@ fn run(mut recording: Recording, mut outside: Outside) -> Loaded {
     };
     recording.keep(loader.outside.into_answers());
     if !is_replay {
-        let named = recording.named_variables();
+        let named = recording.named_variables(&loader.environment);
         recording
             .environment
             .retain(|name| named.contains(name.as_bytes()));

@@ -315,10 +315,7 @@ impl Inner {
                 Step::More
             }
             Event::Reset { stream, code, ours } => {
-                if ours {
-                    accept.malformed();
-                }
-                self.lost(stream, code, ours);
+                self.was_reset(stream, code, ours, accept);
                 Step::More
             }
             Event::GoAway { .. } => {
@@ -340,6 +337,20 @@ impl Inner {
         if !self.drains.take(stream, bytes, end) {
             self.connection.reset(stream, ErrorCode::NoError);
         }
+    }
+
+    /// A stream was reset; one of ours that was is malformed.
+    fn was_reset<A: Accept>(
+        &mut self,
+        stream: StreamId,
+        code: ErrorCode,
+        ours: bool,
+        accept: &mut A,
+    ) {
+        if ours {
+            accept.malformed();
+        }
+        self.lost(stream, code, ours);
     }
 
     /// A stream is no more.

@@ -123,15 +123,7 @@ where
 {
     let mut stream = At { stream, place };
     let rights = rights.into();
-    let mut session = Session {
-        level: rights.level,
-        prompt: false,
-        ended: false,
-        timeout: silence(context),
-        expert: false,
-        experimental: false,
-        payload: None,
-    };
+    let mut session = begin(&rights, context);
     let mut input = Bytes::default();
     let mut wait = Rest::Silent;
     loop {
@@ -183,6 +175,19 @@ where
         if !session.prompt {
             return Ok(());
         }
+    }
+}
+
+/// What a connection begins with.
+fn begin(rights: &Rights, context: &Context) -> Session {
+    Session {
+        level: rights.level,
+        prompt: false,
+        ended: false,
+        timeout: silence(context),
+        expert: false,
+        experimental: false,
+        payload: None,
     }
 }
 

@@ -576,13 +576,7 @@ fn build_one(
         }),
         Kind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
         Kind::Frontend | Kind::Backend => {
-            loader.lookups.push(Lookup {
-                span: piece.span(raw.part.clone()),
-                kind,
-                backend: None,
-                name: text.into(),
-                from: loader.section,
-            });
+            look_up(loader, piece.span(raw.part.clone()), kind, None, text);
             Argument::Proxy(text.into())
         }
         Kind::Server => {
@@ -590,13 +584,8 @@ fn build_one(
                 Some((backend, name)) => (Some(backend.into()), name),
                 None => (None, text),
             };
-            loader.lookups.push(Lookup {
-                span: piece.span(raw.part.clone()),
-                kind,
-                backend: backend.clone(),
-                name: name.into(),
-                from: loader.section,
-            });
+            let place = piece.span(raw.part.clone());
+            look_up(loader, place, kind, backend.clone(), name);
             Argument::Server(backend, name.into())
         }
         Kind::Table => {
@@ -617,6 +606,23 @@ fn build_one(
             |error| Reason::Told(error.diagnostic(piece.span(raw.part.clone()), &raw.bytes)),
         )?)),
     })
+}
+
+/// A proxy or server is looked up when the whole file is known.
+fn look_up(
+    loader: &mut Loader,
+    span: language::Span,
+    kind: Kind,
+    backend: Option<Box<str>>,
+    name: &str,
+) {
+    loader.lookups.push(Lookup {
+        span,
+        kind,
+        backend,
+        name: name.into(),
+        from: loader.section,
+    });
 }
 
 /// The value of a variable of the environment; that there is none is a hint.

@@ -100,16 +100,16 @@ impl Recording {
     /// The names of variables that the files may ask for: every word of theirs, and of
     /// the values of variables that are among these. What is not among them stays out of
     /// the recording: whoever replays it sees no secret that the environment of the start
-    /// happens to hold.
-    pub(super) fn named_variables(&self) -> BTreeSet<Vec<u8>> {
+    /// happens to hold. `at_end` is the environment behind the last line: what lines set
+    /// is named by them.
+    pub(super) fn named_variables(&self, at_end: &Environment) -> BTreeSet<Vec<u8>> {
         let files = self.files.iter().map(|(_, text)| &text[..]);
         let named = self.answers.files.values().flatten().map(|text| &text[..]);
         let named = named.filter(|text| text.len() <= NAMING_BYTES_MAX);
         let mut wanted: BTreeSet<Vec<u8>> = SET_FOR_FILES.map(|name| name.into()).into();
-        let of_environment = self.environment.iter();
-        let mut left: HashMap<&[u8], &[u8]> = of_environment
-            .map(|(name, value)| (name.as_bytes(), value))
-            .collect();
+        let both = at_end.iter().chain(self.environment.iter());
+        let mut left: HashMap<&[u8], &[u8]> =
+            both.map(|(name, value)| (name.as_bytes(), value)).collect();
         let mut texts: Vec<&[u8]> = files.chain(named).collect();
         for name in SET_FOR_FILES {
             texts.extend(left.remove(name.as_bytes()));
