@@ -36,7 +36,8 @@ const FORM3: &[u8] =
 const ONE_KEY: &[u8] =
     b"GET /dir/0000?id=k0000 HTTP/1.1\r\nHost: h0000.example.org\r\nX-Key: v0000\r\n\r\n";
 const KEYS: usize = 400;
-const LAST: &[u8] = b"GET /last HTTP/1.1\r\nHost: h\r\nX-Key: last\r\nConnection: close\r\n\r\n";
+const LAST: &[u8] =
+    b"GET /last?id=last HTTP/1.1\r\nHost: h\r\nX-Key: last\r\nConnection: close\r\n\r\n";
 
 /// As many requests on one connection, each with other digits in place of zeros.
 const fn keys() -> [u8; ONE_KEY.len() * KEYS + LAST.len()] {

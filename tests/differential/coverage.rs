@@ -36,6 +36,15 @@ static WITHOUT_CASES: &[&str] = &[
     // The same as `sc0_key`, which the installed haproxy does not know either.
     "fetch sc1_key",
     "fetch sc2_key",
+    // The installed haproxy has no log profiles, and is_htx of its own inside.
+    "http-after-response action do-log",
+    "http-request action do-log",
+    "http-response action do-log",
+    "tcp-request connection action do-log",
+    "tcp-request content action do-log",
+    "tcp-request session action do-log",
+    "tcp-response content action do-log",
+    "fetch internal.strm.is_htx",
     // Their families come with compression and caches.
     "fetch res.comp",
     "fetch res.cache",

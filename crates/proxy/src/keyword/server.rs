@@ -651,15 +651,18 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Gives the lowest free ids, in the order of the file.
+/// Gives free ids in the order of the file. One with an id of its own uses up a number,
+/// too, as with HAProxy: where keys of a ring go depends on it.
 fn assign_ids(servers: &mut [Server]) {
     let taken: std::collections::HashSet<u32> = servers.iter().map(|server| server.id).collect();
     let mut next = 1;
-    for server in servers.iter_mut().filter(|server| server.id == 0) {
-        while taken.contains(&next) {
-            next += 1;
+    for server in servers {
+        if server.id == 0 {
+            while taken.contains(&next) {
+                next += 1;
+            }
+            server.id = next;
         }
-        server.id = next;
         next += 1;
     }
 }
@@ -733,7 +736,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_the_lowest_that_are_free() {
+    fn ids_of_the_file_use_up_numbers_too() {
         let backend =
             backend("server a 127.0.0.1:80\nserver b 127.0.0.1:80 id 1\nserver c 127.0.0.1:80");
         assert_eq!(
@@ -742,7 +745,7 @@ mod tests {
                 .iter()
                 .map(|server| server.id)
                 .collect::<Vec<_>>(),
-            [2, 1, 3]
+            [2, 1, 4]
         );
     }
 

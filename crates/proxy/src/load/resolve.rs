@@ -226,11 +226,13 @@ fn number_within<'p>(all: impl Iterator<Item = (&'p mut u32, language::Span)>) -
         }
     }
     let mut next = 1;
-    for (id, _) in all.iter_mut().filter(|(id, _)| **id == 0) {
-        while taken.contains(&next) {
-            next += 1;
+    for (id, _) in &mut all {
+        if **id == 0 {
+            while taken.contains(&next) {
+                next += 1;
+            }
+            **id = next;
         }
-        **id = next;
         next += 1;
     }
     told
@@ -246,7 +248,7 @@ mod tests {
         let span = language::Span::default();
         let told = number_within(ids.iter_mut().map(|id| (id, span)));
         assert!(told.is_empty());
-        assert_eq!(ids, [1, 2, 3, 7, 4]);
+        assert_eq!(ids, [1, 2, 3, 7, 5]);
         let mut ids = [5, 5];
         let told = number_within(ids.iter_mut().map(|id| (id, span)));
         assert_eq!(told.len(), 1);

@@ -503,6 +503,8 @@ fn parse_converter(
     }
     let output = match (build.output, build.input) {
         (Type::Any, Type::Any) => input,
+        // Whatever it finds in bytes can be what a text can.
+        (Type::Any, Type::Bin) => Type::Str,
         // What it is given was cast before.
         (Type::Any, cast) => cast,
         (output, _) => output,
