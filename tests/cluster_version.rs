@@ -78,7 +78,7 @@ fn a_version_that_breaks_health_is_taken_back_and_the_owner_fails_no_request() {
     let said = site
         .alpha
         .apply(&without_servers("two"), &["--judge", "6s"]);
-    said.refused(&["taken back"]);
+    said.refused(&["rolled back"]);
     assert!(
         eventually(SOON, || site.serves_everywhere("one")),
         "{}",
