@@ -157,6 +157,9 @@ fn look(instance: &Instance) -> Result<Status, String> {
     Status::decode(text.as_bytes()).map_err(|error| error.to_string())
 }
 
+/// Why an address whose lease was handed over is not here.
+const LEASE_GONE: &str = "goes to a better machine";
+
 /// Whether the hand-over of an instance has ended, and how.
 fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
     let Some(one) = status.instances.iter().find(|one| one.name == name) else {
@@ -169,6 +172,11 @@ fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
             (Some(owner), "BACKUP") => Some(End::Taken(format!("{name}: {owner} took over"))),
             // The new holder of a lease is heard in a moment.
             (None, "BACKUP") if waited < LEASE_LIMIT => None,
+            // Without its lease an address is at fault here, which hears nobody: the
+            // lease has gone to the machine that takes it over.
+            (_, "FAULT") if one.why.contains(LEASE_GONE) => {
+                Some(End::Taken(format!("{name}: {}", one.why)))
+            }
             (_, state) => Some(End::Unknown(format!(
                 "{name}: this machine gave the addresses up ({state}: {}), and no other one is heard",
                 one.why
