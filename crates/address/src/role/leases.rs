@@ -121,6 +121,11 @@ impl Leases {
         self.missing(now, &bound)
     }
 
+    /// Whether the lease of an instance was given up for another machine.
+    pub fn moves(&self, instance: &Configured) -> bool {
+        instance.lease && self.resting.contains_key(&name_of(instance))
+    }
+
     /// Why a lease is not held.
     fn missing(&self, now: Time, name: &str) -> Option<String> {
         if self.resting.contains_key(name) {

@@ -87,6 +87,7 @@ impl Role {
             same_place: told.same_place,
             handing_over: Some(told.handing_over),
             by_lease: config.lease,
+            lease_moves: self.leases.moves(config),
         })
     }
 

@@ -102,6 +102,9 @@ pub struct InstanceStatus {
     /// Whether a lease of the cluster decides who has the addresses.
     #[serde(default)]
     pub by_lease: bool,
+    /// That lease was given up for a machine that can use it better.
+    #[serde(default)]
+    pub lease_moves: bool,
 }
 
 /// Adverts of one sender that were rejected.

@@ -157,9 +157,6 @@ fn look(instance: &Instance) -> Result<Status, String> {
     Status::decode(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-/// Why an address whose lease was handed over is not here.
-const LEASE_GONE: &str = "goes to a better machine";
-
 /// Whether the hand-over of an instance has ended, and how.
 fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
     let Some(one) = status.instances.iter().find(|one| one.name == name) else {
@@ -174,9 +171,7 @@ fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
             (None, "BACKUP") if waited < LEASE_LIMIT => None,
             // Without its lease an address is at fault here, which hears nobody: the
             // lease has gone to the machine that takes it over.
-            (_, "FAULT") if one.why.contains(LEASE_GONE) => {
-                Some(End::Taken(format!("{name}: {}", one.why)))
-            }
+            (_, "FAULT") if one.lease_moves => Some(End::Taken(format!("{name}: {}", one.why))),
             (_, state) => Some(End::Unknown(format!(
                 "{name}: this machine gave the addresses up ({state}: {}), and no other one is heard",
                 one.why
@@ -271,6 +266,9 @@ mod tests {
         assert_eq!(end(&taken, 0), Some(End::Taken(words)));
         let fault = end(&one("FAULT", None), 0);
         assert!(matches!(fault, Some(End::Unknown(_))), "{fault:?}");
+        let mut moved = one("FAULT", Some(false));
+        moved.lease_moves = true;
+        assert!(matches!(end(&moved, 0), Some(End::Taken(_))));
         let mut leased = one("MASTER", Some(false));
         leased.by_lease = true;
         assert_eq!(end(&leased, 1), None);

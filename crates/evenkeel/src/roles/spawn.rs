@@ -288,6 +288,15 @@ impl Started {
         self.asked = self.say(message, &[]);
     }
 
+    /// Gives it the heartbeat memory: the proxy writes it from now on, the address role
+    /// reads it. A proxy without one counts as serving nothing.
+    pub fn give_vitals(&mut self, vitals: Option<&Shared>) {
+        if let Some(vitals) = vitals {
+            // One that cannot be told is about to be seen as ended.
+            let _ = self.say(&Message::Vitals, std::slice::from_ref(vitals));
+        }
+    }
+
     /// Whether it was asked and has said nothing since.
     pub fn is_asked(&self) -> bool {
         self.asked

@@ -156,16 +156,6 @@ impl Proxy {
             .map_err(ProxyError::Channel)
     }
 
-    /// Gives it the memory in which its threads show that they live. Without one its
-    /// addresses count as not served.
-    pub fn give_vitals(&mut self, vitals: Option<&Shared>) {
-        if let Some(vitals) = vitals {
-            let vitals = std::slice::from_ref(vitals);
-            // One that cannot be told is about to be seen as ended.
-            let _ = self.process.say(&Message::Vitals, vitals);
-        }
-    }
-
     /// Says something without descriptors; whether that can arrive. Mostly who
     /// cannot be told is about to be seen as ended.
     pub fn say(&mut self, message: &Message) -> bool {
@@ -187,11 +177,6 @@ impl Proxy {
                 _ => Signal::TERM,
             });
         }
-    }
-
-    /// Whether it ever served.
-    pub fn served(&self) -> bool {
-        self.ready
     }
 
     /// When it is taken for one that never serves.

@@ -654,7 +654,7 @@ impl Supervisor {
         let killed = status.signal() == Some(Signal::SIGKILL as i32);
         if !self.served && killed && self.killed_at_start < KILLS_AT_START_MAX {
             self.killed_at_start += 1;
-            return self.restart_later(proxy.born, proxy.served());
+            return self.restart_later(proxy.born, proxy.ready);
         }
         if !self.served && self.is_member() {
             return self.first_failed("the proxy ended before it served", "");
@@ -688,7 +688,7 @@ impl Supervisor {
         self.change_failed(None, "the proxy died when it was to take the change in");
         self.went_back("the proxy died with it");
         if self.kept.is_some() {
-            self.restart_later(proxy.born, proxy.served());
+            self.restart_later(proxy.born, proxy.ready);
         }
     }
 

@@ -255,7 +255,7 @@ impl Supervisor {
     pub(super) fn give_vitals(&mut self) {
         self.make_vitals();
         if let Some(proxy) = &mut self.proxy {
-            proxy.give_vitals(self.addresses.vitals.as_ref());
+            proxy.process.give_vitals(self.addresses.vitals.as_ref());
         }
     }
 

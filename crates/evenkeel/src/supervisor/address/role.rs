@@ -130,15 +130,6 @@ impl AddressRole {
         sent.map_err(AddressRoleError::Channel)
     }
 
-    /// Gives it the heartbeat memory to read from now on.
-    pub fn give_vitals(&mut self, vitals: Option<&Shared>) {
-        if let Some(vitals) = vitals {
-            let vitals = std::slice::from_ref(vitals);
-            // One that cannot be told is about to be seen as ended.
-            let _ = self.process.say(&Message::Vitals, vitals);
-        }
-    }
-
     /// What is to be watched.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.process.watched()

@@ -4,12 +4,10 @@
 //! majority meanwhile.
 
 use super::super::run::Supervisor;
+use super::hand_over::execute;
 use super::{QUIET_LIMIT, Stage};
 use crate::voice::Gravity;
-use nix::unistd::execve;
-use std::ffi::CString;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -42,25 +40,9 @@ impl Supervisor {
         self.end_control();
         // The next image lists itself.
         self.control = None;
-        let Err(error) = try_execute(program);
+        let Err(error) = execute(program, None);
         self.open_control();
         self.start_control();
         error
     }
-}
-
-fn try_execute(program: &Path) -> io::Result<std::convert::Infallible> {
-    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::from);
-    let arguments = std::env::args_os().map(|word| text(word.into_vec()));
-    let variables = std::env::vars_os().map(|(mut name, value)| {
-        name.push("=");
-        name.push(value);
-        text(name.into_vec())
-    });
-    let arguments = arguments.collect::<io::Result<Vec<_>>>()?;
-    let variables = variables.collect::<io::Result<Vec<_>>>()?;
-    let path = text(program.as_os_str().to_owned().into_vec())?;
-    // Signals stay blocked and are read by the new image, which is why this is not
-    // std's way to do it.
-    Ok(execve(&path, &arguments, &variables)?)
 }

@@ -55,32 +55,10 @@ impl Supervisor {
         let value = self.hand_over();
         let file = memory::create("evenkeel hand-over", &value.encode())?;
         let numbers: Vec<u32> = value.all_descriptors().chain([number(&file)]).collect();
-        let words = |all: Vec<OsString>| -> Result<Vec<CString>, NulError> {
-            all.into_iter()
-                .map(|word| CString::new(word.into_vec()))
-                .collect()
-        };
-        let path = CString::new(program.as_os_str().as_bytes())?;
-        let arguments = words(std::env::args_os().collect())?;
-        let mut variables: Vec<OsString> = std::env::vars_os()
-            .filter(|(name, _)| name != VARIABLE)
-            .map(|(mut name, value)| {
-                name.push("=");
-                name.push(value);
-                name
-            })
-            .collect();
-        variables.push(format!("{VARIABLE}={}", file.as_raw_fd()).into());
-        let variables = words(variables)?;
         keep_open(&numbers, true)?;
-        // Signals stay blocked and are read by the new image, which is why this
-        // is not std's way to do it.
-        let error = match execve(&path, &arguments, &variables) {
-            Ok(never) => return Ok(never),
-            Err(errno) => errno,
-        };
+        let Err(error) = execute(program, Some(file.as_fd()));
         keep_open(&numbers, false)?;
-        Err(error.into())
+        Err(error)
     }
 
     fn hand_over(&self) -> HandOver {
@@ -119,6 +97,34 @@ impl Supervisor {
             extras: self.extras(),
         }
     }
+}
+
+/// Executes the program in this process, with the words and variables that this image
+/// was started with, and a memory file that names what it takes over.
+pub(super) fn execute(
+    program: &Path,
+    hand_over: Option<BorrowedFd<'_>>,
+) -> io::Result<std::convert::Infallible> {
+    let words = |all: Vec<OsString>| -> Result<Vec<CString>, NulError> {
+        all.into_iter()
+            .map(|word| CString::new(word.into_vec()))
+            .collect()
+    };
+    let path = CString::new(program.as_os_str().as_bytes())?;
+    let arguments = words(std::env::args_os().collect())?;
+    let mut variables: Vec<OsString> = std::env::vars_os()
+        .filter(|(name, _)| name != VARIABLE)
+        .map(|(mut name, value)| {
+            name.push("=");
+            name.push(value);
+            name
+        })
+        .collect();
+    variables.extend(hand_over.map(|fd| format!("{VARIABLE}={}", fd.as_raw_fd()).into()));
+    let variables = words(variables)?;
+    // Signals stay blocked and are read by the new image, which is why this is not std's
+    // way to do it.
+    Ok(execve(&path, &arguments, &variables)?)
 }
 
 /// What the next image is told of a version: with the descriptors that it gets.

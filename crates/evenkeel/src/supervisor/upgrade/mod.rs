@@ -258,7 +258,7 @@ impl Supervisor {
         if begins {
             // The address role sees no gap: the old one writes until the new one does.
             let vitals = self.addresses.vitals();
-            trial.new.give_vitals(vitals);
+            trial.new.process.give_vitals(vitals);
         }
         if begins && let Some(old) = &mut self.proxy {
             // Who cannot be told is about to be seen as ended.
