@@ -8,8 +8,8 @@
 //! network namespace, as of a port, and which the kernel forgets with the process.
 
 use crate::error::LabError;
+use std::collections::HashSet;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::{Mutex, PoisonError};
@@ -24,13 +24,15 @@ const ENOUGH_PORTS: u16 = 4_096;
 const USUAL_RANGE: (u16, u16) = (32_768, 60_999);
 const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// A TCP and UDP port that is free now at every address, and that nobody gets who
+/// A TCP and UDP port that is free at every address, and that nobody gets who
 /// asks here while this process lives. Each call gives another one.
 pub fn free_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
     let ports = own.get_or_insert_with(Ports::new);
-    ports.take().map_err(LabError::io("bind", "a free port"))
+    ports
+        .take()
+        .map_err(LabError::io("look for", "a free port"))
 }
 
 /// What a process has of all ports.
@@ -41,7 +43,7 @@ struct Ports {
     block: u16,
     tried: u16,
     /// What is left of the newest block.
-    left: std::ops::Range<u16>,
+    left: Vec<u16>,
     /// Held until the process ends.
     claims: Vec<UnixListener>,
 }
@@ -58,19 +60,17 @@ impl Ports {
             blocks,
             block: u16::try_from(begin).unwrap_or(0),
             tried: 0,
-            left: 0..0,
+            left: Vec::new(),
             claims: Vec::new(),
         }
     }
 
     fn take(&mut self) -> io::Result<u16> {
         loop {
-            for port in self.left.by_ref() {
-                if is_free(port) {
-                    return Ok(port);
-                }
+            match self.left.pop() {
+                Some(port) => return Ok(port),
+                None => self.claim()?,
             }
-            self.claim()?;
         }
     }
 
@@ -84,7 +84,9 @@ impl Ports {
             match UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?) {
                 Ok(claim) => {
                     let first = self.lowest + block * BLOCK_PORTS;
-                    self.left = first..first + BLOCK_PORTS;
+                    let taken = taken()?;
+                    self.left = (first..first + BLOCK_PORTS).rev().collect();
+                    self.left.retain(|port| !taken.contains(port));
                     self.claims.push(claim);
                     return Ok(());
                 }
@@ -96,14 +98,24 @@ impl Ports {
     }
 }
 
-/// Somebody who does not ask here may have it.
-fn is_free(port: u16) -> bool {
-    // Where there is no version 6, nobody can have it there.
-    let six = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-        && UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-        && !TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_err_and(|e| six(&e))
-        && !UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).is_err_and(|e| six(&e))
+/// The ports of all sockets: somebody who does not ask here may have one. Looked up and
+/// not tried: what is opened for a trial lives on in every child that is just starting.
+fn taken() -> io::Result<HashSet<u16>> {
+    let mut ports = HashSet::new();
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let sockets = match std::fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
+            // Where there is no version 6, nobody can have it there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            sockets => sockets?,
+        };
+        // Number, local address, remote address and so on, below a head line.
+        let locals = sockets
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1));
+        let local = locals.filter_map(|address| address.rsplit_once(':'));
+        ports.extend(local.filter_map(|(_, port)| u16::from_str_radix(port, 16).ok()));
+    }
+    Ok(ports)
 }
 
 /// First and last port that the kernel gives to clients.
@@ -130,7 +142,9 @@ fn outside_of((first, last): (u16, u16)) -> (u16, u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn a_port_is_handed_out_once_and_to_no_client() {
@@ -153,13 +167,41 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_somebody_listens_at_is_passed_over() {
+    fn a_port_can_be_listened_at_while_children_are_started() {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        // Until it is another program, a child has what we had open.
+                        assert!(Command::new("true").status().unwrap().success());
+                    }
+                });
+            }
+            for _ in 0..200 {
+                let at = (Ipv4Addr::LOCALHOST, free_port().unwrap());
+                let heard = TcpListener::bind(at).and(UdpSocket::bind(at));
+                done.fetch_or(heard.is_err(), Ordering::Relaxed);
+                heard.unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_is_passed_over() {
+        let (one, two) = (free_port().unwrap(), free_port().unwrap());
+        let _listens = TcpListener::bind((Ipv4Addr::LOCALHOST, one)).unwrap();
+        let _hears = UdpSocket::bind((Ipv6Addr::LOCALHOST, two)).unwrap();
+        let taken = taken().unwrap();
+        assert!(taken.contains(&one) && taken.contains(&two));
+
         let mut ports = Ports::new();
         let first = ports.take().unwrap();
-        // It fails where somebody listens there already, which does as well.
-        let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first + 1));
-        assert!(!is_free(first + 1));
-        assert_ne!(ports.take().unwrap(), first + 1);
+        let others: Vec<u16> = (first + 1..first + BLOCK_PORTS)
+            .filter(|port| !taken.contains(port))
+            .collect();
+        assert!(ports.left.iter().rev().eq(&others));
     }
 
     #[test]
