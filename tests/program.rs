@@ -62,23 +62,26 @@ pub fn binary() -> &'static Path {
     BUILT.get_or_init(|| build("evenkeel"))
 }
 
-/// The binary of a package, which has its name.
-pub fn build(package: &str) -> PathBuf {
+/// The binary of that name.
+pub fn build(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let output = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--quiet", "--package", package])
+        .args(["build", "--quiet", "--bin", name])
+        // Whatever features `cargo test --workspace` gives the libraries, so that
+        // nothing is built twice.
+        .args(["--workspace", "--test", "scenarios"])
         .args(["--message-format", "json-render-diagnostics"])
         .args(["--profile", &profile()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{package} does not build");
+    assert!(output.status.success(), "{name} does not build");
     let messages = String::from_utf8_lossy(&output.stdout);
     let built = messages.lines().find_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let of_binary = message["target"]["name"] == package;
+        let of_binary = message["target"]["name"] == name;
         let executable = message["executable"].as_str()?;
         of_binary.then(|| PathBuf::from(executable))
     });

@@ -131,10 +131,7 @@ impl Store {
                 at.make(upgrading(owner)?).map_err(failed)?
             }
         };
-        if self.disk.is_condemned()? {
-            return Ok(Opened::Lost(Loss::Older));
-        }
-        if !self.has(keeper.promise()) {
+        if self.disk.is_condemned()? || !self.has(keeper.promise()) {
             return Ok(Opened::Lost(Loss::Older));
         }
         if keeper.promise().tying {

@@ -15,8 +15,6 @@ const PER_CONNECTION: u64 = 2;
 /// A limit above this does not raise the default of `maxconn`: some systems
 /// have a limit of a thousand million.
 const DEFAULT_FILES_MAX: u64 = 1 << 20;
-/// The least `maxconn` that is worth a start.
-const CONNECTIONS_MIN: u64 = 1;
 
 /// What a configuration needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -58,9 +56,17 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
         + wanted.listeners as u64
         + wanted.checks as u64
         + PER_THREAD * wanted.threads as u64;
+    // With fewer it could not even be told of a change, which comes with descriptors.
+    let least = fixed + PER_CONNECTION;
+    if hard < least {
+        return Err(StartError::FileLimit {
+            wanted: least,
+            allowed: hard,
+        });
+    }
     let room = |files: u64| {
         let room = files.saturating_sub(fixed) / PER_CONNECTION;
-        u32::try_from(room.max(CONNECTIONS_MIN)).unwrap_or(u32::MAX)
+        u32::try_from(room).unwrap_or(u32::MAX)
     };
     let Some(connections) = wanted.connections else {
         let most = wanted.files_hard.unwrap_or(DEFAULT_FILES_MAX);
@@ -71,7 +77,7 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
                 allowed: hard,
             });
         }
-        let files = files.min(hard);
+        let files = files.clamp(least, hard);
         return Ok(Limits {
             connections: room(files),
             files,
@@ -81,7 +87,9 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
     let needed = fixed + PER_CONNECTION * u64::from(connections);
     // A limit that the file sets is kept, also when it is too low: HAProxy
     // starts then and accepts for as long as there are descriptors.
-    let files = wanted.files.unwrap_or_else(|| needed.max(soft));
+    let files = wanted
+        .files
+        .map_or(needed.max(soft), |files| files.max(least));
     if files <= hard {
         return Ok(Limits {
             connections,
@@ -210,11 +218,25 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_almost_nothing_still_leaves_one_connection() {
-        let lenient = WantedLimits {
-            strict: false,
-            ..wanted(Some(50_000))
-        };
-        assert_eq!(plan(&lenient, 10, 10).unwrap().connections, 1);
+    fn too_low_a_limit_for_a_change_and_a_connection_is_refused() {
+        for (connections, files, strict) in [
+            (None, None, true),
+            (None, Some(20), true),
+            (Some(50_000), None, false),
+            (Some(10), Some(20), true),
+        ] {
+            let wanted = WantedLimits {
+                files,
+                strict,
+                ..wanted(connections)
+            };
+            let error = plan(&wanted, 24, 105).unwrap_err();
+            let (wanted_files, allowed) = (106, 105);
+            assert!(
+                matches!(error, StartError::FileLimit { wanted, allowed: a } if wanted == wanted_files && a == allowed),
+                "{error:?}"
+            );
+            assert_eq!(plan(&wanted, 24, 106).unwrap().files, 106);
+        }
     }
 }
