@@ -23,7 +23,7 @@ fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
 
-.PHONY: help run build test bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
+.PHONY: help run build test test-long bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
 help: ## list what there is
@@ -38,6 +38,10 @@ build: toolchain ## build the release binary, target/release/evenkeel
 test: toolchain ## install missing test peers (as root) and run all tests
 	scripts/install-test-peers
 	$(CARGO) test --workspace
+
+test-long: toolchain ## try the simulations of the cluster with many more seeds (hours)
+	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 EVENKEEL_SEED=1 \
+		$(CARGO) test -p evenkeel-cluster --lib -- simul
 
 bench: build ## measure beside haproxy, then (as root) beside keepalived and etcd
 	$(CARGO) xtask bench $(ARGS)

@@ -14,7 +14,7 @@ use openraft_rt_sim::SimRuntime;
 use std::time::Duration;
 
 /// Seeds with which each is tried: they differ in delays and election times.
-const SEEDS: u64 = 5;
+const SEEDS: u64 = 2;
 /// Everything that is waited for comes within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Once it is calm, a leader is found within this time: some election timeouts.
