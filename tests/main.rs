@@ -18,6 +18,7 @@ mod cluster_site;
 mod cluster_trust;
 mod cluster_version;
 mod differential;
+mod external_checks;
 mod log_forward;
 mod logs;
 mod names;

@@ -3,6 +3,7 @@
 //! started and hands over to that personality.
 
 mod address_role;
+mod check_runner;
 mod command;
 mod confinement;
 mod control_role;
@@ -61,6 +62,7 @@ fn internal(words: &[OsString]) -> ExitCode {
     match spawn::enter(words) {
         Ok(entered) if entered.word == spawn::LOADER => loader::main(entered.channel),
         Ok(entered) if entered.word == spawn::ADDRESS_ROLE => address_role::main(entered.channel),
+        Ok(entered) if entered.word == spawn::CHECKS => check_runner::main(entered.channel),
         Ok(entered) if entered.word == spawn::CONTROL_ROLE => control_role::main(entered.channel),
         Ok(entered) => role::main(entered.channel),
         Err(error) => {

@@ -15,6 +15,7 @@
 mod address;
 mod cluster;
 mod codec;
+mod external;
 mod hand_over;
 mod kept;
 mod message;
@@ -27,6 +28,10 @@ pub use cluster::{
     HeldLease, LEASE_NAME_BYTES_MAX, LEASES_MAX, RunControl, TakeTrial, WantedLease,
 };
 pub use codec::DecodeError;
+pub use external::{
+    EXTERNAL_ARGUMENTS_MAX, EXTERNAL_FRAME_MAX, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd,
+    ExternalResult, RunPrograms, external_frame,
+};
 pub use hand_over::{
     HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedRole, HandedSocket,
 };
@@ -34,7 +39,7 @@ pub use kept::{KEPT_BYTES_MAX, Kept, KeptSocket};
 pub use message::{
     Before, Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, NotLoaded, Personality, Take,
 };
-pub use plan::{Plan, Rights, Settings};
+pub use plan::{CheckProgram, Plan, Rights, Settings};
 pub use watch::{
     WATCHED_BYTES_MAX, WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX, Watch, WatchedDirectory,
 };
@@ -77,6 +82,9 @@ pub const EXTRAS_MAX: usize = 64;
 
 /// Bytes of one of those.
 pub const EXTRA_BYTES_MAX: usize = 64 * 1024;
+
+/// Programs of external checks in one version.
+pub const PROGRAMS_MAX: usize = 64;
 
 /// Processes that a start takes over from.
 pub const PREDECESSORS_MAX: usize = 1_024;

@@ -36,7 +36,7 @@ mod realtime;
 mod reason;
 mod render;
 mod report;
-mod runner;
+pub mod runner;
 mod scripts;
 mod settings;
 mod sockets;

@@ -12,11 +12,13 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -35,17 +37,21 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 
 /// A program to start.
 #[derive(Debug)]
-pub struct Job {
+pub struct Job<T = Token> {
     /// Given back with the outcome.
-    pub token: Token,
+    pub token: T,
     /// The program and its arguments.
-    pub words: Vec<String>,
+    pub words: Vec<OsString>,
+    /// Its whole environment; None: that of this process.
+    pub environment: Option<Vec<(OsString, OsString)>>,
     /// As whom.
     pub account: Option<Account>,
     /// When it is ended; None: never.
     pub timeout: Option<Duration>,
     /// Jobs of the same queue are started in their order.
     pub queue: Option<String>,
+    /// It runs for as long as the role does, and ends with it.
+    pub stays: bool,
 }
 
 /// What a job was for.
@@ -78,26 +84,36 @@ pub enum Outcome {
 
 /// The thread that runs programs, seen from the loop.
 #[derive(Debug)]
-pub struct Runner {
-    jobs: Option<Sender<Job>>,
-    outcomes: Receiver<(Token, Outcome)>,
+pub struct Runner<T = Token> {
+    jobs: Option<Sender<Job<T>>>,
+    outcomes: Receiver<(T, Outcome)>,
     waiting: Arc<AtomicUsize>,
+    given_up: Arc<AtomicBool>,
     job_came: Arc<OwnedFd>,
     job_ended: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Runner {
+impl<T: Clone + Send + 'static> Runner<T> {
     /// Starts the thread. To be called before the loop's thread becomes a real-time
     /// one: the thread, and all that it starts, schedules as its maker.
-    pub fn start() -> io::Result<Runner> {
+    pub fn start() -> io::Result<Runner<T>> {
+        Runner::with(File::options().read(true).write(true).open("/dev/null")?)
+    }
+
+    /// The same with what programs get as their standard streams, where another root
+    /// directory has no /dev/null.
+    pub fn with(null: File) -> io::Result<Runner<T>> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let job_came = Arc::new(eventfd(0, flags)?);
         let job_ended = Arc::new(eventfd(0, flags)?);
         let (jobs, todo) = channel();
         let (done, outcomes) = channel();
         let waiting = Arc::new(AtomicUsize::new(0));
+        let given_up = Arc::new(AtomicBool::new(false));
         let inside = Inside {
+            null,
+            given_up: Arc::clone(&given_up),
             todo,
             done,
             came: Arc::clone(&job_came),
@@ -113,6 +129,7 @@ impl Runner {
             jobs: Some(jobs),
             outcomes,
             waiting,
+            given_up,
             job_came,
             job_ended,
             thread: Some(thread),
@@ -120,7 +137,7 @@ impl Runner {
     }
 
     /// Starts a program as soon as its turn comes. False: too many wait.
-    pub fn submit(&self, job: Job) -> bool {
+    pub fn submit(&self, job: Job<T>) -> bool {
         if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
             return false;
         }
@@ -139,9 +156,20 @@ impl Runner {
     }
 
     /// What ended since it was asked last.
-    pub fn ended(&self) -> Vec<(Token, Outcome)> {
+    pub fn ended(&self) -> Vec<(T, Outcome)> {
         hush(&self.job_ended);
         self.outcomes.try_iter().collect()
+    }
+
+    /// Kills the groups of all programs that run, and starts no more.
+    pub fn give_up(mut self) {
+        self.given_up.store(true, Ordering::Release);
+        self.jobs = None;
+        ring(&self.job_came);
+        if let Some(thread) = self.thread.take() {
+            // Its panic was printed by the panic hook.
+            let _ = thread.join();
+        }
     }
 
     /// Lets what waits be started, and scripts that have a timeout end, for as long as
@@ -171,11 +199,12 @@ pub fn hush(fd: &OwnedFd) {
     let _ = rustix::io::read(fd, &mut count);
 }
 
-struct Running {
+struct Running<T> {
     child: Child,
     group: Option<Pid>,
     pidfd: OwnedFd,
-    token: Token,
+    token: T,
+    stays: bool,
     queue: Option<String>,
     /// The next one of the queue waits for this no longer than until then.
     order_until: Instant,
@@ -194,20 +223,28 @@ enum Ask {
     Kill,
 }
 
-struct Inside {
-    todo: Receiver<Job>,
-    done: Sender<(Token, Outcome)>,
+struct Inside<T> {
+    null: File,
+    given_up: Arc<AtomicBool>,
+    todo: Receiver<Job<T>>,
+    done: Sender<(T, Outcome)>,
     came: Arc<OwnedFd>,
     ended: Arc<OwnedFd>,
     pending: Arc<AtomicUsize>,
-    queues: HashMap<Option<String>, VecDeque<Job>>,
-    running: Vec<Running>,
+    queues: HashMap<Option<String>, VecDeque<Job<T>>>,
+    running: Vec<Running<T>>,
 }
 
-impl Inside {
+impl<T: Clone> Inside<T> {
     fn run(mut self) {
         loop {
             let closed = self.take_jobs();
+            if self.given_up.load(Ordering::Acquire) {
+                self.running
+                    .iter()
+                    .for_each(|r| signal(r.group, Signal::KILL));
+                return;
+            }
             self.reap();
             self.end_late_ones();
             self.start_what_may();
@@ -239,7 +276,7 @@ impl Inside {
         }
     }
 
-    fn tell(&self, token: Token, outcome: Outcome) {
+    fn tell(&self, token: T, outcome: Outcome) {
         let _ = self.done.send((token, outcome));
         ring(&self.ended);
     }
@@ -293,7 +330,7 @@ impl Inside {
     /// Readers of pipes end with the role.
     fn end_readers(&mut self) {
         for r in &mut self.running {
-            if matches!(r.token, Token::Reader(_)) && r.ask == Ask::Nothing {
+            if r.stays && r.ask == Ask::Nothing {
                 signal(r.group, Signal::TERM);
                 (r.ask, r.ends_at) = (Ask::Kill, Some(Instant::now() + TERM_GRACE));
             }
@@ -323,17 +360,18 @@ impl Inside {
                 .any(|r| r.queue.as_deref() == queue && now < r.order_until)
     }
 
-    fn begin(&mut self, job: Job) {
+    fn begin(&mut self, job: Job<T>) {
         if self.running.len() >= MAX_RUNNING {
             return self.tell(job.token, Outcome::TooMany);
         }
         let now = Instant::now();
-        match spawn(&job) {
+        match spawn(&job, &self.null) {
             Ok((child, pidfd)) => self.running.push(Running {
                 group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
                 child,
                 pidfd,
                 token: job.token,
+                stays: job.stays,
                 queue: job.queue,
                 order_until: now + ORDER_WAIT,
                 ends_at: job.timeout.map(|timeout| now + timeout),
@@ -348,7 +386,7 @@ impl Inside {
 
     fn sleep(&self) {
         let now = Instant::now();
-        let has_queue = |r: &&Running| self.queues.contains_key(&r.queue) && r.queue.is_some();
+        let has_queue = |r: &&Running<T>| self.queues.contains_key(&r.queue) && r.queue.is_some();
         let ends = self.running.iter().filter_map(|r| r.ends_at);
         let orders = self.running.iter().filter(has_queue).map(|r| r.order_until);
         let next = ends.chain(orders.filter(|at| *at > now)).min();
@@ -371,15 +409,19 @@ fn signal(group: Option<Pid>, signal: Signal) {
     }
 }
 
-fn spawn(job: &Job) -> io::Result<(Child, OwnedFd)> {
+fn spawn<T>(job: &Job<T>, null: &File) -> io::Result<(Child, OwnedFd)> {
     let (program, arguments) = job.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command
         .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdin(null.try_clone()?)
+        .stdout(null.try_clone()?)
+        .stderr(null.try_clone()?)
         .process_group(0);
+    if let Some(environment) = &job.environment {
+        let pairs = environment.iter().map(|(name, value)| (name, value));
+        command.env_clear().envs(pairs);
+    }
     // Who is not root runs scripts as itself, as keepalived does.
     if let Some(account) = job
         .account
@@ -412,10 +454,12 @@ mod tests {
     fn shell(name: &str, script: &str, timeout: Option<Duration>, queue: Option<&str>) -> Job {
         Job {
             token: Token::Notify(name.to_owned()),
-            words: ["/bin/sh", "-c", script].map(str::to_owned).into(),
+            words: ["/bin/sh", "-c", script].map(OsString::from).into(),
+            environment: None,
             account: None,
             timeout,
             queue: queue.map(str::to_owned),
+            stays: false,
         }
     }
 
@@ -440,7 +484,7 @@ mod tests {
         runner.submit(shell("code", "exit 3", None, None));
         runner.submit(shell("signal", "kill -9 $$", None, None));
         let mut none = shell("none", "", None, None);
-        none.words = vec!["/no/such/program".to_owned()];
+        none.words = vec!["/no/such/program".into()];
         runner.submit(none);
         let mut got = collect(&runner, 3);
         got.sort();
@@ -475,6 +519,29 @@ mod tests {
 
     fn zombie(pid: &str) -> bool {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
+    }
+
+    #[test]
+    fn a_runner_that_is_given_up_kills_what_runs_and_programs_have_the_environment_given() {
+        let scratch = lab::Scratch::new().unwrap();
+        let file = scratch.path().join("seen");
+        let runner = Runner::start().unwrap();
+        let script = format!(
+            "echo $$ $A $HOME > {0}.part; mv {0}.part {0}; sleep 600",
+            file.display()
+        );
+        let mut job = shell("long", &script, Some(LATEST), None);
+        let pairs = [("A", "b"), ("PATH", "/bin:/usr/bin")];
+        job.environment = Some(pairs.map(|(n, v)| (n.into(), v.into())).into());
+        runner.submit(job);
+        let read = || std::fs::read_to_string(&file).ok();
+        assert!(lab::eventually(LATEST, || read().is_some()));
+        let seen = read().unwrap();
+        let (pid, rest) = seen.trim().split_once(' ').unwrap();
+        assert_eq!(rest, "b");
+        runner.give_up();
+        let gone = || !std::path::Path::new("/proc").join(pid).exists() || zombie(pid);
+        assert!(lab::eventually(LATEST, gone));
     }
 
     #[test]

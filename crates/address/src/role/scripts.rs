@@ -90,10 +90,12 @@ impl Asked {
         }
         Some(Job {
             token: Token::Script(self.script.name.clone(), self.generation),
-            words: self.script.words.clone(),
+            words: self.script.words.iter().map(Into::into).collect(),
             account: self.script.account.clone(),
             timeout: Some(self.script.timeout.unwrap_or(interval)),
             queue: None,
+            environment: None,
+            stays: false,
         })
     }
 

@@ -62,10 +62,12 @@ impl Teller {
                 words.push(fifo.path.display().to_string());
                 runner.submit(Job {
                     token: Token::Reader(fifo.path.display().to_string()),
-                    words,
+                    words: words.into_iter().map(Into::into).collect(),
                     account: script.account.clone(),
                     timeout: None,
                     queue: None,
+                    environment: None,
+                    stays: true,
                 });
             }
         }
@@ -311,10 +313,12 @@ impl Role {
         words.extend_from_slice(arguments);
         let started = self.runner.submit(Job {
             token: Token::Notify(words.join(" ")),
-            words,
+            words: words.into_iter().map(Into::into).collect(),
             account,
             timeout: None,
             queue: Some(format!("{kind} {name}")),
+            environment: None,
+            stays: false,
         });
         if !started {
             let line = "too many programs wait: a notify script is not run".to_owned();
@@ -472,10 +476,12 @@ impl Role {
         let account = notify.account.clone();
         self.runner.submit(Job {
             token: Token::Once(what),
-            words: notify.words.clone(),
+            words: notify.words.iter().map(Into::into).collect(),
             account: account.or_else(|| self.config.global.script_user.clone()),
             timeout: Some(*timeout),
             queue: None,
+            environment: None,
+            stays: false,
         });
     }
 }

@@ -3,6 +3,7 @@
 use super::outcome::Made;
 use super::wishes::{self, Wishes};
 use super::{Outcome, Refusal, addresses, alone, compare, watched};
+use crate::check_runner;
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
@@ -180,6 +181,7 @@ fn build(
         reused: had as u32,
         watch: watched::wished(loaded, wishes, voice),
         addresses: addresses.plan(),
+        programs: check_runner::programs(&config),
     };
     let mut failed = |error| told(voice, StartError::Threads(error));
     let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());

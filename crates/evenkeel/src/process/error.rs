@@ -1,5 +1,6 @@
 //! Why a process does not begin to serve.
 
+use crate::check_runner::StartRunnerError;
 use crate::confinement::ConfinementError;
 use crate::files::reason;
 use nix::errno::Errno;
@@ -74,6 +75,8 @@ pub enum StartError {
         /// The system's reason.
         error: io::Error,
     },
+    /// The process that runs the programs of external checks.
+    Programs(StartRunnerError),
     /// Threads, signal descriptors.
     Threads(io::Error),
     /// The child told why itself.
@@ -133,6 +136,7 @@ impl fmt::Display for StartError {
                     reason(error)
                 )
             }
+            StartError::Programs(error) => error.fmt(f),
             StartError::Threads(error) => write!(f, "Cannot start threads ({})", reason(error)),
             StartError::Child => f.write_str("The process in the background did not start."),
             StartError::DataPlane(error) => write!(f, "The data plane ended: {error}"),

@@ -22,6 +22,7 @@ pub use daemon::{Ready, Side as Fork, fork_and_wait, open_pid_file, write_pid, w
 pub use error::StartError;
 pub use limits::{Limits, WantedLimits};
 pub use open::open;
+pub use privileges::drop_rights;
 pub use processors::choose as choose_processors;
 pub use side::{Side, to_logs};
 pub use signals::{ENDING, Order, Orders, end_by, obey, watch as watch_signals};

@@ -6,10 +6,12 @@ use super::signals::NoOrders;
 use super::{
     Before, Limits, StartError, WantedLimits, before, limits, open, privileges, processors, signals,
 };
+use crate::check_runner::{self, StartedFor};
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
+use protocol::role::{Personality, Rights};
 use proxy::config::Config;
 use proxy::health;
 use proxy::listener::{Inherited, Listening};
@@ -18,6 +20,8 @@ use proxy::log::Sink;
 use proxy::operations::OperationsSocket;
 use proxy::runtime::{self, Running, ServeOptions};
 use proxy::state::carry;
+use rustix::process::{Resource, getrlimit};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +90,7 @@ pub fn run(
     let root = config.global.chroot.as_deref();
     let sink = Sink::open(proxy::log::targets(&config)).within(root);
     let wanted = wanted_limits(&config, listening.len(), plan);
+    let start_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let limits = limits::apply(&wanted)?;
     tell_lowered(&limits, voice);
     config.global.maxconn.get_or_insert(limits.connections);
@@ -96,6 +101,7 @@ pub fn run(
     let Some(ready) = into_background(&config, plan)? else {
         return Ok(());
     };
+    start_programs(&config, start_files, voice)?;
     give_up_rights(&config, voice)?;
     let options = ServeOptions {
         threads: wanted.threads,
@@ -153,6 +159,36 @@ fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, S
         daemon::write_pid(file, path)?;
     }
     Ok(Some(Background::Child(ready)))
+}
+
+/// Starts the process that runs the programs of external checks, where there are any.
+fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(), StartError> {
+    let programs = check_runner::programs(config);
+    if programs.is_empty() {
+        return Ok(());
+    }
+    let global = &config.global;
+    let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
+    let root = global.chroot.as_deref().map(std::path::absolute);
+    let root = root.transpose().map_err(StartError::Threads)?;
+    let started = check_runner::start(StartedFor {
+        personality: match voice.form() {
+            Form::Haproxy => Personality::Haproxy,
+            Form::Own | Form::Keepalived => Personality::Own,
+        },
+        rights: Rights {
+            uid: identity.uid,
+            gid: identity.gid,
+            chroot: root.map(|root| root.into_os_string().into_vec()),
+            ..Rights::default()
+        },
+        files_soft,
+        programs,
+    });
+    // It ends with this process, and nobody follows it before.
+    let (_, connection) = started.map_err(StartError::Programs)?;
+    health::use_programs(connection);
+    Ok(())
 }
 
 /// Says that it serves.

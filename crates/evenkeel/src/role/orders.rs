@@ -26,6 +26,9 @@ const REST_LIMIT: Duration = Duration::from_millis(500);
 /// How long the supervisor may take to hear that a signal is obeyed.
 const OBEYS_LIMIT: Duration = Duration::from_millis(100);
 
+/// How often a process is asked for that runs the programs of external checks.
+const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
+
 /// A role under its supervisor.
 pub struct Supervised {
     /// None when the supervisor has gone.
@@ -47,6 +50,8 @@ pub struct Supervised {
     takes_files: bool,
     /// The mapped heartbeat memory.
     vitals: Option<&'static [AtomicU64]>,
+    /// When a process was last asked for that runs programs of checks.
+    wanted_programs: Option<Instant>,
 }
 
 impl Supervised {
@@ -64,6 +69,7 @@ impl Supervised {
             telling: Telling::new(Instant::now()),
             takes_files: false,
             vitals: None,
+            wanted_programs: None,
         }
     }
 
@@ -104,6 +110,17 @@ impl Supervised {
                 // A supervisor that does not listen holds up nobody.
                 let _ = channel.finish(REST_LIMIT);
             }
+        }
+    }
+
+    /// Asks for a process that runs the programs of external checks, where a check waits
+    /// for one.
+    fn ask_for_programs(&mut self) {
+        let now = Instant::now();
+        let again = self.wanted_programs.map(|at| at + PROGRAMS_EVERY);
+        if proxy::health::wants_programs() && again.is_none_or(|again| again <= now) {
+            self.wanted_programs = Some(now);
+            self.answer(&Message::WantsPrograms, &[]);
         }
     }
 
@@ -194,6 +211,11 @@ impl Supervised {
                         .side
                         .sockets()
                         .adopt(UnixStream::from(connection), rights(level));
+                }
+            }
+            Message::Programs => {
+                if let Some(connection) = received.descriptors.into_iter().next() {
+                    proxy::health::use_programs(connection);
                 }
             }
             Message::Vitals => self.share_vitals(received.descriptors, serving),
@@ -440,6 +462,7 @@ impl Orders for Supervised {
         self.finish_change(serving);
         self.look_at_trial(voice);
         self.tell_unasked(serving);
+        self.ask_for_programs();
         loop {
             let Some(channel) = &mut self.channel else {
                 if let Some(order) = self.left_alone(voice) {

@@ -32,6 +32,8 @@ pub const PROXY_ROLE: &str = "proxy-role";
 pub const ADDRESS_ROLE: &str = "address-role";
 /// The control role's second word.
 pub const CONTROL_ROLE: &str = "control-role";
+/// The second word of the process that runs the programs of external checks.
+pub const CHECKS: &str = "checks";
 /// The second word of a process that only says which messages it speaks.
 pub const SELF_TEST: &str = "self-test";
 
@@ -97,6 +99,12 @@ pub const ADDRESS_ENTRY: Entry = Entry {
 pub const CONTROL_ENTRY: Entry = Entry {
     word: CONTROL_ROLE,
     shown: "evenkeel: control",
+};
+
+/// The process that runs the programs of external checks.
+pub const CHECKS_ENTRY: Entry = Entry {
+    word: CHECKS,
+    shown: "evenkeel: checks",
 };
 
 /// A process of ours: a child, or one that another supervisor started.
@@ -405,7 +413,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     let [word, number, name] = words else {
         return Err(EntryError::ByHand);
     };
-    let word = [LOADER, PROXY_ROLE, ADDRESS_ROLE, CONTROL_ROLE]
+    let word = [LOADER, PROXY_ROLE, ADDRESS_ROLE, CONTROL_ROLE, CHECKS]
         .into_iter()
         .find(|known| word == known)
         .ok_or(EntryError::ByHand)?;

@@ -83,6 +83,11 @@ impl Carried {
             .extend(pids.filter(|pid| !known.contains(pid)));
     }
 
+    /// A child that nobody else waits for.
+    pub fn expect(&mut self, pid: Option<Pid>) {
+        self.children.extend(pid);
+    }
+
     /// Lets children that have ended go.
     pub fn reap(&mut self) {
         self.children

@@ -23,6 +23,7 @@ mod limits;
 mod loading;
 mod notify;
 mod operate;
+mod programs;
 mod proxy;
 mod pulse;
 mod requests;

@@ -32,6 +32,8 @@ pub struct Proxy {
     pub adopted: bool,
     /// It said that it ends by this signal.
     pub obeys: Option<nix::sys::signal::Signal>,
+    /// When it was last given a process that runs programs of checks.
+    pub programs_at: Option<Instant>,
 }
 
 /// What a role is told that is to stay.
@@ -84,6 +86,7 @@ impl Proxy {
             killed: false,
             adopted: false,
             obeys: None,
+            programs_at: None,
         };
         let told = guard.map_or(Ok(()), |guard| proxy.guard(guard));
         match told.and_then(|()| proxy.give(version, state)) {
@@ -104,6 +107,7 @@ impl Proxy {
             killed: false,
             adopted: true,
             obeys: None,
+            programs_at: None,
         }
     }
 

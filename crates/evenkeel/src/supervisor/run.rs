@@ -547,6 +547,7 @@ impl Supervisor {
             Message::Refused { version, words } => self.change_failed(Some(version), &words),
             Message::WentBack { words } => self.went_back(&words),
             Message::TrialEnded => self.trial_ended(),
+            Message::WantsPrograms => self.give_programs(),
             Message::Health => self.health_told(received),
             // Somebody told the role by a signal; what it closes is closed here, too.
             Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),

@@ -49,7 +49,7 @@ impl Kept {
             to.u64(socket.inode);
         });
         fields.u64(self.bundle_bytes);
-        self.take.plan.write_tail(&mut fields);
+        self.take.plan.write_end(&mut fields);
         let mut to = Writer::default();
         to.bytes.extend(HEAD);
         to.u16(KEPT_VERSION);
@@ -81,7 +81,7 @@ impl Kept {
             })?,
             bundle_bytes: from.u64()?,
         };
-        kept.take.plan.read_tail(from)?;
+        kept.take.plan.read_end(from)?;
         Ok((kept, length))
     }
 }

@@ -4,6 +4,7 @@
 use super::address::{self, ADDRESS_NAME_BYTES_MAX, AddressDump, TakeAddresses};
 use super::cluster::{self, HeldLease, RunControl, TakeTrial, WantedLease};
 use super::codec::{DecodeError, Reader, Writer};
+use super::external::RunPrograms;
 use super::plan::Plan;
 use super::watch::Watch;
 use super::{
@@ -261,6 +262,14 @@ pub enum Message {
         /// The signal's number.
         signal: u32,
     },
+    /// Role to supervisor: no process runs the programs of its external checks.
+    WantsPrograms,
+    /// Supervisor to role: one does, at the other end of this connection, which carries
+    /// [`super::ExternalCheck`] and [`super::ExternalResult`]. Descriptors: the connection.
+    Programs,
+    /// Supervisor to the process that runs the programs of external checks: run these.
+    /// Descriptors: the connection on which a role asks for them.
+    RunPrograms(Box<RunPrograms>),
     /// To whoever sent a message of a kind that is not known.
     Unknown {
         /// The kind.
@@ -438,6 +447,9 @@ impl Message {
             Message::Stopping => 21,
             Message::AddState => 22,
             Message::Obeys { .. } => 23,
+            Message::WantsPrograms => 24,
+            Message::Programs => 25,
+            Message::RunPrograms(_) => 26,
             Message::Guard { .. } => 30,
             Message::Alone { .. } => 31,
             Message::Supervised => 32,
@@ -489,13 +501,13 @@ impl Message {
             Message::Load(load) => load.write(to),
             Message::Loaded(plan) => {
                 plan.write(to);
-                plan.write_tail(to);
+                plan.write_end(to);
             }
             Message::NotLoaded(why) => why.write(to),
             Message::Reloaded { exit } => to.u8(*exit),
             Message::Take(take) | Message::Version(take) => {
                 take.write(to);
-                take.plan.write_tail(to);
+                take.plan.write_end(to);
             }
             Message::StopNow { signal } | Message::Obeys { signal } => to.u32(*signal),
             Message::Ready { version, words }
@@ -521,7 +533,10 @@ impl Message {
             | Message::TellPulse
             | Message::Pulse
             | Message::TakeFiles
+            | Message::WantsPrograms
+            | Message::Programs
             | Message::Stopping => {}
+            Message::RunPrograms(run) => run.write(to),
             Message::TakeAddresses(take) => take.write(to),
             Message::HandOverAddresses { name, drain_ms } => {
                 to.option(name.as_ref(), |to, name| {
@@ -583,6 +598,9 @@ impl Message {
             23 => Message::Obeys {
                 signal: from.u32()?,
             },
+            24 => Message::WantsPrograms,
+            25 => Message::Programs,
+            26 => Message::RunPrograms(Box::new(RunPrograms::read(from)?)),
             30 => Message::Guard { uid: from.u32()? },
             31 => Message::Alone {
                 version: from.u64()?,
@@ -706,7 +724,7 @@ impl Take {
     /// With what was added later, where it is the last of a message.
     fn read_whole(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
         let mut take = Take::read(from)?;
-        take.plan.read_tail(from)?;
+        take.plan.read_end(from)?;
         Ok(take)
     }
 }

@@ -4,7 +4,7 @@
 use super::address::AddressPlan;
 use super::codec::{DecodeError, Reader, Writer};
 use super::watch::Watch;
-use super::{FIXED_MAX, GROUPS_MAX, NAMES_MAX, PATH_BYTES_MAX, WORDS_BYTES_MAX};
+use super::{FIXED_MAX, GROUPS_MAX, NAMES_MAX, PATH_BYTES_MAX, PROGRAMS_MAX, WORDS_BYTES_MAX};
 
 /// Sockets that are named by a number.
 const NUMBERED_MAX: usize = 1_024;
@@ -54,6 +54,32 @@ pub struct Plan {
     /// Virtual addresses, where there are any. It stands at the end of whatever a
     /// plan is in.
     pub addresses: Option<AddressPlan>,
+    /// Programs of external checks: the only ones that are run for the role. They stand
+    /// behind everything else of whatever a plan is the last part of.
+    pub programs: Vec<CheckProgram>,
+}
+
+/// A program that external checks run.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct CheckProgram {
+    /// `external-check command`
+    pub command: Vec<u8>,
+    /// `external-check path`: its PATH.
+    pub path: Vec<u8>,
+}
+
+impl CheckProgram {
+    pub(super) fn write(&self, to: &mut Writer) {
+        to.slice(&self.command, PATH_BYTES_MAX);
+        to.slice(&self.path, PATH_BYTES_MAX);
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<CheckProgram, DecodeError> {
+        Ok(CheckProgram {
+            command: from.bytes("command", PATH_BYTES_MAX)?,
+            path: from.bytes("path", PATH_BYTES_MAX)?,
+        })
+    }
 }
 
 /// User, groups and root directory.
@@ -147,14 +173,32 @@ impl Plan {
             reused: from.u32()?,
             watch: from.option("watch", Watch::read)?,
             addresses: None,
+            programs: Vec::new(),
         })
     }
 
     /// A plan that is all of a message.
     pub(super) fn read_whole(from: &mut Reader<'_>) -> Result<Plan, DecodeError> {
         let mut plan = Plan::read(from)?;
-        plan.read_tail(from)?;
+        plan.read_end(from)?;
         Ok(plan)
+    }
+
+    /// Both parts that were added later, where nothing else follows.
+    pub(super) fn write_end(&self, to: &mut Writer) {
+        self.write_tail(to);
+        to.list(&self.programs, PROGRAMS_MAX, |to, program| {
+            program.write(to);
+        });
+    }
+
+    /// The same, of which a program before it has nothing, or the first.
+    pub(super) fn read_end(&mut self, from: &mut Reader<'_>) -> Result<(), DecodeError> {
+        self.read_tail(from)?;
+        if !from.is_empty() {
+            self.programs = from.list("programs", PROGRAMS_MAX, CheckProgram::read)?;
+        }
+        Ok(())
     }
 
     /// What was added later: behind everything else, so that programs before it
@@ -173,7 +217,7 @@ impl Plan {
 }
 
 impl Rights {
-    fn write(&self, to: &mut Writer) {
+    pub(super) fn write(&self, to: &mut Writer) {
         to.option(self.uid.as_ref(), |to, uid| to.u32(*uid));
         to.option(self.gid.as_ref(), |to, gid| to.u32(*gid));
         to.list(&self.groups, GROUPS_MAX, |to, gid| to.u32(*gid));
@@ -183,7 +227,7 @@ impl Rights {
         to.u64(self.capabilities);
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Rights, DecodeError> {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Rights, DecodeError> {
         Ok(Rights {
             uid: from.option("uid", Reader::u32)?,
             gid: from.option("gid", Reader::u32)?,

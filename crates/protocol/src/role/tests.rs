@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::role::{
-    AddressPlan, PACKET_BYTES_MAX, Rights, Settings, WATCHED_BYTES_MAX, WatchedDirectory,
+    AddressPlan, CheckProgram, PACKET_BYTES_MAX, Rights, RunPrograms, Settings, WATCHED_BYTES_MAX,
+    WatchedDirectory,
 };
 use proptest::prelude::*;
 
@@ -60,6 +61,10 @@ fn plan() -> Plan {
             namespace: Some("blue".to_owned()),
             together: true,
         }),
+        programs: vec![CheckProgram {
+            command: b"/bin/check".to_vec(),
+            path: b"/bin".to_vec(),
+        }],
     }
 }
 
@@ -70,7 +75,11 @@ fn load(look: Look) -> Load {
         pid: 42,
         files_soft: 1024,
         look: Some(look),
-        previous: Some(plan()),
+        // What a loader compares with has no programs.
+        previous: Some(Plan {
+            programs: Vec::new(),
+            ..plan()
+        }),
         watched: true,
         set: true,
         dry: false,
@@ -142,6 +151,13 @@ fn every_message() -> Vec<Message> {
         Message::Reloaded { exit: 1 },
         Message::Unknown { kind: 999 },
         Message::Stopping,
+        Message::WantsPrograms,
+        Message::Programs,
+        Message::RunPrograms(Box::new(RunPrograms {
+            rights: plan().rights,
+            files_soft: 1024,
+            programs: plan().programs,
+        })),
         Message::Obeys { signal: 2 },
     ];
     all.extend(of_adoption());
@@ -183,7 +199,7 @@ fn a_message_that_is_cut_is_refused_at_every_length() {
         for end in 0..packet.len() {
             match Message::decode(&packet[..end]) {
                 Err(DecodeError::Short) => {}
-                // A program that knew no addresses ended a plan there.
+                // Programs that knew no addresses, or no external checks, ended a plan there.
                 Ok(Decoded::Message(before)) => {
                     whole += 1;
                     assert!(before.encode(0).starts_with(&packet[..end]), "{before:?}");
@@ -198,7 +214,7 @@ fn a_message_that_is_cut_is_refused_at_every_length() {
         let may = match &message {
             // Nor did it know of clusters.
             Message::Load(load) => 1 + usize::from(load.previous.is_some()),
-            _ => usize::from(with_plan),
+            _ => 2 * usize::from(with_plan),
         };
         assert_eq!(whole, may, "{message:?}");
     }

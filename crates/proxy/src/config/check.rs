@@ -31,6 +31,8 @@ pub enum CheckKind {
     Ldap,
     /// `option spop-check`
     Spop,
+    /// `option external-check`: a program.
+    External,
 }
 
 /// Who logs in to MySQL.
@@ -54,6 +56,17 @@ pub struct CheckLines {
     pub owner: Option<(ProxyKind, Box<str>)>,
 }
 
+/// The program of external checks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ExternalLines {
+    /// `external-check command`
+    pub command: Option<Box<str>>,
+    /// `external-check path`
+    pub path: Option<Box<str>>,
+    /// Where the section's own lines stand.
+    pub span: Option<Span>,
+}
+
 /// A backend's health checks, or those of a `healthcheck` section.
 #[derive(Clone, Debug, Default)]
 pub struct Check {
@@ -61,6 +74,8 @@ pub struct Check {
     pub kind: CheckKind,
     /// The request as `option httpchk` has it; `http-check send` counts before it.
     pub line: HttpSend,
+    /// `external-check` lines.
+    pub external: ExternalLines,
     /// `tcp-check` lines.
     pub tcp: CheckLines,
     /// `http-check` lines.
@@ -82,6 +97,8 @@ impl Check {
         };
         self.kind == other.kind
             && self.line.text == other.line.text
+            && (&self.external.command, &self.external.path)
+                == (&other.external.command, &other.external.path)
             && self.disable_on_404 == other.disable_on_404
             && text(self) == text(other)
     }

@@ -205,6 +205,8 @@ pub struct Global {
     pub threads: Option<u16>,
     /// `ulimit-n`.
     pub files_max: Option<u64>,
+    /// `external-check`: checks may run programs.
+    pub external_checks: bool,
     /// `set-dumpable`: the process may write core files.
     pub dumpable: bool,
     /// Whether threads keep to one node of a machine with several (`no
@@ -307,6 +309,7 @@ impl Default for Global {
             threads_hard_max: None,
             threads: None,
             files_max: None,
+            external_checks: false,
             dumpable: false,
             numa_mapping: true,
             process_variables: Vec::new(),

@@ -33,7 +33,7 @@ mod workarounds;
 
 pub use asked::Asked;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
-pub use check::{Check, CheckKind, CheckLines, HealthCheck, MySqlUser};
+pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlUser};
 pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
@@ -157,6 +157,26 @@ impl Config {
             services: self.services.clone(),
             named_servers: self.named_servers.clone(),
         }
+    }
+
+    /// The programs of external checks: command and PATH of each.
+    pub fn check_programs(&self) -> Vec<(Box<str>, Box<str>)> {
+        let mut programs = Vec::new();
+        for proxy in self.proxies.iter().filter(|proxy| !proxy.disabled) {
+            let Check { kind, external, .. } = &proxy.check;
+            let checked = proxy.servers.iter().any(|server| server.options.check);
+            if *kind != CheckKind::External || !checked {
+                continue;
+            }
+            let program = (
+                external.command.clone().unwrap_or_default(),
+                external.path.clone().unwrap_or_default(),
+            );
+            if !programs.contains(&program) {
+                programs.push(program);
+            }
+        }
+        programs
     }
 
     /// The proxy of an index of this tree.

@@ -8,6 +8,7 @@
 mod agent;
 mod driver;
 mod expect;
+mod external;
 mod hello;
 mod http;
 mod http2;
@@ -29,6 +30,7 @@ pub use driver::{Checks, Notice, start};
 pub(crate) use driver::{log_level, tell_of_agent, tell_of_trackers};
 pub(crate) use expect::unhex;
 pub use expect::{ANSWER_MAX, Code, Expect, Matcher, Pattern, StatusRange, Told};
+pub use external::{use_programs, wants_programs};
 pub use outbox::alert;
 pub(crate) use probe::{Target, target};
 pub use protocol::Dialogue;

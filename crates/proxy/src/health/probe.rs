@@ -3,13 +3,14 @@
 //! on the server, unless its step says `linger` (HAProxy resets those that it
 //! gives up; here it is so for all).
 
+use super::external;
 use super::http2::Http2;
 use super::plan::Place;
 use super::play::{Next, Outgoing, Play};
 use super::scene::Subject;
 use super::script::{Connect, Voice};
 use super::socks;
-use crate::config::{Check, HttpProtocol, Proxy, Server, ServerAddress};
+use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server, ServerAddress};
 use crate::state::{CheckResult, CheckStatus, Tally};
 use crate::tls::connector::no_name;
 use crate::tls::{Connector, Counted};
@@ -109,6 +110,13 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// How long the program of an external check may run.
+    pub(super) fn program(&self) -> Duration {
+        self.connect
+    }
+}
+
 /// What is asked of a server.
 pub(super) fn check_of<'c>(proxy: &'c Proxy, server: &'c Server) -> &'c Check {
     match &server.options.health_check {
@@ -124,6 +132,9 @@ pub(super) async fn probe(place: &Place, state: Option<&str>) -> CheckResult {
         return CheckResult::new(CheckStatus::SocketError, 0);
     };
     let check = check_of(proxy, server);
+    if check.kind == CheckKind::External {
+        return external::probe(proxy, server).await;
+    }
     let subject = Subject {
         config: place.config.clone(),
         backend: place.proxy,

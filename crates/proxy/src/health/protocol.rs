@@ -95,7 +95,9 @@ impl Script {
     /// The script of a protocol's check.
     pub(crate) fn of_protocol(kind: &CheckKind) -> Script {
         Script::built_in(match kind {
-            CheckKind::Connect | CheckKind::Tcp | CheckKind::Http => Vec::new(),
+            CheckKind::Connect | CheckKind::Tcp | CheckKind::Http | CheckKind::External => {
+                Vec::new()
+            }
             CheckKind::TlsHello => tls_hello(),
             CheckKind::Smtp(hello) => smtp(hello),
             CheckKind::MySql(user) => mysql(user.as_ref()),

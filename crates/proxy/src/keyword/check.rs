@@ -4,6 +4,7 @@
 
 mod connect;
 mod expect;
+pub(super) mod external;
 mod request;
 mod step;
 

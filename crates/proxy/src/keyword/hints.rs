@@ -215,10 +215,7 @@ hints! {
     "prealloc-fd", "", "", alone,
         "HAProxy opens its highest descriptor at once, so that the kernel makes its table large before there are threads. The table grows by itself here.";
     "insecure-setuid-wanted", "", "", alone,
-        "Lets programs that HAProxy starts gain the rights of setuid files. What serves starts no program here and can gain none.";
-    "insecure-fork-wanted", "", "", alone,
-        "Lets the process that serves start programs, which it needs for external checks. Here it never may, with this line or without: those checks are not \
-         built.";
+        "Lets programs that HAProxy starts gain the rights of setuid files. Here neither what serves nor a program of external checks can gain any.";
     "mworker-max-reloads", " <number>", " 3", reloads,
         "How many reloads a worker of HAProxy may survive before it is killed. A reload starts no new process here: connections go on under the \
          version that they began with, and `hard-stop-after` bounds what an upgrade of the program leaves behind.";

@@ -108,6 +108,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Caches", cache::LINES),
     ("Captures", capture::LINES),
     ("Health checks", check::LINES),
+    ("External checks", check::external::LINES),
     ("Health check steps (tcp-check, http-check)", check::STEPS),
     ("Compression", compression::LINES),
     ("CPU affinity", cpu_map::LINES),

@@ -511,6 +511,7 @@ fn unresolved(
 /// work. For the end of loading.
 pub fn finish_servers(loader: &mut Loader) {
     finish_checks(loader);
+    super::check::external::finish(loader);
     super::mailers::finish(loader);
     super::server_option::tls::finish(loader);
     super::server_option::resolve::finish(loader);

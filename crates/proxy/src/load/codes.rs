@@ -254,6 +254,12 @@ codes! {
         "A server's option `healthcheck` names a section that the file does not have.";
     UNKNOWN_MAILERS = "E0482", "no such mailers section",
         "`email-alert mailers` names a section that the file does not have.";
+    EXTERNAL_CHECK = "E0483", "external check that cannot run",
+        "`option external-check` needs `external-check` in `global`, and a program: `external-check command` with an absolute path, or with a \
+         name and `external-check path`.";
+    EXTERNAL_PROGRAM = "W0481", "program of an external check missing",
+        "The program of `external-check command` does not exist, or the user of the checks may not execute it. Every check fails until it \
+         is there; nothing needs to be reloaded then. With `chroot` the program and all that it uses are within that directory.";
     EMAIL_ALERT_IDLE = "W0480", "mails that are not sent",
         "Mails about changes of servers need three lines: `email-alert mailers`, `email-alert from` and `email-alert to`. Where one is \
          missing none is sent.";

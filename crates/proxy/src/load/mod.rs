@@ -43,6 +43,7 @@ use language::{
     Code, Diagnostic, Diagnostics, Environment, FileId, Outline, SectionLines, Severity, SourceMap,
     Span,
 };
+pub(crate) use outside::Runs;
 use outside::{Outside, Prepared};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;

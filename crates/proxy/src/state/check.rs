@@ -33,6 +33,12 @@ pub enum CheckStatus {
     Layer7OkConditional,
     /// The answer had a wrong status.
     Layer7Status,
+    /// The program of an external check was ended: it took too long.
+    ProcessTimeout,
+    /// The program of an external check failed.
+    ProcessError,
+    /// The program of an external check exited with 0.
+    ProcessOk,
     /// Errors of the traffic counted as a failed check (`observe`).
     Analyzed,
 }
@@ -54,6 +60,9 @@ impl CheckStatus {
             CheckStatus::Layer7Ok => "L7OK",
             CheckStatus::Layer7OkConditional => "L7OKC",
             CheckStatus::Layer7Status => "L7STS",
+            CheckStatus::ProcessTimeout => "PROCTOUT",
+            CheckStatus::ProcessError => "PROCERR",
+            CheckStatus::ProcessOk => "PROCOK",
             CheckStatus::Analyzed => "HANA",
         }
     }
@@ -84,7 +93,10 @@ impl CheckStatus {
             15 => Some(CheckStatus::Layer7Ok),
             16 => Some(CheckStatus::Layer7OkConditional),
             17 => Some(CheckStatus::Layer7Status),
-            0..=20 => None,
+            18 => Some(CheckStatus::ProcessError),
+            19 => Some(CheckStatus::ProcessTimeout),
+            20 => Some(CheckStatus::ProcessOk),
+            0..=17 => None,
             _ => return None,
         })
     }
@@ -105,6 +117,9 @@ impl CheckStatus {
             CheckStatus::Layer7Ok => "Layer7 check passed",
             CheckStatus::Layer7OkConditional => "Layer7 check conditionally passed",
             CheckStatus::Layer7Status => "Layer7 wrong status",
+            CheckStatus::ProcessTimeout => "External check timeout",
+            CheckStatus::ProcessError => "External check error",
+            CheckStatus::ProcessOk => "External check passed",
             CheckStatus::Analyzed => "Health analyze",
         }
     }
@@ -113,7 +128,12 @@ impl CheckStatus {
     pub fn has_code(self) -> bool {
         matches!(
             self,
-            CheckStatus::Layer7Ok | CheckStatus::Layer7OkConditional | CheckStatus::Layer7Status
+            CheckStatus::Layer7Ok
+                | CheckStatus::Layer7OkConditional
+                | CheckStatus::Layer7Status
+                | CheckStatus::ProcessTimeout
+                | CheckStatus::ProcessError
+                | CheckStatus::ProcessOk
         )
     }
 }
@@ -133,6 +153,9 @@ const CHECK_STATUSES: &[CheckStatus] = &[
     CheckStatus::Layer7Ok,
     CheckStatus::Layer7OkConditional,
     CheckStatus::Layer7Status,
+    CheckStatus::ProcessTimeout,
+    CheckStatus::ProcessError,
+    CheckStatus::ProcessOk,
     CheckStatus::Analyzed,
 ];
 
@@ -168,9 +191,10 @@ impl CheckResult {
     /// A result whose status says whether it passed.
     pub fn new(status: CheckStatus, duration_ms: u32) -> Self {
         let verdict = match status {
-            CheckStatus::Layer4Ok | CheckStatus::Layer6Ok | CheckStatus::Layer7Ok => {
-                Verdict::Passed
-            }
+            CheckStatus::Layer4Ok
+            | CheckStatus::Layer6Ok
+            | CheckStatus::Layer7Ok
+            | CheckStatus::ProcessOk => Verdict::Passed,
             CheckStatus::Layer7OkConditional => Verdict::Conditional,
             _ => Verdict::Failed,
         };

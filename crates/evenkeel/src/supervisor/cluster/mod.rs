@@ -21,6 +21,7 @@ use super::run::{MESSAGES_MAX, Supervisor};
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
 use crate::roles::spawn::{Ending, Started};
+use crate::supervisor::version::Version;
 use crate::voice::Form;
 use asks::{Ask, Checking, Serving};
 use first::First;
@@ -64,6 +65,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// The version on trial.
+    pub fn trial_version(&self) -> Option<&Version> {
+        self.trial.as_ref().map(|trial| &trial.version)
+    }
+
     /// Of a machine that belongs to one, or to none.
     pub fn new(start: Option<Start>) -> Cluster {
         Cluster {

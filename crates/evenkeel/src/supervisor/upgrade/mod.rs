@@ -17,6 +17,7 @@ pub use program::Program;
 pub use resume::{Resumed, is_next_image};
 pub use self_test::words as self_test_words;
 
+use super::programs;
 use super::proxy::Proxy;
 use super::run::{MESSAGES_MAX, Supervisor};
 use super::stop::Stop;
@@ -239,6 +240,12 @@ impl Supervisor {
             let Some(received) = trial.new.hear(&mut self.voice) else {
                 break;
             };
+            if received.message == Message::WantsPrograms {
+                let version = std::iter::once(&trial.next.version);
+                let soft = self.files_soft;
+                let pid = programs::give(&mut trial.new, version, soft, &mut self.voice);
+                self.carried.expect(pid);
+            }
             if matches!(received.message, Message::Ready { .. }) && !trial.new.ready {
                 trial.new.ready = true;
                 trial.until = Some(now + PROBATION);

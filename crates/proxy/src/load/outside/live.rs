@@ -1,6 +1,6 @@
 //! Asking the system. Nothing else of loading does.
 
-use super::{Account, AccountKind, Entries, Secret, Unreadable};
+use super::{Account, AccountKind, Entries, Runs, Secret, Unreadable};
 use language::source::Text;
 use language::suggest;
 use nix::unistd::{Group, User};
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -107,6 +107,22 @@ pub(super) fn entries(path: &Path) -> Result<Entries, Unreadable> {
 pub(super) fn readable_by_all(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o004 != 0)
+}
+
+/// Whether the mode of a file lets a user execute it; of its groups none counts.
+pub(super) fn runs(path: &Path, uid: Option<u32>) -> Runs {
+    let Ok(file) = std::fs::metadata(path) else {
+        return Runs::Missing;
+    };
+    let bits = match uid {
+        Some(uid) if uid == file.uid() => 0o110,
+        Some(uid) if uid != 0 => 0o011,
+        _ => 0o111,
+    };
+    match file.is_file() && file.permissions().mode() & bits != 0 {
+        true => Runs::Yes,
+        false => Runs::NotExecutable,
+    }
 }
 
 /// The addresses of a host, in the resolver's order.

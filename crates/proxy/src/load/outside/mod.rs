@@ -148,6 +148,17 @@ pub struct Outside {
     unanswered: Vec<Question>,
 }
 
+/// Whether a program can be executed; the better answer is the greater one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Runs {
+    /// There is no such file.
+    Missing,
+    /// Its mode does not allow it.
+    NotExecutable,
+    /// It can.
+    Yes,
+}
+
 /// Looks an answer up, or asks for it and keeps it. None: nobody answers.
 fn ask<Q, K, A>(
     answers: &mut BTreeMap<K, A>,
@@ -298,6 +309,15 @@ impl Outside {
             self.nobody_knows(Question::Mode(path.to_owned()));
             false
         })
+    }
+
+    /// Whether a user can execute a file, on this machine and now: programs are no part of
+    /// a version, so the answer is not recorded, and a replay looks for none.
+    pub fn runs(&self, path: &Path, uid: Option<u32>) -> Runs {
+        match self.recorded {
+            true => Runs::Yes,
+            false => live::runs(path, uid),
+        }
     }
 
     /// Whether it is the name of a directory.

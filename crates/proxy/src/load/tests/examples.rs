@@ -6,7 +6,7 @@ use language::keyword::Documented;
 
 /// Sections that hold an example, with what it may refer to.
 fn file(place: &str, example: &str) -> String {
-    let others = "backend app\n    mode http\nbackend sample\n    mode http\nbackend static\n    mode http\n\
+    let others = "global\n    external-check\nbackend app\n    mode http\nbackend sample\n    mode http\nbackend static\n    mode http\n\
                   resolvers dns\n    nameserver local 192.0.2.53:53\nhttp-errors site\n    errorfile 403 /dev/null\n    errorfile 404 /dev/null\nuserlist staff\n    group admin\n    user tiger insecure-password elgato groups admin\n";
     let lines: String = example
         .lines()

@@ -181,6 +181,9 @@ fn check_status(status: CheckStatus, report: &ServerReport) -> u32 {
         CheckStatus::Layer7Ok => 15,
         CheckStatus::Layer7OkConditional => 16,
         CheckStatus::Layer7Status => 17,
+        CheckStatus::ProcessError => 18,
+        CheckStatus::ProcessTimeout => 19,
+        CheckStatus::ProcessOk => 20,
     }
 }
 

@@ -1,0 +1,339 @@
+//! The process that runs the programs of external checks, since the one that serves may
+//! start none. It is started with the rights of the start, gives them up (the root
+//! directory, the groups, the user, every capability), and from then on runs the programs
+//! that it was given first and no others, each as the leader of a process group of its
+//! own ([`address::role::runner`]). Files and system calls are not confined: programs
+//! would inherit that.
+//!
+//! Who asks is the proxy role, over a connection whose end is the end of this process and
+//! of every program that runs. What that role says is checked: it may be somebody else's.
+
+mod start;
+
+pub use start::{StartRunnerError, StartedFor, programs, start};
+
+use crate::confinement::{self, ConfinementError};
+use crate::process::{self, StartError};
+use crate::roles::channel::{Channel, ChannelError, Received, timespec};
+use crate::voice::{Form, Voice};
+use address::role::runner::{Job, Outcome, Runner};
+use protocol::role::{
+    DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, Message,
+    RunPrograms, external_frame,
+};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::CapabilitySet;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the supervisor may take to say which programs there are.
+const FIRST_LIMIT: Duration = Duration::from_secs(30);
+const READ_BYTES: usize = 16 * 1024;
+/// The longest that a program may run, whatever a request says.
+const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Variables begin with it; PATH is not the role's to choose.
+const VARIABLE_PREFIX: &[u8] = b"HAPROXY_";
+
+/// Why it does not begin, or why it ends.
+#[derive(Debug)]
+enum RunnerError {
+    /// What the supervisor says.
+    Channel(ChannelError),
+    /// The root directory, the user.
+    Rights(StartError),
+    /// The rest that it gives up.
+    Confinement(ConfinementError),
+    /// The system.
+    System(io::Error),
+    /// What the role says.
+    Request(DecodeError),
+}
+
+impl fmt::Display for RunnerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunnerError::Channel(error) => write!(f, "the supervisor: {error}"),
+            RunnerError::Rights(error) => error.fmt(f),
+            RunnerError::Confinement(error) => error.fmt(f),
+            RunnerError::System(error) => error.fmt(f),
+            RunnerError::Request(error) => write!(f, "the proxy: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunnerError {}
+
+/// The life of the process.
+pub fn main(channel: Channel) -> ExitCode {
+    match serve(channel) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Voice::new(Form::Own, false)
+                .alert(format_args!("the process of external checks: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn first(mut channel: Channel) -> Result<(RunPrograms, UnixStream), RunnerError> {
+    let received = channel.wait(Some(FIRST_LIMIT));
+    let received = received.map_err(RunnerError::Channel)?;
+    let Received {
+        message: Message::RunPrograms(run),
+        mut descriptors,
+    } = received
+    else {
+        return Err(RunnerError::Channel(ChannelError::Descriptors));
+    };
+    match (descriptors.pop(), descriptors.is_empty()) {
+        (Some(connection), true) => Ok((*run, UnixStream::from(connection))),
+        _ => Err(RunnerError::Channel(ChannelError::Descriptors)),
+    }
+}
+
+fn serve(channel: Channel) -> Result<(), RunnerError> {
+    let (run, connection) = first(channel)?;
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null = null.map_err(RunnerError::System)?;
+    give_up(&run)?;
+    let runner = Runner::with(null).map_err(RunnerError::System)?;
+    let mut programs = Programs {
+        run,
+        connection,
+        runner,
+        input: Vec::new(),
+        running: 0,
+    };
+    let ended = programs.obey();
+    programs.runner.give_up();
+    ended
+}
+
+fn give_up(run: &RunPrograms) -> Result<(), RunnerError> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let files = Rlimit {
+        current: Some(maximum.map_or(run.files_soft, |most| most.min(run.files_soft))),
+        maximum,
+    };
+    // Programs have more of it otherwise, which harms none.
+    let _ = setrlimit(Resource::Nofile, files);
+    let root = run.rights.chroot.as_deref();
+    let root = root.map(|path| Path::new(OsStr::from_bytes(path)));
+    process::drop_rights(root, run.rights.gid, run.rights.uid).map_err(RunnerError::Rights)?;
+    confinement::keep_only(CapabilitySet::empty(), false).map_err(RunnerError::Confinement)?;
+    rustix::thread::set_no_new_privs(true).map_err(|errno| RunnerError::System(errno.into()))
+}
+
+struct Programs {
+    run: RunPrograms,
+    connection: UnixStream,
+    runner: Runner<u64>,
+    input: Vec<u8>,
+    /// Programs that were started, or are about to be.
+    running: usize,
+}
+
+impl Programs {
+    /// Does what is asked until nobody asks any more.
+    fn obey(&mut self) -> Result<(), RunnerError> {
+        let system = |errno: Errno| RunnerError::System(errno.into());
+        loop {
+            let mut watched = [
+                PollFd::new(&self.connection, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.runner.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut watched, Some(&timespec(RUN_MAX))) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(system(errno)),
+            }
+            let asked = !watched[0].revents().is_empty();
+            for (id, outcome) in self.runner.ended() {
+                self.running = self.running.saturating_sub(1);
+                self.tell(id, end(&outcome))?;
+            }
+            if asked && !self.read()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes what has come; false at the end.
+    fn read(&mut self) -> Result<bool, RunnerError> {
+        let mut bytes = [0; READ_BYTES];
+        match self.connection.read(&mut bytes) {
+            Ok(0) => return Ok(false),
+            Ok(count) => self.input.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(RunnerError::System(error)),
+        }
+        while let Some((body, taken)) = external_frame(&self.input).map_err(RunnerError::Request)? {
+            let check = ExternalCheck::decode(body).map_err(RunnerError::Request)?;
+            self.input.drain(..taken);
+            self.begin(check)?;
+        }
+        Ok(true)
+    }
+
+    fn begin(&mut self, check: ExternalCheck) -> Result<(), RunnerError> {
+        let named = |(name, _): &(Vec<u8>, Vec<u8>)| name.starts_with(VARIABLE_PREFIX);
+        let whole = |word: &Vec<u8>| !word.contains(&0);
+        let allowed = self.run.programs.contains(&check.program)
+            && check.variables.iter().all(named)
+            && check.arguments.iter().all(whole)
+            && (check.variables.iter()).all(|(name, value)| whole(name) && whole(value));
+        if !allowed {
+            return self.tell(check.id, ExternalEnd::NotAllowed);
+        }
+        if self.running >= EXTERNAL_RUNNING_MAX || !self.runner.submit(job(check.clone())) {
+            return self.tell(check.id, ExternalEnd::Busy);
+        }
+        self.running += 1;
+        Ok(())
+    }
+
+    fn tell(&mut self, id: u64, end: ExternalEnd) -> Result<(), RunnerError> {
+        let frame = ExternalResult { id, end }.frame();
+        self.connection
+            .write_all(&frame)
+            .map_err(RunnerError::System)
+    }
+}
+
+fn job(check: ExternalCheck) -> Job<u64> {
+    let word = OsString::from_vec;
+    let mut words = vec![word(check.program.command)];
+    words.extend(check.arguments.into_iter().map(word));
+    let mut environment = vec![("PATH".into(), word(check.program.path))];
+    let variables = check.variables.into_iter();
+    environment.extend(variables.map(|(name, value)| (word(name), word(value))));
+    let timeout = Duration::from_millis(check.timeout_ms.into());
+    Job {
+        token: check.id,
+        words,
+        environment: Some(environment),
+        account: None,
+        timeout: Some(timeout.min(RUN_MAX)),
+        queue: None,
+        stays: false,
+    }
+}
+
+fn end(outcome: &Outcome) -> ExternalEnd {
+    match outcome {
+        Outcome::Exited(code) => ExternalEnd::Exited(*code),
+        Outcome::Signalled(number) => ExternalEnd::Killed(*number),
+        Outcome::TimedOut => ExternalEnd::TimedOut,
+        Outcome::NotStarted(error) => {
+            let errno = error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error());
+            ExternalEnd::NotStarted(errno)
+        }
+        Outcome::TooMany => ExternalEnd::Busy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::role::CheckProgram;
+
+    const LATEST: Duration = Duration::from_secs(20);
+
+    fn program(command: &str) -> CheckProgram {
+        CheckProgram {
+            command: command.into(),
+            path: b"/usr/bin:/bin".to_vec(),
+        }
+    }
+
+    /// A process of programs as a thread, with its rights kept, and the role's end.
+    fn begin(commands: &[&str]) -> (UnixStream, std::thread::JoinHandle<bool>) {
+        let (role, connection) = UnixStream::pair().unwrap();
+        role.set_read_timeout(Some(LATEST)).unwrap();
+        let run = RunPrograms {
+            programs: commands.iter().map(|command| program(command)).collect(),
+            ..RunPrograms::default()
+        };
+        let thread = std::thread::spawn(move || {
+            let mut programs = Programs {
+                run,
+                connection,
+                runner: Runner::start().unwrap(),
+                input: Vec::new(),
+                running: 0,
+            };
+            let ended = programs.obey().is_ok();
+            programs.runner.give_up();
+            ended
+        });
+        (role, thread)
+    }
+
+    fn ask(role: &mut UnixStream, id: u64, command: &str, arguments: &[&str], variable: &str) {
+        let check = ExternalCheck {
+            id,
+            timeout_ms: 10_000,
+            program: program(command),
+            arguments: arguments
+                .iter()
+                .map(|word| word.as_bytes().to_vec())
+                .collect(),
+            variables: vec![(variable.into(), b"7".to_vec())],
+        };
+        role.write_all(&check.frame().unwrap()).unwrap();
+    }
+
+    fn hear(role: &mut UnixStream) -> ExternalResult {
+        let mut bytes = [0; 17];
+        role.read_exact(&mut bytes).unwrap();
+        let (body, _) = external_frame(&bytes).unwrap().unwrap();
+        ExternalResult::decode(body).unwrap()
+    }
+
+    #[test]
+    fn it_runs_the_programs_that_it_was_given_and_no_others() {
+        let (mut role, thread) = begin(&["sh", "/nonexistent"]);
+        let script = "exit $HAPROXY_SERVER_ID";
+        for (command, variable, want) in [
+            ("sh", "HAPROXY_SERVER_ID", ExternalEnd::Exited(7)),
+            ("/nonexistent", "HAPROXY_A", ExternalEnd::NotStarted(2)),
+            ("/bin/sh", "HAPROXY_A", ExternalEnd::NotAllowed),
+            ("sh", "LD_PRELOAD", ExternalEnd::NotAllowed),
+        ] {
+            ask(&mut role, 5, command, &["-c", script], variable);
+            let result = ExternalResult { id: 5, end: want };
+            assert_eq!(hear(&mut role), result, "{command} {variable}");
+        }
+        drop(role);
+        assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn its_programs_end_with_the_connection_and_what_is_no_request_ends_it() {
+        let scratch = lab::Scratch::new().unwrap();
+        let file = scratch.path().join("pid");
+        let (mut role, thread) = begin(&["sh"]);
+        let script = format!(
+            "echo $$ > {0}.part; mv {0}.part {0}; sleep 600",
+            file.display()
+        );
+        ask(&mut role, 1, "sh", &["-c", &script], "HAPROXY_A");
+        assert!(lab::eventually(LATEST, || file.exists()));
+        let pid = std::fs::read_to_string(&file).unwrap();
+        role.write_all(&[0xff; 64]).unwrap();
+        assert!(!thread.join().unwrap());
+        let gone = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            stat.map_or(true, |stat| stat.contains(") Z "))
+        };
+        assert!(lab::eventually(LATEST, gone));
+    }
+}

@@ -1,0 +1,380 @@
+//! External checks (`option external-check`): a program, which this process may not start.
+//! Another process runs it, at the other end of a connection that whoever started this one
+//! brings ([`use_programs`]); here are the requests to it.
+//!
+//! Where the connection breaks, or that process knows a program of an older version only,
+//! another one is asked for ([`wants_programs`]), and checks wait for it within their time.
+
+use super::probe::{Limits, check_of};
+use crate::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};
+use crate::state::{CheckResult, CheckStatus};
+use protocol::role::{
+    CheckProgram, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, external_frame,
+};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+/// Stands for an address or a port that there is none of.
+const NOT_USED: &str = "NOT_USED";
+/// How much later than its program's end a result may come.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long a check waits for a process that runs its program.
+const PROCESS_LIMIT: Duration = Duration::from_secs(5);
+const READ_BYTES: usize = 4_096;
+
+static WANTED: AtomicBool = AtomicBool::new(false);
+static NEXT: AtomicU64 = AtomicU64::new(1);
+static LINK: Mutex<Link> = Mutex::new(Link::None);
+static BROUGHT: Notify = Notify::const_new();
+/// Programs that run: further checks wait for a place before their time begins.
+static PLACES: Semaphore = Semaphore::const_new(EXTERNAL_RUNNING_MAX);
+
+enum Link {
+    None,
+    /// Brought, and not used yet.
+    Fresh(OwnedFd),
+    Open(Arc<Open>),
+}
+
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<ExternalEnd>>>>;
+
+/// A connection in use. It ends when nobody holds this any more.
+struct Open {
+    requests: mpsc::Sender<Vec<u8>>,
+    waiting: Waiting,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a check waits for a process that runs its program.
+pub fn wants_programs() -> bool {
+    WANTED.load(Relaxed)
+}
+
+/// Has programs run at the other end of this connection from now on.
+pub fn use_programs(connection: OwnedFd) {
+    *lock(&LINK) = Link::Fresh(connection);
+    WANTED.store(false, Relaxed);
+    BROUGHT.notify_waiters();
+}
+
+/// The connection in use, opened on the Tokio runtime of this thread.
+fn open() -> Option<Arc<Open>> {
+    let mut link = lock(&LINK);
+    match std::mem::replace(&mut *link, Link::None) {
+        Link::Open(open) if !open.requests.is_closed() => {
+            *link = Link::Open(Arc::clone(&open));
+            Some(open)
+        }
+        Link::Fresh(fd) => {
+            let stream = StdStream::from(fd);
+            stream.set_nonblocking(true).ok()?;
+            let stream = UnixStream::from_std(stream).ok()?;
+            let (requests, taken) = mpsc::channel(EXTERNAL_RUNNING_MAX);
+            let waiting = Waiting::default();
+            tokio::spawn(carry(stream, taken, Arc::clone(&waiting)));
+            let open = Arc::new(Open { requests, waiting });
+            *link = Link::Open(Arc::clone(&open));
+            Some(open)
+        }
+        Link::Open(_) | Link::None => None,
+    }
+}
+
+/// Lets a connection go that is of no use any more, where it is still the one in use.
+fn let_go(open: &Arc<Open>) {
+    let mut link = lock(&LINK);
+    if matches!(&*link, Link::Open(used) if Arc::ptr_eq(used, open)) {
+        *link = Link::None;
+    }
+}
+
+/// Carries requests and results until the connection breaks, or nobody uses it.
+async fn carry(stream: UnixStream, mut requests: mpsc::Receiver<Vec<u8>>, waiting: Waiting) {
+    let (mut reads, mut writes) = stream.into_split();
+    let write = async move {
+        while let Some(frame) = requests.recv().await {
+            writes.write_all(&frame).await?;
+        }
+        Ok::<(), io::Error>(())
+    };
+    let read = async {
+        let mut input = Vec::new();
+        let mut bytes = [0; READ_BYTES];
+        loop {
+            let count = reads.read(&mut bytes).await?;
+            if count == 0 {
+                return Ok::<(), io::Error>(());
+            }
+            input.extend_from_slice(&bytes[..count]);
+            while let Some((body, taken)) = external_frame(&input).map_err(io::Error::other)? {
+                let result = ExternalResult::decode(body).map_err(io::Error::other)?;
+                if let Some(waits) = lock(&waiting).remove(&result.id) {
+                    // Its check may have been given up.
+                    let _ = waits.send(result.end);
+                }
+                input.drain(..taken);
+            }
+        }
+    };
+    // It ends when nobody uses the connection, and the other end closes its half then.
+    let writing = tokio::spawn(write).abort_handle();
+    // However that ends, checks that wait ask another process.
+    let _ = read.await;
+    writing.abort();
+    lock(&waiting).clear();
+}
+
+/// A request under way: given up, it is not waited for any more.
+struct Asked(Arc<Open>, u64);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        lock(&self.0.waiting).remove(&self.1);
+    }
+}
+
+/// Has a program run; None where no process did in time.
+async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
+    let by = Instant::now() + PROCESS_LIMIT;
+    let limit = Duration::from_millis(check.timeout_ms.into()) + GRACE;
+    loop {
+        let brought = BROUGHT.notified();
+        let Some(open) = open() else {
+            WANTED.store(true, Relaxed);
+            // Asked again now and then: one may have been brought before this was said.
+            let soon = Instant::now() + Duration::from_millis(250);
+            let _ = timeout_at(by.min(soon), brought).await;
+            match Instant::now() < by {
+                true => continue,
+                false => return None,
+            }
+        };
+        check.id = NEXT.fetch_add(1, Relaxed);
+        let frame = check.frame()?;
+        let (give, take) = oneshot::channel();
+        let asked = Asked(Arc::clone(&open), check.id);
+        lock(&open.waiting).insert(check.id, give);
+        let until = Instant::now() + limit;
+        if open.requests.send(frame).await.is_ok() {
+            match timeout_at(until, take).await {
+                Ok(Ok(ExternalEnd::NotAllowed)) => {}
+                Ok(Ok(end)) => return Some(end),
+                Ok(Err(_)) => {}
+                Err(_) => return None,
+            }
+        }
+        drop(asked);
+        let_go(&open);
+        if Instant::now() >= by {
+            return None;
+        }
+    }
+}
+
+/// One check of a server by the program of its backend.
+pub(super) async fn probe(proxy: &Proxy, server: &Server) -> CheckResult {
+    // Never closed.
+    let _place = PLACES.acquire().await;
+    let began = Instant::now();
+    let limit = Limits::of(proxy, server).program();
+    let end = run(request(proxy, server, limit)).await;
+    let duration_ms = u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX);
+    result(end, duration_ms)
+}
+
+fn result(end: Option<ExternalEnd>, duration_ms: u32) -> CheckResult {
+    let of = |status| CheckResult::new(status, duration_ms);
+    match end {
+        Some(ExternalEnd::Exited(0)) => of(CheckStatus::ProcessOk),
+        Some(ExternalEnd::Exited(code)) => {
+            let code = u16::try_from(code).unwrap_or(u16::MAX);
+            of(CheckStatus::ProcessError).code(code)
+        }
+        Some(ExternalEnd::Killed(signal)) => {
+            of(CheckStatus::ProcessError).info(format!("the program was ended by signal {signal}"))
+        }
+        Some(ExternalEnd::TimedOut) => of(CheckStatus::ProcessTimeout),
+        Some(ExternalEnd::NotStarted(errno)) => {
+            let error = io::Error::from_raw_os_error(errno);
+            let words = super::probe::words(&error);
+            of(CheckStatus::SocketError).info(format!("the program cannot be started: {words}"))
+        }
+        Some(ExternalEnd::Busy) => of(CheckStatus::SocketError).info("too many programs run"),
+        Some(ExternalEnd::NotAllowed) | None => {
+            of(CheckStatus::SocketError).info("no process runs external checks")
+        }
+    }
+}
+
+/// The address and port of the first listener.
+fn listener(proxy: &Proxy) -> (String, String) {
+    let not_used = || NOT_USED.to_owned();
+    proxy
+        .binds
+        .iter()
+        .find_map(|bind| match &bind.address {
+            BindAddress::Inet(address) => Some(words_of(address)),
+            BindAddress::Unix(path) => Some((path.display().to_string(), not_used())),
+            BindAddress::Abstract(_) | BindAddress::Fd(_) | BindAddress::Name(..) => None,
+        })
+        .unwrap_or_else(|| (not_used(), not_used()))
+}
+
+fn words_of(address: &SocketAddr) -> (String, String) {
+    (address.ip().to_string(), address.port().to_string())
+}
+
+/// The address and port of the server; checks of a program know no others.
+fn address(server: &Server) -> (String, String) {
+    let set = server.state.address_override();
+    match set.as_ref().unwrap_or(&server.address) {
+        ServerAddress::Inet(address) => words_of(address),
+        // HAProxy writes the offset that stands in place of a port.
+        ServerAddress::SamePort(ip, offset) => (ip.to_string(), offset.to_string()),
+        ServerAddress::Unix(path) => (path.display().to_string(), NOT_USED.to_owned()),
+        ServerAddress::Abstract(_) => (String::new(), NOT_USED.to_owned()),
+        ServerAddress::Unresolved => (String::new(), String::new()),
+    }
+}
+
+fn request(proxy: &Proxy, server: &Server, limit: Duration) -> ExternalCheck {
+    let (proxy_address, proxy_port) = listener(proxy);
+    let (server_address, server_port) = address(server);
+    let used = |text: &String| match text.as_str() {
+        NOT_USED => String::new(),
+        _ => text.clone(),
+    };
+    let state = &server.state;
+    let variables = [
+        ("HAPROXY_PROXY_NAME", proxy.name.to_string()),
+        ("HAPROXY_PROXY_ID", proxy.id.to_string()),
+        ("HAPROXY_PROXY_ADDR", used(&proxy_address)),
+        ("HAPROXY_PROXY_PORT", used(&proxy_port)),
+        ("HAPROXY_SERVER_NAME", server.name.to_string()),
+        ("HAPROXY_SERVER_ID", server.id.to_string()),
+        ("HAPROXY_SERVER_ADDR", server_address.clone()),
+        ("HAPROXY_SERVER_PORT", used(&server_port)),
+        ("HAPROXY_SERVER_MAXCONN", state.maxconn().to_string()),
+        (
+            "HAPROXY_SERVER_CURCONN",
+            state.sessions.current().to_string(),
+        ),
+        (
+            "HAPROXY_SERVER_SSL",
+            u8::from(server.options.tls.ssl).to_string(),
+        ),
+        (
+            "HAPROXY_SERVER_PROTO",
+            protocol_of(proxy, server).to_owned(),
+        ),
+    ];
+    let external = &check_of(proxy, server).external;
+    let bytes = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().into();
+    ExternalCheck {
+        id: 0,
+        timeout_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
+        program: CheckProgram {
+            command: bytes(&external.command),
+            path: bytes(&external.path),
+        },
+        arguments: [proxy_address, proxy_port, server_address, server_port]
+            .map(String::into_bytes)
+            .into(),
+        variables: variables
+            .map(|(name, value)| (name.into(), value.into_bytes()))
+            .into(),
+    }
+}
+
+fn protocol_of(proxy: &Proxy, server: &Server) -> &'static str {
+    match (proxy.mode, server.options.protocol) {
+        (Mode::Http, Some(HttpProtocol::Http2)) => "h2",
+        (Mode::Http, _) => "h1",
+        _ => "tcp",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+    use crate::state;
+
+    #[test]
+    fn a_program_gets_the_arguments_and_variables_that_haproxy_gives_it() {
+        let text = "global\n external-check\nlisten db\n mode tcp\n bind 127.0.0.1:3306\n timeout check 9s\n timeout connect 2s\n\
+                    option external-check\n external-check command /bin/true\n\
+                    server one 127.0.0.2:3307 check inter 5s maxconn 7\n server two /run/x.sock check inter 1s\n";
+        let mut config = load_text(text).config.expect("it is right");
+        state::install(&mut config, None, 0);
+        let proxy = &config.proxies[0];
+        let words = |server: &Server| {
+            let limit = Limits::of(proxy, server).program();
+            let check = request(proxy, server, limit);
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let arguments: Vec<_> = check.arguments.iter().map(|word| text(word)).collect();
+            let pairs = check.variables.iter();
+            let pairs = pairs.map(|(name, value)| format!("{}={}", text(name), text(value)));
+            (
+                check.timeout_ms,
+                arguments.join(" "),
+                pairs.collect::<Vec<_>>(),
+            )
+        };
+        let (limit, arguments, variables) = words(&proxy.servers[0]);
+        assert_eq!(
+            (limit, &*arguments),
+            (2_000, "127.0.0.1 3306 127.0.0.2 3307")
+        );
+        for wanted in [
+            "HAPROXY_PROXY_NAME=db",
+            "HAPROXY_PROXY_PORT=3306",
+            "HAPROXY_SERVER_NAME=one",
+            "HAPROXY_SERVER_ID=1",
+            "HAPROXY_SERVER_MAXCONN=7",
+            "HAPROXY_SERVER_CURCONN=0",
+            "HAPROXY_SERVER_SSL=0",
+            "HAPROXY_SERVER_PROTO=tcp",
+        ] {
+            assert!(variables.iter().any(|one| one == wanted), "{variables:?}");
+        }
+        let (limit, arguments, variables) = words(&proxy.servers[1]);
+        assert_eq!(
+            (limit, &*arguments),
+            (1_000, "127.0.0.1 3306 /run/x.sock NOT_USED")
+        );
+        assert!(variables.iter().any(|one| one == "HAPROXY_SERVER_PORT="));
+    }
+
+    #[test]
+    fn an_end_is_told_as_haproxy_tells_it() {
+        for (end, status, code) in [
+            (Some(ExternalEnd::Exited(0)), CheckStatus::ProcessOk, 0),
+            (Some(ExternalEnd::Exited(3)), CheckStatus::ProcessError, 3),
+            (Some(ExternalEnd::Killed(9)), CheckStatus::ProcessError, 0),
+            (Some(ExternalEnd::TimedOut), CheckStatus::ProcessTimeout, 0),
+            (
+                Some(ExternalEnd::NotStarted(2)),
+                CheckStatus::SocketError,
+                0,
+            ),
+            (None, CheckStatus::SocketError, 0),
+        ] {
+            let result = result(end, 5);
+            assert_eq!((result.status, result.code), (status, code), "{end:?}");
+        }
+    }
+}

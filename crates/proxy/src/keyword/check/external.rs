@@ -1,0 +1,275 @@
+//! External checks: `option external-check` and the lines that say which program it is.
+
+use super::super::global::row;
+use super::super::{Args, Built, LineRow, places};
+use super::plain;
+use crate::config::{Check, CheckKind, Proxy, ProxyKind};
+use crate::load::{Loader, Runs, codes};
+use language::Diagnostic;
+use std::path::{Path, PathBuf};
+
+/// The lines of this family.
+pub(in crate::keyword) static LINES: &[LineRow] = &[
+    row(
+        "external-check",
+        "external-check",
+        "external-check",
+        allow,
+        "Allows external checks, which run a program (`option external-check`). The processes that serve never start one: a process of its own \
+         does, as the `user` and in the `chroot` of this section, without capabilities, and it runs the programs that the file names and no \
+         others. At most 128 run at one time, each with the process's open files of the start.",
+    ),
+    row(
+        "insecure-fork-wanted",
+        "insecure-fork-wanted",
+        "insecure-fork-wanted",
+        |_, args| args.end(),
+        "Lets HAProxy's process start programs, which it needs for external checks. Here the process that serves never may, with this line or \
+         without: another one runs the programs of external checks.",
+    ),
+    LineRow {
+        name: "option external-check",
+        places: places::BACK,
+        syntax: "option external-check",
+        doc: "Health checks of this backend run the program of `external-check command`; the server is up while that exits with 0. It needs \
+              `external-check` in `global`. The program gets four arguments, `<proxy_address> <proxy_port> <server_address> \
+              <server_port>` (`NOT_USED` for what a Unix socket or a backend without `bind` lacks), and these variables and no others: \
+              PATH, HAPROXY_PROXY_NAME, HAPROXY_PROXY_ID, HAPROXY_PROXY_ADDR, HAPROXY_PROXY_PORT, HAPROXY_SERVER_NAME, \
+              HAPROXY_SERVER_ID, HAPROXY_SERVER_ADDR, HAPROXY_SERVER_PORT, HAPROXY_SERVER_MAXCONN, HAPROXY_SERVER_CURCONN, \
+              HAPROXY_SERVER_SSL and HAPROXY_SERVER_PROTO. It has `inter`, or `timeout connect` where that is shorter and `timeout check` \
+              is set; then its process group is terminated, and killed a second later. Standard input and output are /dev/null.",
+        example: "external-check command /bin/true\noption external-check",
+        build: |loader, args| plain(loader, args, CheckKind::External),
+    },
+    LineRow {
+        name: "external-check command",
+        places: places::BACK,
+        syntax: "external-check command <command>",
+        doc: "The program of `option external-check`: an absolute path, or a name that is looked for in `external-check path`. With `chroot` both \
+              are within that directory, and so is all that the program needs. It must be executable for the `user` of `global`; a warning \
+              says where it is not.",
+        example: "external-check command /usr/local/bin/check-mysql",
+        build: command,
+    },
+    LineRow {
+        name: "external-check path",
+        places: places::BACK,
+        syntax: "external-check path <path>",
+        doc: "The PATH of the program of `option external-check`; empty without this line.",
+        example: "external-check path /usr/local/bin:/usr/bin:/bin",
+        build: path,
+    },
+];
+
+fn allow(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    if args.peek().is_some_and(|word| word.str() == "preserve-env") {
+        return Err(Box::new(
+            Diagnostic::error(
+                &codes::EXTERNAL_CHECK,
+                args.keyword_span(),
+                "'preserve-env' is not supported: programs of checks get the variables of the check only, since \
+                 the environment of a service may hold secrets",
+            )
+            .help("remove the word, and set what the program needs in a script that starts it"),
+        ));
+    }
+    loader.config.global.external_checks = true;
+    args.end()
+}
+
+fn command(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("a program")?;
+    let own = loader.proxy().kind != ProxyKind::Defaults;
+    let lines = &mut loader.proxy().check.external;
+    lines.command = Some(word.text().into());
+    lines.span = own.then_some(args.line().span);
+    args.end()
+}
+
+fn path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("directories, separated by `:`")?;
+    let own = loader.proxy().kind != ProxyKind::Defaults;
+    let lines = &mut loader.proxy().check.external;
+    lines.path = Some(word.text().into());
+    if own {
+        lines.span.get_or_insert(args.line().span);
+    }
+    args.end()
+}
+
+/// What is wrong with the lines of a proxy, and where its program may be.
+fn judge(proxy: &Proxy, allowed: bool, told: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    let Check { kind, external, .. } = &proxy.check;
+    let name = &proxy.name;
+    if *kind != CheckKind::External {
+        if let Some(span) = external.span {
+            told.push(
+                Diagnostic::warning(
+                    &codes::CHECK_RULES_IDLE,
+                    span,
+                    format!("'{name}' has 'external-check' lines without 'option external-check'"),
+                )
+                .label("has no effect")
+                .help("add `option external-check` to this section"),
+            );
+        }
+        return Vec::new();
+    }
+    let span = external.span.unwrap_or(proxy.span);
+    let mut wrong = |message: &str, help: &str| {
+        let diagnostic =
+            Diagnostic::error(&codes::EXTERNAL_CHECK, span, format!("'{name}': {message}"));
+        told.push(diagnostic.help(help.to_owned()));
+    };
+    if !allowed {
+        wrong(
+            "'option external-check' unable to find required 'global.external-check'",
+            "add `external-check` to `global`",
+        );
+    }
+    let Some(command) = &external.command else {
+        wrong(
+            "'option external-check' unable to find required 'external-check command'",
+            "add `external-check command /path/of/the/program`",
+        );
+        return Vec::new();
+    };
+    let path = external.path.as_deref().unwrap_or_default();
+    match (command.starts_with('/'), path.is_empty()) {
+        (false, true) => {
+            wrong(
+                "'external-check command' does not have a leading '/' and 'external-check path' is not set",
+                "write the whole path of the program",
+            );
+            Vec::new()
+        }
+        // A name with a slash is not looked for.
+        (false, false) if !command.contains('/') => {
+            let directories = path.split(':');
+            directories
+                .map(|one| Path::new(one).join(&**command))
+                .collect()
+        }
+        _ => vec![PathBuf::from(&**command)],
+    }
+}
+
+/// What can be said of external checks when all lines are read: what they lack, and
+/// programs that cannot be run.
+pub(in crate::keyword) fn finish(loader: &mut Loader) {
+    let mut told = Vec::new();
+    let allowed = loader.config.global.external_checks;
+    let (uid, root) = (
+        loader.config.global.uid,
+        loader.config.global.chroot.clone(),
+    );
+    let checks = |proxy: &&Proxy| proxy.kind.is_backend();
+    for proxy in loader.config.proxies.iter().filter(checks) {
+        let found = judge(proxy, allowed, &mut told);
+        let within = |path: &PathBuf| match &root {
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+            None => path.clone(),
+        };
+        let runs: Vec<Runs> = found
+            .iter()
+            .map(|path| loader.outside.runs(&within(path), uid))
+            .collect();
+        let why = match runs.iter().max() {
+            None | Some(Runs::Yes) => continue,
+            Some(Runs::NotExecutable) => "is not executable for the user of the checks",
+            Some(Runs::Missing) => "does not exist",
+        };
+        let external = &proxy.check.external;
+        let command = external.command.as_deref().unwrap_or_default();
+        let place = match &root {
+            Some(root) => format!(" in the chroot '{}'", root.display()),
+            None => String::new(),
+        };
+        told.push(
+            Diagnostic::warning(
+                &codes::EXTERNAL_PROGRAM,
+                external.span.unwrap_or(proxy.span),
+                format!(
+                    "the program '{command}' of external checks of '{}' {why}{place}",
+                    proxy.name
+                ),
+            )
+            .label("every check fails, and the servers are down")
+            .help("install it there, and make it executable for the `user` of `global`"),
+        );
+    }
+    for diagnostic in told {
+        loader.tell(diagnostic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::CheckKind;
+    use crate::keyword::testing::load_text;
+    use crate::load::Loaded;
+
+    fn codes_of(loaded: &Loaded) -> Vec<&'static str> {
+        loaded.diagnostics.iter().map(|one| one.code.id).collect()
+    }
+
+    fn file(global: &str, lines: &str) -> String {
+        format!(
+            "global\n{global}\nlisten b\n bind 127.0.0.1:1\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n{lines}\n"
+        )
+    }
+
+    #[test]
+    fn an_external_check_needs_its_lines_and_a_program_that_is_there() {
+        let on = "external-check";
+        let with = |more: &str| format!("option external-check\n{more}");
+        for (global, lines, want) in [
+            (on, with("external-check command /bin/true"), vec![]),
+            (
+                on,
+                with("external-check command true\nexternal-check path /nonexistent:/bin"),
+                vec![],
+            ),
+            ("", with("external-check command /bin/true"), vec!["E0483"]),
+            (on, with(""), vec!["E0483"]),
+            (on, with("external-check command true"), vec!["E0483"]),
+            (
+                on,
+                with("external-check command /nonexistent/x"),
+                vec!["W0481"],
+            ),
+            (
+                on,
+                with("external-check command /etc/passwd"),
+                vec!["W0481"],
+            ),
+            (
+                on,
+                "external-check command /bin/true".to_owned(),
+                vec!["W0601"],
+            ),
+            (
+                "external-check preserve-env",
+                with("external-check command /bin/true"),
+                vec!["E0483", "E0483"],
+            ),
+            (on, with("external-check command"), vec!["E0201", "E0483"]),
+        ] {
+            let loaded = load_text(&file(global, &lines));
+            assert_eq!(codes_of(&loaded), want, "{global} {lines}");
+        }
+    }
+
+    #[test]
+    fn defaults_give_the_program_and_another_option_takes_the_check_away() {
+        let text = "global\n external-check\ndefaults\n external-check command /bin/true\n external-check path /bin\n option external-check\n\
+                    backend a\n server s 127.0.0.1:1 check\nbackend b\n option tcp-check\n server s 127.0.0.1:1 check\n";
+        let loaded = load_text(text);
+        assert_eq!(loaded.diagnostics.errors(), 0);
+        let config = loaded.config.expect("it is right");
+        let programs = config.check_programs();
+        assert_eq!(programs, [("/bin/true".into(), "/bin".into())]);
+        let kinds: Vec<_> = config.proxies.iter().map(|p| &p.check.kind).collect();
+        assert_eq!(kinds, [&CheckKind::External, &CheckKind::Tcp]);
+    }
+}
