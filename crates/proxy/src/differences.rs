@@ -35,6 +35,13 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "A resumed session shows no error to `ssl_c_verify`: what was known of the client would be lost.",
     },
     Difference {
+        key: "forward-secrecy",
+        about: "ciphers",
+        haproxy: "Supports cipher suites whose keys are exchanged by RSA (`AES256-GCM-SHA384`, `kRSA`) or by finite-field Diffie-Hellman (`DHE-RSA-AES256-GCM-SHA384`, `ssl-dh-param-file`).",
+        here: "Keys are exchanged over elliptic curves or with ML-KEM only. Other ciphers of a list are ignored with a warning; a list without any supported one is refused.",
+        reason: "Whoever gets the server's key reads all recorded traffic of an exchange by RSA, and its padding has been attacked again and again; every client that speaks TLS 1.2 has ECDHE.",
+    },
+    Difference {
         key: "dynamic-servers-kept",
         about: "stats socket",
         haproxy: "A reload loses the servers that `add server` made, unless they were written into the file as well.",

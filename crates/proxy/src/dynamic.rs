@@ -161,7 +161,7 @@ pub(crate) fn removable(
             "This server cannot be removed at runtime due to other configuration elements pointing to it.",
         ));
     }
-    if !server.state.in_maintenance() {
+    if !server.state.is_maintained() {
         return Err(refused("Only servers in maintenance mode can be deleted."));
     }
     if server.state.sessions.current() > 0 || server.state.queue.waiting.current() > 0 {

@@ -64,7 +64,7 @@ pub use resolvers::{
     AddressFamily, Hold, HostName, InitAddress, NETWORKS_MAX, NameServer, NamedPort, Resolvers,
     Resolving,
 };
-pub use ring::{Ring, RingServer};
+pub use ring::{Ring, RingServer, RingTls};
 pub use server::{ProxyExtensions, ProxyField, Server, ServerAddress, ServerOptions};
 pub use service::Service;
 pub use source::{Borrowed, Source, SourceWays};

@@ -1,13 +1,15 @@
 //! `peers`: who shares tables with this process.
 
+use super::{BindAddress, BindTls, ServerTls};
 use crate::peers::PeersState;
+use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One `peer` line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// Its name, by which both sides know each other.
     pub name: Box<str>,
@@ -15,6 +17,8 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// Where it stands.
     pub span: Span,
+    /// How it is reached by TLS, with what `default-server` lines say.
+    pub tls: ServerTls,
 }
 
 /// One `peers` section.
@@ -32,6 +36,12 @@ pub struct Peers {
     pub socket: PeersSocket,
     /// `bind`: where this process listens.
     pub bind: Option<SocketAddr>,
+    /// `ssl` and its kin of `bind` and `default-bind`.
+    pub tls_words: Option<Arc<BindTls>>,
+    /// Who answers peers that connect by TLS. The end of loading makes it of the words.
+    pub tls: Option<Arc<Acceptor>>,
+    /// `default-server`: how the peers of later lines are reached by TLS.
+    pub default_tls: ServerTls,
     /// `fd@`: the listening descriptor that whoever started the process gives it.
     pub inherited: Option<RawFd>,
     /// The name of this process among them.
@@ -68,6 +78,14 @@ impl Peers {
     /// This process, where the section has it.
     pub fn own(&self) -> Option<&Peer> {
         self.all.iter().find(|peer| peer.name == self.local)
+    }
+
+    /// Where this process listens, or what it inherited.
+    pub fn bind_address(&self) -> Option<BindAddress> {
+        match self.inherited {
+            Some(number) => Some(BindAddress::Fd(number)),
+            None => Some(BindAddress::Inet(self.listens()?)),
+        }
     }
 
     /// Where this process listens.

@@ -1,8 +1,11 @@
 //! `ring`: a buffer in memory that log lines go to, and servers that get them.
 
 use crate::log::SyslogFormat;
+use crate::tls::Connector;
 use language::Span;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// One `ring` section; also a server of `log tcp@…`, as a ring of its own.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -39,6 +42,21 @@ pub struct RingServer {
     /// `log-proto octet-count`: the length stands before each line (RFC 6587); else
     /// a line ends with a newline.
     pub counted: bool,
+    /// How TLS is spoken with it.
+    pub tls: RingTls,
+}
+
+/// The TLS of a ring's server; None is clear text. Two are equal that were made from
+/// the same settings.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct RingTls(pub Option<Arc<Connector>>);
+
+impl Eq for RingTls {}
+
+impl Hash for RingTls {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.is_some().hash(state);
+    }
 }
 
 /// Bytes of a ring that says nothing, and of its longest line.

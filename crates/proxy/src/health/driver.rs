@@ -350,17 +350,18 @@ pub(crate) fn tell_of_trackers(
     say: &mut dyn FnMut(&Proxy, Level, &str),
 ) {
     for proxy in &config.proxies {
-        for server in proxy.servers.iter().filter(|s| s.tracks.is_some()) {
+        // The last one comes first, as with HAProxy.
+        for server in proxy.servers.iter().rev().filter(|s| s.tracks.is_some()) {
             let of = server.state.tracked();
             if !of.is_some_and(|of| Arc::ptr_eq(&of, &tracked.state)) {
                 continue;
             }
-            let Some(change) = server.state.take_told_by_tracked() else {
+            let Some(told) = server.state.take_told_by_tracked() else {
                 continue;
             };
-            shut_down_sessions(proxy, server, &change);
+            shut_down_sessions(proxy, server, &told.change);
             let report = server.state.report(now_ms());
-            for line in tracked_lines(proxy, server, &change, &report) {
+            for line in tracked_lines(proxy, server, &told, &report) {
                 say(proxy, line.level, &line.text);
             }
         }

@@ -150,6 +150,14 @@ impl<'s> Play<'s> {
         self.at += 1;
     }
 
+    /// Whether this side goes on after the current step: it sends, connects again or
+    /// is done, and does not wait for the server.
+    pub(super) fn speaks_next(&self) -> bool {
+        let mut next = self.script.steps.iter().skip(self.at + 1);
+        let next = next.find(|step| step.acts());
+        !next.is_some_and(|step| matches!(step.action, StepAction::Expect(_)))
+    }
+
     /// No connection stood yet.
     pub(super) fn is_first_connection(&self) -> bool {
         self.connections == 0

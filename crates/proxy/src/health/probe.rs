@@ -275,7 +275,8 @@ impl Probe<'_> {
                         true => began + self.limits.connect,
                         false => Instant::now() + self.limits.connect,
                     };
-                    match self.open(connect, port, connected_by).await {
+                    let silent = play.speaks_next();
+                    match self.open(connect, port, (connected_by, silent)).await {
                         Ok(made) => {
                             play.connected(made.secured);
                             open = Some(made);
@@ -318,12 +319,13 @@ impl Probe<'_> {
         result
     }
 
-    /// Makes a connection as a step asks for it.
+    /// Makes a connection as a step asks for it. `silent`: the server does not speak
+    /// first.
     async fn open(
         &self,
         connect: &Connect,
         port: Option<u16>,
-        by: Instant,
+        (by, silent): (Instant, bool),
     ) -> Result<Open, Unmade> {
         let (proxy, server) = (self.proxy, self.server);
         let options = &server.options;
@@ -335,7 +337,8 @@ impl Probe<'_> {
         let via = options.socks4.filter(|_| via);
         let reached = via.map_or_else(|| target.clone(), Target::Inet);
         let linger = connect.linger;
-        let connection = match timeout_at(by, reach(&reached, proxy, server, linger)).await {
+        let manners = Manners { linger, silent };
+        let connection = match timeout_at(by, reach(&reached, proxy, server, manners)).await {
             Err(_) => return Err(Unmade::TimedOut(CheckStatus::Layer4Timeout)),
             Ok(made) => made?,
         };
@@ -527,15 +530,29 @@ enum ConnectError {
     Remote(io::Error),
 }
 
+/// How a TCP connection begins and ends.
+#[derive(Clone, Copy)]
+struct Manners {
+    /// It ends without a reset.
+    linger: bool,
+    /// The server does not speak first.
+    silent: bool,
+}
+
 async fn reach(
     target: &Target,
     proxy: &Proxy,
     server: &Server,
-    linger: bool,
+    Manners { linger, silent }: Manners,
 ) -> Result<Connection, ConnectError> {
     match target {
         Target::Inet(address) => {
             let socket = tcp_socket(*address, proxy, server).map_err(ConnectError::Local)?;
+            if silent {
+                // The handshake's last ACK waits for the first data. A check that only
+                // connects resets before it, so the server never sees a connection.
+                let _ = rustix::net::sockopt::set_tcp_quickack(&socket, false);
+            }
             let stream: TcpStream = socket
                 .connect(*address)
                 .await

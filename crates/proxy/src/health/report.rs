@@ -4,7 +4,7 @@
 use super::outbox::INFO;
 use crate::config::{Proxy, ProxyOption, Server};
 use crate::state::{
-    AgentResult, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
+    AgentResult, ByTracked, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
 };
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -111,35 +111,70 @@ pub fn agent_lines(
 pub fn tracked_lines(
     proxy: &Proxy,
     server: &Server,
-    change: &Change,
+    told: &ByTracked,
     report: &ServerReport,
 ) -> Vec<LogLine> {
     let mut lines = Vec::new();
-    if change.happened() && !report.tracked_maintenance {
-        let via = report.tracked.as_deref().unwrap_or_default();
-        let via = format!(" via {via}");
-        lines.push(state_line(proxy, server, change, &via, report));
-    } else if change.was_up && report.tracked_maintenance {
-        let via = report.tracked.as_deref().unwrap_or_default();
-        let text = format!(
-            "Server {}/{} is going DOWN for maintenance via {via}. {} active and {} backup servers left. {} \
-             sessions active, {} requeued, {} remaining in queue.",
-            proxy.name,
-            server.name,
-            change.lineup.active,
-            change.lineup.backup,
-            server.state.sessions.current(),
-            change.requeued,
-            server.state.queue.waiting.current()
-        );
+    let change = &told.change;
+    let via = report.tracked.as_deref().unwrap_or_default();
+    let name = state_name(proxy, server);
+    let mut push = |level, text| {
         lines.push(LogLine {
-            level: Level::Notice,
+            level,
             text,
             mail: Some(INFO),
         });
+    };
+    match (told.was_maintained, report.tracked_maintenance) {
+        // Its own maintenance stands over it.
+        _ if server.state.in_maintenance() => {}
+        (false, true) if change.was_up => {
+            let text = format!(
+                "{name} is going DOWN for maintenance via {via}. {} active and {} backup servers left. {} \
+                 sessions active, {} requeued, {} remaining in queue.",
+                change.lineup.active,
+                change.lineup.backup,
+                server.state.sessions.current(),
+                change.requeued,
+                server.state.queue.waiting.current()
+            );
+            // One that was to stop anyway is no surprise.
+            let level = match change.was_usable {
+                true => Level::Alert,
+                false => Level::Notice,
+            };
+            push(level, text);
+        }
+        (false, true) => push(
+            Level::Notice,
+            format!("{name} was DOWN and now enters maintenance via {via}."),
+        ),
+        (true, false) => {
+            let up = if change.is_up { "UP" } else { "DOWN" };
+            push(
+                Level::Notice,
+                format!("{name} is {up}/READY (leaving maintenance)."),
+            );
+        }
+        (true, true) => {}
+        (false, false) if change.happened() => {
+            let via = format!(" via {via}");
+            lines.push(state_line(proxy, server, change, &via, report));
+        }
+        (false, false) => {}
     }
     no_server(proxy, change, &mut lines);
     lines
+}
+
+/// `Server b/s`, `Backup Server b/s`
+fn state_name(proxy: &Proxy, server: &Server) -> String {
+    let kind = if server.options.backup {
+        "Backup Server"
+    } else {
+        "Server"
+    };
+    format!("{kind} {}/{}", proxy.name, server.name)
 }
 
 fn no_server(proxy: &Proxy, change: &Change, lines: &mut Vec<LogLine>) {
@@ -226,12 +261,7 @@ fn state_line(
     reason: &str,
     report: &ServerReport,
 ) -> LogLine {
-    let kind = if server.options.backup {
-        "Backup Server"
-    } else {
-        "Server"
-    };
-    let name = format!("{kind} {}/{}", proxy.name, server.name);
+    let name = state_name(proxy, server);
     let (active, backup) = (change.lineup.active, change.lineup.backup);
     let on_backup = if active == 0 && backup > 0 {
         " Running on backup."

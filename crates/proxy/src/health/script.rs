@@ -169,7 +169,7 @@ impl Step {
     }
 
     /// Whether it counts in the order of steps.
-    fn acts(&self) -> bool {
+    pub(super) fn acts(&self) -> bool {
         !matches!(self.action, StepAction::Comment | StepAction::Variable(_))
     }
 }

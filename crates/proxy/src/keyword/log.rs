@@ -219,7 +219,7 @@ fn format(
 
 fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if loader.section == Section::Peers {
-        return super::peers::other(args);
+        return super::peers::log(args);
     }
     let global = loader.section == Section::Global;
     if args.negated {
@@ -370,6 +370,7 @@ fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Box<Diag
         name: word.text().into(),
         address: to,
         counted: false,
+        tls: Default::default(),
     });
     Ok(LogTargetAddress::Ring(Arc::new(ring)))
 }

@@ -107,7 +107,10 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
     template.datagrams = datagrams;
     bind::options(loader, args, &mut template)?;
     let foreign = [
-        (template.tls_words.is_some(), "TLS of senders"),
+        (
+            template.tls_words.is_some() && datagrams,
+            "TLS of datagrams",
+        ),
         (template.accept_proxy, "'accept-proxy' of senders"),
         (
             template.maxconn.is_some() && !datagrams,

@@ -56,6 +56,7 @@ mod stats_socket;
 mod status_codes;
 mod stick;
 pub(crate) mod stick_table;
+mod stream_tls;
 mod switching;
 mod tcp_rules;
 #[cfg(test)]

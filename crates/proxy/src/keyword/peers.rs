@@ -2,8 +2,8 @@
 //! belong to no proxy.
 
 use super::stick_table::table;
-use super::{Args, Built, LineRow, places};
-use crate::config::{Peer, Peers, ServerAddress, ServerOptions};
+use super::{Args, Built, LineRow, places, stream_tls};
+use crate::config::{Peer, Peers, ServerAddress, ServerOptions, ServerTls};
 use crate::load::{Loader, Section, codes as load_codes};
 use crate::tables::codes;
 use language::{Diagnostic, Line, Word};
@@ -19,9 +19,10 @@ pub(super) static LINES: &[LineRow] = &[
     LineRow {
         name: "peer",
         places: PLACE,
-        syntax: "peer <name> <address>:<port>",
+        syntax: "peer <name> <address>:<port> [<option of TLS>...]",
         doc: "Somebody who shares the tables of this section. The one with the name of this process (the host's name, or what `-L` or `localpeer` says) is \
-              where it listens itself (also `fd@` and the number of an inherited descriptor); it connects to all others. All of them should have the same lines.",
+              where it listens itself (also `fd@` and the number of an inherited descriptor); it connects to all others. All of them should have the same lines. \
+              Options of TLS, those of `server`, say how the peer is reached: `ssl verify none`.",
         example: "peers mesh\npeer one 192.0.2.1:10000\npeer two 192.0.2.2:10000",
         build: |loader, args| peer(loader, args, true),
     },
@@ -50,9 +51,10 @@ pub(super) static LINES: &[LineRow] = &[
         name: "default-bind",
         places: PLACE,
         syntax: "default-bind [<option>...]",
-        doc: "Options of the address that this process listens at for its peers. There are none yet that can be set, so the line stands alone or is refused.",
-        example: "peers mesh\ndefault-bind\npeer one 192.0.2.1:10000",
-        build: |_, args| no_options(args),
+        doc: "Options of TLS for the address that this process listens at for its peers, whether `bind` or `peer` names it: `ssl crt /etc/haproxy/node.pem \
+              ca-file /etc/haproxy/ca.pem verify required`.",
+        example: "peers mesh\n# default-bind ssl crt /etc/haproxy/node.pem\ndefault-bind\npeer one 192.0.2.1:10000",
+        build: listens_by,
     },
 ];
 
@@ -83,23 +85,26 @@ pub(super) static GLOBAL: &[LineRow] = &[
     },
 ];
 
-fn no_options(args: &mut Args<'_>) -> Built {
-    match args.next() {
-        None => Ok(()),
-        Some(word) => Err(not_built(word, &format!("'{}' of peers", word.text()))),
-    }
+/// The options of `bind` and `default-bind`, which are kept for the section.
+fn listens_by(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let known = section(loader).tls_words.take();
+    let words = stream_tls::listener_options(loader, known, args)?;
+    section(loader).tls_words = words;
+    Ok(())
 }
 
-fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
-    Box::new(
-        Diagnostic::error(
-            &load_codes::NOT_BUILT,
-            word.span,
-            format!("{what} is known, but not built yet"),
-        )
-        .label("Evenkeel does not do this yet")
-        .help("peers are reached over plain TCP: keep them in a network of their own"),
-    )
+/// The options of a peer, behind those of `default-server`.
+fn reached_by(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Box<Diagnostic>> {
+    let mut tls = section(loader).default_tls.clone();
+    stream_tls::server_options(loader, &mut tls, args)?;
+    Ok(tls)
+}
+
+/// `default-server` in the section.
+pub(super) fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let tls = reached_by(loader, args)?;
+    section(loader).default_tls = tls;
+    Ok(())
 }
 
 /// The section that lines go to.
@@ -176,11 +181,12 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
     } else {
         None
     };
-    no_options(args)?;
+    let tls = reached_by(loader, args)?;
     section(loader).all.push(Peer {
         name: name.text().into(),
         address,
         span: name.span,
+        tls,
     });
     Ok(())
 }
@@ -212,9 +218,8 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<D
 pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if let Some(number) = args.peek().and_then(descriptor) {
         _ = args.next();
-        no_options(args)?;
         section(loader).inherited = Some(number);
-        return Ok(());
+        return listens_by(loader, args);
     }
     let word = args.peek().map(|word| word.text().into_owned());
     let address = match word
@@ -234,9 +239,8 @@ pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
         None => address(loader, args)?,
     };
-    no_options(args)?;
     section(loader).bind = Some(address);
-    Ok(())
+    listens_by(loader, args)
 }
 
 /// `disabled` and `enabled` in the section.
@@ -245,15 +249,14 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-/// `default-server` and `log` in the section.
-pub(super) fn other(args: &mut Args<'_>) -> Built {
-    match args.keyword {
-        "log" => {
-            let word = &args.line().words[0];
-            Err(not_built(word, "'log' of peers"))
-        }
-        _ => no_options(args),
-    }
+/// `log` in the section.
+pub(super) fn log(args: &mut Args<'_>) -> Built {
+    let told = "'log' of peers is known, but not built yet";
+    Err(Box::new(
+        Diagnostic::error(&load_codes::NOT_BUILT, args.keyword_span(), told)
+            .label("Evenkeel does not do this yet")
+            .help("remove it: `show peers` tells how the peers are"),
+    ))
 }
 
 impl Loader {

@@ -3,8 +3,8 @@
 
 use super::log::{FORMATS, one_of};
 use super::server::resolve;
-use super::{Args, Built, LineRow};
-use crate::config::{LogTargetAddress, Ring, RingServer};
+use super::{Args, Built, LineRow, stream_tls};
+use crate::config::{LogTargetAddress, Ring, RingServer, RingTls, ServerTls};
 use crate::load::{Loader, codes};
 use crate::rules::action_codes;
 use language::value::{Accepts, Host, Port, TimeUnit};
@@ -122,10 +122,11 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("<name>")?;
     let word = args.required("<address>")?;
     let address = stream_address(loader, word)?;
-    let mut counted = false;
-    while let Some(option) = args.next() {
+    let (mut counted, mut tls) = (false, ServerTls::default());
+    while let Some(option) = args.peek() {
         match option.str() {
             "log-proto" => {
+                args.next();
                 let word = args.required("octet-count or legacy")?;
                 counted = match word.str() {
                     "octet-count" => true,
@@ -136,14 +137,22 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                     }
                 };
             }
-            text => return Err(super::proxy::not_built(option, text)),
+            _ => stream_tls::server_option(loader, &mut tls, args)?,
         }
     }
-    loader.ring().servers.push(RingServer {
+    let at = match loader.section {
+        crate::load::Section::Ring(at) => at,
+        _ => 0,
+    };
+    let ring = loader.ring();
+    let place = (at, ring.servers.len());
+    ring.servers.push(RingServer {
         name: name.text().into(),
         address,
         counted,
+        tls: RingTls::default(),
     });
+    loader.ring_tls.push((place, tls, name.span));
     Ok(())
 }
 

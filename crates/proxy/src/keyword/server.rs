@@ -41,7 +41,7 @@ pub static LINES: &[LineRow] = &[
 
 fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if loader.section == crate::load::Section::Peers {
-        return super::peers::other(args);
+        return super::peers::default_server(loader, args);
     }
     let mut options = loader.proxy().default_server.clone();
     build_options(loader, &mut options, args, "default-server");
@@ -328,7 +328,7 @@ fn name_of(word: &Word) -> &str {
     }
 }
 
-fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
+pub(super) fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
     let place = if place == ADDED { "server" } else { place };
     let message = format!("'{place}': unknown option '{}'", word.text());
     let mut diagnostic = Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message)
@@ -529,7 +529,8 @@ pub fn finish_servers(loader: &mut Loader) {
                 Some(named) => &named.check,
                 None => &proxy.check,
             };
-            let no_port = matches!(server.address, ServerAddress::SamePort(..))
+            // Without an address, checks connect to nothing and fail: HAProxy takes it.
+            let no_port = matches!(&server.address, ServerAddress::SamePort(ip, _) if !ip.is_unspecified())
                 && server.options.check_port.is_none()
                 && !matches!(&server.options.check_host, Some(ServerAddress::Inet(_)))
                 && !check.has_ports();
@@ -773,6 +774,7 @@ mod tests {
         let twice = "server a 127.0.0.1:80 id 5\nserver a 127.0.0.1:81 id 5";
         assert_eq!(codes_of(twice), ["E0106", "E0107"]);
         assert_eq!(codes_of("server a 127.0.0.1 check"), ["E0201"]);
+        assert_eq!(codes_of("server a : check"), [""; 0]);
         let two = codes_of("server a 127.0.0.1:80 weight 257 rise 0 check");
         assert_eq!(two, ["E0204", "E0204"]);
     }

@@ -3,8 +3,8 @@
 
 use super::{Loader, codes};
 use crate::config::{
-    Balance, LogServers, LogTarget, LogTargetAddress, Mode, Proxy, Ring, RingServer, Server,
-    ServerAddress,
+    Balance, LogServers, LogTarget, LogTargetAddress, Mode, Proxy, Ring, RingServer, RingTls,
+    Server, ServerAddress,
 };
 use crate::rules::action_codes;
 use language::Diagnostic;
@@ -139,6 +139,7 @@ fn address(proxy: &Proxy, server: &Server) -> Result<LogTargetAddress, Box<Diagn
         name: server.name.clone(),
         address: to,
         counted: server.options.log_counted,
+        tls: RingTls(server.options.tls.for_traffic().cloned()),
     });
     Ok(LogTargetAddress::Ring(Arc::new(ring)))
 }

@@ -230,6 +230,8 @@ pub struct Loader {
     pub(crate) crt_store: crate::keyword::crt_store::CrtStore,
     /// Peers sections that tables name.
     pub(crate) table_peers: Vec<(Box<str>, Span)>,
+    /// Servers of rings, by ring and place, with what their lines say of TLS.
+    pub(crate) ring_tls: Vec<((usize, usize), crate::config::ServerTls, Span)>,
     /// Keys of tables, to be compared with the tables' types.
     pub(crate) table_keys: Vec<crate::keyword::stick_table::TableKey>,
     /// Tables in which `stick` rules keep servers.
@@ -434,6 +436,7 @@ impl Loader {
             issuer_chains: None,
             crt_store: Default::default(),
             table_peers: Vec::new(),
+            ring_tls: Vec::new(),
             table_keys: Vec::new(),
             sticky_tables: Vec::new(),
             old_processes: false,

@@ -23,7 +23,7 @@ impl Loader {
             if !proxy.kind.is_frontend() || proxy.disabled {
                 continue;
             }
-            let name = proxy.name.clone();
+            let name = format!("Proxy '{}'", proxy.name);
             let mut binds = std::mem::take(&mut proxy.binds);
             let refused = self.refused.any(ProxyIndex(at as u32), &["bind"]);
             for bind in &mut binds {
@@ -37,9 +37,36 @@ impl Loader {
             }
             self.config.proxies[at].binds = binds;
         }
+        self.finish_sections();
     }
 
-    /// `refused`: a line of the proxy was, so that something may be missing.
+    /// The same for listeners of sections that are no proxies.
+    fn finish_sections(&mut self) {
+        for at in 0..self.config.log_forwards.len() {
+            let section = &mut self.config.log_forwards[at];
+            let owner = format!("log-forward '{}'", section.name);
+            let mut binds = std::mem::take(&mut section.binds);
+            for bind in &mut binds {
+                if let Some(words) = bind.tls_words.clone() {
+                    bind.tls = self.finish_bind((&owner, false), bind, &words);
+                }
+            }
+            self.config.log_forwards[at].binds = binds;
+        }
+        for at in 0..self.config.peers.len() {
+            let peers = &self.config.peers[at];
+            let (Some(words), Some(address)) = (peers.tls_words.clone(), peers.bind_address())
+            else {
+                continue;
+            };
+            let owner = format!("Peers '{}'", peers.name);
+            let bind = Bind::new(peers.span, address);
+            self.config.peers[at].tls = self.finish_bind((&owner, false), &bind, &words);
+        }
+    }
+
+    /// `proxy`: the section's name in messages. `refused`: a line of it was, so that
+    /// something may be missing.
     fn finish_bind(
         &mut self,
         (proxy, refused): (&str, bool),
@@ -49,7 +76,7 @@ impl Loader {
         if !words.ssl {
             if !words.sources.is_empty() {
                 let told = format!(
-                    "Proxy '{proxy}': certificates and no 'ssl' for bind '{}'",
+                    "{proxy}: certificates and no 'ssl' for bind '{}'",
                     display(&bind.address)
                 );
                 let told = Diagnostic::warning(&codes::TLS_WITHOUT_SSL, bind.span, told);
@@ -61,7 +88,7 @@ impl Loader {
             return None;
         }
         let defaults = self.config.global.tls.bind.clone();
-        let what = format!("Proxy '{proxy}', bind '{}'", display(&bind.address));
+        let what = format!("{proxy}, bind '{}'", display(&bind.address));
         tls_words::tell_versions(
             self,
             bind.span,
@@ -106,7 +133,7 @@ impl Loader {
         let file = &self.sources.file(bind.span.file).name;
         let line = self.sources.position(bind.span).line;
         Place {
-            owner: format!("Proxy '{proxy}'").into(),
+            owner: proxy.into(),
             what: format!("bind '{}'", display(&bind.address)).into(),
             line: format!("{file}:{line}").into(),
         }

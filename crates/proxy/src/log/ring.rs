@@ -5,6 +5,7 @@
 //! lost to it, and counted.
 
 use crate::config::{Ring as Settings, RingServer};
+use crate::tls::side;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -228,7 +229,7 @@ impl Ring {
 /// Gives a server the lines of a ring as they come, until the ring is no more.
 fn forward(ring: &Weak<Ring>, server: &RingServer) {
     let mut next = ring.upgrade().map_or(0, |ring| ring.own_from);
-    let mut connection: Option<TcpStream> = None;
+    let mut connection: Option<Box<dyn Write + Send>> = None;
     let mut batch = Vec::new();
     while let Some(ring) = ring.upgrade() {
         if connection.is_none() {
@@ -250,7 +251,9 @@ fn forward(ring: &Weak<Ring>, server: &RingServer) {
                 batch.push(b'\n');
             }
         }
-        let sent = connection.as_mut().map(|to| to.write_all(&batch));
+        let sent = connection
+            .as_mut()
+            .map(|to| to.write_all(&batch).and_then(|()| to.flush()));
         match sent {
             Some(Ok(())) => next = behind,
             // They are tried again on another connection, as far as they are there.
@@ -259,7 +262,7 @@ fn forward(ring: &Weak<Ring>, server: &RingServer) {
     }
 }
 
-fn connect(settings: &Settings, server: &RingServer) -> io::Result<TcpStream> {
+fn connect(settings: &Settings, server: &RingServer) -> io::Result<Box<dyn Write + Send>> {
     let time = |ms: Option<u32>| {
         ms.filter(|ms| *ms > 0)
             .map_or(TIMEOUT_DEFAULT, |ms| Duration::from_millis(ms.into()))
@@ -267,7 +270,13 @@ fn connect(settings: &Settings, server: &RingServer) -> io::Result<TcpStream> {
     let connection = TcpStream::connect_timeout(&server.address, time(settings.connect_ms))?;
     connection.set_write_timeout(Some(time(settings.server_ms)))?;
     connection.set_nodelay(true)?;
-    Ok(connection)
+    match &server.tls.0 {
+        None => Ok(Box::new(connection)),
+        Some(connector) => {
+            connection.set_read_timeout(Some(time(settings.connect_ms)))?;
+            side::connect_blocking(connection, connector)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -341,6 +350,7 @@ mod tests {
                     name: "s".into(),
                     address,
                     counted,
+                    tls: Default::default(),
                 });
             });
             ring.push(b"one\n");
@@ -350,5 +360,44 @@ mod tests {
             peer.read_exact(&mut got).unwrap();
             assert_eq!(String::from_utf8(got).unwrap(), wanted);
         }
+    }
+
+    #[test]
+    fn a_server_gets_lines_over_tls() {
+        use lab::pki::{Leaf, self_signed};
+        use rustls::sign::{CertifiedKey, SingleCertAndKey};
+        use std::io::Read;
+        let issued = self_signed(&Leaf::default()).unwrap();
+        let provider = crate::tls::build::provider();
+        let key = provider
+            .key_provider
+            .load_private_key(issued.key())
+            .unwrap();
+        let shown = CertifiedKey::new(issued.certificates(), key);
+        let config = rustls::ServerConfig::builder_with_provider(Arc::clone(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+        let connector = crate::tls::Connector::new(Default::default(), None).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ring = ring(|settings| {
+            settings.name = "secured".into();
+            settings.servers.push(RingServer {
+                name: "s".into(),
+                address,
+                counted: false,
+                tls: crate::config::RingTls(Some(Arc::new(connector))),
+            });
+        });
+        ring.push(b"one\n");
+        let (peer, _) = listener.accept().unwrap();
+        let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut got = [0; 4];
+        rustls::StreamOwned::new(session, peer)
+            .read_exact(&mut got)
+            .unwrap();
+        assert_eq!(&got, b"one\n");
     }
 }

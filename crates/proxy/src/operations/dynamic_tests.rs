@@ -151,6 +151,8 @@ fn a_server_that_tracks_follows_one_of_the_file_only() {
     assert!(up());
     admin(&context, "disable server b/s2");
     assert!(!up());
+    // The maintenance of the one that it tracks is its own.
+    assert_eq!(admin(&context, "del server b/t"), "Server deleted.\n\n");
 }
 
 #[test]

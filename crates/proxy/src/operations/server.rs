@@ -96,10 +96,14 @@ fn on_backup(change: &Change) -> &'static str {
     if only { " Running on backup." } else { "" }
 }
 
-/// A server that goes is worth an alert where none is left.
-fn gravity(change: &Change) -> Level {
-    let none = change.lineup.active == 0 && change.lineup.backup == 0;
-    if none { Level::Alert } else { Level::Notice }
+/// A server that goes is worth an alert, unless it was to stop anyway.
+fn gravity(before: &ServerReport) -> Level {
+    let stopping = before.admin == AdminReport::Drain || before.health == HealthState::Stopping;
+    if stopping {
+        Level::Notice
+    } else {
+        Level::Alert
+    }
 }
 
 fn admin_line(
@@ -122,7 +126,7 @@ fn admin_line(
                 "{name} is going DOWN for maintenance{}",
                 left(server, change)
             );
-            (gravity(change), text)
+            (gravity(before), text)
         }
         (_, Maintenance) => (
             Level::Notice,
@@ -233,5 +237,33 @@ mod tests {
             set(s1, AdminState::Maintenance),
             "Notice Server b/s1 was DOWN and now enters maintenance."
         );
+    }
+
+    #[test]
+    fn maintenance_of_a_tracked_server_is_logged_for_those_that_track_it() {
+        let file = "listen b\nbind 127.0.0.1:1\nserver s 127.0.0.1:80 check\n\
+                    server t1 127.0.0.1:81 track s\nserver t2 127.0.0.1:82 track s\n";
+        let mut config = load_text(file).config.unwrap();
+        crate::state::install(&mut config, None, now_ms());
+        let s = &config.proxies[0].servers[0];
+        let told = |admin| {
+            s.state.set_admin(admin, now_ms());
+            let mut lines = Vec::new();
+            crate::health::tell_of_trackers(&config, s, &mut |_, level, line| {
+                lines.push(format!("{level:?} {line}"));
+            });
+            lines
+        };
+        let down = |name: &str, active: u32| {
+            format!(
+                "Alert Server b/{name} is going DOWN for maintenance via b/s. {active} active and 0 backup servers left. \
+                 0 sessions active, 0 requeued, 0 remaining in queue."
+            )
+        };
+        let gone = told(AdminState::Maintenance);
+        assert_eq!(gone[..2], [down("t2", 1), down("t1", 0)]);
+        let back =
+            |name: &str| format!("Notice Server b/{name} is UP/READY (leaving maintenance).");
+        assert_eq!(told(AdminState::Ready), [back("t2"), back("t1")]);
     }
 }

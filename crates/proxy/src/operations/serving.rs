@@ -141,11 +141,16 @@ impl Serving {
         for socket in sockets {
             let rights = match socket.takes.clone() {
                 Takes::Commands(rights) => rights,
-                Takes::Messages { section, datagrams } => {
+                Takes::Messages {
+                    section,
+                    datagrams,
+                    tls,
+                } => {
                     messages.push(forward::LogSocket {
                         fd: socket.fd,
                         section,
                         datagrams,
+                        tls,
                     });
                     continue;
                 }

@@ -6,6 +6,7 @@ use crate::config::{
     Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,
 };
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
+use crate::tls::acceptor::Acceptor;
 use language::Span;
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -48,7 +49,11 @@ pub(super) enum Takes {
     /// Connections of peers: `peers` has a descriptor of its own.
     Peers,
     /// Log messages for a `log-forward` section, perhaps as datagrams.
-    Messages { section: Arc<str>, datagrams: bool },
+    Messages {
+        section: Arc<str>,
+        datagrams: bool,
+        tls: Option<Arc<Acceptor>>,
+    },
 }
 
 /// One that a file describes.
@@ -89,6 +94,7 @@ impl Described<'_> {
             Described::Logs(section, bind) => Takes::Messages {
                 section: Arc::from(&*section.name),
                 datagrams: bind.datagrams,
+                tls: bind.tls.clone(),
             },
         };
         let (unix, text) = describe(&self.bind().address);
@@ -106,11 +112,7 @@ fn described(config: &Config) -> Vec<Described<'_>> {
     let stats = config.global.stats_sockets.iter().map(Described::Stats);
     let peers = config.peers.iter().filter(|peers| peers.runs());
     let peers = peers.filter_map(|peers| {
-        let address = match peers.inherited {
-            Some(number) => BindAddress::Fd(number),
-            None => BindAddress::Inet(peers.listens()?),
-        };
-        let bind = Bind::new(peers.span, address);
+        let bind = Bind::new(peers.span, peers.bind_address()?);
         Some(Described::Peers(peers, bind))
     });
     let sections = config.log_forwards.iter();

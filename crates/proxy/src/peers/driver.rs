@@ -10,13 +10,17 @@ use super::section::{
 use crate::config::Config;
 use crate::state::now_ms;
 use crate::tables::store::moment;
+use crate::tls::side::{self, BoxedWire};
 use protocol::peers::{Control, Event, Fault, Hello, Role, Session, State, Status, Update};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -66,12 +70,13 @@ impl Driver {
             config.peers.iter().find(same)
         };
         self.sections.retain(|name, (state, task)| {
-            let runs = state.lock();
+            let mut runs = state.lock();
             let same = goes_on(name).zip(runs.as_ref());
             let stays = same.is_some_and(|(peers, section)| section.is_same(config, peers));
-            if let Some((peers, _)) = same.filter(|_| stays) {
+            if let (true, Some(peers), Some(section)) = (stays, goes_on(name), runs.as_mut()) {
                 // It is the socket that is served.
                 drop(peers.socket.take());
+                section.renew_tls(peers);
             }
             if !stays {
                 task.abort();
@@ -186,11 +191,19 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
 
 /// Somebody connected.
 async fn accepted(state: Arc<PeersState>, stream: TcpStream) {
-    let Some(tables) = with(&state, |section| section.descriptions()) else {
+    let Some((tables, tls)) = with(&state, |s| (s.descriptions(), s.tls.clone())) else {
         return;
     };
+    let _ = stream.set_nodelay(true);
+    let wire: BoxedWire = match tls {
+        None => Box::pin(stream),
+        Some(tls) => match timeout(CONNECT_LIMIT, side::accept(stream, &tls)).await {
+            Ok(Ok(wire)) => wire,
+            _ => return,
+        },
+    };
     let session = Session::new(Role::Accepting, tables, now_ms());
-    let mut connection = Connection::new(state, stream, session);
+    let mut connection = Connection::new(state, wire, session);
     connection.run().await;
 }
 
@@ -225,8 +238,16 @@ async fn connect(
     address: SocketAddr,
     (name, local): (&str, &str),
 ) {
-    let attempt = timeout(CONNECT_LIMIT, TcpStream::connect(address)).await;
-    let Ok(Ok(stream)) = attempt else {
+    let tls = with(state, |section| section.peers.get(peer)?.tls.clone()).flatten();
+    let reach = async {
+        let stream = TcpStream::connect(address).await?;
+        let _ = stream.set_nodelay(true);
+        match tls {
+            None => Ok(Box::pin(stream) as BoxedWire),
+            Some(tls) => side::connect(stream, &tls).await,
+        }
+    };
+    let Ok(Ok(wire)) = timeout(CONNECT_LIMIT, reach).await else {
         with(state, |section| {
             if let Some(peer) = section.peers.get_mut(peer) {
                 peer.status = "CONN";
@@ -248,7 +269,7 @@ async fn connect(
         from: local.to_owned(),
         process: std::process::id(),
     });
-    let mut connection = Connection::new(Arc::clone(state), stream, session);
+    let mut connection = Connection::new(Arc::clone(state), wire, session);
     connection.peer = Some((peer, number));
     connection.run().await;
 }
@@ -263,7 +284,7 @@ struct Lesson {
 /// One connection.
 struct Connection {
     state: Arc<PeersState>,
-    stream: TcpStream,
+    wire: BoxedWire,
     session: Session,
     /// Whose it is, and its number.
     peer: Option<(usize, u64)>,
@@ -271,11 +292,10 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(state: Arc<PeersState>, stream: TcpStream, session: Session) -> Connection {
-        let _ = stream.set_nodelay(true);
+    fn new(state: Arc<PeersState>, wire: BoxedWire, session: Session) -> Connection {
         Connection {
             state,
-            stream,
+            wire,
             session,
             peer: None,
             lesson: None,
@@ -319,7 +339,7 @@ impl Connection {
                 return None;
             }
             self.fill();
-            if self.write().is_err() {
+            if self.write().await.is_err() {
                 return None;
             }
             if self.session.state() == State::Ended {
@@ -327,23 +347,18 @@ impl Connection {
             }
             let busy = self.lesson.is_some() && self.session.output().is_empty();
             let wait = if busy { Duration::ZERO } else { LOOK_EVERY };
-            match timeout(wait, self.stream.readable()).await {
-                Ok(Ok(())) => match self.stream.try_read(&mut input) {
-                    Ok(0) => return None,
-                    Ok(count) => {
-                        let bytes = input.get(..count).unwrap_or(&[]);
-                        match self.session.handle(bytes, now_ms()) {
-                            Ok(events) => self.take(events),
-                            Err(fault) => {
-                                let _ = self.write();
-                                return Some(fault);
-                            }
+            match timeout(wait, self.wire.read(&mut input)).await {
+                Ok(Ok(0) | Err(_)) => return None,
+                Ok(Ok(count)) => {
+                    let bytes = input.get(..count).unwrap_or(&[]);
+                    match self.session.handle(bytes, now_ms()) {
+                        Ok(events) => self.take(events),
+                        Err(fault) => {
+                            let _ = self.write().await;
+                            return Some(fault);
                         }
                     }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return None,
-                },
-                Ok(Err(_)) => return None,
+                }
                 Err(_) => {}
             }
             let before = self.session.output().len();
@@ -356,15 +371,28 @@ impl Connection {
         }
     }
 
-    fn write(&mut self) -> io::Result<()> {
-        while !self.session.output().is_empty() {
-            match self.stream.try_write(self.session.output()) {
-                Ok(count) => self.session.sent(count, now_ms()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
+    /// Writes what can be written now.
+    async fn write(&mut self) -> io::Result<()> {
+        poll_fn(|context| {
+            while !self.session.output().is_empty() {
+                match self
+                    .wire
+                    .as_mut()
+                    .poll_write(context, self.session.output())
+                {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(count)) => self.session.sent(count, now_ms()),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
+                }
             }
-        }
-        Ok(())
+            // TLS holds records that the socket did not take yet.
+            match self.wire.as_mut().poll_flush(context) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+            }
+        })
+        .await
     }
 
     fn count(&self, what: usize) {

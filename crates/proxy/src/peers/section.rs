@@ -4,6 +4,8 @@
 use super::entry;
 use crate::config::{Config, Peers};
 use crate::tables::Table;
+use crate::tls::Connector;
+use crate::tls::acceptor::Acceptor;
 use protocol::peers::{Milliseconds, TableDescription, Update};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -43,6 +45,8 @@ pub struct Peer {
     pub name: Box<str>,
     /// Where it listens.
     pub address: Option<SocketAddr>,
+    /// How it is reached by TLS.
+    pub tls: Option<Arc<Connector>>,
     /// The connection that counts; a newer one takes its place.
     pub connection: Option<u64>,
     /// It is established.
@@ -92,6 +96,8 @@ pub struct Section {
     pub local: Box<str>,
     /// Where it listens.
     pub listens: Option<SocketAddr>,
+    /// Who answers peers that connect by TLS.
+    pub tls: Option<Arc<Acceptor>>,
     /// Updates that are sent in one go.
     pub batch: usize,
     /// Everyone but this process.
@@ -158,6 +164,7 @@ impl Section {
         let peer = |peer: &crate::config::Peer| Peer {
             name: peer.name.clone(),
             address: peer.address,
+            tls: peer.tls.for_traffic().cloned(),
             connection: None,
             established: false,
             acknowledged: none.clone(),
@@ -173,6 +180,7 @@ impl Section {
             name: peers.name.clone(),
             local: peers.local.clone(),
             listens: peers.listens(),
+            tls: peers.tls.clone(),
             batch: peers.batch as usize,
             peers: others.map(peer).collect(),
             tables,
@@ -201,6 +209,15 @@ impl Section {
             && tables.iter().zip(&self.tables).all(|(new, old)| {
                 Arc::ptr_eq(&new.table, &old.table) && new.description == old.description
             })
+    }
+
+    /// Takes the certificates of a newer configuration, for the connections from now on.
+    pub fn renew_tls(&mut self, peers: &Peers) {
+        self.tls.clone_from(&peers.tls);
+        for peer in &mut self.peers {
+            let described = peers.all.iter().find(|one| one.name == peer.name);
+            peer.tls = described.and_then(|one| one.tls.for_traffic().cloned());
+        }
     }
 
     /// How all tables are told of.

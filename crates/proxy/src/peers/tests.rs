@@ -6,10 +6,13 @@ use crate::config::Config;
 use crate::keyword::testing::load_text;
 use crate::state::install;
 use crate::tables::{DataType, Held, Table};
+use lab::pki::{Authority, Leaf};
 use protocol::peers::Update;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// How long anything may take: long, for machines that are busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,9 +24,19 @@ fn addresses() -> [SocketAddr; 2] {
 }
 
 fn config(name: &str, addresses: [SocketAddr; 2], old: Option<&Config>) -> Config {
+    config_with(name, addresses, old, "")
+}
+
+/// With `lines` in the section.
+fn config_with(
+    name: &str,
+    addresses: [SocketAddr; 2],
+    old: Option<&Config>,
+    lines: &str,
+) -> Config {
     let [one, two] = addresses;
     let text = format!(
-        "global\n localpeer {name}\npeers mesh\n peer one {one}\n peer two {two}\n \
+        "global\n localpeer {name}\npeers mesh\n {lines}\n peer one {one}\n peer two {two}\n \
          table own type integer size 100 store gpc0\n\
          listen t\n bind 127.0.0.1:1\n \
          stick-table type string len 20 size 1000 expire 1h peers mesh store gpc(2),http_req_rate(1h),conn_cur,server_key,bytes_in_cnt\n"
@@ -120,6 +133,54 @@ fn what_one_counts_the_other_has_and_again_after_it_was_away() {
         assert!(report(&one, Some("other")).is_none());
         drop((first, second));
     });
+}
+
+#[test]
+fn peers_share_tables_over_tls_with_who_shows_a_certificate_of_theirs() {
+    let authority = Authority::new("mesh").expect("an authority");
+    let of = |client| {
+        let leaf = Leaf {
+            client,
+            ..Leaf::default()
+        };
+        authority.issue(&leaf).expect("a certificate").bundle()
+    };
+    let file = |what: &str, text: &str| {
+        let name = format!("evenkeel-peers-{what}-{}.pem", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let (served, shown) = (file("served", &of(false)), file("shown", &of(true)));
+    let ca = file("ca", authority.certificate_pem());
+    let lines = format!(
+        "default-bind ssl crt {} ca-file {ca} verify required\n default-server ssl crt {} ca-file {ca}",
+        served.display(),
+        shown.display(),
+        ca = ca.display()
+    );
+    block_on(async {
+        let addresses = addresses();
+        let one = config_with("one", addresses, None, &lines);
+        let two = config_with("two", addresses, None, &lines);
+        let (first, second) = (start(&one), start(&two));
+        count(table(&one, "t"), b"a", 3);
+        soon("an update", || {
+            known(table(&two, "t"), b"a") == Some([3, 3, 0, 3 << 33])
+        })
+        .await;
+        // Somebody who speaks no TLS is not greeted.
+        let mut stranger = TcpStream::connect(addresses[0]).await.expect("connected");
+        let hello = b"HAProxyS 2.1\none\ntwo 1 1\n";
+        stranger.write_all(hello).await.expect("sent");
+        let mut said = Vec::new();
+        let _ = stranger.read_to_end(&mut said).await;
+        assert!(!said.starts_with(b"200"));
+        drop((first, second));
+    });
+    for path in [served, shown, ca] {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 #[test]

@@ -204,7 +204,8 @@ impl Applying<'_> {
             true => " Running on backup.",
             false => "",
         };
-        let level = match active == 0 && backup == 0 {
+        // One that was to stop anyway is no surprise.
+        let level = match change.was_usable {
             true => Level::Alert,
             false => Level::Notice,
         };

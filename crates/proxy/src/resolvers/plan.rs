@@ -44,6 +44,31 @@ pub(crate) struct Tallies {
     pub outdated: u64,
 }
 
+impl Tallies {
+    /// The words of HAProxy, in its order: scripts read them.
+    pub(crate) fn named(&self) -> [(&'static str, u64); 15] {
+        [
+            ("sent", self.sent),
+            ("snd_error", self.unsent),
+            ("valid", self.valid),
+            ("update", self.update),
+            ("cname", self.cname),
+            // An alias that leads nowhere is an answer without a record here.
+            ("cname_error", 0),
+            ("any_err", self.any_error),
+            ("nx", self.nx),
+            ("timeout", self.timeout),
+            ("refused", self.refused),
+            ("other", self.other),
+            ("invalid", self.invalid),
+            // The system cuts a datagram off that is too long; then it is invalid.
+            ("too_big", 0),
+            ("truncated", self.truncated),
+            ("outdated", self.outdated),
+        ]
+    }
+}
+
 /// A section, with what each of its servers did.
 pub(crate) type SectionReport = (Box<str>, Vec<(Box<str>, Tallies)>);
 

@@ -130,6 +130,10 @@ fn evaluate<'r>(
                 return Outcomes::Verdict(verdict);
             }
         }
+        if patience == Patience::Waits && rule.action.may_change(stream) {
+            stream.resume_at = at as u32;
+            return Outcomes::Wait;
+        }
         match rule.action.run(stream) {
             Step::Next => {}
             Step::Accept => {

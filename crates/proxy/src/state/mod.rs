@@ -30,7 +30,7 @@ pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
 pub use server::{
-    AdminReport, AdminState, Adoption, AgentReport, AgentResult, Change, HealthState, HostNow,
-    Kept, Said, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
+    AdminReport, AdminState, Adoption, AgentReport, AgentResult, ByTracked, Change, HealthState,
+    HostNow, Kept, Said, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
 };
 pub(crate) use server::{AgentSet, TakesErrors};

@@ -7,7 +7,7 @@ mod control;
 mod kept;
 mod report;
 
-pub use agent::{AgentReport, AgentResult, Said};
+pub use agent::{AgentReport, AgentResult, ByTracked, Said};
 pub(crate) use agent::{AgentSet, TakesErrors};
 pub use control::{Adoption, Change};
 pub use kept::Kept;

@@ -108,6 +108,8 @@ pub struct Process {
     pub description: Option<String>,
     /// Virtual addresses.
     pub addresses: Vec<AddressReport>,
+    /// What nameservers did.
+    pub(crate) resolvers: Vec<crate::resolvers::SectionReport>,
 }
 
 /// A text of people's own in one line, as the formats of a socket need it.
@@ -176,6 +178,7 @@ impl Process {
             configuration: config.global.version.as_deref().map(line),
             description: config.global.description.as_deref().map(str::to_owned),
             addresses: crate::vitals::reports(runtime),
+            resolvers: runtime.names.report(),
         }
     }
 

@@ -8,6 +8,7 @@ use super::information::{self, Kind};
 use super::process::{Process, VERSION};
 use super::row::{Moment, Object, Row, Selection, Value, each};
 use crate::config::Config;
+use crate::resolvers::{SectionReport, Tallies};
 use std::fmt::Write;
 
 /// Which families are told.
@@ -20,6 +21,7 @@ pub struct Query {
     server: bool,
     addresses: bool,
     tables: bool,
+    resolvers: bool,
     /// Servers in maintenance are left out.
     no_maintenance: bool,
 }
@@ -33,7 +35,7 @@ impl Query {
         for parameter in query.split(|byte| *byte == b'&') {
             let mut parts = parameter.splitn(2, |byte| *byte == b'=');
             let name = parts.next().unwrap_or_default();
-            let value = parts.next().unwrap_or_default();
+            let value = parts.next();
             match name {
                 b"scope" => {
                     if !std::mem::replace(&mut scoped, true) {
@@ -42,7 +44,7 @@ impl Query {
                             ..Query::of(false)
                         };
                     }
-                    match value {
+                    match value? {
                         b"" => {}
                         b"*" => {
                             asked = Query {
@@ -57,6 +59,7 @@ impl Query {
                         b"server" => asked.server = true,
                         b"virtual-ip" => asked.addresses = true,
                         b"sticktable" => asked.tables = true,
+                        b"resolver" => asked.resolvers = true,
                         _ => return None,
                     }
                 }
@@ -76,6 +79,7 @@ impl Query {
             server: all,
             addresses: all,
             tables: all,
+            resolvers: all,
             no_maintenance: false,
         }
     }
@@ -243,6 +247,9 @@ pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query)
     }
     if query.tables {
         of_tables(&mut out, config);
+    }
+    if query.resolvers {
+        of_resolvers(&mut out, &process.resolvers);
     }
     if query.addresses {
         addresses::metrics(&mut out, &process.addresses);
@@ -478,6 +485,30 @@ fn of_tables(out: &mut String, config: &Config) {
     }
 }
 
+/// What nameservers did. The families are there without a nameserver, too, so that a
+/// query for them finds their names.
+fn of_resolvers(out: &mut String, sections: &[SectionReport]) {
+    let names = Tallies::default().named().map(|(name, _)| name);
+    for (at, word) in names.into_iter().enumerate() {
+        let metric = match word {
+            "snd_error" => "send_error",
+            word => word,
+        };
+        let name = format!("resolver_{metric}");
+        head(out, &name, &format!("'{word}' of `show resolvers`"), Gauge);
+        for (section, servers) in sections {
+            for (server, tallies) in servers {
+                let (_, count) = tallies.named()[at];
+                let (section, server) = (escaped(section), escaped(server));
+                let _ = writeln!(
+                    out,
+                    "haproxy_{name}{{resolver=\"{section}\",nameserver=\"{server}\"}} {count}"
+                );
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -497,6 +528,7 @@ mod tests {
         assert_eq!(of("scope="), Some([no; 5]));
         assert_eq!(of("scope=&scope=*"), Some([yes; 5]));
         assert_eq!(of("scope=other"), None);
+        assert_eq!(of("scope"), None);
         assert!(Query::parse(b"no-maint").unwrap().no_maintenance);
     }
 

@@ -476,13 +476,21 @@ pub async fn serve(client: &mut Client) {
     let mut input = client.input.take();
     match judge(client, &mut stream, &mut input).await {
         Judged::Tunnel => tcp(client, &mut stream, input).await,
-        Judged::Over => {}
+        Judged::Over => swallow(&client.link, input),
         Judged::Http(protocol) => {
             client.input = input;
             return pool_box(upgrade::serve(client, stream, protocol)).await;
         }
     }
     finish(stream);
+}
+
+/// Reads what has come already: the kernel answers a close over unread input with a
+/// reset, and the client would not see an orderly end.
+fn swallow(client: &Link, input: Option<Buffer>) {
+    let mut buffer = input.unwrap_or_else(Buffer::take);
+    // Ends at the latest when the buffer is full.
+    while matches!(client.read_into(&mut buffer), Ok(read) if read > 0) {}
 }
 
 /// What rules of content make of a connection.
@@ -530,7 +538,7 @@ async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
         serve::unless_gone(watched, pin!(serve::establish(stream, Establish::FRESH))).await;
     let (server, slot) = match established {
         Some(Ok(established)) => established,
-        Some(Err(_)) => return,
+        Some(Err(_)) => return swallow(&client.link, input),
         None => {
             serve::abandoned(stream);
             return;

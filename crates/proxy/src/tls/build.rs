@@ -132,8 +132,7 @@ pub fn server_config(
     };
     let builder =
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions)?;
-    let schemes = settings.parameters.client_sigalgs.as_deref();
-    let mut config = match verify::client_verifier(&settings.client, schemes)? {
+    let mut config = match verify::client_verifier(&settings.client, &settings.parameters)? {
         None => builder.with_no_client_auth(),
         Some(verifier) => builder.with_client_cert_verifier(verifier),
     }

@@ -6,6 +6,7 @@ use super::certified::alternative_names;
 use super::der::{Der, OID, SEQUENCE};
 use super::objects;
 use aws_lc_rs::digest;
+use rustls::NamedGroup;
 use std::fmt::Write;
 
 /// SET
@@ -105,23 +106,40 @@ pub fn key(der: &[u8]) -> Option<String> {
     Some(algorithm(&Certificate::parse(der)?)).filter(|name| !name.is_empty())
 }
 
+const EC: &[u8] = b"\x2a\x86\x48\xce\x3d\x02\x01";
+const CURVES: &[(&[u8], u32, NamedGroup)] = &[
+    (
+        b"\x2a\x86\x48\xce\x3d\x03\x01\x07",
+        256,
+        NamedGroup::secp256r1,
+    ),
+    (b"\x2b\x81\x04\x00\x22", 384, NamedGroup::secp384r1),
+    (b"\x2b\x81\x04\x00\x23", 521, NamedGroup::secp521r1),
+];
+
+/// The curve of a key (its SubjectPublicKeyInfo), where it is of a known one.
+pub(super) fn curve(key: &[u8]) -> Option<NamedGroup> {
+    let mut key = Der(key).take(SEQUENCE)?.inside();
+    let mut algorithm = key.take(SEQUENCE)?.inside();
+    if algorithm.take(OID)?.content != EC {
+        return None;
+    }
+    let curve = algorithm.take(OID)?.content;
+    let found = CURVES.iter().find(|(oid, ..)| *oid == curve);
+    found.map(|(.., group)| *group)
+}
+
 /// `RSA2048`, `EC256`
 fn algorithm(info: &Certificate) -> String {
     const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
-    const EC: &[u8] = b"\x2a\x86\x48\xce\x3d\x02\x01";
     const ED25519: &[u8] = b"\x2b\x65\x70";
-    const CURVES: &[(&[u8], u32)] = &[
-        (b"\x2a\x86\x48\xce\x3d\x03\x01\x07", 256),
-        (b"\x2b\x81\x04\x00\x22", 384),
-        (b"\x2b\x81\x04\x00\x23", 521),
-    ];
     let found = (|| {
         let mut key = Der(&info.key).take(SEQUENCE)?.inside();
         let mut algorithm = key.take(SEQUENCE)?.inside();
         let kind = algorithm.take(OID)?.content;
         if kind == EC {
             let curve = algorithm.take(OID)?.content;
-            let (_, bits) = CURVES.iter().find(|(oid, _)| *oid == curve)?;
+            let (_, bits, _) = CURVES.iter().find(|(oid, ..)| *oid == curve)?;
             return Some(format!("EC{bits}"));
         }
         if kind == ED25519 {

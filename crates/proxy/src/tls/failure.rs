@@ -3,7 +3,8 @@
 //! nearest is told. It decides nothing.
 
 use super::handshake::{Failure, Refusal};
-use rustls::{AlertDescription, Error, PeerIncompatible};
+use super::verify::WrongCurve;
+use rustls::{AlertDescription, Error, OtherError, PeerIncompatible};
 use std::fmt;
 
 /// The numbers of a failure.
@@ -42,6 +43,7 @@ const REASONS: &[(u16, &str)] = &[
     (0x102, "unsupported protocol"),
     (0x10b, "wrong version number"),
     (0x119, "decryption failed or bad record mac"),
+    (0x17a, "wrong curve"),
 ];
 
 /// What a peer's alert is called; OpenSSL's numbers of them begin at 1000.
@@ -160,6 +162,7 @@ fn reason(error: &Error) -> u16 {
         Error::NoApplicationProtocol => 0xeb,
         Error::InvalidMessage(_) => 0x9f,
         Error::DecryptError => 0x119,
+        Error::Other(OtherError(other)) if other.is::<WrongCurve>() => 0x17a,
         Error::PeerMisbehaved(_)
         | Error::InappropriateMessage { .. }
         | Error::InappropriateHandshakeMessage { .. } => 0xf4,
@@ -176,6 +179,7 @@ mod tests {
     use super::super::chain;
     use super::super::verify::Outcome;
     use super::*;
+    use std::sync::Arc;
 
     /// As HAProxy 2.6 logs them with OpenSSL 3.0.
     #[test]
@@ -198,6 +202,10 @@ mod tests {
         assert_eq!(
             told(tls(Error::AlertReceived(AlertDescription::Unknown(200)))),
             "34 SSL handshake failure error:0A0004B0:SSL routines::reason(1200)"
+        );
+        assert_eq!(
+            told(tls(Error::Other(OtherError(Arc::new(WrongCurve))))),
+            "34 SSL handshake failure error:0A00017A:SSL routines::wrong curve"
         );
         let refused = |depth| {
             let failure = chain::Failure { depth, code: 10 };

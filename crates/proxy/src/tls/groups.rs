@@ -1,21 +1,26 @@
 //! Groups of key exchange (`curves`, `ecdhe`): OpenSSL's names and NIST's, and
 //! which of them there are.
 
-use rustls::NamedGroup;
-use rustls::crypto::SupportedKxGroup;
+use aws_lc_rs::agreement;
+use aws_lc_rs::rand::SystemRandom;
 use rustls::crypto::aws_lc_rs::kx_group;
+use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
+use rustls::ffdhe_groups::FfdheGroup;
+use rustls::{Error, NamedGroup, PeerMisbehaved};
 
 /// The groups where nothing is said, the preferred first.
 ///
 /// A client that sends shares of several groups gets the first of ours that it
-/// has a share of. X25519 is the cheapest. The hybrid with ML-KEM comes last:
-/// who offers both pays nothing for it here, and who offers nothing else gets it.
+/// has a share of. X25519 is the cheapest. The hybrid with ML-KEM comes behind the
+/// curves: a client that offers both pays nothing for it here, and a client that offers
+/// nothing else gets it. P-521 is the most expensive and comes last.
 /// Whoever wants it for everyone writes `curves X25519MLKEM768:X25519:P-256`.
 pub static DEFAULT: &[NamedGroup] = &[
     NamedGroup::X25519,
     NamedGroup::secp256r1,
     NamedGroup::secp384r1,
     NamedGroup::X25519MLKEM768,
+    NamedGroup::secp521r1,
 ];
 
 /// Every name, and its group if there is one here. Names of OpenSSL are
@@ -31,8 +36,8 @@ const NAMES: &[(&str, Option<NamedGroup>)] = &[
     ("SecP256r1MLKEM768", Some(NamedGroup::secp256r1MLKEM768)),
     ("MLKEM768", Some(NamedGroup::MLKEM768)),
     ("MLKEM1024", Some(NamedGroup::MLKEM1024)),
-    ("P-521", None),
-    ("secp521r1", None),
+    ("P-521", Some(NamedGroup::secp521r1)),
+    ("secp521r1", Some(NamedGroup::secp521r1)),
     ("X448", None),
     ("P-224", None),
     ("P-192", None),
@@ -85,6 +90,7 @@ pub fn iana_name(group: NamedGroup) -> Option<&'static str> {
         NamedGroup::X25519 => "x25519",
         NamedGroup::secp256r1 => "secp256r1",
         NamedGroup::secp384r1 => "secp384r1",
+        NamedGroup::secp521r1 => "secp521r1",
         NamedGroup::X25519MLKEM768 => "X25519MLKEM768",
         NamedGroup::secp256r1MLKEM768 => "SecP256r1MLKEM768",
         NamedGroup::MLKEM768 => "MLKEM768",
@@ -99,12 +105,68 @@ pub fn implementation(group: NamedGroup) -> Option<&'static dyn SupportedKxGroup
         NamedGroup::X25519 => kx_group::X25519,
         NamedGroup::secp256r1 => kx_group::SECP256R1,
         NamedGroup::secp384r1 => kx_group::SECP384R1,
+        NamedGroup::secp521r1 => &Secp521r1,
         NamedGroup::X25519MLKEM768 => kx_group::X25519MLKEM768,
         NamedGroup::secp256r1MLKEM768 => kx_group::SECP256R1MLKEM768,
         NamedGroup::MLKEM768 => kx_group::MLKEM768,
         NamedGroup::MLKEM1024 => kx_group::MLKEM1024,
         _ => return None,
     })
+}
+
+/// ECDH over P-521 by aws-lc, which rustls leaves out.
+#[derive(Debug)]
+struct Secp521r1;
+
+struct Secp521r1Exchange {
+    private: agreement::EphemeralPrivateKey,
+    public: agreement::PublicKey,
+}
+
+impl SupportedKxGroup for Secp521r1 {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        let random = SystemRandom::new();
+        let private = agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P521, &random);
+        let private = private.map_err(|_| Error::FailedToGetRandomBytes)?;
+        let public = private.compute_public_key();
+        let public = public.map_err(|_| Error::FailedToGetRandomBytes)?;
+        Ok(Box::new(Secp521r1Exchange { private, public }))
+    }
+
+    fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
+        None
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::secp521r1
+    }
+}
+
+impl ActiveKeyExchange for Secp521r1Exchange {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
+        /// Of a point that is not compressed: TLS 1.3 has no others.
+        const UNCOMPRESSED: u8 = 4;
+        let bad = PeerMisbehaved::InvalidKeyShare;
+        if peer.first() != Some(&UNCOMPRESSED) {
+            return Err(bad.into());
+        }
+        let peer = agreement::UnparsedPublicKey::new(&agreement::ECDH_P521, peer);
+        agreement::agree_ephemeral(self.private, peer, Error::from(bad), |secret| {
+            Ok(SharedSecret::from(secret))
+        })
+    }
+
+    fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
+        None
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::secp521r1
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        self.public.as_ref()
+    }
 }
 
 #[cfg(test)]
@@ -116,8 +178,22 @@ mod tests {
         for name in ["P-256", "prime256v1", "secp256r1", "p-256"] {
             assert_eq!(by_name(name), Some(Some(NamedGroup::secp256r1)), "{name}");
         }
-        assert_eq!(by_name("P-521"), Some(None));
+        assert_eq!(by_name("p-521"), Some(Some(NamedGroup::secp521r1)));
+        assert_eq!(by_name("X448"), Some(None));
         assert_eq!(by_name("P-257"), None);
+    }
+
+    #[test]
+    fn both_ends_of_an_exchange_over_p521_have_the_same_secret() {
+        let group = implementation(NamedGroup::secp521r1).expect("it is there");
+        let (one, other) = (group.start().expect("one"), group.start().expect("other"));
+        let (of_one, of_other) = (one.pub_key().to_vec(), other.pub_key().to_vec());
+        let secret = one.complete(&of_other).expect("a secret");
+        let same = other.complete(&of_one).expect("a secret");
+        assert_eq!(secret.secret_bytes(), same.secret_bytes());
+        let bad = [&[2][..], &of_one[1..]].concat();
+        let refused = group.start().expect("a third").complete(&bad).map(|_| ());
+        assert_eq!(refused, Err(PeerMisbehaved::InvalidKeyShare.into()));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub mod revocation;
 pub mod schemes;
 mod session;
 mod shown;
+pub mod side;
 pub mod sni;
 pub mod store;
 pub mod suites;

@@ -12,18 +12,20 @@ use super::build::{BuildError, provider};
 use super::certificate::Certificate;
 use super::chain::{self, Failure, Purpose, Question, code};
 use super::der::{Der, SEQUENCE};
+use super::describe;
 use super::ignore::IgnoredErrors;
 use super::revocation::Revocations;
-use crate::config::{ClientAuth, Verify};
+use crate::config::{ClientAuth, Parameters, Verify};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, OtherError,
+    PeerMisbehaved, SignatureScheme,
 };
 use std::cell::Cell;
+use std::fmt;
 use std::sync::Arc;
 use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder, VerifiedPath};
 
@@ -375,6 +377,35 @@ struct ClientVerifier {
     required: bool,
     names: Vec<DistinguishedName>,
     schemes: Vec<SignatureScheme>,
+    /// `curves`: up to TLS 1.2 they bound the curves of clients' keys, too (RFC 8422,
+    /// section 5.1.1), as with OpenSSL.
+    curves: Option<Arc<[NamedGroup]>>,
+}
+
+/// A client's key is of a curve that `curves` does not list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WrongCurve;
+
+impl fmt::Display for WrongCurve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrong curve")
+    }
+}
+
+impl std::error::Error for WrongCurve {}
+
+impl ClientVerifier {
+    fn check_curve(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let Some(curves) = &self.curves else {
+            return Ok(());
+        };
+        let parsed = Certificate::parse(certificate);
+        let curve = parsed.and_then(|parsed| describe::curve(&parsed.key));
+        match curve.is_none_or(|curve| curves.contains(&curve)) {
+            true => Ok(()),
+            false => Err(OtherError(Arc::new(WrongCurve)).into()),
+        }
+    }
 }
 
 impl ClientCertVerifier for ClientVerifier {
@@ -402,6 +433,7 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_curve(cert)?;
         handshake_signature(message, cert, dss, &self.schemes, false)
     }
 
@@ -422,7 +454,7 @@ impl ClientCertVerifier for ClientVerifier {
 /// Who verifies clients by these settings; None asks for no certificate.
 pub(super) fn client_verifier(
     settings: &ClientAuth,
-    signed_with: Option<&[SignatureScheme]>,
+    parameters: &Parameters,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, BuildError> {
     if settings.mode == Verify::None {
         return Ok(None);
@@ -444,7 +476,8 @@ pub(super) fn client_verifier(
             purpose: Purpose::Client,
         },
         required: settings.mode == Verify::Required,
-        schemes: schemes(signed_with),
+        schemes: schemes(parameters.client_sigalgs.as_deref()),
+        curves: parameters.curves.clone(),
     })))
 }
 

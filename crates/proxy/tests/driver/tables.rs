@@ -2,7 +2,7 @@
 //! the next request, clients stay with their servers, and a change of the file
 //! takes nothing away.
 
-use crate::bed::{Bed, against_haproxy, soon};
+use crate::bed::{Bed, against_haproxy, settle, soon};
 use crate::sessions::Operator;
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -46,6 +46,20 @@ fn connections_are_counted_while_they_last() {
         let mut next = bed.client();
         next.try_send(GET.as_bytes()) && status(&next.rest()) == "200"
     });
+}
+
+#[test]
+fn rules_of_content_wait_for_the_key_that_they_track() {
+    let bed = Bed::new(
+        "listen site\n bind 127.0.0.1:{1}\n http-request return status 200\n\
+         listen www\n bind 127.0.0.1:{0}\n mode tcp\n stick-table type string size 100\n \
+         tcp-request inspect-delay 60s\n tcp-request content track-sc0 url\n \
+         tcp-request content reject if { sc0_tracked }\n server s 127.0.0.1:{1}\n",
+    );
+    let mut client = bed.client();
+    settle();
+    client.send(GET.as_bytes());
+    assert_eq!(client.rest(), "");
 }
 
 /// Two servers that say who they are, and a backend that balances.

@@ -81,6 +81,10 @@ fn without_a_server_there_is_nothing() {
     );
     assert_eq!((&*bed.client().ends(), &*bed.end()), ("FIN", "0 SC"));
     bed.counts("back/s", BACK, "stot=2 econ=1 wretr=1 lbtot=1");
+    // What the client sent meanwhile does not turn the end into a reset.
+    let mut client = bed.client();
+    client.send("hello");
+    assert_eq!((&*client.ends(), &*bed.end()), ("FIN", "0 SC"));
     drop(bed);
     let bed = Bed::new("frontend front\n mode tcp\n bind 127.0.0.1:{0}\n");
     assert_eq!((&*bed.client().ends(), &*bed.end()), ("FIN", "0 SC"));

@@ -251,3 +251,19 @@ fn checks_speak_http2_where_the_server_does() {
     let other = result("/ok", "", "proto h2 check-proto h1");
     assert_eq!(other.status, CheckStatus::Layer7Invalid);
 }
+
+/// The kernel sends the handshake's last ACK by itself where this process does not get
+/// to close in time, so several are tried.
+#[test]
+fn a_check_that_only_connects_is_no_connection_for_the_server() {
+    const TRIES: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let line = format!("server a {address} check inter 10s");
+    let unseen = (0..TRIES).any(|_| {
+        assert_eq!(told(&check(&line)).0, CheckStatus::Layer4Ok);
+        listener.accept().is_err()
+    });
+    assert!(unseen);
+}

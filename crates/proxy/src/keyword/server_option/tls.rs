@@ -2,7 +2,7 @@
 
 use super::one_of;
 use crate::config::Parameters;
-use crate::config::{HttpProtocol, Server, ServerOptions, ServerTls, TlsDefaults};
+use crate::config::{HttpProtocol, RingTls, ServerOptions, ServerTls, TlsDefaults};
 use crate::keyword::{Args, Built, ServerRow, places, tls_files, tls_words};
 use crate::load::{Loader, codes};
 use crate::rules::{Expression, Usage};
@@ -410,8 +410,6 @@ fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
 /// Makes the connectors of all servers, when all of the file is read: `global`
 /// may stand anywhere.
 pub(crate) fn finish(loader: &mut Loader) {
-    let mut defaults = loader.config.global.tls.clone();
-    defaults.server_verify_none |= loader.options.unverified_servers;
     for proxy in 0..loader.config.proxies.len() {
         for index in 0..loader.config.proxies[proxy].servers.len() {
             let name = loader.config.proxies[proxy].name.clone();
@@ -428,29 +426,88 @@ pub(crate) fn finish(loader: &mut Loader) {
             if (!speaks && !tls.ssl_said) || tls.refused {
                 continue;
             }
-            let what = format!("server '{name}/{}'", server.name);
-            let file = &loader.sources.file(server.span.file).name;
-            let line = loader.sources.position(server.span).line;
-            let place = Place {
-                owner: format!("Proxy '{name}'").into(),
-                what: format!("server '{}'", server.name).into(),
-                line: format!("{file}:{line}").into(),
-            };
-            let (span, line) = (server.span, server.options.tls.side.versions.clone());
-            let store = &loader.config.certificates;
-            let files = files(store, &server.options.tls);
-            let made = connector(server, &defaults).map(|made| Arc::new(made.at(place, files)));
-            if let Ok(made) = &made {
-                let weak: Weak<Connector> = Arc::downgrade(made);
-                let weak: Weak<dyn Dependent> = weak;
-                store.depend(weak);
-            }
-            server.options.tls.connector = made.as_ref().ok().cloned();
-            tls_words::tell_versions(loader, span, &what, &line, &defaults.server.versions);
-            if let (true, Err(refused)) = (speaks, made) {
-                loader.tell(refusal(span, &what, &refused));
-            }
+            let (span, server_name) = (server.span, server.name.clone());
+            let mut tls = std::mem::take(&mut server.options.tls);
+            let what = format!("server '{name}/{server_name}'");
+            let owner = format!("Proxy '{name}'");
+            connect_by(
+                loader,
+                &mut tls,
+                (&owner, &server_name, &what, span),
+                speaks,
+            );
+            loader.config.proxies[proxy].servers[index].options.tls = tls;
         }
+    }
+    finish_sections(loader);
+}
+
+/// The same for peers and for servers of rings.
+fn finish_sections(loader: &mut Loader) {
+    for at in 0..loader.config.peers.len() {
+        let peers = &mut loader.config.peers[at];
+        let owner = format!("Peers '{}'", peers.name);
+        let (mut all, local) = (std::mem::take(&mut peers.all), peers.local.clone());
+        for peer in all.iter_mut().filter(|peer| peer.name != local) {
+            secure(loader, &mut peer.tls, (&owner, &peer.name), peer.span);
+        }
+        loader.config.peers[at].all = all;
+    }
+    for ((ring, server), mut tls, span) in std::mem::take(&mut loader.ring_tls) {
+        let Some(described) = loader.config.rings.get(ring) else {
+            continue;
+        };
+        let Some(name) = described.servers.get(server).map(|one| one.name.clone()) else {
+            continue;
+        };
+        let owner = format!("Ring '{}'", described.name);
+        secure(loader, &mut tls, (&owner, &name), span);
+        let servers = &mut loader.config.rings[ring].servers;
+        servers[server].tls = RingTls(tls.for_traffic().cloned());
+    }
+}
+
+fn secure(
+    loader: &mut Loader,
+    tls: &mut ServerTls,
+    (owner, name): (&str, &str),
+    span: language::Span,
+) {
+    if tls.ssl && !tls.refused {
+        let what = format!("{owner}, server '{name}'");
+        connect_by(loader, tls, (owner, name, &what, span), true);
+    }
+}
+
+/// Makes a connector. `speaks`: why there is none is reported.
+fn connect_by(
+    loader: &mut Loader,
+    tls: &mut ServerTls,
+    (owner, name, what, span): (&str, &str, &str, language::Span),
+    speaks: bool,
+) {
+    let mut defaults = loader.config.global.tls.clone();
+    defaults.server_verify_none |= loader.options.unverified_servers;
+    let file = &loader.sources.file(span.file).name;
+    let line = loader.sources.position(span).line;
+    let place = Place {
+        owner: owner.into(),
+        what: format!("server '{name}'").into(),
+        line: format!("{file}:{line}").into(),
+    };
+    let store = &loader.config.certificates;
+    let files = files(store, tls);
+    let made = connector(tls, &defaults).map(|made| Arc::new(made.at(place, files)));
+    if let Ok(made) = &made {
+        let weak: Weak<Connector> = Arc::downgrade(made);
+        let weak: Weak<dyn Dependent> = weak;
+        store.depend(weak);
+    }
+    tls.connector = made.as_ref().ok().cloned();
+    let versions = &tls.side.versions;
+    tls_words::tell_versions(loader, span, what, versions, &defaults.server.versions);
+    if let (true, Err(refused)) = (speaks, made) {
+        loader.tell(refusal(span, what, &refused));
     }
 }
 
@@ -492,8 +549,7 @@ fn files(store: &Store, tls: &ServerTls) -> Files {
     files
 }
 
-fn connector(server: &Server, defaults: &TlsDefaults) -> Result<Connector, Refused> {
-    let tls = &server.options.tls;
+fn connector(tls: &ServerTls, defaults: &TlsDefaults) -> Result<Connector, Refused> {
     let side = &defaults.server;
     let settings = ClientSettings {
         parameters: Parameters::of(&tls.side, side).map_err(Refused::Versions)?,

@@ -6,6 +6,8 @@ use super::framing::{self, Frame};
 use super::pass_on;
 use crate::config::{Config, LOG_CONNECTIONS_DEFAULT, LogForward};
 use crate::runtime::Runtime;
+use crate::tls::acceptor::Acceptor;
+use crate::tls::side;
 use rustix::net::{AddressFamily, sockopt};
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +15,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -21,6 +23,8 @@ use tokio::task::AbortHandle;
 
 /// How long taking anything rests when descriptors or memory run out.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a handshake of TLS may take.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Most connections of a section, whatever `maxconn` says: each may hold a message.
 const CONNECTIONS_MAX: u32 = 10_000;
 
@@ -33,12 +37,18 @@ pub struct LogSocket {
     pub section: Arc<str>,
     /// It takes datagrams.
     pub datagrams: bool,
+    /// Who answers senders that connect by TLS.
+    pub tls: Option<Arc<Acceptor>>,
 }
+
+/// The TLS of a socket, which a newer configuration changes.
+type Tls = Arc<Mutex<Option<Arc<Acceptor>>>>;
 
 #[derive(Debug)]
 struct Loop {
     inode: u64,
     section: Arc<str>,
+    tls: Tls,
     task: AbortHandle,
 }
 
@@ -86,25 +96,30 @@ impl Serving {
         for socket in sockets {
             let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
             let section = Arc::clone(&socket.section);
+            let tls = socket.tls.clone();
             let served = |one: &Loop| one.inode == inode && one.section == section;
             let opened = match loops.iter().any(served) {
                 true => None,
                 false => Some(self.socket(socket)?),
             };
-            wanted.push((inode, section, opened));
+            wanted.push((inode, section, tls, opened));
         }
         self.limit(&self.runtime.config());
         let mut before = std::mem::take(&mut *loops);
-        for (inode, section, opened) in wanted {
+        for (inode, section, tls, opened) in wanted {
             let served = |one: &Loop| one.inode == inode && one.section == section;
             if let Some(at) = before.iter().position(served) {
-                loops.push(before.swap_remove(at));
+                let goes_on = before.swap_remove(at);
+                *lock(&goes_on.tls) = tls;
+                loops.push(goes_on);
             } else if let Some(socket) = opened {
-                let task = self.serve(socket, Arc::clone(&section)).abort_handle();
+                let tls = Arc::new(Mutex::new(tls));
+                let task = self.serve(socket, Arc::clone(&section), Arc::clone(&tls));
                 loops.push(Loop {
                     inode,
                     section,
-                    task,
+                    tls,
+                    task: task.abort_handle(),
                 });
             }
         }
@@ -138,7 +153,7 @@ impl Serving {
         })
     }
 
-    fn serve(&self, socket: Socket, section: Arc<str>) -> tokio::task::JoinHandle<()> {
+    fn serve(&self, socket: Socket, section: Arc<str>, tls: Tls) -> tokio::task::JoinHandle<()> {
         let runtime = self.runtime;
         let places = Arc::clone(&self.places);
         self.handle.spawn(async move {
@@ -149,12 +164,12 @@ impl Serving {
                 Socket::Tcp(listener) => loop {
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, from)| (stream, Some(from.ip())));
-                    admit(runtime, &section, &places, accepted).await;
+                    admit(runtime, (&section, &tls), &places, accepted).await;
                 },
                 Socket::Unix(listener) => loop {
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, _)| (stream, None));
-                    admit(runtime, &section, &places, accepted).await;
+                    admit(runtime, (&section, &tls), &places, accepted).await;
                 },
             }
         })
@@ -199,11 +214,11 @@ async fn datagrams(runtime: &'static Runtime, name: &str, socket: &Socket) {
 /// is accepted.
 async fn admit<S>(
     runtime: &'static Runtime,
-    name: &Arc<str>,
+    (name, tls): (&Arc<str>, &Tls),
     places: &Mutex<Places>,
     accepted: io::Result<(S, Option<IpAddr>)>,
 ) where
-    S: AsyncRead + Unpin + Send + 'static,
+    S: side::Wire + 'static,
 {
     let Ok((stream, from)) = accepted else {
         return tokio::time::sleep(PAUSE).await;
@@ -215,18 +230,31 @@ async fn admit<S>(
         return;
     };
     let name = Arc::clone(name);
+    let tls = lock(tls).clone();
     tokio::spawn(async move {
-        connection(runtime, &name, stream, from).await;
+        let wire = match tls {
+            None => Some(Box::pin(stream) as side::BoxedWire),
+            Some(acceptor) => {
+                let shaken = side::accept(stream, &acceptor);
+                let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, shaken).await;
+                shaken.ok().and_then(Result::ok)
+            }
+        };
+        if let Some(wire) = wire {
+            connection(runtime, &name, wire, from).await;
+        }
         drop(place);
     });
 }
 
 /// Takes messages until the peer goes, is silent for too long, or sends what is
 /// none. What is unfinished then is no message.
-async fn connection<S>(runtime: &'static Runtime, name: &str, mut stream: S, from: Option<IpAddr>)
-where
-    S: AsyncRead + Unpin,
-{
+async fn connection(
+    runtime: &'static Runtime,
+    name: &str,
+    mut stream: side::BoxedWire,
+    from: Option<IpAddr>,
+) {
     let most = message_max(runtime);
     let mut buffer: Vec<u8> = Vec::new();
     let mut piece = vec![0; most];

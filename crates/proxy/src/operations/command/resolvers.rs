@@ -1,7 +1,6 @@
 //! `show resolvers`: what the servers of names did.
 
 use super::{Context, Session};
-use crate::resolvers::Tallies;
 use std::fmt::Write;
 
 pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
@@ -15,7 +14,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
         let _ = writeln!(out, "Resolvers section {section}");
         for (name, tallies) in servers {
             let _ = writeln!(out, " nameserver {name}:");
-            for (word, count) in lines(&tallies) {
+            for (word, count) in tallies.named() {
                 let _ = writeln!(out, "  {:<12} {count}", format!("{word}:"));
             }
         }
@@ -27,27 +26,4 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
         return "No resolvers found\n".into();
     }
     out
-}
-
-/// The words of HAProxy, in its order: scripts read them.
-fn lines(tallies: &Tallies) -> [(&'static str, u64); 15] {
-    [
-        ("sent", tallies.sent),
-        ("snd_error", tallies.unsent),
-        ("valid", tallies.valid),
-        ("update", tallies.update),
-        ("cname", tallies.cname),
-        // An alias that leads nowhere is an answer without a record here.
-        ("cname_error", 0),
-        ("any_err", tallies.any_error),
-        ("nx", tallies.nx),
-        ("timeout", tallies.timeout),
-        ("refused", tallies.refused),
-        ("other", tallies.other),
-        ("invalid", tallies.invalid),
-        // The system cuts a datagram off that is too long; then it is invalid.
-        ("too_big", 0),
-        ("truncated", tallies.truncated),
-        ("outdated", tallies.outdated),
-    ]
 }

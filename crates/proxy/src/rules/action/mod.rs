@@ -189,6 +189,15 @@ impl Action {
         )
     }
 
+    /// Whether more bytes of the stream may change what it does: the key that is tracked
+    /// may still come.
+    pub(super) fn may_change(&self, stream: &Stream) -> bool {
+        match self {
+            Action::Table(action) => action.may_change(stream),
+            _ => false,
+        }
+    }
+
     /// Carries it out.
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         match self {

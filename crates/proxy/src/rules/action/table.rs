@@ -290,6 +290,14 @@ fn track(
 }
 
 impl TableAction {
+    /// Whether more bytes of the stream may change the key that is tracked.
+    pub(super) fn may_change(&self, stream: &Stream) -> bool {
+        match self {
+            TableAction::Track { key, .. } => key.may_change(stream),
+            _ => false,
+        }
+    }
+
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         match self {
             TableAction::Track {

@@ -77,6 +77,15 @@ pub(super) struct Inherited {
     pub drain: bool,
 }
 
+/// What the server that one tracks did to it.
+#[derive(Clone, Copy, Debug)]
+pub struct ByTracked {
+    /// What changed.
+    pub change: Change,
+    /// The tracked one was in maintenance before.
+    pub was_maintained: bool,
+}
+
 /// Where the agent of a server is and what it is sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AgentSet {
@@ -189,6 +198,8 @@ impl ServerState {
             trackers.push(me);
             drop(trackers);
             self.inherit(other.told(), now_ms);
+            // It begins so, which is no news.
+            self.control().told_by_tracked = None;
         } else {
             self.settle(now_ms);
         }
@@ -216,18 +227,26 @@ impl ServerState {
         if self.control().inherited == Some(inherited) {
             return;
         }
-        self.control().inherited = Some(inherited);
+        let before = self.control().inherited.replace(inherited);
+        let was_maintained = before.is_some_and(|before| before.maintenance);
         let change = self.settle(now_ms);
         let mut control = self.control();
-        control.told_by_tracked = match control.told_by_tracked.take() {
+        let told = match control.told_by_tracked.take() {
             // Nobody has told of the one before: both are one.
-            Some(before) => Some(Change {
-                was_up: before.was_up,
-                was_usable: before.was_usable,
-                ..change
-            }),
-            None => Some(change),
+            Some(before) => ByTracked {
+                change: Change {
+                    was_up: before.change.was_up,
+                    was_usable: before.change.was_usable,
+                    ..change
+                },
+                ..before
+            },
+            None => ByTracked {
+                change,
+                was_maintained,
+            },
         };
+        control.told_by_tracked = Some(told);
     }
 
     /// Tells those who track it how it is now. Not under a lock.
@@ -237,7 +256,8 @@ impl ServerState {
             if trackers.is_empty() {
                 return;
             }
-            trackers.iter().filter_map(Weak::upgrade).collect()
+            // The last one first, as with HAProxy.
+            trackers.iter().rev().filter_map(Weak::upgrade).collect()
         };
         let told = self.told();
         for tracker in trackers {
@@ -250,7 +270,7 @@ impl ServerState {
     }
 
     /// What became of it by the one that it tracks, once, for logs.
-    pub fn take_told_by_tracked(&self) -> Option<Change> {
+    pub fn take_told_by_tracked(&self) -> Option<ByTracked> {
         self.control().told_by_tracked.take()
     }
 

@@ -63,7 +63,7 @@ pub(super) struct Control {
     pub tracked: Option<Arc<ServerState>>,
     pub inherited: Option<super::agent::Inherited>,
     /// What that changed, until logs tell it.
-    pub told_by_tracked: Option<Change>,
+    pub told_by_tracked: Option<super::agent::ByTracked>,
     /// What [`revision`] has counted: flags, the operator's wish, health, weight.
     pub told: Option<(u32, AdminState, HealthState, u32)>,
 }
@@ -114,6 +114,12 @@ impl Control {
         self.unresolved || self.admin == AdminState::Maintenance
     }
 
+    /// Whether maintenance keeps traffic from it: its own, or that of the server that
+    /// it tracks.
+    fn is_maintained(&self) -> bool {
+        self.in_maintenance() || self.inherited.is_some_and(|other| other.maintenance)
+    }
+
     /// What the file says of its address.
     fn configure_name(&mut self, server: &Server) {
         self.file_unresolved = server.address == ServerAddress::Unresolved;
@@ -160,11 +166,7 @@ impl Control {
     pub(super) fn flags(&self, backup: bool) -> u32 {
         let inherited = self.inherited;
         let health = inherited.map_or(self.health, |other| other.health);
-        let maintained = inherited.is_some_and(|other| other.maintenance);
-        let up = health != HealthState::Down
-            && !self.agent.down
-            && !maintained
-            && !self.in_maintenance();
+        let up = health != HealthState::Down && !self.agent.down && !self.is_maintained();
         let usable = up
             && health == HealthState::Up
             && self.admin == AdminState::Ready
@@ -485,6 +487,11 @@ impl ServerState {
     /// Whether nobody is to ask how it is: in maintenance, or by an operator.
     pub fn is_left_alone(&self) -> bool {
         self.checks_stopped() || self.in_maintenance()
+    }
+
+    /// Whether it, or the server that it tracks, is in maintenance.
+    pub fn is_maintained(&self) -> bool {
+        self.control().is_maintained()
     }
 
     /// Whether it is in maintenance, where nothing is checked.

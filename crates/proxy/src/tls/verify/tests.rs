@@ -2,7 +2,7 @@
 //! the same certificates.
 
 use super::*;
-use crate::config::{ClientAuth, Verify};
+use crate::config::{ClientAuth, Parameters, Verify};
 use lab::pki::{self, Authority, Issued, Leaf, Powers};
 
 fn believe(pem: &str) -> Option<Arc<Authorities>> {
@@ -28,7 +28,7 @@ fn client(name: &str) -> Leaf<'_> {
 /// Whether it is believed, and what was found: the code of `ssl_c_verify`, of
 /// `ssl_c_err`, and code and depth of `ssl_c_ca_err`.
 fn ask(settings: &ClientAuth, shown: &[CertificateDer<'static>]) -> (bool, [u8; 4]) {
-    let verifier = client_verifier(settings, None)
+    let verifier = client_verifier(settings, &Parameters::default())
         .expect("it builds")
         .expect("it asks");
     let (leaf, others) = shown.split_first().expect("a certificate");
@@ -225,14 +225,14 @@ fn garbage_in_place_of_a_certificate_is_refused_and_never_let_pass() {
 
 #[test]
 fn without_a_question_nobody_verifies() {
-    let none = client_verifier(&ClientAuth::default(), None).expect("it builds");
+    let none = client_verifier(&ClientAuth::default(), &Parameters::default()).expect("it builds");
     assert!(none.is_none());
     let empty = ClientAuth {
         mode: Verify::Optional,
         ..ClientAuth::default()
     };
     assert!(matches!(
-        client_verifier(&empty, None),
+        client_verifier(&empty, &Parameters::default()),
         Err(BuildError::NoAuthorities)
     ));
 }
@@ -244,7 +244,7 @@ fn authorities_are_named_unless_the_file_says_no() {
     let mut settings = settings(believe(root.certificate_pem()), None);
     settings.more_authorities = believe(more.certificate_pem());
     let named = |settings: &ClientAuth| {
-        let verifier = client_verifier(settings, None).expect("it builds");
+        let verifier = client_verifier(settings, &Parameters::default()).expect("it builds");
         verifier.expect("it asks").root_hint_subjects().len()
     };
     assert_eq!(named(&settings), 1);
@@ -407,4 +407,38 @@ fn broken_certificates_are_refused_whatever_byte_is_broken() {
             let _ = (ask(&listed, &broken), ask(&all_ignored(&listed), &broken));
         }
     }
+}
+
+/// RFC 8422, section 5.1.1; OpenSSL calls it "wrong curve".
+#[test]
+fn a_key_of_a_client_is_of_a_curve_that_is_listed() {
+    let issued = pki::self_signed(&client("c")).expect("a certificate");
+    let shown = &issued.certificates()[0];
+    let verifier = |curves: Option<&[NamedGroup]>| ClientVerifier {
+        belief: Belief {
+            authorities: None,
+            crls: None,
+            ca_ignore: IgnoredErrors::default(),
+            crt_ignore: IgnoredErrors::default(),
+            purpose: Purpose::Client,
+        },
+        required: false,
+        names: Vec::new(),
+        schemes: schemes(None),
+        curves: curves.map(Arc::from),
+    };
+    let allowed = |curves| verifier(curves).check_curve(shown).is_ok();
+    assert!(allowed(None));
+    assert!(allowed(Some(&[
+        NamedGroup::secp384r1,
+        NamedGroup::secp256r1
+    ])));
+    assert!(!allowed(Some(&[NamedGroup::secp384r1])));
+    let rsa = Leaf {
+        key: pki::KeyKind::Rsa2048,
+        ..client("r")
+    };
+    let rsa = pki::self_signed(&rsa).expect("a certificate");
+    let of_rsa = verifier(Some(&[NamedGroup::secp384r1]));
+    assert!(of_rsa.check_curve(&rsa.certificates()[0]).is_ok());
 }

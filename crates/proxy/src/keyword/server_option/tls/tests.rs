@@ -138,7 +138,7 @@ fn what_is_left_out_is_told() {
             "ssl verify none ciphers FOO:ECDHE-RSA-AES128-GCM-SHA256",
             "W0123",
         ),
-        ("ssl verify none curves P-521:P-256", "W0122"),
+        ("ssl verify none curves X448:P-256", "W0122"),
         ("ssl verify none ssl-min-ver TLSv1.0", "W0124"),
         ("ssl verify none ssl-min-ver TLSv1.2 no-tlsv10", "W0116"),
     ] {

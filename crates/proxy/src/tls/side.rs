@@ -1,0 +1,123 @@
+//! TLS on the side thread and on threads of their own: peers, log messages. Handshakes
+//! and records are rustls', by tokio-rustls or blocking; the data plane has its own.
+
+use super::acceptor::Acceptor;
+use super::connector::no_name;
+use super::sni::Offer;
+use super::{Connector, Counted};
+use rustls::{ClientConnection, StreamOwned};
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
+
+/// What carries the bytes of a connection, in clear or by TLS.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// A connection in clear or by TLS.
+pub type BoxedWire = Pin<Box<dyn Wire>>;
+
+/// A TLS connection, counted for as long as it is there.
+struct CountedWire<S> {
+    wire: S,
+    _counted: Option<Counted>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for CountedWire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountedWire<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(context)
+    }
+}
+
+fn counted<S: Wire + 'static>(wire: S) -> BoxedWire {
+    Box::pin(CountedWire {
+        wire,
+        _counted: Counted::new(None),
+    })
+}
+
+/// Makes the handshake with a server over `stream`. No name is sent; `verifyhost` is
+/// verified. The caller bounds the time.
+///
+/// # Errors
+/// The connection's, or what rustls refuses.
+pub async fn connect<S>(stream: S, connector: &Connector) -> io::Result<BoxedWire>
+where
+    S: Wire + 'static,
+{
+    let made = TlsConnector::from(connector.config()).connect(no_name(), stream);
+    Ok(counted(made.await?))
+}
+
+/// Makes the handshake with a client over `stream`. The caller bounds the time.
+///
+/// # Errors
+/// The connection's, what rustls refuses, or that no certificate is for the client.
+pub async fn accept<S>(stream: S, acceptor: &Acceptor) -> io::Result<BoxedWire>
+where
+    S: Wire + 'static,
+{
+    let begun = LazyConfigAcceptor::new(Default::default(), stream).await?;
+    let config = {
+        let hello = begun.client_hello();
+        let offer = Offer {
+            server_name: hello.server_name().map(str::as_bytes),
+            schemes: hello.signature_schemes(),
+            suites: hello.cipher_suites(),
+            // A client without TLS 1.3 gets a certificate for its suites.
+            tls13: hello
+                .cipher_suites()
+                .iter()
+                .any(|suite| u16::from(*suite) >> 8 == TLS13_SUITES),
+        };
+        acceptor.choose(&offer)
+    };
+    let chosen = config.map_err(|_| io::Error::from(io::ErrorKind::PermissionDenied))?;
+    Ok(counted(begun.into_stream(chosen.config).await?))
+}
+
+/// The first byte of the suites of TLS 1.3, which are of no other version.
+const TLS13_SUITES: u16 = 0x13;
+
+/// Makes the handshake with a server over a socket that blocks, within its timeouts.
+///
+/// # Errors
+/// The connection's, or what rustls refuses.
+pub fn connect_blocking<S>(
+    mut socket: S,
+    connector: &Connector,
+) -> io::Result<Box<dyn Write + Send>>
+where
+    S: Read + Write + Send + 'static,
+{
+    let made = ClientConnection::new(connector.config(), no_name());
+    let mut session = made.map_err(io::Error::other)?;
+    while session.is_handshaking() {
+        session.complete_io(&mut socket)?;
+    }
+    Ok(Box::new(StreamOwned::new(session, socket)))
+}
