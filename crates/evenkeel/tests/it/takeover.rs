@@ -15,6 +15,7 @@ struct Place {
     bench: Bench,
     port: u16,
     socket: PathBuf,
+    map: PathBuf,
 }
 
 impl Place {
@@ -22,18 +23,23 @@ impl Place {
         let bench = Bench::new();
         let port = free_port().unwrap();
         let socket = bench.scratch.path().join("s");
+        let map = bench.scratch.path().join("a.map");
         let text = format!(
             "global\n    stats socket {} mode 600 level admin expose-fd listeners\ndefaults\n    mode http\n    \
              timeout client 5s\n    timeout server 5s\n    timeout connect 1s\nfrontend web\n    \
-             bind 127.0.0.1:{port}\n    http-request return status 200 content-type text/plain string ok\n\
+             bind 127.0.0.1:{port}\n    http-request set-header x %[path,map({map})]\n    \
+             http-request return status 200 content-type text/plain string ok\n\
              backend app\n    server one 127.0.0.1:9\n",
-            socket.display()
+            socket.display(),
+            map = map.display()
         );
         bench.file("a.cfg", &text);
+        bench.file("a.map", "/one 1\n/two 2\n");
         Place {
             bench,
             port,
             socket,
+            map,
         }
     }
 
@@ -49,6 +55,20 @@ impl Place {
         let mut all = more.to_vec();
         all.extend(["-x", socket, farewell, &pid]);
         self.start(program, &all)
+    }
+
+    /// Keys and values of the map.
+    fn map(&self) -> String {
+        let told = self.command(&format!("show map {}", self.map.display()));
+        let pairs = told.lines().filter_map(|line| line.split_once(' '));
+        pairs.map(|(_, pair)| format!("{pair};")).collect()
+    }
+
+    fn change_map(&self) {
+        let map = self.map.display();
+        self.command(&format!("del map {map} /one"));
+        self.command(&format!("set map {map} /two 3"));
+        self.command(&format!("add map {map} /four 4"));
     }
 
     fn serves(&self) -> bool {
@@ -128,6 +148,7 @@ fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
             place.request().unwrap();
         }
         place.command("set server app/one state maint");
+        place.change_map();
         assert_eq!(place.told(), ("5".into(), "MAINT".into()));
         // A connection that stays, and asks again when the next one serves.
         let mut client = TcpStream::connect(("127.0.0.1", place.port)).unwrap();
@@ -150,6 +171,7 @@ fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
                     "Stopping: 0".to_owned()
                 })
         }));
+        assert_eq!(place.map(), "/two 3;/four 4;");
         ask(1);
         let outcome = first.end();
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -217,6 +239,7 @@ fn the_next_role_knows_what_the_one_that_was_killed_knew() {
     let process = place.start(&place.bench.haproxy.clone(), &["-W"]);
     assert!(place.serves());
     place.command("set server app/one state maint");
+    place.change_map();
     let children = || {
         let path = format!("/proc/{0}/task/{0}/children", process.pid());
         std::fs::read_to_string(path).unwrap_or_default()
@@ -230,6 +253,7 @@ fn the_next_role_knows_what_the_one_that_was_killed_knew() {
     }));
     assert!(place.serves());
     assert_eq!(place.told().1, "MAINT");
+    assert_eq!(place.map(), "/two 3;/four 4;");
     process.signal(Signal::SIGTERM);
     process.end();
 }

@@ -16,6 +16,8 @@ mod index;
 use super::map::{Gives, parse};
 use super::matching::Method;
 use super::value::{Value, whole_integer};
+use crate::state::revision;
+pub use carry::Changes;
 use entries::Entries;
 use index::Index;
 use std::collections::BTreeMap;
@@ -394,18 +396,13 @@ impl Lists {
             return Err(ListError::Range);
         }
         let entries = versions.prepared.get(&version).cloned().unwrap_or_default();
-        let before = list.changed.replace(entries);
-        let result = inner.lay_over(at);
+        inner.replace(at, entries)?;
         if let Some(list) = inner.lists.get_mut(at) {
-            match result {
-                Ok(()) => {
-                    list.versions.current = version;
-                    list.versions.prepared.retain(|other, _| *other > version);
-                }
-                Err(_) => list.changed = before,
-            }
+            list.versions.current = version;
+            list.versions.prepared.retain(|other, _| *other > version);
         }
-        result
+        revision::advance();
+        Ok(())
     }
 
     /// What a text meets in a list, for each test or map that uses it.
@@ -424,12 +421,14 @@ impl Lists {
     /// of a list compiles it anew, unless it was made ready before
     /// ([`Lists::make_ready`]); further ones look at what they change only.
     pub fn edit(&self, at: usize, edit: Edit) -> Result<(), ListError> {
-        self.inner().edit(at, edit)
+        self.inner().edit(at, edit)?;
+        revision::advance();
+        Ok(())
     }
 
     /// Makes a list ready to be changed by rules, on threads that serve.
     pub(crate) fn make_ready(&self, at: usize) -> Result<(), ListError> {
-        self.edit(at, Edit::Add(Vec::new()))
+        self.inner().edit(at, Edit::Add(Vec::new()))
     }
 
     /// A rule gives a key this value, in a map, or adds it to a list of patterns
@@ -545,6 +544,19 @@ impl Inner {
             user.changed.store(true, Relaxed);
         }
         Ok(())
+    }
+
+    /// Gives a list these entries, or leaves it as it is.
+    fn replace(&mut self, at: usize, entries: Arc<Entries>) -> Result<(), ListError> {
+        let list = self.lists.get_mut(at).ok_or(ListError::NotFound)?;
+        let before = list.changed.replace(entries);
+        let result = self.lay_over(at);
+        if result.is_err()
+            && let Some(list) = self.lists.get_mut(at)
+        {
+            list.changed = before;
+        }
+        result
     }
 
     /// Compiles a list for all that use it, and lays it over.

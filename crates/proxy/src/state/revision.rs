@@ -1,5 +1,5 @@
-//! Whether the state of any server changed: its health, what an operator wants of
-//! it, its weight or its limit. For whoever passes states on and does not want to
+//! Whether the state of any server changed (its health, what an operator wants of
+//! it, its weight or its limit), or an operator changed a list. For whoever passes states on and does not want to
 //! compare ten thousand of them; it never says what changed.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

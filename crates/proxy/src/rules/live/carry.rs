@@ -1,6 +1,7 @@
-//! What becomes of changes of lists at run time when the configuration is replaced: they
-//! go on. Where the file of a list has other lines, too, the changed keys are laid over
-//! those. A difference is put into words before that, so that nothing is lost silently.
+//! What becomes of changes of lists at run time when the configuration is replaced, or
+//! the process that serves: they go on. Where the file of a list has other lines, too, the
+//! changed keys are laid over those. A difference is put into words before that, so that
+//! nothing is lost silently.
 
 use super::entries::Entries;
 use super::{Entry, List, Lists};
@@ -70,30 +71,66 @@ fn touched(list: &List) -> (HashSet<&[u8]>, Count) {
     (keys, count)
 }
 
-/// The lines of a new file, with the entries of the changed keys of the older list in
-/// the place of theirs.
-fn merged(new: &List, old: &List) -> Entries {
-    let (keys, _) = touched(old);
-    let mut of_key: HashMap<&[u8], Vec<&Entry>> = HashMap::new();
-    for entry in old.entries().filter(|entry| keys.contains(&*entry.key)) {
-        of_key.entry(&entry.key).or_default().push(entry);
+/// What was changed at run time in the list of a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Changes {
+    /// The file, as the configuration names it.
+    pub file: Arc<str>,
+    /// Its entries have values.
+    pub is_map: bool,
+    /// Each key whose entries are not those of the file, with the values of its entries in
+    /// their order; one without any was removed.
+    pub keys: Vec<(Box<[u8]>, Vec<Option<Box<[u8]>>>)>,
+}
+
+impl Changes {
+    /// Those of a list; None where it has no file or is as its file.
+    fn of(list: &List) -> Option<Changes> {
+        let file = Arc::clone(list.file.as_ref()?);
+        list.changed.as_ref()?;
+        let (touched, _) = touched(list);
+        let now = by_key(list.entries());
+        let mut seen = HashSet::new();
+        // In the order in which they were added; behind them what was removed.
+        let keys = list.entries().chain(&list.base).map(|entry| &*entry.key);
+        let keys = keys.filter(|key| touched.contains(key) && seen.insert(*key));
+        let with_values = |key: &[u8]| {
+            let values = now.get(key).into_iter().flatten();
+            let values = values.map(|value| value.map(Into::into));
+            (key.into(), values.collect())
+        };
+        let keys: Vec<_> = keys.map(with_values).collect();
+        (!keys.is_empty()).then_some(Changes {
+            file,
+            is_map: list.is_map,
+            keys,
+        })
     }
-    let pair = |entry: &Entry| (entry.key.clone(), entry.value.clone());
-    let mut pairs = Vec::with_capacity(new.base.len());
-    for entry in &new.base {
-        match keys.contains(&*entry.key) {
-            true => pairs.extend(of_key.remove(&*entry.key).into_iter().flatten().map(pair)),
-            false => pairs.push(pair(entry)),
+
+    /// The lines of a file, with these changes in the place of theirs.
+    fn over(&self, base: &[Entry]) -> Entries {
+        let keys = self.keys.iter();
+        let mut of_key: HashMap<&[u8], Option<&Vec<_>>> =
+            keys.map(|(key, values)| (&**key, Some(values))).collect();
+        let mut pairs = Vec::with_capacity(base.len());
+        for entry in base {
+            match of_key.get_mut(&*entry.key) {
+                Some(values) => {
+                    let values = values.take().into_iter().flatten();
+                    pairs.extend(values.map(|value| (entry.key.clone(), value.clone())));
+                }
+                None => pairs.push((entry.key.clone(), entry.value.clone())),
+            }
         }
+        for (key, values) in &self.keys {
+            if of_key.get(&**key).is_some_and(Option::is_some) {
+                pairs.extend(values.iter().map(|value| (key.clone(), value.clone())));
+            }
+        }
+        let mut all = Entries::default();
+        all.add(pairs);
+        all
     }
-    // In the order in which they were added.
-    let more = old
-        .entries()
-        .filter(|entry| of_key.contains_key(&*entry.key));
-    pairs.extend(more.map(pair));
-    let mut all = Entries::default();
-    all.add(pairs);
-    all
 }
 
 fn is_same(one: &List, other: &List) -> bool {
@@ -137,18 +174,39 @@ impl Lists {
             }
             let entries = match list.base == old.base {
                 true => Arc::clone(changed),
-                // Made ready for rules that changed nothing.
-                false if touched(old).0.is_empty() => continue,
-                false => Arc::new(merged(list, old)),
+                false => match Changes::of(old) {
+                    Some(changes) => Arc::new(changes.over(&list.base)),
+                    // Made ready for rules that changed nothing.
+                    None => continue,
+                },
             };
-            list.changed = Some(entries);
             list.adopted = Some(Arc::clone(changed));
             // What a new user of the list cannot use is not laid over for it.
-            if inner.lay_over(at).is_err()
-                && let Some(list) = inner.lists.get_mut(at)
-            {
-                list.changed = None;
-            }
+            let _ = inner.replace(at, entries);
+        }
+    }
+
+    /// What was changed in lists of files, to go on in another process: in those of at
+    /// most so many entries.
+    pub fn changes(&self, entries_max: usize) -> Vec<Changes> {
+        let inner = self.inner();
+        let lists = inner.lists.iter();
+        let short = |list: &&List| list.len().max(list.base.len()) <= entries_max;
+        lists.filter(short).filter_map(Changes::of).collect()
+    }
+
+    /// Lays what was changed in another process over a list of this configuration, where
+    /// it has that list and can use the entries.
+    pub fn lay_over(&self, changes: &Changes) {
+        let mut inner = self.inner();
+        let is_it = |list: &List| {
+            list.file.as_ref() == Some(&changes.file) && list.is_map == changes.is_map
+        };
+        if let Some(at) = inner.lists.iter().position(is_it)
+            && let Some(list) = inner.lists.get(at)
+        {
+            let entries = Arc::new(changes.over(&list.base));
+            let _ = inner.replace(at, entries);
         }
     }
 

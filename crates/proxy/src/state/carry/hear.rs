@@ -4,6 +4,7 @@
 use super::tally;
 use super::wire::{Reader, number, small};
 use super::{CarryError, HEAD, VERSION, tag};
+use crate::rules::live::Changes;
 use crate::state::counters::AVERAGES;
 use crate::state::proxy::BackendLife;
 use crate::state::server::{AGE_MAX_MS, COUNT_MAX};
@@ -25,6 +26,7 @@ pub(super) struct Told<'b> {
     pub process: Option<ProcessTold>,
     pub proxies: Vec<ProxyTold<'b>>,
     pub tables: Vec<super::tables::TableTold<'b>>,
+    pub lists: Vec<Changes>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +114,7 @@ pub(super) fn hear(bytes: &[u8]) -> Heard<Told<'_>> {
             t::PROCESS => told.process = Some(process(value)?),
             t::PROXY => told.proxies.push(proxy(value)?),
             t::TABLE => told.tables.push(super::tables::hear(value)?),
+            t::LIST => told.lists.push(super::lists::hear(value)?),
             t::END => return Ok(told),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! What a process tells another one of ours that takes over from it (`-sf`, `-x`,
 //! an upgrade of the binary, a role that is started again): counters, rates,
-//! highest values, and the states of servers, by the names of the proxies, servers
-//! and listeners that they belong to. It is what [`super::install`] keeps within
+//! highest values, the states of servers, by the names of the proxies, servers and
+//! listeners that they belong to, stick tables, and what was changed in maps and lists. It is what [`super::install`] keeps within
 //! a process.
 //!
 //! Never the momentary: connections, queues and slots belong to the process that
@@ -14,6 +14,7 @@
 
 mod gather;
 mod hear;
+mod lists;
 mod tables;
 mod tag;
 mod take;
@@ -61,21 +62,16 @@ impl Mark {
 pub fn export(config: &Config, runtime: Option<&Runtime>) -> Exported {
     let gathered = Gathered::of(config, runtime);
     Exported {
-        bytes: tell::tell(&gathered, runtime, true, Some((&config.tables, Which::All))),
+        bytes: tell::tell(&gathered, runtime, true, Some((config, Which::All))),
         mark: Mark(gathered),
     }
 }
 
 /// The same for somebody who only keeps it, in case this process is killed: of
-/// tables the small ones.
+/// tables and lists the small ones.
 pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Vec<u8> {
     let gathered = Gathered::of(config, runtime);
-    tell::tell(
-        &gathered,
-        runtime,
-        true,
-        Some((&config.tables, Which::Small)),
-    )
+    tell::tell(&gathered, runtime, true, Some((config, Which::Small)))
 }
 
 /// Why nothing was taken in.

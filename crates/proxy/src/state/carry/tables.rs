@@ -11,16 +11,26 @@ use std::sync::Arc;
 
 /// Entries of a table that is kept in case the process is killed.
 const KEPT_ENTRIES_MAX: u32 = 10_000;
-/// Bytes that all tables together may take on their way.
-const BYTES_MAX: usize = 200 << 20;
+/// Bytes that everything together may take on its way.
+pub(super) const BYTES_MAX: usize = 200 << 20;
 
-/// Which tables are told.
+/// Which tables and lists are told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Which {
     /// For somebody who goes on with them.
     All,
     /// For somebody who keeps them.
     Small,
+}
+
+impl Which {
+    /// How many entries one has at most.
+    pub fn entries_max(self) -> u32 {
+        match self {
+            Which::All => u32::MAX,
+            Which::Small => KEPT_ENTRIES_MAX,
+        }
+    }
 }
 
 fn key_number(key: KeyType) -> u64 {
@@ -36,7 +46,7 @@ fn key_number(key: KeyType) -> u64 {
 /// Tells the tables.
 pub(super) fn tell(w: &mut Writer, tag: u8, tables: &Tables, which: Which) {
     for table in tables.serving() {
-        if which == Which::Small && table.used() > KEPT_ENTRIES_MAX {
+        if table.used() > which.entries_max() {
             continue;
         }
         w.nested(tag, |w| one(w, table));

@@ -9,6 +9,14 @@ pub(super) mod whole {
     /// The last field: what ends without it was cut off.
     pub const END: u8 = 4;
     pub const TABLE: u8 = 5;
+    pub const LIST: u8 = 6;
+}
+
+/// In a list of patterns or a map.
+pub(super) mod list {
+    pub const FILE: u8 = 1;
+    pub const IS_MAP: u8 = 2;
+    pub const KEYS: u8 = 3;
 }
 
 /// In a stick table.

@@ -44,6 +44,9 @@ pub(super) fn take(told: Told<'_>, config: &Config, runtime: Option<&Runtime>) -
     for table in &told.tables {
         table.take(&config.tables, elapsed_ms);
     }
+    for changes in &told.lists {
+        config.lists.lay_over(changes);
+    }
     taker.imported
 }
 

@@ -6,13 +6,13 @@ use super::tag;
 use super::tally::{self, Sums};
 use super::wire::Writer;
 use super::{HEAD, VERSION, monotonic_ms};
+use crate::config::Config;
 use crate::runtime::Runtime;
 use crate::state::proxy::BackendLife;
 use crate::state::{
     AdminState, CheckResult, Counters, HealthState, Kept, ListenerState, Rate, ServerState,
     Verdict, now_ms,
 };
-use crate::tables::Tables;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Longest words of a check that are told.
@@ -24,7 +24,7 @@ pub(super) fn tell(
     gathered: &Gathered,
     runtime: Option<&Runtime>,
     whole: bool,
-    tables: Option<(&Tables, Which)>,
+    contents: Option<(&Config, Which)>,
 ) -> Vec<u8> {
     let teller = Teller {
         state_ms: now_ms(),
@@ -42,8 +42,9 @@ pub(super) fn tell(
     for proxy in &gathered.proxies {
         writer.nested(tag::whole::PROXY, |w| teller.proxy(w, proxy));
     }
-    if let Some((tables, which)) = tables {
-        super::tables::tell(&mut writer, tag::whole::TABLE, tables, which);
+    if let Some((config, which)) = contents {
+        super::tables::tell(&mut writer, tag::whole::TABLE, &config.tables, which);
+        super::lists::tell(&mut writer, tag::whole::LIST, &config.lists, which);
     }
     writer.bytes(tag::whole::END, &[]);
     writer.bytes

@@ -1,0 +1,175 @@
+//! What was changed at run time in lists of patterns and maps, from one process to the
+//! next. Of lists that are kept, in case the process is killed, only short ones
+//! ([`Which::entries_max`]): looking for what differs costs time with each entry.
+
+use super::CarryError;
+use super::tables::{BYTES_MAX, Which};
+use super::tag::list as t;
+use super::wire::{Reader, Writer, number};
+use crate::rules::live::{Changes, Lists};
+
+/// Tells the lists that differ from their files.
+pub(super) fn tell(w: &mut Writer, tag: u8, lists: &Lists, which: Which) {
+    let most = which.entries_max() as usize;
+    for changes in lists.changes(most) {
+        w.nested(tag, |w| one(w, &changes));
+    }
+}
+
+fn one(w: &mut Writer, changes: &Changes) {
+    w.bytes(t::FILE, changes.file.as_bytes());
+    w.number(t::IS_MAP, changes.is_map.into());
+    w.nested(t::KEYS, |w| {
+        for (key, values) in &changes.keys {
+            if w.bytes.len() >= BYTES_MAX {
+                return;
+            }
+            text(w, key);
+            w.plain(values.len() as u64);
+            for value in values {
+                w.plain(value.is_some().into());
+                text(w, value.as_deref().unwrap_or_default());
+            }
+        }
+    });
+}
+
+fn text(w: &mut Writer, bytes: &[u8]) {
+    w.plain(bytes.len() as u64);
+    w.bytes.extend_from_slice(bytes);
+}
+
+/// Reads one.
+pub(super) fn hear(value: &[u8]) -> Result<Changes, CarryError> {
+    let mut told = Changes {
+        file: "".into(),
+        is_map: false,
+        keys: Vec::new(),
+    };
+    let mut reader = Reader::new(value);
+    while let Some((tag, value)) = reader.field()? {
+        match tag {
+            t::FILE => told.file = String::from_utf8_lossy(value).into(),
+            t::IS_MAP => told.is_map = number(value)? != 0,
+            t::KEYS => {
+                let mut reader = Reader::new(value);
+                while !reader.done() {
+                    let key = heard_text(&mut reader)?.into();
+                    let mut values = Vec::new();
+                    for _ in 0..reader.plain()? {
+                        let is_some = reader.plain()? != 0;
+                        let value = heard_text(&mut reader)?;
+                        values.push(is_some.then(|| value.into()));
+                    }
+                    told.keys.push((key, values));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(told)
+}
+
+fn heard_text<'b>(reader: &mut Reader<'b>) -> Result<&'b [u8], CarryError> {
+    let length = reader.plain()?;
+    reader.take(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::keyword::testing::load_text;
+    use crate::rules::live::{Edit, Which as Meant};
+    use crate::state::carry::{export, export_kept, import};
+    use lab::Scratch;
+
+    fn config(map: &Scratch, lines: &str) -> Config {
+        let path = map.path().join("m.map");
+        std::fs::write(&path, lines).expect("room");
+        let text = format!(
+            "listen t\n mode http\n bind 127.0.0.1:1\n http-request set-header x %[path,map({})]\n",
+            path.display()
+        );
+        load_text(&text).config.expect("it loads")
+    }
+
+    fn changed(map: &Scratch, lines: &str) -> Config {
+        let config = config(map, lines);
+        let set = Edit::Set(Meant::Key((*b"a").into()), (*b"9").into());
+        config.lists.edit(0, set).expect("it is there");
+        let delete = Edit::Delete(Meant::Key((*b"b").into()));
+        config.lists.edit(0, delete).expect("it is there");
+        let add = Edit::Add(vec![((*b"d").into(), Some((*b"").into()))]);
+        config.lists.edit(0, add).expect("room");
+        config
+    }
+
+    fn shown(config: &Config) -> String {
+        let entries = config.lists.entries(0).into_iter();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let line = |e: crate::rules::live::Entry| {
+            text(&e.key) + "=" + &text(e.value.as_deref().unwrap_or(b"none")) + " "
+        };
+        entries.map(line).collect()
+    }
+
+    #[test]
+    fn what_was_changed_goes_on_in_another_process_over_other_lines() {
+        let map = Scratch::new().expect("room");
+        let old = changed(&map, "a 1\nb 2\nc 3\n");
+        for bytes in [export(&old, None).bytes, export_kept(&old, None)] {
+            let same = config(&map, "a 1\nb 2\nc 3\n");
+            import(&bytes, &same, None).expect("it is whole");
+            assert_eq!(shown(&same), "a=9 c=3 d= ");
+            let other = config(&map, "0 0\na 7\nb 2\nc 8\ne 5\n");
+            import(&bytes, &other, None).expect("it is whole");
+            assert_eq!(shown(&other), "0=0 a=9 c=8 e=5 d= ");
+            for end in 0..bytes.len() {
+                let new = config(&map, "a 1\n");
+                assert!(import(&bytes[..end], &new, None).is_err());
+                assert_eq!(shown(&new), "a=1 ");
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_as_its_file_or_has_no_file_is_not_told() {
+        let map = Scratch::new().expect("room");
+        let none = config(&map, "a 1\n");
+        let length = export(&none, None).bytes.len();
+        let set = |value: &[u8]| Edit::Set(Meant::Key((*b"a").into()), value.into());
+        none.lists.edit(0, set(b"2")).expect("it is there");
+        assert!(export(&none, None).bytes.len() > length);
+        none.lists.edit(0, set(b"1")).expect("it is there");
+        assert_eq!(export(&none, None).bytes.len(), length);
+    }
+
+    #[test]
+    fn of_a_long_list_nothing_is_kept_and_all_goes_on() {
+        let map = Scratch::new().expect("room");
+        let lines: String = (0..=Which::Small.entries_max())
+            .map(|n| format!("{n} x\n"))
+            .collect();
+        let long = config(&map, &lines);
+        long.lists.edit(0, Edit::Clear).expect("possible");
+        let (all, kept) = (export(&long, None).bytes, export_kept(&long, None));
+        assert!(all.len() > lines.len() / 2 && kept.len() < 1000);
+        import(&all, &config(&map, "new 1\n0 x\n"), None).expect("it is whole");
+    }
+
+    #[test]
+    fn what_was_changed_on_its_way_does_no_harm() {
+        let map = Scratch::new().expect("room");
+        let bytes = export(&changed(&map, "a 1\nb 2\n"), None).bytes;
+        let new = config(&map, "a 1\nb 2\n");
+        for at in 0..bytes.len() {
+            for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bytes = bytes.clone();
+                bytes[at] = byte;
+                // Whatever it is, it is refused or it is a list.
+                let _ = import(&bytes, &new, None);
+            }
+        }
+    }
+}
