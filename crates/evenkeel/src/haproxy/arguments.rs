@@ -112,7 +112,7 @@ impl std::error::Error for ArgumentError {}
 /// Flags that switch something off or on which does not exist here.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("-dM", "there are no memory pools to poison"),
-    ("-dS", "the kernel is never asked to splice"),
+    ("-dS", "`nosplice` in `global` forbids to splice"),
     ("-dG", "names are always looked up by the system's resolver"),
     ("-de", "epoll is the only poller"),
     ("-dp", "poll is not used"),

@@ -12,6 +12,9 @@ const RESERVE: u64 = 100;
 const PER_THREAD: u64 = 2;
 /// Descriptors of one proxied connection.
 const PER_CONNECTION: u64 = 2;
+/// Descriptors of all the pipes that bodies are spliced through. Without them they are
+/// copied, so these are asked for where the system has them.
+const FOR_PIPES: u64 = 2 * proxy::reactor::PIPES_MAX as u64;
 /// A limit above this does not raise the default of `maxconn`: some systems
 /// have a limit of a thousand million.
 const DEFAULT_FILES_MAX: u64 = 1 << 20;
@@ -87,9 +90,10 @@ pub fn plan(wanted: &WantedLimits, soft: u64, hard: u64) -> Result<Limits, Start
     let needed = fixed + PER_CONNECTION * u64::from(connections);
     // A limit that the file sets is kept, also when it is too low: HAProxy
     // starts then and accepts for as long as there are descriptors.
+    let comfortable = needed.max(hard.min(needed.saturating_add(FOR_PIPES)));
     let files = wanted
         .files
-        .map_or(needed.max(soft), |files| files.max(least));
+        .map_or(comfortable.max(soft), |files| files.max(least));
     if files <= hard {
         return Ok(Limits {
             connections,
@@ -193,9 +197,17 @@ mod tests {
     #[test]
     fn maxconn_raises_the_limit_to_two_descriptors_a_connection() {
         let limits = plan(&wanted(Some(5000)), 1024, 20_000).unwrap();
-        assert_eq!((limits.connections, limits.files), (5000, 10_104));
+        assert_eq!((limits.connections, limits.files), (5000, 10_232));
         let small = plan(&wanted(Some(10)), 1024, 20_000).unwrap();
         assert_eq!(small.files, 1024, "never lowered");
+    }
+
+    #[test]
+    fn pipes_have_what_the_connections_leave() {
+        let exactly = plan(&wanted(Some(5000)), 1024, 10_104).unwrap();
+        assert_eq!((exactly.connections, exactly.files), (5000, 10_104));
+        let almost = plan(&wanted(Some(5000)), 1024, 10_200).unwrap();
+        assert_eq!((almost.connections, almost.files), (5000, 10_200));
     }
 
     #[test]

@@ -250,6 +250,8 @@ pub struct Global {
     pub stats_timeout_ms: Option<u32>,
     /// `stats maxconn`.
     pub stats_maxconn: Option<u32>,
+    /// `maxpipes`; 0 with `nosplice`.
+    pub pipes_max: Option<u32>,
     /// `hard-stop-after`, milliseconds.
     pub hard_stop_after_ms: Option<u32>,
     /// `watch`.
@@ -331,6 +333,7 @@ impl Default for Global {
             stats_sockets: Vec::new(),
             stats_timeout_ms: None,
             stats_maxconn: None,
+            pipes_max: None,
             hard_stop_after_ms: None,
             watch: None,
             grace_ms: None,

@@ -246,8 +246,13 @@ fn rate(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn pipes(_: &mut Loader, args: &mut Args<'_>) -> Built {
-    args.count("a number of pipes", 0..=i32::MAX as u32)?;
+fn pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let most = args.count("a number of pipes", 0..=i32::MAX as u32)?;
+    let global = &mut loader.config.global;
+    // `nosplice` stays.
+    if global.pipes_max != Some(0) {
+        global.pipes_max = (most > 0).then_some(most);
+    }
     args.end()
 }
 
@@ -525,7 +530,7 @@ pub static LINES: &[LineRow] = &[
         "maxpipes <number>",
         "maxpipes 100",
         pipes,
-        "How many pipes HAProxy may use to splice. Evenkeel needs no pipes, so any number is kept to.",
+        "How many pipes the process may have, to move bytes between sockets inside the kernel: see `option splice-auto`. It never has more than 64, which is the default: only a transfer whose receiver takes nothing holds one, and where none is free bytes are copied.",
     ),
     row(
         "stats timeout",

@@ -16,6 +16,11 @@ fn alone(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn no_pipes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    loader.config.global.pipes_max = Some(0);
+    args.end()
+}
+
 fn number(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.integer("a number", i64::from(i32::MIN)..=i64::from(i32::MAX))?;
     args.surplus()
@@ -201,8 +206,8 @@ hints! {
         "Forbids HAProxy the event ports of Solaris, where this does not run.";
     "nokqueue", "", "", alone,
         "Forbids HAProxy to use kqueue. That is of BSD; Linux has none, so the line changes nothing.";
-    "nosplice", "", "", alone,
-        "Forbids HAProxy to move bytes between sockets inside the kernel. Here they are always copied through buffers, as with this line.";
+    "nosplice", "", "", no_pipes,
+        "Forbids to move bytes between sockets inside the kernel: they are always copied through buffers. See `option splice-auto`.";
     "nogetaddrinfo", "", "", alone,
         "Has HAProxy look names up by an older function of the system. Here the system is asked in one way, which knows IPv4 and IPv6.";
     "noktls", "", "", alone,
@@ -328,7 +333,7 @@ hints! {
     "tune.pattern.cache-size", " <number>", " 10000", number,
         "How many results of slow searches in lists HAProxy remembers. Lists and maps are searched without such a memory here.";
     "tune.pipesize", " <size>", " 65536", size,
-        "The size of the pipes that HAProxy splices through. There are none here.";
+        "The size of the pipes that HAProxy splices through. Evenkeel asks the kernel for 256 KiB each, and takes what it gets.";
     "tune.recv_enough", " <bytes>", " 10136", number,
         "From how many bytes on HAProxy reads no further in one go. A short read ends it here.";
     "tune.ring.queues", " <number>", " 2", number,

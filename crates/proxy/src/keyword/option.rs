@@ -269,8 +269,9 @@ flags! {
     "option socket-stats", FRONT,
         "The statistics show a line for each `bind` of the frontend, not only their sum.";
     "option splice-auto", ALL,
-        "Lets HAProxy move bytes between sockets inside the kernel. Here bytes are always copied through buffers; the line is \
-         accepted and makes no difference.";
+        "Lets HAProxy move bytes between sockets inside the kernel, without a copy. Evenkeel does so by itself with large bodies and \
+         tunnels that nobody looks at, from one connection without TLS and HTTP/2 to another; the line is accepted and makes no \
+         difference. `nosplice` forbids it.";
     "option splice-request", ALL,
         "As `option splice-auto`, for what clients send: accepted, and without a difference here.";
     "option splice-response", ALL,

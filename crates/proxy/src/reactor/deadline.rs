@@ -100,9 +100,9 @@ impl Future for Sleep {
 }
 
 /// Lets the other tasks that are ready run first, where they are many
-/// ([`executor::crowded`]): for who has read and is about to write.
-pub async fn stand_back() {
-    if executor::crowded() {
+/// ([`executor::crowded`]): for who has read so many bytes and is about to write.
+pub async fn stand_back(read: usize) {
+    if executor::crowded(read) {
         yield_now().await;
     }
 }

@@ -31,7 +31,7 @@ const COST_PER_POLL: u32 = OPERATIONS_PER_POLL * COST_OF_OPERATION;
 /// What a successful socket operation costs, but for its bytes.
 const COST_OF_OPERATION: u32 = 64;
 /// So many bytes that an operation moves cost a unit more.
-const BYTES_A_UNIT: usize = 256;
+pub(super) const BYTES_A_UNIT: usize = 256;
 /// Socket operations in one poll of a task, if they move few bytes.
 pub(super) const OPERATIONS_PER_POLL: u32 = 32;
 /// What a poll costs at least.
@@ -181,12 +181,17 @@ pub(super) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
 /// (measured: 3 % less CPU a request with 64 connections, 4 % more with 1,000).
 const CROWD: std::ops::RangeInclusive<usize> = 4..=64;
 
-/// Whether some more tasks are ready to run on this loop. Who has just read
-/// and is about to write may then wake itself and return: the others read
-/// first, then all write. The kernel's path for each is long, and running the
-/// same one many times in a row finds its code and data in the caches.
-pub fn crowded() -> bool {
-    with(|core| CROWD.contains(&core.tasks.borrow().queue.len())).unwrap_or(false)
+/// Who has read more than this writes at once: what many of them hold meanwhile
+/// would leave the caches before it is written.
+const CROWD_BYTES_MAX: usize = 4096;
+
+/// Whether some more tasks are ready to run on this loop. Who has just read so
+/// many bytes and is about to write may then wake itself and return: the others
+/// read first, then all write. The kernel's path for each is long, and running
+/// the same one many times in a row finds its code and data in the caches.
+pub fn crowded(read: usize) -> bool {
+    read <= CROWD_BYTES_MAX
+        && with(|core| CROWD.contains(&core.tasks.borrow().queue.len())).unwrap_or(false)
 }
 
 /// Charges the task that is polled now for work that is no socket operation: a

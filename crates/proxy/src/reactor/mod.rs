@@ -29,6 +29,7 @@ mod executor;
 mod inbox;
 mod listener;
 mod packets;
+mod pipe;
 mod poll;
 mod socket;
 mod timer;
@@ -50,12 +51,14 @@ pub use executor::{
 pub use inbox::{Refused, Why, inject, load, stop, wake_all};
 pub use listener::Listener;
 pub use packets::PacketFacts;
+pub use pipe::{PIPES_MAX, Pipe, Pipes, pipes, set_pipes_max};
 pub use socket::{Assumed, Socket, WeakSocket};
 
 /// Frees the memory that this thread keeps for what is to come: for a process that has
 /// become quiet.
 pub fn release_pools() {
     buffer::release_pool();
+    pipe::release_pool();
     boxed::release_pool();
 }
 

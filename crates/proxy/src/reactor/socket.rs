@@ -327,6 +327,20 @@ impl Socket {
         self.readiness().intersects(Readiness::READABLE)
     }
 
+    /// Asks the kernel whether anything is left to be read, so that
+    /// [`Socket::is_readable`] knows: for who took all bytes that it wanted and
+    /// was not told whether they were the last.
+    pub fn look(&self) {
+        if !self.is_readable() {
+            return;
+        }
+        let mut byte = [0; 1];
+        let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+        if let Err(Errno::AGAIN) = rustix::net::recv(&self.fd, &mut byte, flags) {
+            executor::with(|core| core.poller.clear(self.key, Readiness::READABLE));
+        }
+    }
+
     /// Whether the peer has closed its side or the connection has failed, by
     /// what is known without a system call. Bytes may still be left to read.
     pub fn is_peer_closed(&self) -> bool {

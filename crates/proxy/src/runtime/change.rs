@@ -64,6 +64,7 @@ impl Running {
         listener::listen_again(&config, &listening);
         let listening = Arc::new(Open::following(listening, &runtime.listening()));
         tls::resume::set_limits(&config.global.tls);
+        reactor::set_pipes_max(config.global.pipes_max.unwrap_or(reactor::PIPES_MAX));
         runtime.set_connections_max(options.connections_max);
         runtime.threads.store(threads, Ordering::Relaxed);
         {

@@ -341,6 +341,7 @@ pub fn serve(
     let tune = &config.global.tune;
     let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
     reactor::set_buffer_size(reactor::buffer_size().max(head_max));
+    reactor::set_pipes_max(config.global.pipes_max.unwrap_or(reactor::PIPES_MAX));
     state::set_shards(threads);
     tls::resume::set_limits(&config.global.tls);
     balance::prepare(&config, None);

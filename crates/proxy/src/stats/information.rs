@@ -1,6 +1,6 @@
 //! What the process tells of itself: the fields of `show info` with HAProxy's
 //! names, places and types, and the metrics that Prometheus gets of them. What
-//! does not exist here (pipes, unstoppable jobs) has the value that says so.
+//! does not exist here (pools of memory, unstoppable jobs) has the value that says so.
 
 use super::column::Tags;
 use super::process::{NAME, Process, RELEASE_DATE, VERSION};
@@ -117,9 +117,9 @@ fn of_connections(p: &Process) -> Vec<Field> {
         field(20, "MaxSslConns", "MMP", Value::U32(p.limits.tls_connections), gauge("max_ssl_connections"), "limit of TLS connections, 0 is none (global maxsslconn)"),
         field(21, "CurrSslConns", "MGP", Value::U32(p.tls_connections.0), gauge("current_ssl_connections"), "current TLS connections, with clients and servers"),
         field(22, "CumSslConns", "MCP", clip(p.tls_connections.1), counter("ssl_connections_total"), "TLS connections since the start, with clients and servers"),
-        field(23, "Maxpipes", "CLP", Value::U32(0), gauge("max_pipes"), "limit of pipes for splicing; none are used"),
-        field(24, "PipesUsed", "MGP", Value::U32(0), counter("pipes_used_total"), "pipes in use; none are used"),
-        field(25, "PipesFree", "MGP", Value::U32(0), counter("pipes_free_total"), "pipes that are kept for use; none are used"),
+        field(23, "Maxpipes", "CLP", Value::U32(p.pipes.most), gauge("max_pipes"), "limit of pipes for splicing, 0 with nosplice (global maxpipes)"),
+        field(24, "PipesUsed", "MGP", Value::U32(p.pipes.used), counter("pipes_used_total"), "pipes in use: each holds bytes whose receiver takes nothing"),
+        field(25, "PipesFree", "MGP", Value::U32(p.pipes.kept), counter("pipes_free_total"), "pipes that are kept for use"),
         field(26, "ConnRate", "MRP", clip(p.connection_rate.0), gauge("current_connection_rate"), "client connections over the last second"),
         field(27, "ConnRateLimit", "CLP", Value::U32(p.limits.connection_rate), gauge("limit_connection_rate"), "limit of connections per second, 0 is none (global maxconnrate)"),
         field(28, "MaxConnRate", "MMP", clip(p.connection_rate.1), gauge("max_connection_rate"), "most connections in one second since the start"),
@@ -179,7 +179,7 @@ fn of_work(p: &Process) -> Vec<Field> {
 fn of_traffic(p: &Process) -> Vec<Field> {
     let mut fields = vec![
         field(61, "TotalBytesOut", "MGP", Value::U64(p.bytes_out), counter("bytes_out_total"), "bytes sent to clients since the start"),
-        field(62, "TotalSplicdedBytesOut", "MGP", Value::U64(0), counter("spliced_bytes_out_total"), "bytes that went through a pipe of the kernel; none are used"),
+        field(62, "TotalSplicdedBytesOut", "MGP", Value::U64(p.pipes.bytes), counter("spliced_bytes_out_total"), "bytes that went through a pipe of the kernel"),
         field(63, "BytesOutRate", "MRP", Value::U64(p.measured.bytes_out), gauge("bytes_out_rate"), "bytes sent to clients over the last second"),
         field(64, "DebugCommandsIssued", "MGP", Value::U32(0), None, "debugging commands that were used; there are none"),
         field(65, "CumRecvLogs", "MCP", clip(p.logs_received), counter("recv_logs_total"), "log messages that log-forward sections received"),

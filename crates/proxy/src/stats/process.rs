@@ -2,6 +2,7 @@
 
 use super::row::Moment;
 use crate::config::Config;
+use crate::reactor::{self, Pipes};
 use crate::runtime::{Measured, Runtime};
 use crate::state::{self, Tally};
 use crate::vitals::AddressReport;
@@ -74,6 +75,8 @@ pub struct Process {
     pub requests_total: u64,
     /// Bytes to clients since the start, over all frontends.
     pub bytes_out: u64,
+    /// Pipes of the kernel, and the bytes that went through them.
+    pub pipes: Pipes,
     /// Listeners that are open, and statistics sockets.
     pub listeners: u32,
     /// The highest limit of connections that an operator may set.
@@ -158,6 +161,7 @@ impl Process {
             tls_lookups: crate::tls::resume::lookups(),
             requests_total: sum(Tally::Requests),
             bytes_out: sum(Tally::BytesOut),
+            pipes: reactor::pipes(),
             listeners: open.map(|p| p.binds.len() as u32).sum::<u32>()
                 + config.global.stats_sockets.len() as u32,
             connections_hard_max: runtime.connections_max_of_file(),
@@ -167,7 +171,7 @@ impl Process {
             compression_memory: config.global.compression.memory(),
             measured: runtime.measured(),
             tasks: (0..runtime.threads())
-                .map(|thread| crate::reactor::load(thread) as u32)
+                .map(|thread| reactor::load(thread) as u32)
                 .sum(),
             peers: peers(config),
             failed_resolutions: crate::resolvers::failures(),

@@ -509,7 +509,7 @@ async fn read_head(
         match server.read_into(buffer) {
             Ok(0) if parsed_length == 0 => return Err(Failure::ClosedEarly),
             Ok(0) => return Err(Failure::Closed),
-            Ok(_) => reactor::stand_back().await,
+            Ok(n) => reactor::stand_back(n).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if buffer.is_empty() {
                     *input = None;

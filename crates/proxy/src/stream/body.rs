@@ -7,12 +7,13 @@
 use super::link::{Link, write_data};
 use super::meter::Meter;
 use super::session::after;
+use super::splice;
 use super::write::{WriteFailure, write_all, write_pieces};
 use crate::cache;
 use crate::compression::{Encoder, EncoderBroke, Flush};
 use crate::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use crate::message::Fields;
-use crate::reactor::{self, Buffer, Instant, with_deadline};
+use crate::reactor::{self, Buffer, Instant, pool_box, with_deadline};
 use crate::state::Tally;
 use crate::worker::worker;
 use std::cell::Cell;
@@ -367,6 +368,7 @@ pub struct Encoding<'c> {
 impl Copy<'_> {
     /// Sends `head` (that of HTTP/2 was sent before) and then the whole body.
     pub async fn run(&mut self, head: &mut Vec<u8>) -> Result<(), BodyFailure> {
+        let mut streaming = true;
         loop {
             let waiting = self.input.as_ref().is_some_and(|input| !input.is_empty());
             if waiting || !head.is_empty() {
@@ -375,10 +377,16 @@ impl Copy<'_> {
             if self.body.is_done() {
                 return Ok(());
             }
-            if !self.fill().await? {
+            if streaming && splice::fits(self) {
+                streaming = pool_box(splice::run(self)).await?;
+                continue;
+            }
+            let came = self.fill().await?;
+            if came == 0 {
                 self.body.end()?;
                 return self.send_end(head).await;
             }
+            streaming = came >= splice::PIECE_MIN;
         }
     }
 
@@ -495,7 +503,7 @@ impl Copy<'_> {
     }
 
     /// Bytes of the body went out.
-    fn count(&mut self, sent: u64) {
+    pub(super) fn count(&mut self, sent: u64) {
         *self.bytes += sent;
         if let Some((meter, tally, counted)) = &mut self.meter {
             meter.count(*tally, sent);
@@ -559,8 +567,9 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Reads more. False: the sender ended, where that is the end of the body.
-    async fn fill(&mut self) -> Result<bool, BodyFailure> {
+    /// Reads more, and says how much that is. 0: the sender ended, where that is
+    /// the end of the body.
+    async fn fill(&mut self) -> Result<usize, BodyFailure> {
         loop {
             if self.input.as_ref().is_some_and(|input| input.is_empty()) {
                 // Nothing is held while waiting.
@@ -588,12 +597,12 @@ impl Copy<'_> {
                     if matches!(self.body, Body::UntilClose | Body::Stream(_))
                         && !self.from.is_cut() =>
                 {
-                    return Ok(false);
+                    return Ok(0);
                 }
                 Ok(0) => return Err(BodyFailure::Truncated),
-                Ok(_) => {
-                    reactor::stand_back().await;
-                    return Ok(true);
+                Ok(n) => {
+                    reactor::stand_back(n).await;
+                    return Ok(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error)

@@ -86,7 +86,7 @@ async fn body(
                 show(stream, origin.server, origin.input, origin.body);
                 return Ok(());
             }
-            Ok(_) => reactor::stand_back().await,
+            Ok(n) => reactor::stand_back(n).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let readable = pin!(origin.server.readable());
                 match with_deadline(deadline, unless_gone(origin.client, readable)).await {

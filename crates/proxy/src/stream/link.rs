@@ -8,7 +8,7 @@
 use super::write::{WriteFailure, write_all};
 use crate::message::{Fields, Message};
 use crate::mux::{MuxStream, StreamWatch};
-use crate::reactor::{Buffer, with_deadline};
+use crate::reactor::{Buffer, Socket, with_deadline};
 use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::http2::ErrorCode;
@@ -36,6 +36,11 @@ impl Link {
             Link::Http1(transport) => Some(transport),
             Link::Http2(_) => None,
         }
+    }
+
+    /// The socket, where what is written to it goes out as it is.
+    pub fn plain(&self) -> Option<&Socket> {
+        self.transport()?.plain()
     }
 
     /// Whether it is a stream of HTTP/2.

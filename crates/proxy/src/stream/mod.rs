@@ -36,6 +36,7 @@ mod shape;
 mod shutdown;
 #[cfg(test)]
 mod sizes;
+mod splice;
 mod state;
 mod tunnel;
 mod upgrade;

@@ -223,7 +223,7 @@ async fn read_head(client: &mut Client, stream: &mut Stream) -> Result<Parsed, H
         match client.link.read_into(input) {
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
-            Ok(_) => reactor::stand_back().await,
+            Ok(n) => reactor::stand_back(n).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if input.is_empty() {
                     client.input = None;

@@ -7,12 +7,12 @@ use super::meter::Meter;
 use super::serve::{self, Establish};
 use super::session::{Client, after};
 use super::write::write_all;
-use super::{Link, Phase, Stream, Termination, new_stream, shutdown, upgrade};
+use super::{Link, Phase, Stream, Termination, new_stream, shutdown, splice, upgrade};
 use crate::config::{HttpProtocol, Mode, Proxy, ProxyOption};
 use crate::log;
 use crate::persistence;
 use crate::queue::Slot;
-use crate::reactor::{self, Buffer, Instant, pool_box, with_deadline};
+use crate::reactor::{self, Buffer, Instant, Pipe, pool_box, with_deadline};
 use crate::rules::{self, Content, Gate};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
@@ -26,6 +26,10 @@ use std::time::Duration;
 /// One direction.
 struct Half {
     buffer: Option<Buffer>,
+    /// In place of a buffer, while bytes are in it.
+    pipe: Option<Pipe>,
+    /// Much came at once: more of it goes through a pipe.
+    streaming: bool,
     /// The sender has ended its side.
     ended: bool,
     /// That was passed on.
@@ -37,6 +41,8 @@ impl Half {
     fn new(buffer: Option<Buffer>) -> Half {
         Half {
             buffer,
+            pipe: None,
+            streaming: false,
             ended: false,
             shut: false,
             bytes: 0,
@@ -45,9 +51,37 @@ impl Half {
 
     /// Whether the receiver is waited for.
     fn is_stuck(&self) -> bool {
-        self.buffer
-            .as_ref()
-            .is_some_and(|buffer| !buffer.is_empty())
+        let buffered = self.buffer.as_ref();
+        self.pipe.is_some() || buffered.is_some_and(|buffer| !buffer.is_empty())
+    }
+
+    /// Takes what has come into a pipe. False where nothing went into it, and a
+    /// read says what there is.
+    fn fill(&mut self, from: &Link, to: &Link) -> io::Result<bool> {
+        let pipe = splice::sockets(from, to).and_then(|_| Pipe::take());
+        let (Some(mut pipe), Some(from)) = (pipe, from.plain()) else {
+            return Ok(false);
+        };
+        match pipe.fill_from(from, splice::PIECE_MAX) {
+            Ok(n) => {
+                self.streaming = n >= splice::PIECE_MIN;
+                self.pipe = Some(pipe).filter(|_| n > 0);
+                Ok(n > 0)
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Passes on what is in the pipe.
+    fn drain(&mut self, to: &Link) -> io::Result<()> {
+        if let (Some(pipe), Some(to)) = (&mut self.pipe, to.plain()) {
+            self.bytes += pipe.drain_to(to, false)? as u64;
+        }
+        self.pipe = self.pipe.take().filter(|pipe| !pipe.is_empty());
+        Ok(())
     }
 
     /// Whether the sender is waited for.
@@ -95,6 +129,18 @@ fn poll_half(
             }
             continue;
         }
+        if half.pipe.is_some() {
+            match half.drain(to) {
+                Ok(()) => moved.written = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if to.poll_writable(context).is_pending() {
+                        return Ok(moved);
+                    }
+                }
+                Err(_) => return Err(Side::To),
+            }
+            continue;
+        }
         // TLS may hold records that the socket did not take.
         let flushed = match to.poll_flush(context) {
             Poll::Ready(Ok(())) => true,
@@ -119,15 +165,20 @@ fn poll_half(
             half.buffer = None;
             return Ok(moved);
         }
+        if half.streaming && half.fill(from, to).map_err(|_| Side::From)? {
+            moved.read = true;
+            continue;
+        }
         let buffer = half.buffer.get_or_insert_with(Buffer::take);
         match from.read_into(buffer) {
             Ok(0) => {
                 half.ended = true;
                 moved.read = true;
             }
-            Ok(_) => {
+            Ok(n) => {
                 moved.read = true;
-                if reactor::crowded() {
+                half.streaming = n >= splice::PIECE_MIN;
+                if reactor::crowded(n) {
                     context.waker().wake_by_ref();
                     return Ok(moved);
                 }
@@ -277,15 +328,15 @@ impl Tunnel {
             server.at(down.is_hungry(), up.is_stuck(), up.shut),
         )
     }
+}
 
-    /// Who has been silent for too long.
-    fn overdue(&self) -> Option<Termination> {
-        let now = reactor::now();
-        match self.limits() {
-            (Some(at), _) if at <= now => Some(Termination::ClientTimeout),
-            (_, Some(at)) if at <= now => Some(Termination::ServerTimeout),
-            _ => None,
-        }
+/// Who has been silent for too long, by what [`Tunnel::limits`] says.
+fn overdue(limits: (Option<Instant>, Option<Instant>)) -> Option<Termination> {
+    let now = reactor::now();
+    match limits {
+        (Some(at), _) if at <= now => Some(Termination::ClientTimeout),
+        (_, Some(at)) if at <= now => Some(Termination::ServerTimeout),
+        _ => None,
     }
 }
 
@@ -322,11 +373,11 @@ async fn run(stream: &mut Stream, client: &Link, server: &Link, slot: &Slot, mut
         if let Poll::Ready(ended) = first {
             break ended;
         }
-        if let Some(overdue) = tunnel.overdue() {
+        let limits = tunnel.limits();
+        if let Some(overdue) = overdue(limits) {
             break Err(overdue);
         }
-        let (client_at, server_at) = tunnel.limits();
-        let next = match (client_at, server_at) {
+        let next = match limits {
             (Some(client), Some(server)) => Some(client.min(server)),
             (one, other) => one.or(other),
         };

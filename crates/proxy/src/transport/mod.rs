@@ -37,6 +37,11 @@ impl Transport {
         &self.socket
     }
 
+    /// The socket where its bytes are those of the connection, without TLS.
+    pub fn plain(&self) -> Option<&Socket> {
+        self.tls.is_none().then_some(&self.socket)
+    }
+
     /// From here its bytes are carried in records.
     pub fn secure(&mut self, session: tls::Session) {
         self.tls = Some(Box::new(session));

@@ -37,6 +37,7 @@ mod sessions;
 mod settings;
 mod shape;
 mod shutdown;
+mod splice;
 mod switching;
 mod tables;
 mod takeover;

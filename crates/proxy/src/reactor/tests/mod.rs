@@ -4,6 +4,7 @@ mod deadlines;
 mod echo;
 mod fuzz;
 mod listeners;
+mod pipes;
 pub(crate) mod sockets;
 mod tasks;
 mod threads;
