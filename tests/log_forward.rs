@@ -3,6 +3,7 @@
 
 use crate::program::Program;
 use lab::{Peer, Place, Syslog, free_port};
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -191,7 +192,12 @@ fn what_is_not_to_be_looked_at_is_passed_on_as_it_is() {
 
 #[test]
 fn servers_of_a_backend_for_logs_take_turns_or_one_gets_all() {
-    for (balance, wanted) in [("roundrobin", [3, 3]), ("sticky", [6, 0])] {
+    let by_length = "log-hash length\n hash-type map-based none";
+    for (balance, wanted) in [
+        ("roundrobin", [3, 3]),
+        ("sticky", [6, 0]),
+        (by_length, [3, 3]),
+    ] {
         let (web, input) = (here(), here());
         let servers = [syslog(), syslog()];
         let [one, two] = servers.each_ref().map(|server| server.address().unwrap());
@@ -230,6 +236,11 @@ fn servers_of_a_backend_for_logs_take_turns_or_one_gets_all() {
             assert_eq!(server.messages().len(), count, "{balance}");
             all.extend(server.messages());
         }
+        if balance == by_length {
+            // Messages of one length are together.
+            let lengths: HashSet<usize> = servers[0].messages().iter().map(String::len).collect();
+            assert_eq!(lengths.len(), 1);
+        }
         all.sort();
         let every = [
             "/0\n",
@@ -240,5 +251,52 @@ fn servers_of_a_backend_for_logs_take_turns_or_one_gets_all() {
             "message 2\n",
         ];
         assert_eq!(all, every, "{balance}");
+    }
+}
+
+#[test]
+fn each_moment_of_log_steps_has_a_line_of_its_own() {
+    let all = "txn_accept txn_request http-req txn_connect txn_response http-res txn_close";
+    for (steps, wanted) in [
+        ("", "http-req http-res txn_close"),
+        (
+            "log-steps connect,close",
+            "http-req txn_connect http-res txn_close",
+        ),
+        ("log-steps request", "txn_request http-req http-res"),
+        ("log-steps all", all),
+    ] {
+        let (web, origin) = (here(), here());
+        let target = syslog();
+        let config = format!(
+            "defaults\n mode http\n timeout client 30s\n timeout server 30s\n timeout connect 30s\n\
+             frontend web\n bind {web}\n option dontlognull\n log {} format raw local0\n log-format %OG\n {steps}\n \
+             http-request do-log\n http-response do-log\n default_backend back\n\
+             backend back\n server s {origin}\n\
+             frontend origin\n bind {origin}\n http-request return status 200\n",
+            target.address().unwrap()
+        );
+        let _peer = Program::Evenkeel.start(Place::Here, &config, web).unwrap();
+        let mut stream = TcpStream::connect(web).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        write!(
+            stream,
+            "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+        let (mut seen, count) = (0, wanted.split(' ').count());
+        target.wait_for(SOON, |_| {
+            seen += 1;
+            seen >= count
+        });
+        let mut lines: Vec<String> = target.messages();
+        lines
+            .iter_mut()
+            .for_each(|line| line.truncate(line.trim_end().len()));
+        lines.sort();
+        let mut wanted: Vec<&str> = wanted.split(' ').collect();
+        wanted.sort_unstable();
+        assert_eq!(lines, wanted, "{steps}");
     }
 }

@@ -58,6 +58,8 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
             let value = rdp_cookie(&stream.payload, name)?;
             (!value.is_empty()).then(|| kind.of(value))
         }
+        // What is balanced there is no stream.
+        HashKey::Message(_) => None,
         HashKey::Expression(expression) => of_value(kind, expression.evaluate(stream)?),
         _ if !stream.http => None,
         HashKey::Uri {
@@ -91,6 +93,19 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
             }))
         }
     }
+}
+
+/// The key of a log message (`balance log-hash`); converters that look at a stream see
+/// `nobody`. None where it has none, and takes turns.
+pub fn of_message(message: &[u8], proxy: &Proxy, nobody: &Stream) -> Option<u32> {
+    let Balance::Hash(hashed) = &proxy.balance else {
+        return None;
+    };
+    let HashKey::Message(converters) = &hashed.key else {
+        return None;
+    };
+    let value = converters.apply(Value::Str(message.into()), nobody)?;
+    of_value(proxy.hash, value)
 }
 
 /// Numbers count as they are where no function makes one of bytes, and else as bytes.

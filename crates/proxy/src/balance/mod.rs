@@ -18,7 +18,7 @@ mod tests;
 use crate::config::{Config, Proxy, Server, ServerIndex};
 use crate::state::ServerState;
 use inner::Inner;
-pub use key::of as key_of;
+pub use key::{of as key_of, of_message};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

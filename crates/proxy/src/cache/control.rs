@@ -14,7 +14,7 @@ pub(super) struct Directives {
     pub private: bool,
     /// For how long it may be used: `s-maxage`, else `max-age`.
     pub lifetime_s: Option<u32>,
-    /// One of them is 0.
+    /// It is 0.
     pub over: bool,
 }
 
@@ -55,8 +55,8 @@ impl Directives {
                 own = value.and_then(seconds);
             }
         }
-        said.over = shared == Some(0) || own == Some(0);
         said.lifetime_s = shared.or(own);
+        said.over = said.lifetime_s == Some(0);
         said
     }
 

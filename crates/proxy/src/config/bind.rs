@@ -76,6 +76,8 @@ pub struct Bind {
     pub address: BindAddress,
     /// `proto`: the version of HTTP that is spoken whatever is negotiated or seen.
     pub protocol: Option<HttpProtocol>,
+    /// `proto none`: a connection in `mode tcp` never becomes one of HTTP.
+    pub stays_raw: bool,
     /// `accept-proxy`: a PROXY header is required before anything else.
     pub accept_proxy: bool,
     /// `backlog`.
@@ -116,6 +118,7 @@ impl Bind {
             name: "".into(),
             address,
             protocol: None,
+            stays_raw: false,
             accept_proxy: false,
             backlog: None,
             maxconn: None,

@@ -119,7 +119,9 @@ pub struct Tune {
     pub unsent_server: Option<u32>,
     /// `tune.http.cookielen`: the longest `capture cookie`, bytes.
     pub cookie_capture_max: usize,
-    /// `tune.idle-pool.shared off` and others: see [`super::Workarounds`].
+    /// `tune.idle-pool.shared off`.
+    pub idle_not_shared: bool,
+    /// `harden.reject-privileged-ports.tcp` and others: see [`super::Workarounds`].
     pub workarounds: super::Workarounds,
 }
 
@@ -165,6 +167,7 @@ impl Default for Tune {
             variables_max: VariablesMax::default(),
             pool_high_fd_ratio: None,
             pool_low_fd_ratio: None,
+            idle_not_shared: false,
             http2: Http2::default(),
             unsent_client: None,
             unsent_server: None,

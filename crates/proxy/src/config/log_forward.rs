@@ -2,7 +2,6 @@
 
 use super::{Bind, LogTarget, LogTargetAddress};
 use language::Span;
-use std::sync::atomic::AtomicU32;
 
 /// Connections that a section takes at one time where it says nothing.
 pub const LOG_CONNECTIONS_DEFAULT: u32 = 10;
@@ -54,6 +53,6 @@ pub struct LogForward {
 pub struct LogServers {
     /// Where each server is, in their order.
     pub addresses: Vec<LogTargetAddress>,
-    /// `balance sticky`: the one that gets all messages, from 1 on; 0 is none yet.
-    pub chosen: Option<AtomicU32>,
+    /// `balance sticky`: one of them gets all messages.
+    pub sticky: bool,
 }

@@ -45,7 +45,8 @@ pub use http_errors::{HttpErrors, HttpErrorsSlot};
 pub use http2::{Http2, Http2Side};
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{
-    LOG_STEPS, LogProfile, LogStep, ProfileReference, STEP_CLOSE, STEP_ERROR, STEP_RESPONSE,
+    LOG_STEPS, LogProfile, LogStep, LogSteps, ProfileReference, STEP_ACCEPT, STEP_CLOSE,
+    STEP_CONNECT, STEP_ERROR, STEP_REQUEST, STEP_RESPONSE, STREAM_STEPS, log_origin,
 };
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};

@@ -1,6 +1,6 @@
 //! What a backend says of who belongs to which server, and of trying again.
 
-use crate::rules::{Condition, Expression, Format};
+use crate::rules::{Condition, Converters, Expression, Format};
 use language::Span;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -181,6 +181,8 @@ pub enum HashKey {
     RdpCookie(Box<[u8]>),
     /// `balance hash`.
     Expression(Arc<Expression>),
+    /// `balance log-hash`: a log message, through these.
+    Message(Arc<Converters>),
 }
 
 /// Two keys are the same where their lines are.

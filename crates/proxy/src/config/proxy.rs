@@ -528,8 +528,10 @@ pub struct Proxy {
     /// Where streams go that belong to no server, in place of the balance: the
     /// server that stands for `dispatch` or `transparent`.
     pub dispatch_server: Option<super::ServerIndex>,
-    /// `max-session-srv-conns` is 0: a session keeps no connection.
-    pub keeps_no_connection: bool,
+    /// `max-session-srv-conns`: connections to servers that a session keeps for itself.
+    pub own_connections_max: Option<u32>,
+    /// `log-steps`.
+    pub log_steps: Option<super::LogSteps>,
     /// `max-keep-alive-queue`.
     pub keep_alive_queue_max: Option<u32>,
     /// `http-send-name-header`, in lower case.

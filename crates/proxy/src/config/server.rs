@@ -123,6 +123,8 @@ pub struct ServerOptions {
     pub tcp_user_timeout_ms: Option<u32>,
     /// `tfo`.
     pub tcp_fast_open: bool,
+    /// `pool-low-conn`: idle connections below which threads take none from each other.
+    pub pool_low: Option<u32>,
     /// `pool-max-conn`: idle connections kept; None is no limit, 0 keeps none.
     pub pool_max: Option<u32>,
     /// `pool-purge-delay`, milliseconds.
@@ -203,6 +205,7 @@ impl Default for ServerOptions {
             source_ways: SourceWays::default(),
             tcp_user_timeout_ms: None,
             tcp_fast_open: false,
+            pool_low: None,
             pool_max: None,
             pool_purge_delay_ms: 5000,
             reuse_max: None,

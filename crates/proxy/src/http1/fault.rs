@@ -50,7 +50,6 @@ pub enum FaultKind {
     /// Another coding before `chunked`.
     TransferCoding,
     /// Chunks in HTTP/1.0, where nobody has to understand them.
-    ChunkedInHttp10,
     /// Hosts that differ.
     HostsDiffer,
     /// A Host that differs from the authority of the target.
@@ -123,7 +122,6 @@ impl FaultKind {
             UnexpectedBody => "a body where this method of HTTP/1.0 has none",
             TransferEncoding => "transfer-encoding must end with one 'chunked'",
             TransferCoding => "transfer coding other than 'chunked'",
-            ChunkedInHttp10 => "transfer-encoding in an HTTP/1.0 request",
             HostsDiffer => "host values differ",
             HostMismatch => "host differs from the authority of the target",
             HostByte => "forbidden byte in host",

@@ -137,15 +137,12 @@ fn body_of(
         && !limits.body_with_any_method
         && matches!(message.method(), b"GET" | b"HEAD" | b"DELETE");
     if coding == Some(Coding::Chunked) {
-        let fault = match (old, bodiless) {
-            (true, _) if !limits.accept_invalid => Some(FaultKind::ChunkedInHttp10),
-            (_, true) => Some(FaultKind::UnexpectedBody),
-            _ => None,
-        };
-        if let Some(kind) = fault {
-            return Err(noted.transfer_encoding.fault(kind));
+        if bodiless {
+            return Err(noted.transfer_encoding.fault(FaultKind::UnexpectedBody));
         }
         message.remove(b"content-length");
+        // HTTP/1.0 knows no chunks: whether all on the way took the body for one is not
+        // known, so neither connection carries another request (RFC 9112, section 6.1).
         return Ok((BodyLength::Chunked, length.is_some() || old));
     }
     match length {

@@ -4,7 +4,7 @@ use super::{Args, Built, LineRow, places};
 use crate::config::{Balance, HashAffinity, HashFunction, HashKey, HashMethod, HashType, Hashed};
 use crate::keyword::known;
 use crate::load::{Loader, codes};
-use crate::rules::{Expression, Usage};
+use crate::rules::{Converters, Expression, Usage};
 use language::{Diagnostic, Word, suggest};
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ pub static LINES: &[LineRow] = &[
         places: places::BACK,
         syntax: "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] \
                  [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | \
-                 rdp-cookie[(<name>)] | hash <expression> | sticky }",
+                 rdp-cookie[(<name>)] | hash <expression> | log-hash [<converters>] | sticky }",
         doc: "Says how a backend chooses a server for a stream that belongs to none. `roundrobin` (the default) takes turns by \
               weight, `leastconn` the server with the fewest sessions for its weight, `first` the lowest id that has a free slot, \
               `random` the less loaded of some drawn servers. The others hash something and take the same server for the same key \
               (see `hash-type`): `source` the client's address, `uri` the path of the request, `url_param` a parameter of its URL \
               (or of the body of a POST), `hdr` a header, `rdp-cookie` the cookie of a remote desktop client, `hash` an expression. \
-              A stream without the key takes turns. `sticky`, for a backend in `mode log` alone, gives all messages to one server for \
-              as long as that is up.",
+              A stream without the key takes turns. For backends in `mode log` alone: `sticky` gives all messages to one server for \
+              as long as that is up, `log-hash` hashes the message, or what converters make of it.",
         example: "balance leastconn",
         build: balance,
     },
@@ -70,6 +70,7 @@ const BUILT: &[&str] = &[
     "hdr",
     "rdp-cookie",
     "hash",
+    "log-hash",
     "sticky",
 ];
 
@@ -102,6 +103,18 @@ fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Balance::Hash(Hashed {
                 key: HashKey::Expression(Arc::new(expression)),
                 text: format!("hash {}", text.text()).into(),
+            })
+        }
+        ("log-hash", None) => {
+            let words = args.line().words.iter().skip(1);
+            let text = words.map(|word| word.text()).collect::<Vec<_>>().join(" ");
+            let converters = match args.next() {
+                Some(word) => Converters::parse(loader, word)?,
+                None => Converters::default(),
+            };
+            Balance::Hash(Hashed {
+                key: HashKey::Message(Arc::new(converters)),
+                text: text.into(),
             })
         }
         ("hdr", Some(Some(header))) => {
@@ -326,7 +339,8 @@ mod tests {
 
     #[test]
     fn others_are_refused_by_what_they_are() {
-        assert_eq!(codes_of("balance log-hash"), ["E0103"]);
+        assert_eq!(codes_of("balance log-hash field(2,/)"), ["E0302"]);
+        assert_eq!(codes_of("balance log-hash nothing(2)"), ["E0402"]);
         assert_eq!(codes_of("balance sticky"), ["E0302"]);
         for (line, want) in [
             ("balance uri len 10 depth 3 whole path-only", &[][..]),

@@ -158,8 +158,10 @@ fn proto(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
             bind.protocol = Some(HttpProtocol::Http2);
             Ok(())
         }
-        // What a proxy in its mode speaks anyhow.
-        "none" => Ok(()),
+        "none" => {
+            bind.stays_raw = true;
+            Ok(())
+        }
         "fcgi" | "quic" => Err(super::proxy::not_built(
             word,
             &format!("proto {}", word.text()),
@@ -253,7 +255,8 @@ rows! {
          thread out are accepted, with a warning.";
     "proto", "proto { h1 | h2 | none }", "bind :8080 proto h1", proto,
         "Fixes the version of HTTP instead of what TLS negotiates. Without it a listener without TLS speaks HTTP/1, and HTTP/2 \
-         with clients that begin with it; `h1` does not let them, and `h2` takes no others.";
+         with clients that begin with it; `h1` does not let them, and `h2` takes no others. `none`, in `mode tcp`, closes connections that `switch-mode` or a \
+         backend in `mode http` would make HTTP.";
     "tcp-ut", "tcp-ut <delay>", "bind :8080 tcp-ut 30s", tcp_user_timeout,
         "How long sent data may stay unacknowledged before the system gives the connection up. It detects dead clients much \
          sooner than retransmissions do.";

@@ -43,8 +43,8 @@ pub static LINES: &[LineRow] = &[
         name: "max-session-srv-conns",
         places: FRONT,
         syntax: "max-session-srv-conns <connections>",
-        doc: "How many idle connections to servers a client's session may keep for itself. Evenkeel keeps the last one; 0 keeps \
-              none, and higher numbers change nothing.",
+        doc: "How many idle connections to servers a client's session keeps for itself (`http-reuse never`, `option transparent`, \
+              `send-proxy`), for servers and addresses that differ; the default is 5, and 0 keeps none. Of more the oldest closes.",
         example: "max-session-srv-conns 5",
         build: session_connections,
     },
@@ -156,7 +156,7 @@ pub(crate) fn finish(loader: &mut Loader) {
 
 fn session_connections(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let count = args.count("a number of connections", 0..=i32::MAX as u32)?;
-    loader.proxy().keeps_no_connection = count == 0;
+    loader.proxy().own_connections_max = Some(count);
     args.end()
 }
 

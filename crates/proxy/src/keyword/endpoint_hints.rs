@@ -108,21 +108,8 @@ fn nothing(_: &mut Loader, _: &mut ServerOptions, _: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn server_number(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    args.integer("a number", 0..=i64::from(i32::MAX))
-        .map(|_| ())
-}
-
 /// Those of `server`.
 pub static SERVERS: &[ServerRow] = &[
-    ServerRow {
-        name: "pool-low-conn",
-        places: SERVER,
-        syntax: "pool-low-conn <number>",
-        doc: "From how many idle connections on HAProxy's threads take them from each other. Each thread has its own here, and takes none.",
-        example: "server web1 192.0.2.11:8080 pool-low-conn 4",
-        build: server_number,
-    },
     ServerRow {
         name: "no-sni-auto",
         places: SERVER,
@@ -183,9 +170,8 @@ mod tests {
             let loaded = load_text(&format!("listen a\n bind 127.0.0.1:1 {option}\n"));
             assert_eq!(loaded.diagnostics.errors(), wanted, "{option}");
         }
-        assert_eq!(codes_of("server a 127.0.0.1:1 pool-low-conn x"), ["E0203"]);
         assert_eq!(
-            codes_of("server a 127.0.0.1:1 no-sni-auto pool-low-conn 5"),
+            codes_of("server a 127.0.0.1:1 no-sni-auto"),
             Vec::<&str>::new()
         );
     }

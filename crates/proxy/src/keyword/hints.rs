@@ -315,8 +315,6 @@ hints! {
         "How many frames of a client HAProxy handles in one go. Here every task has a budget of operations.";
     "tune.h2.fe.max-rst-at-once", " <number>", " 0", number,
         "How many resets of a client HAProxy handles in one go. Here a flood of them ends the connection.";
-    "tune.idle-pool.shared", " { on | off | auto }", " on", auto_on_off,
-        "Whether HAProxy's threads take idle connections to servers from each other. Each thread has its own here, and takes none.";
     "tune.idletimer", " <time>", " 1000", time,
         "After how long a silence HAProxy sends small packets first. It steers splicing and the size of TLS records there; `tune.ssl.maxrecord` counts \
          from the beginning of a transfer here.";

@@ -1,26 +1,59 @@
 //! `log-profile`: sections that say what of a stream is logged at which moment.
 
 use super::{Args, Built, LineRow, places};
-use crate::config::{LOG_STEPS, LogProfile, LogStep};
+use crate::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, STREAM_STEPS};
 use crate::load::{Loader, Section, codes};
 use crate::rules::{Dialect, Format, Usage};
 use language::{Diagnostic, Line, suggest};
 use std::sync::Arc;
 
-pub(super) static LINES: &[LineRow] = &[LineRow {
-    name: "on",
-    places: places::LOG_PROFILE,
-    syntax: "on <step> [drop] [format <fmt>] [sd <fmt>]",
-    doc: "What the targets with this profile get at a moment in place of the proxy's `log-format` (or `error-log-format`) and \
+pub(super) static LINES: &[LineRow] = &[
+    LineRow {
+        name: "on",
+        places: places::LOG_PROFILE,
+        syntax: "on <step> [drop] [format <fmt>] [sd <fmt>]",
+        doc: "What the targets with this profile get at a moment in place of the proxy's `log-format` (or `error-log-format`) and \
           `log-format-sd`; with `drop` nothing. The moments: `close`, the end of a stream; `error`, the end of one that failed; \
-          `response`, an answer that begins under `option logasap`; for rules `do-log` `tcp-req-conn`, `tcp-req-sess`, \
-          `tcp-req-cont`, `tcp-res-cont`, `http-req`, `http-res` and `http-after-res`; `any`, all that no other line names. At \
-          `accept`, `request`, `connect` and `quic-init` no line is made: a stream is logged once, with all that is known of it. An \
-          `error` that is not named is a `close`.",
-    example: "log-profile errors\n    on error format \"%ci %ST %tsc\"\n    on any drop\nfrontend www\n    bind :80\n    log \
+          `response` (`connect` in `mode tcp`), an answer that begins under `option logasap`; `accept`, `request`, `connect` and \
+          `response` where `log-steps` names them; for rules `do-log` `tcp-req-conn`, `tcp-req-sess`, \
+          `tcp-req-cont`, `tcp-res-cont`, `http-req`, `http-res` and `http-after-res`; `any`, all that no other line names. \
+          `quic-init` never comes. An `error` that is not named is a `close`.",
+        example: "log-profile errors\n    on error format \"%ci %ST %tsc\"\n    on any drop\nfrontend www\n    bind :80\n    log \
               127.0.0.1:514 profile errors local0",
-    build: on,
-}];
+        build: on,
+    },
+    LineRow {
+        name: "log-steps",
+        places: places::FRONT,
+        syntax: "log-steps { all | <step>[,<step>…] }",
+        doc: "The moments at which a stream is logged, each with what is known by then: `accept`, `request` (its head is there), \
+              `connect` (to a server), `response` (its head is there) and `close`. Without the line a stream is logged once, at its \
+              end, or as its answer begins with `option logasap`. A `log-profile` gives each moment a line of its own.",
+        example: "log-steps accept,close",
+        build: steps,
+    },
+];
+
+fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("<step>[,<step>…]")?;
+    let mut steps = 0;
+    if word.is("all") {
+        steps = u8::MAX;
+    } else {
+        for name in word.str().split(',') {
+            let Some(at) = STREAM_STEPS.iter().position(|known| *known == name) else {
+                let told = format!("'log-steps' does not know the step '{name}'");
+                let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
+                    .label("no step of a stream")
+                    .note(format!("one of: all, {}", STREAM_STEPS.join(", ")));
+                return Err(Box::new(told));
+            };
+            steps |= 1 << at;
+        }
+    }
+    loader.proxy().log_steps = Some(LogSteps(steps));
+    args.end()
+}
 
 /// Begins a section.
 pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
@@ -131,6 +164,10 @@ mod tests {
                 &["E0302"],
             ),
             ("on close drop\nlog-profile p", log, &["E0106"]),
+            ("on close drop", "log-steps accept,close", &[]),
+            ("on close drop", "log-steps all", &[]),
+            ("on close drop", "log-steps accept,all", &["E0207"]),
+            ("on close drop", "log-steps", &["E0201"]),
         ] {
             assert_eq!(codes(profile, rest), wanted, "{profile} {rest}");
         }

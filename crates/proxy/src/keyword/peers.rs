@@ -201,6 +201,14 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<D
     let word = args.required("<address>:<port>")?;
     match super::server::server_address(loader, word, &ServerOptions::default())?.0 {
         ServerAddress::Inet(address) => Ok(address),
+        ServerAddress::SamePort(ip, _) => {
+            let told = format!("peer address '{}' has no port", word.text());
+            let told = Diagnostic::warning(&load_codes::PEER_WITHOUT_PORT, word.span, told)
+                .label("nobody can connect to it")
+                .help("add the port of the `bind` line, or of the local peer, on that machine");
+            loader.tell(told);
+            Ok(SocketAddr::new(ip, 0))
+        }
         // Nobody connects when files are only checked.
         ServerAddress::Unresolved => Ok(SocketAddr::from(([127, 0, 0, 1], 0))),
         _ => Err(Box::new(

@@ -94,7 +94,7 @@ mod tests {
         let all = options(
             "backup check rise 3 fall 4 inter 1s fastinter 200 downinter 1m weight 30 maxconn 50 \
              minconn 5 maxqueue 9 slowstart 60s cookie c1 port 8080 addr 127.0.0.2 redir http://x \
-             send-proxy-v2 check-send-proxy tcp-ut 5s tfo pool-max-conn 7 pool-purge-delay 1s \
+             send-proxy-v2 check-send-proxy tcp-ut 5s tfo pool-low-conn 3 pool-max-conn 7 pool-purge-delay 1s \
              max-reuse 100 on-marked-down shutdown-sessions on-marked-up shutdown-backup-sessions \
              source 127.0.0.9 interface lo disabled id 12 init-addr last,libc,none proto h1",
         );
@@ -120,8 +120,13 @@ mod tests {
         assert_eq!(all.send_proxy, Some(2));
         assert_eq!(all.tcp_user_timeout_ms, Some(5000));
         assert_eq!(
-            (all.pool_max, all.pool_purge_delay_ms, all.reuse_max),
-            (Some(7), 1000, Some(100))
+            (
+                all.pool_low,
+                all.pool_max,
+                all.pool_purge_delay_ms,
+                all.reuse_max
+            ),
+            (Some(3), Some(7), 1000, Some(100))
         );
         assert!(all.shutdown_sessions_on_down && all.shutdown_backup_sessions_on_up);
         assert_eq!(all.source, "127.0.0.9:0".parse().ok());
@@ -154,6 +159,7 @@ mod tests {
             ("cookie", "E0201"),
             ("addr", "E0201"),
             ("on-marked-down shutdown-session", "E0207"),
+            ("pool-low-conn x", "E0203"),
             ("pool-max-conn -2", "E0204"),
             ("init-addr foo", "E0207"),
             ("proto fcgi", "E0103"),

@@ -71,6 +71,16 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
+fn idle_shared(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+    let word = args.required("on, off or auto")?;
+    let words = ["auto", "off", "on"];
+    if !words.contains(&word.str()) {
+        return Err(super::proxy::not_one_of(args, word, &words));
+    }
+    loader.config.global.tune.idle_not_shared = word.is("off");
+    args.end()
+}
+
 fn variables(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let bytes = args.size("a size")?;
     if let Some(field) = variables_field(&mut loader.config.global.tune, args.keyword) {
@@ -191,6 +201,13 @@ pub static LINES: &[LineRow] = &[
         "tune.pool-low-fd-ratio 20",
         number,
         "The share of the process's files in use above which a connection to a server is closed rather than kept idle. Without it all are kept: two files for each connection of a client are reckoned with.",
+    ),
+    row(
+        "tune.idle-pool.shared",
+        "tune.idle-pool.shared { on | off | auto }",
+        "tune.idle-pool.shared off",
+        idle_shared,
+        "Whether a thread without an idle connection for a request takes one that another thread keeps, before it makes a new one. On by default; `auto` is the same. `off` has each thread use its own connections only.",
     ),
     row(
         "tune.vars.global-max-size",

@@ -266,6 +266,9 @@ codes! {
     UNRESOLVED_SERVER = "W0602", "server without an address",
         "A server's name has no address now, and its `init-addr` allows that: it starts in maintenance and serves no one until an \
          operator gives it an address (`set server … addr`), or until its `resolvers` find one.";
+    PEER_WITHOUT_PORT = "W0603", "peer address without a port",
+        "The address of a remote peer names no port, so that no connection to that peer can be made; the peer may still connect to us. \
+         An environment variable that is not set looks like this, too.";
     NO_NAME_SERVERS = "W0470", "no servers of names",
         "`parse-resolv-conf` takes the servers of names of this host's /etc/resolv.conf, and that file has no `nameserver` line. \
          Nobody is asked, and servers that rely on the section stay in maintenance.";

@@ -3,13 +3,12 @@
 
 use super::{Loader, codes};
 use crate::config::{
-    Balance, LogServers, LogTarget, LogTargetAddress, Mode, Proxy, Ring, RingServer, RingTls,
-    Server, ServerAddress,
+    Balance, HashKey, Hashed, LogServers, LogTarget, LogTargetAddress, Mode, Proxy, Ring,
+    RingServer, RingTls, Server, ServerAddress,
 };
 use crate::rules::action_codes;
 use language::Diagnostic;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 /// Longest message to a server over TCP, and bytes of messages that wait for it.
 const LINE_MAX: usize = 65_535;
@@ -68,8 +67,13 @@ fn no_backend(target: &LogTarget, name: &str, found: Option<&Proxy>) -> Diagnost
 
 /// What only `mode log` takes, in another one.
 fn elsewhere(proxy: &Proxy) -> Option<Diagnostic> {
-    if proxy.balance_sticky {
-        let told = format!("'balance sticky' of '{}' needs 'mode log'", proxy.name);
+    let only_here = match &proxy.balance {
+        _ if proxy.balance_sticky => Some("sticky"),
+        Balance::Hash(hashed) if hashes_messages(hashed) => Some("log-hash"),
+        _ => None,
+    };
+    if let Some(algorithm) = only_here {
+        let told = format!("'balance {algorithm}' of '{}' needs 'mode log'", proxy.name);
         return Some(Diagnostic::error(&codes::WRONG_MODE, proxy.span, told));
     }
     let mut servers = proxy.servers.iter();
@@ -79,6 +83,10 @@ fn elsewhere(proxy: &Proxy) -> Option<Diagnostic> {
         proxy.name, server.name
     );
     Some(Diagnostic::error(&codes::WRONG_MODE, server.span, told).label("not in this mode"))
+}
+
+fn hashes_messages(hashed: &Hashed) -> bool {
+    matches!(hashed.key, HashKey::Message(_))
 }
 
 fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
@@ -95,23 +103,25 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
             "messages are taken by `log-forward`, and `log` lines name backends",
         ));
     }
-    if !matches!(
-        proxy.balance,
-        Balance::RoundRobin | Balance::Random(_) | Balance::First
-    ) || (proxy.balance == Balance::First && !proxy.balance_sticky)
-    {
+    let is_for_messages = match &proxy.balance {
+        Balance::RoundRobin | Balance::Random(_) => true,
+        Balance::First => proxy.balance_sticky,
+        Balance::Hash(hashed) => hashes_messages(hashed),
+        _ => false,
+    };
+    if !is_for_messages {
         return Err(wrong(
             format!(
                 "the 'balance' of backend '{}' is none of 'mode log'",
                 proxy.name
             ),
-            "`roundrobin`, `random` or `sticky` are",
+            "`roundrobin`, `random`, `log-hash` or `sticky` are",
         ));
     }
     let addresses: Result<_, _> = proxy.servers.iter().map(|s| address(proxy, s)).collect();
     Ok(LogServers {
         addresses: addresses?,
-        chosen: proxy.balance_sticky.then(AtomicU32::default),
+        sticky: proxy.balance_sticky,
     })
 }
 
@@ -164,7 +174,7 @@ mod tests {
         let LogTargetAddress::Ring(ring) = &servers.addresses[1] else {
             panic!("not over TCP")
         };
-        assert!(ring.servers[0].counted && servers.chosen.is_some());
+        assert!(ring.servers[0].counted && servers.sticky);
         assert_eq!(crate::log::targets(&config).len(), 2);
     }
 

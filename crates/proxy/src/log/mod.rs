@@ -15,8 +15,8 @@ pub use syslog::{SyslogFormat, hostname};
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
 
 use crate::config::{
-    Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_CLOSE,
-    STEP_ERROR, STEP_RESPONSE,
+    Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_ACCEPT,
+    STEP_CLOSE, STEP_CONNECT, STEP_ERROR, STEP_RESPONSE,
 };
 use crate::reactor;
 use crate::rules::Format;
@@ -99,9 +99,35 @@ pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
 /// `option logasap`: logs a stream whose answer begins, in place of its end.
 /// What goes on meanwhile (time, bytes to the client) has a plus sign then.
 pub fn stream_answered(stream: &mut Stream) {
-    if stream.frontend().has(ProxyOption::LogAsap) {
-        stream_logged(stream, STEP_RESPONSE);
+    let step = if stream.http {
+        STEP_RESPONSE
+    } else {
+        STEP_CONNECT
+    };
+    if stream.frontend().log_steps.is_some() {
+        if stream.http {
+            stream_reached(stream, STEP_RESPONSE);
+        }
+    } else if stream.frontend().has(ProxyOption::LogAsap) {
+        stream_logged(stream, step);
         stream.logged = true;
+    }
+}
+
+/// Logs a stream that begins, once, where `log-steps` names that.
+#[inline]
+pub fn stream_began(stream: &Stream) {
+    if stream.log_step.get().is_empty() {
+        stream_reached(stream, STEP_ACCEPT);
+    }
+}
+
+/// Logs a stream at a moment that `log-steps` names.
+#[inline]
+pub fn stream_reached(stream: &Stream, step: &'static str) {
+    let steps = stream.frontend().log_steps;
+    if steps.is_some_and(|steps| steps.has(step)) {
+        stream_step(stream, step);
     }
 }
 
@@ -117,7 +143,10 @@ fn is_null(stream: &Stream) -> bool {
 
 /// Logs a stream that has ended, as its frontend wants.
 pub fn stream_ended(stream: &Stream) {
-    stream_logged(stream, STEP_CLOSE);
+    let steps = stream.frontend().log_steps;
+    if steps.is_none_or(|steps| steps.has(STEP_CLOSE)) {
+        stream_logged(stream, STEP_CLOSE);
+    }
 }
 
 fn stream_logged(stream: &Stream, step: &'static str) {
@@ -158,6 +187,7 @@ pub fn stream_step(stream: &Stream, step: &'static str) {
 
 /// Makes the line of a stream and sends it.
 fn lines(stream: &Stream, failed: bool, level: u8, step: &'static str, message: &mut Vec<u8>) {
+    stream.log_step.set(step);
     let frontend = stream.frontend();
     let format = frontend
         .error_log_format
@@ -315,19 +345,23 @@ fn deliver(
         let profile = target.profile.as_ref();
         let mut line = Vec::with_capacity(message.len() + 64);
         let level = level.max(target.level_min);
+        let mut own = None;
         match profile.and_then(|named| named.profile.as_deref()) {
             None => syslog::write(&mut line, target, level, &head, message),
             Some(profile) => {
-                if !profiled(&mut line, profile, target, level, &head, message, of) {
-                    continue;
+                match profiled(&mut line, profile, target, level, &head, message, of) {
+                    Some(made) => own = made,
+                    None => continue,
                 }
             }
         }
-        servers::send(config, &target.address, line);
+        let message = own.as_deref().unwrap_or(message);
+        servers::send(config, &target.address, line, message);
     }
 }
 
-/// Makes a line as a profile has it; false: there is none.
+/// Makes a line as a profile has it, and returns the message where it is the profile's
+/// own. None: there is no line.
 fn profiled(
     line: &mut Vec<u8>,
     profile: &LogProfile,
@@ -336,7 +370,7 @@ fn profiled(
     head: &Head<'_>,
     message: &[u8],
     of: Option<(&Stream, &'static str)>,
-) -> bool {
+) -> Option<Option<Vec<u8>>> {
     let step = of.and_then(|(stream, name)| Some((stream, step_of(profile, name)?)));
     let made = |format: &Option<Arc<Format>>, stream: &Stream| {
         format.as_ref().map(|format| {
@@ -348,7 +382,7 @@ fn profiled(
     let (mut own, mut structured) = (None, None);
     if let Some((stream, step)) = step {
         if step.dropped {
-            return false;
+            return None;
         }
         (own, structured) = (made(&step.format, stream), made(&step.structured, stream));
     }
@@ -357,14 +391,9 @@ fn profiled(
         structured: structured.as_deref().unwrap_or(head.structured),
         ..*head
     };
-    syslog::write(
-        line,
-        target,
-        level,
-        &head,
-        own.as_deref().unwrap_or(message),
-    );
-    true
+    let message = own.as_deref().unwrap_or(message);
+    syslog::write(line, target, level, &head, message);
+    Some(own)
 }
 
 /// What a profile says of a step: a failure that it does not name is an end.
@@ -405,7 +434,7 @@ mod tests {
             let head = Head::of(&config, None, b"");
             let mut line = Vec::new();
             let of = Some((&stream, step));
-            profiled(&mut line, profile, target, 6, &head, b"proxy's", of).then(|| {
+            profiled(&mut line, profile, target, 6, &head, b"proxy's", of).map(|_| {
                 let text = String::from_utf8_lossy(&line).into_owned();
                 let behind = text.split_once("mine ").map(|(_, rest)| rest.to_owned());
                 behind.unwrap_or(text)

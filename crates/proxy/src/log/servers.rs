@@ -1,20 +1,40 @@
 //! Which server of a backend in `mode log` gets a line.
 
 use super::sink;
-use crate::balance::{self, Choice, Request, Take};
-use crate::config::{Config, LogServers, LogTargetAddress, Proxy, ServerIndex};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::balance::{self, Choice, Request, Take, of_message};
+use crate::config::{Config, LogServers, LogTargetAddress, Proxy, ProxyIndex, ServerIndex};
+use crate::stream::{Endpoint, Session, Stream, of_check};
+use std::rc::Rc;
+use std::sync::Arc;
 
-/// Puts a line into the queue for its target. Where that is a backend without a
-/// usable server, nobody gets it, and it is counted.
-pub(super) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>) {
+thread_local! {
+    /// The stream that the converters of `balance log-hash` see: messages have none.
+    static NOBODY: Stream = nobody();
+}
+
+/// A stream of no client, in a configuration of its own.
+fn nobody() -> Stream {
+    let config = Config {
+        proxies: vec![Proxy::default()],
+        ..Config::default()
+    };
+    // No listener has this number.
+    let place = (ProxyIndex(0), u32::MAX);
+    let session = Session::new(Arc::new(config), place, Endpoint::Unix, Endpoint::Unix);
+    of_check(Rc::new(session), false)
+}
+
+/// Puts the line of a message into the queue for its target. Where that is a backend
+/// without a usable server, nobody gets it, and it is counted.
+pub(super) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, message: &[u8]) {
     let LogTargetAddress::Backend(name) = target else {
         return sink::send(target, line);
     };
     let backend = config.backend(name).map(|index| config.proxy(index));
     let server = backend.and_then(|proxy| {
         let servers = proxy.log_servers.as_deref()?;
-        servers.addresses.get(choose(proxy, servers)?.0 as usize)
+        let chosen = choose(proxy, servers, message)?;
+        servers.addresses.get(chosen.0 as usize)
     });
     match server {
         Some(address) => sink::send(address, line),
@@ -22,35 +42,79 @@ pub(super) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>) {
     }
 }
 
-fn choose(proxy: &Proxy, servers: &LogServers) -> Option<ServerIndex> {
-    match &servers.chosen {
-        None => next(proxy),
-        Some(chosen) => stay(proxy, chosen),
+fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<ServerIndex> {
+    if servers.sticky {
+        return longest_usable(proxy);
     }
+    let key = proxy.balance.is_by_key().then(|| {
+        let of = |nobody: &Stream| of_message(message, proxy, nobody);
+        NOBODY.with(of)
+    });
+    next(proxy, key.flatten())
 }
 
-/// The one of before for as long as it is usable; so a server that comes back
-/// changes nothing.
-fn stay(proxy: &Proxy, chosen: &AtomicU32) -> Option<ServerIndex> {
-    let before = chosen.load(Relaxed).checked_sub(1);
-    let server = before.and_then(|at| proxy.servers.get(at as usize));
-    if let (Some(at), true) = (before, server.is_some_and(|s| s.state.usable())) {
-        return Some(ServerIndex(at));
-    }
-    let next = next(proxy)?;
-    chosen.store(next.0.saturating_add(1), Relaxed);
-    Some(next)
+/// The server that has been usable for longest, so that one which comes back changes
+/// nothing; a backup where there is no other.
+fn longest_usable(proxy: &Proxy) -> Option<ServerIndex> {
+    let servers = proxy.servers.iter().map(|server| &server.state);
+    let usable = servers.enumerate().filter(|(_, state)| state.usable());
+    let longest = usable.min_by_key(|(_, state)| (state.backup(), state.rank()));
+    longest.map(|(at, _)| ServerIndex(at as u32))
 }
 
-fn next(proxy: &Proxy) -> Option<ServerIndex> {
+fn next(proxy: &Proxy, key: Option<u32>) -> Option<ServerIndex> {
     let request = Request {
         avoid: None,
-        key: None,
+        key,
         look: true,
     };
     // A line takes no place at a server.
     match balance::choose(proxy, &request, &mut |_| Take::Taken) {
         Choice::Taken(server) => Some(server),
         Choice::Full(_) | Choice::None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+    use crate::state::{self, AdminState};
+
+    #[test]
+    fn one_server_gets_all_messages_until_it_fails_and_the_longest_usable_follows() {
+        let loaded = load_text(
+            "backend logs\n mode log\n balance sticky\n server a udp@127.0.0.1:1\n server b udp@127.0.0.1:2\n \
+             server c udp@127.0.0.1:3\n server d udp@127.0.0.1:4 backup\n",
+        );
+        let mut config = loaded.config.expect("it loads");
+        state::install(&mut config, None, 0);
+        let proxy = config.proxy(config.backend("logs").expect("a backend"));
+        let servers = proxy.log_servers.as_deref().expect("servers");
+        let set = |at: usize, ready: bool| {
+            let admin = match ready {
+                true => AdminState::Ready,
+                false => AdminState::Maintenance,
+            };
+            proxy.servers[at].state.set_admin(admin, 1);
+        };
+        let chosen = || choose(proxy, servers, b"message").map(|at| at.0);
+        assert_eq!(chosen(), Some(0));
+        set(0, false);
+        assert_eq!(chosen(), Some(1));
+        // What comes back waits behind what stayed.
+        set(1, false);
+        set(0, true);
+        assert_eq!(chosen(), Some(2));
+        set(0, false);
+        set(2, false);
+        assert_eq!(chosen(), Some(3));
+        set(2, true);
+        set(1, true);
+        assert_eq!(chosen(), Some(2));
+        for at in 0..4 {
+            set(at, false);
+        }
+        assert_eq!(chosen(), None);
     }
 }

@@ -5,8 +5,6 @@
 //! It never parses a head and never judges what a header means. It holds no
 //! field that could break a head apart: [`Refusal::Byte`].
 
-use super::values::trim;
-
 /// Live bytes that a message holds when nobody said otherwise; the same as
 /// HAProxy's `tune.bufsize`.
 pub const MESSAGE_BYTES_DEFAULT: usize = 16_384;
@@ -232,10 +230,9 @@ impl Fields {
         self.get(name).is_some()
     }
 
-    /// Adds a field at the end. The value is trimmed, the name made lower case.
+    /// Adds a field at the end, with its name in lower case.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         check_name(name)?;
-        let value = trim(value);
         self.check_value(name, value, 0)?;
         let field = self.append(name, value);
         self.list.push(field);
@@ -246,7 +243,6 @@ impl Fields {
     /// Removes all fields of a name and adds one at the end.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         check_name(name)?;
-        let value = trim(value);
         let freed = self
             .list
             .iter()
@@ -261,7 +257,6 @@ impl Fields {
     /// Replaces the value of the n-th field; a field that is not there is not
     /// replaced. The field keeps its place.
     pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), Refusal> {
-        let value = trim(value);
         let Some(old) = self.list.get(index).copied() else {
             return Ok(());
         };
@@ -295,7 +290,6 @@ impl Fields {
     /// Replaces the n-th field by one of another name, in its place.
     pub fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         check_name(name)?;
-        let value = trim(value);
         let Some(old) = self.list.get(index).copied() else {
             return Ok(());
         };
@@ -536,10 +530,10 @@ mod tests {
     }
 
     #[test]
-    fn names_become_lower_case_and_values_are_trimmed() {
+    fn names_become_lower_case_and_values_stay_as_they_are() {
         let f = fields(&[("X-Foo", "  a b\t"), ("HOST", "")]);
-        assert_eq!(wire(&f), "x-foo: a b\r\nhost: \r\n");
-        assert_eq!(f.get(b"x-FOO"), Some(&b"a b"[..]));
+        assert_eq!(wire(&f), "x-foo:   a b\t\r\nhost: \r\n");
+        assert_eq!(f.get(b"x-FOO"), Some(&b"  a b\t"[..]));
         assert_eq!(f.get(b"host"), Some(&b""[..]));
         assert_eq!(f.get(b"hos"), None);
     }
@@ -574,7 +568,7 @@ mod tests {
         f.replace(9, b"x", b"y").unwrap();
         assert!(f.replace(0, b"x y", b"z").is_err());
         assert!(f.replace(0, b"x", b"z\r\ny: 1").is_err());
-        assert_eq!(wire(&f), "a: one\r\nx-b: other\r\nc: three\r\n");
+        assert_eq!(wire(&f), "a: one\r\nx-b:  other \r\nc: three\r\n");
         f.set_limit(f.wire_len());
         assert_eq!(f.replace(0, b"aa", b"one"), Err(Refusal::Full));
     }

@@ -249,8 +249,13 @@ where
 
 /// Runs a command; a report of many servers on a thread of its own.
 async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String {
+    let mut bare = false;
     let mut answer = match command::find(session, words) {
         Action::Now(run) => run(context, session, words),
+        Action::Bare(run) => {
+            bare = true;
+            run(context, session, words)
+        }
         Action::Report(report) => {
             let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             let owned = Zeroizing::new(owned);
@@ -267,7 +272,7 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
     if session.ended {
         return String::new();
     }
-    if !answer.is_empty() && !answer.ends_with('\n') {
+    if !bare && !answer.is_empty() && !answer.ends_with('\n') {
         answer.push('\n');
     }
     answer.push('\n');

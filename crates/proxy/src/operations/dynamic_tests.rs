@@ -370,11 +370,11 @@ fn variables_of_the_process_are_set_and_shown() {
         ),
         (
             "experimental-mode on;set var proc.d1 int(5),add(2);get var proc.d1",
-            "\n\nproc.d1: type=sint value=<7>\n\n",
+            "\n\nproc.d1: type=sint value=<7>\n",
         ),
         (
             "experimental-mode on;set var proc.d2 fmt a\\ %[int(3)];get var proc.d2",
-            "\n\nproc.d2: type=str value=<a 3>\n\n",
+            "\n\nproc.d2: type=str value=<a 3>\n",
         ),
         (
             "experimental-mode on;set var",
@@ -406,5 +406,5 @@ fn variables_of_the_process_are_set_and_shown() {
     let value = crate::rules::Value::Str(b"a \"b\"\n".to_vec().into());
     assert!(crate::rules::set_process_variable(name, value, None));
     let told = admin(&context, "get var proc.told");
-    assert_eq!(told, "proc.told: type=str value=<a \\\"b\\\"\\n>\n\n");
+    assert_eq!(told, "proc.told: type=str value=<a \\\"b\\\"\\n>\n");
 }

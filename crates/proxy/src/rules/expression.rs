@@ -33,6 +33,41 @@ struct Step {
     arguments: Arguments,
 }
 
+/// Converters without a fetch, as `field(2),lower`: they make another value of one that
+/// is given to them.
+#[derive(Clone, Debug, Default)]
+pub struct Converters(Box<[Step]>);
+
+impl Converters {
+    /// Reads a list of them, the first of which takes a string.
+    pub fn parse(loader: &mut Loader, word: &Word) -> Result<Converters, Box<Diagnostic>> {
+        let piece = Piece::of(&loader.sources, word);
+        let (mut steps, mut given, mut start) = (Vec::new(), Type::Str, 0);
+        loop {
+            let (step, gives, end) = parse_converter(loader, &piece, start, given)?;
+            steps.push(step);
+            if piece.bytes.get(end) != Some(&b',') {
+                whole(&piece, end)?;
+                return Ok(Converters(steps.into()));
+            }
+            (given, start) = (gives, end + 1);
+        }
+    }
+
+    /// What they make of a value; None where one of them makes nothing of it.
+    pub fn apply<'a>(&'a self, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+        convert(&self.0, value, stream)
+    }
+}
+
+fn convert<'a>(steps: &'a [Step], mut value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    for step in steps {
+        let input = value.cast(step.converter.input)?;
+        value = (step.converter.apply)(&step.arguments, input, stream)?;
+    }
+    Some(value)
+}
+
 /// What becomes of an expression whose fetch finds nothing at its place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Misplaced {
@@ -62,7 +97,7 @@ impl Expression {
     ) -> Result<Expression, Box<Diagnostic>> {
         let piece = Piece::of(&loader.sources, word);
         let parsed = parse(loader, &piece, 0, Some(usage), Misplaced::Refuse)?;
-        whole(&piece, &parsed)?;
+        whole(&piece, parsed.end)?;
         Ok(parsed.expression)
     }
 
@@ -87,7 +122,7 @@ impl Expression {
     ) -> Result<Parsed, Box<Diagnostic>> {
         let piece = Piece::of(&loader.sources, word);
         let parsed = parse(loader, &piece, 0, usage, Misplaced::Keep)?;
-        whole(&piece, &parsed)?;
+        whole(&piece, parsed.end)?;
         Ok(parsed)
     }
 
@@ -167,17 +202,13 @@ impl Expression {
         }
     }
 
-    fn convert<'a>(&'a self, mut value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
-        for step in &self.converters {
-            let input = value.cast(step.converter.input)?;
-            value = (step.converter.apply)(&step.arguments, input, stream)?;
-        }
-        Some(value)
+    fn convert<'a>(&'a self, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+        convert(&self.converters, value, stream)
     }
 }
 
-fn whole(piece: &Piece<'_>, parsed: &Parsed) -> Result<(), Box<Diagnostic>> {
-    let (end, len) = (parsed.end, piece.bytes.len());
+fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Box<Diagnostic>> {
+    let len = piece.bytes.len();
     if end == len {
         return Ok(());
     }

@@ -48,7 +48,7 @@ pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::{Condition, Outcome};
 pub(crate) use converter::hash::{self, xxh64};
 pub use converter::{ConverterBuild, ConverterRow};
-pub use expression::Expression;
+pub use expression::{Converters, Expression};
 pub(crate) use fetch::proxy_field_number;
 pub use fetch::{FetchBuild, FetchRow};
 pub use format::{Alias, BuiltIn, Dialect, Format, alias_doc, built_in, built_in_texts};

@@ -283,7 +283,12 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
     } else {
         Patience::Waits
     };
-    match evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0) {
+    // The inspection whose end `wait_end` waits for is this one.
+    let ended = stream.response_payload_complete;
+    let of_request = std::mem::replace(&mut stream.payload_complete, ended);
+    let outcome = evaluate(rules.iter().map(TcpRule::rule), stream, patience, 0);
+    stream.payload_complete = of_request;
+    match outcome {
         Outcomes::Gate(gate) => Some(gate),
         Outcomes::Passed | Outcomes::Verdict(_) => Some(Gate::Open),
         Outcomes::Wait => None,

@@ -400,6 +400,18 @@ fn content_rules_wait_while_an_answer_may_change() {
             Some(true),
         ),
         ("req.proto_http", b"SSH-2.0-OpenSSH\r\n", false, Some(false)),
+        (
+            "req.proto_http",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n",
+            false,
+            None,
+        ),
+        (
+            "req.proto_http",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            false,
+            Some(true),
+        ),
         ("src 10.0.0.1", b"", false, Some(false)),
         ("wait_end", b"", false, None),
         ("wait_end", b"", true, Some(true)),

@@ -8,13 +8,18 @@ use crate::config::Server;
 use crate::rules::Expression;
 use crate::stream::Stream;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The mark of a connection; most have none.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Mark(Option<Rc<[u8]>>);
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Mark(Option<Arc<[u8]>>);
 
 impl Mark {
+    /// Whether nothing sets the connection apart.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The mark of a new connection for a stream; None where the server has no
     /// address for it.
     pub(super) fn of(server: &Server, stream: &Stream) -> Option<Mark> {

@@ -4,6 +4,8 @@
 
 mod connect;
 mod mark;
+mod neighbours;
+mod own;
 mod pool;
 mod proxy_header;
 mod secured;
@@ -12,6 +14,7 @@ mod source;
 
 pub use connect::{ConnectFailure, connect};
 pub use mark::Mark;
+pub use own::Own;
 pub use pool::{Pools, purge};
 pub use secured::{Secured, Wanted, forced_version};
 

@@ -1,16 +1,18 @@
 //! Idle connections to servers, per thread. A connection that the server closed
-//! or spoke on out of turn is known without a system call and never taken.
+//! or spoke on out of turn is known without a system call and never taken. A thread
+//! that has none asks the others ([`super::neighbours`]).
 
+use super::neighbours::{self, Marked};
 use super::secured::{Secured, Wanted};
 use super::shared::Shared;
 use super::{Mark, ServerConnection};
 use crate::config::{Proxy, Server, ServerOptions};
-use crate::reactor::{self, Instant};
+use crate::reactor::{self, Instant, pool_box};
 use crate::state::{ServerState, Way};
 use crate::stream::{Link, Stream};
 use crate::transport::Transport;
 use crate::worker::worker;
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,13 +25,16 @@ const PURGE_EVERY: Duration = Duration::from_secs(1);
 const CLOSED_AT_ONCE: usize = 16;
 const POOLS_AT_ONCE: usize = 256;
 
-struct Idle {
-    transport: Transport,
-    tls: Option<Rc<Secured>>,
-    mark: Mark,
-    streams: u32,
-    since: Instant,
-    way: Way,
+/// A connection that carries nothing.
+pub(super) struct Idle {
+    pub(super) transport: Transport,
+    pub(super) tls: Option<Rc<Secured>>,
+    pub(super) mark: Mark,
+    pub(super) streams: u32,
+    pub(super) since: Instant,
+    pub(super) way: Way,
+    /// It is counted by its mark.
+    pub(super) marked: Option<Marked>,
 }
 
 struct Pool {
@@ -40,8 +45,39 @@ struct Pool {
 }
 
 impl Pool {
+    /// So many are no longer in it.
     fn dropped(&self, n: usize) {
         self.server.idle.fetch_sub(n as u32, Ordering::Relaxed);
+        if n > 0 && self.idle.is_empty() {
+            self.server.has_idle(worker().thread(), false);
+        }
+    }
+
+    fn keep(&mut self, mut idle: Idle) {
+        self.server.idle.fetch_add(1, Ordering::Relaxed);
+        if self.idle.is_empty() {
+            self.server.has_idle(worker().thread(), true);
+        }
+        idle.marked = Marked::new(&self.server, &idle.mark);
+        self.idle.push(idle);
+    }
+
+    /// Takes out the connection that was used last, is still good and has carried
+    /// at least so many streams.
+    fn find(&mut self, wanted: &Wanted, streams_min: u32) -> Option<Idle> {
+        let way = self.server.way();
+        while let Some(at) = self.idle.iter().rposition(|idle| {
+            idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref(), &idle.mark)
+        }) {
+            let idle = self.idle.remove(at);
+            self.dropped(1);
+            // Bytes without a request, or the end: neither can be used.
+            if idle.way == way && !idle.transport.is_peer_closed() && !idle.transport.is_readable()
+            {
+                return Some(idle);
+            }
+        }
+        None
     }
 }
 
@@ -90,28 +126,61 @@ impl Pools {
             // What is kept goes the newest way, the stream another.
             return None;
         }
-        while let Some(at) = pool.idle.iter().rposition(|idle| {
-            idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref(), &idle.mark)
-        }) {
-            let idle = pool.idle.remove(at);
-            pool.dropped(1);
-            // Bytes without a request, or the end: neither can be used.
-            if idle.way == way && !idle.transport.is_peer_closed() && !idle.transport.is_readable()
-            {
-                return Some(ServerConnection {
-                    link: Link::Http1(idle.transport),
-                    mux: None,
-                    tls: idle.tls,
-                    state: server.clone(),
-                    input: None,
-                    streams: idle.streams,
-                    way,
-                    mark: idle.mark,
-                    private: false,
-                });
-            }
+        Some(pool.find(wanted, streams_min)?.used_for(server, way))
+    }
+
+    /// The same from another thread's pool; None where that would have none.
+    pub async fn take_from_neighbours(
+        &self,
+        described: &Server,
+        wanted: &Wanted,
+        streams_min: u32,
+    ) -> Option<ServerConnection> {
+        let threads = neighbours::with_idle(described, wanted);
+        if threads == 0 || !worker().shares_idle() {
+            return None;
         }
-        None
+        pool_box(neighbours::ask(described, wanted, streams_min, threads)).await
+    }
+
+    /// Gives an idle connection to another thread.
+    pub(super) fn give(
+        &self,
+        server: &ServerState,
+        wanted: &Wanted,
+        streams_min: u32,
+    ) -> Option<Idle> {
+        let mut pools = self.by_server.borrow_mut();
+        let pool = pools.get_mut(server.uid as usize).and_then(Option::as_mut);
+        let Some(pool) = pool.filter(|pool| !pool.idle.is_empty()) else {
+            // One was announced that was not kept.
+            server.has_idle(worker().thread(), false);
+            return None;
+        };
+        pool.find(wanted, streams_min)
+    }
+
+    /// Keeps an idle connection that its stream did not wait for.
+    pub(super) fn put_back(&self, server: &Arc<ServerState>, idle: Idle) {
+        if worker().keeps_nothing() || idle.way != server.way() {
+            return reset(&idle.transport);
+        }
+        self.pool(server).keep(idle);
+    }
+
+    /// The pool of a server, made where there is none.
+    fn pool(&self, server: &Arc<ServerState>) -> RefMut<'_, Pool> {
+        let place = server.uid as usize;
+        RefMut::map(self.by_server.borrow_mut(), |pools| {
+            if pools.len() <= place {
+                pools.resize_with(place + 1, || None);
+            }
+            pools[place].get_or_insert_with(|| Pool {
+                server: Arc::clone(server),
+                idle: Vec::new(),
+                peaks: [0; 2],
+            })
+        })
     }
 
     /// Whether this thread keeps a connection to a server.
@@ -160,16 +229,7 @@ impl Pools {
         if spent || full || files_above(&transport, low) {
             return reset(&transport);
         }
-        let mut pools = self.by_server.borrow_mut();
-        let place = state.uid as usize;
-        if pools.len() <= place {
-            pools.resize_with(place + 1, || None);
-        }
-        let pool = pools[place].get_or_insert_with(|| Pool {
-            server: state,
-            idle: Vec::new(),
-            peaks: [0; 2],
-        });
+        let mut pool = self.pool(&state);
         let used = pool.server.sessions.current().saturating_add(1);
         pool.peaks[0] = pool.peaks[0].max(used);
         // More than were in use at once lately will not be needed at once:
@@ -177,14 +237,14 @@ impl Pools {
         if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize {
             return reset(&transport);
         }
-        pool.server.idle.fetch_add(1, Ordering::Relaxed);
-        pool.idle.push(Idle {
+        pool.keep(Idle {
             transport,
             tls,
             mark,
             streams,
             since: reactor::now(),
             way,
+            marked: None,
         });
     }
 
@@ -209,8 +269,8 @@ impl Pools {
     /// Closes all of them.
     pub fn clear(&self) {
         for pool in self.by_server.borrow_mut().iter_mut().flatten() {
-            pool.dropped(pool.idle.len());
-            pool.idle.clear();
+            let idle = std::mem::take(&mut pool.idle);
+            pool.dropped(idle.len());
         }
         self.shared.clear();
     }

@@ -26,8 +26,21 @@ pub struct Secured {
     pub info: Rc<Info>,
 }
 
+impl Secured {
+    /// The same with an `Info` that nobody else holds, for another thread.
+    pub(super) fn duplicate(&self) -> (ServerName<'static>, Info) {
+        (self.name.clone(), Info::clone(&self.info))
+    }
+
+    /// What [`Secured::duplicate`] gave.
+    pub(super) fn from_parts((name, info): (ServerName<'static>, Info)) -> Rc<Secured> {
+        let info = Rc::new(info);
+        Rc::new(Secured { name, info })
+    }
+}
+
 /// The name that a connection must have been made for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum WantedName {
     /// Each is as good as the other.
     Any,
@@ -38,7 +51,7 @@ enum WantedName {
 }
 
 /// What a connection must be for a stream to use it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
     name: WantedName,
     /// None: no connection is one for it.
@@ -97,6 +110,11 @@ impl Wanted {
         };
         let mark = Mark::of(server, stream);
         Wanted { name, mark }
+    }
+
+    /// The mark of its connection; None: no connection is one for it.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
     }
 
     /// Whether a connection was made for it.

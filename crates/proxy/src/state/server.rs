@@ -105,6 +105,8 @@ const TLS_OFF: u8 = 2;
 /// server by its uid holds the server too, or can bear to mean another.
 static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static NEXT_UID: AtomicU32 = AtomicU32::new(0);
+/// The next [`ServerState::rank`]; 0 is that of servers which always were usable.
+static RANKS: AtomicU64 = AtomicU64::new(1);
 
 /// The state of one server, found again by the names of its backend and its own.
 #[derive(Debug)]
@@ -125,9 +127,13 @@ pub struct ServerState {
     pub last_session: LastTime,
     /// Idle connections in all pools.
     pub idle: AtomicU32,
+    /// Threads that have some: a bit each.
+    idle_threads: AtomicU64,
     /// Streams that wait for this server.
     pub queue: Queue,
     flags: AtomicU32,
+    /// See [`ServerState::rank`].
+    rank: AtomicU64,
     /// Its share of the load, in parts of [`WEIGHT_SCALE`].
     weight: AtomicU32,
     /// The same as if it were warm.
@@ -200,8 +206,10 @@ impl ServerState {
             session_rate: Rate::default(),
             last_session: LastTime::default(),
             idle: AtomicU32::new(0),
+            idle_threads: AtomicU64::new(0),
             queue: Queue::default(),
             flags: AtomicU32::new(USABLE | PERSISTENT | UP),
+            rank: AtomicU64::new(0),
             weight: AtomicU32::new(WEIGHT_SCALE),
             whole_weight: AtomicU32::new(WEIGHT_SCALE),
             maxconn: AtomicU32::new(0),
@@ -224,6 +232,22 @@ impl ServerState {
         }
     }
 
+    /// Which threads have idle connections of HTTP/1 to it: a bit each.
+    pub fn idle_threads(&self) -> u64 {
+        self.idle_threads.load(Ordering::Relaxed)
+    }
+
+    /// A thread has idle connections from now on, or none any more. Only that thread says
+    /// so of itself.
+    pub fn has_idle(&self, thread: usize, some: bool) {
+        let bit = 1_u64 << thread;
+        match (some, self.idle_threads() & bit != 0) {
+            (true, false) => self.idle_threads.fetch_or(bit, Ordering::Relaxed),
+            (false, true) => self.idle_threads.fetch_and(!bit, Ordering::Relaxed),
+            _ => bit,
+        };
+    }
+
     fn flag(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Relaxed) & flag != 0
     }
@@ -232,6 +256,11 @@ impl ServerState {
     /// maintenance, of a weight above 0.
     pub fn usable(&self) -> bool {
         self.flag(USABLE)
+    }
+
+    /// In which order servers became usable: the lower, the longer it has been so.
+    pub fn rank(&self) -> u64 {
+        self.rank.load(Ordering::Relaxed)
     }
 
     /// Whether it may take a session that belongs to it (a cookie, a table):

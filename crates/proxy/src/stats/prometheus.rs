@@ -28,7 +28,7 @@ pub struct Query {
 
 impl Query {
     /// Reads the query of a request: `scope=…` (several are added, `*` is all of
-    /// them) and `no-maint`. None: a scope that is not known.
+    /// them) and `no-maint`. None: a scope that is not known, or without a value.
     pub fn parse(query: &[u8]) -> Option<Query> {
         let mut asked = Query::of(true);
         let mut scoped = false;

@@ -537,6 +537,7 @@ pub fn algorithm(balance: &Balance) -> &'static str {
             HashKey::Header { .. } => "hdr",
             HashKey::RdpCookie(_) => "rdp-cookie",
             HashKey::Expression(_) => "hash",
+            HashKey::Message(_) => "log-hash",
         },
     }
 }

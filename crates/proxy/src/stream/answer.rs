@@ -7,10 +7,10 @@ use super::reply::{Reply, error as error_page};
 use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination, held, inspect, observe, shape};
+use super::{Link, Phase, Stream, Termination, exchange, held, inspect, observe, shape};
 use crate::cache;
 use crate::compression::{self, Encoder};
-use crate::config::{ProxyOption, Rare};
+use crate::config::{ProxyOption, Rare, ReuseMode};
 use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use crate::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
 use crate::http2;
@@ -244,12 +244,30 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     let dressed = dress(stream, client, keep, &response, &facts)?;
     let client_keeps = dressed.framing.keep_alive;
     let keeps = response.keep_alive && !closes_server(stream) && !stream.misleads_server();
+    if keeps {
+        announce(stream, server);
+    }
     let whole = deliver(stream, client, (server, input), body, dressed).await?;
     Ok(Delivered {
         client_keeps,
         server_keeps: keeps && whole,
         tunnel: false,
     })
+}
+
+/// Lets other threads know that this one will have an idle connection: a client that has
+/// its response may be faster with its next request, to another thread, than this thread
+/// is with keeping the connection. Who asks is served when it is kept.
+fn announce(stream: &Stream, link: &Link) {
+    if let Some(server) = stream.server()
+        && matches!(link, Link::Http1(_))
+        && stream
+            .backend()
+            .is_some_and(|b| b.reuse != ReuseMode::Never)
+        && exchange::connection_mode(stream) == ConnectionMode::KeepAlive
+    {
+        server.state.has_idle(worker().thread(), true);
+    }
 }
 
 /// Sends a response that is ready. Says whether all of its body was read from the

@@ -437,8 +437,11 @@ async fn done(
                     .server()
                     .and_then(|described| described.options.reuse_max);
                 let spent = most.is_some_and(|most| server.streams > most);
-                let none = stream.frontend().keeps_no_connection;
-                client.own = (delivered.client_keeps && !spent && !none).then(|| Box::new(server));
+                if delivered.client_keeps && !spent {
+                    client
+                        .own
+                        .keep(server, stream.frontend().own_connections_max);
+                }
             } else if let Some(described) = stream.server() {
                 worker().pools.put(server, &described.options);
             }

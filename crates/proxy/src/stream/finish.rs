@@ -42,6 +42,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
         request,
         response,
         payload,
+        log_step,
         payload_complete,
         response_payload,
         response_payload_complete,
@@ -102,6 +103,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     response.clear();
     payload.clear();
     response_payload.clear();
+    log_step.set("");
     (*payload_complete, *response_payload_complete) = (false, false);
     if sniffed.get().is_some() {
         *sniffed = std::cell::OnceCell::new();
@@ -155,6 +157,7 @@ pub(super) fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> 
         request: Message::default(),
         response: Message::default(),
         payload: Vec::new(),
+        log_step: std::cell::Cell::new(""),
         payload_complete: false,
         response_payload: Vec::new(),
         response_payload_complete: false,

@@ -4,8 +4,9 @@
 
 use super::answer::Failure;
 use super::session::after;
-use super::{Link, Phase, Stream, Termination, serve};
+use super::{Link, Phase, Stream, Termination, exchange, serve};
 use crate::config::{Proxy, ReuseMode};
+use crate::http1::ConnectionMode;
 use crate::reactor::{self, Instant};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
@@ -29,7 +30,9 @@ pub fn begin(
         return Some(server);
     }
     let shares = |b: &Proxy| b.reuse != ReuseMode::Never && b.dispatch_server.is_none();
-    let may_be_shared = !server.private && stream.backend().is_some_and(shares);
+    let may_be_shared = !server.private
+        && exchange::connection_mode(stream) == ConnectionMode::KeepAlive
+        && stream.backend().is_some_and(shares);
     if let Some(described) = stream.server().filter(|_| may_be_shared) {
         worker().pools.put(server, &described.options);
     }

@@ -212,7 +212,10 @@ fn complete(
             let _ = stream.response.set(b"content-length", length.as_bytes());
         }
     }
-    rules::http_after_response(stream);
+    // As with HAProxy, no rule sees the response to what is no request.
+    if stream.request.is_request() {
+        rules::http_after_response(stream);
+    }
     let has_body = shape::settle_own(stream, old_status, body_len)?;
     stream.dress_answer(&client.link);
     if client.link.is_http2() {

@@ -9,19 +9,19 @@ use super::session::{Client, after, head_deadline, idle_deadline};
 use super::write::WriteFailure;
 use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
 use crate::config::{
-    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex,
+    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
 };
 use crate::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
+use crate::log;
 use crate::message::{Message, Version};
 use crate::reactor::{self, Buffer, pool_box, with_deadline};
 use crate::rules::{self, Verdict};
-use crate::server_connection::ServerConnection;
+use crate::server_connection::Own;
 use crate::state::Tally;
 use crate::tables::tracked;
 use crate::worker::worker;
 use crate::{persistence, stats, users};
 use std::io;
-use std::sync::Arc;
 
 /// What follows a stream on its client's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,7 +159,7 @@ pub async fn serve_stream(
     mut client: Client,
     mut stream: Box<Stream>,
     request: Result<Parsed, Fault>,
-) -> (Option<Box<ServerConnection>>, Option<u32>) {
+) -> (Own, Option<u32>) {
     stream.watch_client(&client.link);
     match request {
         Ok(request) => _ = run(&mut client, &mut stream, request).await,
@@ -391,6 +391,8 @@ fn refuse_names(stream: &mut Stream) -> Reply {
 /// A whole request head is there.
 async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
     serve::count_request(stream);
+    log::stream_began(stream);
+    log::stream_reached(stream, STEP_REQUEST);
     let mut body = Body::new(&client.link, request.body);
     let keep = keeps(client, stream, &request);
     match rule(client, stream, &mut body).await {
@@ -423,7 +425,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         shared: stream
             .backend()
             .is_some_and(|b| b.reuse != ReuseMode::Never),
-        own: client.own.take(),
+        own: Some(&mut client.own),
     };
     let established = serve::establish_for(stream, &client.link, how).await;
     match established {
@@ -467,13 +469,8 @@ fn prefer_last_server(client: &Client, stream: &mut Stream) {
     else {
         return;
     };
-    let held = |server: &Server| {
-        client
-            .own
-            .as_ref()
-            .is_some_and(|own| Arc::ptr_eq(&own.state, &server.state))
-            || worker().pools.holds(&server.state)
-    };
+    let held =
+        |server: &Server| client.own.holds(&server.state) || worker().pools.holds(&server.state);
     let at = backend
         .servers
         .iter()

@@ -5,15 +5,19 @@ use super::session::after;
 use super::shutdown::{self, unless_shut};
 use super::{Link, Phase, Reply, Stream, Termination, exchange, listing, observe};
 use crate::config::{
-    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, Server, ServerIndex, SwitchTarget,
+    Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
+    SwitchTarget,
 };
 use crate::http1::{Redirect, RedirectCode};
+use crate::log;
 use crate::message::Message;
 use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::reactor::{self, with_deadline};
 use crate::rules::{self, wait::Wait};
-use crate::server_connection::{ConnectFailure, ServerConnection, Wanted, connect, forced_version};
+use crate::server_connection::{
+    ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
+};
 use crate::state::Tally;
 use crate::tables::{stick, tracked};
 use crate::tls::Info;
@@ -116,20 +120,31 @@ pub enum Reuse {
     Any,
 }
 
+impl Reuse {
+    /// How many streams an idle connection must have carried; None: none may be used.
+    fn streams_min(self) -> Option<u32> {
+        match self {
+            Reuse::None | Reuse::Own => None,
+            Reuse::Proven => Some(2),
+            Reuse::Any => Some(0),
+        }
+    }
+}
+
 /// How a stream gets its server connection.
-pub struct Establish {
+pub struct Establish<'c> {
     /// Which may be used again.
     pub reuse: Reuse,
     /// HTTP/2 connections that carry streams of others now may carry this one
     /// too.
     pub shared: bool,
     /// Its client's own.
-    pub own: Option<Box<ServerConnection>>,
+    pub own: Option<&'c mut Own>,
 }
 
-impl Establish {
+impl Establish<'_> {
     /// In TCP mode each stream has a new one.
-    pub const FRESH: Establish = Establish {
+    pub const FRESH: Establish<'static> = Establish {
         reuse: Reuse::None,
         shared: false,
         own: None,
@@ -137,20 +152,13 @@ impl Establish {
 
     /// A connection to this server that was used before, or is used.
     fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
-        if let Some(own) = self.own.take()
-            && self.reuse != Reuse::None
-            && Arc::ptr_eq(&own.state, &server.state)
-            && own.way == own.way.of_file(server.way)
-            && own.is_fit()
-            && own.leads_to(server, stream)
+        if self.reuse != Reuse::None
+            && let Some(own) = &mut self.own
+            && let Some(connection) = own.take(server, stream)
         {
-            return own.again();
+            return Some(connection);
         }
-        let streams_min = match self.reuse {
-            Reuse::None | Reuse::Own => None,
-            Reuse::Proven => Some(2),
-            Reuse::Any => Some(0),
-        };
+        let streams_min = self.reuse.streams_min();
         if forced_version(server, stream).is_some() {
             // What is kept speaks what the others speak.
             return None;
@@ -164,6 +172,21 @@ impl Establish {
             return Some(joined);
         }
         pools.take(server, &wanted, streams_min?)
+    }
+
+    /// The same from another thread.
+    async fn take_from_neighbours(
+        &self,
+        server: &Server,
+        stream: &Stream,
+    ) -> Option<ServerConnection> {
+        let least = self.reuse.streams_min()?;
+        if server.state.idle_threads() == 0 || forced_version(server, stream).is_some() {
+            return None;
+        }
+        let wanted = Wanted::of(server, stream);
+        let pools = &worker().pools;
+        pools.take_from_neighbours(server, &wanted, least).await
     }
 }
 
@@ -227,7 +250,7 @@ pub fn watched<'c>(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
 pub async fn establish_for(
     stream: &mut Stream,
     link: &Link,
-    how: Establish,
+    how: Establish<'_>,
 ) -> Option<Result<(ServerConnection, Slot), Unserved>> {
     if link.is_http2() && link.is_gone() {
         return None;
@@ -288,7 +311,7 @@ pub fn retries(stream: &Stream) -> u32 {
 /// a connection, with `retries` and `option redispatch`.
 pub async fn establish(
     stream: &mut Stream,
-    mut how: Establish,
+    mut how: Establish<'_>,
 ) -> Result<(ServerConnection, Slot), Unserved> {
     // The PROXY header may carry it.
     rules::unique_id(stream);
@@ -347,7 +370,7 @@ fn connection_retries(stream: &Stream) -> u32 {
 /// A connection to the stream's server, or to others, with `retries`.
 async fn reach(
     stream: &mut Stream,
-    how: &mut Establish,
+    how: &mut Establish<'_>,
     mut slot: Slot,
 ) -> Result<(ServerConnection, Slot), Unserved> {
     let retries = connection_retries(stream);
@@ -364,6 +387,7 @@ async fn reach(
             Some(Ok(connection)) => {
                 observe::connected(stream, true);
                 stream.times.connected = Some(reactor::now());
+                log::stream_reached(stream, STEP_CONNECT);
                 let tls = connection.tls.as_ref();
                 stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
                 if stream.config.global.asked.server_end {
@@ -408,13 +432,18 @@ fn retry_pause(stream: &Stream) -> Duration {
 /// be (and for the caller, when its sessions were shut down).
 async fn attempt(
     stream: &mut Stream,
-    how: &mut Establish,
+    how: &mut Establish<'_>,
 ) -> Option<Result<ServerConnection, ConnectFailure>> {
     let (backend, server) = (stream.backend()?, stream.server()?);
     server.state.counters.here().count(Tally::Sessions);
     server.state.session_rate.count(worker().now_ms());
     let may_repeat = may_repeat(stream);
-    while let Some(connection) = how.take(server, stream) {
+    loop {
+        let found = match how.take(server, stream) {
+            None => how.take_from_neighbours(server, stream).await,
+            own => own,
+        };
+        let Some(connection) = found else { break };
         // Nobody repeats such a request: a close that has just come is looked for.
         if !may_repeat && connection.link.has_ended() {
             continue;

@@ -9,7 +9,7 @@ use crate::listener::Seat;
 use crate::mux::{self, MuxStream};
 use crate::reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use crate::rules::{self, Gate};
-use crate::server_connection::ServerConnection;
+use crate::server_connection::Own;
 use crate::state::{ListenerState, Tally};
 use crate::tables::tracked;
 use crate::transport::Transport;
@@ -39,9 +39,8 @@ pub struct Client {
     pub streams: u32,
     /// When it was accepted, or the stream before ended: the next one counts from there.
     pub idle_since: Instant,
-    /// The server connection that only this client's streams may use:
-    /// `http-reuse never`, or a PROXY header was sent on it.
-    pub own: Option<Box<ServerConnection>>,
+    /// The server connections that only this client's streams may use.
+    pub own: Own,
     /// The number of the server of its last stream.
     pub last_server: Option<u32>,
     /// A rule wants a PROXY header first (`expect-proxy`).
@@ -58,7 +57,7 @@ impl Client {
             input: None,
             streams,
             idle_since: reactor::now(),
-            own: None,
+            own: Own::default(),
             last_server: None,
             expects_proxy: false,
         }
@@ -74,9 +73,7 @@ impl Client {
         if let Some(place) = self.session.place_in(&newest) {
             self.session.go_over(newest, place);
         }
-        // What leads to a server that moved, or is no more, is of no use.
-        let leads_nowhere = |own: &mut Box<ServerConnection>| own.way != own.state.way();
-        drop(self.own.take_if(leads_nowhere));
+        self.own.forget_moved();
     }
 
     /// Whether it has a place in a newer configuration than its own.
@@ -160,7 +157,7 @@ pub fn begin(
         session,
         input: None,
         streams: 0,
-        own: None,
+        own: Own::default(),
         last_server: None,
         idle_since,
         expects_proxy,
@@ -327,13 +324,13 @@ fn speaks_http2(session: &Session) -> bool {
 }
 
 /// Server connections that one client's HTTP/2 connection keeps for itself.
-const OWN_MAX: usize = 16;
+const OWN_MAX: u32 = 16;
 
 /// What the streams of an HTTP/2 connection leave to the next ones.
 #[derive(Default)]
 struct Left {
     /// Server connections that no other client may use.
-    own: RefCell<Vec<ServerConnection>>,
+    own: RefCell<Own>,
     last_server: Cell<Option<u32>>,
 }
 
@@ -362,13 +359,11 @@ pub(super) async fn http2(client: &mut Client) {
             } = request;
             count(&stream.session, Tally::Http2Streams);
             let mut client = Client::of_stream(Rc::clone(&stream.session), mux, before);
-            client.own = left.own.borrow_mut().pop().map(Box::new);
+            client.own = left.own.borrow_mut().share();
             client.last_server = left.last_server.get();
             let (own, last) = request::serve_stream(client, stream, parsed).await;
             left.last_server.set(last.or(left.last_server.get()));
-            let mut kept = left.own.borrow_mut();
-            let room = kept.len() < OWN_MAX;
-            kept.extend(own.filter(|_| room).map(|own| *own));
+            left.own.borrow_mut().join(own, OWN_MAX);
         }));
     };
     pool_box(mux::serve(transport, input.take(), session, begin)).await;

@@ -368,6 +368,8 @@ pub struct Stream {
     /// What content rules may look at: the first bytes of a TCP stream, or of
     /// a request's body. Empty where no rule asked for it.
     pub payload: Vec<u8>,
+    /// The moment at which it is being logged; empty before the first.
+    pub log_step: std::cell::Cell<&'static str>,
     /// No more will come into `payload` (end, full buffer, or delay over).
     pub payload_complete: bool,
     /// The same for the server's side (`tcp-response content`).

@@ -524,8 +524,13 @@ pub async fn serve(client: &mut Client) {
     super::listing::begin(&stream);
     stream.times.idle_since = client.session.accepted;
     stream.times.request = Some(reactor::now());
+    log::stream_began(&stream);
     let mut input = client.input.take();
     match judge(client, &mut stream, &mut input).await {
+        Judged::Http(_) if client.session.bind().stays_raw => {
+            stream.termination = Termination::Internal;
+            stream.phase = Phase::Request;
+        }
         Judged::Tunnel => tcp(client, &mut stream, input).await,
         Judged::Over => swallow(&client.link, input),
         Judged::Http(protocol) => {

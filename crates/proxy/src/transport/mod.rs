@@ -4,8 +4,8 @@
 use crate::reactor::{Buffer, Socket};
 use crate::tls;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
 /// What carries the bytes of a connection. Its functions are those of
@@ -45,6 +45,16 @@ impl Transport {
     /// From here its bytes are carried in records.
     pub fn secure(&mut self, session: tls::Session) {
         self.tls = Some(Box::new(session));
+    }
+
+    /// Leaves the loop, for another thread.
+    pub fn into_parts(self) -> io::Result<(OwnedFd, Option<Box<tls::Session>>)> {
+        let mut this = ManuallyDrop::new(self);
+        let session = this.tls.take();
+        // SAFETY: `this` is not dropped or used again, so the socket is moved out once;
+        // the other field holds nothing.
+        let socket = unsafe { std::ptr::read(&this.socket) };
+        Ok((socket.into_fd()?, session))
     }
 
     /// Its TLS, for tests of it.

@@ -135,6 +135,11 @@ impl Worker {
         self.config.borrow().global.tune.pool_low_fd_ratio
     }
 
+    /// Whether threads take idle connections from each other.
+    pub fn shares_idle(&self) -> bool {
+        !self.config.borrow().global.tune.idle_not_shared
+    }
+
     /// Milliseconds since the process began to serve, at this turn of the loop.
     pub fn now_ms(&self) -> u64 {
         let nanos = reactor::now().as_nanos()

@@ -1,6 +1,8 @@
 //! Connections to servers: kept, shared, given up.
 
 use crate::bed::{Bed, Origin, against_haproxy, settle};
+use crate::hostile_tls::secure;
+use proxy::runtime::ServeOptions;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -199,4 +201,51 @@ fn a_connection_to_where_dispatch_leads_is_one_clients() {
         }
     }
     assert_eq!(origin.accepted(), 2);
+}
+
+/// Connections to the server `s` of `back` that 40 clients on four threads caused, one
+/// request after the other while all of them stay.
+fn connections_on_four_threads(text: &str) -> String {
+    let options = ServeOptions {
+        threads: 4,
+        connections_max: 20_000,
+    };
+    let bed = Bed::with(text, &options);
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = bed.client();
+        assert!(client.ask(GET).starts_with("200 "));
+        clients.push(client);
+    }
+    bed.counted("back/s", "connect reuse")
+}
+
+#[test]
+fn a_thread_takes_an_idle_connection_of_another_before_it_makes_one() {
+    let origin = Origin::echo();
+    for (back, counted) in [
+        ("http-reuse always", "connect=1 reuse=39"),
+        // What a first request may not use, another thread does not give.
+        ("http-reuse safe", "connect=40"),
+    ] {
+        let text = origin.behind("", back);
+        assert_eq!(connections_on_four_threads(&text), counted, "{back}");
+    }
+}
+
+#[test]
+fn connections_over_tls_move_between_threads_with_their_keys() {
+    let origin = Origin::echo();
+    // Its listener on `{0}`.
+    let (_files, secured) = secure(&origin);
+    let secured = secured
+        .replace("{0}", "{3}")
+        .replace("frontend front", "frontend tls");
+    let secured = secured.replace("backend back", "backend origin");
+    let secured = secured.replace("default_backend back", "default_backend origin");
+    let text = format!(
+        "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\
+         backend back\n http-reuse always\n server s 127.0.0.1:{{3}} ssl verify none\n{secured}"
+    );
+    assert_eq!(connections_on_four_threads(&text), "connect=1 reuse=39");
 }

@@ -1,7 +1,7 @@
 //! Rules whose effect is seen on sockets: those that look at servers' bytes, hints
 //! ahead of answers, lists that rules change, priorities in queues.
 
-use crate::bed::{Bed, Origin, against_haproxy};
+use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
 use crate::peer2::{Peer2, Seen};
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -72,6 +72,23 @@ fn rules_of_content_refuse_an_answer_of_http_by_its_head() {
     let mut client = bed.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.ends(), "FIN");
+}
+
+#[test]
+fn a_rule_that_awaits_the_end_of_an_inspection_lets_the_request_go_to_the_server() {
+    let (heads, seen) = std::sync::mpsc::channel();
+    let origin = Origin::new(move |mut peer, _| {
+        let _ = heads.send(peer.head());
+        peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        peer.rest();
+    });
+    let lines = " mode http\n tcp-response inspect-delay 10s\n tcp-response content accept unless WAIT_END\n tcp-response content reject\n";
+    let bed = bed(lines, &origin);
+    let mut client = bed.client();
+    client.send("GET /seen HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.ends(), "FIN");
+    let head = seen.recv_timeout(PATIENCE).unwrap().unwrap_or_default();
+    assert!(head.starts_with("GET /seen "), "{head}");
 }
 
 #[test]

@@ -56,6 +56,33 @@ fn a_rule_switches_and_the_frontends_rules_of_http_run() {
 }
 
 #[test]
+fn the_beginning_of_http2_looks_like_http_to_a_rule() {
+    let lines = " tcp-request inspect-delay 10s\n tcp-request content switch-mode http if HTTP\n tcp-request content reject\n \
+                 http-request set-header x-front yes\n http-request set-var(txn.seen) str(http)\n";
+    let bed = bed(lines);
+    assert_eq!(bed.client().ask(TWO), "200 /a-http-yes");
+    let mut second = Peer2::client(bed.client());
+    assert!(second.ask("/b").contains("/b-http-yes"));
+}
+
+#[test]
+fn a_listener_of_no_protocol_lets_no_connection_become_http() {
+    for front in [
+        "tcp-request inspect-delay 10s\n tcp-request content switch-mode http if HTTP",
+        "",
+    ] {
+        let bed = Bed::new(&format!(
+            "frontend front\n mode tcp\n bind 127.0.0.1:{{0}} proto none\n {front}\n default_backend back\n\
+             backend back\n mode http\n http-request return\n"
+        ));
+        let mut client = bed.client();
+        client.send(TWO);
+        let end = client.ends();
+        assert!(matches!(&*end, "FIN" | "RST"), "{front}: {end}");
+    }
+}
+
+#[test]
 fn what_is_not_switched_stays_a_tunnel() {
     let origin = Origin::new(|mut peer, _| {
         let got = peer.exactly(4);

@@ -216,8 +216,8 @@ const FRAMING: &[(&[u8], &str)] = &[
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\x0b\r\n\r\n0\r\n\r\n", "TransferEncoding at 26"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", "NameByte at 43"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n", "POST / HTTP/1.1|host: a|transfer_encoding: chunked|| none keep"),
-    (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "ChunkedInHttp10 at 26"), // haproxy 2.6 lets it pass
-    (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", "ChunkedInHttp10 at 26"), // haproxy 2.6 lets it pass
+    (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "POST / HTTP/1.0|host: a|transfer-encoding: chunked|| chunked close +5"),
+    (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", "POST / HTTP/1.0|host: a|transfer-encoding: chunked|| chunked close +5"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", "GET / HTTP/1.1|host: a|transfer-encoding: chunked|| chunked keep +11"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab", "GET / HTTP/1.1|host: a|content-length: 2|| length 2 keep +2"),
     (b"GET / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "UnexpectedBody at 16"),
@@ -232,7 +232,7 @@ const FRAMING: &[(&[u8], &str)] = &[
     (b"TRACE / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "TRACE / HTTP/1.0|content-length: 2|| length 2 close +2"),
     (b"OPTIONS / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "OPTIONS / HTTP/1.0|content-length: 2|| length 2 close +2"),
     (b"PUT / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab", "PUT / HTTP/1.0|content-length: 2|| length 2 close +2"),
-    (b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "ChunkedInHttp10 at 16"),
+    (b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "UnexpectedBody at 16"),
     (b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab", "HEAD / HTTP/1.1|host: a|content-length: 2|| length 2 keep +2"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "POST / HTTP/1.1|host: a|content-length: 0|| none keep"),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00\r\n\r\n", "POST / HTTP/1.1|host: a|content-length: 0|| none keep"),

@@ -126,6 +126,15 @@ pub static OPTIONS: &[ServerRow] = &[
         build: |_, options, _| fast_open(options, false),
     },
     ServerRow {
+        name: "pool-low-conn",
+        places: places::SERVER,
+        syntax: "pool-low-conn <connections>",
+        doc: "From how many idle connections to the server on a thread takes one of another thread; below, it makes \
+              a new one. 0, the default: it always may (`tune.idle-pool.shared`).",
+        example: "server web1 192.0.2.11:8080 pool-low-conn 4",
+        build: pool_low_conn,
+    },
+    ServerRow {
         name: "pool-max-conn",
         places: places::SERVER,
         syntax: "pool-max-conn <connections>",
@@ -254,6 +263,12 @@ fn unlimited(args: &mut Args<'_>) -> Result<Option<u32>, Box<Diagnostic>> {
 
 fn pool_max_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     options.pool_max = unlimited(args)?;
+    Ok(())
+}
+
+fn pool_low_conn(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
+    let least = args.count("<connections>", 0..=i32::MAX as u32)?;
+    options.pool_low = (least > 0).then_some(least);
     Ok(())
 }
 

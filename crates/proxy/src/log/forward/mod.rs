@@ -48,7 +48,7 @@ pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Opti
         }
         let mut line = Vec::with_capacity(bytes.len() + 64);
         write(&mut line, target, &message, host.as_deref(), now);
-        servers::send(config, &target.address, line);
+        servers::send(config, &target.address, line, message.text);
     }
 }
 

@@ -171,7 +171,7 @@ pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> String {
         Value::Bin(bytes) => ("bin", printed(bytes)),
         Value::Method(bytes) => ("meth", printed(bytes)),
     };
-    format!("{name}: type={kind} value=<{text}>\n")
+    format!("{name}: type={kind} value=<{text}>")
 }
 
 /// `set var <name> [expr] <expression>`, `set var <name> fmt <format>`

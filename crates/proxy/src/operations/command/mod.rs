@@ -89,6 +89,8 @@ type ReportRun = fn(&Context, &Session, &[&str]) -> String;
 pub enum Action {
     /// This does it, at once.
     Now(Run),
+    /// The same; what it returns gets no empty line behind it.
+    Bare(Run),
     /// This reads a lot: not on the side thread.
     Report(ReportRun),
     /// It is not done.
@@ -99,6 +101,7 @@ pub enum Action {
 #[derive(Clone, Copy)]
 enum Does {
     Now(Run),
+    Bare(Run),
     Report(ReportRun),
 }
 
@@ -115,7 +118,7 @@ struct Row {
     does: Does,
 }
 
-use Does::{Now, Report};
+use Does::{Bare, Now, Report};
 use StatsLevel::{Admin, Operator, User};
 
 const fn row(
@@ -173,7 +176,7 @@ static COMMANDS: &[Row] = &[
     row(&["expert-mode"], "expert-mode [on|off]", "allow expert commands on this connection, or show whether", Admin, Now(developer::expert)),
     row(&["get", "acl"], "get acl <acl> <value>", "show the pattern of an ACL that a value matches", User, Report(lists::get)),
     row(&["get", "map"], "get map <map> <key>", "show the entry of a map that a key matches", User, Report(lists::get)),
-    row(&["get", "var"], "get var <name>", "show a process-wide variable", User, Now(developer::get_variable)),
+    row(&["get", "var"], "get var <name>", "show a process-wide variable", User, Bare(developer::get_variable)),
     row(&["get", "weight"], "get weight <bk>/<srv>", "show the weight of a server", User, Now(server::get_weight)),
     row(&["new", "ssl", "ca-file"], "new ssl ca-file <cafile>", "create an empty CA file for crt-lists and servers", Admin, Report(tls::create)),
     row(&["new", "ssl", "cert"], "new ssl cert <certfile>", "create an empty certificate for crt-lists and servers", Admin, Report(tls::create)),
@@ -294,6 +297,7 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
         }
         return match row.does {
             Now(run) => Action::Now(run),
+            Bare(run) => Action::Bare(run),
             Report(run) => Action::Report(run),
         };
     }

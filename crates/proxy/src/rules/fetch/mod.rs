@@ -56,7 +56,7 @@ use super::argument::{Arguments, Kind, Side};
 use super::matching::Method;
 use super::usage::Needs;
 use super::value::{Type, Value};
-use crate::http1::{Limits, Outcome, parse_request};
+use crate::http1::{Limits, Outcome, Preface, http2_preface, parse_request};
 use crate::keyword::known::KNOWN;
 use crate::load::Loader;
 use crate::message::Message;
@@ -376,7 +376,11 @@ fn request(stream: &Stream) -> Option<&Message> {
 
 /// Whether the head of the request may still come.
 pub fn request_awaited(stream: &Stream) -> bool {
-    stream.request.start().is_none() && (stream.http || matches!(sniff(stream), Sniffed::Beginning))
+    let begins = || {
+        matches!(sniff(stream), Sniffed::Beginning)
+            || http2_preface(&stream.payload) == Preface::Partial
+    };
+    stream.request.start().is_none() && (stream.http || begins())
 }
 
 /// The head of the message that a fetch looks at, once it is there.

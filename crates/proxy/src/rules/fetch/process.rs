@@ -161,9 +161,11 @@ fn uuid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    // Rules of a request run when its head is there, and wait for nothing more.
-    let ended = stream.payload_complete || stream.request.is_request();
-    ended.then_some(Value::Bool(true))
+    // Rules of a message run when its head is there, and wait for nothing more. Those of
+    // `tcp-response content` begin when the connection to the server stands.
+    let awaits_server = stream.times.connected.is_some() && stream.response.start().is_none();
+    let of_message = stream.request.is_request() && !awaits_server;
+    (stream.payload_complete || of_message).then_some(Value::Bool(true))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
 use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
+use crate::http1::{Preface, http2_preface};
 use crate::load::Loader;
 use crate::message::{TargetForm, parameters};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
@@ -402,10 +403,14 @@ fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
 }
 
 fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    match request(stream) {
-        Some(_) => Some(Value::Bool(true)),
-        None => (!request_awaited(stream)).then_some(Value::Bool(false)),
+    if request(stream).is_some() {
+        return Some(Value::Bool(true));
     }
+    // The first bytes of HTTP/2 look like the head of a request, and are for HTTP.
+    if !stream.http && http2_preface(&stream.payload) == Preface::Yes {
+        return Some(Value::Bool(true));
+    }
+    (!request_awaited(stream)).then_some(Value::Bool(false))
 }
 
 fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -2,7 +2,7 @@
 //! documentation, and appends what it stands for without allocating.
 
 use super::text::{Encode, Put, decimal, hexadecimal};
-use crate::config::ServerAddress;
+use crate::config::{ServerAddress, log_origin};
 use crate::keyword::known::KNOWN;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::message::{TargetParts, Version};
@@ -44,6 +44,7 @@ aliases! {
     HttpTarget "HU" true "The target of the request as it was received.";
     HttpVersion "HV" true "The version of HTTP of the request, as `HTTP/1.1`.";
     UniqueId "ID" false "The stream's unique id, made by `unique-id-format`.";
+    LogOrigin "OG" false "The moment of the line: `txn_accept`, `txn_request`, `txn_connect`, `txn_response`, `txn_close`, or the list of rules of a `do-log`, as `http-req`.";
     Status "ST" false "The status of the answer; -1 where there was none.";
     DateGmt "T" false "The date of the accept in GMT.";
     ActiveTime "Ta" true "Milliseconds from the first byte of the request to the end of the answer.";
@@ -260,6 +261,7 @@ impl Alias {
                 None if stream.cache.as_ref().is_some_and(|cache| cache.hit) => b"<CACHE>",
                 None => b"<NOSRV>",
             }),
+            Alias::LogOrigin => put.text(log_origin(stream.log_step.get()).as_bytes()),
             Alias::Hostname => put.text(hostname()),
             Alias::UniqueId => put.text_or_missing(stream.unique_id.as_deref().unwrap_or_default()),
             Alias::CapturedRequestCookie => put.text_or_missing(cookie(stream, 0)),

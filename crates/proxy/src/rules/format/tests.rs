@@ -270,11 +270,6 @@ fn bad_formats_are_told_by_code_and_place() {
         ("%{+Q", "E0503", "the '{' of a format is not closed"),
         ("%{+Q}", "E0503", "truncated line after '%'"),
         ("%[src", "E0503", "missing ']' after 'src'"),
-        (
-            "%OG",
-            "E0103",
-            "log alias '%OG' is known, but not built yet",
-        ),
         ("%[foo]", "E0401", "unknown fetch method 'foo'"),
     ];
     for (text, code, message) in rows {

@@ -3,8 +3,8 @@
 //! balance and the queues.
 
 use super::{
-    ADDRESS_SET, AdminState, BACKUP, HealthState, PERSISTENT, ServerState, UP, USABLE, WEIGHT_MAX,
-    WEIGHT_SCALE,
+    ADDRESS_SET, AdminState, BACKUP, HealthState, PERSISTENT, RANKS, ServerState, UP, USABLE,
+    WEIGHT_MAX, WEIGHT_SCALE,
 };
 use crate::config::{InitState, Server, ServerAddress, ServerOptions};
 use crate::queue;
@@ -543,6 +543,9 @@ impl ServerState {
         let reweighed = weight != self.weight.swap(weight, Relaxed);
         let whole = control.weight * WEIGHT_SCALE;
         let rewhole = whole != self.whole_weight.swap(whole, Relaxed);
+        if is_usable && !was_usable {
+            self.rank.store(RANKS.fetch_add(1, Relaxed), Relaxed);
+        }
         self.flags.store(after, SeqCst);
         let mut lineup = self.backend.lineup();
         if control.configured && control.counted != is_usable {
