@@ -46,8 +46,7 @@ static CASES: &[Case] = &[
         ]),
     case("no request")
         .lines("http-after-response set-header x-after %[status]")
-        .send(&[BROKEN])
-        ,
+        .send(&[BROKEN]),
     case("no server")
         .lines("http-after-response set-header x-after %[status]")
         .send(&[GET]),

@@ -207,7 +207,7 @@ pub static LINES: &[LineRow] = &[
         "tune.idle-pool.shared { on | off | auto }",
         "tune.idle-pool.shared off",
         idle_shared,
-        "Whether a thread without an idle connection for a request takes one that another thread keeps, before it makes a new one. On by default; `auto` is the same. `off` has each thread use its own connections only.",
+        "Whether a thread without an idle connection for a request takes one that another thread keeps, before it makes a new one. On by default; `auto` is the same. Connections of HTTP/2 stay with their thread. `off` has each thread use its own connections only.",
     ),
     row(
         "tune.vars.global-max-size",
