@@ -19,6 +19,7 @@ mod cluster_trust;
 mod cluster_version;
 mod differential;
 mod external_checks;
+mod fastcgi;
 mod log_forward;
 mod logs;
 mod names;

@@ -5,6 +5,7 @@
 
 pub mod bfd;
 pub mod dns;
+pub mod fcgi;
 pub mod http2;
 pub mod peers;
 pub mod proxy_protocol;

@@ -67,6 +67,9 @@ pub(crate) fn add(
     if server.options.protocol == Some(HttpProtocol::Http2) && proxy.mode == Mode::Tcp {
         return Err(refused("MUX protocol is not usable for server."));
     }
+    if server.options.protocol == Some(HttpProtocol::FastCgi) && proxy.fcgi_app.is_none() {
+        return Err(refused("The backend uses no FastCGI application."));
+    }
     if proxy.servers.iter().any(|other| other.name == server.name) {
         return Err(refused(
             "Already exists a server with the same name in backend.",

@@ -60,11 +60,12 @@ pub fn build() -> String {
          Available multiplexer protocols :\n\
          (protocols marked as <default> cannot be specified using 'proto' keyword)\n\
          \x20        h2 : mode=HTTP  side=FE|BE  mux=H2    flags=HTX|HOL_RISK|NO_UPG\n\
+         \x20      fcgi : mode=HTTP  side=BE     mux=FCGI  flags=HTX|HOL_RISK|NO_UPG\n\
          \x20 <default> : mode=HTTP  side=FE|BE  mux=H1    flags=HTX\n\
          \x20        h1 : mode=HTTP  side=FE|BE  mux=H1    flags=HTX|NO_UPG\n\
          \x20 <default> : mode=TCP   side=FE|BE  mux=PASS  flags=\n\n\
          Available services : prometheus-exporter\n\
-         Available filters :\n\t[CACHE] cache\n\t[COMP] compression\n\n",
+         Available filters :\n\t[CACHE] cache\n\t[COMP] compression\n\t[FCGI] fcgi-app\n\n",
         version(),
         std::env::consts::OS,
         std::env::consts::ARCH,
@@ -186,6 +187,8 @@ mod tests {
             "Available services : prometheus-exporter",
             "         h2 : mode=HTTP  side=FE|BE  mux=H2 ",
             "\t[COMP] compression",
+            "\t[FCGI] fcgi-app",
+            "       fcgi : mode=HTTP  side=BE     mux=FCGI",
         ] {
             assert!(text.contains(&format!("\n{line}")), "{line} in {text}");
         }

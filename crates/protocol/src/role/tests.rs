@@ -90,6 +90,19 @@ fn load(look: Look) -> Load {
     }
 }
 
+/// Those of external checks.
+fn of_programs() -> [Message; 3] {
+    [
+        Message::WantsPrograms,
+        Message::Programs,
+        Message::RunPrograms(Box::new(RunPrograms {
+            rights: plan().rights,
+            files_soft: 1024,
+            programs: plan().programs,
+        })),
+    ]
+}
+
 fn every_message() -> Vec<Message> {
     let take = Box::new(Take {
         version: 7,
@@ -151,16 +164,10 @@ fn every_message() -> Vec<Message> {
         Message::Reloaded { exit: 1 },
         Message::Unknown { kind: 999 },
         Message::Stopping,
-        Message::WantsPrograms,
-        Message::Programs,
-        Message::RunPrograms(Box::new(RunPrograms {
-            rights: plan().rights,
-            files_soft: 1024,
-            programs: plan().programs,
-        })),
         Message::Obeys { signal: 2 },
     ];
     all.extend(of_adoption());
+    all.extend(of_programs());
     all
 }
 

@@ -61,6 +61,8 @@ pub enum HttpProtocol {
     Http1,
     /// `h2`
     Http2,
+    /// `fcgi`, of servers.
+    FastCgi,
 }
 
 /// One listener: a `bind` line makes one for each address and port that it names.

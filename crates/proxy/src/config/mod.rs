@@ -8,6 +8,7 @@ mod bind;
 mod check;
 mod compression;
 mod cpu;
+mod fcgi;
 mod forward;
 mod global;
 mod http2;
@@ -36,6 +37,7 @@ pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol};
 pub use check::{Check, CheckKind, CheckLines, ExternalLines, HealthCheck, MySqlUser};
 pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
+pub use fcgi::{FcgiApp, PassHeader, SetParam};
 pub use forward::{Forwarded, HeaderCases, HeaderNames, KeepAlive, Told};
 pub use global::{
     CloseSpread, Global, LogTarget, LogTargetAddress, StatsLevel, StatsSocket, Tune, VariablesMax,
@@ -126,6 +128,8 @@ pub struct Config {
     // RESOLVERS's family
     /// The `resolvers` sections.
     pub resolvers: Vec<Resolvers>,
+    /// The `fcgi-app` sections.
+    pub fcgi_apps: Vec<FcgiApp>,
     /// The `log-forward` sections.
     pub log_forwards: Vec<LogForward>,
     /// Addresses that come and go. No line of the proxy's own says which these are.
@@ -154,6 +158,7 @@ impl Config {
             sessions: Presence::default(),
             caches: self.caches.clone(),
             resolvers: self.resolvers.clone(),
+            fcgi_apps: self.fcgi_apps.clone(),
             log_forwards: self.log_forwards.clone(),
             services: self.services.clone(),
             named_servers: self.named_servers.clone(),

@@ -549,6 +549,12 @@ pub struct Proxy {
     pub original_to: Option<ForwardFor>,
     /// `option http-restrict-req-hdr-names`.
     pub header_names: super::HeaderNames,
+    /// That stands in a line.
+    pub header_names_said: bool,
+    /// `use-fcgi-app`: the name, and where it stands.
+    pub fcgi_app_named: Option<(Box<str>, Span)>,
+    /// The application, its place in [`super::Config::fcgi_apps`].
+    pub fcgi_app: Option<usize>,
     /// `clitcpka-*`.
     pub client_keep_alive: super::KeepAlive,
     /// `srvtcpka-*`.

@@ -302,6 +302,7 @@ fn request(proxy: &Proxy, server: &Server, limit: Duration) -> ExternalCheck {
 fn protocol_of(proxy: &Proxy, server: &Server) -> &'static str {
     match (proxy.mode, server.options.protocol) {
         (Mode::Http, Some(HttpProtocol::Http2)) => "h2",
+        (Mode::Http, Some(HttpProtocol::FastCgi)) => "fcgi",
         (Mode::Http, _) => "h1",
         _ => "tcp",
     }

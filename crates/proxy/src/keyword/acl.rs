@@ -1,6 +1,6 @@
 //! The `acl` keyword: named tests of a section.
 
-use super::{Args, Built, LineRow, places};
+use super::{Args, Built, LineRow};
 use crate::load::{Loader, Section};
 use crate::rules::{Test, check_acl_name, codes};
 use language::Diagnostic;
@@ -8,7 +8,7 @@ use language::Diagnostic;
 /// The rows of this family.
 pub static LINES: &[LineRow] = &[LineRow {
     name: "acl",
-    places: places::ALL,
+    places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
     syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",
     doc: "Names a test for the conditions of the section: an expression, and patterns of which one must match. Several lines of one name are alternatives. \
           In a `defaults` with a name it is for the rules that stand there.",

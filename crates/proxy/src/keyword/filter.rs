@@ -10,8 +10,8 @@ use language::{Diagnostic, suggest};
 pub(super) static LINES: &[LineRow] = &[LineRow {
     name: "filter",
     places: places::PROXIES,
-    syntax: "filter { compression | cache <name> }",
-    doc: "Names what bodies pass here. Neither `compression` nor a cache needs the line; answers are always stored as the server \
+    syntax: "filter { compression | cache <name> | fcgi-app <name> }",
+    doc: "Names what bodies pass here. Neither `compression`, nor a cache, nor `use-fcgi-app` needs the line; answers are always stored as the server \
           sent them and compressed behind that.",
     example: "compression algo gzip\nfilter compression",
     build: filter,
@@ -21,6 +21,11 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a filter")?;
     match word.str() {
         "compression" | "comp-res" | "comp-req" => args.end(),
+        // It comes where it does with HAProxy: before these two.
+        "fcgi-app" => {
+            args.required("<name>")?;
+            args.end()
+        }
         "cache" => {
             let name = args.required("<name>")?;
             loader.cache_names.push((name.text().into(), name.span));

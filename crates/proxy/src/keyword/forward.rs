@@ -143,6 +143,7 @@ fn forwarded(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn restrict(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("preserve, delete or reject")?;
+    loader.proxy().header_names_said = true;
     loader.proxy().header_names = match word.str() {
         "preserve" => HeaderNames::Preserve,
         "delete" => HeaderNames::Delete,

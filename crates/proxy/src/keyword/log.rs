@@ -254,7 +254,10 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarget, Box<Diagnostic>> {
+pub(super) fn target(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+) -> Result<LogTarget, Box<Diagnostic>> {
     let mut target = LogTarget {
         span: args.line().span,
         address: address(loader, args)?,

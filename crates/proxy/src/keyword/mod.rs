@@ -21,6 +21,7 @@ mod dispatch;
 mod endpoint_hints;
 mod environment;
 mod error_page;
+pub(crate) mod fcgi;
 mod filter;
 mod forward;
 mod global;
@@ -119,6 +120,7 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Process variables", process_variables::LINES),
     ("Error pages", error_page::LINES),
     ("Error pages", http_errors::LINES),
+    ("FastCGI applications", fcgi::LINES),
     ("Filters", filter::LINES),
     (
         "Headers added for servers (X-Forwarded-For)",

@@ -15,6 +15,8 @@ pub const CHECKS: &[&str] = &["defaults", "listen", "backend", "healthcheck"];
 pub const HEALTH_CHECK: &[&str] = &["healthcheck"];
 /// A `log-profile` section.
 pub const LOG_PROFILE: &[&str] = &["log-profile"];
+/// An `fcgi-app` section.
+pub const FCGI_APP: &[&str] = &["fcgi-app"];
 /// A `mailers` section.
 pub const MAILERS: &[&str] = &["mailers"];
 /// All proxies, not defaults.

@@ -55,7 +55,10 @@ pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
             format!("'{what}' is known, but not built yet"),
         )
         .label("Evenkeel does not do this yet")
-        .help("remove it, or keep this proxy on HAProxy for now"),
+        .help(
+            super::known::instead(what)
+                .unwrap_or("remove it, or keep this proxy on HAProxy for now"),
+        ),
     )
 }
 

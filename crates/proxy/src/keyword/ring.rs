@@ -214,6 +214,8 @@ impl Loader {
         let mut told = Vec::new();
         let of_proxies = self.config.proxies.iter_mut().map(|proxy| &mut proxy.logs);
         let of_sections = self.config.log_forwards.iter_mut().map(|one| &mut one.logs);
+        let of_apps = self.config.fcgi_apps.iter_mut().map(|one| &mut one.logs);
+        let of_sections = of_sections.chain(of_apps);
         let all = of_proxies.chain(of_sections);
         for target in all.chain([&mut self.config.global.logs]).flatten() {
             let LogTargetAddress::Ring(wanted) = &mut target.address else {

@@ -309,7 +309,10 @@ fn build_options(
                     format!("server option '{name}' is known, but not built yet"),
                 )
                 .label("Evenkeel does not do this yet")
-                .help("remove the option, or keep this proxy on HAProxy for now")
+                .help(
+                    super::known::instead(name)
+                        .unwrap_or("remove the option, or keep this proxy on HAProxy for now"),
+                )
             }
             Found::Unknown => {
                 args.rest();

@@ -162,7 +162,6 @@ mod tests {
             ("pool-low-conn x", "E0203"),
             ("pool-max-conn -2", "E0204"),
             ("init-addr foo", "E0207"),
-            ("proto fcgi", "E0103"),
             ("proto h9", "E0207"),
             ("observe layer5", "E0207"),
             ("track x/y", "E0472"),

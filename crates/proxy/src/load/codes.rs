@@ -260,6 +260,12 @@ codes! {
     EXTERNAL_PROGRAM = "W0481", "program of an external check missing",
         "The program of `external-check command` does not exist, or the user of the checks may not execute it. Every check fails until it \
          is there; nothing needs to be reloaded then. With `chroot` the program and all that it uses are within that directory.";
+    FCGI_APP = "E0484", "FastCGI application that cannot be used",
+        "A backend in `mode http` names an application (`use-fcgi-app NAME`) that is a section `fcgi-app NAME` with a `docroot`, and has a server \
+         with `proto fcgi`. The message says which of these is missing.";
+    FCGI_ONE_AT_A_TIME = "W0484", "requests of FastCGI are not multiplexed",
+        "A FastCGI connection carries one request at a time here, which every application can. Connections are kept for the next \
+         request; how many there are at a time is what the server's `maxconn` says.";
     EMAIL_ALERT_IDLE = "W0480", "mails that are not sent",
         "Mails about changes of servers need three lines: `email-alert mailers`, `email-alert from` and `email-alert to`. Where one is \
          missing none is sent.";

@@ -5,7 +5,7 @@
 use super::nodes::{self, OnNode};
 use super::section::{is_section, section_names};
 use super::{Loader, Section, codes, side};
-use crate::keyword::known::KNOWN;
+use crate::keyword::known::{KNOWN, instead};
 use crate::keyword::{Args, LineRow, registry};
 use language::arguments::unset_named;
 use language::keyword::Found;
@@ -262,7 +262,9 @@ impl Loader {
                 format!("'{name}' is known, but not built yet"),
             )
             .label("Evenkeel does not do this yet")
-            .help("remove the line, or keep this proxy on HAProxy for now"),
+            .help(
+                instead(name).unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
+            ),
         );
     }
 

@@ -31,7 +31,8 @@ impl Loader {
         let config = &self.config;
         let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
         let of_sections = config.log_forwards.iter().flat_map(|section| &section.logs);
-        let all = config.global.logs.iter().chain(of_proxies);
+        let of_apps = config.fcgi_apps.iter().flat_map(|app| &app.logs);
+        let all = config.global.logs.iter().chain(of_proxies).chain(of_apps);
         for target in all.chain(of_sections) {
             let LogTargetAddress::Backend(name) = &target.address else {
                 continue;

@@ -17,11 +17,13 @@ impl Loader {
         let config = &mut self.config;
         let of_proxies = config.proxies.iter_mut().flat_map(|proxy| &mut proxy.logs);
         let of_sections = config.log_forwards.iter_mut();
+        let of_apps = config.fcgi_apps.iter_mut().flat_map(|app| &mut app.logs);
         let targets = config
             .global
             .logs
             .iter_mut()
             .chain(of_proxies)
+            .chain(of_apps)
             .chain(of_sections.flat_map(|section| &mut section.logs));
         let mut told = Vec::new();
         for reference in targets.filter_map(|target| target.profile.as_mut()) {

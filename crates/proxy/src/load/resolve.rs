@@ -38,6 +38,7 @@ impl Loader {
         self.ready_lists();
         self.finish_userlists();
         self.finish_error_groups();
+        crate::keyword::fcgi::finish(self);
         self.find_log_profiles();
         self.give_logs();
         self.finish_log_forwards();

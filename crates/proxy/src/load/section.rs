@@ -2,7 +2,7 @@
 
 use super::{Defaults, Loader, codes};
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
-use crate::keyword::known::{OTHERS, SECTIONS};
+use crate::keyword::known::{OTHERS, SECTIONS, instead};
 use crate::rules::AclTable;
 use crate::state::ProxyState;
 use language::{Diagnostic, Line, Outline, SectionLines, Word, suggest};
@@ -35,6 +35,8 @@ pub enum Section {
     Mailers(usize),
     /// A `log-profile`: its place in the loader's list.
     LogProfile(usize),
+    /// An `fcgi-app`: its place in the configuration.
+    FcgiApp(usize),
     /// A `cache`: the loader has its draft.
     Cache,
     /// A `ring`: its place among them.
@@ -68,6 +70,7 @@ impl Section {
             Section::HealthCheck(_) => Some("healthcheck"),
             Section::Mailers(_) => Some("mailers"),
             Section::LogProfile(_) => Some("log-profile"),
+            Section::FcgiApp(_) => Some("fcgi-app"),
             Section::Cache => Some("cache"),
             Section::Ring(_) => Some("ring"),
             Section::LogForward => Some("log-forward"),
@@ -126,22 +129,6 @@ pub(super) fn built_in_defaults() -> Proxy {
     Proxy::default()
 }
 
-/// What to do without a section that is not built.
-fn instead(section: &str) -> &'static str {
-    match section {
-        "program" => {
-            "have the system's service manager start the program (under systemd a unit with \
-             `PartOf=` that of Evenkeel), and remove the section"
-        }
-        "fcgi-app" => {
-            "put a web server that speaks FastCGI behind the backend, and remove the section and \
-             the `use-fcgi-app` lines"
-        }
-        "traces" => "remove the section: it is for the developers of HAProxy",
-        _ => "remove the section and what refers to it, or keep these proxies on HAProxy for now",
-    }
-}
-
 impl Loader {
     /// The first line of a section.
     pub(super) fn begin_section(&mut self, line: &Line) {
@@ -189,6 +176,7 @@ impl Loader {
                 self.no_more_words(line, 2);
                 crate::keyword::log_profile::begin(self, line)
             }
+            "fcgi-app" => crate::keyword::fcgi::begin(self, line),
             "mailers" => self.begin_mailers(line),
             "cache" => {
                 self.no_more_words(line, 2);
@@ -224,7 +212,9 @@ impl Loader {
                 format!("section '{other}' is known, but not built yet"),
             )
             .label("Evenkeel does not do this yet")
-            .help(instead(other)),
+            .help(instead(other).unwrap_or(
+                "remove the section and what refers to it, or keep these proxies on HAProxy for now",
+            )),
         );
         name.map_or(Section::Refused, Section::NotBuilt)
     }
@@ -322,7 +312,7 @@ impl Loader {
                 }
                 self.defaults[index].acls = acls;
             }
-            Section::Proxy(..) => {
+            Section::Proxy(..) | Section::FcgiApp(_) => {
                 for diagnostic in acls.seal() {
                     self.tell(diagnostic);
                 }

@@ -81,6 +81,8 @@ impl<'a> Head<'a> {
 pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
     let of_proxies = config.proxies.iter().flat_map(|proxy| &proxy.logs);
     let of_sections = config.log_forwards.iter().flat_map(|section| &section.logs);
+    let of_apps = config.fcgi_apps.iter().flat_map(|app| &app.logs);
+    let of_sections = of_sections.chain(of_apps);
     let of_global = config.global.logs.iter();
     let lines = of_global.chain(of_proxies).chain(of_sections);
     let lines = lines.map(|target| &target.address);
@@ -311,6 +313,19 @@ pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
         &proxy.logs,
         level as u8,
         (text.as_bytes(), b""),
+        None,
+    );
+}
+
+/// Logs a line that an application wrote to its standard error (`log-stderr`).
+pub fn application_error(stream: &Stream, targets: &[LogTarget], line: &[u8]) {
+    let level = Level::Error as u8;
+    deliver(
+        &stream.config,
+        stream.backend(),
+        targets,
+        level,
+        (line, b""),
         None,
     );
 }

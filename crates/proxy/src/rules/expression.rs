@@ -462,7 +462,10 @@ fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> B
             format!("{what} '{name}' is known, but not built yet"),
         )
         .label_boxed("Evenkeel does not do this yet")
-        .help_boxed("remove the rule, or keep this proxy on HAProxy for now")
+        .help_boxed(
+            crate::keyword::known::instead(name)
+                .unwrap_or("remove the rule, or keep this proxy on HAProxy for now"),
+        )
 }
 
 fn unknown<B>(

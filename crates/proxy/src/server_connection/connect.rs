@@ -183,11 +183,7 @@ pub async fn connect(
     let private = forced.is_some() || is_of_one_client(backend, server);
     let connector = server.traffic_tls().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
-    let maybe_http2 = stream.http
-        && match protocol {
-            Some(protocol) => protocol == HttpProtocol::Http2,
-            None => connector.as_ref().is_some_and(|c| offers_http2(c)),
-        };
+    let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making =
         (maybe_http2 && shared && !private).then(|| worker().pools.shared.making(&server.state));
     server.state.counters.here().count(Tally::Connects);
@@ -218,6 +214,9 @@ pub async fn connect(
             deadline,
         ));
         tls = Some(secured.await?);
+    }
+    if stream.http && protocol == Some(HttpProtocol::FastCgi) {
+        transport.speak_fastcgi();
     }
     let http2 = maybe_http2 && speaks_http2(protocol, tls.as_deref());
     let (link, mux) = match http2 {
@@ -321,9 +320,13 @@ async fn tunnel(
     }
 }
 
-/// Whether ALPN may come to HTTP/2.
-fn offers_http2(connector: &Connector) -> bool {
-    connector.alpn().iter().any(|name| name == b"h2")
+/// Whether a connection may come to HTTP/2: by `proto`, else by ALPN.
+fn may_speak_http2(protocol: Option<HttpProtocol>, connector: Option<&Connector>) -> bool {
+    let offers = |connector: &Connector| connector.alpn().iter().any(|name| name == b"h2");
+    match protocol {
+        Some(protocol) => protocol == HttpProtocol::Http2,
+        None => connector.is_some_and(offers),
+    }
 }
 
 /// Whether a connection that stands speaks HTTP/2: by `proto`, else by ALPN.

@@ -9,16 +9,15 @@
 use super::pool::Idle;
 use super::{Mark, Secured, ServerConnection, Wanted};
 use crate::config::Server;
-use crate::reactor::{self, Instant, Socket, inject, with_deadline};
+use crate::reactor::{self, Instant, inject, with_deadline};
 use crate::state::{ServerState, Way};
 use crate::stream::Link;
 use crate::tls;
-use crate::transport::Transport;
+use crate::transport::{Parts, Transport};
 use crate::worker::worker;
 use rustls::pki_types::ServerName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -77,8 +76,7 @@ fn bit(thread: usize) -> u64 {
 
 /// A connection between two loops: it belongs to neither.
 pub(super) struct Travelling {
-    fd: OwnedFd,
-    session: Option<Box<tls::Session>>,
+    parts: Parts,
     secured: Option<(ServerName<'static>, tls::Info)>,
     mark: Mark,
     streams: u32,
@@ -89,10 +87,8 @@ pub(super) struct Travelling {
 impl Travelling {
     /// Takes an idle connection out of this thread's loop.
     fn depart(idle: Idle) -> io::Result<Travelling> {
-        let (fd, session) = idle.transport.into_parts()?;
         Ok(Travelling {
-            fd,
-            session,
+            parts: idle.transport.into_parts()?,
             // Who logs the stream before may still look at the original.
             secured: idle.tls.as_deref().map(Secured::duplicate),
             mark: idle.mark,
@@ -104,15 +100,8 @@ impl Travelling {
 
     /// Joins it to this thread's loop.
     fn arrive(self) -> io::Result<Idle> {
-        let mut transport = Transport::from(Socket::from_nonblocking(
-            self.fd,
-            reactor::Assumed::Writable,
-        )?);
-        if let Some(session) = self.session {
-            transport.secure(*session);
-        }
         Ok(Idle {
-            transport,
+            transport: Transport::from_parts(self.parts)?,
             tls: self.secured.map(Secured::from_parts),
             mark: self.mark,
             streams: self.streams,

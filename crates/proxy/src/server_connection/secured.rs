@@ -150,7 +150,7 @@ pub(super) async fn secure(
     let tls = &stream.config.global.tls;
     let terms = Terms::new(deadline, tls).map_err(failed)?;
     let mut config = match forced {
-        None => connector.config(),
+        None | Some(HttpProtocol::FastCgi) => connector.config(),
         Some(HttpProtocol::Http1) => connector.config_offering(vec![b"http/1.1".to_vec()]),
         Some(HttpProtocol::Http2) => connector.config_offering(vec![b"h2".to_vec()]),
     };

@@ -86,6 +86,10 @@ pub enum Failure {
     Malformed,
     /// The server sent interim answers without end.
     Interim,
+    /// The request cannot be said to a FastCGI application.
+    Unsayable,
+    /// It has a body whose length such an application could not be told.
+    Unsized,
     /// A rule refused the answer, and nothing is sent in its place.
     Rejected,
     /// A rule refused the answer; this is sent in its place.
@@ -127,6 +131,8 @@ impl Failure {
             Failure::Malformed | Failure::Interim => {
                 (Termination::Proxy, Phase::Headers, Some(502))
             }
+            Failure::Unsayable => (Termination::Internal, Phase::Headers, Some(500)),
+            Failure::Unsized => (Termination::Proxy, Phase::Headers, Some(400)),
             Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
             Failure::Denied(_) => (Termination::Proxy, Phase::Headers, Some(502)),
             Failure::Rejected => (Termination::Proxy, Phase::Data, None),

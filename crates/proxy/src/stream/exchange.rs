@@ -11,17 +11,18 @@ use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
 use super::write::write_all;
-use super::{Link, Phase, Stream, Termination, forward, reply, tunnel};
+use super::{Link, Phase, Stream, Termination, fastcgi, forward, reply, tunnel};
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, ReuseMode};
 use crate::http1::{self, ConnectionMode, Parsed, Upgrade};
 use crate::http2;
 use crate::mux::MuxStream;
 use crate::queue::Slot;
-use crate::reactor;
+use crate::reactor::{self, Buffer};
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::tables::tracked;
+use crate::transport::Transport;
 use crate::worker::worker;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -83,6 +84,7 @@ pub async fn run(
         let delivered = unless_shut(&slot, pin!(exchange)).await;
         stream.bytes_in += uploaded.bytes;
         stream.bytes_counted.0 += uploaded.counted;
+        fastcgi::log_errors(stream, &server.link);
         let delivered =
             delivered.unwrap_or_else(|why| Err(Failure::Shut(why, progress(stream, &outgoing))));
         if let Err(failure) = &delivered
@@ -194,10 +196,7 @@ async fn once(
 ) -> Result<Delivered, Failure> {
     let mut head = worker().scratch();
     match &server.link {
-        Link::Http1(_) => {
-            let chunked = outgoing.needs_chunks();
-            http2::write_request(&stream.request, chunked, &mut head);
-        }
+        Link::Http1(transport) => begin(stream, client, transport, outgoing, &mut head)?,
         Link::Http2(link) => ask_in_time(stream, link, outgoing).await?,
     }
     let server_ms = stream.server_ms();
@@ -252,6 +251,31 @@ async fn once(
     )
     .await;
     result.map_err(|failure| late(stream, failure))
+}
+
+/// Writes the head of a request. A FastCGI application is told parameters in its place.
+fn begin(
+    stream: &Stream,
+    client: &Client,
+    transport: &Transport,
+    outgoing: &Outgoing<'_>,
+    head: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let chunked = outgoing.needs_chunks();
+    if !transport.is_fastcgi() {
+        http2::write_request(&stream.request, chunked, head);
+        return Ok(());
+    }
+    let input = client.input.as_ref().map_or(&[][..], Buffer::filled);
+    let came = chunked.then(|| outgoing.body.peek(&client.link, input));
+    let came = came.filter(|came| came.whole && outgoing.encoder.is_none());
+    let came = came.map(|came| came.bytes.len());
+    Ok(fastcgi::begin(
+        stream,
+        transport,
+        (&outgoing.body, chunked),
+        came,
+    )?)
 }
 
 /// An upload that fails while the answer is delivered is told otherwise.

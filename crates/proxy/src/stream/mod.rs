@@ -14,6 +14,7 @@ mod capture;
 mod details;
 mod ends;
 mod exchange;
+mod fastcgi;
 mod finish;
 mod forward;
 mod held;

@@ -1,8 +1,12 @@
-//! What carries the bytes of a connection: a socket, or TLS over one. Streams
-//! read and write it without knowing which.
+//! What carries the bytes of a connection: a socket, or TLS over one; and FastCGI over
+//! either. Streams read and write it without knowing which.
+
+mod fastcgi;
 
 use crate::reactor::{Buffer, Socket};
 use crate::tls;
+use fastcgi::FastCgi;
+use protocol::fcgi::Request;
 use std::io::{self, IoSlice};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -15,11 +19,25 @@ pub struct Transport {
     socket: Socket,
     /// Its records, where there is TLS over the socket.
     tls: Option<Box<tls::Session>>,
+    /// Its bytes are requests and responses of FastCGI.
+    fastcgi: Option<Box<FastCgi>>,
+}
+
+/// A connection between the loops of two threads.
+#[derive(Debug)]
+pub struct Parts {
+    fd: OwnedFd,
+    session: Option<Box<tls::Session>>,
+    fastcgi: Option<Box<FastCgi>>,
 }
 
 impl From<Socket> for Transport {
     fn from(socket: Socket) -> Self {
-        Transport { socket, tls: None }
+        Transport {
+            socket,
+            tls: None,
+            fastcgi: None,
+        }
     }
 }
 
@@ -37,9 +55,9 @@ impl Transport {
         &self.socket
     }
 
-    /// The socket where its bytes are those of the connection, without TLS.
+    /// The socket where its bytes are those of the connection, without TLS or FastCGI.
     pub fn plain(&self) -> Option<&Socket> {
-        self.tls.is_none().then_some(&self.socket)
+        (self.tls.is_none() && self.fastcgi.is_none()).then_some(&self.socket)
     }
 
     /// From here its bytes are carried in records.
@@ -48,13 +66,49 @@ impl Transport {
     }
 
     /// Leaves the loop, for another thread.
-    pub fn into_parts(self) -> io::Result<(OwnedFd, Option<Box<tls::Session>>)> {
+    pub fn into_parts(self) -> io::Result<Parts> {
         let mut this = ManuallyDrop::new(self);
-        let session = this.tls.take();
+        let (session, fastcgi) = (this.tls.take(), this.fastcgi.take());
         // SAFETY: `this` is not dropped or used again, so the socket is moved out once;
-        // the other field holds nothing.
+        // the other fields hold nothing.
         let socket = unsafe { std::ptr::read(&this.socket) };
-        Ok((socket.into_fd()?, session))
+        Ok(Parts {
+            fd: socket.into_fd()?,
+            session,
+            fastcgi,
+        })
+    }
+
+    /// Joins a connection to this thread's loop that left that of another one.
+    pub fn from_parts(parts: Parts) -> io::Result<Transport> {
+        let writable = crate::reactor::Assumed::Writable;
+        Ok(Transport {
+            socket: Socket::from_nonblocking(parts.fd, writable)?,
+            tls: parts.session,
+            fastcgi: parts.fastcgi,
+        })
+    }
+
+    /// From here it speaks FastCGI.
+    pub fn speak_fastcgi(&mut self) {
+        self.fastcgi = Some(Box::default());
+    }
+
+    /// Whether it speaks FastCGI.
+    pub fn is_fastcgi(&self) -> bool {
+        self.fastcgi.is_some()
+    }
+
+    /// Begins a request of FastCGI; its body is written as that of HTTP/1.
+    pub fn begin_fastcgi(&self, request: &Request<'_>) {
+        if let Some(fastcgi) = &self.fastcgi {
+            fastcgi.begin(request);
+        }
+    }
+
+    /// What the application wrote to STDERR for the request, once.
+    pub fn take_errors(&self) -> Vec<u8> {
+        (self.fastcgi.as_ref()).map_or_else(Vec::new, |fastcgi| fastcgi.take_errors())
     }
 
     /// Its TLS, for tests of it.
@@ -75,29 +129,45 @@ impl Transport {
 
     /// See [`Socket::try_read_uninit`].
     pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        match &self.fastcgi {
+            None => self.receive(buffer),
+            Some(fastcgi) => fastcgi.read(self, buffer),
+        }
+    }
+
+    /// Reads what the peer sent, below FastCGI.
+    fn receive(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         match &self.tls {
             None => self.socket.try_read_uninit(buffer),
             Some(tls) => tls.read(&self.socket, buffer),
         }
     }
 
-    /// Reads into the room of a buffer, see [`Buffer::read_from`].
-    #[inline]
-    pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
+    /// Writes what the peer is to have, below FastCGI.
+    fn carry(&self, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         match &self.tls {
-            None => buffer.read_from(&self.socket),
-            Some(tls) => self.open_into(tls, buffer),
+            None => self.socket.try_write_vectored_before(pieces, more),
+            Some(tls) => tls.write(&self.socket, pieces, more),
         }
     }
 
-    /// Reads by TLS. Out of line: most of what reads has none.
+    /// Reads into the room of a buffer, see [`Buffer::read_from`].
+    #[inline]
+    pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        match (&self.tls, &self.fastcgi) {
+            (None, None) => buffer.read_from(&self.socket),
+            _ => self.open_into(buffer),
+        }
+    }
+
+    /// Reads by TLS or FastCGI. Out of line: most of what reads has none.
     #[inline(never)]
-    fn open_into(&self, tls: &tls::Session, buffer: &mut Buffer) -> io::Result<usize> {
+    fn open_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         if buffer.spare().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let n = tls.read(&self.socket, buffer.spare())?;
-        // SAFETY: the session has filled the first n bytes.
+        let n = self.try_read_uninit(buffer.spare())?;
+        // SAFETY: the read has filled the first n bytes.
         unsafe { buffer.commit(n) };
         Ok(n)
     }
@@ -109,9 +179,9 @@ impl Transport {
 
     /// See [`Socket::try_write_before`].
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
-        match &self.tls {
-            None => self.socket.try_write_before(data, more),
-            Some(tls) => tls.write(&self.socket, &[IoSlice::new(data)], more),
+        match (&self.tls, &self.fastcgi) {
+            (None, None) => self.socket.try_write_before(data, more),
+            _ => self.try_write_vectored_before(&[IoSlice::new(data)], more),
         }
     }
 
@@ -121,14 +191,17 @@ impl Transport {
         pieces: &[IoSlice<'_>],
         more: bool,
     ) -> io::Result<usize> {
-        match &self.tls {
-            None => self.socket.try_write_vectored_before(pieces, more),
-            Some(tls) => tls.write(&self.socket, pieces, more),
+        match &self.fastcgi {
+            None => self.carry(pieces, more),
+            Some(fastcgi) => fastcgi.write(self, pieces, more),
         }
     }
 
     /// Ready when a read may find something: bytes, the end or an error.
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.fastcgi.as_ref().is_some_and(|one| one.is_readable()) {
+            return Poll::Ready(());
+        }
         match &self.tls {
             None => self.socket.poll_readable(context),
             Some(tls) => tls.poll_readable(&self.socket, context),
@@ -137,6 +210,11 @@ impl Transport {
 
     /// Ready when a write may find room or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.poll_room(context)
+    }
+
+    /// The same, below FastCGI.
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         match &self.tls {
             None => self.socket.poll_writable(context),
             Some(tls) => tls.poll_writable(&self.socket, context),
@@ -146,6 +224,9 @@ impl Transport {
     /// Ready when everything that was taken by a write is with the kernel. A
     /// socket takes nothing that is not; TLS may hold the rest of its records.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(fastcgi) = &self.fastcgi {
+            std::task::ready!(fastcgi.poll_flush(self, context))?;
+        }
         match &self.tls {
             None => Poll::Ready(Ok(())),
             Some(tls) => tls.poll_flush(&self.socket, context),
@@ -155,6 +236,7 @@ impl Transport {
     /// Whether everything that was taken by a write is with the kernel.
     pub fn is_flushed(&self) -> bool {
         self.tls.as_ref().is_none_or(|tls| tls.is_flushed())
+            && self.fastcgi.as_ref().is_none_or(|one| one.is_flushed())
     }
 
     /// Waits until everything that was taken by a write is with the kernel.
@@ -175,6 +257,9 @@ impl Transport {
     /// Whether a read may find something: of a socket by what is known without
     /// a system call; TLS opens what has come, since that may be no data.
     pub fn is_readable(&self) -> bool {
+        if self.fastcgi.as_ref().is_some_and(|one| one.is_readable()) {
+            return true;
+        }
         match &self.tls {
             None => self.socket.is_readable(),
             Some(tls) => tls.is_readable(&self.socket),
@@ -184,7 +269,9 @@ impl Transport {
     /// Whether the peer has closed its side or the connection has failed, by
     /// what is known without a system call.
     pub fn is_peer_closed(&self) -> bool {
-        self.socket.is_peer_closed() || self.tls.as_ref().is_some_and(|tls| tls.is_closed())
+        self.socket.is_peer_closed()
+            || self.tls.as_ref().is_some_and(|tls| tls.is_closed())
+            || self.fastcgi.as_ref().is_some_and(|one| one.is_spent())
     }
 
     /// Whether a read's 0 was an end that nobody vouches for: TLS without a

@@ -13,6 +13,7 @@ mod counters;
 mod endpoints;
 mod fetches;
 mod global;
+mod instead;
 mod legacy;
 mod logs;
 mod offload;
@@ -23,6 +24,7 @@ mod shared;
 
 use language::keyword::Known;
 
+pub use instead::instead;
 pub use sections::{OTHERS, SECTIONS};
 
 /// All groups. Within a kind, a name is in one group only, which lists all its places: a table

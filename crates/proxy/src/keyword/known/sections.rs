@@ -26,7 +26,7 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ),
     (
         "fcgi-app",
-        "How requests are told to a FastCGI application.",
+        "A FastCGI application: where its scripts are, and the parameters of its requests.",
     ),
     (
         "frontend",

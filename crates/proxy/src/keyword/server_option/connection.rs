@@ -1,6 +1,6 @@
 //! Options about the connections to a server.
 
-use super::{not_built, one_of};
+use super::one_of;
 use crate::config::{HttpProtocol, ProxyExtensions, ServerOptions, WebSocketProto};
 use crate::keyword::{Args, Built, ServerRow, places};
 use crate::load::{Loader, codes};
@@ -290,12 +290,11 @@ fn pool_purge_delay(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
 }
 
 fn proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let span = args.peek().map(|word| word.span).unwrap_or_default();
     options.protocol = match one_of(args, &["h1", "h2", "fcgi", "none"])? {
         "h1" => Some(HttpProtocol::Http1),
         "h2" => Some(HttpProtocol::Http2),
-        "none" => None,
-        other => return Err(not_built(span, &format!("'proto {other}'"))),
+        "fcgi" => Some(HttpProtocol::FastCgi),
+        _ => None,
     };
     Ok(())
 }

@@ -7,7 +7,7 @@ use language::keyword::Documented;
 /// Sections that hold an example, with what it may refer to.
 fn file(place: &str, example: &str) -> String {
     let others = "global\n    external-check\nbackend app\n    mode http\nbackend sample\n    mode http\nbackend static\n    mode http\n\
-                  resolvers dns\n    nameserver local 192.0.2.53:53\nhttp-errors site\n    errorfile 403 /dev/null\n    errorfile 404 /dev/null\nuserlist staff\n    group admin\n    user tiger insecure-password elgato groups admin\n";
+                  resolvers dns\n    nameserver local 192.0.2.53:53\nhttp-errors site\n    errorfile 403 /dev/null\n    errorfile 404 /dev/null\nfcgi-app php\n    docroot /x\nuserlist staff\n    group admin\n    user tiger insecure-password elgato groups admin\n";
     let lines: String = example
         .lines()
         .map(|line| format!("    {line}\n"))
@@ -16,6 +16,7 @@ fn file(place: &str, example: &str) -> String {
         "global" => format!("global\n{lines}"),
         "defaults" => format!("defaults named\n    mode http\n{lines}{others}"),
         "userlist" | "http-errors" | "resolvers" | "ring" => format!("{place} example\n{lines}"),
+        "fcgi-app" => format!("{place} example\n    docroot /x\n{lines}"),
         "cache" => format!("{place} example\n    total-max-size 4\n{lines}"),
         "healthcheck" | "mailers" => format!("{place} example\n{lines}{others}"),
         place => format!("{place} example\n    mode http\n{lines}{others}"),
@@ -45,6 +46,7 @@ fn every_example_of_a_line_loads_in_every_section_where_it_is_legal() {
             "resolvers",
             "ring",
             "cache",
+            "fcgi-app",
         ];
         // A server of a ring has a log receiver's options.
         let is_shown = |place: &&&str| (row.name, **place) != ("server", "ring");

@@ -626,7 +626,10 @@ fn not_built(place: &str, name: &str, word: &Word) -> Box<Diagnostic> {
             format!("'{place} {name}' is known, but not built yet"),
         )
         .label("Evenkeel does not do this yet")
-        .help("remove the line, or keep this proxy on HAProxy for now"),
+        .help(
+            crate::keyword::known::instead(name)
+                .unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
+        ),
     )
 }
 

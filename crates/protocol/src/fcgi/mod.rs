@@ -1,0 +1,456 @@
+//! FastCGI 1.0, the side of the web server, one request at a time on a connection: the
+//! parameters and the body of a request become records, and the records of the response
+//! become HTTP/1.1 ([`Connection`]). So whoever speaks HTTP/1 to servers needs to know of
+//! FastCGI only how a request begins.
+//!
+//! A response of a CGI program has a head without a status line: `Status` says which
+//! status it has, or `Location` that it is 302, else it is 200. Its body ends with the
+//! request, so it is given chunks where its head has no length.
+
+mod params;
+mod response;
+
+pub use params::{Params, TooLong};
+pub use response::HEAD_BYTES_MAX;
+
+use response::Response;
+use std::fmt;
+
+/// Bytes before the content of a record.
+const HEADER_BYTES: usize = 8;
+/// The only version.
+const VERSION: u8 = 1;
+/// The id of the request: a connection has one at a time.
+const REQUEST_ID: u16 = 1;
+/// The longest content of a record that is sent.
+const CONTENT_MAX: usize = 32 * 1024;
+/// Bytes that wait to be sent, beyond which no more of a body is taken.
+const WAITING_MAX: usize = 64 * 1024;
+/// Bytes of STDERR that are kept for each request.
+pub const ERRORS_MAX: usize = 8 * 1024;
+/// Content of a record with values of the application, which nobody asked for.
+const MANAGEMENT_MAX: usize = 1024;
+
+/// Types of records.
+mod kind {
+    pub const BEGIN_REQUEST: u8 = 1;
+    pub const END_REQUEST: u8 = 3;
+    pub const PARAMS: u8 = 4;
+    pub const STDIN: u8 = 5;
+    pub const STDOUT: u8 = 6;
+    pub const STDERR: u8 = 7;
+    pub const GET_VALUES_RESULT: u8 = 10;
+    pub const UNKNOWN_TYPE: u8 = 11;
+}
+
+/// How the body of a request is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Length {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Bytes(u64),
+    /// In chunks of HTTP/1.
+    Chunked,
+}
+
+/// A request that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'r> {
+    /// Its parameters.
+    pub params: &'r Params,
+    /// How its body comes.
+    pub length: Length,
+    /// It is HEAD: its response has no body.
+    pub head: bool,
+    /// The application is asked to keep the connection.
+    pub keep: bool,
+    /// The value of `Date` in a response that has none.
+    pub date: &'r [u8],
+}
+
+/// Why a connection is of no use any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// A record of another version, or with a content that its type cannot have.
+    Record,
+    /// The head of a response is longer than [`HEAD_BYTES_MAX`], or is none.
+    Head,
+    /// The application refused the request (overloaded, or not its role).
+    Refused,
+    /// The response ended before its head was whole, or before its announced length.
+    Short,
+    /// A chunk of the request's body is malformed.
+    Chunk,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Record => "a malformed FastCGI record",
+            Fault::Head => "a malformed head of a FastCGI response",
+            Fault::Refused => "the FastCGI application refused the request",
+            Fault::Short => "the FastCGI response ended early",
+            Fault::Chunk => "a malformed chunk",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Where the body of the request is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stdin {
+    Done,
+    Bytes(u64),
+    Chunks(Chunks),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Chunks {
+    /// In the line of a size: its value so far, and whether its digits are over.
+    Size(u64, bool),
+    Data(u64),
+    /// Behind the data of a chunk: CR and LF.
+    DataEnd(u8),
+    /// In the lines behind the last chunk: bytes of this line.
+    Trailer(u64),
+}
+
+/// What the next bytes of the connection are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Incoming {
+    Header,
+    Content {
+        kind: u8,
+        left: usize,
+        padding: usize,
+    },
+    Padding(usize),
+}
+
+/// A connection to an application.
+#[derive(Debug)]
+pub struct Connection {
+    out: Vec<u8>,
+    sent: usize,
+    stdin: Stdin,
+    incoming: Incoming,
+    /// Bytes of a header, or of a content that is needed whole.
+    part: Vec<u8>,
+    response: Response,
+    errors: Vec<u8>,
+    /// A request is under way.
+    busy: bool,
+    keep: bool,
+    /// No other request can follow.
+    spent: bool,
+    fault: Option<Fault>,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Connection {
+            out: Vec::new(),
+            sent: 0,
+            stdin: Stdin::Done,
+            incoming: Incoming::Header,
+            part: Vec::new(),
+            response: Response::default(),
+            errors: Vec::new(),
+            busy: false,
+            keep: true,
+            spent: false,
+            fault: None,
+        }
+    }
+}
+
+fn header(kind: u8, length: usize, out: &mut Vec<u8>) {
+    let length = u16::try_from(length).unwrap_or(u16::MAX);
+    let [id_high, id_low] = REQUEST_ID.to_be_bytes();
+    let [high, low] = length.to_be_bytes();
+    out.extend_from_slice(&[VERSION, kind, id_high, id_low, high, low, 0, 0]);
+}
+
+impl Connection {
+    /// Begins a request. Its records wait to be sent ([`Connection::outgoing`]).
+    pub fn begin(&mut self, request: &Request<'_>) {
+        let keep = u8::from(request.keep);
+        header(kind::BEGIN_REQUEST, HEADER_BYTES, &mut self.out);
+        // The role of a responder.
+        self.out.extend_from_slice(&[0, 1, keep, 0, 0, 0, 0, 0]);
+        for content in request.params.records() {
+            header(kind::PARAMS, content.len(), &mut self.out);
+            self.out.extend_from_slice(content);
+        }
+        header(kind::PARAMS, 0, &mut self.out);
+        self.stdin = match request.length {
+            Length::None | Length::Bytes(0) => Stdin::Done,
+            Length::Bytes(bytes) => Stdin::Bytes(bytes),
+            Length::Chunked => Stdin::Chunks(Chunks::Size(0, false)),
+        };
+        if self.stdin == Stdin::Done {
+            header(kind::STDIN, 0, &mut self.out);
+        }
+        (self.busy, self.keep) = (true, request.keep);
+        self.errors.clear();
+        self.response
+            .begin(request.head, request.keep, request.date);
+    }
+
+    /// What waits to be sent.
+    pub fn outgoing(&self) -> &[u8] {
+        self.out.get(self.sent..).unwrap_or_default()
+    }
+
+    /// So many bytes of it were sent.
+    pub fn sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent >= self.out.len() {
+            self.sent = 0;
+            self.out.clear();
+            if self.out.capacity() > 2 * WAITING_MAX {
+                self.out = Vec::new();
+            }
+        }
+    }
+
+    /// Takes bytes of the request's body; how many, 0 while too many wait to be sent.
+    ///
+    /// # Errors
+    /// Where they are chunks that are none.
+    pub fn write(&mut self, data: &[u8]) -> Result<usize, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut taken = 0;
+        while taken < data.len() && self.outgoing().len() < WAITING_MAX {
+            let rest = &data[taken..];
+            taken += match self.stdin {
+                // The application has answered without it.
+                Stdin::Done => rest.len(),
+                Stdin::Bytes(left) => {
+                    let count = self.content(rest, left);
+                    self.stdin = Stdin::Bytes(left - count as u64);
+                    if left == count as u64 {
+                        self.end_body();
+                    }
+                    count
+                }
+                Stdin::Chunks(state) => {
+                    let (count, next) = self.chunk(state, rest).inspect_err(|fault| {
+                        self.fault = Some(*fault);
+                    })?;
+                    if let Some(next) = next {
+                        self.stdin = Stdin::Chunks(next);
+                    } else {
+                        self.end_body();
+                    }
+                    count
+                }
+            };
+        }
+        Ok(taken)
+    }
+
+    fn end_body(&mut self) {
+        self.stdin = Stdin::Done;
+        header(kind::STDIN, 0, &mut self.out);
+    }
+
+    /// Makes a record of what fits of some data.
+    fn content(&mut self, data: &[u8], left: u64) -> usize {
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let count = data.len().min(left).min(CONTENT_MAX);
+        if count > 0 {
+            header(kind::STDIN, count, &mut self.out);
+            self.out.extend_from_slice(&data[..count]);
+        }
+        count
+    }
+
+    /// Takes some bytes of a chunked body; None: that is its end.
+    fn chunk(&mut self, state: Chunks, data: &[u8]) -> Result<(usize, Option<Chunks>), Fault> {
+        let first = data.first().copied().unwrap_or_default();
+        Ok(match state {
+            Chunks::Size(size, over) => {
+                let next = match (first, over) {
+                    (b'\n', _) if size == 0 => Chunks::Trailer(0),
+                    (b'\n', _) => Chunks::Data(size),
+                    (b'\r' | b';' | b' ' | b'\t', false) => Chunks::Size(size, true),
+                    (_, true) => Chunks::Size(size, true),
+                    (digit, false) => {
+                        let digit = char::from(digit).to_digit(16).ok_or(Fault::Chunk)?;
+                        let size = size.checked_mul(16).ok_or(Fault::Chunk)?;
+                        Chunks::Size(size + u64::from(digit), false)
+                    }
+                };
+                (1, Some(next))
+            }
+            Chunks::Data(left) => {
+                let count = self.content(data, left);
+                let left = left - count as u64;
+                let next = match left {
+                    0 => Chunks::DataEnd(0),
+                    left => Chunks::Data(left),
+                };
+                (count, Some(next))
+            }
+            Chunks::DataEnd(at) => match (at, first) {
+                (0, b'\r') => (1, Some(Chunks::DataEnd(1))),
+                (1, b'\n') => (1, Some(Chunks::Size(0, false))),
+                _ => return Err(Fault::Chunk),
+            },
+            // FastCGI has no headers behind a body.
+            Chunks::Trailer(bytes) => match first {
+                b'\n' if bytes == 0 => (1, None),
+                b'\n' => (1, Some(Chunks::Trailer(0))),
+                b'\r' => (1, Some(Chunks::Trailer(bytes))),
+                _ => (1, Some(Chunks::Trailer(bytes + 1))),
+            },
+        })
+    }
+
+    /// Takes bytes of the connection. Whoever calls it reads the response first, so that
+    /// no more of it is held than once was received.
+    ///
+    /// # Errors
+    /// Where they are no records of a response; the connection is of no use then.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let taken = self.receive_some(bytes).inspect_err(|fault| {
+                (self.fault, self.spent) = (Some(*fault), true);
+            })?;
+            bytes = bytes.get(taken..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    fn receive_some(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        match self.incoming {
+            Incoming::Header => {
+                let count = bytes.len().min(HEADER_BYTES - self.part.len());
+                self.part.extend_from_slice(&bytes[..count]);
+                if self.part.len() == HEADER_BYTES {
+                    self.begin_record()?;
+                }
+                Ok(count)
+            }
+            Incoming::Content {
+                kind,
+                left,
+                padding,
+            } => {
+                let count = bytes.len().min(left);
+                self.take(kind, &bytes[..count])?;
+                self.go_on(kind, left - count, padding)?;
+                Ok(count)
+            }
+            Incoming::Padding(left) => {
+                let count = bytes.len().min(left);
+                self.incoming = match left - count {
+                    0 => Incoming::Header,
+                    left => Incoming::Padding(left),
+                };
+                Ok(count)
+            }
+        }
+    }
+
+    /// The header of a record is whole.
+    fn begin_record(&mut self) -> Result<(), Fault> {
+        let header: [u8; HEADER_BYTES] = self.part[..].try_into().map_err(|_| Fault::Record)?;
+        self.part.clear();
+        let [version, kind, id_high, id_low, high, low, padding, _] = header;
+        let id = u16::from_be_bytes([id_high, id_low]);
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let is_own = match kind {
+            kind::STDOUT | kind::STDERR => self.busy && id == REQUEST_ID,
+            kind::END_REQUEST => self.busy && id == REQUEST_ID && length == HEADER_BYTES,
+            kind::GET_VALUES_RESULT | kind::UNKNOWN_TYPE => id == 0 && length <= MANAGEMENT_MAX,
+            _ => false,
+        };
+        if version != VERSION || !is_own {
+            return Err(Fault::Record);
+        }
+        self.go_on(kind, length, padding.into())
+    }
+
+    fn go_on(&mut self, kind: u8, left: usize, padding: usize) -> Result<(), Fault> {
+        self.incoming = match (left, padding) {
+            (0, 0) => Incoming::Header,
+            (0, padding) => Incoming::Padding(padding),
+            (left, padding) => Incoming::Content {
+                kind,
+                left,
+                padding,
+            },
+        };
+        match (left, kind) {
+            (0, kind::END_REQUEST) => self.end_request(),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&mut self, kind: u8, content: &[u8]) -> Result<(), Fault> {
+        match kind {
+            kind::STDOUT => self.response.take(content),
+            kind::STDERR => {
+                let room = ERRORS_MAX.saturating_sub(self.errors.len());
+                let kept = content.get(..room.min(content.len()));
+                self.errors.extend_from_slice(kept.unwrap_or_default());
+                Ok(())
+            }
+            kind::END_REQUEST => {
+                self.part.extend_from_slice(content);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end_request(&mut self) -> Result<(), Fault> {
+        // Four bytes of the application's own status, then the protocol's.
+        let status = self.part.get(4).copied();
+        self.part.clear();
+        if status != Some(0) {
+            return Err(Fault::Refused);
+        }
+        // What is left of its body must not be read as the next request's.
+        self.spent |= !self.keep || self.stdin != Stdin::Done;
+        self.stdin = Stdin::Done;
+        self.busy = false;
+        self.response.end()?;
+        self.spent |= self.response.is_surplus();
+        Ok(())
+    }
+
+    /// Reads bytes of the response as HTTP/1.1: how many, 0 where none are there.
+    pub fn read(&mut self, into: &mut [u8]) -> usize {
+        self.response.read(into)
+    }
+
+    /// Whether bytes of the response can be read.
+    pub fn is_readable(&self) -> bool {
+        self.response.waiting() > 0
+    }
+
+    /// Whether no other request can follow on the connection.
+    pub fn is_spent(&self) -> bool {
+        self.spent || self.fault.is_some()
+    }
+
+    /// Why it failed.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// The STDERR of the request, up to [`ERRORS_MAX`] bytes, once.
+    pub fn take_errors(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.errors)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Parameters: pairs of names and values, in records. A pair is never cut over two
+//! records, since applications parse each by itself.
+
+use super::CONTENT_MAX;
+use std::fmt;
+
+/// A pair that no record can hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TooLong;
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a FastCGI parameter is longer than a record")
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// The parameters of a request.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Params {
+    bytes: Vec<u8>,
+    /// Where each record but the first begins.
+    cuts: Vec<usize>,
+}
+
+impl Params {
+    /// Adds a pair. The name is written in upper case, and what is no letter or digit in
+    /// it as `_`.
+    ///
+    /// # Errors
+    /// Where the pair is longer than a record.
+    pub fn add(&mut self, name: &[&[u8]], value: &[u8]) -> Result<(), TooLong> {
+        let begin = self.bytes.len();
+        let name_bytes = name.iter().map(|piece| piece.len()).sum();
+        length(name_bytes, &mut self.bytes);
+        length(value.len(), &mut self.bytes);
+        for byte in name.iter().copied().flatten() {
+            self.bytes.push(match byte {
+                byte if byte.is_ascii_alphanumeric() => byte.to_ascii_uppercase(),
+                _ => b'_',
+            });
+        }
+        self.bytes.extend_from_slice(value);
+        if self.bytes.len() - begin > CONTENT_MAX {
+            self.bytes.truncate(begin);
+            return Err(TooLong);
+        }
+        let record = self.cuts.last().copied().unwrap_or(0);
+        if self.bytes.len() - record > CONTENT_MAX {
+            self.cuts.push(begin);
+        }
+        Ok(())
+    }
+
+    /// The contents of the records.
+    pub(super) fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.cuts.iter().copied());
+        let ends = (self.cuts.iter().copied()).chain(std::iter::once(self.bytes.len()));
+        begins
+            .zip(ends)
+            .map(|(begin, end)| &self.bytes[begin..end])
+            .filter(|content| !content.is_empty())
+    }
+}
+
+/// A length in one byte, or in four.
+fn length(length: usize, out: &mut Vec<u8>) {
+    match u8::try_from(length) {
+        Ok(length) if length < 0x80 => out.push(length),
+        _ => {
+            let length = u32::try_from(length).unwrap_or(u32::MAX) | 0x8000_0000;
+            out.extend_from_slice(&length.to_be_bytes());
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The output of a CGI program as an HTTP/1.1 response.
+
+use super::Fault;
+
+/// The longest head of a response.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How the body is handed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Body {
+    /// The head is not whole.
+    Head,
+    /// There is none: what comes is passed over.
+    None,
+    /// As it comes, so many bytes.
+    Length(u64),
+    /// In chunks, or with the length that it turned out to have.
+    Chunked,
+}
+
+/// A response.
+#[derive(Debug)]
+pub(super) struct Response {
+    head: Vec<u8>,
+    /// Where in the head the end is looked for.
+    looked: usize,
+    body: Body,
+    /// The head without what says how the body ends, until it is first read.
+    pending: Option<Vec<u8>>,
+    /// The body that came meanwhile.
+    held: Vec<u8>,
+    ready: Vec<u8>,
+    read: usize,
+    /// The request was HEAD.
+    bodiless: bool,
+    keep: bool,
+    /// More came than was announced.
+    surplus: bool,
+    date: Vec<u8>,
+}
+
+impl Default for Response {
+    fn default() -> Self {
+        Response {
+            head: Vec::new(),
+            looked: 0,
+            body: Body::Head,
+            pending: None,
+            held: Vec::new(),
+            ready: Vec::new(),
+            read: 0,
+            bodiless: false,
+            keep: true,
+            surplus: false,
+            date: Vec::new(),
+        }
+    }
+}
+
+/// What a head says.
+struct Facts {
+    status: Vec<u8>,
+    length: Option<u64>,
+}
+
+impl Response {
+    pub fn begin(&mut self, bodiless: bool, keep: bool, date: &[u8]) {
+        *self = Response {
+            bodiless,
+            keep,
+            date: date.to_vec(),
+            ready: std::mem::take(&mut self.ready),
+            ..Response::default()
+        };
+        self.ready.clear();
+    }
+
+    pub fn is_surplus(&self) -> bool {
+        self.surplus
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.ready.len() - self.read + usize::from(self.pending.is_some())
+    }
+
+    pub fn read(&mut self, into: &mut [u8]) -> usize {
+        self.release(false);
+        let waiting = self.ready.get(self.read..).unwrap_or_default();
+        let count = waiting.len().min(into.len());
+        into[..count].copy_from_slice(&waiting[..count]);
+        self.read += count;
+        if self.read == self.ready.len() {
+            self.read = 0;
+            self.ready.clear();
+        }
+        count
+    }
+
+    /// Takes output of the program.
+    pub fn take(&mut self, data: &[u8]) -> Result<(), Fault> {
+        match self.body {
+            Body::Head => self.take_head(data),
+            Body::None => Ok(()),
+            Body::Length(left) => {
+                let count = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                self.surplus |= count < data.len();
+                self.body = Body::Length(left - count as u64);
+                self.hold(&data[..count]);
+                Ok(())
+            }
+            Body::Chunked if self.pending.is_some() => {
+                self.hold(data);
+                Ok(())
+            }
+            Body::Chunked => {
+                self.chunk(data);
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps data behind the head that is not released.
+    fn hold(&mut self, data: &[u8]) {
+        match self.pending {
+            Some(_) => self.held.extend_from_slice(data),
+            None => self.ready.extend_from_slice(data),
+        }
+    }
+
+    fn chunk(&mut self, data: &[u8]) {
+        if !data.is_empty() {
+            let size = format!("{:x}\r\n", data.len());
+            self.ready.extend_from_slice(size.as_bytes());
+            self.ready.extend_from_slice(data);
+            self.ready.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// Gives the head to whoever reads, with what came of the body; `whole`: that is all.
+    fn release(&mut self, whole: bool) {
+        let Some(head) = self.pending.take() else {
+            return;
+        };
+        let held = std::mem::take(&mut self.held);
+        self.ready.extend_from_slice(&head);
+        let framing = match self.body {
+            Body::Chunked if whole => format!("content-length: {}\r\n", held.len()),
+            Body::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
+            Body::Head | Body::None | Body::Length(_) => String::new(),
+        };
+        self.ready.extend_from_slice(framing.as_bytes());
+        self.ready.extend_from_slice(b"\r\n");
+        match self.body {
+            Body::Chunked if !whole => self.chunk(&held),
+            _ => self.ready.extend_from_slice(&held),
+        }
+        if whole && self.body == Body::Chunked {
+            self.body = Body::Length(0);
+        }
+    }
+
+    fn take_head(&mut self, data: &[u8]) -> Result<(), Fault> {
+        self.head.extend_from_slice(data);
+        let Some(end) = self.find_end() else {
+            return match self.head.len() > HEAD_BYTES_MAX {
+                true => Err(Fault::Head),
+                false => Ok(()),
+            };
+        };
+        let head = std::mem::take(&mut self.head);
+        let (head, rest) = head.split_at(end);
+        self.write_head(head)?;
+        self.take(rest)
+    }
+
+    /// Where the head ends: behind a line that is empty.
+    fn find_end(&mut self) -> Option<usize> {
+        while let Some(at) = self.head[self.looked..].iter().position(|b| *b == b'\n') {
+            let line = &self.head[self.looked..self.looked + at];
+            self.looked += at + 1;
+            if matches!(line, [] | [b'\r']) {
+                return Some(self.looked);
+            }
+        }
+        None
+    }
+
+    fn write_head(&mut self, head: &[u8]) -> Result<(), Fault> {
+        let mut lines = Vec::with_capacity(head.len() + 64);
+        let facts = read_head(head, &mut lines, &mut self.date)?;
+        let status = facts.status;
+        let never = matches!(&status[..3], b"204" | b"304") || status.first() == Some(&b'1');
+        self.body = match facts.length {
+            _ if self.bodiless || never => Body::None,
+            Some(length) => Body::Length(length),
+            None => Body::Chunked,
+        };
+        let mut out = b"HTTP/1.1 ".to_vec();
+        out.extend_from_slice(&status);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&lines);
+        if !self.date.is_empty() {
+            out.extend_from_slice(b"date: ");
+            out.extend_from_slice(&self.date);
+            out.extend_from_slice(b"\r\n");
+        }
+        if !self.keep {
+            out.extend_from_slice(b"connection: close\r\n");
+        }
+        self.pending = Some(out);
+        Ok(())
+    }
+
+    /// The request is over.
+    pub fn end(&mut self) -> Result<(), Fault> {
+        self.release(true);
+        match self.body {
+            Body::Head | Body::Length(1..) => Err(Fault::Short),
+            Body::None | Body::Length(0) => Ok(()),
+            Body::Chunked => {
+                self.ready.extend_from_slice(b"0\r\n\r\n");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Reads a head: its lines without those that are about the framing or the status, and
+/// what these say. `date` is emptied where the head has one.
+fn read_head(head: &[u8], lines: &mut Vec<u8>, date: &mut Vec<u8>) -> Result<Facts, Fault> {
+    let mut facts = Facts {
+        status: Vec::new(),
+        length: None,
+    };
+    let mut location = false;
+    for line in head.split(|b| *b == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            break;
+        }
+        let colon = line.iter().position(|b| *b == b':').ok_or(Fault::Head)?;
+        let (name, value) = line.split_at(colon);
+        let value = value[1..].trim_ascii();
+        if name.eq_ignore_ascii_case(b"status") {
+            facts.status = status(value)?;
+            continue;
+        }
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            continue;
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let length = number(value).ok_or(Fault::Head)?;
+            if facts.length.is_some_and(|known| known != length) {
+                return Err(Fault::Head);
+            }
+            if facts.length.replace(length).is_some() {
+                continue;
+            }
+        }
+        location |= name.eq_ignore_ascii_case(b"location");
+        if name.eq_ignore_ascii_case(b"date") {
+            date.clear();
+        }
+        for piece in [name, b": ", value, b"\r\n"] {
+            lines.extend_from_slice(piece);
+        }
+    }
+    if facts.status.is_empty() {
+        facts.status = match location {
+            true => b"302 Moved Temporarily".to_vec(),
+            false => b"200 OK".to_vec(),
+        };
+    }
+    Ok(facts)
+}
+
+/// A status with its reason, which may be missing.
+fn status(value: &[u8]) -> Result<Vec<u8>, Fault> {
+    let code = value.get(..3).ok_or(Fault::Head)?;
+    let is_status = code.iter().all(u8::is_ascii_digit) && code[0] != b'0';
+    match value.get(3) {
+        None if is_status => Ok([code, b" "].concat()),
+        Some(b' ') if is_status => Ok(value.to_vec()),
+        _ => Err(Fault::Head),
+    }
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}

@@ -1,0 +1,118 @@
+//! What an administrator does instead of a keyword that is known and not built: why it is
+//! not, and what serves the same end here. A name counts as a whole, or from its
+//! beginning where it ends with `*`.
+
+const INSTEAD: &[(&str, &str)] = &[
+    (
+        "program",
+        "have the system's service manager start the program (under systemd a unit with `PartOf=` that of Evenkeel), and remove the \
+         section: a program that a proxy starts has the proxy's rights and ends with it",
+    ),
+    (
+        "traces",
+        "remove the section: it shows HAProxy's developers what its own functions do",
+    ),
+    (
+        "filter trace",
+        "remove the line: it shows HAProxy's developers what its own functions do",
+    ),
+    (
+        "namespace*",
+        "start one Evenkeel in each network namespace (under systemd `NetworkNamespacePath=`, else `ip netns exec NAME`): what \
+         serves has no right to enter another one, which takes CAP_SYS_ADMIN",
+    ),
+    (
+        "guid*",
+        "remove it: a guid names an object in HAProxy's files of statistics, and here counters go from process to process by the \
+         names of proxies and servers",
+    ),
+    (
+        "backing-file",
+        "remove the line, and have the `server` of the ring write lines to disk: what serves opens no file, and a ring sends each line as \
+         soon as that server takes it",
+    ),
+    (
+        "filter bwlim-*",
+        "limit requests (`http-request deny` with `sc_http_req_rate`) and connections (`maxconn` of servers), or have the kernel \
+         limit bandwidth (`tc` on the interface), which it does for each address and without a copy",
+    ),
+    (
+        "set-bandwidth-limit",
+        "remove the rule with its `filter bwlim-*`, and limit requests or connections, or bandwidth in the kernel (`tc`)",
+    ),
+    (
+        "jwt_decrypt_*",
+        "have the application decrypt the token: its key, which opens what users hide from proxies, then stays there; tokens that are \
+         only signed are verified with `jwt_verify`",
+    ),
+    (
+        "acme",
+        "have an ACME client (certbot, lego) renew certificates, and `watch` or `evenkeel reload` take them in: what serves holds no \
+         account's key and opens no file",
+    ),
+];
+
+/// What to do instead; None where nobody has said so.
+pub fn instead(name: &str) -> Option<&'static str> {
+    let is = |known: &str| match known.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => name == known,
+    };
+    let found = INSTEAD.iter().find(|(known, _)| is(known));
+    found.map(|(_, words)| *words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyword::testing::load_text;
+
+    #[test]
+    fn what_is_not_built_comes_with_what_to_do_instead() {
+        for (text, want) in [
+            ("program p\n command x\n", "service manager"),
+            ("ring r\n backing-file /x\n", "opens no file"),
+            ("acme a\n", "certbot"),
+            (
+                "listen l\n bind 127.0.0.1:1 namespace blue\n",
+                "NetworkNamespacePath",
+            ),
+            ("listen l\n guid x\n", "names of proxies"),
+            (
+                "listen l\n server s 127.0.0.1:1 namespace blue\n",
+                "NetworkNamespacePath",
+            ),
+            (
+                "listen l\n server s 127.0.0.1:1 guid x\n",
+                "names of proxies",
+            ),
+            ("listen l\n filter bwlim-in x limit 1k\n", "kernel"),
+            (
+                "listen l\n mode http\n http-request set-bandwidth-limit x\n",
+                "kernel",
+            ),
+            (
+                "listen l\n mode http\n http-request set-header x %[str(a),jwt_decrypt_secret(b)]\n",
+                "jwt_verify",
+            ),
+        ] {
+            let loaded = load_text(text);
+            let refused = loaded
+                .diagnostics
+                .iter()
+                .find(|told| told.code.id == "E0103")
+                .unwrap_or_else(|| panic!("{text}"));
+            let said = format!("{refused:?}");
+            assert!(said.contains(want), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_of_names_that_are_known_and_are_sentences_without_their_end() {
+        for (known, words) in INSTEAD {
+            assert!(words.len() > 40 && !words.ends_with('.'), "{known}");
+        }
+        assert_eq!(instead("namespace_list"), instead("namespace"));
+        assert_eq!(instead("maxconn"), None);
+    }
+}

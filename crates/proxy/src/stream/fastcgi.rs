@@ -1,0 +1,310 @@
+//! A request to a FastCGI application: its parameters, by the names and rules of CGI 1.1
+//! and those that HAProxy gives, and what the application writes to STDERR.
+
+use super::answer::Failure;
+use super::body::Body;
+use super::{Link, Stream};
+use crate::config::FcgiApp;
+use crate::log;
+use crate::message::TargetForm;
+use crate::transport::Transport;
+use crate::users::Basic;
+use jiff::Timestamp;
+use protocol::fcgi::{Length, Params, Request, TooLong};
+use std::borrow::Cow;
+
+/// Headers of requests that an application does not get, unless `pass-header` names them.
+const HIDDEN: &[&[u8]] = &[
+    b"connection",
+    b"keep-alive",
+    b"authorization",
+    b"proxy",
+    b"proxy-authorization",
+    b"proxy-authenticate",
+    b"te",
+    b"trailers",
+    b"transfer-encoding",
+    b"upgrade",
+];
+
+/// Why a request cannot be told to an application.
+#[derive(Debug)]
+pub(super) enum Unsayable {
+    /// A parameter is too long.
+    TooLong,
+    /// The path cannot be decoded, or has what `path-info` forbids.
+    Path,
+    /// The length of the body is not known, and it is longer than a buffer: applications
+    /// read no more than CONTENT_LENGTH says.
+    Length,
+}
+
+impl From<Unsayable> for Failure {
+    fn from(why: Unsayable) -> Self {
+        match why {
+            Unsayable::Length => Failure::Unsized,
+            Unsayable::Path | Unsayable::TooLong => Failure::Unsayable,
+        }
+    }
+}
+
+impl From<TooLong> for Unsayable {
+    fn from(_: TooLong) -> Self {
+        Unsayable::TooLong
+    }
+}
+
+/// The application of the stream's backend.
+fn app(stream: &Stream) -> Option<&FcgiApp> {
+    let at = stream.backend()?.fcgi_app?;
+    stream.config.fcgi_apps.get(at)
+}
+
+/// Begins the request of a stream on a connection. `came`: how much of its body is here,
+/// where that is all of it and its length was not announced.
+pub(super) fn begin(
+    stream: &Stream,
+    transport: &Transport,
+    (body, chunked): (&Body, bool),
+    came: Option<usize>,
+) -> Result<(), Unsayable> {
+    let Some(app) = app(stream) else {
+        return Err(Unsayable::Path);
+    };
+    let length = match body {
+        Body::Done => Length::None,
+        _ if chunked => Length::Chunked,
+        Body::Length(bytes) | Body::Stream(Some(bytes)) => Length::Bytes(*bytes),
+        Body::Chunked(_) | Body::Stream(None) | Body::UntilClose => Length::Chunked,
+    };
+    let content_length = match length {
+        Length::None => Some(0),
+        Length::Bytes(bytes) => Some(bytes),
+        Length::Chunked => came.map(|bytes| bytes as u64),
+    };
+    let content_length = content_length.ok_or(Unsayable::Length)?;
+    let params = params(stream, app, content_length)?;
+    let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+    transport.begin_fastcgi(&Request {
+        params: &params,
+        length,
+        head: stream.request.method() == b"HEAD",
+        keep: app.keep_connections,
+        date: date.to_string().as_bytes(),
+    });
+    Ok(())
+}
+
+/// Parameters that lines set, of which the last of a name counts.
+fn set(stream: &Stream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)> {
+    let mut all: Vec<(Cow<'static, [u8]>, Vec<u8>)> = Vec::new();
+    for rule in &app.params {
+        let applies = (rule.condition.as_ref()).is_none_or(|condition| condition.test(stream));
+        if !applies {
+            continue;
+        }
+        let value = rule.value.fill(stream);
+        all.retain(|(name, _)| **name != *rule.name);
+        all.push((rule.name.to_vec().into(), value));
+    }
+    all.retain(|(_, value)| !value.is_empty());
+    all
+}
+
+/// Whether an application gets a header.
+fn is_passed(stream: &Stream, app: &FcgiApp, name: &[u8]) -> bool {
+    let hidden = HIDDEN.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let passes = || {
+        app.passed.iter().any(|rule| {
+            rule.name.eq_ignore_ascii_case(name)
+                && (rule.condition.as_ref()).is_none_or(|condition| condition.test(stream))
+        })
+    };
+    !hidden || passes()
+}
+
+fn params(stream: &Stream, app: &FcgiApp, length: u64) -> Result<Params, Unsayable> {
+    let mut params = Params::default();
+    let set = set(stream, app);
+    for (name, value) in stream.request.fields().iter() {
+        let of_body = name.eq_ignore_ascii_case(b"content-length");
+        if of_body || !is_passed(stream, app, name) {
+            continue;
+        }
+        match name.eq_ignore_ascii_case(b"content-type") {
+            true => params.add(&[b"CONTENT_TYPE"], value)?,
+            false => params.add(&[b"HTTP_", name], value)?,
+        }
+    }
+    for (name, value) in &set {
+        params.add(&[name], value)?;
+    }
+    let said = |name: &[u8]| set.iter().find(|(other, _)| **other == *name);
+    for (name, value) in defaults(stream, app, length, &said)? {
+        if said(name).is_none() && !value.is_empty() {
+            params.add(&[name], &value)?;
+        }
+    }
+    Ok(params)
+}
+
+type Said<'s> = &'s dyn Fn(&[u8]) -> Option<&'s (Cow<'static, [u8]>, Vec<u8>)>;
+type Defaults<'s> = Vec<(&'static [u8], Cow<'s, [u8]>)>;
+
+/// What is set where no line does.
+fn defaults<'s>(
+    stream: &'s Stream,
+    app: &'s FcgiApp,
+    length: u64,
+    said: Said<'s>,
+) -> Result<Defaults<'s>, Unsayable> {
+    let request = &stream.request;
+    let (source, destination) = (stream.source(), stream.destination());
+    let number = |port: Option<u16>| Cow::Owned(port.unwrap_or(0).to_string().into_bytes());
+    let ip =
+        |ip: Option<std::net::IpAddr>| ip.map_or_else(Vec::new, |ip| ip.to_string().into_bytes());
+    let docroot = match said(b"DOCUMENT_ROOT") {
+        Some((_, value)) => &value[..],
+        None => app.docroot.as_deref().unwrap_or_default(),
+    };
+    let Script { name, info } = script(stream, app, said)?;
+    let joined = |part: &[u8]| match part.is_empty() {
+        true => Cow::Borrowed(&b""[..]),
+        false => Cow::Owned([docroot, part].concat()),
+    };
+    let parts = request.target_parts();
+    let composed = parts.form == TargetForm::Absolute && request.is_target_composed();
+    let uri = match composed {
+        true => request.path_and_query(),
+        false => request.target(),
+    };
+    let server = match request.get(b"host") {
+        Some(host) if !host.is_empty() => Cow::Borrowed(host),
+        _ => Cow::Owned(ip(destination.ip())),
+    };
+    let secure: &[u8] = match stream.session.tls.is_some() {
+        true => b"on",
+        false => b"",
+    };
+    let protocol = format!("HTTP/{}", request.version().number()).into_bytes();
+    let length = length.to_string().into_bytes();
+    let software = concat!("HAProxy 2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"));
+    Ok(vec![
+        (b"GATEWAY_INTERFACE", Cow::Borrowed(b"CGI/1.1")),
+        (b"DOCUMENT_ROOT", Cow::Borrowed(docroot)),
+        (b"SCRIPT_FILENAME", joined(&name)),
+        (b"PATH_TRANSLATED", joined(&info)),
+        (b"SCRIPT_NAME", Cow::Owned(name)),
+        (b"PATH_INFO", Cow::Owned(info)),
+        (b"REQUEST_URI", Cow::Borrowed(uri)),
+        (b"REQUEST_METHOD", Cow::Borrowed(request.method())),
+        (
+            b"QUERY_STRING",
+            Cow::Borrowed(request.query().unwrap_or_default()),
+        ),
+        (b"SERVER_NAME", server),
+        (b"SERVER_PORT", number(destination.port())),
+        (b"SERVER_PROTOCOL", Cow::Owned(protocol)),
+        (b"REMOTE_ADDR", Cow::Owned(ip(source.ip()))),
+        (b"REMOTE_PORT", number(source.port())),
+        (b"CONTENT_LENGTH", Cow::Owned(length)),
+        (b"SERVER_SOFTWARE", Cow::Borrowed(software.as_bytes())),
+        (b"HTTPS", Cow::Borrowed(secure)),
+        (b"REMOTE_USER", Cow::Owned(user(stream))),
+        (b"AUTH_TYPE", Cow::Borrowed(auth_type(stream))),
+    ])
+}
+
+/// The user that a client says it is, by the scheme Basic.
+fn user(stream: &Stream) -> Vec<u8> {
+    Basic::of(stream).map_or_else(Vec::new, |basic| basic.user().to_vec())
+}
+
+fn auth_type(stream: &Stream) -> &'static [u8] {
+    match Basic::of(stream) {
+        Some(_) => b"Basic",
+        None => b"",
+    }
+}
+
+/// The script of a request, and what of the path is behind it.
+struct Script {
+    name: Vec<u8>,
+    info: Vec<u8>,
+}
+
+fn script(stream: &Stream, app: &FcgiApp, said: Said<'_>) -> Result<Script, Unsayable> {
+    let value = |name: &[u8]| said(name).map(|(_, value)| value.clone());
+    if let Some(name) = value(b"SCRIPT_NAME") {
+        let info = value(b"PATH_INFO").unwrap_or_default();
+        return Ok(Script { name, info });
+    }
+    let path = decoded(stream.request.path()).ok_or(Unsayable::Path)?;
+    let mut found = Script {
+        name: path,
+        info: Vec::new(),
+    };
+    if let Some(regex) = &app.path_info {
+        if found.name.iter().any(|b| matches!(b, b'\n' | b'\0')) {
+            return Err(Unsayable::Path);
+        }
+        let groups = regex.groups_at(&found.name, 0);
+        let group = |at: usize| groups.as_ref().and_then(|groups| groups.get(at).copied()?);
+        if let Some((begin, end)) = group(1) {
+            let info = group(2).map(|(begin, end)| found.name[begin..end].to_vec());
+            found.info = info.unwrap_or_default();
+            found.name = found.name[begin..end].to_vec();
+        }
+    }
+    if found.name.ends_with(b"/") {
+        found.name.extend_from_slice(&app.index);
+    }
+    if let Some(info) = value(b"PATH_INFO") {
+        found.info = info;
+    }
+    Ok(found)
+}
+
+/// A path without percent signs; None where one of them is followed by no digits.
+fn decoded(path: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    let mut out = Vec::with_capacity(path.len());
+    let mut bytes = path.iter().copied();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
+            byte => byte,
+        });
+    }
+    Some(out)
+}
+
+/// Logs what an application wrote to STDERR (`log-stderr`).
+pub(super) fn log_errors(stream: &Stream, server: &Link) {
+    let Some(transport) = server.transport().filter(|one| one.is_fastcgi()) else {
+        return;
+    };
+    let errors = transport.take_errors();
+    let Some(app) = app(stream).filter(|app| !app.logs.is_empty()) else {
+        return;
+    };
+    for line in errors.split(|b| *b == b'\n') {
+        let line = line.trim_ascii();
+        if !line.is_empty() {
+            log::application_error(stream, &app.logs, line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_decoded_or_is_none() {
+        assert_eq!(decoded(b"/a%20b+c").as_deref(), Some(&b"/a b+c"[..]));
+        assert_eq!(decoded(b"/%4"), None);
+        assert_eq!(decoded(b"/%zz"), None);
+        assert_eq!(decoded(b"/%00").as_deref(), Some(&b"/\0"[..]));
+    }
+}

@@ -1,0 +1,137 @@
+//! FastCGI over what carries bytes: records on the wire, HTTP/1 for whoever reads and
+//! writes ([`protocol::fcgi`]).
+
+use super::Transport;
+use crate::reactor;
+use protocol::fcgi::{Connection, Request};
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll};
+
+/// Bytes that are received at once.
+const READ_BYTES: usize = 16 * 1024;
+/// Reads that bring nothing for the reader (errors of the application), before others
+/// have their turn.
+const READS_MAX: usize = 16;
+/// What such a read costs its task.
+const BYTES_A_UNIT: usize = 256;
+
+/// The FastCGI of a connection.
+#[derive(Debug, Default)]
+pub(super) struct FastCgi {
+    connection: RefCell<Connection>,
+}
+
+fn failed(fault: protocol::fcgi::Fault) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault)
+}
+
+impl FastCgi {
+    pub fn begin(&self, request: &Request<'_>) {
+        self.connection.borrow_mut().begin(request);
+    }
+
+    pub fn take_errors(&self) -> Vec<u8> {
+        self.connection.borrow_mut().take_errors()
+    }
+
+    /// Whether no other request can follow.
+    pub fn is_spent(&self) -> bool {
+        self.connection.borrow().is_spent()
+    }
+
+    pub fn is_readable(&self) -> bool {
+        let connection = self.connection.borrow();
+        connection.is_readable() || connection.fault().is_some()
+    }
+
+    pub fn is_flushed(&self) -> bool {
+        self.connection.borrow().outgoing().is_empty()
+    }
+
+    /// Sends what waits, as far as there is room: whether that was all.
+    fn push(&self, transport: &Transport, more: bool) -> io::Result<bool> {
+        let mut connection = self.connection.borrow_mut();
+        while !connection.outgoing().is_empty() {
+            match transport.carry(&[IoSlice::new(connection.outgoing())], more) {
+                Ok(sent) => connection.sent(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    pub fn read(&self, transport: &Transport, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        let mut bytes = [0; READ_BYTES];
+        for _ in 0..READS_MAX {
+            let mut connection = self.connection.borrow_mut();
+            let most = buffer.len().min(READ_BYTES);
+            let read = connection.read(&mut bytes[..most]);
+            if read > 0 {
+                for (to, from) in buffer.iter_mut().zip(&bytes[..read]) {
+                    to.write(*from);
+                }
+                return Ok(read);
+            }
+            if let Some(fault) = connection.fault() {
+                return Err(failed(fault));
+            }
+            let mut received = [MaybeUninit::uninit(); READ_BYTES];
+            let count = transport.receive(&mut received)?;
+            if count == 0 {
+                return Ok(0);
+            }
+            reactor::charge(count / BYTES_A_UNIT);
+            for (to, from) in bytes.iter_mut().zip(&received[..count]) {
+                // SAFETY: the transport has filled the first `count` bytes.
+                *to = unsafe { from.assume_init() };
+            }
+            // What came before a fault is read first.
+            let _ = connection.receive(&bytes[..count]);
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    pub fn write(
+        &self,
+        transport: &Transport,
+        pieces: &[IoSlice<'_>],
+        more: bool,
+    ) -> io::Result<usize> {
+        self.push(transport, true)?;
+        let mut taken = 0;
+        for piece in pieces {
+            let count = self.connection.borrow_mut().write(piece).map_err(failed)?;
+            taken += count;
+            if count < piece.len() {
+                break;
+            }
+        }
+        self.push(transport, more)?;
+        match taken {
+            0 if pieces.iter().any(|piece| !piece.is_empty()) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            taken => Ok(taken),
+        }
+    }
+
+    pub fn poll_flush(
+        &self,
+        transport: &Transport,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.push(transport, false) {
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            if transport.poll_room(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
