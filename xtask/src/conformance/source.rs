@@ -20,9 +20,9 @@ impl Source {
         let revision = RELEASES.iter().find(|(name, _)| *name == release);
         let revision = revision.map_or(release, |(_, revision)| revision);
         if archive(source, revision, scratch)? {
-            return Ok(Source {
-                folder: scratch.join("reg-tests"),
-            });
+            let folder = scratch.join("reg-tests");
+            for_varnishtest(&folder)?;
+            return Ok(Source { folder });
         }
         // An unpacked release without git.
         let folder = source.join("reg-tests");
@@ -35,6 +35,43 @@ impl Source {
             folder: found.filter(|folder| folder.is_dir()).ok_or_else(none)?,
         })
     }
+}
+
+/// Rewrites what only the newer driver understands: of `haproxy` varnishtest knows `-W`
+/// and not `-Ws`, which notifies the service manager as well; a test has none.
+fn for_varnishtest(folder: &Path) -> Result<(), Error> {
+    let entries = |path: &Path| {
+        let source = |source| Error::File {
+            path: path.to_owned(),
+            source,
+        };
+        let found: std::io::Result<Vec<_>> = std::fs::read_dir(path).and_then(Iterator::collect);
+        found.map_err(source)
+    };
+    for directory in entries(folder)? {
+        let directory = directory.path();
+        if !directory.is_dir() {
+            continue;
+        }
+        for test in entries(&directory)? {
+            let path = test.path();
+            if path.extension().is_none_or(|extension| extension != "vtc") {
+                continue;
+            }
+            // A test that is no text has no such line.
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            if !text.contains(" -Ws ") {
+                continue;
+            }
+            let lines = text.lines().map(|line| match line.starts_with("haproxy ") {
+                true => line.replace(" -Ws ", " -W ") + "\n",
+                false => format!("{line}\n"),
+            });
+            let rewritten: String = lines.collect();
+            std::fs::write(&path, rewritten).map_err(|source| Error::File { path, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether git gave the tests of a revision.

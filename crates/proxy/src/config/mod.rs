@@ -106,6 +106,8 @@ pub struct Config {
     pub frontends: HashMap<Box<str>, ProxyIndex>,
     /// The files that it was read from, as the user named them.
     pub files: Vec<String>,
+    /// What its load reported, in HAProxy's form.
+    pub reported: Box<str>,
     /// The variables that its lines see, as its last line left them.
     pub environment: language::Environment,
     /// Which of the process it is, from 1 upwards: [`crate::state::install`]
@@ -148,6 +150,7 @@ impl Config {
             backends: self.backends.clone(),
             frontends: self.frontends.clone(),
             files: self.files.clone(),
+            reported: self.reported.clone(),
             environment: self.environment.clone(),
             version: self.version,
             certificates: std::sync::Arc::clone(&self.certificates),

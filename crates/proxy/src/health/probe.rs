@@ -13,15 +13,15 @@ use super::socks;
 use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server, ServerAddress};
 use crate::state::{CheckResult, CheckStatus, Tally};
 use crate::tls::connector::no_name;
+use crate::tls::side::BoxedWire;
 use crate::tls::{Connector, Counted};
 use protocol::proxy_protocol::{Checksum, Header};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
-use std::pin::Pin;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -76,9 +76,6 @@ fn target_at(
         .or_else(|| port_of(own))?;
     Some(Target::Inet(SocketAddr::new(ip, port)))
 }
-
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// How long the two parts of a check may take. Without `timeout check` both
 /// together have `inter`; with it the connection has the lesser of `timeout
@@ -183,7 +180,7 @@ impl From<ConnectError> for Unmade {
 
 /// A connection that is ready for what a script sends.
 struct Open {
-    wire: Pin<Box<dyn Wire>>,
+    wire: BoxedWire,
     /// It speaks HTTP/2.
     http2: Option<Http2>,
     secured: bool,
@@ -456,7 +453,7 @@ fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
 
 /// A connection whose handshake is done.
 struct Secured {
-    wire: Pin<Box<dyn Wire>>,
+    wire: BoxedWire,
     chose_http2: bool,
     resumed: bool,
 }
@@ -464,7 +461,7 @@ struct Secured {
 /// Makes the handshake of a check, behind what is to be sent in clear; Err says
 /// why not, in HAProxy's words.
 async fn secure(
-    mut wire: Pin<Box<dyn Wire>>,
+    mut wire: BoxedWire,
     connector: &Connector,
     given: Option<&str>,
     alpn: Vec<Vec<u8>>,
@@ -510,7 +507,7 @@ fn is_mismatch(error: &io::Error) -> bool {
 }
 
 struct Connection {
-    wire: Pin<Box<dyn Wire>>,
+    wire: BoxedWire,
     /// This end and the other, of TCP.
     ends: Option<(SocketAddr, SocketAddr)>,
 }

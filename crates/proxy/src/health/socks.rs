@@ -1,16 +1,16 @@
 //! Asking a SOCKS4 proxy for the connection of a check (`check-via-socks4`).
 
-use super::probe::{Target, Wire};
+use super::probe::Target;
+use crate::tls::side::BoxedWire;
 use protocol::socks4;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// On whose behalf connections are asked for; proxies of HAProxy's users know it.
 pub(crate) const USER: &str = "HAProxy";
 
 /// Asks; Err says why there is none, in HAProxy's words.
-pub(super) async fn ask(wire: &mut Pin<Box<dyn Wire>>, target: &Target) -> Result<(), String> {
+pub(super) async fn ask(wire: &mut BoxedWire, target: &Target) -> Result<(), String> {
     let Target::Inet(SocketAddr::V4(to)) = target else {
         return Err("SOCKS4 Proxy knows IPv4 addresses only".to_owned());
     };

@@ -38,6 +38,7 @@ use crate::config::{Config, Proxy, ProxyIndex, Service, StatsLevel, Watch};
 use crate::rules::{AclTable, Shared};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
+use language::render::{self, HaproxyForm};
 use language::source::Text;
 use language::{
     Code, Diagnostic, Diagnostics, Environment, FileId, Outline, SectionLines, Severity, SourceMap,
@@ -321,6 +322,25 @@ pub fn replay(mut recording: Recording) -> Loaded {
     run(recording, Outside::recorded(answers))
 }
 
+/// What a load reports, for operators who ask later (`show startup-logs`).
+fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
+    /// Most bytes of it: a file may have a warning a line.
+    const BYTES_MAX: usize = 256 << 10;
+    let executable = std::env::current_exe().unwrap_or_default();
+    let form = HaproxyForm {
+        pid: std::process::id(),
+        version: crate::stats::process::VERSION,
+        executable: &executable.to_string_lossy(),
+        diag: false,
+        zero_warning: false,
+    };
+    let mut text = render::haproxy(sources, diagnostics, &form);
+    let end = (0..=BYTES_MAX.min(text.len())).rev();
+    let end = { end }.find(|at| text.is_char_boundary(*at));
+    text.truncate(end.unwrap_or(0));
+    text.into()
+}
+
 fn run(mut recording: Recording, mut outside: Outside) -> Loaded {
     let nodes = nodes::Nodes::find(&recording, &mut outside);
     let (sources, ids) = nodes::sources(&recording);
@@ -350,6 +370,7 @@ fn run(mut recording: Recording, mut outside: Outside) -> Loaded {
             .retain(|name| named.contains(name.as_bytes()));
     }
     loader.config.environment = loader.environment;
+    loader.config.reported = reported(&loader.sources, &loader.diagnostics);
     let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
     Loaded {
         config,

@@ -31,6 +31,16 @@ pub fn experimental(_: &Context, session: &mut Session, words: &[&str]) -> Strin
     mode("experimental-mode", &mut session.experimental, words.get(1))
 }
 
+/// `debug dev log [<word>]*`: whether logs arrive where they should.
+pub fn log(context: &Context, session: &mut Session, words: &[&str]) -> String {
+    if !session.expert {
+        return "This command is restricted to expert mode only.\n".into();
+    }
+    let text = words.get(3..).unwrap_or_default().join(" ");
+    crate::log::process_notice(&context.runtime.config(), crate::log::Level::Info, &text);
+    String::new()
+}
+
 /// `show threads`
 pub fn threads(context: &Context, _: &mut Session, _: &[&str]) -> String {
     let mut out = String::new();

@@ -155,6 +155,7 @@ static COMMANDS: &[Row] = &[
     row(&["commit", "ssl", "ca-file"], "commit ssl ca-file <cafile>", "commit the transaction of a CA file", Admin, Report(tls::commit)),
     row(&["commit", "ssl", "cert"], "commit ssl cert <certfile>", "commit the transaction of a certificate", Admin, Report(tls::commit)),
     row(&["commit", "ssl", "crl-file"], "commit ssl crl-file <crlfile>", "commit the transaction of a CRL file", Admin, Report(tls::commit)),
+    row(&["debug", "dev", "log"], "debug dev log [<word>]*", "send a message to the logs of the process (expert mode)", Admin, Now(developer::log)),
     row(&["del", "acl"], "del acl <acl> [<key>|#<ref>]", "remove a pattern from an ACL", Operator, Report(lists::delete)),
     row(&["del", "map"], "del map <map> [<key>|#<ref>]", "remove an entry from a map", Operator, Report(lists::delete)),
     row(&["del", "server"], "del server <bk>/<srv>", "remove a server that is in maintenance", Admin, Report(dynamic::delete)),
@@ -229,6 +230,7 @@ static COMMANDS: &[Row] = &[
     row(&["show", "ssl", "crt-list"], "show ssl crt-list [-n] [<list>]", "list the crt-lists, or the lines of one", Admin, Report(tls::show_lists)),
     row(&["show", "ssl", "ocsp-response"], "show ssl ocsp-response [id]", "list the OCSP responses, or show one", User, Report(tls::show_ocsp)),
     row(&["show", "ssl", "providers"], "show ssl providers", "show the TLS library", User, Now(tls::providers)),
+    row(&["show", "startup-logs"], "show startup-logs", "show what the load of the configuration reported", User, Now(show::startup_logs)),
     row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "show the counters of proxies and servers", User, Report(show::statistics)),
     row(&["show", "table"], "show table <table> [<filter>]*", "list the stick tables, or the entries of one", User, Report(tables::show)),
     row(&["show", "tasks"], "show tasks", "show how many tasks run", Operator, Now(developer::tasks)),
@@ -283,7 +285,7 @@ impl Row {
 const ALWAYS: usize = 3;
 
 /// What HAProxy has and Evenkeel does not do yet.
-const NOT_BUILT: &[&str] = &["httpclient", "set severity-output", "show startup-logs"];
+const NOT_BUILT: &[&str] = &["httpclient", "set severity-output"];
 
 fn begins_with(words: &[&str], name: &[&str]) -> bool {
     words.len() >= name.len() && words.iter().zip(name).all(|(word, name)| word == name)
@@ -314,24 +316,7 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
 /// What is said of a command that is none.
 fn unknown(words: &[&str]) -> String {
     let (own, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
-    let first = words.first().copied().unwrap_or_default();
-    // Those that begin with as many of the words as any does.
-    let same = |row: &&Row| {
-        let both = row.words.iter().zip(words);
-        both.take_while(|(one, other)| one == other).count()
-    };
-    let most = own.iter().map(|row| same(&row)).max().unwrap_or(0);
-    let mut near: Vec<&Row> = own
-        .iter()
-        .filter(|row| most > 0 && same(row) == most)
-        .collect();
-    if near.is_empty() && !first.is_empty() {
-        let name = suggest::nearest(first, own.iter().map(|row| row.words[0]));
-        near = own
-            .iter()
-            .filter(|row| Some(row.words[0]) == name)
-            .collect();
-    }
+    let mut near = nearest(own, words);
     let mut text = String::new();
     if near.is_empty() {
         text.push_str("Unknown command. Please enter one of the following commands only:\n");
@@ -343,6 +328,41 @@ fn unknown(words: &[&str]) -> String {
         list(&mut text, row);
     }
     text
+}
+
+/// The commands that may be meant: word by word those that have it, that begin with it,
+/// or else the one whose name is nearest. Empty where no first word is near.
+fn nearest<'r>(own: &'r [Row], words: &[&str]) -> Vec<&'r Row> {
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let mut near: Vec<&Row> = own.iter().collect();
+    for (at, word) in words.iter().enumerate() {
+        let names: Vec<&str> = near
+            .iter()
+            .filter_map(|row| row.words.get(at).copied())
+            .collect();
+        let has = |fits: &dyn Fn(&str) -> bool| names.iter().any(|name| fits(name));
+        let kept: Vec<&Row> = if has(&|name| name == *word) {
+            keep(&near, at, &|name| name == *word)
+        } else if !word.is_empty() && has(&|name| name.starts_with(word)) {
+            keep(&near, at, &|name| name.starts_with(word))
+        } else {
+            match suggest::nearest(word, names.iter().copied()) {
+                Some(found) => keep(&near, at, &|name| name == found),
+                None if at == 0 => Vec::new(),
+                None => break,
+            }
+        };
+        near = kept;
+    }
+    near
+}
+
+/// Those of the commands whose word at an index fits.
+fn keep<'r>(rows: &[&'r Row], at: usize, fits: &dyn Fn(&str) -> bool) -> Vec<&'r Row> {
+    let word = |row: &&Row| row.words.get(at).is_some_and(|name| fits(name));
+    rows.iter().copied().filter(word).collect()
 }
 
 fn list(text: &mut String, row: &Row) {
@@ -425,6 +445,25 @@ fn find_proxy<'c>(config: &'c Config, name: &str, fits: fn(&Proxy) -> bool) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_found_by_the_beginnings_of_their_words_and_over_slips() {
+        let (own, _) = COMMANDS.split_at(COMMANDS.len() - ALWAYS);
+        for (asked, found) in [
+            ("shw stat", "show stat"),
+            ("show servres state", "show servers state"),
+            ("show serv", "show servers conn|show servers state"),
+            ("set serve be/s1", "set server"),
+            ("get wei be/s1", "get weight"),
+            ("xyzzy", ""),
+        ] {
+            let words: Vec<&str> = asked.split(' ').collect();
+            let near = nearest(own, &words);
+            let names: Vec<String> = near.iter().map(|row| row.words.join(" ")).collect();
+            assert_eq!(names.join("|"), found, "{asked}");
+        }
+        assert!(nearest(own, &["show", "xyzzy"]).len() > 10);
+    }
 
     #[test]
     fn no_command_is_both_built_and_not() {

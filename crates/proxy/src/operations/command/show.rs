@@ -142,3 +142,8 @@ pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Strin
         format,
     )
 }
+
+/// `show startup-logs`
+pub fn startup_logs(context: &Context, _: &mut Session, _: &[&str]) -> String {
+    context.runtime.config().reported.to_string()
+}
