@@ -183,10 +183,6 @@ const COMMANDS: &[(&str, &str)] = &[
     ("show stat domain dns", "Invalid statistics domain.\n\n"),
     ("show env NOT_THERE_AT_ALL", "Variable not found\n\n"),
     (
-        "set severity-output number",
-        "'set severity-output' is known, but not built yet.\n\n",
-    ),
-    (
         "debug dev log hello",
         "This command is restricted to expert mode only.\n\n",
     ),
@@ -306,16 +302,6 @@ fn a_prompt_keeps_the_connection_until_quit() {
         b"prompt;prompt\nshow cli level\n",
     ));
     assert_eq!(answer, "\n> \n");
-}
-
-#[test]
-fn what_a_load_reported_can_be_asked_for_later() {
-    let context = context(FILE);
-    let answer = ask(&context, StatsLevel::User, "show startup-logs");
-    assert!(
-        answer.contains("[WARNING]") && answer.contains("missing timeouts for proxy 'www'"),
-        "{answer}"
-    );
 }
 
 #[test]

@@ -18,6 +18,9 @@ fn lines_on_the_wrong_side_are_ignored_with_a_warning_and_some_refused() {
     let config = loaded.config.expect("only warnings");
     assert_eq!(config.proxies[0].retries, None);
     assert_eq!(config.proxies[1].maxconn, None);
+    // Operators can ask later what was told (`show startup-logs`).
+    let warnings = config.reported.matches("[WARNING]").count();
+    assert_eq!(warnings, 2, "{}", config.reported);
 }
 
 #[test]
