@@ -227,7 +227,8 @@ pub(super) fn parse_fields(
                 return Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes));
             }
             if folded {
-                trim_folded(fields);
+                // Now that nothing more comes behind them.
+                fields.trim_values();
             }
             return Ok(Section::Done);
         }
@@ -316,21 +317,6 @@ fn fold(fields: &mut Fields, line: Line<'_>) -> Result<(), Fault> {
     // Blanks at the end stay for now: a further fold may come behind them.
     fields.extend_last(&[b"  ", line.bytes]);
     Ok(())
-}
-
-/// Folded values get their ends trimmed once the head is whole.
-fn trim_folded(fields: &mut Fields) {
-    for index in 0..fields.len() {
-        let Some((_, value)) = fields.at(index) else {
-            return;
-        };
-        let trimmed = trim(value);
-        if trimmed.len() != value.len() {
-            let trimmed = trimmed.to_vec();
-            // Shorter than before and checked: it cannot be refused.
-            let _ = fields.replace_value(index, &trimmed);
-        }
-    }
 }
 
 #[cfg(test)]

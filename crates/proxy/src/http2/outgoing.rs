@@ -4,7 +4,7 @@
 use super::list::is_of_connection;
 use super::websocket;
 use crate::http1::is_forbidden_trailer;
-use crate::message::{Fields, Message, NAME_BYTES, TargetForm, trim};
+use crate::message::{Fields, Message, NAME_BYTES, TargetForm};
 
 /// A name and a value.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -118,7 +118,7 @@ impl<'a> RequestFields<'a> {
                 && goes_on(name, promises_trailers)
         });
         let pseudo = self.pseudo.into_iter().filter(|(name, _)| !name.is_empty());
-        pseudo.chain(rest.map(without_blanks))
+        pseudo.chain(rest)
     }
 }
 
@@ -162,7 +162,7 @@ impl ResponseFields<'_> {
         let rest = self.message.fields().iter().filter(move |(name, _)| {
             !(is_tunnel && is_of_http1_tunnel(name)) && goes_on(name, false)
         });
-        std::iter::once((&b":status"[..], &self.status[..])).chain(rest.map(without_blanks))
+        std::iter::once((&b":status"[..], &self.status[..])).chain(rest)
     }
 }
 
@@ -171,13 +171,6 @@ pub fn trailers(fields: &Fields) -> impl Iterator<Item = Pair<'_>> {
     fields
         .iter()
         .filter(|(name, _)| goes_on(name, false) && !is_forbidden_trailer(name))
-        .map(without_blanks)
-}
-
-/// A field as HTTP/2 may have it: a value with blanks at its ends, as a rule may make
-/// one, is malformed there (RFC 9113, section 8.2.1).
-fn without_blanks((name, value): Pair<'_>) -> Pair<'_> {
-    (name, trim(value))
 }
 
 /// What HTTP/1's handshake has and RFC 8441's does not.

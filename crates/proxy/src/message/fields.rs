@@ -5,6 +5,8 @@
 //! It never parses a head and never judges what a header means. It holds no
 //! field that could break a head apart: [`Refusal::Byte`].
 
+use super::values::trim;
+
 /// Live bytes that a message holds when nobody said otherwise; the same as
 /// HAProxy's `tune.bufsize`.
 pub const MESSAGE_BYTES_DEFAULT: usize = 16_384;
@@ -167,9 +169,30 @@ impl Fields {
         &self.bytes[start..start + field.name_len as usize]
     }
 
+    /// The value without the blanks that a rule may have put at its ends: they are
+    /// sent, and nobody counts them as part of it (RFC 9110, section 5.5).
+    #[inline]
     fn value_of(&self, field: Field) -> &[u8] {
+        trim(self.written(field))
+    }
+
+    /// The value as it is sent.
+    fn written(&self, field: Field) -> &[u8] {
         let start = field.value_start();
         &self.bytes[start..start + field.value_len as usize]
+    }
+
+    /// Takes blanks off the ends of all values.
+    pub fn trim_values(&mut self) {
+        for index in 0..self.list.len() {
+            let written = self.written(self.list[index]);
+            let value = trim(written);
+            if value.len() != written.len() {
+                let value = value.to_vec();
+                // It only gets shorter.
+                let _ = self.replace_value(index, &value);
+            }
+        }
     }
 
     /// The fields in order, names in lower case.
@@ -530,10 +553,10 @@ mod tests {
     }
 
     #[test]
-    fn names_become_lower_case_and_values_stay_as_they_are() {
+    fn names_become_lower_case_and_blanks_around_values_are_sent_but_not_read() {
         let f = fields(&[("X-Foo", "  a b\t"), ("HOST", "")]);
         assert_eq!(wire(&f), "x-foo:   a b\t\r\nhost: \r\n");
-        assert_eq!(f.get(b"x-FOO"), Some(&b"  a b\t"[..]));
+        assert_eq!(f.get(b"x-FOO"), Some(&b"a b"[..]));
         assert_eq!(f.get(b"host"), Some(&b""[..]));
         assert_eq!(f.get(b"hos"), None);
     }

@@ -188,7 +188,7 @@ fn headers_change_as_rules_say() {
         ),
         (
             "replace-header x-list (.*),(.*) \\2-\\1",
-            vec![("x-list", "c-a, b "), ("x-list", "d")],
+            vec![("x-list", "c-a, b"), ("x-list", "d")],
         ),
         (
             "replace-value x-list ^([bd])$ <\\1%[path]>",
