@@ -27,6 +27,9 @@ use tokio::time::{sleep, timeout};
 
 /// How often it is looked whether tables have news.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The same for so long after there were some: haproxy waits for nothing.
+const LOOK_OFTEN: Duration = Duration::from_millis(2);
+const LIVELY: Duration = Duration::from_secs(1);
 /// Between two attempts to reach a peer.
 const RECONNECT: Duration = Duration::from_secs(3);
 /// How long the second of two peers leaves the first attempt to the other.
@@ -332,13 +335,18 @@ impl Connection {
     /// Until one side ends it; a fault where there is one.
     async fn exchange(&mut self) -> Option<Fault> {
         let mut input = vec![0; INPUT_BYTES];
+        let mut lively_until = Instant::now();
         loop {
             if let Some((peer, number)) = self.peer
                 && with(&self.state, |section| section.is_current(peer, number)) != Some(true)
             {
                 return None;
             }
+            let said = self.session.output().len();
             self.fill();
+            if self.session.output().len() > said {
+                lively_until = Instant::now() + LIVELY;
+            }
             if self.write().await.is_err() {
                 return None;
             }
@@ -346,7 +354,11 @@ impl Connection {
                 return None;
             }
             let busy = self.lesson.is_some() && self.session.output().is_empty();
-            let wait = if busy { Duration::ZERO } else { LOOK_EVERY };
+            let wait = match busy {
+                true => Duration::ZERO,
+                false if Instant::now() < lively_until => LOOK_OFTEN,
+                false => LOOK_EVERY,
+            };
             match timeout(wait, self.wire.read(&mut input)).await {
                 Ok(Ok(0) | Err(_)) => return None,
                 Ok(Ok(count)) => {
