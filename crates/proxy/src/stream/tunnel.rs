@@ -20,7 +20,7 @@ use crate::tables::stick;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// One direction.
@@ -84,6 +84,33 @@ impl Half {
         Ok(())
     }
 
+    /// Sends what it holds, in the buffer and in the pipe; pending while the receiver has
+    /// no room.
+    fn poll_send(
+        &mut self,
+        to: &Link,
+        context: &mut Context<'_>,
+        moved: &mut Moved,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let sent = match &mut self.buffer {
+                Some(buffer) if !buffer.is_empty() => to.try_write(buffer.filled()).map(|n| {
+                    buffer.consume(n);
+                    self.bytes += n as u64;
+                }),
+                _ if self.pipe.is_some() => self.drain(to),
+                _ => return Poll::Ready(Ok(())),
+            };
+            match sent {
+                Ok(()) => moved.written = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(to.poll_writable(context));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
     /// Whether the sender is waited for.
     fn is_hungry(&self) -> bool {
         !self.ended && !self.is_stuck()
@@ -113,33 +140,10 @@ fn poll_half(
 ) -> Result<Moved, Side> {
     let mut moved = Moved::default();
     loop {
-        if let Some(buffer) = half.buffer.as_mut().filter(|b| !b.is_empty()) {
-            match to.try_write(buffer.filled()) {
-                Ok(n) => {
-                    buffer.consume(n);
-                    half.bytes += n as u64;
-                    moved.written = true;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if to.poll_writable(context).is_pending() {
-                        return Ok(moved);
-                    }
-                }
-                Err(_) => return Err(Side::To),
-            }
-            continue;
-        }
-        if half.pipe.is_some() {
-            match half.drain(to) {
-                Ok(()) => moved.written = true,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if to.poll_writable(context).is_pending() {
-                        return Ok(moved);
-                    }
-                }
-                Err(_) => return Err(Side::To),
-            }
-            continue;
+        match half.poll_send(to, context, &mut moved) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) => return Err(Side::To),
+            Poll::Pending => return Ok(moved),
         }
         // TLS may hold records that the socket did not take.
         let flushed = match to.poll_flush(context) {
