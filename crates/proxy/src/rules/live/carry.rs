@@ -71,6 +71,9 @@ fn touched(list: &List) -> (HashSet<&[u8]>, Count) {
     (keys, count)
 }
 
+/// A key with the values of its entries, in their order.
+pub type KeyChange = (Box<[u8]>, Vec<Option<Box<[u8]>>>);
+
 /// What was changed at run time in the list of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Changes {
@@ -78,9 +81,8 @@ pub struct Changes {
     pub file: Arc<str>,
     /// Its entries have values.
     pub is_map: bool,
-    /// Each key whose entries are not those of the file, with the values of its entries in
-    /// their order; one without any was removed.
-    pub keys: Vec<(Box<[u8]>, Vec<Option<Box<[u8]>>>)>,
+    /// Each key whose entries are not those of the file; one without any was removed.
+    pub keys: Vec<KeyChange>,
 }
 
 impl Changes {
