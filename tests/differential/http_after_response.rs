@@ -1,7 +1,7 @@
 //! Actions of `http-after-response`: they run over answers of servers and over the
 //! proxy's own.
 
-use super::{Case, Family, case};
+use super::{Case, Family, Normal, case};
 
 pub static FAMILY: Family = Family {
     files: &[("after.map", "a one\nb two\n")],
@@ -46,7 +46,8 @@ static CASES: &[Case] = &[
         ]),
     case("no request")
         .lines("http-after-response set-header x-after %[status]")
-        .send(&[BROKEN]),
+        .send(&[BROKEN])
+        .normal(&[Normal::HeaderOrder]),
     case("no server")
         .lines("http-after-response set-header x-after %[status]")
         .send(&[GET]),
