@@ -10,7 +10,7 @@
 
 mod start;
 
-pub use start::{StartRunnerError, StartedFor, programs, start};
+pub use start::{StartRunnerError, programs, start};
 
 use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};

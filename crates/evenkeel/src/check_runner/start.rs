@@ -2,7 +2,7 @@
 
 use crate::roles::channel::ChannelError;
 use crate::roles::spawn::{self, OWN_PROGRAM, Started};
-use protocol::role::{CheckProgram, Message, Personality, Rights, RunPrograms};
+use protocol::role::{CheckProgram, Message, Personality, RunPrograms};
 use proxy::config::Config;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::fmt;
@@ -10,18 +10,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-
-/// For whom it is started.
-pub struct StartedFor {
-    /// As which program.
-    pub personality: Personality,
-    /// As whom, and where.
-    pub rights: Rights,
-    /// Open files that the start allowed.
-    pub files_soft: u64,
-    /// Which programs.
-    pub programs: Vec<CheckProgram>,
-}
 
 /// Why it could not be started.
 #[derive(Debug)]
@@ -47,8 +35,12 @@ impl fmt::Display for StartRunnerError {
 
 impl std::error::Error for StartRunnerError {}
 
-/// Starts it; the process, which ends when the connection is closed, and the connection.
-pub fn start(wanted: StartedFor) -> Result<(Started, OwnedFd), StartRunnerError> {
+/// Starts it as a process of that program; the process, which ends when the connection is
+/// closed, and the connection.
+pub fn start(
+    personality: Personality,
+    run: RunPrograms,
+) -> Result<(Started, OwnedFd), StartRunnerError> {
     let (theirs, ours) = socketpair(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -57,13 +49,8 @@ pub fn start(wanted: StartedFor) -> Result<(Started, OwnedFd), StartRunnerError>
     )
     .map_err(|errno| StartRunnerError::Process(errno.into()))?;
     let entry = spawn::CHECKS_ENTRY;
-    let mut process = spawn::start(Path::new(OWN_PROGRAM), entry, wanted.personality, &[])
+    let mut process = spawn::start(Path::new(OWN_PROGRAM), entry, personality, &[])
         .map_err(StartRunnerError::Process)?;
-    let run = RunPrograms {
-        rights: wanted.rights,
-        files_soft: wanted.files_soft,
-        programs: wanted.programs,
-    };
     let message = Message::RunPrograms(Box::new(run));
     match process.channel.send(&message, &[Arc::new(theirs)]) {
         Ok(()) => Ok((process, ours)),

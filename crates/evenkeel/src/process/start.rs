@@ -6,12 +6,12 @@ use super::signals::NoOrders;
 use super::{
     Before, Limits, StartError, WantedLimits, before, limits, open, privileges, processors, signals,
 };
-use crate::check_runner::{self, StartedFor};
+use crate::check_runner;
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted};
-use protocol::role::{Personality, Rights};
+use protocol::role::{Personality, Rights, RunPrograms};
 use proxy::config::Config;
 use proxy::health;
 use proxy::listener::{Inherited, Listening};
@@ -171,11 +171,11 @@ fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(),
     let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
     let root = global.chroot.as_deref().map(std::path::absolute);
     let root = root.transpose().map_err(StartError::Threads)?;
-    let started = check_runner::start(StartedFor {
-        personality: match voice.form() {
-            Form::Haproxy => Personality::Haproxy,
-            Form::Own | Form::Keepalived => Personality::Own,
-        },
+    let personality = match voice.form() {
+        Form::Haproxy => Personality::Haproxy,
+        Form::Own | Form::Keepalived => Personality::Own,
+    };
+    let run = RunPrograms {
         rights: Rights {
             uid: identity.uid,
             gid: identity.gid,
@@ -184,7 +184,8 @@ fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(),
         },
         files_soft,
         programs,
-    });
+    };
+    let started = check_runner::start(personality, run);
     // It ends with this process, and nobody follows it before.
     let (_, connection) = started.map_err(StartError::Programs)?;
     health::use_programs(connection);

@@ -6,9 +6,9 @@
 use super::proxy::Proxy;
 use super::run::Supervisor;
 use super::version::Version;
-use crate::check_runner::{self, StartedFor};
+use crate::check_runner;
 use crate::voice::Voice;
-use protocol::role::{CheckProgram, Message, PROGRAMS_MAX};
+use protocol::role::{CheckProgram, Message, PROGRAMS_MAX, RunPrograms};
 use rustix::process::Pid;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,13 +53,12 @@ pub(super) fn give<'v>(
     }
     // None of them has any: the role says what is not so.
     let take = first.filter(|_| !programs.is_empty())?;
-    let started = check_runner::start(StartedFor {
-        personality: take.personality,
+    let run = RunPrograms {
         rights: take.plan.rights.clone(),
         files_soft,
         programs,
-    });
-    match started {
+    };
+    match check_runner::start(take.personality, run) {
         Ok((process, connection)) => {
             let message = Message::Programs;
             // A role that hears nothing is about to be seen as ended.

@@ -7,6 +7,8 @@ use super::{Link, Stream};
 use crate::config::FcgiApp;
 use crate::log;
 use crate::message::TargetForm;
+use crate::rules::url_decoded;
+use crate::stats::process::{NAME, VERSION};
 use crate::transport::Transport;
 use crate::users::Basic;
 use jiff::Timestamp;
@@ -188,7 +190,7 @@ fn defaults<'s>(
     };
     let protocol = format!("HTTP/{}", request.version().number()).into_bytes();
     let length = length.to_string().into_bytes();
-    let software = concat!("HAProxy 2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"));
+    let software = format!("{NAME} {VERSION}").into_bytes();
     Ok(vec![
         (b"GATEWAY_INTERFACE", Cow::Borrowed(b"CGI/1.1")),
         (b"DOCUMENT_ROOT", Cow::Borrowed(docroot)),
@@ -208,7 +210,7 @@ fn defaults<'s>(
         (b"REMOTE_ADDR", Cow::Owned(ip(source.ip()))),
         (b"REMOTE_PORT", number(source.port())),
         (b"CONTENT_LENGTH", Cow::Owned(length)),
-        (b"SERVER_SOFTWARE", Cow::Borrowed(software.as_bytes())),
+        (b"SERVER_SOFTWARE", Cow::Owned(software)),
         (b"HTTPS", Cow::Borrowed(secure)),
         (b"REMOTE_USER", Cow::Owned(user(stream))),
         (b"AUTH_TYPE", Cow::Borrowed(auth_type(stream))),
@@ -239,7 +241,7 @@ fn script(stream: &Stream, app: &FcgiApp, said: Said<'_>) -> Result<Script, Unsa
         let info = value(b"PATH_INFO").unwrap_or_default();
         return Ok(Script { name, info });
     }
-    let path = decoded(stream.request.path()).ok_or(Unsayable::Path)?;
+    let path = url_decoded(stream.request.path(), false).ok_or(Unsayable::Path)?;
     let mut found = Script {
         name: path,
         info: Vec::new(),
@@ -265,20 +267,6 @@ fn script(stream: &Stream, app: &FcgiApp, said: Said<'_>) -> Result<Script, Unsa
     Ok(found)
 }
 
-/// A path without percent signs; None where one of them is followed by no digits.
-fn decoded(path: &[u8]) -> Option<Vec<u8>> {
-    let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-    let mut out = Vec::with_capacity(path.len());
-    let mut bytes = path.iter().copied();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => u8::try_from(digit(bytes.next())? * 16 + digit(bytes.next())?).ok()?,
-            byte => byte,
-        });
-    }
-    Some(out)
-}
-
 /// Logs what an application wrote to STDERR (`log-stderr`).
 pub(super) fn log_errors(stream: &Stream, server: &Link) {
     let Some(transport) = server.transport().filter(|one| one.is_fastcgi()) else {
@@ -302,9 +290,12 @@ mod tests {
 
     #[test]
     fn a_path_is_decoded_or_is_none() {
-        assert_eq!(decoded(b"/a%20b+c").as_deref(), Some(&b"/a b+c"[..]));
-        assert_eq!(decoded(b"/%4"), None);
-        assert_eq!(decoded(b"/%zz"), None);
-        assert_eq!(decoded(b"/%00").as_deref(), Some(&b"/\0"[..]));
+        assert_eq!(
+            url_decoded(b"/a%20b+c", false).as_deref(),
+            Some(&b"/a b+c"[..])
+        );
+        assert_eq!(url_decoded(b"/%4", false), None);
+        assert_eq!(url_decoded(b"/%zz", false), None);
+        assert_eq!(url_decoded(b"/%00", false).as_deref(), Some(&b"/\0"[..]));
     }
 }

@@ -410,6 +410,8 @@ fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
 /// Makes the connectors of all servers, when all of the file is read: `global`
 /// may stand anywhere.
 pub(crate) fn finish(loader: &mut Loader) {
+    let mut defaults = loader.config.global.tls.clone();
+    defaults.server_verify_none |= loader.options.unverified_servers;
     for proxy in 0..loader.config.proxies.len() {
         for index in 0..loader.config.proxies[proxy].servers.len() {
             let name = loader.config.proxies[proxy].name.clone();
@@ -432,24 +434,25 @@ pub(crate) fn finish(loader: &mut Loader) {
             let owner = format!("Proxy '{name}'");
             connect_by(
                 loader,
-                &mut tls,
+                (&mut tls, &defaults),
                 (&owner, &server_name, &what, span),
                 speaks,
             );
             loader.config.proxies[proxy].servers[index].options.tls = tls;
         }
     }
-    finish_sections(loader);
+    finish_sections(loader, &defaults);
 }
 
 /// The same for peers and for servers of rings.
-fn finish_sections(loader: &mut Loader) {
+fn finish_sections(loader: &mut Loader, defaults: &TlsDefaults) {
     for at in 0..loader.config.peers.len() {
         let peers = &mut loader.config.peers[at];
         let owner = format!("Peers '{}'", peers.name);
         let (mut all, local) = (std::mem::take(&mut peers.all), peers.local.clone());
         for peer in all.iter_mut().filter(|peer| peer.name != local) {
-            secure(loader, &mut peer.tls, (&owner, &peer.name), peer.span);
+            let names = (&*owner, &*peer.name);
+            secure(loader, (&mut peer.tls, defaults), names, peer.span);
         }
         loader.config.peers[at].all = all;
     }
@@ -461,7 +464,7 @@ fn finish_sections(loader: &mut Loader) {
             continue;
         };
         let owner = format!("Ring '{}'", described.name);
-        secure(loader, &mut tls, (&owner, &name), span);
+        secure(loader, (&mut tls, defaults), (&owner, &name), span);
         let servers = &mut loader.config.rings[ring].servers;
         servers[server].tls = RingTls(tls.for_traffic().cloned());
     }
@@ -469,25 +472,23 @@ fn finish_sections(loader: &mut Loader) {
 
 fn secure(
     loader: &mut Loader,
-    tls: &mut ServerTls,
+    (tls, defaults): (&mut ServerTls, &TlsDefaults),
     (owner, name): (&str, &str),
     span: language::Span,
 ) {
     if tls.ssl && !tls.refused {
         let what = format!("{owner}, server '{name}'");
-        connect_by(loader, tls, (owner, name, &what, span), true);
+        connect_by(loader, (tls, defaults), (owner, name, &what, span), true);
     }
 }
 
 /// Makes a connector. `speaks`: why there is none is reported.
 fn connect_by(
     loader: &mut Loader,
-    tls: &mut ServerTls,
+    (tls, defaults): (&mut ServerTls, &TlsDefaults),
     (owner, name, what, span): (&str, &str, &str, language::Span),
     speaks: bool,
 ) {
-    let mut defaults = loader.config.global.tls.clone();
-    defaults.server_verify_none |= loader.options.unverified_servers;
     let file = &loader.sources.file(span.file).name;
     let line = loader.sources.position(span).line;
     let place = Place {
@@ -497,7 +498,7 @@ fn connect_by(
     };
     let store = &loader.config.certificates;
     let files = files(store, tls);
-    let made = connector(tls, &defaults).map(|made| Arc::new(made.at(place, files)));
+    let made = connector(tls, defaults).map(|made| Arc::new(made.at(place, files)));
     if let Ok(made) = &made {
         let weak: Weak<Connector> = Arc::downgrade(made);
         let weak: Weak<dyn Dependent> = weak;

@@ -58,10 +58,16 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 
 fn url_dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let text = value.into_text();
-    let mut in_form = arguments.int(0).unwrap_or(0) != 0;
+    let in_form = arguments.int(0).unwrap_or(0) != 0;
     if memchr::memchr3(b'%', b'+', b'?', &text).is_none() {
         return Some(Value::Str(text));
     }
+    Some(Value::Str(Cow::Owned(url_decoded(&text, in_form)?)))
+}
+
+/// An URL, or a part of one, without percent signs; None where two hexadecimal digits are
+/// missing behind one. In a form, and behind `?`, `+` is a blank.
+pub(crate) fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
     let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter().copied();
@@ -76,7 +82,7 @@ fn url_dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opt
             other => other,
         });
     }
-    Some(Value::Str(Cow::Owned(out)))
+    Some(out)
 }
 
 fn check_query(

@@ -34,6 +34,7 @@ use super::fetch::Prepare;
 use super::value::{Type, Value};
 use crate::keyword::known::KNOWN;
 use crate::stream::Stream;
+pub(crate) use encoding::url_decoded;
 use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;
 
