@@ -58,8 +58,10 @@ impl Half {
     /// Takes what has come into a pipe. False where nothing went into it, and a
     /// read says what there is.
     fn fill(&mut self, from: &Link, to: &Link) -> io::Result<bool> {
-        let pipe = splice::sockets(from, to).and_then(|_| Pipe::take());
-        let (Some(mut pipe), Some(from)) = (pipe, from.plain()) else {
+        let Some((from, _)) = splice::sockets(from, to) else {
+            return Ok(false);
+        };
+        let Some(mut pipe) = Pipe::take() else {
             return Ok(false);
         };
         match pipe.fill_from(from, splice::PIECE_MAX) {
