@@ -422,13 +422,6 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "What they mean is clear; the restriction is one of HAProxy's lists of rules.",
     },
     Difference {
-        key: "http2-windows",
-        about: "proto",
-        haproxy: "Sends WINDOW_UPDATE for each piece of a body that came over HTTP/2, also for a stream that its client has ended.",
-        here: "Windows are given back in halves, and only while more may come.",
-        reason: "Nobody needs the other frames.",
-    },
-    Difference {
         key: "hash-nodes",
         about: "hash-type",
         haproxy: "HAProxy 3.0 and later place a server's nodes on the ring of `hash-type consistent` by a hash of a hash of its id.",

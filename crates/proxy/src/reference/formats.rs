@@ -21,6 +21,14 @@ static FLAGS: &[(&str, &str)] = &[
         "%{+Q}o",
         "The flag holds for all variables behind it on the line; `%{-Q}` takes it off one of them.",
     ),
+    (
+        "%{+json}",
+        "The value stands as one of JSON: numbers and truth values as such, all else as a string. `%(:str)` behind the percent sign, or `sint` or `bool`, says which it shall be: `%(:str){+json}ST`.",
+    ),
+    (
+        "%{+json}o",
+        "The whole line is one JSON object. Its members are the variables and expressions (`%(name)[expression]`) that have names: `log-format \"%{+json}o %(client)ci %(status)ST %(path)HPO\"` writes `{\"client\": \"192.0.2.7\", \"status\": 200, \"path\": \"/\"}`. What has no name is left out, and so is text.",
+    ),
 ];
 
 pub(super) fn documented() -> Vec<Documented> {

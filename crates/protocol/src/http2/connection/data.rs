@@ -192,13 +192,16 @@ impl Connection {
             self.output.window_update(0, self.unreturned);
             self.unreturned = 0;
         }
-        let batch = (self.options.initial_window / 2).max(1);
         let Some(stream) = self.streams.get_mut(stream) else {
             return;
         };
-        if stream.peer_ended {
-            return;
-        }
+        // Clients of HAProxy know their uploads were taken by what it gives back, also
+        // after their end. No server waits for that.
+        let batch = match (stream.peer_ended, self.options.role) {
+            (false, _) => (self.options.initial_window / 2).max(1),
+            (true, Role::Server) => 1,
+            (true, Role::Client) => return,
+        };
         stream.unreturned = stream.unreturned.saturating_add(bytes).min(WINDOW_MAX);
         if stream.unreturned >= batch {
             stream.receive_window = stream

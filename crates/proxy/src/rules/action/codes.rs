@@ -39,7 +39,10 @@ codes! {
         "A colon behind the name of a header is not a part of it. HAProxy takes it as one and sends `name:: value`, which the receiver reads as a \
          value that begins with a colon; here it is left out.";
     UNKNOWN_FLAG = "W0501", "unknown format flag",
-        "The braces of a format know Q (in quotes), X (hexadecimal) and E (escaped), each with a plus or minus sign. HAProxy passes others over.";
+        "The braces of a format know Q (in quotes), X (hexadecimal), E (escaped) and json (as a value of JSON), each with a plus or minus sign. HAProxy passes others over.";
+    NAMELESS_ITEM = "W0506", "item that a JSON line leaves out",
+        "With `%{+json}o` a line is one JSON object of the items that have names: `%(client)ci`. Other items have no place in it, and text between \
+         items has none either.";
     LOG_FORMAT_UNUSED = "W0502", "log format without a log target",
         "The proxy has a log format, but no `log` line says where its lines go.";
     FRAMING_HEADER = "W0504", "header that rules do not change",

@@ -299,6 +299,35 @@ impl Alias {
         true
     }
 
+    /// Whether it is a number, for readers that tell numbers from text.
+    pub(super) fn is_number(self) -> bool {
+        use Alias::*;
+        match self {
+            BytesOut | BytesIn | Status | Retries => true,
+            ClientPort | FrontendPort | ServerSidePort | ServerPort => true,
+            ProcessConnections | FrontendConnections | BackendConnections => true,
+            ServerConnections | BackendQueue | ServerQueue => true,
+            ProcessId | RequestCounter | LogCounter | Timestamp | Milliseconds => true,
+            ActiveTime | ConnectTime | DataTime | HandshakeTime | IdleTime | RequestTotalTime => {
+                true
+            }
+            RequestTime | ResponseTime | TotalTime | UserTime | QueueTime => true,
+            _ => false,
+        }
+    }
+
+    /// The values of what is a list of them.
+    pub(super) fn listed(self, stream: &Stream) -> Option<Vec<Vec<u8>>> {
+        let of_frontend = &stream.frontend().captures;
+        let (captured, slots) = match self {
+            Alias::RequestHeadersList => (&stream.captured_request, of_frontend.request.len()),
+            Alias::ResponseHeadersList => (&stream.captured_response, of_frontend.response.len()),
+            _ => return None,
+        };
+        let value = |slot| captured.get(slot).cloned().flatten().unwrap_or_default();
+        Some((0..slots).map(value).collect())
+    }
+
     /// Captured headers; false where there is no list of them.
     fn captured(self, stream: &Stream, put: &mut Put<'_>) -> bool {
         // What was no request was not captured from.

@@ -5,6 +5,7 @@
 
 mod alias;
 mod built_in;
+mod json;
 mod parse;
 mod text;
 
@@ -40,6 +41,8 @@ pub struct Flags {
     hex: bool,
     /// `E`: with backslashes before quotes, backslashes and closing brackets.
     escaped: bool,
+    /// `json`: as a value of JSON.
+    json: bool,
 }
 
 /// A part of a format.
@@ -53,6 +56,19 @@ enum Piece {
     Alias(Alias, Flags),
     /// `%[src]`
     Expression(Expression, Flags),
+    /// `%{+json}[src]`, or an item of a line that is a JSON object.
+    Json(Box<json::Member>),
+}
+
+impl Piece {
+    /// The alias that it shows.
+    fn alias(&self) -> Option<Alias> {
+        match self {
+            Piece::Alias(alias, _) => Some(*alias),
+            Piece::Json(member) => member.item().alias(),
+            Piece::Text(_) | Piece::Space | Piece::Expression(..) => None,
+        }
+    }
 }
 
 /// A compiled format.
@@ -128,17 +144,14 @@ impl Format {
 
     /// Whether it has one of these aliases.
     pub fn shows(&self, aliases: &[Alias]) -> bool {
-        self.pieces
-            .iter()
-            .any(|piece| matches!(piece, Piece::Alias(alias, _) if aliases.contains(alias)))
+        let mut shown = self.pieces.iter().filter_map(Piece::alias);
+        shown.any(|alias| aliases.contains(&alias))
     }
 
     /// The first alias that only HTTP has, by its name.
     pub fn needs_http(&self) -> Option<&'static str> {
-        self.pieces.iter().find_map(|piece| match piece {
-            Piece::Alias(alias, _) if alias.is_http() => Some(alias.name()),
-            _ => None,
-        })
+        let mut shown = self.pieces.iter().filter_map(Piece::alias);
+        shown.find(|alias| alias.is_http()).map(Alias::name)
     }
 
     /// It was read as a log line, but what is missing leaves nothing: ids of streams.
@@ -185,6 +198,10 @@ impl Format {
                         None if self.dialect == Dialect::Text => {}
                         None => put.missing(),
                     }
+                    after_space = false;
+                }
+                Piece::Json(member) => {
+                    member.append(stream, out);
                     after_space = false;
                 }
             }

@@ -1,5 +1,6 @@
-//! Reading a format: text, `%%`, `%{flags}alias`, `%{flags}[expression]`.
+//! Reading a format: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
 
+use super::json::{self, Cast, Member};
 use super::{Alias, Dialect, Flags, Piece};
 use crate::rules::action::codes;
 use crate::rules::argument::Piece as Source;
@@ -25,6 +26,8 @@ pub(super) fn pieces(
         text: Vec::new(),
         pieces: Vec::new(),
         base: Flags::default(),
+        members: Vec::new(),
+        nameless: None,
         warnings,
     };
     while let Some(byte) = reader.take() {
@@ -48,7 +51,17 @@ pub(super) fn pieces(
         }
     }
     reader.end_text();
+    if reader.base.json {
+        return reader.object();
+    }
     Ok(reader.pieces.into())
+}
+
+/// What parentheses before an item said.
+#[derive(Default)]
+struct Name {
+    key: String,
+    cast: Option<Cast>,
 }
 
 struct Reader<'r, 's> {
@@ -58,6 +71,10 @@ struct Reader<'r, 's> {
     pieces: Vec<Piece>,
     /// What `%{…}o` said for all that follow.
     base: Flags,
+    /// The items that have names, in order, for a line that is a JSON object.
+    members: Vec<(String, Member)>,
+    /// Where an object would leave something out.
+    nameless: Option<(usize, usize)>,
     warnings: &'r mut Vec<Diagnostic>,
 }
 
@@ -94,14 +111,19 @@ impl Reader<'_, '_> {
             self.text.push(b'%');
             return Ok(());
         }
+        let mut name = Name::default();
+        if self.peek() == Some(b'(') {
+            self.at += 1;
+            name = self.name(start)?;
+        }
         let mut flags = self.base;
         if self.peek() == Some(b'{') {
             self.at += 1;
             flags = self.flags(start)?;
         }
         match self.peek() {
-            Some(b'[') => self.expression(flags, expression),
-            Some(byte) if byte.is_ascii_alphanumeric() => self.alias(start, flags),
+            Some(b'[') => self.expression(start, name, flags, expression),
+            Some(byte) if byte.is_ascii_alphanumeric() => self.alias(start, name, flags),
             Some(_) => Err(self.error(
                 start,
                 self.at + 1,
@@ -109,6 +131,67 @@ impl Reader<'_, '_> {
             )),
             None => Err(self.error(start, self.at, "truncated line after '%'")),
         }
+    }
+
+    /// `name:type)`, the parenthesis before which was taken.
+    fn name(&mut self, start: usize) -> Result<Name, Box<Diagnostic>> {
+        let from = self.at;
+        let Some(length) = self.source.bytes[from..].iter().position(|b| *b == b')') else {
+            let end = self.source.bytes.len();
+            return Err(self.error(start, end, "the '(' of a format is not closed"));
+        };
+        self.at = from + length + 1;
+        let text = self.source.text(from..from + length);
+        let (key, kind) = text.split_once(':').unwrap_or((&text, ""));
+        let cast = match kind {
+            "" => None,
+            "str" => Some(Cast::Str),
+            "sint" => Some(Cast::Int),
+            "bool" => Some(Cast::Bool),
+            _ => {
+                let mut wrong = *self.error(
+                    from + key.len() + 1,
+                    from + length,
+                    format!("no such type of a value '{kind}'"),
+                );
+                wrong = wrong.help("types are str, sint and bool, as in `%(status:str)ST`");
+                return Err(Box::new(wrong));
+            }
+        };
+        let key = key.to_owned();
+        Ok(Name { key, cast })
+    }
+
+    /// An item was read, from the percent sign on.
+    fn item(&mut self, start: usize, name: Name, flags: Flags, piece: Piece) {
+        self.end_text();
+        let member = Member::new(piece, name.cast);
+        if !name.key.is_empty() {
+            self.members.push((name.key, member.clone()));
+        } else if self.nameless.is_none() {
+            self.nameless = Some((start, self.at));
+        }
+        self.pieces.push(if flags.json {
+            Piece::Json(Box::new(member))
+        } else {
+            member.into_item()
+        });
+    }
+
+    /// The whole line as a JSON object of the items that have names.
+    fn object(self) -> Result<Box<[Piece]>, Box<Diagnostic>> {
+        if let Some((from, to)) = self.nameless {
+            self.warnings.push(
+                Diagnostic::warning(
+                    &codes::NAMELESS_ITEM,
+                    self.source.span(from..to),
+                    "an item without a name in a line that is a JSON object",
+                )
+                .label("is left out")
+                .help("write its name in parentheses after the percent sign, as in `%(client)ci`"),
+            );
+        }
+        Ok(json::object(self.members))
     }
 
     /// `+Q,-X}`, the brace before which was taken.
@@ -122,15 +205,16 @@ impl Reader<'_, '_> {
         let mut flags = self.base;
         let mut at = from;
         for part in self.source.bytes[from..from + length].split(|b| *b == b',') {
-            let (on, letter) = match part {
-                [b'+', letter] => (true, *letter),
-                [b'-', letter] => (false, *letter),
-                _ => (true, 0),
+            let (on, flag) = match part {
+                [b'+', flag @ ..] => (true, flag),
+                [b'-', flag @ ..] => (false, flag),
+                _ => (true, b"".as_slice()),
             };
-            match letter {
-                b'Q' => flags.quoted = on,
-                b'X' => flags.hex = on,
-                b'E' => flags.escaped = on,
+            match flag {
+                b"Q" => flags.quoted = on,
+                b"X" => flags.hex = on,
+                b"E" => flags.escaped = on,
+                b"json" => flags.json = on,
                 _ => self.warnings.push(
                     Diagnostic::warning(
                         &codes::UNKNOWN_FLAG,
@@ -138,7 +222,7 @@ impl Reader<'_, '_> {
                         format!("unknown format flag '{}'", String::from_utf8_lossy(part)),
                     )
                     .label("has no effect")
-                    .help("flags are +Q, +X, +E and their opposites -Q, -X, -E"),
+                    .help("flags are +Q, +X, +E, +json and their opposites -Q, -X, -E, -json"),
                 ),
             }
             at += part.len() + 1;
@@ -149,6 +233,8 @@ impl Reader<'_, '_> {
     /// `[expression]`, at its opening bracket.
     fn expression(
         &mut self,
+        start: usize,
+        name: Name,
         flags: Flags,
         expression: ReadExpression<'_>,
     ) -> Result<(), Box<Diagnostic>> {
@@ -163,13 +249,12 @@ impl Reader<'_, '_> {
             return Err(self.error(open, end, format!("missing ']' after '{inner}'")));
         }
         self.at = end + blanks + 1;
-        self.end_text();
-        self.pieces.push(Piece::Expression(expression, flags));
+        self.item(start, name, flags, Piece::Expression(expression, flags));
         Ok(())
     }
 
     /// `ci`, at its first letter.
-    fn alias(&mut self, start: usize, flags: Flags) -> Result<(), Box<Diagnostic>> {
+    fn alias(&mut self, start: usize, item: Name, flags: Flags) -> Result<(), Box<Diagnostic>> {
         let from = self.at;
         let length = self.source.bytes[from..]
             .iter()
@@ -185,8 +270,7 @@ impl Reader<'_, '_> {
         let Some(alias) = Alias::by_name(&name) else {
             return Err(self.unknown(start, to, &name));
         };
-        self.end_text();
-        self.pieces.push(Piece::Alias(alias, flags));
+        self.item(start, item, flags, Piece::Alias(alias, flags));
         Ok(())
     }
 

@@ -290,3 +290,68 @@ proptest::proptest! {
         let _ = parse(&text, Usage::FRONT_HTTP_REQUEST);
     }
 }
+
+#[test]
+fn a_line_can_be_an_object_of_the_items_that_have_names() {
+    let stream = served();
+    for (text, line) in [
+        // Numbers are numbers, the sign of what may still grow is none of them.
+        (
+            "%{+json}o %(status)ST %(bytes)B text %(client)ci %(path)HPO",
+            r#"{"status": 200, "bytes": 359, "client": "198.51.100.7", "path": "/a/b"}"#,
+        ),
+        // It counts for the whole line wherever it stands.
+        ("%(a)ST %{+json,+Q,+E}o%(b)HM", r#"{"a": 200, "b": "GET"}"#),
+        (
+            "%{+json}o%(s:str)ST %(b:bool)ST %(n:sint)[str(12)] %(x:str)[int(7)] %(f)[bool(false)]",
+            r#"{"s": "200", "b": true, "n": 12, "x": "7", "f": false}"#,
+        ),
+        (
+            "%{+json}o %(wait)Tw %(hex){+X}cp %(list)hrl %(odd)[capture.req.hdr(1)] %(none)[var(txn.none)]",
+            "{\"wait\": 2, \"hex\": \"9C40\", \"list\": [\"h\", \"a\\\"b{c}|d\\\\e]f#g \u{fffd}\\tz%<>\"], \
+             \"odd\": \"a\\\"b{c}|d\\\\e]f#g \u{fffd}\\tz%<>\", \"none\": \"\"}",
+        ),
+        ("%{+json}o", "{}"),
+        // An item alone, and names without an encoding.
+        (
+            r#"{"code":%{+json}ST,"path":%{+json}[var(txn.none)]}"#,
+            r#"{"code":200,"path":""}"#,
+        ),
+        ("%(a)ST %(b:str){+Q}HM", "200 \"GET\""),
+    ] {
+        let made = show(text, Usage::LOG, &stream);
+        assert_eq!(made, line, "{text}");
+    }
+    let (_, told) = parse("%{+json}o %(a)ST %HM %ci", Usage::LOG).unwrap();
+    assert_eq!(
+        told,
+        ["W0506 an item without a name in a line that is a JSON object"]
+    );
+    for (text, message) in [
+        ("%(a", "the '(' of a format is not closed"),
+        ("%(a:float)ST", "no such type of a value 'float'"),
+        ("%(a)", "truncated line after '%'"),
+    ] {
+        let error = parse(text, Usage::LOG).map(|_| ()).unwrap_err();
+        assert_eq!(error.message, message, "{text}");
+    }
+}
+
+#[test]
+fn every_number_of_a_line_reads_as_one() {
+    let stream = served();
+    for name in Alias::names().filter(|name| *name != "H") {
+        let alias = Alias::by_name(name).unwrap();
+        let plain = show(&format!("%{name}"), Usage::LOG, &stream);
+        let json = show(&format!("%{{+json}}{name}"), Usage::LOG, &stream);
+        let value: serde_json::Value =
+            serde_json::from_str(&json).unwrap_or_else(|error| panic!("%{name}: {json}: {error}"));
+        let missing = plain == "-" && json == "\"\"";
+        assert!(
+            missing || value.is_number() == alias.is_number(),
+            "%{name}: {json}"
+        );
+        let number = plain.trim_start_matches('+').parse::<i64>();
+        assert!(number.is_err() || value.is_number(), "%{name}: {plain}");
+    }
+}

@@ -255,7 +255,7 @@ mod tests {
         let both = Flags {
             quoted: true,
             escaped: true,
-            hex: false,
+            ..plain
         };
         assert_eq!(
             show(odd, Encode::Header, both),

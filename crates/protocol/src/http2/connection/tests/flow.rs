@@ -52,6 +52,25 @@ fn windows_are_given_back_when_half_of_them_is_consumed() {
 }
 
 #[test]
+fn a_client_that_ended_its_stream_gets_the_rest_of_the_window_back() {
+    let mut connection = narrow();
+    let end = data(1, FLAG_END_STREAM, &[0; 38]);
+    offer(&mut connection, &[post(1), end].concat());
+    assert_eq!(increments(&mut connection), []);
+    connection.consumed(StreamId(1), 38);
+    assert_eq!(increments(&mut connection), [(1, 38)]);
+    // What was taken before the end comes back with what was taken after it.
+    let end = data(3, FLAG_END_STREAM, &[0; 10]);
+    let body = [post(3), data(3, 0, &[0; 400]), end].concat();
+    offer(&mut connection, &body);
+    connection.consumed(StreamId(3), 400);
+    assert_eq!(increments(&mut connection), [(3, 400)]);
+    connection.reset(StreamId(3), Cancel);
+    connection.consumed(StreamId(3), 10);
+    assert_eq!(increments(&mut connection), []);
+}
+
+#[test]
 fn padding_and_what_nobody_wants_come_back_by_themselves() {
     let mut connection = narrow();
     feed(&mut connection, &post(1));
