@@ -92,11 +92,17 @@ fn run() -> Command {
                 .help("Files, or directories of which the .cfg files are read in the order of their names"),
         )
         .arg(
+            path("FILES")
+                .value_name("FILE")
+                .num_args(1..)
+                .help("The same without -f"),
+        )
+        .arg(
             Arg::new("state")
                 .long("state")
                 .value_name("DIRECTORY")
                 .value_parser(value_parser!(std::path::PathBuf))
-                .conflicts_with("FILE")
+                .conflicts_with_all(["FILE", "FILES"])
                 .help("Without -f: where this machine keeps who it is in its cluster [default: /var/lib/evenkeel]"),
         )
         .arg(
@@ -239,7 +245,21 @@ fn check() -> Command {
              evenkeel check --format json haproxy.cfg | jq .\n  \
              evenkeel check --privileges haproxy.cfg",
         )
-        .arg(path("FILE").required(true).num_args(1..).help("Files or directories"))
+        .arg(
+            path("FILE")
+                .required_unless_present("FILES")
+                .num_args(1..)
+                .help("Files or directories"),
+        )
+        .arg(
+            path("FILES")
+                .short('f')
+                .long("file")
+                .value_name("FILE")
+                .num_args(1..)
+                .action(ArgAction::Append)
+                .help("The same, as `evenkeel run` has it"),
+        )
         .arg(
             Arg::new("format")
                 .long("format")
@@ -356,11 +376,12 @@ fn explain() -> Command {
 fn keyword() -> Command {
     Command::new("keyword")
         .about("Explain a keyword of the configuration language")
-        .after_help("Examples:\n  evenkeel keyword 'timeout client'\n  evenkeel keyword --list | grep stick")
+        .after_help("Examples:\n  evenkeel keyword 'timeout client'\n  evenkeel keyword frontend\n  evenkeel keyword sD--\n  evenkeel keyword --list | grep stick")
         .arg(
             Arg::new("NAME")
                 .required_unless_present("list")
                 .num_args(1..)
+                .allow_hyphen_values(true)
                 .help("One or more words: `option httplog` needs no quotes"),
         )
         .arg(Arg::new("list").long("list").action(ArgAction::SetTrue).help("List all keywords"))
@@ -380,6 +401,7 @@ fn manual() -> Command {
         .arg(
             Arg::new("TOPIC")
                 .num_args(1..)
+                .allow_hyphen_values(true)
                 .conflicts_with_all(["html", "all", "differences"])
                 .help("A chapter, or words to search for"),
         )
@@ -454,26 +476,37 @@ mod tests {
     }
 
     #[test]
-    fn run_takes_files_in_every_way() {
+    fn run_and_check_take_files_in_every_way() {
         for line in [
-            "evenkeel run -f a b",
-            "evenkeel run -f a -f b",
-            "evenkeel run --file a --file b",
+            "run -f a b",
+            "run -f a -f b",
+            "run --file a --file b",
+            "run a b",
+            "run a -f b",
+            "check a b",
+            "check -f a b",
+            "check -f a --file b",
+            "check a -f b",
         ] {
-            let matches = definition().try_get_matches_from(line.split(' ')).unwrap();
-            let (_, run) = matches.subcommand().unwrap();
-            assert_eq!(
-                run.get_many::<std::path::PathBuf>("FILE").unwrap().len(),
-                2,
-                "{line}"
-            );
+            let words = ["evenkeel"].into_iter().chain(line.split(' '));
+            let matches = definition().try_get_matches_from(words).unwrap();
+            let (_, command) = matches.subcommand().unwrap();
+            let mut files = super::super::files(command);
+            files.sort();
+            assert_eq!(files, ["a", "b"].map(std::path::PathBuf::from), "{line}");
         }
+        assert!(
+            definition()
+                .try_get_matches_from(["evenkeel", "check"])
+                .is_err()
+        );
         let line = "evenkeel run --state /x";
         let matches = definition().try_get_matches_from(line.split(' ')).unwrap();
         let (_, run) = matches.subcommand().unwrap();
-        assert!(run.get_many::<std::path::PathBuf>("FILE").is_none());
-        let both = "evenkeel run --state /x -f a";
-        assert!(definition().try_get_matches_from(both.split(' ')).is_err());
+        assert!(super::super::files(run).is_empty());
+        for both in ["evenkeel run --state /x -f a", "evenkeel run --state /x a"] {
+            assert!(definition().try_get_matches_from(both.split(' ')).is_err());
+        }
     }
 
     #[test]

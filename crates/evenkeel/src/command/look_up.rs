@@ -69,6 +69,19 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
             .collect();
         return print(&format!("'{name}' is the beginning of:\n{lines}"));
     }
+    let letters = proxy::reference::letters(&name);
+    if found.rows.is_empty() && !letters.is_empty() {
+        return print_pages(&letters.iter().collect::<Vec<_>>());
+    }
+    if found.rows.is_empty()
+        && codes()
+            .iter()
+            .any(|code| code.id.eq_ignore_ascii_case(&name))
+    {
+        return refuse(format_args!(
+            "'{name}' is the code of a message: `evenkeel explain {name}` explains it"
+        ));
+    }
     if found.rows.is_empty() {
         let told = unknown("keyword", &name, found.near, "evenkeel keyword --list");
         return refuse(told + &about(&words, &documented));

@@ -84,13 +84,19 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     if !found.hits.is_empty() {
         return print(&findings(&found, width));
     }
+    let words = topic.join(" ");
+    let letters = proxy::reference::letters(&words);
+    if !letters.is_empty() {
+        let pages = letters.iter().map(|row| manual::page(row, width));
+        return print(&pages.collect::<Vec<_>>().join("\n"));
+    }
     let slugs = chapters.iter().map(|chapter| chapter.slug.as_str());
     match suggest::nearest(&name, slugs) {
         Some(near) => refuse(format_args!(
-            "no chapter '{name}' and no keyword about it; did you mean '{near}'?"
+            "no chapter '{words}' and no keyword about it; did you mean '{near}'?"
         )),
         None => refuse(format_args!(
-            "no chapter '{name}' and no keyword about it; `evenkeel manual` lists the chapters"
+            "no chapter '{words}' and no keyword about it; `evenkeel manual` lists the chapters"
         )),
     }
 }
@@ -98,8 +104,10 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
 /// What was found: a keyword, its chapter and the beginning of its text a line.
 fn findings(found: &manual::Found, width: usize) -> String {
     let mut text = String::new();
-    if let Some(words) = &found.corrected {
-        text += &format!("no match as written; found for '{words}':\n\n");
+    match &found.corrected {
+        Some(words) => text += &format!("no match as written; found for '{words}':\n\n"),
+        None if found.partial => text += "no match for all words; found for most of them:\n\n",
+        None => {}
     }
     for hit in &found.hits {
         let line = format!("{} ({}): {}", hit.name, hit.chapter, hit.text);

@@ -89,15 +89,11 @@ pub fn load_options() -> proxy::load::LoadOptions {
     }
 }
 
+/// The files of a command line, behind `-f` or without it.
 fn files(matches: &ArgMatches) -> Vec<PathBuf> {
-    let found = matches.try_get_many::<PathBuf>("FILE");
-    found
-        .ok()
-        .flatten()
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect()
+    let named = |name| matches.try_get_many::<PathBuf>(name).ok().flatten();
+    let all = ["FILE", "FILES"].into_iter().filter_map(named);
+    all.flatten().cloned().collect()
 }
 
 /// Prints to standard output; a reader that has gone is no error.

@@ -45,10 +45,12 @@ fn is_named(row: &Documented, name: &str) -> bool {
 
 /// Finds the rows of a name, in their order.
 pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
-    let rows: Vec<&Documented> = documented
+    let mut rows: Vec<&Documented> = documented
         .iter()
         .filter(|row| is_named(row, name))
         .collect();
+    // What does something before what is only known by name.
+    rows.sort_by_key(|row| !row.built);
     if !rows.is_empty() {
         return Lookup {
             rows,

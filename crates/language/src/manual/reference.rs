@@ -61,7 +61,7 @@ pub struct Chapter<'m> {
 type Holds = fn(&str) -> bool;
 
 /// Kinds of rows that are looked up in a table rather than read.
-const TABLES: [&str; 10] = [
+const TABLES: &[&str] = &[
     "termination state",
     "ACL flag",
     "matching method",
@@ -72,12 +72,16 @@ const TABLES: [&str; 10] = [
     "log format flag",
     "log alias",
     "runtime command",
+    "check result",
+    "server state",
 ];
 
 /// The parts, in their order, with the kinds of rows that they have.
 const PARTS: [(&str, Holds); 8] = [
     ("Reference tables", |kind| TABLES.contains(&kind)),
-    ("Lines of sections", |kind| kind == "keyword"),
+    ("Lines of sections", |kind| {
+        matches!(kind, "section" | "keyword")
+    }),
     ("Options of lines", |kind| {
         kind.ends_with("option") && !kind.starts_with("keepalived")
     }),

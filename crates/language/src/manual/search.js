@@ -15,21 +15,23 @@
   const EMPTY = new Set("a an and by for from how in is of on the to with".split(" "));
   const singular = (word) =>
     word.length > 4 && word.endsWith("s") && !word.endsWith("ss") ? word.slice(0, -1) : word;
-  const rank = (item, words) => {
+  const rank = (item, words, least) => {
     const name = item[0].toLowerCase();
     const whole = words.join(" ");
     if (name === whole) return item[0] === box.value.trim() ? 20000 : 10000;
     let sum = name.startsWith(whole) ? 500 : 0;
+    let had = 0;
     for (const asked of words) {
       const word = singular(asked);
       if (name.split(/[ \-_.]/).some((part) => singular(part) === word)) sum += 100;
       else if (name.includes(word)) sum += 60;
       else if (item[4].includes(word) || item[1].includes(word)) sum += 10;
-      else return 0;
+      else continue;
+      had += 1;
     }
-    return sum;
+    return had >= least ? sum : 0;
   };
-  const search = (words) => {
+  const search = (words, least) => {
     const meant = PHRASES
       .filter(([phrase]) => phrase.split(" ").every((word) =>
         words.some((asked) => singular(asked) === singular(word))))
@@ -39,7 +41,7 @@
       const at = meant.indexOf(item[0]);
       return at < 0 ? 0 : 5000 - at;
     };
-    return INDEX.map((item) => [Math.max(rank(item, words), pinned(item)), item])
+    return INDEX.map((item) => [Math.max(rank(item, words, least), pinned(item)), item])
       .filter(([n]) => n > 0)
       .sort((a, b) => b[0] - a[0] || a[1][0].length - b[1][0].length)
       .slice(0, MOST);
@@ -89,14 +91,19 @@
     list.replaceChildren();
     list.hidden = words.length === 0;
     if (list.hidden) return;
-    let found = search(words);
+    let found = search(words, words.length);
     if (found.length === 0) {
+      // With slips of the finger corrected; else what has most of the words.
       const better = corrected(words);
-      found = search(better);
+      let least = better.length;
+      for (; least * 2 >= better.length && found.length === 0; least -= 1) {
+        found = search(better, least);
+      }
       if (found.length > 0) {
         const line = document.createElement("li");
         line.className = "told";
-        line.textContent = `nothing for '${words.join(" ")}'; found for '${better.join(" ")}':`;
+        const most = least + 1 < better.length ? "most of " : "";
+        line.textContent = `nothing for '${words.join(" ")}'; found for ${most}'${better.join(" ")}':`;
         list.append(line);
       }
     }

@@ -36,6 +36,8 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// The words that were looked for instead of those that were asked for.
     pub corrected: Option<String>,
+    /// No entry has all words; these have most of them.
+    pub partial: bool,
 }
 
 /// An entry with its words in lower case.
@@ -49,27 +51,38 @@ struct Item {
 }
 
 /// Finds keywords and codes. All words have to be in the name, the chapter, the
-/// text or the example; where none has them all, words are corrected.
+/// text or the example; where none has them all, words are corrected; where that does not
+/// help either, as many as possible, at least half of them.
 pub fn search(material: &Material<'_>, words: &[&str]) -> Found {
     let wanted = wanted(words);
     if wanted.is_empty() {
         return Found::default();
     }
     let items = items(material);
-    let mut hits = hits(&items, material.phrases, &wanted);
+    let mut hits = hits(&items, material.phrases, &wanted, wanted.len());
     // `sH` and `SH` are two termination states.
     let whole = words.join(" ");
     hits.sort_by_key(|hit| hit.name != whole);
     if !hits.is_empty() {
         return Found {
             hits,
-            corrected: None,
+            ..Found::default()
         };
     }
-    let corrected = corrected(&items, material.phrases, &wanted);
-    let hits = self::hits(&items, material.phrases, &corrected);
-    let corrected = (!hits.is_empty()).then(|| corrected.join(" "));
-    Found { hits, corrected }
+    let better = corrected(&items, material.phrases, &wanted);
+    let corrected = (better != wanted).then(|| better.join(" "));
+    let half = better.len().div_ceil(2);
+    for least in (half..=better.len()).rev() {
+        let hits = self::hits(&items, material.phrases, &better, least);
+        if !hits.is_empty() {
+            return Found {
+                hits,
+                corrected,
+                partial: least < better.len(),
+            };
+        }
+    }
+    Found::default()
 }
 
 fn wanted(words: &[&str]) -> Vec<String> {
@@ -125,22 +138,23 @@ fn is_meant(phrase: &str, wanted: &[String]) -> bool {
         .all(|word| wanted.iter().any(|asked| singular(asked) == singular(word)))
 }
 
-/// How well an entry fits; None: a word is nowhere in it.
-fn rank(item: &Item, wanted: &[String]) -> Option<u32> {
+/// How many of the words an entry has, and how well it fits.
+fn rank(item: &Item, wanted: &[String]) -> (usize, u32) {
     let whole = wanted.join(" ");
     if item.lower == whole {
-        return Some(10_000);
+        return (wanted.len(), 10_000);
     }
     let mut rank = if item.lower.starts_with(&whole) {
         500
     } else {
         0
     };
+    let mut had = 0;
     for word in wanted {
         let word = singular(word);
         let is_whole = |part: &str| singular(part) == word;
         let parts = |text: &str| text.split([' ', '-', '_', '.']).any(is_whole);
-        rank += if parts(&item.lower) {
+        let one = if parts(&item.lower) {
             100
         } else if item.lower.contains(word) {
             60
@@ -149,13 +163,16 @@ fn rank(item: &Item, wanted: &[String]) -> Option<u32> {
         } else if item.body.contains(word) {
             10
         } else {
-            return None;
+            continue;
         };
+        had += 1;
+        rank += one;
     }
-    Some(rank)
+    (had, rank)
 }
 
-fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String]) -> Vec<Hit> {
+/// What has at least so many of the words, or is meant by them.
+fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> Vec<Hit> {
     // Of the phrases that are meant the longest counts most.
     let mut meant: Vec<&Phrase> = phrases
         .iter()
@@ -173,7 +190,8 @@ fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String]) -> Vec<Hit> {
     let mut found: Vec<(u32, &Item)> = items
         .iter()
         .filter_map(|item| {
-            let rank = rank(item, wanted).max(pinned(item))?;
+            let (had, rank) = rank(item, wanted);
+            let rank = (had >= least).then_some(rank).max(pinned(item))?;
             Some((rank, item))
         })
         .collect();
@@ -318,5 +336,11 @@ mod tests {
             (vec!["timeout client"], Some("timeout client"))
         );
         assert_eq!(names(&["qqqqqqq"]), (Vec::new(), None));
+    }
+
+    #[test]
+    fn where_nothing_has_all_words_most_of_them_will_do() {
+        assert_eq!(names(&["redirect", "zzz", "code"]).0, ["redirect"]);
+        assert_eq!(names(&["zzz", "balance", "yyy"]).0, Vec::<&str>::new());
     }
 }

@@ -1,14 +1,17 @@
-//! What people look up besides keywords: termination states, flags and matching
-//! methods of ACLs, data types of stick tables, formats of logs, commands of the
+//! What people look up besides keywords: sections, termination states, results of checks
+//! and states of servers, flags and matching methods of ACLs, data types of stick tables, formats of logs, commands of the
 //! statistics socket. Each is a row of the manual, so that `evenkeel keyword`
 //! and the search find it. What the code has a table of is taken from there.
 
 mod formats;
+mod health;
 mod matching;
 mod phrases;
+mod sections;
 mod termination;
 
 pub use phrases::PHRASES;
+pub use termination::letters;
 
 use crate::tables::data::{DataType, Shape};
 use language::keyword::Documented;
@@ -36,7 +39,9 @@ const fn row(
 pub fn documented() -> Vec<Documented> {
     static ALL: OnceLock<Vec<Documented>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        let mut all = termination::documented();
+        let mut all = sections::documented();
+        all.extend(termination::documented());
+        all.extend(health::documented());
         all.extend(matching::documented());
         all.extend(data_types());
         all.extend(formats::documented());

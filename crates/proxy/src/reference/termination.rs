@@ -196,10 +196,43 @@ pub(super) fn documented() -> Vec<Documented> {
     pairs.map(of).collect()
 }
 
+/// What four letters of a log say (`sD--`, `--NI`, `SHVN`), one row for each thing that
+/// they tell; empty where they are no such letters.
+pub fn letters(name: &str) -> Vec<Documented> {
+    let (Some(pair), Some(third), Some(fourth)) = (name.get(..2), name.get(2..3), name.get(3..))
+    else {
+        return Vec::new();
+    };
+    if fourth.len() != 1 {
+        return Vec::new();
+    }
+    let mut wanted = vec![pair.to_owned()];
+    wanted.extend((third != "-").then(|| format!("--{third}-")));
+    wanted.extend((fourth != "-").then(|| format!("---{fourth}")));
+    let all = documented();
+    let row = |name: &String| all.iter().find(|row| row.name == name).copied();
+    wanted
+        .iter()
+        .map(row)
+        .collect::<Option<_>>()
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::stream::{Phase, Termination};
+
+    #[test]
+    fn four_letters_are_told_by_their_parts() {
+        let told = |name: &str| -> Vec<&str> { letters(name).iter().map(|r| r.name).collect() };
+        assert_eq!(told("sD--"), ["sD"]);
+        assert_eq!(told("--NI"), ["--", "--N-", "---I"]);
+        assert_eq!(told("SHVN"), ["SH", "--V-", "---N"]);
+        for none in ["sD", "sDxx", "", "sD--x", "sé--", "keyword"] {
+            assert!(told(none).is_empty(), "{none}");
+        }
+    }
 
     #[test]
     fn each_letter_that_logs_show_is_in_the_table() {

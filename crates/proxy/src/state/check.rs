@@ -44,6 +44,9 @@ pub enum CheckStatus {
 }
 
 impl CheckStatus {
+    /// All of them.
+    pub const ALL: &[CheckStatus] = CHECK_STATUSES;
+
     /// The short code of the statistics.
     pub fn code(self) -> &'static str {
         match self {
