@@ -401,6 +401,13 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "The client would wait for the body, or take the next response for it.",
     },
     Difference {
+        key: "admin-forms",
+        about: "stats admin",
+        haproxy: "Does what a form of the statistics page says, whichever site's page sent it.",
+        here: "A form that a browser sends from another site's page is denied (`Sec-Fetch-Site`, `Origin`), and a page with actions can only stand in frames of its own site.",
+        reason: "Whoever looks at a hostile page would otherwise drain servers without knowing it. Programs that send forms are not affected.",
+    },
+    Difference {
         key: "early-response",
         about: "proto",
         haproxy: "Resets a stream of HTTP/2 whose response is whole before its request.",

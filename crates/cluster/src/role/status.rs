@@ -487,7 +487,7 @@ impl Status {
             .filter(|m| !serving.iter().any(|s| s.id == m.id));
         let idle = list(idle.map(|m| m.name.as_str()));
         if serving.is_empty() && !idle.is_empty() {
-            return format!("nobody would serve: {idle} could not serve the accepted version");
+            return format!("nobody would serve: {idle} tells of no version that it serves");
         }
         let left = serving.as_slice();
         let names = list(left.iter().map(|m| m.name.as_str()));

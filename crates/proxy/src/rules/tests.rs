@@ -200,6 +200,8 @@ fn encodings_are_those_of_haproxy() {
 fn times_and_addresses_are_written_as_haproxy_writes_them() {
     all(&[
         ("int(0),utime(%Y-%m-%d)", "1970-01-01"),
+        ("int(0),utime(%c)", "Thu Jan  1 00:00:00 1970"),
+        ("int(0),utime(%x %X %r)", "01/01/70 00:00:00 12:00:00 AM"),
         (
             "int(86399),utime(\"%d/%b/%Y:%H:%M:%S %z %a %j\")",
             "01/Jan/1970:23:59:59 +0000 Thu 001",

@@ -1,4 +1,4 @@
-//! `stats auth`: who may see the page.
+//! `stats auth`: who may see the page; and from where its forms are taken.
 
 use crate::config::StatsPage;
 use crate::stream::Stream;
@@ -14,6 +14,33 @@ fn has(page: &StatsPage, given: &Basic) -> bool {
     page.users.iter().fold(false, |found, (name, secret)| {
         found | (same(name, given.user()) & same(secret, given.password()))
     })
+}
+
+/// Whether a page of another site sent this form in the name of somebody who looks at
+/// both: browsers say where it stands by `Sec-Fetch-Site` (Fetch Metadata, section 2.3),
+/// to addresses without TLS only by `Origin` (RFC 6454, section 7). Programs say neither.
+pub fn from_another_site(stream: &Stream) -> bool {
+    if let Some(site) = stream.request.get(b"sec-fetch-site") {
+        return !matches!(site, b"same-origin" | b"none");
+    }
+    let Some(origin) = stream.request.get(b"origin") else {
+        return false;
+    };
+    let Some(at) = origin.windows(3).position(|w| w == b"://") else {
+        return true;
+    };
+    let place = without_port(&origin[at + 3..]);
+    // A proxy before this one may have changed the one and kept the other.
+    let asked = ["host", "x-forwarded-host"].map(|name| stream.request.get(name.as_bytes()));
+    let mut asked = asked.into_iter().flatten().map(without_port);
+    !asked.any(|host| host.eq_ignore_ascii_case(place))
+}
+
+/// The name or address of an authority: the port may be another one before a proxy.
+fn without_port(authority: &[u8]) -> &[u8] {
+    let from = authority.iter().rposition(|b| *b == b']').unwrap_or(0);
+    let colon = authority[from..].iter().position(|b| *b == b':');
+    colon.map_or(authority, |at| &authority[..from + at])
 }
 
 #[cfg(test)]
@@ -61,5 +88,36 @@ mod tests {
             assert_eq!(allowed(&page, &stream), passes, "{authorization:?}");
         }
         assert!(allowed(&StatsPage::default(), &request("")));
+    }
+    #[test]
+    fn forms_of_other_sites_are_known_by_what_browsers_say() {
+        for (lines, elsewhere) in [
+            ("", false),
+            ("Origin: http://lb.example:8404", false),
+            ("Origin: https://LB.example", false),
+            ("Origin: http://evil.example:8404", true),
+            ("Origin: http://lb.example.evil.example", true),
+            ("Origin: null", true),
+            ("Origin: ", true),
+            (
+                "Origin: http://out.example\r\nX-Forwarded-Host: out.example",
+                false,
+            ),
+            ("Sec-Fetch-Site: same-origin\r\nOrigin: http://inner", false),
+            ("Sec-Fetch-Site: none", false),
+            (
+                "Sec-Fetch-Site: same-site\r\nOrigin: http://lb.example:8404",
+                true,
+            ),
+            ("Sec-Fetch-Site: cross-site", true),
+        ] {
+            let head = format!("POST / HTTP/1.1\r\nHost: lb.example:8404\r\n{lines}\r\n\r\n");
+            let head = head.replacen("\r\n\r\n\r\n", "\r\n\r\n", 1);
+            let stream = sample::request(head.as_bytes());
+            assert_eq!(from_another_site(&stream), elsewhere, "{lines}");
+        }
+        let six =
+            sample::request(b"POST / HTTP/1.1\r\nHost: [::1]:80\r\nOrigin: http://[::1]\r\n\r\n");
+        assert!(!from_another_site(&six));
     }
 }

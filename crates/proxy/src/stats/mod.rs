@@ -147,7 +147,7 @@ fn action(
     admin: bool,
 ) -> Answer {
     let config = stream.config.clone();
-    let outcome = if !admin {
+    let outcome = if !admin || auth::from_another_site(stream) {
         Outcome::Denied
     } else if !stream.payload_complete {
         return Answer::NeedBody(config.global.tune.bufsize);
@@ -282,7 +282,14 @@ impl Report {
         head.add(b"cache-control", b"no-cache")?;
         head.add(b"content-type", kind)?;
         if self.metrics.is_none() && self.asked.kind == Kind::Page {
-            head.add(b"content-security-policy", page::POLICY.as_bytes())?;
+            // What can be clicked to an effect is in nobody else's frame.
+            let frames = if self.admin {
+                "; frame-ancestors 'self'"
+            } else {
+                ""
+            };
+            let policy = [&page::POLICY, frames].concat();
+            head.add(b"content-security-policy", policy.as_bytes())?;
         }
         if page.refresh_s > 0 && self.metrics.is_none() && !self.asked.no_refresh {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;

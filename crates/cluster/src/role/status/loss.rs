@@ -152,7 +152,7 @@ mod tests {
         status.members[1].serves = None;
         let words = if_it_fails(&mut status, 0);
         assert!(
-            words.contains("nobody would serve: b could not serve"),
+            words.contains("nobody would serve: b tells of no version"),
             "{words}"
         );
     }

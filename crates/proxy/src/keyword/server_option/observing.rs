@@ -5,14 +5,13 @@ use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
 use super::time_above_zero;
 use crate::config::{
-    InitState, Mode, Observe, OnError, ProxyIndex, Server, ServerIndex, ServerOptions,
+    Config, InitState, Mode, Observe, OnError, ProxyIndex, Server, ServerIndex, ServerOptions,
 };
 use crate::load::{Loader, codes};
 use language::value::Family;
 use language::{Diagnostic, Span, suggest};
+use std::collections::HashMap;
 
-/// Most servers that one chain of `track` leads over.
-const CHAIN_MAX: usize = 1000;
 /// Most errors in a row that anybody waits for.
 const ERRORS_MAX: i64 = 1_000_000;
 /// Most bytes that an agent is sent.
@@ -201,15 +200,19 @@ fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) 
 pub(crate) fn finish(loader: &mut Loader) {
     let mut told = Vec::new();
     let mut ends = Vec::new();
-    for (proxy_at, proxy) in loader.config.proxies.iter().enumerate() {
+    let config = &loader.config;
+    let chains = Chains::of(config, &mut told);
+    let mut known = HashMap::new();
+    for (proxy_at, proxy) in config.proxies.iter().enumerate() {
         for (at, server) in proxy.servers.iter().enumerate() {
             told.extend(alone(proxy.mode, server));
-            if let Some((span, name)) = &server.options.track {
-                let from = (ProxyIndex(proxy_at as u32), ServerIndex(at as u32));
-                match end(loader, from, *span, name) {
-                    Ok(tracked) => ends.push((from, tracked)),
-                    Err(diagnostic) => told.push(*diagnostic),
-                }
+            let Some((span, name)) = &server.options.track else {
+                continue;
+            };
+            let from = (ProxyIndex(proxy_at as u32), ServerIndex(at as u32));
+            match chains.end(from, &mut known) {
+                End::At(tracked) => ends.push((from, tracked)),
+                wrong => told.extend(chains.told(wrong, *span, name)),
             }
         }
     }
@@ -253,77 +256,135 @@ fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
     None
 }
 
-/// A server by `backend/server`, or by its name within a backend.
-fn find(
-    loader: &Loader,
-    from: ProxyIndex,
-    span: Span,
-    name: &str,
-) -> Result<(ProxyIndex, ServerIndex), Box<Diagnostic>> {
-    let unknown = |told: String| Diagnostic::error(&codes::UNKNOWN_TRACKED, span, told);
-    let (proxy, server) = match name.split_once('/') {
-        None => (Some(from), name),
-        Some((proxy, server)) => {
-            let at = loader
-                .config
-                .proxies
-                .iter()
-                .position(|p| *p.name == *proxy && p.kind.is_backend());
-            (at.map(|at| ProxyIndex(at as u32)), server)
+/// Where a server stands.
+type Place = (ProxyIndex, ServerIndex);
+
+/// Which server tracks which. Each name is looked up once, however long chains are.
+struct Chains<'c> {
+    config: &'c Config,
+    next: HashMap<Place, Place>,
+}
+
+/// Where a chain leads.
+#[derive(Clone, Copy)]
+enum End {
+    /// To who is checked for all of it.
+    At(Place),
+    /// To one that nobody checks.
+    Unchecked(Place),
+    /// Back to itself.
+    Loop,
+    /// To a name that there is not, which is told where it stands.
+    Nowhere,
+}
+
+impl<'c> Chains<'c> {
+    fn of(config: &'c Config, told: &mut Vec<Diagnostic>) -> Chains<'c> {
+        let mut backends: HashMap<&str, ProxyIndex> = HashMap::new();
+        let mut servers: HashMap<(ProxyIndex, &str), ServerIndex> = HashMap::new();
+        let mut tracking = Vec::new();
+        for (n, proxy) in config.proxies.iter().enumerate() {
+            let at = ProxyIndex(n as u32);
+            if proxy.kind.is_backend() {
+                backends.entry(&proxy.name).or_insert(at);
+            }
+            for (n, server) in proxy.servers.iter().enumerate() {
+                let place = ServerIndex(n as u32);
+                servers.entry((at, &*server.name)).or_insert(place);
+                if let Some((span, name)) = &server.options.track {
+                    tracking.push(((at, place), *span, &**name));
+                }
+            }
         }
-    };
-    let Some(proxy) = proxy else {
-        let told = format!("unable to find required proxy of '{name}' for tracking");
-        return Err(Box::new(unknown(told).label("no such backend")));
-    };
-    let servers = &loader.config.proxy(proxy).servers;
-    match servers.iter().position(|s| *s.name == *server) {
-        Some(at) => Ok((proxy, ServerIndex(at as u32))),
-        None => {
-            let told = format!("unable to find required server '{name}' for tracking");
-            let near = suggest::nearest(server, servers.iter().map(|s| &*s.name));
-            let diagnostic = unknown(told).label("no such server");
-            Err(Box::new(match near {
-                Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
-                None => diagnostic,
-            }))
+        let mut next = HashMap::new();
+        for (from, span, name) in tracking {
+            let (proxy, server) = match name.split_once('/') {
+                None => (Some(from.0), name),
+                Some((proxy, server)) => (backends.get(proxy).copied(), server),
+            };
+            let found = proxy.and_then(|proxy| Some((proxy, *servers.get(&(proxy, server))?)));
+            match found {
+                Some(to) => drop(next.insert(from, to)),
+                None => told.push(unknown(config, proxy, server, (span, name))),
+            }
+        }
+        Chains { config, next }
+    }
+
+    fn server(&self, at: Place) -> &'c Server {
+        &self.config.proxy(at.0).servers[at.1.0 as usize]
+    }
+
+    /// The end of the chain that begins at a server; what is found on the way is kept.
+    fn end(&self, from: Place, known: &mut HashMap<Place, End>) -> End {
+        let mut way = Vec::new();
+        let mut at = from;
+        let end = loop {
+            if let Some(end) = known.get(&at) {
+                break *end;
+            }
+            // Who comes by here again has gone round.
+            known.insert(at, End::Loop);
+            way.push(at);
+            let options = &self.server(at).options;
+            match self.next.get(&at) {
+                Some(next) => at = *next,
+                None if options.track.is_some() => break End::Nowhere,
+                None if options.check || options.agent.check => break End::At(at),
+                None => break End::Unchecked(at),
+            }
+        };
+        known.extend(way.into_iter().map(|place| (place, end)));
+        end
+    }
+
+    /// What is told of a chain that ends badly, where a server names the next.
+    fn told(&self, end: End, span: Span, name: &str) -> Option<Diagnostic> {
+        let wrong = |told: String| Diagnostic::error(&codes::TRACK_LOOP, span, told);
+        match end {
+            End::At(_) | End::Nowhere => None,
+            End::Loop => {
+                let told = format!(
+                    "unable to track '{name}' as it belongs to a tracking chain looping back"
+                );
+                Some(wrong(told).label("leads back to this server"))
+            }
+            End::Unchecked(at) => {
+                let server = self.server(at);
+                let told = format!(
+                    "unable to use {}/{} for tracking as it does not have any check nor agent enabled",
+                    self.config.proxy(at.0).name,
+                    server.name
+                );
+                Some(
+                    wrong(told)
+                        .label("nobody checks that one")
+                        .also(server.span, "this one would need `check`"),
+                )
+            }
         }
     }
 }
 
-/// The end of the chain that begins at a server: who is checked for all of it.
-fn end(
-    loader: &Loader,
-    from: (ProxyIndex, ServerIndex),
-    span: Span,
-    name: &str,
-) -> Result<(ProxyIndex, ServerIndex), Box<Diagnostic>> {
-    let wrong = |told: String| Diagnostic::error(&codes::TRACK_LOOP, span, told);
-    let mut at = find(loader, from.0, span, name)?;
-    for _ in 0..CHAIN_MAX {
-        if at == from {
-            break;
-        }
-        let proxy = loader.config.proxy(at.0);
-        let server = &proxy.servers[at.1.0 as usize];
-        match &server.options.track {
-            Some((span, name)) => at = find(loader, at.0, *span, name)?,
-            None if server.options.check || server.options.agent.check => return Ok(at),
-            None => {
-                let told = format!(
-                    "unable to use {}/{} for tracking as it does not have any check nor agent enabled",
-                    proxy.name, server.name
-                );
-                return Err(Box::new(
-                    wrong(told)
-                        .label("nobody checks that one")
-                        .also(server.span, "this one would need `check`"),
-                ));
-            }
-        }
+/// A name behind `track` that is nobody's.
+fn unknown(
+    config: &Config,
+    proxy: Option<ProxyIndex>,
+    server: &str,
+    (span, name): (Span, &str),
+) -> Diagnostic {
+    let unknown = |told: String| Diagnostic::error(&codes::UNKNOWN_TRACKED, span, told);
+    let Some(proxy) = proxy else {
+        let told = format!("unable to find required proxy of '{name}' for tracking");
+        return unknown(told).label("no such backend");
+    };
+    let told = format!("unable to find required server '{name}' for tracking");
+    let near = suggest::nearest(server, config.proxy(proxy).servers.iter().map(|s| &*s.name));
+    let diagnostic = unknown(told).label("no such server");
+    match near {
+        Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
+        None => diagnostic,
     }
-    let told = format!("unable to track '{name}' as it belongs to a tracking chain looping back");
-    Err(Box::new(wrong(told).label("leads back to this server")))
 }
 
 #[cfg(test)]
@@ -352,6 +413,28 @@ mod tests {
         // Both lead to the one that is checked.
         assert_eq!(b.tracks.map(|t| t.1), Some(ServerIndex(0)));
         assert_eq!(c.tracks.map(|t| t.1), Some(ServerIndex(0)));
+    }
+
+    #[test]
+    fn long_chains_lead_to_their_end_and_long_loops_are_told() {
+        let servers = 3000;
+        let chain = |last: &str| -> String {
+            let line = |n| match n + 1 < servers {
+                true => format!("server s{n} 127.0.0.1:1 track s{}\n", n + 1),
+                false => format!("server s{n} 127.0.0.1:1 {last}\n"),
+            };
+            (0..servers).map(line).collect()
+        };
+        let backend = backend(&chain("check"));
+        let end = Some(ServerIndex(servers - 1));
+        assert_eq!(backend.servers[0].tracks.map(|t| t.1), end);
+        assert_eq!(
+            backend.servers[servers as usize - 2].tracks.map(|t| t.1),
+            end
+        );
+        assert_eq!(backend.servers[servers as usize - 1].tracks, None);
+        let told = codes_of(&chain("track s0"));
+        assert!(told.contains(&"E0471"), "{told:?}");
     }
 
     #[test]

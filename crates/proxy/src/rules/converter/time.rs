@@ -5,7 +5,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use jiff::fmt::strtime::{self, BrokenDownTime};
+use jiff::fmt::strtime::{self, BrokenDownTime, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use language::{Diagnostic, Span};
@@ -108,7 +108,10 @@ fn at(seconds: i64, zone: TimeZone) -> Option<Zoned> {
 /// Writes a time by a format; what the format has that strftime has not stays.
 fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<Value<'a>> {
     let format = std::str::from_utf8(format).ok()?;
-    let config = strtime::Config::new().lenient(true);
+    // As `%c` and its kin are in the C locale.
+    let config = strtime::Config::new()
+        .custom(PosixCustom::new())
+        .lenient(true);
     let mut out = String::new();
     BrokenDownTime::from(zoned)
         .format_with_config(&config, format, &mut out)
