@@ -5,6 +5,7 @@
 
 use crate::codec::{self, Malformed};
 use crate::command::VersionId;
+use crate::store::digest;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroize;
@@ -13,6 +14,11 @@ use zeroize::Zeroize;
 pub const SET_BYTES_MAX: u64 = 64 << 20;
 /// Files in a set.
 pub const FILES_MAX: usize = 4096;
+
+/// What stands between a set and its digest.
+const SEAL: &[u8] = b"\nSHA-256:";
+/// Bytes of that.
+const DIGEST_BYTES: usize = 32;
 
 /// A file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,13 +67,56 @@ pub struct FileSet {
 }
 
 impl FileSet {
-    /// As bytes.
+    /// As bytes, with their digest behind them, which older programs pass over.
     pub fn encode(&self) -> Vec<u8> {
-        codec::encode(self)
+        let mut bytes = codec::encode(self);
+        let digest = digest(&bytes);
+        bytes.extend_from_slice(SEAL);
+        bytes.extend_from_slice(&digest.0);
+        bytes
     }
 
     /// From bytes.
+    ///
+    /// # Errors
+    /// Fails on bytes that are no set, and on a set whose digest is another one. A set of an
+    /// older program has no digest.
     pub fn decode(bytes: &[u8]) -> Result<FileSet, Malformed> {
-        codec::decode(bytes)
+        let end = bytes.len().saturating_sub(SEAL.len() + DIGEST_BYTES);
+        let (body, seal) = bytes.split_at(end);
+        match seal.strip_prefix(SEAL) {
+            Some(sum) if digest(body).0 != *sum => Err(Malformed::damaged()),
+            Some(_) => codec::decode(body),
+            None => codec::decode(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_which_a_bit_changed_is_none_and_older_programs_read_a_new_one() {
+        let set = FileSet {
+            label: "version 7".to_owned(),
+            files: vec![SetFile {
+                path: "/etc/evenkeel.cfg".to_owned(),
+                main: true,
+                secret: false,
+                mode: 0o600,
+                bytes: b"server one 192.0.2.1:80".to_vec(),
+            }],
+            ..FileSet::default()
+        };
+        let bytes = set.encode();
+        assert_eq!(FileSet::decode(&bytes).unwrap(), set);
+        for place in 0..bytes.len() - SEAL.len() - DIGEST_BYTES {
+            let mut other = bytes.clone();
+            other[place] ^= 1;
+            assert!(FileSet::decode(&other).is_err(), "{place}");
+        }
+        assert_eq!(codec::decode::<FileSet>(&bytes).unwrap(), set);
+        assert_eq!(FileSet::decode(&codec::encode(&set)).unwrap(), set);
     }
 }

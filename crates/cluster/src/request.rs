@@ -186,8 +186,8 @@ impl fmt::Display for AskError {
         match self {
             AskError::NotRunning(path) => write!(
                 f,
-                "evenkeel does not run here as a member of a cluster (nobody listens at {}); `evenkeel run` without \
-                 files starts it",
+                "evenkeel does not run here as a member of a cluster, or its control role cannot start (nobody \
+                 listens at {}); `evenkeel run` without files starts it, and its log has the reason",
                 path.display()
             ),
             AskError::Forbidden(path) => write!(

@@ -33,7 +33,7 @@ const AUTHORITY_LEFT_DAYS: u64 = 2 * MEMBER_VALID_DAYS;
 /// Former authorities that are remembered: a chain leads over each of them to the next.
 pub const FORMER_AUTHORITIES_MAX: usize = 4;
 /// Former keys that a certificate names.
-pub const PREDECESSORS_MAX: usize = 8;
+pub const PREDECESSORS_MAX: usize = 32;
 /// How far back a certificate begins: clocks differ.
 const BACKDATED: Duration = Duration::from_secs(24 * 3600);
 /// Longest name of a cluster.

@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 pub const USUAL: &str = "/var/lib/evenkeel";
 /// Who this machine is: [`Who`] as JSON.
 pub const MEMBER: &str = "member";
+/// The same once more, written before it.
+const MEMBER_COPY: &str = "member.copy";
 /// This member's certificate, PEM.
 pub const CERTIFICATE: &str = "member.pem";
 /// Its key, PEM.
@@ -188,9 +190,15 @@ impl Directory {
 
     fn check(&self) -> Result<(), DirectoryError> {
         let failed = |error| DirectoryError::Io(self.path.clone(), error);
-        let data = std::fs::symlink_metadata(&self.path).map_err(failed)?;
-        if !data.is_dir() || data.uid() != rustix::process::geteuid().as_raw() {
+        let me = rustix::process::geteuid().as_raw();
+        // It may be on another disk, behind a link of the same user.
+        let link = std::fs::symlink_metadata(&self.path).map_err(failed)?;
+        let data = std::fs::metadata(&self.path).map_err(failed)?;
+        if link.uid() != me || data.uid() != me {
             return Err(DirectoryError::Owner(self.path.clone()));
+        }
+        if !data.is_dir() {
+            return Err(failed(io::ErrorKind::NotADirectory.into()));
         }
         match data.mode() & 0o077 {
             0 => Ok(()),
@@ -245,13 +253,19 @@ impl Directory {
         durable::write(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
     }
 
-    /// Who this machine is; None where it belongs to nobody.
+    /// Who this machine is; None where it belongs to nobody. A damaged file is passed over
+    /// for its copy: what this machine accepted is to be served.
     pub fn who(&self) -> Result<Option<Who>, DirectoryError> {
         let Some(bytes) = self.read(MEMBER, SMALL_BYTES_MAX)? else {
             return Ok(None);
         };
-        let who = serde_json::from_slice(&bytes);
-        who.map(Some).map_err(|error| {
+        let error = match serde_json::from_slice(&bytes) {
+            Ok(who) => return Ok(Some(who)),
+            Err(error) => error,
+        };
+        let copy = self.read(MEMBER_COPY, SMALL_BYTES_MAX).ok().flatten();
+        let who = copy.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        who.map(Some).ok_or_else(|| {
             DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
         })
     }
@@ -268,6 +282,7 @@ impl Directory {
             DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
         })?;
         text.push(b'\n');
+        self.write(MEMBER_COPY, &text)?;
         self.write(MEMBER, &text)
     }
 
@@ -379,6 +394,27 @@ mod tests {
             Directory::open(&place.0),
             Err(DirectoryError::Others(_))
         ));
+    }
+
+    #[test]
+    fn who_the_machine_is_outlives_damage_and_the_directory_may_be_behind_a_link() {
+        let place = Place::new();
+        let directory = Directory::create(place.0.join("there")).unwrap();
+        directory.write_who(&who()).unwrap();
+        for damaged in [&b""[..], b"{\"cluster\":", b"\xff\xff"] {
+            std::fs::write(directory.file(MEMBER), damaged).unwrap();
+            assert_eq!(directory.member().unwrap(), who());
+        }
+        // Without it the machine is nobody's, whatever lies beside it.
+        std::fs::remove_file(directory.file(MEMBER)).unwrap();
+        assert_eq!(directory.who().unwrap(), None);
+        let link = place.0.join("link");
+        std::os::unix::fs::symlink(directory.path(), &link).unwrap();
+        assert!(Directory::open(&link).is_ok());
+        let plain = place.0.join("plain");
+        std::fs::write(&plain, b"").unwrap();
+        let words = Directory::open(&plain).unwrap_err().to_string();
+        assert!(words.contains("not a directory"), "{words}");
     }
 
     #[test]

@@ -68,6 +68,8 @@ const STORE_REST: Duration = Duration::from_secs(15);
 const STORE_LOOK: Duration = Duration::from_secs(1);
 /// How long a leader that is stopped may take to hand over.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
+/// How long leases that are wanted no more may take to be free, at the end.
+const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
 /// How the role is started.
 #[derive(Clone, Debug)]
@@ -223,6 +225,7 @@ async fn live<M: Machine, N: Network>(
     requests: Option<Requests>,
 ) {
     let mut tasks = JoinSet::new();
+    let mut leases_ended = JoinSet::new();
     let (went_back, going_back) = mpsc::channel(NEWS_MAX);
     let (wants, wanted) = mpsc::channel(NEWS_MAX);
     tasks.spawn(tasks::confirm(shared.clone()));
@@ -234,7 +237,7 @@ async fn live<M: Machine, N: Network>(
     tasks.spawn(leader::run(shared.clone()));
     if shared.who.kind == Kind::Node {
         tasks.spawn(agent::run(shared.clone(), accepted, going_back));
-        tasks.spawn(leases::run(shared.clone(), wanted));
+        leases_ended.spawn(leases::run(shared.clone(), wanted));
         if let Some(grammar) = grammar {
             tasks.spawn(following::run(shared.clone(), grammar));
         }
@@ -267,6 +270,10 @@ async fn live<M: Machine, N: Network>(
             News::Stop => break,
         }
     }
+    // What is wanted no more is another's at once, not when its time has passed.
+    drop(wants);
+    let _ = tokio::time::timeout(RELEASE_LIMIT, leases_ended.join_next()).await;
+    leases_ended.shutdown().await;
     if shared.standing().leading {
         // Nobody has to find out that it has gone.
         let handing = shared.engine.hand_over(None);

@@ -1,6 +1,6 @@
 //! What operators ask, answered.
 
-use crate::authority::{MemberKey, Token, disk};
+use crate::authority::{MemberKey, PREDECESSORS_MAX, Token, disk};
 use crate::command::{Answer, Body, Decision, Invitation, Step, VersionId};
 use crate::machine::Machine;
 use crate::member::{Kind, Member, MemberId};
@@ -218,6 +218,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
                 member.name
             ));
         }
+        self.majority_without(&member)?;
         self.lead_without(&member).await?;
         replies.progress(format!("{} votes no more", member.name));
         // It is out of the agreement before its certificate is refused: of two members
@@ -233,6 +234,29 @@ impl<M: Machine, N: Network> Shared<M, N> {
         done(format!(
             "{} is a member no more; to come back it joins anew, its state directory removed",
             member.name
+        ))
+    }
+
+    /// Refuses where those that stay would be no majority of themselves: a change of the
+    /// members would be the last one until somebody returns.
+    fn majority_without(&self, member: &Member) -> Result<(), String> {
+        let voters = self.engine.standing().voters;
+        let stay: Vec<MemberId> = voters.into_iter().filter(|id| *id != member.id).collect();
+        let there = self.reachable();
+        let answer = stay.iter().filter(|id| there.contains(id)).count();
+        let needs = stay.len() / 2 + 1;
+        if answer >= needs {
+            return Ok(());
+        }
+        let state = self.engine.state();
+        let away = stay.iter().filter(|id| !there.contains(id));
+        let away: Vec<String> = away.map(|id| state.name_of(*id)).collect();
+        let away = away.join(" and ");
+        Err(format!(
+            "cannot remove {} while {away} is away: of the {} members that stay {answer} would answer and {needs} are \
+             needed, so changes would be frozen until {away} returns; if {away} never returns, remove it first",
+            member.name,
+            stay.len(),
         ))
     }
 
@@ -309,6 +333,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let Some(member) = self.member() else {
             return Err(super::REMOVED.to_owned());
         };
+        self.known_to_all_after_rotation(&member)?;
         let failed = |error: crate::authority::AuthorityError| error.to_string();
         let key = MemberKey::generate().map_err(failed)?;
         let renewed = self.wire.renew(key).await;
@@ -331,6 +356,31 @@ impl<M: Machine, N: Network> Shared<M, N> {
         replies.progress("this member has a new key and certificate".to_owned());
         self.new_ring().await?;
         done("contents are sealed with a new key from now on")
+    }
+
+    /// Refuses where the next certificate could not name the key by which a member that is
+    /// away may know this one: it would never believe this one again.
+    fn known_to_all_after_rotation(&self, member: &Member) -> Result<(), String> {
+        if self.wire.identity().predecessors().len() < PREDECESSORS_MAX {
+            return Ok(());
+        }
+        let (state, there) = (self.engine.state(), self.reachable());
+        let away = state
+            .members
+            .values()
+            .filter(|one| !there.contains(&one.id));
+        let away: Vec<&str> = away.map(|one| one.name.as_str()).collect();
+        match away.is_empty() {
+            true => Ok(()),
+            false => {
+                let away = away.join(" and ");
+                Err(format!(
+                    "no new key for {}: its certificate names {PREDECESSORS_MAX} former keys, the most there can be, \
+                     and {away} may know only the oldest of them; rotate when {away} is back, or remove {away}",
+                    member.name,
+                ))
+            }
+        }
     }
 
     async fn confirm_version(&self, version: Option<VersionId>) -> Said {

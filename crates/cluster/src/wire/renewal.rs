@@ -24,6 +24,8 @@ use tokio::time::sleep;
 pub(crate) const RENEWAL: u8 = 128;
 /// Between looks at the own certificate.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// Former keys that stay named when there are too many.
+const RECENT: usize = 8;
 /// By then all connections show an identity that was taken.
 const SHOWN_BY: Duration = Duration::from_secs(5);
 /// For a member to sign.
@@ -96,7 +98,10 @@ impl<N: Network> Shared<N> {
             before.push(now.key().digest());
         }
         before.extend(now.predecessors());
-        before.truncate(PREDECESSORS_MAX);
+        if before.len() > PREDECESSORS_MAX {
+            // Whoever asks for a new key has seen that all are there.
+            before.truncate(RECENT);
+        }
         let (cluster, me) = (now.cluster(), self.me());
         let certificate = key.request(&binding(cluster, me))?;
         let request = Request {

@@ -347,7 +347,7 @@ impl Supervisor {
         self.abandon_loading();
         self.stop_upgrade(&stop);
         self.stop_formers(&stop);
-        self.stop_control();
+        self.quiet_control();
         self.give_up_changes();
         // The listeners are to be closed when the role closes them.
         self.kept = None;
@@ -362,8 +362,15 @@ impl Supervisor {
                     ..stop
                 })
             }
-            false => self.stop_proxy(),
+            false => self.stop_without_addresses(),
         }
+    }
+
+    /// The leases are free once nothing on this machine uses them.
+    fn stop_without_addresses(&mut self) {
+        self.leases_wanted(Vec::new());
+        self.stop_control();
+        self.stop_proxy();
     }
 
     /// Makes the proxy stop as it was asked for.
@@ -383,7 +390,7 @@ impl Supervisor {
     /// The addresses are with another machine, or nowhere.
     pub(super) fn addresses_released(&mut self) {
         match self.stop {
-            Some(_) => self.stop_proxy(),
+            Some(_) => self.stop_without_addresses(),
             None => self.follow_with_addresses(),
         }
     }

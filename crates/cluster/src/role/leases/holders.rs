@@ -52,6 +52,12 @@ impl Holders {
         some
     }
 
+    /// Whether the log does not have the end of something yet that is wanted no more.
+    pub(crate) fn releases(&self) -> bool {
+        let mut all = self.by_name.iter();
+        all.any(|(name, holder)| !is_wanted(&self.wanted, name) && holder.due_at().is_some())
+    }
+
     /// Something is wanted that was not before: it waits for [`Holders::begin`].
     pub(crate) fn has_new(&self) -> bool {
         let mut wanted = self.wanted.iter();

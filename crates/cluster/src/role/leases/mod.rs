@@ -47,7 +47,8 @@ pub(crate) enum Told {
     Later,
 }
 
-/// Holds what the machine wants, until the role ends.
+/// Holds what the machine wants, until the role ends: then what is wanted still is left to
+/// its validity, and what is wanted no more is released first.
 pub(super) async fn run<M: Machine, N: Network>(
     shared: Arc<Shared<M, N>>,
     mut wanted: mpsc::Receiver<Vec<Wish>>,
@@ -59,6 +60,7 @@ pub(super) async fn run<M: Machine, N: Network>(
     // Beside the renewals of what is held: it may take long, or not come at all.
     let (confirms, mut confirmed) = mpsc::channel(1);
     let mut confirming = false;
+    let mut ending = false;
     loop {
         let gives_up = holders.give_up();
         if holders.has_new() && !std::mem::replace(&mut confirming, true) {
@@ -74,6 +76,9 @@ pub(super) async fn run<M: Machine, N: Network>(
         for ask in holders.due(shared.clock.boottime()) {
             tokio::spawn(self::ask(shared.clone(), ask, answers.clone()));
         }
+        if ending && !holders.releases() {
+            return;
+        }
         tokio::select! {
             () = moved(&mut changes) => {}
             () = tokio::time::sleep(LOOK) => {}
@@ -88,9 +93,9 @@ pub(super) async fn run<M: Machine, N: Network>(
                     holders.begin(&shared.engine.state());
                 }
             }
-            new = wanted.recv() => match new {
+            new = wanted.recv(), if !ending => match new {
                 Some(new) => holders.want(new),
-                None => return,
+                None => ending = true,
             },
         }
     }

@@ -134,7 +134,10 @@ impl Machine for Fake {
 
     async fn news(&self) -> News {
         loop {
-            let next = self.news.lock().unwrap().pop();
+            let next = {
+                let mut news = self.news.lock().unwrap();
+                (!news.is_empty()).then(|| news.remove(0))
+            };
             match next {
                 Some(news) => return news,
                 None => self.stop.notified().await,

@@ -3,7 +3,7 @@
 
 use super::machine::{BAD, Fake, WORSE};
 use super::{Scratch, apply};
-use crate::authority::{Identity, MemberKey, Token, disk};
+use crate::authority::{Identity, MemberKey, PREDECESSORS_MAX, Token, disk};
 use crate::command::VersionId;
 use crate::member::{Kind, MemberId};
 use crate::request::{AskError, Client, Reply, Request};
@@ -413,6 +413,54 @@ fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
     disk.hold(false);
     eventually("b serves two", || serves(&b, "two"), || b.text());
     eventually("nobody tells of it", || !told(&a), || a.text());
+    for member in [&mut a, &mut b, &mut c] {
+        member.stop();
+    }
+}
+
+#[test]
+fn who_is_needed_for_a_majority_is_not_removed_while_another_one_is_away() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    b.stop();
+    let away = |name: &str| {
+        let is_away = |m: &crate::role::status::MemberStatus| m.name == name && !m.reach.is_there();
+        a.status().is_some_and(|s| s.members.iter().any(is_away))
+    };
+    eventually("b is away", || away("b"), || a.text());
+    let remove = |name: &str| Request::Remove { name: name.into() };
+    let words = a.refused(&remove("c"));
+    assert!(words.contains("cannot remove c while b is away"), "{words}");
+    // It still votes, and the one that never returns may be removed.
+    assert!(all_vote(&a, 3), "{}", a.text());
+    a.done(&remove("b"));
+    a.done(&remove("c"));
+    eventually("a is alone", || all_vote(&a, 1), || a.text());
+    a.stop();
+    c.stop();
+}
+
+#[test]
+fn who_was_away_during_many_rotations_is_a_member_again_and_no_more_are_made_than_it_outlives() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    for _ in 0..3 {
+        a.done(&Request::Rotate);
+    }
+    b.stop();
+    let refused = (0..PREDECESSORS_MAX).find_map(|_| match a.ask(&Request::Rotate) {
+        Ok(Reply::Refused { words }) => Some(words),
+        other => other.map(|_| None).unwrap(),
+    });
+    let words = refused.expect("as many keys as a certificate can name");
+    assert!(words.contains("rotate when b is back"), "{words}");
+    b.start();
+    eventually("b votes", || all_vote(&b, 3), || b.text());
+    eventually("all vote", || all_vote(&a, 3), || a.text());
+    a.done(&Request::Rotate);
+    b.stop();
+    b.start();
+    eventually("b votes again", || all_vote(&b, 3), || b.text());
     for member in [&mut a, &mut b, &mut c] {
         member.stop();
     }

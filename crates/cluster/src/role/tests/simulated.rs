@@ -551,3 +551,21 @@ fn a_lease_goes_to_the_machine_that_can_use_it_best() {
         assert_eq!(seats[0].machine.borrow().shows().handed_over, [LEASE]);
     });
 }
+
+#[test]
+fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
+    simulate(1, |seats, _, _| async move {
+        wants(&seats[0], 220);
+        comes_to(&seats, 0).await;
+        wants(&seats[1], 210);
+        let machine = seats[0].machine.borrow().clone();
+        // As the supervisor does, once the addresses are gone.
+        machine.tell(News::WantsLeases(Vec::new()));
+        machine.stop();
+        let began = Instant::now();
+        comes_to(&seats, 1).await;
+        let took = began.elapsed();
+        // By the simulation's clock, and long before its validity is over.
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    });
+}

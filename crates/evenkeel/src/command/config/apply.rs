@@ -57,8 +57,14 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         new,
         origin: Origin::Applied,
     };
-    if let Some(version) = propose(wanted, matches)? {
-        seen.note(&key, version)?;
+    if let Some(version) = propose(wanted, matches)?
+        && let Err(error) = seen.note(&key, version)
+    {
+        // The version is accepted whatever becomes of the note.
+        voice.warning(format_args!(
+            "version {version} is accepted, but this machine cannot note that these files follow it ({error}): the \
+             next apply of them needs `--onto {version}`"
+        ));
     }
     Ok(())
 }

@@ -262,12 +262,17 @@ impl Supervisor {
         self.settle_trial();
     }
 
-    /// The control role is to end: the supervisor does, or executes another program.
-    pub(super) fn stop_control(&mut self) {
+    /// Nothing is begun for the control role any more, which still agrees and holds leases.
+    pub(super) fn quiet_control(&mut self) {
         self.cluster.restart_at = None;
         self.cluster.load_at = None;
         self.drop_asks();
         self.drop_check();
+    }
+
+    /// The control role is to end: the supervisor does, or executes another program.
+    pub(super) fn stop_control(&mut self) {
+        self.quiet_control();
         if let Some(role) = &mut self.cluster.role {
             role.stop();
             let until = Instant::now() + END_LIMIT;
