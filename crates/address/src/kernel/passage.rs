@@ -204,8 +204,19 @@ impl Passage {
         Ok(all)
     }
 
+    /// A table that another process made, of which only the name is known.
+    pub fn left(table: String) -> Passage {
+        Passage {
+            table,
+            ..Passage::default()
+        }
+    }
+
     /// Removes what was made.
     pub fn undo(&self) -> Result<(), KernelError> {
+        if self.quiet.is_empty() && self.passes.is_empty() {
+            return Passage::remove(&self.table).map(|_| ());
+        }
         let families = [ARP, INET, INET6].into_iter();
         let made = families.filter(|family| self.has(*family));
         let all = made.map(|family| self.table(DELETE_TABLE, family));

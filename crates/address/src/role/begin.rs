@@ -103,9 +103,10 @@ impl Role {
         role.privileges = realtime::take(&config, &mut role.given.log);
         role.put_static(&Config::default(), &config);
         let known = role.known_instances(&config);
-        let before = role.kept_resumes(&config);
+        let going_on = role.hand_overs_going_on(&config);
+        let before = role.kept_resumes(&config, &going_on);
         role.install(config, before);
-        role.begin_hand_overs(&known);
+        role.begin_hand_overs(&known, going_on);
         Ok(role)
     }
 

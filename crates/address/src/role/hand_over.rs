@@ -7,7 +7,7 @@
 //! it, addresses are given away at once, as keepalived does.
 
 use super::event_loop::Role;
-use super::kept::KeptState;
+use super::kept::{KeptHandOver, KeptState};
 use super::{Level, Told, clock};
 use crate::config::{Config, Dialect, Instance as Settings};
 use crate::kernel::{AddressSpec, KernelError, Passage, Passes, Quiet};
@@ -102,6 +102,21 @@ impl HandOvers {
         self.lingers.iter().any(|l| l.name == name)
     }
 
+    /// The same as it is kept.
+    pub(super) fn kept(&self) -> Vec<KeptHandOver> {
+        let lingers = self.lingers.iter().map(|l| (&l.name, None, l.until));
+        let passes = self
+            .passes
+            .iter()
+            .map(|p| (&p.name, Some(p.owner), p.until));
+        let all = lingers.chain(passes).map(|(name, to, until)| KeptHandOver {
+            name: name.clone(),
+            to,
+            until_ns: until.0,
+        });
+        all.collect()
+    }
+
     /// Connections may go on for so long after the next hand-over of an instance; what
     /// is left to wait before it.
     pub(super) fn wish(&mut self, name: &str, drain: Duration) -> Duration {
@@ -161,13 +176,80 @@ impl Role {
         all
     }
 
-    /// What a process that was killed has left is removed.
-    pub(super) fn begin_hand_overs(&mut self, known: &[String]) {
+    /// Hand-overs of the process before, which may still run, that go on in this one.
+    pub(super) fn hand_overs_going_on(&self, config: &Config) -> Vec<KeptHandOver> {
+        let now = clock::now();
+        let kept = self.kept_before.iter();
+        let kept = kept.flat_map(|kept| kept.hand_overs.iter().map(move |one| (kept, one)));
+        let goes_on = |(kept, one): &(&KeptState, &KeptHandOver)| {
+            let instance = config.instances.iter().find(|i| i.name == one.name);
+            let same = instance.filter(|i| keeps_connections(config, i));
+            let same = same.and_then(|i| Some((i, kept.of(i)?)));
+            same.is_some_and(|(instance, kept)| {
+                // No later than one that begins now.
+                let latest = now.after(instance.handover_drain + PASS_LONGER);
+                let is_master = kept.state == "MASTER";
+                is_master == one.to.is_some() && (now.0..=latest.0).contains(&one.until_ns)
+            })
+        };
+        let going_on = kept.filter(goes_on).map(|(_, one)| one.clone());
+        going_on.collect()
+    }
+
+    /// Goes on with a hand-over of the process before: its table stays as it is.
+    fn goes_on_with(&mut self, one: &KeptHandOver) {
+        let Some(at) = self.place_of(&one.name) else {
+            return;
+        };
+        let (now, until) = (clock::now(), Time(one.until_ns));
+        let name = one.name.clone();
+        if let Some(owner) = one.to {
+            let drain = self.members.get(at).map(|m| m.config.handover_drain);
+            let tell_every = TELL_EVERY_LEAST.max(drain.unwrap_or_default() / TOLD_AGAIN);
+            self.hand_overs.passes.push(Pass {
+                passage: Passage::left(Passage::name_of_passes(&name)),
+                name,
+                owner,
+                until,
+                tell_at: now.after(tell_every),
+                tell_every,
+            });
+            return;
+        }
+        let Some(member) = self.members.get_mut(at) else {
+            return;
+        };
+        member.renew_at = member.config.lifetime.map(|_| now);
+        let specs = member.specs(&self.links);
+        self.set_draining(at, Some(until));
+        self.hand_overs.lingers.push(Linger {
+            passage: Passage::left(Passage::name(&name)),
+            name,
+            specs,
+            until,
+            calm_since: None,
+        });
+    }
+
+    /// Hand-overs of the process before go on; what else a process that was killed has
+    /// left of them is removed.
+    pub(super) fn begin_hand_overs(&mut self, known: &[String], going_on: Vec<KeptHandOver>) {
         if self.config.dialect != Dialect::Own {
             return;
         }
+        let mut stays = Vec::new();
+        for one in &going_on {
+            stays.push(match one.to {
+                Some(_) => Passage::name_of_passes(&one.name),
+                None => Passage::name(&one.name),
+            });
+            self.goes_on_with(one);
+        }
         for name in known {
             for table in [Passage::name(name), Passage::name_of_passes(name)] {
+                if stays.contains(&table) {
+                    continue;
+                }
                 match Passage::remove(&table) {
                     Ok(true) => {
                         let line = format!("({name}) a hand-over was left by a process before");
@@ -277,6 +359,7 @@ impl Role {
             tell_at: now.after(tell_every),
             tell_every,
         });
+        self.keep_now = true;
     }
 
     /// It gives its addresses up: to a living owner, without a noise and not at once.
@@ -447,6 +530,7 @@ impl Role {
         if let Some(place) = all.iter().position(|p| p.name == name) {
             let pass = all.swap_remove(place);
             self.hand_overs.undo(pass.passage);
+            self.keep_now = true;
         }
     }
 

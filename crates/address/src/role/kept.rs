@@ -30,6 +30,21 @@ pub struct KeptState {
     /// Leases that were held, and until when, nanoseconds of CLOCK_BOOTTIME.
     #[serde(default)]
     pub leases: Vec<(String, u64)>,
+    /// Hand-overs that are under way.
+    #[serde(default)]
+    pub hand_overs: Vec<KeptHandOver>,
+}
+
+/// What it leaves of a hand-over: connections go on while its table stands.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct KeptHandOver {
+    /// The instance.
+    pub name: String,
+    /// Whom its older connections are passed on to; None: another one has taken its
+    /// addresses, and they are still here.
+    pub to: Option<IpAddr>,
+    /// Until when, nanoseconds of CLOCK_BOOTTIME.
+    pub until_ns: u64,
 }
 
 /// What it leaves of an instance.

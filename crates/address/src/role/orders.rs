@@ -3,7 +3,7 @@
 use super::begin::{Before, check};
 use super::event_loop::Role;
 use super::hand_over::keeps_connections;
-use super::kept::fingerprint;
+use super::kept::{KeptHandOver, fingerprint};
 use super::leases::name_of;
 use super::member::{self, Member};
 use super::status::state_word;
@@ -320,6 +320,7 @@ impl Role {
             written_ns: now.0,
             instances: Vec::new(),
             leases: self.leases.kept(),
+            hand_overs: self.hand_overs.kept(),
         };
         for (at, member) in self.members.iter_mut().enumerate() {
             let Some(resume) = self.router.kept(now, Instance(at)) else {
@@ -370,14 +371,24 @@ impl Role {
 
     /// What a process before this one had kept; what it left of instances that are no
     /// more is taken out of the kernel.
-    pub(super) fn kept_resumes(&mut self, config: &Config) -> HashMap<String, Before> {
+    pub(super) fn kept_resumes(
+        &mut self,
+        config: &Config,
+        going_on: &[KeptHandOver],
+    ) -> HashMap<String, Before> {
         let mut before = HashMap::new();
         let Some(kept) = self.kept_before.take() else {
             return before;
         };
         for instance in &config.instances {
+            let goes_on = |one: &KeptHandOver| one.name == instance.name && one.to.is_none();
+            let lingers = going_on.iter().any(goes_on);
             if let Some(kept) = kept.of(instance) {
-                let resume = kept.resume();
+                let mut resume = kept.resume();
+                if let Some(resume) = resume.as_mut().filter(|_| lingers) {
+                    // They go when the hand-over is over.
+                    resume.holds = false;
+                }
                 let was = Before {
                     state: resume.map(|r| r.state),
                     resume,

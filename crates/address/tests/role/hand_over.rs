@@ -372,10 +372,10 @@ fn a_planned_stop_with_nobody_else_there_is_not_delayed_by_the_drain() {
 }
 
 #[test]
-fn what_a_killed_role_left_of_a_hand_over_is_removed_by_the_next_one() {
+fn a_hand_over_outlives_the_roles_of_both_machines_and_ends_with_its_drain() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");
-    let scene = Scene::new("over-killed");
+    let scene = begin("over-killed");
     let long = |priority| {
         let mut config = own(Family::Four, priority);
         config.instances[0].handover_drain = LATEST * 20;
@@ -385,18 +385,32 @@ fn what_a_killed_role_left_of_a_hand_over_is_removed_by_the_next_one() {
     assert!(scene.comes_to(&scene.alpha, VIP));
     let beta = scene.role(&scene.beta, &long(100));
     assert!(eventually(LATEST, || beta.state("www") == "BACKUP"));
+    let mut open = scene.client.tcp_connect(Family::Four.at(), LATEST).unwrap();
+    assert_eq!(ask(&mut open, b"q").unwrap(), "alpha");
     alpha.order("hand-over www");
     alpha.wait_for("connections may finish");
     beta.wait_for("older connections go on at 10.0.0.1");
+    assert_eq!(ask(&mut open, b"q").unwrap(), "alpha");
     let has_tables = |host: &Host| host.run(nft()).unwrap().contains("evenkeel-");
-    assert!(has_tables(&scene.alpha) && has_tables(&scene.beta));
-    for role in [&alpha, &beta] {
+    let kill = |role: &Role| {
         role.process.signal(Signal::KILL).unwrap();
         role.process.wait(LATEST).unwrap();
-    }
-    assert!(scene.has(&scene.alpha, VIP) && has_tables(&scene.alpha));
-    let _beta = scene.role(&scene.beta, &long(100));
-    let _alpha = scene.role(&scene.alpha, &long(90));
+    };
+    kill(&alpha);
+    kill(&beta);
+    let alpha = scene.role(&scene.alpha, &long(150));
+    let beta = scene.role(&scene.beta, &long(100));
+    assert!(eventually(LATEST, || beta.state("www") == "MASTER"));
+    assert!(eventually(LATEST, || alpha.state("www") == "BACKUP"));
+    assert!(scene.has(&scene.alpha, VIP) && has_tables(&scene.alpha) && has_tables(&scene.beta));
+    assert_eq!(ask(&mut open, b"q").unwrap(), "alpha");
+    let mut new = scene.client.tcp_connect(Family::Four.at(), LATEST).unwrap();
+    assert_eq!(ask(&mut new, b"q").unwrap(), "beta");
+    // The next ones drain less: what is left of it is removed.
+    kill(&alpha);
+    kill(&beta);
+    let _beta = scene.role(&scene.beta, &own(Family::Four, 100));
+    let _alpha = scene.role(&scene.alpha, &own(Family::Four, 150));
     assert!(scene.leaves(&scene.alpha, VIP));
     assert!(eventually(LATEST, || !has_tables(&scene.alpha)));
     assert!(eventually(LATEST, || !has_tables(&scene.beta)));

@@ -36,7 +36,8 @@ pub struct FrontendSummary {
     /// Its name.
     pub name: String,
     /// Where it takes connections by TCP, as seen from this machine: what another one
-    /// owns leads there and is left out.
+    /// owns leads there and is left out. Where it speaks HTTP in the clear at some of these,
+    /// only those.
     pub listens: Vec<SocketAddr>,
     /// It speaks HTTP in the clear at all of these.
     pub http: bool,
@@ -62,13 +63,18 @@ fn frontend(proxy: &Proxy, usable: bool, elsewhere: &[IpAddr]) -> FrontendSummar
     });
     // A synthetic request has no PROXY header, and no TLS.
     let plain = |bind: &crate::config::Bind| bind.tls_words.is_none() && !bind.accept_proxy;
+    let here = inet
+        .map(|(bind, address)| (bind, reached(address)))
+        .filter(|(_, address)| !elsewhere.contains(&address.ip()));
+    let plainly = here.clone().filter(|(bind, _)| plain(bind));
+    let http = proxy.mode == Mode::Http && plainly.clone().next().is_some();
     FrontendSummary {
         name: proxy.name.to_string(),
-        http: proxy.mode == Mode::Http && inet.clone().all(|(bind, _)| plain(bind)),
-        listens: inet
-            .map(|(_, address)| reached(address))
-            .filter(|address| !elsewhere.contains(&address.ip()))
-            .collect(),
+        http,
+        listens: match http {
+            true => plainly.map(|(_, address)| address).collect(),
+            false => here.map(|(_, address)| address).collect(),
+        },
         usable,
     }
 }
@@ -133,10 +139,17 @@ mod tests {
         let text = "frontend f\n mode http\n bind :80\n bind 192.0.2.1:81\n bind [::]:82\n bind /tmp/x\n\
                     frontend t\n mode http\n bind 127.0.0.1:1 accept-proxy\n\
                     frontend b\n mode tcp\n bind 127.0.0.1:2\n";
-        let config = load_text(text).config.expect("no error");
+        let both = "frontend w\n mode http\n bind 127.0.0.1:443 accept-proxy\n bind 127.0.0.1:80\n";
+        let text = format!("{text}{both}");
+        let config = load_text(&text).config.expect("no error");
         let told = |at: usize| frontend(&config.proxies[at], true, &[[192, 0, 2, 1].into()]);
         let listens: Vec<String> = told(0).listens.iter().map(ToString::to_string).collect();
         assert_eq!(listens, ["127.0.0.1:80", "[::1]:82"]);
         assert!(told(0).http && !told(1).http && !told(2).http);
+        // A site of today listens with TLS, too: it is asked in the clear.
+        assert_eq!(
+            (told(3).http, told(3).listens),
+            (true, vec!["127.0.0.1:80".parse().unwrap()])
+        );
     }
 }
