@@ -8,6 +8,7 @@
 
 use super::event_loop::Role;
 use super::kept::{KeptHandOver, KeptState};
+use super::leases::name_of;
 use super::{Level, Told, clock};
 use crate::config::{Config, Dialect, Instance as Settings};
 use crate::kernel::{AddressSpec, KernelError, Passage, Passes, Quiet};
@@ -100,6 +101,11 @@ impl HandOvers {
     /// Whether the addresses of an instance are still here, though another has them.
     pub(super) fn lingers(&self, name: &str) -> bool {
         self.lingers.iter().any(|l| l.name == name)
+    }
+
+    /// Whether a planned stop is under way.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stop_at.is_some()
     }
 
     /// The same as it is kept.
@@ -374,7 +380,11 @@ impl Role {
         let drain = wish.unwrap_or(member.config.handover_drain);
         let status = self.router.status(Instance(at));
         let by = match status.map(|status| (status.state, status.why)) {
-            Some((State::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => by,
+            Some((State::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
+                Some(by)
+            }
+            // Whoever gets the lease.
+            Some((State::Fault, _)) if self.leases.moves(&member.config) => None,
             _ => return false,
         };
         let keeps = keeps_connections(&self.config, &member.config) && !drain.is_zero();
@@ -388,7 +398,7 @@ impl Role {
             .hand_overs
             .passes
             .iter()
-            .any(|p| p.name == name && p.owner == by)
+            .any(|p| p.name == name && by.is_none_or(|by| p.owner == by))
         {
             self.end_pass(&name);
         }
@@ -407,6 +417,7 @@ impl Role {
         }
         let until = now.after(drain);
         self.set_draining(at, Some(until));
+        let by = by.map_or("whoever gets the lease".to_owned(), |by| by.to_string());
         let line = format!("({name}) {by} has the addresses; connections may finish for {drain:?}");
         self.log(Level::Notice, &line);
         let told = Told::Draining {
@@ -560,10 +571,19 @@ impl Role {
         let now = clock::now();
         let mut longest = Duration::ZERO;
         let mut waits = !self.hand_overs.lingers.is_empty();
+        let mut leases = Vec::new();
         for (at, member) in self.members.iter().enumerate() {
             let config = &member.config;
+            if !keeps_connections(&self.config, config) {
+                continue;
+            }
             // Who has a lease next is decided elsewhere, once it is free.
-            if config.lease || !keeps_connections(&self.config, config) {
+            if config.lease {
+                if member.state == State::Master {
+                    longest = longest.max(config.handover_drain);
+                    leases.push(name_of(config));
+                    waits = true;
+                }
                 continue;
             }
             let adverts = u32::from(config.down_timer_adverts.max(1)) + 1;
@@ -580,6 +600,9 @@ impl Role {
         if waits {
             self.log(Level::Info, "Stopping: addresses are handed over");
             self.hand_overs.stop_at = Some(now.after(longest + STOP_LONGER));
+            for name in leases {
+                self.hand_over_lease(name);
+            }
             self.act();
         }
         waits

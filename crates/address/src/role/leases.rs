@@ -101,8 +101,12 @@ impl Leases {
         able.filter(|(name, _)| !self.resting.contains_key(name))
             .map(|(name, rank)| {
                 let held = self.missing(now, &name).is_none();
-                let yields = self.last.contains(&name) || (on_trial && !held);
-                let rank = if yields { 0 } else { rank };
+                let rank = match self.last.contains(&name) {
+                    // Who has it and gives it away comes behind who gave it away before.
+                    true => u32::from(!held && !on_trial),
+                    false if on_trial && !held => 0,
+                    false => rank,
+                };
                 WantedLease { name, rank }
             })
             .take(LEASES_MAX)
@@ -193,7 +197,9 @@ impl Role {
     /// Says which leases could be used, if that is not known.
     pub(super) fn tell_wanted_leases(&mut self, now: Time) {
         let members = self.members.iter().enumerate();
+        let stops = self.hand_overs.is_stopping();
         let able = members
+            .filter(|_| !stops)
             .filter(|(_, member)| member.config.lease && self.could_have(now, member))
             .filter_map(|(at, member)| {
                 let priority = self.router.status(Instance(at))?.priority;
@@ -284,7 +290,8 @@ mod tests {
         assert_eq!(rank(&leases, now, false), None);
         let rested = now.after(REST);
         assert!(leases.handle_time(rested));
-        assert_eq!(rank(&leases, rested, false), Some(0));
+        // Whoever has it by then may give it back.
+        assert_eq!(rank(&leases, rested, false), Some(1));
         // It has it again.
         leases.hold([until(9_000_000_000)]);
         assert_eq!(rank(&leases, rested, false), Some(220));

@@ -417,6 +417,49 @@ fn a_hand_over_outlives_the_roles_of_both_machines_and_ends_with_its_drain() {
 }
 
 #[test]
+fn connections_go_on_where_they_began_when_an_address_goes_with_its_lease() {
+    lab::skip_unless_root!();
+    let scene = begin("over-lease");
+    let bound = |priority| {
+        let mut config = own(Family::Four, priority);
+        config.instances[0].lease = true;
+        config.instances[0].handover_drain = LATEST * 20;
+        config
+    };
+    let hold = "hold address/www 4611686018427387904";
+    let alpha = scene.role(&scene.alpha, &bound(150));
+    let beta = scene.role(&scene.beta, &bound(100));
+    let wants = "WantsLeases([WantedLease { name: \"address/www\", rank: 150 }])";
+    alpha.wait_for(wants);
+    beta.wait_for("rank: 100");
+    alpha.order(hold);
+    assert!(eventually(LATEST, || alpha.state("www") == "MASTER"));
+    let connect = || scene.client.tcp_connect(Family::Four.at(), LATEST).unwrap();
+    let mut first = connect();
+    assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
+    // Somebody else could use it better.
+    alpha.order("hand-over-lease address/www");
+    alpha.wait_for("connections may finish");
+    alpha.order("hold");
+    beta.order(hold);
+    beta.wait_for("older connections go on at 10.0.0.1");
+    assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
+    let mut second = connect();
+    assert_eq!(ask(&mut second, b"q").unwrap(), "beta");
+    // It would have it again, and the other one is stopped.
+    let wanted = || alpha.count(wants) == 2;
+    assert!(eventually(LATEST * 10, wanted), "{:?}", alpha.said());
+    beta.order("stop");
+    beta.wait_for("connections may finish");
+    beta.wait_for("WantsLeases([])");
+    alpha.order(hold);
+    alpha.wait_for("older connections go on at 10.0.0.2");
+    assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
+    assert_eq!(ask(&mut second, b"q").unwrap(), "beta");
+    assert_eq!(ask(&mut connect(), b"q").unwrap(), "alpha");
+}
+
+#[test]
 fn a_preempted_keepalived_dialect_gives_the_address_up_at_once_and_makes_no_tables() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nft");

@@ -48,6 +48,11 @@ struct Probe {
 }
 
 impl Wait {
+    /// The owner said that it stops, and nobody else takes the addresses.
+    pub(super) fn owner_stopped(&mut self, owner: IpAddr) {
+        self.stopped = Some(owner);
+    }
+
     /// From now on.
     pub(super) fn begin(now: Time, down: Duration, interval: Duration) -> Wait {
         Wait {

@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// So long an owner that said that it stops may have connections that began there.
+const STOPPED_A_MOMENT_AGO: Duration = Duration::from_secs(5);
+
 /// All virtual routers of one machine.
 ///
 /// The driver's turn: all packets that arrived ([`Router::handle_packet`]) and all
@@ -231,11 +234,17 @@ impl Router {
     }
 
     /// It is known from elsewhere, by a lease, that nobody else has the addresses: a backup
-    /// waits for no silence.
+    /// waits for no silence. An owner that said a moment ago that it stops, while this
+    /// machine could not have them, may still have connections.
     pub fn entitle(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, _| {
             if machine.state == State::Backup {
                 machine.wait.not_later_than(now);
+                if let Some((owner, 0, heard)) = machine.owner
+                    && now.since(heard) < STOPPED_A_MOMENT_AGO
+                {
+                    machine.wait.owner_stopped(owner);
+                }
             }
         });
     }
