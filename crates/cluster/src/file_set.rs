@@ -76,6 +76,14 @@ impl FileSet {
         bytes
     }
 
+    /// Whether the digest behind these bytes is theirs. They are not looked at.
+    pub fn is_whole(bytes: &[u8]) -> bool {
+        let end = bytes.len().saturating_sub(SEAL.len() + DIGEST_BYTES);
+        let (body, seal) = bytes.split_at(end);
+        seal.strip_prefix(SEAL)
+            .is_some_and(|sum| digest(body).0 == *sum)
+    }
+
     /// From bytes.
     ///
     /// # Errors
@@ -111,6 +119,10 @@ mod tests {
         };
         let bytes = set.encode();
         assert_eq!(FileSet::decode(&bytes).unwrap(), set);
+        assert!(FileSet::is_whole(&bytes));
+        for length in 0..bytes.len() {
+            assert!(!FileSet::is_whole(&bytes[..length]), "{length}");
+        }
         for place in 0..bytes.len() - SEAL.len() - DIGEST_BYTES {
             let mut other = bytes.clone();
             other[place] ^= 1;

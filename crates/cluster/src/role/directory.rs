@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use zeroize::{Zeroize, Zeroizing};
 
 /// Where it is unless somebody says otherwise.
 pub const USUAL: &str = "/var/lib/evenkeel";
@@ -39,6 +40,8 @@ pub const PROMISE: &str = "promise";
 pub const STORE_LOST: &str = "store.redb.lost";
 /// The version that this node accepted last: a [`FileSet`].
 pub const ACCEPTED: &str = "accepted.set";
+/// The same once more, written before it.
+pub const ACCEPTED_COPY: &str = "accepted.set.copy";
 /// Held by the process that uses the directory.
 const LOCK: &str = "lock";
 /// Largest of the small files, bytes.
@@ -296,18 +299,71 @@ impl Directory {
 
     /// The version that this node accepted last.
     pub fn accepted(&self) -> Result<Option<FileSet>, DirectoryError> {
-        let Some(bytes) = self.read(ACCEPTED, ACCEPTED_BYTES_MAX)? else {
-            return Ok(None);
+        let path = self.file(ACCEPTED);
+        let bytes = match read_accepted(&self.path) {
+            Ok(accepted) => accepted.bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(DirectoryError::Io(path, error)),
         };
         let set = FileSet::decode(&bytes);
         set.map(Some)
-            .map_err(|error| DirectoryError::Malformed(self.file(ACCEPTED), error.to_string()))
+            .map_err(|error| DirectoryError::Malformed(path, error.to_string()))
     }
 
     /// Keeps a version as the one that was accepted last.
     pub fn write_accepted(&self, set: &FileSet) -> Result<(), DirectoryError> {
-        self.write(ACCEPTED, &set.encode())
+        let mut bytes = set.encode();
+        let written = self
+            .write(ACCEPTED_COPY, &bytes)
+            .and_then(|()| self.write(ACCEPTED, &bytes));
+        // There are keys in it.
+        bytes.zeroize();
+        written
     }
+}
+
+/// The version that a node accepted last, as it stands on the disk.
+#[derive(Debug)]
+pub struct Accepted {
+    /// A [`FileSet`] that was not looked at. There are keys in it.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Why it is that of the copy, where it is: what is wrong with [`ACCEPTED`].
+    pub damage: Option<&'static str>,
+}
+
+/// Reads the version that the node of this directory accepted last: from the file, or, where
+/// that is damaged or gone, from its copy. Where neither is whole it is the file as it is.
+pub fn read_accepted(directory: &Path) -> io::Result<Accepted> {
+    let file = read_plain(&directory.join(ACCEPTED));
+    let damage = match &file {
+        Ok(bytes) if FileSet::is_whole(bytes) => None,
+        Ok(_) => Some("is damaged"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is not there"),
+        Err(_) => Some("cannot be read"),
+    };
+    if damage.is_some()
+        && let Ok(bytes) = read_plain(&directory.join(ACCEPTED_COPY))
+        && FileSet::is_whole(&bytes)
+    {
+        return Ok(Accepted { bytes, damage });
+    }
+    Ok(Accepted {
+        bytes: file?,
+        damage: None,
+    })
+}
+
+/// A plain file of the size that a version may have.
+fn read_plain(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let data = file.metadata()?;
+    if !data.is_file() || data.len() > ACCEPTED_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(data.len() as usize));
+    file.take(ACCEPTED_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -415,6 +471,39 @@ mod tests {
         std::fs::write(&plain, b"").unwrap();
         let words = Directory::open(&plain).unwrap_err().to_string();
         assert!(words.contains("not a directory"), "{words}");
+    }
+
+    #[test]
+    fn what_was_accepted_outlives_any_damage_of_its_file() {
+        let place = Place::new();
+        let directory = Directory::create(&place.0).unwrap();
+        let set = FileSet {
+            version: VersionId(4),
+            label: "version 4".into(),
+            ..FileSet::default()
+        };
+        directory.write_accepted(&set).unwrap();
+        let damage = || read_accepted(&place.0).unwrap().damage.is_some();
+        assert!(!damage());
+        let file = directory.file(ACCEPTED);
+        let whole = std::fs::read(&file).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x55;
+            for damaged in [&whole[..at], &flipped] {
+                std::fs::write(&file, damaged).unwrap();
+                assert!(damage(), "{at}");
+                assert_eq!(directory.accepted().unwrap().as_ref(), Some(&set));
+            }
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert!(damage());
+        assert_eq!(directory.accepted().unwrap(), Some(set));
+        // Nothing is made up where neither is left.
+        std::fs::write(directory.file(ACCEPTED_COPY), &whole[1..]).unwrap();
+        assert_eq!(directory.accepted().unwrap(), None);
+        std::fs::write(&file, b"").unwrap();
+        assert!(directory.accepted().is_err());
     }
 
     #[test]

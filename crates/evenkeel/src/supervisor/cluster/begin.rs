@@ -8,20 +8,16 @@ use crate::supervisor::directory;
 use crate::supervisor::loading::Told;
 use crate::supervisor::run::Supervisor;
 use crate::voice::write_error;
-use cluster::file_set::SET_BYTES_MAX;
 use cluster::request;
-use cluster::role::directory::ACCEPTED;
+use cluster::role::directory::{self as state_directory, ACCEPTED, ACCEPTED_COPY};
 use protocol::role::RunControl;
-use rustix::fs::{Mode, OFlags};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How much a version has besides its files, bytes.
-const FRAME_BYTES_MAX: u64 = 8 << 20;
 /// How long until an accepted version that could not be served is tried again: a name
 /// may not resolve yet, an address not be there.
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
@@ -35,15 +31,12 @@ pub struct Start {
     pub arbiter: bool,
 }
 
-/// The file of a version as a memory file. It is not looked at.
-pub(super) fn read(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let bytes_max = SET_BYTES_MAX + FRAME_BYTES_MAX;
-    if !file.metadata()?.is_file() || file.metadata()?.len() > bytes_max {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    memory::copy("evenkeel version", &mut file.take(bytes_max))
+/// The version that was accepted last as a memory file, and what is wrong with the first of
+/// its two copies. It is not looked at.
+pub(super) fn read_accepted(state: &Path) -> io::Result<(OwnedFd, Option<&'static str>)> {
+    let accepted = state_directory::read_accepted(state)?;
+    let file = memory::create("evenkeel version", &accepted.bytes)?;
+    Ok((file, accepted.damage))
 }
 
 impl Supervisor {
@@ -83,8 +76,16 @@ impl Supervisor {
     /// Finds the version that was accepted last.
     fn find_accepted(&mut self, start: &Start) {
         let path = start.directory.join(ACCEPTED);
-        match read(&path) {
-            Ok(set) => self.cluster.accepted = Some(Arc::new(set)),
+        match read_accepted(&start.directory) {
+            Ok((set, damage)) => {
+                if let Some(damage) = damage {
+                    self.voice.warning(format_args!(
+                        "{} {damage}: its copy, {ACCEPTED_COPY}, is served; the next version that is accepted writes both anew",
+                        path.display()
+                    ));
+                }
+                self.cluster.accepted = Some(Arc::new(set));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.voice.alert(format_args!(
                 "the last accepted version cannot be read ({}: {error}); it comes from the cluster",

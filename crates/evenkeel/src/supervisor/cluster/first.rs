@@ -2,10 +2,9 @@
 //! back to is that nothing is served. And what becomes of any trial when the control
 //! role dies, which decides on it.
 
-use super::begin::{AGAIN, read};
+use super::begin::{AGAIN, read_accepted};
 use crate::roles::Shared;
 use crate::supervisor::run::Supervisor;
-use cluster::role::directory::ACCEPTED;
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -73,8 +72,8 @@ impl Supervisor {
         let Some(start) = &self.cluster.start else {
             return;
         };
-        let on_disk = read(&start.directory.join(ACCEPTED));
-        match on_disk.is_ok_and(|on_disk| same(&set, on_disk) == Ok(true)) {
+        let on_disk = read_accepted(&start.directory);
+        match on_disk.is_ok_and(|(on_disk, _)| same(&set, on_disk) == Ok(true)) {
             true => self.accept_trial(NOBODY),
             false => self.go_back(),
         }
