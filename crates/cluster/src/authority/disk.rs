@@ -101,6 +101,28 @@ pub fn read_sealing_key(directory: &Path) -> Result<Option<SealingKey>, Authorit
     SealingKey::from_halves(public, private).map(Some)
 }
 
+/// Reads a node's sealing key, or makes a new one where it is missing or damaged: what was
+/// sealed to it is sealed by the other nodes to the new one. With why it was made.
+///
+/// # Errors
+/// Fails where a file cannot be read or written, which is not the same as damaged.
+pub fn sealing_key_or_new(
+    directory: &Path,
+) -> Result<(SealingKey, Option<&'static str>), AuthorityError> {
+    let why = match read_sealing_key(directory) {
+        Ok(Some(key)) => return Ok((key, None)),
+        Ok(None) => "missing",
+        Err(AuthorityError::File { error, .. }) if error.kind() == io::ErrorKind::InvalidData => {
+            "damaged"
+        }
+        Err(error @ AuthorityError::File { .. }) => return Err(error),
+        Err(_) => "damaged",
+    };
+    let key = SealingKey::generate()?;
+    write_sealing_key(directory, &key)?;
+    Ok((key, Some(why)))
+}
+
 /// Writes the keys of authorities, sealed: one, or two while they change. Others are gone
 /// then.
 pub fn write_authority_keys(
@@ -129,7 +151,11 @@ pub fn read_authority(
         return Ok(None);
     }
     for sealed in read_all(&at, SEALED_KEY)? {
-        let key = sealing.open(AUTHORITY_PURPOSE, &sealed)?;
+        let key = match sealing.open(AUTHORITY_PURPOSE, &sealed) {
+            // Sealed to a sealing key that was lost.
+            Err(AuthorityError::NotSealed) => continue,
+            opened => opened?,
+        };
         match Authority::from_parts(cluster, certificate, &key) {
             Ok(authority) => return Ok(Some(authority)),
             Err(AuthorityError::NotOurs) => {}

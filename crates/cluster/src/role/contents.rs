@@ -2,11 +2,12 @@
 //! is served. What a version has in common with its parent is named again, not stored
 //! again.
 
-use crate::authority::{Authority, AuthorityError, Rings, SealingKey, fingerprint};
+use crate::authority::{Authority, AuthorityError, Rings, SealingKey, disk, fingerprint};
 use crate::command::{Content, Epoch, FileEntry, Origin, Ring, SealedAuthority};
 use crate::file_set::{FileSet, SetFile};
-use crate::member::{Digest, MemberId};
+use crate::member::{Digest, Kind, MemberId};
 use crate::raft::Engine;
+use crate::role::directory::{Directory, Who};
 use crate::state::{State, VersionRecord};
 use crate::store::StoreError;
 use openraft_rt_tokio::TokioRuntime;
@@ -60,6 +61,8 @@ pub struct Keys {
     me: MemberId,
     /// An arbiter has none.
     sealing: Option<SealingKey>,
+    /// Why it is a new one.
+    renewed: Option<&'static str>,
     rings: Mutex<Held>,
 }
 
@@ -96,8 +99,30 @@ impl Keys {
             cluster: cluster.to_owned(),
             me,
             sealing,
+            renewed: None,
             rings: Mutex::new(Held::default()),
         }
+    }
+
+    /// Those of a member, with what its directory holds.
+    pub fn of(who: &Who, directory: &Directory) -> Result<Keys, AuthorityError> {
+        let mut keys = Keys::new(&who.cluster, who.id, None);
+        if who.kind == Kind::Node {
+            let (sealing, renewed) = disk::sealing_key_or_new(directory.path())?;
+            (keys.sealing, keys.renewed) = (Some(sealing), renewed);
+        }
+        Ok(keys)
+    }
+
+    /// Why what opens the keys of contents is new since this start; None: it is not.
+    pub fn renewed(&self) -> Option<&'static str> {
+        self.renewed
+    }
+
+    /// What keys of contents are to be sealed to; an arbiter has nothing.
+    pub fn public(&self) -> Option<Vec<u8>> {
+        let sealing = self.sealing.as_ref()?;
+        Some(sealing.public().to_vec())
     }
 
     fn rings(&self) -> MutexGuard<'_, Held> {

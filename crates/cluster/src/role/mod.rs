@@ -176,11 +176,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
         // Before anybody may come: what was given up since stays given up.
         wire.set_trust(Trust::of(&state))?;
     }
-    let keys = Keys::new(
-        &who.cluster,
-        who.id,
-        disk::read_sealing_key(directory.path())?,
-    );
+    let keys = Keys::of(&who, &directory)?;
     let shared = Arc::new(Shared::new(
         who,
         options.program.clone(),

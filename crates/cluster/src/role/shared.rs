@@ -261,6 +261,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
             addresses: self.who.addresses.clone(),
             format: FORMAT,
             certificate: self.wire.identity().key().digest(),
+            sealing_key: self.keys.public(),
             ..known.clone()
         })
     }

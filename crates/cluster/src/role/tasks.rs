@@ -168,6 +168,11 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Option<Who> = None;
     let mut lacking: Option<Instant> = None;
+    if let Some(why) = shared.keys.renewed() {
+        shared.note(format!(
+            "the sealing key of this node was {why}: it has a new one, to which the other nodes seal the keys of contents"
+        ));
+    }
     loop {
         let state = shared.engine.state();
         if state.founded() {
@@ -219,6 +224,7 @@ async fn announce<M: Machine, N: Network>(shared: &Shared<M, N>) {
     // Another key is shown before it is agreed on; what came between is made up for.
     let same = known.addresses == member.addresses
         && known.format == FORMAT
+        && known.sealing_key == member.sealing_key
         && known.certificate == member.certificate;
     if !same && shared.has_majority() {
         shared.try_to(Body::Announce(member)).await;

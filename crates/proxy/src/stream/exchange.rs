@@ -120,9 +120,9 @@ pub async fn run(
         if let Some(begins) = begins {
             outgoing.body = begins;
         }
-        match serve::reconnect(stream).await {
-            Some(connection) => server = connection,
-            None => break delivered,
+        match Box::pin(retry::anew(stream, slot)).await {
+            Some(another) => (server, slot) = another,
+            None => return unserved(client, stream, &outgoing).await,
         }
     };
     end(client, stream, outgoing, (server, slot), delivered).await

@@ -116,6 +116,16 @@ pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection,
     Some(another)
 }
 
+/// Another server connection for a request that its server has not looked at. A server that
+/// stops closes what it has and takes nothing new: that is tried again, and elsewhere, as
+/// any connection that fails.
+pub async fn anew(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
+    match serve::reconnect(stream).await {
+        Some(connection) => Some((connection, slot)),
+        None => again(stream, slot).await,
+    }
+}
+
 /// Whether `retry-on` names the status of the answer, and it may be tried again.
 pub fn is_unwanted(stream: &Stream) -> bool {
     let bit = RetryOn::status_bit(stream.response.status());

@@ -48,8 +48,10 @@ async fn run(runtime: &'static Runtime) {
             continue;
         };
         if runtime.stopping() || !vitals.is_owner(owner) {
-            // Whoever comes after has described its own.
+            // Whoever comes after has described its own. The connections that are still here
+            // end with their addresses.
             described = None;
+            lead(runtime, &runtime.config(), vitals);
             sleep(EVERY).await;
             continue;
         }
@@ -72,13 +74,20 @@ async fn run(runtime: &'static Runtime) {
     }
 }
 
-/// Leads connections of addresses that are to be given away to their end, and counts
-/// what is under way there. False where there are none.
-async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'static>) -> bool {
+/// Leads connections of addresses that are to be given away to their end. Which services
+/// these are, with their slots.
+fn lead<'c>(
+    runtime: &'static Runtime,
+    config: &'c Config,
+    vitals: Vitals<'static>,
+) -> Vec<(usize, &'c Service)> {
     let Shared { draining, .. } = &runtime.vitals;
-    let services = config.services.iter().enumerate();
+    let services = config.services.iter();
     let wanted: Vec<(usize, &Service, u64)> = services
-        .filter_map(|(slot, service)| Some((slot, service, vitals.drain(slot)?)))
+        .filter_map(|service| {
+            let slot = vitals.find(&service.name)?;
+            Some((slot, service, vitals.drain(slot)?))
+        })
         .collect();
     let (now, now_ms) = (reactor::Instant::now(), now_ms());
     let addresses: Vec<(IpAddr, reactor::Instant)> = wanted
@@ -95,10 +104,19 @@ async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'
             reactor::wake_all(thread);
         }
     }
+    let wanted = wanted.into_iter();
+    wanted.map(|(slot, service, _)| (slot, service)).collect()
+}
+
+/// Leads connections of addresses that are to be given away to their end, and counts
+/// what is under way there. False where there are none.
+async fn drain(runtime: &'static Runtime, config: &Arc<Config>, vitals: Vitals<'static>) -> bool {
+    let wanted = lead(runtime, config, vitals);
+    let (Shared { draining, .. }, now) = (&runtime.vitals, reactor::Instant::now());
     let Some((_, owner)) = runtime.vitals.memory() else {
         return false;
     };
-    for (slot, service, _) in &wanted {
+    for (slot, service) in &wanted {
         let Some(streams) = under_way(runtime, &service.addresses).await else {
             // A thread that is too busy to count has something under way.
             vitals.set_under_way(owner, *slot, 1);

@@ -145,6 +145,30 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
     }
 }
 
+#[test]
+fn a_request_on_a_kept_connection_of_a_server_that_stops_goes_to_another_one() {
+    if against_haproxy() {
+        return;
+    }
+    let stopping = Origin::new(|mut peer, _| {
+        peer.head();
+        peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ns");
+        // The second request on the connection is swallowed.
+        peer.head();
+    });
+    let other = Origin::echo();
+    let bed = Bed::new(&format!(
+        "listen back\n bind 127.0.0.1:{{0}}\n http-reuse always\n balance first\n retries 3\n \
+         option redispatch 1\n server s 127.0.0.1:{}\n server t 127.0.0.1:{}\n",
+        stopping.port, other.port
+    ));
+    let mut client = bed.client();
+    assert_eq!(client.ask(GET), "200 s");
+    // Nobody listens there any more.
+    drop(stopping);
+    assert_eq!(client.ask(GET), "200 0: GET /a ");
+}
+
 /// A socket at this port that refuses connections, where the port is free.
 fn hold(port: u16) -> Option<std::os::fd::OwnedFd> {
     use rustix::net::{AddressFamily, SocketType, bind, socket};

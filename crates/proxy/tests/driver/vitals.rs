@@ -162,6 +162,20 @@ fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: 
     wait_until("it goes on", || !vitals::reports(runtime)[0].draining);
 }
 
+/// During an upgrade another process writes, and clients of this one are still here.
+fn those_of_a_process_that_is_followed_are_too(memory: &Vitals<'_>, here: SocketAddr) {
+    let mut client = TcpStream::connect(here).expect("connected");
+    client.set_read_timeout(Some(PATIENCE)).expect("set");
+    assert!(!ask(&mut client).contains("connection: close"));
+    memory.claim(1, 1);
+    let slot = memory.find("www").expect("described");
+    memory.set_drain(slot, Some(now_ms() + 60_000));
+    wait_until("it is led to its end", || {
+        ask(&mut client).contains("connection: close")
+    });
+    memory.set_drain(slot, None);
+}
+
 #[test]
 fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led_to_their_end() {
     if against_haproxy() {
@@ -193,6 +207,7 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
     is_judged(&memory, &config);
     a_stuck_thread_is_seen(&memory);
     clients_are_led_to_their_end(&memory, here, running.runtime);
+    those_of_a_process_that_is_followed_are_too(&memory, here);
 
     running.soft_stop();
     assert_eq!(memory.pulse(now_ms()), Pulse::NotBegun);

@@ -3,8 +3,8 @@
 use super::real::{Real, all_vote, eventually, three};
 use super::{Scratch, apply};
 use crate::command::VersionId;
-use crate::request::Request;
-use crate::role::directory::{Directory, PROMISE, STORE, STORE_LOST};
+use crate::request::{Reply, Request};
+use crate::role::directory::{Directory, PROMISE, SEALING_KEY, STORE, STORE_LOST};
 use crate::role::setup;
 use std::path::PathBuf;
 
@@ -201,4 +201,40 @@ fn where_no_node_has_its_log_the_status_says_what_to_do() {
     );
     b.stop();
     c.stop();
+}
+
+#[test]
+fn a_node_whose_sealing_key_is_lost_damaged_or_anothers_opens_versions_again_by_itself() {
+    let scratch = Scratch::new();
+    let [mut a, mut b, mut c] = three(&scratch);
+    a.done(&Request::Apply(apply(None, "one", 0)));
+    let others = std::fs::read(file(&a, SEALING_KEY)).unwrap();
+    for (round, damage) in [None, Some(&b"\xff"[..]), Some(b""), Some(&others)]
+        .into_iter()
+        .enumerate()
+    {
+        eventually("b serves one", || serves(&b, "one"), || b.text());
+        b.stop();
+        match damage {
+            None => std::fs::remove_file(file(&b, SEALING_KEY)).unwrap(),
+            Some(bytes) => std::fs::write(file(&b, SEALING_KEY), bytes).unwrap(),
+        }
+        b.start();
+        eventually("all vote", || all_vote(&b, 3), || b.text());
+        // Refused until the other node has sealed what it lacks.
+        let text = format!("after damage {round}");
+        let applied = || {
+            let accepted = a.status().and_then(|s| s.configuration.accepted);
+            let wanted = Request::Apply(apply(accepted.map(|id| id.0), &text, 0));
+            matches!(a.ask(&wanted), Ok(Reply::Done { .. }))
+        };
+        eventually("it is accepted", applied, || a.text());
+        eventually("b serves it", || serves(&b, &text), || b.text());
+        let accepted = || a.status().and_then(|s| s.configuration.accepted);
+        let back = Request::Apply(apply(accepted().map(|id| id.0), "one", 0));
+        a.done(&back);
+    }
+    for member in [&mut a, &mut b, &mut c] {
+        member.stop();
+    }
 }
