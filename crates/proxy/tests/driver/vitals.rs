@@ -164,9 +164,16 @@ fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: 
 
 /// During an upgrade another process writes, and clients of this one are still here.
 fn those_of_a_process_that_is_followed_are_too(memory: &Vitals<'_>, here: SocketAddr) {
-    let mut client = TcpStream::connect(here).expect("connected");
-    client.set_read_timeout(Some(PATIENCE)).expect("set");
-    assert!(!ask(&mut client).contains("connection: close"));
+    let connect = || {
+        let client = TcpStream::connect(here).expect("connected");
+        client.set_read_timeout(Some(PATIENCE)).expect("set");
+        client
+    };
+    let mut client = connect();
+    wait_until("clients stay again", || {
+        client = connect();
+        !ask(&mut client).contains("connection: close")
+    });
     memory.claim(1, 1);
     let slot = memory.find("www").expect("described");
     memory.set_drain(slot, Some(now_ms() + 60_000));
