@@ -4,7 +4,7 @@
 
 use crate::files::NamedFile;
 use crate::roles::memory;
-use address::config::{Config, Dialect, Instance};
+use address::config::{Account, Config, Dialect, Instance};
 use address::dialect::{self, Options, Outside};
 use language::{Diagnostics, SourceMap};
 use protocol::role::{AddressPlan, Plan};
@@ -266,15 +266,17 @@ fn needed(config: &Config) -> CapabilitySet {
 
 /// The users as whom programs run; None is the one of the start.
 fn users(config: &Config) -> Vec<Option<u32>> {
-    let mut users = Vec::new();
-    let default = config
-        .global
-        .script_user
-        .as_ref()
-        .map(|account| account.uid);
-    let mut add = |account: Option<u32>| users.push(account.or(default));
+    let default = config.global.script_user.as_ref();
+    let default = default.map(|account| account.uid);
+    let user = |(_, account): (&[String], Option<&Account>)| account.map(|a| a.uid).or(default);
+    programs(config).into_iter().map(user).collect()
+}
+
+/// The words of each program that is run, and its own account.
+fn programs(config: &Config) -> Vec<(&[String], Option<&Account>)> {
+    let mut programs = Vec::new();
     for script in &config.scripts {
-        add(script.account.as_ref().map(|account| account.uid));
+        programs.push((&script.words[..], script.account.as_ref()));
     }
     let global = &config.global;
     let of_instances = config.instances.iter().map(|one| &one.notify);
@@ -290,20 +292,24 @@ fn users(config: &Config) -> Vec<Option<u32>> {
             &notify.any,
         ];
         for one in all.into_iter().flatten().chain(deleted) {
-            add(one.account.as_ref().map(|account| account.uid));
+            programs.push((&one.words[..], one.account.as_ref()));
         }
     }
     let startup = global.startup_script.iter().chain(&global.shutdown_script);
     let fifos = global.fifos.iter().filter_map(|fifo| fifo.script.as_ref());
     for one in startup.map(|(notify, _)| notify).chain(fifos) {
-        add(one.account.as_ref().map(|account| account.uid));
+        programs.push((&one.words[..], one.account.as_ref()));
     }
-    users
+    programs
 }
 
-/// Whether programs run at all.
+/// Whether there is a program that is run: one whose file does not exist is none.
 pub fn has_programs(config: &Config) -> bool {
-    !users(config).is_empty()
+    let exists = |(words, _): &(&[String], _)| {
+        let program = words.first();
+        program.is_some_and(|program| std::path::Path::new(program).exists())
+    };
+    programs(config).iter().any(exists)
 }
 
 /// Whether programs run as another user than this one.

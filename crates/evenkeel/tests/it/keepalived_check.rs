@@ -144,6 +144,14 @@ fn a_test_of_a_file_exits_as_the_real_one_does() {
             format!("vrrp_script chk {{\n script /nonexistent/chk\n}}\n{secure}{BASE}}}\n"),
         ),
         (
+            "scripts to notify that are not there",
+            format!("{BASE} notify_master \"/nonexistent/m x\"\n notify /nonexistent/n\n}}\n"),
+        ),
+        (
+            "scripts of which one is there",
+            format!("{BASE} notify_master /nonexistent/m\n notify /bin/true\n}}\n"),
+        ),
+        (
             "no address",
             format!(
                 "{}}}\n",

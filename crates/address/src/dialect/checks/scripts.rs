@@ -33,10 +33,11 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
             .and_then(|name| accounts.get(name)?.clone());
         let account = command.account.clone().or(own).or(default.clone());
         let root = account.as_ref().is_none_or(|a| a.uid == 0);
-        if root && insecure.is_none() {
+        let usable = look(l, command, account.as_ref(), root);
+        // A script that does not exist endangers nobody, as in keepalived.
+        if root && usable && insecure.is_none() {
             insecure = Some(command.span);
         }
-        let usable = look(l, command, account.as_ref(), root);
         if let (false, Some(name)) = (usable, &command.script) {
             disabled.insert(name.clone());
         }

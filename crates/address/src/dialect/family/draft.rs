@@ -149,6 +149,8 @@ pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) instance_name: Option<Span>,
     pub(in crate::dialect) instances: Vec<InstanceDraft>,
     pub(in crate::dialect) groups: Vec<GroupDraft>,
+    /// The `bind` lines of each `virtual_server_group`.
+    pub(in crate::dialect) server_groups: HashMap<String, String>,
     pub(in crate::dialect) scripts: Vec<At<Script>>,
     pub(in crate::dialect) files: Vec<At<TrackFile>>,
     pub(in crate::dialect) processes: Vec<At<TrackProcess>>,

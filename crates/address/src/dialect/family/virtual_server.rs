@@ -7,7 +7,9 @@ use crate::dialect::loader::Loader;
 use crate::dialect::tree::{Block, Node};
 use crate::dialect::words::Word;
 use language::Diagnostic;
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 /// Most servers that an answer shows.
 const SERVERS_MAX: usize = 256;
@@ -44,7 +46,10 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
         true => told.help("start with -P to pass over it, and leave UDP to a keepalived with IPVS"),
         false => told
             .help("put the section into an haproxy.cfg and load both files, or start with -P to pass over it")
-            .note(format!("this section does the same:\n{}", listen(node))),
+            .note(format!(
+                "this section does the same:\n{}",
+                listen(node, &l.drafts.server_groups)
+            )),
     };
     for lost in lost(node) {
         told = told.note(lost);
@@ -73,10 +78,23 @@ fn server_group(l: &mut Loader<'_>, node: &Node) {
     }
     let node = &clean(node);
     let mut lines = String::new();
-    for line in node.nodes().iter().filter(|line| line.name() != "fwmark") {
-        let port = line.argument().map(|word| word.text.as_str());
+    for line in node.nodes().iter().take(SERVERS_MAX) {
+        let word = line.argument().map(|word| word.text.as_str());
         // Writing to a string cannot fail.
-        let _ = writeln!(lines, "    bind {}", endpoint(line.name(), port));
+        let _ = match (line.name(), word) {
+            ("fwmark", mark) => writeln!(
+                lines,
+                "    # a bind line for each address and port that mark {} is set for",
+                mark.unwrap_or("0")
+            ),
+            (address, port) => addresses(address)
+                .iter()
+                .try_for_each(|address| writeln!(lines, "    bind {}", endpoint(address, port))),
+        };
+    }
+    if let Some(name) = node.argument() {
+        let of = &mut l.drafts.server_groups;
+        of.entry(name.text.clone()).or_insert_with(|| lines.clone());
     }
     let message = "this program does not drive IPVS, so 'virtual_server_group' cannot be used";
     l.report(
@@ -87,6 +105,19 @@ fn server_group(l: &mut Loader<'_>, node: &Node) {
                 lines.trim_end()
             )),
     );
+}
+
+/// The addresses of a member of a group: `192.0.2.3-10` are eight.
+fn addresses(text: &str) -> Vec<String> {
+    let range = || {
+        let (first, last) = text.split_once('-')?;
+        let first: Ipv4Addr = first.parse().ok()?;
+        let [a, b, c, from] = first.octets();
+        let to: u8 = last.parse().ok()?;
+        let all = (from..=to).map(|d| Ipv4Addr::new(a, b, c, d).to_string());
+        Some(all.collect())
+    };
+    range().unwrap_or_else(|| vec![text.to_owned()])
 }
 
 fn word<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
@@ -107,9 +138,18 @@ fn endpoint(address: &str, port: Option<&str>) -> String {
 }
 
 /// The `bind` line of a block's clients, and the name of its section.
-fn bind_and_name(first: &str, second: Option<&str>) -> (String, String) {
+fn bind_and_name(
+    first: &str,
+    second: Option<&str>,
+    groups: &HashMap<String, String>,
+) -> (String, String) {
     match first {
-        "group" => (String::new(), second.unwrap_or("group").to_owned()),
+        "group" => {
+            let name = second.unwrap_or("group");
+            let later = || format!("    # the bind lines of virtual_server_group {name}\n");
+            let lines = groups.get(name).cloned().unwrap_or_else(later);
+            (lines, name.to_owned())
+        }
         "fwmark" => (
             format!(
                 "    # in place of these: the addresses and ports that mark {} is set for\n    bind :80,:443\n",
@@ -133,10 +173,10 @@ fn bind_and_name(first: &str, second: Option<&str>) -> (String, String) {
 }
 
 /// The section that does what the block does.
-fn listen(node: &Node) -> String {
+fn listen(node: &Node, groups: &HashMap<String, String>) -> String {
     let first = node.argument().map_or("", |w| w.text.as_str());
     let second = node.arguments().get(1).map(|w| w.text.as_str());
-    let (bind, name) = bind_and_name(first, second);
+    let (bind, name) = bind_and_name(first, second, groups);
     // Of a mark and of a group the second word is no port.
     let port = second.filter(|port| !matches!(first, "group" | "fwmark") && *port != "0");
     let servers: Vec<&Node> = node
@@ -169,6 +209,11 @@ fn listen(node: &Node) -> String {
     }
     if http {
         http_check(&mut out, node, &servers);
+    } else if let Some(script) = servers.iter().find_map(|s| script(s)) {
+        let _ = writeln!(
+            out,
+            "    option external-check\n    external-check command {script}"
+        );
     }
     let inter = word(node, "delay_loop").unwrap_or("60");
     let weights = servers
@@ -236,6 +281,12 @@ fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
 fn check(server: &Node) -> Option<&Node> {
     let is = |n: &&Node| n.name().ends_with("_CHECK") || matches!(n.name(), "HTTP_GET" | "SSL_GET");
     server.nodes().iter().find(is)
+}
+
+/// The program of a check by a script, without its arguments.
+fn script(server: &Node) -> Option<&str> {
+    let check = check(server).filter(|check| check.name() == "MISC_CHECK")?;
+    word(check, "misc_path")?.split_whitespace().next()
 }
 
 fn is_udp(node: &Node) -> bool {
@@ -310,11 +361,28 @@ fn lost(node: &Node) -> Vec<String> {
         ));
     }
     let servers = node.nodes().iter().filter(|n| n.name() == "real_server");
-    let misc = servers
-        .flat_map(|s| s.nodes())
-        .any(|c| c.name() == "MISC_CHECK");
-    if misc {
-        lost.push("MISC_CHECK runs a script: 'option external-check' and 'external-check command' do that".to_owned());
+    let checks: Vec<&Node> = servers.filter_map(check).collect();
+    if checks.iter().any(|check| check.name() == "MISC_CHECK") {
+        lost.push(
+            "MISC_CHECK runs a script: here the line 'external-check' in 'global' permits it, its arguments are the \
+             addresses and ports of the proxy and the server, and any exit code but 0 is a failure"
+                .to_owned(),
+        );
+    }
+    let urls = checks.iter().flat_map(|check| check.nodes());
+    if urls
+        .filter(|n| n.name() == "url")
+        .any(|url| has(url, "digest"))
+    {
+        lost.push(
+            "'digest' compares the MD5 of a page: 'http-check expect string' or 'rstring' looks for a text in it"
+                .to_owned(),
+        );
+    }
+    if checks.iter().any(|check| check.name() == "DNS_CHECK") {
+        lost.push(
+            "DNS_CHECK asks a nameserver: the server's port is checked by a connection".into(),
+        );
     }
     lost
 }

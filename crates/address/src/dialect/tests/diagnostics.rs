@@ -150,6 +150,36 @@ fn what_a_listen_section_would_refuse_is_not_proposed() {
 }
 
 #[test]
+fn a_group_of_addresses_and_what_checks_cannot_do_are_in_the_proposal() {
+    let group = "virtual_server_group G {\n 192.0.2.1 80\n 192.0.2.3-5 443\n fwmark 7\n}\n";
+    let server = "virtual_server group G {\n protocol TCP\n real_server 10.0.0.1 80 {\n MISC_CHECK {\n \
+                  misc_path \"/usr/bin/check now\"\n }\n }\n real_server 10.0.0.2 80 {\n HTTP_GET {\n url {\n path /\n \
+                  digest 640205\n }\n }\n }\n}\n";
+    let shown = told(&(group.to_owned() + server));
+    let section = shown.split("listen G").nth(1).unwrap_or_default();
+    for part in [
+        "bind 192.0.2.1:80\n",
+        "bind 192.0.2.3:443\n",
+        "bind 192.0.2.5:443\n",
+        "that mark 7 is set for",
+        "'digest' compares",
+        "'external-check' in 'global'",
+    ] {
+        assert!(section.contains(part), "{part}: {shown}");
+    }
+    let scripts = server.replace("HTTP_GET", "TCP_CHECK");
+    let shown = told(&(scripts + group));
+    assert!(
+        shown.contains("external-check command /usr/bin/check\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("# the bind lines of virtual_server_group G"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn under_the_name_of_keepalived_what_that_leaves_out_is_a_warning() {
     let text = "global_defs {\n  no_such_word 3\n  lvs_sync_daemon_interface eth0\n}\n\
                 vrrp_script chk {\n  script \"/bin/true\"\n}\nvrrp_script chk {\n  script \"/bin/false\"\n}\n\
@@ -224,7 +254,7 @@ fn what_does_not_go_together_is_told() {
             instance("strict_mode\nunicast_peer { 192.0.2.2 }\npreempt_delay 4\naccept"),
             "W0719 W0702 W0719",
         ),
-        (instance("notify_master /nowhere"), "W0705 W0706"),
+        (instance("notify_master /nowhere"), "W0705"),
         (instance("notify /usr/bin/x -v"), "W0706 E0720"),
         (instance("unicast_src_ip 192.0.2.1"), "W0721"),
         (instance("use_vmac\nunicast_peer { 192.0.2.2 }"), "W0710"),
