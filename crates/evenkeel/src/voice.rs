@@ -302,6 +302,12 @@ pub fn plain(diag: bool) -> Look {
 /// Columns where nothing says how many there are.
 const WIDTH_WITHOUT_TERMINAL: usize = 100;
 
+/// Reports lost log lines as this voice says warnings.
+pub fn report_losses(voice: &Voice) -> proxy::log::Report {
+    let mut voice = voice.clone();
+    Box::new(move |text| voice.warning(text))
+}
+
 /// Writes to standard error.
 pub fn write_error(text: &str) {
     // Nobody is left to be told that standard error is closed.

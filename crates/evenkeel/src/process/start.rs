@@ -10,7 +10,7 @@ use crate::check_runner;
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::files::NamedFile;
 use crate::identity;
-use crate::voice::{Form, Voice, counted};
+use crate::voice::{Form, Voice, counted, report_losses};
 use protocol::role::{Personality, Rights, RunPrograms};
 use proxy::config::Config;
 use proxy::health;
@@ -107,7 +107,7 @@ pub fn run(
         threads: wanted.threads,
         connections_max: limits.connections,
     };
-    proxy::log::start(sink).map_err(StartError::Threads)?;
+    proxy::log::start(sink, report_losses(voice)).map_err(StartError::Threads)?;
     let state = fetched.state.as_ref().map(|state| &*state.bytes);
     let (serving, side) = serve(config, (listening, sockets), &options, state, side::to_logs)?;
     if let Some(state) = fetched.state {

@@ -7,7 +7,7 @@ use crate::process::{self, StartError};
 use crate::roles::channel::Channel;
 use crate::roles::guard::Guard;
 use crate::roles::memory;
-use crate::voice::Voice;
+use crate::voice::{Voice, report_losses};
 use protocol::role::Message;
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -106,7 +106,8 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
     let identity = Identity::given(rights.uid, rights.gid);
     process::give_up(&built.config, &identity, root, voice)?;
     let signals = process::watch_signals(&process::ENDING)?;
-    proxy::log::start(built.sink.within(root)).map_err(StartError::Threads)?;
+    proxy::log::start(built.sink.within(root), report_losses(voice))
+        .map_err(StartError::Threads)?;
     let (serving, side) = process::serve(
         built.config,
         (built.listening, built.sockets),

@@ -4,6 +4,7 @@ use super::Http2;
 use super::{Asked, Bind, BindOwner, CpuMap, StatusCodes, TlsDefaults};
 use crate::rules::VariableChange;
 use language::Span;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,20 @@ pub enum LogTargetAddress {
     Ring(std::sync::Arc<super::Ring>),
     /// The servers of a backend in `mode log`, by its name.
     Backend(Box<str>),
+}
+
+impl fmt::Display for LogTargetAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogTargetAddress::Udp(address) => write!(f, "udp@{address}"),
+            LogTargetAddress::Unix(path) => path.display().fmt(f),
+            LogTargetAddress::Fd(1) => f.write_str("stdout"),
+            LogTargetAddress::Fd(2) => f.write_str("stderr"),
+            LogTargetAddress::Fd(fd) => write!(f, "fd@{fd}"),
+            LogTargetAddress::Ring(ring) => write!(f, "ring@{}", ring.name),
+            LogTargetAddress::Backend(name) => write!(f, "backend@{name}"),
+        }
+    }
 }
 
 /// One `log` line.

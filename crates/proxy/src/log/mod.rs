@@ -10,7 +10,7 @@ mod sink;
 mod syslog;
 mod time;
 
-pub use sink::{Sink, change, drain, dropped, start};
+pub use sink::{Report, Sink, change, drain, dropped, start};
 pub use syslog::{SyslogFormat, hostname};
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
 

@@ -27,6 +27,12 @@ pub const RETIRED_MAX: usize = 16;
 /// far more than come in that time.
 const GATHER: Duration = Duration::from_millis(1);
 
+/// Between two reports of one target that loses lines.
+const REPORT_EVERY: Duration = Duration::from_secs(600);
+
+/// What is called with a message where a target loses lines.
+pub type Report = Box<dyn FnMut(&str) + Send>;
+
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Lines that were queued and are neither delivered nor dropped yet.
 static WAITING: AtomicU64 = AtomicU64::new(0);
@@ -165,24 +171,19 @@ impl Sink {
         })
     }
 
-    fn deliver(&mut self, line: &Line) {
+    fn deliver(&mut self, line: &Line) -> io::Result<()> {
         if let Some(target) = self.target(&line.target) {
             match target.write(&line.bytes) {
-                Ok(_) => return,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return count_dropped(),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 // The syslog daemon was restarted, perhaps.
                 Err(_) => {}
             }
         }
-        match Target::reopen(&line.target, self.root.as_deref()) {
-            Ok(target) => {
-                if target.write(&line.bytes).is_err() {
-                    count_dropped();
-                }
-                self.keep(line.target.clone(), target);
-            }
-            Err(_) => count_dropped(),
-        }
+        let target = Target::reopen(&line.target, self.root.as_deref())?;
+        let written = target.write(&line.bytes);
+        self.keep(line.target.clone(), target);
+        written.map(|_| ())
     }
 
     /// Keeps what was opened again where the broken one was.
@@ -196,14 +197,15 @@ impl Sink {
         }
     }
 
-    fn run(mut self, queue: Receiver<Delivery>) {
+    fn run(mut self, queue: Receiver<Delivery>, mut losses: Losses) {
         while let Ok(delivery) = queue.recv() {
-            self.take(delivery);
+            self.take(delivery, &mut losses);
             // To be woken for each line costs the threads that serve more than the
             // line: while some come, they are taken by the millisecond.
             loop {
                 thread::sleep(GATHER);
-                let taken = queue.try_iter().map(|delivery| self.take(delivery));
+                let taken = queue.try_iter();
+                let taken = taken.map(|delivery| self.take(delivery, &mut losses));
                 if taken.count() == 0 {
                     break;
                 }
@@ -211,14 +213,51 @@ impl Sink {
         }
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    fn take(&mut self, delivery: Delivery, losses: &mut Losses) {
         match delivery {
             Delivery::Line(line) => {
-                self.deliver(&line);
+                if let Err(error) = self.deliver(&line) {
+                    count_dropped();
+                    losses.report(&line.target, &error, Instant::now());
+                }
                 WAITING.fetch_sub(1, Ordering::Release);
             }
             Delivery::Change(new) => self.change(new),
         }
+    }
+}
+
+/// Which targets lost lines, and when that was reported last.
+struct Losses {
+    report: Report,
+    reported: VecDeque<(LogTargetAddress, Instant)>,
+}
+
+impl Losses {
+    fn new(report: Report) -> Losses {
+        Losses {
+            report,
+            reported: VecDeque::new(),
+        }
+    }
+
+    /// Reports a lost line, unless the same target was reported a short time ago.
+    fn report(&mut self, target: &LogTargetAddress, error: &io::Error, now: Instant) {
+        /// Targets that are remembered.
+        const MOST: usize = 64;
+        self.reported
+            .retain(|(_, at)| now.saturating_duration_since(*at) < REPORT_EVERY);
+        if self.reported.iter().any(|(known, _)| known == target) {
+            return;
+        }
+        if self.reported.len() == MOST {
+            self.reported.pop_front();
+        }
+        self.reported.push_back((target.clone(), now));
+        let lost = dropped();
+        (self.report)(&format!(
+            "log lines are lost: {target} takes none ({error}); {lost} in all so far, see DroppedLogs of `show info`"
+        ));
     }
 }
 
@@ -227,14 +266,15 @@ pub(super) fn count_dropped() {
     DROPPED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Starts the delivery, once a process. It ends with the process.
-pub fn start(sink: Sink) -> io::Result<()> {
+/// Starts the delivery, once a process. It ends with the process. `report` is called on
+/// its thread when a target begins to lose lines.
+pub fn start(sink: Sink, report: Report) -> io::Result<()> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     if QUEUE.set(sender).is_ok() {
         super::syslog::settle_pid();
         thread::Builder::new()
             .name("log".into())
-            .spawn(move || sink.run(receiver))?;
+            .spawn(move || sink.run(receiver, Losses::new(report)))?;
     }
     Ok(())
 }

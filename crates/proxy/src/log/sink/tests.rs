@@ -69,8 +69,8 @@ fn targets_of_another_process_are_in_the_order_of_their_addresses() {
     let there: Vec<bool> = descriptors.iter().map(Option::is_some).collect();
     assert_eq!(there, [true, false, false, true]);
     let mut sink = Sink::from_descriptors(&addresses, descriptors);
-    sink.deliver(&line(&a, "to a"));
-    sink.deliver(&line(&b, "to b"));
+    let _ = sink.deliver(&line(&a, "to a"));
+    let _ = sink.deliver(&line(&b, "to b"));
     assert_eq!(received(&first).0, "to a");
     assert_eq!(received(&second).0, "to b");
 }
@@ -80,12 +80,12 @@ fn a_target_that_stays_keeps_its_socket_and_one_that_is_gone_takes_its_last_line
     let (stays, a) = daemon();
     let (gone, b) = daemon();
     let mut sink = Sink::open([a.clone(), b.clone()]);
-    sink.deliver(&line(&a, "1"));
+    let _ = sink.deliver(&line(&a, "1"));
     let port = received(&stays).1;
     sink.change(Sink::open([a.clone()]));
-    sink.deliver(&line(&a, "2"));
+    let _ = sink.deliver(&line(&a, "2"));
     assert_eq!(received(&stays), ("2".to_owned(), port));
-    sink.deliver(&line(&b, "late"));
+    let _ = sink.deliver(&line(&b, "late"));
     assert_eq!(received(&gone).0, "late");
     assert_eq!((sink.open.len(), sink.retired.len()), (1, 1));
     // It comes back, with the socket that it had.
@@ -119,7 +119,7 @@ fn a_daemon_that_was_restarted_is_reached_by_a_change_without_its_path() {
     // As in a root without it.
     std::fs::remove_file(&path).unwrap();
     sink.change(fresh);
-    sink.deliver(&line(&address, "hello"));
+    let _ = sink.deliver(&line(&address, "hello"));
     assert_eq!(text(&new).as_deref(), Some("hello"));
 }
 
@@ -132,7 +132,7 @@ fn a_daemon_that_was_restarted_is_reached_by_its_path() {
     drop(old);
     std::fs::remove_file(&path).unwrap();
     let (new, _) = unix(&path);
-    sink.deliver(&line(&address, "hello"));
+    let _ = sink.deliver(&line(&address, "hello"));
     assert_eq!(text(&new).as_deref(), Some("hello"));
 }
 
@@ -147,14 +147,14 @@ fn in_another_root_a_path_is_also_tried_without_the_name_of_the_root() {
     let address = LogTargetAddress::Unix(named);
     let mut sink = Sink::open([address.clone()]).within(Some(root));
     assert!(sink.open.is_empty());
-    sink.deliver(&line(&address, "inside"));
+    let _ = sink.deliver(&line(&address, "inside"));
     assert_eq!(text(&daemon).as_deref(), Some("inside"));
     // A change does not forget it.
     drop(daemon);
     std::fs::remove_file(&path).unwrap();
     let (daemon, _) = unix(&path);
     sink.change(Sink::open([address.clone()]));
-    sink.deliver(&line(&address, "still"));
+    let _ = sink.deliver(&line(&address, "still"));
     assert_eq!(text(&daemon).as_deref(), Some("still"));
 }
 
@@ -165,10 +165,10 @@ fn a_numbered_descriptor_is_what_it_was_at_the_start_whatever_has_the_number_lat
     let address = LogTargetAddress::Fd(ours.as_raw_fd());
     let mut sink = Sink::open([address.clone()]);
     let mut late = Sink::default();
-    late.deliver(&line(&address, "to nobody"));
+    assert!(late.deliver(&line(&address, "to nobody")).is_err());
     assert_eq!(text(&theirs), None);
     drop(ours);
-    sink.deliver(&line(&address, "hello"));
+    let _ = sink.deliver(&line(&address, "hello"));
     assert_eq!(text(&theirs).as_deref(), Some("hello"));
 }
 
@@ -176,7 +176,7 @@ fn a_numbered_descriptor_is_what_it_was_at_the_start_whatever_has_the_number_lat
 fn the_delivery_goes_on_with_the_targets_of_a_change_behind_the_lines_that_wait() {
     let (old, a) = daemon();
     let (new, b) = daemon();
-    start(Sink::open([a.clone()])).unwrap();
+    start(Sink::open([a.clone()]), Box::new(|_| {})).unwrap();
     send(&a, b"before".to_vec());
     change(Sink::open([b.clone()]));
     send(&b, b"after".to_vec());
@@ -185,4 +185,32 @@ fn the_delivery_goes_on_with_the_targets_of_a_change_behind_the_lines_that_wait(
     assert_eq!(received(&new).0, "after");
     assert_eq!(received(&old).0, "late");
     drain(Duration::from_secs(5));
+}
+
+#[test]
+fn a_target_that_loses_lines_is_reported_once_in_a_while() {
+    use std::sync::{Arc, Mutex};
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let mut losses = Losses::new(Box::new(move |text| {
+        heard.lock().unwrap().push(text.into())
+    }));
+    let full = || io::Error::from_raw_os_error(28);
+    let (stdout, file) = (
+        LogTargetAddress::Fd(1),
+        LogTargetAddress::Unix("/dev/log".into()),
+    );
+    let now = Instant::now();
+    for _ in 0..3 {
+        losses.report(&stdout, &full(), now);
+    }
+    losses.report(&file, &full(), now);
+    losses.report(&stdout, &full(), now + REPORT_EVERY);
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with("log lines are lost: stdout takes none (No space left"),
+        "{told:?}"
+    );
+    assert!(told[1].contains("/dev/log takes none"), "{told:?}");
 }
