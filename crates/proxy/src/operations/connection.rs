@@ -3,7 +3,7 @@
 //! ends in `<<` has a payload: the lines behind it up to an empty one. Any of
 //! that may hold keys, so whatever came is wiped when it is dropped.
 
-use super::command::{self, Action, Context, Payload, Session};
+use super::command::{self, Action, Context, Payload, Reply, Session};
 use super::places::{Place, Rest};
 use super::socket::Rights;
 use crate::log::ring;
@@ -141,8 +141,7 @@ where
             return refuse(&mut stream, &session, "line has more", max, "commands").await;
         }
         if has_payload {
-            let Some(payload) = read_payload(&mut stream, &mut input, session.timeout).await?
-            else {
+            let Some(payload) = read_payload(&mut stream, &mut input, &session).await? else {
                 let max = PAYLOAD_MAX;
                 return refuse(&mut stream, &session, "payload is longer", max, "bytes").await;
             };
@@ -187,6 +186,7 @@ fn begin(rights: &Rights, context: &Context) -> Session {
         timeout: silence(context),
         expert: false,
         experimental: false,
+        severity: Default::default(),
         payload: None,
     }
 }
@@ -250,25 +250,27 @@ where
 /// Runs a command; a report of many servers on a thread of its own.
 async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String {
     let mut bare = false;
-    let mut answer = match command::find(session, words) {
-        Action::Now(run) => run(context, session, words),
+    let reply = match command::find(session, words) {
+        Action::Now(run, severity) => Reply {
+            text: run(context, session, words),
+            severity,
+        },
+        Action::NowReply(run) => run(context, session, words),
         Action::Bare(run) => {
             bare = true;
             run(context, session, words)
         }
-        Action::Report(report) => {
-            let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            let owned = Zeroizing::new(owned);
-            let (context, session) = (context.clone(), session.clone());
-            let work = move || {
-                let words: Vec<&str> = owned.iter().map(String::as_str).collect();
-                report(&context, &session, &words)
+        Action::Report(report, severity) => {
+            let report = move |context: &_, session: &_, words: &[&str]| Reply {
+                text: report(context, session, words),
+                severity,
             };
-            // It fails only when the process ends.
-            tokio::task::spawn_blocking(work).await.unwrap_or_default()
+            beside(context, session, words, report).await
         }
-        Action::Refuse(text) => text,
+        Action::ReportReply(report) => beside(context, session, words, report).await,
+        Action::Refuse(reply) => reply,
     };
+    let mut answer = reply.shown(session.severity);
     if session.ended {
         return String::new();
     }
@@ -280,6 +282,25 @@ async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String
         answer.push_str("> ");
     }
     answer
+}
+
+/// Makes a reply on a thread of its own.
+async fn beside(
+    context: &Context,
+    session: &Session,
+    words: &[&str],
+    report: impl FnOnce(&Context, &Session, &[&str]) -> Reply + Send + 'static,
+) -> Reply {
+    let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let owned = Zeroizing::new(owned);
+    let (context, session) = (context.clone(), session.clone());
+    let work = move || {
+        let words: Vec<&str> = owned.iter().map(String::as_str).collect();
+        report(&context, &session, &words)
+    };
+    // It fails only when the process ends.
+    let made = tokio::task::spawn_blocking(work).await;
+    made.unwrap_or_else(|_| Reply::report(""))
 }
 
 /// The next line without its end; an inner None for one that is too long, an
@@ -314,14 +335,17 @@ async fn read_line<S: AsyncRead + Unpin>(
 }
 
 /// The lines up to an empty one, or to the end; None when they are too long.
-async fn read_payload<S: AsyncRead + Unpin>(
+async fn read_payload<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     input: &mut Bytes,
-    silent: Duration,
+    session: &Session,
 ) -> Result<Option<Zeroizing<String>>, Ended> {
     let mut payload = Bytes::default();
     loop {
-        match read_line(stream, input, silent, Rest::Between).await? {
+        if session.prompt {
+            write(stream, b"+ ", session.timeout).await?;
+        }
+        match read_line(stream, input, session.timeout, Rest::Between).await? {
             None => return Ok(Some(string(std::mem::take(&mut *payload)))),
             Some(None) => return Ok(None),
             Some(Some(line)) if line.is_empty() => {

@@ -4,7 +4,10 @@
 use crate::config::{Config, Proxy, Server};
 use crate::health;
 use crate::log::{self, Level};
-use crate::state::{AdminReport, AdminState, Change, HealthState, ServerReport, now_ms};
+use crate::state::{
+    AdminReport, AdminState, AgentResult, Change, CheckStatus, HealthState, Said, ServerReport,
+    now_ms,
+};
 
 /// A line for the logs of a backend.
 type Line = (Level, String);
@@ -39,6 +42,21 @@ pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: Healt
         .then(|| health_line(proxy, server, health, &change));
     tell(config, proxy, line, &change);
     tell_of_trackers(config, server);
+}
+
+/// Puts a word in the mouth of the server's agent: it is up, or it is down.
+pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info: &'static str) {
+    let (said, status) = match up {
+        true => (Said::Up, CheckStatus::Layer7Ok),
+        false => (Said::Down, CheckStatus::Layer7Status),
+    };
+    let result = AgentResult {
+        status: Some(status),
+        info: info.into(),
+        duration_ms: 0,
+    };
+    let (change, _) = server.state.take_agent(said, result.clone(), now_ms());
+    health::tell_of_agent(config, proxy, server, &result, &change);
 }
 
 /// Another weight.

@@ -402,7 +402,7 @@ fn the_states_of_servers_are_in_the_columns_of_state_files() {
     let answer = ask(&context, StatsLevel::User, "show servers conn");
     assert!(
         answer.contains(&format!(
-            "\napp/s1 {id}/1 127.0.0.1 80 - 5000 0 0 - 0 0 -1 0\n"
+            "\napp/s1 {id}/1 127.0.0.1 80 - 5000 0 0 0 0 0 -1 0\n"
         )),
         "{answer}"
     );

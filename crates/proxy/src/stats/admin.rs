@@ -17,7 +17,8 @@ enum Action {
     /// Whether it is checked.
     Checks(bool),
     /// Of servers with an agent.
-    Agent,
+    AgentChecks(bool),
+    Agent(bool),
     Shutdown,
 }
 
@@ -51,10 +52,14 @@ static ACTIONS: &[(&str, &str, Action)] = &[
         "Health: force DOWN",
         Action::Health(HealthState::Down),
     ),
-    ("dagent", "Agent: disable checks", Action::Agent),
-    ("eagent", "Agent: enable checks", Action::Agent),
-    ("arunn", "Agent: force UP", Action::Agent),
-    ("adown", "Agent: force DOWN", Action::Agent),
+    (
+        "dagent",
+        "Agent: disable checks",
+        Action::AgentChecks(false),
+    ),
+    ("eagent", "Agent: enable checks", Action::AgentChecks(true)),
+    ("arunn", "Agent: force UP", Action::Agent(true)),
+    ("adown", "Agent: force DOWN", Action::Agent(false)),
     ("shutdown", "Kill Sessions", Action::Shutdown),
 ];
 
@@ -141,8 +146,14 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
             Action::Admin(admin) => server::set_admin(config, backend, server, admin),
             Action::Health(health) => server::set_health(config, backend, server, health),
             Action::Checks(checked) if server.options.check => server.state.stop_checks(!checked),
+            Action::AgentChecks(on) if server.options.agent.check => {
+                server.state.stop_agent(!on);
+            }
+            Action::Agent(up) if server.state.has_agent() => {
+                server::set_agent(config, backend, server, up, "changed from Web interface");
+            }
             // Of servers without a check, or an agent, there is nothing to change.
-            Action::Checks(_) | Action::Agent => continue,
+            Action::Checks(_) | Action::AgentChecks(_) | Action::Agent(_) => continue,
             Action::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
         }
         changed += 1;
@@ -183,6 +194,7 @@ mod tests {
         assert_eq!(run("s=s1&action=ready&b=b"), Outcome::Done);
         assert_eq!(run("s=s1&s=s:2&action=dhlth&b=b"), Outcome::Done);
         assert!(config.proxies[0].servers[0].state.checks_stopped());
+        assert_eq!(status(0), "no check");
         assert_eq!(run("s=s1&action=ehlth&b=b"), Outcome::Done);
         assert!(!config.proxies[0].servers[0].state.checks_stopped());
         assert_eq!(run("s=s1&action=dagent&b=b"), Outcome::None);
@@ -206,6 +218,27 @@ mod tests {
         }
         let many = format!("s=s1&action=ready&b=b{}", "&".repeat(PARAMETERS_MAX));
         assert_eq!(run(&many), Outcome::TooMany);
+    }
+
+    #[test]
+    fn a_form_changes_agents_also_of_servers_without_a_check() {
+        let file = "listen b\nbind 127.0.0.1:1\nserver s 127.0.0.1:80 agent-check agent-port 1\n";
+        let mut config = load_text(file).config.unwrap();
+        state::install(&mut config, None, state::now_ms());
+        let state = &config.proxies[0].servers[0].state;
+        let run = |action: &str| {
+            let body = format!("s=s&action={action}&b=b");
+            run(&config, body.as_bytes(), |_| true)
+        };
+        assert_eq!(run("adown"), Outcome::Done);
+        assert_eq!(state.report(state::now_ms()).status_text(), "DOWN (agent)");
+        assert_eq!(run("arunn"), Outcome::Done);
+        assert_eq!(state.report(state::now_ms()).status_text(), "no check");
+        assert_eq!(run("dagent"), Outcome::Done);
+        assert!(state.agent_stopped());
+        assert_eq!(run("adown"), Outcome::None);
+        assert_eq!(run("eagent"), Outcome::Done);
+        assert!(!state.agent_stopped());
     }
 
     #[test]

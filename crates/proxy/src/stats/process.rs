@@ -21,6 +21,10 @@ pub const VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"))
 /// When the language of that level was last compared, as HAProxy writes dates.
 pub const RELEASE_DATE: &str = "2026/11/20";
 
+/// Totals of the process that `clear counters all` does not reset: it adds what it clears
+/// to the counters of the process.
+pub const CARRIED: [Tally; 2] = [Tally::Requests, Tally::BytesOut];
+
 /// What the file, or an operator, allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
@@ -126,11 +130,9 @@ impl Process {
     pub fn now(runtime: &Runtime, config: &Config) -> Process {
         let now_ms = runtime.now_ms();
         let sum = |tally| {
-            config
-                .proxies
-                .iter()
-                .map(|p| p.state.frontend.read(tally))
-                .sum()
+            let proxies = config.proxies.iter();
+            let now: u64 = proxies.map(|p| p.state.frontend.read(tally)).sum();
+            now.wrapping_add(runtime.counters.read(tally))
         };
         let open = config
             .proxies

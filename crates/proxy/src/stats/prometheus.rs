@@ -353,6 +353,19 @@ fn statuses(out: &mut String, name: &str, rows: &[&Row<'_>]) {
     }
 }
 
+/// What only proxies in `mode http` count.
+const OF_HTTP: [C; 9] = [
+    C::ReqRateMax,
+    C::ReqTot,
+    C::CompIn,
+    C::CompOut,
+    C::CompByp,
+    C::CompRsp,
+    C::Intercepted,
+    C::CacheLookups,
+    C::CacheHits,
+];
+
 fn number(out: &mut String, value: &Value<'_>) {
     let _ = match value {
         Value::U32(n) => writeln!(out, "{n}"),
@@ -394,7 +407,13 @@ fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, 
                 ms % 1000
             );
         }
-        _ if column == C::CheckCode && value == &Value::Empty => {}
+        // A check without a code, of a connection alone, has code 0.
+        _ if column == C::CheckCode && value == &Value::Empty => {
+            if check_of(row).is_some() {
+                let _ = writeln!(out, "haproxy_{name}{{{labels}}} 0");
+            }
+        }
+        _ if OF_HTTP.contains(&column) && !row.http() => {}
         _ => {
             let _ = write!(out, "haproxy_{name}{{{labels}}} ");
             number(out, value);

@@ -146,7 +146,7 @@ impl<'c> Row<'c> {
         }
     }
 
-    fn http(&self) -> bool {
+    pub(super) fn http(&self) -> bool {
         self.proxy.mode == Mode::Http
     }
 
@@ -449,6 +449,7 @@ pub fn server<'c>(proxy: &'c Proxy, server: &'c Server, moment: &Moment) -> Row<
     row.put(C::IdleConnCur, idle);
     row.put(C::SafeConnCur, 0u32);
     row.put(C::UsedConnCur, state.sessions.current());
+    row.put(C::NeedConnEst, state.sessions.current());
     if let Some(most) = server.options.pool_max {
         row.put(C::SrcIlim, most);
     }

@@ -3,8 +3,8 @@
 use super::server::{port_of, with};
 use super::{Context, Session};
 use crate::config::{Config, Proxy, Server};
-use crate::health;
-use crate::state::{AgentResult, AgentSet, CheckStatus, Said, now_ms};
+use crate::operations::server::set_agent;
+use crate::state::AgentSet;
 use std::net::IpAddr;
 
 const NONE: &str = "agent checks are not enabled on this server.\n";
@@ -38,18 +38,12 @@ pub(super) fn health(
     if !server.state.has_agent() {
         return NONE.into();
     }
-    let (said, status) = match word {
-        Some(&"up") => (Said::Up, CheckStatus::Layer7Ok),
-        Some(&"down") => (Said::Down, CheckStatus::Layer7Status),
+    let up = match word {
+        Some(&"up") => true,
+        Some(&"down") => false,
         _ => return "'set server <srv> agent' expects 'up' or 'down'.\n".into(),
     };
-    let result = AgentResult {
-        status: Some(status),
-        info: "changed from CLI".into(),
-        duration_ms: 0,
-    };
-    let (change, _) = server.state.take_agent(said, result.clone(), now_ms());
-    health::tell_of_agent(config, proxy, server, &result, &change);
+    set_agent(config, proxy, server, up, "changed from CLI");
     String::new()
 }
 

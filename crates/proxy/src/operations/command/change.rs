@@ -1,8 +1,9 @@
 //! Commands that change a frontend, the process, counters or the connection.
 
-use super::{Context, Session, find_proxy};
+use super::{Context, Reply, Session, Severity, find_proxy};
 use crate::config::{Config, Proxy};
 use crate::log::{self, Level};
+use crate::stats::process;
 use language::value::{TimeUnit, time};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,8 +24,9 @@ fn with(
     }
 }
 
-fn pause(context: &Context, name: Option<&&str>, paused: bool) -> String {
-    with(context, name, |config, proxy| {
+fn pause(context: &Context, name: Option<&&str>, paused: bool) -> Reply {
+    let mut severity = Severity::Error;
+    let text = with(context, name, |config, proxy| {
         let (done, word) = if paused {
             ("Paused", "disabled")
         } else {
@@ -35,6 +37,7 @@ fn pause(context: &Context, name: Option<&&str>, paused: bool) -> String {
             return format!("Frontend was previously shut down, cannot {word}.\n");
         }
         if proxy.state.paused.swap(paused, Relaxed) == paused {
+            severity = Severity::Notice;
             return format!("All sockets are already {word}.\n");
         }
         log::notice(
@@ -44,14 +47,15 @@ fn pause(context: &Context, name: Option<&&str>, paused: bool) -> String {
             &format!("{done} frontend {}.", proxy.name),
         );
         String::new()
-    })
+    });
+    Reply::message(severity, text)
 }
 
-pub fn disable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> String {
+pub fn disable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
     pause(context, words.get(2), true)
 }
 
-pub fn enable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> String {
+pub fn enable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
     pause(context, words.get(2), false)
 }
 
@@ -109,10 +113,21 @@ pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) 
         return "Permission denied\n".into();
     }
     let config = context.runtime.config();
+    let runtime = context.runtime;
     for proxy in &config.proxies {
+        if all {
+            // The totals of the process go on: exporters read them as counters.
+            for tally in process::CARRIED {
+                let counted = proxy.state.frontend.read(tally);
+                runtime.counters.here().add(tally, counted);
+            }
+        }
         clear_proxy(proxy, all);
     }
-    let runtime = context.runtime;
+    let tls = crate::tls::counters();
+    for rate in [&tls.rate, &tls.client_keys, &tls.server_keys] {
+        rate.clear_highest();
+    }
     runtime.connections.clear_highest();
     runtime.connection_rate.clear_highest();
     runtime.session_rate.clear_highest();

@@ -2,7 +2,7 @@
 //! tasks, libraries, profiles and traces. What is not measured here is not
 //! switched on either, and says so.
 
-use super::{Context, Session};
+use super::{Context, Reply, Session, Severity};
 use crate::load::one_variable;
 use crate::reactor;
 use crate::rules::{Value, VariableName, process_variable};
@@ -161,15 +161,15 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
 }
 
 /// `get var <name>`
-pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> String {
+pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> Reply {
     let Some(name) = words.get(2).filter(|name| !name.is_empty()) else {
-        return "Missing process-wide variable identifier.\n".into();
+        return Reply::error("Missing process-wide variable identifier.\n");
     };
     let value = VariableName::known(name)
         .filter(|found| found.scope() == crate::rules::Scope::Process)
         .and_then(process_variable);
     let Some(value) = value else {
-        return "Variable not found.\n".into();
+        return Reply::error("Variable not found.\n");
     };
     let printed = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let (kind, text) = match &value {
@@ -181,7 +181,10 @@ pub fn get_variable(_: &Context, _: &mut Session, words: &[&str]) -> String {
         Value::Bin(bytes) => ("bin", printed(bytes)),
         Value::Method(bytes) => ("meth", printed(bytes)),
     };
-    format!("{name}: type={kind} value=<{text}>")
+    Reply::message(
+        Severity::Info,
+        format!("{name}: type={kind} value=<{text}>"),
+    )
 }
 
 /// `set var <name> [expr] <expression>`, `set var <name> fmt <format>`

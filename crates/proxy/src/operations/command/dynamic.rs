@@ -1,6 +1,6 @@
 //! `add server` and `del server`: HAProxy's words, and its conditions.
 
-use super::{Context, Session, find_backend};
+use super::{Context, Reply, Session, Severity, find_backend};
 use crate::dynamic::{self, Refused};
 
 const NO_SERVER: &str = "Require 'backend/server'.\n";
@@ -11,16 +11,16 @@ fn name<'w>(words: &[&'w str]) -> Option<(&'w str, &'w str)> {
     (!server.is_empty()).then_some((backend, server))
 }
 
-fn told(result: Result<&'static str, Refused>) -> String {
+fn told(result: Result<&'static str, Refused>) -> Reply {
     match result {
-        Ok(done) => format!("{done}\n"),
-        Err(Refused(why)) => why,
+        Ok(done) => Reply::message(Severity::Info, format!("{done}\n")),
+        Err(Refused(why)) => Reply::error(why),
     }
 }
 
-pub fn add(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn add(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let Some((backend, server)) = name(words) else {
-        return NO_SERVER.into();
+        return Reply::error(NO_SERVER);
     };
     let mut line: Vec<Box<str>> = vec![server.into()];
     line.extend(words.iter().skip(3).map(|word| Box::from(*word)));
@@ -35,9 +35,9 @@ pub fn add(context: &Context, _: &Session, words: &[&str]) -> String {
     told(added.map(|()| "New server registered."))
 }
 
-pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn delete(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let Some((backend, server)) = name(words) else {
-        return NO_SERVER.into();
+        return Reply::error(NO_SERVER);
     };
     let deleted = context.runtime.edit(|config| {
         let Some(proxy) = find_backend(config, backend) else {

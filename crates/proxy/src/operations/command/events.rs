@@ -1,7 +1,7 @@
 //! `show events`: the lines that rings hold, now or as they come.
 
-use super::{Context, Session};
-use crate::config::StatsLevel;
+use super::{Context, Reply, Session};
+use crate::config::{Config, StatsLevel};
 use crate::log::ring;
 
 /// A ring that a connection goes on telling, until its peer sends anything.
@@ -54,23 +54,45 @@ pub fn follow(session: &Session, words: &[&str]) -> Option<Follow> {
 }
 
 /// `show events [<ring>] [-w] [-n]`, but for what [`follow`] takes.
-pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
-    let asked = match asked(words) {
-        Ok(asked) => asked,
-        Err(told) => return told,
-    };
+///
+/// A ring that no `log` line names is not open yet and empty.
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
+    shown(&context.runtime.config(), words).into()
+}
+
+fn shown(config: &Config, words: &[&str]) -> Result<String, String> {
+    let asked = asked(words)?;
     let Some(name) = asked.name else {
-        let mut out = String::from("Rings of events, whose lines `show events <ring>` tells:\n");
+        let mut out = String::from(
+            "Supported events sinks are listed below. Add -w(wait), -n(new). Any key to stop\n",
+        );
         for ring in ring::summaries() {
             out.push_str(&format!(
                 "    {:<10} : type=buffer, {} dropped, {}\n",
                 ring.name, ring.lost, ring.description
             ));
         }
-        return out;
+        for ring in config
+            .rings
+            .iter()
+            .filter(|ring| ring::lines(&ring.name).is_none())
+        {
+            let (name, text) = (&ring.name, &ring.description);
+            out.push_str(&format!(
+                "    {name:<10} : type=buffer, 0 dropped, {text}\n"
+            ));
+        }
+        return Ok(out);
     };
-    let Some(lines) = ring::lines(name) else {
-        return format!("No such ring '{name}'.\n");
+    let unopened = || {
+        config
+            .rings
+            .iter()
+            .any(|ring| *ring.name == *name)
+            .then(Vec::new)
+    };
+    let Some(lines) = ring::lines(name).or_else(unopened) else {
+        return Err("No such event sink\n".into());
     };
     let mut out = String::new();
     // What is there already is passed over, and nothing is waited for.
@@ -78,5 +100,5 @@ pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
         out.push_str(&String::from_utf8_lossy(line));
         out.push('\n');
     }
-    out
+    Ok(out)
 }

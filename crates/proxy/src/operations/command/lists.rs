@@ -1,7 +1,7 @@
 //! Commands about the lists of ACLs and about maps. A change is for the process;
 //! no file is written.
 
-use super::{Context, Session};
+use super::{Context, Reply, Session, Severity};
 use crate::config::Config;
 use crate::rules::live::{Edit, Entry, How, ListError, Which};
 use crate::rules::{Gives, Method};
@@ -64,7 +64,11 @@ fn show_entry(out: &mut String, entry: &Entry) {
 }
 
 /// `show acl [<acl>]`, `show map [<map>]`.
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
+    shown(context, words).into()
+}
+
+fn shown(context: &Context, words: &[&str]) -> Result<String, String> {
     let mut out = String::new();
     if words.len() < 3 {
         out.push_str("# id (file) description\n");
@@ -75,35 +79,30 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
                 list.id, list.file, list.used_by, list.versions.0, list.versions.1, list.entries
             );
         }
-        return out;
+        return Ok(out);
     }
-    let (version, words) = match version(words) {
-        Ok(found) => found,
-        Err(text) => return text,
-    };
-    match named(context, &words, words.get(2)) {
-        Ok((config, at)) => version
-            .map_or_else(
-                || config.lists.entries(at),
-                |version| config.lists.entries_of(at, version),
-            )
-            .iter()
-            .for_each(|entry| show_entry(&mut out, entry)),
-        Err(text) => return text,
-    }
-    out
+    let (version, words) = version(words)?;
+    let (config, at) = named(context, &words, words.get(2))?;
+    version
+        .map_or_else(
+            || config.lists.entries(at),
+            |version| config.lists.entries_of(at, version),
+        )
+        .iter()
+        .for_each(|entry| show_entry(&mut out, entry));
+    Ok(out)
 }
 
 /// `prepare acl <acl>`, `prepare map <map>`.
-pub fn prepare(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn prepare(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let _held = context.runtime.hold_lists();
     let (config, at) = match named(context, words, words.get(2).or(Some(&""))) {
         Ok(found) => found,
-        Err(text) => return text,
+        Err(text) => return Reply::error(text),
     };
     match config.lists.prepare(at) {
-        Ok(number) => format!("New version created: {number}\n"),
-        Err(error) => refused(words, &error, ""),
+        Ok(number) => Reply::message(Severity::Info, format!("New version created: {number}\n")),
+        Err(error) => Reply::error(refused(words, &error, "")),
     }
 }
 
@@ -134,14 +133,15 @@ fn index(how: &How) -> &'static str {
 }
 
 /// `get acl <acl> <value>`, `get map <map> <key>`.
-pub fn get(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn get(context: &Context, _: &Session, words: &[&str]) -> Reply {
+    met(context, words).into()
+}
+
+fn met(context: &Context, words: &[&str]) -> Result<String, String> {
     let (Some(_), Some(text)) = (words.get(2), words.get(3)) else {
-        return format!("Missing {} identifier and/or key.\n", kind(words));
+        return Err(format!("Missing {} identifier and/or key.\n", kind(words)));
     };
-    let (config, at) = match named(context, words, words.get(2)) {
-        Ok(found) => found,
-        Err(text) => return text,
-    };
+    let (config, at) = named(context, words, words.get(2))?;
     let mut out = String::new();
     for met in config.lists.meet(at, text) {
         let method = Method::ALL.iter().find(|(_, m)| *m == met.how.method);
@@ -174,7 +174,7 @@ pub fn get(context: &Context, _: &Session, words: &[&str]) -> String {
             }
         };
     }
-    out
+    Ok(out)
 }
 
 fn refused(words: &[&str], error: &ListError, missing: &str) -> String {

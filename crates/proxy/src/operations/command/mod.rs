@@ -12,6 +12,7 @@ mod events;
 mod info;
 mod lists;
 mod process;
+mod reply;
 mod resolvers;
 mod server;
 mod sessions;
@@ -23,6 +24,7 @@ mod ticket_keys;
 mod tls;
 
 pub use events::{Follow, follow};
+pub use reply::{Reply, Severity, SeverityOutput};
 
 use super::serving::Shared;
 use crate::config::{Config, Proxy, Server, StatsLevel};
@@ -60,6 +62,8 @@ pub struct Session {
     pub expert: bool,
     /// `experimental-mode on` was said.
     pub experimental: bool,
+    /// `set severity-output`
+    pub severity: SeverityOutput,
     /// What stood behind `<<`.
     pub payload: Option<Arc<Payload>>,
 }
@@ -83,26 +87,45 @@ impl Deref for Payload {
 }
 
 type Run = fn(&Context, &mut Session, &[&str]) -> String;
+type Replies = fn(&Context, &mut Session, &[&str]) -> Reply;
 type ReportRun = fn(&Context, &Session, &[&str]) -> String;
+type ReportReplies = fn(&Context, &Session, &[&str]) -> Reply;
 
 /// What a command line comes to.
 pub enum Action {
     /// This does it, at once.
-    Now(Run),
-    /// The same; what it returns gets no empty line behind it.
-    Bare(Run),
+    Now(Run, Option<Severity>),
+    /// The same; the reply has its severity.
+    NowReply(Replies),
+    /// The same; the reply gets no empty line behind it.
+    Bare(Replies),
     /// This reads a lot: not on the side thread.
-    Report(ReportRun),
+    Report(ReportRun, Option<Severity>),
+    /// The same; the reply has its severity.
+    ReportReply(ReportReplies),
     /// It is not done.
-    Refuse(String),
+    Refuse(Reply),
 }
 
 /// What does a command.
 #[derive(Clone, Copy)]
 enum Does {
+    /// A report, made at once.
     Now(Run),
-    Bare(Run),
+    /// Information.
+    Inform(Run),
+    /// A change, which says only why it was not done.
+    Change(Run),
+    /// What it says has its severity.
+    Says(Replies),
+    /// The same, without an empty line behind it.
+    Bare(Replies),
+    /// A report that reads a lot.
     Report(ReportRun),
+    /// A change that takes a while and says only why it was not done.
+    SlowChange(ReportRun),
+    /// What it says has its severity, and it takes a while.
+    SlowSays(ReportReplies),
 }
 
 /// One command.
@@ -118,7 +141,7 @@ struct Row {
     does: Does,
 }
 
-use Does::{Bare, Now, Report};
+use Does::{Bare, Change, Inform, Now, Report, Says, SlowChange, SlowSays};
 use StatsLevel::{Admin, Operator, User};
 
 const fn row(
@@ -139,112 +162,113 @@ const fn row(
 
 #[rustfmt::skip]
 static COMMANDS: &[Row] = &[
-    row(&["abort", "ssl", "ca-file"], "abort ssl ca-file <cafile>", "abort the transaction of a CA file", Admin, Report(tls::abort)),
-    row(&["abort", "ssl", "cert"], "abort ssl cert <certfile>", "abort the transaction of a certificate", Admin, Report(tls::abort)),
-    row(&["abort", "ssl", "crl-file"], "abort ssl crl-file <crlfile>", "abort the transaction of a CRL file", Admin, Report(tls::abort)),
-    row(&["add", "acl"], "add acl [@<ver>] <acl> <pattern>", "add a pattern to an ACL", Operator, Report(lists::add_acl)),
-    row(&["add", "map"], "add map [@<ver>] <map> <key> <value>", "add an entry to a map, or those of a payload", Operator, Report(lists::add_map)),
-    row(&["add", "server"], "add server <bk>/<srv> <addr> [<option>]*", "create a server, in maintenance and unchecked", Admin, Report(dynamic::add)),
-    row(&["add", "ssl", "crt-list"], "add ssl crt-list <list> <cert> [opts]*", "add a line to a crt-list, or that of a payload", Admin, Report(tls::add_to_list)),
-    row(&["clear", "acl"], "clear acl [@<ver>] <acl>", "remove all patterns of an ACL", Operator, Report(lists::clear)),
-    row(&["clear", "map"], "clear map [@<ver>] <map>", "remove all entries of a map", Operator, Report(lists::clear)),
-    row(&["commit", "acl"], "commit acl @<ver> <acl>", "use a prepared version of an ACL", Operator, Report(lists::commit)),
-    row(&["commit", "map"], "commit map @<ver> <map>", "use a prepared version of a map", Operator, Report(lists::commit)),
-    row(&["clear", "counters"], "clear counters [all]", "clear the highest values of counters, or all counters", Operator, Now(change::clear_counters)),
-    row(&["clear", "table"], "clear table <table> [<filter>]*", "remove entries of a stick table, all or by a filter", Admin, Report(tables::clear)),
-    row(&["commit", "ssl", "ca-file"], "commit ssl ca-file <cafile>", "commit the transaction of a CA file", Admin, Report(tls::commit)),
-    row(&["commit", "ssl", "cert"], "commit ssl cert <certfile>", "commit the transaction of a certificate", Admin, Report(tls::commit)),
-    row(&["commit", "ssl", "crl-file"], "commit ssl crl-file <crlfile>", "commit the transaction of a CRL file", Admin, Report(tls::commit)),
-    row(&["debug", "dev", "log"], "debug dev log [<word>]*", "send a message to the logs of the process (expert mode)", Admin, Now(developer::log)),
-    row(&["del", "acl"], "del acl <acl> [<key>|#<ref>]", "remove a pattern from an ACL", Operator, Report(lists::delete)),
-    row(&["del", "map"], "del map <map> [<key>|#<ref>]", "remove an entry from a map", Operator, Report(lists::delete)),
-    row(&["del", "server"], "del server <bk>/<srv>", "remove a server that is in maintenance", Admin, Report(dynamic::delete)),
-    row(&["del", "ssl", "ca-file"], "del ssl ca-file <cafile>", "delete an unused CA file", Admin, Report(tls::delete)),
-    row(&["del", "ssl", "cert"], "del ssl cert <certfile>", "delete an unused certificate", Admin, Report(tls::delete)),
-    row(&["del", "ssl", "crl-file"], "del ssl crl-file <crlfile>", "delete an unused CRL file", Admin, Report(tls::delete)),
-    row(&["del", "ssl", "crt-list"], "del ssl crt-list <list> <cert[:line]>", "delete a line of a crt-list", Admin, Report(tls::delete_from_list)),
-    row(&["disable", "agent"], "disable agent <bk>/<srv>", "disable the agent checks of a server", Admin, Now(agent::disable)),
-    row(&["disable", "dynamic-cookie"], "disable dynamic-cookie backend <bk>", "disable dynamic cookies of a backend", Admin, Report(settings::disable_dynamic_cookie)),
-    row(&["disable", "frontend"], "disable frontend <frontend>", "pause a frontend", Admin, Now(change::disable_frontend)),
-    row(&["disable", "health"], "disable health <bk>/<srv>", "disable the health checks of a server", Admin, Now(server::disable_health)),
-    row(&["disable", "server"], "disable server <bk>/<srv>", "put a server into maintenance (or use 'set server')", Admin, Now(server::disable)),
-    row(&["enable", "agent"], "enable agent <bk>/<srv>", "enable the agent checks of a server", Admin, Now(agent::enable)),
-    row(&["enable", "dynamic-cookie"], "enable dynamic-cookie backend <bk>", "enable dynamic cookies of a backend", Admin, Report(settings::enable_dynamic_cookie)),
-    row(&["enable", "frontend"], "enable frontend <frontend>", "resume a frontend", Admin, Now(change::enable_frontend)),
-    row(&["enable", "health"], "enable health <bk>/<srv>", "enable the health checks of a server", Admin, Now(server::enable_health)),
-    row(&["enable", "server"], "enable server <bk>/<srv>", "end the maintenance of a server (or use 'set server')", Admin, Now(server::enable)),
-    row(&["experimental-mode"], "experimental-mode [on|off]", "allow experimental commands on this connection, or show whether", Admin, Now(developer::experimental)),
-    row(&["expert-mode"], "expert-mode [on|off]", "allow expert commands on this connection, or show whether", Admin, Now(developer::expert)),
-    row(&["get", "acl"], "get acl <acl> <value>", "show the pattern of an ACL that a value matches", User, Report(lists::get)),
-    row(&["get", "map"], "get map <map> <key>", "show the entry of a map that a key matches", User, Report(lists::get)),
-    row(&["get", "var"], "get var <name>", "show a process-wide variable", User, Bare(developer::get_variable)),
-    row(&["get", "weight"], "get weight <bk>/<srv>", "show the weight of a server", User, Now(server::get_weight)),
-    row(&["new", "ssl", "ca-file"], "new ssl ca-file <cafile>", "create an empty CA file for crt-lists and servers", Admin, Report(tls::create)),
-    row(&["new", "ssl", "cert"], "new ssl cert <certfile>", "create an empty certificate for crt-lists and servers", Admin, Report(tls::create)),
-    row(&["new", "ssl", "crl-file"], "new ssl crl-file <crlfile>", "create an empty CRL file for crt-lists and servers", Admin, Report(tls::create)),
+    row(&["abort", "ssl", "ca-file"], "abort ssl ca-file <cafile>", "abort the transaction of a CA file", Admin, SlowSays(tls::abort)),
+    row(&["abort", "ssl", "cert"], "abort ssl cert <certfile>", "abort the transaction of a certificate", Admin, SlowSays(tls::abort)),
+    row(&["abort", "ssl", "crl-file"], "abort ssl crl-file <crlfile>", "abort the transaction of a CRL file", Admin, SlowSays(tls::abort)),
+    row(&["add", "acl"], "add acl [@<ver>] <acl> <pattern>", "add a pattern to an ACL", Operator, SlowChange(lists::add_acl)),
+    row(&["add", "map"], "add map [@<ver>] <map> <key> <value>", "add an entry to a map, or those of a payload", Operator, SlowChange(lists::add_map)),
+    row(&["add", "server"], "add server <bk>/<srv> <addr> [<option>]*", "create a server, in maintenance and unchecked", Admin, SlowSays(dynamic::add)),
+    row(&["add", "ssl", "crt-list"], "add ssl crt-list <list> <cert> [opts]*", "add a line to a crt-list, or that of a payload", Admin, SlowSays(tls::add_to_list)),
+    row(&["clear", "acl"], "clear acl [@<ver>] <acl>", "remove all patterns of an ACL", Operator, SlowChange(lists::clear)),
+    row(&["clear", "map"], "clear map [@<ver>] <map>", "remove all entries of a map", Operator, SlowChange(lists::clear)),
+    row(&["commit", "acl"], "commit acl @<ver> <acl>", "use a prepared version of an ACL", Operator, SlowChange(lists::commit)),
+    row(&["commit", "map"], "commit map @<ver> <map>", "use a prepared version of a map", Operator, SlowChange(lists::commit)),
+    row(&["clear", "counters"], "clear counters [all]", "clear the highest values of counters, or all counters", Operator, Change(change::clear_counters)),
+    row(&["clear", "table"], "clear table <table> [<filter>]*", "remove entries of a stick table, all or by a filter", Operator, SlowChange(tables::clear)),
+    row(&["commit", "ssl", "ca-file"], "commit ssl ca-file <cafile>", "commit the transaction of a CA file", Admin, SlowSays(tls::commit)),
+    row(&["commit", "ssl", "cert"], "commit ssl cert <certfile>", "commit the transaction of a certificate", Admin, SlowSays(tls::commit)),
+    row(&["commit", "ssl", "crl-file"], "commit ssl crl-file <crlfile>", "commit the transaction of a CRL file", Admin, SlowSays(tls::commit)),
+    row(&["debug", "dev", "log"], "debug dev log [<word>]*", "send a message to the logs of the process (expert mode)", Admin, Change(developer::log)),
+    row(&["del", "acl"], "del acl <acl> [<key>|#<ref>]", "remove a pattern from an ACL", Operator, SlowChange(lists::delete)),
+    row(&["del", "map"], "del map <map> [<key>|#<ref>]", "remove an entry from a map", Operator, SlowChange(lists::delete)),
+    row(&["del", "server"], "del server <bk>/<srv>", "remove a server that is in maintenance", Admin, SlowSays(dynamic::delete)),
+    row(&["del", "ssl", "ca-file"], "del ssl ca-file <cafile>", "delete an unused CA file", Admin, SlowSays(tls::delete)),
+    row(&["del", "ssl", "cert"], "del ssl cert <certfile>", "delete an unused certificate", Admin, SlowSays(tls::delete)),
+    row(&["del", "ssl", "crl-file"], "del ssl crl-file <crlfile>", "delete an unused CRL file", Admin, SlowSays(tls::delete)),
+    row(&["del", "ssl", "crt-list"], "del ssl crt-list <list> <cert[:line]>", "delete a line of a crt-list", Admin, SlowSays(tls::delete_from_list)),
+    row(&["disable", "agent"], "disable agent <bk>/<srv>", "disable the agent checks of a server", Admin, Change(agent::disable)),
+    row(&["disable", "dynamic-cookie"], "disable dynamic-cookie backend <bk>", "disable dynamic cookies of a backend", Admin, SlowChange(settings::disable_dynamic_cookie)),
+    row(&["disable", "frontend"], "disable frontend <frontend>", "pause a frontend", Admin, Says(change::disable_frontend)),
+    row(&["disable", "health"], "disable health <bk>/<srv>", "disable the health checks of a server", Admin, Change(server::disable_health)),
+    row(&["disable", "server"], "disable server <bk>/<srv>", "put a server into maintenance (or use 'set server')", Admin, Change(server::disable)),
+    row(&["enable", "agent"], "enable agent <bk>/<srv>", "enable the agent checks of a server", Admin, Change(agent::enable)),
+    row(&["enable", "dynamic-cookie"], "enable dynamic-cookie backend <bk>", "enable dynamic cookies of a backend", Admin, SlowChange(settings::enable_dynamic_cookie)),
+    row(&["enable", "frontend"], "enable frontend <frontend>", "resume a frontend", Admin, Says(change::enable_frontend)),
+    row(&["enable", "health"], "enable health <bk>/<srv>", "enable the health checks of a server", Admin, Change(server::enable_health)),
+    row(&["enable", "server"], "enable server <bk>/<srv>", "end the maintenance of a server (or use 'set server')", Admin, Change(server::enable)),
+    row(&["experimental-mode"], "experimental-mode [on|off]", "allow experimental commands on this connection, or show whether", Admin, Inform(developer::experimental)),
+    row(&["expert-mode"], "expert-mode [on|off]", "allow expert commands on this connection, or show whether", Admin, Inform(developer::expert)),
+    row(&["get", "acl"], "get acl <acl> <value>", "show the pattern of an ACL that a value matches", User, SlowSays(lists::get)),
+    row(&["get", "map"], "get map <map> <key>", "show the entry of a map that a key matches", User, SlowSays(lists::get)),
+    row(&["get", "var"], "get var <name>", "show a process-wide variable", Operator, Bare(developer::get_variable)),
+    row(&["get", "weight"], "get weight <bk>/<srv>", "show the weight of a server", User, Says(server::get_weight)),
+    row(&["new", "ssl", "ca-file"], "new ssl ca-file <cafile>", "create an empty CA file for crt-lists and servers", Admin, SlowSays(tls::create)),
+    row(&["new", "ssl", "cert"], "new ssl cert <certfile>", "create an empty certificate for crt-lists and servers", Admin, SlowSays(tls::create)),
+    row(&["new", "ssl", "crl-file"], "new ssl crl-file <crlfile>", "create an empty CRL file for crt-lists and servers", Admin, SlowSays(tls::create)),
     row(&["operator"], "operator", "lower the level of this connection to operator", User, Now(operator)),
-    row(&["prepare", "acl"], "prepare acl <acl>", "prepare a new version of an ACL", Operator, Report(lists::prepare)),
-    row(&["prepare", "map"], "prepare map <map>", "prepare a new version of a map", Operator, Report(lists::prepare)),
-    row(&["set", "dynamic-cookie-key"], "set dynamic-cookie-key backend <bk> <k>", "change the secret key of a backend's dynamic cookies", Admin, Report(settings::dynamic_cookie_key)),
-    row(&["set", "map"], "set map <map> [<key>|#<ref>] <value>", "change the value of a map entry", Operator, Report(lists::set_map)),
-    row(&["set", "maxconn", "frontend"], "set maxconn frontend <frontend> <n>", "change the connection limit of a frontend", Admin, Now(change::maxconn_frontend)),
-    row(&["set", "maxconn", "global"], "set maxconn global <n>", "change the connection limit of the process", Admin, Now(change::maxconn_global)),
-    row(&["set", "maxconn", "server"], "set maxconn server <bk>/<srv> <n>", "change the connection limit of a server", Admin, Now(server::maxconn)),
-    row(&["set", "profiling"], "set profiling <what> {auto|on|off}", "switch profiling of tasks or memory", Admin, Now(developer::set_profiling)),
-    row(&["set", "rate-limit"], "set rate-limit <setting> global <value>", "change a limit of rates of the process", Admin, Report(settings::rate_limit)),
-    row(&["set", "server"], "set server <bk>/<srv> [opts]", "change the state, health, weight, address or TLS of a server", Admin, Now(server::set)),
-    row(&["set", "ssl", "ca-file"], "set ssl ca-file <cafile> <payload>", "replace the content of a CA file, until commit a transaction", Admin, Report(tls::set)),
-    row(&["set", "ssl", "cert"], "set ssl cert <certfile> <payload>", "replace a certificate or a part of it, until commit a transaction", Admin, Report(tls::set)),
-    row(&["set", "ssl", "crl-file"], "set ssl crl-file <crlfile> <payload>", "replace the content of a CRL file, until commit a transaction", Admin, Report(tls::set)),
-    row(&["set", "ssl", "ocsp-response"], "set ssl ocsp-response <resp|payload>", "replace the OCSP response of a certificate (Base64 of DER)", Admin, Report(tls::set_ocsp)),
-    row(&["set", "ssl", "tls-key"], "set ssl tls-key [id|file] <key>", "set the next key of a file of TLS ticket keys", Admin, Now(ticket_keys::set)),
-    row(&["set", "table"], "set table <table> key <k> [data.* <v>]*", "create or update an entry of a stick table", Admin, Report(tables::set)),
-    row(&["set", "timeout"], "set timeout cli <delay>", "change the timeout of this connection", User, Now(change::timeout)),
-    row(&["set", "var"], "set var <name> [expr] <expression>|fmt <format>", "set a process-wide variable (experimental mode)", Admin, Report(developer::set_variable)),
-    row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "change the weight of a server (or use 'set server')", Admin, Now(server::set_weight)),
-    row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the ACLs, or the patterns of one", User, Report(lists::show)),
+    row(&["prepare", "acl"], "prepare acl <acl>", "prepare a new version of an ACL", Operator, SlowSays(lists::prepare)),
+    row(&["prepare", "map"], "prepare map <map>", "prepare a new version of a map", Operator, SlowSays(lists::prepare)),
+    row(&["set", "dynamic-cookie-key"], "set dynamic-cookie-key backend <bk> <k>", "change the secret key of a backend's dynamic cookies", Admin, SlowChange(settings::dynamic_cookie_key)),
+    row(&["set", "map"], "set map <map> [<key>|#<ref>] <value>", "change the value of a map entry", Operator, SlowChange(lists::set_map)),
+    row(&["set", "maxconn", "frontend"], "set maxconn frontend <frontend> <n>", "change the connection limit of a frontend", Admin, Change(change::maxconn_frontend)),
+    row(&["set", "maxconn", "global"], "set maxconn global <n>", "change the connection limit of the process", Admin, Change(change::maxconn_global)),
+    row(&["set", "maxconn", "server"], "set maxconn server <bk>/<srv> <n>", "change the connection limit of a server", Admin, Change(server::maxconn)),
+    row(&["set", "profiling"], "set profiling <what> {auto|on|off}", "switch profiling of tasks or memory", Admin, Change(developer::set_profiling)),
+    row(&["set", "rate-limit"], "set rate-limit <setting> global <value>", "change a limit of rates of the process", Admin, SlowChange(settings::rate_limit)),
+    row(&["set", "server"], "set server <bk>/<srv> [opts]", "change the state, health, weight, address or TLS of a server", Admin, Says(server::set)),
+    row(&["set", "severity-output"], "set severity-output {none|number|string}", "begin replies of this connection with their severity", User, Change(severity_output)),
+    row(&["set", "ssl", "ca-file"], "set ssl ca-file <cafile> <payload>", "replace the content of a CA file, until commit a transaction", Admin, SlowSays(tls::set)),
+    row(&["set", "ssl", "cert"], "set ssl cert <certfile> <payload>", "replace a certificate or a part of it, until commit a transaction", Admin, SlowSays(tls::set)),
+    row(&["set", "ssl", "crl-file"], "set ssl crl-file <crlfile> <payload>", "replace the content of a CRL file, until commit a transaction", Admin, SlowSays(tls::set)),
+    row(&["set", "ssl", "ocsp-response"], "set ssl ocsp-response <resp|payload>", "replace the OCSP response of a certificate (Base64 of DER)", Admin, SlowSays(tls::set_ocsp)),
+    row(&["set", "ssl", "tls-key"], "set ssl tls-key [id|file] <key>", "set the next key of a file of TLS ticket keys", Admin, Says(ticket_keys::set)),
+    row(&["set", "table"], "set table <table> key <k> [data.* <v>]*", "create or update an entry of a stick table", Operator, SlowChange(tables::set)),
+    row(&["set", "timeout"], "set timeout cli <delay>", "change the timeout of this connection", User, Change(change::timeout)),
+    row(&["set", "var"], "set var <name> [expr] <expression>|fmt <format>", "set a process-wide variable (experimental mode)", Admin, SlowChange(developer::set_variable)),
+    row(&["set", "weight"], "set weight <bk>/<srv> <weight>", "change the weight of a server (or use 'set server')", Admin, Change(server::set_weight)),
+    row(&["show", "acl"], "show acl [[@<ver>] <acl>]", "list the ACLs, or the patterns of one", User, SlowSays(lists::show)),
     row(&["show", "activity"], "show activity", "show the activity of each thread", Operator, Now(process::activity)),
     row(&["show", "backend"], "show backend", "list the backends", User, Now(show::backends)),
     row(&["show", "cache"], "show cache", "show the caches and their entries", Operator, Report(cache::show)),
-    row(&["show", "cli", "level"], "show cli level", "show the level of this connection", User, Now(show::level)),
+    row(&["show", "cli", "level"], "show cli level", "show the level of this connection", User, Inform(show::level)),
     row(&["show", "cli", "sockets"], "show cli sockets", "list the statistics sockets", User, Now(show::sockets)),
     row(&["show", "configuration"], "show configuration", "list the configuration versions that still serve", Operator, Now(process::configuration)),
-    row(&["show", "env"], "show env [<var>]", "show the environment variables of the process", Operator, Now(show::environment)),
-    row(&["show", "events"], "show events [<ring>] [-w] [-n]", "list the rings, or show their events, with -w as they come", Operator, Report(events::show)),
-    row(&["show", "errors"], "show errors [<px>] [request|response]", "show the last invalid request and response of each proxy", Operator, Report(errors::show)),
+    row(&["show", "env"], "show env [<var>]", "show the environment variables of the process", Operator, Says(show::environment)),
+    row(&["show", "events"], "show events [<ring>] [-w] [-n]", "list the rings, or show their events, with -w as they come", Operator, SlowSays(events::show)),
+    row(&["show", "errors"], "show errors [<px>] [request|response]", "show the last invalid request and response of each proxy", Operator, SlowSays(errors::show)),
     row(&["show", "fd"], "show fd [num]", "list the open file descriptors", Operator, Report(process::descriptors)),
     row(&["show", "info"], "show info [desc|json|typed|float]*", "show information about the process", User, Now(info::show)),
-    row(&["show", "libs"], "show libs", "list the loaded object files", Operator, Now(developer::libraries)),
-    row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or the entries of one", User, Report(lists::show)),
-    row(&["show", "peers"], "show peers [<section>]", "show the peers and their tables", User, Report(tables::peers)),
+    row(&["show", "libs"], "show libs", "list the loaded object files", Operator, Inform(developer::libraries)),
+    row(&["show", "map"], "show map [[@<ver>] <map>]", "list the maps, or the entries of one", User, SlowSays(lists::show)),
+    row(&["show", "peers"], "show peers [<section>]", "show the peers and their tables", User, SlowSays(tables::peers)),
     row(&["show", "pools"], "show pools", "show the memory pools", Operator, Now(process::pools)),
     row(&["show", "profiling"], "show profiling [<what>]", "show the state of profiling", Operator, Now(developer::profiling)),
-    row(&["show", "resolvers"], "show resolvers [id]", "show the counters of nameservers", Operator, Report(resolvers::show)),
+    row(&["show", "resolvers"], "show resolvers [id]", "show the counters of nameservers", Operator, SlowSays(resolvers::show)),
     row(&["show", "schema", "json"], "show schema json", "show the JSON schema of 'show info' and 'show stat'", User, Now(show::schema)),
-    row(&["show", "servers", "conn"], "show servers conn [<backend>]", "show the connections to servers", User, Report(state::connections)),
-    row(&["show", "servers", "state"], "show servers state [<backend>]", "show the states of servers, for a state file", User, Report(state::states)),
-    row(&["show", "sess"], "show sess [<id>|all]", "list the sessions, or show the details of one or all", Operator, Report(sessions::show)),
-    row(&["show", "ssl", "ca-file"], "show ssl ca-file [<cafile>[:<index>]]", "list the CA files, or show the certificates of one", Operator, Report(tls::show)),
-    row(&["show", "ssl", "cert"], "show ssl cert [<certfile>]", "list the certificates, or show one", Operator, Report(tls::show)),
-    row(&["show", "ssl", "crl-file"], "show ssl crl-file [<crlfile[:<index>>]]", "list the CRL files, or show one", Operator, Report(tls::show)),
-    row(&["show", "ssl", "crt-list"], "show ssl crt-list [-n] [<list>]", "list the crt-lists, or the lines of one", Admin, Report(tls::show_lists)),
-    row(&["show", "ssl", "ocsp-response"], "show ssl ocsp-response [id]", "list the OCSP responses, or show one", User, Report(tls::show_ocsp)),
+    row(&["show", "servers", "conn"], "show servers conn [<backend>]", "show the connections to servers", User, SlowSays(state::connections)),
+    row(&["show", "servers", "state"], "show servers state [<backend>]", "show the states of servers, for a state file", User, SlowSays(state::states)),
+    row(&["show", "sess"], "show sess [<id>|all]", "list the sessions, or show the details of one or all", Operator, SlowSays(sessions::show)),
+    row(&["show", "ssl", "ca-file"], "show ssl ca-file [<cafile>[:<index>]]", "list the CA files, or show the certificates of one", Operator, SlowSays(tls::show)),
+    row(&["show", "ssl", "cert"], "show ssl cert [<certfile>]", "list the certificates, or show one", Operator, SlowSays(tls::show)),
+    row(&["show", "ssl", "crl-file"], "show ssl crl-file [<crlfile[:<index>>]]", "list the CRL files, or show one", Operator, SlowSays(tls::show)),
+    row(&["show", "ssl", "crt-list"], "show ssl crt-list [-n] [<list>]", "list the crt-lists, or the lines of one", Admin, SlowSays(tls::show_lists)),
+    row(&["show", "ssl", "ocsp-response"], "show ssl ocsp-response [id]", "list the OCSP responses, or show one", User, SlowSays(tls::show_ocsp)),
     row(&["show", "ssl", "providers"], "show ssl providers", "show the TLS library", User, Now(tls::providers)),
-    row(&["show", "startup-logs"], "show startup-logs", "show what the load of the configuration reported", User, Now(show::startup_logs)),
-    row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "show the counters of proxies and servers", User, Report(show::statistics)),
-    row(&["show", "table"], "show table <table> [<filter>]*", "list the stick tables, or the entries of one", User, Report(tables::show)),
+    row(&["show", "startup-logs"], "show startup-logs", "show what the load of the configuration reported", Operator, Now(show::startup_logs)),
+    row(&["show", "stat"], "show stat [<iid>|<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "show the counters of proxies and servers", User, SlowSays(show::statistics)),
+    row(&["show", "table"], "show table <table> [<filter>]*", "list the stick tables, or the entries of one", User, SlowSays(tables::show)),
     row(&["show", "tasks"], "show tasks", "show how many tasks run", Operator, Now(developer::tasks)),
     row(&["show", "threads"], "show threads", "list the threads that serve traffic", Operator, Now(developer::threads)),
-    row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the files of TLS ticket keys, or show their keys", User, Now(ticket_keys::show)),
-    row(&["show", "trace"], "show trace [<source>]", "list the trace sources", Operator, Now(developer::trace)),
-    row(&["show", "version"], "show version", "show the version", User, Now(show::version)),
+    row(&["show", "tls-keys"], "show tls-keys [id|*]", "list the files of TLS ticket keys, or show their keys", User, Says(ticket_keys::show)),
+    row(&["show", "trace"], "show trace [<source>]", "list the trace sources", Operator, Inform(developer::trace)),
+    row(&["show", "version"], "show version", "show the version", User, Inform(show::version)),
     row(&["show", "virtual-ip"], "show virtual-ip [<name>]", "list the virtual addresses, or show one", User, Now(addresses::show)),
-    row(&["shutdown", "frontend"], "shutdown frontend <frontend>", "stop a frontend for good", Admin, Now(sessions::shut_frontend_down)),
-    row(&["shutdown", "session"], "shutdown session <id>", "kill a session", Admin, Report(sessions::shut_down)),
-    row(&["shutdown", "sessions", "server"], "shutdown sessions server <bk>/<srv>", "kill the sessions of a server", Admin, Now(server::shut_down)),
-    row(&["trace"], "trace [<source>|0] [<args>]", "manage live tracing (empty to list, 0 to stop all)", Admin, Now(developer::trace)),
+    row(&["shutdown", "frontend"], "shutdown frontend <frontend>", "stop a frontend for good", Admin, Change(sessions::shut_frontend_down)),
+    row(&["shutdown", "session"], "shutdown session <id>", "kill a session", Admin, SlowChange(sessions::shut_down)),
+    row(&["shutdown", "sessions", "server"], "shutdown sessions server <bk>/<srv>", "kill the sessions of a server", Admin, Change(server::shut_down)),
+    row(&["trace"], "trace [<source>|0] [<args>]", "manage live tracing (empty to list, 0 to stop all)", Admin, Inform(developer::trace)),
     row(&["user"], "user", "lower the level of this connection to user", User, Now(user)),
-    row(&["help"], "help [<command>]", "list all commands, or those that match", User, Now(help)),
+    row(&["help"], "help [<command>]", "list all commands, or those that match", User, Inform(help)),
     row(&["prompt"], "prompt", "switch the interactive mode with a prompt on or off", User, Now(prompt)),
     row(&["quit"], "quit", "disconnect", User, Now(quit)),
 ];
@@ -285,7 +309,7 @@ impl Row {
 const ALWAYS: usize = 3;
 
 /// What HAProxy has and Evenkeel does not do yet.
-const NOT_BUILT: &[&str] = &["httpclient", "set severity-output"];
+const NOT_BUILT: &[&str] = &["httpclient"];
 
 fn begins_with(words: &[&str], name: &[&str]) -> bool {
     words.len() >= name.len() && words.iter().zip(name).all(|(word, name)| word == name)
@@ -295,12 +319,17 @@ fn begins_with(words: &[&str], name: &[&str]) -> bool {
 pub fn find(session: &Session, words: &[&str]) -> Action {
     if let Some(row) = COMMANDS.iter().find(|row| begins_with(words, row.words)) {
         if session.level < row.level {
-            return Action::Refuse("Permission denied\n".into());
+            return Action::Refuse(Reply::error("Permission denied\n"));
         }
         return match row.does {
-            Now(run) => Action::Now(run),
+            Now(run) => Action::Now(run, None),
+            Inform(run) => Action::Now(run, Some(Severity::Info)),
+            Change(run) => Action::Now(run, Some(Severity::Error)),
+            Says(run) => Action::NowReply(run),
             Bare(run) => Action::Bare(run),
-            Report(run) => Action::Report(run),
+            Report(run) => Action::Report(run, None),
+            SlowChange(run) => Action::Report(run, Some(Severity::Error)),
+            SlowSays(run) => Action::ReportReply(run),
         };
     }
     let missing = NOT_BUILT.iter().find(|name| {
@@ -308,8 +337,8 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
         begins_with(words, &name)
     });
     Action::Refuse(match missing {
-        Some(name) => format!("'{name}' is known, but not built yet.\n"),
-        None => unknown(words),
+        Some(name) => Reply::error(format!("'{name}' is known, but not built yet.\n")),
+        None => Reply::message(Severity::Info, unknown(words)),
     })
 }
 
@@ -385,6 +414,16 @@ fn help(_: &Context, session: &mut Session, words: &[&str]) -> String {
 fn prompt(_: &Context, session: &mut Session, _: &[&str]) -> String {
     session.prompt = !session.prompt;
     String::new()
+}
+
+fn severity_output(_: &Context, session: &mut Session, words: &[&str]) -> String {
+    match words.get(2).and_then(|name| SeverityOutput::of_name(name)) {
+        Some(output) => {
+            session.severity = output;
+            String::new()
+        }
+        None => "one of 'none', 'number', 'string' is a required argument\n".into(),
+    }
 }
 
 fn quit(_: &Context, session: &mut Session, _: &[&str]) -> String {

@@ -1,9 +1,9 @@
 //! `show resolvers`: what the servers of names did.
 
-use super::{Context, Session};
+use super::{Context, Reply, Session};
 use std::fmt::Write;
 
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let wanted = words.get(2);
     let mut out = String::new();
     for (section, servers) in context.runtime.names.report() {
@@ -20,10 +20,10 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
         }
     }
     if out.is_empty() && wanted.is_some() {
-        return "Can't find that resolvers section\n".into();
+        return Reply::error("Can't find that resolvers section\n");
     }
     if out.is_empty() {
-        return "No resolvers found\n".into();
+        return Reply::error("No resolvers found\n");
     }
-    out
+    Reply::report(out)
 }

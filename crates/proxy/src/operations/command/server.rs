@@ -1,6 +1,6 @@
 //! Commands that change one server.
 
-use super::{Context, Session, agent, find_server};
+use super::{Context, Reply, Session, Severity, agent, find_server};
 use crate::config::{Config, Proxy, Server, ServerAddress};
 use crate::operations::server::{set_admin, set_health, set_weight as put_weight};
 use crate::state::{AdminState, HealthState, HostNow, Shutdown, WEIGHT_MAX, now_ms};
@@ -55,11 +55,14 @@ pub fn enable_health(context: &Context, _: &mut Session, words: &[&str]) -> Stri
     })
 }
 
-pub fn get_weight(context: &Context, _: &mut Session, words: &[&str]) -> String {
-    with(context, words.get(2), |_, _, server| {
+pub fn get_weight(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
+    let config = context.runtime.config();
+    let found = find_server(&config, words.get(2));
+    let weight = found.map(|(_, server)| {
         let (weight, initial) = server.state.user_weight();
         format!("{weight} (initial {initial})\n")
-    })
+    });
+    weight.into()
 }
 
 pub fn set_weight(context: &Context, _: &mut Session, words: &[&str]) -> String {
@@ -114,25 +117,41 @@ pub fn maxconn(context: &Context, _: &mut Session, words: &[&str]) -> String {
     })
 }
 
-pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> String {
-    with(context, words.get(2), |config, proxy, server| {
+pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
+    let mut done = None;
+    let text = with(context, words.get(2), |config, proxy, server| {
         let value = words.get(4);
         match words.get(3).copied().unwrap_or_default() {
             "weight" => weight(config, proxy, server, value),
             "state" => admin(config, proxy, server, value),
             "health" => health(config, proxy, server, value),
-            "addr" => address(server, &words[4..]),
+            "addr" => keep(address(server, &words[4..]), &mut done),
             "agent" => agent::health(config, proxy, server, value),
             "agent-addr" => agent::address(server, &words[4..]),
             "agent-port" => agent::port(server, value),
             "agent-send" => agent::send(server, value),
-            "ssl" => tls(server, value),
+            "ssl" => keep(tls(server, value), &mut done),
             "check-addr" => check_address(server, &words[4..]),
             "check-port" => check_port(server, value),
-            "fqdn" => name(context, proxy, server, value),
+            "fqdn" => keep(name(context, proxy, server, value), &mut done),
             _ => USAGE.into(),
         }
-    })
+    });
+    match done {
+        Some(text) => Reply::message(Severity::Warning, text),
+        None => Reply::error(text),
+    }
+}
+
+/// Keeps what was done apart from why nothing was.
+fn keep(result: Result<String, String>, done: &mut Option<String>) -> String {
+    match result {
+        Ok(text) => {
+            *done = Some(text);
+            String::new()
+        }
+        Err(text) => text,
+    }
 }
 
 const NO_CHECKS: &str = "health checks are not enabled on this server\n";
@@ -185,24 +204,35 @@ pub(super) fn port_of(text: &str) -> Result<u16, String> {
 }
 
 /// `fqdn <name>`.
-fn name(context: &Context, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
+fn name(
+    context: &Context,
+    proxy: &Proxy,
+    server: &Server,
+    word: Option<&&str>,
+) -> Result<String, String> {
     let Some(text) = word else {
-        return "set server <b>/<s> fqdn requires a FQDN.\n".into();
+        return Err("set server <b>/<s> fqdn requires a FQDN.\n".into());
     };
     let Some(host) = server.host.as_ref().filter(|_| server.is_followed()) else {
-        return "set server <b>/<s> fqdn failed because no resolution is configured.\n".into();
+        return Err("set server <b>/<s> fqdn failed because no resolution is configured.\n".into());
     };
     if host.service {
-        return "set server <b>/<s> fqdn failed because SRV resolution is configured.\n".into();
+        return Err(
+            "set server <b>/<s> fqdn failed because SRV resolution is configured.\n".into(),
+        );
     }
     let full = format!("{}/{}", proxy.name, server.name);
     let Some(name) = protocol::dns::Name::new(text) else {
-        return format!("could not update {full} FQDN by 'stats socket command'\n");
+        return Err(format!(
+            "could not update {full} FQDN by 'stats socket command'\n"
+        ));
     };
     let now = server.state.host();
     let was = now.map_or_else(|| host.text.clone(), |now| now.text);
     if *was == *name.as_str() {
-        return format!("no need to update the FDQN of {full} by 'stats socket command'\n");
+        return Ok(format!(
+            "no need to update the FDQN of {full} by 'stats socket command'\n"
+        ));
     }
     server.state.set_host(Some(HostNow {
         text: name.as_str().into(),
@@ -211,22 +241,26 @@ fn name(context: &Context, proxy: &Proxy, server: &Server, word: Option<&&str>) 
         told_beside: false,
     }));
     context.runtime.names.follow_again();
-    format!("{full} changed its FQDN from {was} to {name} by 'stats socket command'\n")
+    Ok(format!(
+        "{full} changed its FQDN from {was} to {name} by 'stats socket command'\n"
+    ))
 }
 
 /// Checks go on as the file says.
-fn tls(server: &Server, word: Option<&&str>) -> String {
+fn tls(server: &Server, word: Option<&&str>) -> Result<String, String> {
     let on = match word {
         Some(&"on") => true,
         Some(&"off") => false,
-        _ => return "'set server <srv> ssl' expects 'on' or 'off'.\n".into(),
+        _ => return Err("'set server <srv> ssl' expects 'on' or 'off'.\n".into()),
     };
     if server.options.tls.connector.is_none() {
-        return "'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n"
-            .into();
+        return Err(
+            "'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n"
+                .into(),
+        );
     }
     server.state.set_tls(on);
-    "server ssl setting updated.\n".into()
+    Ok("server ssl setting updated.\n".into())
 }
 
 fn admin(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) -> String {
@@ -255,25 +289,26 @@ fn health(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) 
 }
 
 /// `addr <ip> [port <port>]`.
-fn address(server: &Server, words: &[&str]) -> String {
+fn address(server: &Server, words: &[&str]) -> Result<String, String> {
     let Some(text) = words.first() else {
-        return "set server <b>/<s> addr requires an address and optionally a port.\n".into();
+        return Err("set server <b>/<s> addr requires an address and optionally a port.\n".into());
     };
     let Ok(ip) = text.parse::<IpAddr>() else {
-        return format!("Invalid addr '{text}' by 'stats socket command'\n");
+        return Err(format!("Invalid addr '{text}' by 'stats socket command'\n"));
     };
     let set = server.state.address_override();
     let ServerAddress::Inet(old) = set.as_ref().unwrap_or(&server.address) else {
-        return "Only a server with an address and a port can get another one at run time.\n"
-            .into();
+        return Err(
+            "Only a server with an address and a port can get another one at run time.\n".into(),
+        );
     };
     let port = match words.get(1..) {
         Some(["port", port]) => match port.parse::<u16>() {
             Ok(port) if port > 0 => Some(port),
-            _ => return format!("Invalid port '{port}' by 'stats socket command'\n"),
+            _ => return Err(format!("Invalid port '{port}' by 'stats socket command'\n")),
         },
         Some([]) | None => None,
-        Some(_) => return "'port' and a number are expected behind the address.\n".into(),
+        Some(_) => return Err("'port' and a number are expected behind the address.\n".into()),
     };
     let mut said = Vec::new();
     if ip == old.ip() {
@@ -290,5 +325,5 @@ fn address(server: &Server, words: &[&str]) -> String {
     if new != *old {
         server.state.set_address(Some(new), now_ms());
     }
-    format!("{} by 'stats socket command'\n", said.join(", "))
+    Ok(format!("{} by 'stats socket command'\n", said.join(", ")))
 }

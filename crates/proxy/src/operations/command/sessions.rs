@@ -2,7 +2,7 @@
 //! so a connection that waits for its next request is none. The threads of the
 //! data plane are asked one after the other, a part of their streams at a time.
 
-use super::{Context, Session, find_proxy};
+use super::{Context, Reply, Session, find_proxy};
 use crate::log::clf_date;
 use crate::reactor;
 use crate::state;
@@ -49,7 +49,7 @@ fn number(word: &str) -> Option<u64> {
 }
 
 /// `show sess [<id> | all]`.
-pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
+pub fn show(_: &Context, _: &Session, words: &[&str]) -> Reply {
     let mut out = String::new();
     let wanted = words.get(2).copied().unwrap_or_default();
     if let Some(id) = number(wanted) {
@@ -60,9 +60,9 @@ pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
             out.is_empty()
         });
         if out.is_empty() {
-            return "Session not found.\n".into();
+            return Reply::error("Session not found.\n");
         }
-        return out;
+        return Reply::report(out);
     }
     each(|told| {
         match wanted {
@@ -71,7 +71,7 @@ pub fn show(_: &Context, _: &Session, words: &[&str]) -> String {
         }
         true
     });
-    out
+    Reply::report(out)
 }
 
 /// `shutdown session <id>`.

@@ -1,6 +1,6 @@
 //! `show …` of what is neither a server's state nor the process.
 
-use super::{Context, Session, find_proxy};
+use super::{Context, Reply, Session, find_proxy};
 use crate::config::{Config, StatsLevel};
 use crate::stats::export::{self, Format};
 use crate::stats::process::{self, VERSION};
@@ -52,15 +52,15 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
 }
 
 /// The variables of the configuration: under a supervisor, those that the files name.
-pub fn environment(context: &Context, _: &mut Session, words: &[&str]) -> String {
+pub fn environment(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
     let line =
         |(name, value): (&str, &[u8])| format!("{name}={}\n", String::from_utf8_lossy(value));
     let config = context.runtime.config();
     match words.get(2) {
-        None => config.environment.iter().map(line).collect(),
+        None => Reply::report(config.environment.iter().map(line).collect::<String>()),
         Some(name) => match config.environment.get(name) {
-            Some(value) => line((name, value)),
-            None => "Variable not found\n".into(),
+            Some(value) => Reply::report(line((name, value))),
+            None => Reply::error("Variable not found\n"),
         },
     }
 }
@@ -100,18 +100,18 @@ fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
     }))
 }
 
-pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> String {
+pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Reply {
     let mut words = words.get(2..).unwrap_or_default();
     if words.first() == Some(&"domain") {
         if words.get(1) != Some(&"proxy") {
-            return "Invalid statistics domain.\n".into();
+            return Reply::error("Invalid statistics domain.\n");
         }
         words = &words[2..];
     }
     let config = context.runtime.config();
     let bound = match bound(&config, words) {
         Ok(bound) => bound,
-        Err(text) => return text,
+        Err(text) => return Reply::error(text),
     };
     let mut selection = Selection::default();
     if let Some(bound) = bound {
@@ -135,12 +135,8 @@ pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Strin
         format = Format::TypedMeaning;
     }
     let legends = session.level >= StatsLevel::Operator;
-    export::rows(
-        &config,
-        &selection,
-        &process::moment(context.runtime, legends),
-        format,
-    )
+    let moment = process::moment(context.runtime, legends);
+    Reply::report(export::rows(&config, &selection, &moment, format))
 }
 
 /// `show startup-logs`

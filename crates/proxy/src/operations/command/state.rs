@@ -1,6 +1,6 @@
 //! `show servers …`: one line a server, in the columns that state files have.
 
-use super::{Context, Session, find_backend};
+use super::{Context, Reply, Session, find_backend};
 use crate::config::{Config, NamedPort, Proxy, Server, ServerAddress};
 use crate::state::{self, AdminReport, CheckStatus, HealthState, ServerReport, Verdict};
 use std::fmt::Write;
@@ -75,11 +75,11 @@ fn last_address(server: &Server) -> (String, i32) {
     }
 }
 
-pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn states(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let config = context.runtime.config();
     let backends = match backends(&config, words.get(3)) {
         Ok(backends) => backends,
-        Err(text) => return text,
+        Err(text) => return Reply::error(text),
     };
     let now_ms = state::now_ms();
     let mut out = String::from(STATE_HEADER);
@@ -123,7 +123,7 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> String {
             );
         }
     }
-    out
+    Reply::report(out)
 }
 
 /// 1 with TLS, 0 without, -1 where the file switches it off.
@@ -204,9 +204,9 @@ fn check_state(server: &Server, report: &ServerReport) -> u32 {
         AdminReport::Maintenance | AdminReport::Unresolved
     );
     let checked = match (report.checked, server.state.checks_stopped()) {
+        (true, _) => 2 | 4,
+        (false, true) if server.options.check => 2,
         (false, _) => 0,
-        (true, true) => 2,
-        (true, false) => 2 | 4,
     };
     checked | (if out { 8 } else { 0 })
 }
@@ -232,11 +232,11 @@ fn agent_state(server: &Server) -> u32 {
     }
 }
 
-pub fn connections(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn connections(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let config = context.runtime.config();
     let backends = match backends(&config, words.get(3)) {
         Ok(backends) => backends,
-        Err(text) => return text,
+        Err(text) => return Reply::error(text),
     };
     let mut out = String::from(
         "# bkname/svname bkid/svid addr port - purge_delay used_cur used_max need_est unsafe_nb \
@@ -250,7 +250,7 @@ pub fn connections(context: &Context, _: &Session, words: &[&str]) -> String {
             let used = &server.state.sessions;
             let _ = writeln!(
                 out,
-                "{}/{} {}/{} {ip} {port} - {} {} {} - {idle} 0 {limit} {idle}",
+                "{}/{} {}/{} {ip} {port} - {} {} {} {} {idle} 0 {limit} {idle}",
                 proxy.name,
                 server.name,
                 proxy.id,
@@ -258,8 +258,9 @@ pub fn connections(context: &Context, _: &Session, words: &[&str]) -> String {
                 server.options.pool_purge_delay_ms,
                 used.current(),
                 used.highest(),
+                used.current(),
             );
         }
     }
-    out
+    Reply::report(out)
 }

@@ -1,6 +1,7 @@
 //! Commands about stick tables: what is in them, and changes of it.
 
-use super::{Context, Session};
+use super::{Context, Reply, Session};
+use crate::config::StatsLevel;
 use crate::tables::{DataType, Held, Removal, Shape, Table};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -185,9 +186,10 @@ fn entry(held: &Held, out: &mut String) {
 }
 
 /// `show peers [<section>]`.
-pub fn peers(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn peers(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let config = context.runtime.config();
-    crate::peers::report(&config, words.get(2).copied()).unwrap_or_else(|| "No such peers\n".into())
+    let report = crate::peers::report(&config, words.get(2).copied());
+    report.ok_or_else(|| "No such peers\n".to_owned()).into()
 }
 
 /// The keys of a table in HAProxy's order: that of their bytes.
@@ -198,22 +200,33 @@ fn sorted(table: &Table) -> Vec<Box<[u8]>> {
 }
 
 /// `show table [<table> [key <key> | data.<type> <operator> <value>]...]`.
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
+///
+/// Keys are addresses and cookies of clients: the level `user` sees the head of a table only.
+pub fn show(context: &Context, session: &Session, words: &[&str]) -> Reply {
+    shown(context, session, words).into()
+}
+
+fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String, String> {
     let mut out = String::new();
     let Some(name) = words.get(2) else {
         let config = context.runtime.config();
         for table in config.tables.serving().rev() {
             one_line(table, &mut out);
         }
-        return out;
+        return Ok(out);
     };
     let Some(table) = find(context, name) else {
-        return "No such table\n".into();
+        return Err("No such table\n".into());
     };
-    let which = match which(&table, words.get(3..).unwrap_or_default()) {
-        Ok(which) => which,
-        Err(text) => return text,
-    };
+    let which = which(&table, words.get(3..).unwrap_or_default())?;
+    if session.level < StatsLevel::Operator {
+        if matches!(which, Which::Key(_)) {
+            return Err("Permission denied\n".into());
+        }
+        one_line(&table, &mut out);
+        out.push_str("# contents not dumped due to insufficient privileges\n");
+        return Ok(out);
+    }
     match which {
         Which::Key(key) => {
             if let Some(held) = table.find(&key) {
@@ -234,7 +247,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
             });
         }
     }
-    out
+    Ok(out)
 }
 
 fn each(table: &Arc<Table>, mut look: impl FnMut(&Held)) {

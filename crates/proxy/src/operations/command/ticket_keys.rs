@@ -2,7 +2,7 @@
 //! tls-key`). HAProxy shows and takes them at every level; whoever has one reads
 //! what TLS 1.2 protects, so here only an administrator does.
 
-use super::{Context, Session};
+use super::{Context, Reply, Session, Severity};
 use crate::config::StatsLevel;
 use crate::tls::tickets::FileKeys;
 use base64::Engine;
@@ -32,23 +32,23 @@ fn named(context: &Context, word: &str) -> Option<Numbered> {
 }
 
 /// `show tls-keys [id|*]`
-pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> String {
+pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> Reply {
     let Some(word) = words.get(2) else {
         let mut out = String::from("# id (file)\n");
         for (at, name, _) in all(context) {
             let _ = writeln!(out, "{at} ({name})");
         }
-        return out;
+        return Reply::report(out);
     };
     let files = match *word {
         "*" => all(context),
         word => match named(context, word) {
             Some(one) => vec![one],
-            None => return "'show tls-keys' unable to locate referenced filename\n".to_owned(),
+            None => return Reply::error("'show tls-keys' unable to locate referenced filename\n"),
         },
     };
     if session.level < StatsLevel::Admin {
-        return "Permission denied\n".to_owned();
+        return Reply::error("Permission denied\n");
     }
     let mut out = String::from("# id secret\n");
     for (at, name, keys) in files {
@@ -57,23 +57,24 @@ pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> String 
             let _ = writeln!(out, "{at}.{n} {}", line.as_str());
         }
     }
-    out
+    Reply::report(out)
 }
 
 /// `set ssl tls-key [id|file] <key>`
-pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> String {
+pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
     let (Some(file), Some(key)) = (words.get(3), words.get(4)) else {
-        return "'set ssl tls-key' expects a filename and the new TLS key in base64 encoding.\n"
-            .to_owned();
+        return Reply::error(
+            "'set ssl tls-key' expects a filename and the new TLS key in base64 encoding.\n",
+        );
     };
     let Some((_, _, keys)) = named(context, file) else {
-        return "'set ssl tls-key' unable to locate referenced filename\n".to_owned();
+        return Reply::error("'set ssl tls-key' unable to locate referenced filename\n");
     };
     let Ok(key) = STANDARD.decode(key).map(Zeroizing::new) else {
-        return "'set ssl tls-key' received invalid base64 encoded TLS key.\n".to_owned();
+        return Reply::error("'set ssl tls-key' received invalid base64 encoded TLS key.\n");
     };
     match keys.push(&key) {
-        true => "TLS ticket key updated!\n".to_owned(),
-        false => "'set ssl tls-key' received a key of wrong size.\n".to_owned(),
+        true => Reply::message(Severity::Info, "TLS ticket key updated!\n"),
+        false => Reply::error("'set ssl tls-key' received a key of wrong size.\n"),
     }
 }

@@ -3,7 +3,7 @@
 //! The store knows what may be done and what is said of it; here are the words of
 //! the commands. A change is for the process: no file is written.
 
-use super::{Context, Session};
+use super::{Context, Reply, Session, Severity};
 use crate::config::Config;
 use crate::keyword::bind_tls::sent_line;
 use crate::tls::store::{Store, StoreError};
@@ -30,15 +30,24 @@ fn store(context: &Context) -> Arc<Store> {
     Arc::clone(&context.runtime.config().certificates)
 }
 
-fn said(told: Result<String, StoreError>) -> String {
-    told.unwrap_or_else(|refused| refused.0)
+/// What a change came to.
+fn said(told: Result<String, StoreError>) -> Reply {
+    match told {
+        Ok(text) => Reply::message(Severity::Notice, text),
+        Err(refused) => Reply::error(refused.0),
+    }
+}
+
+/// A report of the store, or why there is none.
+fn shown(told: Result<String, StoreError>) -> Reply {
+    told.map_err(|refused| refused.0).into()
 }
 
 /// `new ssl …`
-pub fn create(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn create(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let (kind, store) = (kind(words), store(context));
     let Some(name) = words.get(3) else {
-        return format!("'new ssl {}' expects a filename\n", words[2]);
+        return Reply::error(format!("'new ssl {}' expects a filename\n", words[2]));
     };
     said(match kind {
         Kind::Certificate => store.new_certificate(name),
@@ -48,7 +57,7 @@ pub fn create(context: &Context, _: &Session, words: &[&str]) -> String {
 }
 
 /// `set ssl …`
-pub fn set(context: &Context, session: &Session, words: &[&str]) -> String {
+pub fn set(context: &Context, session: &Session, words: &[&str]) -> Reply {
     let (kind, store) = (kind(words), store(context));
     let (Some(name), Some(payload)) = (words.get(3), &session.payload) else {
         let what = match kind {
@@ -56,7 +65,10 @@ pub fn set(context: &Context, session: &Session, words: &[&str]) -> String {
             Kind::Authorities => "CAs as a payload",
             Kind::Revocations => "CRLs as a payload",
         };
-        return format!("'set ssl {} expects a filename and {what}\n", words[2]);
+        return Reply::error(format!(
+            "'set ssl {} expects a filename and {what}\n",
+            words[2]
+        ));
     };
     let payload = payload.as_bytes();
     said(match kind {
@@ -67,7 +79,7 @@ pub fn set(context: &Context, session: &Session, words: &[&str]) -> String {
 }
 
 /// `commit ssl …`
-pub fn commit(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn commit(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let kind = kind(words);
     let Some(name) = words.get(3) else {
         // Of a file of revoked certificates HAProxy says the same.
@@ -75,7 +87,7 @@ pub fn commit(context: &Context, _: &Session, words: &[&str]) -> String {
             Kind::Certificate => "cert",
             Kind::Authorities | Kind::Revocations => "ca-file",
         };
-        return format!("'commit ssl {what} expects a filename\n");
+        return Reply::error(format!("'commit ssl {what} expects a filename\n"));
     };
     // The newest configuration stays the newest for as long.
     let _held = context.runtime.hold_lists();
@@ -105,10 +117,10 @@ fn renew(config: &Config, name: &str) {
 }
 
 /// `abort ssl …`
-pub fn abort(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn abort(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let (kind, store) = (kind(words), store(context));
     let Some(name) = words.get(3) else {
-        return format!("'abort ssl {}' expects a filename\n", words[2]);
+        return Reply::error(format!("'abort ssl {}' expects a filename\n", words[2]));
     };
     said(match kind {
         Kind::Certificate => store.abort_certificate(name),
@@ -118,7 +130,7 @@ pub fn abort(context: &Context, _: &Session, words: &[&str]) -> String {
 }
 
 /// `del ssl …`
-pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn delete(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let (kind, store) = (kind(words), store(context));
     let Some(name) = words.get(3) else {
         let what = match kind {
@@ -126,7 +138,7 @@ pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
             Kind::Authorities => "CA file",
             Kind::Revocations => "CRL file",
         };
-        return format!("'del ssl {}' expects a {what} name\n", words[2]);
+        return Reply::error(format!("'del ssl {}' expects a {what} name\n", words[2]));
     };
     said(match kind {
         Kind::Certificate => store.delete_certificate(name),
@@ -136,16 +148,16 @@ pub fn delete(context: &Context, _: &Session, words: &[&str]) -> String {
 }
 
 /// `show ssl cert`, `ca-file`, `crl-file`
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let (kind, store) = (kind(words), store(context));
     let Some(name) = words.get(3) else {
-        return match kind {
+        return Reply::report(match kind {
             Kind::Certificate => store.show_certificates(),
             Kind::Authorities => store.show_authorities(),
             Kind::Revocations => store.show_revocations(),
-        };
+        });
     };
-    said(match kind {
+    shown(match kind {
         Kind::Certificate => store.show_certificate(name),
         Kind::Authorities => store.show_authority(name),
         Kind::Revocations => store.show_revocation(name),
@@ -153,21 +165,21 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> String {
 }
 
 /// `show ssl crt-list [-n] [<list>]`
-pub fn show_lists(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn show_lists(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let store = store(context);
     match words.get(3..) {
-        Some(["-n", name, ..]) => said(store.show_list(name, true)),
-        Some(["-n"]) => "'show ssl crt-list -n' expects a filename or a directory\n".to_owned(),
-        Some([name, ..]) => said(store.show_list(name, false)),
-        _ => store.show_lists(),
+        Some(["-n", name, ..]) => shown(store.show_list(name, true)),
+        Some(["-n"]) => Reply::error("'show ssl crt-list -n' expects a filename or a directory\n"),
+        Some([name, ..]) => shown(store.show_list(name, false)),
+        _ => Reply::report(store.show_lists()),
     }
 }
 
 /// `add ssl crt-list <list> <certificate>`, or with a line as the payload.
-pub fn add_to_list(context: &Context, session: &Session, words: &[&str]) -> String {
+pub fn add_to_list(context: &Context, session: &Session, words: &[&str]) -> Reply {
     let usage = "'add ssl crtlist' expects a filename and a certificate name\n";
     let Some(list) = words.get(3) else {
-        return usage.to_owned();
+        return Reply::error(usage);
     };
     let _held = context.runtime.hold_lists();
     let store = store(context);
@@ -177,40 +189,40 @@ pub fn add_to_list(context: &Context, session: &Session, words: &[&str]) -> Stri
             let options = Default::default();
             return said(store.add_to_list(list, certificate, (options, ""), Vec::new()));
         }
-        (None, None) => return usage.to_owned(),
+        (None, None) => return Reply::error(usage),
     };
     match sent_line(text, &store) {
         Ok(line) => {
             let options = (line.options, &*line.option_words);
             said(store.add_to_list(list, &line.certificate, options, line.filters))
         }
-        Err(why) => format!("Can't edit the crt-list: {why}\n"),
+        Err(why) => Reply::error(format!("Can't edit the crt-list: {why}\n")),
     }
 }
 
 /// `del ssl crt-list <list> <certificate[:line]>`
-pub fn delete_from_list(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn delete_from_list(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let _held = context.runtime.hold_lists();
     match words.get(3..) {
         Some([list, certificate, ..]) => said(store(context).delete_from_list(list, certificate)),
-        _ => "'del ssl crtlist' expects a filename and a certificate name\n".to_owned(),
+        _ => Reply::error("'del ssl crtlist' expects a filename and a certificate name\n"),
     }
 }
 
 /// `set ssl ocsp-response <response>`, or with it as the payload.
-pub fn set_ocsp(context: &Context, session: &Session, words: &[&str]) -> String {
+pub fn set_ocsp(context: &Context, session: &Session, words: &[&str]) -> Reply {
     let payload = session.payload.as_ref().map(|payload| &***payload);
     match payload.or(words.get(3).copied()) {
         Some(response) => said(store(context).set_ocsp(response.as_bytes())),
-        None => "'set ssl ocsp-response' expects response in base64 encoding.\n".to_owned(),
+        None => Reply::error("'set ssl ocsp-response' expects response in base64 encoding.\n"),
     }
 }
 
 /// `show ssl ocsp-response [id]`
-pub fn show_ocsp(context: &Context, _: &Session, words: &[&str]) -> String {
+pub fn show_ocsp(context: &Context, _: &Session, words: &[&str]) -> Reply {
     match words.get(3) {
-        Some(id) => said(store(context).show_ocsp_of(id)),
-        None => store(context).show_ocsp(),
+        Some(id) => shown(store(context).show_ocsp_of(id)),
+        None => Reply::report(store(context).show_ocsp()),
     }
 }
 

@@ -155,7 +155,8 @@ impl ServerState {
                 true => HealthState::Down,
                 false => control.health,
             },
-            checked: control.checked,
+            // Checks that an operator disabled tell nothing of the server.
+            checked: control.checked && !self.checks_stopped(),
             streak: control.streak,
             rise: control.rise,
             fall: control.fall,

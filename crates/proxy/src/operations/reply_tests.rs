@@ -1,0 +1,130 @@
+//! How grave a reply is, and what the level `user` does not see.
+
+use super::tests::{ask, block_on, context, talk};
+use crate::config::StatsLevel;
+
+const FILE: &str = "\
+frontend www
+ mode http
+ bind 127.0.0.1:8080
+ default_backend app
+backend app
+ mode http
+ stick-table type ip size 10 store gpc0
+ server s1 127.0.0.1:80 check weight 10
+";
+
+#[test]
+fn replies_begin_with_their_severity_where_the_connection_wants_that() {
+    let context = context(FILE);
+    for (command, reply) in [
+        ("get weight none/s1", "[3]: No such backend.\n\n"),
+        ("get weight app/s1", "10 (initial 10)\n\n"),
+        ("disable server app/s1", "\n"),
+        (
+            "set server app/s1 state on",
+            "[3]: 'set server <srv> state'",
+        ),
+        (
+            "set server app/s1 addr 127.0.0.9",
+            "[4]: IP changed from '127.0.0.1' to '127.0.0.9' by",
+        ),
+        ("show table none", "[3]: No such table\n\n"),
+        ("show cli level", "[6]: admin\n\n"),
+        (
+            "enable frontend www",
+            "[5]: All sockets are already enabled.\n\n",
+        ),
+        ("shwo", "[6]: Unknown command"),
+        ("user;disable server app/s1", "\n[3]: Permission denied\n\n"),
+        (
+            "set severity-output string;show stat none 1 1",
+            "\n[err]: No such proxy.\n\n",
+        ),
+        (
+            "set severity-output none;show table none",
+            "\nNo such table\n\n",
+        ),
+        (
+            "set severity-output",
+            "[3]: one of 'none', 'number', 'string' is a required argument\n\n",
+        ),
+    ] {
+        let line = format!("set severity-output number;{command}");
+        let answer = ask(&context, StatsLevel::Admin, &line);
+        let answer = answer.strip_prefix('\n').unwrap();
+        assert!(answer.starts_with(reply), "{command}: {answer:?}");
+    }
+    let counters = ask(
+        &context,
+        StatsLevel::Admin,
+        "set severity-output number;show info",
+    );
+    assert!(counters.starts_with("\nName: HAProxy\n"), "{counters}");
+}
+
+#[test]
+fn the_level_user_sees_no_keys_of_a_table() {
+    let context = context(FILE);
+    let set = "set table app key 192.0.2.7";
+    assert_eq!(ask(&context, StatsLevel::Operator, set), "\n");
+    let all = ask(&context, StatsLevel::Operator, "show table app");
+    assert!(all.contains("key=192.0.2.7"), "{all}");
+    let head = ask(&context, StatsLevel::User, "show table app");
+    assert!(
+        head.contains("used:1\n# contents not dumped") && !head.contains("192.0.2.7"),
+        "{head}"
+    );
+    for command in [
+        "show table app key 192.0.2.7",
+        "clear table app",
+        "set table app key 192.0.2.8",
+        "get var proc.x",
+        "show startup-logs",
+    ] {
+        let answer = ask(&context, StatsLevel::User, command);
+        assert_eq!(answer, "Permission denied\n\n", "{command}");
+    }
+    assert_eq!(ask(&context, StatsLevel::Operator, "clear table app"), "\n");
+}
+
+#[test]
+fn a_ring_that_no_log_line_names_is_shown_and_empty() {
+    let context = context(&format!("ring spare\n description \"for later\"\n{FILE}"));
+    let ask = |command| ask(&context, StatsLevel::Operator, command);
+    let all = ask("show events");
+    assert!(
+        all.contains("    spare      : type=buffer, 0 dropped, for later\n"),
+        "{all}"
+    );
+    assert_eq!(ask("show events spare"), "\n");
+    assert_eq!(ask("show events none"), "No such event sink\n\n");
+}
+
+#[test]
+fn a_payload_is_prompted_for() {
+    let context = context(FILE);
+    let input = b"prompt\nadd map #99 <<\na b\n\nquit\n";
+    let answer = block_on(talk(&context, StatsLevel::Admin, input));
+    assert_eq!(
+        answer,
+        "\n> + + Unknown map identifier. Please use #<id> or <file>.\n\n> "
+    );
+}
+
+#[test]
+fn clear_counters_keeps_the_totals_of_the_process() {
+    let context = context(FILE);
+    let config = context.runtime.config();
+    let frontend = &config.proxies[0].state.frontend;
+    frontend.here().add(crate::state::Tally::Requests, 7);
+    frontend.here().add(crate::state::Tally::BytesOut, 70);
+    let info = |command: &str| ask(&context, StatsLevel::Admin, command);
+    for _ in 0..2 {
+        let shown = info("clear counters all;show info");
+        assert!(shown.contains("\nCumReq: 7\n"), "{shown}");
+        assert!(shown.contains("\nTotalBytesOut: 70\n"), "{shown}");
+    }
+    frontend.here().add(crate::state::Tally::Requests, 1);
+    assert!(info("show info").contains("\nCumReq: 8\n"));
+}
