@@ -37,6 +37,7 @@ mod tls_chain;
 mod tls_clients;
 mod tls_site;
 mod tools;
+mod tools_python;
 mod traffic;
 mod transparent;
 mod users;
