@@ -63,6 +63,13 @@ pub static DIFFERENCES: &[Difference] = &[
         reason: "Who has the keys reads recorded traffic.",
     },
     Difference {
+        key: "lists-operator",
+        about: "stats socket",
+        haproxy: "`add map`, `set map`, `clear acl` and their kin work at every level, also `user`.",
+        here: "They need the level `operator`.",
+        reason: "A connection that may only look must not change which clients are let in.",
+    },
+    Difference {
         key: "redispatch-pause",
         about: "option redispatch",
         haproxy: "Waits a second before each retry, except where another server is taken.",
