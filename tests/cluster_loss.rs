@@ -235,6 +235,11 @@ fn an_address_with_a_lease_goes_when_its_lease_ends_and_no_other_does() {
     site.alpha.command(&hand_over).well();
     let only_beta = |site: &Site| site.beta.has(LEASED) && !site.alpha.has(LEASED);
     assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
+    // It may be handed back.
+    site.beta.command(&hand_over).well();
+    assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
+    site.alpha.command(&hand_over).well();
+    assert!(eventually(SOON, || only_beta(&site)), "{}", site.tell());
     site.beta.kill();
     assert!(eventually(SOON, || only_alpha(&site)), "{}", site.tell());
     site.arbiter.kill();
