@@ -120,6 +120,8 @@ pub(super) async fn ask(asking: Asking<'_>) -> Result<Said, Trouble> {
         .env_clear()
         .env("PATH", SEARCHED)
         .env("HOME", asking.directory)
+        // The role may write below its state directory only.
+        .env("TMPDIR", asking.directory)
         .env("LC_ALL", "C.UTF-8")
         .env("SSH_ASKPASS", "/bin/false")
         .env("SSH_ASKPASS_REQUIRE", "force")

@@ -5,27 +5,34 @@
 //! ports: what a process may connect to changes with its configuration, and
 //! Landlock only ever takes more away.
 
-use super::{ConfinementError, Files};
+use super::{Confinement, ConfinementError, Files, Role};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The newest version whose rules are used; a later one may govern what is to
 /// stay free (version 9 governs connecting to Unix sockets).
 const NEWEST: ABI = ABI::V7;
 
 /// Leaves this process with these paths, and without signals to others.
-pub fn restrict(reads: &[PathBuf], writes: &[PathBuf]) -> Result<Files, ConfinementError> {
+pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
     let mut rules = rules().map_err(ConfinementError::Files)?;
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-    for path in reads {
+    for path in &confinement.reads {
         rules = allow(rules, path, reading)?;
     }
-    let writing = make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile});
-    for path in writes {
-        rules = allow(rules, path, writing)?;
+    for path in &confinement.writes {
+        rules = allow(rules, path, writing(confinement.role))?;
+    }
+    for path in &confinement.programs {
+        rules = allow(rules, path, reading | AccessFs::Execute)?;
+    }
+    if confinement.role == Role::Control {
+        // Programs are started with it, and open it themselves.
+        let device = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
+        rules = allow(rules, Path::new("/dev/null"), device)?;
     }
     let status = rules.restrict_self().map_err(ConfinementError::Files)?;
     Ok(match status.landlock {
@@ -40,6 +47,20 @@ pub fn restrict(reads: &[PathBuf], writes: &[PathBuf]) -> Result<Files, Confinem
         LandlockStatus::NotEnabled => Files::NotEnabled,
         _ => Files::NotBuilt,
     })
+}
+
+/// What may be done in the directories that a role writes to. A control role has
+/// sockets, mirrors of repositories and files that it renames there, and executes none.
+fn writing(role: Role) -> BitFlags<AccessFs> {
+    match role {
+        Role::Control => make_bitflags!(AccessFs::{
+            ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock
+                | MakeFifo | RemoveFile | RemoveDir | Refer
+        }),
+        Role::Loader | Role::Proxy => make_bitflags!(AccessFs::{
+            ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile
+        }),
+    }
 }
 
 /// Everything that can be governed is, by the best effort of the kernel.

@@ -23,6 +23,7 @@ const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
         Role::Loader => vec![(deadly(), LOUD)],
+        Role::Control => vec![(not_for_control(), LOUD), (missing(USED_IN_VAIN), 0)],
         Role::Proxy => vec![
             (deadly(), LOUD),
             (missing(USED_IN_VAIN), 0),
@@ -101,6 +102,26 @@ fn deadly() -> Result<BpfProgram, BackendError> {
     )
 }
 
+/// Refuses a control role and the programs that it starts what neither needs. They are
+/// not killed: a library of theirs may try one of the calls and go on without it (Kerberos
+/// tries the kernel's keys when `ssh` starts).
+fn not_for_control() -> Result<BpfProgram, BackendError> {
+    let executes = [libc::SYS_execve, libc::SYS_execveat];
+    let mut rules = any(DEADLY.iter().filter(|call| !executes.contains(call)));
+    let new_user = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(libc::CLONE_NEWUSER as u64),
+        libc::CLONE_NEWUSER as u64,
+    )?;
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![new_user])?]);
+    compile(
+        rules,
+        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Allow,
+    )
+}
+
 /// Answered as by a kernel that has none of them.
 fn missing(calls: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
     compile(
@@ -163,6 +184,7 @@ mod tests {
     fn every_filter_compiles() {
         for program in [
             deadly(),
+            not_for_control(),
             missing(USED_IN_VAIN),
             used(),
             refused(false),

@@ -28,7 +28,7 @@ pub use identity::{Identity, Origin, StartedAs, group_name, identity_for, user_n
 
 use proxy::config::Config;
 use rustix::thread::CapabilitySet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Which process is confined. The supervisor is not: it starts the others, with
 /// the rights that they need to begin with.
@@ -40,6 +40,9 @@ pub enum Role {
     Loader,
     /// Speaks with the network; it was handed all that it needs.
     Proxy,
+    /// Speaks with the other members of a cluster, keeps the log in its state directory,
+    /// and starts `git` or `hg` where a repository is followed, which inherit all of this.
+    Control,
 }
 
 /// What one process is to be left with.
@@ -53,7 +56,15 @@ pub struct Confinement {
     pub reads: Vec<PathBuf>,
     /// Where it may create and write files.
     pub writes: Vec<PathBuf>,
+    /// Where the programs are that it may execute.
+    pub programs: Vec<PathBuf>,
 }
+
+/// Where distributions install programs and what loads them. A directory in which a
+/// control role may write must not be among them.
+const PROGRAMS: &[&str] = &[
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix", "/gnu",
+];
 
 impl Confinement {
     /// Of the process that reads and opens, with the rights of the start.
@@ -63,6 +74,22 @@ impl Confinement {
             keeps: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),
+            programs: Vec::new(),
+        }
+    }
+
+    /// Of the control role: it writes to its state directory and to the directory of its
+    /// socket. It may read every file that its user may, since `git` reads repositories,
+    /// keys and settings from anywhere.
+    pub fn control(state: &Path, runtime: Option<&Path>) -> Confinement {
+        let writes = std::iter::once(state).chain(runtime);
+        let programs = PROGRAMS.iter().map(PathBuf::from);
+        Confinement {
+            role: Role::Control,
+            keeps: Vec::new(),
+            reads: vec![PathBuf::from("/")],
+            writes: writes.map(PathBuf::from).collect(),
+            programs: programs.filter(|path| path.is_dir()).collect(),
         }
     }
 
@@ -78,6 +105,7 @@ impl Confinement {
             keeps: capabilities::needed(config, identity),
             reads: Vec::new(),
             writes,
+            programs: Vec::new(),
         }
     }
 
@@ -136,13 +164,13 @@ pub fn rehearse(confinement: &Confinement) -> Option<Held> {
 pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
     let capabilities = match confinement.role {
         Role::Loader => capabilities::held()?,
-        Role::Proxy => capabilities::reduce(confinement.capabilities())?,
+        Role::Proxy | Role::Control => capabilities::reduce(confinement.capabilities())?,
     };
     // Without it, only a privileged process may set the next two.
     let no_new_privileges = rustix::thread::set_no_new_privs(true).is_ok();
     let files = match confinement.role {
         Role::Loader => Files::Unconfined,
-        Role::Proxy => files::restrict(&confinement.reads, &confinement.writes)?,
+        Role::Proxy | Role::Control => files::restrict(confinement)?,
     };
     let system_calls = filter::install(confinement)?;
     Ok(Held {

@@ -16,6 +16,7 @@ fn bare() -> Confinement {
         keeps: Vec::new(),
         reads: Vec::new(),
         writes: Vec::new(),
+        programs: Vec::new(),
     }
 }
 
@@ -94,6 +95,46 @@ fn a_confined_process_reads_no_file_and_writes_none() {
     });
     assert!(held.no_new_privileges);
     assert_eq!(held.system_calls, Filtered::Yes);
+}
+
+#[test]
+fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
+    let scratch = lab::Scratch::new().unwrap();
+    let [state, runtime, other] = ["state", "runtime", "other"].map(|n| scratch.path().join(n));
+    for directory in [&state, &runtime, &other] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    let confinement = Confinement::control(&state, Some(&runtime));
+    confined(confinement, move |held| {
+        assert!(held.no_new_privileges && held.capabilities.is_empty());
+        assert_eq!(held.system_calls, Filtered::Yes);
+        // What a log, a socket and a mirror need.
+        let sub = state.join("mirror");
+        std::fs::create_dir(&sub).unwrap();
+        std::fs::write(sub.join("new"), "x").unwrap();
+        std::fs::rename(sub.join("new"), state.join("store")).unwrap();
+        std::fs::remove_dir(&sub).unwrap();
+        UnixListener::bind(runtime.join("socket")).unwrap();
+        std::fs::remove_file(runtime.join("socket")).unwrap();
+        let asked = std::process::Command::new("git").arg("--version").output();
+        assert!(asked.unwrap().status.success());
+        // SAFETY: none of these calls takes a pointer.
+        let refused = [
+            libc::SYS_unshare,
+            libc::SYS_keyctl,
+            libc::SYS_io_uring_setup,
+        ]
+        .map(|call| unsafe { libc::syscall(call, libc::CLONE_NEWUSER, 0, 0) });
+        assert_eq!(refused, [-1; 3]);
+        if matches!(held.files, Files::Confined { .. }) {
+            let write = std::fs::write(other.join("new"), "x").unwrap_err();
+            assert_eq!(write.kind(), ErrorKind::PermissionDenied);
+            // It may not execute what it wrote.
+            std::fs::copy("/bin/true", state.join("true")).unwrap();
+            let run = std::process::Command::new(state.join("true")).status();
+            assert_eq!(run.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        }
+    });
 }
 
 #[test]

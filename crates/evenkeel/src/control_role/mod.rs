@@ -20,7 +20,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,6 @@ fn first(channel: &mut Channel) -> Result<RunControl, ControlError> {
 
 fn serve(mut channel: Channel) -> Result<(), ControlError> {
     let run = first(&mut channel)?;
-    rights::give_up().map_err(ControlError::Rights)?;
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let options = Options {
         directory: path(&run.directory),
@@ -86,6 +85,9 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         program: format!("evenkeel {}", crate::identity::VERSION),
         grammar: Some(crate::command::grammar),
     };
+    let runtime = options.socket.as_deref().and_then(Path::parent);
+    let runtime = runtime.filter(|path| !path.as_os_str().is_empty());
+    rights::give_up(&options.directory, runtime).map_err(ControlError::Rights)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

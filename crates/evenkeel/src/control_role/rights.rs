@@ -1,13 +1,14 @@
-//! What a control role gives up, and what it takes so that a busy machine is not taken
+//! What a control role gives up (capabilities, files that are not its own, system calls that
+//! it does not need), and what it takes so that a busy machine is not taken
 //! for a dead one: the lowest real-time priority, and memory that is not swapped out.
 //!
 //! Threads have that, too, since some of them bring what is agreed on to the disk.
 //! Programs that it starts (`git`, `hg`) are ordinary again: whoever starts them sees
 //! to that ([`cluster::follow`]).
 
-use crate::confinement::{self, ConfinementError};
+use crate::confinement::{self, Confinement, ConfinementError};
 use nix::libc;
-use rustix::thread::CapabilitySet;
+use std::path::Path;
 
 /// Of SCHED_RR: below every other real-time process.
 const PRIORITY: i32 = 1;
@@ -15,14 +16,14 @@ const PRIORITY: i32 = 1;
 /// loop that went mad must not hold a processor for ever, and another role follows.
 const RTTIME_US: u64 = 10_000_000;
 
-/// Takes what is permitted, then gives up every capability. To be called by the only
+/// Takes what is permitted, then confines the process to its state directory, the
+/// directory of its socket, and the programs of the system. To be called by the only
 /// thread of the process.
-pub fn give_up() -> Result<(), ConfinementError> {
+pub fn give_up(state: &Path, runtime: Option<&Path>) -> Result<(), ConfinementError> {
     // Wished for, not needed: in a container neither is granted.
     let _ = round_robin();
     let _ = lock_memory();
-    confinement::keep_only(CapabilitySet::empty(), false)?;
-    rustix::thread::set_no_new_privs(true).map_err(|errno| ConfinementError::Capabilities { errno })
+    confinement::apply(&Confinement::control(state, runtime)).map(drop)
 }
 
 fn granted(result: libc::c_int) -> std::io::Result<()> {

@@ -2,6 +2,7 @@
 //! servers and logs of every kind, operators, signals, a soft stop.
 
 use crate::harness::{Bench, PATIENCE, evenkeel, finish, run, start};
+use crate::supervised::Supervised;
 use lab::{eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -269,4 +270,39 @@ fn check_tells_what_each_process_would_hold() {
     );
     assert_eq!(refused.code(), Some(1));
     assert!(refused.stdout.contains("error["), "{}", refused.stdout);
+}
+
+#[test]
+fn the_control_role_of_a_cluster_is_confined_and_answers() {
+    let bench = Bench::new();
+    let listen = format!("127.0.0.1:{}", free_port().unwrap());
+    let init = [
+        "cluster", "init", "shop", "--name", "a", "--listen", &listen, "--state", "state",
+    ];
+    let founded = run(evenkeel(), bench.scratch.path(), init);
+    assert_eq!(founded.code(), Some(0), "{}", founded.stderr);
+    let arguments = ["run", "--state", "state"];
+    let supervised = Supervised::start(evenkeel(), bench.scratch.path(), arguments);
+    // Its socket and its log are in the directories that it may write to.
+    let status = || run(evenkeel(), bench.scratch.path(), ["cluster", "status"]);
+    assert!(
+        eventually(PATIENCE, || status().stdout.contains("a leads")),
+        "{}",
+        status().stderr
+    );
+    let is_control = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"evenkeel: control")
+    };
+    let control = supervised.children().into_iter().find(is_control);
+    for thread in statuses(control.unwrap() as u32) {
+        let name = &thread["Name"];
+        assert_eq!(thread["NoNewPrivs"], "1", "{name}");
+        assert_eq!(thread["Seccomp"], "2", "{name}");
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"] {
+            assert_eq!(thread[set], "0000000000000000", "{name} {set}");
+        }
+    }
+    let ended = supervised.end(Signal::SIGTERM);
+    assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
 }
