@@ -43,6 +43,20 @@ const WORD_BYTES: usize = 128;
 /// What came and may hold keys.
 type Bytes = Zeroizing<Vec<u8>>;
 
+/// The response to a payload that the connection's end cuts.
+const CUT: &[u8] = b"The payload has no empty line at its end; nothing was changed.\n\n";
+
+/// What came as a payload.
+enum Lines {
+    /// The lines up to an empty one.
+    Whole(Zeroizing<String>),
+    /// More than there may be.
+    TooLong,
+    /// The connection ended before an empty line. The last line may be half of one, so
+    /// that nothing of it counts.
+    Cut,
+}
+
 /// Why a connection ends early.
 #[derive(Debug)]
 pub enum Ended {
@@ -141,11 +155,15 @@ where
             return refuse(&mut stream, &session, "line has more", max, "commands").await;
         }
         if has_payload {
-            let Some(payload) = read_payload(&mut stream, &mut input, &session).await? else {
-                let max = PAYLOAD_MAX;
-                return refuse(&mut stream, &session, "payload is longer", max, "bytes").await;
+            let payload = read_payload(&mut stream, &mut input, &session).await?;
+            session.payload = match payload {
+                Lines::Whole(payload) => Some(Arc::new(Payload(payload))),
+                Lines::TooLong => {
+                    let max = PAYLOAD_MAX;
+                    return refuse(&mut stream, &session, "payload is longer", max, "bytes").await;
+                }
+                Lines::Cut => return write(&mut stream, CUT, session.timeout).await,
             };
-            session.payload = Some(Arc::new(Payload(payload)));
         }
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {
@@ -334,28 +352,28 @@ async fn read_line<S: AsyncRead + Unpin>(
     }
 }
 
-/// The lines up to an empty one, or to the end; None when they are too long.
+/// Reads the lines up to an empty one.
 async fn read_payload<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     input: &mut Bytes,
     session: &Session,
-) -> Result<Option<Zeroizing<String>>, Ended> {
+) -> Result<Lines, Ended> {
     let mut payload = Bytes::default();
     loop {
         if session.prompt {
             write(stream, b"+ ", session.timeout).await?;
         }
         match read_line(stream, input, session.timeout, Rest::Between).await? {
-            None => return Ok(Some(string(std::mem::take(&mut *payload)))),
-            Some(None) => return Ok(None),
+            None => return Ok(Lines::Cut),
+            Some(None) => return Ok(Lines::TooLong),
             Some(Some(line)) if line.is_empty() => {
-                return Ok(Some(string(std::mem::take(&mut *payload))));
+                return Ok(Lines::Whole(string(std::mem::take(&mut *payload))));
             }
             Some(Some(line)) if payload.len() + line.len() < PAYLOAD_MAX => {
                 append(&mut payload, line.as_bytes());
                 append(&mut payload, b"\n");
             }
-            Some(Some(_)) => return Ok(None),
+            Some(Some(_)) => return Ok(Lines::TooLong),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::command::{Context, Payload};
 use super::connection::PAYLOAD_MAX;
-use super::tests::{ask, block_on, context, talk};
+use super::tests::{ask, block_on, context, exchange, talk};
 use crate::config::StatsLevel;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -217,6 +217,20 @@ fn keys_of_tickets_are_shown_and_moved_on() {
     ] {
         assert_eq!(bed.admin(&command), answer, "{command}");
     }
+}
+
+#[test]
+fn a_payload_without_its_empty_line_is_refused_and_changes_nothing() {
+    let bed = Bed::new();
+    let (name, pem) = (bed.path("a.pem"), bed.authority.certificate_pem());
+    for cut in ["", "-----BEGIN", pem] {
+        let input = format!("set ssl cert {name} <<\n{cut}");
+        let said = exchange(&bed.context, StatsLevel::Admin, input.as_bytes(), true);
+        let answer = block_on(said);
+        assert!(answer.contains("no empty line at its end"), "{answer}");
+    }
+    let shown = bed.admin("show ssl cert");
+    assert!(!shown.contains("# transaction"), "{shown}");
 }
 
 #[test]
