@@ -114,6 +114,7 @@ reasons! {
     WindowFlood, EnhanceYourCalm, true, "too many WINDOW_UPDATEs for the data that was sent";
     UnknownFlood, EnhanceYourCalm, true, "too many frames of unknown types";
     LateFrames, EnhanceYourCalm, true, "too many frames on streams that are closed";
+    OverlongHeads, EnhanceYourCalm, true, "too many header lists longer than the limit";
     RepliesUnread, EnhanceYourCalm, true, "the peer asks for answers that it does not read";
 }
 

@@ -413,6 +413,7 @@ impl Inner {
                 if !end {
                     self.connection.reset(stream, ErrorCode::NoError);
                 }
+                self.connection.head_was_overlong();
             }
         }
         Step::More

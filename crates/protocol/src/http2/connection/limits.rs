@@ -51,6 +51,10 @@ pub struct Limits {
     /// Frames on streams that are closed: what a client sends of a body that
     /// was denied, until it hears of it, is many.
     pub late_frames: Rate,
+    /// Header lists above the bound, each of which costs as much to decode as a good
+    /// one. A browser whose cookies outgrew the bound sends one for each file of a page.
+    /// Streams that ended well make good for them.
+    pub overlong_heads: Rate,
     /// CONTINUATION frames of one header block (CVE-2024-27316).
     pub continuations_max: u32,
     /// Bytes of one header block, as they come on the wire.
@@ -82,6 +86,7 @@ impl Default for Limits {
             window_updates: rate(10_000, 1_000, 4),
             unknown_frames: rate(1_000, 100, 4),
             late_frames: rate(20_000, 10_000, 4),
+            overlong_heads: rate(40, 4, 1),
             continuations_max: 32,
             header_block_bytes_max: 128 * 1024,
             output_bytes_max: 64 * 1024,
@@ -104,9 +109,10 @@ pub(super) enum Flood {
     WindowUpdates,
     UnknownFrames,
     LateFrames,
+    OverlongHeads,
 }
 
-const FLOODS: usize = Flood::LateFrames as usize + 1;
+const FLOODS: usize = Flood::OverlongHeads as usize + 1;
 
 impl Flood {
     fn rate(self, limits: &Limits) -> Rate {
@@ -122,6 +128,7 @@ impl Flood {
             Flood::WindowUpdates => limits.window_updates,
             Flood::UnknownFrames => limits.unknown_frames,
             Flood::LateFrames => limits.late_frames,
+            Flood::OverlongHeads => limits.overlong_heads,
         }
     }
 
@@ -138,6 +145,7 @@ impl Flood {
             Flood::WindowUpdates => Why::WindowFlood,
             Flood::UnknownFrames => Why::UnknownFlood,
             Flood::LateFrames => Why::LateFrames,
+            Flood::OverlongHeads => Why::OverlongHeads,
         }
     }
 }
@@ -203,7 +211,10 @@ impl Meters {
         }
         let work = match flood {
             Flood::WindowUpdates | Flood::TinyData => self.bulk,
-            Flood::RapidResets | Flood::ForcedResets | Flood::RefusedStreams => self.ended,
+            Flood::RapidResets
+            | Flood::ForcedResets
+            | Flood::RefusedStreams
+            | Flood::OverlongHeads => self.ended,
             _ => self.work,
         };
         let meter = &mut self.meters[flood as usize];
@@ -258,6 +269,7 @@ mod tests {
             Flood::RapidResets,
             Flood::ForcedResets,
             Flood::RefusedStreams,
+            Flood::OverlongHeads,
         ] {
             let mut meters = Meters::default();
             let mut charge = || {

@@ -256,6 +256,17 @@ impl Connection {
         }
     }
 
+    /// Counts a head that the owner refuses for its length. The connection fails when the
+    /// peer sends such heads again and again.
+    pub fn head_was_overlong(&mut self) {
+        // Twice, since the end of its own stream makes good for one.
+        for _ in 0..2 {
+            if let Err(why) = self.charge(Flood::OverlongHeads) {
+                self.doomed = Some(why);
+            }
+        }
+    }
+
     /// Says that the connection will end, while new streams are still taken:
     /// GOAWAY with 2^31-1. [`Connection::go_away`] follows a round trip later.
     pub fn announce_shutdown(&mut self) {

@@ -80,6 +80,33 @@ fn resets_that_the_peer_forces_end_the_connection() {
 }
 
 #[test]
+fn heads_that_are_too_long_again_and_again_end_the_connection() {
+    let respond = |connection: &mut Connection, n, status| {
+        feed(connection, &get(id(n)));
+        connection
+            .send_headers(StreamId(id(n)), list(&[(":status", status)]), true)
+            .expect("open");
+    };
+    let (why, rounds) = flood(&mut server(), true, |connection, n| {
+        respond(connection, n, "431");
+        connection.head_was_overlong();
+        Vec::new()
+    });
+    assert_eq!(why, Why::OverlongHeads);
+    assert!(rounds < Limits::default().overlong_heads.burst, "{rounds}");
+    // Not where as many requests are good.
+    let mut connection = server();
+    for n in 0..500 {
+        respond(&mut connection, 2 * n, "431");
+        connection.head_was_overlong();
+        respond(&mut connection, 2 * n + 1, "200");
+        assert_eq!(feed(&mut connection, b""), [], "{n}");
+        let all = connection.output().len();
+        connection.output_consumed(all);
+    }
+}
+
+#[test]
 fn streams_above_the_number_without_end_end_the_connection() {
     let (why, _) = flood(&mut server(), true, |_, n| get(id(n)));
     assert_eq!(why, Why::RefusedStreams);
