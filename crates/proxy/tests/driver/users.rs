@@ -106,6 +106,12 @@ fn the_statistics_page_has_users_and_administrators_of_a_list() {
     let denied = bed.ask(&form("guest:guest"));
     assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
     assert!(!csv().contains(",MAINT,"));
+    if !against_haproxy() {
+        let of_another = form("root:secret").replace("\r\nHost", "\r\nOrigin: http://evil\r\nHost");
+        let denied = bed.ask(&of_another);
+        assert!(denied.contains("location: /s;st=DENY\r\n"), "{denied}");
+        assert!(!csv().contains(",MAINT,"));
+    }
     let done = bed.ask(&form("root:secret"));
     assert!(done.contains("location: /s;st=DONE\r\n"), "{done}");
     assert!(csv().contains(",MAINT,"));
