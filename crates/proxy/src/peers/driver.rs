@@ -363,12 +363,9 @@ impl Connection {
                 Ok(Ok(0) | Err(_)) => return None,
                 Ok(Ok(count)) => {
                     let bytes = input.get(..count).unwrap_or(&[]);
-                    match self.session.handle(bytes, now_ms()) {
-                        Ok(events) => self.take(events),
-                        Err(fault) => {
-                            let _ = self.write().await;
-                            return Some(fault);
-                        }
+                    if let Err(fault) = self.input(bytes) {
+                        let _ = self.write().await;
+                        return Some(fault);
                     }
                 }
                 Err(_) => {}
@@ -494,6 +491,18 @@ impl Connection {
         if goes_on == Some(true) {
             self.lesson = Some(lesson);
         }
+    }
+
+    /// Takes bytes that came, and what came together with a greeting once that is welcomed.
+    fn input(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let before = self.session.state();
+        let events = self.session.handle(bytes, now_ms())?;
+        self.take(events);
+        if before == State::AwaitsHello && self.session.state() == State::Established {
+            let events = self.session.handle(&[], now_ms())?;
+            self.take(events);
+        }
+        Ok(())
     }
 
     /// Does what came.

@@ -244,6 +244,40 @@ fn strangers_take_no_place_of_a_peer() {
     });
 }
 
+#[test]
+fn what_a_peer_sends_with_its_greeting_is_taken_at_once() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    block_on(async {
+        let [own, other] = addresses();
+        let one = config("one", [own, other], None);
+        let _first = start(&one);
+        let mut connected = TcpStream::connect(own).await;
+        while connected.is_err() {
+            // It does not listen yet.
+            tokio::task::yield_now().await;
+            connected = TcpStream::connect(own).await;
+        }
+        let mut peer = connected.expect("it listens");
+        // A greeting, and the request for a lesson.
+        let sent = b"HAProxyS 2.1\none\ntwo 1 1\n\x00\x00";
+        peer.write_all(sent).await.expect("it takes it");
+        let mut answer = Vec::new();
+        let finished = async {
+            // A lesson's end.
+            while !answer
+                .windows(2)
+                .any(|two| two == b"\x00\x01" || two == b"\x00\x02")
+            {
+                assert_ne!(peer.read_buf(&mut answer).await.expect("more"), 0);
+            }
+        };
+        timeout(PATIENCE, finished).await.expect("in time");
+    });
+}
+
 /// A section of `one` whose peer `two` just came.
 fn section(config: &Config) -> (Section, u64) {
     let peers = config.peers.first().expect("a section");
