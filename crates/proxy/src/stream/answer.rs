@@ -216,11 +216,14 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     let mut interim = 0;
     let response = loop {
         let response = match server {
-            Link::Http1(server) => {
-                read_head(stream, watched, server, sent_at, input, &facts).await?
-            }
-            Link::Http2(server) => next_head(stream, watched, server, sent_at).await?,
+            Link::Http1(server) => read_head(stream, watched, server, sent_at, input, &facts).await,
+            Link::Http2(server) => next_head(stream, watched, server, sent_at).await,
         };
+        let response = response.map_err(|failure| match failure {
+            // It has begun with the request, which must not be sent once more.
+            Failure::ClosedEarly | Failure::Refused if interim > 0 => Failure::Closed,
+            other => other,
+        })?;
         if !response.interim {
             break response;
         }

@@ -37,7 +37,7 @@ const PEEKED_A_UNIT: usize = 16;
 const ENCODED_A_UNIT: usize = 4;
 /// How long an encoder waits, for its server or its client, before it gives its
 /// memory back.
-const PARK_AFTER: Duration = Duration::from_secs(2);
+const PARK_AFTER: Duration = Duration::from_millis(250);
 
 /// A body that is being received.
 #[derive(Debug)]

@@ -169,6 +169,24 @@ fn a_request_on_a_kept_connection_of_a_server_that_stops_goes_to_another_one() {
     assert_eq!(client.ask(GET), "200 0: GET /a ");
 }
 
+#[test]
+fn a_request_is_not_repeated_once_its_server_has_begun_to_respond() {
+    let origin = Origin::new(|mut peer, number| {
+        peer.head();
+        peer.try_send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
+        ));
+        peer.head();
+        peer.try_send("HTTP/1.1 102 Processing\r\n\r\n");
+    });
+    let bed = Bed::new(&origin.behind("", "http-reuse always"));
+    assert!(bed.client().ask(GET).starts_with("200"));
+    let said = bed.ask("GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert_eq!(said.matches("HTTP/1.1 102").count(), 1, "{said}");
+    assert!(said.contains("HTTP/1.1 502"), "{said}");
+    assert_eq!(origin.accepted(), 1);
+}
+
 /// A socket at this port that refuses connections, where the port is free.
 fn hold(port: u16) -> Option<std::os::fd::OwnedFd> {
     use rustix::net::{AddressFamily, SocketType, bind, socket};
