@@ -24,7 +24,7 @@ pub static DIFFERENCES: &[Difference] = &[
         key: "http2-header-list",
         about: "tune.bufsize",
         haproxy: "Ends the stream of a header list that is too long.",
-        here: "The request is answered with 431, and the connection lives on.",
+        here: "The request is answered with 431, and the connection lives on, unless it brings more than some dozens of such lists at once.",
         reason: "A browser shows what is wrong; other requests of the same connection are not its matter.",
     },
     Difference {

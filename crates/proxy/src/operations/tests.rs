@@ -51,25 +51,12 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(super) async fn talk(context: &Context, level: StatsLevel, input: &[u8]) -> String {
-    exchange(context, level, input, false).await
-}
-
-/// What is said to input whose sender ends behind it, where `ends`.
-pub(super) async fn exchange(
-    context: &Context,
-    level: StatsLevel,
-    input: &[u8],
-    ends: bool,
-) -> String {
     let (mut peer, ours) = UnixStream::pair().unwrap();
     let context = context.clone();
     let served = tokio::spawn(async move {
         let _ = connection::serve(ours, level, &context).await;
     });
     peer.write_all(input).await.unwrap();
-    if ends {
-        peer.shutdown().await.unwrap();
-    }
     let mut answer = Vec::new();
     // A connection that is closed with input unread ends in a reset.
     let _ = peer.read_to_end(&mut answer).await;

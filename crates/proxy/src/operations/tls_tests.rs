@@ -2,14 +2,16 @@
 //! here is what can only be seen from within, and what differs from it on purpose.
 
 use super::command::{Context, Payload};
-use super::connection::PAYLOAD_MAX;
-use super::tests::{ask, block_on, context, exchange, talk};
+use super::connection::{self, PAYLOAD_MAX};
+use super::tests::{ask, block_on, context, talk};
 use crate::config::StatsLevel;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lab::Scratch;
 use lab::pki::{Authority, KeyKind, Leaf};
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 /// A listener and a server with all kinds of files.
 struct Bed {
@@ -225,8 +227,16 @@ fn a_payload_without_its_empty_line_is_refused_and_changes_nothing() {
     let (name, pem) = (bed.path("a.pem"), bed.authority.certificate_pem());
     for cut in ["", "-----BEGIN", pem] {
         let input = format!("set ssl cert {name} <<\n{cut}");
-        let said = exchange(&bed.context, StatsLevel::Admin, input.as_bytes(), true);
-        let answer = block_on(said);
+        let answer = block_on(async {
+            let (mut peer, ours) = UnixStream::pair().unwrap();
+            peer.write_all(input.as_bytes()).await.unwrap();
+            peer.shutdown().await.unwrap();
+            let served = connection::serve(ours, StatsLevel::Admin, &bed.context);
+            served.await.unwrap();
+            let mut answer = String::new();
+            peer.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
         assert!(answer.contains("no empty line at its end"), "{answer}");
     }
     let shown = bed.admin("show ssl cert");
