@@ -731,7 +731,7 @@ fn secrets_on_disk_are_read_as_they_were_written_and_belong_to_their_owner_only(
     // The authority's key alone is of no use.
     let other = SealingKey::generate().unwrap();
     let read = disk::read_authority(at, CLUSTER, &following, &other);
-    assert!(matches!(read, Err(AuthorityError::NotSealed)));
+    assert!(read.unwrap().is_none());
     std::fs::write(at.join("member.key"), "-----BEGIN PRIVATE KEY-----\n").unwrap();
     let read = disk::read_identity(at, CLUSTER, MemberId(1));
     assert!(matches!(read, Err(AuthorityError::Malformed(_))));

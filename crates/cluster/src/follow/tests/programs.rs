@@ -37,7 +37,8 @@ async fn a_program_gets_an_environment_of_its_own_and_is_heard() {
             "LC_ALL",
             "PATH",
             "SSH_ASKPASS",
-            "SSH_ASKPASS_REQUIRE"
+            "SSH_ASKPASS_REQUIRE",
+            "TMPDIR"
         ]
     );
     let said = asked(&directory, "cat", &[], 60_000, 4096).await.unwrap();
