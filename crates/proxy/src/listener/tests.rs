@@ -69,11 +69,7 @@ fn inodes(listening: &[Listening]) -> Vec<u64> {
 
 /// A port that nobody has at the moment.
 fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    lab::free_port().unwrap()
 }
 
 fn root() -> bool {

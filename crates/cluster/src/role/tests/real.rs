@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::held::Held;
 use crate::wire::Tcp;
 use crate::wire::join::{Denied, Newcomer, rude};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,8 +32,7 @@ pub(super) struct Real {
 }
 
 fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], lab::free_port().unwrap()))
 }
 
 impl Real {
