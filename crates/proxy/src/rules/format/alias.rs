@@ -302,18 +302,39 @@ impl Alias {
     /// Whether it is a number, for readers that tell numbers from text.
     pub(super) fn is_number(self) -> bool {
         use Alias::*;
-        match self {
-            BytesOut | BytesIn | Status | Retries => true,
-            ClientPort | FrontendPort | ServerSidePort | ServerPort => true,
-            ProcessConnections | FrontendConnections | BackendConnections => true,
-            ServerConnections | BackendQueue | ServerQueue => true,
-            ProcessId | RequestCounter | LogCounter | Timestamp | Milliseconds => true,
-            ActiveTime | ConnectTime | DataTime | HandshakeTime | IdleTime | RequestTotalTime => {
-                true
-            }
-            RequestTime | ResponseTime | TotalTime | UserTime | QueueTime => true,
-            _ => false,
-        }
+        let port = matches!(
+            self,
+            ClientPort | FrontendPort | ServerSidePort | ServerPort
+        );
+        let time = matches!(
+            self,
+            ActiveTime
+                | ConnectTime
+                | DataTime
+                | HandshakeTime
+                | IdleTime
+                | RequestTotalTime
+                | RequestTime
+                | ResponseTime
+                | TotalTime
+                | UserTime
+                | QueueTime
+        );
+        let count = matches!(
+            self,
+            ProcessConnections
+                | FrontendConnections
+                | BackendConnections
+                | ServerConnections
+                | BackendQueue
+                | ServerQueue
+                | RequestCounter
+                | LogCounter
+                | Retries
+                | BytesOut
+                | BytesIn
+        );
+        port || time || count || matches!(self, Status | ProcessId | Timestamp | Milliseconds)
     }
 
     /// The values of what is a list of them.
