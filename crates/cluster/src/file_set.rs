@@ -76,12 +76,17 @@ impl FileSet {
         bytes
     }
 
-    /// Whether the digest behind these bytes is theirs. They are not looked at.
-    pub fn is_whole(bytes: &[u8]) -> bool {
+    /// What stands before a digest, and whether that is its own; None: there is none.
+    fn unsealed(bytes: &[u8]) -> Option<(&[u8], bool)> {
         let end = bytes.len().saturating_sub(SEAL.len() + DIGEST_BYTES);
         let (body, seal) = bytes.split_at(end);
-        seal.strip_prefix(SEAL)
-            .is_some_and(|sum| digest(body).0 == *sum)
+        let sum = seal.strip_prefix(SEAL)?;
+        Some((body, digest(body).0 == *sum))
+    }
+
+    /// Whether the digest behind these bytes is theirs. They are not looked at.
+    pub fn is_whole(bytes: &[u8]) -> bool {
+        Self::unsealed(bytes).is_some_and(|(_, whole)| whole)
     }
 
     /// From bytes.
@@ -90,11 +95,9 @@ impl FileSet {
     /// Fails on bytes that are no set, and on a set whose digest is another one. A set of an
     /// older program has no digest.
     pub fn decode(bytes: &[u8]) -> Result<FileSet, Malformed> {
-        let end = bytes.len().saturating_sub(SEAL.len() + DIGEST_BYTES);
-        let (body, seal) = bytes.split_at(end);
-        match seal.strip_prefix(SEAL) {
-            Some(sum) if digest(body).0 != *sum => Err(Malformed::damaged()),
-            Some(_) => codec::decode(body),
+        match Self::unsealed(bytes) {
+            Some((_, false)) => Err(Malformed::damaged()),
+            Some((body, true)) => codec::decode(body),
             None => codec::decode(bytes),
         }
     }

@@ -45,7 +45,25 @@ pub enum CheckStatus {
 
 impl CheckStatus {
     /// All of them.
-    pub const ALL: &[CheckStatus] = CHECK_STATUSES;
+    pub const ALL: &[CheckStatus] = &[
+        CheckStatus::Initializing,
+        CheckStatus::SocketError,
+        CheckStatus::Layer4Ok,
+        CheckStatus::Layer4Timeout,
+        CheckStatus::Layer4Error,
+        CheckStatus::Layer6Ok,
+        CheckStatus::Layer6Timeout,
+        CheckStatus::Layer6Invalid,
+        CheckStatus::Layer7Timeout,
+        CheckStatus::Layer7Invalid,
+        CheckStatus::Layer7Ok,
+        CheckStatus::Layer7OkConditional,
+        CheckStatus::Layer7Status,
+        CheckStatus::ProcessTimeout,
+        CheckStatus::ProcessError,
+        CheckStatus::ProcessOk,
+        CheckStatus::Analyzed,
+    ];
 
     /// The short code of the statistics.
     pub fn code(self) -> &'static str {
@@ -72,7 +90,7 @@ impl CheckStatus {
 
     /// The status of a short code.
     pub(super) fn of_code(code: &str) -> Option<Self> {
-        CHECK_STATUSES
+        Self::ALL
             .iter()
             .copied()
             .find(|status| status.code() == code)
@@ -140,27 +158,6 @@ impl CheckStatus {
         )
     }
 }
-
-/// All of them.
-const CHECK_STATUSES: &[CheckStatus] = &[
-    CheckStatus::Initializing,
-    CheckStatus::SocketError,
-    CheckStatus::Layer4Ok,
-    CheckStatus::Layer4Timeout,
-    CheckStatus::Layer4Error,
-    CheckStatus::Layer6Ok,
-    CheckStatus::Layer6Timeout,
-    CheckStatus::Layer6Invalid,
-    CheckStatus::Layer7Timeout,
-    CheckStatus::Layer7Invalid,
-    CheckStatus::Layer7Ok,
-    CheckStatus::Layer7OkConditional,
-    CheckStatus::Layer7Status,
-    CheckStatus::ProcessTimeout,
-    CheckStatus::ProcessError,
-    CheckStatus::ProcessOk,
-    CheckStatus::Analyzed,
-];
 
 /// What a check means for the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

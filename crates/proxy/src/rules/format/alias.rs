@@ -337,14 +337,23 @@ impl Alias {
         port || time || count || matches!(self, Status | ProcessId | Timestamp | Milliseconds)
     }
 
+    /// What was captured of the side that it shows, and in how many places.
+    fn captures_of(self, stream: &Stream) -> (&[Option<Vec<u8>>], usize) {
+        let of_frontend = &stream.frontend().captures;
+        match self {
+            Alias::RequestHeaders | Alias::RequestHeadersList => {
+                (&stream.captured_request, of_frontend.request.len())
+            }
+            _ => (&stream.captured_response, of_frontend.response.len()),
+        }
+    }
+
     /// The values of what is a list of them.
     pub(super) fn listed(self, stream: &Stream) -> Option<Vec<Vec<u8>>> {
-        let of_frontend = &stream.frontend().captures;
-        let (captured, slots) = match self {
-            Alias::RequestHeadersList => (&stream.captured_request, of_frontend.request.len()),
-            Alias::ResponseHeadersList => (&stream.captured_response, of_frontend.response.len()),
-            _ => return None,
-        };
+        if !matches!(self, Alias::RequestHeadersList | Alias::ResponseHeadersList) {
+            return None;
+        }
+        let (captured, slots) = self.captures_of(stream);
         let value = |slot| captured.get(slot).cloned().flatten().unwrap_or_default();
         Some((0..slots).map(value).collect())
     }
@@ -355,13 +364,7 @@ impl Alias {
         if without_request(stream) {
             return false;
         }
-        let of_frontend = &stream.frontend().captures;
-        let (captured, slots) = match self {
-            Alias::RequestHeaders | Alias::RequestHeadersList => {
-                (&stream.captured_request, of_frontend.request.len())
-            }
-            _ => (&stream.captured_response, of_frontend.response.len()),
-        };
+        let (captured, slots) = self.captures_of(stream);
         match self {
             Alias::RequestHeadersList | Alias::ResponseHeadersList => {
                 capture_list(captured, slots, put)
