@@ -180,6 +180,8 @@ where
             if words == [TELL_STATE] && rights.expose_listeners {
                 return tell_state(&mut stream, session.timeout, context).await;
             }
+            // What a client has seen to be over is over for its operator, too.
+            context.runtime.turn().await;
             // It is the last command's.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::Waker;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use versions::Versions;
 
 /// The newest configuration and its listeners: they change together.
@@ -191,6 +191,19 @@ impl Runtime {
         self.threads.load(Ordering::Relaxed)
     }
 
+    /// Waits until every thread has ended what it was about, so that what a client has
+    /// the end of is also counted; but not for a thread that hangs.
+    pub(crate) async fn turn(&self) {
+        let (under_way, mut ended) = tokio::sync::mpsc::channel::<()>(1);
+        for thread in 0..self.started_threads.load(Ordering::Relaxed) {
+            let under_way = under_way.clone();
+            // One that takes no more jobs is not waited for.
+            let _ = reactor::inject(thread, move || drop(under_way));
+        }
+        drop(under_way);
+        let _ = tokio::time::timeout(TURN_MAX, ended.recv()).await;
+    }
+
     /// The configurations that are alive, the newest last.
     pub fn versions(&self) -> Vec<VersionReport> {
         self.versions.report()
@@ -271,6 +284,9 @@ impl Runtime {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How long a thread may take to end what it is about.
+const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// Ids that a thread takes at once.
 pub(crate) const STREAM_ID_BLOCK: u64 = 1 << 16;

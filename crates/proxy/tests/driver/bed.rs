@@ -141,6 +141,11 @@ impl Bed {
         *ENDED.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
 
+    /// While it is held no stream gets over its end, though its client has all.
+    pub fn hold_ends() -> impl Drop {
+        ENDED.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Puts another text into the running proxy, as a reload does.
     pub fn change(&mut self, text: &str) -> Changed {
         self.change_to(

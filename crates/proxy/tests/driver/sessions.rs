@@ -129,6 +129,36 @@ fn sessions_are_listed_with_their_ways_and_one_of_them_is_ended() {
 }
 
 #[test]
+fn what_a_client_has_seen_to_be_over_is_over_for_its_operator() {
+    if against_haproxy() {
+        return;
+    }
+    let mut bed = Bed::new(
+        "frontend www\n bind 127.0.0.1:{0}\n http-request track-sc0 src table seen\n \
+         http-request return status 200\n\
+         backend seen\n stick-table type ip size 10 store conn_cur\n",
+    );
+    let operator = Operator::new(&mut bed);
+    let held = Bed::hold_ends();
+    let mut client = bed.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    let head = client.head().unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let before = proxy::reactor::load(0);
+    let table = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| operator.ask("show table seen"));
+        // It waits for the thread that serves the client.
+        while proxy::reactor::load(0) == before && !asked.is_finished() {
+            std::thread::yield_now();
+        }
+        drop(held);
+        asked.join().unwrap()
+    });
+    assert!(table.contains("use=0"), "{table}");
+    assert!(table.contains("conn_cur=0"), "{table}");
+}
+
+#[test]
 fn many_sessions_are_listed_in_parts() {
     if against_haproxy() {
         return;
