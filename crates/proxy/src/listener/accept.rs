@@ -10,11 +10,11 @@
 use super::open_set::SocketKey;
 use super::{Listening, Seat};
 use crate::config::{Bind, Config, Proxy};
-use crate::reactor::{self, Listener, with_deadline};
 use crate::runtime::Runtime;
 use crate::state::{Rate, Tally};
 use crate::stream;
 use crate::worker::worker;
+use reactor::{self, Listener, with_deadline};
 use rustix::net::SocketAddrAny;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};

@@ -18,7 +18,6 @@ use crate::config::{
     Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_ACCEPT,
     STEP_CLOSE, STEP_CONNECT, STEP_ERROR, STEP_RESPONSE,
 };
-use crate::reactor;
 use crate::rules::Format;
 use crate::stream::{Endpoint, Phase, Session, Stream, Termination, new_stream};
 use crate::worker::worker;

@@ -4,9 +4,9 @@
 
 use super::shared::{Accept, OUTPUT_MAX_BYTES, Shared, Step};
 use super::stream::MuxStream;
-use crate::reactor::{self, Buffer, Instant, sleep_until, with_deadline};
 use crate::transport::Transport;
 use protocol::http2::{ConnectionError, ErrorCode, Role, Why};
+use reactor::{self, Buffer, Instant, sleep_until, with_deadline};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;

@@ -2,7 +2,7 @@
 //! yet: in blocks of a pool of the thread, so that many streams with little
 //! each hold little. Flow control bounds it, not this.
 
-use crate::reactor::Buffer;
+use reactor::Buffer;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 

@@ -8,7 +8,6 @@ use crate::balance;
 use crate::config::{Config, Global};
 use crate::dynamic;
 use crate::listener::{self, Listening, Open};
-use crate::reactor;
 use crate::state;
 use crate::tls;
 use std::io;

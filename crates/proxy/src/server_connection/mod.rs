@@ -19,9 +19,9 @@ pub use pool::{Pools, purge};
 pub use secured::{Secured, Wanted, forced_version};
 
 use crate::mux::ServerMux;
-use crate::reactor::{Buffer, WeakSocket};
 use crate::state::{ServerState, Way};
 use crate::stream::Link;
+use reactor::{Buffer, WeakSocket};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;

@@ -9,12 +9,12 @@
 use super::pool::Idle;
 use super::{Mark, Secured, ServerConnection, Wanted};
 use crate::config::Server;
-use crate::reactor::{self, Instant, inject, with_deadline};
 use crate::state::{ServerState, Way};
 use crate::stream::Link;
 use crate::tls;
 use crate::transport::{Parts, Transport};
 use crate::worker::worker;
+use reactor::{self, Instant, inject, with_deadline};
 use rustls::pki_types::ServerName;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;

@@ -448,8 +448,8 @@ impl ServerState {
         let _ = self
             .shutdowns
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
-        for thread in 0..crate::reactor::THREADS_MAX {
-            crate::reactor::wake_all(thread);
+        for thread in 0..reactor::THREADS_MAX {
+            reactor::wake_all(thread);
         }
     }
 

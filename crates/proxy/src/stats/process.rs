@@ -2,10 +2,10 @@
 
 use super::row::Moment;
 use crate::config::Config;
-use crate::reactor::{self, Pipes};
 use crate::runtime::{Measured, Runtime};
 use crate::state::{self, Tally};
 use crate::vitals::AddressReport;
+use reactor::{self, Pipes};
 use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;

@@ -3,8 +3,8 @@
 //! box, so that a session without them stays small.
 
 use super::{Endpoint, Session};
-use crate::reactor::{Socket, WeakSocket};
 use protocol::proxy_protocol::{Ssl, Tlvs};
+use reactor::{Socket, WeakSocket};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 

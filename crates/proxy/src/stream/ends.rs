@@ -4,8 +4,8 @@
 
 use super::{Link, Stream, Termination};
 use crate::mux::StreamWatch;
-use crate::reactor::WeakSocket;
 use crate::server_connection::ServerConnection;
+use reactor::WeakSocket;
 use std::net::SocketAddr;
 
 /// What is kept.

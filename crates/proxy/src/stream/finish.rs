@@ -6,7 +6,6 @@ use super::{Session, Stream, Termination, Times};
 use crate::compression;
 use crate::log;
 use crate::message::Message;
-use crate::reactor;
 use crate::rules::Variables;
 use crate::state::Tally;
 use crate::tables::tracked;

@@ -8,8 +8,8 @@ use super::body::Body;
 use super::serve::{Watch, unless_gone};
 use super::session::after;
 use super::{Link, Stream};
-use crate::reactor::{self, Buffer, with_deadline};
 use crate::rules::Verdict;
+use reactor::{self, Buffer, with_deadline};
 use std::io;
 use std::pin::pin;
 

@@ -7,10 +7,10 @@ use super::session::after;
 use super::{Link, Phase, Stream, Termination, exchange, serve};
 use crate::config::{Proxy, ReuseMode};
 use crate::http1::ConnectionMode;
-use crate::reactor::{self, Instant};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::worker::worker;
+use reactor::{self, Instant};
 
 /// Rules that wait for the head of an answer.
 #[derive(Clone, Copy, Debug)]

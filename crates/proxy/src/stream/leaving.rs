@@ -8,9 +8,9 @@
 use super::Session;
 use super::session::Client;
 use crate::config::{CloseSpread, ProxyOption};
-use crate::reactor::{self, Instant};
 use crate::vitals;
 use crate::worker::worker;
+use reactor::{self, Instant};
 use std::time::Duration;
 
 /// How long a connection that waits for its next request is kept: longer than

@@ -8,10 +8,10 @@
 use super::write::{WriteFailure, write_all};
 use crate::message::{Fields, Message};
 use crate::mux::{MuxStream, StreamWatch};
-use crate::reactor::{Buffer, Socket, with_deadline};
 use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::http2::ErrorCode;
+use reactor::{Buffer, Socket, with_deadline};
 use std::io;
 use std::task::{Context, Poll};
 

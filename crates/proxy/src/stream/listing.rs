@@ -8,7 +8,7 @@
 
 use super::{Endpoint, Session, Stream};
 use crate::config::{ProxyIndex, ServerIndex};
-use crate::reactor::{self, Instant};
+use reactor::{self, Instant};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;

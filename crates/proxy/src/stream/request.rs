@@ -14,13 +14,13 @@ use crate::config::{
 use crate::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use crate::log;
 use crate::message::{Message, Version};
-use crate::reactor::{self, Buffer, pool_box, with_deadline};
 use crate::rules::{self, Verdict};
 use crate::server_connection::Own;
 use crate::state::Tally;
 use crate::tables::tracked;
 use crate::worker::worker;
 use crate::{persistence, stats, users};
+use reactor::{self, Buffer, pool_box, with_deadline};
 use std::io;
 
 /// What follows a stream on its client's connection.

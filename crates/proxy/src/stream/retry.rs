@@ -7,8 +7,8 @@ use super::body::{Body, Kept};
 use super::{Link, Stream, serve};
 use crate::config::{Rare, RetryOn};
 use crate::queue::Slot;
-use crate::reactor::Buffer;
 use crate::server_connection::ServerConnection;
+use reactor::Buffer;
 use std::cell::Cell;
 
 /// What is needed to send a request once more.

@@ -5,7 +5,6 @@
 use super::Link;
 use super::session::Client;
 use crate::log;
-use crate::reactor::Instant;
 use crate::state::Tally;
 use crate::tls::acceptor::{Acceptor, Chosen};
 use crate::tls::certified::now_s;
@@ -15,6 +14,7 @@ use crate::tls::hello::Hello;
 use crate::tls::keylog::Collector;
 use crate::tls::{Info, Offer, sni};
 use crate::worker::worker;
+use reactor::Instant;
 use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};
 use std::sync::Arc;
 use std::time::Duration;

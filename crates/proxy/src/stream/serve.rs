@@ -13,7 +13,6 @@ use crate::log;
 use crate::message::Message;
 use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
-use crate::reactor::{self, with_deadline};
 use crate::rules::{self, wait::Wait};
 use crate::server_connection::{
     ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
@@ -23,6 +22,7 @@ use crate::tables::{stick, tracked};
 use crate::tls::Info;
 use crate::transport::Transport;
 use crate::worker::worker;
+use reactor::{self, with_deadline};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;

@@ -9,7 +9,7 @@ use super::session::after;
 use super::{Link, Phase, Stream, Termination};
 use crate::http1::{BodyLength, RequestFacts, Upgrade};
 use crate::message::{Message, Version};
-use crate::reactor::{Buffer, with_deadline};
+use reactor::{Buffer, with_deadline};
 
 /// An unwanted body up to so many bytes is read, so that the server's connection
 /// can be kept; a longer one costs the connection.

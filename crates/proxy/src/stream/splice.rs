@@ -8,7 +8,7 @@
 use super::body::{Body, BodyFailure, Copy};
 use super::link::Link;
 use super::session::after;
-use crate::reactor::{Pipe, Socket, with_deadline};
+use reactor::{Pipe, Socket, with_deadline};
 use std::io::ErrorKind;
 
 /// The least that a piece should be: for less, one copy is cheaper than the

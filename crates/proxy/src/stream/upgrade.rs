@@ -6,7 +6,6 @@ use super::Stream;
 use super::request::{self, Next};
 use super::session::{self, Client};
 use crate::config::HttpProtocol;
-use crate::reactor;
 use crate::worker::worker;
 
 /// Serves a connection as HTTP from here on. What the client has sent stands in its

@@ -1,8 +1,8 @@
 //! Writing to a socket of the data plane: at once where there is room, else
 //! when there is.
 
-use crate::reactor::{Elapsed, Instant, with_deadline};
 use crate::transport::Transport;
+use reactor::{Elapsed, Instant, with_deadline};
 use std::io::{self, IoSlice};
 
 /// Why bytes were not written.

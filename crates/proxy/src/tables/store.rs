@@ -9,7 +9,6 @@ use super::data::Layout;
 use super::entry::Held;
 use super::key::KeyType;
 use super::words::Words;
-use crate::reactor;
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::io;
 
-use crate::reactor::Socket;
+use reactor::Socket;
 
 /// How many bytes one holds: four full records and what the rest adds up to.
 pub(super) const CAPACITY: usize = 64 * 1024 + 512;

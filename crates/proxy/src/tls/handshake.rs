@@ -12,7 +12,7 @@ use super::session::{Established, LaterKeys, Records, Session, alert};
 use super::verify::{Outcome, with_outcome};
 use super::{tickets, turn};
 use crate::config::TlsDefaults;
-use crate::reactor::{Instant, Socket, with_deadline};
+use reactor::{Instant, Socket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;

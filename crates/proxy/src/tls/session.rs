@@ -9,7 +9,7 @@
 use super::bytes::Bytes;
 use super::counters::Counted;
 use super::record::{CONTENT_MAX, Fault, HEADER, Pieces, Protection, kind};
-use crate::reactor::{self, Socket};
+use reactor::{self, Socket};
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;

@@ -5,11 +5,11 @@ use super::handshake::{Failure, Refusal, Terms, accept, connect};
 use super::info::Info;
 use super::session::Session;
 use crate::config::TlsDefaults;
-use crate::reactor::tests::on_loop;
-use crate::reactor::tests::sockets::descriptors;
-use crate::reactor::{self, Assumed, Buffer, Socket};
 use crate::transport::Transport;
 use lab::pki::{Authority, KeyKind, Leaf};
+use reactor::testing::descriptors;
+use reactor::testing::on_loop;
+use reactor::{self, Assumed, Buffer, Socket};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -306,7 +306,7 @@ fn an_end_with_a_goodbye_differs_from_one_without() {
 
         let ((client, _), (server, _)) = established(&configs).await;
         // What is unread would make the close a reset.
-        reactor::tests::turn().await;
+        reactor::testing::turn().await;
         assert!(!client.is_readable());
         client.silence();
         drop(client);
@@ -314,7 +314,7 @@ fn an_end_with_a_goodbye_differs_from_one_without() {
         assert!(server.is_cut());
 
         let ((client, _), (server, _)) = established(&configs).await;
-        reactor::tests::turn().await;
+        reactor::testing::turn().await;
         assert!(!client.is_readable());
         drop(client);
         assert_eq!(read(&server, 1).await.unwrap(), b"");
@@ -329,14 +329,14 @@ fn tickets_do_not_spoil_an_idle_connection() {
         let ((client, _), (server, _)) = established(&configs).await;
         assert!(client.is_flushed() && server.is_flushed());
         for _ in 0..20 {
-            reactor::tests::turn().await;
+            reactor::testing::turn().await;
             assert!(!client.is_readable());
         }
         let pending = poll_fn(|context| Poll::Ready(client.poll_readable(context).is_pending()));
         assert!(pending.await);
         write(&server, b"x").await.unwrap();
         while !client.is_readable() {
-            reactor::tests::turn().await;
+            reactor::testing::turn().await;
         }
         assert_eq!(read(&client, 1).await.unwrap(), b"x");
         assert!(!client.is_readable());

@@ -3,7 +3,7 @@
 //! The others stand in a queue behind what is established; only its first looks
 //! again in each turn, so thousands that wait cost nothing.
 
-use crate::reactor::{self, Instant};
+use reactor::{self, Instant};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -147,7 +147,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::tests::{on_loop, turn};
+    use reactor::testing::{on_loop, turn};
     use std::future::poll_fn;
     use std::pin::pin;
     use std::rc::Rc;

@@ -2,7 +2,6 @@
 //! writes ([`protocol::fcgi`]).
 
 use super::Transport;
-use crate::reactor;
 use protocol::fcgi::{Connection, Request};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};

@@ -3,10 +3,10 @@
 
 mod fastcgi;
 
-use crate::reactor::{Buffer, Socket};
 use crate::tls;
 use fastcgi::FastCgi;
 use protocol::fcgi::Request;
+use reactor::{Buffer, Socket};
 use std::io::{self, IoSlice};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -81,7 +81,7 @@ impl Transport {
 
     /// Joins a connection to this thread's loop that left that of another one.
     pub fn from_parts(parts: Parts) -> io::Result<Transport> {
-        let writable = crate::reactor::Assumed::Writable;
+        let writable = reactor::Assumed::Writable;
         Ok(Transport {
             socket: Socket::from_nonblocking(parts.fd, writable)?,
             tls: parts.session,

@@ -19,12 +19,12 @@ pub use hash::{Hash, same};
 
 use crate::config::{Password, Userlist};
 use crate::message::Message;
-use crate::reactor::with_deadline;
 use crate::rules::Verdict;
 use crate::rules::wait::{Applied, Wait};
 use crate::stream::{Phase, Stream, Termination, after, error_page};
 use crate::worker;
 use cache::Key;
+use reactor::with_deadline;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use verifier::{Busy, Client, Job};

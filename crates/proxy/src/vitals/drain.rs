@@ -1,6 +1,6 @@
 //! Addresses that are about to be given away on purpose.
 
-use crate::reactor::Instant;
+use reactor::Instant;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};

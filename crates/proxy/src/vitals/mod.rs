@@ -18,7 +18,6 @@ pub use summary::{FrontendSummary, Summary, summary};
 pub use trial::OnTrial;
 pub use watch::{Watching, start};
 
-use crate::reactor;
 use crate::runtime::Runtime;
 pub(crate) use drain::Drain;
 use drain::Draining;

@@ -3,7 +3,6 @@
 
 use super::{Shared, judge, now_ms};
 use crate::config::{Config, Service};
-use crate::reactor;
 use crate::runtime::Runtime;
 use crate::stream::listing;
 use protocol::role::vitals::Vitals;

@@ -7,7 +7,6 @@
 use super::Worker;
 use crate::config::Config;
 use crate::listener::{AcceptLoop, Open, SocketKey, Target};
-use crate::reactor;
 use crate::runtime::keep_to;
 use std::collections::HashSet;
 use std::future::poll_fn;

@@ -7,10 +7,10 @@ mod follow;
 
 use crate::config::{Config, ProxyIndex};
 use crate::listener::AcceptLoop;
-use crate::reactor::{self, Instant};
 use crate::runtime::{Runtime, STREAM_ID_BLOCK};
 use crate::server_connection::Pools;
 use crate::stream::{Endpoint, Session, Stream};
+use reactor::{self, Instant};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;

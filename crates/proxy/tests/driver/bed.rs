@@ -415,7 +415,7 @@ impl Drop for Bed {
                 let ended = running.wait();
                 if !std::thread::panicking() {
                     ended.unwrap();
-                    assert_eq!(proxy::reactor::panics(), 0, "a task panicked");
+                    assert_eq!(reactor::panics(), 0, "a task panicked");
                 }
             }
             System::Haproxy { process, dir, .. } => {
@@ -428,9 +428,8 @@ impl Drop for Bed {
 }
 
 fn note_ended(stream: &Stream) {
-    let ms = |at: proxy::reactor::Instant| {
-        at.saturating_duration_since(stream.times.began).as_millis() as u64
-    };
+    let ms =
+        |at: reactor::Instant| at.saturating_duration_since(stream.times.began).as_millis() as u64;
     let ended = Ended {
         state: [stream.termination.letter(), stream.phase.letter()]
             .map(char::from)

@@ -144,11 +144,11 @@ fn what_a_client_has_seen_to_be_over_is_over_for_its_operator() {
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     let head = client.head().unwrap();
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let before = proxy::reactor::load(0);
+    let before = reactor::load(0);
     let table = std::thread::scope(|scope| {
         let asked = scope.spawn(|| operator.ask("show table seen"));
         // It waits for the thread that serves the client.
-        while proxy::reactor::load(0) == before && !asked.is_finished() {
+        while reactor::load(0) == before && !asked.is_finished() {
             std::thread::yield_now();
         }
         drop(held);

@@ -150,7 +150,7 @@ fn connections_are_spread_over_the_threads() {
     );
     let mut clients = asking(&bed, 60);
     assert!(clients.iter_mut().all(|client| answered(client, SOON)));
-    let loads = [proxy::reactor::load(0), proxy::reactor::load(1)];
+    let loads = [reactor::load(0), reactor::load(1)];
     assert!(loads[0].abs_diff(loads[1]) <= 8, "{loads:?}");
 }
 

@@ -27,7 +27,7 @@ fn is_with_a_head(bytes: u64) -> bool {
 
 /// Bytes that left through pipes so far.
 fn spliced() -> u64 {
-    proxy::reactor::pipes().bytes
+    reactor::pipes().bytes
 }
 
 /// Checks that bytes went through pipes since `before`, which haproxy does not
@@ -41,7 +41,7 @@ fn passed_unseen(before: u64) {
 
 /// Nothing is left in use when all streams have ended.
 fn no_pipe_is_used() {
-    soon("pipes are given back", || proxy::reactor::pipes().used == 0);
+    soon("pipes are given back", || reactor::pipes().used == 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use protocol::role::vitals::{Band, Pulse, Vitals, WORDS};
 use proxy::config::{BindAddress, Config, Service};
 use proxy::load::{LoadOptions, load};
 use proxy::runtime::{Running, Runtime, ServeOptions};
-use proxy::{reactor, state, vitals};
+use proxy::{state, vitals};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -176,7 +176,7 @@ fn a_goaway_of_ours_lets_streams_end_and_then_closes() {
         let stream = ask(&mux, "/slow");
         until("it is under way", || seen.begun.get() == 1).await;
         seen.go_away.set(true);
-        crate::reactor::wake_all(crate::reactor::thread());
+        reactor::wake_all(reactor::thread());
         until("the client knows", || !mux.is_usable()).await;
         assert!(!seen.over.get());
         finish.set(true);

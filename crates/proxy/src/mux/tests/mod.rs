@@ -18,9 +18,9 @@ use super::stream::MuxStream;
 use crate::config::{Http2, Tune};
 use crate::http1::{Limits, Parsed, RequestFacts};
 use crate::message::{Message, Version};
-use crate::reactor::{self, Buffer, Instant, Socket, spawn, with_deadline};
 use crate::transport::Transport;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList, Options};
+use reactor::{self, Buffer, Instant, Socket, spawn, with_deadline};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
@@ -29,7 +29,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-pub(super) use crate::reactor::tests::on_loop;
+pub(super) use reactor::testing::on_loop;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,7 +4,6 @@
 
 use super::{Context, Reply, Session, Severity};
 use crate::load::one_variable;
-use crate::reactor;
 use crate::rules::{Value, VariableName, process_variable};
 use std::fmt::Write;
 

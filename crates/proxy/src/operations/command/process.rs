@@ -2,7 +2,6 @@
 
 use super::{Context, Session};
 use crate::log::clf_date;
-use crate::reactor;
 use crate::stream::Endpoint;
 use rustix::fd::{BorrowedFd, RawFd};
 use std::fmt::Write;

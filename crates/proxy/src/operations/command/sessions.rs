@@ -4,7 +4,6 @@
 
 use super::{Context, Reply, Session, find_proxy};
 use crate::log::clf_date;
-use crate::reactor;
 use crate::state;
 use crate::stream::Endpoint;
 use crate::stream::listing::{self, Told};

@@ -2,7 +2,6 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
-use crate::reactor;
 use crate::rules::expression::Expression;
 use crate::rules::wait::{Applied, Wait};
 use crate::stream::Stream;

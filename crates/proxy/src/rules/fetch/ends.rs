@@ -3,12 +3,12 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::load::Loader;
-use crate::reactor::PacketFacts;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::{End, Stream};
 use language::{Diagnostic, Span};
+use reactor::PacketFacts;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)

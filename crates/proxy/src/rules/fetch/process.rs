@@ -2,7 +2,6 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::load::Loader;
-use crate::reactor;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::converter::time::{check_unit, shift, to_unit};
 use crate::rules::usage::Needs;

@@ -6,10 +6,10 @@ use crate::config::{ServerAddress, log_origin};
 use crate::keyword::known::KNOWN;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::message::{TargetParts, Version};
-use crate::reactor::{self, Instant};
 use crate::stream::{Endpoint, Stream};
 use crate::worker;
 use language::keyword::Documented;
+use reactor::{self, Instant};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

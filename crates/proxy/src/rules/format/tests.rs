@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::config::{Capture, Server, ServerIndex};
-use crate::reactor::Instant;
 use crate::stream::{Phase, Termination, sample};
+use reactor::Instant;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 

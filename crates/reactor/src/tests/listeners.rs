@@ -2,7 +2,7 @@
 
 use super::threads::Other;
 use super::{on_loop, turn};
-use crate::reactor::{Listener, inject, now, sleep, spawn, with_deadline};
+use crate::{Listener, inject, now, sleep, spawn, with_deadline};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -165,8 +165,7 @@ fn running_out_of_descriptors_is_the_caller_s_to_handle() {
     const CHILD: &str = "EVENKEEL_TEST_EMFILE";
     // The limit is of the process, so a process of its own.
     if std::env::var_os(CHILD).is_none() {
-        let name =
-            "reactor::tests::listeners::running_out_of_descriptors_is_the_caller_s_to_handle";
+        let name = "tests::listeners::running_out_of_descriptors_is_the_caller_s_to_handle";
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(CHILD, "1")

@@ -12,8 +12,8 @@
 use super::clock::Instant;
 use super::inbox::{self, Inbox, Job};
 use super::poll::Poller;
+use super::task_id::{GENERATION_MASK, TaskId};
 use super::timer::Wheel;
-use super::waker::{GENERATION_MASK, TaskId};
 use rustix::event::Timespec;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 /// What one poll of a task may cost; the next operation is refused and the task
 /// queued again. A unit is some 30 ns: what looking at a small frame takes.
@@ -464,12 +464,11 @@ impl Core {
     fn run_one(&self) -> Option<u32> {
         let (index, generation, mut future) = self.tasks.borrow_mut().pop()?;
         self.begin_poll();
-        let waker = TaskId {
+        let waker = waker(TaskId {
             thread: self.thread,
             generation,
             index,
-        }
-        .waker();
+        });
         let mut context = Context::from_waker(&waker);
         let result = guarded(|| future.as_mut().poll(&mut context));
         if let Some(Poll::Pending) = result {
@@ -586,9 +585,53 @@ impl Core {
     }
 }
 
+/// The waker of a task: a clone is a copy, and nothing is counted or freed.
+///
+/// A wake never touches the task: it puts its name on the run queue of this thread or
+/// into the inbox of another. A waker that outlives its task names a generation that is
+/// gone; after 2^24 tasks in one slot it could name a later task, whose wake is then
+/// spurious and does no harm.
+fn waker(id: TaskId) -> Waker {
+    let data = ptr::without_provenance(id.pack() as usize);
+    // SAFETY: the functions of the table only read the number in the
+    // pointer, may be called from any thread, and own nothing.
+    unsafe { Waker::from_raw(RawWaker::new(data, &TABLE)) }
+}
+
+static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake, drop_nothing);
+
+fn clone(data: *const ()) -> RawWaker {
+    RawWaker::new(data, &TABLE)
+}
+
+fn wake(data: *const ()) {
+    let id = TaskId::unpack(data.addr() as u64);
+    if !wake_here(id) {
+        inbox::wake_elsewhere(id);
+    }
+}
+
+fn drop_nothing(_: *const ()) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clone_wakes_the_same_task_and_waking_nobody_is_harmless() {
+        let of = |index| {
+            waker(TaskId {
+                thread: 63,
+                generation: 1,
+                index,
+            })
+        };
+        let (waker, other) = (of(2), of(3));
+        assert!(waker.will_wake(&waker.clone()));
+        assert!(!waker.will_wake(&other));
+        waker.wake_by_ref();
+        waker.wake();
+    }
 
     #[test]
     fn an_idle_connection_takes_at_most_112_bytes_besides_its_future() {

@@ -1,9 +1,9 @@
 //! Edges, short reads, closes and reuse of descriptors.
 
-use super::{on_loop, turn};
-use crate::reactor::{Assumed, Socket, now, sleep, spawn, with_deadline};
+use super::{descriptors, on_loop, turn};
+use crate::{Assumed, Socket, now, sleep, spawn, with_deadline};
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair, sockopt};
+use rustix::net::{SendFlags, sockopt};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -19,11 +19,6 @@ pub(super) fn pair(assumed: Assumed) -> (Socket, UnixStream) {
         Socket::from_nonblocking(ours, assumed).unwrap(),
         UnixStream::from(theirs),
     )
-}
-
-pub(crate) fn descriptors() -> (OwnedFd, OwnedFd) {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap()
 }
 
 /// The same over TCP.

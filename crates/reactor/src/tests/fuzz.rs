@@ -1,10 +1,11 @@
 //! Random schedules against a model. `REACTOR_SEED=n` replays one,
 //! `REACTOR_SEEDS=n` tries as many.
 
-use super::sockets::{descriptors, pair, tcp_pair};
+use super::descriptors;
+use super::sockets::{pair, tcp_pair};
 use super::threads::Other;
 use super::{on_loop, turn};
-use crate::reactor::{Assumed, Buffer, Socket, now, sleep, spawn, with_deadline, yield_now};
+use crate::{Assumed, Buffer, Socket, now, sleep, spawn, with_deadline, yield_now};
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
@@ -307,7 +308,7 @@ fn streams_between_random_ends_arrive_whole() {
                     });
                 };
                 if random.below(2) == 0 {
-                    crate::reactor::inject(elsewhere, begin).unwrap();
+                    crate::inject(elsewhere, begin).unwrap();
                 } else {
                     begin();
                 }

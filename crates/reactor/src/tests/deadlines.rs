@@ -1,7 +1,7 @@
 //! Deadlines on a running loop; the wheel itself is tried in `timer.rs`.
 
 use super::{on_loop, turn};
-use crate::reactor::{Elapsed, now, sleep, sleep_until, spawn, with_deadline, yield_now};
+use crate::{Elapsed, now, sleep, sleep_until, spawn, with_deadline, yield_now};
 use std::cell::Cell;
 use std::future::pending;
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! Spawning, waking, panicking, starving.
 
 use super::{Lease, on_loop, turn};
-use crate::reactor::{
+use crate::{
     Assumed, charge, inject, may_go_on, now, panics, refused, run, sleep, spawn, stop, tasks,
     thread, yield_now,
 };
@@ -16,7 +16,7 @@ use super::sockets::pair;
 
 #[test]
 fn an_index_runs_one_loop_and_a_thread_too() {
-    let lease = Lease::new();
+    let lease = Lease::default();
     let index = lease.0;
     run(index, || {
         assert_eq!(thread(), index);
@@ -56,7 +56,7 @@ fn a_panic_ends_its_own_task_only() {
 
 #[test]
 fn a_panic_of_init_leaves_the_index_free() {
-    let lease = Lease::new();
+    let lease = Lease::default();
     let index = lease.0;
     let begin = || run(index, || std::panic::resume_unwind(Box::new(())));
     assert!(std::panic::catch_unwind(begin).is_err());

@@ -8,7 +8,7 @@
 //! jobs are refused.
 
 use super::THREADS_MAX;
-use super::waker::TaskId;
+use super::task_id::TaskId;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};

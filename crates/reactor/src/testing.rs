@@ -1,15 +1,8 @@
-//! What the reactor promises, tried with real sockets.
+//! For tests, also those of other crates: a loop that runs one future.
 
-mod deadlines;
-mod echo;
-mod fuzz;
-mod listeners;
-mod pipes;
-pub(crate) mod sockets;
-mod tasks;
-mod threads;
-
-use super::{THREADS_MAX, run, spawn, stop};
+use crate::{THREADS_MAX, run, spawn, stop};
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
@@ -19,11 +12,11 @@ use std::sync::{Condvar, Mutex, PoisonError};
 static IN_USE: Mutex<u64> = Mutex::new(0);
 static FREED: Condvar = Condvar::new();
 
-/// A thread index that no other test has.
-pub(super) struct Lease(pub(super) usize);
+/// A thread index that no other test of this process has.
+pub struct Lease(pub usize);
 
-impl Lease {
-    pub(super) fn new() -> Lease {
+impl Default for Lease {
+    fn default() -> Lease {
         let mut used = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let free = (!*used).trailing_zeros() as usize;
@@ -44,7 +37,7 @@ impl Drop for Lease {
 }
 
 /// Runs one future on a loop of its own and returns what it returns.
-pub(crate) fn on_loop<F>(begin: impl FnOnce() -> F + 'static) -> F::Output
+pub fn on_loop<F>(begin: impl FnOnce() -> F + 'static) -> F::Output
 where
     F: Future + 'static,
     F::Output: 'static,
@@ -56,7 +49,7 @@ where
             stop(self.0);
         }
     }
-    let lease = Lease::new();
+    let lease = Lease::default();
     let output = Rc::new(RefCell::new(None));
     let place = Rc::clone(&output);
     let thread = lease.0;
@@ -72,9 +65,16 @@ where
 }
 
 /// Lets the loop ask epoll once more.
-pub(crate) async fn turn() {
-    let before = super::now();
-    while super::now() == before {
-        super::yield_now().await;
+pub async fn turn() {
+    let before = crate::now();
+    while crate::now() == before {
+        crate::yield_now().await;
     }
+}
+
+/// The two descriptors of a pair of Unix sockets that do not block.
+pub fn descriptors() -> (OwnedFd, OwnedFd) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .expect("the kernel makes a pair of sockets")
 }

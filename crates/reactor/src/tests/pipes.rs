@@ -2,7 +2,7 @@
 
 use super::on_loop;
 use super::sockets::{pair, tcp_pair};
-use crate::reactor::{Assumed, PIPES_MAX, Pipe, Socket, pipes};
+use crate::{Assumed, PIPES_MAX, Pipe, Socket, pipes};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -156,6 +156,6 @@ fn the_process_has_a_bounded_number_of_pipes() {
         let after = pipes();
         assert_eq!(after.used, 0);
         assert!(after.kept < 8, "few are kept: {after:?}");
-        crate::reactor::release_pools();
+        crate::release_pools();
     });
 }

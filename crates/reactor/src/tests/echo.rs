@@ -1,7 +1,7 @@
 //! A server and a client over TCP, as the data plane uses them.
 
 use super::on_loop;
-use crate::reactor::{Buffer, Listener, Socket, inject, load, spawn, stop, tasks, thread};
+use crate::{Buffer, Listener, Socket, inject, load, spawn, stop, tasks, thread};
 use rustix::net::{SocketAddrAny, getsockname};
 use std::net::TcpListener;
 
@@ -83,11 +83,11 @@ fn an_echo_server_answers_many_clients_on_one_thread() {
 
 #[test]
 fn accepted_sockets_go_to_the_loop_of_another_thread() {
-    let there = super::Lease::new();
+    let there = super::Lease::default();
     let other = there.0;
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || {
-        crate::reactor::run(other, || ready.send(()).unwrap()).unwrap();
+        crate::run(other, || ready.send(()).unwrap()).unwrap();
     });
     is_ready.recv().unwrap();
     on_loop(move || async move {

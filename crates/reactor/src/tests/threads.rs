@@ -1,9 +1,7 @@
 //! Wakes and jobs across threads.
 
 use super::{Lease, on_loop, turn};
-use crate::reactor::{
-    Why, end_when, inject, load, run, spawn, stop, tasks, thread, wake_some, yield_now,
-};
+use crate::{Why, end_when, inject, load, run, spawn, stop, tasks, thread, wake_some, yield_now};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -20,7 +18,7 @@ pub(super) struct Other {
 
 impl Other {
     pub(super) fn new(init: impl FnOnce() + Send + 'static) -> Other {
-        let lease = Lease::new();
+        let lease = Lease::default();
         let index = lease.0;
         let (ready, is_ready) = mpsc::channel();
         let thread = std::thread::spawn(move || {

@@ -32,11 +32,13 @@ mod packets;
 mod pipe;
 mod poll;
 mod socket;
+mod task_id;
 mod timer;
-mod waker;
 
+#[doc(hidden)]
+pub mod testing;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use boxed::{PoolBox, pool_box};
 pub use buffer::{Buffer, buffer_size, set_buffer_size};

@@ -1,0 +1,12 @@
+//! What the reactor promises, tried with real sockets.
+
+mod deadlines;
+mod echo;
+mod fuzz;
+mod listeners;
+mod pipes;
+mod sockets;
+mod tasks;
+mod threads;
+
+use crate::testing::{Lease, descriptors, on_loop, turn};
