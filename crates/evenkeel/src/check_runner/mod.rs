@@ -10,7 +10,7 @@
 
 mod start;
 
-pub use start::{StartRunnerError, programs, start};
+pub use start::{programs, start};
 
 use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};

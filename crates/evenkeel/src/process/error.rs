@@ -1,8 +1,8 @@
 //! Why a process does not begin to serve.
 
-use crate::check_runner::StartRunnerError;
 use crate::confinement::ConfinementError;
 use crate::files::reason;
+use crate::roles::spawn::StartFailure;
 use nix::errno::Errno;
 use proxy::takeover::TakeoverError;
 use std::ffi::OsString;
@@ -76,7 +76,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// The process that runs the programs of external checks.
-    Programs(StartRunnerError),
+    Programs(StartFailure),
     /// Threads, signal descriptors.
     Threads(io::Error),
     /// The child told why itself.

@@ -75,40 +75,89 @@ pub struct Entry {
     pub word: &'static str,
     /// What `ps` shows.
     pub shown: &'static str,
+    /// Its name in messages.
+    pub what: &'static str,
 }
 
 /// The loader.
 pub const LOADER_ENTRY: Entry = Entry {
     word: LOADER,
     shown: "evenkeel: loader",
+    what: "loader",
 };
 
 /// The proxy role.
 pub const PROXY_ENTRY: Entry = Entry {
     word: PROXY_ROLE,
     shown: "evenkeel: proxy",
+    what: "proxy",
 };
 
 /// The address role.
 pub const ADDRESS_ENTRY: Entry = Entry {
     word: ADDRESS_ROLE,
     shown: "evenkeel: address",
+    what: "address role",
 };
 
 /// The control role.
 pub const CONTROL_ENTRY: Entry = Entry {
     word: CONTROL_ROLE,
     shown: "evenkeel: control",
+    what: "control role",
 };
 
 /// The process that runs the programs of external checks.
 pub const CHECKS_ENTRY: Entry = Entry {
     word: CHECKS,
     shown: "evenkeel: checks",
+    what: "process of external checks",
 };
+
+impl Entry {
+    /// An error about such a process.
+    pub fn failure(self, why: Why) -> StartFailure {
+        StartFailure {
+            what: self.what,
+            why,
+        }
+    }
+}
+
+/// Why a process of ours could not be started, or not be sent what it is to do.
+#[derive(Debug)]
+pub struct StartFailure {
+    what: &'static str,
+    why: Why,
+}
+
+/// The step that failed.
+#[derive(Debug)]
+pub enum Why {
+    /// Starting the process.
+    Start(io::Error),
+    /// Setting its limits.
+    Limits(rustix::io::Errno),
+    /// The channel to it.
+    Channel(ChannelError),
+}
+
+impl std::fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = self.what;
+        match &self.why {
+            Why::Start(error) => write!(f, "the {what} could not be started: {error}"),
+            Why::Limits(errno) => write!(f, "the limits of the {what}: {errno}"),
+            Why::Channel(error) => write!(f, "the {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartFailure {}
 
 /// A process of ours: a child, or one that another supervisor started.
 pub struct Started {
+    entry: Entry,
     pid: Pid,
     pidfd: OwnedFd,
     /// The channel to it.
@@ -136,8 +185,27 @@ pub enum Ending {
     Unknown,
 }
 
-/// Starts a process of this program.
+/// Starts a process of a program and sends it its first messages. Where these fail the
+/// process is ended.
 pub fn start(
+    program: &Path,
+    entry: Entry,
+    personality: Personality,
+    variables: &[(&str, &OsStr)],
+    first: impl FnOnce(&mut Started) -> Result<(), StartFailure>,
+) -> Result<Started, StartFailure> {
+    let mut process = execute(program, entry, personality, variables)
+        .map_err(|error| entry.failure(Why::Start(error)))?;
+    match first(&mut process) {
+        Ok(()) => Ok(process),
+        Err(failure) => {
+            process.end_now();
+            Err(failure)
+        }
+    }
+}
+
+fn execute(
     program: &Path,
     entry: Entry,
     personality: Personality,
@@ -180,14 +248,7 @@ pub fn start(
     drop(theirs);
     let pid = Pid::from_child(&child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    Ok(Started {
-        pid,
-        pidfd,
-        channel,
-        silent: false,
-        heart: Heart::default(),
-        asked: false,
-    })
+    Ok(Started::running(entry, pid, pidfd, channel))
 }
 
 fn remove(command: &mut Command, names: &[&str]) {
@@ -213,8 +274,9 @@ fn name(personality: Personality) -> &'static str {
 
 impl Started {
     /// One that runs already.
-    pub fn running(pid: Pid, pidfd: OwnedFd, channel: Channel) -> Started {
+    pub fn running(entry: Entry, pid: Pid, pidfd: OwnedFd, channel: Channel) -> Started {
         Started {
+            entry,
             pid,
             pidfd,
             channel,
@@ -282,6 +344,27 @@ impl Started {
             // Somebody else's child: only that it ended can be seen.
             Err(_) => has_ended(&self.pidfd).then_some(Ending::Unknown),
         }
+    }
+
+    /// An error about this process.
+    pub fn failure(&self, why: Why) -> StartFailure {
+        self.entry.failure(why)
+    }
+
+    /// Sends what the process must have. That it left the channel is no error: the
+    /// supervisor sees its end like any other.
+    pub fn send(&mut self, message: &Message, descriptors: &[Shared]) -> Result<(), StartFailure> {
+        match self.channel.send(message, descriptors) {
+            Ok(()) | Err(ChannelError::Closed) => Ok(()),
+            Err(error) => Err(self.failure(Why::Channel(error))),
+        }
+    }
+
+    /// Makes it serve on when its supervisor goes, and says where the next one would come.
+    pub fn guard(&mut self, listener: Option<&Shared>) -> Result<(), StartFailure> {
+        let uid = rustix::process::geteuid().as_raw();
+        let listener: Vec<Shared> = listener.into_iter().cloned().collect();
+        self.send(&Message::Guard { uid }, &listener)
     }
 
     /// Says something; whether that can arrive. Mostly who cannot be told is about to be

@@ -11,14 +11,14 @@
 
 use super::directory::{self, Instance, Kind};
 use super::keep::{self, KeepError, Unmatched};
-use super::proxy::{Guard, Proxy};
+use super::proxy::Proxy;
 use super::run::{MESSAGES_MAX, Supervisor};
 use super::version::Version;
 use super::{Command, first, former, tell};
 use crate::process::Before;
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, ChannelError, timespec};
-use crate::roles::spawn::Started;
+use crate::roles::spawn::{PROXY_ENTRY, Started};
 use crate::voice::Form;
 use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan, Take};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -181,7 +181,7 @@ fn reach(role: &Instance) -> Result<Option<Orphan>, AdoptError> {
         let pid = pid.ok_or(AdoptError::Process(Errno::SRCH))?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(AdoptError::Process)?;
         let channel = Channel::new(fd).map_err(|error| AdoptError::Channel(error.into()))?;
-        Ok(Started::running(pid, pidfd, channel))
+        Ok(Started::running(PROXY_ENTRY, pid, pidfd, channel))
     };
     match first {
         Ok(Decoded::Message(Message::Alone { .. })) => {}
@@ -379,19 +379,10 @@ impl Supervisor {
 
     /// Tells the role that it is the one to serve on, and where it would be found.
     pub(super) fn guard_proxy(&mut self) {
-        let guard = self.guarding();
+        let listener = self.guard.as_ref().map(|(_, listener)| listener);
         if let Some(proxy) = &mut self.proxy {
             // Whoever cannot be told is about to be seen as ended.
-            let _ = proxy.guard(guard);
-        }
-    }
-
-    /// What a role is told that is to stay.
-    pub(super) fn guarding(&self) -> Guard {
-        let listener = self.guard.as_ref();
-        Guard {
-            uid: rustix::process::geteuid().as_raw(),
-            listener: listener.map(|(_, listener)| listener.clone()),
+            let _ = proxy.process.guard(listener);
         }
     }
 

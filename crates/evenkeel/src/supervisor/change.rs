@@ -151,9 +151,7 @@ impl Supervisor {
                 .give_as(version.plan(), message, all)
                 .map_err(|error| error.to_string()),
             _ if version.is_alone() => self.try_addresses(&version),
-            Some(proxy) => proxy
-                .give(&version, None)
-                .map_err(|error| error.to_string()),
+            Some(proxy) => proxy.give(&version).map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         };
         match given {

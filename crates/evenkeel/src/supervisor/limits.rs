@@ -1,6 +1,7 @@
 //! Limits of the system that a role gets, set from outside: it has given up
 //! the right to raise its own.
 
+use crate::roles::spawn::{StartFailure, Started, Why};
 use protocol::role::Plan;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
@@ -18,8 +19,17 @@ pub fn raise_own() -> u64 {
     limit.current.unwrap_or(u64::MAX)
 }
 
-/// Gives a role the limits of a plan.
-pub fn give(pid: Pid, plan: &Plan) -> Result<(), Errno> {
+/// Gives a role the limits of a plan. One that serves already has given up its rights: it
+/// is another user's process, which root of a container may not touch. It raises what it
+/// may itself, and says what it may not.
+pub fn give(role: &Started, plan: &Plan, serves: bool) -> Result<(), StartFailure> {
+    match set(role.pid(), plan) {
+        Err(Errno::PERM) if serves => Ok(()),
+        set => set.map_err(|errno| role.failure(Why::Limits(errno))),
+    }
+}
+
+fn set(pid: Pid, plan: &Plan) -> Result<(), Errno> {
     let hard = getrlimit(Resource::Nofile).maximum;
     let files = Rlimit {
         current: Some(plan.files_max),

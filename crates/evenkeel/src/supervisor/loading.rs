@@ -1,12 +1,11 @@
 //! A loader at work, as the supervisor sees it.
 
 use crate::roles::channel::{ChannelError, Received};
-use crate::roles::spawn::{self, Started};
+use crate::roles::spawn::{self, StartFailure, Started, Why};
 use crate::roles::{Shared, memory};
 use protocol::role::{Load, Message, NotLoaded, Plan};
 use std::ffi::OsStr;
 use std::fmt;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -49,10 +48,8 @@ pub struct Told {
 /// Why a loader told nothing.
 #[derive(Debug)]
 pub enum LoadError {
-    /// It could not be started.
-    Start(io::Error),
-    /// The channel.
-    Channel(ChannelError),
+    /// The process, or the channel to it.
+    Process(StartFailure),
     /// Another message than a loader sends.
     Message,
     /// What there is to print cannot be read.
@@ -66,8 +63,7 @@ pub enum LoadError {
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LoadError::Start(error) => write!(f, "the loader could not be started: {error}"),
-            LoadError::Channel(error) => write!(f, "the loader: {error}"),
+            LoadError::Process(failure) => failure.fmt(f),
             LoadError::Message => f.write_str("the loader said something else than asked"),
             LoadError::Notes(error) => write!(f, "the loader's messages: {error}"),
             LoadError::TooLong(limit) => write!(
@@ -82,15 +78,6 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-impl From<ChannelError> for LoadError {
-    fn from(error: ChannelError) -> Self {
-        match error {
-            ChannelError::Closed => LoadError::Ended,
-            error => LoadError::Channel(error),
-        }
-    }
-}
-
 impl Loading {
     /// Starts a loader of this program, with these variables besides, and says
     /// what is asked.
@@ -100,14 +87,12 @@ impl Loading {
         descriptors: &[Shared],
         variables: &[(&str, &OsStr)],
     ) -> Result<Loading, LoadError> {
-        let mut process = spawn::start(program, spawn::LOADER_ENTRY, load.personality, variables)
-            .map_err(LoadError::Start)?;
+        let personality = load.personality;
         let message = Message::Load(Box::new(load));
-        match process.channel.send(&message, descriptors) {
-            // One that has ended already is seen to as one that ends later.
-            Ok(()) | Err(ChannelError::Closed) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let first = |process: &mut Started| process.send(&message, descriptors);
+        let entry = spawn::LOADER_ENTRY;
+        let process = spawn::start(program, entry, personality, variables, first)
+            .map_err(LoadError::Process)?;
         let limit = limit();
         Ok(Loading {
             process,
@@ -124,7 +109,11 @@ impl Loading {
             Ok(None) if Instant::now() >= self.until => Err(LoadError::TooLong(self.limit)),
             Ok(None) => Ok(None),
             Ok(Some(received)) => read(received).map(Some),
-            Err(error) => Err(error.into()),
+            Err(ChannelError::Closed) => Err(LoadError::Ended),
+            Err(error) => {
+                let failure = self.process.failure(Why::Channel(error));
+                Err(LoadError::Process(failure))
+            }
         }
     }
 

@@ -4,14 +4,12 @@ use super::limits;
 use super::stop::Stop;
 use super::version::Version;
 use crate::roles::Shared;
-use crate::roles::channel::{ChannelError, Received};
-use crate::roles::spawn::{self, Started};
+use crate::roles::channel::Received;
+use crate::roles::spawn::{self, StartFailure, Started};
 use crate::voice::Voice;
 use protocol::role::{Message, Plan};
 use rustix::event::PollFd;
 use rustix::process::Signal;
-use std::fmt;
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,66 +34,27 @@ pub struct Proxy {
     pub programs_at: Option<Instant>,
 }
 
-/// What a role is told that is to stay.
-pub struct Guard {
-    /// The user of the start, who may supervise it.
-    pub uid: u32,
-    /// Where another supervisor would come.
-    pub listener: Option<Shared>,
-}
-
-/// Why a role could not be started.
-#[derive(Debug)]
-pub enum ProxyError {
-    /// The process.
-    Start(io::Error),
-    /// Its limits.
-    Limits(rustix::io::Errno),
-    /// The channel.
-    Channel(ChannelError),
-}
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ProxyError::Start(error) => write!(f, "the proxy could not be started: {error}"),
-            ProxyError::Limits(errno) => write!(f, "the limits of the proxy: {errno}"),
-            ProxyError::Channel(error) => write!(f, "the proxy: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ProxyError {}
-
 impl Proxy {
-    /// Starts a role of a program with a version, and what the role before knew.
-    /// One that is to stay is told so before anything else.
+    /// Starts a role of a program with a version, and what the role before knew. With a
+    /// guard (and the socket of that, where there is one) it serves on without a supervisor.
     pub fn start(
         program: &Path,
         version: &Version,
         state: Option<&Shared>,
-        guard: Option<Guard>,
-    ) -> Result<Proxy, ProxyError> {
+        guard: Option<Option<&Shared>>,
+    ) -> Result<Proxy, StartFailure> {
         let personality = version.take.personality;
-        let process = spawn::start(program, spawn::PROXY_ENTRY, personality, &[])
-            .map_err(ProxyError::Start)?;
-        let mut proxy = Proxy {
-            process,
-            born: Instant::now(),
-            ready: false,
-            killed: false,
-            adopted: false,
-            obeys: None,
-            programs_at: None,
+        let first = |process: &mut Started| {
+            guard.map_or(Ok(()), |listener| process.guard(listener))?;
+            limits::give(process, version.plan(), false)?;
+            process.send(&version.message(state), &version.all_descriptors(state))
         };
-        let told = guard.map_or(Ok(()), |guard| proxy.guard(guard));
-        match told.and_then(|()| proxy.give(version, state)) {
-            Ok(()) => Ok(proxy),
-            Err(error) => {
-                proxy.process.end_now();
-                Err(error)
-            }
-        }
+        let process = spawn::start(program, spawn::PROXY_ENTRY, personality, &[], first)?;
+        Ok(Proxy {
+            ready: false,
+            adopted: false,
+            ..Proxy::adopted(process)
+        })
     }
 
     /// One that serves already.
@@ -124,20 +83,10 @@ impl Proxy {
         })
     }
 
-    /// Tells it that it is the one to serve on when its supervisor goes.
-    pub fn guard(&mut self, guard: Guard) -> Result<(), ProxyError> {
-        let message = Message::Guard { uid: guard.uid };
-        let listener: Vec<Shared> = guard.listener.into_iter().collect();
-        let channel = &mut self.process.channel;
-        channel
-            .send(&message, &listener)
-            .map_err(ProxyError::Channel)
-    }
-
-    /// Hands a version over, with what the role before knew.
-    pub fn give(&mut self, version: &Version, state: Option<&Shared>) -> Result<(), ProxyError> {
-        let all = version.all_descriptors(state);
-        self.give_as(version.plan(), &version.message(state), &all)
+    /// Hands a version over.
+    pub fn give(&mut self, version: &Version) -> Result<(), StartFailure> {
+        let all = version.all_descriptors(None);
+        self.give_as(version.plan(), &version.message(None), &all)
     }
 
     /// Hands a version of this plan over in a message.
@@ -146,18 +95,9 @@ impl Proxy {
         plan: &Plan,
         message: &Message,
         descriptors: &[Shared],
-    ) -> Result<(), ProxyError> {
-        match limits::give(self.process.pid(), plan) {
-            // A role that has given up its rights is another user's process,
-            // which root of a container may not touch: it raises what it may
-            // itself, and says what it may not.
-            Err(rustix::io::Errno::PERM) if self.ready => {}
-            other => other.map_err(ProxyError::Limits)?,
-        }
-        self.process
-            .channel
-            .send(message, descriptors)
-            .map_err(ProxyError::Channel)
+    ) -> Result<(), StartFailure> {
+        limits::give(&self.process, plan, self.ready)?;
+        self.process.send(message, descriptors)
     }
 
     /// Says something without descriptors; whether that can arrive. Mostly who

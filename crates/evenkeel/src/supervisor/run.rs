@@ -508,7 +508,8 @@ impl Supervisor {
         };
         let own = Path::new(OWN_PROGRAM);
         let state = self.carried.state.as_ref();
-        match Proxy::start(own, version, state, Some(self.guarding())) {
+        let listener = self.guard.as_ref().map(|(_, listener)| listener);
+        match Proxy::start(own, version, state, Some(listener)) {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.process.number());
                 self.proxy = Some(proxy);

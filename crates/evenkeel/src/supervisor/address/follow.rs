@@ -14,7 +14,7 @@ use super::role::AddressRole;
 use super::{Run, tell};
 use crate::roles::Shared;
 use crate::roles::channel::Channel;
-use crate::roles::spawn::{OWN_PROGRAM, Started};
+use crate::roles::spawn::{ADDRESS_ENTRY, OWN_PROGRAM, Started};
 use protocol::role::{Decoded, HandedExtra, Message};
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -54,8 +54,8 @@ impl Supervisor {
         let mut role = AddressRole::running(process);
         tell::address_role_adopted(&mut self.voice, role.process.number(), before);
         let guard = self.addresses.guard.as_ref();
-        let told = guard.map_or(Ok(()), |(_, listener)| role.guard(listener));
-        let given = told.and_then(|()| role.give(run, &self.command, None, None));
+        let told = guard.map_or(Ok(()), |(_, listener)| role.process.guard(Some(listener)));
+        let given = told.and_then(|()| role.give(run, &self.command));
         self.addresses.served = true;
         if !run.plan.alone {
             // The memory that proxy and role share went with the supervisor before.
@@ -182,7 +182,7 @@ impl Supervisor {
             let pid = pid.try_into().ok().map(i32::from_le_bytes);
             let pid = pid.and_then(Pid::from_raw);
             if let (Some(pid), Ok(channel)) = (pid, Channel::new(channel)) {
-                let process = Started::running(pid, pidfd, channel);
+                let process = Started::running(ADDRESS_ENTRY, pid, pidfd, channel);
                 self.addresses.role = Some(AddressRole::running(process));
                 self.addresses.served = true;
             }
@@ -228,5 +228,5 @@ fn reach(socket: &Path) -> Result<Option<Started>, AdoptError> {
     let pid = sender.ok_or(AdoptError::Process(rustix::io::Errno::SRCH))?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(AdoptError::Process)?;
     let channel = Channel::new(fd).map_err(|error| AdoptError::Channel(error.into()))?;
-    Ok(Some(Started::running(pid, pidfd, channel)))
+    Ok(Some(Started::running(ADDRESS_ENTRY, pid, pidfd, channel)))
 }

@@ -67,7 +67,7 @@ impl Supervisor {
         let Some(role) = &mut self.addresses.role else {
             return Err("the address role died meanwhile".to_owned());
         };
-        let given = role.give(&run, &self.command, None, None);
+        let given = role.give(&run, &self.command);
         given.map_err(|error| error.to_string())?;
         self.addresses.taking = Some(run);
         Ok(())

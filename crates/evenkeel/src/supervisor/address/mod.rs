@@ -20,7 +20,7 @@ use super::run::{MESSAGES_MAX, Supervisor};
 use super::tell;
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
-use crate::roles::spawn::{Ending, OWN_PROGRAM, Started};
+use crate::roles::spawn::{Ending, OWN_PROGRAM, StartFailure, Started};
 use crate::voice::Form;
 use ask::Waiting;
 use keep::Keep;
@@ -170,7 +170,7 @@ impl Supervisor {
         }
         match &mut self.addresses.role {
             Some(role) if self.addresses.release_until.is_none() => {
-                let given = role.give(&wanted, &self.command, None, None);
+                let given = role.give(&wanted, &self.command);
                 match given {
                     Ok(()) => self.addresses.taking = Some(wanted),
                     Err(error) => self.addresses_refused(&error.to_string()),
@@ -209,11 +209,7 @@ impl Supervisor {
         }
     }
 
-    fn new_addresses(
-        &self,
-        program: &Path,
-        run: &Run,
-    ) -> Result<AddressRole, role::AddressRoleError> {
+    fn new_addresses(&self, program: &Path, run: &Run) -> Result<AddressRole, StartFailure> {
         let keep = self.addresses.keep.as_ref().map(Keep::file);
         let vitals = self.addresses.vitals.as_ref();
         let vitals = vitals.filter(|_| !run.plan.alone);

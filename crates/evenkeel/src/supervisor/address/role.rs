@@ -3,14 +3,12 @@
 use super::super::Command;
 use super::Run;
 use crate::roles::Shared;
-use crate::roles::channel::{ChannelError, Received};
-use crate::roles::spawn::{self, Started};
+use crate::roles::channel::Received;
+use crate::roles::spawn::{self, StartFailure, Started};
 use crate::voice::Voice;
 use protocol::role::{Message, TakeAddresses};
 use rustix::event::PollFd;
 use rustix::process::Signal;
-use std::fmt;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,28 +30,6 @@ pub struct AddressRole {
     pub leaves_until: Option<Instant>,
 }
 
-/// Why a role could not be started or told.
-#[derive(Debug)]
-pub enum AddressRoleError {
-    /// The process.
-    Start(io::Error),
-    /// The channel.
-    Channel(ChannelError),
-}
-
-impl fmt::Display for AddressRoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AddressRoleError::Start(error) => {
-                write!(f, "the address role could not be started: {error}")
-            }
-            AddressRoleError::Channel(error) => write!(f, "the address role: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for AddressRoleError {}
-
 /// Where another supervisor comes, the file of the state, the heartbeats.
 type Beside<'s> = (Option<&'s Shared>, Option<&'s Shared>, Option<&'s Shared>);
 
@@ -64,22 +40,18 @@ impl AddressRole {
         run: &Run,
         command: &Command,
         (guard, keep, vitals): Beside<'_>,
-    ) -> Result<AddressRole, AddressRoleError> {
-        let process = spawn::start(program, spawn::ADDRESS_ENTRY, command.personality, &[])
-            .map_err(AddressRoleError::Start)?;
-        let mut role = AddressRole::running(process);
-        role.ready = false;
-        let told = match guard {
-            Some(guard) => role.guard(guard),
-            None => Ok(()),
+    ) -> Result<AddressRole, StartFailure> {
+        let message = take(run, command, keep, vitals);
+        let first = |process: &mut Started| {
+            guard.map_or(Ok(()), |listener| process.guard(Some(listener)))?;
+            process.send(&message.0, &message.1)
         };
-        match told.and_then(|()| role.give(run, command, keep, vitals)) {
-            Ok(()) => Ok(role),
-            Err(error) => {
-                role.process.end_now();
-                Err(error)
-            }
-        }
+        let entry = spawn::ADDRESS_ENTRY;
+        let process = spawn::start(program, entry, command.personality, &[], first)?;
+        Ok(AddressRole {
+            ready: false,
+            ..AddressRole::running(process)
+        })
     }
 
     /// One that runs already.
@@ -93,41 +65,10 @@ impl AddressRole {
         }
     }
 
-    /// Tells it that it is to serve on when this process goes, and where another
-    /// one comes then.
-    pub fn guard(&mut self, listener: &Shared) -> Result<(), AddressRoleError> {
-        let uid = rustix::process::geteuid().as_raw();
-        let message = Message::Guard { uid };
-        let sent = self
-            .process
-            .channel
-            .send(&message, std::slice::from_ref(listener));
-        sent.map_err(AddressRoleError::Channel)
-    }
-
-    /// Gives it what it is to run.
-    pub fn give(
-        &mut self,
-        run: &Run,
-        command: &Command,
-        keep: Option<&Shared>,
-        vitals: Option<&Shared>,
-    ) -> Result<(), AddressRoleError> {
-        let take = TakeAddresses {
-            version: run.version,
-            personality: command.personality,
-            plan: run.plan.clone(),
-            log: command.log.clone(),
-            keep: keep.is_some(),
-            vitals: vitals.is_some(),
-            dump_directory: command.dumps.as_os_str().as_bytes().to_vec(),
-        };
-        let mut descriptors = vec![run.config.clone()];
-        descriptors.extend(keep.cloned());
-        descriptors.extend(vitals.cloned());
-        let message = Message::TakeAddresses(Box::new(take));
-        let sent = self.process.channel.send(&message, &descriptors);
-        sent.map_err(AddressRoleError::Channel)
+    /// Gives it what it is to run from now on.
+    pub fn give(&mut self, run: &Run, command: &Command) -> Result<(), StartFailure> {
+        let (message, descriptors) = take(run, command, None, None);
+        self.process.send(&message, &descriptors)
     }
 
     /// What is to be watched.
@@ -167,4 +108,28 @@ impl AddressRole {
     pub fn deadline(&self) -> Option<Instant> {
         (!self.ready && !self.killed).then_some(self.born + READY_LIMIT)
     }
+}
+
+/// The message that says what a role is to run, with its descriptors.
+fn take(
+    run: &Run,
+    command: &Command,
+    keep: Option<&Shared>,
+    vitals: Option<&Shared>,
+) -> (Message, Vec<Shared>) {
+    let take = TakeAddresses {
+        version: run.version,
+        personality: command.personality,
+        plan: run.plan.clone(),
+        log: command.log.clone(),
+        keep: keep.is_some(),
+        vitals: vitals.is_some(),
+        dump_directory: command.dumps.as_os_str().as_bytes().to_vec(),
+    };
+    let beside = keep.into_iter().chain(vitals);
+    let descriptors = std::iter::once(&run.config).chain(beside).cloned();
+    (
+        Message::TakeAddresses(Box::new(take)),
+        descriptors.collect(),
+    )
 }

@@ -1,12 +1,10 @@
 //! The control role, as the supervisor sees it.
 
 use crate::roles::Shared;
-use crate::roles::channel::{ChannelError, Received};
-use crate::roles::spawn::{self, Ending, Started};
+use crate::roles::channel::Received;
+use crate::roles::spawn::{self, Ending, StartFailure, Started};
 use crate::voice::Voice;
 use protocol::role::{Message, Personality, RunControl};
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,28 +22,6 @@ pub struct ControlRole {
     pub born: Instant,
 }
 
-/// Why one could not be started.
-#[derive(Debug)]
-pub enum ControlRoleError {
-    /// The process.
-    Start(io::Error),
-    /// The channel.
-    Channel(ChannelError),
-}
-
-impl fmt::Display for ControlRoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ControlRoleError::Start(error) => {
-                write!(f, "the control role could not be started: {error}")
-            }
-            ControlRoleError::Channel(error) => write!(f, "the control role: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ControlRoleError {}
-
 /// How it ended, for a sentence that begins with it.
 pub fn ended_words(ending: Ending) -> String {
     match ending {
@@ -56,23 +32,16 @@ pub fn ended_words(ending: Ending) -> String {
 
 impl ControlRole {
     /// Starts one of a program.
-    pub fn start(program: &Path, run: RunControl) -> Result<ControlRole, ControlRoleError> {
+    pub fn start(program: &Path, run: RunControl) -> Result<ControlRole, StartFailure> {
         let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
         let program = named.as_deref().unwrap_or(program);
-        let process = spawn::start(program, spawn::CONTROL_ENTRY, Personality::Own, &[]);
-        let mut role = ControlRole {
-            process: process.map_err(ControlRoleError::Start)?,
-            born: Instant::now(),
-        };
         let message = Message::RunControl(Box::new(run));
-        match role.process.channel.send(&message, &[]) {
-            // One that has ended already is seen to as one that ends later.
-            Ok(()) | Err(ChannelError::Closed) => Ok(role),
-            Err(error) => {
-                role.process.end_now();
-                Err(ControlRoleError::Channel(error))
-            }
-        }
+        let first = |process: &mut Started| process.send(&message, &[]);
+        let own = Personality::Own;
+        Ok(ControlRole {
+            process: spawn::start(program, spawn::CONTROL_ENTRY, own, &[], first)?,
+            born: Instant::now(),
+        })
     }
 
     /// What it says next. One whose words cannot be understood is ended.

@@ -13,7 +13,7 @@ use super::super::version::Version;
 use super::hand_over::VARIABLE;
 use crate::roles::channel::Channel;
 use crate::roles::memory::{self, MemoryError};
-use crate::roles::spawn::Started;
+use crate::roles::spawn::{PROXY_ENTRY, Started};
 use protocol::role::{DecodeError, HandOver, HandedRole, HandedSocket};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
@@ -109,7 +109,7 @@ impl Resumed {
         let (pidfd, channel) = (self.take(role.process)?, self.take(role.channel)?);
         let pid = Pid::from_raw(role.pid.cast_signed()).ok_or(ResumeError::Incomplete)?;
         let channel = Channel::new(channel).map_err(|_| ResumeError::Descriptor)?;
-        let mut proxy = Proxy::adopted(Started::running(pid, pidfd, channel));
+        let mut proxy = Proxy::adopted(Started::running(PROXY_ENTRY, pid, pidfd, channel));
         let age = Duration::from_millis(role.age_ms);
         proxy.born = Instant::now().checked_sub(age).unwrap_or(proxy.born);
         Ok(proxy)
