@@ -4,11 +4,12 @@ use super::orders::Supervised;
 use crate::confinement;
 use crate::keepalived::log::{Log, Speaker, write_at_once};
 use crate::roles::channel::Channel;
+use crate::roles::entry;
 use crate::roles::guard::Guard;
 use crate::roles::memory::{self, MemoryError};
 use address::config::Config;
 use address::role::{self, Exit, KeptState, Level, RoleError};
-use protocol::role::{Message, Personality, TakeAddresses};
+use protocol::role::{Personality, TakeAddresses};
 use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
 use std::fmt;
@@ -16,10 +17,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// How long the supervisor may take to hear why a role does not begin.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a role is given.
 pub struct Given {
@@ -95,11 +92,11 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
     let mut log = log(&given.take);
     let config = match given.config().map_err(BeginError::Config) {
         Ok(config) => config,
-        Err(error) => return refuse(&error, &mut *log, Some(&mut channel)),
+        Err(error) => return refuse(&error, &mut *log, &mut channel),
     };
     let kept = give_up(&given.take);
     if let Err(error) = kept.map_err(BeginError::Confinement) {
-        return refuse(&error, &mut *log, Some(&mut channel));
+        return refuse(&error, &mut *log, &mut channel);
     }
     let version = given.take.version;
     let (orders, words) = match Supervised::new(channel, guard, version) {
@@ -132,24 +129,16 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
             let error = BeginError::Role(error);
             let mut again = self::log(&given.take);
             again(Level::Error, &error.to_string());
-            words.last(&error.to_string(), LAST_WORDS_LIMIT);
+            words.last(error.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-fn refuse(
-    error: &BeginError,
-    log: &mut dyn FnMut(Level, &str),
-    channel: Option<&mut Channel>,
-) -> ExitCode {
+fn refuse(error: &BeginError, log: &mut dyn FnMut(Level, &str), channel: &mut Channel) -> ExitCode {
     let words = error.to_string();
     log(Level::Error, &words);
-    if let Some(channel) = channel {
-        // It sees the end of this process all the same.
-        let _ = channel.send(&Message::Ended { words }, &[]);
-        let _ = channel.finish(LAST_WORDS_LIMIT);
-    }
+    entry::last_words(channel, words);
     ExitCode::FAILURE
 }
 

@@ -8,39 +8,24 @@
 mod begin;
 mod orders;
 
-use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::guard::{self, Guard};
-use crate::voice::{Form, Voice};
+use crate::roles::channel::{Channel, Received};
+use crate::roles::entry;
 use begin::Given;
 use protocol::role::Message;
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// How long the supervisor may take to say what is to be run.
-const FIRST_LIMIT: Duration = Duration::from_secs(30);
 
 /// The life of an address role.
 pub fn main(mut channel: Channel) -> ExitCode {
-    match first(&mut channel) {
+    match entry::first(&mut channel, first) {
         Ok((given, guard)) => begin::serve(channel, given, guard),
-        Err(error) => {
-            Voice::new(Form::Own, false)
-                .alert(format_args!("the address role did not begin: {error}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => entry::exit("the address role did not begin", Err(error)),
     }
 }
 
-/// What is to be run, and before it where another supervisor would come.
-fn first(channel: &mut Channel) -> Result<(Given, Option<Guard>), ChannelError> {
-    let (received, guard) = guard::first(channel, FIRST_LIMIT)?;
-    let Received {
-        message: Message::TakeAddresses(take),
-        descriptors,
-    } = received
-    else {
-        return Err(ChannelError::Descriptors);
-    };
-    let given = Given::new(*take, descriptors).ok_or(ChannelError::Descriptors)?;
-    Ok((given, guard))
+/// What is to be run.
+fn first(received: Received) -> Option<Given> {
+    match received.message {
+        Message::TakeAddresses(take) => Given::new(*take, received.descriptors),
+        _ => None,
+    }
 }

@@ -3,6 +3,7 @@
 //! another one comes.
 
 use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::roles::entry;
 use crate::roles::guard::Guard;
 use crate::roles::memory;
 use address::role::{Dump, Lease, Order, Orders, Told};
@@ -53,12 +54,9 @@ pub struct LastWords(Rc<RefCell<Inner>>);
 
 impl LastWords {
     /// Says why it ended.
-    pub fn last(&self, words: &str, limit: Duration) {
+    pub fn last(&self, words: String) {
         if let Some(channel) = &mut self.0.borrow_mut().channel {
-            let words = words.to_owned();
-            // The supervisor sees the end of this process all the same.
-            let _ = channel.send(&Message::Ended { words }, &[]);
-            let _ = channel.finish(limit);
+            entry::last_words(channel, words);
         }
     }
 }

@@ -15,7 +15,7 @@ pub use start::{programs, start};
 use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};
 use crate::roles::channel::{Channel, ChannelError, Received, timespec};
-use crate::voice::{Form, Voice};
+use crate::roles::entry;
 use address::role::runner::{Job, Outcome, Runner};
 use protocol::role::{
     DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, Message,
@@ -35,8 +35,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the supervisor may take to say which programs there are.
-const FIRST_LIMIT: Duration = Duration::from_secs(30);
 const READ_BYTES: usize = 16 * 1024;
 /// The longest that a program may run, whatever a request says.
 const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -74,34 +72,21 @@ impl std::error::Error for RunnerError {}
 
 /// The life of the process.
 pub fn main(channel: Channel) -> ExitCode {
-    match serve(channel) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Voice::new(Form::Own, false)
-                .alert(format_args!("the process of external checks: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    entry::exit("the process of external checks", serve(channel))
 }
 
-fn first(mut channel: Channel) -> Result<(RunPrograms, UnixStream), RunnerError> {
-    let received = channel.wait(Some(FIRST_LIMIT));
-    let received = received.map_err(RunnerError::Channel)?;
-    let Received {
-        message: Message::RunPrograms(run),
-        mut descriptors,
-    } = received
-    else {
-        return Err(RunnerError::Channel(ChannelError::Descriptors));
+fn first(received: Received) -> Option<(RunPrograms, UnixStream)> {
+    let Message::RunPrograms(run) = received.message else {
+        return None;
     };
-    match (descriptors.pop(), descriptors.is_empty()) {
-        (Some(connection), true) => Ok((*run, UnixStream::from(connection))),
-        _ => Err(RunnerError::Channel(ChannelError::Descriptors)),
-    }
+    let [connection] = <[_; 1]>::try_from(received.descriptors).ok()?;
+    Some((*run, UnixStream::from(connection)))
 }
 
-fn serve(channel: Channel) -> Result<(), RunnerError> {
-    let (run, connection) = first(channel)?;
+fn serve(mut channel: Channel) -> Result<(), RunnerError> {
+    let first = entry::first(&mut channel, first);
+    let ((run, connection), _) = first.map_err(RunnerError::Channel)?;
+    drop(channel);
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(RunnerError::System)?;
     give_up(&run)?;

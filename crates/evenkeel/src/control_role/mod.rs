@@ -10,7 +10,7 @@ mod machine;
 mod rights;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::voice::{Form, Voice};
+use crate::roles::entry;
 use cluster::role::{Options, RoleError};
 use cluster::wire::Tcp;
 use link::Link;
@@ -23,10 +23,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long the supervisor may take to say where the cluster's files are.
-const FIRST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why it ends.
 #[derive(Debug)]
@@ -56,28 +52,19 @@ impl std::error::Error for ControlError {}
 
 /// The life of a control role.
 pub fn main(channel: Channel) -> ExitCode {
-    match serve(channel) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            Voice::new(Form::Own, false).alert(format_args!("the control role: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    entry::exit("the control role", serve(channel))
 }
 
-fn first(channel: &mut Channel) -> Result<RunControl, ControlError> {
-    let received = channel.wait(Some(FIRST_LIMIT));
-    match received.map_err(ControlError::Channel)? {
-        Received {
-            message: Message::RunControl(run),
-            ..
-        } => Ok(*run),
-        _ => Err(ControlError::Channel(ChannelError::Descriptors)),
+fn first(received: Received) -> Option<RunControl> {
+    match received.message {
+        Message::RunControl(run) => Some(*run),
+        _ => None,
     }
 }
 
 fn serve(mut channel: Channel) -> Result<(), ControlError> {
-    let run = first(&mut channel)?;
+    let first = entry::first(&mut channel, first);
+    let (run, _) = first.map_err(ControlError::Channel)?;
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let options = Options {
         directory: path(&run.directory),

@@ -18,14 +18,14 @@ mod wishes;
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::roles::entry;
 use crate::voice::{Form, Voice};
 use outcome::Send;
 use protocol::role::{Load, Message, NotLoaded, Personality};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the supervisor may take to say what is asked.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// How long the supervisor may take to fetch the outcome.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -39,14 +39,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
 }
 
 fn work(channel: &mut Channel) -> Result<(), ChannelError> {
-    let received = channel.wait(Some(REQUEST_LIMIT))?;
-    let Received {
-        message: Message::Load(load),
-        descriptors,
-    } = received
-    else {
-        return Err(ChannelError::Descriptors);
-    };
+    let ((load, descriptors), _) = entry::first(channel, first)?;
     if load.previous.is_some() {
         // It has one thread yet; those that it starts are like it.
         process::step_back();
@@ -61,6 +54,13 @@ fn work(channel: &mut Channel) -> Result<(), ChannelError> {
     };
     outcome.send(channel, &mut voice)?;
     channel.finish(ANSWER_LIMIT)
+}
+
+fn first(received: Received) -> Option<(Load, Vec<OwnedFd>)> {
+    match received.message {
+        Message::Load(load) => Some((*load, received.descriptors)),
+        _ => None,
+    }
 }
 
 fn voice(load: &Load) -> Voice {

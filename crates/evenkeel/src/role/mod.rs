@@ -4,7 +4,7 @@
 //!
 //! It opens no file, looks no name up, binds no address and starts no process.
 //! When the supervisor has gone without a word, it serves on, and takes another
-//! one ([`guard`]).
+//! one ([`crate::roles::guard`]).
 
 mod begin;
 mod change;
@@ -14,27 +14,18 @@ mod telling;
 mod trial;
 mod version;
 
-use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::guard::{self, Guard};
+use crate::roles::channel::{Channel, Received};
+use crate::roles::entry;
 use crate::voice::{Form, Voice};
 use protocol::role::{Message, Personality};
 use std::process::ExitCode;
-use std::time::Duration;
 use version::Given;
-
-/// How long the supervisor may take to hand over the first version.
-const FIRST_LIMIT: Duration = Duration::from_secs(30);
-/// How long the supervisor may take to hear why a role does not begin.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
 /// The life of a proxy role.
 pub fn main(mut channel: Channel) -> ExitCode {
-    let (given, guard) = match first(&mut channel) {
+    let (given, guard) = match entry::first(&mut channel, first) {
         Ok(first) => first,
-        Err(error) => {
-            Voice::new(Form::Own, false).alert(format_args!("the proxy did not begin: {error}"));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return entry::exit("the proxy did not begin", Err(error)),
     };
     let form = match given.take.personality {
         Personality::Own | Personality::Keepalived => Form::Own,
@@ -47,27 +38,17 @@ pub fn main(mut channel: Channel) -> ExitCode {
             let (error, channel) = *refused;
             voice.fatal(&error);
             if let Some(mut channel) = channel {
-                let words = error.to_string();
-                // It sees the end of this process all the same.
-                let _ = channel.send(&Message::Ended { words }, &[]);
-                let _ = channel.finish(LAST_WORDS_LIMIT);
+                entry::last_words(&mut channel, error.to_string());
             }
             ExitCode::FAILURE
         }
     }
 }
 
-/// The first version, and before it the word that this role is to stay, so that
-/// it stays from its first moment on.
-fn first(channel: &mut Channel) -> Result<(Given, Option<Guard>), ChannelError> {
-    let (received, guard) = guard::first(channel, FIRST_LIMIT)?;
-    let Received {
-        message: Message::Take(take),
-        descriptors,
-    } = received
-    else {
-        return Err(ChannelError::Descriptors);
-    };
-    let given = Given::new(*take, descriptors).ok_or(ChannelError::Descriptors)?;
-    Ok((given, guard))
+/// The first version.
+fn first(received: Received) -> Option<Given> {
+    match received.message {
+        Message::Take(take) => Given::new(*take, received.descriptors),
+        _ => None,
+    }
 }

@@ -6,12 +6,11 @@
 //! Only the user of the start and root are heard there. It never looks at what
 //! they say: that is the channel's.
 
-use crate::roles::channel::{Channel, ChannelError, Received};
+use crate::roles::channel::Channel;
 use protocol::role::Message;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 /// Connections that are looked at in one turn.
 const ACCEPTED_MAX: usize = 16;
@@ -21,20 +20,6 @@ const ACCEPTED_MAX: usize = 16;
 pub struct Guard {
     listener: Option<OwnedFd>,
     uid: u32,
-}
-
-/// The first that a supervisor says, and before it the word that this role is to stay, so
-/// that it stays from its first moment on.
-pub fn first(
-    channel: &mut Channel,
-    limit: Duration,
-) -> Result<(Received, Option<Guard>), ChannelError> {
-    let received = channel.wait(Some(limit))?;
-    let Message::Guard { uid } = received.message else {
-        return Ok((received, None));
-    };
-    let guard = Guard::new(uid, received.descriptors);
-    Ok((channel.wait(Some(limit))?, Some(guard)))
 }
 
 impl Guard {

@@ -5,6 +5,7 @@
 //! Nothing here knows what a message leads to.
 
 pub mod channel;
+pub mod entry;
 pub mod guard;
 pub mod heart;
 pub mod memory;

@@ -1,0 +1,48 @@
+//! The first moments and the last ones of a process that a supervisor started,
+//! the same for every role.
+
+use super::channel::{Channel, ChannelError, Received};
+use super::guard::Guard;
+use crate::voice::{Form, Voice};
+use protocol::role::Message;
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the supervisor may take to send the first message.
+const FIRST_LIMIT: Duration = Duration::from_secs(30);
+/// How long the supervisor may take to read why a process ends.
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Waits for the first message, of which `pick` returns what the process is to do. A guard
+/// may come before it, so that the process outlives its supervisor from its first moment on.
+pub fn first<T>(
+    channel: &mut Channel,
+    pick: impl FnOnce(Received) -> Option<T>,
+) -> Result<(T, Option<Guard>), ChannelError> {
+    let mut received = channel.wait(Some(FIRST_LIMIT))?;
+    let mut guard = None;
+    if let Message::Guard { uid } = received.message {
+        guard = Some(Guard::new(uid, received.descriptors));
+        received = channel.wait(Some(FIRST_LIMIT))?;
+    }
+    let given = pick(received).ok_or(ChannelError::Descriptors)?;
+    Ok((given, guard))
+}
+
+/// Sends the supervisor why this process ends; it sees the end all the same.
+pub fn last_words(channel: &mut Channel, words: String) {
+    let _ = channel.send(&Message::Ended { words }, &[]);
+    let _ = channel.finish(LAST_WORDS_LIMIT);
+}
+
+/// Prints why a process failed, and returns its exit code.
+pub fn exit<E: fmt::Display>(what: &str, result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Voice::new(Form::Own, false).alert(format_args!("{what}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
