@@ -5,6 +5,7 @@
 use super::Shared;
 use super::channel::{Channel, ChannelError, Received};
 use super::heart::Heart;
+use crate::voice::Voice;
 use nix::libc;
 use protocol::role::{Message, Personality};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -310,11 +311,10 @@ impl Started {
         channel.into_iter().chain(std::iter::once(end))
     }
 
-    /// What it says next. One whose words cannot be understood is ended; the error is for
-    /// whoever tells of it.
-    pub fn hear(&mut self) -> Result<Option<Received>, ChannelError> {
+    /// The next message. A process whose words cannot be understood is ended.
+    pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
         if self.silent {
-            return Ok(None);
+            return None;
         }
         match self.channel.flush().and_then(|()| self.channel.receive()) {
             Ok(received) => {
@@ -322,16 +322,15 @@ impl Started {
                     self.asked = false;
                     self.heart.beats();
                 }
-                Ok(received)
-            }
-            Err(ChannelError::Closed) => {
-                self.silent = true;
-                Ok(None)
+                received
             }
             Err(error) => {
                 self.silent = true;
-                self.kill();
-                Err(error)
+                if !matches!(error, ChannelError::Closed) {
+                    self.kill();
+                    voice.alert(self.failure(Why::Channel(error)));
+                }
+                None
             }
         }
     }

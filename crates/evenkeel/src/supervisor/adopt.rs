@@ -12,7 +12,8 @@
 use super::directory::{self, Instance, Kind};
 use super::keep::{self, KeepError, Unmatched};
 use super::proxy::Proxy;
-use super::run::{MESSAGES_MAX, Supervisor};
+use super::run::Supervisor;
+use super::turn::MESSAGES_MAX;
 use super::version::Version;
 use super::{Command, first, former, tell};
 use crate::process::Before;

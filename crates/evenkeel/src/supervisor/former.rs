@@ -4,9 +4,10 @@
 
 use super::carried::is_state;
 use super::proxy::Proxy;
-use super::run::{MESSAGES_MAX, Supervisor};
+use super::run::Supervisor;
 use super::stop::Stop;
 use super::tell;
+use super::turn::Turn;
 use crate::roles::spawn::Started;
 use nix::sys::signal::Signal;
 use protocol::role::{Message, ROLES_MAX};
@@ -76,12 +77,9 @@ impl Supervisor {
         let mut rests = Vec::new();
         let mut ended = Vec::new();
         self.formers.retain_mut(|former| {
-            // Asked first: what it said before it ended is all there then.
-            let ending = former.proxy.process.ended();
-            for _ in 0..MESSAGES_MAX {
-                let Some(received) = former.proxy.hear(&mut self.voice) else {
-                    break;
-                };
+            let process = &mut former.proxy.process;
+            let mut turn = Turn::of(process);
+            while let Some(received) = turn.next(Some(&mut *process), &mut self.voice) {
                 // It is told once; more of it would be counted twice.
                 if let Message::State { rest: true, .. } = received.message
                     && !std::mem::replace(&mut former.told, true)
@@ -94,7 +92,9 @@ impl Supervisor {
                 former.until = None;
                 former.proxy.process.kill();
             }
-            ended.extend(ending.map(|ending| (former.proxy.process.number(), ending)));
+            let process = &former.proxy.process;
+            let ending = turn.ending(Some(process));
+            ended.extend(ending.map(|ending| (process.number(), ending)));
             ending.is_none()
         });
         for rest in rests {

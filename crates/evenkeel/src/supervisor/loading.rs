@@ -102,7 +102,7 @@ impl Loading {
     }
 
     /// What it said, once it did.
-    pub fn look(&mut self) -> Result<Option<Told>, LoadError> {
+    fn look(&mut self) -> Result<Option<Told>, LoadError> {
         let channel = &mut self.process.channel;
         let received = channel.flush().and_then(|()| channel.receive());
         match received {
@@ -117,8 +117,29 @@ impl Loading {
         }
     }
 
+    /// Takes the loader out of its place when it is done, with what it said.
+    pub fn settle(place: &mut Option<Loading>) -> Option<Result<Told, LoadError>> {
+        let loading = place.as_mut()?;
+        let told = loading.look().transpose()?;
+        if told.is_err() {
+            loading.process.kill();
+        }
+        if let Some(loading) = place.take() {
+            loading.end();
+        }
+        Some(told)
+    }
+
+    /// Ends the loader in this place, if there is one.
+    pub fn abandon(place: &mut Option<Loading>) {
+        if let Some(loading) = place.take() {
+            loading.process.kill();
+            loading.end();
+        }
+    }
+
     /// Waits for its end, which is near.
-    pub fn end(mut self) {
+    fn end(mut self) {
         /// It has nothing left to do.
         const PATIENCE: Duration = Duration::from_millis(500);
         self.process.wait_for_end(Instant::now() + PATIENCE);

@@ -32,6 +32,7 @@ mod settle;
 mod signals;
 mod stop;
 mod tell;
+mod turn;
 mod upgrade;
 mod version;
 mod watch;

@@ -4,9 +4,7 @@ use super::limits;
 use super::stop::Stop;
 use super::version::Version;
 use crate::roles::Shared;
-use crate::roles::channel::Received;
 use crate::roles::spawn::{self, StartFailure, Started};
-use crate::voice::Voice;
 use protocol::role::{Message, Plan};
 use rustix::event::PollFd;
 use rustix::process::Signal;
@@ -73,14 +71,6 @@ impl Proxy {
     /// What is to be watched.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.process.watched()
-    }
-
-    /// What it says next. One whose words cannot be understood is ended.
-    pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
-        self.process.hear().unwrap_or_else(|error| {
-            voice.alert(format_args!("the proxy: {error}"));
-            None
-        })
     }
 
     /// Hands a version over.

@@ -20,6 +20,7 @@ use super::pulse::Pulses;
 use super::requests::Requests;
 use super::signals::{Caught, Signals};
 use super::stop::{Stop, exit_of};
+use super::turn::Turn;
 use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
 use super::watch::Watcher;
@@ -44,8 +45,6 @@ const FAILED: u8 = 1;
 /// Roles that are started again when they were killed before the first of them
 /// said that it serves: it may have served already, and nothing is wrong with it.
 const KILLS_AT_START_MAX: u32 = 3;
-/// Messages of a role that are read before the others have their turn.
-pub(super) const MESSAGES_MAX: usize = 64;
 
 /// A supervisor.
 pub struct Supervisor {
@@ -415,20 +414,9 @@ impl Supervisor {
     }
 
     fn look_at_loader(&mut self) {
-        let Some(loading) = &mut self.loading else {
+        let Some(told) = Loading::settle(&mut self.loading) else {
             return;
         };
-        let told = match loading.look() {
-            Ok(None) => return,
-            Ok(Some(told)) => Ok(told),
-            Err(error) => {
-                loading.process.kill();
-                Err(error)
-            }
-        };
-        if let Some(loading) = self.loading.take() {
-            loading.end();
-        }
         match self.served {
             true => self.change_loaded(told),
             false => self.first_loaded(told),
@@ -524,16 +512,21 @@ impl Supervisor {
     }
 
     fn look_at_proxy(&mut self) {
-        // Asked first: what it said before it ended is all there then.
-        let ended = self.proxy.as_mut().and_then(|proxy| proxy.process.ended());
-        for _ in 0..MESSAGES_MAX {
-            let proxy = self.proxy.as_mut();
-            let Some(received) = proxy.and_then(|proxy| proxy.hear(&mut self.voice)) else {
+        let Some(proxy) = &mut self.proxy else {
+            return;
+        };
+        let mut turn = Turn::of(&mut proxy.process);
+        loop {
+            let process = self.proxy.as_mut().map(|proxy| &mut proxy.process);
+            let Some(received) = turn.next(process, &mut self.voice) else {
                 break;
             };
             self.hear_proxy(received);
         }
-        if let (Some(ending), Some(proxy)) = (ended, self.proxy.take_if(|_| ended.is_some())) {
+        let process = self.proxy.as_ref().map(|proxy| &proxy.process);
+        if let Some(ending) = turn.ending(process)
+            && let Some(proxy) = self.proxy.take()
+        {
             self.proxy_ended(&proxy, ending);
         }
     }
@@ -732,10 +725,7 @@ impl Supervisor {
 
     /// Ends the loader that works, if there is one.
     pub(super) fn abandon_loading(&mut self) {
-        if let Some(loading) = self.loading.take() {
-            loading.process.kill();
-            loading.end();
-        }
+        Loading::abandon(&mut self.loading);
     }
 
     fn restart_later(&mut self, born: Instant, served: bool) {

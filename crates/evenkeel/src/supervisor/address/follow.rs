@@ -129,7 +129,7 @@ impl Supervisor {
             return;
         };
         // What it still says is of no interest.
-        while before.hear(&mut self.voice).is_some() {}
+        while before.process.hear(&mut self.voice).is_some() {}
         if before.leaves_until.is_some_and(|until| until <= now) {
             before.process.kill();
         }

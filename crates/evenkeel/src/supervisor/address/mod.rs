@@ -16,8 +16,9 @@ pub use ask::Question;
 
 use super::backoff::Backoff;
 use super::directory::Entry;
-use super::run::{MESSAGES_MAX, Supervisor};
+use super::run::Supervisor;
 use super::tell;
+use super::turn::Turn;
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
 use crate::roles::spawn::{Ending, OWN_PROGRAM, StartFailure, Started};
@@ -257,22 +258,29 @@ impl Supervisor {
 
     /// Hears the roles and sees what became of them.
     pub(super) fn look_at_addresses(&mut self) {
-        let role = self.addresses.role.as_mut();
-        let ended = role.and_then(|role| role.process.ended());
-        for _ in 0..MESSAGES_MAX {
+        if let Some(role) = &mut self.addresses.role {
+            let turn = Turn::of(&mut role.process);
+            self.hear_address_role(turn);
+        }
+        self.look_at_address_role_before();
+        self.look_at_address_clock();
+    }
+
+    fn hear_address_role(&mut self, mut turn: Turn) {
+        loop {
             let role = self.addresses.role.as_mut();
-            let Some(received) = role.and_then(|role| role.hear(&mut self.voice)) else {
+            let process = role.map(|role| &mut role.process);
+            let Some(received) = turn.next(process, &mut self.voice) else {
                 break;
             };
             self.hear_addresses(received);
         }
-        if let Some(ending) = ended
+        let role = self.addresses.role.as_ref();
+        if let Some(ending) = turn.ending(role.map(|role| &role.process))
             && let Some(role) = self.addresses.role.take()
         {
             self.addresses_ended(&role, ending);
         }
-        self.look_at_address_role_before();
-        self.look_at_address_clock();
     }
 
     fn look_at_address_clock(&mut self) {

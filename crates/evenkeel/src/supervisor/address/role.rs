@@ -3,9 +3,7 @@
 use super::super::Command;
 use super::Run;
 use crate::roles::Shared;
-use crate::roles::channel::Received;
 use crate::roles::spawn::{self, StartFailure, Started};
-use crate::voice::Voice;
 use protocol::role::{Message, TakeAddresses};
 use rustix::event::PollFd;
 use rustix::process::Signal;
@@ -74,14 +72,6 @@ impl AddressRole {
     /// What is to be watched.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         self.process.watched()
-    }
-
-    /// What it says next. One whose words cannot be understood is ended.
-    pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
-        self.process.hear().unwrap_or_else(|error| {
-            voice.alert(format_args!("the address role: {error}"));
-            None
-        })
     }
 
     /// Says something; whether that can arrive.

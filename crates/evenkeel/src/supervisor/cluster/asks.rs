@@ -70,13 +70,6 @@ pub struct Serving {
     pub shown: String,
 }
 
-/// A loader that only checks.
-pub struct Checking {
-    ask: u64,
-    /// The loader.
-    pub loading: Loading,
-}
-
 impl Supervisor {
     pub(super) fn ask(&mut self, ask: Ask) {
         if self.stop.is_some() {
@@ -256,26 +249,17 @@ impl Supervisor {
             ..self.load(&[])
         };
         match Loading::begin(Path::new(OWN_PROGRAM), load, &descriptors, &[]) {
-            Ok(loading) => self.cluster.checking = Some(Checking { ask, loading }),
+            Ok(loading) => {
+                self.cluster.checking = Some(loading);
+                self.cluster.check_ask = ask;
+            }
             Err(error) => self.answer_set(ask, false, &error.to_string()),
         }
     }
 
     /// A check may be over.
     pub(super) fn look_at_check(&mut self) {
-        let Some(checking) = &mut self.cluster.checking else {
-            return;
-        };
-        let told = match checking.loading.look() {
-            Ok(None) => return,
-            Ok(Some(told)) => Ok(told),
-            Err(error) => {
-                checking.loading.process.kill();
-                Err(error)
-            }
-        };
-        if let Some(checking) = self.cluster.checking.take() {
-            checking.loading.end();
+        if let Some(told) = Loading::settle(&mut self.cluster.checking) {
             let plan = told
                 .as_ref()
                 .ok()
@@ -283,15 +267,12 @@ impl Supervisor {
             let addresses = plan.and_then(|plan| plan.addresses.as_ref());
             let together = addresses.is_some_and(|addresses| addresses.together);
             let (good, words) = verdict(told);
-            self.answer_check(checking.ask, good, together, &words);
+            self.answer_check(self.cluster.check_ask, good, together, &words);
         }
     }
 
     pub(super) fn drop_check(&mut self) {
-        if let Some(checking) = self.cluster.checking.take() {
-            checking.loading.process.kill();
-            checking.loading.end();
-        }
+        Loading::abandon(&mut self.cluster.checking);
     }
 }
 

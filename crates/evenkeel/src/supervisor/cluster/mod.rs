@@ -17,13 +17,15 @@ mod trial;
 pub use begin::Start;
 
 use super::backoff::Backoff;
-use super::run::{MESSAGES_MAX, Supervisor};
+use super::loading::Loading;
+use super::run::Supervisor;
+use super::turn::Turn;
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
 use crate::roles::spawn::{Ending, Started};
 use crate::supervisor::version::Version;
 use crate::voice::Form;
-use asks::{Ask, Checking, Serving};
+use asks::{Ask, Serving};
 use first::First;
 use protocol::role::{HeldLease, Message, WantedLease};
 use role::ControlRole;
@@ -51,7 +53,9 @@ pub struct Cluster {
     serving: Option<Serving>,
     /// Who asked for that has died: what comes of it is settled without it.
     orphaned: bool,
-    checking: Option<Checking>,
+    /// A loader that only checks, and who asked for that.
+    checking: Option<Loading>,
+    check_ask: u64,
     /// The files of the last accepted version.
     accepted: Option<Shared>,
     trial: Option<Trial>,
@@ -87,13 +91,13 @@ impl Cluster {
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         let role = self.role.iter().flat_map(|role| role.process.watched());
         let checking = self.checking.iter();
-        role.chain(checking.flat_map(|one| one.loading.process.watched()))
+        role.chain(checking.flat_map(|one| one.process.watched()))
     }
 
     /// The channels to those that listen.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         let role = self.role.iter().map(|role| &role.process);
-        let checking = self.checking.iter().map(|one| &one.loading.process);
+        let checking = self.checking.iter().map(|one| &one.process);
         role.chain(checking)
             .filter(|process| !process.silent)
             .map(|process| &process.channel)
@@ -101,7 +105,7 @@ impl Cluster {
 
     /// When something is due by itself.
     pub fn deadline(&self) -> Option<Instant> {
-        let checking = self.checking.as_ref().map(|one| one.loading.until);
+        let checking = self.checking.as_ref().map(|one| one.until);
         let trial = self.trial.as_ref().and_then(trial::Trial::until);
         let all = [self.restart_at, self.end_at, self.load_at, checking, trial];
         all.into_iter().flatten().min()
@@ -135,23 +139,30 @@ impl Supervisor {
         if !self.is_member() {
             return;
         }
-        let role = self.cluster.role.as_mut();
-        let ended = role.and_then(|role| role.process.ended());
-        for _ in 0..MESSAGES_MAX {
-            let role = self.cluster.role.as_mut();
-            let Some(received) = role.and_then(|role| role.hear(&mut self.voice)) else {
-                break;
-            };
-            self.hear_control(received);
-        }
-        if let Some(ending) = ended
-            && let Some(role) = self.cluster.role.take()
-        {
-            self.control_ended(&role, ending);
+        if let Some(role) = &mut self.cluster.role {
+            let turn = Turn::of(&mut role.process);
+            self.hear_control_role(turn);
         }
         self.look_at_check();
         self.look_at_cluster_clock();
         self.go_on_with_asks();
+    }
+
+    fn hear_control_role(&mut self, mut turn: Turn) {
+        loop {
+            let role = self.cluster.role.as_mut();
+            let process = role.map(|role| &mut role.process);
+            let Some(received) = turn.next(process, &mut self.voice) else {
+                break;
+            };
+            self.hear_control(received);
+        }
+        let role = self.cluster.role.as_ref();
+        if let Some(ending) = turn.ending(role.map(|role| &role.process))
+            && let Some(role) = self.cluster.role.take()
+        {
+            self.control_ended(&role, ending);
+        }
     }
 
     fn look_at_cluster_clock(&mut self) {

@@ -1,9 +1,7 @@
 //! The control role, as the supervisor sees it.
 
 use crate::roles::Shared;
-use crate::roles::channel::Received;
 use crate::roles::spawn::{self, Ending, StartFailure, Started};
-use crate::voice::Voice;
 use protocol::role::{Message, Personality, RunControl};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,14 +39,6 @@ impl ControlRole {
         Ok(ControlRole {
             process: spawn::start(program, spawn::CONTROL_ENTRY, own, &[], first)?,
             born: Instant::now(),
-        })
-    }
-
-    /// What it says next. One whose words cannot be understood is ended.
-    pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
-        self.process.hear().unwrap_or_else(|error| {
-            voice.alert(format_args!("the control role: {error}"));
-            None
         })
     }
 

@@ -19,9 +19,10 @@ pub use self_test::words as self_test_words;
 
 use super::programs;
 use super::proxy::Proxy;
-use super::run::{MESSAGES_MAX, Supervisor};
+use super::run::Supervisor;
 use super::stop::Stop;
 use super::tell;
+use super::turn::Turn;
 use super::version::Version;
 use crate::roles::Shared;
 use crate::voice::Gravity;
@@ -236,10 +237,8 @@ impl Supervisor {
             return;
         };
         let mut begins = false;
-        for _ in 0..MESSAGES_MAX {
-            let Some(received) = trial.new.hear(&mut self.voice) else {
-                break;
-            };
+        let mut turn = Turn::of(&mut trial.new.process);
+        while let Some(received) = turn.next(Some(&mut trial.new.process), &mut self.voice) {
             if received.message == Message::WantsPrograms {
                 let version = std::iter::once(&trial.next.version);
                 let soft = self.files_soft;
@@ -252,7 +251,7 @@ impl Supervisor {
                 begins = true;
             }
         }
-        if let Some(ending) = trial.new.process.ended() {
+        if let Some(ending) = turn.ending(Some(&trial.new.process)) {
             let (words, shown) = (tell::trial_ended(ending), trial.next.shown.clone());
             return self.refuse_change(&words, &shown);
         }
