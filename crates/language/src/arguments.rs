@@ -1,25 +1,71 @@
-//! The arguments of a line, taken one by one by the function that builds a keyword;
-//! every refusal is a diagnostic at the word that it is about.
+//! The arguments of a line, taken one by one by the function that builds a keyword.
+//! Every refusal is a diagnostic at the word that it is about.
 //!
-//! Which codes those have is said by whoever has the keywords ([`ArgumentCodes`]).
-//! What only one crate's keywords take is read there.
+//! The crate that has the keywords names the codes of these refusals
+//! ([`ArgumentCodes`]). Values that only one crate's keywords take are read there.
 
-use crate::value::{self, TimeUnit, ValueError};
+use crate::value::{self, IntegerError, TimeError, TimeUnit, ValueError};
 use crate::{Code, Diagnostic, Line, Severity, Span, Word};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What a builder returns: the mistake that it cannot go on from.
+/// What a builder returns: the first mistake of its line that it cannot continue
+/// from. It keeps others with [`Args::tell`] and continues.
 pub type Built = Result<(), Box<Diagnostic>>;
 
-/// Under which codes refusals of one crate's keywords are explained.
+/// The largest size that any keyword takes, bytes.
+const SIZE_MAX: u64 = 1 << 40;
+
+/// The codes that explain refusals of one crate's keywords.
 #[derive(Clone, Copy, Debug)]
 pub struct ArgumentCodes {
-    /// Too few words, or too many.
-    pub count: &'static Code,
-    /// A word that is no such value.
+    /// Too few words.
+    pub missing: &'static Code,
+    /// Too many words.
+    pub surplus: &'static Code,
+    /// A word that is not a number.
+    pub number: &'static Code,
+    /// A number outside of its range.
+    pub range: &'static Code,
+    /// A word that is not a time.
+    pub time: &'static Code,
+    /// A word that is not a size.
+    pub size: &'static Code,
+    /// A word that is not a value of another kind.
     pub value: &'static Code,
+    /// Where HAProxy takes more than the manual says, so do these keywords.
+    pub lenient: Option<LenientCodes>,
+}
+
+/// The codes of warnings about words that are taken although they are wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct LenientCodes {
+    /// Letters behind a number.
+    pub value: &'static Code,
+    /// Words that are ignored.
+    pub surplus: &'static Code,
+}
+
+/// The name of a section, if it has none but the characters that names are of.
+pub fn section_name<'w>(
+    section: &str,
+    name: &'w Word,
+    code: &'static Code,
+) -> Result<&'w str, Box<Diagnostic>> {
+    let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
+    let Some(bad) = name.bytes.iter().find(bad) else {
+        return Ok(name.str());
+    };
+    let told = format!(
+        "character '{}' is not permitted in '{section}' name '{}'",
+        char::from(*bad),
+        name.text()
+    );
+    Err(Box::new(
+        Diagnostic::error(code, name.span, told)
+            .label("letters, digits, `.`, `_`, `-` and `:` are"),
+    ))
 }
 
 /// The words of a line behind its keyword.
@@ -29,40 +75,78 @@ pub struct Args<'l> {
     at: usize,
     /// The keyword, as its row names it.
     pub keyword: &'static str,
-    syntax: &'static str,
-    codes: ArgumentCodes,
+    /// The syntax line of its row, for help.
+    pub syntax: &'static str,
+    /// `no` stood before it.
+    pub negated: bool,
+    /// `default` stood before it.
+    pub reset: bool,
+    codes: &'static ArgumentCodes,
+    /// Warnings about words that were taken all the same.
+    told: Vec<Diagnostic>,
 }
 
 impl<'l> Args<'l> {
-    /// The words of a line from this one on.
+    /// The words of a line from the n-th on.
     pub fn new(
         line: &'l Line,
         at: usize,
         keyword: &'static str,
         syntax: &'static str,
-        codes: ArgumentCodes,
+        codes: &'static ArgumentCodes,
     ) -> Self {
         Args {
             line,
             at,
             keyword,
             syntax,
+            negated: false,
+            reset: false,
             codes,
+            told: Vec::new(),
         }
     }
 
-    /// From the first word of the line to the last.
-    pub fn span(&self) -> Span {
-        self.line.span
+    /// The same words for an option within the line.
+    pub fn option(&self, keyword: &'static str, syntax: &'static str, words: usize) -> Args<'l> {
+        Args::new(self.line, self.at + words, keyword, syntax, self.codes)
     }
 
-    /// Where the keyword itself stands.
+    /// Continues where the arguments of an option ended.
+    pub fn resume(&mut self, option: &Args<'l>) {
+        self.at = option.at;
+        self.told.extend(option.told.iter().cloned());
+    }
+
+    /// Keeps a warning about a word that is taken all the same, until the caller
+    /// that dispatched the line takes it.
+    pub fn tell(&mut self, diagnostic: Diagnostic) {
+        self.told.push(diagnostic);
+    }
+
+    /// Takes the warnings kept so far.
+    pub fn told(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The whole line.
+    pub fn line(&self) -> &'l Line {
+        self.line
+    }
+
+    /// From the first word of the line to the last one taken.
     pub fn keyword_span(&self) -> Span {
-        let words = self.keyword.split(' ').count();
-        match (self.line.word(0), self.line.word(words.saturating_sub(1))) {
-            (Some(first), Some(last)) => first.span.to(last.span),
-            _ => self.line.span,
+        let first = self.line.words[0].span;
+        match self.at.checked_sub(1).and_then(|n| self.line.word(n)) {
+            Some(last) => first.to(last.span),
+            None => first,
         }
+    }
+
+    /// The last word of the keyword as the file has it, with its argument in parentheses.
+    pub fn option_word(&self) -> &'l Word {
+        let at = self.at.saturating_sub(1).min(self.line.words.len() - 1);
+        &self.line.words[at]
     }
 
     /// The next word, not taken.
@@ -71,7 +155,11 @@ impl<'l> Args<'l> {
     }
 
     /// Takes the next word, if there is one.
-    pub fn take_any(&mut self) -> Option<&'l Word> {
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator would borrow the line's end away"
+    )]
+    pub fn next(&mut self) -> Option<&'l Word> {
         let word = self.line.word(self.at)?;
         self.at += 1;
         Some(word)
@@ -84,45 +172,89 @@ impl<'l> Args<'l> {
         found
     }
 
-    /// Takes the next word, or says that `what` is missing.
-    pub fn required(&mut self, what: &str) -> Result<&'l Word, Box<Diagnostic>> {
-        self.take_any().ok_or_else(|| {
-            let told = format!("'{}' expects {what}", self.keyword);
-            let told = self.refused(self.codes.count, self.line.end(), told);
-            Box::new(told.label(format!("{what} is missing here")))
-        })
+    /// Takes all words that are left.
+    pub fn rest(&mut self) -> &'l [Word] {
+        let rest = self.left();
+        self.at = self.line.words.len();
+        rest
     }
 
-    /// An error with the syntax of the line.
-    pub fn refused(&self, code: &'static Code, span: Span, told: String) -> Diagnostic {
-        Diagnostic::error(code, span, told).help(self.syntax_help())
+    /// Words that are left, not taken.
+    pub fn left(&self) -> &'l [Word] {
+        &self.line.words[self.at.min(self.line.words.len())..]
     }
 
-    /// An error about what stands there, in words of its own.
-    pub fn wrong(&self, code: &'static Code, span: Span, what: &str) -> Box<Diagnostic> {
-        Box::new(self.refused(code, span, format!("'{}': {what}", self.keyword)))
-    }
-
-    /// An error about a value: what the word is not.
-    pub fn unfit(&self, word: &Word, what: &str) -> Box<Diagnostic> {
-        let told = format!("'{}' is {what}", word.text());
-        self.wrong(self.codes.value, word.span, &told)
+    /// Counts so many words as taken: another parser (of a condition) has read them.
+    pub fn skip(&mut self, words: usize) {
+        self.at = (self.at + words).min(self.line.words.len());
     }
 
     fn syntax_help(&self) -> String {
         format!("write `{}`", self.syntax)
     }
 
-    fn value<T, E: ValueError>(
-        &self,
-        word: &Word,
-        value: Result<T, E>,
-    ) -> Result<T, Box<Diagnostic>> {
-        value.map_err(|error| {
-            let told = format!("'{}': {error}", self.keyword);
-            let told = Diagnostic::error(self.codes.value, word.span, told);
-            Box::new(told.help(error.help().unwrap_or_else(|| self.syntax_help())))
+    /// Takes the next word; an error names `what` (`<timeout>`) as missing.
+    pub fn required(&mut self, what: &str) -> Result<&'l Word, Box<Diagnostic>> {
+        self.next().ok_or_else(|| {
+            let told = format!("'{}' expects {what}", self.keyword);
+            let told = self.refused(self.codes.missing, self.line.end(), told);
+            Box::new(told.label(format!("{what} is missing here")))
         })
+    }
+
+    /// An error about a word.
+    pub fn wrong(
+        &self,
+        code: &'static Code,
+        word: &Word,
+        message: impl Into<String>,
+    ) -> Box<Diagnostic> {
+        Box::new(Diagnostic::error(code, word.span, message))
+    }
+
+    /// An error with the syntax of the line as its help.
+    pub fn refused(&self, code: &'static Code, span: Span, told: String) -> Diagnostic {
+        Diagnostic::error(code, span, told).help(self.syntax_help())
+    }
+
+    /// An error that begins with the keyword and has the syntax of the line as its help.
+    pub fn mistake(&self, code: &'static Code, span: Span, what: &str) -> Box<Diagnostic> {
+        Box::new(self.refused(code, span, format!("'{}': {what}", self.keyword)))
+    }
+
+    /// An error about a value: what the word is not.
+    pub fn unfit(&self, word: &Word, what: &str) -> Box<Diagnostic> {
+        let told = format!("'{}' is {what}", word.text());
+        self.mistake(self.codes.value, word.span, &told)
+    }
+
+    /// What an error of a value comes to: where the language is lenient a warning and
+    /// the value that HAProxy takes, otherwise the end of the line.
+    fn settle<E: ValueError>(
+        &mut self,
+        word: &Word,
+        error: &E,
+        code: &'static Code,
+    ) -> Result<E::Value, Box<Diagnostic>>
+    where
+        E::Value: Clone,
+    {
+        let mut diagnostic = error.diagnostic(word.span, &format!("'{}'", self.keyword));
+        if diagnostic.help.is_none() {
+            diagnostic = diagnostic.help(self.syntax_help());
+        }
+        match (error.accepted(), self.codes.lenient) {
+            (Some(value), Some(lenient)) => {
+                diagnostic.code = lenient.value;
+                self.told.push(diagnostic);
+                Ok(value.clone())
+            }
+            _ => {
+                diagnostic.code = code;
+                diagnostic.severity = Severity::Error;
+                Err(Box::new(diagnostic))
+            }
+        }
     }
 
     /// Takes an address without a prefix.
@@ -134,28 +266,87 @@ impl<'l> Args<'l> {
         }
     }
 
-    /// Takes a time; what a bare number counts is said.
-    pub fn time(&mut self, unit: TimeUnit) -> Result<(Duration, Span), Box<Diagnostic>> {
-        let word = self.required("a time")?;
-        let time = value::time(word.str(), unit);
-        Ok((self.value(word, time)?, word.span))
-    }
-
-    /// Takes an integer within a range.
+    /// Takes an integer within a range, units last in `what`: `<weight>`.
     pub fn integer(
         &mut self,
         what: &str,
-        range: RangeInclusive<u32>,
-    ) -> Result<(u32, Span), Box<Diagnostic>> {
+        range: RangeInclusive<i64>,
+    ) -> Result<i64, Box<Diagnostic>> {
         let word = self.required(what)?;
-        let range = i64::from(*range.start())..=i64::from(*range.end());
-        let number = self.value(word, value::integer(word.str(), range))?;
-        Ok((u32::try_from(number).unwrap_or(u32::MAX), word.span))
+        value::integer(word.str(), range).or_else(|error| {
+            let code = match error {
+                IntegerError::OutOfRange { .. } => self.codes.range,
+                _ => self.codes.number,
+            };
+            self.settle(word, &error, code)
+        })
     }
 
-    /// Says that nothing may follow, if something does.
+    /// Takes an integer that the configuration keeps as 32 bits.
+    pub fn count(
+        &mut self,
+        what: &str,
+        range: RangeInclusive<u32>,
+    ) -> Result<u32, Box<Diagnostic>> {
+        let range = i64::from(*range.start())..=i64::from(*range.end());
+        self.integer(what, range)
+            .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+    }
+
+    /// Takes a time; a bare number counts in `unit`.
+    pub fn time(&mut self, unit: TimeUnit) -> Result<(Duration, Span), Box<Diagnostic>> {
+        let word = self.required("a time")?;
+        let time = value::time(word.str(), unit)
+            .or_else(|error| self.settle(word, &error, self.codes.time))?;
+        Ok((time, word.span))
+    }
+
+    /// Takes a time; a bare number counts in `unit`. Milliseconds, at most 2^31-1.
+    pub fn time_ms(&mut self, unit: TimeUnit) -> Result<u32, Box<Diagnostic>> {
+        let word = self.required("a time")?;
+        match value::milliseconds(word.str(), unit) {
+            Ok(ms) => Ok(ms),
+            Err(error @ TimeError::Trailing { .. }) => {
+                let value = self.settle(word, &error, self.codes.time)?;
+                Ok(u32::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u32::MAX))
+            }
+            Err(error) => self.settle(word, &error, self.codes.time).map(|_| 0),
+        }
+    }
+
+    /// Takes a size in bytes (`k`, `m`, `g`).
+    pub fn size(&mut self, what: &str) -> Result<u64, Box<Diagnostic>> {
+        self.size_up_to(what, SIZE_MAX)
+    }
+
+    /// Takes a size in bytes (`k`, `m`, `g`) with a bound.
+    pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Box<Diagnostic>> {
+        let word = self.required(what)?;
+        value::size(word.str(), max).or_else(|error| self.settle(word, &error, self.codes.size))
+    }
+
+    /// Warns about words that are left, which HAProxy ignores behind this keyword. Where
+    /// the language is not lenient they are an error.
+    pub fn surplus(&mut self) -> Built {
+        let Some(lenient) = self.codes.lenient else {
+            return self.end();
+        };
+        if let Some(extra) = self.next() {
+            let told = format!("'{}' is ignored behind '{}'", extra.text(), self.keyword);
+            let help = format!("{}; a space within a word needs quotes", self.syntax_help());
+            self.told.push(
+                Diagnostic::warning(lenient.surplus, extra.span, told)
+                    .label("one word too many")
+                    .help(help),
+            );
+            self.rest();
+        }
+        Ok(())
+    }
+
+    /// Refuses a word that follows.
     pub fn end(&mut self) -> Built {
-        let Some(extra) = self.take_any() else {
+        let Some(extra) = self.next() else {
             return Ok(());
         };
         let told = format!(
@@ -163,7 +354,7 @@ impl<'l> Args<'l> {
             self.keyword,
             extra.text()
         );
-        let told = self.refused(self.codes.count, extra.span, told);
+        let told = self.refused(self.codes.surplus, extra.span, told);
         Err(Box::new(told.label("one word too many")))
     }
 }

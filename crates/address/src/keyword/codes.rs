@@ -12,9 +12,15 @@ macro_rules! codes {
 }
 
 /// Those of words that are missing, too many, or no such value.
-pub(super) const OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
-    count: &ARGUMENTS,
+pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
+    missing: &ARGUMENTS,
+    surplus: &ARGUMENTS,
+    number: &VALUE,
+    range: &VALUE,
+    time: &VALUE,
+    size: &VALUE,
     value: &VALUE,
+    lenient: None,
 };
 
 codes! {

@@ -190,7 +190,7 @@ fn line_of(
     };
     match table.find(line.words.iter().map(|word| word.str())) {
         Found::Built(row, words) => {
-            let mut args = Args::new(line, words, row.name, row.syntax, codes::OF_ARGUMENTS);
+            let mut args = Args::new(line, words, row.name, row.syntax, &codes::OF_ARGUMENTS);
             (row.build)(draft, &mut args)
         }
         Found::NotBuilt(..) | Found::Unknown => {

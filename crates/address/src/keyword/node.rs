@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Node, Written};
 use super::{Row, codes};
-use language::arguments::{Args, Built};
+use language::arguments::{Args, Built, section_name};
 use language::{Diagnostic, Line, Word};
 
 /// Addresses of a node.
@@ -13,28 +13,18 @@ const ADDRESSES_MAX: usize = 16;
 pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Box<Diagnostic>> {
     /// Bytes of a name.
     const NAME_MAX: usize = 64;
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._-:".contains(b);
-    let told = match word.bytes.iter().find(|b| !allowed(b)) {
-        Some(bad) => format!(
-            "character '{}' is not permitted in '{kind}' name '{}'",
-            char::from(*bad),
-            word.text()
-        ),
-        None if word.bytes.len() > NAME_MAX => {
-            format!("the name of a '{kind}' has at most {NAME_MAX} bytes")
-        }
-        None => return Ok(word.str()),
-    };
-    Err(Box::new(
-        Diagnostic::error(&codes::NAME, word.span, told)
-            .label("letters, digits, `.`, `_`, `-` and `:` are"),
-    ))
+    let name = section_name(kind, word, &codes::NAME)?;
+    if name.len() > NAME_MAX {
+        let told = format!("the name of a '{kind}' has at most {NAME_MAX} bytes");
+        return Err(Box::new(Diagnostic::error(&codes::NAME, word.span, told)));
+    }
+    Ok(name)
 }
 
 /// The first line of a section.
 pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
-    let mut args = Args::new(head, 1, "node", "node [<name>]", codes::OF_ARGUMENTS);
-    let (name, span) = match args.take_any() {
+    let mut args = Args::new(head, 1, "node", "node [<name>]", &codes::OF_ARGUMENTS);
+    let (name, span) = match args.next() {
         None => (None, head.span),
         Some(word) => (Some(checked_name("node", word)?.to_owned()), word.span),
     };

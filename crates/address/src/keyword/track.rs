@@ -77,9 +77,9 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
         } else if args.take("timeout") {
             script.timeout = Some(time_within(args, EVERY)?.0);
         } else if args.take("rise") {
-            script.rise = args.integer("a number", 1..=1_000)?.0;
+            script.rise = args.count("a number", 1..=1_000)?;
         } else if args.take("fall") {
-            script.fall = args.integer("a number", 1..=1_000)?.0;
+            script.fall = args.count("a number", 1..=1_000)?;
         } else {
             let near =
                 language::suggest::nearest(&word.text(), ["every", "timeout", "rise", "fall"]);

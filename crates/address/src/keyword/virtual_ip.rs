@@ -28,7 +28,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
         1,
         "virtual-ip",
         "virtual-ip <name>",
-        codes::OF_ARGUMENTS,
+        &codes::OF_ARGUMENTS,
     );
     let word = args.required("a name")?;
     let name = checked_name("virtual-ip", word)?;
@@ -209,7 +209,8 @@ fn lease(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
 
 fn vrid(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'vrid'", args.keyword_span())?;
-    let (value, span) = args.integer("the id of a virtual router", 1..=255)?;
+    let value = args.count("the id of a virtual router", 1..=255)?;
+    let span = args.option_word().span;
     args.end()?;
     let value = u8::try_from(value).unwrap_or(u8::MAX);
     draft.virtual_ip().vrid = Some(Written { value, span });

@@ -102,7 +102,7 @@ fn address<'w>(
     word: &'w Word,
 ) -> Result<&'w str, Box<Diagnostic>> {
     let text = word.str();
-    let refuse = |what: &str| Err(args.wrong(&codes::REPOSITORY, word.span, what));
+    let refuse = |what: &str| Err(args.mistake(&codes::REPOSITORY, word.span, what));
     if text.len() > URL_BYTES_MAX {
         return refuse("the address is too long");
     }
@@ -153,7 +153,7 @@ fn branch(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
         && !text.contains("@{");
     match fine {
         true => Ok(text.to_owned()),
-        false => Err(args.wrong(&codes::VALUE, word.span, "this is no name of a branch")),
+        false => Err(args.mistake(&codes::VALUE, word.span, "this is no name of a branch")),
     }
 }
 
@@ -165,7 +165,7 @@ fn absolute(args: &Args<'_>, word: &Word, what: &str) -> Result<String, Box<Diag
         true if text.len() > 1 => Ok(text.trim_end_matches('/').to_owned()),
         _ => {
             let what = format!("{what} is an absolute path without `..`");
-            Err(args.wrong(&codes::VALUE, word.span, &what))
+            Err(args.mistake(&codes::VALUE, word.span, &what))
         }
     }
 }
@@ -176,7 +176,7 @@ fn within(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
     match text.split('/').all(part) {
         true => Ok(text.to_owned()),
-        false => Err(args.wrong(
+        false => Err(args.mistake(
             &codes::VALUE,
             word.span,
             "a file of the repository is named from its top, without `..`",
@@ -195,7 +195,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
         every: EVERY_DEFAULT,
         signed_by: None,
     };
-    while let Some(option) = args.take_any() {
+    while let Some(option) = args.next() {
         match option.str() {
             "branch" => {
                 let word = args.required("the name of a branch")?;
@@ -209,7 +209,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
                 let word = args.required("a file of the repository")?;
                 if followed.files.len() == FILES_MAX {
                     let told = format!("at most {FILES_MAX} files may be named");
-                    return Err(args.wrong(&codes::VALUE, word.span, &told));
+                    return Err(args.mistake(&codes::VALUE, word.span, &told));
                 }
                 followed.files.push(within(args, word)?);
             }
@@ -227,7 +227,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
             }
             other => {
                 let names = ["branch", "as", "file", "every", "signed-by"];
-                let told = args.wrong(
+                let told = args.mistake(
                     &codes::VALUE,
                     option.span,
                     &format!("unknown word '{other}'"),
@@ -240,10 +240,10 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
             }
         }
     }
-    let span = args.span();
+    let span = args.line().span;
     if draft.follow.len() == FOLLOWS_MAX {
         let told = format!("at most {FOLLOWS_MAX} repositories may be followed");
-        return Err(args.wrong(&codes::VALUE, span, &told));
+        return Err(args.mistake(&codes::VALUE, span, &told));
     }
     draft.follow.push(Written {
         value: followed,

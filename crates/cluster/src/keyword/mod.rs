@@ -192,7 +192,7 @@ pub fn build(
             diagnostics.push(sources, told);
         }
         first.get_or_insert(word.span);
-        let mut head = Args::new(&section.head, 1, "config", "config", codes::OF_ARGUMENTS);
+        let mut head = Args::new(&section.head, 1, "config", "config", &codes::OF_ARGUMENTS);
         let mut refused: Vec<Box<Diagnostic>> = head.end().err().into_iter().collect();
         for line in &section.lines {
             refused.extend(
@@ -229,7 +229,7 @@ fn line_of(draft: &mut Draft, line: &Line) -> Built {
     };
     match table().find(line.words.iter().map(|word| word.str())) {
         Found::Built(row, words) => {
-            let mut args = Args::new(line, words, row.name, row.syntax, codes::OF_ARGUMENTS);
+            let mut args = Args::new(line, words, row.name, row.syntax, &codes::OF_ARGUMENTS);
             (row.build)(draft, &mut args)
         }
         Found::NotBuilt(..) | Found::Unknown => Err(Box::new(unknown(line, first))),

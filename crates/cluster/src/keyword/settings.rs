@@ -32,7 +32,7 @@ pub(super) fn time_within(
         written_time(*range.start()),
         written_time(*range.end())
     );
-    Err(args.wrong(&codes::VALUE, span, &what))
+    Err(args.mistake(&codes::VALUE, span, &what))
 }
 
 /// Refuses a keyword that was given already.
@@ -42,12 +42,12 @@ fn once<T>(
     value: T,
 ) -> Result<Option<Written<T>>, Box<Diagnostic>> {
     let Some(first) = first else {
-        let span = args.span();
+        let span = args.line().span;
         return Ok(Some(Written { value, span }));
     };
     let told = format!("'{}' may be given once", args.keyword);
     Err(Box::new(
-        Diagnostic::error(&codes::TWICE, args.span(), told)
+        Diagnostic::error(&codes::TWICE, args.line().span, told)
             .label("a second one")
             .also(first, "first given here")
             .help("remove one of the two"),
@@ -71,7 +71,7 @@ fn confirm(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 fn keep(draft: &mut Draft, args: &mut Args<'_>) -> Built {
-    let (value, _) = args.integer("a number of versions", KEEP_MIN..=KEEP_MAX)?;
+    let value = args.count("a number of versions", KEEP_MIN..=KEEP_MAX)?;
     args.end()?;
     let first = draft.keep.as_ref().map(|first| first.span);
     draft.keep = once(args, first, value)?;

@@ -288,7 +288,7 @@ fn key_length(line: &[u8]) -> Option<usize> {
 
 /// The options in the brackets of a line of a list.
 pub(crate) fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Box<Diagnostic>> {
-    let mut args = Args::new(line, 0, "crt-list", "");
+    let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
     let read = options(&mut Source::Loading(loader), &mut args);
     for diagnostic in args.told() {
         loader.tell(diagnostic);
@@ -366,7 +366,7 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
             span: Span::default(),
             unset: Vec::new(),
         };
-        let mut args = Args::new(&line, 0, "crt-list", "");
+        let mut args = Args::new(&line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
         options_read =
             options(&mut Source::Serving(store), &mut args).map_err(
                 |diagnostic| match &diagnostic.message {

@@ -8,6 +8,7 @@ use super::{Args, Built, LineRow};
 use crate::config::{ErrorPage, HttpErrors, HttpErrorsSlot};
 use crate::load::{Loader, codes};
 use crate::rules::error_answer;
+use language::arguments::section_name;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ impl ErrorGroups {
                 .label("a name is missing here"),
             ));
         };
-        super::args::section_name(line, word)?;
+        section_name("http-errors", word, &codes::SECTION_NAME)?;
         let name: Box<str> = word.text().into();
         let groups = &mut loader.error_groups.groups;
         if let Some((_, first)) = groups.iter().find(|(group, _)| group.name == name) {

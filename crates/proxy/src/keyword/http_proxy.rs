@@ -67,7 +67,13 @@ pub(crate) fn finish(loader: &mut Loader) {
         let before = std::mem::replace(&mut loader.section, section);
         for text in RULES {
             let line = line(text, span);
-            let mut args = Args::new(&line, 1, "http-request", "http-request <action>");
+            let mut args = Args::new(
+                &line,
+                1,
+                "http-request",
+                "http-request <action>",
+                &codes::OF_ARGUMENTS,
+            );
             match http_rule(loader, &mut args, RuleSet::HttpRequest) {
                 Ok(rule) => loader.proxy().http_request.push(rule),
                 Err(told) => loader.tell(*told),

@@ -64,7 +64,13 @@ impl Loader {
             .also_fix(line.end(), format!("\nbind {whole}")),
         );
         let mut template = super::bind::template(word.span);
-        let mut args = Args::new(line, 3, "bind", "bind <address> [options…]");
+        let mut args = Args::new(
+            line,
+            3,
+            "bind",
+            "bind <address> [options…]",
+            &codes::OF_ARGUMENTS,
+        );
         let options = match base {
             None => super::bind::options(self, &mut args, &mut template),
             Some(_) => Ok(()),

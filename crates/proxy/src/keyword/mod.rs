@@ -6,7 +6,6 @@ pub mod known;
 
 mod account;
 mod acl;
-mod args;
 pub mod balance;
 mod bind;
 mod bind_option;
@@ -72,7 +71,7 @@ mod tune_http2;
 pub(crate) mod userlist;
 mod workarounds;
 
-pub use args::{Args, Built};
+pub use language::arguments::{Args, Built};
 
 /// The statuses for which there may be a page.
 pub(crate) fn error_statuses() -> &'static [u16] {

@@ -7,6 +7,7 @@ use crate::config::{Password, User, Userlist, UserlistSlot};
 use crate::load::outside::Secret;
 use crate::load::{Loader, Section, codes};
 use crate::users::Hash;
+use language::arguments::section_name;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ impl Userlists {
                 .label("a name is missing here"),
             ));
         };
-        super::args::section_name(line, word)?;
+        section_name("userlist", word, &codes::SECTION_NAME)?;
         let name: Box<str> = word.text().into();
         let ignored = loader.userlists.drafts.iter().any(|d| d.name == name);
         if ignored {

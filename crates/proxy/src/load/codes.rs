@@ -2,6 +2,7 @@
 //! arguments, references. Families add their own beside their keywords.
 
 use language::Code;
+use language::arguments::{ArgumentCodes, LenientCodes};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $title:literal, $text:literal;)*) => {
@@ -11,6 +12,21 @@ macro_rules! codes {
     };
 }
 pub(crate) use codes;
+
+/// Those of the arguments of a line.
+pub(crate) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
+    missing: &MISSING_ARGUMENT,
+    surplus: &TOO_MANY_ARGUMENTS,
+    number: &NOT_A_NUMBER,
+    range: &OUT_OF_RANGE,
+    time: &BAD_TIME,
+    size: &BAD_SIZE,
+    value: &BAD_VALUE,
+    lenient: Some(LenientCodes {
+        value: &LOOSE_VALUE,
+        surplus: &SURPLUS,
+    }),
+};
 
 codes! {
     UNKNOWN_KEYWORD = "E0101", "unknown keyword",

@@ -189,7 +189,13 @@ impl Loader {
         }
         self.rule_order(line, row.name);
         self.rule_of_today(row.name, line);
-        let mut args = Args::new(line, skip + words, row.name, row.syntax);
+        let mut args = Args::new(
+            line,
+            skip + words,
+            row.name,
+            row.syntax,
+            &codes::OF_ARGUMENTS,
+        );
         args.negated = skip > 0 && line.words[0].is("no");
         args.reset = skip > 0 && !args.negated;
         let built = (row.build)(self, &mut args);

@@ -39,6 +39,7 @@ pub(crate) fn build(
         1,
         "server",
         "server <name> <addr>[:<port>] [<option>…]",
+        &super::codes::OF_ARGUMENTS,
     );
     if let Err(diagnostic) = server::added(&mut loader, &mut args) {
         loader.tell(*diagnostic);

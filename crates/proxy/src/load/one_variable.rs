@@ -21,7 +21,13 @@ pub(crate) fn set(
     let mut loader = one_server::loader(config);
     loader.section = Section::Global;
     let line = one_server::line(&mut loader, keyword, words);
-    let mut args = Args::new(&line, 1, keyword, "<name> <expression>");
+    let mut args = Args::new(
+        &line,
+        1,
+        keyword,
+        "<name> <expression>",
+        &super::codes::OF_ARGUMENTS,
+    );
     let built = args.required("the name of a variable").and_then(|word| {
         let change = VariableChange::of_process(&mut loader, &mut args, word)?;
         args.surplus()?;

@@ -158,7 +158,8 @@ pub fn condition(
         }
     }
     let line = line(&mut loader, text);
-    let mut args = crate::keyword::Args::new(&line, 0, "test", "test");
+    let mut args =
+        crate::keyword::Args::new(&line, 0, "test", "test", &crate::load::codes::OF_ARGUMENTS);
     let parsed = Condition::parse(&mut loader, &mut args, usage);
     for diagnostic in std::mem::take(&mut loader.acls).seal() {
         loader.tell(diagnostic);
@@ -182,7 +183,13 @@ pub fn build(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnostic>> {
         .find(line.words.iter().map(|word| word.str()))
     {
         Found::Built(row, words) => {
-            let mut args = crate::keyword::Args::new(line, words, row.name, row.syntax);
+            let mut args = crate::keyword::Args::new(
+                line,
+                words,
+                row.name,
+                row.syntax,
+                &crate::load::codes::OF_ARGUMENTS,
+            );
             (row.build)(loader, &mut args)
         }
         other => panic!("not built: {other:?}"),

@@ -309,7 +309,13 @@ pub(crate) fn blocking(loader: &mut Loader, args: &mut Args<'_>) -> Result<(), R
         words,
         unset: Vec::new(),
     };
-    let mut words = Args::new(&line, 0, args.keyword, args.syntax);
+    let mut words = Args::new(
+        &line,
+        0,
+        args.keyword,
+        args.syntax,
+        &crate::load::codes::OF_ARGUMENTS,
+    );
     let rule: HttpRule = http_rule(loader, &mut words, RuleSet::HttpRequest)?;
     for told in words.told() {
         args.tell(told);
