@@ -3,8 +3,8 @@
 
 use super::event_loop::Role;
 use super::{Level, Log, clock};
-use protocol::role::vitals::{BYTES, Band, Counter, Pulse, Told, ToldState, Vitals, WORDS};
-use protocol::vrrp::{Counters, Instance, State, Time};
+use protocol::role::vitals::{BYTES, Band, Pulse, Told, ToldState, Vitals, WORDS};
+use protocol::vrrp::{Instance, State, Time};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::io;
 use std::ptr::null_mut;
@@ -342,7 +342,7 @@ impl Role {
     fn told(&self, at: usize) -> Option<Told> {
         let status = self.router.status(Instance(at))?;
         let history = &self.members.get(at)?.history;
-        let mut told = Told {
+        Some(Told {
             state: match status.state {
                 State::Init => ToldState::Init,
                 State::Backup => ToldState::Backup,
@@ -355,13 +355,8 @@ impl Role {
             owner: status
                 .owner
                 .map(|(address, priority, _)| (address, priority)),
-            counters: Default::default(),
-        };
-        let counters = super::member::sum(&history.base, &status.counters);
-        for (which, value) in named(&counters) {
-            told.set_counter(which, value);
-        }
-        Some(told)
+            counters: history.base + status.counters,
+        })
     }
 }
 
@@ -369,34 +364,6 @@ impl Role {
 /// not begun, does not serve it.
 fn seen(vitals: &Vitals<'_>, name: &str, now_ms: u64) -> usize {
     vitals.band(name, now_ms).map_or(WORST, |band| band.index())
-}
-
-fn named(c: &Counters) -> [(Counter, u64); 17] {
-    [
-        (Counter::AdvertsReceived, c.adverts_received),
-        (Counter::AdvertsSent, c.adverts_sent),
-        (Counter::BecameMaster, c.became_master),
-        (Counter::ReleasedMaster, c.released_master),
-        (Counter::PacketLengthErrors, c.packet_length_errors),
-        (Counter::IntervalErrors, c.interval_errors),
-        (Counter::TtlErrors, c.ttl_errors),
-        (Counter::InvalidType, c.invalid_type),
-        (Counter::AddressListErrors, c.address_list_errors),
-        (
-            Counter::InvalidAuthenticationType,
-            c.invalid_authentication_type,
-        ),
-        (
-            Counter::AuthenticationTypeMismatch,
-            c.authentication_type_mismatch,
-        ),
-        (Counter::AuthenticationFailures, c.authentication_failures),
-        (Counter::ChecksumErrors, c.checksum_errors),
-        (Counter::VersionErrors, c.version_errors),
-        (Counter::VridErrors, c.vrid_errors),
-        (Counter::PriorityZeroReceived, c.priority_zero_received),
-        (Counter::PriorityZeroSent, c.priority_zero_sent),
-    ]
 }
 
 #[cfg(test)]

@@ -268,30 +268,6 @@ pub fn ipvlan_flag(word: Option<&str>) -> IpvlanFlag {
     }
 }
 
-/// Counters of two routers, one after the other.
-pub fn sum(a: &Counters, b: &Counters) -> Counters {
-    Counters {
-        adverts_received: a.adverts_received + b.adverts_received,
-        adverts_sent: a.adverts_sent + b.adverts_sent,
-        became_master: a.became_master + b.became_master,
-        released_master: a.released_master + b.released_master,
-        packet_length_errors: a.packet_length_errors + b.packet_length_errors,
-        interval_errors: a.interval_errors + b.interval_errors,
-        ttl_errors: a.ttl_errors + b.ttl_errors,
-        invalid_type: a.invalid_type + b.invalid_type,
-        address_list_errors: a.address_list_errors + b.address_list_errors,
-        invalid_authentication_type: a.invalid_authentication_type + b.invalid_authentication_type,
-        authentication_type_mismatch: a.authentication_type_mismatch
-            + b.authentication_type_mismatch,
-        authentication_failures: a.authentication_failures + b.authentication_failures,
-        checksum_errors: a.checksum_errors + b.checksum_errors,
-        version_errors: a.version_errors + b.version_errors,
-        vrid_errors: a.vrid_errors + b.vrid_errors,
-        priority_zero_received: a.priority_zero_received + b.priority_zero_received,
-        priority_zero_sent: a.priority_zero_sent + b.priority_zero_sent,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

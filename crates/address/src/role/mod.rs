@@ -52,8 +52,8 @@ pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};
 pub use kept::{KeptInstance, KeptState};
 pub use leases::{Lease, WantedLease};
 pub use status::{
-    AddressStatus, CounterStatus, GroupStatus, InstanceStatus, OwnerStatus, RejectedStatus, Status,
-    TrackedStatus, Transition,
+    AddressStatus, GroupStatus, InstanceStatus, OwnerStatus, RejectedStatus, Status, TrackedStatus,
+    Transition,
 };
 
 use crate::config::Config;

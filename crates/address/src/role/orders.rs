@@ -5,7 +5,7 @@ use super::event_loop::Role;
 use super::hand_over::keeps_connections;
 use super::kept::{KeptHandOver, fingerprint};
 use super::leases::name_of;
-use super::member::{self, Member};
+use super::member::Member;
 use super::status::state_word;
 use super::{Dump, Exit, KeptInstance, KeptState, Level, Order, Told, clock, render, settings};
 use crate::config::Config;
@@ -99,7 +99,7 @@ impl Role {
             let status = self.router.status(Instance(at));
             let mut history = std::mem::take(&mut member.history);
             if let Some(status) = &status {
-                history.base = member::sum(&history.base, &status.counters);
+                history.base = history.base + status.counters;
             }
             let same = config
                 .instances
@@ -307,7 +307,7 @@ impl Role {
     fn clear_statistics(&mut self) {
         for (at, member) in self.members.iter_mut().enumerate() {
             if let Some(status) = self.router.status(Instance(at)) {
-                member.history.cleared = member::sum(&member.history.base, &status.counters);
+                member.history.cleared = member.history.base + status.counters;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! How everything is, as a value.
 
 use super::event_loop::Role;
-use super::member::{self, Member};
+use super::member::Member;
 use super::status::{
     AddressStatus, GroupStatus, InstanceStatus, OwnerStatus, RejectedStatus, Status, TrackedStatus,
     state_word,
@@ -10,7 +10,7 @@ use super::weight::Verdict;
 use super::{clock, reason};
 use crate::config::{Instance as Configured, Start};
 use protocol::bfd;
-use protocol::vrrp::{Counters, Instance, State};
+use protocol::vrrp::{Instance, State};
 
 impl Role {
     /// How everything is now.
@@ -35,7 +35,7 @@ impl Role {
         let told = self.router.status(Instance(at))?;
         let groups = &self.config.groups;
         let group = groups.iter().find(|g| g.members.contains(&config.name));
-        let counters = member::sum(&member.history.base, &told.counters);
+        let counters = member.history.base + told.counters;
         let rejected = told.rejected.iter().map(|one| RejectedStatus {
             from: one.from,
             count: one.count,
@@ -82,7 +82,7 @@ impl Role {
             announcements: member.history.announcements,
             restored: member.history.restored,
             conflicts: member.history.conflicts(clock::now()),
-            counters: less(&counters, &member.history.cleared).into(),
+            counters: counters - member.history.cleared,
             rejected: rejected.collect(),
             same_place: told.same_place,
             handing_over: Some(told.handing_over),
@@ -212,27 +212,4 @@ fn addresses(member: &Member) -> Vec<AddressStatus> {
     let advertised = member.config.addresses.iter().map(of(true));
     let excluded = member.config.excluded.iter().map(of(false));
     advertised.chain(excluded).collect()
-}
-
-/// Counters since they were cleared.
-fn less(a: &Counters, b: &Counters) -> Counters {
-    let mut c = *a;
-    c.adverts_received -= b.adverts_received;
-    c.adverts_sent -= b.adverts_sent;
-    c.became_master -= b.became_master;
-    c.released_master -= b.released_master;
-    c.packet_length_errors -= b.packet_length_errors;
-    c.interval_errors -= b.interval_errors;
-    c.ttl_errors -= b.ttl_errors;
-    c.invalid_type -= b.invalid_type;
-    c.address_list_errors -= b.address_list_errors;
-    c.invalid_authentication_type -= b.invalid_authentication_type;
-    c.authentication_type_mismatch -= b.authentication_type_mismatch;
-    c.authentication_failures -= b.authentication_failures;
-    c.checksum_errors -= b.checksum_errors;
-    c.version_errors -= b.version_errors;
-    c.vrid_errors -= b.vrid_errors;
-    c.priority_zero_received -= b.priority_zero_received;
-    c.priority_zero_sent -= b.priority_zero_sent;
-    c
 }

@@ -88,7 +88,8 @@ pub struct InstanceStatus {
     /// Who else uses our addresses, if anybody was seen: address and MAC.
     pub conflicts: Vec<String>,
     /// Counters by keepalived's names.
-    pub counters: CounterStatus,
+    #[serde(with = "counters")]
+    pub counters: Counters,
     /// Whose adverts are rejected, and why, the newest last.
     #[serde(default)]
     pub rejected: Vec<RejectedStatus>,
@@ -189,50 +190,21 @@ pub struct Transition {
     pub why: String,
 }
 
-/// [`Counters`] as they travel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[allow(missing_docs)] // The names say it, and are those of `Counters`.
-pub struct CounterStatus {
-    pub adverts_received: u64,
-    pub adverts_sent: u64,
-    pub became_master: u64,
-    pub released_master: u64,
-    pub packet_length_errors: u64,
-    pub interval_errors: u64,
-    pub ttl_errors: u64,
-    pub invalid_type: u64,
-    pub address_list_errors: u64,
-    pub invalid_authentication_type: u64,
-    pub authentication_type_mismatch: u64,
-    pub authentication_failures: u64,
-    pub checksum_errors: u64,
-    pub version_errors: u64,
-    pub vrid_errors: u64,
-    pub priority_zero_received: u64,
-    pub priority_zero_sent: u64,
-}
+/// [`Counters`] as a map by name; a counter that is missing is zero, an unknown one is
+/// ignored.
+mod counters {
+    use protocol::vrrp::{COUNTERS, Counters};
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::collections::BTreeMap;
 
-impl From<Counters> for CounterStatus {
-    fn from(c: Counters) -> Self {
-        CounterStatus {
-            adverts_received: c.adverts_received,
-            adverts_sent: c.adverts_sent,
-            became_master: c.became_master,
-            released_master: c.released_master,
-            packet_length_errors: c.packet_length_errors,
-            interval_errors: c.interval_errors,
-            ttl_errors: c.ttl_errors,
-            invalid_type: c.invalid_type,
-            address_list_errors: c.address_list_errors,
-            invalid_authentication_type: c.invalid_authentication_type,
-            authentication_type_mismatch: c.authentication_type_mismatch,
-            authentication_failures: c.authentication_failures,
-            checksum_errors: c.checksum_errors,
-            version_errors: c.version_errors,
-            vrid_errors: c.vrid_errors,
-            priority_zero_received: c.priority_zero_received,
-            priority_zero_sent: c.priority_zero_sent,
-        }
+    pub fn serialize<S: Serializer>(counters: &Counters, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(counters.iter().map(|(row, value)| (row.name, value)))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Counters, D::Error> {
+        let by_name = BTreeMap::<String, u64>::deserialize(from)?;
+        let value = |at: usize| by_name.get(COUNTERS[at].name).copied();
+        Ok(Counters::from_fn(|at| value(at).unwrap_or(0)))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::scene::{LATEST, Scene, VIP, config, instance};
 use address::config::{Authentication, Config, Peer, Transport};
 use lab::{Process, eventually};
+use protocol::vrrp::Counter;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ fn keepalived_takes_over_from_us_and_we_from_it() {
         assert!(scene.leaves(&scene.beta, VIP), "{case:?}");
         let clean = again.status().instances[0].counters;
         assert_eq!(
-            clean.checksum_errors + clean.authentication_failures,
+            clean[Counter::ChecksumErrors] + clean[Counter::AuthenticationFailures],
             0,
             "{case:?}"
         );
@@ -148,7 +149,7 @@ fn we_stay_a_backup_of_keepalived_and_follow_its_clean_stop() {
         let theirs = case.theirs(&scene, 150);
         assert!(scene.comes_to(&scene.beta, VIP), "{case:?}");
         let alpha = scene.role(&scene.alpha, &case.ours(100));
-        let hears = || alpha.status().instances[0].counters.adverts_received >= 3;
+        let hears = || alpha.status().instances[0].counters[Counter::AdvertsReceived] >= 3;
         assert!(
             eventually(LATEST, hears),
             "{case:?}: {}",

@@ -5,6 +5,7 @@ use address::config::{
     Config, Fifo, Notify, NotifyScripts, Script, SyncGroup, TrackFile, TrackProcess, Weight,
 };
 use lab::eventually;
+use protocol::vrrp::Counter;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -99,7 +100,7 @@ fn a_script_that_hangs_is_ended_and_counts_as_failed_while_adverts_go_on() {
     tracking.instances[0].tracked.scripts = vec![("chk".to_owned(), None)];
     let alpha = scene.role(&scene.alpha, &tracking);
     alpha.wait_for("VRRP_Script(chk) timed_out");
-    let sent = || alpha.status().instances[0].counters.adverts_sent;
+    let sent = || alpha.status().instances[0].counters[Counter::AdvertsSent];
     assert!(eventually(LATEST, || sent() > 0));
     let before = sent();
     assert!(eventually(LATEST, || sent() > before + 5));

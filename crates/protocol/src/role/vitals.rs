@@ -34,7 +34,7 @@
 //! | 12 | address role | until when a hand-over waits for requests; 0 is none |
 //! | 13-15 | address role | since, transitions, priority |
 //! | 16-18 | address role | the owner: address (two words), priority |
-//! | 19-… | address role | counters, in the order of [`Counter`] |
+//! | 19-… | address role | counters, in the order of [`Counter`](crate::vrrp::Counter) |
 //!
 //! All times are milliseconds of CLOCK_BOOTTIME. Each side believes nothing of
 //! the other: a number that is too large is bounded, one that is none of its kind
@@ -46,7 +46,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use slot::{COUNTERS, Counter, TOLD_STATES, Told, ToldState};
+pub use slot::{TOLD_STATES, Told, ToldState};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,6 +1,6 @@
 //! What a machine wants done, and what it tells about itself.
 
-use super::{Rejected, Time};
+use super::{Counters, Rejected, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -242,43 +242,4 @@ pub struct Status {
     pub same_place: Option<(IpAddr, u8)>,
     /// A planned hand-over is under way.
     pub handing_over: bool,
-}
-
-/// Counters of a virtual router, as keepalived's statistics have them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counters {
-    /// Adverts received.
-    pub adverts_received: u64,
-    /// Adverts sent.
-    pub adverts_sent: u64,
-    /// Times it became master.
-    pub became_master: u64,
-    /// Times it stopped being master.
-    pub released_master: u64,
-    /// Packets that are too short or whose length is wrong.
-    pub packet_length_errors: u64,
-    /// Another interval than ours.
-    pub interval_errors: u64,
-    /// Another TTL than 255, or one outside of a peer's.
-    pub ttl_errors: u64,
-    /// Another type than advertisement.
-    pub invalid_type: u64,
-    /// Another list of addresses.
-    pub address_list_errors: u64,
-    /// Another authentication type.
-    pub invalid_authentication_type: u64,
-    /// Authentication of another type than ours.
-    pub authentication_type_mismatch: u64,
-    /// A wrong password.
-    pub authentication_failures: u64,
-    /// A wrong checksum.
-    pub checksum_errors: u64,
-    /// Another version.
-    pub version_errors: u64,
-    /// Another router id on a socket of ours.
-    pub vrid_errors: u64,
-    /// Adverts of priority zero received.
-    pub priority_zero_received: u64,
-    /// Adverts of priority zero sent.
-    pub priority_zero_sent: u64,
 }

@@ -2,7 +2,7 @@
 //! source, interval, list of addresses) is judged here.
 
 use super::advert::{Advert, Expected, GROUP_V4, GROUP_V6, Refusal, TTL, decode, on_wire};
-use super::{Counters, Settings, Transport, Version};
+use super::{Counter, Settings, Transport, Version};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -46,17 +46,16 @@ pub(super) enum Dropped {
 }
 
 impl Dropped {
-    /// Counts it where keepalived's statistics do.
-    pub(super) fn count(&self, counters: &mut Counters) {
-        let counter = match self {
-            Dropped::Refused(refusal) => return refusal.count(counters),
-            Dropped::Ttl(_) => &mut counters.ttl_errors,
-            Dropped::Interval { .. } => &mut counters.interval_errors,
+    /// The counter of keepalived's statistics that counts it.
+    pub(super) fn counter(&self) -> Counter {
+        match self {
+            Dropped::Refused(refusal) => refusal.counter(),
+            Dropped::Ttl(_) => Counter::TtlErrors,
+            Dropped::Interval { .. } => Counter::IntervalErrors,
             Dropped::Stranger | Dropped::Count { .. } | Dropped::Missing(_) => {
-                &mut counters.address_list_errors
+                Counter::AddressListErrors
             }
-        };
-        *counter = counter.saturating_add(1);
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use super::pace::{Damper, Pace};
 use super::priority::{OWNER, Standing};
 use super::rejected::Rejections;
 use super::{
-    Action, Announce, Counters, HandOver, Reason, Resume, Settings, State, Status, Time, Transport,
-    Version,
+    Action, Announce, Counter, Counters, HandOver, Reason, Resume, Settings, State, Status, Time,
+    Transport, Version,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -210,7 +210,7 @@ impl Machine {
         self.unsure = !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
         self.yielded = None;
         self.owner_interval = own_interval(ctx.settings);
-        self.counters.became_master += 1;
+        self.counters[Counter::BecameMaster] += 1;
         self.holds = true;
         self.last_turn = ctx.now;
         let instance = ctx.at;
@@ -230,7 +230,7 @@ impl Machine {
     pub(super) fn enter_backup(&mut self, ctx: &mut Context<'_>, why: Reason) {
         let from_master = self.state == State::Master;
         if from_master {
-            self.counters.released_master += 1;
+            self.counters[Counter::ReleasedMaster] += 1;
             self.give_way(ctx, &why);
         }
         self.release(ctx);
@@ -292,7 +292,7 @@ impl Machine {
         }
         self.release(ctx);
         if from_master {
-            self.counters.released_master += 1;
+            self.counters[Counter::ReleasedMaster] += 1;
             if !tells_first {
                 self.send(ctx, 0);
             }
@@ -371,9 +371,9 @@ impl Machine {
                 }
             }
         }
-        self.counters.adverts_sent += 1;
+        self.counters[Counter::AdvertsSent] += 1;
         if priority == 0 {
-            self.counters.priority_zero_sent += 1;
+            self.counters[Counter::PriorityZeroSent] += 1;
         }
     }
 
@@ -415,9 +415,9 @@ impl Machine {
                 return None;
             }
         };
-        self.counters.adverts_received += 1;
+        self.counters[Counter::AdvertsReceived] += 1;
         if heard.priority == 0 {
-            self.counters.priority_zero_received += 1;
+            self.counters[Counter::PriorityZeroReceived] += 1;
         }
         self.compare_places(ctx, heard);
         match self.state {
@@ -431,7 +431,7 @@ impl Machine {
     }
 
     fn drop_packet(&mut self, ctx: &mut Context<'_>, from: IpAddr, dropped: Dropped) {
-        dropped.count(&mut self.counters);
+        self.counters[dropped.counter()] += 1;
         self.rejected.add(ctx.now, from, dropped);
         let words = format!("a packet from {from} is dropped: {dropped}");
         self.notes.tell(ctx, About::Dropped, words);

@@ -18,6 +18,7 @@ pub mod advert;
 mod backup;
 mod checksum;
 mod context;
+mod counters;
 mod defect;
 mod group;
 mod hearing;
@@ -38,7 +39,8 @@ mod settings;
 mod simulation;
 mod time;
 
-pub use action::{Action, Announce, Counters, HandOver, Instance, Reason, Resume, State, Status};
+pub use action::{Action, Announce, HandOver, Instance, Reason, Resume, State, Status};
+pub use counters::{COUNTERS, COUNTERS_LEN, Counter, CounterRow, Counters, DumpRow};
 pub use rejected::Rejected;
 pub use router::Router;
 pub use settings::{

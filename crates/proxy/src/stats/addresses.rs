@@ -5,98 +5,10 @@
 use super::page::text::escape;
 use super::prometheus::escaped;
 use crate::vitals::AddressReport;
-use protocol::role::vitals::{Band, Counter, ToldState};
+use protocol::role::vitals::{Band, ToldState};
+use protocol::vrrp::COUNTERS;
 use std::fmt::Write;
 use std::net::IpAddr;
-
-/// Counters of an instance, with the names of metrics and words for people.
-const COUNTERS: [(Counter, &str, &str); 17] = [
-    (
-        Counter::AdvertsReceived,
-        "advertisements_received_total",
-        "adverts received",
-    ),
-    (
-        Counter::AdvertsSent,
-        "advertisements_sent_total",
-        "adverts sent",
-    ),
-    (
-        Counter::BecameMaster,
-        "become_master_total",
-        "times it became master",
-    ),
-    (
-        Counter::ReleasedMaster,
-        "release_master_total",
-        "times it ceased to be master",
-    ),
-    (
-        Counter::PacketLengthErrors,
-        "packet_length_errors_total",
-        "packets of a wrong length",
-    ),
-    (
-        Counter::IntervalErrors,
-        "advertisements_interval_errors_total",
-        "adverts of another interval",
-    ),
-    (
-        Counter::TtlErrors,
-        "ip_ttl_errors_total",
-        "packets of a wrong TTL",
-    ),
-    (
-        Counter::InvalidType,
-        "invalid_type_received_total",
-        "packets that are no adverts",
-    ),
-    (
-        Counter::AddressListErrors,
-        "address_list_errors_total",
-        "adverts of other addresses",
-    ),
-    (
-        Counter::InvalidAuthenticationType,
-        "authentication_invalid_total",
-        "adverts of an unknown authentication",
-    ),
-    (
-        Counter::AuthenticationTypeMismatch,
-        "authentication_mismatch_total",
-        "adverts of another authentication than ours",
-    ),
-    (
-        Counter::AuthenticationFailures,
-        "authentication_failure_total",
-        "adverts of a wrong password",
-    ),
-    (
-        Counter::ChecksumErrors,
-        "checksum_errors_total",
-        "packets of a wrong checksum",
-    ),
-    (
-        Counter::VersionErrors,
-        "version_errors_total",
-        "packets of another version",
-    ),
-    (
-        Counter::VridErrors,
-        "vrid_errors_total",
-        "packets of another router id",
-    ),
-    (
-        Counter::PriorityZeroReceived,
-        "priority_zero_received_total",
-        "adverts of an owner that stops",
-    ),
-    (
-        Counter::PriorityZeroSent,
-        "priority_zero_sent_total",
-        "adverts that this machine stops",
-    ),
-];
 
 fn state(report: &AddressReport) -> &'static str {
     report.told.map_or("unknown", |told| told.state.name())
@@ -171,8 +83,8 @@ pub(crate) fn detail(report: &AddressReport) -> String {
     for address in &report.addresses {
         let _ = writeln!(out, "address: {address}");
     }
-    for (counter, _, words) in COUNTERS {
-        let _ = writeln!(out, "{words}: {}", told.counter(counter));
+    for (row, value) in told.counters.iter() {
+        let _ = writeln!(out, "{}: {value}", row.words);
     }
     out
 }
@@ -202,15 +114,11 @@ pub(super) fn metrics(out: &mut String, all: &[AddressReport]) {
             );
         }
     }
-    for (counter, name, words) in COUNTERS {
-        let values = |told: protocol::role::vitals::Told| told.counter(counter);
-        family(
-            out,
-            &format!("keepalived_{name}"),
-            ("counter", words),
-            all,
-            values,
-        );
+    for row in COUNTERS {
+        let head = ("counter", row.words);
+        family(out, row.metric, head, all, |told| {
+            told.counters[row.counter]
+        });
     }
     let words = "the priority that is announced, or would be";
     family(
@@ -330,6 +238,7 @@ fn row(out: &mut String, report: &AddressReport) {
 mod tests {
     use super::*;
     use protocol::role::vitals::Told;
+    use protocol::vrrp::Counter;
 
     fn reports() -> Vec<AddressReport> {
         let mut told = Told {
@@ -340,7 +249,7 @@ mod tests {
             owner: None,
             counters: Default::default(),
         };
-        told.set_counter(Counter::AdvertsSent, 12_345);
+        told.counters[Counter::AdvertsSent] = 12_345;
         let backup = Told {
             state: ToldState::Backup,
             owner: Some(([10, 0, 0, 2].into(), 220)),

@@ -3,7 +3,8 @@
 
 use super::moment;
 use crate::config::{Authentication, Config, Instance, Notify, Transport};
-use crate::role::status::{AddressStatus, CounterStatus, InstanceStatus, Status};
+use crate::role::status::{AddressStatus, InstanceStatus, Status};
+use protocol::vrrp::Counters;
 use serde_json::{Map, Value, json as value};
 use std::fmt::Write;
 
@@ -25,32 +26,18 @@ fn yes(b: bool) -> &'static str {
 pub fn statistics(status: &Status) -> String {
     let mut out = String::new();
     for instance in &status.instances {
-        let c = &instance.counters;
-        let name = &instance.name;
         // Writing to a String cannot fail.
-        let _ = write!(
-            out,
-            "VRRP Instance: {name}\n  Advertisements:\n    Received: {}\n    Sent: {}\n  \
-             Became master: {}\n  Released master: {}\n  Packet Errors:\n    Length: {}\n    \
-             TTL: {}\n    Invalid Type: {}\n    Advertisement Interval: {}\n    \
-             Address List: {}\n  Authentication Errors:\n    Invalid Type: {}\n    \
-             Type Mismatch: {}\n    Failure: {}\n  Priority Zero:\n    Received: {}\n    \
-             Sent: {}\n",
-            c.adverts_received,
-            c.adverts_sent,
-            c.became_master,
-            c.released_master,
-            c.packet_length_errors,
-            c.ttl_errors,
-            c.invalid_type,
-            c.interval_errors,
-            c.address_list_errors,
-            c.invalid_authentication_type,
-            c.authentication_type_mismatch,
-            c.authentication_failures,
-            c.priority_zero_received,
-            c.priority_zero_sent,
-        );
+        let _ = writeln!(out, "VRRP Instance: {}", instance.name);
+        let mut group = None;
+        for (row, value) in instance.counters.iter() {
+            let Some(dump) = row.dump else { continue };
+            if let Some(title) = dump.group.filter(|_| dump.group != group) {
+                let _ = writeln!(out, "  {title}:");
+            }
+            group = dump.group;
+            let indent = if group.is_some() { "    " } else { "  " };
+            let _ = writeln!(out, "{indent}{}: {value}", dump.label);
+        }
     }
     out
 }
@@ -465,37 +452,24 @@ fn number(n: f64) -> Value {
     }
 }
 
-fn stats(c: &CounterStatus) -> Value {
-    value!({
-        "advert_rcvd": c.adverts_received,
-        "advert_sent": c.adverts_sent,
-        "become_master": c.became_master,
-        "release_master": c.released_master,
-        "packet_len_err": c.packet_length_errors,
-        "advert_interval_err": c.interval_errors,
-        "ip_ttl_err": c.ttl_errors,
-        "invalid_type_rcvd": c.invalid_type,
-        "addr_list_err": c.address_list_errors,
-        "invalid_authtype": c.invalid_authentication_type,
-        "authtype_mismatch": c.authentication_type_mismatch,
-        "auth_failure": c.authentication_failures,
-        "pri_zero_rcvd": c.priority_zero_received,
-        "pri_zero_sent": c.priority_zero_sent,
-    })
+fn stats(counters: &Counters) -> Value {
+    let all = counters.iter();
+    all.filter_map(|(row, value)| Some((row.dump?.key.to_owned(), value.into())))
+        .collect::<Map<_, _>>()
+        .into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::vrrp::Counter;
 
     #[test]
     fn statistics_are_keepalived_s_line_by_line() {
         let mut status = Status::default();
-        let counters = CounterStatus {
-            adverts_sent: 18,
-            became_master: 1,
-            ..CounterStatus::default()
-        };
+        let mut counters = Counters::default();
+        counters[Counter::AdvertsSent] = 18;
+        counters[Counter::BecameMaster] = 1;
         status.instances.push(InstanceStatus {
             name: "VI_1".to_owned(),
             counters,

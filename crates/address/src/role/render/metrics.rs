@@ -1,97 +1,13 @@
 //! Metrics for Prometheus, with the names of keepalived_exporter, and a few of our own.
 
 use crate::role::status::{InstanceStatus, Status};
+use protocol::vrrp;
 use std::fmt::Write;
 
-type Counter = fn(&InstanceStatus) -> u64;
+type Number = fn(&InstanceStatus) -> u64;
 
-/// Name, help, and where the number comes from.
-const COUNTERS: &[(&str, &str, Counter)] = &[
-    (
-        "keepalived_advertisements_received_total",
-        "Advertisements received",
-        |i| i.counters.adverts_received,
-    ),
-    (
-        "keepalived_advertisements_sent_total",
-        "Advertisements sent",
-        |i| i.counters.adverts_sent,
-    ),
-    (
-        "keepalived_become_master_total",
-        "How often this machine became master",
-        |i| i.counters.became_master,
-    ),
-    (
-        "keepalived_release_master_total",
-        "How often this machine stopped being master",
-        |i| i.counters.released_master,
-    ),
-    (
-        "keepalived_packet_length_errors_total",
-        "Packets of a wrong length",
-        |i| i.counters.packet_length_errors,
-    ),
-    (
-        "keepalived_advertisements_interval_errors_total",
-        "Advertisements with another interval",
-        |i| i.counters.interval_errors,
-    ),
-    (
-        "keepalived_ip_ttl_errors_total",
-        "Packets with a wrong TTL",
-        |i| i.counters.ttl_errors,
-    ),
-    (
-        "keepalived_invalid_type_received_total",
-        "Packets of an unknown type",
-        |i| i.counters.invalid_type,
-    ),
-    (
-        "keepalived_address_list_errors_total",
-        "Advertisements with other addresses",
-        |i| i.counters.address_list_errors,
-    ),
-    (
-        "keepalived_authentication_invalid_total",
-        "Advertisements with an unknown authentication",
-        |i| i.counters.invalid_authentication_type,
-    ),
-    (
-        "keepalived_authentication_mismatch_total",
-        "Advertisements with another authentication than ours",
-        |i| i.counters.authentication_type_mismatch,
-    ),
-    (
-        "keepalived_authentication_failure_total",
-        "Advertisements with a wrong password",
-        |i| i.counters.authentication_failures,
-    ),
-    (
-        "keepalived_priority_zero_received_total",
-        "Advertisements of priority zero received",
-        |i| i.counters.priority_zero_received,
-    ),
-    (
-        "keepalived_priority_zero_sent_total",
-        "Advertisements of priority zero sent",
-        |i| i.counters.priority_zero_sent,
-    ),
-    (
-        "evenkeel_address_checksum_errors_total",
-        "Packets with a wrong checksum",
-        |i| i.counters.checksum_errors,
-    ),
-    (
-        "evenkeel_address_version_errors_total",
-        "Packets of another version of VRRP",
-        |i| i.counters.version_errors,
-    ),
-    (
-        "evenkeel_address_vrid_errors_total",
-        "Packets of another router id",
-        |i| i.counters.vrid_errors,
-    ),
+/// Name, help, and where the number comes from; beside what adverts are counted.
+const COUNTERS: &[(&str, &str, Number)] = &[
     (
         "evenkeel_address_announcements_total",
         "Gratuitous ARPs and neighbour advertisements sent",
@@ -104,7 +20,7 @@ const COUNTERS: &[(&str, &str, Counter)] = &[
     ),
 ];
 
-const GAUGES: &[(&str, &str, Counter)] = &[
+const GAUGES: &[(&str, &str, Number)] = &[
     (
         "evenkeel_address_priority",
         "Priority that is announced",
@@ -139,14 +55,13 @@ impl Status {
         );
         out.push_str("keepalived_up 1\n");
         self.states_to(&mut out);
+        for row in vrrp::COUNTERS {
+            let value = |i: &InstanceStatus| i.counters[row.counter];
+            self.family_to(&mut out, "counter", row.metric, row.words, value);
+        }
         for (kind, all) in [("counter", COUNTERS), ("gauge", GAUGES)] {
-            for (name, help, of) in all {
-                head(&mut out, name, kind, help);
-                for i in &self.instances {
-                    let labels = labels(i);
-                    // Writing to a String cannot fail.
-                    let _ = writeln!(out, "{name}{{{labels}}} {}", of(i));
-                }
+            for (name, help, value) in all {
+                self.family_to(&mut out, kind, name, help, value);
             }
         }
         let name = "keepalived_script_status";
@@ -157,6 +72,22 @@ impl Status {
             let _ = writeln!(out, "{name}{{name=\"{script}\"}} {content}");
         }
         out
+    }
+
+    /// One a virtual router.
+    fn family_to(
+        &self,
+        out: &mut String,
+        kind: &str,
+        name: &str,
+        help: &str,
+        value: impl Fn(&InstanceStatus) -> u64,
+    ) {
+        head(out, name, kind, help);
+        for i in &self.instances {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{name}{{{}}} {}", labels(i), value(i));
+        }
     }
 
     /// One a virtual address, as the exporter has it.
@@ -206,7 +137,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert_eq!(count, COUNTERS.len() + GAUGES.len() + 3);
+        assert_eq!(
+            count,
+            vrrp::COUNTERS.len() + COUNTERS.len() + GAUGES.len() + 3
+        );
         assert!(text.contains("\nkeepalived_up 1\n"));
     }
 

@@ -1,6 +1,7 @@
 //! One slot: what each side writes about an instance.
 
 use super::{Band, SLOT_WORDS, SLOTS_AT, SLOTS_MAX, Vitals};
+use crate::vrrp::{COUNTERS_LEN, Counters};
 use std::net::{IpAddr, Ipv6Addr};
 
 const BAND: usize = 9;
@@ -48,36 +49,7 @@ impl ToldState {
     }
 }
 
-/// The counters of an instance, in their order; as `vrrp::Counters` has them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(
-    missing_docs,
-    reason = "each is explained where it is counted, in vrrp::Counters"
-)]
-pub enum Counter {
-    AdvertsReceived,
-    AdvertsSent,
-    BecameMaster,
-    ReleasedMaster,
-    PacketLengthErrors,
-    IntervalErrors,
-    TtlErrors,
-    InvalidType,
-    AddressListErrors,
-    InvalidAuthenticationType,
-    AuthenticationTypeMismatch,
-    AuthenticationFailures,
-    ChecksumErrors,
-    VersionErrors,
-    VridErrors,
-    PriorityZeroReceived,
-    PriorityZeroSent,
-}
-
-/// How many counters there are.
-pub const COUNTERS: usize = Counter::PriorityZeroSent as usize + 1;
-
-const _: () = assert!(COUNTERS_AT + COUNTERS <= SLOT_WORDS);
+const _: () = assert!(COUNTERS_AT + COUNTERS_LEN <= SLOT_WORDS);
 
 /// What the address role tells about an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -92,22 +64,8 @@ pub struct Told {
     pub priority: u8,
     /// Who announced itself last, and with which priority.
     pub owner: Option<(IpAddr, u8)>,
-    /// Counters, by [`Counter`].
-    pub counters: [u64; COUNTERS],
-}
-
-impl Told {
-    /// One of its counters.
-    pub fn counter(&self, which: Counter) -> u64 {
-        self.counters.get(which as usize).copied().unwrap_or(0)
-    }
-
-    /// Sets one of its counters.
-    pub fn set_counter(&mut self, which: Counter, value: u64) {
-        if let Some(counter) = self.counters.get_mut(which as usize) {
-            *counter = value;
-        }
-    }
+    /// Its counters.
+    pub counters: Counters,
 }
 
 /// The word of a slot; behind the end of the memory where there is no such slot.
@@ -176,8 +134,8 @@ impl Vitals<'_> {
         self.put(at(slot, OWNER), (bits >> 64) as u64);
         self.put(at(slot, OWNER + 1), bits as u64);
         self.put(at(slot, OWNER_PRIORITY), u64::from(priority));
-        for (n, counter) in told.counters.iter().enumerate() {
-            self.put(at(slot, COUNTERS_AT + n), *counter);
+        for (n, (_, counter)) in told.counters.iter().enumerate() {
+            self.put(at(slot, COUNTERS_AT + n), counter);
         }
         self.put(at(slot, STATE), told.state as u64);
     }
@@ -195,13 +153,13 @@ impl Vitals<'_> {
             transitions: number(TRANSITIONS),
             priority: byte(PRIORITY),
             owner: (!owner.is_unspecified()).then(|| (owner.to_canonical(), byte(OWNER_PRIORITY))),
-            counters: std::array::from_fn(|n| number(COUNTERS_AT + n)),
+            counters: Counters::from_fn(|n| number(COUNTERS_AT + n)),
         }
     }
 
     /// Forgets all of a slot but its name: it is another instance's now.
     pub(super) fn clear(&self, slot: usize) {
-        for word in BAND..COUNTERS_AT + COUNTERS {
+        for word in BAND..COUNTERS_AT + COUNTERS_LEN {
             self.put(at(slot, word), 0);
         }
         self.put(at(slot, BAND), Band::None.index() as u64);

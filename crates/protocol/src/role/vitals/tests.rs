@@ -1,6 +1,7 @@
 //! Both sides over one memory.
 
 use super::*;
+use crate::vrrp::Counter;
 use std::net::IpAddr;
 
 fn memory() -> Vec<AtomicU64> {
@@ -94,7 +95,7 @@ fn what_the_address_role_tells_is_read_back_and_leaves_with_its_instance() {
         owner: Some((IpAddr::from([10, 0, 0, 2]), 210)),
         ..Told::default()
     };
-    told.set_counter(Counter::AdvertsSent, 77);
+    told.counters[Counter::AdvertsSent] = 77;
     let slot = vitals.find("mail").expect("described");
     vitals.tell(slot, &told);
     assert_eq!(vitals.told(slot), told);

@@ -1,6 +1,6 @@
 //! Why a packet is no advert for us.
 
-use crate::vrrp::Counters;
+use crate::vrrp::Counter;
 use std::fmt;
 
 /// Why a packet is no advert for us.
@@ -47,20 +47,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Counts it where keepalived's statistics do.
-    pub fn count(&self, counters: &mut Counters) {
-        let counter = match self {
-            Refusal::Length { .. } => &mut counters.packet_length_errors,
-            Refusal::Version { .. } => &mut counters.version_errors,
-            Refusal::Checksum => &mut counters.checksum_errors,
-            Refusal::Type { .. } => &mut counters.invalid_type,
-            Refusal::Router { .. } => &mut counters.vrid_errors,
-            Refusal::AuthenticationUnknown { .. } => &mut counters.invalid_authentication_type,
-            Refusal::AuthenticationMismatch { .. } => &mut counters.authentication_type_mismatch,
-            Refusal::AuthenticationFailed => &mut counters.authentication_failures,
-            Refusal::Interval => &mut counters.interval_errors,
-        };
-        *counter = counter.saturating_add(1);
+    /// The counter of keepalived's statistics that counts it.
+    pub fn counter(&self) -> Counter {
+        match self {
+            Refusal::Length { .. } => Counter::PacketLengthErrors,
+            Refusal::Version { .. } => Counter::VersionErrors,
+            Refusal::Checksum => Counter::ChecksumErrors,
+            Refusal::Type { .. } => Counter::InvalidType,
+            Refusal::Router { .. } => Counter::VridErrors,
+            Refusal::AuthenticationUnknown { .. } => Counter::InvalidAuthenticationType,
+            Refusal::AuthenticationMismatch { .. } => Counter::AuthenticationTypeMismatch,
+            Refusal::AuthenticationFailed => Counter::AuthenticationFailures,
+            Refusal::Interval => Counter::IntervalErrors,
+        }
     }
 }
 

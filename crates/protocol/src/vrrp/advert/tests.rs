@@ -1,7 +1,7 @@
 //! Packets as keepalived 2.2.7 sent them, and what is wrong with others.
 
 use super::*;
-use crate::vrrp::Counters;
+use crate::vrrp::Counter;
 use proptest::prelude::*;
 
 const PASSWORD: Authentication = Authentication::Pass(*b"secret12");
@@ -267,12 +267,7 @@ const V2: &str = "version 2 with a password";
 const V3: &str = "version 3";
 
 /// A packet, what is changed of it, why it is refused then, and the counter.
-type Refused = (
-    &'static str,
-    fn(&mut Vec<u8>),
-    Refusal,
-    fn(&Counters) -> u64,
-);
+type Refused = (&'static str, fn(&mut Vec<u8>), Refusal, Counter);
 
 fn refused_by_their_head() -> Vec<Refused> {
     let (v2, v3) = (V2, V3);
@@ -282,47 +277,57 @@ fn refused_by_their_head() -> Vec<Refused> {
             v2,
             |b| b.truncate(7),
             length(7, 8),
-            |c| c.packet_length_errors,
+            Counter::PacketLengthErrors,
         ),
-        (v2, |b| b.clear(), length(0, 8), |c| c.packet_length_errors),
+        (v2, |b| b.clear(), length(0, 8), Counter::PacketLengthErrors),
         (
             v2,
             |b| b.truncate(16),
             length(16, 24),
-            |c| c.packet_length_errors,
+            Counter::PacketLengthErrors,
         ),
         (
             v3,
             |b| b.push(0),
             length(17, 16),
-            |c| c.packet_length_errors,
+            Counter::PacketLengthErrors,
         ),
         (
             v3,
             |b| b[3] = 255,
             length(16, 1028),
-            |c| c.packet_length_errors,
+            Counter::PacketLengthErrors,
         ),
         (
             v2,
             |b| b[0] = 0x31,
             Refusal::Version { is: 3 },
-            |c| c.version_errors,
+            Counter::VersionErrors,
         ),
         (
             v3,
             |b| b[0] = 0x21,
             Refusal::Version { is: 2 },
-            |c| c.version_errors,
+            Counter::VersionErrors,
         ),
         (
             v3,
             |b| b[0] = 0xf1,
             Refusal::Version { is: 15 },
-            |c| c.version_errors,
+            Counter::VersionErrors,
         ),
-        (v2, |b| b[9] ^= 1, Refusal::Checksum, |c| c.checksum_errors),
-        (v3, |b| b[2] ^= 1, Refusal::Checksum, |c| c.checksum_errors),
+        (
+            v2,
+            |b| b[9] ^= 1,
+            Refusal::Checksum,
+            Counter::ChecksumErrors,
+        ),
+        (
+            v3,
+            |b| b[2] ^= 1,
+            Refusal::Checksum,
+            Counter::ChecksumErrors,
+        ),
         (
             v2,
             |b| {
@@ -330,7 +335,7 @@ fn refused_by_their_head() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::Type { is: 2 },
-            |c| c.invalid_type,
+            Counter::InvalidType,
         ),
         (
             v2,
@@ -339,7 +344,7 @@ fn refused_by_their_head() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::Router { is: 9 },
-            |c| c.vrid_errors,
+            Counter::VridErrors,
         ),
     ]
 }
@@ -354,7 +359,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::AuthenticationUnknown { is: 7 },
-            |c| c.invalid_authentication_type,
+            Counter::InvalidAuthenticationType,
         ),
         (
             v2,
@@ -363,7 +368,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::AuthenticationMismatch { is: 0 },
-            |c| c.authentication_type_mismatch,
+            Counter::AuthenticationTypeMismatch,
         ),
         (
             "half a second in version 2",
@@ -372,7 +377,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::AuthenticationMismatch { is: 1 },
-            |c| c.authentication_type_mismatch,
+            Counter::AuthenticationTypeMismatch,
         ),
         (
             "half a second in version 2",
@@ -381,7 +386,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::AuthenticationMismatch { is: 2 },
-            |c| c.authentication_type_mismatch,
+            Counter::AuthenticationTypeMismatch,
         ),
         (
             v2,
@@ -390,7 +395,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::AuthenticationFailed,
-            |c| c.authentication_failures,
+            Counter::AuthenticationFailures,
         ),
         (
             v2,
@@ -399,7 +404,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 mend(b)
             },
             Refusal::Interval,
-            |c| c.interval_errors,
+            Counter::IntervalErrors,
         ),
     ]
 }
@@ -410,9 +415,7 @@ fn every_refusal_has_its_packet_and_its_counter() {
     table.extend(refused_by_what_is_inside());
     for (place, (what, change, refusal, of)) in table.into_iter().enumerate() {
         assert_eq!(changed(what, change), Err(refusal), "row {place}");
-        let mut counters = Counters::default();
-        refusal.count(&mut counters);
-        assert_eq!(of(&counters), 1, "row {place}");
+        assert_eq!(refusal.counter(), of, "row {place}");
         assert!(!refusal.to_string().is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Packets that are dropped, counted, and told once.
 
 use super::{Desk, host, packet, settings, version_2};
-use crate::vrrp::{Authentication, Counters, Instance, Peer, Settings, State, Transport};
+use crate::vrrp::{Authentication, Counter, Instance, Peer, Settings, State, Transport};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ struct Case {
     from: IpAddr,
     ttl: u8,
     /// Which counter counts it; none: it is believed.
-    counter: Option<fn(&Counters) -> u64>,
+    counter: Option<Counter>,
 }
 
 fn unicast(ttl: Option<(u8, u8)>, check_source: bool) -> Settings {
@@ -43,12 +43,7 @@ fn with_addresses(last: &[u8]) -> Settings {
 }
 
 /// From 10.9.0.2 with the right TTL.
-fn case(
-    what: &'static str,
-    ours: Settings,
-    theirs: Settings,
-    counter: Option<fn(&Counters) -> u64>,
-) -> Case {
+fn case(what: &'static str, ours: Settings, theirs: Settings, counter: Option<Counter>) -> Case {
     Case {
         what,
         ours,
@@ -76,24 +71,24 @@ fn of_the_head() -> Vec<Case> {
     vec![
         case("a good one", settings(), settings(), None),
         case("another interval in version 3", settings(), slow_3, None),
-        case("another id", settings(), vrid, Some(|c| c.vrid_errors)),
+        case("another id", settings(), vrid, Some(Counter::VridErrors)),
         case(
             "version 2",
             settings(),
             version_2(),
-            Some(|c| c.version_errors),
+            Some(Counter::VersionErrors),
         ),
         case(
             "version 3",
             version_2(),
             settings(),
-            Some(|c| c.version_errors),
+            Some(Counter::VersionErrors),
         ),
         case(
             "another interval",
             version_2(),
             slow,
-            Some(|c| c.interval_errors),
+            Some(Counter::IntervalErrors),
         ),
         case(
             "a password",
@@ -105,19 +100,19 @@ fn of_the_head() -> Vec<Case> {
             "a wrong password",
             with_password(b"secret\0\0"),
             with_password(b"Secret\0\0"),
-            Some(|c| c.authentication_failures),
+            Some(Counter::AuthenticationFailures),
         ),
         case(
             "no password",
             with_password(b"secret\0\0"),
             version_2(),
-            Some(|c| c.authentication_type_mismatch),
+            Some(Counter::AuthenticationTypeMismatch),
         ),
         case(
             "a password that nobody wants",
             version_2(),
             with_password(b"secret\0\0"),
-            Some(|c| c.authentication_type_mismatch),
+            Some(Counter::AuthenticationTypeMismatch),
         ),
     ]
 }
@@ -129,13 +124,13 @@ fn of_the_list() -> Vec<Case> {
             "one address more",
             settings(),
             with_addresses(&[100, 101]),
-            Some(|c| c.address_list_errors),
+            Some(Counter::AddressListErrors),
         ),
         case(
             "another address",
             settings(),
             with_addresses(&[77]),
-            Some(|c| c.address_list_errors),
+            Some(Counter::AddressListErrors),
         ),
     ]
 }
@@ -149,7 +144,7 @@ fn of_the_way() -> Vec<Case> {
                 "multicast through a router",
                 settings(),
                 settings(),
-                Some(|c| c.ttl_errors),
+                Some(Counter::TtlErrors),
             )
         },
         Case {
@@ -176,7 +171,7 @@ fn of_the_way() -> Vec<Case> {
                 "a stranger",
                 unicast(None, true),
                 settings(),
-                Some(|c| c.address_list_errors),
+                Some(Counter::AddressListErrors),
             )
         },
         Case {
@@ -194,7 +189,7 @@ fn of_the_way() -> Vec<Case> {
                 "a peer from too far",
                 unicast(Some((250, 255)), true),
                 settings(),
-                Some(|c| c.ttl_errors),
+                Some(Counter::TtlErrors),
             )
         },
     ]
@@ -211,11 +206,21 @@ fn what_is_not_for_us_is_dropped_and_counted() {
         let status = desk.router.status(Instance(0)).unwrap();
         match case.counter {
             Some(counter) => {
-                assert_eq!(counter(&status.counters), 1, "{}", case.what);
-                assert_eq!(status.counters.adverts_received, 0, "{}", case.what);
+                assert_eq!(status.counters[counter], 1, "{}", case.what);
+                assert_eq!(
+                    status.counters[Counter::AdvertsReceived],
+                    0,
+                    "{}",
+                    case.what
+                );
                 assert_eq!(status.owner, None, "{}", case.what);
             }
-            None => assert_eq!(status.counters.adverts_received, 1, "{}", case.what),
+            None => assert_eq!(
+                status.counters[Counter::AdvertsReceived],
+                1,
+                "{}",
+                case.what
+            ),
         }
     }
 }
@@ -231,7 +236,7 @@ fn skip_check_adv_addr_compares_the_list_only_when_the_owner_changes() {
     let strange = packet(&theirs, host(2), 150);
     let received = |desk: &Desk| {
         let status = desk.router.status(Instance(0)).unwrap();
-        status.counters.adverts_received
+        status.counters[Counter::AdvertsReceived]
     };
     desk.hear_bytes(0, host(2), 255, &strange);
     assert_eq!(received(&desk), 0);
