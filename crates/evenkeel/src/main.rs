@@ -8,7 +8,6 @@ mod command;
 mod confinement;
 mod control_role;
 mod demo;
-mod files;
 mod haproxy;
 mod identity;
 mod keepalived;

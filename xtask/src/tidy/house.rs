@@ -13,7 +13,11 @@ const HOUSE: &[(&str, Knows)] = &[
     ("protocol", Knows::Only(&[])),
     ("lab", Knows::Only(&[])),
     ("reactor", Knows::Only(&[])),
-    ("proxy", Knows::Only(&["language", "protocol", "reactor"])),
+    ("configuration", Knows::Only(&["language"])),
+    (
+        "proxy",
+        Knows::Only(&["configuration", "language", "protocol", "reactor"]),
+    ),
     ("address", Knows::Only(&["language", "protocol"])),
     ("cluster", Knows::Only(&["language", "protocol"])),
     ("console", Knows::Only(&["cluster", "language"])),

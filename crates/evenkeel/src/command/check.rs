@@ -2,13 +2,13 @@
 //! programs.
 
 use super::{print, privileges, refuse};
-use crate::files;
 use crate::loader::addresses::{self, AddressWishes, Read};
 use crate::process;
 use crate::virtual_addresses::{self, Where};
 use crate::voice::{self, counted};
 use address::dialect::Machine;
 use clap::ArgMatches;
+use configuration::files;
 use language::render;
 use proxy::load::LoadOptions;
 use std::path::PathBuf;

@@ -2,8 +2,8 @@
 //! whole, so that a failure in the middle leaves the old one.
 
 use super::{print, refuse};
-use crate::files;
 use clap::ArgMatches;
+use configuration::files;
 use proxy::load::outline;
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -3,9 +3,9 @@
 
 use super::format::replace;
 use super::{print, refuse};
-use crate::files;
 use crate::process;
 use clap::ArgMatches;
+use configuration::files;
 use language::source::Text;
 use language::upgrade::{unified, upgrade};
 use language::{Diagnostic, FileId, render};

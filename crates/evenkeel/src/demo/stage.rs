@@ -3,9 +3,9 @@
 
 use super::load::{Load, Seen};
 use super::server::Sample;
-use crate::files::reason;
 use crate::identity;
 use crate::process::{self, Serving, Side, StartError};
+use configuration::files::reason;
 use language::{Environment, render};
 use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening, OpenStep};

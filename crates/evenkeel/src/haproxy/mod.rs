@@ -5,7 +5,6 @@ mod arguments;
 mod text;
 
 use crate::command;
-use crate::files::{self, NamedFile, reason};
 use crate::identity;
 use crate::process::{self, Plan};
 use crate::supervisor;
@@ -13,6 +12,7 @@ use crate::supervisor::master::{self, MasterAddress, MasterAddressError};
 use crate::virtual_addresses::{self, Where};
 use crate::voice::{Form, Voice};
 pub use arguments::{ArgumentError, Arguments};
+use configuration::files::{self, NamedFile, reason};
 use language::evaluate_condition;
 use protocol::role::Personality;
 use proxy::load::{LoadOptions, Loaded};

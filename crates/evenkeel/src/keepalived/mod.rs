@@ -5,11 +5,11 @@ mod arguments;
 pub mod log;
 mod text;
 
-use crate::files;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::supervisor;
 use address::dialect::Machine;
 pub use arguments::{ArgumentError, Arguments};
+use configuration::files;
 use language::{Diagnostic, Diagnostics, Severity, SourceMap};
 use protocol::role::{AddressLog, Personality};
 use std::ffi::OsString;

@@ -2,10 +2,10 @@
 //! our own, to one configuration of the address role and what the supervisor is
 //! told of it.
 
-use crate::files::NamedFile;
 use crate::roles::memory;
 use address::config::{Account, Config, Dialect, Instance};
 use address::dialect::{self, Options, Outside};
+use configuration::files::NamedFile;
 use language::{Diagnostics, SourceMap};
 use protocol::role::{AddressPlan, Plan};
 use rustix::thread::CapabilitySet;

@@ -1,8 +1,8 @@
 //! What a change brings and what it cannot, in words.
 
 use crate::confinement::{self, group_name, user_name};
-use crate::files::NamedFile;
 use crate::roles::memory;
+use configuration::files::NamedFile;
 use language::difference::{Texts, Vocabulary, between};
 use protocol::role::{Plan, Rights};
 use proxy::load::{Recording, SHARED_WORDS, section_names};

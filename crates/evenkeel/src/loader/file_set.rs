@@ -3,14 +3,14 @@
 //! by loading them, to a set that has everything they name.
 
 use super::addresses::{self, AddressWishes};
-use crate::files::{self, FileError, NamedFile};
 use crate::identity;
 use crate::voice::Voice;
 use address::config::Account;
 use address::dialect::{Interface, Machine, NoAccount, Outside, Program};
 use cluster::command::VersionId;
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
-use proxy::load::outside::{Prepared, PreparedFile, Secret};
+use configuration::files::{self, FileError, NamedFile};
+use configuration::outside::{Prepared, PreparedFile, Secret};
 use proxy::load::{self, LoadOptions, Loaded};
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,8 +1,8 @@
 //! Why a process does not begin to serve.
 
 use crate::confinement::ConfinementError;
-use crate::files::reason;
 use crate::roles::spawn::StartFailure;
+use configuration::files::reason;
 use nix::errno::Errno;
 use proxy::takeover::TakeoverError;
 use std::ffi::OsString;

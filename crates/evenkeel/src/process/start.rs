@@ -8,9 +8,9 @@ use super::{
 };
 use crate::check_runner;
 use crate::confinement::{self, Confinement, Identity, StartedAs};
-use crate::files::NamedFile;
 use crate::identity;
 use crate::voice::{Form, Voice, counted, report_losses};
+use configuration::files::NamedFile;
 use protocol::role::{Personality, Rights, RunPrograms};
 use proxy::config::Config;
 use proxy::health;

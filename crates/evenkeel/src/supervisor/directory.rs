@@ -47,7 +47,12 @@ impl fmt::Display for DirectoryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DirectoryError::Open(path, error) => {
-                write!(f, "{}: {}", path.display(), crate::files::reason(error))
+                write!(
+                    f,
+                    "{}: {}",
+                    path.display(),
+                    configuration::files::reason(error)
+                )
             }
             DirectoryError::Owner(path) => {
                 write!(f, "{} belongs to somebody else", path.display())

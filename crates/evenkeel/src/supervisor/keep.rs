@@ -47,7 +47,7 @@ pub enum KeepError {
 impl fmt::Display for KeepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeepError::File(error) => f.write_str(&crate::files::reason(error)),
+            KeepError::File(error) => f.write_str(&configuration::files::reason(error)),
             KeepError::NotOurs => f.write_str("others could have written it"),
             KeepError::Decode(error) => error.fmt(f),
             KeepError::Length => f.write_str("it was not written to its end"),

@@ -1,7 +1,7 @@
 //! `userlist`: users, their passwords and groups.
 
-use crate::load::outside::Secret;
 use crate::users::Hash;
+use configuration::outside::Secret;
 use std::sync::{Arc, OnceLock};
 
 /// A password as the file gives it.

@@ -1,7 +1,7 @@
 //! Users and groups of the system by name.
 
-use crate::load::outside::{Account, AccountKind};
 use crate::load::{Loader, codes};
+use configuration::outside::{Account, AccountKind};
 use language::{Diagnostic, Word};
 
 /// The user id of a name.

@@ -3,13 +3,13 @@
 
 use super::Args;
 use crate::config::Named;
-use crate::load::outside::Unreadable;
 use crate::load::{Loader, codes};
 use crate::tls::authorities::{Authorities, DIRECTORY_EXTENSIONS, SYSTEM_BUNDLES};
 use crate::tls::certificate::Certificate;
 use crate::tls::certified::{keys_match, signing_key};
 use crate::tls::pem::Contents;
 use crate::tls::revocation::Revocations;
+use configuration::outside::Unreadable;
 use language::source::Text;
 use language::{Diagnostic, Word};
 use rustls::sign::CertifiedKey;

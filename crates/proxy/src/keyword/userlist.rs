@@ -4,9 +4,9 @@
 
 use super::{Args, Built, LineRow};
 use crate::config::{Password, User, Userlist, UserlistSlot};
-use crate::load::outside::Secret;
 use crate::load::{Loader, Section, codes};
 use crate::users::Hash;
+use configuration::outside::Secret;
 use language::arguments::section_name;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::collections::HashMap;

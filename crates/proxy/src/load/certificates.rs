@@ -5,13 +5,13 @@
 use super::{Loader, codes};
 use crate::config::{CertificateSource, TlsLine};
 use crate::keyword::bind_tls;
-use crate::load::outside::{Secret, Unreadable};
 use crate::tls::certificate::Certificate;
 use crate::tls::certified::{CertError, Certified, Parts, now_s};
 use crate::tls::crt_list::{self, Entry, List};
 use crate::tls::describe;
 use crate::tls::pem::{Contents, PemError};
 use crate::tls::sni::Filter;
+use configuration::outside::{Secret, Unreadable};
 use language::source::Text;
 use language::{Diagnostic, FileId, Line, Span, Word};
 use rustls::pki_types::CertificateDer;

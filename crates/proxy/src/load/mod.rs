@@ -17,7 +17,6 @@ mod nodes;
 pub(crate) mod one_server;
 pub(crate) mod one_variable;
 mod order;
-pub mod outside;
 mod path;
 mod recording;
 mod refused;
@@ -36,6 +35,7 @@ pub use section::{SHARED_WORDS, Section, outline, section_names};
 
 use crate::config::{Config, Proxy, ProxyIndex, Service, StatsLevel, Watch};
 use crate::rules::{AclTable, Shared};
+use configuration::outside::{Outside, Prepared};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
 use language::render::{self, HaproxyForm};
@@ -44,8 +44,6 @@ use language::{
     Code, Diagnostic, Diagnostics, Environment, FileId, Outline, SectionLines, Severity, SourceMap,
     Span,
 };
-pub(crate) use outside::Runs;
-use outside::{Outside, Prepared};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 

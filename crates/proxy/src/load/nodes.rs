@@ -6,9 +6,9 @@
 //! host. A line of another node is not built, but the file is read once more as each of
 //! those nodes would, so that a mistake for one machine is told on all.
 
-use super::outside::Outside;
 use super::section::is_section;
 use super::{LoadOptions, Loader, Recording, SHARED_WORDS, Section, codes, outline};
+use configuration::outside::Outside;
 use language::keyword::Documented;
 use language::reader::Reader;
 use language::source::Text;

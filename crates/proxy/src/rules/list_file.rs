@@ -3,8 +3,8 @@
 
 use super::codes;
 use super::live::Pair;
-use crate::load::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use crate::load::{DefaultPath, Loader, codes as load_codes};
+use configuration::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use language::source::Text;
 use language::{Diagnostic, Span, Word};
 use std::path::PathBuf;

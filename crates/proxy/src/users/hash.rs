@@ -3,7 +3,7 @@
 //! here is called by a thread that serves.
 
 use super::{des, md5};
-use crate::load::outside::Secret;
+use configuration::outside::Secret;
 use password_hash::PasswordVerifier;
 use std::hint::black_box;
 use zeroize::Zeroize;

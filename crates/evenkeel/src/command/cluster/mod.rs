@@ -145,7 +145,10 @@ fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
             std::io::ErrorKind::AddrInUse => format!(
                 "another process listens at {at} already: end it, or name another port with `--listen`"
             ),
-            _ => format!("cannot listen at {at}: {}", crate::files::reason(&error)),
+            _ => format!(
+                "cannot listen at {at}: {}",
+                configuration::files::reason(&error)
+            ),
         });
     }
     Ok(())

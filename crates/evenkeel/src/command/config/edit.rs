@@ -173,7 +173,7 @@ impl Copies {
     fn read(&self, old: &FileSet) -> Result<Option<FileSet>, ConfigError> {
         let mut new = old.clone();
         for (path, copy) in &self.files {
-            let bytes = crate::files::read(copy)
+            let bytes = configuration::files::read(copy)
                 .map_err(crate::loader::file_set::CollectError::File)
                 .map_err(ConfigError::Collect)?;
             if let Some(file) = new.files.iter_mut().find(|file| file.path == *path) {

@@ -3,12 +3,12 @@
 
 use super::ConfigError;
 use crate::command;
-use crate::files::NamedFile;
 use crate::identity;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::loader::file_set;
 use crate::virtual_addresses::{self, Where};
 use crate::voice::Voice;
+use configuration::files::NamedFile;
 
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use cluster::keyword::{ConfigSection, Grammar};

@@ -91,7 +91,7 @@ impl fmt::Display for ConfigError {
                 "version {version} has no file '{file}'; `evenkeel config show --version {version}` lists its files"
             ),
             ConfigError::Collect(error) => error.fmt(f),
-            ConfigError::Io(what, error) => write!(f, "{what}: {}", crate::files::reason(error)),
+            ConfigError::Io(what, error) => write!(f, "{what}: {}", configuration::files::reason(error)),
             ConfigError::Stale => f.write_str(
                 "nothing was changed: you have not seen the accepted version. Take its changes into your files \
                  (`evenkeel config show --export DIRECTORY` writes them), then apply with --onto and its number",

@@ -3,9 +3,9 @@
 //! when an operator changes a certificate or a list.
 
 use super::{TlsSide, Verify};
-use crate::load::outside::Secret;
 use crate::tls::ignore::IgnoredErrors;
 use crate::tls::tickets::FileKeys;
+use configuration::outside::Secret;
 use std::path::PathBuf;
 use std::sync::Arc;
 

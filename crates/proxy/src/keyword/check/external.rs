@@ -4,7 +4,8 @@ use super::super::global::row;
 use super::super::{Args, Built, LineRow, places};
 use super::plain;
 use crate::config::{Check, CheckKind, Proxy, ProxyKind};
-use crate::load::{Loader, Runs, codes};
+use crate::load::{Loader, codes};
+use configuration::outside::Runs;
 use language::Diagnostic;
 use std::path::{Path, PathBuf};
 

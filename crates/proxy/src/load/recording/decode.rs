@@ -4,7 +4,7 @@
 use super::{MAGIC, Recording, VERSION};
 use crate::config::Service;
 use crate::load::LoadOptions;
-use crate::load::outside::{
+use configuration::outside::{
     Account, AccountKind, Answers, Entries, NAMED_FILE_BYTES_MAX, Secret, Unreadable,
 };
 use language::source::Text;

@@ -5,7 +5,7 @@
 use super::{MAGIC, Recording, VERSION};
 use crate::config::Service;
 use crate::load::LoadOptions;
-use crate::load::outside::{Account, AccountKind, Answers, Unreadable};
+use configuration::outside::{Account, AccountKind, Answers, Unreadable};
 use language::{Environment, Facts};
 use std::collections::BTreeSet;
 use std::io::{self, Write};

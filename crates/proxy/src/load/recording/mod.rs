@@ -13,9 +13,9 @@ mod encode;
 pub use decode::RecordingError;
 
 use super::LoadOptions;
-use super::outside::Answers;
 use crate::config::Service;
 use crate::keyword::resolvers::RESOLV_CONF;
+use configuration::outside::Answers;
 use language::source::Text;
 use language::{Environment, Facts};
 use std::collections::{BTreeSet, HashMap};

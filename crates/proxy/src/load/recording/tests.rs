@@ -1,7 +1,7 @@
 //! Recordings there and back, and damaged.
 
 use super::*;
-use crate::load::outside::{Account, AccountKind, Secret, Unreadable};
+use configuration::outside::{Account, AccountKind, Secret, Unreadable};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -116,7 +116,7 @@ pub type Entries = Arc<[OsString]>;
 
 /// What was asked, with the answers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Answers {
+pub struct Answers {
     /// Files by their names.
     pub files: BTreeMap<PathBuf, Result<Text, Unreadable>>,
     /// Files that hold secrets, by their names.
@@ -193,7 +193,7 @@ fn of_version<'p>(
 
 impl Outside {
     /// The answers of a recording, and nothing else.
-    pub(super) fn recorded(answers: Answers) -> Self {
+    pub fn recorded(answers: Answers) -> Self {
         Outside {
             answers,
             recorded: true,
@@ -202,7 +202,7 @@ impl Outside {
     }
 
     /// The files of a version; hosts, accounts and addresses are this machine's.
-    pub(super) fn prepared(prepared: Prepared) -> Self {
+    pub fn prepared(prepared: Prepared) -> Self {
         Outside {
             prepared: Some(Box::new(prepared)),
             ..Outside::default()
@@ -217,7 +217,7 @@ impl Outside {
     }
 
     /// What to do about a file that a message names and the version lacks.
-    pub(super) fn advice(&self, message: &str) -> Option<String> {
+    pub fn advice(&self, message: &str) -> Option<String> {
         self.prepared.as_ref()?.advice(message)
     }
 
@@ -386,12 +386,12 @@ impl Outside {
     }
 
     /// Whether only the answers of a recording count.
-    pub(super) fn is_recorded(&self) -> bool {
+    pub fn is_recorded(&self) -> bool {
         self.recorded
     }
 
     /// Names of files and directories that were asked for in vain.
-    pub(super) fn unreadable(&self) -> Vec<String> {
+    pub fn unreadable(&self) -> Vec<String> {
         let answers = &self.answers;
         let files = answers.files.iter().filter(|(_, found)| found.is_err());
         let secrets = answers.secrets.iter().filter(|(_, found)| found.is_err());
@@ -404,12 +404,12 @@ impl Outside {
     }
 
     /// Questions that the recording does not answer.
-    pub(super) fn unanswered(&self) -> &[Question] {
+    pub fn unanswered(&self) -> &[Question] {
         &self.unanswered
     }
 
     /// What was asked and answered.
-    pub(super) fn into_answers(self) -> Answers {
+    pub fn into_answers(self) -> Answers {
         self.answers
     }
 }
