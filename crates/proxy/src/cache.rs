@@ -14,11 +14,11 @@ mod vary;
 
 pub use store::{Cache, Entry, Keyed, Settings};
 
-use crate::message::{Message, Version};
 use crate::state::Tally;
 use crate::stream::{Phase, Reply, Stream, Termination};
 use crate::worker::worker;
 use control::{Directives, http_time};
+use http::message::{Message, Version};
 use std::sync::Arc;
 use vary::Secondary;
 

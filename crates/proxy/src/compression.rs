@@ -11,11 +11,11 @@ pub use encoder::{Encoder, EncoderBroke, Flush, release_kept};
 pub(crate) use limits::{Limits, OfClient};
 
 use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
-use crate::http1::{BodyLength, Parsed};
-use crate::message::{Fields, Message, Version, split_values, trim};
 use crate::state::Tally;
 use crate::stream::Stream;
 use crate::worker::worker;
+use http::http1::{BodyLength, Parsed};
+use http::message::{Fields, Message, Version, split_values, trim};
 
 /// Memory of an encoder with the largest window, bytes.
 pub const ENCODER_BYTES: usize = 300 * 1024;

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::Request;
+use http_types::Request;
 use lab::Host;
 use std::fmt;
 use std::io;
@@ -36,7 +36,7 @@ impl fmt::Debug for Rpc {
 pub enum RpcError {
     Io(io::Error),
     Http(h2::Error),
-    Request(http::Error),
+    Request(http_types::Error),
     /// It took too long; the call was taken back.
     TimedOut,
     /// What the server says itself (`grpc-status`), where it says anything.

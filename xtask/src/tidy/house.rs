@@ -14,9 +14,10 @@ const HOUSE: &[(&str, Knows)] = &[
     ("lab", Knows::Only(&[])),
     ("reactor", Knows::Only(&[])),
     ("configuration", Knows::Only(&["language"])),
+    ("http", Knows::Only(&["protocol"])),
     (
         "proxy",
-        Knows::Only(&["configuration", "language", "protocol", "reactor"]),
+        Knows::Only(&["configuration", "language", "protocol", "http", "reactor"]),
     ),
     ("address", Knows::Only(&["language", "protocol"])),
     ("cluster", Knows::Only(&["language", "protocol"])),

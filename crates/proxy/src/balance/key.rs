@@ -5,9 +5,9 @@
 
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
-use crate::message::parameter;
 use crate::rules::{Value, hash, rdp_cookie};
 use crate::stream::Stream;
+use http::message::parameter;
 
 impl HashType {
     /// The number of some bytes.

@@ -1,6 +1,6 @@
 //! What `Cache-Control` and its like say (RFC 9111, section 5.2).
 
-use crate::message::Message;
+use http::message::Message;
 
 /// What a message says about caches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,7 +1,7 @@
 //! Where stored answers stand: by host and target, oldest first out.
 
 use super::vary::{Secondary, Varies};
-use crate::message::Message;
+use http::message::Message;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

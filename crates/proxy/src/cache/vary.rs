@@ -2,7 +2,7 @@
 //! by `Accept-Encoding`, `Referer` and `Origin` can be told apart; others are
 //! not stored.
 
-use crate::message::{Message, split_values, trim};
+use http::message::{Message, split_values, trim};
 
 /// Codings whose acceptance is looked at, by the registry of HTTP's parameters.
 const CODINGS: [&[u8]; 11] = [
@@ -150,12 +150,12 @@ impl Varies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Message;
+    use http::message::Message;
 
     fn request(accepts: Option<&str>) -> Message {
         let mut message = Message::new();
         message
-            .begin_request(b"GET", b"/", crate::message::Version::Http11)
+            .begin_request(b"GET", b"/", http::message::Version::Http11)
             .unwrap();
         if let Some(accepts) = accepts {
             message.add(b"accept-encoding", accepts.as_bytes()).unwrap();
@@ -167,7 +167,7 @@ mod tests {
     fn a_stored_coding_goes_to_who_takes_it_only() {
         let mut answer = Message::new();
         answer
-            .begin_response(crate::message::Version::Http11, 200, b"OK")
+            .begin_response(http::message::Version::Http11, 200, b"OK")
             .unwrap();
         answer.add(b"vary", b"Accept-Encoding").unwrap();
         let plain = Varies::of(&answer, true).unwrap();
@@ -195,7 +195,7 @@ mod tests {
     fn a_client_gets_a_body_of_several_codings_only_if_it_takes_them_all() {
         let mut answer = Message::new();
         answer
-            .begin_response(crate::message::Version::Http11, 200, b"OK")
+            .begin_response(http::message::Version::Http11, 200, b"OK")
             .unwrap();
         answer.add(b"vary", b"Accept-Encoding").unwrap();
         answer.add(b"content-encoding", b"deflate, gzip").unwrap();
@@ -229,7 +229,7 @@ mod tests {
         ] {
             let mut answer = Message::new();
             answer
-                .begin_response(crate::message::Version::Http11, 200, b"OK")
+                .begin_response(http::message::Version::Http11, 200, b"OK")
                 .unwrap();
             answer.add(b"vary", vary.as_bytes()).unwrap();
             if !coding.is_empty() {

@@ -1,8 +1,8 @@
 //! What a client takes, which messages may be compressed, what comes out.
 
 use super::*;
-use crate::http1::{Limits as HeadLimits, Outcome, RequestFacts, parse_request, parse_response};
 use flate2::{Decompress, FlushDecompress};
+use http::http1::{Limits as HeadLimits, Outcome, RequestFacts, parse_request, parse_response};
 use std::sync::Arc;
 
 fn request(lines: &str) -> Message {

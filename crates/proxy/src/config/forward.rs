@@ -3,7 +3,7 @@
 
 use crate::rules::Expression;
 
-pub use crate::message::HeaderCases;
+pub use http::message::HeaderCases;
 
 /// `option http-restrict-req-hdr-names`: what becomes of headers whose names have
 /// other bytes than letters, digits and dashes.

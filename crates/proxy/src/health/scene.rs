@@ -4,9 +4,9 @@
 
 use super::http::Head;
 use crate::config::{Config, ProxyIndex, ServerIndex};
-use crate::http1::{Limits, RequestFacts, parse_response};
 use crate::rules::{Expression, Format, Type, Value, VariableChange, Variables};
 use crate::stream::{Endpoint, Session, Stream, of_check};
+use http::http1::{Limits, RequestFacts, parse_response};
 use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -91,7 +91,7 @@ impl Scene<'_> {
         let facts = RequestFacts::default();
         let parsed = parse_response(self.bytes, &facts, &Limits::default(), &mut stream.response);
         match (parsed, Head::parse(self.bytes, self.ended)) {
-            (Ok(crate::http1::Outcome::Done(_)), Ok(head)) => stream.response_payload = head.body,
+            (Ok(http::http1::Outcome::Done(_)), Ok(head)) => stream.response_payload = head.body,
             _ => stream.response.clear(),
         }
     }

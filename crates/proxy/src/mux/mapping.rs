@@ -1,9 +1,9 @@
 //! Where lists of fields become messages and messages lists: `http2` does it,
 //! this calls it with what a connection knows.
 
-use crate::http1::{BodyLength, Fault, Limits, Parsed, RequestFacts};
-use crate::http2::{self, outgoing};
-use crate::message::{Fields, Message};
+use http::http1::{BodyLength, Fault, Limits, Parsed, RequestFacts};
+use http::http2::{self, outgoing};
+use http::message::{Fields, Message};
 use protocol::http2::{Connection, FieldList, SendError, StreamId};
 use std::io;
 

@@ -4,8 +4,8 @@
 use super::received::Received;
 use super::stream::Gone;
 use super::watch::Testament;
-use crate::http1::{Fault, Limits, Parsed, RequestFacts};
-use crate::message::{Fields, Message};
+use http::http1::{Fault, Limits, Parsed, RequestFacts};
+use http::message::{Fields, Message};
 use protocol::http2::ErrorCode;
 use std::collections::VecDeque;
 use std::task::{Context, Waker};

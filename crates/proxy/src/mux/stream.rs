@@ -3,8 +3,8 @@
 use super::mapping;
 use super::shared::{Inner, OUTPUT_MAX_BYTES, Shared};
 use super::slot::Interest;
-use crate::http1::{Fault, Limits, Parsed, RequestFacts};
-use crate::message::{Fields, Message};
+use http::http1::{Fault, Limits, Parsed, RequestFacts};
+use http::message::{Fields, Message};
 use protocol::http2::{ErrorCode, Role, StreamId};
 use reactor::Buffer;
 use std::cell::RefMut;

@@ -3,9 +3,9 @@
 //! bounded size: it forgets who was silent for the longest time.
 
 use crate::config::{AppSession, Proxy, ServerIndex};
-use crate::message::{request_cookies, response_cookies};
 use crate::stream::Stream;
 use crate::worker::worker;
+use http::message::{request_cookies, response_cookies};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

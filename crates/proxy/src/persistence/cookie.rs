@@ -4,10 +4,10 @@ use super::date::Date;
 use super::line::{self, Edit, Edited};
 use super::{Persistence, RequestCookie, ResponseCookie, dynamic};
 use crate::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
-use crate::http1;
-use crate::message::Fields;
 use crate::stream::Stream;
 use crate::worker::worker;
+use http::http1;
+use http::message::Fields;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 

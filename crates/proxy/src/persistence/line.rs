@@ -1,7 +1,7 @@
 //! One `cookie` or `set-cookie` line and what is done to its cookies. Values
 //! only: a line comes in, and what it becomes goes out.
 
-use crate::message::trim;
+use http::message::trim;
 
 /// What becomes of one cookie of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,6 @@
 use super::ConnectFailure;
 use super::mark::Mark;
 use crate::config::{HttpProtocol, Server, WebSocketProto};
-use crate::http2::websocket;
 use crate::state::Tally;
 use crate::stream::Stream;
 use crate::tls::handshake::{self, Failure, Terms};
@@ -12,6 +11,7 @@ use crate::tls::keylog::Collector;
 use crate::tls::{Connector, Info, counters};
 use crate::transport::Transport;
 use crate::worker::worker;
+use http::websocket;
 use reactor::Instant;
 use rustls::pki_types::ServerName;
 use std::rc::Rc;

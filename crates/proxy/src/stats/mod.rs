@@ -21,7 +21,6 @@ mod page;
 mod tests;
 
 use crate::config::{Config, Proxy, ProxyIndex, StatsPage};
-use crate::message::{Message, Refusal, Version, reason_of};
 use crate::rules::wait::Wait;
 use crate::rules::{self, Verdict};
 use crate::stream::{Phase, Reply, Stream, Termination, error_page};
@@ -29,6 +28,7 @@ use crate::users;
 use crate::worker::worker;
 use asked::{Asked, Kind, Outcome};
 use export::Format;
+use http::message::{Message, Refusal, Version, reason_of};
 use process::Process;
 use row::{Moment, Selection};
 use std::io;

@@ -11,11 +11,7 @@ use super::{Link, Phase, Stream, Termination, exchange, held, inspect, observe, 
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, Rare, ReuseMode};
-use crate::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
-use crate::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
-use crate::http2;
 use crate::log;
-use crate::message::Version;
 use crate::mux::{Gone, HeadFailure, MuxStream};
 use crate::persistence;
 use crate::rules::{self, Verdict};
@@ -23,6 +19,10 @@ use crate::state::{Shutdown, Tally};
 use crate::tables::{stick, tracked};
 use crate::transport::Transport;
 use crate::worker::worker;
+use http::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
+use http::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
+use http::http2;
+use http::message::Version;
 use reactor::{self, Buffer, Instant, pool_box, with_deadline};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -579,7 +579,7 @@ async fn next_head(
     let failure = match wait(head, watched, sent_at, server_ms).await? {
         Ok(parsed) => {
             if parsed.upgrade == Some(Upgrade::Other)
-                && let Some(protocol) = http2::websocket::protocol_of(&stream.request)
+                && let Some(protocol) = http::websocket::protocol_of(&stream.request)
             {
                 // The response does not name it.
                 let said = stream.response.set(b"upgrade", protocol);

@@ -1,9 +1,9 @@
 //! Keeps a message that was refused, for operators (`show errors`).
 
 use super::{Endpoint, Stream};
-use crate::http1::Fault;
 use crate::state::{CAPTURED_MAX, Capture};
 use crate::worker::worker;
+use http::http1::Fault;
 
 /// A client's request was none.
 pub fn request(stream: &Stream, bytes: &[u8], fault: Fault) {

@@ -14,8 +14,6 @@ use super::write::write_all;
 use super::{Link, Phase, Stream, Termination, fastcgi, forward, reply, tunnel};
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, ReuseMode};
-use crate::http1::{self, ConnectionMode, Parsed, Upgrade};
-use crate::http2;
 use crate::mux::MuxStream;
 use crate::queue::Slot;
 use crate::server_connection::ServerConnection;
@@ -23,6 +21,8 @@ use crate::state::Tally;
 use crate::tables::tracked;
 use crate::transport::Transport;
 use crate::worker::worker;
+use http::http1::{self, ConnectionMode, Parsed, Upgrade};
+use http::http2;
 use reactor::{self, Buffer};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -310,7 +310,7 @@ async fn ask_in_time(
 /// the request.
 fn tunnel_over_http2(stream: &Stream, request: &Parsed) -> Option<Upgrade> {
     let upgrade = request.upgrade?;
-    http2::websocket::protocol_of(&stream.request).map(|_| upgrade)
+    http::websocket::protocol_of(&stream.request).map(|_| upgrade)
 }
 
 /// Whether a server of HTTP/2 takes an extended CONNECT. It says so at the beginning of

@@ -5,11 +5,11 @@ use super::{Phase, serve};
 use super::{Session, Stream, Termination, Times};
 use crate::compression;
 use crate::log;
-use crate::message::Message;
 use crate::rules::Variables;
 use crate::state::Tally;
 use crate::tables::tracked;
 use crate::worker::worker;
+use http::message::Message;
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -6,10 +6,10 @@ use super::answer::Failure;
 use super::session::after;
 use super::{Link, Phase, Stream, Termination, exchange, serve};
 use crate::config::{Proxy, ReuseMode};
-use crate::http1::ConnectionMode;
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::worker::worker;
+use http::http1::ConnectionMode;
 use reactor::{self, Instant};
 
 /// Rules that wait for the head of an answer.

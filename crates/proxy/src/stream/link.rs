@@ -6,10 +6,10 @@
 //! It parses nothing and decides nothing.
 
 use super::write::{WriteFailure, write_all};
-use crate::message::{Fields, Message};
 use crate::mux::{MuxStream, StreamWatch};
 use crate::transport::Transport;
 use crate::worker::worker;
+use http::message::{Fields, Message};
 use protocol::http2::ErrorCode;
 use reactor::{Buffer, Socket, with_deadline};
 use std::io;

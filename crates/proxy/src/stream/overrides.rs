@@ -4,7 +4,7 @@
 
 use super::{Link, Stream};
 use crate::config::{ProxyOption, Timeouts};
-use crate::message::Message;
+use http::message::Message;
 use rustix::net::sockopt;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;

@@ -6,10 +6,10 @@ use super::shape::{self, Interim};
 use super::write::{WriteFailure, write_all, write_pieces};
 use super::{Link, Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
-use crate::http1::{self, Limits, Outcome, RequestFacts};
-use crate::message::{Message, Version, reason_of};
 use crate::rules::{self, Verdict};
 use crate::worker::worker;
+use http::http1::{self, Limits, Outcome, RequestFacts};
+use http::message::{Message, Version, reason_of};
 use std::sync::Arc;
 
 /// Room for the header that says how long an answer is.

@@ -11,15 +11,15 @@ use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspec
 use crate::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
 };
-use crate::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use crate::log;
-use crate::message::{Message, Version};
 use crate::rules::{self, Verdict};
 use crate::server_connection::Own;
 use crate::state::Tally;
 use crate::tables::tracked;
 use crate::worker::worker;
 use crate::{persistence, stats, users};
+use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
+use http::message::{Message, Version};
 use reactor::{self, Buffer, pool_box, with_deadline};
 use std::io;
 

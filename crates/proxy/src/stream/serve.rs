@@ -8,9 +8,7 @@ use crate::config::{
     Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
     SwitchTarget,
 };
-use crate::http1::{Redirect, RedirectCode};
 use crate::log;
-use crate::message::Message;
 use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::rules::{self, wait::Wait};
@@ -22,6 +20,8 @@ use crate::tables::{stick, tracked};
 use crate::tls::Info;
 use crate::transport::Transport;
 use crate::worker::worker;
+use http::http1::{Redirect, RedirectCode};
+use http::message::Message;
 use reactor::{self, with_deadline};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};

@@ -7,8 +7,8 @@
 use super::body::Body;
 use super::session::after;
 use super::{Link, Phase, Stream, Termination};
-use crate::http1::{BodyLength, RequestFacts, Upgrade};
-use crate::message::{Message, Version};
+use http::http1::{BodyLength, RequestFacts, Upgrade};
+use http::message::{Message, Version};
 use reactor::{Buffer, with_deadline};
 
 /// An unwanted body up to so many bytes is read, so that the server's connection

@@ -2,10 +2,10 @@
 //! request `Proxy-Authorization`, as HAProxy reads it.
 
 use crate::config::ProxyOption;
-use crate::message::Message;
 use crate::stream::Stream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::message::Message;
 use zeroize::Zeroizing;
 
 /// Whether the client speaks to a proxy: then it sends `Proxy-Authorization` and
@@ -80,7 +80,7 @@ pub fn bearer<'m>(request: &'m Message, header: &[u8]) -> Option<&'m [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Version;
+    use http::message::Version;
 
     fn read(line: &str) -> String {
         let mut request = Message::new();

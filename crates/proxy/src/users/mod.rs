@@ -18,12 +18,12 @@ pub use credentials::{Basic, bearer, header, is_proxied};
 pub use hash::{Hash, same};
 
 use crate::config::{Password, Userlist};
-use crate::message::Message;
 use crate::rules::Verdict;
 use crate::rules::wait::{Applied, Wait};
 use crate::stream::{Phase, Stream, Termination, after, error_page};
 use crate::worker;
 use cache::Key;
+use http::message::Message;
 use reactor::with_deadline;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;

@@ -378,13 +378,13 @@ fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() 
 /// Many variants without sockets; `DRIVER_VARIANTS` says how many.
 #[test]
 fn the_parser_takes_any_variant() {
-    use proxy::http1::{Limits, parse_request};
+    use http::http1::{Limits, parse_request};
     let most = std::env::var("DRIVER_VARIANTS")
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(1_000_000);
     let mut random = Random(0x0bad_cafe_0bad_cafe);
-    let mut message = proxy::message::Message::default();
+    let mut message = http::message::Message::default();
     let limits = Limits::default();
     for _ in 0..most {
         let text = random.mutate(

@@ -320,10 +320,10 @@ fn accept_of(key: &str) -> String {
         "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-key: {key}\r\n\r\n"
     );
-    let mut message = proxy::message::Message::new();
-    let limits = proxy::http1::Limits::default();
-    proxy::http1::parse_request(head.as_bytes(), &limits, &mut message).unwrap();
-    let accept = proxy::http2::websocket::Accept::of(&message).unwrap();
+    let mut message = http::message::Message::new();
+    let limits = http::http1::Limits::default();
+    http::http1::parse_request(head.as_bytes(), &limits, &mut message).unwrap();
+    let accept = http::websocket::Accept::of(&message).unwrap();
     String::from_utf8_lossy(accept.as_bytes()).into_owned()
 }
 

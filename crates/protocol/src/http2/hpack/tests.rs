@@ -529,7 +529,7 @@ mod against_h2 {
             let mut kept = Vec::new();
             for (n, path) in paths().iter().enumerate() {
                 let mut sender = sender.clone().ready().await.unwrap();
-                let request = http::Request::get(format!("https://www.example.com{path}"))
+                let request = http_types::Request::get(format!("https://www.example.com{path}"))
                     .header("user-agent", "a client of some name/1.0")
                     .header("x-number", n.to_string())
                     .body(())

@@ -1,7 +1,7 @@
 //! Bodies both ways, windows, trailers.
 
 use super::*;
-use crate::message::Fields;
+use http::message::Fields;
 
 async fn there_and_back(tune: Tune, bytes: usize, piece: usize, streams: usize) {
     let (mux, seen) = pair(&tune, echo_body);

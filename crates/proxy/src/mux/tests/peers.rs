@@ -18,7 +18,9 @@ fn the_h2_crate_as_a_client_is_served() {
         });
         let mut sender = soon("readiness", sender.ready()).await.unwrap();
         for bytes in [0, 1, 16_384, 500_000] {
-            let request = http::Request::post("http://a.example/x").body(()).unwrap();
+            let request = http_types::Request::post("http://a.example/x")
+                .body(())
+                .unwrap();
             let (answer, mut body) = sender.send_request(request, false).unwrap();
             let data = pattern(bytes);
             let wanted = data.clone();
@@ -51,14 +53,14 @@ fn the_h2_crate_as_a_server_is_used() {
                 spawn(async move {
                     let mut body = request.into_body();
                     let mut out = respond
-                        .send_response(http::Response::new(()), false)
+                        .send_response(http_types::Response::new(()), false)
                         .unwrap();
                     while let Some(piece) = body.data().await {
                         let piece = piece.unwrap();
                         body.flow_control().release_capacity(piece.len()).unwrap();
                         out.send_data(piece, false).unwrap();
                     }
-                    let mut trailers = http::HeaderMap::new();
+                    let mut trailers = http_types::HeaderMap::new();
                     trailers.insert("x-end", "yes".parse().unwrap());
                     out.send_trailers(trailers).unwrap();
                 });

@@ -3,13 +3,13 @@
 use super::flow::{count_denied, count_denied_response};
 use super::{Action, ActionRow, Build, RuleSet, Step, Verdict, codes, places};
 use crate::config::{ErrorPage, HttpErrorsSlot};
-use crate::http1::{Limits, Outcome, RequestFacts, parse_response};
 use crate::keyword::Args;
 use crate::load::{Loader, codes as load_codes};
-use crate::message::{Message, Version, reason_of};
 use crate::rules::format::{Dialect, Format};
 use crate::stream::{Phase, Reply, Stream, Termination, configured_page, error_page};
 use configuration::outside::Unreadable;
+use http::http1::{Limits, Outcome, RequestFacts, parse_response};
+use http::message::{Message, Version, reason_of};
 use language::source::Text;
 use language::{Diagnostic, Word};
 use std::sync::Arc;
@@ -285,7 +285,7 @@ fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
 /// The name of a header, as rules give it.
 pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Diagnostic>> {
     let word = build.args.required("<name>")?;
-    let bad = |b: &u8| crate::message::NAME_BYTES[usize::from(*b)] == 0;
+    let bad = |b: &u8| http::message::NAME_BYTES[usize::from(*b)] == 0;
     let name = word.bytes.strip_suffix(b":").unwrap_or(&word.bytes);
     if name.is_empty() || name.iter().any(bad) {
         let message = format!("'{}' is no name of a header", word.text());
@@ -428,7 +428,7 @@ impl Answer {
                 });
             }
             Content::Page
-                if crate::http1::error_page(self.status).is_some()
+                if http::http1::error_page(self.status).is_some()
                     || has_page(stream, self.status) =>
             {
                 return Some(error_page(stream, self.status));

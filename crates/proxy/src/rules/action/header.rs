@@ -3,10 +3,10 @@
 use super::answer::header_name;
 use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::load::{Loader, codes as load_codes};
-use crate::message::{Message, Refusal, split_values};
 use crate::rules::format::Format;
 use crate::rules::regular::{Regular, expand};
 use crate::stream::Stream;
+use http::message::{Message, Refusal, split_values};
 use language::Diagnostic;
 
 /// One change of headers.

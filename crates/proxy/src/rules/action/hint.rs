@@ -2,9 +2,9 @@
 
 use super::answer::header_name;
 use super::{Action, ActionRow, Step, places};
-use crate::message::{Message, Version};
 use crate::rules::format::Format;
 use crate::stream::Stream;
+use http::message::{Message, Version};
 
 /// One header of an early answer.
 #[derive(Clone, Debug)]

@@ -3,9 +3,9 @@
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
-use crate::message::Refusal;
 use crate::rules::run::Verdict;
 use crate::stream::{Phase, Stream, Termination, error_page};
+use http::message::Refusal;
 use language::{Diagnostic, suggest};
 
 /// One way of doing that.

@@ -1,11 +1,11 @@
 //! Redirections: the `redirect` action and the `redirect` keyword.
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
-use crate::http1::{Redirect, RedirectCode};
 use crate::load::{Loader, codes as load_codes};
-use crate::message::Message;
 use crate::rules::format::{Dialect, Format};
 use crate::stream::{Phase, Reply, Stream, Termination};
+use http::http1::{Redirect, RedirectCode};
+use http::message::Message;
 use language::{Diagnostic, suggest};
 use std::sync::Arc;
 

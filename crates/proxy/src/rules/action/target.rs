@@ -3,10 +3,10 @@
 use super::header::{regex, substitute};
 use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::load::Loader;
-use crate::message::Refusal;
 use crate::rules::format::Format;
 use crate::rules::regular::Regular;
 use crate::stream::Stream;
+use http::message::Refusal;
 use language::Diagnostic;
 
 /// One change of a start line.

@@ -166,7 +166,7 @@ fn error_text<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    use crate::message::Version;
+    use http::message::Version;
     if !stream.http {
         return None;
     }

@@ -1,11 +1,11 @@
 //! Fetches of cookies, of requests and answers.
 
 use super::{FetchBuild, FetchRow, head, side_of};
-use crate::message::Message;
 use crate::rules::argument::{Arguments, Kind, Side};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
 use crate::stream::Stream;
+use http::message::Message;
 use std::borrow::Cow;
 
 const fn values(needs: Needs) -> FetchBuild {

@@ -192,7 +192,7 @@ fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
         Some(name) => fields.count_values(name),
         None => fields
             .iter()
-            .map(|(_, line)| crate::message::split_values(line).count())
+            .map(|(_, line)| http::message::split_values(line).count())
             .sum(),
     }))
 }

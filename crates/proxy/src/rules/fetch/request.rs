@@ -1,14 +1,14 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
 use super::{FetchBuild, FetchRow, PLACE, head, request, request_awaited};
-use crate::http1::{Preface, http2_preface};
 use crate::load::Loader;
-use crate::message::{TargetForm, parameters};
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::converter::hash;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
 use crate::stream::Stream;
+use http::http1::{Preface, http2_preface};
+use http::message::{TargetForm, parameters};
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

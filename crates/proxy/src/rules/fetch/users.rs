@@ -2,12 +2,12 @@
 //! has them.
 
 use super::{FetchBuild, FetchRow, request};
-use crate::message::Message;
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 use crate::users::{self, Basic};
+use http::message::Message;
 use std::borrow::Cow;
 
 const fn text(one: super::One) -> FetchBuild {

@@ -245,7 +245,7 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let valid = !name.is_empty()
         && name
             .iter()
-            .all(|byte| crate::message::NAME_BYTES[usize::from(*byte)] != 0)
+            .all(|byte| http::message::NAME_BYTES[usize::from(*byte)] != 0)
         && memchr::memchr3(0, b'\r', b'\n', text).is_none();
     valid.then(|| (name, text[colon + 1..].trim_ascii()))
 }

@@ -4,9 +4,9 @@
 //! because two sides that read one message in two ways can be made to smuggle
 //! requests.
 
-use crate::message::{Message, TargetForm, TargetParts, Version};
 use crate::rules::action::is_framing;
 use crate::stream::Stream;
+use http::message::{Message, TargetForm, TargetParts, Version};
 
 /// A rule made what is no message any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,9 +2,9 @@
 
 use crate::config::{Config, ProxyIndex};
 use crate::keyword::testing::load_text;
-use crate::message::Message;
 use crate::rules::{Verdict, http_request, http_response};
 use crate::stream::{Stream, sample};
+use http::message::Message;
 use std::sync::Arc;
 
 fn config(lines: &str) -> Arc<Config> {

@@ -30,7 +30,7 @@ fn request(lines: &str) -> (Stream, Verdict) {
     (stream, verdict)
 }
 
-fn head(message: &crate::message::Message) -> String {
+fn head(message: &http::message::Message) -> String {
     let mut out = Vec::new();
     message.write_http1(&mut out);
     String::from_utf8_lossy(&out).into_owned()

@@ -186,7 +186,7 @@ async fn send_all(stream: &mut h2::SendStream<Bytes>, mut body: Bytes, end: bool
 }
 
 /// Reads a body by h2 to its end, trailers too.
-async fn read_all(stream: &mut h2::RecvStream) -> (Vec<u8>, Option<http::HeaderMap>) {
+async fn read_all(stream: &mut h2::RecvStream) -> (Vec<u8>, Option<http_types::HeaderMap>) {
     let mut all = Vec::new();
     while let Some(piece) = stream.data().await {
         let piece = piece.expect("a piece");
@@ -199,9 +199,9 @@ async fn read_all(stream: &mut h2::RecvStream) -> (Vec<u8>, Option<http::HeaderM
     (all, stream.trailers().await.expect("trailers"))
 }
 
-fn h2_request(path: &str) -> http::Request<()> {
+fn h2_request(path: &str) -> http_types::Request<()> {
     let uri = format!("http://example.com{path}");
-    http::Request::post(uri)
+    http_types::Request::post(uri)
         .header("cookie", "a=b")
         .body(())
         .expect("a request")
@@ -218,8 +218,8 @@ async fn echoed(client: &mut h2::client::SendRequest<Bytes>, path: &'static str)
     let send = async {
         send_all(&mut stream, body(), path == "/").await;
         if path == "/trailers" {
-            let mut trailers = http::HeaderMap::new();
-            trailers.insert("a", http::HeaderValue::from_static("b"));
+            let mut trailers = http_types::HeaderMap::new();
+            trailers.insert("a", http_types::HeaderValue::from_static("b"));
             stream.send_trailers(trailers).expect("open");
         }
     };
@@ -353,7 +353,7 @@ async fn h2_server(pipe: DuplexStream, window: u32) {
 }
 
 async fn h2_answer(
-    request: http::Request<h2::RecvStream>,
+    request: http_types::Request<h2::RecvStream>,
     mut respond: h2::server::SendResponse<Bytes>,
 ) {
     let path = request.uri().path().to_string();
@@ -362,7 +362,7 @@ async fn h2_answer(
         return;
     }
     let (got, trailers) = read_all(&mut request.into_body()).await;
-    let answer = http::Response::builder()
+    let answer = http_types::Response::builder()
         .status(201)
         .body(())
         .expect("an answer");

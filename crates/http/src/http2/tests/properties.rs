@@ -109,7 +109,7 @@ fn assert_sendable(message: &Message, parsed: &Parsed) {
         }
         Err(why) => {
             assert_eq!(why, outgoing::Unsendable::Authority);
-            assert!(websocket::protocol_of(message).is_some());
+            assert!(crate::websocket::protocol_of(message).is_some());
             return;
         }
     };
@@ -122,8 +122,8 @@ fn assert_sendable(message: &Message, parsed: &Parsed) {
     let result = request(&list, end, &Limits::default(), &mut again);
     assert!(result.is_ok(), "{result:?}: {list:?}");
     assert_eq!(
-        websocket::is_request(&again),
-        websocket::is_request(message)
+        crate::websocket::is_request(&again),
+        crate::websocket::is_request(message)
     );
     let has_host = message
         .get(b"host")

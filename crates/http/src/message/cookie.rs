@@ -2,7 +2,7 @@
 //! Nothing here knows what a cookie is for.
 
 use super::fields::Fields;
-use super::values::trim;
+use super::trim::trim;
 
 /// The `name=value` pairs of a line. Pairs without `=` or without a value are
 /// passed over.

@@ -5,7 +5,7 @@
 //! It never parses a head and never judges what a header means. It holds no
 //! field that could break a head apart: [`Refusal::Byte`].
 
-use super::values::trim;
+use super::trim::trim;
 
 /// Live bytes that a message holds when nobody said otherwise; the same as
 /// HAProxy's `tune.bufsize`.
@@ -91,7 +91,7 @@ impl Default for Fields {
 }
 
 /// Lower case of every byte that may stand in a name; 0 for the others.
-pub(crate) const NAME_BYTES: [u8; 256] = {
+pub const NAME_BYTES: [u8; 256] = {
     let mut table = [0u8; 256];
     let extra = b"!#$%&'*+-.^_`|~";
     let mut i = 0;

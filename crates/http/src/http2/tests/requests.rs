@@ -307,7 +307,7 @@ fn extended_connect_is_an_upgrade() {
                  upgrade: websocket|connection: upgrade|sec-websocket-key: ";
     assert!(shown.starts_with(front), "{shown}");
     assert!(shown.ends_with("==|| none websocket"), "{shown}");
-    assert!(websocket::Accept::of(&message).is_some());
+    assert!(crate::websocket::Accept::of(&message).is_some());
     let facts = RequestFacts::of(&message, result.unwrap().upgrade);
     assert!(facts.accept.is_some() && facts.checks_accept);
     let keyed = fields(

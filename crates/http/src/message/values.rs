@@ -3,6 +3,7 @@
 //! No header is exempt, not even `date` or `set-cookie`.
 
 use super::fields::Fields;
+use super::trim::trim;
 
 /// The comma-separated values of one line.
 #[derive(Clone, Debug)]
@@ -25,18 +26,6 @@ impl<'a> Iterator for Values<'a> {
         self.rest = line.get(end + 1..);
         Some(trim(&line[..end]))
     }
-}
-
-/// Without the spaces and tabs at both ends. Other white space is no blank in
-/// HTTP: `\x0cchunked` is not `chunked`.
-pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] = value {
-        value = rest;
-    }
-    while let [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 /// The first comma outside of quotes, or the end.

@@ -6,8 +6,8 @@ use super::head::{self, Line, Lines, Noted, Section};
 use super::length::{self, Coding};
 use super::request::version_of;
 use super::{BodyLength, Limits, Outcome, Parsed, Upgrade, prepare};
-use crate::http2::websocket::Accept;
 use crate::message::{Message, Version};
+use crate::websocket::Accept;
 
 /// What of a request decides how its response is read.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -2,9 +2,9 @@
 
 use super::list::{self, Found, Of, Taken};
 use super::request::body_of;
-use super::websocket;
 use crate::http1::{self, BodyLength, Fault, FaultKind, Limits, Parsed, RequestFacts, Upgrade};
 use crate::message::{Message, Version};
+use crate::websocket;
 use protocol::http2::FieldList;
 
 /// Makes a message of a response's list. It has no reason, which HTTP/2 does not

@@ -9,19 +9,19 @@ mod cookie;
 mod fields;
 mod query;
 mod target;
+mod trim;
 mod values;
 
 pub use cookie::{CookiePairs, request_cookies, response_cookies};
-pub use fields::{Fields, MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_MAX, Refusal};
+pub use fields::{Fields, MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_MAX, NAME_BYTES, Refusal};
 pub use query::{parameter, parameters};
 pub use target::{TargetForm, TargetParts};
+pub use trim::trim;
 pub use values::{Values, split_values};
 
-pub(crate) use fields::NAME_BYTES;
 use fields::{Piece, check_name};
 use std::collections::HashMap;
 use std::sync::Arc;
-pub(crate) use values::trim;
 
 /// The version that the sender spoke.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -426,7 +426,7 @@ impl Message {
     /// saying the same.
     pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         if name.eq_ignore_ascii_case(b"host") && self.is_request() {
-            self.set_authority_of_target(values::trim(value))?;
+            self.set_authority_of_target(trim(value))?;
         }
         self.fields.set(name, value)
     }

@@ -1,9 +1,9 @@
 //! Heads of requests.
 
 use super::list::{self, Found, Of, Taken};
-use super::websocket;
 use crate::http1::{self, BodyLength, Fault, FaultKind, Limits, Parsed, Upgrade};
 use crate::message::{Fields, Message, NAME_BYTES, Refusal, Version};
+use crate::websocket;
 use protocol::http2::FieldList;
 
 /// The pseudo-headers of a request.

@@ -185,7 +185,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(kind: FaultKind, at: usize) -> Fault {
+    /// Wrong there: an offset into the head.
+    pub fn new(kind: FaultKind, at: usize) -> Fault {
         Fault {
             kind,
             at: at as u64,

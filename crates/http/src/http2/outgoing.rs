@@ -2,9 +2,9 @@
 //! from the message. What belongs to a connection of HTTP/1 is left out.
 
 use super::list::is_of_connection;
-use super::websocket;
 use crate::http1::is_forbidden_trailer;
 use crate::message::{Fields, Message, NAME_BYTES, TargetForm};
+use crate::websocket;
 
 /// A name and a value.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);

@@ -14,7 +14,6 @@ mod list;
 pub mod outgoing;
 mod request;
 mod response;
-pub mod websocket;
 
 pub use downgrade::{response_to_http1, write_request};
 pub use list::trailers;
