@@ -62,6 +62,18 @@ impl Pool {
         self.idle.push(idle);
     }
 
+    /// Whether the oldest was one that its server has closed: then it is gone. That no
+    /// stream could use it does not make the others too many.
+    fn drops_ended(&mut self) -> bool {
+        let ended = |idle: &Idle| idle.transport.socket().has_ended();
+        let drops = self.idle.first().is_some_and(ended);
+        if drops {
+            self.idle.remove(0);
+            self.dropped(1);
+        }
+        drops
+    }
+
     /// Takes out the connection that was used last, is still good and has carried
     /// at least so many streams.
     fn find(&mut self, wanted: &Wanted, streams_min: u32) -> Option<Idle> {
@@ -234,7 +246,7 @@ impl Pools {
         pool.peaks[0] = pool.peaks[0].max(used);
         // More than were in use at once lately will not be needed at once:
         // clients that come for one request each would fill the process.
-        if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize {
+        if pool.idle.len() >= pool.peaks[0].max(pool.peaks[1]) as usize && !pool.drops_ended() {
             return reset(&transport);
         }
         pool.keep(Idle {

@@ -1,6 +1,6 @@
 //! Connections to servers: kept, shared, given up.
 
-use crate::bed::{Bed, Origin, against_haproxy, settle};
+use crate::bed::{Bed, Gate, Origin, against_haproxy, settle};
 use crate::hostile_tls::secure;
 use proxy::runtime::ServeOptions;
 
@@ -62,6 +62,36 @@ fn http_reuse_has_haproxys_four_meanings() {
             assert!(pattern.starts_with("aa bb cc def def "), "{pattern}");
         }
     }
+}
+
+#[test]
+fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
+    // The first two connections end after one response, while they are idle.
+    let idle = Gate::default();
+    let ends = idle.clone();
+    let origin = Origin::new(move |mut peer, number| {
+        while peer.head().is_some() {
+            peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
+            if number < 2 {
+                ends.pass();
+                break;
+            }
+        }
+    });
+    let bed = Bed::new(&origin.behind("", ""));
+    for _ in 0..2 {
+        bed.client().ask(GET);
+        settle();
+    }
+    idle.open();
+    settle();
+    // A first request goes out on a connection of its own, the next ones follow it.
+    let mut client = bed.client();
+    for _ in 0..3 {
+        client.ask(GET);
+        settle();
+    }
+    assert_eq!(origin.accepted(), 3);
 }
 
 #[test]
