@@ -71,9 +71,9 @@ pub struct Known {
     /// As [`Documented::kind`].
     pub kind: &'static str,
     /// Where these are legal.
-    pub places: &'static [&'static str],
+    pub places: Vec<&'static str>,
     /// Their names.
-    pub names: &'static [&'static str],
+    pub names: Vec<&'static str>,
 }
 
 /// Rows of one kind, by name.
@@ -99,7 +99,7 @@ pub enum Found<B: 'static> {
 impl<B: 'static> Table<B> {
     /// A table of all the families of a kind. A row in two families is the
     /// defining crate's mistake and panics (a test makes every table).
-    pub fn new(kind: &'static str, families: &[Family<B>], known: &[&'static Known]) -> Self {
+    pub fn new(kind: &'static str, families: &[Family<B>], known: &'static [Known]) -> Self {
         let mut table = Table {
             kind,
             rows: HashMap::new(),
@@ -118,7 +118,7 @@ impl<B: 'static> Table<B> {
             table.words_max = table.words_max.max(row.name.split(' ').count());
         }
         for group in known.iter().filter(|k| k.kind == kind) {
-            for name in group.names {
+            for name in &group.names {
                 if !table.rows.contains_key(name) {
                     table.known.insert(name, group);
                     table.words_max = table.words_max.max(name.split(' ').count());
@@ -166,7 +166,7 @@ impl<B: 'static> Table<B> {
         all.extend(self.known.iter().map(|(name, group)| Documented {
             kind: self.kind,
             name,
-            places: group.places,
+            places: &group.places,
             syntax: name,
             doc: "HAProxy has this; it is known here and not built yet.",
             example: "",

@@ -288,7 +288,7 @@ fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
         .iter()
         .filter(|group| group.kind == "balance algorithm");
     let is_known = known
-        .flat_map(|group| group.names)
+        .flat_map(|group| &group.names)
         .any(|known| *known == name);
     if is_known && !BUILT.contains(&name) {
         return Box::new(

@@ -179,7 +179,7 @@ static LINES: &[Family<LineBuilder>] = &[
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     REGISTRY.get_or_init(|| Registry {
-        lines: Table::new("keyword", LINES, known::KNOWN),
+        lines: Table::new("keyword", LINES, &known::KNOWN),
         binds: Table::new(
             "bind option",
             &[
@@ -187,9 +187,9 @@ pub fn registry() -> &'static Registry {
                 ("bind options for TLS", bind_tls::OPTIONS),
                 ("Accepted without effect", endpoint_hints::BINDS),
             ],
-            known::KNOWN,
+            &known::KNOWN,
         ),
-        servers: Table::new("server option", server_option::FAMILIES, known::KNOWN),
+        servers: Table::new("server option", server_option::FAMILIES, &known::KNOWN),
     })
 }
 

@@ -172,7 +172,7 @@ impl Loader {
                 if group.places.contains(&place) {
                     self.not_built(line, skip, words, name);
                 } else {
-                    self.misplaced(line, skip, words, name, group.places, place);
+                    self.misplaced(line, skip, words, name, &group.places, place);
                 }
             }
             Found::Built(row, words) if !row.places.contains(&place) => {

@@ -1,118 +1,40 @@
-//! Every keyword that HAProxy has or had: the manual's of 2.6 to 3.4, and those of 1.x and
-//! 2.x that are gone. From here the rest of the program knows that a word is a keyword which is
-//! not built yet, so that its use is an error of its own kind and never silence or "unknown".
+//! Every keyword that HAProxy has or had (`known.txt`): the manual's of 2.6 to 3.4, and those
+//! of 1.x and 2.x that are gone. From here the rest of the program knows that a word is a keyword
+//! which is not built yet, so that its use is an error of its own kind and never silence or
+//! "unknown".
 //!
 //! A keyword that is built has a row in a table, and then its entry here no longer counts: nothing
 //! is to be removed. This module builds nothing, and says nothing about arguments.
 
-mod actions;
-mod choices;
-mod conditions;
-mod converters;
-mod counters;
-mod endpoints;
-mod fetches;
-mod global;
 mod instead;
-mod legacy;
-mod logs;
-mod offload;
-mod proxies;
 mod sections;
-mod sections_own;
-mod shared;
 
 use language::keyword::Known;
+use std::sync::LazyLock;
 
 pub use instead::instead;
 pub use sections::{OTHERS, SECTIONS};
 
 /// All groups. Within a kind, a name is in one group only, which lists all its places: a table
 /// keeps one group for a name.
-pub static KNOWN: &[&Known] = &[
-    &global::PROCESS,
-    &global::TUNING,
-    &proxies::ANY_PROXY,
-    &proxies::SERVER_SIDE,
-    &proxies::CLIENT_SIDE,
-    &proxies::SERVER_SIDE_ONLY,
-    &proxies::CLIENT_SIDE_ONLY,
-    &proxies::NO_DEFAULTS,
-    &sections_own::ACME,
-    &sections_own::CACHE,
-    &sections_own::CRT_STORE,
-    &sections_own::FCGI_APP,
-    &sections_own::HEALTHCHECK,
-    &sections_own::LOG_FORWARD,
-    &sections_own::LOG_PROFILE,
-    &sections_own::MAILERS,
-    &sections_own::NAMESPACE_LIST,
-    &sections_own::PEERS,
-    &sections_own::PROGRAM,
-    &sections_own::RESOLVERS,
-    &sections_own::RING,
-    &sections_own::TRACES,
-    &shared::CONDITIONS,
-    &shared::LOG_TARGETS,
-    &shared::LOG_TAGS,
-    &shared::ERROR_FILES,
-    &shared::SWITCHES,
-    &shared::CHECK_RULES,
-    &shared::SERVER_DEFAULTS,
-    &shared::SERVER_TIMEOUTS,
-    &shared::DESCRIPTIONS,
-    &shared::SERVERS,
-    &shared::CERTIFICATE_BASES,
-    &shared::CONNECTION_LIMITS,
-    &shared::LISTENING,
-    &shared::LISTENERS,
-    &shared::USER_AND_GROUP,
-    &legacy::STOPPING,
-    &legacy::ANY_PROXY,
-    &legacy::SERVER_SIDE,
-    &legacy::REWRITING,
-    &legacy::SESSIONS,
-    &legacy::CLIENT_SIDE,
-    &endpoints::BIND,
-    &endpoints::SERVER,
-    &endpoints::CRT_LIST,
-    &endpoints::CRT_STORE_LOAD,
-    &actions::QUIC_INITIAL,
-    &actions::TCP_REQUEST_CONNECTION,
-    &actions::TCP_REQUEST_SESSION,
-    &actions::TCP_REQUEST_CONTENT,
-    &actions::TCP_RESPONSE_CONTENT,
-    &actions::HTTP_REQUEST,
-    &actions::HTTP_RESPONSE,
-    &actions::HTTP_AFTER_RESPONSE,
-    &fetches::PROCESS,
-    &fetches::CONNECTION,
-    &fetches::TLS,
-    &fetches::CONTENT,
-    &fetches::HTTP,
-    &fetches::DEVELOPERS,
-    &fetches::CONDITIONS,
-    &counters::COUNTERS,
-    &converters::CONVERTERS,
-    &logs::ALIASES,
-    &logs::STEPS,
-    &conditions::PREDEFINED,
-    &conditions::FLAGS,
-    &conditions::METHODS,
-    &conditions::OPERATORS,
-    &conditions::DIRECTIVES,
-    &conditions::PREDICATES,
-    &choices::BALANCE,
-    &choices::FILTERS,
-    &choices::HTTP_CHECK_EXPECT,
-    &choices::TCP_CHECK_EXPECT,
-    &choices::SERVICES,
-    &offload::AGENT,
-    &offload::MESSAGES,
-    &offload::MESSAGE,
-    &offload::SECTIONS,
-    &sections::NAMES,
-];
+pub static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| parse(include_str!("known.txt")));
+
+/// Parses groups: a line with a kind, a colon and places, then indented lines with names.
+fn parse(text: &'static str) -> Vec<Known> {
+    let mut groups: Vec<Known> = Vec::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if let Some((kind, places)) = line.split_once(": ") {
+            groups.push(Known {
+                kind,
+                places: places.split(", ").collect(),
+                names: Vec::new(),
+            });
+        } else if let (Some(names), Some(group)) = (line.strip_prefix("  "), groups.last_mut()) {
+            group.names.extend(names.split(", "));
+        }
+    }
+    groups
+}
 
 #[cfg(test)]
 mod tests {
@@ -123,16 +45,16 @@ mod tests {
     fn all() -> HashMap<(&'static str, &'static str), &'static [&'static str]> {
         KNOWN
             .iter()
-            .flat_map(|g| g.names.iter().map(|n| ((g.kind, *n), g.places)))
+            .flat_map(|g| g.names.iter().map(|n| ((g.kind, *n), &*g.places)))
             .collect()
     }
 
     #[test]
     fn a_name_stands_once_in_its_kind() {
         let mut seen = HashMap::new();
-        for group in KNOWN {
-            for name in group.names {
-                let before = seen.insert((group.kind, *name), group.places);
+        for group in &*KNOWN {
+            for name in &group.names {
+                let before = seen.insert((group.kind, *name), &group.places);
                 assert!(
                     before.is_none(),
                     "{} {name}: in {before:?} and {:?}",
@@ -145,12 +67,12 @@ mod tests {
 
     #[test]
     fn names_and_places_are_sorted_and_made_of_words_with_one_space_between() {
-        for group in KNOWN {
+        for group in &*KNOWN {
             let sorted = |list: &[&str]| list.windows(2).all(|w| w[0] < w[1]);
             assert!(!group.names.is_empty() && !group.places.is_empty());
-            assert!(sorted(group.names), "{}: {:?}", group.kind, group.names);
-            assert!(sorted(group.places), "{}: {:?}", group.kind, group.places);
-            for name in group.names {
+            assert!(sorted(&group.names), "{}: {:?}", group.kind, group.names);
+            assert!(sorted(&group.places), "{}: {:?}", group.kind, group.places);
+            for name in &group.names {
                 let words: Vec<&str> = name.split_ascii_whitespace().collect();
                 assert_eq!(words.join(" "), **name);
                 assert!(name.is_ascii() && !name.contains(['(', ',', '%']));
@@ -163,7 +85,8 @@ mod tests {
         assert!(SECTIONS.windows(2).all(|w| w[0].0 < w[1].0));
         assert!(SECTIONS.iter().all(|(_, doc)| doc.ends_with('.')));
         let names: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, sections::NAMES.names);
+        let known = KNOWN.iter().find(|group| group.kind == "section");
+        assert_eq!(known.map(|group| &group.names), Some(&names));
     }
 
     #[test]
@@ -261,7 +184,7 @@ mod tests {
     #[test]
     fn a_keyword_of_several_words_is_found_as_not_built() {
         let table: language::keyword::Table<()> =
-            language::keyword::Table::new("keyword", &[], KNOWN);
+            language::keyword::Table::new("keyword", &[], &KNOWN);
         let words = "capture request header Host len 64".split(' ');
         match table.find(words) {
             language::keyword::Found::NotBuilt(name, group, count) => {

@@ -1,7 +1,5 @@
 //! The sections that a configuration file is made of.
 
-use language::keyword::Known;
-
 /// Their names, and what each is for.
 pub static SECTIONS: &[(&str, &str)] = &[
     (
@@ -87,32 +85,3 @@ pub static SECTIONS: &[(&str, &str)] = &[
 /// Sections of the same language that other roles build: the loader collects their lines
 /// and knows none of their keywords.
 pub static OTHERS: &[&str] = &["config", "node", "virtual-ip"];
-
-/// The same names as an inventory.
-pub static NAMES: Known = Known {
-    kind: "section",
-    places: &["file"],
-    names: &[
-        "acme",
-        "backend",
-        "cache",
-        "crt-store",
-        "defaults",
-        "fcgi-app",
-        "frontend",
-        "global",
-        "healthcheck",
-        "http-errors",
-        "listen",
-        "log-forward",
-        "log-profile",
-        "mailers",
-        "namespace_list",
-        "peers",
-        "program",
-        "resolvers",
-        "ring",
-        "traces",
-        "userlist",
-    ],
-};

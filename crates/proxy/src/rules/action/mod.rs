@@ -441,7 +441,7 @@ fn table(set: RuleSet) -> &'static Table<ActionBuilder> {
     static TABLES: OnceLock<Vec<Table<ActionBuilder>>> = OnceLock::new();
     let tables = TABLES.get_or_init(|| {
         SETS.iter()
-            .map(|set| Table::new(set.kind(), FAMILIES, KNOWN))
+            .map(|set| Table::new(set.kind(), FAMILIES, &KNOWN))
             .collect()
     });
     // There is one for each set, in their order.

@@ -142,5 +142,5 @@ static FAMILIES: &[Family<ConverterBuild>] = &[
 /// All converters by name.
 pub fn table() -> &'static Table<ConverterBuild> {
     static TABLE: OnceLock<Table<ConverterBuild>> = OnceLock::new();
-    TABLE.get_or_init(|| Table::new("converter", FAMILIES, KNOWN))
+    TABLE.get_or_init(|| Table::new("converter", FAMILIES, &KNOWN))
 }

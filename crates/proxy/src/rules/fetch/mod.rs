@@ -228,7 +228,7 @@ static FAMILIES: &[Family<FetchBuild>] = &[
 /// All fetches by name.
 pub fn table() -> &'static Table<FetchBuild> {
     static TABLE: OnceLock<Table<FetchBuild>> = OnceLock::new();
-    TABLE.get_or_init(|| Table::new("fetch", FAMILIES, KNOWN))
+    TABLE.get_or_init(|| Table::new("fetch", FAMILIES, &KNOWN))
 }
 
 /// The page of the names with a matching method.
