@@ -3,7 +3,7 @@
 //! its own keys move. Points and distances are HAProxy's, so that a key keeps its server
 //! where Evenkeel takes HAProxy's place, or serves beside it.
 
-use crate::rules::hash::{avalanche, xxh32};
+use crate::rules::hash::avalanche;
 use std::net::IpAddr;
 
 /// Most points of a ring; weights count for less beyond it.
@@ -31,7 +31,7 @@ impl Seed {
         let port = port.map_or(0, |port| avalanche(port.into()));
         Seed(match ip {
             IpAddr::V4(ip) => avalanche(port.wrapping_add(u32::from_ne_bytes(ip.octets()))),
-            IpAddr::V6(ip) => xxh32(&ip.octets(), port),
+            IpAddr::V6(ip) => twox_hash::XxHash32::oneshot(port, &ip.octets()),
         })
     }
 

@@ -3,8 +3,8 @@
 //! agree on it and clients learn no address.
 
 use crate::config::{Server, ServerAddress};
-use crate::rules::xxh64;
 use std::net::{IpAddr, SocketAddr};
+use twox_hash::XxHash64;
 
 /// Hexadecimal digits of it.
 pub(super) const DIGITS: usize = 16;
@@ -35,7 +35,7 @@ fn value(address: SocketAddr, key: &[u8]) -> [u8; DIGITS] {
         IpAddr::V6(ip) => put(&ip.octets()),
     }
     put(&u32::from(address.port()).to_be_bytes());
-    let hash = xxh64(&bytes[..length], 0);
+    let hash = XxHash64::oneshot(0, &bytes[..length]);
     let mut digits = [0; DIGITS];
     for (at, digit) in digits.iter_mut().enumerate() {
         *digit = b"0123456789abcdef"[(hash >> (4 * (DIGITS - 1 - at))) as usize & 15];

@@ -46,7 +46,7 @@ pub(crate) use action::{challenge, error_answer};
 pub(crate) use action::{set_variable, unset_variable};
 pub use argument::{Kind as ArgumentKind, Lookup};
 pub use condition::{Condition, Outcome};
-pub(crate) use converter::hash::{self, xxh64};
+pub(crate) use converter::hash;
 pub(crate) use converter::url_decoded;
 pub use converter::{ConverterBuild, ConverterRow};
 pub use expression::{Converters, Expression};

@@ -109,7 +109,7 @@ impl Offer {
         Offer {
             version: u16::from_be_bytes([hello.version.0, hello.version.1]),
             ciphers: keep(hello.ciphers),
-            ciphers_hash: crate::rules::xxh64(hello.ciphers, 0),
+            ciphers_hash: twox_hash::XxHash64::oneshot(0, hello.ciphers),
             extensions: keep(&extensions),
             groups: keep(list(GROUPS, 2).map_or(&[], |list| list.0)),
             point_formats: keep(list(POINT_FORMATS, 1).map_or(&[], |list| list.0)),

@@ -23,7 +23,7 @@ pub fn show(context: &Context, _: &Session, _: &[&str]) -> String {
         );
         for (key, entry) in entries {
             let at = std::sync::Arc::as_ptr(&entry);
-            let hash = crate::rules::xxh64(&key, 0) as u32;
+            let hash = twox_hash::XxHash64::oneshot(0, &key) as u32;
             let expires = i64::from(entry.lifetime_s) - entry.age_s(now_ms) as i64;
             let _ = writeln!(
                 out,

@@ -9,6 +9,7 @@ use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
 use aws_lc_rs::digest::{self, Algorithm};
 use language::{Diagnostic, Span};
+use md5::{Digest, Md5};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -72,7 +73,11 @@ impl Hash {
 
     fn of(self, parts: &[&[u8]]) -> Vec<u8> {
         match self {
-            Hash::Md5 => super::md5::md5(parts).to_vec(),
+            Hash::Md5 => {
+                let start = Md5::new();
+                let whole = parts.iter().fold(start, |sum, part| sum.chain_update(part));
+                whole.finalize().to_vec()
+            }
             Hash::Of(algorithm) => {
                 let mut context = digest::Context::new(algorithm);
                 parts.iter().for_each(|part| context.update(part));
@@ -201,6 +206,24 @@ mod tests {
             )),
             "aa4ae5e15272d00e95705637ce8a3b55ed402112"
         );
+    }
+
+    #[test]
+    fn md5_of_parts_is_that_of_rfc_1321() {
+        let rows: [(&[&[u8]], &str); 4] = [
+            (&[], "d41d8cd98f00b204e9800998ecf8427e"),
+            (&[b"abc"], "900150983cd24fb0d6963f7d28e17f72"),
+            (&[b"a", b"", b"bc"], "900150983cd24fb0d6963f7d28e17f72"),
+            (
+                &[&b"1234567890".repeat(8)],
+                "57edf4a22be3c955ac49da2e2107b67a",
+            ),
+        ];
+        for (parts, wanted) in rows {
+            let digest = Hash::Md5.of(parts);
+            let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(hex, wanted, "{parts:?}");
+        }
     }
 
     #[test]

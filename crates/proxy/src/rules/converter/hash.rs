@@ -1,10 +1,10 @@
 //! Hashes for sharing out and for short keys. None of them keeps a secret.
 
-use super::xxh3::xxh3;
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
+use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 const fn hash(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Bin, Type::Int, apply).takes(&[Kind::Int], 0)
@@ -93,138 +93,6 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     crc(&IEEE, bytes)
 }
 
-const P32: [u32; 5] = [
-    0x9e37_79b1,
-    0x85eb_ca77,
-    0xc2b2_ae3d,
-    0x27d4_eb2f,
-    0x1656_67b1,
-];
-
-/// XXH32.
-pub fn xxh32(bytes: &[u8], seed: u32) -> u32 {
-    let [p1, p2, p3, p4, p5] = P32;
-    let word = |b: &[u8]| {
-        b.iter()
-            .rev()
-            .fold(0, |n, byte| (n << 8) | u32::from(*byte))
-    };
-    let stripes = bytes.chunks_exact(16);
-    let mut rest = stripes.remainder();
-    let mut hash = if bytes.len() >= 16 {
-        let mut lanes = [
-            seed.wrapping_add(p1).wrapping_add(p2),
-            seed.wrapping_add(p2),
-            seed,
-            seed.wrapping_sub(p1),
-        ];
-        for stripe in stripes {
-            for (lane, chunk) in lanes.iter_mut().zip(stripe.chunks_exact(4)) {
-                *lane = lane
-                    .wrapping_add(word(chunk).wrapping_mul(p2))
-                    .rotate_left(13)
-                    .wrapping_mul(p1);
-            }
-        }
-        let [a, b, c, d] = lanes;
-        a.rotate_left(1)
-            .wrapping_add(b.rotate_left(7))
-            .wrapping_add(c.rotate_left(12))
-            .wrapping_add(d.rotate_left(18))
-    } else {
-        seed.wrapping_add(p5)
-    };
-    hash = hash.wrapping_add(bytes.len() as u32);
-    while let Some((chunk, after)) = rest.split_at_checked(4) {
-        hash = hash
-            .wrapping_add(word(chunk).wrapping_mul(p3))
-            .rotate_left(17)
-            .wrapping_mul(p4);
-        rest = after;
-    }
-    for byte in rest {
-        hash = hash
-            .wrapping_add(u32::from(*byte).wrapping_mul(p5))
-            .rotate_left(11)
-            .wrapping_mul(p1);
-    }
-    hash = (hash ^ (hash >> 15)).wrapping_mul(p2);
-    hash = (hash ^ (hash >> 13)).wrapping_mul(p3);
-    hash ^ (hash >> 16)
-}
-
-pub(super) const P64: [u64; 5] = [
-    0x9e37_79b1_85eb_ca87,
-    0xc2b2_ae3d_27d4_eb4f,
-    0x1656_67b1_9e37_79f9,
-    0x85eb_ca77_c2b2_ae63,
-    0x27d4_eb2f_1656_67c5,
-];
-
-/// XXH64.
-pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
-    let [p1, p2, p3, p4, p5] = P64;
-    let word = |b: &[u8]| {
-        b.iter()
-            .rev()
-            .fold(0, |n, byte| (n << 8) | u64::from(*byte))
-    };
-    let round = |lane: u64, input: u64| {
-        lane.wrapping_add(input.wrapping_mul(p2))
-            .rotate_left(31)
-            .wrapping_mul(p1)
-    };
-    let stripes = bytes.chunks_exact(32);
-    let mut rest = stripes.remainder();
-    let mut hash = if bytes.len() >= 32 {
-        let mut lanes = [
-            seed.wrapping_add(p1).wrapping_add(p2),
-            seed.wrapping_add(p2),
-            seed,
-            seed.wrapping_sub(p1),
-        ];
-        for stripe in stripes {
-            for (lane, chunk) in lanes.iter_mut().zip(stripe.chunks_exact(8)) {
-                *lane = round(*lane, word(chunk));
-            }
-        }
-        let [a, b, c, d] = lanes;
-        let joined = a
-            .rotate_left(1)
-            .wrapping_add(b.rotate_left(7))
-            .wrapping_add(c.rotate_left(12))
-            .wrapping_add(d.rotate_left(18));
-        lanes.iter().fold(joined, |hash, lane| {
-            (hash ^ round(0, *lane)).wrapping_mul(p1).wrapping_add(p4)
-        })
-    } else {
-        seed.wrapping_add(p5)
-    };
-    hash = hash.wrapping_add(bytes.len() as u64);
-    while let Some((chunk, after)) = rest.split_at_checked(8) {
-        hash = (hash ^ round(0, word(chunk)))
-            .rotate_left(27)
-            .wrapping_mul(p1)
-            .wrapping_add(p4);
-        rest = after;
-    }
-    if let Some((chunk, after)) = rest.split_at_checked(4) {
-        hash = (hash ^ word(chunk).wrapping_mul(p1))
-            .rotate_left(23)
-            .wrapping_mul(p2)
-            .wrapping_add(p3);
-        rest = after;
-    }
-    for byte in rest {
-        hash = (hash ^ u64::from(*byte).wrapping_mul(p5))
-            .rotate_left(11)
-            .wrapping_mul(p1);
-    }
-    hash = (hash ^ (hash >> 33)).wrapping_mul(p2);
-    hash = (hash ^ (hash >> 29)).wrapping_mul(p3);
-    hash ^ (hash >> 32)
-}
-
 /// The hash of a value, its bits mixed where the argument is not 0.
 fn mixed<'a>(arguments: &Arguments, value: Value<'a>, hash: fn(&[u8]) -> u32) -> Option<Value<'a>> {
     let hash = hash(&value.into_bytes()?);
@@ -275,17 +143,23 @@ fn apply_wt6<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> O
 
 fn apply_xxh32<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let seed = arguments.int(0).unwrap_or(0) as u32;
-    Some(Value::Int(xxh32(&value.into_bytes()?, seed).into()))
+    Some(Value::Int(
+        XxHash32::oneshot(seed, &value.into_bytes()?).into(),
+    ))
 }
 
 fn apply_xxh64<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let seed = arguments.int(0).unwrap_or(0) as u64;
-    Some(Value::Int(xxh64(&value.into_bytes()?, seed) as i64))
+    Some(Value::Int(
+        XxHash64::oneshot(seed, &value.into_bytes()?) as i64
+    ))
 }
 
 fn apply_xxh3<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
     let seed = arguments.int(0).unwrap_or(0) as u64;
-    Some(Value::Int(xxh3(&value.into_bytes()?, seed) as i64))
+    Some(Value::Int(
+        XxHash3_64::oneshot_with_seed(seed, &value.into_bytes()?) as i64,
+    ))
 }
 
 #[cfg(test)]
@@ -301,9 +175,12 @@ mod tests {
         assert_eq!(djb2(hello), 261_238_937);
         assert_eq!(avalanche(djb2(hello)), 1_119_739_105);
         assert_eq!(sdbm(hello), 684_824_882);
-        assert_eq!(xxh32(hello, 0), 4_211_111_929);
-        assert_eq!(xxh32(hello, 5), 3_191_799_670);
-        assert_eq!(xxh64(hello, 0) as i64, 2_794_345_569_481_354_659);
+        assert_eq!(XxHash32::oneshot(0, hello), 4_211_111_929);
+        assert_eq!(XxHash32::oneshot(5, hello), 3_191_799_670);
+        assert_eq!(
+            XxHash64::oneshot(0, hello) as i64,
+            2_794_345_569_481_354_659
+        );
         assert_eq!(crc32(b""), 0);
     }
 
@@ -311,7 +188,30 @@ mod tests {
     fn long_texts_go_through_the_lanes_of_xxh() {
         // From the reference implementation's documentation of its test values.
         let text = b"Nobody inspects the spammish repetition";
-        assert_eq!(xxh32(text, 0), 0xe229_3b2f);
-        assert_eq!(xxh64(text, 0), 0xfbce_a83c_8a37_8bf1);
+        assert_eq!(XxHash32::oneshot(0, text), 0xe229_3b2f);
+        assert_eq!(XxHash64::oneshot(0, text), 0xfbce_a83c_8a37_8bf1);
+    }
+
+    #[test]
+    fn xxh3_of_every_range_of_lengths_and_with_seeds() {
+        let bytes: Vec<u8> = (0..2500_u32).map(|n| (n * 7) as u8).collect();
+        let rows = [
+            (0, 0, 0x2d06_8005_38d3_94c2),
+            (3, 1, 0xdc7e_936c_d5b1_f73a),
+            (7, 2, 0xae2e_c709_1c2e_5813),
+            (16, 3, 0xd16c_0917_20e3_e6d9),
+            (17, 0, 0xf34c_3c9c_f5a1_12d1),
+            (128, 5, 0x690c_e85d_24ed_557f),
+            (129, 6, 0x511a_38ea_cdce_18ef),
+            (240, 7, 0x76fd_a3c8_cdc8_864b),
+            (241, 0, 0x541b_1922_6f00_52e8),
+            (241, 8, 0xaf5a_e1df_1793_730f),
+            (1024, 9, 0xae8d_1026_fdc2_9354),
+            (2500, u64::MAX, 0x5890_80f9_7085_eebd),
+        ];
+        for (length, seed, wanted) in rows {
+            let hash = XxHash3_64::oneshot_with_seed(seed, &bytes[..length]);
+            assert_eq!(hash, wanted, "{length} {seed}");
+        }
     }
 }

@@ -17,7 +17,6 @@ mod json;
 mod json_query;
 mod key;
 mod lookup;
-mod md5;
 mod mqtt;
 mod number;
 mod protobuf;
@@ -27,7 +26,6 @@ mod text;
 pub mod time;
 mod token;
 mod when;
-mod xxh3;
 
 use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;

@@ -143,7 +143,7 @@ mod tests {
         let offer = Offer {
             version: 771,
             ciphers: ciphers.into(),
-            ciphers_hash: crate::rules::xxh64(&ciphers, 0),
+            ciphers_hash: twox_hash::XxHash64::oneshot(0, &ciphers),
             extensions: [0xea, 0xea, 0, 0x0d].into(),
             groups: [0x2a, 0x2a, 0, 29].into(),
             point_formats: [0].into(),
@@ -185,7 +185,7 @@ mod tests {
         )
         .unwrap();
         let offer = Offer {
-            ciphers_hash: crate::rules::xxh64(&ciphers, 0),
+            ciphers_hash: twox_hash::XxHash64::oneshot(0, &ciphers),
             ..Offer::default()
         };
         let front = Info {
