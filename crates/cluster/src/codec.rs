@@ -11,15 +11,6 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Malformed(rmp_serde::decode::Error);
 
-impl Malformed {
-    /// Bytes that are not those whose digest was written with them.
-    pub(crate) fn damaged() -> Malformed {
-        Malformed(rmp_serde::decode::Error::Uncategorized(
-            "damaged: the digest is another one".to_owned(),
-        ))
-    }
-}
-
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not what it should be: {}", self.0)

@@ -1,28 +1,53 @@
-//! Files that are on the disk when they are written, whole or not at all, and that
-//! nobody else reads. Never more than one writer a file: it has the state directory's
-//! lock.
+//! Files that are on the disk when they are written, whole or not at all. Never more than
+//! one writer a file: for those of a member it has the state directory's lock.
+//!
+//! A member cannot start without some of them. These are kept twice, each copy with its
+//! digest: a disk that returns other bytes than it was given is noticed, and the other copy
+//! is read.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use crate::store::digest;
+use rustix::fs::OFlags;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
-/// Puts these bytes into a file, in place of what it held.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes these bytes to a file that its owner alone may read, in place of what it held.
+///
+/// # Errors
+/// The system's; the file then is the one before.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, Permissions::from_mode(0o600), bytes)
+}
+
+/// Writes these bytes to a file of these permissions, in place of what it held.
+///
+/// # Errors
+/// The system's; the file then is the one before.
+pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
     let beside = beside(path);
     // What an earlier process left is not written through.
     match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&beside, path)?;
+    let write_beside = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.set_permissions(permissions)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    if let Err(error) = write_beside() {
+        // A full disk needs the room; why it failed matters more than this.
+        let _ = std::fs::remove_file(&beside);
+        return Err(error);
+    }
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
@@ -32,4 +57,146 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.new"))
+}
+
+/// The path of a file's second copy.
+pub fn copy_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{name}.copy"))
+}
+
+/// Separates content and digest.
+const SEAL: &[u8] = b"\n#sha256:";
+/// Bytes behind the content: seal, digest in hexadecimal, line end.
+const SEAL_BYTES: usize = SEAL.len() + 64 + 1;
+
+fn seal(bytes: &[u8]) -> Vec<u8> {
+    let digits = digest(bytes).to_string();
+    [SEAL, digits.as_bytes(), b"\n"].concat()
+}
+
+/// Writes these bytes to a file and to its copy. The copy is written first: it is never
+/// older than the file.
+///
+/// # Errors
+/// The system's.
+pub fn write_twice(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let sealed = Zeroizing::new([bytes, &seal(bytes)].concat());
+    write(&copy_of(path), &sealed)?;
+    write(path, &sealed)
+}
+
+/// The content of a file that was written twice.
+#[derive(Debug)]
+pub struct Kept {
+    /// The content. There may be keys in it.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// What is wrong with the file, where this is the content of its copy.
+    pub damage: Option<&'static str>,
+}
+
+/// Reads a file of at most so many bytes that was written twice: its copy where the file
+/// is damaged or missing.
+///
+/// # Errors
+/// Where neither is whole, those of the file: `NotFound`, or `InvalidData` when it does not
+/// have its digest.
+pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<Kept> {
+    let error = match read_whole(path, bytes_max) {
+        Ok(bytes) => {
+            return Ok(Kept {
+                bytes,
+                damage: None,
+            });
+        }
+        Err(error) => error,
+    };
+    let damage = Some(match error.kind() {
+        io::ErrorKind::NotFound => "is not there",
+        io::ErrorKind::InvalidData => "is damaged",
+        _ => "cannot be read",
+    });
+    match read_whole(&copy_of(path), bytes_max) {
+        Ok(bytes) => Ok(Kept { bytes, damage }),
+        Err(_) => Err(error),
+    }
+}
+
+fn read_whole(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its digest is another one");
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path)?;
+    let data = file.metadata()?;
+    let sealed_max = bytes_max.saturating_add(SEAL_BYTES as u64);
+    if !data.is_file() || data.len() > sealed_max {
+        return Err(damaged());
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(data.len() as usize));
+    file.take(sealed_max).read_to_end(&mut bytes)?;
+    let end = bytes.len().saturating_sub(SEAL_BYTES);
+    let (content, sealed_with) = bytes.split_at(end);
+    if seal(content) != sealed_with {
+        return Err(damaged());
+    }
+    bytes.truncate(end);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_which_one_copy_is_left_is_read_and_half_of_one_never() {
+        let place = std::env::temp_dir().join(format!("evenkeel-durable-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let path = place.join("file");
+        let read = || read_either(&path, 100).map(|kept| (kept.bytes.to_vec(), kept.damage));
+        let kind = || read().unwrap_err().kind();
+        assert_eq!(kind(), io::ErrorKind::NotFound);
+        let content = b"what\n#sha256: is kept".to_vec();
+        write_twice(&path, &content).unwrap();
+        assert_eq!(read().unwrap(), (content.clone(), None));
+        let whole = std::fs::read(&path).unwrap();
+        // Every length, and every byte.
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let from_copy = (content.clone(), Some("is damaged"));
+            assert_eq!(read().unwrap(), from_copy, "{length}");
+            let mut flipped = whole.clone();
+            flipped[length] ^= 0x55;
+            std::fs::write(&path, &flipped).unwrap();
+            assert_eq!(read().unwrap(), from_copy, "{length}");
+        }
+        std::fs::write(copy_of(&path), b"").unwrap();
+        assert_eq!(kind(), io::ErrorKind::InvalidData);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(kind(), io::ErrorKind::NotFound);
+        write_twice(&path, &[b'a'; 101]).unwrap();
+        assert_eq!(kind(), io::ErrorKind::InvalidData);
+        write_twice(&path, b"").unwrap();
+        assert_eq!(read().unwrap(), (Vec::new(), None));
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn a_replaced_file_has_the_permissions_asked_for_and_leaves_nothing_beside() {
+        let place = std::env::temp_dir().join(format!("evenkeel-replace-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let path = place.join("file");
+        std::fs::write(beside(&path), b"left").unwrap();
+        replace(&path, Permissions::from_mode(0o664), b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o664);
+        // A directory cannot be replaced by a file.
+        let inner = place.join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        assert!(write(&inner, b"x").is_err());
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 2);
+        std::fs::remove_dir_all(&place).unwrap();
+    }
 }

@@ -5,7 +5,6 @@
 
 use crate::codec::{self, Malformed};
 use crate::command::VersionId;
-use crate::store::digest;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroize;
@@ -14,11 +13,6 @@ use zeroize::Zeroize;
 pub const SET_BYTES_MAX: u64 = 64 << 20;
 /// Files in a set.
 pub const FILES_MAX: usize = 4096;
-
-/// What stands between a set and its digest.
-const SEAL: &[u8] = b"\nSHA-256:";
-/// Bytes of that.
-const DIGEST_BYTES: usize = 32;
 
 /// A file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,71 +61,16 @@ pub struct FileSet {
 }
 
 impl FileSet {
-    /// As bytes, with their digest behind them, which older programs pass over.
+    /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = codec::encode(self);
-        let digest = digest(&bytes);
-        bytes.extend_from_slice(SEAL);
-        bytes.extend_from_slice(&digest.0);
-        bytes
-    }
-
-    /// What stands before a digest, and whether that is its own; None: there is none.
-    fn unsealed(bytes: &[u8]) -> Option<(&[u8], bool)> {
-        let end = bytes.len().saturating_sub(SEAL.len() + DIGEST_BYTES);
-        let (body, seal) = bytes.split_at(end);
-        let sum = seal.strip_prefix(SEAL)?;
-        Some((body, digest(body).0 == *sum))
-    }
-
-    /// Whether the digest behind these bytes is theirs. They are not looked at.
-    pub fn is_whole(bytes: &[u8]) -> bool {
-        Self::unsealed(bytes).is_some_and(|(_, whole)| whole)
+        codec::encode(self)
     }
 
     /// From bytes.
     ///
     /// # Errors
-    /// Fails on bytes that are no set, and on a set whose digest is another one. A set of an
-    /// older program has no digest.
+    /// Fails on bytes that are no set.
     pub fn decode(bytes: &[u8]) -> Result<FileSet, Malformed> {
-        match Self::unsealed(bytes) {
-            Some((_, false)) => Err(Malformed::damaged()),
-            Some((body, true)) => codec::decode(body),
-            None => codec::decode(bytes),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_set_of_which_a_bit_changed_is_none_and_older_programs_read_a_new_one() {
-        let set = FileSet {
-            label: "version 7".to_owned(),
-            files: vec![SetFile {
-                path: "/etc/evenkeel.cfg".to_owned(),
-                main: true,
-                secret: false,
-                mode: 0o600,
-                bytes: b"server one 192.0.2.1:80".to_vec(),
-            }],
-            ..FileSet::default()
-        };
-        let bytes = set.encode();
-        assert_eq!(FileSet::decode(&bytes).unwrap(), set);
-        assert!(FileSet::is_whole(&bytes));
-        for length in 0..bytes.len() {
-            assert!(!FileSet::is_whole(&bytes[..length]), "{length}");
-        }
-        for place in 0..bytes.len() - SEAL.len() - DIGEST_BYTES {
-            let mut other = bytes.clone();
-            other[place] ^= 1;
-            assert!(FileSet::decode(&other).is_err(), "{place}");
-        }
-        assert_eq!(codec::decode::<FileSet>(&bytes).unwrap(), set);
-        assert_eq!(FileSet::decode(&codec::encode(&set)).unwrap(), set);
+        codec::decode(bytes)
     }
 }

@@ -19,7 +19,7 @@
 pub mod authority;
 pub mod codec;
 pub mod command;
-mod durable;
+pub mod durable;
 pub mod file_set;
 pub mod follow;
 pub mod gossip;

@@ -18,14 +18,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Where it is unless somebody says otherwise.
 pub const USUAL: &str = "/var/lib/evenkeel";
 /// Who this machine is: [`Who`] as JSON.
 pub const MEMBER: &str = "member";
-/// The same once more, written before it.
-const MEMBER_COPY: &str = "member.copy";
 /// This member's certificate, PEM.
 pub const CERTIFICATE: &str = "member.pem";
 /// Its key, PEM.
@@ -40,8 +38,6 @@ pub const PROMISE: &str = "promise";
 pub const STORE_LOST: &str = "store.redb.lost";
 /// The version that this node accepted last: a [`FileSet`].
 pub const ACCEPTED: &str = "accepted.set";
-/// The same once more, written before it.
-pub const ACCEPTED_COPY: &str = "accepted.set.copy";
 /// Held by the process that uses the directory.
 const LOCK: &str = "lock";
 /// Largest of the small files, bytes.
@@ -256,19 +252,42 @@ impl Directory {
         durable::write(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
     }
 
-    /// Who this machine is; None where it belongs to nobody. A damaged file is passed over
-    /// for its copy: what this machine accepted is to be served.
+    /// Reads what was written twice; None where it is not there.
+    fn either(
+        &self,
+        name: &str,
+        bytes_max: u64,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryError> {
+        let path = self.file(name);
+        match durable::read_either(&path, bytes_max) {
+            Ok(kept) => Ok(Some(kept.bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(DirectoryError::Malformed(
+                    path,
+                    "the digests of it and its copy do not match".to_owned(),
+                ))
+            }
+            Err(error) => Err(DirectoryError::Io(path, error)),
+        }
+    }
+
+    fn write_twice(&self, name: &str, bytes: &[u8]) -> Result<(), DirectoryError> {
+        let path = self.file(name);
+        durable::write_twice(&path, bytes).map_err(|error| DirectoryError::Io(path, error))
+    }
+
+    /// Who this machine is; None where it belongs to nobody. A copy alone is left of a start
+    /// that did not end, or of a machine that was removed.
     pub fn who(&self) -> Result<Option<Who>, DirectoryError> {
-        let Some(bytes) = self.read(MEMBER, SMALL_BYTES_MAX)? else {
+        if !Directory::is_of_a_member(&self.path) {
+            return Ok(None);
+        }
+        let Some(bytes) = self.either(MEMBER, SMALL_BYTES_MAX)? else {
             return Ok(None);
         };
-        let error = match serde_json::from_slice(&bytes) {
-            Ok(who) => return Ok(Some(who)),
-            Err(error) => error,
-        };
-        let copy = self.read(MEMBER_COPY, SMALL_BYTES_MAX).ok().flatten();
-        let who = copy.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        who.map(Some).ok_or_else(|| {
+        let who = serde_json::from_slice(&bytes);
+        who.map(Some).map_err(|error| {
             DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
         })
     }
@@ -285,8 +304,7 @@ impl Directory {
             DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
         })?;
         text.push(b'\n');
-        self.write(MEMBER_COPY, &text)?;
-        self.write(MEMBER, &text)
+        self.write_twice(MEMBER, &text)
     }
 
     /// Refuses where the machine belongs to a cluster.
@@ -299,71 +317,27 @@ impl Directory {
 
     /// The version that this node accepted last.
     pub fn accepted(&self) -> Result<Option<FileSet>, DirectoryError> {
-        let path = self.file(ACCEPTED);
-        let bytes = match read_accepted(&self.path) {
-            Ok(accepted) => accepted.bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(DirectoryError::Io(path, error)),
+        let Some(bytes) = self.either(ACCEPTED, ACCEPTED_BYTES_MAX)? else {
+            return Ok(None);
         };
         let set = FileSet::decode(&bytes);
         set.map(Some)
-            .map_err(|error| DirectoryError::Malformed(path, error.to_string()))
+            .map_err(|error| DirectoryError::Malformed(self.file(ACCEPTED), error.to_string()))
     }
 
     /// Keeps a version as the one that was accepted last.
     pub fn write_accepted(&self, set: &FileSet) -> Result<(), DirectoryError> {
-        let mut bytes = set.encode();
-        let written = self
-            .write(ACCEPTED_COPY, &bytes)
-            .and_then(|()| self.write(ACCEPTED, &bytes));
-        // There are keys in it.
-        bytes.zeroize();
-        written
+        self.write_twice(ACCEPTED, &Zeroizing::new(set.encode()))
     }
 }
 
-/// The version that a node accepted last, as it stands on the disk.
-#[derive(Debug)]
-pub struct Accepted {
-    /// A [`FileSet`] that was not looked at. There are keys in it.
-    pub bytes: Zeroizing<Vec<u8>>,
-    /// Why it is that of the copy, where it is: what is wrong with [`ACCEPTED`].
-    pub damage: Option<&'static str>,
-}
-
-/// Reads the version that the node of this directory accepted last: from the file, or, where
-/// that is damaged or gone, from its copy. Where neither is whole it is the file as it is.
-pub fn read_accepted(directory: &Path) -> io::Result<Accepted> {
-    let file = read_plain(&directory.join(ACCEPTED));
-    let damage = match &file {
-        Ok(bytes) if FileSet::is_whole(bytes) => None,
-        Ok(_) => Some("is damaged"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is not there"),
-        Err(_) => Some("cannot be read"),
-    };
-    if damage.is_some()
-        && let Ok(bytes) = read_plain(&directory.join(ACCEPTED_COPY))
-        && FileSet::is_whole(&bytes)
-    {
-        return Ok(Accepted { bytes, damage });
-    }
-    Ok(Accepted {
-        bytes: file?,
-        damage: None,
-    })
-}
-
-/// A plain file of the size that a version may have.
-fn read_plain(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let data = file.metadata()?;
-    if !data.is_file() || data.len() > ACCEPTED_BYTES_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(data.len() as usize));
-    file.take(ACCEPTED_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Reads the version that the node of this directory accepted last, a [`FileSet`] that is
+/// not looked at.
+///
+/// # Errors
+/// Those of [`durable::read_either`].
+pub fn read_accepted(directory: &Path) -> io::Result<durable::Kept> {
+    durable::read_either(&directory.join(ACCEPTED), ACCEPTED_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -500,7 +474,7 @@ mod tests {
         assert!(damage());
         assert_eq!(directory.accepted().unwrap(), Some(set));
         // Nothing is made up where neither is left.
-        std::fs::write(directory.file(ACCEPTED_COPY), &whole[1..]).unwrap();
+        std::fs::write(durable::copy_of(&file), &whole[1..]).unwrap();
         assert_eq!(directory.accepted().unwrap(), None);
         std::fs::write(&file, b"").unwrap();
         assert!(directory.accepted().is_err());

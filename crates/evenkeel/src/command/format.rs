@@ -5,7 +5,6 @@ use super::{print, refuse};
 use clap::ArgMatches;
 use configuration::files;
 use proxy::load::outline;
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,25 +43,9 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
     result
 }
 
-/// Writes beside the file and renames; a link stays one, the mode stays.
+/// Replaces the content of a file as a whole; a link stays one, the mode stays.
 pub(super) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let path = std::fs::canonicalize(path)?;
     let permissions = std::fs::metadata(&path)?.permissions();
-    let mut beside: OsString = path.clone().into();
-    beside.push(format!(".{}.new", std::process::id()));
-    let written = (|| {
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&beside)?;
-        file.set_permissions(permissions)?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &path)
-    })();
-    if written.is_err() {
-        // The reason of the failure is more useful than that of the clearing up.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written
+    cluster::durable::replace(&path, permissions, text)
 }

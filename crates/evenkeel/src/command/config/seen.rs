@@ -3,9 +3,8 @@
 
 use super::ConfigError;
 use cluster::command::VersionId;
+use cluster::durable;
 use serde_json::{Map, Value};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The file in the state directory.
@@ -55,14 +54,8 @@ impl Seen {
             self.entries.remove(&first);
         }
         let text = Value::Object(self.entries.clone()).to_string();
-        let new = self.path.with_extension("new");
-        let write = || -> std::io::Result<()> {
-            let mut options = std::fs::OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(&new)?.write_all(text.as_bytes())?;
-            std::fs::rename(&new, &self.path)
-        };
-        write().map_err(|error| ConfigError::Io(self.path.display().to_string(), error))
+        durable::write(&self.path, text.as_bytes())
+            .map_err(|error| ConfigError::Io(self.path.display().to_string(), error))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::supervisor::loading::Told;
 use crate::supervisor::run::Supervisor;
 use crate::voice::write_error;
 use cluster::request;
-use cluster::role::directory::{self as state_directory, ACCEPTED, ACCEPTED_COPY};
+use cluster::role::directory::{self as state_directory, ACCEPTED};
 use protocol::role::RunControl;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -80,7 +80,7 @@ impl Supervisor {
             Ok((set, damage)) => {
                 if let Some(damage) = damage {
                     self.voice.warning(format_args!(
-                        "{} {damage}: its copy, {ACCEPTED_COPY}, is served; the next version that is accepted writes both anew",
+                        "{} {damage}: its copy, {ACCEPTED}.copy, is served; the next version that is accepted writes both anew",
                         path.display()
                     ));
                 }
