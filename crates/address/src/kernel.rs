@@ -5,6 +5,10 @@
 //! what was there already, or was gone already, is no error but an [`Outcome`].
 //! [`Monitor`] hears what changes, whoever changed it. Neither decides anything.
 //! Everything happens in the network namespace of the thread that opened them.
+//!
+//! Netlink is written by hand. The role needs few requests, many of them in one write
+//! with all answers matched to them, bounded waits instead of an async runtime, and
+//! lenient reading of attributes that a newer kernel adds.
 
 mod address;
 mod connection;

@@ -3,6 +3,10 @@
 //! and knows no meaning of a header (but `:status`, to tell an interim answer
 //! from a final one); every queue and list in it has a bound.
 //!
+//! It is written by hand for speed: with the `h2` crate, whose streams are futures with
+//! wakers and buffers of their own, the proxy missed its target at 1 and 10 streams
+//! (measured). Tests use that crate as the peer.
+//!
 //! The way in: [`Connection::receive`] takes what was read and says, one event
 //! at a time, what it means. The way out: [`Connection::send_headers`],
 //! [`Connection::send_data`] and the answers that the protocol itself wants
