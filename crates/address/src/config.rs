@@ -4,14 +4,17 @@
 
 mod instance;
 mod kernel;
+mod options;
 mod track;
 
 pub use instance::{
-    Authentication, Garp, Instance, Notify, NotifyScripts, Peer, Probing, Start, Transport, Vmac,
+    Authentication, GROUP4, GROUP6, Garp, Instance, Notify, NotifyScripts, PRIORITY_DEFAULT, Peer,
+    Probing, Start, Transport, Vmac,
 };
 pub use kernel::{
     Address, InterfaceDelay, Lifetime, NextHop, Route, RouteKind, Rule, RuleAction, Scope,
 };
+pub use options::Options;
 pub use track::{BfdSession, ParameterMatch, Script, TrackFile, TrackProcess, Tracked, Weight};
 
 use serde::{Deserialize, Serialize};

@@ -295,7 +295,7 @@ virtual-ip www
         let (loaded, outcome) = load(text, Where::Elsewhere);
         assert_eq!(told(&loaded), "");
         let instance = outcome.expect("no error").config.instances.remove(0);
-        assert_eq!(instance.advert_interval.as_millis(), 20);
+        assert_eq!(instance.options.advert_interval.as_millis(), 20);
         assert_eq!(instance.prefer, ["alpha", "beta"]);
     }
 

@@ -1,8 +1,8 @@
 //! `vrrp_instance` and `virtual-ip`.
 
-use super::{Account, Address, Route, Rule, Tracked};
+use super::{Account, Address, Options, Route, Rule, Tracked};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// What it is at first.
@@ -152,40 +152,16 @@ pub struct Instance {
     pub vrid: u8,
     /// `priority`, 1 to 255.
     pub priority: u8,
-    /// `version`: 2 or 3.
-    pub version: u8,
     /// True: adverts are of IPv6.
     pub ipv6: bool,
     /// `state`
     pub start: Start,
-    /// `advert_int`
-    pub advert_interval: Duration,
-    /// `down_timer_adverts`
-    pub down_timer_adverts: u8,
+    /// What is one value each.
+    pub options: Options,
     /// How adverts travel.
     pub transport: Transport,
     /// `mcast_src_ip`, `unicast_src_ip`
     pub source: Option<IpAddr>,
-    /// `track_src_ip`
-    pub track_source: bool,
-    /// `authentication`
-    pub authentication: Option<Authentication>,
-    /// `preempt`, not `nopreempt`.
-    pub preempt: bool,
-    /// `preempt_delay`
-    pub preempt_delay: Duration,
-    /// `accept`, not `no_accept`.
-    pub accept: bool,
-    /// `strict_mode`, `vrrp_strict`
-    pub strict: bool,
-    /// `lower_prio_no_advert`
-    pub lower_prio_no_advert: bool,
-    /// `higher_prio_send_advert`
-    pub higher_prio_send_advert: bool,
-    /// `skip_check_adv_addr`
-    pub skip_check_addresses: bool,
-    /// `old_unicast_checksum`: none recognizes it, true sends it, false never takes it.
-    pub old_unicast_checksum: Option<bool>,
     /// `use_vmac`
     pub vmac: Option<Vmac>,
     /// `virtual_ipaddress`: those that adverts name.
@@ -196,26 +172,12 @@ pub struct Instance {
     pub routes: Vec<Route>,
     /// `virtual_rules`
     pub rules: Vec<Rule>,
-    /// `promote_secondaries`
-    pub promote_secondaries: bool,
-    /// `dont_track_primary`
-    pub ignore_interface_faults: bool,
     /// `track_*`
     pub tracked: Tracked,
     /// How neighbours are told.
     pub garp: Garp,
     /// Who is told.
     pub notify: NotifyScripts,
-    /// `notify_priority_changes`
-    pub notify_priority_changes: Option<bool>,
-    /// `smtp_alert`
-    pub smtp_alert: Option<bool>,
-    /// `kernel_rx_buf_size`
-    pub receive_buffer_bytes: Option<u32>,
-    /// `vrf`
-    pub vrf: Option<String>,
-    /// `unicast_fault_no_peer`
-    pub fault_without_peer: bool,
     /// Whether silence is asked about before it is believed.
     pub probing: Option<Probing>,
     /// Addresses of this instance live only as long as the role renews them; none
@@ -224,13 +186,42 @@ pub struct Instance {
     /// Our language: priorities of the bands of health: healthy, some of its frontends
     /// cannot be served, none can (or the proxy is dead). None: health changes nothing.
     pub bands: Option<[u8; 3]>,
-    /// Our language: how long connections may finish at the old owner after a planned
-    /// hand-over (`handover-drain`), while the new one has all that are new.
-    pub handover_drain: Duration,
     /// Our language: nodes by preference, the first is the best; for people.
     pub prefer: Vec<String>,
-    /// Our language: the addresses are held only while this machine has the cluster's
-    /// lease of them (`lease`).
-    #[serde(default)]
-    pub lease: bool,
 }
+
+impl Default for Instance {
+    /// Nothing but keepalived's defaults.
+    fn default() -> Self {
+        Instance {
+            name: String::new(),
+            interface: String::new(),
+            vrid: 0,
+            priority: PRIORITY_DEFAULT,
+            ipv6: false,
+            start: Start::Backup,
+            options: Options::default(),
+            transport: Transport::Multicast { group: GROUP4 },
+            source: None,
+            vmac: None,
+            addresses: Vec::new(),
+            excluded: Vec::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
+            tracked: Tracked::default(),
+            garp: Garp::default(),
+            notify: NotifyScripts::default(),
+            probing: None,
+            lifetime: None,
+            bands: None,
+            prefer: Vec::new(),
+        }
+    }
+}
+
+/// The priority of an instance that states none.
+pub const PRIORITY_DEFAULT: u8 = 100;
+/// The multicast group of IPv4.
+pub const GROUP4: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 18));
+/// The multicast group of IPv6.
+pub const GROUP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));

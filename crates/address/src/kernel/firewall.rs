@@ -84,7 +84,7 @@ impl Firewall {
         for instance in config
             .instances
             .iter()
-            .filter(|i| !i.accept && i.priority != 255)
+            .filter(|i| !i.options.accept && i.priority != 255)
         {
             let vmac = instance.vmac.as_ref();
             let named = vmac.map(|v| v.name.clone());

@@ -1,7 +1,8 @@
 //! What the lines say, before it is known which machine they are read on.
 
+use super::instance::options;
 use super::{Host, codes};
-use crate::config::{NotifyScripts, Script};
+use crate::config::{NotifyScripts, Options, Script};
 use language::arguments::Built;
 use language::{Diagnostic, Diagnostics, SourceMap, Span};
 use std::net::IpAddr;
@@ -60,10 +61,7 @@ pub(super) struct VirtualIp {
     pub(super) interfaces: Vec<Interface>,
     pub(super) prefer: Vec<Written<String>>,
     pub(super) failover: Option<Written<Duration>>,
-    pub(super) handover_drain: Option<Duration>,
-    pub(super) preempt: bool,
-    pub(super) lease: bool,
-    pub(super) preempt_delay: Duration,
+    pub(super) options: Options,
     pub(super) vrid: Option<Written<u8>>,
     pub(super) transport: Option<Written<Transport>>,
     pub(super) virtual_mac: bool,
@@ -85,10 +83,7 @@ impl VirtualIp {
             interfaces: Vec::new(),
             prefer: Vec::new(),
             failover: None,
-            handover_drain: None,
-            preempt: true,
-            lease: false,
-            preempt_delay: Duration::ZERO,
+            options: options(),
             vrid: None,
             transport: None,
             virtual_mac: false,

@@ -6,7 +6,7 @@ use super::link::{self, Taken, is_ipv6};
 use super::timing::{DOWN_ADVERTS, FAILOVER_DEFAULT};
 use super::{Outcome, Timers, codes, host};
 use crate::config::{
-    Address, Config, Dialect, Garp, Global, Instance, Start, Tracked, Transport, Vmac, Weight,
+    Address, Config, Dialect, Global, Instance, Options, Tracked, Transport, Vmac, Weight,
 };
 use language::Diagnostic;
 use std::net::IpAddr;
@@ -130,47 +130,38 @@ fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
         interface: part.interface,
         vrid: part.vrid,
         priority: bands[0],
-        version: 3,
         ipv6,
-        start: Start::Backup,
-        advert_interval: timers.advert_interval,
-        down_timer_adverts: DOWN_ADVERTS,
+        options: Options {
+            advert_interval: timers.advert_interval,
+            ..virtual_ip.options
+        },
         transport: part.transport,
         source: part.source,
-        track_source: false,
-        authentication: None,
-        preempt: virtual_ip.preempt,
-        preempt_delay: virtual_ip.preempt_delay,
-        accept: true,
-        strict: false,
-        lower_prio_no_advert: false,
+        vmac: virtual_ip.virtual_mac.then(Vmac::default),
+        addresses: named,
+        excluded,
+        tracked,
+        notify: virtual_ip.notify,
+        probing: Some(timers.probing),
+        lifetime: Some(timers.lifetime),
+        bands: Some(bands),
+        prefer: part.order,
+        ..Instance::default()
+    }
+}
+
+/// The options of a virtual address that states none.
+pub(super) fn options() -> Options {
+    Options {
+        version: 3,
+        down_timer_adverts: DOWN_ADVERTS,
         // After a partition the winner hears of the loser, and tells neighbours anew.
         higher_prio_send_advert: true,
         // While one machine has a new address in its file and the other one has not,
         // both are to hear each other.
         skip_check_addresses: true,
-        old_unicast_checksum: None,
-        vmac: virtual_ip.virtual_mac.then(Vmac::default),
-        addresses: named,
-        excluded,
-        routes: Vec::new(),
-        rules: Vec::new(),
-        promote_secondaries: false,
-        ignore_interface_faults: false,
-        tracked,
-        garp: Garp::default(),
-        notify: virtual_ip.notify,
-        notify_priority_changes: None,
-        smtp_alert: None,
-        receive_buffer_bytes: None,
-        vrf: None,
-        fault_without_peer: false,
-        probing: Some(timers.probing),
-        lifetime: Some(timers.lifetime),
-        bands: Some(bands),
-        handover_drain: virtual_ip.handover_drain.unwrap_or(DRAIN_DEFAULT),
-        prefer: part.order,
-        lease: virtual_ip.lease,
+        handover_drain: DRAIN_DEFAULT,
+        ..Options::default()
     }
 }
 

@@ -95,10 +95,10 @@ fn one_file_is_for_both_machines_and_each_has_its_own_priority() {
     let (a, b) = (&alpha.config.instances[0], &beta.config.instances[0]);
     assert_eq!((a.bands, a.priority), (Some([210, 130, 50]), 210));
     assert_eq!((b.bands, b.priority), (Some([220, 140, 60]), 220));
-    assert_eq!((a.vrid, a.version, a.ipv6), (b.vrid, 3, false));
-    assert_eq!(a.advert_interval, Duration::from_millis(10));
-    assert_eq!((a.interface.as_str(), a.preempt), ("eth0", true));
-    assert_eq!(a.handover_drain, Duration::from_secs(2));
+    assert_eq!((a.vrid, a.options.version, a.ipv6), (b.vrid, 3, false));
+    assert_eq!(a.options.advert_interval, Duration::from_millis(10));
+    assert_eq!((a.interface.as_str(), a.options.preempt), ("eth0", true));
+    assert_eq!(a.options.handover_drain, Duration::from_secs(2));
     assert_eq!(a.prefer, ["beta", "alpha"]);
     assert!(alpha.config.global.lock_memory && alpha.config.global.dynamic_interfaces);
     let again = Config::decode(&alpha.config.encode()).expect("its own encoding");

@@ -110,7 +110,7 @@ fn handover_drain(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
         .once("'handover-drain'", args.keyword_span())?;
     let (value, _) = time_within(args, Duration::ZERO..=DRAIN_MAX)?;
     args.end()?;
-    draft.virtual_ip().handover_drain = Some(value);
+    draft.virtual_ip().options.handover_drain = value;
     Ok(())
 }
 
@@ -120,7 +120,7 @@ fn preempt_delay(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
         .once("'preempt-delay'", args.keyword_span())?;
     let (value, _) = time_within(args, Duration::ZERO..=PREEMPT_DELAY_MAX)?;
     args.end()?;
-    draft.virtual_ip().preempt_delay = value;
+    draft.virtual_ip().options.preempt_delay = value;
     Ok(())
 }
 

@@ -197,13 +197,13 @@ fn prefer(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
 
 fn nopreempt(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     args.end()?;
-    draft.virtual_ip().preempt = false;
+    draft.virtual_ip().options.preempt = false;
     Ok(())
 }
 
 fn lease(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     args.end()?;
-    draft.virtual_ip().lease = true;
+    draft.virtual_ip().options.lease = true;
     Ok(())
 }
 

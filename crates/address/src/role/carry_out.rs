@@ -71,7 +71,7 @@ impl Role {
         };
         // The third byte of both versions is the priority.
         let stops = bytes.get(2) == Some(&0);
-        let sealed = match &member.config.authentication {
+        let sealed = match &member.config.options.authentication {
             Some(Authentication::Ah(key)) => {
                 sealed(key, member.source, to, &mut self.sealed, bytes)
             }

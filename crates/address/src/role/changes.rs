@@ -62,7 +62,7 @@ impl Role {
                 if member.socket != Some(place) || !goes_to(member, packet.destination) {
                     continue;
                 }
-                let advert = match &member.config.authentication {
+                let advert = match &member.config.options.authentication {
                     Some(Authentication::Ah(key)) => match ah::open(key, packet.packet) {
                         Ok(opened) => opened.advert,
                         Err(refusal) => {

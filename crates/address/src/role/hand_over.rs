@@ -86,7 +86,9 @@ pub(super) struct HandOvers {
 /// Whether its connections go on after a hand-over. With a virtual MAC they cannot: one
 /// place on the network would have to be two.
 pub(super) fn keeps_connections(config: &Config, instance: &Settings) -> bool {
-    config.dialect == Dialect::Own && !instance.handover_drain.is_zero() && instance.vmac.is_none()
+    config.dialect == Dialect::Own
+        && !instance.options.handover_drain.is_zero()
+        && instance.vmac.is_none()
 }
 
 impl HandOvers {
@@ -193,7 +195,7 @@ impl Role {
             let same = same.and_then(|i| Some((i, kept.of(i)?)));
             same.is_some_and(|(instance, kept)| {
                 // No later than one that begins now.
-                let latest = now.after(instance.handover_drain + PASS_LONGER);
+                let latest = now.after(instance.options.handover_drain + PASS_LONGER);
                 let is_master = kept.state == "MASTER";
                 is_master == one.to.is_some() && (now.0..=latest.0).contains(&one.until_ns)
             })
@@ -210,7 +212,10 @@ impl Role {
         let (now, until) = (clock::now(), Time(one.until_ns));
         let name = one.name.clone();
         if let Some(owner) = one.to {
-            let drain = self.members.get(at).map(|m| m.config.handover_drain);
+            let drain = self
+                .members
+                .get(at)
+                .map(|m| m.config.options.handover_drain);
             let tell_every = TELL_EVERY_LEAST.max(drain.unwrap_or_default() / TOLD_AGAIN);
             self.hand_overs.passes.push(Pass {
                 passage: Passage::left(Passage::name_of_passes(&name)),
@@ -327,7 +332,7 @@ impl Role {
             return;
         };
         let name = member.config.name.clone();
-        let drain = member.config.handover_drain;
+        let drain = member.config.options.handover_drain;
         let why = self.router.status(Instance(at)).map(|status| status.why);
         let owner = match why {
             Some(Reason::Preempts { owner, .. } | Reason::OwnerStopped { owner }) => owner,
@@ -377,7 +382,7 @@ impl Role {
         };
         let name = member.config.name.clone();
         let wish = self.hand_overs.take_wish(&name);
-        let drain = wish.unwrap_or(member.config.handover_drain);
+        let drain = wish.unwrap_or(member.config.options.handover_drain);
         let status = self.router.status(Instance(at));
         let by = match status.map(|status| (status.state, status.why)) {
             Some((State::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
@@ -578,17 +583,17 @@ impl Role {
                 continue;
             }
             // Who has a lease next is decided elsewhere, once it is free.
-            if config.lease {
+            if config.options.lease {
                 if member.state == State::Master {
-                    longest = longest.max(config.handover_drain);
+                    longest = longest.max(config.options.handover_drain);
                     leases.push(name_of(config));
                     waits = true;
                 }
                 continue;
             }
-            let adverts = u32::from(config.down_timer_adverts.max(1)) + 1;
-            let offer = config.advert_interval * adverts * 2;
-            longest = longest.max(offer + config.handover_drain);
+            let adverts = u32::from(config.options.down_timer_adverts.max(1)) + 1;
+            let offer = config.options.advert_interval * adverts * 2;
+            longest = longest.max(offer + config.options.handover_drain);
             if member.state == State::Master {
                 // One that is under way goes on.
                 self.router.hand_over(now, Instance(at), Duration::ZERO);

@@ -47,7 +47,10 @@ impl Role {
     /// Settings and the filter, as far as interfaces are there.
     pub(super) fn prepare_interfaces(&mut self, now: Time) {
         self.poll_links_at = (!self.config.polled_interfaces.is_empty()).then_some(now);
-        let promoting = self.members.iter().filter(|m| m.config.promote_secondaries);
+        let promoting = self
+            .members
+            .iter()
+            .filter(|m| m.config.options.promote_secondaries);
         let names: Vec<String> = promoting.map(|m| m.config.interface.clone()).collect();
         for name in names {
             let path = sysctl::of_interface(false, &name, "promote_secondaries");

@@ -174,7 +174,7 @@ impl KeptState {
 pub fn fingerprint(instance: &Instance) -> String {
     format!(
         "{}/{}/{}/{}",
-        instance.interface, instance.vrid, instance.version, instance.ipv6
+        instance.interface, instance.vrid, instance.options.version, instance.ipv6
     )
 }
 

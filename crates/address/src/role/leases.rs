@@ -121,13 +121,13 @@ impl Leases {
 
     /// Why an instance cannot have its addresses now.
     pub fn fault(&self, now: Time, instance: &Configured) -> Option<String> {
-        let bound = instance.lease.then(|| name_of(instance))?;
+        let bound = instance.options.lease.then(|| name_of(instance))?;
         self.missing(now, &bound)
     }
 
     /// Whether the lease of an instance was given up for another machine.
     pub fn moves(&self, instance: &Configured) -> bool {
-        instance.lease && self.resting.contains_key(&name_of(instance))
+        instance.options.lease && self.resting.contains_key(&name_of(instance))
     }
 
     /// Why a lease is not held.
@@ -164,7 +164,7 @@ impl Role {
         self.leases.hold(held);
         self.judge_all(now);
         // A role that follows at once goes on with them.
-        self.keep_now |= self.config.instances.iter().any(|one| one.lease);
+        self.keep_now |= self.config.instances.iter().any(|one| one.options.lease);
     }
 
     /// Another machine could use this one better: its addresses go.
@@ -180,7 +180,7 @@ impl Role {
             self.judge_all(now);
         }
         let wanted = self.leases.told.iter().any(|told| !told.is_empty());
-        if wanted || self.config.instances.iter().any(|one| one.lease) {
+        if wanted || self.config.instances.iter().any(|one| one.options.lease) {
             // The addresses go first: what is wanted no more may be another's at once.
             self.act();
             self.tell_wanted_leases(now);
@@ -200,10 +200,10 @@ impl Role {
         let stops = self.hand_overs.is_stopping();
         let able = members
             .filter(|_| !stops)
-            .filter(|(_, member)| member.config.lease && self.could_have(now, member))
+            .filter(|(_, member)| member.config.options.lease && self.could_have(now, member))
             .filter_map(|(at, member)| {
                 let priority = self.router.status(Instance(at))?.priority;
-                let rank = match member.config.preempt {
+                let rank = match member.config.options.preempt {
                     true => u32::from(priority),
                     // Of machines that are as healthy none is better.
                     false => {

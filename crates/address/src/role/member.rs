@@ -221,7 +221,7 @@ impl Member {
     ) -> Option<IpAddr> {
         if let Some(source) = self.config.source {
             let there = || addresses.iter().any(|a| a.address == source);
-            return (!self.config.track_source || there()).then_some(source);
+            return (!self.config.options.track_source || there()).then_some(source);
         }
         let base = links.named(&self.config.interface).map(|s| s.link.index);
         let own = self.vmac.as_ref().map(|v| v.link.index);

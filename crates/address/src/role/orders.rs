@@ -227,14 +227,14 @@ impl Role {
             if name.is_some_and(|name| name != member.config.name) {
                 continue;
             }
-            if member.config.lease {
+            if member.config.options.lease {
                 if member.state == State::Master {
                     self.leases.put_last(name_of(&member.config));
                     begun.push(member.config.name.clone());
                 }
                 continue;
             }
-            let drain = drain.unwrap_or(member.config.handover_drain);
+            let drain = drain.unwrap_or(member.config.options.handover_drain);
             // Connections go on while another one has the addresses already.
             let drain = match keeps_connections(&self.config, &member.config) {
                 true => self.hand_overs.wish(&member.config.name, drain),

@@ -36,7 +36,7 @@ pub fn take(config: &Config, log: &mut Log) -> Vec<String> {
     let quick = config
         .instances
         .iter()
-        .any(|i| i.advert_interval < SUB_SECOND);
+        .any(|i| i.options.advert_interval < SUB_SECOND);
     let chosen = config.global.realtime_priority.filter(|p| *p > 0);
     let priority = chosen.or((own || quick).then_some(PRIORITY));
     if let Some(priority) = priority {

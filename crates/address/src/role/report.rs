@@ -46,7 +46,7 @@ impl Role {
             name: config.name.clone(),
             interface: config.interface.clone(),
             vrid: config.vrid,
-            version: config.version,
+            version: config.options.version,
             ipv6: config.ipv6,
             state: state_word(told.state).to_owned(),
             wanted: wanted(config).to_owned(),
@@ -55,7 +55,7 @@ impl Role {
             why: reason::words(&told.why),
             base_priority: config.priority,
             priority: told.priority,
-            advert_interval_ms: u64::try_from(config.advert_interval.as_millis())
+            advert_interval_ms: u64::try_from(config.options.advert_interval.as_millis())
                 .unwrap_or(u64::MAX),
             owner: told.owner.map(|(address, priority, heard)| OwnerStatus {
                 address,
@@ -86,7 +86,7 @@ impl Role {
             rejected: rejected.collect(),
             same_place: told.same_place,
             handing_over: Some(told.handing_over),
-            by_lease: config.lease,
+            by_lease: config.options.lease,
             lease_moves: self.leases.moves(config),
         })
     }

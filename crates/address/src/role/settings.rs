@@ -25,34 +25,34 @@ pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
     Settings {
         name: instance.name.clone(),
         vrid: instance.vrid,
-        version: if instance.version == 2 {
+        version: if instance.options.version == 2 {
             Version::V2
         } else {
             Version::V3
         },
         ipv6: instance.ipv6,
         priority: instance.priority,
-        interval: instance.advert_interval,
-        down_adverts: instance.down_timer_adverts,
+        interval: instance.options.advert_interval,
+        down_adverts: instance.options.down_timer_adverts,
         addresses: instance.addresses.iter().map(|a| a.address).collect(),
         source: instance.source,
         transport: transport(instance),
-        authentication: instance.authentication.as_ref().map(|a| match a {
+        authentication: instance.options.authentication.as_ref().map(|a| match a {
             config::Authentication::Pass(word) => Authentication::Pass(*word),
             config::Authentication::Ah(key) => Authentication::Ah(*key),
         }),
         starts_as_master: instance.start == Start::Master,
-        preempt: instance.preempt,
-        preempt_delay: instance.preempt_delay,
+        preempt: instance.options.preempt,
+        preempt_delay: instance.options.preempt_delay,
         startup_delay: match starts {
             true => config.global.startup_delay,
             false => Duration::ZERO,
         },
-        lower_prio_no_advert: instance.lower_prio_no_advert,
-        higher_prio_send_advert: instance.higher_prio_send_advert,
-        skip_check_addresses: instance.skip_check_addresses,
-        strict: instance.strict,
-        old_unicast_checksum: instance.old_unicast_checksum,
+        lower_prio_no_advert: instance.options.lower_prio_no_advert,
+        higher_prio_send_advert: instance.options.higher_prio_send_advert,
+        skip_check_addresses: instance.options.skip_check_addresses,
+        strict: instance.options.strict,
+        old_unicast_checksum: instance.options.old_unicast_checksum,
         garp: garp(&instance.garp),
         probing: probing(config.dialect, instance),
         bands: instance.bands,
@@ -118,7 +118,7 @@ fn probing(dialect: Dialect, instance: &Instance) -> Option<Probing> {
             bound: probing.bound,
         });
     }
-    let interval = instance.advert_interval;
+    let interval = instance.options.advert_interval;
     let on_link = !instance.interface.is_empty() && !instance.addresses.is_empty();
     (dialect == Dialect::Keepalived && interval < PROBED_BELOW && on_link).then(|| Probing {
         wait: interval.clamp(PROBE_WAIT.0, PROBE_WAIT.1),

@@ -32,6 +32,7 @@ pub const MTU_BYTES: u32 = 1500;
 pub fn receive_buffer(global: &Global, instance: &Instance, mtu: u32) -> Option<u32> {
     let packets = |number: u32| mtu.saturating_mul(number);
     instance
+        .options
         .receive_buffer_bytes
         .or(global.receive_buffer_bytes)
         .or(global.receive_buffer_packets.map(packets))
@@ -54,7 +55,7 @@ pub fn wanted(
         ipv6: instance.ipv6,
         interface,
         transport,
-        authenticated: matches!(instance.authentication, Some(Authentication::Ah(_))),
+        authenticated: matches!(instance.options.authentication, Some(Authentication::Ah(_))),
         receive_buffer_bytes,
     }
 }

@@ -258,7 +258,8 @@ impl Role {
         let scripts = config.notify.clone();
         let global = &self.config.global;
         let faults = word != "FAULT" || !global.no_mail_on_faults;
-        let mails = config.smtp_alert.unwrap_or(global.smtp_alert) && faults && word != "STOP";
+        let mails =
+            config.options.smtp_alert.unwrap_or(global.smtp_alert) && faults && word != "STOP";
         self.run_scripts(&scripts, ("INSTANCE", &name), word, priority);
         if mails {
             self.teller
@@ -405,7 +406,12 @@ impl Role {
             return;
         };
         let global = self.config.global.notify_priority_changes;
-        if !member.config.notify_priority_changes.unwrap_or(global) {
+        if !member
+            .config
+            .options
+            .notify_priority_changes
+            .unwrap_or(global)
+        {
             return;
         }
         let (name, priority) = (&member.config.name, member.judgement.priority);

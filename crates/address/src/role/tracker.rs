@@ -42,7 +42,7 @@ impl Tracker {
         static_groups(config, links, instance, &mut sum);
         if let Transport::Unicast { peers, .. } = &instance.transport
             && peers.is_empty()
-            && instance.fault_without_peer
+            && instance.options.fault_without_peer
         {
             sum.faults.push("it has no unicast peer".to_owned());
         }
@@ -170,7 +170,7 @@ impl Sum {
 /// The instance's own interface, and those of its addresses.
 fn interfaces(links: &Links, instance: &Instance, sum: &mut Sum) {
     let own = &instance.interface;
-    if !own.is_empty() && !instance.ignore_interface_faults {
+    if !own.is_empty() && !instance.options.ignore_interface_faults {
         sum.faults.extend(fault(links, own));
     }
     let all = instance.addresses.iter().chain(&instance.excluded);

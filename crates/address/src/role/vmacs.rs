@@ -140,7 +140,10 @@ impl Role {
             base: base.link.index,
             kind,
             ipv6,
-            vrf: base.link.master.filter(|_| member.config.vrf.is_some()),
+            vrf: base
+                .link
+                .master
+                .filter(|_| member.config.options.vrf.is_some()),
         };
         match self.kernel.create_vmac(&spec) {
             Ok(vmac) => {

@@ -39,7 +39,7 @@ impl Family {
 /// In our own dialect.
 fn own(family: Family, priority: u8) -> Config {
     let mut one = instance("www", 51, priority);
-    one.handover_drain = DRAIN;
+    one.options.handover_drain = DRAIN;
     if family == Family::Six {
         one.ipv6 = true;
         one.transport = Transport::Multicast {
@@ -316,7 +316,7 @@ fn back_and_forth(name: &str, family: Family) {
     let scene = begin(name);
     let long = |priority| {
         let mut config = own(family, priority);
-        config.instances[0].handover_drain = LATEST * 20;
+        config.instances[0].options.handover_drain = LATEST * 20;
         config
     };
     let alpha = scene.role(&scene.alpha, &long(150));
@@ -362,7 +362,7 @@ fn a_planned_stop_with_nobody_else_there_is_not_delayed_by_the_drain() {
     lab::skip_unless_root!();
     let scene = Scene::new("over-alone");
     let mut alone = own(Family::Four, 150);
-    alone.instances[0].handover_drain = LATEST * 20;
+    alone.instances[0].options.handover_drain = LATEST * 20;
     let alpha = scene.role(&scene.alpha, &alone);
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.order("stop");
@@ -378,7 +378,7 @@ fn a_hand_over_outlives_the_roles_of_both_machines_and_ends_with_its_drain() {
     let scene = begin("over-killed");
     let long = |priority| {
         let mut config = own(Family::Four, priority);
-        config.instances[0].handover_drain = LATEST * 20;
+        config.instances[0].options.handover_drain = LATEST * 20;
         config
     };
     let alpha = scene.role(&scene.alpha, &long(150));
@@ -422,8 +422,8 @@ fn connections_go_on_where_they_began_when_an_address_goes_with_its_lease() {
     let scene = begin("over-lease");
     let bound = |priority| {
         let mut config = own(Family::Four, priority);
-        config.instances[0].lease = true;
-        config.instances[0].handover_drain = LATEST * 20;
+        config.instances[0].options.lease = true;
+        config.instances[0].options.handover_drain = LATEST * 20;
         config
     };
     let hold = "hold address/www 4611686018427387904";

@@ -12,7 +12,7 @@ const NOTHING_WANTED: &str = "WantsLeases([])";
 
 fn bound() -> Config {
     let mut config = simple(150);
-    config.instances[0].lease = true;
+    config.instances[0].options.lease = true;
     config
 }
 

@@ -56,15 +56,15 @@ impl Case {
 
     fn ours(self, priority: u8) -> Config {
         let mut i = instance("VI_1", 51, priority);
-        i.version = self.version;
-        i.advert_interval = Duration::from_secs_f64(self.interval().parse().unwrap());
+        i.options.version = self.version;
+        i.options.advert_interval = Duration::from_secs_f64(self.interval().parse().unwrap());
         if self.password {
-            i.authentication = Some(Authentication::Pass(*b"1111\0\0\0\0"));
+            i.options.authentication = Some(Authentication::Pass(*b"1111\0\0\0\0"));
         }
         if self.header {
             let mut key = [0; 16];
             key[..4].copy_from_slice(b"1111");
-            i.authentication = Some(Authentication::Ah(key));
+            i.options.authentication = Some(Authentication::Ah(key));
         }
         if self.unicast {
             i.source = Some("10.0.0.1".parse().unwrap());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 fn quick(priority: u8) -> Config {
     let mut c = simple(priority);
-    c.instances[0].advert_interval = Duration::from_millis(10);
+    c.instances[0].options.advert_interval = Duration::from_millis(10);
     c
 }
 

@@ -64,7 +64,7 @@ fn a_successor_finds_everything_in_place() {
     lab::skip_unless_root!();
     let scene = Scene::new("leave");
     let mut slow = simple(150);
-    slow.instances[0].advert_interval = std::time::Duration::from_secs(1);
+    slow.instances[0].options.advert_interval = std::time::Duration::from_secs(1);
     let alpha = scene.role(&scene.alpha, &slow);
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.order("leave");

@@ -1,9 +1,7 @@
 //! Hosts on a switch, with roles in them.
 
 use crate::child::{self, DUMPS, SOCKET, STATE, VITALS};
-use address::config::{
-    Address, Config, Dialect, Garp, Instance, NotifyScripts, Start, Tracked, Transport,
-};
+use address::config::{Address, Config, Dialect, Instance, Options, Transport};
 use address::role::Status;
 use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
 use std::env;
@@ -212,46 +210,17 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {
         interface: "eth0".to_owned(),
         vrid,
         priority,
-        version: 3,
         ipv6: false,
-        start: Start::Backup,
-        advert_interval: Duration::from_millis(100),
-        down_timer_adverts: 3,
         transport: Transport::Multicast {
             group: IpAddr::from([224, 0, 0, 18]),
         },
-        source: None,
-        track_source: false,
-        authentication: None,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        accept: true,
-        strict: false,
-        lower_prio_no_advert: false,
-        higher_prio_send_advert: false,
-        skip_check_addresses: false,
-        old_unicast_checksum: None,
-        vmac: None,
         addresses: vec![address("10.0.0.100/24")],
-        excluded: Vec::new(),
-        routes: Vec::new(),
-        rules: Vec::new(),
-        promote_secondaries: false,
-        ignore_interface_faults: false,
-        tracked: Tracked::default(),
-        garp: Garp::default(),
-        notify: NotifyScripts::default(),
-        notify_priority_changes: None,
-        smtp_alert: None,
-        receive_buffer_bytes: None,
-        vrf: None,
-        fault_without_peer: false,
-        probing: None,
-        lifetime: None,
-        bands: None,
-        handover_drain: Duration::ZERO,
-        prefer: Vec::new(),
-        lease: false,
+        options: Options {
+            advert_interval: Duration::from_millis(100),
+            version: 3,
+            ..Options::default()
+        },
+        ..Instance::default()
     }
 }
 

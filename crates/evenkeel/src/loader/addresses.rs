@@ -45,8 +45,8 @@ const LIFETIME_MIN: Duration = Duration::from_secs(2);
 /// from a machine on which everything was killed.
 fn lifetime(instance: &Instance) -> Duration {
     // The skew of the least priority is below one advert.
-    let adverts = u32::from(instance.down_timer_adverts) + 1;
-    let down = instance.advert_interval.saturating_mul(adverts);
+    let adverts = u32::from(instance.options.down_timer_adverts) + 1;
+    let down = instance.options.advert_interval.saturating_mul(adverts);
     down.saturating_mul(LIFETIME_DOWN_INTERVALS)
         .max(LIFETIME_MIN)
 }
@@ -169,13 +169,8 @@ fn goes_together(had: &Config, has: &Config) -> bool {
     let agreed = |one: &Instance, other: &Instance| {
         one.vrid == other.vrid
             && one.priority == other.priority
-            && one.version == other.version
-            && one.advert_interval == other.advert_interval
-            && one.down_timer_adverts == other.down_timer_adverts
-            && one.authentication == other.authentication
-            && one.preempt == other.preempt
-            && one.preempt_delay == other.preempt_delay
             && one.transport == other.transport
+            && one.options.agree(&other.options)
     };
     had.instances.iter().any(|one| {
         let mut now = has.instances.iter();
@@ -189,9 +184,9 @@ fn goes_together(had: &Config, has: &Config) -> bool {
 /// `child_wait_time` gives, which can be longer alone.
 fn longest_stop(config: &Config) -> Duration {
     let hand_over = |one: &Instance| {
-        let adverts = u32::from(one.down_timer_adverts.max(1)) + 1;
-        let offer = one.advert_interval.saturating_mul(adverts * 2);
-        offer.saturating_add(one.handover_drain)
+        let adverts = u32::from(one.options.down_timer_adverts.max(1)) + 1;
+        let offer = one.options.advert_interval.saturating_mul(adverts * 2);
+        offer.saturating_add(one.options.handover_drain)
     };
     let longest = config.instances.iter().map(hand_over).max();
     let script = config.global.shutdown_script.as_ref();

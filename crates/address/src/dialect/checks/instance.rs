@@ -3,8 +3,10 @@
 use super::timers;
 use super::{NoWeights, preferences, resolve, transport};
 use crate::codes;
-use crate::config::{Address, Authentication, Garp, Instance, Start, Transport, Vmac};
-use crate::dialect::family::draft::{At, GarpDraft, InstanceDraft, PRIORITY_DEFAULT, bare};
+use crate::config::{
+    Address, Authentication, Garp, Instance, Options, PRIORITY_DEFAULT, Start, Transport, Vmac,
+};
+use crate::dialect::family::draft::{At, Defaults, GarpDraft, InstanceDraft};
 use crate::dialect::family::instance::{key, password};
 use crate::dialect::loader::Loader;
 use language::{Diagnostic, Severity, Span};
@@ -36,20 +38,16 @@ pub(super) fn finish(
     in_group: Option<bool>,
     disabled: &HashSet<String>,
 ) {
-    let mut built = bare(&draft.name);
+    let mut built = Instance {
+        name: draft.name.clone(),
+        options: draft.options.values.clone(),
+        ..Instance::default()
+    };
     needed(l, draft, &mut built);
     family(l, draft, &mut built);
-    let strict = draft
-        .strict
-        .as_ref()
-        .map_or(l.drafts.defaults.strict, |s| s.value);
-    built.strict = strict;
+    defaults(&mut built.options, draft, &l.drafts.defaults);
     state(l, draft, &mut built);
-    built.advert_interval = timers::interval(l, draft, built.version);
-    built.down_timer_adverts = draft
-        .down_timer_adverts
-        .or(l.drafts.defaults.down_timer_adverts)
-        .unwrap_or(3);
+    built.options.advert_interval = timers::interval(l, draft, built.options.version);
     built.transport = transport::resolve(l, draft, built.ipv6);
     authentication(l, draft, &mut built);
     preemption(l, draft, &mut built);
@@ -66,21 +64,27 @@ pub(super) fn finish(
     built.routes = draft.routes.iter().map(|at| at.value.clone()).collect();
     built.garp = garp(l, &draft.garp);
     built.source = draft.source.as_ref().map(|s| s.value);
-    built.track_source = draft.track_source.is_some();
-    built.fault_without_peer = draft.fault_without_peer;
-    built.old_unicast_checksum = draft.old_checksum;
-    built.promote_secondaries = draft.promote_secondaries;
-    built.ignore_interface_faults = draft.ignore_interface_faults;
     built.notify = draft.notify.clone();
-    built.notify_priority_changes = draft.notify_priority_changes;
-    built.smtp_alert = draft.smtp_alert;
-    built.receive_buffer_bytes = draft.receive_buffer_bytes;
-    built.vrf = draft.vrf.clone();
-    built.skip_check_addresses = draft
-        .skip_check_addresses
-        .unwrap_or(l.drafts.defaults.skip_check_addresses);
     timers::announcements(l, draft, &built);
     l.config.instances.push(built);
+}
+
+/// Takes options that the instance does not state from `global_defs`.
+fn defaults(options: &mut Options, draft: &InstanceDraft, from: &Defaults) {
+    let (given, from) = (&draft.options, &from.options.values);
+    let missing = |name: &str| given.place(name).is_none();
+    if missing("version") {
+        options.version = from.version;
+    }
+    if missing("down_timer_adverts") {
+        options.down_timer_adverts = from.down_timer_adverts;
+    }
+    if missing("skip_check_adv_addr") {
+        options.skip_check_addresses = from.skip_check_addresses;
+    }
+    if missing("strict_mode") {
+        options.strict = from.strict;
+    }
 }
 
 /// What an instance cannot do without.
@@ -163,16 +167,16 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     built.addresses = same.into_iter().map(|at| at.value.clone()).collect();
     let excluded = draft.excluded.iter().chain(other);
     built.excluded = excluded.map(|at| at.value.clone()).collect();
-    built.version = match (&draft.version, built.ipv6) {
-        (Some(at), true) if at.value == 2 => {
-            let message = "IPv6 has version 3 only";
-            l.report(Diagnostic::warning(&codes::NO_EFFECT, at.span, message).fix(at.span, "3"));
-            3
-        }
-        (_, true) => 3,
-        (Some(at), false) => at.value,
-        (None, false) => l.drafts.defaults.version.unwrap_or(2),
-    };
+    if !built.ipv6 {
+        return;
+    }
+    if let Some(at) = draft.options.at("version", |o| o.version)
+        && at.value == 2
+    {
+        let message = "IPv6 has version 3 only";
+        l.report(Diagnostic::warning(&codes::NO_EFFECT, at.span, message).fix(at.span, "3"));
+    }
+    built.options.version = 3;
 }
 
 /// What `state` claims and `priority` says.
@@ -212,7 +216,7 @@ fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     if let Some(told) = told {
         l.report(told);
     }
-    if built.strict && master != (built.priority == OWNER) && master {
+    if built.options.strict && master != (built.priority == OWNER) && master {
         strict(l, span, "'state MASTER' with a priority below 255");
         built.start = Start::Backup;
     }
@@ -228,7 +232,7 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
     let Some(place) = draft.auth_place else {
         return;
     };
-    if built.version == 3 {
+    if built.options.version == 3 {
         let message = "version 3 has no authentication, so none is sent";
         l.report(
             Diagnostic::warning(&codes::AUTHENTICATION_IGNORED, place, message).help(
@@ -237,7 +241,7 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
         );
         return;
     }
-    if built.strict {
+    if built.options.strict {
         return strict(l, place, "authentication");
     }
     let pass = draft.auth_pass.as_ref().filter(|p| !p.value.is_empty());
@@ -265,7 +269,7 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
         );
     }
     let ah = draft.auth_ah.as_ref().is_some_and(|a| a.value);
-    built.authentication = Some(match ah {
+    built.options.authentication = Some(match ah {
         true => Authentication::Ah(key(&pass.value)),
         false => Authentication::Pass(sent),
     });
@@ -273,9 +277,9 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
 
 fn preemption(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let master = built.start == Start::Master;
-    built.preempt = draft.preempt.as_ref().is_none_or(|p| p.value);
-    if let Some(at) = draft.preempt.as_ref().filter(|p| !p.value && master) {
-        built.preempt = true;
+    let preempt = draft.options.at("preempt", |o| o.preempt);
+    if let Some(at) = preempt.filter(|p| !p.value && master) {
+        built.options.preempt = true;
         let told = Diagnostic::warning(
             &codes::PREEMPTION,
             at.span,
@@ -283,11 +287,10 @@ fn preemption(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         );
         l.report(as_backup(told, draft));
     }
-    let Some(delay) = &draft.preempt_delay else {
+    let Some(delay) = draft.options.at("preempt_delay", |o| o.preempt_delay) else {
         return;
     };
-    built.preempt_delay = delay.value;
-    let why = match (master, built.strict, built.preempt) {
+    let why = match (master, built.options.strict, built.options.preempt) {
         (true, ..) => "'preempt_delay' has no effect with 'state MASTER'",
         (_, true, _) => "'preempt_delay' is not allowed in strict mode, and has no effect",
         (.., false) => "'preempt_delay' has no effect with 'nopreempt'",
@@ -297,7 +300,7 @@ fn preemption(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         let told = Diagnostic::warning(&codes::PREEMPTION, delay.span, why);
         l.report(if master { as_backup(told, draft) } else { told });
     }
-    built.preempt_delay = Duration::ZERO;
+    built.options.preempt_delay = Duration::ZERO;
 }
 
 fn as_backup(told: Diagnostic, draft: &InstanceDraft) -> Diagnostic {
@@ -311,29 +314,30 @@ fn as_backup(told: Diagnostic, draft: &InstanceDraft) -> Diagnostic {
 
 fn adverts(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let owner = built.priority == OWNER;
-    built.accept = match &draft.accept {
-        Some(at) if at.value && built.strict && built.version == 2 => {
+    built.options.accept = match draft.options.at("accept", |o| o.accept) {
+        Some(at) if at.value && built.options.strict && built.options.version == 2 => {
             strict(l, at.span, "'accept' in version 2");
             owner
         }
         Some(at) => at.value,
-        None => !built.strict || owner,
+        None => !built.options.strict || owner,
     };
-    let lower = draft
-        .lower_prio_no_advert
-        .or(l.drafts.defaults.lower_prio_no_advert);
-    if let Some(at) = lower.filter(|at| built.strict && !at.value) {
+    let either = |name: &str, of: &dyn Fn(&Options) -> bool| {
+        let default = &l.drafts.defaults.options;
+        draft.options.at(name, of).or_else(|| default.at(name, of))
+    };
+    let lower = either("lower_prio_no_advert", &|o| o.lower_prio_no_advert);
+    let higher = either("higher_prio_send_advert", &|o| o.higher_prio_send_advert);
+    if let Some(at) = lower.filter(|at| built.options.strict && !at.value) {
         strict(l, at.span, "answering an advert of lower priority");
     }
-    built.lower_prio_no_advert = built.strict || lower.is_some_and(|at| at.value);
-    let higher = draft
-        .higher_prio_send_advert
-        .or(l.drafts.defaults.higher_prio_send_advert);
-    if let Some(at) = higher.filter(|at| built.strict && at.value) {
+    built.options.lower_prio_no_advert = built.options.strict || lower.is_some_and(|at| at.value);
+    if let Some(at) = higher.filter(|at| built.options.strict && at.value) {
         strict(l, at.span, "'higher_prio_send_advert'");
     }
-    built.higher_prio_send_advert = !built.strict && higher.is_some_and(|at| at.value);
-    if let (true, Some(peers)) = (built.strict, &draft.peers) {
+    built.options.higher_prio_send_advert =
+        !built.options.strict && higher.is_some_and(|at| at.value);
+    if let (true, Some(peers)) = (built.options.strict, &draft.peers) {
         strict(l, peers.span, "'unicast_peer'");
         // keepalived goes on with unicast here, and so do we.
     }
@@ -415,7 +419,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
                 .help("write 'vmac_xmit_base' to say so"),
         );
     }
-    if let (true, Some(span)) = (built.strict, draft.vmac_transmit_on_base) {
+    if let (true, Some(span)) = (built.options.strict, draft.vmac_transmit_on_base) {
         strict(l, span, "'vmac_xmit_base'");
     }
     own_name(l, draft, &mut vmac);

@@ -12,7 +12,7 @@ const V3_MAX: Duration = Duration::from_millis(40_950);
 
 /// The interval of adverts, as it goes on the wire.
 pub(super) fn interval(l: &mut Loader<'_>, draft: &InstanceDraft, version: u8) -> Duration {
-    let Some(at) = &draft.interval else {
+    let Some(at) = draft.options.at("advert_int", |o| o.advert_interval) else {
         return Duration::from_secs(1);
     };
     let unit = match version {
@@ -83,8 +83,9 @@ pub(super) fn interface_delays(l: &mut Loader<'_>) {
     let delays = l.config.interface_delays.clone();
     for (delay, place) in delays.iter().zip(places) {
         let instances = l.config.instances.iter();
-        let limit =
-            |i: &Instance| i.advert_interval * u32::from(i.down_timer_adverts.saturating_sub(1));
+        let limit = |i: &Instance| {
+            i.options.advert_interval * u32::from(i.options.down_timer_adverts.saturating_sub(1))
+        };
         let concerned = instances.filter(|i| i.interface == delay.interface);
         let Some((name, most)) = concerned
             .map(|i| (i.name.clone(), limit(i)))

@@ -1,8 +1,8 @@
 //! How the adverts of an instance travel.
 
 use crate::codes;
-use crate::config::Transport;
-use crate::dialect::family::draft::{GROUP4, GROUP6, InstanceDraft};
+use crate::config::{GROUP4, GROUP6, Transport};
+use crate::dialect::family::draft::InstanceDraft;
 use crate::dialect::loader::Loader;
 use language::Diagnostic;
 
@@ -32,7 +32,7 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
         );
         l.report(Diagnostic::error(&codes::BAD_ADDRESS, peer.span, message));
     }
-    if !peers.is_empty() || draft.fault_without_peer {
+    if !peers.is_empty() || draft.options.values.fault_without_peer {
         let bounded = peers
             .iter()
             .any(|p| p.value.min_ttl.is_some() || p.value.max_ttl.is_some());

@@ -2,11 +2,11 @@
 //! behind what they are for.
 
 use crate::config::{
-    Account, Address, Authentication, BfdSession, Instance, Notify, NotifyScripts, Peer, Route,
-    Rule, Script, Start, TrackFile, TrackProcess, Transport, Vmac, Weight,
+    Account, Address, BfdSession, Notify, NotifyScripts, Options, Peer, Route, Rule, Script, Start,
+    TrackFile, TrackProcess, Vmac, Weight,
 };
 use language::Span;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -17,6 +17,42 @@ use std::time::Duration;
 pub(in crate::dialect) struct At<T> {
     pub(in crate::dialect) value: T,
     pub(in crate::dialect) span: Span,
+}
+
+/// Options, and where those that were given stand.
+#[derive(Clone, Debug, Default)]
+pub(in crate::dialect) struct Given {
+    pub(in crate::dialect) values: Options,
+    places: BTreeMap<&'static str, Span>,
+}
+
+impl Given {
+    /// Sets an option, by the name of its keyword.
+    pub(in crate::dialect) fn set(
+        &mut self,
+        name: &'static str,
+        span: Span,
+        change: impl FnOnce(&mut Options),
+    ) {
+        self.places.insert(name, span);
+        change(&mut self.values);
+    }
+
+    /// Where an option was given.
+    pub(in crate::dialect) fn place(&self, name: &str) -> Option<Span> {
+        self.places.get(name).copied()
+    }
+
+    /// An option and where it stands, if it was given.
+    pub(in crate::dialect) fn at<T>(
+        &self,
+        name: &str,
+        of: impl Fn(&Options) -> T,
+    ) -> Option<At<T>> {
+        let span = self.place(name)?;
+        let value = of(&self.values);
+        Some(At { value, span })
+    }
 }
 
 /// A name of something that is tracked.
@@ -64,29 +100,17 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) interface_told: bool,
     pub(in crate::dialect) priority: Option<At<u8>>,
     pub(in crate::dialect) start: Option<At<Start>>,
-    pub(in crate::dialect) interval: Option<At<Duration>>,
-    pub(in crate::dialect) version: Option<At<u8>>,
-    pub(in crate::dialect) down_timer_adverts: Option<u8>,
+    pub(in crate::dialect) options: Given,
     pub(in crate::dialect) native_ipv6: Option<Span>,
     pub(in crate::dialect) group: Option<At<IpAddr>>,
     pub(in crate::dialect) source: Option<At<IpAddr>>,
     pub(in crate::dialect) unicast_source: bool,
-    pub(in crate::dialect) track_source: Option<Span>,
     pub(in crate::dialect) peers: Option<At<Vec<At<Peer>>>>,
     pub(in crate::dialect) ttl: Option<At<u8>>,
     pub(in crate::dialect) check_source: Option<Span>,
-    pub(in crate::dialect) fault_without_peer: bool,
-    pub(in crate::dialect) old_checksum: Option<bool>,
     pub(in crate::dialect) auth_place: Option<Span>,
     pub(in crate::dialect) auth_ah: Option<At<bool>>,
     pub(in crate::dialect) auth_pass: Option<At<Vec<u8>>>,
-    pub(in crate::dialect) preempt: Option<At<bool>>,
-    pub(in crate::dialect) preempt_delay: Option<At<Duration>>,
-    pub(in crate::dialect) accept: Option<At<bool>>,
-    pub(in crate::dialect) strict: Option<At<bool>>,
-    pub(in crate::dialect) lower_prio_no_advert: Option<At<bool>>,
-    pub(in crate::dialect) higher_prio_send_advert: Option<At<bool>>,
-    pub(in crate::dialect) skip_check_addresses: Option<bool>,
     pub(in crate::dialect) vmac: Option<Vmac>,
     pub(in crate::dialect) vmac_transmit_on_base: Option<Span>,
     pub(in crate::dialect) vmac_for_addresses: Option<Span>,
@@ -94,15 +118,9 @@ pub(in crate::dialect) struct InstanceDraft {
     pub(in crate::dialect) excluded: Vec<At<Address>>,
     pub(in crate::dialect) routes: Vec<At<Route>>,
     pub(in crate::dialect) rules: Vec<At<Rule>>,
-    pub(in crate::dialect) promote_secondaries: bool,
-    pub(in crate::dialect) ignore_interface_faults: bool,
     pub(in crate::dialect) references: References,
     pub(in crate::dialect) garp: GarpDraft,
     pub(in crate::dialect) notify: NotifyScripts,
-    pub(in crate::dialect) notify_priority_changes: Option<bool>,
-    pub(in crate::dialect) smtp_alert: Option<bool>,
-    pub(in crate::dialect) receive_buffer_bytes: Option<u32>,
-    pub(in crate::dialect) vrf: Option<String>,
     /// `linkbeat_use_polling`
     pub(in crate::dialect) polls_carrier: bool,
 }
@@ -201,17 +219,12 @@ pub(in crate::dialect) struct MailDraft {
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct Defaults {
     pub(in crate::dialect) router_id: Option<String>,
-    pub(in crate::dialect) version: Option<u8>,
+    pub(in crate::dialect) options: Given,
     pub(in crate::dialect) group4: Option<IpAddr>,
     pub(in crate::dialect) group6: Option<IpAddr>,
     pub(in crate::dialect) garp: GarpDraft,
     pub(in crate::dialect) min_garp: bool,
-    pub(in crate::dialect) down_timer_adverts: Option<u8>,
-    pub(in crate::dialect) lower_prio_no_advert: Option<At<bool>>,
-    pub(in crate::dialect) higher_prio_send_advert: Option<At<bool>>,
     pub(in crate::dialect) check_source: bool,
-    pub(in crate::dialect) skip_check_addresses: bool,
-    pub(in crate::dialect) strict: bool,
     pub(in crate::dialect) vmac_prefix: Option<String>,
     pub(in crate::dialect) smtp_alert: Option<bool>,
     pub(in crate::dialect) smtp_alert_vrrp: Option<bool>,
@@ -241,59 +254,3 @@ impl Drafts {
         }
     }
 }
-
-/// An instance with nothing but the defaults of keepalived.
-pub(in crate::dialect) fn bare(name: &str) -> Instance {
-    Instance {
-        name: name.to_owned(),
-        interface: String::new(),
-        vrid: 0,
-        priority: PRIORITY_DEFAULT,
-        version: 2,
-        ipv6: false,
-        start: Start::Backup,
-        advert_interval: Duration::from_secs(1),
-        down_timer_adverts: 3,
-        transport: Transport::Multicast { group: GROUP4 },
-        source: None,
-        track_source: false,
-        authentication: None::<Authentication>,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        accept: true,
-        strict: false,
-        lower_prio_no_advert: false,
-        higher_prio_send_advert: false,
-        skip_check_addresses: false,
-        old_unicast_checksum: None,
-        vmac: None,
-        addresses: Vec::new(),
-        excluded: Vec::new(),
-        routes: Vec::new(),
-        rules: Vec::new(),
-        promote_secondaries: false,
-        ignore_interface_faults: false,
-        tracked: crate::config::Tracked::default(),
-        garp: crate::config::Garp::default(),
-        notify: NotifyScripts::default(),
-        notify_priority_changes: None,
-        smtp_alert: None,
-        receive_buffer_bytes: None,
-        vrf: None,
-        fault_without_peer: false,
-        probing: None,
-        lifetime: None,
-        bands: None,
-        handover_drain: Duration::ZERO,
-        prefer: Vec::new(),
-        lease: false,
-    }
-}
-
-/// The priority of who says none.
-pub(in crate::dialect) const PRIORITY_DEFAULT: u8 = 100;
-/// The group of IPv4.
-pub(in crate::dialect) const GROUP4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(224, 0, 0, 18));
-/// The group of IPv6.
-pub(in crate::dialect) const GROUP6: IpAddr =
-    IpAddr::V6(std::net::Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12));

@@ -1,6 +1,6 @@
 //! `global_defs`: what holds for every instance.
 
-use super::draft::{At, ReceivePolicy};
+use super::draft::ReceivePolicy;
 use super::{GLOBAL, INSTANCE};
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, block, line};
@@ -70,7 +70,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The version of instances that name none; default 2. IPv6 is always 3.",
         "vrrp_version 3",
         line(1, 1, |l, n| {
-            l.drafts.defaults.version = n.argument().and_then(|w| l.small(w, 2..=3));
+            if let Some(value) = n.argument().and_then(|w| l.small(w, 2..=3)) {
+                l.drafts.defaults.options.values.version = value;
+            }
         }),
     ),
     row(
@@ -97,7 +99,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The default of `down_timer_adverts`.",
         "vrrp_down_timer_adverts 4",
         line(1, 1, |l, n| {
-            l.drafts.defaults.down_timer_adverts = n.argument().and_then(|w| l.small(w, 1..=100));
+            if let Some(value) = n.argument().and_then(|w| l.small(w, 1..=100)) {
+                l.drafts.defaults.options.values.down_timer_adverts = value;
+            }
         }),
     ),
     row(
@@ -106,8 +110,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The default of `lower_prio_no_advert`.",
         "vrrp_lower_prio_no_advert",
         line(0, 1, |l, n| {
-            let span = n.place();
-            l.drafts.defaults.lower_prio_no_advert = l.switch(n).map(|value| At { value, span });
+            if let Some(value) = l.switch(n) {
+                let options = &mut l.drafts.defaults.options;
+                options.set("lower_prio_no_advert", n.place(), |o| {
+                    o.lower_prio_no_advert = value
+                });
+            }
         }),
     ),
     row(
@@ -116,8 +124,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The default of `higher_prio_send_advert`.",
         "vrrp_higher_prio_send_advert",
         line(0, 1, |l, n| {
-            let span = n.place();
-            l.drafts.defaults.higher_prio_send_advert = l.switch(n).map(|value| At { value, span });
+            if let Some(value) = l.switch(n) {
+                let options = &mut l.drafts.defaults.options;
+                options.set("higher_prio_send_advert", n.place(), |o| {
+                    o.higher_prio_send_advert = value
+                });
+            }
         }),
     ),
     row(
@@ -133,7 +145,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The default of `skip_check_adv_addr`.",
         "vrrp_skip_check_adv_addr",
         line(0, 1, |l, n| {
-            l.drafts.defaults.skip_check_addresses = l.switch(n).unwrap_or(false);
+            l.drafts.defaults.options.values.skip_check_addresses = l.switch(n).unwrap_or(false);
         }),
     ),
     row(
@@ -141,7 +153,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "vrrp_strict",
         "Keeps to the letter of the protocol in all instances: at least one address, no unicast peers, no authentication, MASTER with priority 255 alone, no `preempt_delay`, and packets to the addresses are dropped unless the priority is 255.",
         "vrrp_strict",
-        line(0, 0, |l, _| l.drafts.defaults.strict = true),
+        line(0, 0, |l, _| l.drafts.defaults.options.values.strict = true),
     ),
     row(
         "vrrp_startup_delay",

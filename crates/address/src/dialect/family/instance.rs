@@ -201,7 +201,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "dont_track_primary",
         doc: "A fault of the interface itself changes nothing.",
         example: "dont_track_primary",
-        build: line(0, 0, |l, _| l.instance.ignore_interface_faults = true),
+        build: line(0, 0, |l, _| {
+            l.instance.options.values.ignore_interface_faults = true
+        }),
     },
     Row {
         name: "promote_secondaries",
@@ -209,7 +211,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "promote_secondaries",
         doc: "Sets the interface so that removing one address leaves the others of its network.",
         example: "promote_secondaries",
-        build: line(0, 0, |l, _| l.instance.promote_secondaries = true),
+        build: line(0, 0, |l, _| {
+            l.instance.options.values.promote_secondaries = true
+        }),
     },
     Row {
         name: "vrf",
@@ -218,7 +222,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "With unicast and no interface: the VRF that it works in.",
         example: "vrf blue",
         build: line(1, 1, |l, n| {
-            l.instance.vrf = n.argument().map(|w| w.text.clone())
+            l.instance.options.values.vrf = n.argument().map(|w| w.text.clone())
         }),
     },
     Row {
@@ -311,43 +315,46 @@ fn priority(l: &mut Loader<'_>, node: &Node) {
 
 fn advert_int(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
-    let value = l.timer(word, 10_000..=255_000_000);
-    l.instance.interval = value.map(|value| At {
-        value,
-        span: word.span,
-    });
+    if let Some(value) = l.timer(word, 10_000..=255_000_000) {
+        let options = &mut l.instance.options;
+        options.set("advert_int", word.span, |o| o.advert_interval = value);
+    }
 }
 
 fn version(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
-    l.instance.version = l.small(word, 2..=3).map(|value| At {
-        value,
-        span: word.span,
-    });
+    if let Some(value) = l.small(word, 2..=3) {
+        let options = &mut l.instance.options;
+        options.set("version", word.span, |o| o.version = value);
+    }
 }
 
 fn down_timer(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
-    l.instance.down_timer_adverts = l.small(word, 1..=100);
+    if let Some(value) = l.small(word, 1..=100) {
+        let options = &mut l.instance.options;
+        options.set("down_timer_adverts", word.span, |o| {
+            o.down_timer_adverts = value;
+        });
+    }
 }
 
 fn preempt(l: &mut Loader<'_>, node: &Node, value: bool) {
-    let span = node.place();
-    l.instance.preempt = Some(At { value, span });
+    let options = &mut l.instance.options;
+    options.set("preempt", node.place(), |o| o.preempt = value);
 }
 
 fn preempt_delay(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
-    let value = l.timer(word, 0..=1_000_000_000);
-    l.instance.preempt_delay = value.map(|value| At {
-        value,
-        span: node.whole(),
-    });
+    if let Some(value) = l.timer(word, 0..=1_000_000_000) {
+        let options = &mut l.instance.options;
+        options.set("preempt_delay", node.whole(), |o| o.preempt_delay = value);
+    }
 }
 
 fn accept(l: &mut Loader<'_>, node: &Node, value: bool) {
-    let span = node.place();
-    l.instance.accept = Some(At { value, span });
+    let options = &mut l.instance.options;
+    options.set("accept", node.place(), |o| o.accept = value);
 }
 
 fn authentication(l: &mut Loader<'_>, node: &Node) {
@@ -392,11 +399,10 @@ pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
 }
 
 fn strict(l: &mut Loader<'_>, node: &Node) {
-    let value = l.switch(node);
-    l.instance.strict = value.map(|value| At {
-        value,
-        span: node.place(),
-    });
+    if let Some(value) = l.switch(node) {
+        let options = &mut l.instance.options;
+        options.set("strict_mode", node.place(), |o| o.strict = value);
+    }
 }
 
 fn use_vmac(l: &mut Loader<'_>, node: &Node) {
@@ -462,7 +468,7 @@ fn use_ipvlan(l: &mut Loader<'_>, node: &Node) {
 
 fn buffer(l: &mut Loader<'_>, node: &Node) {
     let Some(word) = node.argument() else { return };
-    l.instance.receive_buffer_bytes = l.small(word, 1..=i64::from(i32::MAX));
+    l.instance.options.values.receive_buffer_bytes = l.small(word, 1..=i64::from(i32::MAX));
 }
 
 fn debug(l: &mut Loader<'_>, node: &Node) {

@@ -88,7 +88,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             let value = l.switch(n);
             match l.place {
                 GROUP => l.group.smtp_alert = value,
-                _ => l.instance.smtp_alert = value,
+                _ => l.instance.options.values.smtp_alert = value,
             }
         }),
     },

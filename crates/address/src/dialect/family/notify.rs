@@ -85,7 +85,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
             let value = l.switch(n);
             match l.place {
                 GROUP => l.group.notify_priority_changes = value,
-                _ => l.instance.notify_priority_changes = value,
+                _ => l.instance.options.values.notify_priority_changes = value,
             }
         }),
     },

@@ -51,7 +51,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "track_src_ip",
         doc: "A source address that is not there (any more) is a fault of the instance.",
         example: "mcast_src_ip 192.0.2.1\ntrack_src_ip",
-        build: line(0, 0, |l, n| l.instance.track_source = Some(n.place())),
+        build: line(0, 0, |l, _| l.instance.options.values.track_source = true),
     },
     Row {
         name: "check_unicast_src",
@@ -67,7 +67,9 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "unicast_fault_no_peer",
         doc: "Without a peer the instance has a fault, instead of using multicast.",
         example: "unicast_peer {\n    192.0.2.2\n}\nunicast_fault_no_peer",
-        build: line(0, 0, |l, _| l.instance.fault_without_peer = true),
+        build: line(0, 0, |l, _| {
+            l.instance.options.values.fault_without_peer = true
+        }),
     },
     Row {
         name: "unicast_ttl",
@@ -91,7 +93,14 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         syntax: "skip_check_adv_addr [on|off]",
         doc: "The addresses in adverts are compared with ours only when another machine begins to send them. Default `vrrp_skip_check_adv_addr`.",
         example: "skip_check_adv_addr on",
-        build: line(0, 1, |l, n| l.instance.skip_check_addresses = l.switch(n)),
+        build: line(0, 1, |l, n| {
+            if let Some(value) = l.switch(n) {
+                let options = &mut l.instance.options;
+                options.set("skip_check_adv_addr", n.place(), |o| {
+                    o.skip_check_addresses = value
+                });
+            }
+        }),
     },
     Row {
         name: "lower_prio_no_advert",
@@ -100,8 +109,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "An owner does not answer an advert of lower priority with one of its own. The protocol says so; keepalived answers by default.",
         example: "lower_prio_no_advert",
         build: line(0, 1, |l, n| {
-            let span = n.place();
-            l.instance.lower_prio_no_advert = l.switch(n).map(|value| At { value, span });
+            if let Some(value) = l.switch(n) {
+                let options = &mut l.instance.options;
+                options.set("lower_prio_no_advert", n.place(), |o| {
+                    o.lower_prio_no_advert = value
+                });
+            }
         }),
     },
     Row {
@@ -111,8 +124,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         doc: "An owner that hears a better one sends one more advert before it gives up the addresses, so that the other announces them again.",
         example: "higher_prio_send_advert",
         build: line(0, 1, |l, n| {
-            let span = n.place();
-            l.instance.higher_prio_send_advert = l.switch(n).map(|value| At { value, span });
+            if let Some(value) = l.switch(n) {
+                let options = &mut l.instance.options;
+                options.set("higher_prio_send_advert", n.place(), |o| {
+                    o.higher_prio_send_advert = value
+                });
+            }
         }),
     },
 ];
@@ -209,7 +226,7 @@ fn ttl(l: &mut Loader<'_>, node: &Node) {
 }
 
 fn old_checksum(l: &mut Loader<'_>, node: &Node) {
-    l.instance.old_checksum = match node.argument() {
+    l.instance.options.values.old_unicast_checksum = match node.argument() {
         None => Some(true),
         Some(word) => l.choice(word, &[("never", false)]),
     };

@@ -28,12 +28,12 @@ fn an_instance_has_keepalived_s_defaults() {
     let config = config(&instance(""));
     let i = &config.instances[0];
     assert_eq!(
-        (i.priority, i.version, i.ipv6, i.start),
+        (i.priority, i.options.version, i.ipv6, i.start),
         (100, 2, false, Start::Backup)
     );
-    assert_eq!(i.advert_interval, Duration::from_secs(1));
-    assert_eq!(i.down_timer_adverts, 3);
-    assert!(i.preempt && i.accept && !i.lower_prio_no_advert);
+    assert_eq!(i.options.advert_interval, Duration::from_secs(1));
+    assert_eq!(i.options.down_timer_adverts, 3);
+    assert!(i.options.preempt && i.options.accept && !i.options.lower_prio_no_advert);
     assert_eq!(
         i.transport,
         Transport::Multicast {
@@ -51,7 +51,7 @@ fn definitions_that_stand_behind_their_use_count() {
     let config = config(&text);
     let i = &config.instances[0];
     assert_eq!(
-        (i.version, i.garp.repeat, i.garp.lower_prio_repeat),
+        (i.options.version, i.garp.repeat, i.garp.lower_prio_repeat),
         (3, 2, 2)
     );
     assert_eq!(
@@ -70,7 +70,11 @@ fn master_without_a_priority_has_255_as_in_keepalived() {
 
 #[test]
 fn fractions_of_seconds_are_sent_by_version_3_alone() {
-    let interval = |lines: &str| config(&instance(lines)).instances[0].advert_interval;
+    let interval = |lines: &str| {
+        config(&instance(lines)).instances[0]
+            .options
+            .advert_interval
+    };
     assert_eq!(
         interval("version 3\nadvert_int 0.01"),
         Duration::from_millis(10)
@@ -338,7 +342,7 @@ fn the_file_is_the_same_after_its_way_to_the_role() {
         + &instance("authentication {\nauth_type PASS\nauth_pass abc\n}\nuse_vmac vrrp.51\nvmac_xmit_base\nnotify_master \"/usr/bin/x 'a b'\" nobody");
     let config = config(&text);
     assert_eq!(
-        config.instances[0].authentication,
+        config.instances[0].options.authentication,
         Some(Authentication::Pass(*b"abc\0\0\0\0\0"))
     );
     assert_eq!(

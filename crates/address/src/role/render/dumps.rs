@@ -103,7 +103,7 @@ fn data_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Resu
 fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt::Result {
     let since = told.since_unix_ms;
     writeln!(out, " VRRP Instance = {}", c.name)?;
-    writeln!(out, "   VRRP Version = {}", c.version)?;
+    writeln!(out, "   VRRP Version = {}", c.options.version)?;
     if let Some(group) = &told.group {
         writeln!(out, "   Sync group = {group}")?;
     }
@@ -156,7 +156,7 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
 }
 
 fn timers_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt::Result {
-    let seconds = c.advert_interval.as_secs_f64();
+    let seconds = c.options.advert_interval.as_secs_f64();
     let garp = &c.garp;
     writeln!(out, "   Gratuitous ARP delay = {}", garp.delay.as_secs())?;
     writeln!(out, "   Gratuitous ARP repeat = {}", garp.repeat)?;
@@ -174,7 +174,11 @@ fn timers_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt:
     writeln!(out, "   Gratuitous ARP lower priority delay = {lower}")?;
     let lower = garp.lower_prio_repeat;
     writeln!(out, "   Gratuitous ARP lower priority repeat = {lower}")?;
-    writeln!(out, "   Down timer adverts = {}", c.down_timer_adverts)?;
+    writeln!(
+        out,
+        "   Down timer adverts = {}",
+        c.options.down_timer_adverts
+    )?;
     writeln!(out, "   Virtual Router ID = {}", c.vrid)?;
     writeln!(out, "   Priority = {}", told.base_priority)?;
     writeln!(out, "   Effective priority = {}", told.priority)?;
@@ -187,25 +191,25 @@ fn timers_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt:
             told.advert_interval_ms
         )?;
     }
-    writeln!(out, "   Accept = {}", yes(c.accept))?;
-    writeln!(out, "   Preempt = {}", yes(c.preempt))?;
-    if c.preempt && !c.preempt_delay.is_zero() {
+    writeln!(out, "   Accept = {}", yes(c.options.accept))?;
+    writeln!(out, "   Preempt = {}", yes(c.options.preempt))?;
+    if c.options.preempt && !c.options.preempt_delay.is_zero() {
         writeln!(
             out,
             "   Preempt delay = {} secs",
-            c.preempt_delay.as_secs_f64()
+            c.options.preempt_delay.as_secs_f64()
         )?;
     }
     writeln!(
         out,
         "   Promote_secondaries = {}",
-        yes(c.promote_secondaries)
+        yes(c.options.promote_secondaries)
     )?;
     Ok(())
 }
 
 fn authentication_to(out: &mut String, c: &Instance) -> std::fmt::Result {
-    match (&c.authentication, c.version) {
+    match (&c.options.authentication, c.options.version) {
         (Some(Authentication::Pass(word)), _) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD")?;
             writeln!(out, "   Password = {}", password(word))?;
@@ -238,7 +242,7 @@ fn tracked_to(out: &mut String, c: &Instance) -> std::fmt::Result {
 }
 
 fn notify_to(out: &mut String, c: &Instance) -> std::fmt::Result {
-    let smtp = if c.smtp_alert == Some(true) {
+    let smtp = if c.options.smtp_alert == Some(true) {
         "yes"
     } else {
         "no"
@@ -363,9 +367,9 @@ fn instance(c: &Instance, told: &InstanceStatus) -> Value {
     let seconds = |d: std::time::Duration| number(d.as_secs_f64());
     let Value::Object(mut map) = value!({
         "iname": c.name,
-        "dont_track_primary": flag(c.ignore_interface_faults),
-        "skip_check_adv_addr": flag(c.skip_check_addresses),
-        "strict_mode": flag(c.strict),
+        "dont_track_primary": flag(c.options.ignore_interface_faults),
+        "skip_check_adv_addr": flag(c.options.skip_check_addresses),
+        "strict_mode": flag(c.options.strict),
         "vmac_ifname": c.vmac.as_ref().and_then(|v| v.name.clone()).unwrap_or_default(),
         "ifp_ifname": c.interface,
         "master_priority": told.owner.as_ref().map_or(0, |o| o.priority),
@@ -376,22 +380,22 @@ fn instance(c: &Instance, told: &InstanceStatus) -> Value {
         "garp_refresh_rep": c.garp.refresh_repeat,
         "garp_lower_prio_delay": c.garp.lower_prio_delay.as_secs(),
         "garp_lower_prio_rep": c.garp.lower_prio_repeat,
-        "lower_prio_no_advert": flag(c.lower_prio_no_advert),
-        "higher_prio_send_advert": flag(c.higher_prio_send_advert),
+        "lower_prio_no_advert": flag(c.options.lower_prio_no_advert),
+        "higher_prio_send_advert": flag(c.options.higher_prio_send_advert),
         "vrid": c.vrid,
         "base_priority": told.base_priority,
         "effective_priority": told.priority,
         "vipset": told.addresses.iter().any(|a| a.here),
-        "promote_secondaries": c.promote_secondaries,
-        "adver_int": seconds(c.advert_interval),
-        "master_adver_int": seconds(c.advert_interval),
-        "accept": flag(c.accept),
-        "nopreempt": !c.preempt,
-        "preempt_delay": seconds(c.preempt_delay),
+        "promote_secondaries": c.options.promote_secondaries,
+        "adver_int": seconds(c.options.advert_interval),
+        "master_adver_int": seconds(c.options.advert_interval),
+        "accept": flag(c.options.accept),
+        "nopreempt": !c.options.preempt,
+        "preempt_delay": seconds(c.options.preempt_delay),
         "state": state_number(&told.state),
         "wantstate": state_number(&told.wanted),
-        "version": c.version,
-        "smtp_alert": c.smtp_alert == Some(true),
+        "version": c.options.version,
+        "smtp_alert": c.options.smtp_alert == Some(true),
         "notify_deleted": c.notify.deleted.is_some(),
     }) else {
         return Value::Null;
@@ -432,7 +436,7 @@ fn lists(map: &mut Map<String, Value>, c: &Instance, told: &InstanceStatus) {
         "track_script",
         c.tracked.scripts.iter().map(|s| s.0.clone()).collect(),
     );
-    let (kind, word) = match &c.authentication {
+    let (kind, word) = match &c.options.authentication {
         Some(Authentication::Pass(word)) => (1, Some(password(word))),
         Some(Authentication::Ah(_)) => (2, None),
         None => (0, None),

@@ -1,0 +1,104 @@
+//! Options of a virtual router that are one value each: `vrrp_instance` and `virtual-ip`
+//! set them here by name, and `role::settings` hands those of the protocol on.
+
+use super::Authentication;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Options of a virtual router.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Options {
+    /// `version`: 2 or 3.
+    pub version: u8,
+    /// `advert_int`
+    pub advert_interval: Duration,
+    /// `down_timer_adverts`
+    pub down_timer_adverts: u8,
+    /// `authentication`
+    pub authentication: Option<Authentication>,
+    /// `preempt`, not `nopreempt`.
+    pub preempt: bool,
+    /// `preempt_delay`
+    pub preempt_delay: Duration,
+    /// `accept`, not `no_accept`.
+    pub accept: bool,
+    /// `strict_mode`, `vrrp_strict`
+    pub strict: bool,
+    /// `lower_prio_no_advert`
+    pub lower_prio_no_advert: bool,
+    /// `higher_prio_send_advert`
+    pub higher_prio_send_advert: bool,
+    /// `skip_check_adv_addr`
+    pub skip_check_addresses: bool,
+    /// `old_unicast_checksum`: none recognizes it, true sends it, false never takes it.
+    pub old_unicast_checksum: Option<bool>,
+    /// `track_src_ip`
+    pub track_source: bool,
+    /// `promote_secondaries`
+    pub promote_secondaries: bool,
+    /// `dont_track_primary`
+    pub ignore_interface_faults: bool,
+    /// `unicast_fault_no_peer`
+    pub fault_without_peer: bool,
+    /// `notify_priority_changes`
+    pub notify_priority_changes: Option<bool>,
+    /// `smtp_alert`
+    pub smtp_alert: Option<bool>,
+    /// `kernel_rx_buf_size`
+    pub receive_buffer_bytes: Option<u32>,
+    /// `vrf`
+    pub vrf: Option<String>,
+    /// Our language: how long connections may finish at the old owner after a planned
+    /// hand-over (`handover-drain`), while the new one has all that are new.
+    pub handover_drain: Duration,
+    /// Our language: the addresses are held only while this machine has the cluster's
+    /// lease of them (`lease`).
+    pub lease: bool,
+}
+
+impl Default for Options {
+    /// keepalived's defaults.
+    fn default() -> Self {
+        Options {
+            version: 2,
+            advert_interval: Duration::from_secs(1),
+            down_timer_adverts: 3,
+            authentication: None,
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            accept: true,
+            strict: false,
+            lower_prio_no_advert: false,
+            higher_prio_send_advert: false,
+            skip_check_addresses: false,
+            old_unicast_checksum: None,
+            track_source: false,
+            promote_secondaries: false,
+            ignore_interface_faults: false,
+            fault_without_peer: false,
+            notify_priority_changes: None,
+            smtp_alert: None,
+            receive_buffer_bytes: None,
+            vrf: None,
+            handover_drain: Duration::ZERO,
+            lease: false,
+        }
+    }
+}
+
+impl Options {
+    /// Whether two machines with these options can share a virtual router: a change of one
+    /// of them has to reach all its machines together.
+    pub fn agree(&self, other: &Options) -> bool {
+        let shared = |of: &Options| {
+            (
+                of.version,
+                of.advert_interval,
+                of.down_timer_adverts,
+                of.preempt,
+                of.preempt_delay,
+            )
+        };
+        shared(self) == shared(other) && self.authentication == other.authentication
+    }
+}
