@@ -22,13 +22,14 @@ fn main() -> ExitCode {
         Some("bench-cluster") => cluster::main(arguments),
         Some("changes") => changes::main(arguments),
         Some("conformance") => conformance::main(arguments),
+        Some("house") => tidy::print_house(),
         Some("tidy") => tidy::main(),
         _ => {
             eprintln!(
                 "usage: cargo xtask bench [OPTION...]\n       cargo xtask \
                  bench-address [OPTION...]\n       cargo xtask bench-cluster [OPTION...]\n       \
                  cargo xtask changes [OPTION...]\n       cargo xtask conformance \
-                 [OPTION...]\n       cargo xtask tidy"
+                 [OPTION...]\n       cargo xtask house\n       cargo xtask tidy"
             );
             ExitCode::from(2)
         }

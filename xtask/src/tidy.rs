@@ -2,9 +2,11 @@
 //! and names of modules, words that must not be in the tree. `cargo xtask tidy`
 //! tells all that it finds, and so does a test. It changes no file.
 
+mod cycles;
 mod exceptions;
 mod house;
 mod keywords;
+mod modules;
 mod names;
 mod scan;
 mod size;
@@ -26,17 +28,49 @@ struct Finding {
 /// What is not as agreed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Wrong {
-    LongFile { lines: usize },
-    LongFunction { name: String, lines: usize },
-    StaleException { of: String },
-    Unfinished { macro_name: &'static str },
+    LongFile {
+        lines: usize,
+    },
+    LongFunction {
+        name: String,
+        lines: usize,
+    },
+    StaleException {
+        of: String,
+    },
+    Unfinished {
+        macro_name: &'static str,
+    },
     NoHead,
-    ModuleName { name: String },
-    OwnPath { path: String },
-    Registry { source: String },
-    NoRoom { krate: String },
-    Arrow { from: String, to: String, dev: bool },
-    KeywordTwice { name: String, first: String },
+    ModuleName {
+        name: String,
+    },
+    OwnPath {
+        path: String,
+    },
+    Registry {
+        source: String,
+    },
+    NoRoom {
+        krate: String,
+    },
+    Arrow {
+        from: String,
+        to: String,
+        dev: bool,
+    },
+    KeywordTwice {
+        name: String,
+        first: String,
+    },
+    Circle {
+        modules: String,
+        count: usize,
+        allowed: usize,
+    },
+    CrateSize {
+        lines: usize,
+    },
 }
 
 impl fmt::Display for Finding {
@@ -82,6 +116,24 @@ impl fmt::Display for Wrong {
             Wrong::KeywordTwice { name, first } => {
                 write!(f, "the keyword \"{name}\" is defined in {first} already")
             }
+            Wrong::Circle {
+                modules,
+                count,
+                allowed,
+            } if count > allowed => write!(
+                f,
+                "{count} modules know each other in a circle, {allowed} may: {modules}"
+            ),
+            Wrong::Circle { count, .. } => write!(
+                f,
+                "only {count} modules are in a circle now: say so in xtask/src/tidy/cycles.rs"
+            ),
+            Wrong::CrateSize { lines } => write!(
+                f,
+                "{lines} lines of code, and the limit is {}: split it, or keep \
+                 xtask/src/tidy/cycles.rs true",
+                cycles::MAX_CRATE_LINES
+            ),
         }
     }
 }
@@ -131,6 +183,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints which crates and modules know which.
+pub fn print_house() -> ExitCode {
+    match Tree::read() {
+        Ok(tree) => {
+            cycles::print(&modules::floors(&tree));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("house: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 fn findings() -> Result<Vec<Finding>, TidyError> {
     let tree = Tree::read()?;
     let mut found = size::check(&tree, exceptions::EXCEPTIONS);
@@ -138,6 +204,7 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     found.extend(words::check(&tree));
     found.extend(keywords::check(&tree));
     found.extend(house::check(&house::arrows(tree.root())?));
+    found.extend(cycles::check(&modules::floors(&tree)));
     found.sort();
     Ok(found)
 }

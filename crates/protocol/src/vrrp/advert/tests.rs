@@ -271,33 +271,14 @@ type Refused = (&'static str, fn(&mut Vec<u8>), Refusal, Counter);
 
 fn refused_by_their_head() -> Vec<Refused> {
     let (v2, v3) = (V2, V3);
+    let lengths = Counter::PacketLengthErrors;
     let length = |is, should| Refusal::Length { is, should };
     vec![
-        (
-            v2,
-            |b| b.truncate(7),
-            length(7, 8),
-            Counter::PacketLengthErrors,
-        ),
-        (v2, |b| b.clear(), length(0, 8), Counter::PacketLengthErrors),
-        (
-            v2,
-            |b| b.truncate(16),
-            length(16, 24),
-            Counter::PacketLengthErrors,
-        ),
-        (
-            v3,
-            |b| b.push(0),
-            length(17, 16),
-            Counter::PacketLengthErrors,
-        ),
-        (
-            v3,
-            |b| b[3] = 255,
-            length(16, 1028),
-            Counter::PacketLengthErrors,
-        ),
+        (v2, |b| b.truncate(7), length(7, 8), lengths),
+        (v2, |b| b.clear(), length(0, 8), lengths),
+        (v2, |b| b.truncate(16), length(16, 24), lengths),
+        (v3, |b| b.push(0), length(17, 16), lengths),
+        (v3, |b| b[3] = 255, length(16, 1028), lengths),
         (
             v2,
             |b| b[0] = 0x31,
