@@ -205,8 +205,8 @@ fn prefix(mask: IpAddr) -> u8 {
 mod tests {
     use super::*;
     use crate::process;
+    use configuration::LoadOptions;
     use language::render;
-    use proxy::load::LoadOptions;
 
     fn load(text: &str, place: Where<'_>) -> (Loaded, Option<Outcome>) {
         let files = vec![("site.cfg".to_owned(), text.as_bytes().to_vec())];

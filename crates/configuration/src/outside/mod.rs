@@ -11,8 +11,9 @@ mod secret;
 pub use prepared::{Prepared, PreparedFile};
 pub use secret::Secret;
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -28,7 +29,7 @@ pub const NAMED_FILE_BYTES_MAX: u64 = 512 << 20;
 const UNANSWERED_MAX: usize = 100;
 
 /// Why a file has no bytes for us.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Unreadable {
     /// It has more than this many bytes.
     TooLarge(u64),
@@ -57,7 +58,7 @@ impl From<Unreadable> for io::Error {
 }
 
 /// A user or group of the system, looked up by its name.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Account {
     /// Its number.
     Known(u32),
@@ -66,7 +67,7 @@ pub enum Account {
 }
 
 /// Which accounts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub enum AccountKind {
     /// Users.
     User,
@@ -135,6 +136,8 @@ pub struct Answers {
     /// The addresses of this host, if it was asked for them; within that None
     /// where they cannot be known.
     pub own_addresses: Option<Option<Arc<[IpAddr]>>>,
+    /// Files that each machine has of its own: part of no version, and read here.
+    pub own_files: BTreeSet<PathBuf>,
 }
 
 /// Who is asked.
@@ -185,10 +188,11 @@ where
 /// The version that answers for a file, where there is one.
 fn of_version<'p>(
     prepared: &'p mut Option<Box<Prepared>>,
+    own_files: &BTreeSet<PathBuf>,
     path: &Path,
 ) -> Option<&'p mut Prepared> {
     let prepared = prepared.as_deref_mut();
-    prepared.filter(|prepared| !prepared.is_own(path))
+    prepared.filter(|_| !own_files.contains(path))
 }
 
 impl Outside {
@@ -211,9 +215,7 @@ impl Outside {
 
     /// A file is this machine's, whatever version is loaded.
     pub fn is_own(&mut self, path: &Path) {
-        if let Some(prepared) = &mut self.prepared {
-            prepared.except(path);
-        }
+        self.answers.own_files.insert(path.to_owned());
     }
 
     /// What to do about a file that a message names and the version lacks.
@@ -229,7 +231,7 @@ impl Outside {
         if !self.recorded && known.is_some_and(larger) {
             self.answers.files.remove(path);
         }
-        let prepared = of_version(&mut self.prepared, path);
+        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
         let found = ask(
             &mut self.answers.files,
             path,
@@ -253,7 +255,7 @@ impl Outside {
     /// The bytes of a file that may hold a key: they are wiped when nobody has
     /// them any more, and are never written to a file.
     pub fn read_secret(&mut self, path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
-        let prepared = of_version(&mut self.prepared, path);
+        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
         let found = ask(
             &mut self.answers.secrets,
             path,
@@ -277,7 +279,7 @@ impl Outside {
 
     /// The names in a directory, sorted by their bytes.
     pub fn entries(&mut self, path: &Path) -> Result<Entries, Unreadable> {
-        let prepared = of_version(&mut self.prepared, path);
+        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
         let found = ask(
             &mut self.answers.entries,
             path,
@@ -295,7 +297,7 @@ impl Outside {
 
     /// Whether every user of this machine may read a file.
     pub fn readable_by_all(&mut self, path: &Path) -> bool {
-        let prepared = of_version(&mut self.prepared, path);
+        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
         let found = ask(
             &mut self.answers.modes,
             path,
@@ -322,7 +324,7 @@ impl Outside {
 
     /// Whether it is the name of a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
-        let prepared = of_version(&mut self.prepared, path);
+        let prepared = of_version(&mut self.prepared, &self.answers.own_files, path);
         let found = ask(
             &mut self.answers.directories,
             path,

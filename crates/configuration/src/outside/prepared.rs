@@ -29,8 +29,6 @@ pub struct Prepared {
     label: String,
     files: BTreeMap<PathBuf, PreparedFile>,
     directories: BTreeMap<PathBuf, Entries>,
-    /// What is this machine's own business, and read here.
-    own: BTreeSet<PathBuf>,
     missed: BTreeSet<PathBuf>,
 }
 
@@ -52,15 +50,6 @@ impl Prepared {
     pub fn add_directory(&mut self, path: impl Into<PathBuf>, mut names: Vec<OsString>) {
         names.sort_unstable();
         self.directories.insert(path.into(), names.into());
-    }
-
-    /// This file is no part of any version.
-    pub(super) fn except(&mut self, path: &Path) {
-        self.own.insert(path.to_owned());
-    }
-
-    pub(super) fn is_own(&self, path: &Path) -> bool {
-        self.own.contains(path)
     }
 
     fn find(&mut self, path: &Path, bytes_max: u64) -> Result<&PreparedFile, Unreadable> {

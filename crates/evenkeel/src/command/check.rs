@@ -8,9 +8,9 @@ use crate::virtual_addresses::{self, Where};
 use crate::voice::{self, counted};
 use address::dialect::Machine;
 use clap::ArgMatches;
+use configuration::LoadOptions;
 use configuration::files;
 use language::render;
-use proxy::load::LoadOptions;
 use std::path::PathBuf;
 use std::process::ExitCode;
 

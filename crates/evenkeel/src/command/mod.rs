@@ -81,8 +81,8 @@ pub fn main(words: Vec<OsString>) -> ExitCode {
 }
 
 /// How our own commands load files.
-pub fn load_options() -> proxy::load::LoadOptions {
-    proxy::load::LoadOptions {
+pub fn load_options() -> configuration::LoadOptions {
+    configuration::LoadOptions {
         resolve_names: true,
         host: crate::identity::host_name(),
         ..Default::default()

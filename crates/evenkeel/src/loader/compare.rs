@@ -2,10 +2,11 @@
 
 use crate::confinement::{self, group_name, user_name};
 use crate::roles::memory;
+use configuration::Recording;
 use configuration::files::NamedFile;
 use language::difference::{Texts, Vocabulary, between};
 use protocol::role::{Plan, Rights};
-use proxy::load::{Recording, SHARED_WORDS, section_names};
+use proxy::load::{SHARED_WORDS, section_names};
 use rustix::thread::CapabilitySet;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;

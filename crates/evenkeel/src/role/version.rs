@@ -3,10 +3,11 @@
 
 use crate::process;
 use crate::roles::{Shared, memory};
+use configuration::{Recording, RecordingError};
 use protocol::role::{Settings, Take, TakeTrial};
 use proxy::config::Config;
 use proxy::listener::{self, AssignError, Listening};
-use proxy::load::{self, Recording, RecordingError};
+use proxy::load;
 use proxy::log::{self, Sink};
 use proxy::operations::{self, OperationsSocket};
 use proxy::runtime::ServeOptions;
@@ -128,7 +129,7 @@ impl Given {
     pub fn replay(&mut self) -> Result<Config, VersionError> {
         let bytes = Zeroizing::new(memory::read(&self.bundle).map_err(VersionError::Memory)?);
         let recording = Recording::decode(&bytes).map_err(VersionError::Recording)?;
-        if !load::without_secrets(&bytes) {
+        if !configuration::without_secrets(&bytes) {
             let empty = memory::create("evenkeel bundle", &[]).map_err(VersionError::Descriptor)?;
             self.bundle = Arc::new(empty);
         }

@@ -12,8 +12,8 @@ use super::version::Version;
 use crate::roles::Shared;
 use crate::roles::memory;
 use crate::voice::Form;
+use configuration::{HEAD_BYTES, without_secrets};
 use protocol::role::{DecodeError, KEPT_BYTES_MAX, Kept, KeptSocket};
-use proxy::load::{HEAD_BYTES, without_secrets};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fmt;
@@ -231,9 +231,9 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use configuration::LoadOptions;
     use language::{Environment, Facts};
     use protocol::role::{Plan, Take};
-    use proxy::load::LoadOptions;
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;

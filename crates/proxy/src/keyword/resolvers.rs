@@ -13,7 +13,7 @@ const PLACE: &[&str] = &["resolvers"];
 /// The port of DNS.
 const PORT: u16 = 53;
 /// Where the system's own servers of names stand.
-pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Largest file of those, bytes.
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
 /// Most servers of one section: each is asked every question.

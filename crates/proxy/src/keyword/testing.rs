@@ -1,7 +1,8 @@
 //! Loading of a few lines, for the tests of keyword families.
 
 use crate::config::Proxy;
-use crate::load::{LoadOptions, Loaded, load};
+use crate::load::{Loaded, load};
+use configuration::LoadOptions;
 use language::{Environment, Facts};
 
 /// Loads a whole file. Names are not looked up.

@@ -18,7 +18,6 @@ pub(crate) mod one_server;
 pub(crate) mod one_variable;
 mod order;
 mod path;
-mod recording;
 mod refused;
 mod resolve;
 mod section;
@@ -30,12 +29,12 @@ mod tls;
 
 pub(crate) use certificates::Beside;
 pub use nodes::{DOCUMENTED as ON_DOCUMENTED, Elsewhere};
-pub use recording::{HEAD_BYTES, Recording, RecordingError, without_secrets};
 pub use section::{SHARED_WORDS, Section, outline, section_names};
 
 use crate::config::{Config, Proxy, ProxyIndex, Service, StatsLevel, Watch};
 use crate::rules::{AclTable, Shared};
 use configuration::outside::{Outside, Prepared};
+use configuration::{Export, LoadOptions, Recording};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
 use language::render::{self, HaproxyForm};
@@ -49,29 +48,6 @@ use std::path::PathBuf;
 
 /// Mistakes of a file for which near names among its own are looked for.
 const SUGGESTED_MAX: usize = 100;
-
-/// What the loader is asked to do besides reading.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LoadOptions {
-    /// Names may be looked up and addresses be compared with those of this
-    /// host (a check of files from elsewhere says no).
-    pub resolve_names: bool,
-    /// A server whose name does not resolve starts in maintenance (`-dr`).
-    pub ignore_unresolved: bool,
-    /// Also tell what is only worth a hint (`-dD`).
-    pub diag: bool,
-    /// Servers' certificates are verified only where a line says so (`-dV`).
-    pub unverified_servers: bool,
-    /// The name of this host, for lines `on NODE`; empty: it does not matter which host
-    /// this is, and the file is read as its first node does.
-    pub host: String,
-    /// The node that this machine is, whatever its name says.
-    pub node: Option<String>,
-    /// Nodes that exist, besides those of `node` sections.
-    pub nodes: Vec<String>,
-    /// Which version of a cluster's configuration it is, as people are told; empty: of none.
-    pub version: String,
-}
 
 /// What came out.
 #[derive(Debug)]
@@ -100,7 +76,8 @@ impl Loaded {
     /// others. `named` are backends that these name, and where; one that does not exist
     /// is an error.
     pub fn add_services(&mut self, services: Vec<Service>, named: &[(String, Span)]) {
-        self.recording.services.clone_from(&services);
+        let export = |service: &Service| Export::new(Service::KIND, &service.name, service);
+        self.recording.imports = services.iter().map(export).collect();
         let Some(config) = &mut self.config else {
             return;
         };
@@ -391,7 +368,7 @@ fn pass(
     nodes: nodes::Nodes,
 ) -> Loader {
     let mut loader = Loader::new(recording.environment.clone(), recording.options.clone());
-    loader.config.services = recording.services.clone();
+    loader.import(&recording.imports);
     loader.sources = sources;
     loader.outside = outside;
     loader.nodes = nodes;
@@ -470,6 +447,23 @@ impl Loader {
             cache: None,
             cache_names: Vec::new(),
             resolvers_wanted: Vec::new(),
+        }
+    }
+
+    /// Takes in what sections of other parts define.
+    fn import(&mut self, imports: &[Export]) {
+        for import in imports.iter().filter(|i| i.kind == Service::KIND) {
+            match import.value() {
+                Some(service) => self.config.services.push(service),
+                None => self.tell(Diagnostic::global(
+                    &codes::UNANSWERED,
+                    Severity::Error,
+                    format!(
+                        "the recording of the loading does not say what '{}' is",
+                        import.name
+                    ),
+                )),
+            }
         }
     }
 

@@ -7,8 +7,9 @@
 //! those nodes would, so that a mistake for one machine is told on all.
 
 use super::section::is_section;
-use super::{LoadOptions, Loader, Recording, SHARED_WORDS, Section, codes, outline};
+use super::{Loader, SHARED_WORDS, Section, codes, outline};
 use configuration::outside::Outside;
+use configuration::{LoadOptions, Recording};
 use language::keyword::Documented;
 use language::reader::Reader;
 use language::source::Text;
@@ -308,7 +309,7 @@ impl Loader {
 /// Reads the files as each other node would that they have lines for. What is wrong with
 /// those lines is told; that files and addresses of other machines are not here is not.
 pub(super) fn elsewhere(recording: &Recording, loader: &mut Loader) -> Vec<Elsewhere> {
-    let nodes = loader.nodes.clone();
+    let (nodes, imports) = (loader.nodes.clone(), &recording.imports);
     let others = nodes.named.iter().filter(|name| !nodes.is_here(name));
     let mut all = Vec::new();
     for name in others {
@@ -322,7 +323,7 @@ pub(super) fn elsewhere(recording: &Recording, loader: &mut Loader) -> Vec<Elsew
             recording.facts.clone(),
             options,
         );
-        recording.services.clone_from(&loader.config.services);
+        recording.imports.clone_from(imports);
         let outside = std::mem::take(&mut loader.outside);
         let (sources, ids) = sources(&recording);
         let mut other = super::pass(&recording, sources, ids, outside, nodes.elsewhere(name));

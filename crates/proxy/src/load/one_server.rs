@@ -2,9 +2,10 @@
 //! at run time. The configuration that it becomes part of answers what its options
 //! ask; nothing is asked of the environment.
 
-use super::{LoadOptions, Loader, Section};
+use super::{Loader, Section};
 use crate::config::{Config, ProxyIndex, ProxyKind, Server, ServerOptions};
 use crate::keyword::{Args, server};
+use configuration::LoadOptions;
 use configuration::outside::{Answers, Outside};
 use language::{Environment, Line, Severity, Span, Word};
 use std::sync::Arc;

@@ -3,8 +3,9 @@
 use super::finish::blank;
 use super::state::{Endpoint, Held, Session, Stream, Times};
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
-use crate::load::{LoadOptions, Loader};
+use crate::load::Loader;
 use crate::rules::{Condition, Expression, Usage, Value};
+use configuration::LoadOptions;
 use http::http1::{Limits, Outcome, RequestFacts, parse_request, parse_response};
 use language::{Diagnostic, Line, Word};
 use reactor::Instant;

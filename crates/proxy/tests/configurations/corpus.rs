@@ -1,7 +1,8 @@
 //! The files that are damaged, and how a text is loaded.
 
+use configuration::LoadOptions;
 use language::{Environment, Facts};
-use proxy::load::{LoadOptions, Loaded, load};
+use proxy::load::{Loaded, load};
 use std::path::{Path, PathBuf};
 
 /// A configuration and where it comes from.

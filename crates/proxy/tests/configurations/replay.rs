@@ -3,8 +3,9 @@
 
 use crate::corpus::{Random, Sample, load_text, of_directory, samples, setting};
 use crate::mutation::mutant;
+use configuration::Recording;
 use proxy::listener;
-use proxy::load::{Loaded, Recording, replay};
+use proxy::load::{Loaded, replay};
 use proxy::log;
 use std::path::Path;
 

@@ -1,10 +1,11 @@
 //! Files of old versions, rewritten: haproxy takes what comes out, we do without a
 //! warning about old forms, and a second time nothing is left to do.
 
+use configuration::LoadOptions;
 use language::upgrade::upgrade;
 use language::{Environment, Facts, FileId};
 use proptest::prelude::*;
-use proxy::load::{LoadOptions, Loaded, codes, load};
+use proxy::load::{Loaded, codes, load};
 use std::io::Write;
 use std::process::{Command, Stdio};
 

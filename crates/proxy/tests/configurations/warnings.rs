@@ -2,8 +2,9 @@
 //! its code.
 
 use crate::corpus::load_text;
+use configuration::LoadOptions;
 use language::{Environment, Facts};
-use proxy::load::{LoadOptions, Loaded, load};
+use proxy::load::{Loaded, load};
 use std::os::unix::fs::PermissionsExt;
 
 const DEFAULTS: &str = "defaults\n    mode http\n    timeout client 5s\n    timeout connect 5s\n    timeout server 5s\n";

@@ -5,9 +5,10 @@
 
 pub use crate::clock::settle;
 pub use crate::peer::{Gate, Origin, Peer, request_body};
+use configuration::LoadOptions;
 use proxy::config::{BindAddress, Config};
 use proxy::listener::Listening;
-use proxy::load::{LoadOptions, load};
+use proxy::load::load;
 use proxy::runtime::{Changed, Running, ServeOptions, VersionReport};
 use proxy::state::{self, Tally};
 use proxy::stream::{self, Stream};

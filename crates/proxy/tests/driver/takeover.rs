@@ -1,9 +1,10 @@
 //! Listening sockets that go from a real haproxy to us, and from us to one.
 
 use crate::bed;
+use configuration::LoadOptions;
 use lab::{Peer, Place, Process, Scratch, eventually};
 use proxy::listener::{self, Inherited, Listening};
-use proxy::load::{LoadOptions, load};
+use proxy::load::load;
 use proxy::operations::{self, OperationsSocket};
 use proxy::runtime::{self, Running, ServeOptions};
 use proxy::takeover::{self, Source, TakeoverError};

@@ -2,9 +2,10 @@
 //! what can be served, and addresses that are about to be given away.
 
 use crate::bed::{Origin, PATIENCE, against_haproxy, alone};
+use configuration::LoadOptions;
 use protocol::role::vitals::{Band, Pulse, Vitals, WORDS};
 use proxy::config::{BindAddress, Config, Service};
-use proxy::load::{LoadOptions, load};
+use proxy::load::load;
 use proxy::runtime::{Running, Runtime, ServeOptions};
 use proxy::{state, vitals};
 use std::io::{Read, Write};

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::keyword::testing::load_text;
-use crate::load::{Loaded, Recording, replay};
+use crate::load::{Loaded, replay};
 use crate::tls::acceptor::tests::shown;
 use crate::tls::ocsp::tests::{FAR, answer};
+use configuration::Recording;
 use lab::Scratch;
 use lab::pki::{Authority, Issued, KeyKind, Leaf, self_signed};
 
@@ -238,7 +239,7 @@ fn a_replay_has_the_certificates_without_the_files_and_the_key_is_a_secret() {
     assert!(config(&loaded).proxies[0].binds[0].tls.is_some());
     assert!(loaded.recording.has_secrets());
     let bytes = loaded.recording.encode();
-    assert!(!crate::load::without_secrets(&bytes));
+    assert!(!configuration::without_secrets(&bytes));
     let shown_debug = format!("{:?} {:?}", loaded.recording, loaded.config);
     let line = issued.key_pem.lines().nth(1).unwrap();
     assert!(!shown_debug.contains(line));

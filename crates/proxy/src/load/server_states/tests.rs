@@ -1,9 +1,10 @@
 //! State files: what they give servers, and what is said of damaged ones. The
 //! expectations are what haproxy 2.6 does with the same files.
 
-use super::super::{LoadOptions, Loaded, load};
+use super::super::{Loaded, load};
 use super::*;
 use crate::state::{install, now_ms};
+use configuration::LoadOptions;
 use language::{Environment, Facts};
 use std::path::PathBuf;
 

@@ -9,7 +9,8 @@ mod random;
 mod replay;
 mod sides;
 
-use super::{LoadOptions, Loaded, load};
+use super::{Loaded, load};
+use configuration::LoadOptions;
 use language::{Environment, Facts};
 
 /// Loads a text as a file; names are not looked up.

@@ -2,7 +2,8 @@
 
 use super::{codes, told};
 use crate::config::BindAddress;
-use crate::load::{LoadOptions, Loaded, ON_DOCUMENTED, load, replay};
+use crate::load::{Loaded, ON_DOCUMENTED, load, replay};
+use configuration::LoadOptions;
 use language::{Environment, Facts};
 
 fn load_as(text: &str, options: LoadOptions) -> Loaded {

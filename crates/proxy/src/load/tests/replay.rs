@@ -2,10 +2,15 @@
 
 use super::{codes, told};
 use crate::config::{Config, ServerAddress};
-use crate::load::{LoadOptions, Loaded, Recording, load, replay};
+use crate::keyword::testing::load_text;
+use crate::load::{Loaded, load, replay};
+use configuration::{LoadOptions, Recording};
 use language::{Environment, Facts};
+use proptest::prelude::*;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// A directory of a test's own.
 struct Directory(PathBuf);
@@ -238,15 +243,70 @@ fn lines_that_name_the_same_file_share_its_bytes() {
 fn addresses_are_those_of_the_recording() {
     let text = "listen a\n    bind 127.0.0.1:1\n    server s localhost:80\n";
     let loaded = load_here("it.cfg", text.into());
-    let mut bytes = loaded.recording.encode();
-    let name = b"\x09localhost";
-    let at = bytes.windows(name.len()).rposition(|found| found == name);
-    let addresses = at.expect("the name") + name.len();
-    // One address of IPv4 in place of whatever there is, and nothing behind.
-    bytes.truncate(addresses);
-    bytes.extend_from_slice(&[1, 4, 192, 0, 2, 9, 0, 1]);
-    let again = replay(Recording::decode(&bytes).expect("a recording"));
+    let mut recording = loaded.recording;
+    let mut answers = recording.take_answers();
+    let other: IpAddr = [192, 0, 2, 9].into();
+    answers.hosts.insert("localhost".into(), [other].into());
+    recording.keep(answers);
+    let again = replay(there_and_back(&recording));
     let config = again.config.expect("a tree");
     let expected = ServerAddress::Inet("192.0.2.9:80".parse().expect("an address"));
     assert_eq!(config.proxies[0].servers[0].address, expected);
+}
+
+#[test]
+fn the_number_of_the_content_is_that_of_the_files_less_the_states_of_servers() {
+    let dir = std::env::temp_dir().join(format!("evenkeel-content-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (list, states) = (dir.join("list"), dir.join("states"));
+    std::fs::write(&list, "one\n").unwrap();
+    std::fs::write(&states, "1\n").unwrap();
+    let text = |comment: &str| {
+        format!(
+            "# {comment}\nglobal\n server-state-file {}\nfrontend f\n mode http\n bind 127.0.0.1:1\n acl a path -f {}\n \
+             http-request deny if a\nbackend b\n load-server-state-from-file global\n server s 127.0.0.1:1\n",
+            states.display(),
+            list.display()
+        )
+    };
+    let content = |comment: &str| {
+        let loaded = load_text(&text(comment));
+        let named = loaded.recording.named().map(|(path, _)| path.to_owned());
+        assert_eq!(named.collect::<Vec<_>>(), [list.clone(), states.clone()]);
+        loaded.recording.content(&loaded.watched.states)
+    };
+    let first = content("a");
+    assert_eq!(content("a"), first);
+    assert_ne!(content("b"), first, "the configuration");
+    std::fs::write(&states, "2\n").unwrap();
+    assert_eq!(content("a"), first, "what an earlier process has left");
+    std::fs::write(&list, "two\n").unwrap();
+    assert_ne!(content("a"), first, "a list");
+    std::fs::remove_file(&list).unwrap();
+    let missing = content("a");
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert_ne!(missing, first);
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_recording_is_refused_or_loads_to_an_end(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+            let directory = Directory::new("damaged");
+            curious_files(&directory);
+            let loaded = load_here("a.cfg", curious(&directory.0));
+            loaded.recording.encode().to_vec()
+        });
+        let mut bytes = BYTES.clone();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(recording) = Recording::decode(&bytes) {
+            // Loading it may tell of anything, but ends.
+            replay(recording);
+        }
+    }
 }

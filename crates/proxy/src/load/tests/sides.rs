@@ -3,7 +3,8 @@
 
 use super::{codes, text, told};
 use crate::config::{BindAddress, ErrorPage, Mode, ProxyOption, ServerAddress, StatsLevel};
-use crate::load::{LoadOptions, load};
+use crate::load::load;
+use configuration::LoadOptions;
 use language::{Environment, Facts};
 
 /// Timeouts, so that nothing is said about them.

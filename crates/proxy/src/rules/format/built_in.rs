@@ -2,9 +2,10 @@
 //! written in the language of formats and compiled once.
 
 use super::{Dialect, Format, parse};
-use crate::load::{LoadOptions, Loader};
+use crate::load::Loader;
 use crate::rules::argument::Piece as Source;
 use crate::rules::{Expression, Usage};
+use configuration::LoadOptions;
 use std::sync::{Arc, OnceLock};
 
 /// A format that an option names.

@@ -5,19 +5,18 @@
 //! Some things are not in it because a process without rights may ask for them
 //! at any time, in an empty root, too: its environment (`env()`, `show env`),
 //! the host's name (`%H`, `hostname`), the time. The time zone of logs comes
-//! from a file; [`crate::log::time_zone`] reads that before the root is left.
+//! from a file; `proxy::log::time_zone` reads that before the root is left.
 
-mod decode;
-mod encode;
+mod form;
 
-pub use decode::RecordingError;
+pub use form::RecordingError;
 
-use super::LoadOptions;
-use crate::config::Service;
-use crate::keyword::resolvers::RESOLV_CONF;
-use configuration::outside::Answers;
+use crate::options::LoadOptions;
+use crate::outside::Answers;
 use language::source::Text;
 use language::{Environment, Facts};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -30,7 +29,7 @@ const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// What stands before a key in any PEM file, of whatever kind the key is.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The version of its form. One that is not ours is refused.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// Files beyond the configuration's own that may name variables (`lf-file`) are smaller.
 const NAMING_BYTES_MAX: usize = 1 << 20;
@@ -55,9 +54,40 @@ pub struct Recording {
     pub facts: Facts,
     /// How it was loaded.
     pub options: LoadOptions,
-    /// Addresses that come and go, which somebody else read elsewhere.
-    pub services: Vec<Service>,
+    /// What other parts' sections define and these may refer to.
+    pub imports: Vec<Export>,
     answers: Answers,
+}
+
+/// A thing that the sections of one part define and those of others may refer to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Export {
+    /// What kind of thing it is: `virtual-ip`.
+    pub kind: String,
+    /// Its name among those of its kind.
+    pub name: String,
+    #[serde(with = "serde_bytes")]
+    value: Vec<u8>,
+}
+
+impl Export {
+    /// Makes one of what others may know of the thing.
+    ///
+    /// # Panics
+    ///
+    /// Where the value's own `Serialize` fails.
+    pub fn new(kind: &str, name: &str, value: &impl Serialize) -> Export {
+        Export {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            value: rmp_serde::to_vec_named(value).expect("memory takes all"),
+        }
+    }
+
+    /// What others may know of it; None where it is not of this type.
+    pub fn value<T: DeserializeOwned>(&self) -> Option<T> {
+        rmp_serde::from_slice(&self.value).ok()
+    }
 }
 
 /// Bytes of a recording from which [`without_secrets`] knows.
@@ -73,7 +103,7 @@ pub fn without_secrets(head: &[u8]) -> bool {
 
 impl Recording {
     /// The inputs of a load that has asked nothing yet.
-    pub(super) fn new(
+    pub fn new(
         files: Vec<(String, Text)>,
         environment: Environment,
         facts: Facts,
@@ -84,16 +114,18 @@ impl Recording {
             environment,
             facts,
             options,
-            services: Vec::new(),
+            imports: Vec::new(),
             answers: Answers::default(),
         }
     }
 
-    pub(super) fn take_answers(&mut self) -> Answers {
+    /// Takes the answers out, to be asked.
+    pub fn take_answers(&mut self) -> Answers {
         std::mem::take(&mut self.answers)
     }
 
-    pub(super) fn keep(&mut self, answers: Answers) {
+    /// Keeps what was asked and answered.
+    pub fn keep(&mut self, answers: Answers) {
         self.answers = answers;
     }
 
@@ -102,7 +134,7 @@ impl Recording {
     /// the recording: whoever replays it sees no secret that the environment of the start
     /// happens to hold. `at_end` is the environment behind the last line: what lines set
     /// is named by them.
-    pub(super) fn named_variables(&self, at_end: &Environment) -> BTreeSet<Vec<u8>> {
+    pub fn named_variables(&self, at_end: &Environment) -> BTreeSet<Vec<u8>> {
         let files = self.files.iter().map(|(_, text)| &text[..]);
         let named = self.answers.files.values().flatten().map(|text| &text[..]);
         let named = named.filter(|text| text.len() <= NAMING_BYTES_MAX);
@@ -200,7 +232,7 @@ impl Recording {
             Some((path.as_path(), &text[..], false))
         });
         let files = files.filter(|(path, ..)| !answers.secrets.contains_key(*path));
-        let own = |path: &Path| path == Path::new(RESOLV_CONF) || except.contains(path);
+        let own = |path: &Path| answers.own_files.contains(path) || except.contains(path);
         secrets.chain(files).filter(move |(path, ..)| !own(path))
     }
 
@@ -257,18 +289,18 @@ impl Recording {
 
     /// As bytes that [`Recording::decode`] takes. They are wiped when dropped.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        encode::to_vec(self)
+        form::to_vec(self)
     }
 
     /// Writes the bytes of [`Recording::encode`] without a copy of them, many of
     /// them in small pieces: a file needs a buffer.
     pub fn write_to(&self, out: &mut impl io::Write) -> io::Result<()> {
-        encode::write(self, out)
+        form::write(self, out)
     }
 
     /// Reads what [`Recording::encode`] made, from whomever it comes.
     pub fn decode(bytes: &[u8]) -> Result<Recording, RecordingError> {
-        decode::recording(bytes)
+        form::recording(bytes)
     }
 }
 

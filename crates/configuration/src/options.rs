@@ -1,0 +1,26 @@
+//! How a configuration is loaded.
+
+use serde::{Deserialize, Serialize};
+
+/// What a load is asked to do besides reading.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct LoadOptions {
+    /// Names may be looked up and addresses be compared with those of this
+    /// host (a check of files from elsewhere says no).
+    pub resolve_names: bool,
+    /// A server whose name does not resolve starts in maintenance (`-dr`).
+    pub ignore_unresolved: bool,
+    /// Also tell what is only worth a hint (`-dD`).
+    pub diag: bool,
+    /// Servers' certificates are verified only where a line says so (`-dV`).
+    pub unverified_servers: bool,
+    /// The name of this host, for lines `on NODE`; empty: it does not matter which host
+    /// this is, and the file is read as its first node does.
+    pub host: String,
+    /// The node that this machine is, whatever its name says.
+    pub node: Option<String>,
+    /// Nodes that exist, besides those of `node` sections.
+    pub nodes: Vec<String>,
+    /// Which version of a cluster's configuration it is, as people are told; empty: of none.
+    pub version: String,
+}

@@ -1,0 +1,286 @@
+//! A recording to bytes and back: a head, then MessagePack. What it is written from and
+//! read into borrows all bytes, so that no copy of a secret is left behind. The order of
+//! the fields is the form; a change raises [`super::VERSION`].
+
+use super::{Export, LoadOptions, MAGIC, Recording, VERSION};
+use crate::outside::{Account, AccountKind, Answers, Secret, Unreadable};
+use language::source::Text;
+use language::{Environment, Facts};
+use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// Largest file of a configuration, bytes: spans count in 32 bits.
+const FILE_BYTES_MAX: usize = 1 << 30;
+/// Values within values: no field has more.
+const DEPTH_MAX: usize = 16;
+
+/// Why bytes are not a recording.
+#[derive(Debug)]
+pub enum RecordingError {
+    /// They do not begin as one.
+    NotOne,
+    /// They are of another version.
+    Version(u32),
+    /// They end early, or something stands behind the end.
+    Length {
+        /// How many bytes follow the head.
+        found: u64,
+        /// How many the head names.
+        named: u64,
+    },
+    /// What follows the head is not the form of this version.
+    Malformed(rmp_serde::decode::Error),
+    /// A file of the configuration has more bytes than spans can count.
+    TooLarge(usize),
+}
+
+impl fmt::Display for RecordingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecordingError::NotOne => f.write_str("this is not the recording of a load"),
+            RecordingError::Version(version) => write!(
+                f,
+                "the recording has version {version} of its form, and {VERSION} is known"
+            ),
+            RecordingError::Length { found, named } => {
+                write!(f, "the recording has {found} bytes instead of {named}")
+            }
+            RecordingError::Malformed(error) => write!(f, "the recording is malformed: {error}"),
+            RecordingError::TooLarge(bytes) => {
+                write!(f, "a file of the recording has {bytes} bytes")
+            }
+        }
+    }
+}
+
+impl std::error::Error for RecordingError {}
+
+type Named<'b, A> = Vec<(&'b Bytes, A)>;
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Facts")]
+struct ProgramFacts {
+    version: String,
+    features: BTreeSet<String>,
+    enabled: BTreeSet<String>,
+    tls_library: String,
+    openssl_version: Option<String>,
+    awslc_api: Option<u32>,
+}
+
+/// The fields of a recording, as they are written.
+#[derive(Serialize, Deserialize)]
+struct Form<'b> {
+    #[serde(borrow)]
+    files: Vec<(&'b str, &'b Bytes)>,
+    environment: Vec<(&'b str, &'b Bytes)>,
+    #[serde(with = "ProgramFacts")]
+    facts: Facts,
+    options: LoadOptions,
+    imports: Vec<Export>,
+    named: Named<'b, Result<&'b Bytes, Unreadable>>,
+    secrets: Named<'b, Result<&'b Bytes, Unreadable>>,
+    entries: Named<'b, Result<Vec<&'b Bytes>, Unreadable>>,
+    modes: Named<'b, bool>,
+    directories: Named<'b, bool>,
+    hosts: Vec<(&'b str, Vec<IpAddr>)>,
+    accounts: Vec<((AccountKind, &'b str), Account)>,
+    /// None where nobody asked for them.
+    own_addresses: Vec<Option<Vec<IpAddr>>>,
+    own_files: Vec<&'b Bytes>,
+}
+
+fn of_path(path: &Path) -> &Bytes {
+    Bytes::new(path.as_os_str().as_bytes())
+}
+
+fn path(bytes: &Bytes) -> PathBuf {
+    OsStr::from_bytes(bytes).into()
+}
+
+/// The answers about files or directories, each as `value` has it.
+fn named<'b, A, B>(answers: &'b BTreeMap<PathBuf, A>, value: impl Fn(&'b A) -> B) -> Named<'b, B> {
+    let answers = answers.iter();
+    answers.map(|(path, a)| (of_path(path), value(a))).collect()
+}
+
+/// The same, back again.
+fn table<A, B>(answers: Named<'_, A>, value: impl Fn(A) -> B) -> BTreeMap<PathBuf, B> {
+    let answers = answers.into_iter();
+    answers.map(|(name, a)| (path(name), value(a))).collect()
+}
+
+impl<'b> From<&'b Recording> for Form<'b> {
+    fn from(recording: &'b Recording) -> Self {
+        let answers = &recording.answers;
+        let files = recording.files.iter();
+        let variables = recording.environment.iter();
+        let names = |names: &'b Arc<[OsString]>| {
+            let bytes = |name: &'b OsString| Bytes::new(name.as_bytes());
+            names.iter().map(bytes).collect()
+        };
+        Form {
+            files: files.map(|(n, text)| (&**n, Bytes::new(text))).collect(),
+            environment: variables.map(|(n, v)| (n, Bytes::new(v))).collect(),
+            facts: recording.facts.clone(),
+            options: recording.options.clone(),
+            imports: recording.imports.clone(),
+            named: named(&answers.files, |found| match found {
+                Ok(text) => Ok(Bytes::new(text)),
+                Err(error) => Err(*error),
+            }),
+            secrets: named(&answers.secrets, |found| match found {
+                Ok(secret) => Ok(Bytes::new(secret.bytes())),
+                Err(error) => Err(*error),
+            }),
+            entries: named(&answers.entries, |found| match found {
+                Ok(found) => Ok(names(found)),
+                Err(error) => Err(*error),
+            }),
+            modes: named(&answers.modes, |open| *open),
+            directories: named(&answers.directories, |is| *is),
+            hosts: answers
+                .hosts
+                .iter()
+                .map(|(name, found)| (&**name, found.to_vec()))
+                .collect(),
+            accounts: answers
+                .accounts
+                .iter()
+                .map(|((kind, name), found)| ((*kind, &**name), found.clone()))
+                .collect(),
+            own_addresses: answers
+                .own_addresses
+                .iter()
+                .map(|found| found.as_ref().map(|found| found.to_vec()))
+                .collect(),
+            own_files: answers.own_files.iter().map(|path| of_path(path)).collect(),
+        }
+    }
+}
+
+impl From<Form<'_>> for Recording {
+    fn from(form: Form<'_>) -> Recording {
+        let text = |bytes: &Bytes| Text::new(bytes.to_vec());
+        let files = form.files.into_iter();
+        let mut environment = Environment::empty();
+        for (name, value) in form.environment {
+            environment.set(name, value.to_vec());
+        }
+        let own_addresses = form.own_addresses.into_iter().next();
+        Recording {
+            files: files
+                .map(|(n, bytes)| (n.to_owned(), text(bytes)))
+                .collect(),
+            environment,
+            facts: form.facts,
+            options: form.options,
+            imports: form.imports,
+            answers: Answers {
+                files: table(form.named, |found| found.map(text)),
+                secrets: table(form.secrets, |found| found.map(|bytes| Secret::copy(bytes))),
+                entries: table(form.entries, |found| {
+                    let name = |bytes: &Bytes| OsStr::from_bytes(bytes).to_owned();
+                    found.map(|names| names.into_iter().map(name).collect())
+                }),
+                modes: table(form.modes, |open| open),
+                directories: table(form.directories, |is| is),
+                hosts: form
+                    .hosts
+                    .into_iter()
+                    .map(|(name, found)| (name.to_owned(), found.into()))
+                    .collect(),
+                accounts: form
+                    .accounts
+                    .into_iter()
+                    .map(|((kind, name), found)| ((kind, name.to_owned()), found))
+                    .collect(),
+                own_addresses: own_addresses.map(|found| found.map(Into::into)),
+                own_files: form.own_files.into_iter().map(path).collect(),
+            },
+        }
+    }
+}
+
+/// Counts the bytes that are written, so that the buffer is made once.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the form, and only the system's errors are errors: our types serialise.
+fn body(form: &Form<'_>, out: &mut impl Write) -> io::Result<()> {
+    rmp_serde::encode::write(out, form).map_err(io::Error::other)
+}
+
+pub(super) fn write(recording: &Recording, out: &mut impl Write) -> io::Result<()> {
+    let form = Form::from(recording);
+    let mut count = Count(0);
+    body(&form, &mut count)?;
+    out.write_all(MAGIC)?;
+    out.write_all(&VERSION.to_le_bytes())?;
+    out.write_all(&[u8::from(recording.has_secrets())])?;
+    out.write_all(&count.0.to_le_bytes())?;
+    body(&form, out)
+}
+
+pub(super) fn to_vec(recording: &Recording) -> Zeroizing<Vec<u8>> {
+    let mut count = Count(0);
+    // Neither a counter nor a Vec fails.
+    let _ = write(recording, &mut count);
+    // With all its room from the beginning, so that no part of it stays in a
+    // buffer that was outgrown.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(count.0 as usize));
+    let _ = write(recording, &mut *bytes);
+    bytes
+}
+
+/// Takes a number of the head off.
+fn head<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), RecordingError> {
+    let (number, rest) = bytes.split_first_chunk().ok_or(RecordingError::NotOne)?;
+    Ok((*number, rest))
+}
+
+pub(super) fn recording(bytes: &[u8]) -> Result<Recording, RecordingError> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(RecordingError::NotOne)?;
+    let (version, rest) = head(rest)?;
+    let version = u32::from_le_bytes(version);
+    if version != VERSION {
+        return Err(RecordingError::Version(version));
+    }
+    // For readers of nothing but the head.
+    let ([_secrets], rest) = head(rest)?;
+    let (named, rest) = head(rest)?;
+    let (named, found) = (u64::from_le_bytes(named), rest.len() as u64);
+    if found != named {
+        return Err(RecordingError::Length { found, named });
+    }
+    let mut from = rmp_serde::Deserializer::from_read_ref(rest);
+    from.set_max_depth(DEPTH_MAX);
+    let form = Form::deserialize(&mut from).map_err(RecordingError::Malformed)?;
+    match form
+        .files
+        .iter()
+        .find(|(_, text)| text.len() > FILE_BYTES_MAX)
+    {
+        Some((_, text)) => Err(RecordingError::TooLarge(text.len())),
+        None => Ok(form.into()),
+    }
+}
