@@ -4,10 +4,12 @@
 //!
 //! This crate knows no keyword, no part and no process.
 
+mod context;
 pub mod files;
 mod options;
 pub mod outside;
 mod recording;
 
+pub use context::Context;
 pub use options::LoadOptions;
 pub use recording::{Export, HEAD_BYTES, Recording, RecordingError, without_secrets};

@@ -217,11 +217,8 @@ impl Recording {
 
     /// The files that lines name and that could be read, with what they hold, and
     /// whether it was read as a secret: what another machine needs to load the
-    /// same. `except` are passed over, and what every machine has of its own.
-    pub fn contents(
-        &self,
-        except: &BTreeSet<PathBuf>,
-    ) -> impl Iterator<Item = (&Path, &[u8], bool)> {
+    /// same. What every machine has of its own is passed over.
+    pub fn contents(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
         let answers = &self.answers;
         let secrets = answers.secrets.iter().filter_map(|(path, found)| {
             let bytes = found.as_ref().ok()?.bytes();
@@ -232,8 +229,8 @@ impl Recording {
             Some((path.as_path(), &text[..], false))
         });
         let files = files.filter(|(path, ..)| !answers.secrets.contains_key(*path));
-        let own = |path: &Path| answers.own_files.contains(path) || except.contains(path);
-        secrets.chain(files).filter(move |(path, ..)| !own(path))
+        let all = secrets.chain(files);
+        all.filter(|(path, ..)| !answers.own_files.contains(*path))
     }
 
     /// The directories that lines name, with the names in them where these were

@@ -247,7 +247,7 @@ pub fn collect(
     for (name, text) in &all {
         gathering.add(Path::new(name), text, true, false)?;
     }
-    for (path, bytes, secret) in loaded.recording.contents(&loaded.watched.states) {
+    for (path, bytes, secret) in loaded.recording.contents() {
         gathering.add(path, bytes, false, secret)?;
     }
     for (path, bytes) in &noting.files.files {

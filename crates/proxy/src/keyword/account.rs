@@ -20,7 +20,7 @@ fn account(
     kind: AccountKind,
     what: &str,
 ) -> Result<u32, Box<Diagnostic>> {
-    let near = match loader.outside.account(kind, word.str()) {
+    let near = match loader.context.outside.account(kind, word.str()) {
         Account::Known(number) => return Ok(number),
         Account::Unknown(near) => near,
     };

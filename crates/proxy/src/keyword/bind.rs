@@ -209,7 +209,7 @@ fn resolve(
     name: &str,
     family: Family,
 ) -> Result<Option<IpAddr>, Box<Diagnostic>> {
-    if !loader.options.resolve_names {
+    if !loader.context.options.resolve_names {
         return Ok(None);
     }
     let found = super::server::resolve(loader, name, family);

@@ -248,7 +248,10 @@ fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Bui
         let told = format!("'{}' : unable to load ssl tickets keys file", word.text());
         Box::new(Diagnostic::error(&codes::BAD_TLS_SETTING, word.span, told).label(label))
     };
-    let keys = loader.outside.read_secret(&path, TICKET_KEYS_BYTES_MAX);
+    let keys = loader
+        .context
+        .outside
+        .read_secret(&path, TICKET_KEYS_BYTES_MAX);
     let keys = keys.map_err(|error| failed(&std::io::Error::from(error).to_string()))?;
     let mut lengths = Vec::new();
     for line in keys.bytes().split(|b| *b == b'\n') {

@@ -134,7 +134,7 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     let base = base.or(loader.config.global.tls.crt_base.as_ref());
     let named = loader.based(&crt.bytes, base);
     let path = loader.place(&named, crt.span);
-    let bytes = loader.outside.read_secret(&path, FILE_BYTES_MAX);
+    let bytes = loader.context.outside.read_secret(&path, FILE_BYTES_MAX);
     let bytes =
         bytes.map_err(|error| crate::load::certificates::unreadable(crt.span, &named, error))?;
     loader.certificate_file((&stored, &path, &bytes), &said.beside, crt.span)

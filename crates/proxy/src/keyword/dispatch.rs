@@ -78,7 +78,7 @@ fn dispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let address = match ip {
         Some(ip) => ServerAddress::Inet(SocketAddr::new(ip, port)),
-        None if !loader.options.resolve_names => ServerAddress::Unresolved,
+        None if !loader.context.options.resolve_names => ServerAddress::Unresolved,
         None => {
             let message = format!("'dispatch': could not resolve '{}'", word.text());
             return Err(args.wrong(&codes::UNRESOLVED_HOST, word, message));

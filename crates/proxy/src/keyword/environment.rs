@@ -10,23 +10,23 @@ fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let value = args.required("a value")?.bytes.clone();
     args.surplus()?;
     if args.keyword == "setenv" {
-        loader.environment.set(name, value);
+        loader.context.environment.set(name, value);
     } else {
-        loader.environment.set_if_absent(name, value);
+        loader.context.environment.set_if_absent(name, value);
     }
     Ok(())
 }
 
 fn unset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     for name in args.rest() {
-        loader.environment.unset(name.str());
+        loader.context.environment.unset(name.str());
     }
     Ok(())
 }
 
 fn reset(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let keep: Vec<&str> = args.rest().iter().map(|word| word.str()).collect();
-    loader.environment.reset_except(&keep);
+    loader.context.environment.reset_except(&keep);
     Ok(())
 }
 

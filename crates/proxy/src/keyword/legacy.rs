@@ -45,7 +45,11 @@ impl Loader {
         let (kind, name) = (line.words[0].text(), line.words[1].text());
         let base = line.words.iter().position(|word| word.is("from"));
         let last = base.map_or(line.end(), |at| line.words[at - 1].span);
-        let whole = self.sources.snippet(word.span.to(last)).into_owned();
+        let whole = self
+            .context
+            .sources
+            .snippet(word.span.to(last))
+            .into_owned();
         self.tell(
             Diagnostic::warning(
                 &codes::LEGACY,

@@ -405,7 +405,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
         Host::Ip(ip) => ip,
         Host::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
-            None if loader.options.resolve_names => {
+            None if loader.context.options.resolve_names => {
                 return Err(Box::new(
                     Diagnostic::error(
                         &codes::UNRESOLVED_HOST,

@@ -144,7 +144,7 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Host::Ip(ip) => Some(ip),
         Host::Name(name) => {
             let found = super::server::resolve(loader, &name, address.family);
-            if found.is_none() && !loader.options.resolve_names {
+            if found.is_none() && !loader.context.options.resolve_names {
                 return Ok(());
             }
             found

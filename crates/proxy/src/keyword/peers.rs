@@ -141,7 +141,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
         loader.tell(told);
         return Section::Refused;
     }
-    let from_environment = loader.environment.get("HAPROXY_LOCALPEER");
+    let from_environment = loader.context.environment.get("HAPROXY_LOCALPEER");
     let from_environment = from_environment.map(|name| String::from_utf8_lossy(name).into_owned());
     // Another name than the host's is one of the command line, which counts for more.
     let host = String::from_utf8_lossy(crate::log::hostname()).into_owned();

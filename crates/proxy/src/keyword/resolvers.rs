@@ -169,9 +169,9 @@ pub(crate) const DEFAULT: &str = "default";
 pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
     let mut section = Resolvers::new(DEFAULT, span);
     let path = Path::new(RESOLV_CONF);
-    loader.outside.is_own(path);
-    if loader.options.resolve_names
-        && let Ok(text) = loader.outside.read(path, RESOLV_CONF_BYTES_MAX)
+    loader.context.outside.is_own(path);
+    if loader.context.options.resolve_names
+        && let Ok(text) = loader.context.outside.read(path, RESOLV_CONF_BYTES_MAX)
     {
         for ip in servers_of(&String::from_utf8_lossy(&text)) {
             let name: Box<str> = ip.to_string().into();
@@ -331,8 +331,9 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     let span = args.keyword_span();
     // Each machine asks its own servers of names.
-    loader.outside.is_own(Path::new(RESOLV_CONF));
+    loader.context.outside.is_own(Path::new(RESOLV_CONF));
     let read = loader
+        .context
         .outside
         .read(Path::new(RESOLV_CONF), RESOLV_CONF_BYTES_MAX);
     let text = match read {

@@ -170,7 +170,7 @@ pub(super) fn stream_address(
         Host::Ip(ip) => Some(ip),
         Host::Name(name) => match resolve(loader, &name, address.family) {
             // Nothing is sent by who only checks.
-            None if !loader.options.resolve_names => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            None if !loader.context.options.resolve_names => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             found => found,
         },
         _ => None,

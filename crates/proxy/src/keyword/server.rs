@@ -412,7 +412,7 @@ fn first_address(
     family: Family,
     options: &ServerOptions,
 ) -> Result<Option<IpAddr>, Box<Diagnostic>> {
-    if is_service(name, options) || !loader.options.resolve_names {
+    if is_service(name, options) || !loader.context.options.resolve_names {
         return Ok(None);
     }
     let methods = options.resolving.init.as_deref();
@@ -466,10 +466,10 @@ fn abstract_name(name: String, zero_terminated: bool) -> Vec<u8> {
 
 /// The first address of a name, of the family that its prefix asks for.
 pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option<IpAddr> {
-    if !loader.options.resolve_names {
+    if !loader.context.options.resolve_names {
         return None;
     }
-    let found = loader.outside.addresses(name);
+    let found = loader.context.outside.addresses(name);
     let fits = |ip: &&IpAddr| match family {
         Family::Any => true,
         Family::V4 => ip.is_ipv4(),
@@ -485,7 +485,7 @@ fn unresolved(
     allowed: bool,
 ) -> Result<Option<IpAddr>, Box<Diagnostic>> {
     let message = format!("'server': could not resolve address '{name}'");
-    if allowed || loader.options.ignore_unresolved {
+    if allowed || loader.context.options.ignore_unresolved {
         loader.tell(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
                 .label("the server starts in maintenance"),

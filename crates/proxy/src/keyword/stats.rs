@@ -94,14 +94,14 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// A password in a file that everyone on the machine can read; told once a file.
 pub(super) fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: Span) {
-    let name = loader.sources.file(span.file).name.clone();
+    let name = loader.context.sources.file(span.file).name.clone();
     let told = |d: &Diagnostic| {
         d.code == &codes::READABLE_PASSWORD && d.primary.is_some_and(|p| p.file == span.file)
     };
-    if loader.diagnostics.iter().any(told) {
+    if loader.context.diagnostics.iter().any(told) {
         return;
     }
-    if loader.outside.readable_by_all(Path::new(&name)) {
+    if loader.context.outside.readable_by_all(Path::new(&name)) {
         args.tell(
             Diagnostic::warning(
                 &codes::READABLE_PASSWORD,

@@ -34,7 +34,7 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             .label("remove this line or the first one"),
         ));
     }
-    if args.keyword == "issuers-chain-path" && !loader.outside.is_directory(&path) {
+    if args.keyword == "issuers-chain-path" && !loader.context.outside.is_directory(&path) {
         return Err(bad(word, "this is not a directory"));
     }
     *field = Some(path);

@@ -94,17 +94,21 @@ pub(crate) fn authorities(
 }
 
 fn system(loader: &mut Loader) -> Option<Vec<Text>> {
-    let mut found = SYSTEM_BUNDLES
-        .iter()
-        .filter_map(|path| loader.outside.read(Path::new(path), FILE_BYTES_MAX).ok());
+    let mut found = SYSTEM_BUNDLES.iter().filter_map(|path| {
+        loader
+            .context
+            .outside
+            .read(Path::new(path), FILE_BYTES_MAX)
+            .ok()
+    });
     found.next().map(|text| vec![text])
 }
 
 fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
-    if !loader.outside.is_directory(path) {
-        return Ok(vec![loader.outside.read(path, FILE_BYTES_MAX)?]);
+    if !loader.context.outside.is_directory(path) {
+        return Ok(vec![loader.context.outside.read(path, FILE_BYTES_MAX)?]);
     }
-    let entries = loader.outside.entries(path)?;
+    let entries = loader.context.outside.entries(path)?;
     let is_meant = |name: &&std::ffi::OsString| {
         let bytes = name.as_bytes();
         let ends = |end: &&str| bytes.ends_with(end.as_bytes());
@@ -112,7 +116,12 @@ fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
     };
     let files = entries.iter().filter(is_meant);
     files
-        .map(|name| loader.outside.read(&path.join(name), FILE_BYTES_MAX))
+        .map(|name| {
+            loader
+                .context
+                .outside
+                .read(&path.join(name), FILE_BYTES_MAX)
+        })
         .collect()
 }
 
@@ -131,7 +140,7 @@ pub(crate) fn revocations(
     if let Some(it) = loader.config.certificates.revocations(&name) {
         return Ok(Named { name, it });
     }
-    let text = loader.outside.read(&path, FILE_BYTES_MAX);
+    let text = loader.context.outside.read(&path, FILE_BYTES_MAX);
     let text = text.map_err(|error| unusable(args, word, &path, reason(error)))?;
     let made = Revocations::from_pem(&text);
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
@@ -154,7 +163,7 @@ pub(crate) fn client_certificate(
         return Ok(Named { name, it });
     }
     let read = |loader: &mut Loader, path: &Path| {
-        let secret = loader.outside.read_secret(path, FILE_BYTES_MAX);
+        let secret = loader.context.outside.read_secret(path, FILE_BYTES_MAX);
         secret.map_err(|error| unusable(args, word, path, reason(error)))
     };
     let text = read(loader, &path)?;

@@ -42,7 +42,7 @@ impl Loader {
 
     /// A text with the values of its variables, and those that have none.
     pub(crate) fn expanded<'a>(&self, text: &'a str) -> (Cow<'a, str>, Vec<String>) {
-        match self.environment.expanded(text, ADDRESS_BYTES_MAX) {
+        match self.context.environment.expanded(text, ADDRESS_BYTES_MAX) {
             Some(expanded) => (Cow::Owned(expanded.text), expanded.unset),
             None => (Cow::Borrowed(text), Vec::new()),
         }

@@ -103,7 +103,9 @@ impl Loader {
         if self.config.certificates.has_list(&directory) {
             return Ok(CertificateSource::List(directory));
         }
-        if !self.config.certificates.has_certificate(&name) && self.outside.is_directory(&path) {
+        if !self.config.certificates.has_certificate(&name)
+            && self.context.outside.is_directory(&path)
+        {
             self.certificate_directory(&directory, &path, word.span)?;
             return Ok(CertificateSource::List(directory));
         }
@@ -132,7 +134,7 @@ impl Loader {
         if self.config.certificates.has_certificate(name) {
             return Ok(vec![name.into()]);
         }
-        let missing = match self.outside.read_secret(path, FILE_BYTES_MAX) {
+        let missing = match self.context.outside.read_secret(path, FILE_BYTES_MAX) {
             Ok(bytes) => {
                 let beside = Beside::default();
                 self.certificate_file((name, path, &bytes), &beside, span)?;
@@ -150,7 +152,7 @@ impl Loader {
                 names.push(name);
                 continue;
             }
-            match self.outside.read_secret(&one, FILE_BYTES_MAX) {
+            match self.context.outside.read_secret(&one, FILE_BYTES_MAX) {
                 Ok(bytes) => {
                     self.certificate_file((&name, &one, &bytes), &Beside::default(), span)?;
                     names.push(name);
@@ -161,6 +163,7 @@ impl Loader {
         }
         if bundles
             && self
+                .context
                 .outside
                 .read_secret(&with_ending(path, ".dsa"), FILE_BYTES_MAX)
                 .is_ok()
@@ -257,7 +260,7 @@ impl Loader {
         if !looks {
             return Err(none("neither is one in the file itself".to_owned()));
         }
-        let text = match self.outside.read_secret(&file, FILE_BYTES_MAX) {
+        let text = match self.context.outside.read_secret(&file, FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if is_missing(error) => {
                 return Err(none(format!("nor is one in '{}'", path.display())));
@@ -300,7 +303,7 @@ impl Loader {
             }
             None => with_ending(path, ending),
         };
-        match self.outside.read_secret(&file, FILE_BYTES_MAX) {
+        match self.context.outside.read_secret(&file, FILE_BYTES_MAX) {
             Ok(bytes) => Ok(Some((file, bytes))),
             Err(error) if is_missing(error) && named.is_none() => Ok(None),
             Err(error) => Err(unreadable(span, &file.to_string_lossy(), error)),
@@ -333,13 +336,13 @@ impl Loader {
     fn issuer_chains(&mut self, directory: &Path, span: Span) -> &IssuerChains {
         if self.issuer_chains.is_none() {
             let mut chains = Vec::new();
-            let names = self.outside.entries(directory).unwrap_or_default();
+            let names = self.context.outside.entries(directory).unwrap_or_default();
             for name in names.iter() {
                 let file = directory.join(name);
-                if name.as_bytes().starts_with(b".") || self.outside.is_directory(&file) {
+                if name.as_bytes().starts_with(b".") || self.context.outside.is_directory(&file) {
                     continue;
                 }
-                let text = self.outside.read_secret(&file, FILE_BYTES_MAX);
+                let text = self.context.outside.read_secret(&file, FILE_BYTES_MAX);
                 match text.map(|text| Contents::parse(text.bytes())) {
                     Ok(Ok(found)) if !found.certificates.is_empty() => {
                         chains.push(found.certificates);
@@ -380,7 +383,7 @@ impl Loader {
         path: &Path,
         span: Span,
     ) -> Result<(), Box<Diagnostic>> {
-        let entries = self.outside.entries(path);
+        let entries = self.context.outside.entries(path);
         let entries = entries.map_err(|error| unreadable(span, name, error))?;
         let mut list = List {
             is_directory: true,
@@ -388,7 +391,7 @@ impl Loader {
         };
         for entry in entries.iter() {
             let file = path.join(entry);
-            if self.passes_over(entry.as_bytes()) || self.outside.is_directory(&file) {
+            if self.passes_over(entry.as_bytes()) || self.context.outside.is_directory(&file) {
                 continue;
             }
             let name = format!("{}/{}", name.trim_end_matches('/'), entry.display());
@@ -425,15 +428,22 @@ impl Loader {
             return Ok(name);
         }
         let path = self.path(word);
-        if self.outside.is_directory(&path) {
+        if self.context.outside.is_directory(&path) {
             self.certificate_directory(&name, &path, word.span)?;
             return Ok(name);
         }
-        let text = self.outside.read(&path, FILE_BYTES_MAX).map_err(|error| {
-            let told = format!("'crt-list' : cannot open file '{name}' : {}", reason(error));
-            Box::new(Diagnostic::error(&codes::UNREADABLE, word.span, told).label("named here"))
-        })?;
-        let file = self.sources.add(path.to_string_lossy(), Text::clone(&text));
+        let text = self
+            .context
+            .outside
+            .read(&path, FILE_BYTES_MAX)
+            .map_err(|error| {
+                let told = format!("'crt-list' : cannot open file '{name}' : {}", reason(error));
+                Box::new(Diagnostic::error(&codes::UNREADABLE, word.span, told).label("named here"))
+            })?;
+        let file = self
+            .context
+            .sources
+            .add(path.to_string_lossy(), Text::clone(&text));
         let list = self.list_lines(file, &text, word.span);
         self.config.certificates.add_list(&name, list);
         Ok(name)

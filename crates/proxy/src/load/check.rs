@@ -99,8 +99,8 @@ impl Loader {
     pub(super) fn check_listeners(&mut self) {
         let mut told = Vec::new();
         let mut first: HashMap<(&BindAddress, Option<&str>), Span> = HashMap::new();
-        let own = if self.options.resolve_names {
-            self.outside.own_addresses()
+        let own = if self.context.options.resolve_names {
+            self.context.outside.own_addresses()
         } else {
             None
         };

@@ -95,7 +95,7 @@ impl Loader {
     /// Takes one line in.
     pub(super) fn line(&mut self, reader: &mut Reader, line: &Line) {
         let first = &line.words[0];
-        let indented = self.sources.position(first.span).column > 1;
+        let indented = self.context.sources.position(first.span).column > 1;
         if self.outline.begins(first.str(), indented) {
             self.end_section();
             reader.section(line.word(1).map_or(first.text(), |name| name.text()));
@@ -107,10 +107,12 @@ impl Loader {
             return;
         }
         if first.is(nodes::ON) && nodes::may_be_in(self.section) {
-            let errors = self.diagnostics.errors();
+            let errors = self.context.diagnostics.errors();
             match self.on_node(line) {
                 OnNode::Here(line) => self.section_line(&line),
-                OnNode::NotHere if self.diagnostics.errors() > errors => self.refused_line(line),
+                OnNode::NotHere if self.context.diagnostics.errors() > errors => {
+                    self.refused_line(line)
+                }
                 OnNode::NotHere => {}
             }
             return;
@@ -132,9 +134,9 @@ impl Loader {
             }
             return;
         };
-        let errors = self.diagnostics.errors();
+        let errors = self.context.diagnostics.errors();
         self.keyword_line(line, place);
-        if self.diagnostics.errors() > errors {
+        if self.context.diagnostics.errors() > errors {
             self.refused_line(line);
         }
     }

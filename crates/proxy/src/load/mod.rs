@@ -34,7 +34,7 @@ pub use section::{SHARED_WORDS, Section, outline, section_names};
 use crate::config::{Config, Proxy, ProxyIndex, Service, StatsLevel, Watch};
 use crate::rules::{AclTable, Shared};
 use configuration::outside::{Outside, Prepared};
-use configuration::{Export, LoadOptions, Recording};
+use configuration::{Context, Export, LoadOptions, Recording};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::{Facts, Reader};
 use language::render::{self, HaproxyForm};
@@ -45,9 +45,6 @@ use language::{
 };
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-
-/// Mistakes of a file for which near names among its own are looked for.
-const SUGGESTED_MAX: usize = 100;
 
 /// What came out.
 #[derive(Debug)]
@@ -150,18 +147,10 @@ pub struct Defaults {
 /// The state of loading; what builders of keywords work on.
 #[derive(Debug)]
 pub struct Loader {
-    /// The files.
-    pub sources: SourceMap,
-    /// What there is to tell so far.
-    pub diagnostics: Diagnostics,
-    /// Environment variables; `setenv` changes them.
-    pub environment: Environment,
-    /// What is asked besides.
-    pub options: LoadOptions,
+    /// What every part's lines are built with.
+    pub context: Context,
     /// Lists and maps that are compiled already.
     pub(crate) shared: Shared,
-    /// What answers questions about the system.
-    pub outside: Outside,
     /// The configuration so far.
     pub config: Config,
     /// The `defaults` sections so far; the first is HAProxy's own defaults.
@@ -334,24 +323,25 @@ fn run(mut recording: Recording, mut outside: Outside) -> Loaded {
         wish: loader.config.global.watch,
         states: loader.state_files,
     };
-    recording.keep(loader.outside.into_answers());
+    recording.keep(loader.context.outside.into_answers());
     if !is_replay {
-        let named = recording.named_variables(&loader.environment);
+        let named = recording.named_variables(&loader.context.environment);
         recording
             .environment
             .retain(|name| named.contains(name.as_bytes()));
         loader
+            .context
             .environment
             .retain(|name| named.contains(name.as_bytes()));
     }
-    loader.config.environment = loader.environment;
-    loader.config.reported = reported(&loader.sources, &loader.diagnostics);
-    let config = (loader.diagnostics.errors() == 0).then_some(loader.config);
+    loader.config.environment = loader.context.environment;
+    loader.config.reported = reported(&loader.context.sources, &loader.context.diagnostics);
+    let config = (loader.context.diagnostics.errors() == 0).then_some(loader.config);
     Loaded {
         config,
         quiet,
-        sources: loader.sources,
-        diagnostics: loader.diagnostics,
+        sources: loader.context.sources,
+        diagnostics: loader.context.diagnostics,
         recording,
         watched,
         others: loader.others,
@@ -369,8 +359,8 @@ fn pass(
 ) -> Loader {
     let mut loader = Loader::new(recording.environment.clone(), recording.options.clone());
     loader.import(&recording.imports);
-    loader.sources = sources;
-    loader.outside = outside;
+    loader.context.sources = sources;
+    loader.context.outside = outside;
     loader.nodes = nodes;
     loader.config.files = recording
         .files
@@ -379,16 +369,16 @@ fn pass(
         .collect();
     let mut reader = Reader::new(ids, recording.facts.clone());
     while let Some(line) = reader.next(
-        &loader.sources,
-        &loader.environment,
-        &mut loader.diagnostics,
+        &loader.context.sources,
+        &loader.context.environment,
+        &mut loader.context.diagnostics,
     ) {
         loader.line(&mut reader, &line);
         if loader.is_old_file() {
             reader.is_old();
         }
         // Whoever gives a file of another kind is told so soon.
-        if loader.diagnostics.errors() >= DIAGNOSTICS_MAX {
+        if loader.context.diagnostics.errors() >= DIAGNOSTICS_MAX {
             break;
         }
     }
@@ -402,12 +392,12 @@ impl Loader {
     /// One that has read nothing yet.
     pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
         Loader {
-            sources: SourceMap::default(),
-            diagnostics: Diagnostics::default(),
-            environment,
-            options,
+            context: Context {
+                environment,
+                options,
+                ..Context::default()
+            },
             shared: Shared::default(),
-            outside: Outside::default(),
             config: Config::default(),
             defaults: vec![Defaults {
                 proxy: section::built_in_defaults(),
@@ -470,6 +460,7 @@ impl Loader {
     /// Tells of questions that a recording does not answer.
     fn tell_unanswered(&mut self) {
         let questions: Vec<String> = self
+            .context
             .outside
             .unanswered()
             .iter()
@@ -484,24 +475,16 @@ impl Loader {
         }
     }
 
-    /// Whether near names are still looked for: that costs time for each mistake,
-    /// and a file with very many has another trouble.
+    /// [`Context::suggests`].
     pub(crate) fn suggests(&self) -> bool {
-        self.diagnostics.errors() < SUGGESTED_MAX
+        self.context.suggests()
     }
 
-    /// Takes a diagnostic in.
+    /// Takes a diagnostic in; of the kinds that belong to other programs, the first.
     pub fn tell(&mut self, diagnostic: Diagnostic) {
-        if diagnostic.severity == Severity::Diag && !self.options.diag {
-            return;
+        if let Some(diagnostic) = self.foreign.once(diagnostic) {
+            self.context.tell(diagnostic);
         }
-        let Some(mut diagnostic) = self.foreign.once(diagnostic) else {
-            return;
-        };
-        if let Some(advice) = self.outside.advice(&diagnostic.message) {
-            diagnostic = diagnostic.help(advice);
-        }
-        self.diagnostics.push(&self.sources, diagnostic);
     }
 
     /// Takes a warning in.
@@ -526,6 +509,7 @@ impl Loader {
     pub(crate) fn is_old_file(&self) -> bool {
         self.old_rules.has_any()
             || self
+                .context
                 .diagnostics
                 .iter()
                 .any(|told| told.code.id == codes::LEGACY.id)

@@ -324,11 +324,11 @@ pub(super) fn elsewhere(recording: &Recording, loader: &mut Loader) -> Vec<Elsew
             options,
         );
         recording.imports.clone_from(imports);
-        let outside = std::mem::take(&mut loader.outside);
+        let outside = std::mem::take(&mut loader.context.outside);
         let (sources, ids) = sources(&recording);
         let mut other = super::pass(&recording, sources, ids, outside, nodes.elsewhere(name));
-        loader.outside = std::mem::take(&mut other.outside);
-        let missing = loader.outside.unreadable();
+        loader.context.outside = std::mem::take(&mut other.context.outside);
+        let missing = loader.context.outside.unreadable();
         let is_new = |told: &&Diagnostic| {
             let same = |had: &Diagnostic| {
                 had.code.id == told.code.id
@@ -336,12 +336,21 @@ pub(super) fn elsewhere(recording: &Recording, loader: &mut Loader) -> Vec<Elsew
                     && had.message == told.message
             };
             let missed = missing.iter().any(|path| told.message.contains(path));
-            !missed && !loader.diagnostics.iter().any(same)
+            !missed && !loader.context.diagnostics.iter().any(same)
         };
-        let told: Vec<Diagnostic> = other.diagnostics.iter().filter(is_new).cloned().collect();
+        let told: Vec<Diagnostic> = other
+            .context
+            .diagnostics
+            .iter()
+            .filter(is_new)
+            .cloned()
+            .collect();
         for told in told {
             let told = told.note(format!("as the node '{name}' reads it"));
-            loader.diagnostics.push(&loader.sources, told);
+            loader
+                .context
+                .diagnostics
+                .push(&loader.context.sources, told);
         }
         all.push(Elsewhere {
             node: name.clone(),

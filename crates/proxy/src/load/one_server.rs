@@ -49,10 +49,10 @@ pub(crate) fn build(
     let mut built = loader.config.proxies[0].servers.pop();
     let track = built.as_mut().and_then(|one| one.options.track.take());
     loader.config.proxies[0].servers.extend(built);
-    if loader.diagnostics.errors() == 0 {
+    if loader.context.diagnostics.errors() == 0 {
         server::finish_servers(&mut loader);
     }
-    if loader.diagnostics.errors() > 0 {
+    if loader.context.diagnostics.errors() > 0 {
         return Err(told(&loader));
     }
     let built = loader.config.proxies[0].servers.pop();
@@ -68,7 +68,7 @@ pub(crate) fn build(
 /// A loader of a line that becomes part of a configuration, or is used beside it.
 pub(super) fn loader(config: &Config) -> Loader {
     let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
-    loader.outside = Outside::recorded(Answers::default());
+    loader.context.outside = Outside::recorded(Answers::default());
     loader.config.global = config.global.clone();
     loader.config.certificates = Arc::clone(&config.certificates);
     loader
@@ -93,7 +93,7 @@ pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Li
         .iter()
         .map(|(start, end)| text.as_bytes()[*start..*end].to_vec())
         .collect();
-    let file = loader.sources.add(FILE, text.into_bytes());
+    let file = loader.context.sources.add(FILE, text.into_bytes());
     let span = |(start, end): (usize, usize)| Span {
         file,
         start: start as u32,
@@ -118,6 +118,7 @@ pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Li
 /// What is wrong, in the words of the diagnostics.
 pub(super) fn told(loader: &Loader) -> String {
     let errors = loader
+        .context
         .diagnostics
         .iter()
         .filter(|one| one.severity == Severity::Error);

@@ -41,7 +41,7 @@ pub(crate) fn set(
             return Err(one_server::told(&loader));
         }
     };
-    if loader.diagnostics.errors() > 0 {
+    if loader.context.diagnostics.errors() > 0 {
         return Err(one_server::told(&loader));
     }
     let mut alone = config.successor();

@@ -18,7 +18,7 @@ impl Loader {
         if named.is_absolute() {
             return named.to_owned();
         }
-        let file = &self.sources.file(word.span.file).name;
+        let file = &self.context.sources.file(word.span.file).name;
         let directory = match file.rfind('/') {
             Some(slash) => &file[..=slash],
             None => "",
@@ -34,26 +34,29 @@ impl Loader {
     /// The bytes of the file that a word names, or why there are none.
     pub fn read_file(&mut self, word: &Word) -> Result<Text, Box<Diagnostic>> {
         let path = self.path(word);
-        self.outside.read(&path, FILE_BYTES_MAX).map_err(|error| {
-            let error = std::io::Error::from(error);
-            let mut diagnostic = Diagnostic::error(
-                &codes::UNREADABLE,
-                word.span,
-                format!(
-                    "cannot read the file '{}': {}",
-                    path.display(),
-                    reason(&error)
-                ),
-            )
-            .label("named here");
-            if path.is_relative() {
-                diagnostic = diagnostic.note(
-                    "a relative name counts from the directory of the process, \
+        self.context
+            .outside
+            .read(&path, FILE_BYTES_MAX)
+            .map_err(|error| {
+                let error = std::io::Error::from(error);
+                let mut diagnostic = Diagnostic::error(
+                    &codes::UNREADABLE,
+                    word.span,
+                    format!(
+                        "cannot read the file '{}': {}",
+                        path.display(),
+                        reason(&error)
+                    ),
+                )
+                .label("named here");
+                if path.is_relative() {
+                    diagnostic = diagnostic.note(
+                        "a relative name counts from the directory of the process, \
                      unless `default-path` in `global` says otherwise",
-                );
-            }
-            Box::new(diagnostic)
-        })
+                    );
+                }
+                Box::new(diagnostic)
+            })
     }
 }
 

@@ -50,7 +50,9 @@ impl Loader {
         for proxy in &mut self.config.proxies {
             proxy.rare = Rare::of(proxy);
         }
-        if self.config.global.zero_warning && super::refusing_warnings(&self.diagnostics) > 0 {
+        if self.config.global.zero_warning
+            && super::refusing_warnings(&self.context.diagnostics) > 0
+        {
             self.tell(
                 Diagnostic::global(
                     &codes::ZERO_WARNING,

@@ -86,7 +86,7 @@ impl Loader {
         let word = Word { bytes: path, span };
         let resolved = self.path(&word);
         // How a process of this machine ended is no part of a version.
-        self.outside.is_own(&resolved);
+        self.context.outside.is_own(&resolved);
         self.state_files.insert(resolved);
         let bytes = match self.read_file(&word) {
             Ok(bytes) => bytes,

@@ -130,8 +130,8 @@ impl Loader {
     }
 
     fn bind_place(&self, proxy: &str, bind: &Bind) -> Place {
-        let file = &self.sources.file(bind.span.file).name;
-        let line = self.sources.position(bind.span).line;
+        let file = &self.context.sources.file(bind.span.file).name;
+        let line = self.context.sources.position(bind.span).line;
         Place {
             owner: proxy.into(),
             what: format!("bind '{}'", display(&bind.address)).into(),

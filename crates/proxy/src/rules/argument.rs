@@ -627,7 +627,7 @@ fn look_up(
 
 /// The value of a variable of the environment; that there is none is a hint.
 fn environment(loader: &mut Loader, name: &str, place: language::Span) -> Option<Box<[u8]>> {
-    if let Some(value) = loader.environment.get(name) {
+    if let Some(value) = loader.context.environment.get(name) {
         return Some(value.into());
     }
     let told = format!("the environment variable '{name}' is not set: nothing is found");

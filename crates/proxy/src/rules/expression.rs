@@ -41,7 +41,7 @@ pub struct Converters(Box<[Step]>);
 impl Converters {
     /// Reads a list of them, the first of which takes a string.
     pub fn parse(loader: &mut Loader, word: &Word) -> Result<Converters, Box<Diagnostic>> {
-        let piece = Piece::of(&loader.sources, word);
+        let piece = Piece::of(&loader.context.sources, word);
         let (mut steps, mut given, mut start) = (Vec::new(), Type::Str, 0);
         loop {
             let (step, gives, end) = parse_converter(loader, &piece, start, given)?;
@@ -95,7 +95,7 @@ impl Expression {
         word: &Word,
         usage: Usage,
     ) -> Result<Expression, Box<Diagnostic>> {
-        let piece = Piece::of(&loader.sources, word);
+        let piece = Piece::of(&loader.context.sources, word);
         let parsed = parse(loader, &piece, 0, Some(usage), Misplaced::Refuse)?;
         whole(&piece, parsed.end)?;
         Ok(parsed.expression)
@@ -120,7 +120,7 @@ impl Expression {
         word: &Word,
         usage: Option<Usage>,
     ) -> Result<Parsed, Box<Diagnostic>> {
-        let piece = Piece::of(&loader.sources, word);
+        let piece = Piece::of(&loader.context.sources, word);
         let parsed = parse(loader, &piece, 0, usage, Misplaced::Keep)?;
         whole(&piece, parsed.end)?;
         Ok(parsed)

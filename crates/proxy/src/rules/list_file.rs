@@ -45,7 +45,7 @@ impl ListFile {
 
     /// Tells of a line that is wrong: at the line, and where the file is named.
     pub fn wrong(self, loader: &mut Loader, entry: Entry, named_at: Span, diagnostic: Diagnostic) {
-        let file = loader.sources.add(self.name.to_string(), self.text);
+        let file = loader.context.sources.add(self.name.to_string(), self.text);
         let place = Span {
             file,
             start: entry.start,
@@ -93,6 +93,7 @@ impl Loader {
             DefaultPath::Origin(directory) => directory.clone(),
             DefaultPath::Config | DefaultPath::Parent => {
                 let file = self
+                    .context
                     .sources
                     .files()
                     .nth(span.file.0 as usize)
@@ -126,7 +127,7 @@ impl Loader {
                 .label(reason),
             )
         };
-        let read = self.outside.read(&path, NAMED_FILE_BYTES_MAX);
+        let read = self.context.outside.read(&path, NAMED_FILE_BYTES_MAX);
         let text = read.map_err(|error| match error {
             Unreadable::TooLarge(max) => unreadable(format!("it is larger than {} MiB", max >> 20)),
             error => unreadable(std::io::Error::from(error).to_string()),

@@ -148,8 +148,8 @@ fn note(loader: &Loader, file: &ListFile, span: Span, method: Method, gives: Giv
     let used_by = format!(
         "pattern loaded from file '{}' used by map at file '{}' line {}",
         file.name,
-        loader.sources.file(span.file).name,
-        loader.sources.position(span).line
+        loader.context.sources.file(span.file).name,
+        loader.context.sources.position(span).line
     );
     let entries = file
         .pairs()

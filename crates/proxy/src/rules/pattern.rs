@@ -88,8 +88,8 @@ impl Patterned {
     /// The lists that the patterns stand in, noted for operators: each file, then
     /// the line itself.
     pub(super) fn note(&self, loader: &Loader, first: &Word) -> Vec<usize> {
-        let place = loader.sources.position(first.span);
-        let file = &loader.sources.file(first.span.file).name;
+        let place = loader.context.sources.position(first.span);
+        let file = &loader.context.sources.file(first.span.file).name;
         let lists = &loader.config.lists;
         let mut noted = Vec::new();
         for (n, name) in self.collected.file_names().enumerate() {
@@ -453,10 +453,10 @@ fn networks(loader: &mut Loader, list: Listed, lookup: bool) -> Result<Patterns,
             return wrong(place, text, "is not a valid IPv4 or IPv6 address");
         }
         // A check of files from elsewhere looks up no name, and takes it for good.
-        if !loader.options.resolve_names {
+        if !loader.context.options.resolve_names {
             continue;
         }
-        let found = loader.outside.addresses(word);
+        let found = loader.context.outside.addresses(word);
         if found.is_empty() {
             let why = "is not a valid IPv4 or IPv6 address, nor a name that can be resolved";
             return wrong(place, text, why);

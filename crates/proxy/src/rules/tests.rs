@@ -581,11 +581,11 @@ fn every_example_of_a_fetch_and_a_converter_parses() {
             panic!("{}: {}: {}", row.name, row.example, error.message);
         }
         assert_eq!(
-            loader.diagnostics.iter().count(),
+            loader.context.diagnostics.iter().count(),
             0,
             "{}: {:?}",
             row.name,
-            loader.diagnostics
+            loader.context.diagnostics
         );
         assert!(row.syntax.starts_with(row.name), "{}", row.name);
         assert!(row.doc.ends_with('.'), "{}", row.name);

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 pub fn loader() -> Loader {
     let mut loader = Loader::new(language::Environment::empty(), LoadOptions::default());
     // What is built without a file has a place in one all the same.
-    loader.sources.add("sample.cfg", Vec::new());
+    loader.context.sources.add("sample.cfg", Vec::new());
     loader.config.proxies.push(listen());
     loader.section = crate::load::Section::Proxy(ProxyIndex(0), ProxyKind::Listen);
     loader
@@ -106,14 +106,15 @@ pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
 pub fn line(loader: &mut Loader, text: &str) -> Line {
     use language::reader::{Facts, Reader};
     let file = loader
+        .context
         .sources
         .add("sample.cfg", format!("{text}\n").into_bytes());
     let mut reader = Reader::new(vec![file], Facts::new("2.6"));
     reader
         .next(
-            &loader.sources,
-            &loader.environment,
-            &mut loader.diagnostics,
+            &loader.context.sources,
+            &loader.context.environment,
+            &mut loader.context.diagnostics,
         )
         .unwrap_or_else(|| panic!("no line: {text}"))
 }
@@ -122,7 +123,10 @@ pub fn line(loader: &mut Loader, text: &str) -> Line {
 pub fn expression(text: &str, usage: Usage) -> Result<Expression, Box<Diagnostic>> {
     let mut loader = loader();
     let span = language::Span {
-        file: loader.sources.add("sample.cfg", text.as_bytes().to_vec()),
+        file: loader
+            .context
+            .sources
+            .add("sample.cfg", text.as_bytes().to_vec()),
         start: 0,
         end: text.len() as u32,
     };
@@ -166,6 +170,7 @@ pub fn condition(
         loader.tell(diagnostic);
     }
     let told = loader
+        .context
         .diagnostics
         .iter()
         .map(|d| format!("{} {}", d.code.id, d.message))

@@ -173,7 +173,7 @@ pub(in crate::keyword) fn finish(loader: &mut Loader) {
         };
         let runs: Vec<Runs> = found
             .iter()
-            .map(|path| loader.outside.runs(&within(path), uid))
+            .map(|path| loader.context.outside.runs(&within(path), uid))
             .collect();
         let why = match runs.iter().max() {
             None | Some(Runs::Yes) => continue,

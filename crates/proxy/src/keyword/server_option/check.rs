@@ -199,7 +199,7 @@ pub(in crate::keyword) fn check_address(
         Host::Ip(ip) => ip,
         Host::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
-            None if !loader.options.resolve_names => return Ok(ServerAddress::Unresolved),
+            None if !loader.context.options.resolve_names => return Ok(ServerAddress::Unresolved),
             None => {
                 return Err(Box::new(
                     Diagnostic::error(

@@ -143,7 +143,7 @@ fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<
         .or_else(|| resolve(loader, text, Family::Any));
     match found {
         Some(ip) => options.agent.address = Some(ip),
-        None if !loader.options.resolve_names => {}
+        None if !loader.context.options.resolve_names => {}
         None => {
             let told = format!("'agent-addr': could not resolve address '{text}'");
             return Err(Box::new(

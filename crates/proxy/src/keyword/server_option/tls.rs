@@ -411,7 +411,7 @@ fn version(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
 /// may stand anywhere.
 pub(crate) fn finish(loader: &mut Loader) {
     let mut defaults = loader.config.global.tls.clone();
-    defaults.server_verify_none |= loader.options.unverified_servers;
+    defaults.server_verify_none |= loader.context.options.unverified_servers;
     for proxy in 0..loader.config.proxies.len() {
         for index in 0..loader.config.proxies[proxy].servers.len() {
             let name = loader.config.proxies[proxy].name.clone();
@@ -489,8 +489,8 @@ fn connect_by(
     (owner, name, what, span): (&str, &str, &str, language::Span),
     speaks: bool,
 ) {
-    let file = &loader.sources.file(span.file).name;
-    let line = loader.sources.position(span).line;
+    let file = &loader.context.sources.file(span.file).name;
+    let line = loader.context.sources.position(span).line;
     let place = Place {
         owner: owner.into(),
         what: format!("server '{name}'").into(),

@@ -368,7 +368,7 @@ fn file<'l>(
     let word = build.args.required("<file>")?;
     let path = loader.path_of(word.str(), word.span);
     let bytes_max = loader.config.global.tune.bufsize as u64;
-    match loader.outside.read(&path, bytes_max) {
+    match loader.context.outside.read(&path, bytes_max) {
         Ok(bytes) => Ok((word, bytes)),
         Err(Unreadable::TooLarge(_)) => {
             let message = format!("file '{}' is larger than {bytes_max} bytes", path.display());

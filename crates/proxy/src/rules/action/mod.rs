@@ -576,7 +576,7 @@ fn rule(loader: &mut Loader, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, 
     args.resume(&words);
     Ok(Rule {
         span: word.span,
-        line: Some(loader.sources.position(word.span).line),
+        line: Some(loader.context.sources.position(word.span).line),
         condition,
         action,
     })

@@ -146,6 +146,7 @@ fn prepare_verify(
 fn read_key(loader: &mut Loader, file: &str, span: Span) -> Result<Vec<u8>, Box<Diagnostic>> {
     let path = loader.path_of(file, span);
     let text = loader
+        .context
         .outside
         .read(&path, KEY_FILE_BYTES_MAX)
         .map_err(|error| {

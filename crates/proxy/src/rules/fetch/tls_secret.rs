@@ -90,7 +90,10 @@ fn warn_without_log(
         let message = "keys of TLS are not kept, so this never has a value";
         let warning = Diagnostic::warning(&codes::KEYS_NOT_KEPT, span, message);
         let warning = warning.help("`tune.ssl.keylog on` in the global section keeps them");
-        loader.diagnostics.push(&loader.sources, warning);
+        loader
+            .context
+            .diagnostics
+            .push(&loader.context.sources, warning);
     }
     Ok(())
 }

@@ -101,7 +101,7 @@ impl Format {
         usage: Usage,
         dialect: Dialect,
     ) -> Result<Format, Box<Diagnostic>> {
-        let source = Source::of(&loader.sources, word);
+        let source = Source::of(&loader.context.sources, word);
         Self::parse_source(loader, &source, usage, dialect)
     }
 

@@ -10,7 +10,10 @@ use std::time::{Duration, UNIX_EPOCH};
 fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Box<Diagnostic>> {
     let mut loader = sample::loader();
     let span = language::Span {
-        file: loader.sources.add("sample.cfg", text.as_bytes().to_vec()),
+        file: loader
+            .context
+            .sources
+            .add("sample.cfg", text.as_bytes().to_vec()),
         start: 0,
         end: text.len() as u32,
     };
@@ -20,6 +23,7 @@ fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Box<Diagnost
     };
     let format = Format::parse(&mut loader, &word, usage)?;
     let told = loader
+        .context
         .diagnostics
         .iter()
         .map(|d| format!("{} {}", d.code.id, d.message))

@@ -87,9 +87,9 @@ impl Loader {
                 end: line.span.end,
                 ..word.span
             };
-            self.sources.snippet(span).into_owned()
+            self.context.sources.snippet(span).into_owned()
         });
-        let whole = self.sources.snippet(line.span);
+        let whole = self.context.sources.snippet(line.span);
         // What a variable says today it need not say tomorrow.
         let variable = whole.contains('"') && whole.contains('$');
         let word = |at: usize| line.word(at).map_or("", |word| word.str());

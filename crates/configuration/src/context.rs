@@ -1,0 +1,47 @@
+//! What every line of a configuration is built with, whichever part its section is of.
+
+use crate::options::LoadOptions;
+use crate::outside::Outside;
+use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
+
+/// Mistakes of a file for which near names among its own are looked for.
+const SUGGESTED_MAX: usize = 100;
+
+/// A load in progress.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// The files.
+    pub sources: SourceMap,
+    /// The diagnostics so far.
+    pub diagnostics: Diagnostics,
+    /// Environment variables; `setenv` changes them.
+    pub environment: Environment,
+    /// What is asked besides.
+    pub options: LoadOptions,
+    /// What answers questions about the system.
+    pub outside: Outside,
+}
+
+impl Context {
+    /// Whether near names are still looked for: that costs time for each mistake,
+    /// and a file with very many has another trouble.
+    pub fn suggests(&self) -> bool {
+        self.diagnostics.errors() < SUGGESTED_MAX
+    }
+
+    /// Takes a diagnostic in.
+    pub fn tell(&mut self, mut diagnostic: Diagnostic) {
+        if diagnostic.severity == Severity::Diag && !self.options.diag {
+            return;
+        }
+        if let Some(advice) = self.outside.advice(&diagnostic.message) {
+            diagnostic = diagnostic.help(advice);
+        }
+        self.diagnostics.push(&self.sources, diagnostic);
+    }
+
+    /// Takes a warning in.
+    pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
+        self.tell(Diagnostic::warning(code, span, message));
+    }
+}
