@@ -6,35 +6,11 @@ use language::suggest;
 /// How far into a file is looked, bytes.
 const LOOKED_AT_MAX: usize = 64 << 10;
 
-/// Words that begin a file of HAProxy's language, or ours: never taken for a slip.
-const OTHERS: &[&str] = &[
-    "global",
-    "defaults",
-    "frontend",
-    "backend",
-    "listen",
-    "node",
-    "virtual-ip",
-    "peers",
-    "resolvers",
-    "userlist",
-    "cache",
-    "mailers",
-    "ring",
-    "program",
-    "http-errors",
-    "log-forward",
-    "fcgi-app",
-    "crt-store",
-    "traces",
-    "log-profile",
-    "cluster",
-    "config",
-];
-
 /// Whether these are the bytes of a `keepalived.conf`: their first word that is no
 /// comment, condition or definition is one of its keywords, also with a slip in it.
-pub fn is_keepalived(bytes: &[u8]) -> bool {
+/// `sections` begin a file of HAProxy's language, or ours: they are never taken for a
+/// slip.
+pub fn is_keepalived(bytes: &[u8], sections: &[&str]) -> bool {
     let bytes = bytes.get(..LOOKED_AT_MAX).unwrap_or(bytes);
     let text = String::from_utf8_lossy(bytes);
     let mut definition = false;
@@ -64,13 +40,13 @@ pub fn is_keepalived(bytes: &[u8]) -> bool {
         if word.is_empty() {
             continue;
         }
-        return is_keyword(word, line);
+        return is_keyword(word, line, sections);
     }
     false
 }
 
-fn is_keyword(word: &str, line: &str) -> bool {
-    if OTHERS.contains(&word) {
+fn is_keyword(word: &str, line: &str, sections: &[&str]) -> bool {
+    if sections.contains(&word) {
         return false;
     }
     if keyword::find(TOP, word).is_some() || super::files::variant(word).is_some() {
@@ -85,6 +61,8 @@ fn is_keyword(word: &str, line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECTIONS: &[&str] = &["global", "defaults", "listen", "node", "virtual-ip"];
 
     #[test]
     fn a_file_is_known_by_its_first_word() {
@@ -102,7 +80,7 @@ mod tests {
             "~LST(A, 1, 2) vrrp_instance $A {",
             "net_namespace x\nvrrp_instance A {",
         ] {
-            assert!(is_keepalived(text.as_bytes()), "{text}");
+            assert!(is_keepalived(text.as_bytes(), SECTIONS), "{text}");
         }
     }
 
@@ -120,7 +98,7 @@ mod tests {
             "globl\n",
             "\0\u{1}\u{2}",
         ] {
-            assert!(!is_keepalived(text.as_bytes()), "{text}");
+            assert!(!is_keepalived(text.as_bytes(), SECTIONS), "{text}");
         }
     }
 }

@@ -65,7 +65,8 @@ pub struct Read {
 
 /// Takes the files that are keepalived's out of all.
 pub fn split(files: &mut Vec<NamedFile>) -> Vec<NamedFile> {
-    let is = |file: &mut NamedFile| dialect::is_keepalived(&file.1);
+    let sections: Vec<&str> = proxy::load::section_names().collect();
+    let is = |file: &mut NamedFile| dialect::is_keepalived(&file.1, &sections);
     files.extract_if(.., is).collect()
 }
 

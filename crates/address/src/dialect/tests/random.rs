@@ -17,7 +17,7 @@ fn reads(bytes: &[u8]) {
     // Every place can be shown.
     let _ = full(&sources, &loaded.diagnostics, &Look::default());
     assert!(begun.elapsed() < LONGEST);
-    let _ = crate::dialect::is_keepalived(bytes);
+    let _ = crate::dialect::is_keepalived(bytes, &["global"]);
 }
 
 /// Words that files are made of.
