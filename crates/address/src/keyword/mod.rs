@@ -34,7 +34,7 @@ use crate::config::Config;
 use draft::Draft;
 use language::arguments::{Args, Built, unset_named};
 use language::keyword::{Documented, Family, Found, Keyword, Table};
-use language::{Diagnostic, Diagnostics, Line, SectionLines, SourceMap, Span, suggest};
+use language::{Diagnostic, Diagnostics, Line, SectionLines, SourceMap, Span, unknown};
 use std::sync::OnceLock;
 
 /// The sections, and what each is for.
@@ -185,58 +185,23 @@ fn line_of(
     table: &'static Table<LineBuilder>,
     line: &Line,
 ) -> Built {
-    let Some(first) = line.words.first() else {
+    if line.words.is_empty() {
         return Ok(());
-    };
+    }
     match table.find(line.words.iter().map(|word| word.str())) {
         Found::Built(row, words) => {
             let mut args = Args::new(line, words, row.name, row.syntax, &codes::OF_ARGUMENTS);
             (row.build)(draft, &mut args)
         }
         Found::NotBuilt(..) | Found::Unknown => {
-            let text = first.text();
-            let told = format!("unknown keyword '{text}' in '{place}' section");
-            let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, first.span, told);
-            Err(Box::new(suggested(told, line, place, table)))
+            let legal = |keyword: &str| {
+                let mut others = tables().iter().filter(|(other, _)| *other != place);
+                let other =
+                    others.find(|(other, table)| table.names_in(other).any(|n| n == keyword));
+                other.map(|(other, _)| *other)
+            };
+            let told = unknown(line, place, table, &codes::UNKNOWN_KEYWORD, legal);
+            Err(Box::new(told))
         }
-    }
-}
-
-/// What an unknown keyword may have been meant to be.
-fn suggested(
-    told: Diagnostic,
-    line: &Line,
-    place: &str,
-    table: &'static Table<LineBuilder>,
-) -> Diagnostic {
-    let Some(first) = line.words.first() else {
-        return told;
-    };
-    let mut names: Vec<&str> = table.names_in(place).collect();
-    names.sort_unstable();
-    let begins = |name: &&&str| name.split(' ').next() == Some(first.str());
-    let family: Vec<String> = names
-        .iter()
-        .filter(begins)
-        .map(|n| format!("`{n}`"))
-        .collect();
-    if !family.is_empty() {
-        return told
-            .label("one of its words is missing or another one")
-            .help(format!("write one of {}", family.join(", ")));
-    }
-    let elsewhere = tables()
-        .iter()
-        .find(|(other, table)| *other != place && table.names_in(other).any(|n| n == first.str()));
-    match (
-        suggest::nearest(&first.text(), names.iter().copied()),
-        elsewhere,
-    ) {
-        (Some(near), _) => told.did_you_mean(first.span, Some(near)),
-        (None, Some((other, _))) => told.help(format!("it belongs into a `{other}` section")),
-        (None, None) => told.note(format!(
-            "a `{place}` section may hold: {}",
-            names.join(", ")
-        )),
     }
 }

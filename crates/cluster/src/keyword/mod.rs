@@ -19,7 +19,7 @@ use language::arguments::{Args, Built, unset_named};
 use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{
     Diagnostic, Diagnostics, Environment, Facts, Line, Outline, Reader, SectionLines, SourceMap,
-    Span, suggest,
+    Span, unknown,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -224,45 +224,20 @@ fn settle(draft: Draft, sources: &SourceMap, diagnostics: &mut Diagnostics) -> C
 
 /// Takes a line in.
 fn line_of(draft: &mut Draft, line: &Line) -> Built {
-    let Some(first) = line.words.first() else {
+    if line.words.is_empty() {
         return Ok(());
-    };
+    }
     match table().find(line.words.iter().map(|word| word.str())) {
         Found::Built(row, words) => {
             let mut args = Args::new(line, words, row.name, row.syntax, &codes::OF_ARGUMENTS);
             (row.build)(draft, &mut args)
         }
-        Found::NotBuilt(..) | Found::Unknown => Err(Box::new(unknown(line, first))),
-    }
-}
-
-/// What an unknown keyword may have been meant to be.
-fn unknown(line: &Line, first: &language::Word) -> Diagnostic {
-    let told = format!("unknown keyword '{}' in 'config' section", first.text());
-    let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, first.span, told);
-    let mut names: Vec<&str> = table().names_in("config").collect();
-    names.sort_unstable();
-    let begins = |name: &&&str| name.split(' ').next() == Some(first.str());
-    let family: Vec<String> = names
-        .iter()
-        .filter(begins)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    if !family.is_empty() {
-        let second = family.join(" or ");
-        return match line.word(1) {
-            Some(word) if suggest::nearest(word.str(), ["git", "hg"]).is_some() => {
-                let near = suggest::nearest(word.str(), ["git", "hg"]);
-                told.did_you_mean(word.span, near)
-            }
-            _ => told
-                .label("one of its words is missing or another one")
-                .help(format!("write {second}")),
-        };
-    }
-    let firsts = names.iter().filter_map(|name| name.split(' ').next());
-    match suggest::nearest(&first.text(), firsts) {
-        Some(near) => told.did_you_mean(first.span, Some(near)),
-        None => told.note(format!("a `config` section may hold: {}", names.join(", "))),
+        Found::NotBuilt(..) | Found::Unknown => Err(Box::new(unknown(
+            line,
+            "config",
+            table(),
+            &codes::UNKNOWN_KEYWORD,
+            |_| None,
+        ))),
     }
 }
