@@ -2,6 +2,7 @@
 //! doubled or out of order. No clock and no socket, so that it can be tested
 //! as a value.
 
+use crate::Random;
 use std::time::Duration;
 
 /// What a cable does to frames. Each way has its own sequence of decisions, and
@@ -75,32 +76,17 @@ pub(crate) enum Fate {
 
 /// Decisions for one way.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(Random);
 
 impl Dice {
     pub(crate) fn new(seed: u64, way: u64) -> Self {
-        // Never all zero, and far apart for seeds that are neighbours.
-        Dice(seed.wrapping_mul(2).wrapping_add(way))
-    }
-
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 to just below 1.
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        Dice(Random::new(seed.wrapping_mul(2).wrapping_add(way)))
     }
 
     /// Always the same number of throws, so that one setting does not change
     /// what another decides.
     pub(crate) fn fate(&mut self, weather: &Weather) -> Fate {
-        let [lost, late, twice, overtaken] = [(); 4].map(|()| self.share());
+        let [lost, late, twice, overtaken] = [(); 4].map(|()| self.0.share());
         if lost < weather.loss {
             return Fate::Lost;
         }

@@ -1,6 +1,7 @@
 //! Bytes of every kind, from a fixed seed: nothing panics, every span lies in
 //! its file and covers its word exactly, and what is told can be rendered.
 
+use lab::Random;
 use language::diagnostic::{Diagnostics, Severity};
 use language::environment::Environment;
 use language::reader::{Facts, Reader, evaluate_condition};
@@ -9,22 +10,6 @@ use language::source::{SourceMap, Span};
 use language::value::{self, Accepts, TimeUnit};
 use language::{format, suggest};
 use std::time::Instant;
-
-/// Xorshift: enough for choosing pieces, and the same on every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-}
 
 const PIECES: &[&str] = &[
     " ",
@@ -101,11 +86,11 @@ const PIECES: &[&str] = &[
 ];
 
 fn line(random: &mut Random, text: &mut Vec<u8>) {
-    for _ in 0..random.below(9) {
-        if random.below(12) == 0 {
-            text.extend_from_slice(&random.next().to_le_bytes()[..1 + random.below(7)]);
+    for _ in 0..random.index(9) {
+        if random.index(12) == 0 {
+            text.extend_from_slice(&random.next().to_le_bytes()[..1 + random.index(7)]);
         } else {
-            text.extend_from_slice(PIECES[random.below(PIECES.len())].as_bytes());
+            text.extend_from_slice(PIECES[random.index(PIECES.len())].as_bytes());
         }
     }
 }
@@ -123,7 +108,7 @@ fn environment() -> Environment {
 fn no_line_panics_and_every_span_is_exact() {
     const FILES: usize = 10_000;
     const LINES: usize = 100;
-    let mut random = Random(0x5EED_0001);
+    let mut random = Random::new(0x5EED_0001);
     let env = environment();
     let (mut lines, mut words) = (0, 0);
     for _ in 0..FILES {
@@ -148,7 +133,7 @@ fn no_line_panics_and_every_span_is_exact() {
                 before = word.span.start;
             }
             assert_eq!(line.span.end, line.words.last().unwrap().span.end);
-            if !reader.recovered() && random.below(16) == 0 {
+            if !reader.recovered() && random.index(16) == 0 {
                 assert_words_are_exact(&sources, &line, &env);
             }
         }
@@ -186,7 +171,7 @@ fn assert_words_are_exact(sources: &SourceMap, line: &language::Line, env: &Envi
 
 #[test]
 fn no_value_condition_or_name_panics() {
-    let mut random = Random(0x5EED_0002);
+    let mut random = Random::new(0x5EED_0002);
     let env = environment();
     let facts = Facts::new("3.1-dev2");
     let places = [
@@ -232,7 +217,7 @@ fn no_value_condition_or_name_panics() {
 
 #[test]
 fn whatever_is_told_can_be_rendered() {
-    let mut random = Random(0x5EED_0003);
+    let mut random = Random::new(0x5EED_0003);
     let form = HaproxyForm {
         pid: 1,
         version: "x",
@@ -262,7 +247,7 @@ fn whatever_is_told_can_be_rendered() {
         let look = Look {
             diag: true,
             unicode: n % 5 == 0,
-            width: random.below(200),
+            width: random.index(200),
             ..Look::default()
         };
         for shown in [

@@ -6,6 +6,7 @@ use super::sockets::{pair, tcp_pair};
 use super::threads::Other;
 use super::{on_loop, turn};
 use crate::{Assumed, Buffer, Socket, now, sleep, spawn, with_deadline, yield_now};
+use lab::Random;
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
@@ -14,28 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-/// SplitMix64: small and good enough.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// A size from one of several orders of magnitude, never 0.
-    fn size<const N: usize>(&mut self, most: [usize; N]) -> usize {
-        let n = most[self.below(N)];
-        1 + self.below(n)
-    }
+/// A size from one of several orders of magnitude, never 0.
+fn size<const N: usize>(random: &mut Random, most: [usize; N]) -> usize {
+    let n = random.pick(&most);
+    1 + random.index(n)
 }
 
 fn seeds(count: u64) -> Vec<u64> {
@@ -77,7 +60,7 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
     mut peer: P,
     strict: bool,
 ) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut scratch = vec![0; 300_000];
     // What is under way to us, whether its end is, and what is under way to the peer.
     let (mut incoming, mut ended, mut outgoing) = (0_usize, false, 0_usize);
@@ -85,23 +68,23 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
     let mut told = true;
     for step in 0..200 {
         let place = format!("seed {seed} step {step}");
-        match random.below(8) {
+        match random.index(8) {
             0 | 1 if !ended => {
-                let n = random.size([1, 100, 5000, 50_000]);
+                let n = size(&mut random, [1, 100, 5000, 50_000]);
                 if let Ok(n) = peer.write(&scratch[..n]) {
                     incoming += n;
                     told = false;
                 }
             }
             2 => {
-                let n = random.size([10, 5000, 300_000]);
+                let n = size(&mut random, [10, 5000, 300_000]);
                 if let Ok(n) = peer.read(&mut scratch[..n]) {
                     outgoing -= n;
                     told = false;
                 }
             }
             3 | 4 => {
-                let n = random.size([1, 100, 5000, 100_000]);
+                let n = size(&mut random, [1, 100, 5000, 100_000]);
                 match socket.try_read(&mut scratch[..n]) {
                     Ok(0) => assert!(ended && incoming == 0, "{place}: an end that is none"),
                     Ok(n) => {
@@ -118,7 +101,7 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
                 }
             }
             5 => {
-                let n = random.size([10, 5000, 300_000]);
+                let n = size(&mut random, [10, 5000, 300_000]);
                 match socket.try_write(&scratch[..n]) {
                     Ok(n) => outgoing += n,
                     Err(error) => {
@@ -127,7 +110,7 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
                     }
                 }
             }
-            6 if random.below(30) == 0 => {
+            6 if random.index(30) == 0 => {
                 rustix::net::shutdown(&peer, rustix::net::Shutdown::Write).unwrap();
                 ended = true;
                 told = false;
@@ -202,14 +185,14 @@ async fn end(socket: Socket, mut random: Random, outgoing: Plan, incoming: Plan)
     let (mut closed, mut finished) = (false, false);
     let mut buffer = Buffer::take();
     while !(closed && finished) {
-        let write = !closed && (finished || random.below(2) == 0);
+        let write = !closed && (finished || random.index(2) == 0);
         if write {
             if sent == outgoing.total {
                 socket.shutdown_write().unwrap();
                 closed = true;
                 continue;
             }
-            let n = random.size([1, 700, 90_000]).min(outgoing.total - sent);
+            let n = size(&mut random, [1, 700, 90_000]).min(outgoing.total - sent);
             let piece: Vec<u8> = (sent..sent + n).map(|at| byte(outgoing.seed, at)).collect();
             match socket.try_write(&piece) {
                 Ok(n) => sent += n,
@@ -237,9 +220,9 @@ async fn end(socket: Socket, mut random: Random, outgoing: Plan, incoming: Plan)
 
 /// Waits in a random way, never for something that cannot come.
 async fn rest(socket: &Socket, random: &mut Random, closed: bool, finished: bool) {
-    let soon = now() + Duration::from_micros(random.below(1500) as u64);
-    match random.below(12) {
-        0 => sleep(Duration::from_micros(random.below(900) as u64)).await,
+    let soon = now() + Duration::from_micros(random.index(1500) as u64);
+    match random.index(12) {
+        0 => sleep(Duration::from_micros(random.index(900) as u64)).await,
         1 => yield_now().await,
         2 if !finished => drop(with_deadline(Some(soon), socket.readable()).await),
         3 if !closed => drop(with_deadline(Some(soon), socket.writable()).await),
@@ -278,20 +261,20 @@ fn streams_between_random_ends_arrive_whole() {
     let elsewhere = other.index;
     on_loop(move || async move {
         for seed in seeds(60) {
-            let mut random = Random(seed ^ 0x5eed);
+            let mut random = Random::new(seed ^ 0x5eed);
             let left = Arc::new(AtomicUsize::new(0));
-            for _ in 0..1 + random.below(12) {
-                let tcp = random.below(2) == 0;
+            for _ in 0..1 + random.index(12) {
+                let tcp = random.index(2) == 0;
                 let (near, far) = both_ends(tcp);
                 // Small buffers fill more often; those of TCP would wait for its timers.
-                if !tcp && random.below(2) == 0 {
+                if !tcp && random.index(2) == 0 {
                     sockopt::set_socket_send_buffer_size(&near, 4096).unwrap();
                     sockopt::set_socket_recv_buffer_size(&far, 4096).unwrap();
                 }
-                let most = [10, 2000, 400_000][random.below(3)];
-                let totals = (random.below(most), random.below(most));
+                let most = [10, 2000, 400_000][random.index(3)];
+                let totals = (random.index(most), random.index(most));
                 let plan = move |total| Plan { seed, total };
-                let (mine, theirs) = (Random(random.next()), Random(random.next()));
+                let (mine, theirs) = (Random::new(random.next()), Random::new(random.next()));
                 left.fetch_add(2, Ordering::Relaxed);
                 let done = Arc::clone(&left);
                 spawn(async move {
@@ -307,7 +290,7 @@ fn streams_between_random_ends_arrive_whole() {
                         done.fetch_sub(1, Ordering::Relaxed);
                     });
                 };
-                if random.below(2) == 0 {
+                if random.index(2) == 0 {
                     crate::inject(elsewhere, begin).unwrap();
                 } else {
                     begin();

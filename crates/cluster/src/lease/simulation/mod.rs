@@ -10,7 +10,8 @@ mod agreement;
 mod world;
 
 use super::defect::{Broken, Defect};
-use crate::random::{Random, asked};
+use crate::random::asked;
+use lab::Random;
 use world::World;
 
 /// Histories that are tried.

@@ -8,7 +8,7 @@ use crate::lease::{
     Received, Renewal, Want, quarantine_ns,
 };
 use crate::member::MemberId;
-use crate::random::Random;
+use lab::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 

@@ -11,7 +11,7 @@ use crate::command::{
 };
 use crate::member::{Kind, MemberId};
 use crate::raft::{Engine, ProposeError};
-use crate::random::Random;
+use lab::Random;
 use openraft_rt::AsyncRuntime;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -3,7 +3,7 @@
 //! fail, and it can be slow.
 
 use super::runtime::Process;
-use crate::random::Random;
+use lab::Random;
 use redb::StorageBackend;
 use std::fmt;
 use std::io;

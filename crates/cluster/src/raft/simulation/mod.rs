@@ -26,9 +26,10 @@ mod runtime;
 mod scenario;
 mod world;
 
-use crate::random::{Random, asked};
+use crate::random::asked;
 use defect::Defect;
 use host::lock;
+use lab::Random;
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 use runtime::Members;

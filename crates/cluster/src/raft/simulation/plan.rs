@@ -3,7 +3,7 @@
 use super::defect::Defect;
 use super::network::Weather;
 use crate::member::Kind;
-use crate::random::Random;
+use lab::Random;
 use std::time::Duration;
 
 /// Disturbances in a history at most.

@@ -14,7 +14,7 @@ use super::runtime::{Members, Process};
 use crate::command::{Body, Invitation};
 use crate::member::{Digest, Kind, MemberId};
 use crate::raft::Engine;
-use crate::random::Random;
+use lab::Random;
 use openraft_rt::AsyncRuntime;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

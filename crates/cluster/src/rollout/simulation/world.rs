@@ -5,10 +5,10 @@ use super::checks::{self, Counts, Serving};
 use crate::command::{Answer, Body, Command, Judging, Step, VersionId};
 use crate::machine::{FrontendHealth, Health, Verdict};
 use crate::member::{Kind, MemberId};
-use crate::random::Random;
 use crate::rollout::{Agent, Driver, Probe, Probes, Seen, Task};
 use crate::state::sample::{admission, decision, invitation, member, proposal};
 use crate::state::{Stage, State};
+use lab::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

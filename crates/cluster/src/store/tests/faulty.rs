@@ -1,6 +1,6 @@
 //! A disk that loses power: what was not synced is there, torn, or not.
 
-use crate::random::Random;
+use lab::Random;
 use redb::StorageBackend;
 use std::io;
 use std::sync::{Arc, Mutex};

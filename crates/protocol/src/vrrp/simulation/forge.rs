@@ -1,10 +1,10 @@
 //! Packets of an attacker without a key, and of a broken device.
 
 use super::plan::source;
-use super::random::Random;
 use super::scene::Input;
 use crate::vrrp::Settings;
 use crate::vrrp::advert::{Advert, GROUP_V4};
+use lab::Random;
 use std::net::IpAddr;
 use std::rc::Rc;
 

@@ -9,13 +9,12 @@ mod check;
 mod forge;
 mod network;
 mod plan;
-mod random;
 mod scene;
 mod world;
 
 use super::defect::Defect;
 use super::{Garp, Settings, Transport, Version, advert};
-use random::Random;
+use lab::Random;
 use std::net::IpAddr;
 use std::time::Duration;
 use world::World;

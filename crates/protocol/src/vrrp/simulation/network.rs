@@ -1,7 +1,7 @@
 //! What is between the machines: each direction of each pair can be cut; packets are
 //! lost, delayed, doubled, and overtake each other.
 
-use super::random::Random;
+use lab::Random;
 
 /// Machines at most.
 pub const HOSTS: usize = 4;

@@ -2,8 +2,8 @@
 
 use super::network::HOSTS;
 use super::plain_settings;
-use super::random::Random;
 use crate::vrrp::{Probing, Settings, Version};
+use lab::Random;
 use std::net::IpAddr;
 use std::time::Duration;
 

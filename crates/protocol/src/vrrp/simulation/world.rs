@@ -3,10 +3,10 @@
 use super::check::{Checks, Verdict};
 use super::forge;
 use super::plan::{Disturbance, Plan, down_ns, source};
-use super::random::Random;
 use super::scene::{Host, Input, Pause, Scene};
 use crate::vrrp::defect::Defect;
 use crate::vrrp::{Action, Instance, Reason, Router, State};
+use lab::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;

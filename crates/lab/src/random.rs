@@ -1,0 +1,87 @@
+//! The random numbers of tests: a seed replays them.
+
+/// A source of random numbers (SplitMix64): the same ones for the same seed.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Creates a source; neighbouring seeds give unrelated numbers.
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0x9e37_79b9_7f4a_7c15)
+    }
+
+    /// Returns the next number.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an endless iterator invites loops without an end"
+    )]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Returns a number below `bound`; zero for zero.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    /// Returns an index below `length`; zero for zero.
+    pub fn index(&mut self, length: usize) -> usize {
+        self.below(length as u64) as usize
+    }
+
+    /// Returns a number from `low` to `high`, both included.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// Returns a number from 0 to just below 1.
+    pub fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Is true so many times in a hundred.
+    pub fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+
+    /// Is true once in so many times.
+    pub fn once_in(&mut self, times: u64) -> bool {
+        self.below(times) == 0
+    }
+
+    /// Returns one of these.
+    pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.index(all.len())]
+    }
+
+    /// Returns another source, independent of what is drawn from this one later.
+    pub fn fork(&mut self) -> Random {
+        Random::new(self.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_replays_its_numbers_and_bounds_hold() {
+        let draw = |seed| {
+            let mut random = Random::new(seed);
+            (0..100).map(|_| random.next()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        let mut random = Random::new(7);
+        for _ in 0..1000 {
+            assert!((3..=5).contains(&random.between(3, 5)));
+            assert!((0.0..1.0).contains(&random.share()));
+            assert!(random.index(4) < 4);
+        }
+        assert_eq!((random.below(0), random.index(0)), (0, 0));
+    }
+}
