@@ -3,8 +3,8 @@
 //! memory file, and stands on a node's disk as the version that it starts with when
 //! it is alone.
 
-use crate::codec::{self, Malformed};
 use crate::command::VersionId;
+use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroize;

@@ -8,8 +8,8 @@
 //! whatever order, and however often, they come. No clock is read: the time is only an
 //! argument, and only for how long ago somebody was heard of.
 
-use crate::codec::{self, Malformed};
 use crate::member::MemberId;
+use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

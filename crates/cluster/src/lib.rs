@@ -17,7 +17,6 @@
 //! means. Nothing that serves waits for it.
 
 pub mod authority;
-pub mod codec;
 pub mod command;
 pub mod durable;
 pub mod file_set;

@@ -127,7 +127,7 @@ pub struct Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec;
+    use part::codec;
     use std::collections::BTreeMap;
 
     #[test]

@@ -1,15 +1,15 @@
 //! What operators ask of the control role at its socket (`control.sock` in the
 //! runtime directory, for root and the role's own user): a [`Request`], then
 //! [`Reply`]s until one that ends, then the next request if there is one. Each is its
-//! length (u32, big endian) and the value by [`crate::codec`]. A connection on which
+//! length (u32, big endian) and the value by [`part::codec`]. A connection on which
 //! nothing is asked for a while is ended by the role.
 
 //! [`Client`] is the asking side; it blocks, and needs no runtime.
 
-use crate::codec::{self, Malformed};
 use crate::command::{Judging, Origin, VersionId};
 use crate::file_set::FileSet;
 use crate::member::{Kind, MemberId};
+use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, Read, Write};

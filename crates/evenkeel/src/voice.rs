@@ -7,7 +7,7 @@ use crate::keepalived::log::{Log, Speaker};
 use address::role::Level;
 use language::render::{self, HaproxyForm, Look};
 use language::{Diagnostics, SourceMap};
-use protocol::role::AddressLog;
+use part::role::AddressLog;
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};

@@ -9,6 +9,6 @@ pub mod fcgi;
 pub mod http2;
 pub mod peers;
 pub mod proxy_protocol;
-pub mod role;
 pub mod socks4;
+pub mod vitals;
 pub mod vrrp;

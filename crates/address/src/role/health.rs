@@ -3,7 +3,7 @@
 
 use super::event_loop::Role;
 use super::{Level, Log, clock};
-use protocol::role::vitals::{BYTES, Band, Pulse, Told, ToldState, Vitals, WORDS};
+use protocol::vitals::{BYTES, Band, Pulse, Told, ToldState, Vitals, WORDS};
 use protocol::vrrp::{Instance, State, Time};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::io;

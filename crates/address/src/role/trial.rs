@@ -5,7 +5,7 @@
 
 use super::event_loop::Role;
 use super::{Level, clock};
-use protocol::role::vitals::{Vitals, low_half};
+use protocol::vitals::{Vitals, low_half};
 use protocol::vrrp::{Instance, Reason, Time};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -80,7 +80,7 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::role::vitals::WORDS;
+    use protocol::vitals::WORDS;
 
     #[test]
     fn a_proxy_that_goes_back_is_waited_for_and_one_that_does_not_only_a_moment() {

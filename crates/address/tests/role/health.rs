@@ -3,7 +3,7 @@
 use crate::scene::{LATEST, Scene, VIP, simple};
 use address::config::Config;
 use lab::{Signal, eventually};
-use protocol::role::vitals::{BYTES, Band, Vitals, WORDS};
+use protocol::vitals::{BYTES, Band, Vitals, WORDS};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;

@@ -1,6 +1,5 @@
 //! The engine: what a member does to agree with the others.
 
-use crate::codec;
 use crate::command::{Answer, Body, VersionId};
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::election::Election;
@@ -22,6 +21,7 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::raft::VoteRequest;
 use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{AsyncRuntime, Raft};
+use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

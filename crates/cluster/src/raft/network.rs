@@ -1,6 +1,5 @@
 //! What openraft says to another member, over the transport.
 
-use crate::codec;
 use crate::member::MemberId;
 use crate::raft::election::Election;
 use crate::raft::message::{Reply, Request};
@@ -21,6 +20,7 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{AsyncRuntime, EmptyNode, Instant, OptionalSend};
+use part::codec;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;

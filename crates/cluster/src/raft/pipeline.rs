@@ -24,7 +24,6 @@
 //! messages: it could only tell how far is agreed, which the member hears soon enough. So
 //! the slowest of all costs the others nothing. The log wakes us when it has more.
 
-use crate::codec;
 use crate::member::MemberId;
 use crate::raft::message::{Reply, Request};
 use crate::raft::network::{answer, nonsense};
@@ -35,6 +34,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
 use openraft::{AsyncRuntime, Instant};
+use part::codec;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;

@@ -1,7 +1,6 @@
 //! What was agreed on, in memory: the state, the tickets that were seen, and who
 //! belongs to the agreement. It takes committed entries in; it decides nothing.
 
-use crate::codec;
 use crate::command::{Answer, Body, Refusal};
 use crate::member::MemberId;
 use crate::raft::error::EngineError;
@@ -15,6 +14,7 @@ use openraft::async_runtime::watch::{Watch, WatchSender};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::{SnapshotOf, WatchReceiverOf, WatchSenderOf};
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend, Snapshot};
+use part::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;

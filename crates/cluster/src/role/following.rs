@@ -1,7 +1,6 @@
 //! What the accepted version follows, and how much of the history it keeps: the leading
 //! node reads its section `config`, and has [`crate::follow`] look.
 
-use crate::codec;
 use crate::command::{Body, Judging, Limits, VersionId};
 use crate::file_set::FileSet;
 use crate::follow::{Cluster, Proposed, Wake};
@@ -12,6 +11,7 @@ use crate::request::Apply;
 use crate::role::apply::Outcome;
 use crate::role::shared::{Shared, lock, millis};
 use crate::wire::Network;
+use part::codec;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

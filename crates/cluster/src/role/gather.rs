@@ -1,7 +1,6 @@
 //! The facts of which the status is made.
 
 use crate::authority::fingerprint;
-use crate::codec;
 use crate::follow;
 use crate::machine::Machine;
 use crate::member::{Kind, Member};
@@ -16,6 +15,7 @@ use crate::role::status::{
 use crate::role::tasks;
 use crate::state::State;
 use crate::wire::{Network, Path};
+use part::codec;
 
 /// Events that are shown.
 const EVENTS_SHOWN: usize = 12;

@@ -1,7 +1,6 @@
 //! What other members ask of this one, and strangers with a token.
 
 use crate::authority::{Authority, Token, chain_to, disk};
-use crate::codec;
 use crate::command::{Answer, Body, Refusal};
 use crate::machine::Machine;
 use crate::member::{Digest, Kind, Member, MemberId};
@@ -9,6 +8,7 @@ use crate::raft::ProposeError;
 use crate::role::shared::{Shared, Wish};
 use crate::wire::join::{self, Admitted, Denied, Registrar};
 use crate::wire::{Binding, Handler, Network, Service, Signer};
+use part::codec;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;

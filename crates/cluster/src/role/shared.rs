@@ -1,6 +1,5 @@
 //! What the tasks of the role have in common.
 
-use crate::codec;
 use crate::command::{Body, Epoch, FORMAT, VersionId};
 use crate::follow::Wake;
 use crate::gossip::Gossip;
@@ -15,6 +14,7 @@ use crate::role::status::Reach;
 use crate::wire::{CallError, Network, Path, Service, Way, Wire};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
+use part::codec;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,9 +2,9 @@
 //! connection and ask one thing after the other. One that is slow, silent or endless
 //! holds up nobody but itself, and one that asks nothing makes room for who does.
 
-use crate::codec;
 use crate::request::{self, LENGTH_BYTES, REQUEST_BYTES_MAX, Reply, Request};
 use crate::role::places::{Place, Places};
+use part::codec;
 use std::fmt;
 use std::future::Future;
 use std::io;

@@ -3,7 +3,6 @@
 //! date.
 
 use crate::authority::{Refused, Trust, disk};
-use crate::codec;
 use crate::command::{Body, FORMAT};
 use crate::machine::Machine;
 use crate::member::{Kind, MemberId};
@@ -11,6 +10,7 @@ use crate::role::directory::Who;
 use crate::role::invitations;
 use crate::role::shared::{Shared, TOPIC, Tale, moved, reach};
 use crate::wire::{Event, Network, Service};
+use part::codec;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;

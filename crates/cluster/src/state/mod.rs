@@ -34,7 +34,6 @@ pub use version::{
 };
 pub(crate) use version::{against_in_words, is_against};
 
-use crate::codec::{self, Malformed};
 use crate::command::{
     Answer, Body, Command, Epoch, FORMAT, Invitation, LeaseCommand, Limits, Refusal, Ring,
     VersionId,
@@ -42,6 +41,7 @@ use crate::command::{
 use crate::member::{Digest, Kind, Member, MemberId};
 use chunk::Chunks;
 use event::Events;
+use part::codec::{self, Malformed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -1,10 +1,10 @@
 //! What stands in the file, and how it is written and read. Everything here blocks;
 //! who may wait for it is decided in [`super::writer`].
 
-use crate::codec;
 use crate::member::Digest;
 use crate::raft::{Entry, LogId, SnapshotMeta, Vote};
 use crate::store::error::{Damage, LAYOUT, StoreError};
+use part::codec;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageBackend,
     TableDefinition, WriteTransaction,

@@ -1,6 +1,6 @@
 //! What can go wrong with the store.
 
-use crate::codec::Malformed;
+use part::codec::Malformed;
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;

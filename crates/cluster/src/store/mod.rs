@@ -28,11 +28,11 @@ pub use recover::Recovered;
 pub use tied::{Opened, Place};
 pub use writer::Done;
 
-use crate::codec;
 use crate::member::Digest;
 use crate::raft::{Entry, LogId, SnapshotMeta, Vote};
 use cache::Cache;
 use disk::{Disk, Op};
+use part::codec;
 use promise::Keeper;
 use redb::StorageBackend;
 use std::collections::{BTreeMap, BTreeSet};

@@ -25,13 +25,13 @@
 //! Nothing here decides what follows from a loss: see [`super::tied`] and
 //! `raft/rejoin.rs`.
 
-use crate::codec;
 use crate::command::VersionId;
 use crate::durable;
 use crate::member::MemberId;
 use crate::raft::{LogId, Vote};
 use crate::store::digest;
 use crate::store::disk::Op;
+use part::codec;
 use redb::StorageBackend;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};

@@ -1,6 +1,5 @@
 //! A member that has lost the others for good goes on alone.
 
-use crate::codec;
 use crate::member::MemberId;
 use crate::raft::{Entry, LogId, Vote};
 use crate::store::disk::Op;
@@ -9,6 +8,7 @@ use crate::store::{Store, StoreError};
 use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderIdExt;
 use openraft::{EmptyNode, EntryPayload, Membership};
+use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What going on alone began with.

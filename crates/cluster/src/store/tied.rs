@@ -5,7 +5,6 @@
 //! with which the member does not vote, does not lead and acknowledges nothing until the
 //! others have removed it and taken it in again (`raft/rejoin.rs`).
 
-use crate::codec;
 use crate::command::VersionId;
 use crate::raft::{LogId, Vote};
 use crate::store::disk::{Disk, Op};
@@ -13,6 +12,7 @@ use crate::store::error::Loss;
 use crate::store::promise::{self, Keeper, Nonce, Owner, Promise};
 use crate::store::writer::lock;
 use crate::store::{Done, Store, StoreError};
+use part::codec;
 use redb::StorageBackend;
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -3,8 +3,8 @@
 
 use super::frame::{BrokenRule, Frame, HEAD_BYTES, Head};
 use crate::authority::Refused;
-use crate::codec;
 use crate::member::MemberId;
+use part::codec;
 use serde::{Deserialize, Serialize};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

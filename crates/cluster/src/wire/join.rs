@@ -25,9 +25,9 @@ use crate::authority::{
     Authority, AuthorityError, CertificateRequest, Identity, MemberKey, SealingKey, Token,
     is_issued_by, joining, seal_to,
 };
-use crate::codec;
 use crate::command::FORMAT;
 use crate::member::{Digest, Kind, Member, MemberId};
+use part::codec;
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
 use std::error::Error;

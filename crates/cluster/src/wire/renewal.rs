@@ -10,8 +10,8 @@ use crate::authority::{
     Authority, AuthorityError, CertificateRequest, Identity, MemberKey, PREDECESSORS_MAX,
     member_name,
 };
-use crate::codec;
 use crate::member::{Digest, Kind, MemberId};
+use part::codec;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::error::Error;

@@ -9,7 +9,7 @@ use crate::roles::guard::Guard;
 use crate::roles::memory::{self, MemoryError};
 use address::config::Config;
 use address::role::{self, Exit, KeptState, Level, RoleError};
-use protocol::role::{Personality, TakeAddresses};
+use part::role::{Personality, TakeAddresses};
 use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
 use std::fmt;

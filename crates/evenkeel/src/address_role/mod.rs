@@ -11,7 +11,7 @@ mod orders;
 use crate::roles::channel::{Channel, Received};
 use crate::roles::entry;
 use begin::Given;
-use protocol::role::Message;
+use part::role::Message;
 use std::process::ExitCode;
 
 /// The life of an address role.

@@ -7,7 +7,7 @@ use crate::roles::entry;
 use crate::roles::guard::Guard;
 use crate::roles::memory;
 use address::role::{Dump, Lease, Order, Orders, Told};
-use protocol::role::{AddressDump, Message, WantedLease};
+use part::role::{AddressDump, Message, WantedLease};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use std::cell::RefCell;

@@ -17,7 +17,7 @@ use crate::process::{self, StartError};
 use crate::roles::channel::{Channel, ChannelError, Received, timespec};
 use crate::roles::entry;
 use address::role::runner::{Job, Outcome, Runner};
-use protocol::role::{
+use part::role::{
     DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, Message,
     RunPrograms, external_frame,
 };
@@ -228,7 +228,7 @@ fn end(outcome: &Outcome) -> ExternalEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::role::CheckProgram;
+    use part::role::CheckProgram;
 
     const LATEST: Duration = Duration::from_secs(20);
 

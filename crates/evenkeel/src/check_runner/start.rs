@@ -1,7 +1,7 @@
 //! Starting the process: by the supervisor, or by a process that serves without one.
 
 use crate::roles::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why};
-use protocol::role::{CheckProgram, Message, Personality, RunPrograms};
+use part::role::{CheckProgram, Message, Personality, RunPrograms};
 use proxy::config::Config;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::OwnedFd;

@@ -8,7 +8,7 @@ use crate::roles::memory;
 use crate::supervisor::directory::{self, Instance};
 use address::role::Status;
 use clap::ArgMatches;
-use protocol::role::Message;
+use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};

@@ -6,7 +6,7 @@ use crate::roles::channel::Channel;
 use crate::roles::memory;
 use crate::supervisor::directory::{self, Instance};
 use crate::voice;
-use protocol::role::{Look, Message};
+use part::role::{Look, Message};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use crate::supervisor::{self, ClusterStart, directory};
 use clap::ArgMatches;
 use cluster::member::Kind;
 use cluster::role::directory::{Directory, DirectoryError, USUAL};
-use protocol::role::Personality;
+use part::role::Personality;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};

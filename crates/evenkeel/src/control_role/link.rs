@@ -4,7 +4,7 @@
 use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::{Shared, memory};
 use cluster::machine::{News, Verdict, Wish};
-use protocol::role::Message;
+use part::role::Message;
 use rustix::event::PollFlags;
 use std::collections::HashMap;
 use std::io;

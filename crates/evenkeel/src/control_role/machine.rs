@@ -5,7 +5,7 @@ use super::link::Link;
 use crate::roles::{Shared, memory};
 use cluster::file_set::FileSet;
 use cluster::machine::{Health, Held, Machine, News, Verdict};
-use protocol::role::{HeldLease, Message};
+use part::role::{HeldLease, Message};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use cluster::role::{Options, RoleError};
 use cluster::wire::Tcp;
 use link::Link;
 use machine::Supervised;
-use protocol::role::{Message, RunControl};
+use part::role::{Message, RunControl};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;

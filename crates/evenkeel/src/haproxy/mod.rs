@@ -15,7 +15,7 @@ pub use arguments::{ArgumentError, Arguments};
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile, reason};
 use language::evaluate_condition;
-use protocol::role::Personality;
+use part::role::Personality;
 use proxy::load::Loaded;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;

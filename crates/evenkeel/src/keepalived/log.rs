@@ -4,7 +4,7 @@
 
 use address::role::Level;
 use jiff::Timestamp;
-use protocol::role::AddressLog;
+use part::role::AddressLog;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,

@@ -11,7 +11,7 @@ use address::dialect::Machine;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::files;
 use language::{Diagnostic, Diagnostics, Severity, SourceMap};
-use protocol::role::{AddressLog, Personality};
+use part::role::{AddressLog, Personality};
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -7,7 +7,7 @@ use address::config::{Account, Config, Dialect, Instance};
 use address::dialect::{self, Options, Outside};
 use configuration::files::NamedFile;
 use language::{Diagnostics, SourceMap};
-use protocol::role::{AddressPlan, Plan};
+use part::role::{AddressPlan, Plan};
 use rustix::thread::CapabilitySet;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;

@@ -11,7 +11,7 @@ use crate::roles::memory;
 use crate::voice::Voice;
 use address::config::Config;
 use address::dialect::Machine;
-use protocol::role::{AddressPlan, Load, Plan};
+use part::role::{AddressPlan, Load, Plan};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -5,7 +5,7 @@ use crate::roles::memory;
 use configuration::Recording;
 use configuration::files::NamedFile;
 use language::difference::{Texts, Vocabulary, between};
-use protocol::role::{Plan, Rights};
+use part::role::{Plan, Rights};
 use proxy::load::{SHARED_WORDS, section_names};
 use rustix::thread::CapabilitySet;
 use std::collections::HashMap;

@@ -21,7 +21,7 @@ use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::entry;
 use crate::voice::{Form, Voice};
 use outcome::Send;
-use protocol::role::{Load, Message, NotLoaded, Personality};
+use part::role::{Load, Message, NotLoaded, Personality};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;

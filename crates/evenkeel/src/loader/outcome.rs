@@ -4,7 +4,7 @@ use super::Refusal;
 use crate::roles::channel::{Channel, ChannelError};
 use crate::roles::{Shared, memory};
 use crate::voice::Voice;
-use protocol::role::{Message, Plan};
+use part::role::{Message, Plan};
 use proxy::takeover::state::TakenState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

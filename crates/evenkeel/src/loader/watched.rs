@@ -7,7 +7,7 @@ use super::Refusal;
 use super::wishes::Wishes;
 use crate::voice::Voice;
 use configuration::Recording;
-use protocol::role::{Load, NotLoaded, Watch, WatchedDirectory};
+use part::role::{Load, NotLoaded, Watch, WatchedDirectory};
 use proxy::load::Loaded;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};

@@ -12,7 +12,7 @@ use crate::voice::{Form, Voice};
 use cluster::file_set::FileSet;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
-use protocol::role::{Load, Personality};
+use part::role::{Load, Personality};
 use proxy::load::Loaded;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

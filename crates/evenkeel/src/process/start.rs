@@ -12,7 +12,7 @@ use crate::identity;
 use crate::voice::{Form, Voice, counted, report_losses};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
-use protocol::role::{Personality, Rights, RunPrograms};
+use part::role::{Personality, Rights, RunPrograms};
 use proxy::config::Config;
 use proxy::health;
 use proxy::listener::{Inherited, Listening};

@@ -8,7 +8,7 @@ use crate::roles::channel::Channel;
 use crate::roles::guard::Guard;
 use crate::roles::memory;
 use crate::voice::{Voice, report_losses};
-use protocol::role::Message;
+use part::role::Message;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fmt;

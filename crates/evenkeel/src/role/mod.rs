@@ -17,7 +17,7 @@ mod version;
 use crate::roles::channel::{Channel, Received};
 use crate::roles::entry;
 use crate::voice::{Form, Voice};
-use protocol::role::{Message, Personality};
+use part::role::{Message, Personality};
 use std::process::ExitCode;
 use version::Given;
 

@@ -11,7 +11,7 @@ use crate::roles::memory::{self, MemoryError};
 use crate::roles::vitals;
 use crate::voice::Voice;
 use nix::sys::signal::Signal;
-use protocol::role::{Level, Message};
+use part::role::{Level, Message};
 use proxy::config::StatsLevel;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;

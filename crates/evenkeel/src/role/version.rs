@@ -4,7 +4,7 @@
 use crate::process;
 use crate::roles::{Shared, memory};
 use configuration::{Recording, RecordingError};
-use protocol::role::{Settings, Take, TakeTrial};
+use part::role::{Settings, Take, TakeTrial};
 use proxy::config::Config;
 use proxy::listener::{self, AssignError, Listening};
 use proxy::load;

@@ -4,7 +4,7 @@
 //! or cut off are closed.
 
 use super::Shared;
-use protocol::role::{
+use part::role::{
     DESCRIPTORS_MAX, DecodeError, Decoded, Header, Message, PACKET_BYTES_MAX,
     PACKET_DESCRIPTORS_MAX,
 };

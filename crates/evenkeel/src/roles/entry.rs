@@ -4,7 +4,7 @@
 use super::channel::{Channel, ChannelError, Received};
 use super::guard::Guard;
 use crate::voice::{Form, Voice};
-use protocol::role::Message;
+use part::role::Message;
 use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;

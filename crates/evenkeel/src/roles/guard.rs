@@ -7,7 +7,7 @@
 //! they say: that is the channel's.
 
 use crate::roles::channel::Channel;
-use protocol::role::Message;
+use part::role::Message;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;

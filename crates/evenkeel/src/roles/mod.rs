@@ -1,5 +1,5 @@
 //! What the processes of Evenkeel share to speak to each other: a channel that
-//! carries the messages of `protocol::role` with descriptors, memory files for
+//! carries the messages of `part::role` with descriptors, memory files for
 //! what is large, and how one process starts another of the same binary.
 //!
 //! Nothing here knows what a message leads to.

@@ -7,7 +7,7 @@ use super::channel::{Channel, ChannelError, Received};
 use super::heart::Heart;
 use crate::voice::Voice;
 use nix::libc;
-use protocol::role::{Message, Personality};
+use part::role::{Message, Personality};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,

@@ -1,7 +1,7 @@
-//! The memory of heartbeats ([`protocol::role::vitals`]) in this process.
+//! The memory of heartbeats ([`protocol::vitals`]) in this process.
 
 use nix::libc;
-use protocol::role::vitals::{BYTES, WORDS};
+use protocol::vitals::{BYTES, WORDS};
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
@@ -60,7 +60,7 @@ fn keeps_its_length(file: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::role::vitals::Vitals;
+    use protocol::vitals::Vitals;
     use rustix::fs::{MemfdFlags, fcntl_add_seals, ftruncate, memfd_create};
 
     fn file(bytes: usize, seals: SealFlags) -> OwnedFd {

@@ -21,7 +21,7 @@ use crate::roles::Shared;
 use crate::roles::channel::{Channel, ChannelError, timespec};
 use crate::roles::spawn::{PROXY_ENTRY, Started};
 use crate::voice::Form;
-use protocol::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan, Take};
+use part::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Plan, Take};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;

@@ -7,7 +7,7 @@ use super::tell;
 use crate::process::Before;
 use crate::roles::Shared;
 use crate::roles::memory::{self, STATE_BYTES_MAX};
-use protocol::role::{self, Message};
+use part::role::{self, Message};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;

@@ -9,7 +9,7 @@ use super::version::Version;
 use crate::roles::Shared;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Form, Gravity, write_error};
-use protocol::role::{Before, Load, Look, Message, Take};
+use part::role::{Before, Load, Look, Message, Take};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use super::directory::{self, DirectoryError, Entry, Kind};
 use super::upgrade::number;
 use crate::roles::channel::{Channel, ChannelError};
 use crate::roles::{Shared, memory};
-use protocol::role::{HandedClient, Look, Message};
+use part::role::{HandedClient, Look, Message};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;

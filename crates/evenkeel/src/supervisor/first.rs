@@ -3,7 +3,7 @@
 
 use super::signals::Signals;
 use crate::process::{Fork, Ready, StartError, fork_and_wait, open_pid_file, write_pid};
-use protocol::role::Plan;
+use part::role::Plan;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;

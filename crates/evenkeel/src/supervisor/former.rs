@@ -10,7 +10,7 @@ use super::tell;
 use super::turn::Turn;
 use crate::roles::spawn::Started;
 use nix::sys::signal::Signal;
-use protocol::role::{Message, ROLES_MAX};
+use part::role::{Message, ROLES_MAX};
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -13,7 +13,7 @@ use crate::roles::Shared;
 use crate::roles::memory;
 use crate::voice::Form;
 use configuration::{HEAD_BYTES, without_secrets};
-use protocol::role::{DecodeError, KEPT_BYTES_MAX, Kept, KeptSocket};
+use part::role::{DecodeError, KEPT_BYTES_MAX, Kept, KeptSocket};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fmt;
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use configuration::LoadOptions;
     use language::{Environment, Facts};
-    use protocol::role::{Plan, Take};
+    use part::role::{Plan, Take};
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;

@@ -2,7 +2,7 @@
 //! the right to raise its own.
 
 use crate::roles::spawn::{StartFailure, Started, Why};
-use protocol::role::Plan;
+use part::role::Plan;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 

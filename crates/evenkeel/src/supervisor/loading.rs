@@ -3,7 +3,7 @@
 use crate::roles::channel::{ChannelError, Received};
 use crate::roles::spawn::{self, StartFailure, Started, Why};
 use crate::roles::{Shared, memory};
-use protocol::role::{Load, Message, NotLoaded, Plan};
+use part::role::{Load, Message, NotLoaded, Plan};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::OwnedFd;

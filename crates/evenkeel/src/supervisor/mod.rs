@@ -46,7 +46,7 @@ pub use upgrade::{is_next_image, self_test_words};
 
 use crate::process::Before;
 use crate::voice::{Form, Voice};
-use protocol::role::{AddressLog, Personality};
+use part::role::{AddressLog, Personality};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;

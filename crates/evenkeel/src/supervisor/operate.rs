@@ -12,7 +12,7 @@ use crate::identity;
 use crate::process::StartError;
 use crate::roles::Shared;
 use crate::voice::{Form, Gravity, Voice, counted, plain};
-use protocol::role::{Load, Message, Personality};
+use part::role::{Load, Message, Personality};
 use proxy::operations::OpenFailure;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -8,7 +8,7 @@ use super::run::Supervisor;
 use super::version::Version;
 use crate::check_runner;
 use crate::voice::Voice;
-use protocol::role::{CheckProgram, Message, PROGRAMS_MAX, RunPrograms};
+use part::role::{CheckProgram, Message, PROGRAMS_MAX, RunPrograms};
 use rustix::process::Pid;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

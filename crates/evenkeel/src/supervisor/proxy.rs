@@ -5,7 +5,7 @@ use super::stop::Stop;
 use super::version::Version;
 use crate::roles::Shared;
 use crate::roles::spawn::{self, StartFailure, Started};
-use protocol::role::{Message, Plan};
+use part::role::{Message, Plan};
 use rustix::event::PollFd;
 use rustix::process::Signal;
 use std::path::Path;

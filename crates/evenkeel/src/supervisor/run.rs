@@ -32,7 +32,7 @@ use crate::roles::channel::{Channel, Received, timespec};
 use crate::roles::spawn::{Ending, OWN_PROGRAM};
 use crate::voice::{Form, Voice};
 use nix::sys::signal::Signal;
-use protocol::role::{Message, Take};
+use part::role::{Message, Take};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::AsFd;

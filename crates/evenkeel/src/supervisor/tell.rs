@@ -8,7 +8,7 @@ use crate::keepalived;
 use crate::process::{Before, Farewell};
 use crate::roles::spawn::Ending;
 use crate::voice::{Form, Gravity, Voice, counted};
-use protocol::role::Plan;
+use part::role::Plan;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;

@@ -46,7 +46,7 @@ mod tests {
     use crate::roles::channel::Channel;
     use crate::roles::spawn::PROXY_ENTRY;
     use crate::voice::Form;
-    use protocol::role::Message;
+    use part::role::Message;
     use rustix::process::{PidfdFlags, pidfd_open};
     use std::process::{Child, Command};
 

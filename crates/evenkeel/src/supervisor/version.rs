@@ -2,7 +2,7 @@
 //! descriptors that it passes on unread.
 
 use crate::roles::Shared;
-use protocol::role::{Message, Plan, Take};
+use part::role::{Message, Plan, Take};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 

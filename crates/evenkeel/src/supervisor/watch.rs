@@ -9,7 +9,7 @@
 use super::run::Supervisor;
 use super::settle::Settle;
 use crate::voice::Voice;
-use protocol::role::{NotLoaded, Watch, WatchedDirectory};
+use part::role::{NotLoaded, Watch, WatchedDirectory};
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;

@@ -9,7 +9,7 @@ use cluster::member::Kind;
 use lab::{Host, Lab, Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use protocol::role::{HeldLease, Message};
+use part::role::{HeldLease, Message};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 

@@ -2,13 +2,13 @@
 //! of it, what is printed, and the exit codes.
 
 use crate::harness::{Outcome, evenkeel, finish, start_with};
-use cluster::codec;
 use cluster::command::{Judging, Origin, Proposal, VersionId};
 use cluster::file_set::{FileSet, SetFile};
 use cluster::member::MemberId;
 use cluster::request::{Apply, Reply, Request, SOCKET, framed};
 use cluster::state::{Stage, VersionRecord};
 use lab::Scratch;
+use part::codec;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;

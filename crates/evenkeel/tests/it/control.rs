@@ -8,7 +8,7 @@ use cluster::file_set::{FileSet, SetFile};
 use cluster::member::{Kind, MemberId};
 use cluster::role::directory::{Directory, Who};
 use lab::Scratch;
-use protocol::role::{Decoded, Message};
+use part::role::{Decoded, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{

@@ -7,7 +7,7 @@ use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes,
 use lab::{Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use protocol::role::{Decoded, Message, Plan, Rights, Take};
+use part::role::{Decoded, Message, Plan, Rights, Take};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, accept_with, bind, listen, recv, sendmsg, socket_with,

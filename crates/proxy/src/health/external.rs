@@ -8,7 +8,7 @@
 use super::probe::{Limits, check_of};
 use crate::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};
 use crate::state::{CheckResult, CheckStatus};
-use protocol::role::{
+use part::role::{
     CheckProgram, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, external_frame,
 };
 use std::collections::HashMap;

@@ -5,7 +5,7 @@
 use super::page::text::escape;
 use super::prometheus::escaped;
 use crate::vitals::AddressReport;
-use protocol::role::vitals::{Band, ToldState};
+use protocol::vitals::{Band, ToldState};
 use protocol::vrrp::COUNTERS;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -169,7 +169,7 @@ fn family(
     name: &str,
     (kind, words): (&str, &str),
     all: &[AddressReport],
-    value: impl Fn(protocol::role::vitals::Told) -> u64,
+    value: impl Fn(protocol::vitals::Told) -> u64,
 ) {
     head(out, name, kind, words);
     for report in all {
@@ -237,7 +237,7 @@ fn row(out: &mut String, report: &AddressReport) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::role::vitals::Told;
+    use protocol::vitals::Told;
     use protocol::vrrp::Counter;
 
     fn reports() -> Vec<AddressReport> {

@@ -2,7 +2,7 @@
 //! and the states of its servers.
 
 use crate::config::{BindAddress, Config, Proxy, ProxyIndex, Service, SwitchTarget};
-use protocol::role::vitals::Band;
+use protocol::vitals::Band;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -2,7 +2,7 @@
 //! live, the side thread judges whether what stands behind each address can be served
 //! ([`judge`], a value), and connections are led to their end before an address is
 //! given away on purpose. All of it is told and heard in one memory
-//! ([`protocol::role::vitals`]); who owns an address is decided elsewhere.
+//! ([`protocol::vitals`]); who owns an address is decided elsewhere.
 //!
 //! A request pays one load for all of this.
 
@@ -21,7 +21,7 @@ pub use watch::{Watching, start};
 use crate::runtime::Runtime;
 pub(crate) use drain::Drain;
 use drain::Draining;
-use protocol::role::vitals::{BEAT_EVERY_MS, Vitals, VitalsError};
+use protocol::vitals::{BEAT_EVERY_MS, Vitals, VitalsError};
 use rustix::time::{ClockId, clock_gettime};
 use std::net::IpAddr;
 use std::sync::OnceLock;

@@ -3,7 +3,7 @@
 use super::now_ms;
 use crate::config::Service;
 use crate::runtime::Runtime;
-use protocol::role::vitals::{Band, STALE_AFTER_MS, Told};
+use protocol::vitals::{Band, STALE_AFTER_MS, Told};
 use std::net::IpAddr;
 
 /// A virtual address, as it is told.

@@ -5,7 +5,7 @@ use super::judge;
 use crate::config::{BindAddress, Config, Mode, Proxy};
 use crate::runtime::Runtime;
 use crate::state::Tally;
-use protocol::role::vitals::{STALE_AFTER_MS, ToldState, Vitals};
+use protocol::vitals::{STALE_AFTER_MS, ToldState, Vitals};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Frontends that are told of.

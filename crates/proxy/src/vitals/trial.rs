@@ -5,7 +5,7 @@
 use super::now_ms;
 use crate::runtime::Runtime;
 use nix::libc;
-use protocol::role::vitals::{Vitals, low_half};
+use protocol::vitals::{Vitals, low_half};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn wait_for_change(word: &AtomicU64, seen: u64, limit: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::role::vitals::WORDS;
+    use protocol::vitals::WORDS;
     use std::time::Instant;
 
     #[test]

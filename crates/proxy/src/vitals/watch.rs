@@ -5,7 +5,7 @@ use super::{Shared, judge, now_ms};
 use crate::config::{Config, Service};
 use crate::runtime::Runtime;
 use crate::stream::listing;
-use protocol::role::vitals::Vitals;
+use protocol::vitals::Vitals;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

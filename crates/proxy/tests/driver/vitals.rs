@@ -3,7 +3,7 @@
 
 use crate::bed::{Origin, PATIENCE, against_haproxy, alone};
 use configuration::LoadOptions;
-use protocol::role::vitals::{Band, Pulse, Vitals, WORDS};
+use protocol::vitals::{Band, Pulse, Vitals, WORDS};
 use proxy::config::{BindAddress, Config, Service};
 use proxy::load::load;
 use proxy::runtime::{Running, Runtime, ServeOptions};

@@ -2,9 +2,9 @@
 //! engine, on its disk, its wire or by its clients; nothing in it knows of them.
 
 use super::runtime::Members;
-use crate::codec;
 use crate::raft::message::{Reply, Request};
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
+use part::codec;
 
 /// One way to be broken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,13 +2,13 @@
 //! good. It asks the agreement; how questions come is the caller's.
 
 use super::{Question, Told};
-use crate::codec;
 use crate::command::{Answer, Body, LeaseCommand};
 use crate::lease::defect::Broken;
 use crate::lease::{Boottime, Confirmed, Grantor, NotGranted, NotRenewed, Received, Renewal, Want};
 use crate::member::MemberId;
 use crate::raft::{Engine, ProposeError};
 use openraft::AsyncRuntime;
+use part::codec;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

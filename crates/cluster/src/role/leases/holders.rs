@@ -2,7 +2,6 @@
 //! network and whoever on the machine uses the leases are the caller's.
 
 use super::{Question, Told};
-use crate::codec;
 use crate::command::Body;
 use crate::lease::{Ask, Boottime, Holder, Renewal};
 use crate::machine::{Held, Wish};
@@ -10,6 +9,7 @@ use crate::member::MemberId;
 use crate::raft::Engine;
 use crate::state::{LEASES_MAX, State};
 use openraft::AsyncRuntime;
+use part::codec;
 use std::collections::BTreeMap;
 
 /// Leases that one machine may want.

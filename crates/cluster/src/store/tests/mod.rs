@@ -3,7 +3,6 @@
 mod faulty;
 mod promises;
 
-use crate::codec;
 use crate::command::{Body, Command};
 use crate::member::{Digest, MemberId};
 use crate::raft::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
@@ -15,6 +14,7 @@ use lab::Random;
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderIdExt;
+use part::codec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::channel;
 

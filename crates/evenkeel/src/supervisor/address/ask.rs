@@ -3,7 +3,7 @@
 
 use super::super::run::Supervisor;
 use crate::roles::channel::Received;
-use protocol::role::Message;
+use part::role::Message;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -15,7 +15,7 @@ use super::{Run, tell};
 use crate::roles::Shared;
 use crate::roles::channel::Channel;
 use crate::roles::spawn::{ADDRESS_ENTRY, OWN_PROGRAM, Started};
-use protocol::role::{Decoded, HandedExtra, Message};
+use part::role::{Decoded, HandedExtra, Message};
 use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsStr;

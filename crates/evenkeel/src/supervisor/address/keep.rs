@@ -3,7 +3,7 @@
 
 use super::super::directory;
 use crate::roles::Shared;
-use protocol::role::vitals::{BYTES, MAGIC};
+use protocol::vitals::{BYTES, MAGIC};
 use rustix::fs::{
     FileType, MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create,
     open, rename,

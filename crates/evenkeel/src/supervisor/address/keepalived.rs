@@ -6,7 +6,7 @@ use super::super::signals::{CLEAR_STATISTICS, Caught, JSON};
 use super::super::version::Version;
 use crate::process::{open_pid_file, write_pid_of};
 use nix::sys::signal::Signal;
-use protocol::role::{AddressDump, Message};
+use part::role::{AddressDump, Message};
 
 impl Supervisor {
     /// Does what a signal means there.

@@ -25,7 +25,7 @@ use crate::roles::spawn::{Ending, OWN_PROGRAM, StartFailure, Started};
 use crate::voice::Form;
 use ask::Waiting;
 use keep::Keep;
-use protocol::role::{AddressPlan, Message};
+use part::role::{AddressPlan, Message};
 use role::AddressRole;
 use rustix::event::PollFd;
 use std::collections::VecDeque;

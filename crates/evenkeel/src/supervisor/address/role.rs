@@ -4,7 +4,7 @@ use super::super::Command;
 use super::Run;
 use crate::roles::Shared;
 use crate::roles::spawn::{self, StartFailure, Started};
-use protocol::role::{Message, TakeAddresses};
+use part::role::{Message, TakeAddresses};
 use rustix::event::PollFd;
 use rustix::process::Signal;
 use std::os::unix::ffi::OsStrExt;

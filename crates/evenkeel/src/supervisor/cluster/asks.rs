@@ -8,7 +8,7 @@ use crate::supervisor::control::{Asker, Door};
 use crate::supervisor::loading::{LoadError, Loading, Told};
 use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
-use protocol::role::{Load, Look, Message};
+use part::role::{Load, Look, Message};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::supervisor::run::Supervisor;
 use crate::voice::write_error;
 use cluster::request;
 use cluster::role::directory::{self as state_directory, ACCEPTED};
-use protocol::role::RunControl;
+use part::role::RunControl;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;

@@ -27,7 +27,7 @@ use crate::supervisor::version::Version;
 use crate::voice::Form;
 use asks::{Ask, Serving};
 use first::First;
-use protocol::role::{HeldLease, Message, WantedLease};
+use part::role::{HeldLease, Message, WantedLease};
 use role::ControlRole;
 use rustix::event::PollFd;
 use std::collections::VecDeque;

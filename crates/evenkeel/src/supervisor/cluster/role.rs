@@ -2,7 +2,7 @@
 
 use crate::roles::Shared;
 use crate::roles::spawn::{self, Ending, StartFailure, Started};
-use protocol::role::{Message, Personality, RunControl};
+use part::role::{Message, Personality, RunControl};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

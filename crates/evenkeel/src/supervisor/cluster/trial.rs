@@ -4,7 +4,7 @@ use crate::roles::Shared;
 use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
 use crate::voice::Gravity;
-use protocol::role::{Message, TakeTrial};
+use part::role::{Message, TakeTrial};
 use std::time::{Duration, Instant};
 
 /// How long a proxy may take to go back. It has everything at hand; one that does

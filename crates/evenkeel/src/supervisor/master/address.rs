@@ -5,7 +5,7 @@
 use language::suggest;
 use language::value::{self, Accepts, Address, Family, Host, Port, Transport};
 use nix::unistd::{Group, User};
-use protocol::role::Level;
+use part::role::Level;
 use proxy::config::{BindAddress, BindOwner};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};

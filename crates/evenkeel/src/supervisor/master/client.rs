@@ -5,7 +5,7 @@
 
 use super::command::{self, Asked, Own, Target};
 use super::processes::View;
-use protocol::role::Level;
+use part::role::Level;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{

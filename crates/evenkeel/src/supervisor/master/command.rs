@@ -3,7 +3,7 @@
 
 use super::processes::View;
 use language::suggest;
-use protocol::role::Level;
+use part::role::Level;
 
 /// What a command is.
 #[derive(Clone, PartialEq, Eq, Debug)]

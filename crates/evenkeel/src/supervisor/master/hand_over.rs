@@ -4,7 +4,7 @@
 use super::super::upgrade::number;
 use super::client::{Client, Kept};
 use super::{Listener, Master};
-use protocol::role::{HandedExtra, Level};
+use part::role::{HandedExtra, Level};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 

@@ -22,7 +22,7 @@ pub use client::Wish;
 pub use processes::{View, Worker};
 
 use client::{Client, Turn};
-use protocol::role::Level;
+use part::role::Level;
 use proxy::config::BindAddress;
 use proxy::operations::{OpenFailure, open_one};
 use rustix::event::{PollFd, PollFlags};

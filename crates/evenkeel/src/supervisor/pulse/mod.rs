@@ -11,8 +11,8 @@ use super::run::Supervisor;
 use crate::roles::heart::{Found, Frozen, Heart, LOOK_EVERY_MS, LOOKS_MAX};
 use crate::roles::spawn::Started;
 use crate::roles::vitals;
-use protocol::role::Message;
-use protocol::role::vitals::Vitals;
+use part::role::Message;
+use protocol::vitals::Vitals;
 use rustix::fs::fstat;
 use std::time::{Duration, Instant};
 

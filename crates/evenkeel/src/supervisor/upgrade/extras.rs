@@ -10,7 +10,7 @@ use super::super::operate::Changes;
 use super::super::run::Supervisor;
 use super::hand_over::number;
 use super::resume::Resumed;
-use protocol::role::{EXTRAS_MAX, HandedExtra};
+use part::role::{EXTRAS_MAX, HandedExtra};
 use std::time::{Duration, Instant};
 
 /// What the role told of itself.

@@ -9,7 +9,7 @@ use super::super::run::Supervisor;
 use super::super::version::Version;
 use crate::roles::memory;
 use nix::unistd::execve;
-use protocol::role::{HandOver, HandedRole, HandedSocket, Look, Take};
+use part::role::{HandOver, HandedRole, HandedSocket, Look, Take};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::ffi::{CString, NulError, OsString};
 use std::io;

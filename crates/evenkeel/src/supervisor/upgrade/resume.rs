@@ -14,7 +14,7 @@ use super::hand_over::VARIABLE;
 use crate::roles::channel::Channel;
 use crate::roles::memory::{self, MemoryError};
 use crate::roles::spawn::{PROXY_ENTRY, Started};
-use protocol::role::{DecodeError, HandOver, HandedRole, HandedSocket};
+use part::role::{DecodeError, HandOver, HandedRole, HandedSocket};
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::process::Pid;
 use std::collections::BTreeMap;

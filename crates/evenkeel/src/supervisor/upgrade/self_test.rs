@@ -2,7 +2,7 @@
 //! started once to say so, before anything is entrusted to it.
 
 use crate::roles::spawn::{INTERNAL, SELF_TEST};
-use protocol::role::{HAND_OVER_VERSION, VERSION};
+use part::role::{HAND_OVER_VERSION, VERSION};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use std::fmt;

@@ -4,9 +4,10 @@
 //!
 //! A request names a program; only the supervisor says which ones there are.
 
-use super::codec::{DecodeError, Reader, Writer};
 use super::plan::{CheckProgram, Rights};
-use super::{PATH_BYTES_MAX, PROGRAMS_MAX};
+use super::{DecodeError, PATH_BYTES_MAX};
+use crate::codec;
+use serde::{Deserialize, Serialize};
 
 /// The longest frame.
 pub const EXTERNAL_FRAME_MAX: usize = 64 * 1024;
@@ -21,7 +22,7 @@ const WORD_MAX: usize = 4 * 1024;
 const VARIABLES_MAX: usize = 32;
 
 /// What the process that runs programs is told first.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct RunPrograms {
     /// As whom, and in which root directory.
     pub rights: Rights,
@@ -31,24 +32,8 @@ pub struct RunPrograms {
     pub programs: Vec<CheckProgram>,
 }
 
-impl RunPrograms {
-    pub(super) fn write(&self, to: &mut Writer) {
-        self.rights.write(to);
-        to.u64(self.files_soft);
-        to.list(&self.programs, PROGRAMS_MAX, |to, one| one.write(to));
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<RunPrograms, DecodeError> {
-        Ok(RunPrograms {
-            rights: Rights::read(from)?,
-            files_soft: from.u64()?,
-            programs: from.list("programs", PROGRAMS_MAX, CheckProgram::read)?,
-        })
-    }
-}
-
 /// A request: run this program.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct ExternalCheck {
     /// Given back with the result.
     pub id: u64,
@@ -63,7 +48,7 @@ pub struct ExternalCheck {
 }
 
 /// How a program ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExternalEnd {
     /// It exited with this status.
     Exited(i32),
@@ -80,7 +65,7 @@ pub enum ExternalEnd {
 }
 
 /// The result of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExternalResult {
     /// Of which request.
     pub id: u64,
@@ -88,7 +73,8 @@ pub struct ExternalResult {
     pub end: ExternalEnd,
 }
 
-fn framed(body: &[u8]) -> Option<Vec<u8>> {
+fn framed<T: Serialize>(value: &T) -> Option<Vec<u8>> {
+    let body = codec::encode(value);
     let length = u32::try_from(body.len()).ok()?;
     if body.len() > EXTERNAL_FRAME_MAX {
         return None;
@@ -99,85 +85,42 @@ fn framed(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl ExternalCheck {
-    /// Its frame; None where a word of it is too long.
-    pub fn frame(&self) -> Option<Vec<u8>> {
+    /// Whether no word of it is too long, and there are not too many of them.
+    fn fits(&self) -> bool {
         let fits = |word: &Vec<u8>| word.len() <= WORD_MAX;
-        let pairs = self.variables.iter();
-        let fit = self.program.command.len() <= PATH_BYTES_MAX
+        let mut pairs = self.variables.iter();
+        self.program.command.len() <= PATH_BYTES_MAX
             && self.program.path.len() <= PATH_BYTES_MAX
             && self.arguments.len() <= EXTERNAL_ARGUMENTS_MAX
             && self.variables.len() <= VARIABLES_MAX
             && self.arguments.iter().all(fits)
-            && pairs.clone().all(|(name, value)| fits(name) && fits(value));
-        if !fit {
-            return None;
-        }
-        let mut to = Writer::default();
-        to.u64(self.id);
-        to.u32(self.timeout_ms);
-        self.program.write(&mut to);
-        to.list(&self.arguments, EXTERNAL_ARGUMENTS_MAX, |to, word| {
-            to.slice(word, WORD_MAX);
-        });
-        to.list(&self.variables, VARIABLES_MAX, |to, (name, value)| {
-            to.slice(name, WORD_MAX);
-            to.slice(value, WORD_MAX);
-        });
-        framed(&to.bytes)
+            && pairs.all(|(name, value)| fits(name) && fits(value))
+    }
+
+    /// Its frame; None where a word of it is too long.
+    pub fn frame(&self) -> Option<Vec<u8>> {
+        self.fits().then(|| framed(self)).flatten()
     }
 
     /// Reads the body of a frame.
     pub fn decode(body: &[u8]) -> Result<ExternalCheck, DecodeError> {
-        let from = &mut Reader::new(body);
-        Ok(ExternalCheck {
-            id: from.u64()?,
-            timeout_ms: from.u32()?,
-            program: CheckProgram::read(from)?,
-            arguments: from.list("arguments", EXTERNAL_ARGUMENTS_MAX, |from| {
-                from.bytes("argument", WORD_MAX)
-            })?,
-            variables: from.list("variables", VARIABLES_MAX, |from| {
-                Ok((
-                    from.bytes("name", WORD_MAX)?,
-                    from.bytes("value", WORD_MAX)?,
-                ))
-            })?,
-        })
+        let check: ExternalCheck = codec::decode(body)?;
+        match check.fits() {
+            true => Ok(check),
+            false => Err(DecodeError::Malformed),
+        }
     }
 }
 
 impl ExternalResult {
     /// Its frame.
     pub fn frame(&self) -> Vec<u8> {
-        let (kind, number) = match self.end {
-            ExternalEnd::Exited(status) => (0, status),
-            ExternalEnd::Killed(signal) => (1, signal),
-            ExternalEnd::TimedOut => (2, 0),
-            ExternalEnd::NotStarted(errno) => (3, errno),
-            ExternalEnd::Busy => (4, 0),
-            ExternalEnd::NotAllowed => (5, 0),
-        };
-        let mut to = Writer::default();
-        to.u64(self.id);
-        to.u8(kind);
-        to.u32(number.cast_unsigned());
-        framed(&to.bytes).unwrap_or_default()
+        framed(self).unwrap_or_default()
     }
 
     /// Reads the body of a frame.
     pub fn decode(body: &[u8]) -> Result<ExternalResult, DecodeError> {
-        let from = &mut Reader::new(body);
-        let (id, kind, number) = (from.u64()?, from.u8()?, from.u32()?.cast_signed());
-        let end = match kind {
-            0 => ExternalEnd::Exited(number),
-            1 => ExternalEnd::Killed(number),
-            2 => ExternalEnd::TimedOut,
-            3 => ExternalEnd::NotStarted(number),
-            4 => ExternalEnd::Busy,
-            5 => ExternalEnd::NotAllowed,
-            _ => return Err(DecodeError::Value("end")),
-        };
-        Ok(ExternalResult { id, end })
+        Ok(codec::decode(body)?)
     }
 }
 
@@ -189,8 +132,7 @@ pub fn external_frame(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, DecodeErro
     };
     let length = u32::from_le_bytes(*length) as usize;
     if length > EXTERNAL_FRAME_MAX {
-        let field = "frame";
-        return Err(DecodeError::TooLong { field, length });
+        return Err(DecodeError::Malformed);
     }
     Ok(rest.get(..length).map(|body| (body, LENGTH_BYTES + length)))
 }
@@ -242,7 +184,7 @@ mod tests {
             let (body, _) = external_frame(&frame).expect("right").expect("whole");
             assert_eq!(ExternalResult::decode(body), Ok(result));
         }
-        assert!(ExternalResult::decode(&[0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0]).is_err());
+        assert!(ExternalResult::decode(&codec::encode(&(9, "Vanished"))).is_err());
         assert!(external_frame(&[0xff; 8]).is_err());
     }
 

@@ -7,27 +7,25 @@
 //!
 //! Two versions of the binary speak to each other during an upgrade. So a
 //! message of a kind that is not known is answered with
-//! [`Message::Unknown`], and what stands behind the known fields of a message
-//! is passed over: a later version may add fields at the end, never change one.
+//! [`Message::Unknown`], and a field of a message that is not known
+//! is passed over: a later version may add fields, never change one.
 //!
 //! Nothing here owns a descriptor, and nothing decides what a message leads to.
 
 mod address;
+mod bounded;
 mod cluster;
-mod codec;
 mod external;
 mod hand_over;
 mod kept;
 mod message;
 mod plan;
-pub mod vitals;
 mod watch;
 
-pub use address::{ADDRESS_NAME_BYTES_MAX, AddressDump, AddressLog, AddressPlan, TakeAddresses};
+pub use address::{AddressDump, AddressLog, AddressPlan, TakeAddresses};
 pub use cluster::{
     HeldLease, LEASE_NAME_BYTES_MAX, LEASES_MAX, RunControl, TakeTrial, WantedLease,
 };
-pub use codec::DecodeError;
 pub use external::{
     EXTERNAL_ARGUMENTS_MAX, EXTERNAL_FRAME_MAX, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd,
     ExternalResult, RunPrograms, external_frame,
@@ -44,8 +42,11 @@ pub use watch::{
     WATCHED_BYTES_MAX, WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX, Watch, WatchedDirectory,
 };
 
+use crate::codec::Malformed;
+use std::fmt;
+
 /// The version of the form of packets.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The largest packet. Both sides refuse a larger one.
 pub const PACKET_BYTES_MAX: usize = 128 * 1024;
@@ -59,20 +60,11 @@ pub const DESCRIPTORS_MAX: usize = 32_768;
 /// The longest text inside a message, bytes; longer ones are cut when they are written.
 pub const WORDS_BYTES_MAX: usize = 8 * 1024;
 
-/// Words of a command line.
-pub const ARGUMENTS_MAX: usize = 2_048;
-
-/// Bytes of all words of a command line together.
-pub const ARGUMENTS_BYTES_MAX: usize = 64 * 1024;
-
 /// Names of files that a plan lists; further ones are left out.
 pub const NAMES_MAX: usize = 64;
 
 /// The longest path, bytes, as the kernel has it.
 pub const PATH_BYTES_MAX: usize = 4_096;
-
-/// Connected commands that a supervisor hands over to its next image.
-pub const CLIENTS_MAX: usize = 64;
 
 /// Roles that a supervisor hands over: the one that serves, and those that finish.
 pub const ROLES_MAX: usize = 128;
@@ -80,17 +72,40 @@ pub const ROLES_MAX: usize = 128;
 /// What else a supervisor hands over.
 pub const EXTRAS_MAX: usize = 64;
 
-/// Bytes of one of those.
-pub const EXTRA_BYTES_MAX: usize = 64 * 1024;
-
 /// Programs of external checks in one version.
 pub const PROGRAMS_MAX: usize = 64;
 
-/// Processes that a start takes over from.
-pub const PREDECESSORS_MAX: usize = 1_024;
-
-/// Supplementary groups of a role.
-pub const GROUPS_MAX: usize = 1_024;
-
 /// What cannot change without a restart, as many as are told.
 pub const FIXED_MAX: usize = 32;
+
+/// Why bytes are no message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DecodeError {
+    /// They do not begin as a packet does.
+    Magic,
+    /// Another form of packets.
+    Version(u8),
+    /// So many descriptors.
+    Descriptors(usize),
+    /// They end too early, or a field holds something else than it may.
+    Malformed,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecodeError::Magic => f.write_str("this is no message"),
+            DecodeError::Version(version) => write!(f, "packets of version {version}"),
+            DecodeError::Descriptors(count) => write!(f, "too many descriptors ({count})"),
+            DecodeError::Malformed => f.write_str("the message is cut off or malformed"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl From<Malformed> for DecodeError {
+    fn from(_: Malformed) -> DecodeError {
+        DecodeError::Malformed
+    }
+}

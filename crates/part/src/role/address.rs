@@ -1,15 +1,12 @@
 //! What concerns virtual addresses in messages: what a version has of them, and
 //! what the address role is given.
 
-use super::codec::{DecodeError, Reader, Writer};
-use super::message::{Message, Personality};
-use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
-
-/// The longest name of an instance in a message, bytes.
-pub const ADDRESS_NAME_BYTES_MAX: usize = 1_024;
+use super::message::Personality;
+use serde::{Deserialize, Serialize};
 
 /// What a version has of virtual addresses.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct AddressPlan {
     /// There is nothing besides: no proxy is started.
     pub alone: bool,
@@ -32,13 +29,15 @@ pub struct AddressPlan {
 }
 
 /// Where the lines of the address role's log go.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct AddressLog {
     /// To standard error.
     pub console: bool,
     /// To the system's log, with this facility.
     pub facility: Option<u8>,
     /// To a file.
+    #[serde(with = "serde_bytes")]
     pub file: Option<Vec<u8>>,
     /// Each line is written through (`--flush-log-file`).
     pub flush: bool,
@@ -47,7 +46,8 @@ pub struct AddressLog {
 }
 
 /// What the address role is to run.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct TakeAddresses {
     /// The version's number.
     pub version: u64,
@@ -62,11 +62,12 @@ pub struct TakeAddresses {
     /// The last descriptor is the memory of the proxy's heartbeats.
     pub vitals: bool,
     /// Where keepalived's dumps go.
+    #[serde(with = "serde_bytes")]
     pub dump_directory: Vec<u8>,
 }
 
 /// A dump that is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AddressDump {
     /// `keepalived.data`
     Data,
@@ -78,137 +79,17 @@ pub enum AddressDump {
     Json,
 }
 
-impl AddressPlan {
-    pub(super) fn write(&self, to: &mut Writer) {
-        to.bool(self.alone);
-        to.u32(self.instances);
-        to.u32(self.addresses);
-        to.u64(self.capabilities);
-        to.bool(self.programs);
-        to.u64(self.stop_ms);
-        to.option(self.namespace.as_ref(), |to, name| {
-            to.text(name, PATH_BYTES_MAX);
-        });
-        to.bool(self.together);
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<AddressPlan, DecodeError> {
-        Ok(AddressPlan {
-            alone: from.bool("alone")?,
-            instances: from.u32()?,
-            addresses: from.u32()?,
-            capabilities: from.u64()?,
-            programs: from.bool("programs")?,
-            stop_ms: from.u64()?,
-            namespace: from.option("namespace", |from| from.text("namespace", PATH_BYTES_MAX))?,
-            together: from.bool("together")?,
-        })
-    }
-}
-
-impl AddressLog {
-    fn write(&self, to: &mut Writer) {
-        to.bool(self.console);
-        to.option(self.facility.as_ref(), |to, facility| to.u8(*facility));
-        to.option(self.file.as_ref(), |to, path| {
-            to.slice(path, PATH_BYTES_MAX);
-        });
-        to.bool(self.flush);
-        to.bool(self.detail);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<AddressLog, DecodeError> {
-        Ok(AddressLog {
-            console: from.bool("console")?,
-            facility: from.option("facility", Reader::u8)?,
-            file: from.option("log file", |from| from.bytes("log file", PATH_BYTES_MAX))?,
-            flush: from.bool("flush")?,
-            detail: from.bool("detail")?,
-        })
-    }
-}
-
 impl TakeAddresses {
-    pub(super) fn write(&self, to: &mut Writer) {
-        to.u64(self.version);
-        self.personality.write(to);
-        to.bool(self.keep);
-        to.bool(self.vitals);
-        to.slice(&self.dump_directory, PATH_BYTES_MAX);
-        self.log.write(to);
-        self.plan.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<TakeAddresses, DecodeError> {
-        Ok(TakeAddresses {
-            version: from.u64()?,
-            personality: Personality::read(from)?,
-            keep: from.bool("keep")?,
-            vitals: from.bool("vitals")?,
-            dump_directory: from.bytes("dump directory", PATH_BYTES_MAX)?,
-            log: AddressLog::read(from)?,
-            plan: AddressPlan::read(from)?,
-        })
-    }
-
     /// Descriptors that go with it.
     pub fn descriptors(&self) -> usize {
         1 + usize::from(self.keep) + usize::from(self.vitals)
     }
 }
 
-impl AddressDump {
-    pub(super) fn write(self, to: &mut Writer) {
-        to.u8(match self {
-            AddressDump::Data => 0,
-            AddressDump::Statistics => 1,
-            AddressDump::ClearStatistics => 2,
-            AddressDump::Json => 3,
-        });
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<AddressDump, DecodeError> {
-        match from.u8()? {
-            0 => Ok(AddressDump::Data),
-            1 => Ok(AddressDump::Statistics),
-            2 => Ok(AddressDump::ClearStatistics),
-            3 => Ok(AddressDump::Json),
-            _ => Err(DecodeError::Value("dump")),
-        }
-    }
-}
-
-/// Reads the messages of these kinds.
-pub(super) fn read(kind: u16, from: &mut Reader<'_>) -> Result<Message, DecodeError> {
-    Ok(match kind {
-        40 => Message::TakeAddresses(Box::new(TakeAddresses::read(from)?)),
-        41 => Message::TellAddresses,
-        42 => Message::Addresses,
-        43 => Message::HandOverAddresses {
-            name: from.option("name", |from| from.words("name", ADDRESS_NAME_BYTES_MAX))?,
-            drain_ms: from.option("drain", Reader::u64)?,
-        },
-        44 => Message::AddressesHandedOver {
-            moves: from.bool("moves")?,
-            words: from.words("words", WORDS_BYTES_MAX)?,
-        },
-        45 => Message::DumpAddresses {
-            dump: AddressDump::read(from)?,
-        },
-        46 => Message::StopAddresses {
-            release: from.bool("release")?,
-        },
-        47 => Message::Vitals,
-        48 => Message::TellPulse,
-        49 => Message::Pulse,
-        _ => Message::TakeFiles,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::role::{Decoded, Load, Plan, Take};
+    use crate::role::{Decoded, Load, Message, Plan, Take};
 
     fn plan() -> AddressPlan {
         AddressPlan {
@@ -311,16 +192,5 @@ mod tests {
             ..crate::role::HandOver::default()
         };
         assert_eq!(crate::role::HandOver::decode(&handed.encode()), Ok(handed));
-    }
-
-    #[test]
-    fn a_plan_of_a_program_before_has_none() {
-        let message = Message::Loaded(Box::default());
-        let bytes = message.encode(0);
-        // Nor external checks, whose list has four bytes.
-        for less in [4, 5] {
-            let before = Message::decode(&bytes[..bytes.len() - less]);
-            assert_eq!(before, Ok(Decoded::Message(message.clone())));
-        }
     }
 }

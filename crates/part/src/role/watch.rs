@@ -1,8 +1,7 @@
 //! What of the file system a version is made of, so that the supervisor can
 //! notice a change without reading anything: directories, and in them names.
 
-use super::PATH_BYTES_MAX;
-use super::codec::{DecodeError, Reader, Writer};
+use serde::{Deserialize, Serialize};
 
 /// Directories that are watched at most.
 pub const WATCHED_DIRECTORIES_MAX: usize = 512;
@@ -10,13 +9,14 @@ pub const WATCHED_DIRECTORIES_MAX: usize = 512;
 pub const WATCHED_NAMES_MAX: usize = 1_024;
 /// Bytes of all of it, so that it fits into a packet beside a plan.
 pub const WATCHED_BYTES_MAX: usize = 32 * 1024;
-/// The longest name in a directory, bytes, as the kernel has it.
-const NAME_BYTES_MAX: usize = 255;
-/// Bytes that a directory or a name takes besides its own.
-const OVERHEAD_BYTES: usize = 8;
+/// Bytes that a directory takes besides those of its words: the names of its fields.
+const DIRECTORY_BYTES: usize = 48;
+/// Bytes that a name takes besides its own.
+const NAME_BYTES: usize = 3;
 
 /// What is watched.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Watch {
     /// How long it must have been left alone before it is read, milliseconds.
     pub delay_ms: u32,
@@ -27,15 +27,18 @@ pub struct Watch {
 }
 
 /// A directory. That it is moved or removed always counts.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct WatchedDirectory {
     /// Its absolute path, without symbolic links.
+    #[serde(with = "serde_bytes")]
     pub path: Vec<u8>,
     /// Names in it that count.
     pub names: Vec<Vec<u8>>,
     /// Every name in it counts.
     pub every: bool,
     /// The end of names that count besides; empty for none.
+    #[serde(with = "serde_bytes")]
     pub suffix: Vec<u8>,
 }
 
@@ -53,8 +56,10 @@ impl WatchedDirectory {
     }
 
     fn bytes(&self) -> usize {
-        let names = self.names.iter().map(|name| name.len() + OVERHEAD_BYTES);
-        self.path.len() + self.suffix.len() + OVERHEAD_BYTES * 2 + names.sum::<usize>()
+        // A byte above 127 takes two in a list of names.
+        let bytes = |name: &Vec<u8>| name.len() + name.iter().filter(|b| **b > 127).count();
+        let names = self.names.iter().map(|name| bytes(name) + NAME_BYTES);
+        self.path.len() + self.suffix.len() + DIRECTORY_BYTES + names.sum::<usize>()
     }
 }
 
@@ -93,41 +98,12 @@ impl Watch {
         self.directories.truncate(fits);
         before - self.directories.len()
     }
-
-    pub(super) fn write(&self, to: &mut Writer) {
-        to.u32(self.delay_ms);
-        to.bool(self.configuration);
-        to.list(&self.directories, WATCHED_DIRECTORIES_MAX, |to, one| {
-            to.slice(&one.path, PATH_BYTES_MAX);
-            to.list(&one.names, WATCHED_NAMES_MAX, |to, name| {
-                to.slice(name, NAME_BYTES_MAX);
-            });
-            to.bool(one.every);
-            to.slice(&one.suffix, NAME_BYTES_MAX);
-        });
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<Watch, DecodeError> {
-        Ok(Watch {
-            delay_ms: from.u32()?,
-            configuration: from.bool("watch configuration")?,
-            directories: from.list("directories", WATCHED_DIRECTORIES_MAX, |from| {
-                Ok(WatchedDirectory {
-                    path: from.bytes("directory", PATH_BYTES_MAX)?,
-                    names: from.list("watched names", WATCHED_NAMES_MAX, |from| {
-                        from.bytes("watched name", NAME_BYTES_MAX)
-                    })?,
-                    every: from.bool("every name")?,
-                    suffix: from.bytes("suffix", NAME_BYTES_MAX)?,
-                })
-            })?,
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
 
     fn directory(path: &str, names: usize) -> WatchedDirectory {
         WatchedDirectory {
@@ -165,9 +141,8 @@ mod tests {
         };
         let left_out = watch.fit();
         assert_eq!(watch.directories.len() + left_out, 1000);
-        let mut to = Writer::default();
-        watch.write(&mut to);
-        assert!(to.bytes.len() <= WATCHED_BYTES_MAX, "{}", to.bytes.len());
-        assert_eq!(Watch::read(&mut Reader::new(&to.bytes)), Ok(watch));
+        let bytes = codec::encode(&watch);
+        assert!(bytes.len() <= WATCHED_BYTES_MAX, "{}", bytes.len());
+        assert_eq!(codec::decode::<Watch>(&bytes).unwrap(), watch);
     }
 }

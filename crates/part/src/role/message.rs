@@ -1,16 +1,15 @@
 //! The messages. Beside each stands who sends it and which descriptors go with
 //! it, in their order.
 
-use super::address::{self, ADDRESS_NAME_BYTES_MAX, AddressDump, TakeAddresses};
-use super::cluster::{self, HeldLease, RunControl, TakeTrial, WantedLease};
-use super::codec::{DecodeError, Reader, Writer};
+use super::address::{AddressDump, TakeAddresses};
+use super::bounded::{leases, name, words};
+use super::cluster::{HeldLease, RunControl, TakeTrial, WantedLease};
 use super::external::RunPrograms;
 use super::plan::Plan;
 use super::watch::Watch;
-use super::{
-    ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX, DESCRIPTORS_MAX, PATH_BYTES_MAX, PREDECESSORS_MAX, VERSION,
-    WORDS_BYTES_MAX,
-};
+use super::{DESCRIPTORS_MAX, DecodeError, VERSION};
+use crate::codec;
+use serde::{Deserialize, Serialize};
 
 /// The first byte of a packet.
 const MAGIC: u8 = b'E';
@@ -32,47 +31,45 @@ impl Header {
 
     /// Reads the beginning of a packet.
     pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
-        let mut from = Reader::new(bytes);
-        if from.u8()? != MAGIC {
+        let Some(([magic, version, fields @ ..], _)) = bytes.split_first_chunk::<HEADER_BYTES>()
+        else {
+            return Err(DecodeError::Malformed);
+        };
+        if *magic != MAGIC {
             return Err(DecodeError::Magic);
         }
-        match from.u8()? {
-            VERSION => {}
-            other => return Err(DecodeError::Version(other)),
+        if *version != VERSION {
+            return Err(DecodeError::Version(*version));
         }
-        let kind = from.u16()?;
-        let descriptors = from.u32()?;
-        if descriptors as usize > DESCRIPTORS_MAX {
-            let length = descriptors as usize;
-            return Err(DecodeError::TooLong {
-                field: "descriptors",
-                length,
-            });
+        let [a, b, c, d, e, f] = *fields;
+        let header = Header {
+            kind: u16::from_le_bytes([a, b]),
+            descriptors: u32::from_le_bytes([c, d, e, f]),
+        };
+        match header.descriptors as usize {
+            ..=DESCRIPTORS_MAX => Ok(header),
+            count => Err(DecodeError::Descriptors(count)),
         }
-        Ok(Header { kind, descriptors })
     }
 
-    fn write(self, to: &mut Writer) {
-        to.u8(MAGIC);
-        to.u8(VERSION);
-        to.u16(self.kind);
-        to.u32(self.descriptors);
+    fn encode(self) -> Vec<u8> {
+        let head = [MAGIC, VERSION];
+        let (kind, descriptors) = (self.kind.to_le_bytes(), self.descriptors.to_le_bytes());
+        [&head[..], &kind, &descriptors].concat()
     }
 
     /// The packet that brings further descriptors.
     pub fn more() -> Vec<u8> {
-        let mut to = Writer::default();
-        let header = Header {
+        Header {
             kind: Header::MORE,
             descriptors: 0,
-        };
-        header.write(&mut to);
-        to.bytes
+        }
+        .encode()
     }
 }
 
 /// As which program the command was started.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Personality {
     /// `evenkeel run`
     #[default]
@@ -84,7 +81,7 @@ pub enum Personality {
 }
 
 /// What somebody who gives commands may do; each more than the one before.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Level {
     /// Only read what is not sensitive.
     #[default]
@@ -96,7 +93,8 @@ pub enum Level {
 }
 
 /// How diagnostics are to look for whoever asked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Look {
     /// With colours.
     pub color: bool,
@@ -107,7 +105,8 @@ pub struct Look {
 }
 
 /// What the loader is asked to do.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Load {
     /// As which program.
     pub personality: Personality,
@@ -134,7 +133,8 @@ pub struct Load {
 }
 
 /// Why there is no version.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct NotLoaded {
     /// With what the command exits when this was its start.
     pub exit: u8,
@@ -147,16 +147,19 @@ pub struct NotLoaded {
 }
 
 /// The process that a start takes over from.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Before {
     /// Its statistics socket, as the command line named it.
+    #[serde(with = "serde_bytes")]
     pub socket: Option<Vec<u8>>,
     /// The processes that are to make room and end.
     pub pids: Vec<u32>,
 }
 
 /// A version for a role.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Take {
     /// Its number.
     pub version: u64,
@@ -171,7 +174,7 @@ pub struct Take {
 }
 
 /// A message.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
     /// Supervisor to loader. Descriptors: the version of a cluster, when it is one;
     /// then the bundle of the version that serves and its descriptors, when this is
@@ -213,6 +216,7 @@ pub enum Message {
         /// Which one.
         version: u64,
         /// What there is to tell.
+        #[serde(with = "words")]
         words: String,
     },
     /// Role to supervisor: it serves with a further version.
@@ -220,6 +224,7 @@ pub enum Message {
         /// Which one.
         version: u64,
         /// What there is to tell.
+        #[serde(with = "words")]
         words: String,
     },
     /// Role to supervisor: it goes on with what it had.
@@ -227,6 +232,7 @@ pub enum Message {
         /// Which one was refused.
         version: u64,
         /// Why.
+        #[serde(with = "words")]
         words: String,
     },
     /// Role to supervisor: counters and states of servers, for another process
@@ -244,6 +250,7 @@ pub enum Message {
     /// Role to supervisor: the last that it says.
     Ended {
         /// Why.
+        #[serde(with = "words")]
         words: String,
     },
     /// A command to the supervisor: change to what the files say now.
@@ -317,6 +324,7 @@ pub enum Message {
         /// Whether anything moves.
         moves: bool,
         /// In words.
+        #[serde(with = "words")]
         words: String,
     },
     /// Supervisor to address role: write one of keepalived's dumps.
@@ -380,20 +388,22 @@ pub enum Message {
     Health,
     /// Control role to supervisor, which passes it on to the address role: the
     /// leases that this machine holds. Those that are not named are not held.
-    HoldLeases(Vec<HeldLease>),
+    HoldLeases(#[serde(with = "leases")] Vec<HeldLease>),
     /// Address role to supervisor, supervisor to control role: the leases that
     /// addresses are bound to and could use now.
-    WantsLeases(Vec<WantedLease>),
+    WantsLeases(#[serde(with = "leases")] Vec<WantedLease>),
     /// Control role to supervisor, which passes it on to the address role: another
     /// machine could use this lease better.
     HandOverLease {
         /// Which.
+        #[serde(with = "name")]
         name: String,
     },
     /// Proxy role to supervisor, supervisor to control role: the version on trial
     /// is served no more, since an address has to be taken over; or since it died.
     WentBack {
         /// Why.
+        #[serde(with = "words")]
         words: String,
     },
     /// Supervisor to control role: end.
@@ -486,300 +496,24 @@ impl Message {
 
     /// The first packet of the message, which belongs to so many descriptors.
     pub fn encode(&self, descriptors: usize) -> Vec<u8> {
-        let mut to = Writer::default();
         let header = Header {
             kind: self.kind(),
             descriptors: u32::try_from(descriptors).unwrap_or(u32::MAX),
         };
-        header.write(&mut to);
-        self.write(&mut to);
-        to.bytes
-    }
-
-    fn write(&self, to: &mut Writer) {
-        match self {
-            Message::Load(load) => load.write(to),
-            Message::Loaded(plan) => {
-                plan.write(to);
-                plan.write_end(to);
-            }
-            Message::NotLoaded(why) => why.write(to),
-            Message::Reloaded { exit } => to.u8(*exit),
-            Message::Take(take) | Message::Version(take) => {
-                take.write(to);
-                take.plan.write_end(to);
-            }
-            Message::StopNow { signal } | Message::Obeys { signal } => to.u32(*signal),
-            Message::Ready { version, words }
-            | Message::Taken { version, words }
-            | Message::Refused { version, words } => {
-                to.u64(*version);
-                to.text(words, WORDS_BYTES_MAX);
-            }
-            Message::Ended { words } => to.text(words, WORDS_BYTES_MAX),
-            Message::Reload(look) => look.write(to),
-            Message::Unknown { kind } => to.u16(*kind),
-            Message::Operate { level } => level.write(to),
-            Message::StopSoftly
-            | Message::Pause
-            | Message::Resume
-            | Message::TellState
-            | Message::GiveVersion
-            | Message::AddState
-            | Message::Supervised
-            | Message::TellAddresses
-            | Message::Addresses
-            | Message::Vitals
-            | Message::TellPulse
-            | Message::Pulse
-            | Message::TakeFiles
-            | Message::WantsPrograms
-            | Message::Programs
-            | Message::Stopping => {}
-            Message::RunPrograms(run) => run.write(to),
-            Message::TakeAddresses(take) => take.write(to),
-            Message::HandOverAddresses { name, drain_ms } => {
-                to.option(name.as_ref(), |to, name| {
-                    to.text(name, ADDRESS_NAME_BYTES_MAX)
-                });
-                to.option(drain_ms.as_ref(), |to, ms| to.u64(*ms));
-            }
-            Message::AddressesHandedOver { moves, words } => {
-                to.bool(*moves);
-                to.text(words, WORDS_BYTES_MAX);
-            }
-            Message::DumpAddresses { dump } => dump.write(to),
-            Message::StopAddresses { release } => to.bool(*release),
-            Message::State { rest, asked } => {
-                to.bool(*rest);
-                to.bool(*asked);
-            }
-            Message::Guard { uid } => to.u32(*uid),
-            Message::Alone { version } => to.u64(*version),
-            other => cluster::write(other, to),
-        }
+        let mut packet = header.encode();
+        packet.extend(codec::encode(self));
+        packet
     }
 
     /// Reads the first packet of a message.
     pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
-        let kind = Header::decode(bytes)?.kind;
-        let mut from = Reader::new(bytes.get(HEADER_BYTES..).unwrap_or_default());
-        let from = &mut from;
-        Ok(Decoded::Message(match kind {
-            1 => Message::Load(Box::new(Load::read(from)?)),
-            2 => Message::Loaded(Box::new(Plan::read_whole(from)?)),
-            3 => Message::NotLoaded(Box::new(NotLoaded::read(from)?)),
-            4 => Message::Take(Box::new(Take::read_whole(from)?)),
-            5 => Message::StopSoftly,
-            6 => Message::StopNow {
-                signal: from.u32()?,
-            },
-            7 => Message::Pause,
-            8 => Message::Resume,
-            9 => Message::TellState,
-            10 => Message::GiveVersion,
-            11 => Message::Operate {
-                level: Level::read(from)?,
-            },
-            12..=14 => told(kind, from)?,
-            15 => Message::State {
-                rest: from.bool("rest")?,
-                asked: from.bool("asked")?,
-            },
-            16 => Message::Version(Box::new(Take::read_whole(from)?)),
-            17 => Message::Ended {
-                words: from.words("words", WORDS_BYTES_MAX)?,
-            },
-            18 => Message::Reload(Look::read(from)?),
-            19 => Message::Reloaded { exit: from.u8()? },
-            20 => Message::Unknown { kind: from.u16()? },
-            21 => Message::Stopping,
-            22 => Message::AddState,
-            23 => Message::Obeys {
-                signal: from.u32()?,
-            },
-            24 => Message::WantsPrograms,
-            25 => Message::Programs,
-            26 => Message::RunPrograms(Box::new(RunPrograms::read(from)?)),
-            30 => Message::Guard { uid: from.u32()? },
-            31 => Message::Alone {
-                version: from.u64()?,
-            },
-            32 => Message::Supervised,
-            40..=50 => address::read(kind, from)?,
-            60..=76 => cluster::read(kind, from)?,
-            other => return Ok(Decoded::Unknown(other)),
-        }))
-    }
-}
-
-fn told(kind: u16, from: &mut Reader<'_>) -> Result<Message, DecodeError> {
-    let version = from.u64()?;
-    let words = from.words("words", WORDS_BYTES_MAX)?;
-    Ok(match kind {
-        12 => Message::Ready { version, words },
-        13 => Message::Taken { version, words },
-        _ => Message::Refused { version, words },
-    })
-}
-
-impl Load {
-    fn write(&self, to: &mut Writer) {
-        self.personality.write(to);
-        to.list(&self.arguments, ARGUMENTS_MAX, |to, word| {
-            to.slice(word, ARGUMENTS_BYTES_MAX);
-        });
-        to.u32(self.pid);
-        to.u64(self.files_soft);
-        to.option(self.look.as_ref(), |to, look| look.write(to));
-        to.option(self.previous.as_ref(), |to, plan| plan.write(to));
-        to.bool(self.watched);
-        let before = &self.before;
-        to.option(before.socket.as_ref(), |to, socket| {
-            to.slice(socket, PATH_BYTES_MAX);
-        });
-        to.list(&before.pids, PREDECESSORS_MAX, |to, pid| to.u32(*pid));
-        if let Some(plan) = &self.previous {
-            plan.write_tail(to);
+        match Header::decode(bytes)?.kind {
+            1..=26 | 30..=32 | 40..=50 | 60..=76 => {
+                let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
+                Ok(Decoded::Message(codec::decode(body)?))
+            }
+            other => Ok(Decoded::Unknown(other)),
         }
-        to.u8(u8::from(self.set) | u8::from(self.dry) << 1);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Load, DecodeError> {
-        let mut bytes = 0;
-        let mut load = Load {
-            personality: Personality::read(from)?,
-            arguments: from.list("arguments", ARGUMENTS_MAX, |from| {
-                let word = from.bytes("argument", ARGUMENTS_BYTES_MAX)?;
-                bytes += word.len();
-                match bytes <= ARGUMENTS_BYTES_MAX {
-                    true => Ok(word),
-                    false => Err(DecodeError::TooLong {
-                        field: "arguments",
-                        length: bytes,
-                    }),
-                }
-            })?,
-            pid: from.u32()?,
-            files_soft: from.u64()?,
-            look: from.option("look", Look::read)?,
-            previous: from.option("previous", Plan::read)?,
-            watched: from.bool("watched")?,
-            before: Before {
-                socket: from.option("socket", |from| from.bytes("socket", PATH_BYTES_MAX))?,
-                pids: from.list("pids", PREDECESSORS_MAX, Reader::u32)?,
-            },
-            set: false,
-            dry: false,
-        };
-        if let Some(plan) = &mut load.previous {
-            plan.read_tail(from)?;
-        }
-        // Of a supervisor before there is no more.
-        if !from.is_empty() {
-            let flags = from.u8()?;
-            (load.set, load.dry) = (flags & 1 != 0, flags & 2 != 0);
-        }
-        Ok(load)
-    }
-}
-
-impl NotLoaded {
-    fn write(&self, to: &mut Writer) {
-        to.u8(self.exit);
-        to.bool(self.unchanged);
-        to.u64(self.content);
-        to.option(self.watch.as_ref(), |to, watch| watch.write(to));
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<NotLoaded, DecodeError> {
-        Ok(NotLoaded {
-            exit: from.u8()?,
-            unchanged: from.bool("unchanged")?,
-            content: from.u64()?,
-            watch: from.option("watch", Watch::read)?,
-        })
-    }
-}
-
-impl Take {
-    pub(super) fn write(&self, to: &mut Writer) {
-        to.u64(self.version);
-        self.personality.write(to);
-        to.bool(self.background);
-        self.plan.write(to);
-        to.bool(self.state);
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
-        Ok(Take {
-            version: from.u64()?,
-            personality: Personality::read(from)?,
-            background: from.bool("background")?,
-            plan: Plan::read(from)?,
-            state: from.bool("state")?,
-        })
-    }
-
-    /// With what was added later, where it is the last of a message.
-    fn read_whole(from: &mut Reader<'_>) -> Result<Take, DecodeError> {
-        let mut take = Take::read(from)?;
-        take.plan.read_end(from)?;
-        Ok(take)
-    }
-}
-
-impl Personality {
-    pub(super) fn write(self, to: &mut Writer) {
-        to.u8(match self {
-            Personality::Own => 0,
-            Personality::Haproxy => 1,
-            Personality::Keepalived => 2,
-        });
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<Personality, DecodeError> {
-        match from.u8()? {
-            0 => Ok(Personality::Own),
-            1 => Ok(Personality::Haproxy),
-            2 => Ok(Personality::Keepalived),
-            _ => Err(DecodeError::Value("personality")),
-        }
-    }
-}
-
-impl Level {
-    fn write(self, to: &mut Writer) {
-        to.u8(match self {
-            Level::User => 0,
-            Level::Operator => 1,
-            Level::Admin => 2,
-        });
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Level, DecodeError> {
-        match from.u8()? {
-            0 => Ok(Level::User),
-            1 => Ok(Level::Operator),
-            2 => Ok(Level::Admin),
-            _ => Err(DecodeError::Value("level")),
-        }
-    }
-}
-
-impl Look {
-    pub(super) fn write(&self, to: &mut Writer) {
-        to.bool(self.color);
-        to.bool(self.unicode);
-        to.u32(self.width);
-    }
-
-    pub(super) fn read(from: &mut Reader<'_>) -> Result<Look, DecodeError> {
-        Ok(Look {
-            color: from.bool("color")?,
-            unicode: from.bool("unicode")?,
-            width: from.u32()?,
-        })
     }
 }
 

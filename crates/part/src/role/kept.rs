@@ -5,22 +5,25 @@
 //! The file is these bytes and, behind them, the bundle. Like a hand-over it is
 //! read by older and newer programs.
 
-use super::codec::{DecodeError, Reader, Writer};
+use super::hand_over::after_version;
 use super::message::Take;
-use super::{DESCRIPTORS_MAX, PACKET_BYTES_MAX};
+use super::{DESCRIPTORS_MAX, DecodeError, PACKET_BYTES_MAX};
+use crate::codec;
+use serde::{Deserialize, Serialize};
 
 /// What it begins with.
 const HEAD: &[u8] = b"evenkeel version\n";
 /// The number of the form.
-const KEPT_VERSION: u16 = 1;
-/// Bytes of one socket.
-const SOCKET_BYTES: usize = 16;
+const KEPT_VERSION: u16 = 2;
+/// Bytes of one socket at most.
+const SOCKET_BYTES: usize = 19;
 
 /// Bytes before the bundle at most.
 pub const KEPT_BYTES_MAX: usize = 2 * PACKET_BYTES_MAX + DESCRIPTORS_MAX * SOCKET_BYTES;
 
 /// A socket, as the kernel tells it from every other one while it is open.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct KeptSocket {
     /// The device that it is on.
     pub device: u64,
@@ -28,8 +31,21 @@ pub struct KeptSocket {
     pub inode: u64,
 }
 
+impl From<(u64, u64)> for KeptSocket {
+    fn from((device, inode): (u64, u64)) -> KeptSocket {
+        KeptSocket { device, inode }
+    }
+}
+
+impl From<KeptSocket> for (u64, u64) {
+    fn from(socket: KeptSocket) -> (u64, u64) {
+        (socket.device, socket.inode)
+    }
+}
+
 /// A version that was served.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
 pub struct Kept {
     /// What it is.
     pub take: Take,
@@ -42,47 +58,21 @@ pub struct Kept {
 impl Kept {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut fields = Writer::default();
-        self.take.write(&mut fields);
-        fields.list(&self.sockets, DESCRIPTORS_MAX, |to, socket| {
-            to.u64(socket.device);
-            to.u64(socket.inode);
-        });
-        fields.u64(self.bundle_bytes);
-        self.take.plan.write_end(&mut fields);
-        let mut to = Writer::default();
-        to.bytes.extend(HEAD);
-        to.u16(KEPT_VERSION);
-        to.slice(&fields.bytes, KEPT_BYTES_MAX);
-        to.bytes
+        let fields = codec::encode(self);
+        // At most KEPT_BYTES_MAX, which the number holds.
+        let length = (fields.len() as u32).to_le_bytes();
+        [HEAD, &KEPT_VERSION.to_le_bytes(), &length, &fields].concat()
     }
 
     /// From the beginning of a file; and how many bytes of it these were.
     pub fn decode(bytes: &[u8]) -> Result<(Kept, usize), DecodeError> {
         let rest = bytes.strip_prefix(HEAD).ok_or(DecodeError::Magic)?;
-        let mut from = Reader::new(rest);
-        let version = from.u16()?;
-        if version != KEPT_VERSION {
-            return Err(DecodeError::Version(
-                u8::try_from(version).unwrap_or(u8::MAX),
-            ));
-        }
-        let fields = from.bytes("version", KEPT_BYTES_MAX)?;
-        let length = HEAD.len() + size_of::<u16>() + size_of::<u32>() + fields.len();
-        let mut from = Reader::new(&fields);
-        let from = &mut from;
-        let mut kept = Kept {
-            take: Take::read(from)?,
-            sockets: from.list("sockets", DESCRIPTORS_MAX, |from| {
-                Ok(KeptSocket {
-                    device: from.u64()?,
-                    inode: from.u64()?,
-                })
-            })?,
-            bundle_bytes: from.u64()?,
-        };
-        kept.take.plan.read_end(from)?;
-        Ok((kept, length))
+        let rest = after_version(rest, KEPT_VERSION)?;
+        let (length, rest) = rest.split_first_chunk().ok_or(DecodeError::Malformed)?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let fields = rest.get(..length).ok_or(DecodeError::Malformed)?;
+        let whole = bytes.len() - rest.len() + length;
+        Ok((codec::decode(fields)?, whole))
     }
 }
 
@@ -124,8 +114,8 @@ mod tests {
             assert!(Kept::decode(&bytes[..end]).is_err(), "{end}");
         }
         let mut other = bytes.clone();
-        other[HEAD.len()] = 2;
-        assert_eq!(Kept::decode(&other), Err(DecodeError::Version(2)));
+        other[HEAD.len()] = 9;
+        assert_eq!(Kept::decode(&other), Err(DecodeError::Version(9)));
         assert_eq!(Kept::decode(b"#!/bin/sh\n"), Err(DecodeError::Magic));
     }
 

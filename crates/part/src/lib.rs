@@ -1,0 +1,8 @@
+//! What the parts of Evenkeel (the proxy, the virtual addresses, the cluster) share as
+//! processes: [`role`] is how supervisor, loader, roles and commands speak to each other,
+//! [`codec`] how their values become bytes.
+//!
+//! Nothing here knows what a part does.
+
+pub mod codec;
+pub mod role;
