@@ -5,7 +5,7 @@
 //! digest: a disk that returns other bytes than it was given is noticed, and the other copy
 //! is read.
 
-use crate::store::digest;
+use crate::member::digest;
 use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};

@@ -4,7 +4,8 @@
 //! leases with epochs, who belongs to it.
 //!
 //! - [`command`] is what is agreed on, [`state`] the value that it leads to.
-//! - [`raft`] is the agreement (openraft), [`store`] its disk (redb).
+//! - [`log`] is what members agree on one after the other, [`raft`] the agreement
+//!   (openraft), [`store`] its disk (redb).
 //! - [`wire`] is how members reach each other, [`authority`] by what they know each
 //!   other, and what keeps contents from the arbiter.
 //! - [`rollout`] decides how a change goes to the nodes, [`lease`] who holds what,
@@ -25,6 +26,7 @@ pub mod gossip;
 pub mod history;
 pub mod keyword;
 pub mod lease;
+pub mod log;
 pub mod machine;
 pub mod member;
 pub mod raft;

@@ -33,6 +33,13 @@ pub enum Kind {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Digest(pub [u8; 32]);
 
+/// SHA-256.
+pub fn digest(bytes: &[u8]) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+    Digest(out)
+}
+
 impl Digest {
     /// From its hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Digest> {

@@ -43,4 +43,4 @@ pub(crate) use tls::joining;
 pub use tls::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, TlsConfigs};
 pub use token::{TOKEN_PREFIX, Token, TokenError};
 pub(crate) use trust::is_vouched_for;
-pub use trust::{Known, Refused, Trust, chain_to};
+pub use trust::{Known, Refused, Trust};

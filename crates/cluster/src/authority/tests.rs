@@ -255,7 +255,7 @@ fn certified(state: &State, authority: &Authority, of: &Identity) -> Identity {
     let key = MemberKey::from_pkcs8(&of.key().pkcs8()).unwrap();
     let request = key.request(b"").unwrap();
     let certificate = authority.sign(of.member(), &request, &[]).unwrap();
-    let chain = chain_to(state, authority.certificate()).unwrap();
+    let chain = state.chain_to(authority.certificate()).unwrap();
     Identity::new(CLUSTER, of.member(), key, certificate, &chain).unwrap()
 }
 
@@ -280,7 +280,7 @@ fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_onl
     }
     let one = certified(&state, &present, &one);
     assert!(one.is_issued_by(present.certificate()) && !one.is_issued_by(first.certificate()));
-    let trust = Trust::of(&state);
+    let trust = state.trust();
     let now = TlsConfigs::new(&one, &trust).unwrap();
     // It believes the present one over all in between, and is believed by its key.
     for (client, server) in [(&knows_first, &now), (&now, &knows_first)] {
@@ -302,7 +302,7 @@ fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_onl
     }
     // When it is certified, its former certificate is nothing any more.
     state.succession.formers[0].late.clear();
-    let now = TlsConfigs::new(&one, &Trust::of(&state)).unwrap();
+    let now = TlsConfigs::new(&one, &state.trust()).unwrap();
     assert!(handshake(&knows_first, &now).is_err());
     let back = certified(&state, &present, &away);
     assert!(handshake(&configs(&back, &[&present]), &now).is_ok());
@@ -317,7 +317,7 @@ fn a_removed_member_is_told_so_although_its_authority_was_given_up() {
     state.removed.insert(gone.key().digest(), MemberId(2));
     let present = followed(&mut state, &first, &[]);
     let one = certified(&state, &present, &one);
-    let trust = Trust::of(&state);
+    let trust = state.trust();
     let now = TlsConfigs::new(&one, &trust).unwrap();
     let (_, shown) = handshake(&configs(&gone, &[&first]), &now).unwrap();
     assert_eq!(trust.judge(&shown, MemberId(2)), Err(Refused::Removed));
@@ -343,7 +343,7 @@ fn a_next_authority_is_believed_only_where_the_present_one_vouches_for_its_key()
             vouched,
             key: key.clone(),
         });
-        Trust::of(&state).authorities.len() == 2
+        state.trust().authorities.len() == 2
     };
     assert!(believed(present.vouch_for(&next).unwrap()));
     assert!(!believed(present.vouch_for(&other).unwrap()));

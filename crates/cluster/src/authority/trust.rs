@@ -7,7 +7,6 @@ use super::certificate::{
 };
 use crate::command::NextAuthority;
 use crate::member::{Digest, Member, MemberId};
-use crate::state::State;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Serialize};
@@ -81,24 +80,6 @@ impl fmt::Display for Refused {
 }
 
 impl Trust {
-    /// What the agreed state says.
-    pub fn of(state: &State) -> Trust {
-        let formers = state.succession.formers.iter();
-        let with_late = formers.filter(|former| !former.late.is_empty());
-        Trust {
-            cluster: state.cluster.clone(),
-            authorities: believed_authorities(state),
-            former: with_late
-                .clone()
-                .map(|one| one.certificate.clone())
-                .collect(),
-            late: with_late.flat_map(|one| one.late.clone()).collect(),
-            members: state.members.clone(),
-            removed: state.removed.keys().copied().collect(),
-            highest: state.last_member,
-        }
-    }
-
     /// The keys of members that are believed by a former authority.
     pub(super) fn late_keys(&self) -> BTreeSet<Digest> {
         let late = self.late.iter().filter_map(|id| self.members.get(id));
@@ -179,17 +160,6 @@ impl Trust {
     }
 }
 
-/// The present authority, and the next one where the present one vouches for it.
-fn believed_authorities(state: &State) -> Vec<Vec<u8>> {
-    let mut authorities = vec![state.authority.clone()];
-    if let Some(next) = &state.succession.next
-        && is_vouched_for(next, &state.authority)
-    {
-        authorities.push(next.certificate.clone());
-    }
-    authorities
-}
-
 /// The present authority's key signed what says so of the next one's key, and the next
 /// one's certificate is of that key and by it: whatever the time, so that all who look find
 /// the same.
@@ -199,20 +169,4 @@ pub(crate) fn is_vouched_for(next: &NextAuthority, present: &[u8]) -> bool {
         && certificate_digest(&next.vouched) == key
         && is_issued_by(&next.vouched, present)
         && is_issued_by(&next.certificate, &next.certificate)
-}
-
-/// What members show behind a certificate that this authority gave: what leads from it to
-/// former ones, then its own. None where it is neither the present nor the next one.
-pub fn chain_to(state: &State, authority: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let formers = state.succession.formers.iter().rev();
-    let mut chain: Vec<Vec<u8>> = formers.map(|former| former.vouched.clone()).collect();
-    if let Some(next) = &state.succession.next
-        && next.certificate == authority
-    {
-        chain.insert(0, next.vouched.clone());
-    } else if state.authority != authority {
-        return None;
-    }
-    chain.push(authority.to_vec());
-    Some(chain)
 }

@@ -16,9 +16,9 @@
 //!
 //! An arbiter stands only after twice the time, and only when no node did.
 
+use crate::log::Types;
 use crate::member::{Kind, MemberId};
 use crate::raft::settings::Settings;
-use crate::raft::types::Types;
 use openraft::raft::{VoteRequest, VoteResponse};
 use openraft::{AsyncRuntime, Instant};
 use std::collections::BTreeMap;
@@ -145,7 +145,7 @@ impl<R: AsyncRuntime> Election<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::types::{LeaderId, Vote};
+    use crate::log::{LeaderId, Vote};
     use openraft_rt_tokio::TokioRuntime;
 
     fn question(term: u64) -> VoteRequest<Types<TokioRuntime>> {

@@ -1,6 +1,7 @@
 //! The engine: what a member does to agree with the others.
 
 use crate::command::{Answer, Body, VersionId};
+use crate::log::Types;
 use crate::member::{Digest, Kind, Member, MemberId};
 use crate::raft::election::Election;
 use crate::raft::error::EngineError;
@@ -13,7 +14,6 @@ use crate::raft::replica::{Replica, Shared};
 use crate::raft::settings::Settings;
 use crate::raft::store_io::{Log, ask};
 use crate::raft::transport::{Calls, Transport};
-use crate::raft::types::Types;
 use crate::state::State;
 use crate::store::{Store, StoreError};
 use openraft::async_runtime::watch::WatchReceiver;

@@ -1,12 +1,12 @@
 //! Changes of who belongs to the agreement, and of who leads: the leader's work,
 //! which everybody may ask for.
 
+use crate::log::Types;
 use crate::member::{Kind, MemberId};
 use crate::raft::engine::Engine;
 use crate::raft::error::EngineError;
 use crate::raft::message::{Change, Failure, Reply, Request};
 use crate::raft::network::call;
-use crate::raft::types::Types;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;

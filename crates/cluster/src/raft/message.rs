@@ -1,9 +1,9 @@
 //! What engines say to each other.
 
 use crate::command::Answer;
+use crate::log::Proposed;
+use crate::log::{LogId, SnapshotMeta, Types, Vote};
 use crate::member::{Digest, MemberId};
-use crate::raft::proposal::Proposed;
-use crate::raft::types::{LogId, SnapshotMeta, Types, Vote};
 use openraft::AsyncRuntime;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,

@@ -14,7 +14,6 @@ mod members;
 mod message;
 mod network;
 mod pipeline;
-mod proposal;
 mod propose;
 mod receive;
 mod rejoin;
@@ -27,10 +26,7 @@ mod store_io;
 #[cfg(test)]
 mod tests;
 pub mod transport;
-mod types;
 
 pub use engine::{Changes, Engine, Standing};
 pub use error::{EngineError, ProposeError};
-pub use proposal::{Proposed, Seen, Sessions, Ticket, WAITING_MAX};
 pub use settings::Settings;
-pub use types::{Entry, LeaderId, LogId, Membership, SnapshotMeta, Types, Vote};

@@ -1,5 +1,6 @@
 //! What openraft says to another member, over the transport.
 
+use crate::log::{Types, Vote};
 use crate::member::MemberId;
 use crate::raft::election::Election;
 use crate::raft::message::{Reply, Request};
@@ -8,7 +9,6 @@ use crate::raft::replica::Picture;
 use crate::raft::send;
 use crate::raft::settings::Settings;
 use crate::raft::transport::{CallError, Calls};
-use crate::raft::types::{Types, Vote};
 use crate::store::Store;
 use futures_util::Stream;
 use openraft::base::{BoxFuture, BoxStream};

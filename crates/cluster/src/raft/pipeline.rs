@@ -24,11 +24,11 @@
 //! messages: it could only tell how far is agreed, which the member hears soon enough. So
 //! the slowest of all costs the others nothing. The log wakes us when it has more.
 
+use crate::log::{LogId, Types};
 use crate::member::MemberId;
 use crate::raft::message::{Reply, Request};
 use crate::raft::network::{answer, nonsense};
 use crate::raft::transport::{CallError, Calls};
-use crate::raft::types::{LogId, Types};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use openraft::errors::{NetworkError, RPCError};
@@ -263,9 +263,9 @@ where
 mod tests {
     use super::*;
     use crate::command::{Body, Command};
-    use crate::raft::proposal::{Proposed, Ticket};
+    use crate::log::{Entry, LeaderId, Vote};
+    use crate::log::{Proposed, Ticket};
     use crate::raft::transport::Transport;
-    use crate::raft::types::{Entry, LeaderId, Vote};
     use crate::store::Store;
     use openraft::EntryPayload;
     use openraft::raft::StreamAppendError;

@@ -2,12 +2,12 @@
 //! leads, and are tried again until there is an answer or no time.
 
 use crate::command::{Answer, Body, Command};
+use crate::log::{Proposed, Ticket, WAITING_MAX};
 use crate::member::{Kind, MemberId};
 use crate::raft::engine::Engine;
 use crate::raft::error::{EngineError, ProposeError};
 use crate::raft::message::{Failure, Reply, Request};
 use crate::raft::network::call;
-use crate::raft::proposal::{Proposed, Ticket, WAITING_MAX};
 use crate::raft::transport::CallError;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};

@@ -1,11 +1,12 @@
 //! A snapshot on its way from the leader.
 
+use crate::log::{SnapshotMeta, Types, Vote};
+use crate::member::digest;
 use crate::member::{Digest, MemberId};
 use crate::raft::message::{Failure, Part, Reply};
 use crate::raft::replica::{IMAGE_BYTES_MAX, Image, Picture, Replica};
 use crate::raft::store_io::ask;
-use crate::raft::types::{SnapshotMeta, Types, Vote};
-use crate::store::{Store, digest};
+use crate::store::Store;
 use openraft::raft::SnapshotResponse;
 use openraft::{AsyncRuntime, Raft, Snapshot};
 use std::collections::BTreeSet;

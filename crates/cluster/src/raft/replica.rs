@@ -2,11 +2,11 @@
 //! belongs to the agreement. It takes committed entries in; it decides nothing.
 
 use crate::command::{Answer, Body, Refusal};
+use crate::log::{Entry, LogId, Membership, SnapshotMeta, Types};
+use crate::log::{Proposed, Seen, Sessions};
 use crate::member::MemberId;
 use crate::raft::error::EngineError;
-use crate::raft::proposal::{Proposed, Seen, Sessions};
 use crate::raft::store_io::{ask, to_io};
-use crate::raft::types::{Entry, LogId, Membership, SnapshotMeta, Types};
 use crate::state::State;
 use crate::store::Store;
 use futures_util::{Stream, StreamExt};

@@ -1,14 +1,15 @@
 //! A snapshot on its way to a member: the image in pieces, then only the pieces of
 //! contents that the member lacks, one at a time.
 
+use crate::log::{Types, Vote};
+use crate::member::digest;
 use crate::member::{Digest, MemberId};
 use crate::raft::message::{Part, Reply, Request};
 use crate::raft::network::{Nonsense, call};
 use crate::raft::replica::Picture;
 use crate::raft::store_io::ask;
 use crate::raft::transport::{CallError, Calls};
-use crate::raft::types::{Types, Vote};
-use crate::store::{Store, digest};
+use crate::store::Store;
 use openraft::AsyncRuntime;
 use openraft::errors::{StreamingError, Unreachable};
 use openraft::raft::SnapshotResponse;

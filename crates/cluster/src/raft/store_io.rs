@@ -1,9 +1,9 @@
 //! The store as openraft asks it: what it does with a callback is waited for without
 //! holding the thread.
 
+use crate::log::{Entry, LogId, Types, Vote};
 use crate::raft::error::EngineError;
 use crate::raft::replica::Shared;
-use crate::raft::types::{Entry, LogId, Types, Vote};
 use crate::store::{Store, StoreError};
 use futures_util::{Stream, stream};
 use openraft::async_runtime::{Oneshot, OneshotSender};

@@ -3,9 +3,7 @@
 //! there are certified. Each step begins with what was agreed on, so that it goes on after
 //! a crash of anybody.
 
-use crate::authority::{
-    Authority, AuthorityError, MemberKey, Trust, chain_to, disk, fingerprint, follow_up_due,
-};
+use crate::authority::{Authority, AuthorityError, MemberKey, disk, fingerprint, follow_up_due};
 use crate::command::{Body, NextAuthority};
 use crate::machine::Machine;
 use crate::member::MemberId;
@@ -68,7 +66,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     loop {
         let state = shared.engine.state();
         if state.founded() && state.members.contains_key(&shared.me()) {
-            let authorities = Trust::of(&state).authorities;
+            let authorities = state.trust().authorities;
             if kept != authorities {
                 match keep(&shared, &state, &authorities) {
                     Ok(true) => kept.clone_from(&authorities),
@@ -171,7 +169,7 @@ async fn certify<M: Machine, N: Network>(
         }
         Some(renewed)
     } else {
-        let chain = chain_to(state, newest).unwrap_or_default();
+        let chain = state.chain_to(newest).unwrap_or_default();
         let same = identity.chain().get(1..) == Some(&chain);
         (!same).then(|| identity.with_chain(&chain)).transpose()?
     };

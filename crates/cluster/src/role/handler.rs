@@ -1,6 +1,6 @@
 //! What other members ask of this one, and strangers with a token.
 
-use crate::authority::{Authority, Token, chain_to, disk};
+use crate::authority::{Authority, Token, disk};
 use crate::command::{Answer, Body, Refusal};
 use crate::machine::Machine;
 use crate::member::{Digest, Kind, Member, MemberId};
@@ -54,7 +54,7 @@ impl<M: Machine, N: Network> Handler for Answering<M, N> {
         let signs = [state.newest_authority(), &state.authority];
         signs.into_iter().find_map(|certificate| {
             let authority = Arc::new(authority(&shared, certificate)?);
-            let chain = chain_to(&state, certificate)?;
+            let chain = state.chain_to(certificate)?;
             Some(Signer { authority, chain })
         })
     }
@@ -114,7 +114,7 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
 
     fn chain(&self) -> Vec<Vec<u8>> {
         let state = self.0.engine.state();
-        chain_to(&state, &state.authority).unwrap_or_default()
+        state.chain_to(&state.authority).unwrap_or_default()
     }
 
     fn nodes(&self) -> Vec<SocketAddr> {

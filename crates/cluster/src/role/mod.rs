@@ -174,7 +174,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     let state = engine.state();
     if state.founded() {
         // Before anybody may come: what was given up since stays given up.
-        wire.set_trust(Trust::of(&state))?;
+        wire.set_trust(state.trust())?;
     }
     let keys = Keys::of(&who, &directory)?;
     let shared = Arc::new(Shared::new(

@@ -2,7 +2,7 @@
 //! stands behind the leader, gossips, keeps its certificate's and its keys' owners up to
 //! date.
 
-use crate::authority::{Refused, Trust, disk};
+use crate::authority::{Refused, disk};
 use crate::command::{Body, FORMAT};
 use crate::machine::Machine;
 use crate::member::{Kind, MemberId};
@@ -178,7 +178,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
         if state.founded() {
             let members = state.members.keys().copied();
             shared.gossip().belong(members);
-            if let Err(error) = shared.wire.set_trust(Trust::of(&state)) {
+            if let Err(error) = shared.wire.set_trust(state.trust()) {
                 shared.note(format!("whom to believe could not be taken in: {error}"));
             }
             let who = Who {

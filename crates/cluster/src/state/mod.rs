@@ -18,6 +18,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod sequences;
 mod succession;
+mod trust;
 mod version;
 
 pub use chunk::{CHUNKS_MAX, PENDING_BYTES_MAX, PENDING_CHUNKS_MAX, PENDING_COMMANDS_MAX};

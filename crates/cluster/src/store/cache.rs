@@ -1,7 +1,7 @@
 //! The end of the log in memory: entries that are not on disk yet, and some behind
 //! them, for those who are to be told and for the state that takes them in.
 
-use crate::raft::Entry;
+use crate::log::Entry;
 use std::collections::VecDeque;
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! What stands in the file, and how it is written and read. Everything here blocks;
 //! who may wait for it is decided in [`super::writer`].
 
+use crate::log::{Entry, LogId, SnapshotMeta, Vote};
 use crate::member::Digest;
-use crate::raft::{Entry, LogId, SnapshotMeta, Vote};
 use crate::store::error::{Damage, LAYOUT, StoreError};
 use part::codec;
 use redb::{
@@ -302,7 +302,7 @@ impl Disk {
             Ok(chunks.get(&digest.0)?.map(|bytes| bytes.value().to_vec()))
         })?;
         match bytes {
-            Some(bytes) if super::digest(&bytes) != *digest => {
+            Some(bytes) if crate::member::digest(&bytes) != *digest => {
                 Err(self.damaged(Damage::Chunk(*digest)))
             }
             found => Ok(found),

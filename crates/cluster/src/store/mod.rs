@@ -28,8 +28,8 @@ pub use recover::Recovered;
 pub use tied::{Opened, Place};
 pub use writer::Done;
 
+use crate::log::{Entry, LogId, SnapshotMeta, Vote};
 use crate::member::Digest;
-use crate::raft::{Entry, LogId, SnapshotMeta, Vote};
 use cache::Cache;
 use disk::{Disk, Op};
 use part::codec;
@@ -45,13 +45,6 @@ use writer::{Executor, Job, lock};
 
 /// Pieces that are named at once as missing.
 pub const MISSING_MAX: usize = 4096;
-
-/// SHA-256.
-pub fn digest(bytes: &[u8]) -> Digest {
-    let mut out = [0; 32];
-    out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    Digest(out)
-}
 
 /// What is known of the file without reading it.
 #[derive(Default)]

@@ -27,9 +27,9 @@
 
 use crate::command::VersionId;
 use crate::durable;
+use crate::log::{LogId, Vote};
 use crate::member::MemberId;
-use crate::raft::{LogId, Vote};
-use crate::store::digest;
+use crate::member::digest;
 use crate::store::disk::Op;
 use part::codec;
 use redb::StorageBackend;

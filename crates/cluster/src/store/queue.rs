@@ -143,7 +143,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::LogId;
+    use crate::log::LogId;
     use crate::store::disk::Op;
     use crate::store::error::StoreError;
     use std::sync::Arc;

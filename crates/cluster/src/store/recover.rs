@@ -1,7 +1,7 @@
 //! A member that has lost the others for good goes on alone.
 
+use crate::log::{Entry, LogId, Vote};
 use crate::member::MemberId;
-use crate::raft::{Entry, LogId, Vote};
 use crate::store::disk::Op;
 use crate::store::writer::lock;
 use crate::store::{Store, StoreError};
@@ -41,7 +41,7 @@ impl Store {
         );
         let entry = match membership {
             Ok(membership) => Entry::new(
-                LogId::new(crate::raft::LeaderId::new_committed(term, alone), index),
+                LogId::new(crate::log::LeaderId::new_committed(term, alone), index),
                 EntryPayload::Membership(membership),
             ),
             // It has one member, who is among its nodes.

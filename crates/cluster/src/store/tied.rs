@@ -6,7 +6,7 @@
 //! others have removed it and taken it in again (`raft/rejoin.rs`).
 
 use crate::command::VersionId;
-use crate::raft::{LogId, Vote};
+use crate::log::{LogId, Vote};
 use crate::store::disk::{Disk, Op};
 use crate::store::error::Loss;
 use crate::store::promise::{self, Keeper, Nonce, Owner, Promise};

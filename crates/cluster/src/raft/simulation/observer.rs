@@ -1,9 +1,9 @@
 //! Looks at all members all the time, and knows what must never be seen.
 
 use crate::member::MemberId;
+use crate::member::digest;
 use crate::raft::Standing;
 use crate::state::State;
-use crate::store::digest;
 use std::collections::BTreeMap;
 
 /// What was seen.

@@ -20,7 +20,7 @@ fn settings() -> Settings {
 
 async fn put(engine: &Tested, byte: u8) -> Digest {
     let bytes = vec![byte; PIECE_BYTES];
-    let digest = crate::store::digest(&bytes);
+    let digest = crate::member::digest(&bytes);
     let answer = engine.propose(Body::Chunk { digest, bytes }).await.unwrap();
     assert_eq!(answer, Answer::Done);
     digest
@@ -70,7 +70,7 @@ async fn a_member_that_was_away_gets_a_snapshot_and_only_the_pieces_that_it_lack
     assert!(bytes < 3 * PIECE_BYTES, "{bytes}: pieces came again");
     for digest in pieces {
         let bytes = b.chunk(digest).await.unwrap();
-        assert_eq!(crate::store::digest(&bytes.unwrap()), digest);
+        assert_eq!(crate::member::digest(&bytes.unwrap()), digest);
     }
     assert!(b.inner.store.snapshot_meta().is_some());
     b.confirm().await.unwrap();

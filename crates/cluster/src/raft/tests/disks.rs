@@ -2,8 +2,9 @@
 
 use super::bed::{Hub, event, found, member, memory, told, until};
 use crate::command::{Answer, Body, Command, FORMAT};
+use crate::log::{Proposed, Ticket};
 use crate::member::{Kind, MemberId};
-use crate::raft::{EngineError, ProposeError, Proposed, Ticket};
+use crate::raft::{EngineError, ProposeError};
 use crate::store::Store;
 use crate::store::held::Held;
 

@@ -4,11 +4,12 @@ mod faulty;
 mod promises;
 
 use crate::command::{Body, Command};
+use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
+use crate::member::digest;
 use crate::member::{Digest, MemberId};
-use crate::raft::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
 use crate::store::cache::CACHE_BYTES_MAX;
 use crate::store::writer::COMMITTED_EVERY;
-use crate::store::{Store, StoreError, digest};
+use crate::store::{Store, StoreError};
 use faulty::Faulty;
 use lab::Random;
 use openraft::EntryPayload;

@@ -3,8 +3,8 @@
 
 use super::{entry, id, now};
 use crate::command::VersionId;
+use crate::log::{LogId, Vote};
 use crate::member::MemberId;
-use crate::raft::{LogId, Vote};
 use crate::store::error::Loss;
 use crate::store::promise::SYNC_EVERY;
 use crate::store::tied::{Opened, Place};

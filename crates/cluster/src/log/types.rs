@@ -2,8 +2,8 @@
 //! role, the simulated one in histories with seeds.
 
 use crate::command::Answer;
+use crate::log::Proposed;
 use crate::member::MemberId;
-use crate::raft::proposal::Proposed;
 use openraft::impls::{BoxedErrorSource, EmptyNode, InlineBatch, ProgressResponder, leader_id_std};
 use openraft::vote::RaftLeaderId;
 use openraft::{AsyncRuntime, EntryPayload, OptionalSend, RaftTypeConfig};

@@ -1,0 +1,51 @@
+//! What members believe of each other by what is agreed.
+
+use super::State;
+use crate::authority::{Trust, is_vouched_for};
+
+impl State {
+    /// What a member knows of the others by what is agreed.
+    pub fn trust(&self) -> Trust {
+        let formers = self.succession.formers.iter();
+        let with_late = formers.filter(|former| !former.late.is_empty());
+        Trust {
+            cluster: self.cluster.clone(),
+            authorities: self.believed_authorities(),
+            former: with_late
+                .clone()
+                .map(|one| one.certificate.clone())
+                .collect(),
+            late: with_late.flat_map(|one| one.late.clone()).collect(),
+            members: self.members.clone(),
+            removed: self.removed.keys().copied().collect(),
+            highest: self.last_member,
+        }
+    }
+
+    /// What members show behind a certificate that this authority gave: what leads from it to
+    /// former ones, then its own. None where it is neither the present nor the next one.
+    pub fn chain_to(&self, authority: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let formers = self.succession.formers.iter().rev();
+        let mut chain: Vec<Vec<u8>> = formers.map(|former| former.vouched.clone()).collect();
+        if let Some(next) = &self.succession.next
+            && next.certificate == authority
+        {
+            chain.insert(0, next.vouched.clone());
+        } else if self.authority != authority {
+            return None;
+        }
+        chain.push(authority.to_vec());
+        Some(chain)
+    }
+
+    /// The present authority, and the next one where the present one vouches for it.
+    fn believed_authorities(&self) -> Vec<Vec<u8>> {
+        let mut authorities = vec![self.authority.clone()];
+        if let Some(next) = &self.succession.next
+            && is_vouched_for(next, &self.authority)
+        {
+            authorities.push(next.certificate.clone());
+        }
+        authorities
+    }
+}
