@@ -277,10 +277,15 @@ mod tests {
     }
 
     fn hear(role: &mut UnixStream) -> ExternalResult {
-        let mut bytes = [0; 17];
-        role.read_exact(&mut bytes).unwrap();
-        let (body, _) = external_frame(&bytes).unwrap().unwrap();
-        ExternalResult::decode(body).unwrap()
+        let mut bytes = Vec::new();
+        loop {
+            let mut byte = [0];
+            role.read_exact(&mut byte).unwrap();
+            bytes.extend_from_slice(&byte);
+            if let Some((body, _)) = external_frame(&bytes).unwrap() {
+                return ExternalResult::decode(body).unwrap();
+            }
+        }
     }
 
     #[test]
