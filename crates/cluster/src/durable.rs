@@ -1,5 +1,4 @@
-//! Files that are on the disk when they are written, whole or not at all. Never more than
-//! one writer a file: for those of a member it has the state directory's lock.
+//! Files that are on the disk when they are written, whole or not at all.
 //!
 //! A member cannot start without some of them. These are kept twice, each copy with its
 //! digest: a disk that returns other bytes than it was given is noticed, and the other copy
@@ -13,22 +12,32 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Writes these bytes to a file that its owner alone may read, in place of what it held.
+/// Writes these bytes to a file that its owner alone may read, in place of what it held. Never
+/// more than one writer a file: for those of a member it has the state directory's lock.
 ///
 /// # Errors
 /// The system's; the file then is the one before.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace(path, Permissions::from_mode(0o600), bytes)
+    write_by(
+        &beside(path, "new"),
+        path,
+        Permissions::from_mode(0o600),
+        bytes,
+    )
 }
 
-/// Writes these bytes to a file of these permissions, in place of what it held.
+/// Writes these bytes to a file of these permissions, in place of what it held. Each process
+/// writes to a file of its own first, so that several may do so at the same time.
 ///
 /// # Errors
 /// The system's; the file then is the one before.
 pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
-    let beside = beside(path);
+    write_by(&beside_of_process(path), path, permissions, bytes)
+}
+
+fn write_by(beside: &Path, path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Result<()> {
     // What an earlier process left is not written through.
-    match std::fs::remove_file(&beside) {
+    match std::fs::remove_file(beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -37,15 +46,15 @@ pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Resul
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&beside)?;
+            .open(beside)?;
         file.set_permissions(permissions)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&beside, path)
+        std::fs::rename(beside, path)
     };
     if let Err(error) = write_beside() {
         // A full disk needs the room; why it failed matters more than this.
-        let _ = std::fs::remove_file(&beside);
+        let _ = std::fs::remove_file(beside);
         return Err(error);
     }
     match path.parent() {
@@ -54,9 +63,13 @@ pub fn replace(path: &Path, permissions: Permissions, bytes: &[u8]) -> io::Resul
     }
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn beside_of_process(path: &Path) -> PathBuf {
+    beside(path, &format!("{}.new", std::process::id()))
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.new"))
+    path.with_file_name(format!(".{name}.{ending}"))
 }
 
 /// The path of a file's second copy.
@@ -150,6 +163,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_another_process_is_writing_is_left_to_it() {
+        let place = std::env::temp_dir().join(format!("evenkeel-others-{}", std::process::id()));
+        std::fs::create_dir_all(&place).unwrap();
+        let path = place.join("file");
+        let (theirs, others) = (place.join(".file.1.new"), place.join(".file.new"));
+        std::fs::write(&theirs, "half").unwrap();
+        std::fs::write(&others, "half").unwrap();
+        replace(&path, Permissions::from_mode(0o640), b"whole").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"half");
+        assert_eq!(std::fs::read(&others).unwrap(), b"half");
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 3);
+        std::fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
     fn a_file_of_which_one_copy_is_left_is_read_and_half_of_one_never() {
         let place = std::env::temp_dir().join(format!("evenkeel-durable-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
@@ -187,7 +220,7 @@ mod tests {
         let place = std::env::temp_dir().join(format!("evenkeel-replace-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();
         let path = place.join("file");
-        std::fs::write(beside(&path), b"left").unwrap();
+        std::fs::write(beside_of_process(&path), b"left").unwrap();
         replace(&path, Permissions::from_mode(0o664), b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 /// The life of an address role.
 pub fn main(mut channel: Channel) -> ExitCode {
-    match entry::first(&mut channel, first) {
+    match entry::first_of_role(&mut channel, first) {
         Ok((given, guard)) => begin::serve(channel, given, guard),
         Err(error) => entry::exit("the address role did not begin", Err(error)),
     }

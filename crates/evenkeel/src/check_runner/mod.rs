@@ -85,7 +85,7 @@ fn first(received: Received) -> Option<(RunPrograms, UnixStream)> {
 
 fn serve(mut channel: Channel) -> Result<(), RunnerError> {
     let first = entry::first(&mut channel, first);
-    let ((run, connection), _) = first.map_err(RunnerError::Channel)?;
+    let (run, connection) = first.map_err(RunnerError::Channel)?;
     drop(channel);
     let null = File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(RunnerError::System)?;

@@ -64,7 +64,7 @@ fn first(received: Received) -> Option<RunControl> {
 
 fn serve(mut channel: Channel) -> Result<(), ControlError> {
     let first = entry::first(&mut channel, first);
-    let (run, _) = first.map_err(ControlError::Channel)?;
+    let run = first.map_err(ControlError::Channel)?;
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let options = Options {
         directory: path(&run.directory),

@@ -39,7 +39,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
 }
 
 fn work(channel: &mut Channel) -> Result<(), ChannelError> {
-    let ((load, descriptors), _) = entry::first(channel, first)?;
+    let (load, descriptors) = entry::first(channel, first)?;
     if load.previous.is_some() {
         // It has one thread yet; those that it starts are like it.
         process::step_back();

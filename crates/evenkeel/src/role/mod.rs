@@ -23,7 +23,7 @@ use version::Given;
 
 /// The life of a proxy role.
 pub fn main(mut channel: Channel) -> ExitCode {
-    let (given, guard) = match entry::first(&mut channel, first) {
+    let (given, guard) = match entry::first_of_role(&mut channel, first) {
         Ok(first) => first,
         Err(error) => return entry::exit("the proxy did not begin", Err(error)),
     };

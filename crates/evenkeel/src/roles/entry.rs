@@ -14,20 +14,28 @@ const FIRST_LIMIT: Duration = Duration::from_secs(30);
 /// How long the supervisor may take to read why a process ends.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits for the first message, of which `pick` returns what the process is to do. A guard
-/// may come before it, so that the process outlives its supervisor from its first moment on.
+/// Waits for the first message, of which `pick` returns what the process is to do.
 pub fn first<T>(
     channel: &mut Channel,
     pick: impl FnOnce(Received) -> Option<T>,
+) -> Result<T, ChannelError> {
+    let received = channel.wait(Some(FIRST_LIMIT))?;
+    pick(received).ok_or(ChannelError::Descriptors)
+}
+
+/// The same for a role that may outlive its supervisor: a guard may come before the message,
+/// so that the role does so from its first moment on.
+pub fn first_of_role<T>(
+    channel: &mut Channel,
+    pick: impl FnOnce(Received) -> Option<T>,
 ) -> Result<(T, Option<Guard>), ChannelError> {
-    let mut received = channel.wait(Some(FIRST_LIMIT))?;
-    let mut guard = None;
+    let received = channel.wait(Some(FIRST_LIMIT))?;
     if let Message::Guard { uid } = received.message {
-        guard = Some(Guard::new(uid, received.descriptors));
-        received = channel.wait(Some(FIRST_LIMIT))?;
+        let guard = Guard::new(uid, received.descriptors);
+        return Ok((first(channel, pick)?, Some(guard)));
     }
     let given = pick(received).ok_or(ChannelError::Descriptors)?;
-    Ok((given, guard))
+    Ok((given, None))
 }
 
 /// Sends the supervisor why this process ends; it sees the end all the same.

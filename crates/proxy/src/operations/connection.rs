@@ -165,6 +165,8 @@ where
                 Lines::Cut => return write(&mut stream, CUT, session.timeout).await,
             };
         }
+        // What a client has seen to be over is over for its operator, too.
+        context.runtime.turn().await;
         let last = commands.len();
         for (n, words) in commands.iter().enumerate() {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -180,8 +182,6 @@ where
             if words == [TELL_STATE] && rights.expose_listeners {
                 return tell_state(&mut stream, session.timeout, context).await;
             }
-            // What a client has seen to be over is over for its operator, too.
-            context.runtime.turn().await;
             // It is the last command's.
             let payload = (n + 1 < last).then(|| session.payload.take()).flatten();
             let answer = run(context, &mut session, &words).await;

@@ -53,6 +53,12 @@ impl Pool {
         }
     }
 
+    fn remove(&mut self, at: usize) -> Idle {
+        let idle = self.idle.remove(at);
+        self.dropped(1);
+        idle
+    }
+
     fn keep(&mut self, mut idle: Idle) {
         self.server.idle.fetch_add(1, Ordering::Relaxed);
         if self.idle.is_empty() {
@@ -68,8 +74,7 @@ impl Pool {
         let ended = |idle: &Idle| idle.transport.socket().has_ended();
         let drops = self.idle.first().is_some_and(ended);
         if drops {
-            self.idle.remove(0);
-            self.dropped(1);
+            self.remove(0);
         }
         drops
     }
@@ -81,8 +86,7 @@ impl Pool {
         while let Some(at) = self.idle.iter().rposition(|idle| {
             idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref(), &idle.mark)
         }) {
-            let idle = self.idle.remove(at);
-            self.dropped(1);
+            let idle = self.remove(at);
             // Bytes without a request, or the end: neither can be used.
             if idle.way == way && !idle.transport.is_peer_closed() && !idle.transport.is_readable()
             {
@@ -273,8 +277,7 @@ impl Pools {
             .filter(|pool| !pool.idle.is_empty());
         // The one that was idle for longest stands first in its pool.
         if let Some(pool) = used.min_by_key(|pool| pool.idle.first().map(|idle| idle.since)) {
-            pool.idle.remove(0);
-            pool.dropped(1);
+            pool.remove(0);
         }
     }
 
