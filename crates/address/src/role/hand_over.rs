@@ -17,7 +17,8 @@ use std::net::IpAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// So much longer than the old owner has the address, connections are passed on.
+/// So much longer than the old owner has the address, connections are passed on; and so
+/// long after it has the address again, when its neighbours have heard of that.
 const PASS_LONGER: Duration = Duration::from_millis(200);
 
 /// While connections are passed on neighbours are told again so many times: one that
@@ -48,6 +49,7 @@ struct Linger {
     name: String,
     specs: Vec<AddressSpec>,
     passage: Passage,
+    since: Time,
     until: Time,
     calm_since: Option<Time>,
 }
@@ -62,6 +64,13 @@ struct Pass {
     until: Time,
     tell_at: Time,
     tell_every: Duration,
+}
+
+impl Pass {
+    /// `owner` has the addresses again since `now`.
+    fn end_soon(&mut self, now: Time) {
+        self.until = self.until.min(now.after(PASS_LONGER));
+    }
 }
 
 /// All hand-overs that are under way on this machine.
@@ -237,6 +246,7 @@ impl Role {
             passage: Passage::left(Passage::name(&name)),
             name,
             specs,
+            since: now,
             until,
             calm_since: None,
         });
@@ -397,15 +407,12 @@ impl Role {
             return false;
         }
         let specs = member.specs(&self.links);
-        // What began at a third machine goes on there; what comes from the new owner does
-        // not go back to it.
-        if self
-            .hand_overs
-            .passes
-            .iter()
-            .any(|p| p.name == name && by.is_none_or(|by| p.owner == by))
-        {
-            self.end_pass(&name);
+        // Connections that began at a third machine go on there. Those of the new owner do
+        // too, until its neighbours know where it is.
+        for pass in &mut self.hand_overs.passes {
+            if pass.name == name && by == Some(pass.owner) {
+                pass.end_soon(now);
+            }
         }
         let passage = Passage {
             table: Passage::name(&name),
@@ -434,6 +441,7 @@ impl Role {
             name,
             specs,
             passage,
+            since: now,
             until,
             calm_since: None,
         });
@@ -468,6 +476,7 @@ impl Role {
     pub(super) fn tend_hand_overs(&mut self, now: Time) {
         self.look_at_threads();
         self.look_for_calm(now);
+        self.look_for_new_owners();
         let lingers = self.hand_overs.lingers.iter();
         let over: Vec<String> = lingers
             .filter(|l| l.until <= now)
@@ -516,6 +525,28 @@ impl Role {
             let since = *linger.calm_since.get_or_insert(now);
             if now.since(since) >= CALM_FOR {
                 linger.until = now;
+            }
+        }
+    }
+
+    /// An address that went with its lease may have gone to the machine that its older
+    /// connections are passed on to: that one does not get back what it passes on.
+    fn look_for_new_owners(&mut self) {
+        for linger in &self.hand_overs.lingers {
+            let at = self
+                .members
+                .iter()
+                .position(|m| m.config.name == linger.name);
+            let status = at.and_then(|at| self.router.status(Instance(at)));
+            let owner = status.and_then(|status| status.owner);
+            let Some((owner, 1.., heard)) = owner.filter(|(.., heard)| *heard >= linger.since)
+            else {
+                continue;
+            };
+            for pass in &mut self.hand_overs.passes {
+                if pass.name == linger.name && pass.owner == owner {
+                    pass.end_soon(heard);
+                }
             }
         }
     }

@@ -452,6 +452,9 @@ fn connections_go_on_where_they_began_when_an_address_goes_with_its_lease() {
     beta.order("stop");
     beta.wait_for("connections may finish");
     beta.wait_for("WantsLeases([])");
+    // Nobody has the address: both still have their connections.
+    assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
+    assert_eq!(ask(&mut second, b"q").unwrap(), "beta");
     alpha.order(hold);
     alpha.wait_for("older connections go on at 10.0.0.2");
     assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
