@@ -1,14 +1,13 @@
-# `make` lists what there is. Everything goes through cargo; this file only
-# remembers the words.
+# `make` lists the targets. All of them call cargo.
 
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
 DESTDIR ?=
 # Further arguments of run, bench, changes and conformance: make bench ARGS=--help
 ARGS    ?=
-# The same for the second part of bench, the virtual addresses.
+# Further arguments of bench-address.
 ADDRESS_ARGS ?=
-# And for the third, agreement.
+# Further arguments of bench-cluster.
 CLUSTER_ARGS ?=
 
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -26,38 +25,38 @@ built = target/release/evenkeel
 .PHONY: help run build test test-long bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
-help: ## list what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
-run: toolchain ## run a demonstration (a build that is quick to make)
+run: toolchain ## build quickly and run the demo
 	$(CARGO) run --profile demo -p evenkeel -- demo $(ARGS)
 
 build: toolchain ## build the release binary, target/release/evenkeel
 	$(CARGO) build --release -p evenkeel
 
-test: toolchain ## install missing test peers (as root) and run all tests
+test: toolchain ## install missing test programs (as root) and run all tests
 	scripts/install-test-peers
 	$(CARGO) test --workspace
 
-test-long: toolchain ## try the simulations of the cluster with many more seeds (hours)
+test-long: toolchain ## run the cluster simulations with many more seeds (hours)
 	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 EVENKEEL_SEED=1 \
 		$(CARGO) test -p evenkeel-cluster --lib -- simul
 
-bench: build ## measure beside haproxy, then (as root) beside keepalived and etcd
+bench: build ## compare with haproxy, then (as root) with keepalived and etcd
 	$(CARGO) xtask bench $(ARGS)
 	$(CARGO) xtask bench-address $(ADDRESS_ARGS)
 	$(CARGO) xtask bench-cluster $(CLUSTER_ARGS)
 
-changes: build ## change a proxy under load, beside haproxy
+changes: build ## reload under load, compared with haproxy
 	$(CARGO) xtask changes $(ARGS)
 
 conformance: build ## run HAProxy's regression tests (as root): HAPROXY_SOURCE=DIR is its repository
 	HAPROXY_SOURCE='$(abspath $(HAPROXY_SOURCE))' $(CARGO) xtask conformance $(ARGS)
 
-soak: build ## traffic, a change or a fault a second, for SECONDS (300) by a SEED
+soak: build ## traffic with one reload or fault each second, for SECONDS (300), by SEED
 	$(CARGO) xtask changes --case soak --only right --rounds $(or $(SECONDS),300) --seed $(or $(SEED),1) $(ARGS)
 
-tidy: toolchain ## format, lints, our own checks, licences and advisories
+tidy: toolchain ## check format, lints, house rules, licences and advisories
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) xtask tidy
@@ -68,7 +67,7 @@ tidy: toolchain ## format, lints, our own checks, licences and advisories
 		if $(CARGO) deny fetch db >/dev/null 2>&1; then \
 			$(CARGO) deny check --disable-fetch advisories; \
 		else \
-			echo 'the database of advisories is out of reach: not checked'; \
+			echo 'advisory database not reachable: advisories not checked'; \
 		fi; \
 	fi
 
@@ -95,13 +94,13 @@ install: build ## install binary, manual, completions and systemd units below PR
 
 install-haproxy: install ## also link it under the name haproxy
 	@if [ -e $(bin)/haproxy ] && [ ! -L $(bin)/haproxy ]; then \
-		echo '$(bin)/haproxy exists and is no link: left alone' >&2; exit 1; \
+		echo '$(bin)/haproxy exists and is not a link: left unchanged' >&2; exit 1; \
 	fi
 	ln -sf evenkeel $(bin)/haproxy
 
 install-keepalived: install ## also link it under the name keepalived
 	@if [ -e $(bin)/keepalived ] && [ ! -L $(bin)/keepalived ]; then \
-		echo '$(bin)/keepalived exists and is no link: left alone' >&2; exit 1; \
+		echo '$(bin)/keepalived exists and is not a link: left unchanged' >&2; exit 1; \
 	fi
 	ln -sf evenkeel $(bin)/keepalived
 
@@ -109,5 +108,5 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { \
 		echo 'cargo is missing. To get Rust on Debian 13 or later:'; \
 		echo '  apt install rustup && rustup default stable'; \
-		echo 'and anywhere else as https://rustup.rs says.'; \
+		echo 'on other systems see https://rustup.rs'; \
 		exit 1; } >&2

@@ -72,9 +72,9 @@ impl Case {
             _ => Site::start(side, advert)?,
         };
         match self {
-            Case::Death => death(&mut site, "master killed with its link: gap"),
+            Case::Death => death(&mut site, "master killed together with its link: gap"),
             Case::Failover => {
-                let row = "virtual-ip, failover 50ms: killed with its link: gap";
+                let row = "virtual-ip, failover 50ms: killed together with its link: gap";
                 death(&mut site, row)
             }
             Case::Stop => stop(&mut site, "clean stop: gap"),
@@ -158,7 +158,7 @@ fn drain(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
     }
     Ok(vec![
         times(
-            "virtual-ip, hand-over: requests of 1 s under way that failed",
+            "virtual-ip, hand-over: 1-second requests in progress that failed",
             failed,
         ),
         times("virtual-ip, hand-over: failed connections", unserved),

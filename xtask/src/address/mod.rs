@@ -16,7 +16,7 @@ use site::Side;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// The command, and the markers in README.
+/// The command, and the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-address";
 
 /// Runs the comparison that the arguments ask for.
@@ -60,10 +60,11 @@ fn run(options: &Options) -> Result<bool, Error> {
 fn heading(options: &Options, sides: &[Side]) -> String {
     let versions: Vec<String> = sides.iter().filter_map(Side::version).collect();
     format!(
-        "Two machines and a client in namespaces, both programs on the same `keepalived.conf` \
-         (rows of `virtual-ip`: one file of ours, beside keepalived with haproxy) with adverts of 0.01 s unless a row says otherwise, in turn, {} repetitions. A gap is \
-         the longest time from one answer to the next of a client that makes a new connection \
-         every 5 ms. The last column is keepalived's median divided by evenkeel's. Measured with \
+        "Two machines and a client in network namespaces. Both programs use the same \
+         `keepalived.conf`, with an advert interval of 0.01 s unless a row names another one. In \
+         the `virtual-ip` rows, Evenkeel's own file runs against keepalived with haproxy. They \
+         took turns, {} repetitions. A gap is the longest time between two responses for a \
+         client that opens a connection every 5 ms. The last column is keepalived's median divided by evenkeel's. Measured with \
          {}.",
         options.repetitions,
         versions.join(" and ")

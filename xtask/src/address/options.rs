@@ -26,7 +26,7 @@ usage: cargo xtask bench-address [OPTION...]
   --left COMMAND      what is compared with (/usr/sbin/keepalived)
   --right COMMAND     what is compared (target/release/evenkeel)
   --markdown          prints the table as Markdown
-  --write-readme      puts the table between the bench-address markers of README.md
+  --write             write the table to docs/benchmarks.md
 ";
 
 /// Of each case where nothing else is said.

@@ -134,19 +134,19 @@ const fn growth(about: &'static str) -> Metric {
 pub static CASES: [Case; 42] = [
     Case {
         name: "small",
-        metrics: &[traffic("100-byte answers, 64 connections", 1.15, Some(1.2))],
+        metrics: &[traffic("100-byte responses, 64 connections", 1.15, Some(1.2))],
         file: File::Http,
         kind: kept_alive(64, 100, 80_000),
     },
     Case {
         name: "crowd",
-        metrics: &[traffic("100-byte answers, 1,000 connections", 1.3, None)],
+        metrics: &[traffic("100-byte responses, 1,000 connections", 1.3, None)],
         file: File::Http,
         kind: kept_alive(1000, 100, 80_000),
     },
     Case {
         name: "connect",
-        metrics: &[traffic("a connection a request", 1.05, None)],
+        metrics: &[traffic("a new connection for each request", 1.05, None)],
         file: File::Http,
         kind: Kind::Traffic(Traffic {
             connections: 64,
@@ -158,26 +158,26 @@ pub static CASES: [Case; 42] = [
     },
     Case {
         name: "medium",
-        metrics: &[traffic("16 KiB answers, 64 connections", 1.3, None)],
+        metrics: &[traffic("16 KiB responses, 64 connections", 1.3, None)],
         file: File::Http,
         kind: kept_alive(64, 16 * 1024, 64_000),
     },
     Case {
         name: "medium-bufsize",
-        metrics: &[traffic("16 KiB answers, tune.bufsize 65536", 1.1, None)],
+        metrics: &[traffic("16 KiB responses, tune.bufsize 65536", 1.1, None)],
         file: File::HttpLargeBuffers,
         kind: kept_alive(64, 16 * 1024, 64_000),
     },
     Case {
         name: "large",
-        metrics: &[traffic("1 MiB answers, tune.bufsize 65536", 1.0, None)],
+        metrics: &[traffic("1 MiB responses, tune.bufsize 65536", 1.0, None)],
         file: File::HttpLargeBuffers,
         kind: kept_alive(64, 1024 * 1024, 4000),
     },
     Case {
         name: "tcp",
         metrics: &[traffic(
-            "mode tcp, 100-byte answers, 64 connections",
+            "mode tcp, 100-byte responses, 64 connections",
             1.05,
             None,
         )],
@@ -197,8 +197,8 @@ pub static CASES: [Case; 42] = [
     map(
         "map-str",
         &[
-            traffic("a lookup in a map of 100,000 texts", 1.1, None),
-            growth("the same, beside a map of 100"),
+            traffic("a lookup in a map of 100,000 strings", 1.1, None),
+            growth("the same, relative to a map of 100"),
         ],
         (Lookup::Text, 100_000),
         16_000,
@@ -206,8 +206,8 @@ pub static CASES: [Case; 42] = [
     map(
         "map-beg",
         &[
-            traffic("a lookup in a map of 100,000 beginnings", 1.1, None),
-            growth("the same, beside a map of 100"),
+            traffic("a lookup in a map of 100,000 prefixes", 1.1, None),
+            growth("the same, relative to a map of 100"),
         ],
         (Lookup::Beginning, 100_000),
         16_000,
@@ -216,7 +216,7 @@ pub static CASES: [Case; 42] = [
         "map-ip",
         &[
             traffic("a lookup in a map of 100,000 networks", 1.1, None),
-            growth("the same, beside a map of 100"),
+            growth("the same, relative to a map of 100"),
         ],
         (Lookup::Network, 100_000),
         16_000,
@@ -224,8 +224,8 @@ pub static CASES: [Case; 42] = [
     map(
         "map-end",
         &[
-            traffic("a lookup in a map of 10,000 ends", 1.1, None),
-            growth("the same, beside a map of 100"),
+            traffic("a lookup in a map of 10,000 suffixes", 1.1, None),
+            growth("the same, relative to a map of 100"),
         ],
         (Lookup::End, 10_000),
         6000,
@@ -234,7 +234,7 @@ pub static CASES: [Case; 42] = [
         "map-dom",
         &[
             traffic("a lookup in a map of 10,000 domains", 1.1, None),
-            growth("the same, beside a map of 100"),
+            growth("the same, relative to a map of 100"),
         ],
         (Lookup::Domain, 10_000),
         6000,
@@ -242,9 +242,9 @@ pub static CASES: [Case; 42] = [
     Case {
         name: "gzip",
         metrics: &[
-            traffic("16 KiB of text, compressed with gzip", 1.0, None),
+            traffic("16 KiB of text, compressed by gzip", 1.0, None),
             Metric {
-                about: "size of such an answer",
+                about: "size of the compressed response",
                 unit: Unit::Bytes,
                 target: 1.0,
                 stretch: None,
@@ -262,13 +262,13 @@ pub static CASES: [Case; 42] = [
     },
     Case {
         name: "cookie-new",
-        metrics: &[traffic("cookie insert, clients that have none", 1.1, None)],
+        metrics: &[traffic("cookie insert, clients without cookie", 1.1, None)],
         file: File::Cookie,
         kind: kept_alive(64, 100, 24_000),
     },
     Case {
         name: "cookie-known",
-        metrics: &[traffic("cookie insert, clients that have one", 1.1, None)],
+        metrics: &[traffic("cookie insert, clients with cookie", 1.1, None)],
         file: File::Cookie,
         kind: Kind::Traffic(Traffic {
             connections: 64,
@@ -288,14 +288,14 @@ pub static CASES: [Case; 42] = [
         name: "memory",
         metrics: &[
             Metric {
-                about: "memory of each of 5,000 idle connections",
+                about: "memory per connection, 5,000 idle",
                 unit: Unit::BytesPerConnection,
                 target: 2.0,
                 stretch: None,
                 against: Against::TheBetter,
             },
             Metric {
-                about: "memory of each of 9,000 idle connections",
+                about: "memory per connection, 9,000 idle",
                 unit: Unit::BytesPerConnection,
                 target: 2.0,
                 stretch: None,
@@ -309,7 +309,7 @@ pub static CASES: [Case; 42] = [
         name: "check",
         metrics: &[
             Metric {
-                about: "-c of 10,000 servers: time on the wall",
+                about: "-c of 10,000 servers: wall-clock time",
                 unit: Unit::Milliseconds,
                 target: 1.0,
                 stretch: None,
@@ -323,7 +323,7 @@ pub static CASES: [Case; 42] = [
                 against: Against::TheBetter,
             },
             Metric {
-                about: "-c of 10,000 servers: largest memory",
+                about: "-c of 10,000 servers: peak memory",
                 unit: Unit::Mebibytes,
                 target: 1.0,
                 stretch: None,
@@ -372,7 +372,7 @@ pub static CASES: [Case; 42] = [
     secure(
         "tls-small",
         &[traffic(
-            "TLS 1.3, 100-byte answers, 64 connections",
+            "TLS 1.3, 100-byte responses, 64 connections",
             1.1,
             None,
         )],
@@ -383,7 +383,7 @@ pub static CASES: [Case; 42] = [
     secure(
         "tls-medium",
         &[traffic(
-            "TLS 1.3, 16 KiB answers, 64 connections",
+            "TLS 1.3, 16 KiB responses, 64 connections",
             1.1,
             None,
         )],
@@ -476,7 +476,7 @@ pub static CASES: [Case; 42] = [
     Case {
         name: "memory-after",
         metrics: &[Metric {
-            about: "memory when a load of all kinds has gone",
+            about: "memory after a mixed load",
             unit: Unit::Mebibytes,
             target: 1.0,
             stretch: None,
@@ -488,7 +488,7 @@ pub static CASES: [Case; 42] = [
     Case {
         name: "tls-memory",
         metrics: &[Metric {
-            about: "memory of each of 2,000 idle TLS connections",
+            about: "memory per connection, 2,000 idle with TLS",
             unit: Unit::BytesPerConnection,
             target: 2.0,
             stretch: None,

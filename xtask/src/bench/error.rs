@@ -89,9 +89,9 @@ pub enum Error {
     NoLog,
     /// A number of /proc that is not where it should be.
     Accounting { path: PathBuf },
-    /// README.md has no place for the table.
+    /// docs/benchmarks.md has no markers for the table.
     NoMarkers { path: PathBuf },
-    /// README.md gets complete tables only.
+    /// Only complete tables are written.
     Incomplete,
 }
 
@@ -149,7 +149,7 @@ impl fmt::Display for Error {
                 "{} has no line `<!-- bench -->` followed by a line `<!-- /bench -->`",
                 path.display()
             ),
-            Self::Incomplete => write!(f, "a case failed, so README.md was left as it is"),
+            Self::Incomplete => write!(f, "a case failed, so docs/benchmarks.md is unchanged"),
             measuring => measuring.fmt_measuring(f),
         }
     }

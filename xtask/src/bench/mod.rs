@@ -125,12 +125,12 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     for note in &notes {
         println!("{note}");
     }
-    if let Some(readme) = &options.readme {
+    if let Some(document) = &options.document {
         if failed {
             return Err(Error::Incomplete);
         }
-        let block = readme_block(&table, &notes, &sides, options.rounds);
-        table::write_between_markers(readme, &block)?;
+        let block = document_block(&table, &notes, &sides, options.rounds);
+        table::write_between_markers(document, &block)?;
     }
     let missed = table
         .rows
@@ -213,8 +213,8 @@ fn record(rows: &mut [Row], side: usize, sample: &Sample, progress: &mut String)
     }
 }
 
-/// What README.md shows: on what, the table, how to repeat it.
-fn readme_block(table: &Table, notes: &[String], sides: &Sides, rounds: usize) -> String {
+/// Returns the text for docs/benchmarks.md: the setup, the table, how to repeat it.
+fn document_block(table: &Table, notes: &[String], sides: &Sides, rounds: usize) -> String {
     let first = |path: &str, prefix: &str| {
         let text = fs::read_to_string(Path::new(path)).unwrap_or_default();
         let line = text
@@ -230,12 +230,11 @@ fn readme_block(table: &Table, notes: &[String], sides: &Sides, rounds: usize) -
         .map(|side| side.version.as_deref().unwrap_or(&side.label))
         .collect();
     let mut block = format!(
-        "CPU time of the proxy for one request, one thread pinned to a core of its own, the \
-         programs on the same file (nginx on one that says the same), {rounds} rounds in turn. \
-         A ratio is that of one round, {} (or the better of it and nginx, where that is \
-         measured; for memory {0} alone) divided by {}: above 1 the latter costs less. Where \
-         a row is about a large map beside a small one, the ratio is the small one's cost \
-         to the large one's. \
+        "CPU time of the proxy for each request. Each proxy has one thread, pinned to its own \
+         core, and the same file (nginx an equivalent one). They ran {rounds} rounds in turn. \
+         The ratio of a round is {} (or the better of it and nginx, if measured; for memory \
+         {0} alone) divided by {}: above 1, the latter needs less. Rows relative to a map of \
+         100 divide the cost with the small map by the cost with the large one. \
          Measured with {} on {}, Linux {}.\n\n",
         table.left,
         table.right,
@@ -250,6 +249,6 @@ fn readme_block(table: &Table, notes: &[String], sides: &Sides, rounds: usize) -
     for note in notes {
         block.push_str(&format!("- {note}\n"));
     }
-    block.push_str("\nRepeat it with `make bench` (or a case of it with `cargo xtask bench`, see `--help`) on an idle machine with two cores or more.\n");
+    block.push_str("\nTo repeat, run `make bench` on an idle machine with at least two cores, or `cargo xtask bench --case NAME` for one case.\n");
     block
 }

@@ -23,7 +23,7 @@ usage: cargo xtask bench [OPTION...]
   --right COMMAND  what is compared (target/release/evenkeel)
   --nginx COMMAND  what else the cases with TLS are compared with (/usr/sbin/nginx)
   --markdown       prints the table as Markdown
-  --write-readme   puts the table between the bench markers of README.md
+  --write          write the table to docs/benchmarks.md
   --strict         a missed target is a failure
   --list           shows the cases and their targets
 
@@ -48,7 +48,7 @@ pub struct Options {
     pub right: PathBuf,
     pub nginx: PathBuf,
     pub markdown: bool,
-    pub readme: Option<PathBuf>,
+    pub document: Option<PathBuf>,
     pub strict: bool,
 }
 
@@ -94,7 +94,7 @@ pub fn evenkeel() -> PathBuf {
 pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> {
     let mut cases: Vec<&'static Case> = Vec::new();
     let mut rounds = None;
-    let mut write_readme = false;
+    let mut write = false;
     let mut options = Options {
         cases: Vec::new(),
         rounds: ROUNDS,
@@ -103,7 +103,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> 
         right: evenkeel(),
         nginx: PathBuf::from("/usr/sbin/nginx"),
         markdown: false,
-        readme: None,
+        document: None,
         strict: false,
     };
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -120,7 +120,7 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> 
             Long("right") => options.right = parser.value()?.into(),
             Long("nginx") => options.nginx = parser.value()?.into(),
             Long("markdown") => options.markdown = true,
-            Long("write-readme") => write_readme = true,
+            Long("write") => write = true,
             Long("strict") => options.strict = true,
             Long("list") => return Ok(Asked::List),
             Long("help") | Short('h') => return Ok(Asked::Help),
@@ -128,17 +128,17 @@ pub fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Asked, Error> 
         }
     }
     options.rounds = rounds.unwrap_or(if options.quick { ROUNDS_QUICK } else { ROUNDS });
-    if write_readme {
+    if write {
         // Numbers for readers are complete and taken with patience.
         for (given, first) in [(options.quick, "--quick"), (!cases.is_empty(), "--case")] {
             if given {
                 return Err(Error::Conflict {
                     first,
-                    second: "--write-readme",
+                    second: "--write",
                 });
             }
         }
-        options.readme = Some(workspace().join("README.md"));
+        options.document = Some(workspace().join("docs/benchmarks.md"));
     }
     options.cases = if cases.is_empty() {
         CASES.iter().collect()
@@ -209,7 +209,7 @@ mod tests {
             Err(Error::Arguments(_))
         ));
         assert!(matches!(
-            parsed(&["--quick", "--write-readme"]),
+            parsed(&["--quick", "--write"]),
             Err(Error::Conflict { .. })
         ));
         assert!(matches!(parsed(&["more"]), Err(Error::Arguments(_))));

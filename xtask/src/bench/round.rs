@@ -361,7 +361,7 @@ fn alternate<L: Load>(
             .served
             .verify_counted(file, all, plan.connections as u64);
         let idle = (plan.busy && busy < BUSY_LEAST).then(|| {
-            "its core was idle at times: the load was too slow, or the machine not idle".to_owned()
+            "its core was idle at times, because the load generator was too slow or the machine was busy".to_owned()
         });
         let mut values = vec![lane.used.as_secs_f64() * 1e6 / (plan.slice * SLICES) as f64];
         values.extend(lane.clients.body_bytes().map(|bytes| bytes as f64));

@@ -1,5 +1,5 @@
 //! The results: ratios round by round, their quartile and median, and the table
-//! as text, as Markdown and in README.md.
+//! as text, as Markdown and in docs/benchmarks.md.
 
 use std::fmt::Write;
 use std::fs;

@@ -113,7 +113,7 @@ impl Case {
         match (self, setting) {
             (Case::Death, Setting::Usual) => &[
                 (
-                    "leader killed: another one leads (etcd: 100/1000 ms, its defaults)",
+                    "leader killed: new leader elected (etcd: 100/1000 ms, its defaults)",
                     Milliseconds,
                 ),
                 (
@@ -123,7 +123,7 @@ impl Case {
             ],
             (Case::Death, Setting::Short) => &[
                 (
-                    "leader killed: another one leads (etcd: 20/200 ms)",
+                    "leader killed: new leader elected (etcd: 20/200 ms)",
                     Milliseconds,
                 ),
                 (
@@ -155,7 +155,7 @@ impl Case {
             )],
             (Case::Cut, Setting::Usual) => &[
                 (
-                    "link of leader and second member silent for 4 s: elections (etcd: 100/1000 ms)",
+                    "link between leader and second member silent for 4 s: elections (etcd: 100/1000 ms)",
                     Unit::Times,
                 ),
                 (
@@ -165,7 +165,7 @@ impl Case {
             ],
             (Case::Cut, Setting::Short) => &[
                 (
-                    "link of leader and second member silent for 4 s: elections (etcd: 20/200 ms)",
+                    "link between leader and second member silent for 4 s: elections (etcd: 20/200 ms)",
                     Unit::Times,
                 ),
                 (

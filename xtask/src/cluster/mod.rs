@@ -22,7 +22,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// The command, and the markers in README.
+/// The command, and the markers in docs/benchmarks.md.
 const COMMAND: &str = "bench-cluster";
 
 /// etcd's defaults, and what its manual calls short: heartbeat and election,
@@ -109,14 +109,14 @@ fn heading(options: &Options) -> Result<String, Error> {
         .filter_map(|(side, _)| side.version())
         .collect();
     Ok(format!(
-        "Three members on three machines in namespaces, three of etcd (no TLS where its row \
-         does not say so) beside two nodes and an arbiter (mutual TLS between them), in turn, {} repetitions, each side on the same \
-         disk and with fsync (an fdatasync of 512 bytes takes {:.2} ms here). One client on the \
-         leader's machine writes one after the other: over gRPC and TCP to etcd, over the \
-         operators' socket to evenkeel. After a death both survivors are asked every 2 ms who \
-         leads, and written to until one acknowledges. Memory is RssAnon of all processes of a \
-         member after 2,100 writes. The last column is etcd's median divided by evenkeel's: more \
-         than 1 is less time or memory than etcd. Measured with {}.",
+        "Three members on three machines in network namespaces: three etcd members (without TLS \
+         unless the row names it) or two nodes and an arbiter (with mutual TLS). They took turns, \
+         {} repetitions, on the same disk and with fsync (an fdatasync of 512 bytes takes {:.2} ms \
+         here). One client on the leader's machine writes sequentially: over gRPC and TCP to \
+         etcd, over the operators' socket to evenkeel. After the leader is killed, both survivors \
+         are queried for the leader every 2 ms, and get writes until one acknowledges. Memory is \
+         RssAnon of all processes of a member after 2,100 writes. The last column is etcd's \
+         median divided by evenkeel's: above 1, evenkeel needs less time or memory. Measured with {}.",
         options.repetitions,
         disk()?,
         versions.join(" and ")

@@ -25,7 +25,7 @@ usage: cargo xtask bench-cluster [OPTION...]
   --left COMMAND      what is compared with (/usr/bin/etcd)
   --right COMMAND     what is compared (target/release/evenkeel)
   --markdown          prints the table as Markdown
-  --write-readme      puts the table between the bench-cluster markers of README.md
+  --write             write the table to docs/benchmarks.md
 ";
 
 /// Of each case where nothing else is said.

@@ -27,7 +27,7 @@ pub struct Options<C> {
     pub left: PathBuf,
     pub right: PathBuf,
     markdown: bool,
-    readme: Option<PathBuf>,
+    document: Option<PathBuf>,
 }
 
 /// Reads the arguments; these repetitions and this left side where nothing else is
@@ -43,7 +43,7 @@ pub fn parse<C: Case>(
         left: left.into(),
         right: evenkeel(),
         markdown: false,
-        readme: None,
+        document: None,
     };
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
@@ -57,7 +57,7 @@ pub fn parse<C: Case>(
             Long("left") => options.left = parser.value()?.into(),
             Long("right") => options.right = parser.value()?.into(),
             Long("markdown") => options.markdown = true,
-            Long("write-readme") => options.readme = Some(workspace().join("README.md")),
+            Long("write") => options.document = Some(workspace().join("docs/benchmarks.md")),
             Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected().into()),
         }
@@ -81,17 +81,17 @@ impl<C> Options<C> {
         gone.map_or(Ok(()), |path| Err(Error::NoProgram(path.clone())))
     }
 
-    /// Prints the table below its heading, or puts it between the markers of README.
+    /// Prints the table below its heading, or puts it between the markers of docs/benchmarks.md.
     pub fn show(&self, markers: &str, heading: &str, table: &str) -> Result<(), Error> {
         let text = format!("{heading}\n\n{table}");
-        if self.markdown || self.readme.is_none() {
+        if self.markdown || self.document.is_none() {
             print!("{text}");
         }
-        let Some(readme) = &self.readme else {
+        let Some(document) = &self.document else {
             return Ok(());
         };
-        write_between(readme, markers, &text).map_err(|source| Error::Table {
-            path: readme.clone(),
+        write_between(document, markers, &text).map_err(|source| Error::Table {
+            path: document.clone(),
             source,
         })
     }
