@@ -22,6 +22,9 @@ fish = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 
 built = target/release/evenkeel
 
+# The oldest supported compiler, as Cargo.toml states it.
+oldest := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
 .PHONY: help run build test test-long bench changes conformance soak tidy manual install install-haproxy install-keepalived toolchain
 .DEFAULT_GOAL := help
 
@@ -36,7 +39,7 @@ build: toolchain ## build the release binary, target/release/evenkeel
 
 test: toolchain ## install missing test programs (as root) and run all tests
 	scripts/install-test-peers
-	$(CARGO) test --workspace
+	$(CARGO) test --locked --workspace
 
 test-long: toolchain ## run the cluster simulations with many more seeds (hours)
 	CLUSTER_SEEDS=500 CLUSTER_SCENARIOS=50 LEASE_SEEDS=50000 EVENKEEL_SEED=1 \
@@ -58,8 +61,15 @@ soak: build ## traffic with one reload or fault each second, for SECONDS (300), 
 
 tidy: toolchain ## check format, lints, house rules, licences and advisories
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' \
+		$(CARGO) doc --locked --workspace --no-deps --document-private-items
 	$(CARGO) xtask tidy
+	@if $(CARGO) +$(oldest) --version >/dev/null 2>&1; then \
+		$(CARGO) +$(oldest) check --locked --workspace --target-dir target/oldest; \
+	else \
+		echo 'Rust $(oldest) is not installed: the oldest supported compiler was not checked'; \
+	fi
 	@if ! $(CARGO) deny --version >/dev/null 2>&1; then \
 		echo 'cargo-deny is not installed: licences and advisories not checked'; \
 	else \

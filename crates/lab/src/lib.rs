@@ -4,7 +4,7 @@
 //!
 //! Everything belongs to a value and goes with it, also when a test panics; what
 //! a killed or interrupted one leaves behind is removed by a guard process, and
-//! by [`clean`]. Nothing here touches the host's own interfaces, addresses or
+//! by [`mod@clean`]. Nothing here touches the host's own interfaces, addresses or
 //! rules, no process is ever found by its name, and every wait has an end.
 //!
 //! | what | how |

@@ -1,6 +1,6 @@
-//! Diagnostics for their readers: people at a terminal ([`full`]), one line
-//! each for editors and scripts ([`concise`]), programs ([`json`]), and those
-//! that read HAProxy's own messages ([`haproxy`]). Only text is made here;
+//! Diagnostics for their readers: people at a terminal ([`fn@full`]), one line
+//! each for editors and scripts ([`fn@concise`]), programs ([`fn@json`]), and those
+//! that read HAProxy's own messages ([`fn@haproxy`]). Only text is made here;
 //! nothing is printed, and no diagnostic is changed.
 
 mod concise;

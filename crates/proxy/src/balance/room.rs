@@ -1,5 +1,5 @@
 //! `hash-balance-factor`: how many sessions a server may have before keys of its own go
-//! to the next one. Weights are parts of [`WEIGHT_SCALE`](crate::state::WEIGHT_SCALE).
+//! to the next one. Weights are parts of [`WEIGHT_SCALE`].
 
 use crate::config::{Proxy, Server};
 use crate::state::WEIGHT_SCALE;

@@ -1,4 +1,4 @@
-//! Listeners: opened with the rights of the start ([`open`]), accepting on
+//! Listeners: opened with the rights of the start ([`fn@open`]), accepting on
 //! every thread of the data plane ([`accept`]). The number of descriptors does
 //! not depend on the number of threads: all threads watch the same ones.
 

@@ -2,7 +2,7 @@
 //! server. Frames, windows and floods are `protocol::http2`, a value; this moves
 //! its bytes and wakes its streams. It knows no rule and no header.
 //!
-//! One task drives a connection: [`serve`] a client's, the task behind a
+//! One task drives a connection: [`fn@serve`] a client's, the task behind a
 //! [`ServerMux`] a server's. Each stream is used by a task of its own, through
 //! its [`MuxStream`]. They meet in [`shared`], on one thread.
 

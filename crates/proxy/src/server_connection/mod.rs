@@ -1,4 +1,4 @@
-//! Connections to servers: made ([`connect`]), kept idle per thread
+//! Connections to servers: made ([`fn@connect`]), kept idle per thread
 //! ([`Pools`]), taken again. A server connection is not a stream: it may carry
 //! many, one after the other, and of HTTP/2 at the same time ([`shared`]).
 

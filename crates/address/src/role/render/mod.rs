@@ -1,4 +1,4 @@
-//! A [`Status`] shown in several ways: words for people, keepalived's dumps, metrics.
+//! A [`Status`](super::Status) shown in several ways: words for people, keepalived's dumps, metrics.
 
 mod dumps;
 mod metrics;

@@ -3,7 +3,7 @@
 //! that keepalived can put before those of version 2 ([`ah`]).
 //!
 //! Whoever sends one says from where and to where, whoever takes one says what it
-//! expects: [`decode`] refuses what is not a well-formed advert of that version and
+//! expects: [`fn@decode`] refuses what is not a well-formed advert of that version and
 //! that router, in words and for the counter that keepalived's statistics have.
 
 pub mod ah;

@@ -3,7 +3,7 @@
 //!
 //! [`announce`] is what keepalived calls gratuitous ARP and unsolicited neighbour
 //! advertisement, byte by byte as its. [`probe`] asks who has an address, and
-//! [`claim`] is what any frame says about who has which: an answer to a probe, or
+//! [`fn@claim`] is what any frame says about who has which: an answer to a probe, or
 //! somebody who uses an address of ours. InfiniBand is not spoken.
 
 mod arp;
@@ -24,7 +24,7 @@ pub const BROADCAST: Mac = [0xff; 6];
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// The type of IPv6 in an Ethernet header.
 pub const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// Most bytes of a frame that [`claim`] has to be given: what is behind says nothing.
+/// Most bytes of a frame that [`fn@claim`] has to be given: what is behind says nothing.
 pub const FRAME_BYTES_MAX: usize = 1514;
 
 /// Bytes before what an Ethernet frame carries.
