@@ -134,7 +134,11 @@ const fn growth(about: &'static str) -> Metric {
 pub static CASES: [Case; 42] = [
     Case {
         name: "small",
-        metrics: &[traffic("100-byte responses, 64 connections", 1.15, Some(1.2))],
+        metrics: &[traffic(
+            "100-byte responses, 64 connections",
+            1.15,
+            Some(1.2),
+        )],
         file: File::Http,
         kind: kept_alive(64, 100, 80_000),
     },
