@@ -5,7 +5,6 @@
 
 use crate::address_site::{Router, Running, SOON, Site, VIP, Vrrp};
 use lab::{BusyProcessors, Frame, Signal, eventually};
-use std::thread;
 use std::time::Duration;
 
 /// A pair whose first machine is master.
@@ -118,7 +117,7 @@ fn takeovers_under_load(router: Router, seconds: u64) -> usize {
     };
     let before = masters();
     let busy = BusyProcessors::start(8).unwrap();
-    thread::sleep(Duration::from_secs(seconds));
+    lab::let_pass(Duration::from_secs(seconds), "a load lasts");
     drop(busy);
     masters() - before
 }
@@ -263,7 +262,7 @@ fn kept_from_a_frozen_master(router: Router) -> bool {
         "{}",
         high.said()
     );
-    thread::sleep(Duration::from_secs(2));
+    lab::let_pass(Duration::from_secs(2), "nothing moves");
     // It may say goodbye, so that the owner tells the neighbours once more.
     let claims = |frame: &Frame| frame.payload()[2] != 0;
     one("beta") && !site.adverts(&site.alpha).iter().any(claims)

@@ -127,7 +127,10 @@ impl Pair {
         let outcomes = thread::scope(|scope| {
             let clients = (0..SLOW_CLIENTS).map(|number| {
                 scope.spawn(move || {
-                    thread::sleep(SLOW / SLOW_CLIENTS * number);
+                    lab::let_pass(
+                        SLOW / SLOW_CLIENTS * number,
+                        "requests begin at different times",
+                    );
                     slow_requests(site, over)
                 })
             });

@@ -178,7 +178,7 @@ fn a_machine_whose_servers_are_gone_yields_to_one_that_can_serve() {
             node.host.block(&filter).unwrap()
         })
     });
-    std::thread::sleep(Duration::from_secs(8));
+    lab::let_pass(Duration::from_secs(8), "checks fail and nothing moves");
     assert_eq!(site.owners(VIPS[0]), ["alpha"], "{}", alpha.said());
     drop(all);
 }

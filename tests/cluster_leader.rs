@@ -3,7 +3,6 @@
 
 use crate::cluster_site::{SOON, Site};
 use lab::{BusyProcessors, eventually};
-use std::thread;
 use std::time::Duration;
 
 /// How long the processors are busy.
@@ -62,7 +61,7 @@ fn eight_busy_processes_cause_no_election() {
     let calm = (0..3).any(|_| {
         let before = site.leader();
         let busy = BusyProcessors::start(BUSY_PROCESSES).unwrap();
-        thread::sleep(BUSY_TIME);
+        lab::let_pass(BUSY_TIME, "a load lasts");
         drop(busy);
         site.leader() == before
     });
@@ -85,7 +84,7 @@ fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
             "{}",
             site.tell()
         );
-        thread::sleep(CUT_TIME);
+        lab::let_pass(CUT_TIME, "a cut lasts");
         let told = site
             .alpha
             .tells_words(&["the direct way to beta is cut", "through arbiter"]);

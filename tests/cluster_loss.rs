@@ -5,7 +5,6 @@ use crate::cluster_site::{SOON, Site, VIP, configuration};
 use lab::{FullDisk, eventually};
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
-use std::thread;
 use std::time::Duration;
 
 const SOME_TIME: Duration = Duration::from_millis(1500);
@@ -55,7 +54,7 @@ fn without_a_majority_changes_are_refused_in_words_and_traffic_goes_on() {
     let load = site.load();
     let said = site.apply("two");
     assert!(!said.good, "{said:?}");
-    thread::sleep(SOME_TIME);
+    lab::let_pass(SOME_TIME, "a loss lasts");
     let own = &load.stop().own[0];
     let failed = crate::cluster_site::failed(own);
     assert!(own.len() > 10 && failed.is_empty(), "{failed:?}");
@@ -160,7 +159,7 @@ fn an_emptied_store_makes_no_second_truth() {
     let words = ["beta: the store is empty; it does not vote"];
     assert!(site.arbiter.tells_words(&words), "{}", site.tell());
     // Longer than several elections.
-    thread::sleep(SOME_TIME);
+    lab::let_pass(SOME_TIME, "a loss lasts");
     for member in [&site.beta, &site.arbiter] {
         let frozen = |status: &serde_json::Value| status["majority"] == false;
         assert!(member.tells(frozen), "{}", site.tell());
@@ -202,7 +201,7 @@ fn a_full_disk_stops_changes_and_not_traffic() {
     disk.fill().unwrap();
     // The others are a majority.
     site.alpha.apply(&configuration("two"), &["--now"]);
-    thread::sleep(SOME_TIME);
+    lab::let_pass(SOME_TIME, "a loss lasts");
     assert!(site.ask(site.beta.service(), "/").is_ok());
     disk.make_room().unwrap();
     site.leader();

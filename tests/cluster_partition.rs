@@ -3,7 +3,6 @@
 
 use crate::cluster_site::{Load, Machine, SOON, Site, vip};
 use lab::{Fault, Host, eventually};
-use std::thread;
 use std::time::Duration;
 
 /// How long each shape lasts: several election timeouts.
@@ -43,14 +42,14 @@ fn no_partition_of_the_members_fails_a_request() {
     let load = site.load();
     for shape in shapes {
         let faults = back_only(&site, shape);
-        thread::sleep(SHAPE_TIME);
+        lab::let_pass(SHAPE_TIME, "a partition lasts");
         drop(faults);
         site.healed();
     }
     // One way only: those who hear nothing, and those who are not heard.
     for (from, to) in [(a, b), (b, a), (a, c), (c, b)] {
         let fault = site.back.one_way(from, to).unwrap();
-        thread::sleep(SHAPE_TIME);
+        lab::let_pass(SHAPE_TIME, "a partition lasts");
         drop(fault);
     }
     site.healed();
@@ -76,7 +75,7 @@ fn alone_with_its_clients(site: &Site, node: &Machine) -> Load {
     let serves = eventually(SOON, || site.vip_serves());
     assert!(serves, "{}", site.tell());
     let load = site.load();
-    thread::sleep(SHAPE_TIME);
+    lab::let_pass(SHAPE_TIME, "a partition lasts");
     assert!(site.ask(vip(), "/version").is_ok(), "{}", site.tell());
     drop(cut);
     load

@@ -277,9 +277,9 @@ fn a_web_server_dies_and_comes_back(business: &mut Business) {
     let probe = Probe::new(&business.public, at(WEB)).timeout(CHECKED);
     let steady = probe.steadily("/", Duration::from_millis(50));
     business.web[0].stop();
-    std::thread::sleep(CHECKED);
+    lab::let_pass(CHECKED, "a failure is noticed");
     let noticed = Instant::now();
-    std::thread::sleep(WATCHED);
+    lab::let_pass(WATCHED, "clients watch");
     business.web[0].resume().unwrap();
     let before = business.web[0].served();
     // Checks are requests, too: more than they make means that it is in the farm.

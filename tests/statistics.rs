@@ -194,7 +194,7 @@ fn the_table_after_the_same_traffic_is_haproxys() {
     let [ours, theirs] = Program::BOTH.map(|program| {
         let side = Side::start(program);
         side.traffic();
-        std::thread::sleep(Duration::from_millis(500));
+        lab::let_pass(Duration::from_millis(500), "haproxy counts what has ended");
         side.table()
     });
     assert_eq!(

@@ -10,6 +10,7 @@ mod modules;
 mod names;
 mod scan;
 mod size;
+mod sleeps;
 mod tree;
 mod words;
 
@@ -70,6 +71,9 @@ enum Wrong {
     },
     CrateSize {
         lines: usize,
+    },
+    LongSleep {
+        ms: u64,
     },
 }
 
@@ -133,6 +137,12 @@ impl fmt::Display for Wrong {
                 "{lines} lines of code, and the limit is {}: split it, or keep \
                  xtask/src/tidy/cycles.rs true",
                 cycles::MAX_CRATE_LINES
+            ),
+            Wrong::LongSleep { ms } => write!(
+                f,
+                "a test sleeps {ms} ms, more than {}: wait for an event with \
+                 lab::eventually, or say why there is none with lab::let_pass",
+                sleeps::MAX_SLEEP_MS
             ),
         }
     }
@@ -202,6 +212,7 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     let mut found = size::check(&tree, exceptions::EXCEPTIONS);
     found.extend(names::check(&tree));
     found.extend(words::check(&tree));
+    found.extend(sleeps::check(&tree));
     found.extend(keywords::check(&tree));
     found.extend(house::check(&house::arrows(tree.root())?));
     found.extend(cycles::check(&modules::floors(&tree)));

@@ -105,6 +105,7 @@ mod wait;
 mod watcher;
 mod weather;
 mod wire;
+mod witness;
 
 pub use busy::BusyProcessors;
 pub use capture::{Capture, Frame, Talk};
@@ -130,7 +131,8 @@ pub use random::Random;
 pub use scratch::Scratch;
 pub use syslog::Syslog;
 pub use topology::Lab;
-pub use wait::eventually;
+pub use wait::{eventually, let_pass};
 pub use watcher::{Answerer, Look, Miss, Pace, Seen, Watcher};
 pub use weather::Weather;
 pub use wire::{Passed, Wire};
+pub use witness::{WITNESS, Witness, undisturbed};

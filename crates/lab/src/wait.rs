@@ -21,6 +21,14 @@ pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
     condition()
 }
 
+/// Lets time pass in a test, where time itself is what is tested: a lifetime, a load, or
+/// that something does not happen. `_why` says which; for an event there is
+/// [`eventually`]. `cargo xtask tidy` refuses every other long sleep of
+/// a test.
+pub fn let_pass(time: Duration, _why: &str) {
+    thread::sleep(time);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

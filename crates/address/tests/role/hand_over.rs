@@ -66,7 +66,7 @@ fn answer(mut stream: TcpStream, name: &str) {
     let mut kind = [0];
     while stream.read(&mut kind).is_ok_and(|n| n > 0) {
         if kind == *b"s" {
-            thread::sleep(SLOW);
+            lab::let_pass(SLOW, "a slow response");
         }
         if stream.write_all(format!("{name}\n").as_bytes()).is_err() {
             return;
@@ -121,7 +121,7 @@ fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
         });
         for place in 0..8 {
             scope.spawn(move || {
-                thread::sleep(SLOW / 8 * place);
+                lab::let_pass(SLOW / 8 * place, "requests begin at different times");
                 scene.client.enter(|| client(b"s", Duration::ZERO));
             });
         }
@@ -189,7 +189,7 @@ fn moves(
     assert_eq!(ask(&mut idle, b"q").unwrap(), old.name());
     let mut started = None;
     let seen = crowd(scene, family, || {
-        thread::sleep(SLOW);
+        lab::let_pass(SLOW, "slow requests are under way");
         started = order();
         old_role.wait_for("connections may finish");
         assert!(scene.has(old, family.vip()), "it is still here");
@@ -200,7 +200,7 @@ fn moves(
             "{}",
             old_role.said().join("\n")
         );
-        thread::sleep(SLOW * 2);
+        lab::let_pass(SLOW * 2, "slow requests end");
     });
     let count = |name: &str| seen.answers.iter().filter(|who| *who == name).count();
     assert_eq!(seen.failures, [""; 0], "{}", old_role.said().join("\n"));

@@ -90,7 +90,7 @@ fn with_a_lifetime_the_address_vanishes_after_a_kill_and_stays_while_the_role_li
         line.contains("valid_lft 2sec") || line.contains("valid_lft 1sec"),
         "{line}"
     );
-    std::thread::sleep(Duration::from_secs(3));
+    lab::let_pass(Duration::from_secs(3), "a lifetime of 2 s passes");
     assert!(scene.has(&scene.alpha, VIP), "it was renewed");
     assert_eq!(alpha.status().instances[0].restored, 0);
     alpha.process.signal(Signal::KILL).unwrap();

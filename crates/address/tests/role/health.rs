@@ -1,6 +1,6 @@
 //! What the proxy's health does to who has the address.
 
-use crate::scene::{LATEST, Scene, VIP, simple};
+use crate::scene::{LATEST, Scene, VIP, hears_adverts, simple};
 use address::config::Config;
 use lab::{Signal, eventually};
 use protocol::vitals::{BYTES, Band, Vitals, WORDS};
@@ -127,7 +127,7 @@ fn when_both_are_equally_ill_the_owner_keeps_the_address() {
     assert!(eventually(LATEST, || alpha.status().instances[0]
         .owner
         .is_some()));
-    std::thread::sleep(Duration::from_secs(1));
+    hears_adverts(&alpha, 10);
     assert_eq!(beta.state("VI_1"), "MASTER");
     assert_eq!(alpha.state("VI_1"), "BACKUP");
 }

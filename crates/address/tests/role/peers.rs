@@ -122,7 +122,10 @@ fn keepalived_takes_over_from_us_and_we_from_it() {
         assert!(scene.comes_to(&scene.alpha, VIP), "{case:?}");
         let theirs = case.theirs(&scene, 100);
         // It hears us, and stays a backup.
-        std::thread::sleep(Duration::from_secs(2));
+        lab::let_pass(
+            Duration::from_secs(2),
+            "nobody but keepalived knows when it hears us",
+        );
         assert!(!scene.has(&scene.beta, VIP), "{case:?}");
         alpha.order("stop");
         assert!(scene.comes_to(&scene.beta, VIP), "{case:?}");

@@ -61,7 +61,7 @@ fn busy_processors_make_nobody_take_over() {
             scene.client.spawn(command).unwrap()
         })
         .collect();
-    std::thread::sleep(Duration::from_secs(4));
+    lab::let_pass(Duration::from_secs(4), "a load lasts");
     drop(busy);
     assert_eq!(
         beta.count("Entering MASTER"),

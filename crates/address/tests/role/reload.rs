@@ -1,6 +1,6 @@
 //! Another configuration while it runs, and hand-overs.
 
-use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
+use crate::scene::{LATEST, Scene, VIP, address, config, hears_adverts, instance, simple};
 use lab::eventually;
 
 #[test]
@@ -19,7 +19,7 @@ fn a_reload_moves_no_address_that_stays_and_changes_the_others_in_place() {
         .args(["monitor", "address"])
         .stdout(std::fs::File::create(&events).unwrap());
     let _watching = scene.alpha.spawn(watch).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_millis(200));
     let mut other = simple(150);
     other.instances[0].addresses.push(address("10.0.0.102/24"));
     alpha.take(&other);
@@ -92,7 +92,7 @@ fn an_operator_hands_an_address_over_and_it_does_not_come_back_by_itself() {
     alpha.order("hand-over VI_1");
     assert!(scene.comes_to(&scene.beta, VIP));
     assert!(scene.leaves(&scene.alpha, VIP));
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    hears_adverts(&alpha, 10);
     assert_eq!(beta.state("VI_1"), "MASTER");
     assert_eq!(alpha.state("VI_1"), "BACKUP");
 }

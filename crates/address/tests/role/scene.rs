@@ -4,6 +4,7 @@ use crate::child::{self, DUMPS, SOCKET, STATE, VITALS};
 use address::config::{Address, Config, Dialect, Instance, Options, Transport};
 use address::role::Status;
 use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
+use protocol::vrrp::Counter;
 use std::env;
 use std::io::Write;
 use std::net::IpAddr;
@@ -180,6 +181,13 @@ impl Role {
         let found = status.instances.iter().find(|i| i.name == name);
         found.unwrap().state.clone()
     }
+}
+
+/// Waits until a role has heard so many more adverts.
+pub fn hears_adverts(role: &Role, more: u64) {
+    let heard = || role.status().instances[0].counters[Counter::AdvertsReceived];
+    let before = heard();
+    assert!(eventually(LATEST, || heard() >= before + more));
 }
 
 pub fn address(text: &str) -> Address {

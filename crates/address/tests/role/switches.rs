@@ -109,9 +109,11 @@ fn routes_of_a_killed_process_go_with_the_instance_that_is_gone() {
     let alpha = scene.role(&scene.alpha, &routed);
     let shows = || scene.alpha.ip(&["route"]).unwrap().contains("10.9.0.0/24");
     assert!(eventually(LATEST, shows));
-    // It was written that it holds the route.
     assert_eq!(alpha.state("VI_1"), "MASTER");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // It was written that it holds the route.
+    let state = scene.scratch.path().join("alpha.state");
+    let kept = || read_to_string(&state).is_ok_and(|text| text.contains("10.9.0.0"));
+    assert!(eventually(LATEST, kept));
     alpha.process.signal(Signal::KILL).unwrap();
     alpha.process.wait(LATEST).unwrap();
     assert!(shows());

@@ -112,7 +112,7 @@ fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
         .unwrap();
     let mut answer = String::new();
     operator.read_to_string(&mut answer).unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
+    lab::let_pass(Duration::from_millis(1500), "states are sent by time");
     let second = Supervised::run(&scratch, "a.cfg");
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
     assert_eq!(roles(scratch.path()), [role], "no second one beside it");
@@ -170,7 +170,7 @@ fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same()
     assert!(answers(port, "one"));
     let role = kill_supervisor(&first);
     // Longer than it goes without telling its counters.
-    std::thread::sleep(Duration::from_secs(11));
+    lab::let_pass(Duration::from_secs(11), "counters are sent by time");
     let second = Supervised::run(&scratch, "a.cfg");
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
     assert_eq!(roles(scratch.path()), [role]);

@@ -244,7 +244,7 @@ fn hup_tells_the_state_of_every_server() {
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     assert!(eventually(PATIENCE, || serves(port)));
     kill(pid, Signal::SIGHUP).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(200));
     kill(pid, Signal::SIGUSR1).unwrap();
     let outcome = finish(child);
     assert!(

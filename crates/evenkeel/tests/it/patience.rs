@@ -82,7 +82,7 @@ fn a_change_is_given_up_when_all_who_asked_have_gone() {
     let mut askers = [bed.asks(), bed.asks()];
     assert!(eventually(PATIENCE, || bed.loads()));
     // One of them may have come when the change ran already.
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(200));
     for asker in &mut askers {
         kill(Pid::from_raw(asker.id() as i32), Signal::SIGINT).unwrap();
         asker.wait().unwrap();
@@ -104,10 +104,10 @@ fn a_change_that_a_signal_asked_for_is_not_given_up() {
     bed.supervised.signal(Signal::SIGHUP);
     assert!(eventually(PATIENCE, || bed.loads()));
     let mut asks = bed.asks();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(200));
     kill(Pid::from_raw(asks.id() as i32), Signal::SIGINT).unwrap();
     asks.wait().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(200));
     assert!(bed.loads());
     // A stop does not wait for it.
     assert_eq!(bed.supervised.end(Signal::SIGTERM).code(), Some(0));

@@ -69,6 +69,11 @@ impl Supervised {
         self.children().into_iter().find(is_role)
     }
 
+    /// Whether it has started processes, and signals reach it.
+    pub fn reads_signals(&self) -> bool {
+        reads_signals(self.pid)
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.pid, signal).unwrap();
     }
@@ -129,6 +134,15 @@ fn said_so_far(stream: std::process::ChildStderr) -> String {
     // Fails where the stream is still open, with what there was before.
     let _ = stream.read_to_end(&mut said);
     String::from_utf8_lossy(&said).into_owned()
+}
+
+/// A master of haproxy blocks signals until it waits for them.
+pub fn reads_signals(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let blocks_none = blocked.is_some_and(|set| set.trim().trim_start_matches('0').is_empty());
+    let is_haproxy = status.starts_with("Name:\thaproxy");
+    !children_of(pid).is_empty() && (blocks_none || !is_haproxy)
 }
 
 /// A number may belong to another process by now.

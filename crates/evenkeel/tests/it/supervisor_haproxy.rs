@@ -2,7 +2,9 @@
 //! for, the file of the process id, the background.
 
 use crate::harness::{Bench, PATIENCE, listening, oracle_path};
-use crate::supervised::{Client, Supervised, answers, children_of, lives, origin, passes};
+use crate::supervised::{
+    Client, Supervised, answers, children_of, lives, origin, passes, reads_signals,
+};
 use lab::{eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -66,8 +68,7 @@ fn signals_end_a_master_with_the_codes_and_words_of_haproxy() {
             let master = Supervised::start(&program, bench.scratch.path(), arguments);
             assert!(answers(port, "one"));
             // It listens before it reads signals.
-            assert!(eventually(PATIENCE, || !children_of(master.pid).is_empty()));
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert!(eventually(PATIENCE, || master.reads_signals()));
             let outcome = master.end(signal);
             assert_eq!(outcome.code(), Some(code), "{signal}: {}", outcome.stderr);
             said.push(last_lines(&outcome.stderr));
@@ -119,7 +120,7 @@ fn the_pid_file_has_the_masters_id_in_the_foreground_and_in_the_background() {
         assert!(eventually(PATIENCE, || Client::new(port).is_some()));
         let written = || std::fs::read_to_string(&pid_file).unwrap_or_default();
         assert!(eventually(PATIENCE, || written().trim() == master.pid.to_string()));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(eventually(PATIENCE, || master.reads_signals()));
         assert_eq!(master.end(Signal::SIGTERM).code(), Some(0));
         background(&bench, &program, &pid_file, port);
     }
@@ -134,8 +135,9 @@ fn background(bench: &Bench, program: &Path, pid_file: &Path, port: u16) {
     assert!(eventually(PATIENCE, || !text().is_empty()));
     let master: i32 = text().trim().parse().unwrap();
     assert!(eventually(PATIENCE, || Client::new(port).is_some()));
-    assert!(eventually(PATIENCE, || !children_of(Pid::from_raw(master)).is_empty()));
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(eventually(PATIENCE, || reads_signals(Pid::from_raw(
+        master
+    ))));
     let workers = children_of(Pid::from_raw(master));
     kill(Pid::from_raw(master), Signal::SIGTERM).unwrap();
     assert!(eventually(PATIENCE, || !lives(master)
@@ -167,8 +169,8 @@ fn a_quiet_master_says_nothing_and_a_start_that_fails_ends_with_1() {
     let arguments = ["-W", "-q", "-f", "listening.cfg"];
     let master = Supervised::start(&bench.haproxy, bench.scratch.path(), arguments);
     assert!(eventually(PATIENCE, || master.role().is_some()
+        && master.reads_signals()
         && Client::new(port).is_some()));
-    std::thread::sleep(std::time::Duration::from_millis(300));
     let outcome = master.end(Signal::SIGTERM);
     assert_eq!((outcome.code(), outcome.stderr.as_str()), (Some(0), ""));
     bench.file("bad.cfg", &listening(port, "    foo"));
@@ -191,9 +193,9 @@ fn ttou_pauses_and_ttin_goes_on() {
     let master = Supervised::start(&bench.haproxy, bench.scratch.path(), ["-W", "-f", "a.cfg"]);
     assert!(answers(port, "one"));
     master.signal(Signal::SIGTTOU);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_millis(200));
     let waiting = std::thread::spawn(move || crate::supervised::get(port));
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(std::time::Duration::from_millis(200));
     assert!(!waiting.is_finished(), "nothing is accepted");
     master.signal(Signal::SIGTTIN);
     assert_eq!(waiting.join().unwrap().as_deref(), Some("one"));
@@ -217,8 +219,7 @@ fn a_soft_stop_that_waits_is_cut_short_by_term() {
         let arguments = ["-W", "-f", "a.cfg"];
         let master = Supervised::start(&program, bench.scratch.path(), arguments);
         assert!(eventually(PATIENCE, || Client::new(port).is_some()));
-        assert!(eventually(PATIENCE, || !children_of(master.pid).is_empty()));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(eventually(PATIENCE, || master.reads_signals()));
         let waits = std::thread::spawn(move || crate::supervised::get(port));
         let _held = server.accept().unwrap();
         master.signal(Signal::SIGUSR1);
@@ -253,8 +254,7 @@ fn db_keeps_a_master_in_the_foreground() {
         let arguments = ["-db", "-W", "-f", "listening.cfg"];
         let master = Supervised::start(&program, bench.scratch.path(), arguments);
         assert!(eventually(PATIENCE, || Client::new(port).is_some()));
-        assert!(eventually(PATIENCE, || !children_of(master.pid).is_empty()));
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(eventually(PATIENCE, || master.reads_signals()));
         let outcome = master.end(Signal::SIGINT);
         assert_eq!(outcome.code(), Some(130), "{}", outcome.stderr);
     }

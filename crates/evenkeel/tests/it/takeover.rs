@@ -246,7 +246,7 @@ fn the_next_role_knows_what_the_one_that_was_killed_knew() {
     };
     let role: i32 = children().trim().parse().unwrap();
     // It is told at most once a second.
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    lab::let_pass(std::time::Duration::from_secs(4), "states are sent by time");
     kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
     assert!(eventually(PATIENCE, || {
         children().trim() != role.to_string() && !children().trim().is_empty()

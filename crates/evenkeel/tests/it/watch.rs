@@ -36,7 +36,7 @@ fn replace(path: &Path, text: &str) {
 
 /// The end, once what was seen to serve was told, too.
 fn end(supervised: Supervised) -> Outcome {
-    std::thread::sleep(A_WHILE / 3);
+    lab::let_pass(A_WHILE / 3, "a watch that finds nothing is silent");
     supervised.end(Signal::SIGTERM)
 }
 
@@ -53,7 +53,7 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
     fs::write(&page, "three").unwrap();
     assert!(answers(port, "three"), "written in place");
     fs::write(&page, "three").unwrap();
-    std::thread::sleep(A_WHILE);
+    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
     // Where only what lines name is watched, half a configuration is nobody's.
     scratch.write("a.cfg", "global\n    srever\n").unwrap();
     fs::write(&page, "four").unwrap();
@@ -87,7 +87,7 @@ fn a_file_that_is_half_written_is_not_taken() {
         .open(&page)
         .unwrap();
     file.write_all(b"first half, ").unwrap();
-    std::thread::sleep(A_WHILE);
+    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
     assert_eq!(get(port).as_deref(), Some("old"), "it is still written");
     file.write_all(b"second half").unwrap();
     drop(file);
@@ -141,13 +141,13 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
     let bad = good.clone() + "    srever x\n";
     for _ in 0..3 {
         replace(&file, &bad);
-        std::thread::sleep(A_WHILE);
+        lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
     }
     assert_eq!(get(port).as_deref(), Some("one"));
     // It names a file that comes later.
     let later = scratch.path().join("later");
     replace(&file, &pages("all", port, &later));
-    std::thread::sleep(A_WHILE);
+    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
     fs::write(&later, "two").unwrap();
     assert!(answers(port, "two"), "a file that was missing has come");
     let outcome = end(supervised);
@@ -177,14 +177,14 @@ fn files_that_vanish_and_come_back_are_no_storm() {
     let text = fs::read(&file).unwrap();
     fs::rename(&file, directory.join("a.cfg~")).unwrap();
     fs::write(&file, &text).unwrap();
-    std::thread::sleep(A_WHILE);
+    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
     // For longer: the directory and all.
     let away = scratch.path().join("away");
     fs::rename(&directory, &away).unwrap();
-    std::thread::sleep(2 * A_WHILE);
+    lab::let_pass(2 * A_WHILE, "a watch that finds nothing is silent");
     assert_eq!(get(port).as_deref(), Some("one"));
     fs::rename(&away, &directory).unwrap();
-    std::thread::sleep(2 * A_WHILE);
+    lab::let_pass(2 * A_WHILE, "a watch that finds nothing is silent");
     // A further file of the directory.
     let added = free();
     let further =
@@ -229,7 +229,7 @@ fn a_touch_says_nothing_and_hup_applies_always() {
     for _ in 0..3 {
         let text = fs::read(&file).unwrap();
         fs::write(&file, text).unwrap();
-        std::thread::sleep(A_WHILE / 3);
+        lab::let_pass(A_WHILE / 3, "a watch that finds nothing is silent");
     }
     assert_eq!(supervised.reload().code(), Some(0));
     let outcome = end(supervised);
