@@ -24,6 +24,7 @@
 mod boxed;
 mod buffer;
 mod clock;
+mod count;
 mod deadline;
 mod executor;
 mod inbox;
@@ -43,6 +44,7 @@ mod tests;
 pub use boxed::{PoolBox, pool_box};
 pub use buffer::{Buffer, buffer_size, set_buffer_size};
 pub use clock::Instant;
+pub use count::{Gauge, Rate, set_shard, set_shards, shard_count, shard_here};
 pub use deadline::{
     Elapsed, Sleep, WithDeadline, sleep, sleep_until, stand_back, with_deadline, yield_now,
 };

@@ -1,6 +1,6 @@
 //! One `bind` address of a frontend, with its options.
 
-use super::tls::BindTls;
+use crate::tls::BindTls;
 use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;

@@ -1,8 +1,9 @@
 //! The `global` section.
 
 use super::Http2;
-use super::{Asked, Bind, BindOwner, CpuMap, StatusCodes, TlsDefaults};
+use super::{Asked, Bind, BindOwner, CpuMap, StatusCodes};
 use crate::rules::VariableChange;
+use crate::tls::TlsDefaults;
 use language::Span;
 use std::fmt;
 use std::net::SocketAddr;

@@ -24,11 +24,11 @@ mod rare;
 mod resolvers;
 mod ring;
 mod server;
+mod server_tls;
 mod service;
 mod source;
 mod status_codes;
 mod stick;
-mod tls;
 mod userlist;
 mod workarounds;
 
@@ -69,15 +69,11 @@ pub use resolvers::{
 };
 pub use ring::{Ring, RingServer, RingTls};
 pub use server::{ProxyExtensions, ProxyField, Server, ServerAddress, ServerOptions};
+pub use server_tls::{Named, ServerTls, WebSocketProto};
 pub use service::Service;
 pub use source::{Borrowed, Source, SourceWays};
 pub use status_codes::StatusCodes;
 pub use stick::StickRule;
-pub use tls::{
-    BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Named, Parameters, ServerSettings,
-    ServerTls, SpokenVersions, TicketKeys, TlsDefaults, TlsLine, TlsSide, TlsVersion, TlsVersions,
-    Verify, WebSocketProto,
-};
 pub use userlist::{Password, User, Userlist, UserlistSlot};
 pub use workarounds::Workarounds;
 

@@ -1,7 +1,8 @@
 //! `peers`: who shares tables with this process.
 
-use super::{BindAddress, BindTls, ServerTls};
+use super::{BindAddress, ServerTls};
 use crate::peers::PeersState;
+use crate::tls::BindTls;
 use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;

@@ -4,13 +4,15 @@
 
 use super::places::BIND;
 use super::{Args, BindRow, Built, registry, tls_files, tls_words};
-use crate::config::{Bind, BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
+use crate::config::Bind;
 use crate::load::{Loader, codes};
 use crate::tls::crt_list;
 use crate::tls::ignore::IgnoredErrors;
 use crate::tls::sni::Filter;
 use crate::tls::store::Store;
 use crate::tls::tickets::FileKeys;
+use crate::tls::{BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
+use aws_lc_rs::digest;
 use language::keyword::Found;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::sync::Arc;
@@ -272,9 +274,10 @@ fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Bui
     }
     let text = std::str::from_utf8(keys.bytes()).unwrap_or_default();
     let ring = FileKeys::parse(text).map_err(|error| failed(&error.to_string()))?;
+    let digest = digest::digest(&digest::SHA256, keys.bytes());
     let store = &loader.config.certificates;
     let ring = store.ticket_keys_of(&word.text(), ring);
-    words(bind).ticket_keys = Some(TicketKeys { path, keys, ring });
+    words(bind).ticket_keys = Some(TicketKeys { path, digest, ring });
     Ok(())
 }
 

@@ -4,8 +4,8 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow, tls_list};
-use crate::config::{ExtraFiles, TlsSide, TlsVersion};
 use crate::load::{Loader, Section, codes};
+use crate::tls::{ExtraFiles, TlsSide, TlsVersion};
 use language::value::TimeUnit;
 use language::{Diagnostic, Word};
 use std::path::PathBuf;

@@ -2,8 +2,8 @@
 //! of them is not done. It sets nothing.
 
 use super::Args;
-use crate::config::Listed;
 use crate::load::codes;
+use crate::tls::Listed;
 use crate::tls::suites::{self, Translation};
 use crate::tls::{groups, schemes};
 use language::{Diagnostic, Word, suggest};

@@ -3,9 +3,9 @@
 
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};
-use crate::config::{TlsSide, TlsVersions};
 use crate::load::{Loader, codes};
 use crate::tls::versions::{self, Remark};
+use crate::tls::{TlsSide, TlsVersions};
 use language::{Diagnostic, Span, Word};
 
 /// Sets what a word says of versions: `ssl-min-ver`, `no-tlsv10`, `force-tlsv12`.

@@ -3,7 +3,6 @@
 //! configuration; what is wrong with it is told at the word that names it.
 
 use super::{Loader, codes};
-use crate::config::{CertificateSource, TlsLine};
 use crate::keyword::bind_tls;
 use crate::tls::certificate::Certificate;
 use crate::tls::certified::{CertError, Certified, Parts, now_s};
@@ -11,6 +10,7 @@ use crate::tls::crt_list::{self, Entry, List};
 use crate::tls::describe;
 use crate::tls::pem::{Contents, PemError};
 use crate::tls::sni::Filter;
+use crate::tls::{CertificateSource, TlsLine};
 use configuration::outside::{Secret, Unreadable};
 use language::source::Text;
 use language::{Diagnostic, FileId, Line, Span, Word};

@@ -3,8 +3,9 @@
 
 use super::check::display;
 use super::{Loader, codes};
-use crate::config::{Bind, BindTls, ProxyIndex};
+use crate::config::{Bind, ProxyIndex};
 use crate::keyword::tls_words;
+use crate::tls::BindTls;
 use crate::tls::acceptor::{Acceptor, AcceptorError};
 use crate::tls::resume::resumption;
 use crate::tls::store::{Dependent, Place};

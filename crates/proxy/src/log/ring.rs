@@ -379,7 +379,7 @@ mod tests {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
-        let connector = crate::tls::Connector::new(Default::default(), None).unwrap();
+        let connector = crate::tls::Connector::new(Default::default()).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let ring = ring(|settings| {

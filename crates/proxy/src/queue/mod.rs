@@ -26,8 +26,9 @@ pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
-use crate::state::{Gauge, ServerState, Shutdown, now_ms};
+use crate::state::{ServerState, Shutdown, now_ms};
 use crate::stream::{Priority, Stream, listing};
+use reactor::Gauge;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -48,7 +48,7 @@ impl Running {
         runtime.forget_unused();
         let threads = options.threads.clamp(1, reactor::THREADS_MAX);
         self.start_threads(threads)?;
-        state::set_shards(threads);
+        reactor::set_shards(threads);
         let old = runtime.config();
         let not_changed = keep_fixed(&old.global, &mut config.global);
         let lists = config.lists.differences(&old.lists);

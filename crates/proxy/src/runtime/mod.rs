@@ -14,11 +14,12 @@ pub use versions::VersionReport;
 use crate::balance;
 use crate::config::{Config, Proxy};
 use crate::listener::{self, Listening, Open};
-use crate::state::{self, Counters, Gauge, Rate};
+use crate::state::Counters;
 use crate::tls;
 use crate::vitals;
 use crate::worker;
 use reactor::{self, Instant};
+use reactor::{Gauge, Rate};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -358,7 +359,7 @@ pub fn serve(
     let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
     reactor::set_buffer_size(reactor::buffer_size().max(head_max));
     reactor::set_pipes_max(config.global.pipes_max.unwrap_or(reactor::PIPES_MAX));
-    state::set_shards(threads);
+    reactor::set_shards(threads);
     tls::resume::set_limits(&config.global.tls);
     balance::prepare(&config, None);
     crate::rules::set_up_process(&config);
@@ -416,7 +417,7 @@ impl Running {
             let (ready, started) = mpsc::channel();
             let builder = std::thread::Builder::new().name(format!("proxy/{thread}"));
             let handle = builder.spawn(move || {
-                state::set_shard(thread);
+                reactor::set_shard(thread);
                 reactor::run(thread, || {
                     worker::begin(runtime, thread);
                     // Nobody listens only where the start was given up.

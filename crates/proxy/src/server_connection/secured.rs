@@ -6,6 +6,7 @@ use super::mark::Mark;
 use crate::config::{HttpProtocol, Server, WebSocketProto};
 use crate::state::Tally;
 use crate::stream::Stream;
+use crate::tls::connector::{BadName, no_name};
 use crate::tls::handshake::{self, Failure, Terms};
 use crate::tls::keylog::Collector;
 use crate::tls::{Connector, Info, counters};
@@ -101,12 +102,12 @@ impl Wanted {
     /// connection is to be made.
     pub fn of(server: &Server, stream: &Stream) -> Wanted {
         let connector = server.traffic_tls();
-        let by_name = server.options.pool_name.is_none();
-        let name = match connector.filter(|connector| by_name && connector.names_differ()) {
+        let by_name = server.options.pool_name.is_none() && server.options.tls.sni.is_some();
+        let name = match connector.filter(|_| by_name) {
             None => WantedName::Any,
-            Some(connector) => connector
-                .server_name(stream)
-                .map_or(WantedName::Impossible, WantedName::Name),
+            Some(connector) => {
+                name_of(server, connector, stream).map_or(WantedName::Impossible, WantedName::Name)
+            }
         };
         let mark = Mark::of(server, stream);
         Wanted { name, mark }
@@ -128,6 +129,19 @@ impl Wanted {
     }
 }
 
+/// The name for a new connection: the value of `sni`, or none.
+fn name_of(
+    server: &Server,
+    connector: &Connector,
+    stream: &Stream,
+) -> Result<ServerName<'static>, BadName> {
+    let sni = server.options.tls.sni.as_ref();
+    match sni.and_then(|(_, sni)| sni.evaluate(stream)) {
+        None => Ok(no_name()),
+        Some(value) => value.with_text(|text| connector.name(text)),
+    }
+}
+
 /// The handshake over a connection that stands.
 pub(super) async fn secure(
     transport: &mut Transport,
@@ -136,9 +150,7 @@ pub(super) async fn secure(
     forced: Option<HttpProtocol>,
     deadline: Option<Instant>,
 ) -> Result<Rc<Secured>, ConnectFailure> {
-    let name = connector
-        .server_name(stream)
-        .map_err(|_| ConnectFailure::BadName)?;
+    let name = name_of(server, connector, stream).map_err(|_| ConnectFailure::BadName)?;
     let sni = match &name {
         ServerName::DnsName(name) => Some(name.as_ref().into()),
         _ => None,

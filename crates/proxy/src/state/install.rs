@@ -271,7 +271,15 @@ fn same_way(one: &Server, other: &Server) -> bool {
         && name_of(one) == name_of(other)
         && one.options.source_ways == other.options.source_ways
         && one.options.tls.for_traffic() == other.options.tls.for_traffic()
+        && sni_of(one) == sni_of(other)
         && one.options.protocol == other.options.protocol
+}
+
+/// The name that its connections ask for, as it is written.
+fn sni_of(server: &Server) -> Option<&str> {
+    let sni = server.options.tls.sni.as_ref();
+    sni.filter(|_| server.options.tls.for_traffic().is_some())
+        .map(|(text, _)| &**text)
 }
 
 /// What names its connections.

@@ -1,7 +1,8 @@
 //! Small states of statistics: what one listener counts, and when a server or
 //! backend last had a session.
 
-use super::{Counters, Gauge};
+use super::Counters;
+use reactor::Gauge;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};

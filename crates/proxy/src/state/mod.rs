@@ -23,7 +23,7 @@ mod tests;
 pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
 pub use check::{CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;
-pub use counters::{Average, Counters, Gauge, Rate, Shard, Tally, set_shard, set_shards};
+pub use counters::{Average, Counters, Shard, Tally};
 pub use install::install;
 pub(crate) use install::{adopt, succeed};
 pub use listener::{LastTime, ListenerState};

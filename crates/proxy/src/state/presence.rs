@@ -1,7 +1,7 @@
 //! How many of something there are, counted where each thread is: for what
 //! begins and ends on one thread and is asked for rarely.
 
-use super::counters::{shard_count, shard_here};
+use reactor::{shard_count, shard_here};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(presence.current(), 2);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                crate::state::set_shard(0);
+                reactor::set_shard(0);
                 presence.down();
                 presence.down();
             });

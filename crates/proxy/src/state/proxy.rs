@@ -1,9 +1,10 @@
 //! The state of one proxy: what outlives a change of the configuration.
 
 use super::listener::Listeners;
-use super::{Captures, Counters, Gauge, LastTime, ListenerState, Rate};
+use super::{Captures, Counters, LastTime, ListenerState};
 use crate::balance;
 use crate::queue::Queue;
+use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -14,10 +14,11 @@ pub use kept::Kept;
 pub(in crate::state) use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
-use super::{Counters, Gauge, LastTime, ProxyState, Rate};
+use super::{Counters, LastTime, ProxyState};
 use crate::config::ServerAddress;
 use crate::queue::Queue;
 use control::Control;
+use reactor::{Gauge, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 

@@ -139,7 +139,7 @@ impl Process {
             .iter()
             .filter(|p| p.kind.is_frontend() && !p.disabled);
         let tls = crate::tls::counters();
-        let both = |rate: &crate::state::Rate| (rate.read(now_ms), rate.highest(now_ms));
+        let both = |rate: &reactor::Rate| (rate.read(now_ms), rate.highest(now_ms));
         let started = runtime
             .started_at
             .duration_since(UNIX_EPOCH)

@@ -8,7 +8,8 @@ use crate::config::{
 };
 use crate::persistence;
 use crate::runtime;
-use crate::state::{AdminReport, Average, Counters, Gauge, Rate, ServerReport, Tally};
+use crate::state::{AdminReport, Average, Counters, ServerReport, Tally};
+use reactor::{Gauge, Rate};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 

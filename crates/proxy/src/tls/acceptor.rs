@@ -10,7 +10,7 @@ use super::certified::{Certified, now_s};
 use super::schemes::RestrictedResolver;
 use super::sni::{Entry, Filter, Index, Offer};
 use super::store::{Dependent, Place, Prepared, Stock};
-use crate::config::{
+use crate::tls::settings::{
     BindTls, CertificateSource, ClientAuth, Parameters, ServerSettings, TlsLine, TlsSide, Verify,
 };
 use rustls::ServerConfig;

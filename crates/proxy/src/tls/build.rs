@@ -4,7 +4,7 @@
 use super::schemes::RestrictedResolver;
 use super::verify;
 use super::{groups, suites};
-use crate::config::{Parameters, ServerSettings};
+use crate::tls::settings::{Parameters, ServerSettings};
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ProducesTickets, ResolvesServerCert, StoresServerSessions};
 use rustls::{ServerConfig, SupportedProtocolVersion, version};

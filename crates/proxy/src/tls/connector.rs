@@ -11,9 +11,7 @@ use super::revocation::Revocations;
 use super::store::{Dependent, Place, Prepared, Stock};
 use super::verify::{self, Belief};
 use super::{hostname, schemes};
-use crate::config::Parameters;
-use crate::rules::Expression;
-use crate::stream::Stream;
+use crate::tls::settings::Parameters;
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, Tls12Resumption};
@@ -68,7 +66,7 @@ impl PartialEq for ClientSettings {
     }
 }
 
-/// A name that cannot be asked for, from an expression.
+/// A name that cannot be asked for: the value of `sni`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BadName;
 
@@ -106,30 +104,23 @@ pub struct Connector {
     place: Place,
     files: Files,
     made: RwLock<Arc<Made>>,
-    /// `sni`, and how it is written.
-    sni: Option<(Box<str>, Arc<Expression>)>,
 }
 
 impl PartialEq for Connector {
     fn eq(&self, other: &Self) -> bool {
-        let text = |of: &Self| of.sni.as_ref().map(|(text, _)| text.clone());
-        text(self) == text(other) && self.made().settings == other.made().settings
+        self.made().settings == other.made().settings
     }
 }
 
 impl Connector {
     /// Of these settings.
-    pub fn new(
-        settings: ClientSettings,
-        sni: Option<(Box<str>, Arc<Expression>)>,
-    ) -> Result<Connector, BuildError> {
+    pub fn new(settings: ClientSettings) -> Result<Connector, BuildError> {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {
             gone: AtomicBool::new(false),
             place: Place::default(),
             files: Files::default(),
             made: RwLock::new(Arc::new(Made { settings, config })),
-            sni,
         })
     }
 
@@ -185,27 +176,9 @@ impl Connector {
         self.made().settings.alpn.clone()
     }
 
-    /// Whether each request may have another name: then a connection that was
-    /// made for one name is not for another, and `==` of the names that
-    /// [`Self::server_name`] gives decides. Without `sni` all are the same.
-    pub fn names_differ(&self) -> bool {
-        self.sni.is_some()
-    }
-
-    /// The name for a new connection: the value of `sni`, or none, which is
-    /// the address 0.0.0.0 and is neither sent nor verified. A name that
-    /// cannot be verified is refused where verification is wanted.
-    pub fn server_name(&self, stream: &Stream) -> Result<ServerName<'static>, BadName> {
-        let Some((_, expression)) = &self.sni else {
-            return Ok(no_name());
-        };
-        match expression.evaluate(stream) {
-            None => Ok(no_name()),
-            Some(value) => value.with_text(|text| self.name(text)),
-        }
-    }
-
-    /// The same of a name that is known (`check-sni`).
+    /// The name for a new connection that shall be made for this one (`sni`,
+    /// `check-sni`). One that cannot be verified is refused where verification is
+    /// wanted.
     pub fn name(&self, text: &[u8]) -> Result<ServerName<'static>, BadName> {
         match parse_name(text) {
             Some(name) => Ok(name),
@@ -428,9 +401,8 @@ mod tests {
 
     #[test]
     fn a_name_that_cannot_be_verified_is_refused_only_where_it_would_be() {
-        let connector = Connector::new(ClientSettings::default(), None).expect("it builds");
+        let connector = Connector::new(ClientSettings::default()).expect("it builds");
         assert_eq!(connector.name(b"a b"), Ok(no_name()));
-        assert!(!connector.names_differ());
     }
 
     #[test]
@@ -439,7 +411,7 @@ mod tests {
             verify: true,
             ..ClientSettings::default()
         };
-        let refused = Connector::new(settings, None).map(|_| ());
+        let refused = Connector::new(settings).map(|_| ());
         assert!(matches!(refused, Err(BuildError::NoAuthorities)));
     }
 }

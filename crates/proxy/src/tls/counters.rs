@@ -2,7 +2,7 @@
 //! those of them that needed keys of their own. One of a process, as the store
 //! of sessions and the keys of tickets are.
 
-use crate::state::{Gauge, Rate};
+use reactor::{Gauge, Rate};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

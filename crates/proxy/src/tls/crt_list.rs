@@ -3,7 +3,7 @@
 //! is known to the keywords of `bind`.
 
 use super::sni::Filter;
-use crate::config::TlsLine;
+use crate::tls::settings::TlsLine;
 use std::fmt;
 use std::ops::Range;
 

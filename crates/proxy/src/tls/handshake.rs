@@ -11,7 +11,7 @@ use super::record::{Protection, kind};
 use super::session::{Established, LaterKeys, Records, Session, alert};
 use super::verify::{Outcome, with_outcome};
 use super::{tickets, turn};
-use crate::config::TlsDefaults;
+use crate::tls::settings::TlsDefaults;
 use reactor::{Instant, Socket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;

@@ -33,6 +33,7 @@ pub mod resume;
 pub mod revocation;
 pub mod schemes;
 mod session;
+mod settings;
 mod shown;
 pub mod side;
 pub mod sni;
@@ -55,5 +56,9 @@ pub use info::{Clear, Info, Offer};
 pub use ignore::constant as verify_error;
 pub use pem::public_key;
 pub use session::Session;
+pub use settings::{
+    BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings,
+    TicketKeys, TlsDefaults, TlsLine, TlsSide, Verify,
+};
 pub use shown::{Name, Shown};
-pub use versions::NoVersion;
+pub use versions::{NoVersion, SpokenVersions, TlsVersion, TlsVersions};

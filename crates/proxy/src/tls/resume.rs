@@ -4,7 +4,7 @@
 
 use super::build::Resumption;
 use super::tickets::{LIFETIME_S, SettingsDigest, Ticketer, began_s, goes_on, now_s};
-use crate::config::{BindTls, ServerSettings, TlsDefaults};
+use crate::tls::settings::{BindTls, ServerSettings, TlsDefaults};
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -202,9 +202,9 @@ mod tests {
 
     #[test]
     fn settings_and_certificates_that_differ_share_no_sessions() {
-        use crate::config::{CertificateSource, ClientAuth, Verify};
         use crate::tls::authorities::Authorities;
         use crate::tls::revocation::Revocations;
+        use crate::tls::settings::{CertificateSource, ClientAuth, Verify};
         use lab::pki::Authority;
         let named = |name: &str| BindTls {
             sources: vec![CertificateSource::Certificates(vec![name.into()])],

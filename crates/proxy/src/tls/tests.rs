@@ -4,7 +4,7 @@
 use super::handshake::{Failure, Refusal, Terms, accept, connect};
 use super::info::Info;
 use super::session::Session;
-use crate::config::TlsDefaults;
+use crate::tls::settings::TlsDefaults;
 use crate::transport::Transport;
 use lab::pki::{Authority, KeyKind, Leaf};
 use reactor::testing::descriptors;

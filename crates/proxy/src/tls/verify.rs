@@ -15,7 +15,7 @@ use super::der::{Der, SEQUENCE};
 use super::describe;
 use super::ignore::IgnoredErrors;
 use super::revocation::Revocations;
-use crate::config::{ClientAuth, Parameters, Verify};
+use crate::tls::settings::{ClientAuth, Parameters, Verify};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};

@@ -2,8 +2,51 @@
 //! `no-tlsv1x` and `force-tlsv1x` of a line and of `global` come to. There are
 //! two versions here, 1.2 and 1.3; what is older is never spoken.
 
-use crate::config::{SpokenVersions, TlsVersion, TlsVersions};
 use std::fmt;
+
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum TlsVersion {
+    /// SSL 3.0
+    Ssl3,
+    /// TLS 1.0
+    Tls10,
+    /// TLS 1.1
+    Tls11,
+    /// TLS 1.2
+    Tls12,
+    /// TLS 1.3
+    Tls13,
+}
+
+/// The lowest and highest version, and single ones that are off.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsVersions {
+    /// `ssl-min-ver`.
+    pub min: Option<TlsVersion>,
+    /// `ssl-max-ver`.
+    pub max: Option<TlsVersion>,
+    /// `no-tlsv10` and its like.
+    pub off: Vec<TlsVersion>,
+}
+
+/// Which versions of the protocol are spoken. rustls has two.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SpokenVersions {
+    /// TLS 1.2
+    pub tls12: bool,
+    /// TLS 1.3
+    pub tls13: bool,
+}
+
+impl Default for SpokenVersions {
+    fn default() -> Self {
+        SpokenVersions {
+            tls12: true,
+            tls13: true,
+        }
+    }
+}
 
 /// Why no version is left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

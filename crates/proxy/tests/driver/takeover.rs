@@ -86,7 +86,7 @@ impl Scene {
         );
         let told = language::render::concise(&loaded.sources, &loaded.diagnostics, true);
         let mut config = loaded.config.unwrap_or_else(|| panic!("{told}"));
-        state::set_shards(2);
+        reactor::set_shards(2);
         state::install(&mut config, None, state::now_ms());
         config
     }

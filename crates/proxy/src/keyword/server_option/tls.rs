@@ -1,12 +1,13 @@
 //! TLS towards a server.
 
 use super::one_of;
-use crate::config::Parameters;
-use crate::config::{HttpProtocol, RingTls, ServerOptions, ServerTls, TlsDefaults};
+use crate::config::{HttpProtocol, RingTls, ServerOptions, ServerTls};
 use crate::keyword::{Args, Built, ServerRow, places, tls_files, tls_words};
 use crate::load::{Loader, codes};
 use crate::rules::{Expression, Usage};
 use crate::tls::Connector;
+use crate::tls::Parameters;
+use crate::tls::TlsDefaults;
 use crate::tls::build::BuildError;
 use crate::tls::certified::Parts;
 use crate::tls::connector::{ClientSettings, Files};
@@ -563,8 +564,7 @@ fn connector(tls: &ServerTls, defaults: &TlsDefaults) -> Result<Connector, Refus
         no_resumption: tls.no_reuse,
         no_tickets: tls.side.no_tickets || side.no_tickets,
     };
-    let made = Connector::new(settings, tls.sni.clone());
-    made.map_err(Refused::Build)
+    Connector::new(settings).map_err(Refused::Build)
 }
 
 fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {

@@ -4,7 +4,8 @@ use super::hear::{CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, S
 use super::{Imported, monotonic_ms};
 use crate::config::{Config, Proxy, Server};
 use crate::runtime::Runtime;
-use crate::state::{Counters, Kept, Rate, now_ms};
+use crate::state::{Counters, Kept, now_ms};
+use reactor::Rate;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -10,9 +10,10 @@ use crate::config::Config;
 use crate::runtime::Runtime;
 use crate::state::proxy::BackendLife;
 use crate::state::{
-    AdminState, CheckResult, Counters, HealthState, Kept, ListenerState, Rate, ServerState,
-    Verdict, now_ms,
+    AdminState, CheckResult, Counters, HealthState, Kept, ListenerState, ServerState, Verdict,
+    now_ms,
 };
+use reactor::Rate;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Longest words of a check that are told.
@@ -73,7 +74,7 @@ impl Teller {
             counted(w, &proxy.frontend, &state.frontend)
         });
         w.nested(t::BACKEND, |w| counted(w, &proxy.backend, &state.backend));
-        let highest = |gauge: &crate::state::Gauge| u64::from(gauge.highest());
+        let highest = |gauge: &reactor::Gauge| u64::from(gauge.highest());
         w.number(t::FRONTEND_HIGHEST, highest(&state.frontend_sessions));
         w.number(t::BACKEND_HIGHEST, highest(&state.backend_sessions));
         w.number(t::WAITING_HIGHEST, highest(&state.queue.waiting));

@@ -1,11 +1,12 @@
 //! Whole handshakes in memory by the configurations that are built. No socket.
 
 use super::*;
-use crate::config::{ClientAuth, SpokenVersions, Verify};
 use crate::tls::authorities::Authorities;
 use crate::tls::connector::{ClientSettings, Connector};
 use crate::tls::ignore::IgnoredErrors;
+use crate::tls::settings::{ClientAuth, Verify};
 use crate::tls::verify::{Outcome, with_outcome};
+use crate::tls::versions::SpokenVersions;
 use crate::tls::{chain, suites};
 use lab::pki::{self, Authority, Issued, Leaf};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -56,7 +57,7 @@ fn ends(server: &ServerSettings, shown: &Issued, client: ClientSettings) -> Ends
     let server = server_config(server, resolver, resumption()).expect("a server");
     Ends {
         server: Arc::new(server),
-        connector: Connector::new(client, None).expect("a client"),
+        connector: Connector::new(client).expect("a client"),
     }
 }
 

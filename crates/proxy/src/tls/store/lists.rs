@@ -3,8 +3,8 @@
 
 use super::Store;
 use super::command::{Told, refuse, room};
-use crate::config::TlsLine;
 use crate::tls::crt_list::{Entry, List};
+use crate::tls::settings::TlsLine;
 use crate::tls::sni::Filter;
 
 /// The name of a list: a directory is also called with its slash.

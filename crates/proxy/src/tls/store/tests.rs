@@ -1,12 +1,12 @@
 //! Changes by operators, as handshakes see them.
 
 use super::*;
-use crate::config::{BindTls, CertificateSource, TlsLine, Verify};
 use crate::keyword::bind_tls::sent_line;
 use crate::tls::acceptor::Acceptor;
 use crate::tls::acceptor::tests::{acceptor, add, crt, entry, shown};
 use crate::tls::certified::tests::certified;
 use crate::tls::ocsp::tests::{FAR, answer};
+use crate::tls::settings::{BindTls, CertificateSource, TlsLine, Verify};
 use base64::Engine;
 use lab::pki::{Authority, Issued, KeyKind, Leaf, self_signed};
 

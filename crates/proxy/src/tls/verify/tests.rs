@@ -2,7 +2,7 @@
 //! the same certificates.
 
 use super::*;
-use crate::config::{ClientAuth, Parameters, Verify};
+use crate::tls::settings::{ClientAuth, Parameters, Verify};
 use lab::pki::{self, Authority, Issued, Leaf, Powers};
 
 fn believe(pem: &str) -> Option<Arc<Authorities>> {

@@ -59,7 +59,6 @@ fn each_word_sets_what_it_says() {
     assert_eq!(all.check_proto, Some(HttpProtocol::Http1));
     assert_eq!(all.web_socket, WebSocketProto::H2);
     let connector = tls.for_traffic().expect("a connector");
-    assert!(connector.names_differ());
     let settings = connector.settings();
     assert!(settings.no_resumption && settings.no_tickets && !settings.verify);
     let kept = settings.parameters;

@@ -3,41 +3,14 @@
 //! line says `ssl`.
 
 mod bind;
-mod server;
-mod settings;
+mod line;
 
 pub use bind::{BindTls, CertificateSource, TicketKeys, TlsLine};
-pub use server::{Named, ServerTls, WebSocketProto};
-pub use settings::{ClientAuth, Listed, Parameters, ServerSettings, SpokenVersions, Verify};
+pub use line::{ClientAuth, Listed, Parameters, ServerSettings, Verify};
 
+use super::versions::TlsVersions;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 use std::path::PathBuf;
-
-/// A version of TLS.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum TlsVersion {
-    /// SSL 3.0
-    Ssl3,
-    /// TLS 1.0
-    Tls10,
-    /// TLS 1.1
-    Tls11,
-    /// TLS 1.2
-    Tls12,
-    /// TLS 1.3
-    Tls13,
-}
-
-/// The lowest and highest version, and single ones that are off.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TlsVersions {
-    /// `ssl-min-ver`.
-    pub min: Option<TlsVersion>,
-    /// `ssl-max-ver`.
-    pub max: Option<TlsVersion>,
-    /// `no-tlsv10` and its like.
-    pub off: Vec<TlsVersion>,
-}
 
 /// What is said on one `bind` or `server` line, or is the default of all of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

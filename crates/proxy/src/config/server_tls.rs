@@ -1,9 +1,9 @@
 //! What the words of a `server` line say of TLS, and what `default-server`
 //! lines hand on. A connector is made of them when the whole file is read.
 
-use super::TlsSide;
 use crate::rules::Expression;
 use crate::tls::Connector;
+use crate::tls::TlsSide;
 use crate::tls::authorities::Authorities;
 use crate::tls::revocation::Revocations;
 use rustls::sign::CertifiedKey;

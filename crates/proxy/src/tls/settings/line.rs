@@ -3,10 +3,11 @@
 //! [`crate::tls::build`] makes a configuration of rustls from. It holds names
 //! and numbers only; certificates are chosen elsewhere.
 
-use super::{TlsSide, TlsVersion};
+use super::TlsSide;
 use crate::tls::authorities::Authorities;
 use crate::tls::ignore::IgnoredErrors;
 use crate::tls::revocation::Revocations;
+use crate::tls::versions::{self, NoVersion, SpokenVersions, TlsVersion};
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 use std::sync::Arc;
 
@@ -17,24 +18,6 @@ pub struct Listed<T> {
     pub text: Box<str>,
     /// What of it can be done.
     pub kept: Arc<[T]>,
-}
-
-/// Which versions of the protocol are spoken. rustls has two.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SpokenVersions {
-    /// TLS 1.2
-    pub tls12: bool,
-    /// TLS 1.3
-    pub tls13: bool,
-}
-
-impl Default for SpokenVersions {
-    fn default() -> Self {
-        SpokenVersions {
-            tls12: true,
-            tls13: true,
-        }
-    }
 }
 
 /// The versions, ciphers and the like of one side; where nothing was said,
@@ -58,7 +41,7 @@ pub struct Parameters {
 impl Parameters {
     /// Those of one line; what it does not say is said by `defaults`.
     /// Err: no version is left.
-    pub fn of(line: &TlsSide, defaults: &TlsSide) -> Result<Parameters, crate::tls::NoVersion> {
+    pub fn of(line: &TlsSide, defaults: &TlsSide) -> Result<Parameters, NoVersion> {
         fn kept<T: Copy>(
             line: Option<&Listed<T>>,
             default: Option<&Listed<T>>,
@@ -66,7 +49,7 @@ impl Parameters {
             line.or(default).map(|list| Arc::clone(&list.kept))
         }
         Ok(Parameters {
-            versions: crate::tls::versions::spoken(&line.versions, &defaults.versions)?,
+            versions: versions::spoken(&line.versions, &defaults.versions)?,
             ciphers: kept(line.ciphers.as_ref(), defaults.ciphers.as_ref()),
             ciphersuites: kept(line.ciphersuites.as_ref(), defaults.ciphersuites.as_ref()),
             curves: kept(line.curves.as_ref(), defaults.curves.as_ref()),

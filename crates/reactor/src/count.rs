@@ -1,0 +1,300 @@
+//! Gauges and rates, and which shard of a count each thread writes. A rate is kept per
+//! thread and written only by its thread (a load, an add, a store, all relaxed), so
+//! counting costs no locked instruction; readers add the shards up. A last shard is
+//! shared by whoever has none of its own.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+
+static SHARDS: AtomicUsize = AtomicUsize::new(2);
+
+thread_local! {
+    /// Whoever was not told counts in the last one, which is shared.
+    static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
+}
+
+/// Says how many threads the data plane has: what begins to count from now on
+/// has a shard for each, and a last one that all others share (the side thread,
+/// and threads that came later than the counter).
+pub fn set_shards(threads: usize) {
+    SHARDS.fetch_max(threads + 1, Relaxed);
+}
+
+/// Says which shard this thread writes: the data plane's threads their index.
+pub fn set_shard(index: usize) {
+    SHARD.set(index);
+}
+
+/// How many shards something new has.
+#[inline]
+pub fn shard_count() -> usize {
+    SHARDS.load(Relaxed).max(1)
+}
+
+/// Which of so many shards this thread writes.
+#[inline]
+pub fn shard_here(shards: usize) -> usize {
+    SHARD.get().min(shards - 1)
+}
+
+/// Something that goes up and down, with its highest value (`scur`, `smax`).
+/// The current value is sequentially consistent: slots and waiters see each
+/// other by it without a fence (on x86 that costs nothing).
+#[derive(Debug, Default)]
+pub struct Gauge {
+    current: AtomicU32,
+    highest: AtomicU32,
+}
+
+impl Gauge {
+    /// One more; says how many there are now.
+    #[inline]
+    pub fn up(&self) -> u32 {
+        let now = self.current.fetch_add(1, SeqCst) + 1;
+        if now > self.highest.load(Relaxed) {
+            self.highest.fetch_max(now, Relaxed);
+        }
+        now
+    }
+
+    /// One more unless there are `limit` already (0 is no limit).
+    #[inline]
+    pub fn up_to(&self, limit: u32) -> bool {
+        if limit == 0 {
+            self.up();
+            return true;
+        }
+        let gained = self
+            .current
+            .fetch_update(SeqCst, SeqCst, |now| (now < limit).then_some(now + 1));
+        if let Ok(before) = gained
+            && before + 1 > self.highest.load(Relaxed)
+        {
+            self.highest.fetch_max(before + 1, Relaxed);
+        }
+        gained.is_ok()
+    }
+
+    /// One less; says how many there are now.
+    #[inline]
+    pub fn down(&self) -> u32 {
+        self.current.fetch_sub(1, SeqCst) - 1
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn current(&self) -> u32 {
+        self.current.load(SeqCst)
+    }
+
+    /// How many there were at most.
+    #[inline]
+    pub fn highest(&self) -> u32 {
+        self.highest.load(Relaxed)
+    }
+
+    /// Forgets the highest value.
+    pub fn clear_highest(&self) {
+        self.highest.store(self.current(), Relaxed);
+    }
+
+    /// Takes in the highest value that another process saw.
+    pub fn carry_highest(&self, highest: u32) {
+        self.highest.fetch_max(highest, Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct RateShard {
+    second: AtomicU64,
+    current: AtomicU64,
+    previous: AtomicU64,
+}
+
+impl RateShard {
+    /// Events in the second before `second` and in it, as this shard knows them.
+    fn at(&self, second: u64) -> (u64, u64) {
+        match second.wrapping_sub(self.second.load(Relaxed)) {
+            0 => (self.previous.load(Relaxed), self.current.load(Relaxed)),
+            1 => (self.current.load(Relaxed), 0),
+            _ => (0, 0),
+        }
+    }
+}
+
+/// Events a second over a sliding second, with the highest whole second seen.
+#[derive(Default)]
+pub struct Rate {
+    shards: OnceLock<Box<[RateShard]>>,
+    /// Events of another process in the last seconds before this one took over.
+    carried: OnceLock<Box<RateShard>>,
+    highest: AtomicU64,
+    /// Seconds before this one count no more for the highest rate.
+    cleared_second: AtomicU64,
+}
+
+impl std::fmt::Debug for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rate")
+    }
+}
+
+impl Rate {
+    fn shards(&self) -> &[RateShard] {
+        self.shards
+            .get_or_init(|| (0..shard_count()).map(|_| RateShard::default()).collect())
+    }
+
+    /// Counts one at a time in milliseconds since the process's epoch.
+    #[inline]
+    pub fn count(&self, now_ms: u64) {
+        let second = now_ms / 1000;
+        let shards = self.shards();
+        let here = shard_here(shards.len());
+        let (shard, shared) = (&shards[here], here + 1 == shards.len());
+        let seen = shard.second.load(Relaxed);
+        // Of several threads that share one, the first begins the second.
+        let begins = seen != second
+            && (!shared
+                || shard
+                    .second
+                    .compare_exchange(seen, second, Relaxed, Relaxed)
+                    .is_ok());
+        if begins {
+            let ended = shard.current.swap(0, Relaxed);
+            let follows = second.wrapping_sub(seen) == 1;
+            shard
+                .previous
+                .store(if follows { ended } else { 0 }, Relaxed);
+            shard.second.store(second, Relaxed);
+            // Once a second and thread: the second that ended, over all threads.
+            let whole = shards.iter().map(|s| s.at(second).0).sum();
+            self.highest.fetch_max(whole, Relaxed);
+        }
+        if shared {
+            shard.current.fetch_add(1, Relaxed);
+        } else {
+            let current = shard.current.load(Relaxed);
+            shard.current.store(current + 1, Relaxed);
+        }
+    }
+
+    /// Events in the second before that of `now_ms` and in it.
+    pub fn seconds(&self, now_ms: u64) -> (u64, u64) {
+        let own = self.shards.get().map_or(&[][..], |shards| shards);
+        own.iter()
+            .chain(self.carried.get().map(|shard| &**shard))
+            .map(|s| s.at(now_ms / 1000))
+            .fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1))
+    }
+
+    /// Events a second now.
+    pub fn read(&self, now_ms: u64) -> u64 {
+        let (previous, current) = self.seconds(now_ms);
+        current + previous * (1000 - now_ms % 1000) / 1000
+    }
+
+    /// Takes in what another process counted: in the second before that of
+    /// `now_ms`, in it, and in its highest second.
+    pub fn carry(&self, previous: u64, current: u64, highest: u64, now_ms: u64) {
+        self.highest.fetch_max(highest, Relaxed);
+        if previous == 0 && current == 0 {
+            return;
+        }
+        let carried = self.carried.get_or_init(Default::default);
+        let (before, at) = carried.at(now_ms / 1000);
+        carried.second.store(now_ms / 1000, Relaxed);
+        carried.previous.store(before + previous, Relaxed);
+        carried.current.store(at + current, Relaxed);
+    }
+
+    /// The highest rate seen.
+    pub fn highest(&self, now_ms: u64) -> u64 {
+        self.highest
+            .load(Relaxed)
+            .max(self.read(now_ms))
+            .max(self.last_seconds())
+    }
+
+    /// The higher of the last two seconds in which anything was counted: no
+    /// later event has put them into `highest`.
+    fn last_seconds(&self) -> u64 {
+        let shards = self.shards.get().map_or(&[][..], |shards| shards);
+        let Some(last) = shards.iter().map(|s| s.second.load(Relaxed)).max() else {
+            return 0;
+        };
+        if last < self.cleared_second.load(Relaxed) {
+            return 0;
+        }
+        let (before, at) = shards
+            .iter()
+            .map(|s| s.at(last))
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        before.max(at)
+    }
+
+    /// Forgets the highest rate.
+    pub fn clear_highest(&self) {
+        let shards = self.shards.get().map_or(&[][..], |shards| shards);
+        let last = shards.iter().map(|s| s.second.load(Relaxed)).max();
+        self.cleared_second
+            .store(last.map_or(0, |last| last + 1), Relaxed);
+        self.highest.store(0, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_rate_is_known_also_when_nothing_followed_and_can_be_cleared() {
+        let rate = Rate::default();
+        for _ in 0..7 {
+            rate.count(5500);
+        }
+        assert_eq!(rate.highest(99_000), 7);
+        rate.clear_highest();
+        assert_eq!(rate.highest(99_000), 0);
+        rate.count(100_000);
+        assert_eq!(rate.highest(200_000), 1);
+    }
+
+    #[test]
+    fn a_rate_slides_over_one_second_and_keeps_its_highest() {
+        let rate = Rate::default();
+        for ms in 0..100 {
+            rate.count(5000 + ms * 10);
+        }
+        assert_eq!(rate.read(5999), 100);
+        assert_eq!(rate.read(6500), 50);
+        assert_eq!(rate.read(8000), 0);
+        rate.count(6000);
+        assert_eq!(rate.highest(9000), 100);
+    }
+
+    #[test]
+    fn threads_that_share_a_shard_lose_nothing() {
+        let rate = Rate::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        rate.count(7000);
+                    }
+                });
+            }
+        });
+        assert_eq!(rate.read(7999), 40_000);
+    }
+
+    #[test]
+    fn a_gauge_stops_at_its_limit_and_remembers_the_highest() {
+        let gauge = Gauge::default();
+        assert!(gauge.up_to(2) && gauge.up_to(2));
+        assert!(!gauge.up_to(2));
+        gauge.down();
+        assert_eq!((gauge.current(), gauge.highest()), (1, 2));
+    }
+}
