@@ -7,7 +7,7 @@
 //! killed too, the next laboratory or [`clean`] does. Names carry the id of the
 //! process that they belong to; what a living process uses is never touched.
 
-use crate::host::NAMESPACES;
+use crate::name::{NAMESPACES, PREFIX};
 use crate::process::run_words;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,9 +18,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
-
-/// With what all names begin; the id of the process follows.
-pub(crate) const PREFIX: &str = "evenkeel-lab-";
 
 /// How often a namespace is looked through for processes until none is left:
 /// they may be starting others.

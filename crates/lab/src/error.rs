@@ -1,6 +1,7 @@
 //! What can go wrong while a laboratory is set up.
 
-use crate::process::Exit;
+use crate::exit::Exit;
+use crate::name::MAX_NAME_BYTES;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -133,7 +134,7 @@ impl fmt::Display for LabError {
             LabError::Name(name) => write!(
                 f,
                 "{name:?} is no name for a host: letters a-z, digits and dashes, at most {}",
-                crate::topology::MAX_NAME_BYTES
+                MAX_NAME_BYTES
             ),
             LabError::NameTaken(name) => write!(f, "there is a host {name} already"),
             LabError::NothingToCut(between) => {

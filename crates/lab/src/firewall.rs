@@ -69,6 +69,14 @@ impl Filter {
     }
 }
 
+impl Host {
+    /// Drops, without an answer, what fits the filter, coming or going, until the
+    /// value is dropped. Established connections are hit too.
+    pub fn block(&self, filter: &Filter) -> Result<Block, LabError> {
+        Block::place(self.clone(), filter)
+    }
+}
+
 /// A fault that lasts as long as this value.
 #[derive(Debug)]
 pub struct Block {
@@ -78,8 +86,8 @@ pub struct Block {
 }
 
 impl Block {
-    pub(crate) fn place(host: Host, number: u32, filter: &Filter) -> Result<Self, LabError> {
-        let table = format!("block{number}");
+    fn place(host: Host, filter: &Filter) -> Result<Self, LabError> {
+        let table = format!("block{}", host.next_block());
         let chain = |hook: &str, side: &str| {
             format!(
                 "chain {hook} {{ type filter hook {hook} priority -300; policy accept; {}; }}",

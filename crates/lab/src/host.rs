@@ -4,27 +4,22 @@
 use crate::clean::{kill_all_in, processes_in};
 use crate::error::LabError;
 use crate::fault::Fault;
-use crate::firewall::{Block, Filter};
+use crate::ground::Ground;
+use crate::name::NAMESPACES;
 use crate::packet;
 use crate::process::{self, Process};
-use crate::topology::Ground;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-/// Where named namespaces are.
-pub(crate) const NAMESPACES: &str = "/run/netns";
 
 /// A host of a [`Lab`](crate::Lab). Clones are the same host. It is gone, with all
 /// that runs in it, when its laboratory is dropped.
@@ -34,7 +29,7 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     name: String,
     namespace: String,
-    fd: OwnedFd,
+    fd: Arc<OwnedFd>,
     inode: u64,
     interfaces: AtomicU32,
     blocks: AtomicU32,
@@ -67,7 +62,7 @@ impl Host {
         let host = Host(Arc::new(Inner {
             name: name.to_owned(),
             namespace,
-            fd,
+            fd: Arc::new(fd),
             inode,
             interfaces: AtomicU32::new(0),
             blocks: AtomicU32::new(0),
@@ -87,13 +82,6 @@ impl Host {
     /// The name of its namespace, for `ip netns exec`.
     pub fn namespace(&self) -> &str {
         &self.0.namespace
-    }
-
-    /// Moves the calling thread in. Only system calls: it is used between fork
-    /// and exec.
-    pub(crate) fn move_in(&self) -> io::Result<()> {
-        let kind = Some(LinkNameSpaceType::Network);
-        Ok(move_into_link_name_space(self.0.fd.as_fd(), kind)?)
     }
 
     pub(crate) fn ground(&self) -> &Arc<Ground> {
@@ -135,7 +123,7 @@ impl Host {
     /// made: a test would be about the wrong network otherwise.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         let run = || {
-            if let Err(error) = self.move_in() {
+            if let Err(error) = process::move_in(&self.0.fd) {
                 panic!("cannot enter {}: {error}", self.0.namespace);
             }
             inside()
@@ -146,13 +134,13 @@ impl Host {
 
     /// Starts a program inside.
     pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
-        Process::start(command, Some(self.clone()))
+        Process::start(command, Some(Arc::clone(&self.0.fd)))
     }
 
     /// Runs a program inside to its end (within a bounded time) and gives what
     /// it wrote to standard output. It has to end with code 0.
     pub fn run(&self, command: Command) -> Result<String, LabError> {
-        process::run(command, Some(self.clone()))
+        process::run(command, Some(Arc::clone(&self.0.fd)))
     }
 
     /// Runs `ip` on this host's network: `host.ip(&["route", "show"])`.
@@ -189,12 +177,6 @@ impl Host {
     /// A UDP socket here.
     pub fn udp_bind(&self, at: SocketAddr) -> io::Result<UdpSocket> {
         self.enter(|| UdpSocket::bind(at))
-    }
-
-    /// Drops, without an answer, what fits the filter, coming or going, until the
-    /// value is dropped. Established connections are hit too.
-    pub fn block(&self, filter: &Filter) -> Result<Block, LabError> {
-        Block::place(self.clone(), self.next_block(), filter)
     }
 
     /// The processes that run inside.

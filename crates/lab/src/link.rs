@@ -3,8 +3,9 @@
 
 use crate::error::LabError;
 use crate::fault::Fault;
+use crate::ground::Cable;
 use crate::host::Host;
-use crate::partition::{self, Cable};
+use crate::partition;
 use crate::process::run_words;
 use crate::wait::eventually;
 use std::fmt;

@@ -7,27 +7,11 @@
 use crate::error::LabError;
 use crate::fault::Fault;
 use crate::firewall::nft;
+use crate::ground::{Cable, Ground};
 use crate::host::Host;
-use crate::topology::Ground;
-use crate::wire::Shared;
+use crate::relay::Relayed;
 use std::fmt::Write;
 use std::sync::Arc;
-
-/// What joins hosts, by the names of namespaces and interfaces.
-#[derive(Debug)]
-pub(crate) enum Cable {
-    Direct((String, String), (String, String)),
-    Port {
-        switch: String,
-        port: String,
-        host: String,
-    },
-    Wire {
-        a: String,
-        b: String,
-        shared: Arc<Shared>,
-    },
-}
 
 /// A way that is closed.
 #[derive(Debug)]
@@ -37,7 +21,7 @@ pub(crate) enum Closed {
         family: &'static str,
         name: String,
     },
-    Wire(Arc<Shared>),
+    Wire(Arc<Relayed>),
 }
 
 impl Closed {

@@ -2,8 +2,9 @@
 //! we have to get along with.
 
 use crate::error::LabError;
+use crate::exit::Exit;
 use crate::host::Place;
-use crate::process::{Exit, MAX_SAID_BYTES, Process};
+use crate::process::{MAX_SAID_BYTES, Process};
 use crate::scratch::Scratch;
 use std::fs::File;
 use std::io::Read;

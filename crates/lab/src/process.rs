@@ -6,7 +6,7 @@
 //! can have become somebody else's when it is signalled.
 
 use crate::error::LabError;
-use crate::host::Host;
+use crate::exit::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -14,13 +14,14 @@ use rustix::process::{
     Pid, PidfdFlags, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
     pidfd_send_signal, set_parent_process_death_signal, test_kill_process_group, waitid,
 };
-use std::fmt;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,24 +39,6 @@ const GROUP_POLL: Duration = Duration::from_millis(1);
 /// How much of what a program said is kept.
 pub(crate) const MAX_SAID_BYTES: u64 = 64 * 1024;
 
-/// How a process ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
-    /// By itself, with a code.
-    Code(i32),
-    /// By a signal of that number.
-    Signal(i32),
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Exit::Code(code) => write!(f, "ended with code {code}"),
-            Exit::Signal(number) => write!(f, "was killed by signal {number}"),
-        }
-    }
-}
-
 /// A running program. Dropped, it and all of its process group are killed.
 #[derive(Debug)]
 pub struct Process {
@@ -66,8 +49,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program, inside a host when one is given.
-    pub(crate) fn start(mut command: Command, host: Option<Host>) -> Result<Self, LabError> {
+    /// Starts a program, inside the network of a host when one is given.
+    pub(crate) fn start(
+        mut command: Command,
+        network: Option<Arc<OwnedFd>>,
+    ) -> Result<Self, LabError> {
         let line = command_line(&command);
         command.process_group(0);
         // SAFETY: between fork and exec only system calls are made, on values
@@ -76,8 +62,8 @@ impl Process {
             command.pre_exec(move || {
                 // Goes with the thread that spawned: see `spawn`.
                 set_parent_process_death_signal(Some(Signal::KILL))?;
-                match &host {
-                    Some(host) => host.move_in(),
+                match &network {
+                    Some(network) => move_in(network),
                     None => Ok(()),
                 }
             });
@@ -289,8 +275,15 @@ fn group_runs(group: Pid) -> bool {
     })
 }
 
+/// Moves the calling thread into a network. Only system calls: it is used between fork
+/// and exec.
+pub(crate) fn move_in(network: &OwnedFd) -> io::Result<()> {
+    let kind = Some(LinkNameSpaceType::Network);
+    Ok(move_into_link_name_space(network.as_fd(), kind)?)
+}
+
 /// Runs a command to its end and gives what it wrote to standard output.
-pub(crate) fn run(mut command: Command, host: Option<Host>) -> Result<String, LabError> {
+pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result<String, LabError> {
     let line = command_line(&command);
     // Into files: a pipe that nobody reads would stop a talkative command.
     let (mut stdout, mut stderr) = (said_file(&line)?, said_file(&line)?);
@@ -299,7 +292,7 @@ pub(crate) fn run(mut command: Command, host: Option<Host>) -> Result<String, La
         .stdin(Stdio::null())
         .stdout(shared(&stdout)?)
         .stderr(shared(&stderr)?);
-    let process = Process::start(command, host)?;
+    let process = Process::start(command, network)?;
     match process.wait(COMMAND_TIMEOUT) {
         Some(Exit::Code(0)) => read_said(&mut stdout),
         Some(exit) => Err(LabError::Command {

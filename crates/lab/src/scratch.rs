@@ -1,7 +1,8 @@
 //! Directories for the files of a test.
 
-use crate::clean::{PREFIX, clean, remove_directory};
+use crate::clean::{clean, remove_directory};
 use crate::error::LabError;
+use crate::name::PREFIX;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Once;

@@ -3,22 +3,21 @@
 //! Its namespaces carry the id of this process, so that one which was killed can
 //! be told from one that works: see the module `clean`.
 
-use crate::clean::{PREFIX, prepare, remove_host};
+use crate::clean::{prepare, remove_host};
 use crate::error::LabError;
-use crate::fault::{Fault, Faults};
+use crate::fault::Fault;
+use crate::ground::Ground;
 use crate::healed::{self, Condition};
 use crate::host::Host;
 use crate::link::{Link, Switch};
-use crate::partition::{self, Cable};
+use crate::name::{MAX_NAME_BYTES, PREFIX};
+use crate::partition;
 use crate::process::run_words;
 use crate::weather::Weather;
 use crate::wire::Wire;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// The longest name of a laboratory or a host.
-pub(crate) const MAX_NAME_BYTES: usize = 64;
 
 /// Hosts and what joins them. Dropped, all of it is gone, and every process that
 /// still runs in one of the hosts is killed.
@@ -28,20 +27,6 @@ pub struct Lab {
     hosts: Mutex<Vec<Host>>,
     wires: AtomicU32,
     ground: Arc<Ground>,
-}
-
-/// What the parts of a laboratory know in common. It knows no host, since every
-/// host knows it.
-#[derive(Debug, Default)]
-pub(crate) struct Ground {
-    pub(crate) faults: Arc<Faults>,
-    cables: Mutex<Vec<Cable>>,
-}
-
-impl Ground {
-    pub(crate) fn cables(&self) -> MutexGuard<'_, Vec<Cable>> {
-        self.cables.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Lab {
@@ -178,7 +163,7 @@ fn check_name(name: &str) -> Result<(), LabError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::NAMESPACES;
+    use crate::name::NAMESPACES;
     use std::panic::catch_unwind;
     use std::path::Path;
     use std::process::Command;

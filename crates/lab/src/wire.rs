@@ -4,17 +4,18 @@
 
 use crate::error::LabError;
 use crate::fault::Fault;
+use crate::ground::Cable;
 use crate::host::Host;
 use crate::link::{Interface, Switch, connect};
 use crate::packet::{FRAME_BYTES_MAX, OFFLOAD_BYTES, PacketSocket, before_ordinary_processes};
-use crate::partition::Cable;
+use crate::relay::{Count, Relayed};
 use crate::weather::{Dice, Fate, Weather};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -44,72 +45,6 @@ pub struct Passed {
     pub overtaken: u64,
 }
 
-/// What the relay and the test both see.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    weather: Mutex<Weather>,
-    /// How often each way is closed.
-    closed: Mutex<[u32; 2]>,
-    counts: [AtomicU64; 4],
-    stop: AtomicBool,
-}
-
-impl Shared {
-    fn new(weather: Weather) -> Self {
-        Shared {
-            weather: Mutex::new(weather),
-            closed: Mutex::new([0; 2]),
-            counts: [const { AtomicU64::new(0) }; 4],
-            stop: AtomicBool::new(false),
-        }
-    }
-
-    fn weather(&self) -> Weather {
-        *self.weather.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_weather(&self, weather: Weather) {
-        *self.weather.lock().unwrap_or_else(PoisonError::into_inner) = weather;
-    }
-
-    fn change_way(&self, way: usize, change: impl FnOnce(u32) -> u32) {
-        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        closed[way] = change(closed[way]);
-    }
-
-    fn close_way(&self, way: usize) {
-        self.change_way(way, |times| times + 1);
-    }
-
-    fn open_way(&self, way: usize) {
-        self.change_way(way, |times| times.saturating_sub(1));
-    }
-
-    pub(crate) fn close(&self) {
-        (0..2).for_each(|way| self.close_way(way));
-    }
-
-    pub(crate) fn open(&self) {
-        (0..2).for_each(|way| self.open_way(way));
-    }
-
-    fn is_closed(&self, way: usize) -> bool {
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)[way] > 0
-    }
-
-    fn count(&self, what: Count, number: u64) {
-        self.counts[what as usize].fetch_add(number, Ordering::Relaxed);
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Count {
-    Frames,
-    Lost,
-    Doubled,
-    Overtaken,
-}
-
 /// A cable between two hosts, or a host and a switch, with weather on it.
 #[derive(Debug)]
 pub struct Wire {
@@ -119,7 +54,7 @@ pub struct Wire {
     pub b: Interface,
     names: (String, String),
     host: Host,
-    shared: Arc<Shared>,
+    shared: Arc<Relayed>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -161,7 +96,7 @@ impl Wire {
             ])
         };
         let sockets = relay.enter(open).map_err(failed())?;
-        let shared = Arc::new(Shared::new(weather));
+        let shared = Arc::new(Relayed::new(weather));
         let a = near.host().clone();
         a.ground().cables().push(Cable::Wire {
             a: a.namespace().to_owned(),
@@ -197,7 +132,7 @@ impl Wire {
     /// Nothing passes, and both ends keep their carrier.
     pub fn silence(&self) -> Fault {
         self.shared.close();
-        self.fault(format!("silence {self}"), Shared::open)
+        self.fault(format!("silence {self}"), Relayed::open)
     }
 
     /// Only what `from` sends still passes.
@@ -210,7 +145,7 @@ impl Wire {
         })
     }
 
-    fn fault(&self, what: String, heal: impl FnOnce(&Shared) + Send + 'static) -> Fault {
+    fn fault(&self, what: String, heal: impl FnOnce(&Relayed) + Send + 'static) -> Fault {
         let shared = Arc::clone(&self.shared);
         self.host.ground().faults.begin(what, move || {
             heal(&shared);
@@ -267,7 +202,7 @@ struct UnderWay {
 
 struct Relay {
     sockets: [PacketSocket; 2],
-    shared: Arc<Shared>,
+    shared: Arc<Relayed>,
     dice: [Dice; 2],
     seed: u64,
     /// When the last frame of each way is due that kept its place.
@@ -277,7 +212,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn new(sockets: [PacketSocket; 2], shared: Arc<Shared>) -> Self {
+    fn new(sockets: [PacketSocket; 2], shared: Arc<Relayed>) -> Self {
         let seed = shared.weather().seed;
         Relay {
             sockets,

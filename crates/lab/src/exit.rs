@@ -1,0 +1,21 @@
+//! How a process ended.
+
+use std::fmt;
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// By itself, with a code.
+    Code(i32),
+    /// By a signal of that number.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "ended with code {code}"),
+            Exit::Signal(number) => write!(f, "was killed by signal {number}"),
+        }
+    }
+}
