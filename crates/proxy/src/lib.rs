@@ -32,8 +32,6 @@ pub mod stats;
 pub mod stream;
 pub mod tables;
 pub mod takeover;
-pub mod tls;
-pub mod transport;
 pub mod users;
 pub mod vitals;
 pub mod worker;

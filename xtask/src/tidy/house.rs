@@ -16,6 +16,7 @@ const HOUSE: &[(&str, Knows)] = &[
     ("reactor", Knows::Only(&[])),
     ("configuration", Knows::Only(&["language"])),
     ("http", Knows::Only(&["protocol"])),
+    ("tls", Knows::Only(&["reactor", "protocol"])),
     (
         "proxy",
         Knows::Only(&[
@@ -25,6 +26,7 @@ const HOUSE: &[(&str, Knows)] = &[
             "part",
             "http",
             "reactor",
+            "tls",
         ]),
     ),
     ("address", Knows::Only(&["language", "protocol"])),

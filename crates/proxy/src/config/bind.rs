@@ -1,12 +1,12 @@
 //! One `bind` address of a frontend, with its options.
 
-use crate::tls::BindTls;
-use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tls::BindTls;
+use tls::acceptor::Acceptor;
 
 /// Where a listener listens.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -3,12 +3,12 @@
 use super::Http2;
 use super::{Asked, Bind, BindOwner, CpuMap, StatusCodes};
 use crate::rules::VariableChange;
-use crate::tls::TlsDefaults;
 use language::Span;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tls::TlsDefaults;
 
 /// Where a log line goes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -110,7 +110,7 @@ pub struct Config {
     /// numbers it. 0 never served.
     pub version: u64,
     /// Certificates, authorities and what they revoked, which operators change.
-    pub certificates: std::sync::Arc<crate::tls::store::Store>,
+    pub certificates: std::sync::Arc<tls::store::Store>,
     /// Lists of patterns and maps, which operators change.
     pub lists: std::sync::Arc<crate::rules::live::Lists>,
     /// Who shares tables with this process.

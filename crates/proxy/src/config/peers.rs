@@ -2,12 +2,12 @@
 
 use super::{BindAddress, ServerTls};
 use crate::peers::PeersState;
-use crate::tls::BindTls;
-use crate::tls::acceptor::Acceptor;
 use language::Span;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use tls::BindTls;
+use tls::acceptor::Acceptor;
 
 /// One `peer` line.
 #[derive(Clone, Debug)]

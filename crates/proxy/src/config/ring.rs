@@ -1,11 +1,11 @@
 //! `ring`: a buffer in memory that log lines go to, and servers that get them.
 
 use crate::log::SyslogFormat;
-use crate::tls::Connector;
 use language::Span;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tls::Connector;
 
 /// One `ring` section; also a server of `log tcp@…`, as a ring of its own.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -6,11 +6,11 @@ use super::{
 };
 use crate::rules::{Expression, Format};
 use crate::state::{Kept, ServerState};
-use crate::tls::Connector;
 use language::Span;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tls::Connector;
 
 /// What a PROXY header of version 2 tells besides addresses and ALPN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

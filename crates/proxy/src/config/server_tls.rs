@@ -2,12 +2,12 @@
 //! lines hand on. A connector is made of them when the whole file is read.
 
 use crate::rules::Expression;
-use crate::tls::Connector;
-use crate::tls::TlsSide;
-use crate::tls::authorities::Authorities;
-use crate::tls::revocation::Revocations;
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
+use tls::Connector;
+use tls::TlsSide;
+use tls::authorities::Authorities;
+use tls::revocation::Revocations;
 
 /// What a file held, by the name that operators know it by.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
 //! Asking a SOCKS4 proxy for the connection of a check (`check-via-socks4`).
 
 use super::probe::Target;
-use crate::tls::side::BoxedWire;
 use protocol::socks4;
 use std::net::SocketAddr;
+use tls::side::BoxedWire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// On whose behalf connections are asked for; proxies of HAProxy's users know it.

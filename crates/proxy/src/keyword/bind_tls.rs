@@ -6,16 +6,16 @@ use super::places::BIND;
 use super::{Args, BindRow, Built, registry, tls_files, tls_words};
 use crate::config::Bind;
 use crate::load::{Loader, codes};
-use crate::tls::crt_list;
-use crate::tls::ignore::IgnoredErrors;
-use crate::tls::sni::Filter;
-use crate::tls::store::Store;
-use crate::tls::tickets::FileKeys;
-use crate::tls::{BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
 use aws_lc_rs::digest;
 use language::keyword::Found;
 use language::{Diagnostic, Line, Span, Word, suggest};
 use std::sync::Arc;
+use tls::crt_list;
+use tls::ignore::IgnoredErrors;
+use tls::sni::Filter;
+use tls::store::Store;
+use tls::tickets::FileKeys;
+use tls::{BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
 
 /// Largest file of ticket keys, bytes.
 const TICKET_KEYS_BYTES_MAX: u64 = 64 << 10;
@@ -180,7 +180,7 @@ fn ignored(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
             "'{}' : ID '{}' out of range (1..{}) in error IDs list '{text}'",
             args.keyword,
             bad.number,
-            crate::tls::ignore::ERROR_MAX
+            tls::ignore::ERROR_MAX
         );
         args.wrong(&codes::OUT_OF_RANGE, word, told)
     })?;

@@ -5,10 +5,10 @@ use super::server_option::tls as server_tls;
 use super::{Args, Built, bind, registry};
 use crate::config::{Bind, ServerOptions, ServerTls};
 use crate::load::{Loader, codes};
-use crate::tls::BindTls;
 use language::keyword::Found;
 use language::{Diagnostic, Word};
 use std::sync::Arc;
+use tls::BindTls;
 
 /// Options of a server's TLS that mean something with a request or a check only.
 const OF_TRAFFIC: &[&str] = &[

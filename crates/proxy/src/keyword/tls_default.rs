@@ -5,10 +5,10 @@
 use super::global::row;
 use super::{Args, Built, LineRow, tls_list};
 use crate::load::{Loader, Section, codes};
-use crate::tls::{ExtraFiles, TlsSide, TlsVersion};
 use language::value::TimeUnit;
 use language::{Diagnostic, Word};
 use std::path::PathBuf;
+use tls::{ExtraFiles, TlsSide, TlsVersion};
 
 fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;

@@ -4,11 +4,6 @@
 use super::Args;
 use crate::config::Named;
 use crate::load::{Loader, codes};
-use crate::tls::authorities::{Authorities, DIRECTORY_EXTENSIONS, SYSTEM_BUNDLES};
-use crate::tls::certificate::Certificate;
-use crate::tls::certified::{keys_match, signing_key};
-use crate::tls::pem::Contents;
-use crate::tls::revocation::Revocations;
 use configuration::outside::Unreadable;
 use language::source::Text;
 use language::{Diagnostic, Word};
@@ -18,6 +13,11 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tls::authorities::{Authorities, DIRECTORY_EXTENSIONS, SYSTEM_BUNDLES};
+use tls::certificate::Certificate;
+use tls::certified::{keys_match, signing_key};
+use tls::pem::Contents;
+use tls::revocation::Revocations;
 
 /// Largest file of certificates, bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;

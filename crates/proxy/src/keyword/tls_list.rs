@@ -3,11 +3,11 @@
 
 use super::Args;
 use crate::load::codes;
-use crate::tls::Listed;
-use crate::tls::suites::{self, Translation};
-use crate::tls::{groups, schemes};
 use language::{Diagnostic, Word, suggest};
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
+use tls::Listed;
+use tls::suites::{self, Translation};
+use tls::{groups, schemes};
 
 type Made<T> = Result<Listed<T>, Box<Diagnostic>>;
 

@@ -4,9 +4,9 @@
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};
 use crate::load::{Loader, codes};
-use crate::tls::versions::{self, Remark};
-use crate::tls::{TlsSide, TlsVersions};
 use language::{Diagnostic, Span, Word};
+use tls::versions::{self, Remark};
+use tls::{TlsSide, TlsVersions};
 
 /// Sets what a word says of versions: `ssl-min-ver`, `no-tlsv10`, `force-tlsv12`.
 /// The word is the keyword of `args`.

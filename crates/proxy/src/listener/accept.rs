@@ -284,7 +284,7 @@ fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
             &worker.runtime.connection_rate,
         )
         && below(config.global.session_rate_max, &worker.runtime.session_rate)
-        && below(tls_max, &crate::tls::counters().rate)
+        && below(tls_max, &tls::counters().rate)
 }
 
 /// The places of a connection that was accepted. Another thread may have taken

@@ -4,13 +4,6 @@
 
 use super::{Loader, codes};
 use crate::keyword::bind_tls;
-use crate::tls::certificate::Certificate;
-use crate::tls::certified::{CertError, Certified, Parts, now_s};
-use crate::tls::crt_list::{self, Entry, List};
-use crate::tls::describe;
-use crate::tls::pem::{Contents, PemError};
-use crate::tls::sni::Filter;
-use crate::tls::{CertificateSource, TlsLine};
 use configuration::outside::{Secret, Unreadable};
 use language::source::Text;
 use language::{Diagnostic, FileId, Line, Span, Word};
@@ -18,6 +11,13 @@ use rustls::pki_types::CertificateDer;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use tls::certificate::Certificate;
+use tls::certified::{CertError, Certified, Parts, now_s};
+use tls::crt_list::{self, Entry, List};
+use tls::describe;
+use tls::pem::{Contents, PemError};
+use tls::sni::Filter;
+use tls::{CertificateSource, TlsLine};
 
 /// Largest file of certificates, bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -272,7 +272,7 @@ impl Loader {
         let Some(key) = found.map_err(failed)?.key else {
             return Err(none("the file holds something else".to_owned()));
         };
-        let key = crate::tls::certified::signing_key(&key).map_err(failed)?;
+        let key = tls::certified::signing_key(&key).map_err(failed)?;
         parts.key = Some(key);
         Ok(())
     }

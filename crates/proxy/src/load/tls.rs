@@ -5,13 +5,13 @@ use super::check::display;
 use super::{Loader, codes};
 use crate::config::{Bind, ProxyIndex};
 use crate::keyword::tls_words;
-use crate::tls::BindTls;
-use crate::tls::acceptor::{Acceptor, AcceptorError};
-use crate::tls::resume::resumption;
-use crate::tls::store::{Dependent, Place};
 use language::{Code, Diagnostic};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
+use tls::BindTls;
+use tls::acceptor::{Acceptor, AcceptorError};
+use tls::resume::resumption;
+use tls::store::{Dependent, Place};
 
 type Made = Option<Arc<Acceptor>>;
 

@@ -5,7 +5,6 @@
 //! lost to it, and counted.
 
 use crate::config::{Ring as Settings, RingServer};
-use crate::tls::side;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -13,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
+use tls::side;
 
 /// Rings that are open at one time: those of older configurations go first.
 const RINGS_MAX: usize = 256;
@@ -368,7 +368,7 @@ mod tests {
         use rustls::sign::{CertifiedKey, SingleCertAndKey};
         use std::io::Read;
         let issued = self_signed(&Leaf::default()).unwrap();
-        let provider = crate::tls::build::provider();
+        let provider = tls::build::provider();
         let key = provider
             .key_provider
             .load_private_key(issued.key())
@@ -379,7 +379,7 @@ mod tests {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
-        let connector = crate::tls::Connector::new(Default::default()).unwrap();
+        let connector = tls::Connector::new(Default::default()).unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let ring = ring(|settings| {

@@ -4,7 +4,6 @@
 
 use super::shared::{Accept, OUTPUT_MAX_BYTES, Shared, Step};
 use super::stream::MuxStream;
-use crate::transport::Transport;
 use protocol::http2::{ConnectionError, ErrorCode, Role, Why};
 use reactor::{self, Buffer, Instant, sleep_until, with_deadline};
 use std::future::{Future, poll_fn};
@@ -13,6 +12,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tls::transport::Transport;
 
 /// With so much output that is not taken nothing more is read: whoever asks
 /// without reading the answers is not listened to.

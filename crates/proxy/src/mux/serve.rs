@@ -9,7 +9,6 @@ use crate::log::{self, Level};
 use crate::state::Tally;
 use crate::stream::{self, Endpoint, Session, Stream, leaving};
 use crate::tables::tracked;
-use crate::transport::Transport;
 use crate::worker::worker;
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
 use http::http1::{Fault, Limits, Parsed};
@@ -18,6 +17,7 @@ use reactor::{self, Buffer, Instant};
 use std::fmt::Display;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
+use tls::transport::Transport;
 
 /// Between saying that a connection will end and taking no more streams: what
 /// was on its way then is still served.

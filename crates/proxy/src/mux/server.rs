@@ -5,13 +5,13 @@ use super::settings;
 use super::shared::{Accept, Opened, Shared};
 use super::stream::MuxStream;
 use crate::config::Tune;
-use crate::transport::Transport;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
 use reactor::{self, Instant, WeakSocket, pool_box};
 use std::convert::Infallible;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
+use tls::transport::Transport;
 
 /// How long a server may take nothing of what waits for it once no stream is
 /// left to whose timeout that could matter.

@@ -5,7 +5,6 @@ use super::drains::Drains;
 use super::mapping;
 use super::slot::{HEADS_MAX, Interest, Slot};
 use super::stream::Gone;
-use crate::transport::Transport;
 use http::message::Message;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, Event, FieldList, Role, StreamId};
 use reactor::{self, Instant};
@@ -13,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Weak;
 use std::task::{Context, Waker};
+use tls::transport::Transport;
 
 /// What a waiting writer may write in its turn, bytes: one frame. More where
 /// few wait.

@@ -6,13 +6,13 @@ use crate::config::{
     Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,
 };
 use crate::listener::{AssignError, Inherited, OpenStep, inode, open_alone};
-use crate::tls::acceptor::Acceptor;
 use language::Span;
 use rustix::io::Errno;
 use std::borrow::Cow;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use tls::acceptor::Acceptor;
 
 /// What whoever connects to a statistics socket may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

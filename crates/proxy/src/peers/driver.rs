@@ -10,7 +10,6 @@ use super::section::{
 use crate::config::Config;
 use crate::state::now_ms;
 use crate::tables::store::moment;
-use crate::tls::side::{self, BoxedWire};
 use protocol::peers::{Control, Event, Fault, Hello, Role, Session, State, Status, Update};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -20,6 +19,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use tls::side::{self, BoxedWire};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};

@@ -4,13 +4,13 @@
 use super::entry;
 use crate::config::{Config, Peers};
 use crate::tables::Table;
-use crate::tls::Connector;
-use crate::tls::acceptor::Acceptor;
 use protocol::peers::{Milliseconds, TableDescription, Update};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
+use tls::Connector;
+use tls::acceptor::Acceptor;
 
 /// Updates of one table that are kept for peers who are away. Beyond that the
 /// oldest are forgotten, and who comes back learns them when it asks for all.

@@ -9,7 +9,6 @@ use crate::config::{Config, Global};
 use crate::dynamic;
 use crate::listener::{self, Listening, Open};
 use crate::state;
-use crate::tls;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

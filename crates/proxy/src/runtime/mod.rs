@@ -15,7 +15,6 @@ use crate::balance;
 use crate::config::{Config, Proxy};
 use crate::listener::{self, Listening, Open};
 use crate::state::Counters;
-use crate::tls;
 use crate::vitals;
 use crate::worker;
 use reactor::{self, Instant};

@@ -7,9 +7,6 @@ use crate::health::SOCKS4_USER;
 use crate::mux::ServerMux;
 use crate::state::Tally;
 use crate::stream::{Link, Stream, after, write_all};
-use crate::tls::Connector;
-use crate::tls::handshake::Failure;
-use crate::transport::Transport;
 use crate::worker::worker;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpFastOpenConnect;
@@ -19,6 +16,9 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use tls::Connector;
+use tls::handshake::Failure;
+use tls::transport::Transport;
 
 /// Why a connection was not made.
 #[derive(Debug)]

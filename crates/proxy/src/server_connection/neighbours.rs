@@ -11,8 +11,6 @@ use super::{Mark, Secured, ServerConnection, Wanted};
 use crate::config::Server;
 use crate::state::{ServerState, Way};
 use crate::stream::Link;
-use crate::tls;
-use crate::transport::{Parts, Transport};
 use crate::worker::worker;
 use reactor::{self, Instant, inject, with_deadline};
 use rustls::pki_types::ServerName;
@@ -21,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use tls::transport::{Parts, Transport};
 use tokio::sync::oneshot;
 
 /// How long a stream waits for its neighbours. Their turns last about a millisecond;

@@ -9,7 +9,6 @@ use super::{Mark, ServerConnection};
 use crate::config::{Proxy, Server, ServerOptions};
 use crate::state::{ServerState, Way};
 use crate::stream::{Link, Stream};
-use crate::transport::Transport;
 use crate::worker::worker;
 use reactor::{self, Instant, pool_box};
 use std::cell::{RefCell, RefMut};
@@ -18,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tls::transport::Transport;
 
 /// How often idle connections are looked through.
 const PURGE_EVERY: Duration = Duration::from_secs(1);

@@ -3,12 +3,12 @@
 
 use crate::config::{ProxyExtensions, Server};
 use crate::stream::{Endpoint, Stream};
-use crate::tls::{Info, Shown, describe};
 use protocol::proxy_protocol::{
     Checksum, Endpoints, Header, MAX_UNIQUE_ID_BYTES, Proxied, SslFields, TlvError, Tlvs,
     Transport as Layer4, kind,
 };
 use std::borrow::Cow;
+use tls::{Info, Shown, describe};
 
 /// The header of this version for a stream.
 pub(super) fn of(stream: &Stream, server: &Server, version: u8) -> Vec<u8> {

@@ -6,17 +6,17 @@ use super::mark::Mark;
 use crate::config::{HttpProtocol, Server, WebSocketProto};
 use crate::state::Tally;
 use crate::stream::Stream;
-use crate::tls::connector::{BadName, no_name};
-use crate::tls::handshake::{self, Failure, Terms};
-use crate::tls::keylog::Collector;
-use crate::tls::{Connector, Info, counters};
-use crate::transport::Transport;
 use crate::worker::worker;
 use http::websocket;
 use reactor::Instant;
 use rustls::pki_types::ServerName;
 use std::rc::Rc;
 use std::sync::Arc;
+use tls::connector::{BadName, no_name};
+use tls::handshake::{self, Failure, Terms};
+use tls::keylog::Collector;
+use tls::transport::Transport;
+use tls::{Connector, Info, counters};
 
 /// What is known of the TLS of a connection to a server.
 #[derive(Debug)]

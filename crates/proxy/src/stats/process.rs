@@ -138,7 +138,7 @@ impl Process {
             .proxies
             .iter()
             .filter(|p| p.kind.is_frontend() && !p.disabled);
-        let tls = crate::tls::counters();
+        let tls = tls::counters();
         let both = |rate: &reactor::Rate| (rate.read(now_ms), rate.highest(now_ms));
         let started = runtime
             .started_at
@@ -160,7 +160,7 @@ impl Process {
             tls_client_keys: both(&tls.client_keys),
             tls_resumed_percent: tls.resumed_percent(now_ms),
             tls_server_keys: both(&tls.server_keys),
-            tls_lookups: crate::tls::resume::lookups(),
+            tls_lookups: tls::resume::lookups(),
             requests_total: sum(Tally::Requests),
             bytes_out: sum(Tally::BytesOut),
             pipes: reactor::pipes(),

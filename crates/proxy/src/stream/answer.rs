@@ -17,7 +17,6 @@ use crate::persistence;
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
 use crate::tables::{stick, tracked};
-use crate::transport::Transport;
 use crate::worker::worker;
 use http::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use http::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
@@ -30,6 +29,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
+use tls::transport::Transport;
 
 /// Interim answers (1xx) that one exchange may have.
 const INTERIM_MAX: u32 = 32;

@@ -19,7 +19,6 @@ use crate::queue::Slot;
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
 use crate::tables::tracked;
-use crate::transport::Transport;
 use crate::worker::worker;
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
@@ -30,6 +29,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
+use tls::transport::Transport;
 
 /// A request on its way.
 pub struct Outgoing<'r> {

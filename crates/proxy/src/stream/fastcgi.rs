@@ -8,12 +8,12 @@ use crate::config::FcgiApp;
 use crate::log;
 use crate::rules::url_decoded;
 use crate::stats::process::{NAME, VERSION};
-use crate::transport::Transport;
 use crate::users::Basic;
 use http::message::TargetForm;
 use jiff::Timestamp;
 use protocol::fcgi::{Length, Params, Request, TooLong};
 use std::borrow::Cow;
+use tls::transport::Transport;
 
 /// Headers of requests that an application does not get, unless `pass-header` names them.
 const HIDDEN: &[&[u8]] = &[

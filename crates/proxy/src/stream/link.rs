@@ -7,13 +7,13 @@
 
 use super::write::{WriteFailure, write_all};
 use crate::mux::{MuxStream, StreamWatch};
-use crate::transport::Transport;
 use crate::worker::worker;
 use http::message::{Fields, Message};
 use protocol::http2::ErrorCode;
 use reactor::{Buffer, Socket, with_deadline};
 use std::io;
 use std::task::{Context, Poll};
+use tls::transport::Transport;
 
 /// How a stream's client, or its server, is reached.
 pub enum Link {

@@ -6,18 +6,18 @@ use super::Link;
 use super::session::Client;
 use crate::log;
 use crate::state::Tally;
-use crate::tls::acceptor::{Acceptor, Chosen};
-use crate::tls::certified::now_s;
-use crate::tls::counters;
-use crate::tls::handshake::{self, Failure, Refusal, Terms};
-use crate::tls::hello::Hello;
-use crate::tls::keylog::Collector;
-use crate::tls::{Info, Offer, sni};
 use crate::worker::worker;
 use reactor::Instant;
 use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};
 use std::sync::Arc;
 use std::time::Duration;
+use tls::acceptor::{Acceptor, Chosen};
+use tls::certified::now_s;
+use tls::counters;
+use tls::handshake::{self, Failure, Refusal, Terms};
+use tls::hello::Hello;
+use tls::keylog::Collector;
+use tls::{Info, Offer, sni};
 
 /// TLS 1.2, as hellos write it: those of 1.3 say that too. Nothing older is spoken.
 const OLDEST: (u8, u8) = (3, 3);
@@ -161,7 +161,7 @@ fn failed(client: &Client, failure: &Failure) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::hello::tests::extension;
+    use tls::testing::extension;
 
     #[test]
     fn protocols_that_nobody_shares_are_no_reason_to_refuse() {

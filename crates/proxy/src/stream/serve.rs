@@ -17,8 +17,6 @@ use crate::server_connection::{
 };
 use crate::state::Tally;
 use crate::tables::{stick, tracked};
-use crate::tls::Info;
-use crate::transport::Transport;
 use crate::worker::worker;
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
@@ -29,6 +27,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tls::Info;
+use tls::transport::Transport;
 
 /// Connection attempts after the first, unless `retries` says otherwise.
 const RETRIES_DEFAULT: u32 = 3;

@@ -11,7 +11,6 @@ use crate::rules::{self, Gate};
 use crate::server_connection::Own;
 use crate::state::{ListenerState, Tally};
 use crate::tables::tracked;
-use crate::transport::Transport;
 use crate::worker::worker;
 use protocol::proxy_protocol::{self, Header, Progress};
 use reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
@@ -25,6 +24,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use tls::transport::Transport;
 
 /// A client's connection; or one stream of its HTTP/2 connection, which lives as
 /// long as that stream.

@@ -7,7 +7,6 @@ use crate::compression::{Chosen, OfClient};
 use crate::config::{Bind, Config, Proxy, ProxyIndex, Rare, Server, ServerIndex};
 use crate::rules::Variables;
 use crate::tables::{SessionTrackers, Trackers};
-use crate::tls;
 use http::message::Message;
 use reactor::{self, Instant};
 use std::cell::{Cell, OnceCell};

@@ -1,9 +1,9 @@
 //! Writing to a socket of the data plane: at once where there is room, else
 //! when there is.
 
-use crate::transport::Transport;
 use reactor::{Elapsed, Instant, with_deadline};
 use std::io::{self, IoSlice};
+use tls::transport::Transport;
 
 /// Why bytes were not written.
 #[derive(Debug)]

@@ -2,10 +2,10 @@
 
 use cluster::history::Mask;
 use language::difference::Vocabulary;
-use proxy::tls::certificate::Certificate;
-use proxy::tls::describe;
-use proxy::tls::pem::Contents;
 use std::sync::OnceLock;
+use tls::certificate::Certificate;
+use tls::describe;
+use tls::pem::Contents;
 
 /// The mask of all crates' keywords.
 pub fn mask() -> Mask<'static> {

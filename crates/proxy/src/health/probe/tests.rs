@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::keyword::testing::backend;
-use crate::tls::build::provider;
 use lab::pki::{self, Leaf};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
+use tls::build::provider;
 
 /// A server that speaks TLS with one client after the other, and answers each
 /// question with 200; it ends with the test.

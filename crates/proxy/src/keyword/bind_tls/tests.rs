@@ -3,11 +3,15 @@
 use super::*;
 use crate::keyword::testing::load_text;
 use crate::load::{Loaded, replay};
-use crate::tls::acceptor::tests::shown;
-use crate::tls::ocsp::tests::{FAR, answer};
 use configuration::Recording;
 use lab::Scratch;
 use lab::pki::{Authority, Issued, KeyKind, Leaf, self_signed};
+use std::sync::Weak;
+use tls::acceptor::{Acceptor, own_resumption};
+use tls::certified::{Certified, Parts};
+use tls::crt_list::{Entry, List};
+use tls::store::{Dependent, StoreError};
+use tls::testing::{FAR, answer, shown};
 
 struct Files(Scratch);
 
@@ -286,4 +290,105 @@ fn options_of_tls_are_words_of_the_line() {
         let (codes, first) = files.told(&format!("ssl crt a.pem {options}"));
         assert_eq!(codes.first(), Some(&code), "{options}: {first}");
     }
+}
+
+fn certified(issued: &Issued) -> Certified {
+    let mut parts = Parts::default();
+    parts.take(issued.bundle().as_bytes()).unwrap();
+    parts.certify().unwrap().0
+}
+
+/// A store with a list of one certificate, and a listener that uses it.
+fn served() -> (Store, Arc<Acceptor>) {
+    let store = Store::default();
+    store.add_certificate("a.pem", certified(&issue("a.com", KeyKind::Ecdsa)));
+    let entry = Entry {
+        certificate: "a.pem".into(),
+        line: 1,
+        options: TlsLine::default(),
+        option_words: "".into(),
+        filters: Vec::new(),
+    };
+    let list = List {
+        entries: vec![entry],
+        lines: 1,
+        is_directory: false,
+    };
+    store.add_list("list", list);
+    let words = BindTls {
+        ssl: true,
+        sources: vec![CertificateSource::List("list".into())],
+        ..BindTls::default()
+    };
+    let made = store
+        .with(|stock| Acceptor::new(Arc::new(words), Default::default(), own_resumption, stock));
+    let made = Arc::new(made.unwrap());
+    let weak: Weak<Acceptor> = Arc::downgrade(&made);
+    let weak: Weak<dyn Dependent> = weak;
+    store.depend(weak);
+    (store, made)
+}
+
+fn told(result: Result<String, StoreError>) -> String {
+    result.unwrap_or_else(|error| format!("refused: {error}"))
+}
+
+#[test]
+fn a_new_certificate_goes_into_a_list_and_out_again() {
+    let (store, made) = served();
+    assert_eq!(
+        told(store.new_certificate("n.pem")),
+        "New empty certificate store 'n.pem'!\n"
+    );
+    assert_eq!(
+        told(store.new_certificate("a.pem")),
+        "refused: Certificate 'a.pem' already exists!"
+    );
+    let add = |text: &str| {
+        let line = sent_line(text, &store).map_err(StoreError)?;
+        store.add_to_list(
+            "list",
+            &line.certificate,
+            (line.options, &line.option_words),
+            line.filters,
+        )
+    };
+    assert!(told(add("n.pem")).contains("is empty"));
+    let new = issue("n.com", KeyKind::Ecdsa);
+    store
+        .set_certificate("n.pem", new.bundle().as_bytes())
+        .unwrap();
+    assert_eq!(
+        told(store.commit_certificate("n.pem")),
+        "Committing n.pem\nSuccess!\n"
+    );
+    assert_eq!(
+        told(add("n.pem [alpn h2] a.b !c.d")),
+        "Inserting certificate 'n.pem' in crt-list 'list'.\nSuccess!\n"
+    );
+    assert_eq!(shown(&made, "a.b").as_deref(), Some("n.com"));
+    assert_eq!(
+        told(add("n.pem [alpn h2 foo] x")),
+        "refused: parsing [CLI:1]: unknown ssl keyword foo"
+    );
+    add("n.pem").unwrap();
+    assert_eq!(
+        told(store.show_list("list", true)),
+        "# list\na.pem:1\nn.pem:2 [alpn h2] a.b !c.d\nn.pem:3\n"
+    );
+    assert!(told(store.delete_certificate("n.pem")).contains("in use"));
+    assert!(told(store.delete_from_list("list", "n.pem")).contains("(2, 3)!"));
+    assert!(told(store.delete_from_list("list", "n.pem:9")).contains("(2, 3)!"));
+    for name in ["n.pem:2", "n.pem"] {
+        assert_eq!(
+            told(store.delete_from_list("list", name)),
+            "Entry 'n.pem' deleted in crtlist 'list'!\n"
+        );
+    }
+    assert_eq!(shown(&made, "a.b").as_deref(), Some("a.com"));
+    assert!(told(store.delete_from_list("list", "a.pem")).contains("default certificate"));
+    assert_eq!(
+        told(store.delete_certificate("n.pem")),
+        "Certificate 'n.pem' deleted!\n"
+    );
 }

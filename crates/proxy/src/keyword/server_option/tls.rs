@@ -5,15 +5,15 @@ use crate::config::{HttpProtocol, RingTls, ServerOptions, ServerTls};
 use crate::keyword::{Args, Built, ServerRow, places, tls_files, tls_words};
 use crate::load::{Loader, codes};
 use crate::rules::{Expression, Usage};
-use crate::tls::Connector;
-use crate::tls::Parameters;
-use crate::tls::TlsDefaults;
-use crate::tls::build::BuildError;
-use crate::tls::certified::Parts;
-use crate::tls::connector::{ClientSettings, Files};
-use crate::tls::store::{Dependent, Place, Store};
 use language::Diagnostic;
 use std::sync::{Arc, Weak};
+use tls::Connector;
+use tls::Parameters;
+use tls::TlsDefaults;
+use tls::build::BuildError;
+use tls::certified::Parts;
+use tls::connector::{ClientSettings, Files};
+use tls::store::{Dependent, Place, Store};
 
 const fn row(
     name: &'static str,
@@ -514,7 +514,7 @@ fn connect_by(
 }
 
 enum Refused {
-    Versions(crate::tls::NoVersion),
+    Versions(tls::NoVersion),
     Build(BuildError),
 }
 

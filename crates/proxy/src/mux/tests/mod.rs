@@ -16,7 +16,6 @@ use super::settings;
 use super::shared::{Accept, Opened, Shared};
 use super::stream::MuxStream;
 use crate::config::{Http2, Tune};
-use crate::transport::Transport;
 use http::http1::{Limits, Parsed, RequestFacts};
 use http::message::{Message, Version};
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList, Options};
@@ -28,6 +27,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
+use tls::transport::Transport;
 
 pub(super) use reactor::testing::on_loop;
 

@@ -124,7 +124,7 @@ pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) 
         }
         clear_proxy(proxy, all);
     }
-    let tls = crate::tls::counters();
+    let tls = tls::counters();
     for rate in [&tls.rate, &tls.client_keys, &tls.server_keys] {
         rate.clear_highest();
     }

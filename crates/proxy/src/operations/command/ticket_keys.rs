@@ -4,11 +4,11 @@
 
 use super::{Context, Reply, Session, Severity};
 use crate::config::StatsLevel;
-use crate::tls::tickets::FileKeys;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write;
 use std::sync::Arc;
+use tls::tickets::FileKeys;
 use zeroize::Zeroizing;
 
 type Numbered = (usize, Box<str>, Arc<FileKeys>);

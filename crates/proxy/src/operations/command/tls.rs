@@ -6,8 +6,8 @@
 use super::{Context, Reply, Session, Severity};
 use crate::config::Config;
 use crate::keyword::bind_tls::sent_line;
-use crate::tls::store::{Store, StoreError};
 use std::sync::Arc;
+use tls::store::{Store, StoreError};
 
 /// What a command is about.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use crate::config::Server;
 use crate::rules::argument::Arguments;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use crate::tls;
 use std::borrow::Cow;
 
 const fn number(apply: super::Apply) -> ConverterBuild {

@@ -6,9 +6,9 @@ use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::{Endpoint, Stream};
-use crate::tls::Broken;
 use language::{Diagnostic, Span};
 use std::net::IpAddr;
+use tls::Broken;
 
 const fn address(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Address, Needs::Nothing, one)

@@ -9,8 +9,8 @@ use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::state::{WEIGHT_SCALE, now_ms};
 use crate::stream::Stream;
-use crate::tls::Broken;
 use language::{Diagnostic, Span};
+use tls::Broken;
 
 const fn of_server(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one).takes(&[Kind::Server], 1)

@@ -7,7 +7,7 @@ use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use crate::tls::Info;
+use tls::Info;
 
 const fn front(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one)
@@ -210,11 +210,11 @@ pub(super) mod tests {
 
     #[test]
     fn failed_handshakes_tell_their_error_to_logs() {
-        use crate::tls::handshake::{Failure, Refusal};
+        use tls::handshake::{Failure, Refusal};
         let failure = Failure::Refused(Refusal::UNRECOGNIZED_NAME);
         let front = Info::failed(&failure, ProtocolVersion::TLSv1_3);
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
-        let failure = Failure::Tls(alert, crate::tls::verify::Outcome::default(), None);
+        let failure = Failure::Tls(alert, tls::verify::Outcome::default(), None);
         let back = Info::failed_with_server(&failure);
         all_give(
             &stream(Some(front), Some(back)),

@@ -9,11 +9,11 @@ use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use crate::tls::verify::Outcome;
-use crate::tls::{Name, Shown};
 use language::{Diagnostic, Span};
 use rustls::pki_types::CertificateDer;
 use std::borrow::Cow;
+use tls::verify::Outcome;
+use tls::{Name, Shown};
 
 /// Whose certificate is looked at.
 trait Owner {
@@ -258,9 +258,9 @@ mod tests {
     use super::*;
     use crate::rules::Usage;
     use crate::stream::sample;
-    use crate::tls::Info;
-    use crate::tls::chain::Failure;
     use lab::pki::{Authority, Issued, Leaf};
+    use tls::Info;
+    use tls::chain::Failure;
 
     const SUBJECT: &[(&str, &str)] = &[
         ("C", "DE"),

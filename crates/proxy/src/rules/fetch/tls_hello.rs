@@ -6,8 +6,8 @@ use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use crate::tls::hello::{Cursor, Hello};
 use std::borrow::Cow;
+use tls::hello::{Cursor, Hello};
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)

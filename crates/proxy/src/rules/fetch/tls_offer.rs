@@ -8,8 +8,8 @@ use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use crate::tls::{Offer, cipher_name};
 use std::borrow::Cow;
+use tls::{Offer, cipher_name};
 
 const fn of_offer(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one)
@@ -135,7 +135,7 @@ fn point_formats<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
 mod tests {
     use super::super::tls::tests::{all_give, info, stream};
     use super::*;
-    use crate::tls::Info;
+    use tls::Info;
 
     #[test]
     fn what_the_client_offered_is_told_with_and_without_grease() {

@@ -8,9 +8,9 @@ use crate::rules::argument::Arguments;
 use crate::rules::codes;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::tls::{Clear, Info};
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
+use tls::{Clear, Info};
 
 const fn front(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Bin, Needs::Nothing, one)
@@ -134,7 +134,7 @@ fn secret<'a>(info: Option<&'a Info>, label: &str) -> Option<Value<'a>> {
 mod tests {
     use super::super::tls::tests::{all_give, info, stream};
     use super::*;
-    use crate::tls::keylog::Secrets;
+    use tls::keylog::Secrets;
 
     #[test]
     fn random_bytes_and_keys_are_told_where_they_are_known() {

@@ -182,7 +182,7 @@ fn tls_of_the_client_shows_in_names_and_values_of_its_own() {
     };
     assert_eq!(https(&stream).as_deref(), Some("0/-/-/-/0 -/-/-"));
     assert_eq!(show(text, Usage::LOG, &stream), "web - - \"\"");
-    let info = crate::tls::Info::new(
+    let info = tls::Info::new(
         ProtocolVersion::TLSv1_3,
         CipherSuite::TLS13_AES_128_GCM_SHA256,
     );

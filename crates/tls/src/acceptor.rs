@@ -1,0 +1,464 @@
+//! What a listener with `ssl` does with a client's first message: which
+//! certificate is shown, under which settings. It is made of the words of the
+//! line, of lists and of what the store holds, and made again when an operator
+//! changes one of those; handshakes that have begun go on under what they got.
+
+use super::NoVersion;
+use super::authorities::Authorities;
+use super::build::{BuildError, Resumption, server_config};
+use super::certified::{Certified, now_s};
+use super::schemes::RestrictedResolver;
+use super::sni::{Entry, Filter, Index, Offer};
+use super::store::{Dependent, Missing, Place, Prepared, Stock};
+use crate::settings::{
+    BindTls, CertificateSource, ClientAuth, Parameters, ServerSettings, TlsLine, TlsSide, Verify,
+};
+use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::sign::CertifiedKey;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Most bytes that may come before a handshake is over (`allow-0rtt`): what
+/// HAProxy's buffer takes.
+const EARLY_DATA_BYTES_MAX: u32 = 16_384;
+
+/// Why there is no listener.
+#[derive(Debug)]
+pub enum AcceptorError {
+    /// Nothing can be shown. With `strict-sni` that is the user's wish.
+    NoCertificate,
+    /// `verify` without a `ca-file`.
+    NoAuthorities,
+    /// No version is left.
+    NoVersion(NoVersion),
+    /// A name that the store does not have.
+    Missing(Missing),
+    /// rustls cannot do it.
+    Build(BuildError),
+}
+
+impl fmt::Display for AcceptorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AcceptorError::NoCertificate => f.write_str("no SSL certificate specified"),
+            AcceptorError::NoAuthorities => {
+                f.write_str("verify is enabled but no CA file specified")
+            }
+            AcceptorError::NoVersion(error) => error.fmt(f),
+            AcceptorError::Missing(error) => error.fmt(f),
+            AcceptorError::Build(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<NoVersion> for AcceptorError {
+    fn from(error: NoVersion) -> Self {
+        AcceptorError::NoVersion(error)
+    }
+}
+
+impl From<Missing> for AcceptorError {
+    fn from(error: Missing) -> Self {
+        AcceptorError::Missing(error)
+    }
+}
+
+impl From<BuildError> for AcceptorError {
+    fn from(error: BuildError) -> Self {
+        AcceptorError::Build(error)
+    }
+}
+
+/// Why a client is shown nothing: `strict-sni`, and its name matches nothing or
+/// it has none; or there is no certificate at all. The alert is
+/// `unrecognized_name`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused;
+
+/// What a handshake goes on with.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// rustls' configuration, which shows the certificate.
+    pub config: Arc<ServerConfig>,
+    /// The certificate.
+    pub certified: Arc<Certified>,
+}
+
+/// How sessions of a listener under some settings are resumed.
+pub type MakeResumption = fn(&BindTls, &ServerSettings) -> Resumption;
+
+/// Who answers at a listener with `ssl`.
+pub struct Acceptor {
+    words: Arc<BindTls>,
+    defaults: TlsSide,
+    resumption: MakeResumption,
+    place: Place,
+    state: RwLock<Arc<State>>,
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Acceptor").field(&self.index()).finish()
+    }
+}
+
+/// The certificates, and the settings that they are shown under.
+#[derive(Debug, Default)]
+struct State {
+    index: Index,
+    groups: Vec<Group>,
+    /// With how many certificates each file of authorities or of revoked ones is used.
+    files: BTreeMap<Box<str>, usize>,
+}
+
+/// What certificates with the same settings share: sessions are resumed within it.
+#[derive(Clone, Debug)]
+struct Group {
+    settings: ServerSettings,
+    base: Arc<ServerConfig>,
+}
+
+/// Shows one certificate.
+#[derive(Debug)]
+struct Shows(Arc<Certified>);
+
+impl ResolvesServerCert for Shows {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(self.0.shown(now_s())))
+    }
+}
+
+/// Shows nothing: what groups are made with.
+#[derive(Debug)]
+struct Nothing;
+
+impl ResolvesServerCert for Nothing {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+/// Tickets with keys of these settings alone, so that a session is resumed only
+/// where the same is asked of clients; and a few sessions that are kept here.
+pub fn own_resumption(_: &BindTls, _: &ServerSettings) -> Resumption {
+    /// Sessions of listeners without tickets.
+    const SESSIONS_MAX: usize = 1_024;
+    Resumption {
+        tickets: rustls::crypto::aws_lc_rs::Ticketer::new().ok(),
+        sessions: ServerSessionMemoryCache::new(SESSIONS_MAX),
+    }
+}
+
+impl Acceptor {
+    /// Makes one of the words of a line and what the store holds. `defaults` are
+    /// those of `global` for all `bind` lines.
+    pub fn new(
+        words: Arc<BindTls>,
+        defaults: TlsSide,
+        resumption: MakeResumption,
+        stock: &Stock,
+    ) -> Result<Acceptor, AcceptorError> {
+        let acceptor = Acceptor {
+            words,
+            defaults,
+            resumption,
+            place: Place::default(),
+            state: RwLock::default(),
+        };
+        let state = acceptor.make(stock)?;
+        acceptor.install(state);
+        Ok(acceptor)
+    }
+
+    /// The same at its place in the file, which operators are told of.
+    pub fn at(self, place: Place) -> Acceptor {
+        Acceptor { place, ..self }
+    }
+
+    /// The certificate for a client, and how its handshake goes on.
+    pub fn choose(&self, offer: &Offer<'_>) -> Result<Chosen, Refused> {
+        let index = self.index();
+        let found = index.index.choose(offer, !self.strict_sni());
+        let Entry {
+            config, certified, ..
+        } = found.ok_or(Refused)?;
+        Ok(Chosen {
+            config: Arc::clone(config),
+            certified: Arc::clone(certified),
+        })
+    }
+
+    /// `strict-sni`
+    pub fn strict_sni(&self) -> bool {
+        self.words.line.side.strict_sni || self.defaults.strict_sni
+    }
+
+    /// What the line says.
+    pub fn words(&self) -> &Arc<BindTls> {
+        &self.words
+    }
+
+    /// How many certificates there are.
+    pub fn certificates(&self) -> usize {
+        self.index().index.entries().len()
+    }
+
+    fn index(&self) -> Arc<State> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&state)
+    }
+
+    fn install(&self, new: State) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        *state = Arc::new(new);
+    }
+
+    fn make(&self, stock: &Stock) -> Result<State, AcceptorError> {
+        let mut maker = Maker {
+            acceptor: self,
+            stock,
+            before: self.index(),
+            state: State::default(),
+            first: None,
+        };
+        // What is wrong with the line itself is told even when nothing is shown.
+        let own = maker.group(&self.words.line)?;
+        for source in &self.words.sources {
+            match source {
+                CertificateSource::Certificates(names) => maker.bundle(names, own, false)?,
+                CertificateSource::Default(names) => maker.bundle(names, own, true)?,
+                CertificateSource::List(name) => maker.list(name, own)?,
+            }
+        }
+        let mut state = maker.finish();
+        if state.index.entries().is_empty() && !self.strict_sni() {
+            return Err(AcceptorError::NoCertificate);
+        }
+        state.groups.shrink_to_fit();
+        Ok(state)
+    }
+
+    /// All that may be said of the handshakes of a line.
+    fn settings(&self, line: &TlsLine, stock: &Stock) -> Result<ServerSettings, AcceptorError> {
+        let own = &self.words.line;
+        let is_own = std::ptr::eq(own, line);
+        let side = if is_own {
+            own.side.clone()
+        } else {
+            over(&own.side, &line.side)
+        };
+        let named = |name: &Option<Box<str>>| {
+            name.as_deref()
+                .map(|name| stock.authorities(name))
+                .transpose()
+        };
+        let authorities: Option<Arc<Authorities>> = named(
+            line.ca_file
+                .as_ref()
+                .map_or(&own.ca_file, |_| &line.ca_file),
+        )?;
+        let more = line.ca_verify_file.as_ref();
+        let crls = line.crl_file.as_ref().or(own.crl_file.as_ref());
+        let mode = line.verify.or(own.verify).unwrap_or_default();
+        if mode != Verify::None && authorities.is_none() {
+            return Err(AcceptorError::NoAuthorities);
+        }
+        Ok(ServerSettings {
+            parameters: Parameters::of(&side, &self.defaults)?,
+            alpn: line
+                .alpn
+                .as_ref()
+                .or(own.alpn.as_ref())
+                .cloned()
+                .unwrap_or_default(),
+            client: ClientAuth {
+                mode,
+                authorities,
+                more_authorities: named(
+                    more.map_or(&own.ca_verify_file, |_| &line.ca_verify_file),
+                )?,
+                crls: crls.map(|name| stock.revocations(name)).transpose()?,
+                ca_ignore_err: self.words.ca_ignore_err,
+                crt_ignore_err: self.words.crt_ignore_err,
+                no_ca_names: line.no_ca_names || own.no_ca_names,
+            },
+            no_tickets: own.side.no_tickets || self.defaults.no_tickets,
+            early_data_max: match line.early_data || own.early_data {
+                true => EARLY_DATA_BYTES_MAX,
+                false => 0,
+            },
+            prefer_client_ciphers: own.side.prefer_client_ciphers
+                || self.defaults.prefer_client_ciphers,
+        })
+    }
+}
+
+/// What the line of a list says over what its `bind` line does.
+fn over(own: &TlsSide, line: &TlsSide) -> TlsSide {
+    let mut side = own.clone();
+    macro_rules! replace {
+        ($($field:ident).+) => {
+            if line.$($field).+.is_some() {
+                side.$($field).+ = line.$($field).+.clone();
+            }
+        };
+    }
+    replace!(ciphers);
+    replace!(ciphersuites);
+    replace!(curves);
+    replace!(sigalgs);
+    replace!(client_sigalgs);
+    replace!(versions.min);
+    replace!(versions.max);
+    side
+}
+
+/// The making of a [`State`].
+struct Maker<'m> {
+    acceptor: &'m Acceptor,
+    stock: &'m Stock,
+    before: Arc<State>,
+    state: State,
+    /// The certificates of the first `crt`, shown where none else is the default.
+    first: Option<Vec<u32>>,
+}
+
+impl Maker<'_> {
+    /// The place of the group with these settings.
+    fn group(&mut self, line: &TlsLine) -> Result<usize, AcceptorError> {
+        let settings = self.acceptor.settings(line, self.stock)?;
+        let groups = &self.state.groups;
+        if let Some(known) = groups.iter().position(|group| group.settings == settings) {
+            return Ok(known);
+        }
+        let mut old = self.before.groups.iter();
+        let old = old.find(|group| group.settings == settings);
+        let group = match old {
+            Some(group) => group.clone(),
+            None => {
+                let resumption = (self.acceptor.resumption)(&self.acceptor.words, &settings);
+                let base = server_config(&settings, Arc::new(Nothing), resumption)?;
+                let base = Arc::new(base);
+                Group { settings, base }
+            }
+        };
+        self.state.groups.push(group);
+        Ok(self.state.groups.len() - 1)
+    }
+
+    fn count_files(&mut self, line: &TlsLine) {
+        let own = &self.acceptor.words.line;
+        let named = [
+            line.ca_file.as_ref().or(own.ca_file.as_ref()),
+            line.ca_verify_file.as_ref().or(own.ca_verify_file.as_ref()),
+            line.crl_file.as_ref().or(own.crl_file.as_ref()),
+        ];
+        for name in named.into_iter().flatten() {
+            *self.state.files.entry(name.clone()).or_default() += 1;
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        (group, line): (usize, &TlsLine),
+        filters: &[Filter],
+    ) -> Result<u32, AcceptorError> {
+        let certified = self.stock.certificate(name)?;
+        self.count_files(line);
+        let group = &self.state.groups[group];
+        let shows: Arc<dyn ResolvesServerCert> = Arc::new(Shows(Arc::clone(certified)));
+        let resolver = match &group.settings.parameters.sigalgs {
+            None => shows,
+            Some(schemes) => Arc::new(RestrictedResolver {
+                inner: shows,
+                schemes: Arc::clone(schemes),
+            }),
+        };
+        let mut config = ServerConfig::clone(&group.base);
+        config.cert_resolver = resolver;
+        let config = Arc::new(config);
+        Ok(self.state.index.add(name, certified, config, filters))
+    }
+
+    fn bundle(
+        &mut self,
+        names: &[Box<str>],
+        group: usize,
+        default: bool,
+    ) -> Result<(), AcceptorError> {
+        let mut all = Vec::with_capacity(names.len());
+        for name in names {
+            let acceptor = self.acceptor;
+            all.push(self.add(name, (group, &acceptor.words.line), &[])?);
+        }
+        if default {
+            all.iter().for_each(|at| self.state.index.add_default(*at));
+        }
+        self.first.get_or_insert(all);
+        Ok(())
+    }
+
+    fn list(&mut self, name: &str, own: usize) -> Result<(), AcceptorError> {
+        let stock = self.stock;
+        for entry in &stock.list(name)?.entries {
+            let group = match entry.options == TlsLine::default() {
+                true => own,
+                false => self.group(&entry.options)?,
+            };
+            let at = self.add(&entry.certificate, (group, &entry.options), &entry.filters)?;
+            self.first.get_or_insert_with(|| vec![at]);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> State {
+        let mut state = self.state;
+        if !state.index.has_default() {
+            let first = self.first.unwrap_or_default();
+            first.iter().for_each(|at| state.index.add_default(*at));
+        }
+        state
+    }
+}
+
+impl Dependent for Acceptor {
+    fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String> {
+        let new = self.make(stock).map_err(|error| error.to_string())?;
+        Ok(Box::new(move || self.install(new)))
+    }
+
+    fn certificate_uses(&self, name: &str) -> usize {
+        let state = self.index();
+        let entries = state.index.entries().iter();
+        entries.filter(|entry| *entry.name == *name).count()
+    }
+
+    fn list_uses(&self, name: &str) -> usize {
+        let is = |source: &&CertificateSource| matches!(source, CertificateSource::List(n) if **n == *name);
+        self.words.sources.iter().filter(is).count()
+    }
+
+    fn needs_first_of(&self, name: &str) -> bool {
+        !self.strict_sni() && self.list_uses(name) > 0
+    }
+
+    fn file_uses(&self, name: &str) -> usize {
+        self.index().files.get(name).copied().unwrap_or_default()
+    }
+
+    fn names_file(&self, name: &str) -> bool {
+        let line = &self.words.line;
+        let named = [&line.ca_file, &line.ca_verify_file, &line.crl_file];
+        named.into_iter().flatten().any(|named| **named == *name)
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,354 @@
+//! What of a certificate OpenSSL's rules look at: names, times, who may sign
+//! what. It judges nothing; [`super::chain`] does.
+
+use super::der::{self, BOOLEAN, Der, Element, INTEGER, OCTET_STRING, OID, SEQUENCE};
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use webpki::RawPublicKeyEntity;
+
+/// Bytes that are signed, with what, and the signature.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signed {
+    /// What is signed.
+    pub message: Box<[u8]>,
+    /// The content of its AlgorithmIdentifier.
+    pub algorithm: Box<[u8]>,
+    /// The signature.
+    pub signature: Box<[u8]>,
+}
+
+/// How a signature was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signature {
+    /// Right.
+    Good,
+    /// Wrong, or of another key.
+    Bad,
+    /// Right, but made with a digest that nobody should trust any more.
+    Weak,
+    /// Made in a way that is not known.
+    Unknown,
+}
+
+/// Prefixes of the algorithms with MD5 and SHA-1.
+const WEAK: &[&[u8]] = &[
+    // RSA with MD2, MD4, MD5, SHA-1: 1.2.840.113549.1.1.{2,3,4,5}
+    &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 2],
+    &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 3],
+    &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4],
+    &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5],
+    // ECDSA with SHA-1: 1.2.840.10045.4.1
+    &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1],
+];
+
+/// RSA with SHA-1, and a key of RSA.
+const RSA_SHA1: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
+const RSA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+
+impl Signed {
+    /// From the SEQUENCE that a certificate or a list of revoked ones is.
+    pub(super) fn parse(der: &[u8]) -> Option<(Signed, Element<'_>)> {
+        let mut all = Der(der);
+        let mut outer = all.take(SEQUENCE)?.inside();
+        let message = outer.take(SEQUENCE)?;
+        let algorithm = outer.take(SEQUENCE)?;
+        let signature = outer.take(der::BIT_STRING)?.bits()?;
+        let whole = outer.is_empty() && all.is_empty();
+        let signed = Signed {
+            message: message.whole.into(),
+            algorithm: algorithm.content.into(),
+            signature: signature.into(),
+        };
+        whole.then_some((signed, message))
+    }
+
+    /// Whether it is made with a digest that nobody should trust any more.
+    pub fn is_weak(&self) -> bool {
+        WEAK.iter().any(|weak| self.algorithm.starts_with(weak))
+    }
+
+    /// Whether this key has signed it with RSA and SHA-1: of the weak ones the
+    /// only that is still met, where a file lets that pass.
+    fn verify_weak(&self, key: &[u8]) -> Signature {
+        if !self.algorithm.starts_with(RSA_SHA1) {
+            return Signature::Unknown;
+        }
+        let bits = Der(key).take(SEQUENCE).and_then(|spki| {
+            let mut inside = spki.inside();
+            let algorithm = inside.take(SEQUENCE)?.content;
+            let is_rsa = algorithm.starts_with(RSA);
+            inside.next()?.bits().filter(|_| is_rsa)
+        });
+        let Some(bits) = bits else {
+            return Signature::Unknown;
+        };
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, bits);
+        match key.verify(&self.message, &self.signature) {
+            Ok(()) => Signature::Weak,
+            Err(_) => Signature::Bad,
+        }
+    }
+
+    /// Whether this key has signed it.
+    pub fn verify(&self, key: &[u8]) -> Signature {
+        if self.is_weak() {
+            return self.verify_weak(key);
+        }
+        let key = SubjectPublicKeyInfoDer::from(key);
+        let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
+            return Signature::Unknown;
+        };
+        let mut found = Signature::Unknown;
+        let known = super::provider::provider().signature_verification_algorithms;
+        for algorithm in known.all {
+            if *algorithm.signature_alg_id() != *self.algorithm {
+                continue;
+            }
+            match key.verify_signature(*algorithm, &self.message, &self.signature) {
+                Ok(()) => return Signature::Good,
+                Err(_) => found = Signature::Bad,
+            }
+        }
+        found
+    }
+}
+
+/// `basicConstraints`
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Basic {
+    /// May sign certificates.
+    pub ca: bool,
+    /// How many authorities may stand below it.
+    pub path_len: Option<u32>,
+}
+
+/// `extendedKeyUsage`
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Purposes {
+    /// For servers.
+    pub server: bool,
+    /// For clients.
+    pub client: bool,
+}
+
+/// The certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Certificate {
+    /// Its signature.
+    pub signed: Signed,
+    /// 1, 2 or 3.
+    pub version: u32,
+    /// Its number.
+    pub serial: Box<[u8]>,
+    /// The content of the issuer's name.
+    pub issuer: Box<[u8]>,
+    /// The content of its own name.
+    pub subject: Box<[u8]>,
+    /// Valid from, seconds since 1970.
+    pub not_before_s: i64,
+    /// Valid until.
+    pub not_after_s: i64,
+    /// Its key, SubjectPublicKeyInfo.
+    pub key: Box<[u8]>,
+    /// `basicConstraints`
+    pub basic: Option<Basic>,
+    /// The first two bytes of `keyUsage`, as they stand.
+    pub key_usage: Option<u16>,
+    /// `extendedKeyUsage`
+    pub purposes: Option<Purposes>,
+    /// `subjectKeyIdentifier`
+    pub key_id: Option<Box<[u8]>>,
+    /// The key's name in `authorityKeyIdentifier`.
+    pub issuer_key_id: Option<Box<[u8]>>,
+    /// The content of `subjectAltName`.
+    pub alternative_names: Option<Box<[u8]>>,
+    /// A critical extension that is not known here.
+    pub critical_unknown: bool,
+    /// `nameConstraints`
+    pub constrains_names: bool,
+}
+
+/// Extensions of one certificate; real ones have some ten.
+const EXTENSIONS_MAX: usize = 64;
+
+/// keyCertSign in the first byte of `keyUsage`.
+pub const KEY_CERT_SIGN: u16 = 0x0400;
+/// cRLSign
+pub const CRL_SIGN: u16 = 0x0200;
+/// digitalSignature
+pub const DIGITAL_SIGNATURE: u16 = 0x8000;
+/// keyEncipherment
+pub const KEY_ENCIPHERMENT: u16 = 0x2000;
+/// keyAgreement
+pub const KEY_AGREEMENT: u16 = 0x0800;
+
+impl Certificate {
+    /// Reads one; None is what is no certificate.
+    pub fn parse(der: &[u8]) -> Option<Certificate> {
+        let (signed, tbs) = Signed::parse(der)?;
+        let mut tbs = tbs.inside();
+        let version = match tbs.take(0xa0) {
+            Some(explicit) => explicit.inside().take(INTEGER)?.small()? + 1,
+            None => 1,
+        };
+        let serial = tbs.take(INTEGER)?.content.into();
+        tbs.take(SEQUENCE)?;
+        let issuer = tbs.take(SEQUENCE)?.content.into();
+        let mut validity = tbs.take(SEQUENCE)?.inside();
+        let (from, until) = (validity.next()?.time_s()?, validity.next()?.time_s()?);
+        let subject = tbs.take(SEQUENCE)?.content.into();
+        let key = tbs.take(SEQUENCE)?.whole.into();
+        // issuerUniqueID and subjectUniqueID: nobody uses them.
+        let _ = (
+            tbs.take(0x81),
+            tbs.take(0xa1),
+            tbs.take(0x82),
+            tbs.take(0xa2),
+        );
+        let mut made = Certificate {
+            signed,
+            version,
+            serial,
+            issuer,
+            subject,
+            not_before_s: from,
+            not_after_s: until,
+            key,
+            basic: None,
+            key_usage: None,
+            purposes: None,
+            key_id: None,
+            issuer_key_id: None,
+            alternative_names: None,
+            critical_unknown: false,
+            constrains_names: false,
+        };
+        if let Some(extensions) = tbs.take(0xa3) {
+            let mut list = extensions.inside().take(SEQUENCE)?.inside();
+            let mut seen: Vec<&[u8]> = Vec::new();
+            while !list.is_empty() {
+                let extension = list.take(SEQUENCE)?.inside();
+                let id = Der(extension.0).take(OID)?.content;
+                // Which of two would count?
+                if seen.contains(&id) || seen.len() == EXTENSIONS_MAX {
+                    return None;
+                }
+                seen.push(id);
+                made.extension(extension)?;
+            }
+        }
+        tbs.is_empty().then_some(made)
+    }
+
+    fn extension(&mut self, mut extension: Der<'_>) -> Option<()> {
+        /// id-ce, 2.5.29
+        const ID_CE: [u8; 2] = [0x55, 0x1d];
+        let id = extension.take(OID)?.content;
+        let critical = extension.take(BOOLEAN).is_some_and(|e| e.content != [0]);
+        let mut value = extension.take(OCTET_STRING)?.inside();
+        match id {
+            [a, b, 14] if [*a, *b] == ID_CE => {
+                self.key_id = Some(value.take(OCTET_STRING)?.content.into());
+            }
+            [a, b, 15] if [*a, *b] == ID_CE => {
+                let bits = value.take(der::BIT_STRING)?.content;
+                let byte = |n| bits.get(n).copied().unwrap_or(0);
+                self.key_usage = Some(u16::from_be_bytes([byte(1), byte(2)]));
+            }
+            [a, b, 19] if [*a, *b] == ID_CE => {
+                let mut inside = value.take(SEQUENCE)?.inside();
+                let ca = inside.take(BOOLEAN).is_some_and(|e| e.content != [0]);
+                let path_len = match inside.take(INTEGER) {
+                    Some(number) => Some(number.small()?),
+                    None => None,
+                };
+                self.basic = Some(Basic { ca, path_len });
+            }
+            [a, b, 30] if [*a, *b] == ID_CE => self.constrains_names = true,
+            [a, b, 35] if [*a, *b] == ID_CE => {
+                let named = value.take(SEQUENCE)?.inside().take(0x80);
+                self.issuer_key_id = named.map(|e| e.content.into());
+            }
+            [a, b, 37] if [*a, *b] == ID_CE => self.purposes = Some(purposes(value)?),
+            [a, b, 17] if [*a, *b] == ID_CE => {
+                self.alternative_names = Some(value.take(SEQUENCE)?.content.into());
+            }
+            // issuerAltName, cRLDistributionPoints, certificatePolicies: they change
+            // nothing here, or are looked at by webpki.
+            [a, b, 18 | 31 | 32] if [*a, *b] == ID_CE => {}
+            _ => self.critical_unknown |= critical,
+        }
+        Some(())
+    }
+
+    /// Whether it names itself as its issuer.
+    pub fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+
+    /// Whether it is signed by its own key, by its names alone.
+    pub fn looks_self_signed(&self) -> bool {
+        let ids_agree = match (&self.issuer_key_id, &self.key_id) {
+            (Some(issuer), Some(own)) => issuer == own,
+            _ => true,
+        };
+        self.is_self_issued() && ids_agree
+    }
+
+    /// Whether it may sign certificates: by its extensions, or, of the time
+    /// before there were those, as the root that it is.
+    pub fn may_sign_certificates(&self, is_root: bool) -> bool {
+        let usage = self.key_usage.map(|usage| usage & KEY_CERT_SIGN != 0);
+        let basic = match self.basic {
+            Some(basic) => basic.ca,
+            None => is_root && (usage.is_some() || self.version == 1),
+        };
+        usage.unwrap_or(true) && basic
+    }
+
+    /// A common name that could be a host's and stands in no alternative name.
+    /// Constraints of names have to hold for it, too; webpki does not look.
+    pub fn has_unlisted_host(&self) -> bool {
+        /// commonName, 2.5.4.3
+        const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
+        let could_be_host = |name: &[u8]| {
+            let fits = |b: &u8| b.is_ascii_alphanumeric() || b"-_.*".contains(b);
+            name.contains(&b'.') && name.iter().all(fits)
+        };
+        let listed = |wanted: &[u8]| {
+            let mut names = Der(self.alternative_names.as_deref().unwrap_or_default());
+            std::iter::from_fn(|| names.next())
+                .any(|name| name.tag == 0x82 && name.content.eq_ignore_ascii_case(wanted))
+        };
+        let mut sets = Der(&self.subject);
+        while let Some(set) = sets.next() {
+            let mut fields = set.inside();
+            while let Some(field) = fields.take(SEQUENCE) {
+                let mut field = field.inside();
+                let is_common = field.take(OID).is_some_and(|id| id.content == COMMON_NAME);
+                let value = field.next().map_or(&[][..], |value| value.content);
+                if is_common && could_be_host(value) && !listed(value) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+fn purposes(mut value: Der<'_>) -> Option<Purposes> {
+    /// id-kp, 1.3.6.1.5.5.7.3
+    const ID_KP: [u8; 7] = [0x2b, 6, 1, 5, 5, 7, 3];
+    let mut found = Purposes::default();
+    let mut list = value.take(SEQUENCE)?.inside();
+    while !list.is_empty() {
+        let id = list.take(OID)?.content;
+        match id.strip_prefix(&ID_KP[..]) {
+            Some([1]) => found.server = true,
+            Some([2]) => found.client = true,
+            // "For anything" is not enough for OpenSSL either.
+            _ => {}
+        }
+    }
+    Some(found)
+}

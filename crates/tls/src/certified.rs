@@ -1,0 +1,373 @@
+//! A certificate with its chain, its key and what is stapled to it, checked to
+//! be one whole; and its parts while an operator still changes them. Files are
+//! read elsewhere.
+
+use super::certificate::Certificate;
+use super::der::{Der, OCTET_STRING, OID, SEQUENCE};
+use super::ocsp::{self, OcspError};
+use super::pem::{Contents, Key, PemError};
+use rustls::SignatureAlgorithm;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SigningKey};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// id-ce-subjectAltName, 2.5.29.17
+const ALT_NAMES: &[u8] = &[0x55, 0x1d, 17];
+/// id-at-commonName, 2.5.4.3
+const COMMON_NAME: &[u8] = &[0x55, 4, 3];
+/// dNSName
+const DNS_NAME: u8 = 0x82;
+/// The extensions of a certificate.
+const EXTENSIONS: u8 = 0xa3;
+/// SET
+const SET: u8 = 0x31;
+
+/// Why parts are no certificate to be shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CertError {
+    /// The file cannot be understood.
+    Pem(PemError),
+    /// It holds no certificate.
+    NoCertificate,
+    /// The n-th certificate, from 1 on, cannot be read.
+    BadCertificate(usize),
+    /// There is no key.
+    NoKey,
+    /// The key cannot be used.
+    BadKey(Box<str>),
+    /// The key is that of another certificate.
+    Mismatch,
+    /// What is said to be the issuer is not.
+    NotIssuer,
+    /// The issuer cannot be read.
+    BadIssuer,
+    /// An answer of OCSP is there, and no issuer to compare it with.
+    OcspWithoutIssuer,
+}
+
+impl fmt::Display for CertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CertError::Pem(error) => error.fmt(f),
+            CertError::NoCertificate => f.write_str("it holds no certificate"),
+            CertError::BadCertificate(n) => write!(f, "its certificate {n} cannot be read"),
+            CertError::NoKey => f.write_str("No Private Key found"),
+            CertError::BadKey(why) => write!(f, "its private key cannot be used: {why}"),
+            CertError::Mismatch => {
+                f.write_str("inconsistencies between private key and certificate loaded")
+            }
+            CertError::NotIssuer => f.write_str("is not an issuer"),
+            CertError::BadIssuer => f.write_str("cannot be read or parsed"),
+            CertError::OcspWithoutIssuer => f.write_str(
+                "is present and activates OCSP but it is impossible to compute the OCSP certificate ID \
+                 (maybe the issuer could not be found)",
+            ),
+        }
+    }
+}
+
+impl From<PemError> for CertError {
+    fn from(error: PemError) -> Self {
+        CertError::Pem(error)
+    }
+}
+
+/// Which key it has.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum KeyKind {
+    /// An elliptic curve's.
+    Ecdsa,
+    /// RSA.
+    Rsa,
+    /// Ed25519.
+    Ed25519,
+}
+
+/// What a certificate is made of; each part may be missing while they are put
+/// together.
+#[derive(Clone, Default)]
+pub struct Parts {
+    /// Its own certificate, then those of its issuers.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key, where its bytes are no more needed.
+    pub key: Option<Arc<dyn SigningKey>>,
+    /// The issuer's certificate, where the chain has none.
+    pub issuer: Option<CertificateDer<'static>>,
+    /// An answer of OCSP, as it came.
+    pub ocsp: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parts({} certificates)", self.chain.len())
+    }
+}
+
+/// The key as rustls signs with it; its bytes may be wiped then.
+pub fn signing_key(key: &Key) -> Result<Arc<dyn SigningKey>, CertError> {
+    rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.der())
+        .map_err(|error| CertError::BadKey(error.to_string().into()))
+}
+
+impl Parts {
+    /// Takes a file's certificates and key in: what it does not hold stays.
+    pub fn take(&mut self, text: &[u8]) -> Result<(), CertError> {
+        let found = Contents::parse(text)?;
+        if !found.certificates.is_empty() {
+            self.chain = found.certificates;
+        }
+        if let Some(key) = found.key {
+            self.key = Some(signing_key(&key)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the certificate of the issuer in.
+    pub fn take_issuer(&mut self, text: &[u8]) -> Result<(), CertError> {
+        let found = Contents::parse(text).map_err(|_| CertError::BadIssuer)?;
+        let issuer = found.certificates.into_iter().next();
+        let issuer = issuer.ok_or(CertError::BadIssuer)?;
+        let issued = self.chain.first().and_then(|der| Certificate::parse(der));
+        let parsed = Certificate::parse(&issuer).ok_or(CertError::BadIssuer)?;
+        if issued.is_some_and(|leaf| leaf.issuer != parsed.subject) {
+            return Err(CertError::NotIssuer);
+        }
+        self.issuer = Some(issuer);
+        Ok(())
+    }
+
+    /// The whole, checked. An answer of OCSP that cannot be stapled is left out
+    /// and told.
+    pub fn certify(self) -> Result<(Certified, Option<OcspError>), CertError> {
+        let leaf = self.chain.first().ok_or(CertError::NoCertificate)?;
+        let info = Certificate::parse(leaf).ok_or(CertError::BadCertificate(1))?;
+        for (at, der) in self.chain.iter().enumerate().skip(1) {
+            Certificate::parse(der).ok_or(CertError::BadCertificate(at + 1))?;
+        }
+        let key = self.key.clone().ok_or(CertError::NoKey)?;
+        if !keys_match(&info, &*key) {
+            return Err(CertError::Mismatch);
+        }
+        let issuer = self.issuer_info(&info);
+        if self.ocsp.is_some() && issuer.is_none() {
+            return Err(CertError::OcspWithoutIssuer);
+        }
+        let kind = match key.algorithm() {
+            SignatureAlgorithm::RSA => KeyKind::Rsa,
+            SignatureAlgorithm::ED25519 => KeyKind::Ed25519,
+            _ => KeyKind::Ecdsa,
+        };
+        let mut certified = Certified {
+            names: names(leaf, &info),
+            kind,
+            ocsp_id: issuer
+                .as_ref()
+                .map(|i| ocsp::certificate_id(&about(&info, i))),
+            plain: Arc::new(CertifiedKey::new(self.chain.clone(), key)),
+            stapled: None,
+            info,
+            parts: self,
+        };
+        let bytes = certified.parts.ocsp.take();
+        let told = match (bytes, issuer) {
+            (Some(bytes), Some(issuer)) => certified.staple(&bytes, &issuer).err(),
+            _ => None,
+        };
+        Ok((certified, told))
+    }
+
+    /// The issuer's certificate: beside the chain, or in it.
+    fn issuer_info(&self, leaf: &Certificate) -> Option<Certificate> {
+        let beside = self.issuer.iter().chain(self.chain.iter().skip(1));
+        let mut all = beside.filter_map(|der| Certificate::parse(der));
+        all.find(|issuer| issuer.subject == leaf.issuer)
+    }
+}
+
+/// Whether a key is that of a certificate, of whatever version that is.
+pub fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
+    /// The key without its algorithm, which may be written in two ways.
+    fn bits(spki: &[u8]) -> Option<&[u8]> {
+        let mut inside = Der(spki).take(SEQUENCE)?.inside();
+        inside.take(SEQUENCE)?;
+        inside.next()?.bits()
+    }
+    // What has no public half to compare is as unknown to OpenSSL.
+    key.public_key()
+        .is_none_or(|public| bits(&public) == bits(&info.key))
+}
+
+/// What an answer of OCSP is compared with.
+fn about<'a>(leaf: &'a Certificate, issuer: &'a Certificate) -> ocsp::Subject<'a> {
+    let mut key = Der(&issuer.key);
+    let bits = key.take(SEQUENCE).and_then(|spki| {
+        let mut inside = spki.inside();
+        inside.take(SEQUENCE)?;
+        inside.next()?.bits()
+    });
+    ocsp::Subject {
+        serial: &leaf.serial,
+        issuer_content: &issuer.subject,
+        issuer_key: bits.unwrap_or_default(),
+    }
+}
+
+/// Names of hosts that a certificate is for, in lower case: of its alternative
+/// names, and of its common name.
+fn names(leaf: &[u8], info: &Certificate) -> Box<[Box<[u8]>]> {
+    let mut all: Vec<Box<[u8]>> = Vec::new();
+    let mut add = |name: &[u8]| {
+        let name: Box<[u8]> = name.to_ascii_lowercase().into();
+        if !name.is_empty() && !all.contains(&name) {
+            all.push(name);
+        }
+    };
+    for (tag, name) in alternative_names(leaf) {
+        if tag == DNS_NAME {
+            add(name);
+        }
+    }
+    let mut relative = Der(&info.subject);
+    while let Some(set) = relative.take(SET) {
+        let mut set = set.inside();
+        while let Some(pair) = set.take(SEQUENCE) {
+            let mut pair = pair.inside();
+            if pair.take(OID).is_some_and(|oid| oid.content == COMMON_NAME)
+                && let Some(value) = pair.next()
+            {
+                add(value.content);
+            }
+        }
+    }
+    all.into()
+}
+
+/// The alternative names of a certificate, with their tags.
+pub fn alternative_names(der: &[u8]) -> Vec<(u8, &[u8])> {
+    let found = (|| {
+        let mut outer = Der(der).take(SEQUENCE)?.inside();
+        let mut tbs = outer.take(SEQUENCE)?.inside();
+        let mut extensions = None;
+        while let Some(field) = tbs.next() {
+            if field.tag == EXTENSIONS {
+                extensions = field.inside().take(SEQUENCE);
+            }
+        }
+        let mut list = extensions?.inside();
+        while let Some(extension) = list.take(SEQUENCE) {
+            let mut extension = extension.inside();
+            if extension.take(OID)?.content != ALT_NAMES {
+                continue;
+            }
+            while let Some(value) = extension.next() {
+                if value.tag == OCTET_STRING {
+                    return value.inside().take(SEQUENCE);
+                }
+            }
+        }
+        None
+    })();
+    let mut names = Vec::new();
+    let mut list = found.map_or(Der(&[]), |names| names.inside());
+    while let Some(name) = list.next() {
+        names.push((name.tag, name.content));
+    }
+    names
+}
+
+/// A certificate that can be shown.
+pub struct Certified {
+    /// What it is made of, less the answer of OCSP.
+    pub parts: Parts,
+    /// What its own certificate says.
+    pub info: Certificate,
+    /// Its key.
+    pub kind: KeyKind,
+    /// The names that it is for, in lower case.
+    pub names: Box<[Box<[u8]>]>,
+    /// By what its answer of OCSP is named; None without an issuer.
+    pub ocsp_id: Option<Vec<u8>>,
+    plain: Arc<CertifiedKey>,
+    stapled: Option<(Arc<CertifiedKey>, ocsp::Response)>,
+}
+
+impl fmt::Debug for Certified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.names.iter().map(|name| String::from_utf8_lossy(name));
+        f.debug_list().entries(names).finish()
+    }
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
+
+impl Certified {
+    fn staple(&mut self, der: &[u8], issuer: &Certificate) -> Result<(), OcspError> {
+        let response = ocsp::Response::parse(der, &about(&self.info, issuer), now_s())?;
+        let stapled = CertifiedKey {
+            ocsp: Some(response.der.clone()),
+            ..CertifiedKey::clone(&self.plain)
+        };
+        self.stapled = Some((Arc::new(stapled), response));
+        Ok(())
+    }
+
+    /// The same with another answer of OCSP.
+    pub fn with_ocsp(&self, der: &[u8]) -> Result<Certified, OcspError> {
+        let mut parts = self.parts.clone();
+        parts.ocsp = Some(der.to_vec());
+        // Without an issuer there is nobody whose answer this could be.
+        match parts.certify() {
+            Ok((certified, None)) => Ok(certified),
+            Ok((_, Some(error))) => Err(error),
+            Err(_) => Err(OcspError::OtherCertificate),
+        }
+    }
+
+    /// What is shown at this time: an answer that holds no longer is left out.
+    pub fn shown(&self, now_s: i64) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((stapled, response)) if response.next_update_s > now_s => stapled,
+            _ => &self.plain,
+        }
+    }
+
+    /// With nothing stapled to it: how it is shown to servers.
+    pub fn plain(&self) -> &Arc<CertifiedKey> {
+        &self.plain
+    }
+
+    /// Its parts with the answer of OCSP, to be changed.
+    pub fn parts(&self) -> Parts {
+        Parts {
+            ocsp: self.ocsp().map(|response| response.der.clone()),
+            ..self.parts.clone()
+        }
+    }
+
+    /// The answer that is stapled while it holds.
+    pub fn ocsp(&self) -> Option<&ocsp::Response> {
+        self.stapled.as_ref().map(|(_, response)| response)
+    }
+
+    /// Its own certificate.
+    pub fn leaf(&self) -> &CertificateDer<'static> {
+        // There was one when this was made.
+        &self.parts.chain[0]
+    }
+
+    /// The key that signs.
+    pub fn key(&self) -> &Arc<dyn SigningKey> {
+        &self.plain.key
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,416 @@
+//! How connections to one server are made over TLS: its configuration of
+//! rustls, by which name it is called and known, and which sessions are resumed
+//! with it. It opens no connection.
+
+use super::authorities::Authorities;
+use super::build::{self, BuildError};
+use super::chain::{Failure, Purpose, code};
+use super::ignore::IgnoredErrors;
+use super::revocation::Revocations;
+use super::store::{Dependent, Missing, Place, Prepared, Stock};
+use super::verify::{self, Belief};
+use super::{hostname, schemes};
+use crate::settings::Parameters;
+use rustls::ClientConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, Tls12Resumption};
+use rustls::pki_types::{CertificateDer, DnsName, IpAddr, Ipv4Addr, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Names under which sessions of one server are remembered; each has a few.
+const SESSION_NAMES_MAX: usize = 64;
+
+/// All that the connections to a server are made from.
+#[derive(Clone, Debug, Default)]
+pub struct ClientSettings {
+    /// Versions, suites and the like.
+    pub parameters: Parameters,
+    /// `alpn`, the preferred first.
+    pub alpn: Vec<Vec<u8>>,
+    /// `verify required`
+    pub verify: bool,
+    /// `ca-file`
+    pub authorities: Option<Arc<Authorities>>,
+    /// `crl-file`
+    pub crls: Option<Arc<Revocations>>,
+    /// `verifyhost`: the name that its certificate has where none is sent.
+    pub verify_host: Option<Box<str>>,
+    /// `crt`: what we show.
+    pub certificate: Option<Arc<CertifiedKey>>,
+    /// `no-ssl-reuse`
+    pub no_resumption: bool,
+    /// `no-tls-tickets`
+    pub no_tickets: bool,
+}
+
+impl PartialEq for ClientSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let shown = |settings: &Self| {
+            let certified = settings.certificate.as_ref();
+            certified.map(|certified| certified.cert.clone())
+        };
+        self.parameters == other.parameters
+            && self.alpn == other.alpn
+            && self.verify == other.verify
+            && self.authorities == other.authorities
+            && self.crls == other.crls
+            && self.verify_host == other.verify_host
+            && shown(self) == shown(other)
+            && self.no_resumption == other.no_resumption
+            && self.no_tickets == other.no_tickets
+    }
+}
+
+/// A name that cannot be asked for: the value of `sni`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadName;
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value of 'sni' is no name of a host")
+    }
+}
+
+impl std::error::Error for BadName {}
+
+/// One state of it.
+#[derive(Debug)]
+struct Made {
+    settings: ClientSettings,
+    config: Arc<ClientConfig>,
+}
+
+/// The files that a server's line names, by their names in the store.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Files {
+    /// `crt`
+    pub certificate: Option<Box<str>>,
+    /// `ca-file`
+    pub authorities: Option<Box<str>>,
+    /// `crl-file`
+    pub crls: Option<Box<str>>,
+}
+
+/// The connector of one server.
+#[derive(Debug)]
+pub struct Connector {
+    /// Its server was removed: it uses nothing of the store any more.
+    gone: AtomicBool,
+    place: Place,
+    files: Files,
+    made: RwLock<Arc<Made>>,
+}
+
+impl PartialEq for Connector {
+    fn eq(&self, other: &Self) -> bool {
+        self.made().settings == other.made().settings
+    }
+}
+
+impl Connector {
+    /// Of these settings.
+    pub fn new(settings: ClientSettings) -> Result<Connector, BuildError> {
+        let config = Arc::new(client_config(&settings)?);
+        Ok(Connector {
+            gone: AtomicBool::new(false),
+            place: Place::default(),
+            files: Files::default(),
+            made: RwLock::new(Arc::new(Made { settings, config })),
+        })
+    }
+
+    /// The same at its place in the file, with what it takes from the store.
+    pub fn at(self, place: Place, files: Files) -> Connector {
+        Connector {
+            place,
+            files,
+            ..self
+        }
+    }
+
+    /// Whether it takes something of this name from the store.
+    pub fn uses(&self, name: &str) -> bool {
+        self.certificate_uses(name) > 0 || self.names_file(name)
+    }
+
+    /// Its server was removed: the files that its line names may go, too.
+    pub fn let_go(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    fn made(&self) -> Arc<Made> {
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&made)
+    }
+
+    /// For the next connection. A changed file makes another.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.made().config)
+    }
+
+    /// For a connection that offers other protocols (`check-alpn`).
+    pub fn config_offering(&self, alpn: Vec<Vec<u8>>) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.made().config);
+        config.alpn_protocols = alpn;
+        Arc::new(config)
+    }
+
+    /// What it was made from.
+    pub fn settings(&self) -> ClientSettings {
+        self.made().settings.clone()
+    }
+
+    /// Takes other settings for the connections from now on.
+    fn install(&self, new: Made) {
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        *made = Arc::new(new);
+    }
+
+    /// `alpn` as the line has it.
+    pub fn alpn(&self) -> Vec<Vec<u8>> {
+        self.made().settings.alpn.clone()
+    }
+
+    /// The name for a new connection that shall be made for this one (`sni`,
+    /// `check-sni`). One that cannot be verified is refused where verification is
+    /// wanted.
+    pub fn name(&self, text: &[u8]) -> Result<ServerName<'static>, BadName> {
+        match parse_name(text) {
+            Some(name) => Ok(name),
+            None if self.made().settings.verify => Err(BadName),
+            None => Ok(no_name()),
+        }
+    }
+}
+
+impl Dependent for Connector {
+    /// Sessions of the settings before are forgotten with them: what was
+    /// verified under other files is not resumed.
+    fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String> {
+        let mut settings = self.settings();
+        let missing = |error: Missing| error.to_string();
+        if let Some(name) = &self.files.certificate {
+            let found = stock.certificate(name).map_err(missing)?;
+            settings.certificate = Some(Arc::clone(found.plain()));
+        }
+        if let Some(name) = &self.files.authorities {
+            settings.authorities = Some(stock.authorities(name).map_err(missing)?);
+        }
+        if let Some(name) = &self.files.crls {
+            settings.crls = Some(stock.revocations(name).map_err(missing)?);
+        }
+        let config = client_config(&settings).map_err(|error| error.to_string())?;
+        let config = Arc::new(config);
+        Ok(Box::new(move || self.install(Made { settings, config })))
+    }
+
+    fn certificate_uses(&self, name: &str) -> usize {
+        if self.gone.load(Ordering::Relaxed) {
+            return 0;
+        }
+        usize::from(self.files.certificate.as_deref() == Some(name))
+    }
+
+    fn list_uses(&self, _: &str) -> usize {
+        0
+    }
+
+    fn file_uses(&self, name: &str) -> usize {
+        let shows = self.files.certificate.is_some();
+        usize::from(shows && self.names_file(name))
+    }
+
+    fn names_file(&self, name: &str) -> bool {
+        if self.gone.load(Ordering::Relaxed) {
+            return false;
+        }
+        let named = [&self.files.authorities, &self.files.crls];
+        named.into_iter().any(|file| file.as_deref() == Some(name))
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+/// In place of a name: nothing is sent, and nothing but `verifyhost` verified.
+pub fn no_name() -> ServerName<'static> {
+    ServerName::IpAddress(IpAddr::V4(Ipv4Addr::from([0; 4])))
+}
+
+/// A host's name as rules find it, such as a `host` header with its port.
+fn parse_name(text: &[u8]) -> Option<ServerName<'static>> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    if text.is_empty() {
+        return Some(no_name());
+    }
+    let bare = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') && is_number(port) => host,
+            _ => text,
+        },
+    };
+    if let Ok(address) = bare.parse::<std::net::IpAddr>() {
+        // What stands for no name must not be asked for: it is not verified.
+        let name = ServerName::IpAddress(address.into());
+        return (name != no_name()).then_some(name);
+    }
+    // A final dot belongs to the name system, not to the name (RFC 6066, 3).
+    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    let name = DnsName::try_from(bare).ok()?;
+    Some(ServerName::DnsName(name.to_lowercase_owned()))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// rustls' configuration for a server.
+pub fn client_config(settings: &ClientSettings) -> Result<ClientConfig, BuildError> {
+    let (provider, versions) = build::restricted(&settings.parameters)?;
+    if settings.verify && settings.authorities.is_none() {
+        return Err(BuildError::NoAuthorities);
+    }
+    let parameters = &settings.parameters;
+    let verifier = ServerVerifier {
+        belief: settings.verify.then(|| Belief {
+            authorities: settings.authorities.clone(),
+            crls: settings.crls.clone(),
+            ca_ignore: IgnoredErrors::default(),
+            crt_ignore: IgnoredErrors::default(),
+            purpose: Purpose::Server,
+        }),
+        host: settings.verify_host.clone(),
+        schemes: verify::schemes(parameters.sigalgs.as_deref()),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match (&settings.certificate, &parameters.client_sigalgs) {
+        (None, _) => builder.with_no_client_auth(),
+        (Some(certified), None) => builder
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certified)))),
+        (Some(certified), Some(kept)) => builder.with_client_cert_resolver(Arc::new(
+            SingleCertAndKey::from(schemes::restricted(certified, kept)),
+        )),
+    };
+    // The records after the handshake are ours, see `session`.
+    config.enable_secret_extraction = true;
+    config.alpn_protocols.clone_from(&settings.alpn);
+    config.resumption = match (settings.no_resumption, settings.no_tickets) {
+        (true, _) => Resumption::disabled(),
+        (_, true) => Resumption::in_memory_sessions(SESSION_NAMES_MAX)
+            .tls12_resumption(Tls12Resumption::SessionIdOnly),
+        _ => Resumption::in_memory_sessions(SESSION_NAMES_MAX),
+    };
+    Ok(config)
+}
+
+#[derive(Debug)]
+struct ServerVerifier {
+    /// None with `verify none`.
+    belief: Option<Belief>,
+    host: Option<Box<str>>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(belief) = &self.belief else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        belief.verify(end_entity, intermediates, now)?;
+        let sent = (*server_name != no_name()).then(|| server_name.to_str());
+        let wanted = sent.as_deref().or(self.host.as_deref());
+        if wanted.is_none_or(|name| hostname::is_for(end_entity, name)) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let failure = Failure {
+            depth: 0,
+            code: code::HOSTNAME_MISMATCH,
+        };
+        verify::note_refused(failure);
+        Err(verify::refusal(failure.code))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify::handshake_signature(message, cert, dss, &self.schemes, false)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify::handshake_signature(message, cert, dss, &self.schemes, true)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Option<String> {
+        parse_name(text.as_bytes()).map(|name| name.to_str().into_owned())
+    }
+
+    #[test]
+    fn names_come_with_ports_and_in_any_case() {
+        assert_eq!(name("Example.COM:8443").as_deref(), Some("example.com"));
+        assert_eq!(name("example.com.").as_deref(), Some("example.com"));
+        assert_eq!(name("192.0.2.1:80").as_deref(), Some("192.0.2.1"));
+        assert_eq!(name("[2001:db8::1]:80").as_deref(), Some("2001:db8::1"));
+        assert_eq!(name("2001:db8::1").as_deref(), Some("2001:db8::1"));
+        assert_eq!(parse_name(b""), Some(no_name()));
+        for bad in [
+            "a b",
+            "-x.",
+            "a..b",
+            "\u{e9}.com",
+            "a:b",
+            "0.0.0.0",
+            "0.0.0.0:80",
+        ] {
+            assert_eq!(name(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_verified_is_refused_only_where_it_would_be() {
+        let connector = Connector::new(ClientSettings::default()).expect("it builds");
+        assert_eq!(connector.name(b"a b"), Ok(no_name()));
+    }
+
+    #[test]
+    fn verification_needs_somebody_to_believe() {
+        let settings = ClientSettings {
+            verify: true,
+            ..ClientSettings::default()
+        };
+        let refused = Connector::new(settings).map(|_| ());
+        assert!(matches!(refused, Err(BuildError::NoAuthorities)));
+    }
+}

@@ -1,0 +1,228 @@
+//! Lists of certificates (`crt-list`): the lines of such a file as words, and
+//! the list as operators see and change it. What the words in the brackets mean
+//! is known to the keywords of `bind`.
+
+use super::sni::Filter;
+use crate::settings::TlsLine;
+use std::fmt;
+use std::ops::Range;
+
+/// A line of a list, cut into words: places in the text.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Words {
+    /// The certificate.
+    pub certificate: Range<usize>,
+    /// What stands in the brackets.
+    pub options: Vec<Range<usize>>,
+    /// What follows.
+    pub filters: Vec<Range<usize>>,
+    /// Filters stood before the brackets; they count for nothing.
+    pub misplaced: bool,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LineError {
+    /// It begins with brackets.
+    NoCertificate,
+    /// It has brackets twice.
+    TooManyBrackets,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LineError::NoCertificate => "file must start with a cert",
+            LineError::TooManyBrackets => "too many '['",
+        })
+    }
+}
+
+/// Cuts a line of a text into words; None for an empty one and for a comment.
+pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<Words>, LineError> {
+    let mut words = Words::default();
+    let (mut seen, mut brackets, mut inside) = (false, false, false);
+    let mut at = line.start;
+    while at < line.end {
+        match text[at] {
+            b if b.is_ascii_whitespace() => at += 1,
+            b'#' => break,
+            b'[' if !seen => return Err(LineError::NoCertificate),
+            b'[' if brackets => return Err(LineError::TooManyBrackets),
+            b'[' => {
+                (brackets, inside) = (true, true);
+                words.misplaced = !words.filters.is_empty();
+                words.filters.clear();
+                at += 1;
+            }
+            b']' if inside => {
+                inside = false;
+                at += 1;
+            }
+            _ => {
+                let end = |b: &u8| b.is_ascii_whitespace() || matches!(b, b'[' | b']');
+                let rest = &text[at..line.end];
+                let length = rest.iter().position(end).unwrap_or(rest.len()).max(1);
+                let word = at..at + length;
+                at = word.end;
+                if !seen {
+                    (seen, words.certificate) = (true, word);
+                } else if inside {
+                    words.options.push(word);
+                } else {
+                    words.filters.push(word);
+                }
+            }
+        }
+    }
+    Ok(seen.then_some(words))
+}
+
+/// A line of a list that is loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The certificate, by its name in the store.
+    pub certificate: Box<str>,
+    /// Its line, from 1 on; those that operators add go on counting.
+    pub line: u32,
+    /// What stands in the brackets.
+    pub options: TlsLine,
+    /// The same in words.
+    pub option_words: Box<str>,
+    /// The filters.
+    pub filters: Vec<Filter>,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.certificate)?;
+        self.rest(f)
+    }
+}
+
+impl Entry {
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.option_words.is_empty() {
+            write!(f, " [{}]", self.option_words)?;
+        }
+        self.filters.iter().try_for_each(|one| write!(f, " {one}"))
+    }
+
+    /// With the number of its line behind the name.
+    pub fn numbered(&self) -> String {
+        struct Rest<'e>(&'e Entry);
+        impl fmt::Display for Rest<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.rest(f)
+            }
+        }
+        format!("{}:{}{}", self.certificate, self.line, Rest(self))
+    }
+}
+
+/// A list: a file, or a directory of certificates.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct List {
+    /// Its lines.
+    pub entries: Vec<Entry>,
+    /// The number of its last line.
+    pub lines: u32,
+    /// A directory: what is added has to be in it.
+    pub is_directory: bool,
+}
+
+/// The options of a line in the order in which HAProxy shows them.
+pub fn option_words(words: &[&str]) -> String {
+    const ORDER: &[&str] = &[
+        "npn",
+        "alpn",
+        "no-alpn",
+        "verify",
+        "no-ca-names",
+        "allow-0rtt",
+        "ca-file",
+        "ca-verify-file",
+        "crl-file",
+        "ciphers",
+        "ciphersuites",
+        "curves",
+        "ecdhe",
+        "ssl-min-ver",
+        "ssl-max-ver",
+    ];
+    const ALONE: &[&str] = &["no-alpn", "no-ca-names", "allow-0rtt"];
+    let mut options: Vec<&[&str]> = Vec::new();
+    let mut rest = words;
+    while let Some(first) = rest.first() {
+        let length = if ALONE.contains(first) { 1 } else { 2 };
+        let (one, behind) = rest.split_at(length.min(rest.len()));
+        options.push(one);
+        rest = behind;
+    }
+    let place = |option: &&[&str]| {
+        let known = ORDER.iter().position(|name| *name == option[0]);
+        known.unwrap_or(ORDER.len())
+    };
+    options.sort_by_key(place);
+    options.concat().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Cut<'t> = (&'t str, Vec<&'t str>, Vec<&'t str>);
+
+    #[test]
+    fn options_are_shown_in_one_order() {
+        assert_eq!(
+            option_words(&[
+                "ssl-min-ver",
+                "TLSv1.2",
+                "allow-0rtt",
+                "sigalgs",
+                "x",
+                "alpn",
+                "h2"
+            ]),
+            "alpn h2 allow-0rtt ssl-min-ver TLSv1.2 sigalgs x"
+        );
+        assert_eq!(option_words(&["verify"]), "verify");
+    }
+
+    fn cut(text: &str) -> Result<Option<Cut<'_>>, LineError> {
+        let of = |all: &[Range<usize>]| all.iter().map(|w| &text[w.clone()]).collect();
+        let found = words(text.as_bytes(), 0..text.len())?;
+        Ok(found.map(|w| (&text[w.certificate.clone()], of(&w.options), of(&w.filters))))
+    }
+
+    #[test]
+    fn a_line_is_a_certificate_options_and_filters() {
+        assert_eq!(cut("  a.pem \r"), Ok(Some(("a.pem", vec![], vec![]))));
+        assert_eq!(
+            cut("a.pem [alpn h2 verify none] *.x.com !y.x.com"),
+            Ok(Some((
+                "a.pem",
+                vec!["alpn", "h2", "verify", "none"],
+                vec!["*.x.com", "!y.x.com"]
+            )))
+        );
+        assert_eq!(
+            cut("a.pem[ alpn h2 ]x"),
+            Ok(Some(("a.pem", vec!["alpn", "h2"], vec!["x"])))
+        );
+        assert_eq!(cut("a.pem []#x"), Ok(Some(("a.pem", vec![], vec![]))));
+        assert_eq!(cut(" # a.pem"), Ok(None));
+        assert_eq!(cut(""), Ok(None));
+    }
+
+    #[test]
+    fn brackets_stand_behind_the_certificate_and_once() {
+        assert_eq!(cut("[alpn h2] a.pem"), Err(LineError::NoCertificate));
+        assert_eq!(cut("a.pem [] []"), Err(LineError::TooManyBrackets));
+        let text = "a.pem x.com [alpn h2] y.com";
+        let found = words(text.as_bytes(), 0..text.len()).unwrap().unwrap();
+        assert!(found.misplaced);
+        assert_eq!(found.filters.len(), 1);
+    }
+}

@@ -1,0 +1,278 @@
+//! Why a handshake failed, and what that is called: by HAProxy's numbers and words for
+//! connections, and by those of OpenSSL. Where rustls says less than OpenSSL the
+//! nearest is told. It decides nothing.
+
+use super::verify::{Outcome, WrongCurve};
+use rustls::{AlertDescription, CipherSuite, Error, OtherError, PeerIncompatible, ProtocolVersion};
+use std::fmt;
+
+/// Why there is no TLS connection.
+#[derive(Debug)]
+pub enum Failure {
+    /// Its time passed.
+    Timeout,
+    /// The peer closed before it said anything.
+    Nothing,
+    /// The peer closed, or the connection broke, in the middle.
+    Closed,
+    /// What came is no TLS.
+    Foreign,
+    /// What came is HTTP in clear.
+    Http,
+    /// The name or something else of the hello is refused by our settings.
+    Refused(Refusal),
+    /// There are as many connections as `maxsslconn` allows.
+    TooMany,
+    /// The peer and we do not agree, or one does not believe the other.
+    Tls(rustls::Error, Outcome, Option<Agreed>),
+}
+
+/// What both had agreed on when a handshake failed.
+pub type Agreed = (ProtocolVersion, CipherSuite);
+
+/// Why a hello is refused: the alert that the client gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal(pub u8);
+
+impl Refusal {
+    /// There is nothing for that name.
+    pub const UNRECOGNIZED_NAME: Refusal = Refusal(112);
+    /// No version is spoken by both.
+    pub const PROTOCOL_VERSION: Refusal = Refusal(70);
+    /// There is nothing that both sides can use.
+    pub const HANDSHAKE_FAILURE: Refusal = Refusal(40);
+    /// We cannot do it now.
+    pub const INTERNAL_ERROR: Refusal = Refusal(80);
+}
+
+/// The numbers of a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Broken {
+    /// HAProxy's, as `fc_err` tells it.
+    pub connection: u8,
+    /// OpenSSL's reason, as `ssl_fc_err` tells it with the library; 0 is none.
+    pub reason: u16,
+}
+
+/// HAProxy's numbers.
+mod connection {
+    pub(super) const CLOSED: u8 = 24;
+    pub(super) const TIMEOUT: u8 = 26;
+    pub(super) const TOO_MANY: u8 = 27;
+    pub(super) const AUTHORITY: u8 = 30;
+    pub(super) const CERTIFICATE: u8 = 31;
+    pub(super) const HANDSHAKE: u8 = 34;
+}
+
+/// OpenSSL's number of its own errors of TLS: they stand behind it.
+const LIBRARY: u32 = 0x0a00_0000;
+
+/// OpenSSL's reasons and their words.
+const REASONS: &[(u16, &str)] = &[
+    (0x44, "internal error"),
+    (0x86, "certificate verify failed"),
+    (0x9c, "http request"),
+    (0x9f, "length mismatch"),
+    (0xc1, "no shared cipher"),
+    (0xc7, "peer did not return a certificate"),
+    (0xea, "callback failed"),
+    (0xeb, "no application protocol"),
+    (0xf4, "unexpected message"),
+    (0x102, "unsupported protocol"),
+    (0x10b, "wrong version number"),
+    (0x119, "decryption failed or bad record mac"),
+    (0x17a, "wrong curve"),
+];
+
+/// What a peer's alert is called; OpenSSL's numbers of them begin at 1000.
+const ALERTS: &[(u8, &str)] = &[
+    (0, "close notify"),
+    (10, "sslv3 alert unexpected message"),
+    (20, "sslv3 alert bad record mac"),
+    (21, "tlsv1 alert decryption failed"),
+    (22, "tlsv1 alert record overflow"),
+    (40, "sslv3 alert handshake failure"),
+    (42, "sslv3 alert bad certificate"),
+    (43, "sslv3 alert unsupported certificate"),
+    (44, "sslv3 alert certificate revoked"),
+    (45, "sslv3 alert certificate expired"),
+    (46, "sslv3 alert certificate unknown"),
+    (47, "sslv3 alert illegal parameter"),
+    (48, "tlsv1 alert unknown ca"),
+    (49, "tlsv1 alert access denied"),
+    (50, "tlsv1 alert decode error"),
+    (51, "tlsv1 alert decrypt error"),
+    (70, "tlsv1 alert protocol version"),
+    (71, "tlsv1 alert insufficient security"),
+    (80, "tlsv1 alert internal error"),
+    (86, "tlsv1 alert inappropriate fallback"),
+    (90, "tlsv1 alert user cancelled"),
+    (100, "tlsv1 alert no renegotiation"),
+    (109, "tlsv13 alert missing extension"),
+    (110, "tlsv1 unsupported extension"),
+    (111, "tlsv1 certificate unobtainable"),
+    (112, "tlsv1 unrecognized name"),
+    (113, "tlsv1 bad certificate status response"),
+    (115, "tlsv1 alert unknown psk identity"),
+    (116, "tlsv13 alert certificate required"),
+    (120, "tlsv1 alert no application protocol"),
+];
+const ALERTS_FROM: u16 = 1000;
+
+impl Broken {
+    /// OpenSSL's number, its library included; 0 is none.
+    pub fn library(self) -> u32 {
+        match self.reason {
+            0 => 0,
+            reason => LIBRARY | u32::from(reason),
+        }
+    }
+
+    /// The same on a server's connection: HAProxy has one number for whatever went
+    /// wrong with TLS there.
+    pub fn at_server(self) -> Broken {
+        Broken {
+            connection: connection::HANDSHAKE,
+            ..self
+        }
+    }
+
+    /// HAProxy's words.
+    pub fn words(self) -> &'static str {
+        match self.connection {
+            0 => "Success",
+            connection::CLOSED => "Connection closed during SSL handshake",
+            connection::TIMEOUT => "Timeout during SSL handshake",
+            connection::TOO_MANY => "Too many SSL connections",
+            connection::AUTHORITY => "SSL client CA chain cannot be verified",
+            connection::CERTIFICATE => "SSL client certificate not trusted",
+            _ => "SSL handshake failure",
+        }
+    }
+
+    /// OpenSSL's words. None without a reason.
+    pub fn library_words(self) -> Option<String> {
+        let number = self.library();
+        let said =
+            |what: &dyn fmt::Display| Some(format!("error:{number:08X}:SSL routines::{what}"));
+        let reason = REASONS.iter().find(|(known, _)| *known == self.reason);
+        let alert = self.reason.checked_sub(ALERTS_FROM);
+        let alert = alert.and_then(|alert| ALERTS.iter().find(|(n, _)| u16::from(*n) == alert));
+        match (self.reason, reason, alert) {
+            (0, ..) => None,
+            (_, Some((_, words)), _) => said(words),
+            (_, _, Some((_, words))) => said(words),
+            (reason, None, None) => said(&format_args!("reason({reason})")),
+        }
+    }
+}
+
+impl Failure {
+    /// Its numbers.
+    pub fn broken(&self) -> Broken {
+        let of = |connection, reason| Broken { connection, reason };
+        match self {
+            Failure::Nothing | Failure::Closed => of(connection::CLOSED, 0),
+            Failure::Timeout => of(connection::TIMEOUT, 0),
+            Failure::TooMany => of(connection::TOO_MANY, 0),
+            Failure::Foreign => of(connection::HANDSHAKE, 0x10b),
+            Failure::Http => of(connection::HANDSHAKE, 0x9c),
+            Failure::Refused(Refusal::PROTOCOL_VERSION) => of(connection::HANDSHAKE, 0x102),
+            Failure::Refused(_) => of(connection::HANDSHAKE, 0xea),
+            Failure::Tls(error, verified, _) => match verified.refused {
+                Some(failure) if failure.depth > 0 => of(connection::AUTHORITY, 0x86),
+                Some(_) => of(connection::CERTIFICATE, 0x86),
+                None => of(connection::HANDSHAKE, reason(error)),
+            },
+        }
+    }
+}
+
+fn reason(error: &Error) -> u16 {
+    match error {
+        Error::NoCertificatesPresented => 0xc7,
+        Error::AlertReceived(alert) => ALERTS_FROM + u16::from(number(*alert)),
+        Error::InvalidCertificate(_) => 0x86,
+        Error::PeerIncompatible(
+            PeerIncompatible::NoCipherSuitesInCommon | PeerIncompatible::NoKxGroupsInCommon,
+        ) => 0xc1,
+        Error::PeerIncompatible(_) => 0x102,
+        Error::NoApplicationProtocol => 0xeb,
+        Error::InvalidMessage(_) => 0x9f,
+        Error::DecryptError => 0x119,
+        Error::Other(OtherError(other)) if other.is::<WrongCurve>() => 0x17a,
+        Error::PeerMisbehaved(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. } => 0xf4,
+        _ => 0x44,
+    }
+}
+
+fn number(alert: AlertDescription) -> u8 {
+    u8::from(alert)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chain;
+    use super::super::verify::Outcome;
+    use super::*;
+    use std::sync::Arc;
+
+    /// As HAProxy 2.6 logs them with OpenSSL 3.0.
+    #[test]
+    fn failures_have_the_numbers_and_words_of_haproxy() {
+        let told = |failure: Failure| {
+            let broken = failure.broken();
+            let library = broken.library_words().unwrap_or_default();
+            format!("{} {} {}", broken.connection, broken.words(), library)
+        };
+        let tls = |error| Failure::Tls(error, Outcome::default(), None);
+        assert_eq!(
+            told(tls(Error::NoCertificatesPresented)),
+            "34 SSL handshake failure \
+             error:0A0000C7:SSL routines::peer did not return a certificate"
+        );
+        assert_eq!(
+            told(tls(Error::AlertReceived(AlertDescription::UnknownCA))),
+            "34 SSL handshake failure error:0A000418:SSL routines::tlsv1 alert unknown ca"
+        );
+        assert_eq!(
+            told(tls(Error::AlertReceived(AlertDescription::Unknown(200)))),
+            "34 SSL handshake failure error:0A0004B0:SSL routines::reason(1200)"
+        );
+        assert_eq!(
+            told(tls(Error::Other(OtherError(Arc::new(WrongCurve))))),
+            "34 SSL handshake failure error:0A00017A:SSL routines::wrong curve"
+        );
+        let refused = |depth| {
+            let failure = chain::Failure { depth, code: 10 };
+            let verified = Outcome {
+                refused: Some(failure),
+                ..Outcome::default()
+            };
+            told(Failure::Tls(Error::NoCertificatesPresented, verified, None))
+        };
+        assert_eq!(
+            refused(0),
+            "31 SSL client certificate not trusted \
+             error:0A000086:SSL routines::certificate verify failed"
+        );
+        assert!(refused(1).starts_with("30 SSL client CA chain cannot be verified"));
+        assert_eq!(
+            told(Failure::Http),
+            "34 SSL handshake failure error:0A00009C:SSL routines::http request"
+        );
+        assert_eq!(
+            told(Failure::Refused(Refusal::UNRECOGNIZED_NAME)),
+            "34 SSL handshake failure error:0A0000EA:SSL routines::callback failed"
+        );
+        assert_eq!(told(Failure::Timeout), "26 Timeout during SSL handshake ");
+        assert_eq!(
+            told(Failure::Nothing),
+            "24 Connection closed during SSL handshake "
+        );
+        assert_eq!(Broken::default().words(), "Success");
+        assert_eq!(Broken::default().library(), 0);
+    }
+}

@@ -1,0 +1,497 @@
+//! Handshakes over a socket of the loop: of a client that came, or with a
+//! server. rustls does them; here its records are moved, and a failure becomes
+//! the alert that says so. Only a whole handshake gives a [`Session`].
+
+pub use super::failure::{Agreed, Failure, Refusal};
+
+use super::bytes::Bytes;
+use super::counters::Counted;
+use super::hello::{Assembled, Cursor, HELLO_BYTES_MAX, Hello, assemble};
+use super::info::{Clear, Info};
+use super::keylog::{Secrets, with_secrets};
+use super::record::{Protection, kind};
+use super::session::{Established, LaterKeys, Records, Session, alert};
+use super::verify::{Outcome, with_outcome};
+use super::{tickets, turn};
+use crate::settings::TlsDefaults;
+use reactor::{Instant, Socket, with_deadline};
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
+use rustls::{
+    CipherSuite, ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig,
+};
+use std::io;
+use std::sync::Arc;
+
+/// The longest record, with room to spare: what rustls may put out in one step.
+const STEP_MAX: usize = 18 * 1024;
+
+/// A failure of rustls where nothing was verified.
+fn untried(error: rustls::Error) -> Failure {
+    Failure::Tls(error, Outcome::default(), None)
+}
+
+/// What rustls wants next.
+enum Step {
+    /// Another step.
+    Again,
+    /// More of the peer's bytes.
+    Read,
+    /// The handshake is done.
+    Done,
+    /// The peer ended it.
+    Closed,
+}
+
+enum Party {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// Takes all plaintext that rustls has opened.
+macro_rules! records {
+    ($data:expr, $moving:expr, $discard:expr) => {{
+        let mut failed = None;
+        while let Some(record) = $data.next_record() {
+            match record {
+                Ok(record) => {
+                    $discard += record.discard;
+                    $moving.early.extend_from_slice(record.payload);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(Step::Again), Err)
+    }};
+}
+
+/// One step of either party. A macro, since rustls has two types of the same form.
+macro_rules! step {
+    ($connection:expr, $moving:expr $(, $early:ident)?) => {{
+        let UnbufferedStatus { discard, state, .. } =
+            $connection.process_tls_records($moving.incoming.filled_mut());
+        let mut discard = discard;
+        let step = match state {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                match data.encode($moving.outgoing.spare()) {
+                    Ok(n) => {
+                        $moving.outgoing.commit(n);
+                        Ok(Step::Again)
+                    }
+                    Err(_) => Err(rustls::Error::General("a record did not fit".into())),
+                }
+            }
+            Ok(ConnectionState::TransmitTlsData(data)) => {
+                // It goes out before anything is waited for.
+                data.done();
+                Ok(Step::Again)
+            }
+            Ok(ConnectionState::ReadTraffic(mut data)) => records!(data, $moving, discard),
+            $(
+                // It waits for the end of the handshake, which nobody can repeat
+                // who only recorded it.
+                Ok(ConnectionState::$early(mut data)) => records!(data, $moving, discard),
+            )?
+            Ok(ConnectionState::BlockedHandshake) => Ok(Step::Read),
+            Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Closed),
+            Ok(_) => Err(rustls::Error::General("an unknown state".into())),
+            Err(error) => Err(error),
+        };
+        $moving.incoming.consume(discard);
+        step
+    }};
+}
+
+impl Party {
+    fn common(&self) -> &CommonState {
+        match self {
+            Party::Server(connection) => connection,
+            Party::Client(connection) => connection,
+        }
+    }
+
+    fn step(&mut self, moving: &mut Moving) -> Result<Step, rustls::Error> {
+        // Before anything else of the peer's is opened: from here the records
+        // are ours.
+        if !self.common().is_handshaking() && !self.common().wants_write() {
+            return Ok(Step::Done);
+        }
+        match self {
+            Party::Server(connection) => step!(connection, moving, ReadEarlyData),
+            Party::Client(connection) => step!(connection, moving),
+        }
+    }
+
+    /// Version and suite, as soon as both are chosen.
+    fn agreed(&self) -> Option<Agreed> {
+        let common = self.common();
+        let suite = common.negotiated_cipher_suite()?;
+        Some((common.protocol_version()?, suite.suite()))
+    }
+
+    fn info(&self, sni: Option<Box<str>>, verified: Outcome) -> Result<Info, rustls::Error> {
+        let common = self.common();
+        let unfinished = || rustls::Error::HandshakeNotComplete;
+        let version = common.protocol_version().ok_or_else(unfinished)?;
+        let suite = common.negotiated_cipher_suite().ok_or_else(unfinished)?;
+        Ok(Info {
+            sni,
+            group: common
+                .negotiated_key_exchange_group()
+                .map(|group| group.name()),
+            alpn: common.alpn_protocol().map(Box::from),
+            resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
+            verified,
+            peer_certificates: common.peer_certificates().map(Arc::from),
+            ..Info::new(version, suite.suite())
+        })
+    }
+
+    /// Takes the keys out.
+    fn establish(self, moving: Moving, terms: Terms) -> Result<Session, rustls::Error> {
+        let is_13 = self.common().protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let (secrets, from) = match self {
+            Party::Server(connection) => {
+                let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+                let from = if is_13 {
+                    LaterKeys::Server(Box::new(kernel))
+                } else {
+                    LaterKeys::Fixed(true)
+                };
+                (secrets, from)
+            }
+            Party::Client(connection) => {
+                let (secrets, kernel) = connection.dangerous_into_kernel_connection()?;
+                let from = if is_13 {
+                    LaterKeys::Client(Box::new(kernel))
+                } else {
+                    LaterKeys::Fixed(false)
+                };
+                (secrets, from)
+            }
+        };
+        let unusable = |_| rustls::Error::General("keys of an unknown cipher".into());
+        Ok(Session::new(Established {
+            opener: Protection::new(is_13, secrets.rx).map_err(unusable)?,
+            sealer: Protection::new(is_13, secrets.tx).map_err(unusable)?,
+            secrets: from,
+            incoming: Some(moving.incoming),
+            early: moving.early,
+            records: terms.records,
+            counted: terms.counted,
+        }))
+    }
+}
+
+/// The bytes of a handshake on their way.
+struct Moving {
+    incoming: Bytes,
+    outgoing: Bytes,
+    /// Plaintext that came with the end of the handshake.
+    early: Vec<u8>,
+    /// What both hellos have in clear.
+    clear: Clear,
+    /// Keys, where they are logged.
+    secrets: Secrets,
+}
+
+/// The random bytes of a server's hello that asks for another hello.
+const RETRY: [u8; 8] = [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11];
+
+/// Looks for a hello at the beginning of a record, and keeps what is of interest.
+fn look(clear: &mut Clear, bytes: &[u8]) {
+    let mut cursor = Cursor(bytes);
+    let record = (
+        cursor.number(1),
+        cursor.take(4),
+        cursor.number(1),
+        cursor.take(5),
+    );
+    let (Some(22), Some(_), Some(message), Some(_)) = record else {
+        return;
+    };
+    let (Some(random), Some(id)) = (cursor.take(32), cursor.counted(1)) else {
+        return;
+    };
+    let random = random.try_into().ok();
+    match message {
+        1 if clear.client_random.is_none() => clear.client_random = random,
+        2 if clear.server_random.is_none() && !bytes[11..].starts_with(&RETRY) => {
+            clear.server_random = random;
+            clear.session_id = Some(id.0.into());
+        }
+        _ => {}
+    }
+}
+
+impl Moving {
+    fn new() -> Moving {
+        Moving {
+            incoming: Bytes::none(),
+            outgoing: Bytes::none(),
+            early: Vec::new(),
+            clear: Clear::default(),
+            secrets: Secrets::default(),
+        }
+    }
+
+    /// Holds no more than what came: for as long as the peer, or a turn, is
+    /// waited for, and many may wait.
+    fn shrink(&mut self) {
+        self.incoming.shrink();
+        self.outgoing.shrink();
+    }
+
+    async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
+        look(&mut self.clear, self.outgoing.filled());
+        loop {
+            match self.outgoing.write_to(socket, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await,
+                other => return other,
+            }
+        }
+    }
+
+    /// Makes room for what rustls may put out in one step.
+    async fn make_room(&mut self, socket: &Socket) -> io::Result<()> {
+        if self.outgoing.spare().len() < STEP_MAX {
+            self.flush(socket).await?;
+            self.outgoing.expand();
+        }
+        Ok(())
+    }
+
+    /// Waits for more bytes, and for its turn; how many came, 0 at the end. Only
+    /// what came holds memory meanwhile: peers take their time, and thousands may
+    /// come at once.
+    async fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
+        self.shrink();
+        loop {
+            socket.readable().await;
+            turn::wait().await;
+            self.incoming.expand();
+            self.incoming.compact();
+            match self.incoming.read_from(socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    turn::unused();
+                    self.incoming.shrink();
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends an alert in clear, if there is room, before a handshake began.
+    fn alert(&mut self, socket: &Socket, code: u8) {
+        let record = [kind::ALERT, 3, 3, 0, 2, alert::FATAL, code];
+        self.outgoing.expand();
+        if self.outgoing.extend(&record) {
+            let _ = self.outgoing.write_to(socket, false);
+        }
+    }
+}
+
+/// What a handshake is made under, besides what rustls is told.
+#[derive(Debug)]
+pub struct Terms {
+    /// Until when it has to be done.
+    pub deadline: Option<Instant>,
+    records: Records,
+    counted: Counted,
+}
+
+impl Terms {
+    /// By the settings of a file: there are no more connections than
+    /// `maxsslconn` allows.
+    pub fn new(deadline: Option<Instant>, tls: &TlsDefaults) -> Result<Terms, Failure> {
+        Ok(Terms {
+            deadline,
+            records: Records::of(tls.record_max, tls.record_hard_max),
+            counted: Counted::new(tls.connections_max).ok_or(Failure::TooMany)?,
+        })
+    }
+}
+
+/// The handshake with a client that came. `input` was read from it already;
+/// `choose` gives the settings for its hello.
+pub async fn accept(
+    socket: &Socket,
+    input: &[u8],
+    choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, Refusal>,
+    terms: Terms,
+) -> Result<(Session, Info), Failure> {
+    with_deadline(terms.deadline, async {
+        let mut moving = Moving::new();
+        if !input.is_empty() {
+            turn::wait().await;
+            moving.incoming.expand();
+            if !moving.incoming.extend(input) {
+                return Err(Failure::Foreign);
+            }
+        }
+        let (config, sni) = hello(socket, &mut moving, choose).await?;
+        let connection = UnbufferedServerConnection::new(config).map_err(untried)?;
+        drive(socket, moving, Party::Server(connection), sni, terms).await
+    })
+    .await
+    .unwrap_or(Err(Failure::Timeout))
+}
+
+/// The handshake with a server that a connection stands to.
+pub async fn connect(
+    socket: &Socket,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    sni: Option<Box<str>>,
+    terms: Terms,
+) -> Result<(Session, Info), Failure> {
+    with_deadline(terms.deadline, async {
+        turn::wait().await;
+        let connection = UnbufferedClientConnection::new(config, name).map_err(untried)?;
+        drive(socket, Moving::new(), Party::Client(connection), sni, terms).await
+    })
+    .await
+    .unwrap_or(Err(Failure::Timeout))
+}
+
+/// Reads the client's hello and has the settings chosen for it.
+async fn hello(
+    socket: &Socket,
+    moving: &mut Moving,
+    choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, Refusal>,
+) -> Result<(Arc<ServerConfig>, Option<Box<str>>), Failure> {
+    loop {
+        match assemble(moving.incoming.filled()) {
+            Assembled::Whole(body) => {
+                let hello = Hello::of_body(&body);
+                let Some(hello) = hello.filter(Hello::names_one_host_at_most) else {
+                    moving.alert(socket, 50);
+                    return Err(Failure::Foreign);
+                };
+                let chosen = choose(&hello);
+                let name = hello.server_name();
+                let sni = name.and_then(|name| std::str::from_utf8(name).ok());
+                let sni = sni.map(|name| name.to_ascii_lowercase().into_boxed_str());
+                return match chosen {
+                    Ok(config) => Ok((config, sni)),
+                    Err(refusal) => {
+                        moving.alert(socket, refusal.0);
+                        Err(Failure::Refused(refusal))
+                    }
+                };
+            }
+            Assembled::Incomplete if moving.incoming.len() <= 2 * HELLO_BYTES_MAX => {}
+            Assembled::Incomplete | Assembled::Excessive => {
+                moving.alert(socket, 50);
+                return Err(Failure::Foreign);
+            }
+            Assembled::Foreign => {
+                return Err(foreign(socket, moving));
+            }
+        }
+        let nothing = moving.incoming.is_empty();
+        match moving.fill(socket).await {
+            Ok(0) | Err(_) if nothing => return Err(Failure::Nothing),
+            Ok(0) | Err(_) => return Err(Failure::Closed),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Answers what is no hello: a peer that speaks TLS is told why, others are not
+/// answered.
+fn foreign(socket: &Socket, moving: &mut Moving) -> Failure {
+    const UNEXPECTED_MESSAGE: u8 = 10;
+    let speaks_tls = matches!(
+        moving.incoming.filled(),
+        [kind::CHANGE_CIPHER..=kind::DATA, 3, ..]
+    );
+    if speaks_tls {
+        moving.alert(socket, UNEXPECTED_MESSAGE);
+    }
+    let methods = [&b"GET "[..], b"POST ", b"HEAD ", b"PUT "];
+    match methods
+        .iter()
+        .any(|method| moving.incoming.filled().starts_with(method))
+    {
+        true => Failure::Http,
+        false => Failure::Foreign,
+    }
+}
+
+/// Moves records until the handshake is done or has failed.
+async fn drive(
+    socket: &Socket,
+    mut moving: Moving,
+    mut party: Party,
+    sni: Option<Box<str>>,
+    terms: Terms,
+) -> Result<(Session, Info), Failure> {
+    let mut verified = Outcome::default();
+    let mut began_s = None;
+    let broken = |_: io::Error| Failure::Closed;
+    loop {
+        moving.make_room(socket).await.map_err(broken)?;
+        look(&mut moving.clear, moving.incoming.filled());
+        let mut secrets = std::mem::take(&mut moving.secrets);
+        let (step, outcome) = with_outcome(|| {
+            with_secrets(&mut secrets, || {
+                tickets::with_beginning(&mut began_s, || party.step(&mut moving))
+            })
+        });
+        moving.secrets = secrets;
+        if outcome.verified {
+            verified = outcome;
+        }
+        match step {
+            Ok(Step::Again) => {}
+            Ok(Step::Done) => break,
+            Ok(Step::Closed) => return Err(Failure::Closed),
+            Ok(Step::Read) => {
+                moving.flush(socket).await.map_err(broken)?;
+                match moving.fill(socket).await {
+                    Ok(0) | Err(_) => return Err(Failure::Closed),
+                    Ok(_) => {}
+                }
+            }
+            Err(error) => {
+                let agreed = party.agreed();
+                // What rustls has to say of it: an alert.
+                moving.incoming.consume(usize::MAX);
+                while party.common().wants_write() && moving.outgoing.spare().len() >= STEP_MAX {
+                    if party.step(&mut moving).is_err() {
+                        break;
+                    }
+                }
+                without_certificate(&error, agreed, &mut moving);
+                let _ = moving.outgoing.write_to(socket, false);
+                return Err(Failure::Tls(error, verified, agreed));
+            }
+        }
+    }
+    moving.flush(socket).await.map_err(broken)?;
+    let mut info = party.info(sni, verified).map_err(untried)?;
+    info.clear = Some(Box::new(std::mem::take(&mut moving.clear)));
+    let secrets = std::mem::take(&mut moving.secrets);
+    info.secrets = (!secrets.is_empty()).then(|| Box::new(secrets));
+    let session = party.establish(moving, terms).map_err(untried)?;
+    Ok((session, info))
+}
+
+/// Whoever shows no certificate where one is required is told so only in TLS 1.3;
+/// before it there was no such alert, and rustls sends the new one all the same.
+fn without_certificate(error: &rustls::Error, agreed: Option<Agreed>, moving: &mut Moving) {
+    const CERTIFICATE_REQUIRED: u8 = 116;
+    let older = agreed.is_some_and(|(version, _)| version == ProtocolVersion::TLSv1_2);
+    if !older || *error != rustls::Error::NoCertificatesPresented {
+        return;
+    }
+    if let [.., kind::ALERT, 3, 3, 0, 2, alert::FATAL, code] = moving.outgoing.filled_mut()
+        && *code == CERTIFICATE_REQUIRED
+    {
+        *code = Refusal::HANDSHAKE_FAILURE.0;
+    }
+}

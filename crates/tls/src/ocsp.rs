@@ -1,0 +1,242 @@
+//! Answers of OCSP responders that are stapled to handshakes: whether one is
+//! about a certificate, what it says, and until when. Its signature is the
+//! client's to verify; nobody is asked for a new one here.
+
+use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE};
+use aws_lc_rs::digest;
+use std::fmt;
+
+/// The largest answer, bytes.
+pub const BYTES_MAX: usize = 64 << 10;
+
+/// ENUMERATED
+pub(crate) const ENUMERATED: u8 = 0x0a;
+/// The first tag of a structure's own that holds elements.
+pub(crate) const CONTEXT_0: u8 = 0xa0;
+/// OIDs as they are written.
+pub(crate) const BASIC: &[u8] = b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01";
+const SHA1: &[u8] = b"\x2b\x0e\x03\x02\x1a";
+const SHA256: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+
+/// Why an answer is not stapled, in HAProxy's words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OcspError {
+    /// It is no answer.
+    Unparsable,
+    /// The responder refused.
+    Status,
+    /// The responder does not know the certificate.
+    Unknown,
+    /// It does not say until when it holds.
+    NoNextUpdate,
+    /// It holds no longer.
+    Expired,
+    /// It is about another certificate.
+    OtherCertificate,
+}
+
+impl fmt::Display for OcspError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            OcspError::Unparsable => "Unable to parse OCSP response",
+            OcspError::Status => "OCSP response status not successful",
+            OcspError::Unknown => "OCSP single response: certificate status is unknown",
+            OcspError::NoNextUpdate => "OCSP single response: missing nextupdate",
+            OcspError::Expired => "OCSP single response: no longer valid.",
+            OcspError::OtherCertificate => {
+                "OCSP single response: Certificate ID does not match certificate and issuer"
+            }
+        })
+    }
+}
+
+/// What an answer says of the certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// It is good.
+    Good,
+    /// It was revoked.
+    Revoked,
+}
+
+/// Which certificate is asked about: what the hashes are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The serial number, as DER has it.
+    pub serial: &'a [u8],
+    /// The issuer's name in DER, without its head.
+    pub issuer_content: &'a [u8],
+    /// The issuer's public key, without what stands around it.
+    pub issuer_key: &'a [u8],
+}
+
+impl Subject<'_> {
+    /// The issuer's name with its head, as it is hashed.
+    fn issuer(&self) -> Vec<u8> {
+        let length = self.issuer_content.len();
+        let mut name = vec![SEQUENCE];
+        match length {
+            0..=0x7f => name.push(length as u8),
+            0x80..=0xff => name.extend([0x81, length as u8]),
+            _ => name.extend([0x82, (length >> 8) as u8, length as u8]),
+        }
+        name.extend(self.issuer_content);
+        name
+    }
+}
+
+/// An answer that may be stapled.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Response {
+    /// Its bytes.
+    pub der: Vec<u8>,
+    /// What it says.
+    pub status: Status,
+    /// Since when it is so, seconds since 1970.
+    pub this_update_s: i64,
+    /// Until when it holds.
+    pub next_update_s: i64,
+    /// The first hash of the identifier by which HAProxy's operators name it:
+    /// the whole CertID in DER.
+    pub id: Vec<u8>,
+}
+
+impl Response {
+    /// Reads an answer and looks whether it is about a certificate and holds now.
+    pub fn parse(der: &[u8], about: &Subject<'_>, now_s: i64) -> Result<Response, OcspError> {
+        let one = Single::read(der)?;
+        let next_update_s = one.next_update_s.ok_or(OcspError::NoNextUpdate)?;
+        let status = one.status.ok_or(OcspError::Unknown)?;
+        if !one.is_about(about) {
+            return Err(OcspError::OtherCertificate);
+        }
+        if next_update_s <= now_s {
+            return Err(OcspError::Expired);
+        }
+        Ok(Response {
+            der: der.to_vec(),
+            status,
+            this_update_s: one.this_update_s,
+            next_update_s,
+            id: one.id.to_vec(),
+        })
+    }
+
+    /// The CertID of an answer, by which a certificate is looked for.
+    pub fn id_of(der: &[u8]) -> Result<Vec<u8>, OcspError> {
+        Single::read(der).map(|one| one.id.to_vec())
+    }
+}
+
+/// The CertID of a certificate as HAProxy names it: with SHA-1, in DER.
+pub fn certificate_id(about: &Subject<'_>) -> Vec<u8> {
+    let hash = |bytes: &[u8]| digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
+    let value = |tag: u8, bytes: &[u8]| {
+        // Each is far below 128 bytes: two hashes and a serial number of 21.
+        let mut whole = vec![tag, bytes.len().min(0x7f) as u8];
+        whole.extend(bytes);
+        whole
+    };
+    let algorithm = [value(OID, SHA1), vec![0x05, 0x00]].concat();
+    let fields = [
+        value(SEQUENCE, &algorithm),
+        value(OCTET_STRING, hash(&about.issuer()).as_ref()),
+        value(OCTET_STRING, hash(about.issuer_key).as_ref()),
+        value(INTEGER, about.serial),
+    ];
+    value(SEQUENCE, &fields.concat())
+}
+
+/// The first single answer within an answer.
+struct Single<'a> {
+    id: &'a [u8],
+    algorithm: &'a [u8],
+    name_hash: &'a [u8],
+    key_hash: &'a [u8],
+    serial: &'a [u8],
+    /// None: unknown.
+    status: Option<Status>,
+    this_update_s: i64,
+    next_update_s: Option<i64>,
+}
+
+impl<'a> Single<'a> {
+    fn read(der: &'a [u8]) -> Result<Single<'a>, OcspError> {
+        let body = basic(der)?;
+        Self::first(body).ok_or(OcspError::Unparsable)
+    }
+
+    fn first(der: &'a [u8]) -> Option<Single<'a>> {
+        let mut data = inside(&mut Der(der), SEQUENCE)?;
+        let mut data = inside(&mut data, SEQUENCE)?;
+        data.take(CONTEXT_0);
+        // Who answers, and when that was signed.
+        data.next()?;
+        data.take(GENERALIZED_TIME)?;
+        let mut list = inside(&mut data, SEQUENCE)?;
+        let mut one = inside(&mut list, SEQUENCE)?;
+        let id = one.take(SEQUENCE)?;
+        let mut name = id.inside();
+        let algorithm = inside(&mut name, SEQUENCE)?.take(OID)?.content;
+        let name_hash = name.take(OCTET_STRING)?.content;
+        let key_hash = name.take(OCTET_STRING)?.content;
+        let serial = name.take(INTEGER)?.content;
+        let status = match one.next()?.tag & 0x1f {
+            0 => Some(Status::Good),
+            1 => Some(Status::Revoked),
+            _ => None,
+        };
+        let this_update_s = one.take(GENERALIZED_TIME)?.time_s()?;
+        let next_update_s = match one.take(CONTEXT_0) {
+            Some(next) => Some(next.inside().take(GENERALIZED_TIME)?.time_s()?),
+            None => None,
+        };
+        Some(Single {
+            id: id.whole,
+            algorithm,
+            name_hash,
+            key_hash,
+            serial,
+            status,
+            this_update_s,
+            next_update_s,
+        })
+    }
+
+    fn is_about(&self, about: &Subject<'_>) -> bool {
+        let algorithm = match self.algorithm {
+            SHA1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            SHA256 => &digest::SHA256,
+            _ => return false,
+        };
+        let same = |bytes: &[u8], hash: &[u8]| digest::digest(algorithm, bytes).as_ref() == hash;
+        self.serial == about.serial
+            && same(&about.issuer(), self.name_hash)
+            && same(about.issuer_key, self.key_hash)
+    }
+}
+
+/// What is in the next element, if it is of this kind.
+fn inside<'a>(der: &mut Der<'a>, tag: u8) -> Option<Der<'a>> {
+    der.take(tag).as_ref().map(Element::inside)
+}
+
+/// The basic answer within an answer.
+fn basic(der: &[u8]) -> Result<&[u8], OcspError> {
+    let unparsable = OcspError::Unparsable;
+    let mut outer = inside(&mut Der(der), SEQUENCE).ok_or(unparsable)?;
+    if outer.take(ENUMERATED).ok_or(unparsable)?.content != [0] {
+        return Err(OcspError::Status);
+    }
+    let found = (|| {
+        let mut bytes = inside(&mut outer, CONTEXT_0)?;
+        let mut bytes = inside(&mut bytes, SEQUENCE)?;
+        let kind = bytes.take(OID)?.content;
+        let body = bytes.take(OCTET_STRING)?.content;
+        (kind == BASIC).then_some(body)
+    })();
+    found.ok_or(unparsable)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,350 @@
+//! The protection of records (RFC 8446 section 5, RFC 5246 section 6.2.3): one
+//! direction of a connection with the keys that rustls agreed on. The ciphers
+//! are aws-lc's; here stand only the form of a record, its number and its nonce.
+//!
+//! rustls can do this too, but gives plaintext out in memory of its own for each
+//! record and keeps more than a kilobyte for each connection.
+
+use aws_lc_rs::aead::{
+    AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
+};
+use rustls::ConnectionTrafficSecrets;
+use std::io::IoSlice;
+use std::ops::Range;
+use zeroize::Zeroize;
+
+/// The longest content of a record.
+pub(super) const CONTENT_MAX: usize = 16 * 1024;
+/// Type, version and length.
+pub(super) const HEADER: usize = 5;
+/// What sealing makes of a content at most more than it was, by the protocol.
+const GROWTH_MAX_13: usize = 256;
+const GROWTH_MAX_12: usize = 2048;
+const TAG: usize = 16;
+/// The part of the nonce that a record of TLS 1.2 with AES-GCM carries.
+const EXPLICIT: usize = 8;
+/// Records under one key: AES-GCM is safe for 2^24.5 full ones.
+const RECORDS_MAX: u64 = 1 << 24;
+
+/// Types of what a record holds.
+pub(super) mod kind {
+    pub(crate) const CHANGE_CIPHER: u8 = 20;
+    pub(crate) const ALERT: u8 = 21;
+    pub(crate) const HANDSHAKE: u8 = 22;
+    pub(crate) const DATA: u8 = 23;
+}
+
+/// What is wrong with a record or what it holds: the alert that says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// It does not belong here.
+    Unexpected = 10,
+    /// It was not sealed with these keys.
+    BadMac = 20,
+    /// Too long.
+    Overflow = 22,
+    /// A value that has no meaning there.
+    Illegal = 47,
+    /// Its form is wrong.
+    Decode = 50,
+    /// We cannot go on.
+    Internal = 80,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// TLS 1.3: the true type stands behind the content.
+    New,
+    /// TLS 1.2 with AES-GCM: half of the nonce stands before the content.
+    Explicit,
+    /// TLS 1.2 with ChaCha20.
+    Old,
+}
+
+/// One direction of a connection.
+pub(super) struct Protection {
+    key: LessSafeKey,
+    iv: [u8; 12],
+    sequence: u64,
+    form: Form,
+}
+
+/// The header of a record that has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    kind: u8,
+    version: [u8; 2],
+    length: usize,
+}
+
+/// Pieces of plaintext as one, read from the front.
+pub(super) struct Pieces<'p, 'd> {
+    pieces: &'p [IoSlice<'d>],
+    /// Bytes of the first that are used.
+    offset: usize,
+}
+
+impl<'p, 'd> Pieces<'p, 'd> {
+    pub(super) fn new(pieces: &'p [IoSlice<'d>]) -> Self {
+        let mut new = Pieces { pieces, offset: 0 };
+        new.advance(0);
+        new
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.offset += n;
+        while let Some((first, rest)) = self.pieces.split_first() {
+            if self.offset < first.len() {
+                break;
+            }
+            self.offset -= first.len();
+            self.pieces = rest;
+        }
+    }
+
+    /// The next bytes that lie together.
+    fn first(&self) -> &'p [u8] {
+        let first = self.pieces.first();
+        first.map_or(&[], |first| &first[self.offset.min(first.len())..])
+    }
+
+    /// All that is left.
+    pub(super) fn len(&self) -> usize {
+        let all: usize = self.pieces.iter().map(|piece| piece.len()).sum();
+        all - self.offset.min(all)
+    }
+
+    /// Moves the next bytes into `out`, which must not be longer than the rest.
+    fn copy(&mut self, mut out: &mut [u8]) {
+        while !out.is_empty() {
+            let first = self.first();
+            let n = first.len().min(out.len());
+            if n == 0 {
+                return;
+            }
+            let (now, later) = out.split_at_mut(n);
+            now.copy_from_slice(&first[..n]);
+            out = later;
+            self.advance(n);
+        }
+    }
+}
+
+impl Protection {
+    /// From what rustls gives out after a handshake, or after a change of keys.
+    pub(super) fn new(
+        is_13: bool,
+        (sequence, secrets): (u64, ConnectionTrafficSecrets),
+    ) -> Result<Protection, Fault> {
+        let (algorithm, key, iv, form) = match &secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => {
+                (&AES_128_GCM, key, iv, Form::Explicit)
+            }
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => {
+                (&AES_256_GCM, key, iv, Form::Explicit)
+            }
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
+                (&CHACHA20_POLY1305, key, iv, Form::Old)
+            }
+            _ => return Err(Fault::Internal),
+        };
+        let length = algorithm.key_len();
+        let bytes = key.as_ref().get(..length).ok_or(Fault::Internal)?;
+        let key = UnboundKey::new(algorithm, bytes).map_err(|_| Fault::Internal)?;
+        Ok(Protection {
+            key: LessSafeKey::new(key),
+            iv: iv.as_ref().try_into().map_err(|_| Fault::Internal)?,
+            sequence,
+            form: if is_13 { Form::New } else { form },
+        })
+    }
+
+    /// What a record has more than its content.
+    pub(super) fn overhead(&self) -> usize {
+        HEADER
+            + TAG
+            + match self.form {
+                Form::New => 1,
+                Form::Explicit => EXPLICIT,
+                Form::Old => 0,
+            }
+    }
+
+    /// Whether the key has been used for as many records as is safe.
+    pub(super) fn is_worn(&self) -> bool {
+        self.form != Form::Old && self.sequence >= RECORDS_MAX
+    }
+
+    fn nonce(&self, sequence: u64) -> [u8; 12] {
+        let mut nonce = self.iv;
+        for (byte, of) in nonce[4..].iter_mut().zip(sequence.to_be_bytes()) {
+            *byte ^= of;
+        }
+        nonce
+    }
+
+    /// What TLS 1.2 authenticates besides the content.
+    fn additional(&self, kind: u8, length: usize) -> [u8; 13] {
+        let mut bytes = [0; 13];
+        bytes[..8].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[8..11].copy_from_slice(&[kind, 3, 3]);
+        bytes[11..].copy_from_slice(&(length as u16).to_be_bytes());
+        bytes
+    }
+
+    /// Seals the next `length` bytes of some pieces as one record at the front
+    /// of `out`, and says how long it is.
+    pub(super) fn seal(
+        &mut self,
+        kind: u8,
+        pieces: &mut Pieces<'_, '_>,
+        length: usize,
+        out: &mut [u8],
+    ) -> Result<usize, Fault> {
+        let total = length + self.overhead();
+        let next = self.sequence.checked_add(1).ok_or(Fault::Internal)?;
+        let out = out.get_mut(..total).ok_or(Fault::Internal)?;
+        let shown = if self.form == Form::New {
+            kind::DATA
+        } else {
+            kind
+        };
+        let (header, rest) = out.split_at_mut(HEADER);
+        header[..3].copy_from_slice(&[shown, 3, 3]);
+        header[3..].copy_from_slice(&((total - HEADER) as u16).to_be_bytes());
+        let nonce = self.nonce(self.sequence);
+        let rest = if self.form == Form::Explicit {
+            let (explicit, rest) = rest.split_at_mut(EXPLICIT);
+            explicit.copy_from_slice(&nonce[4..]);
+            rest
+        } else {
+            rest
+        };
+        let (content, tail) = rest.split_at_mut(length);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let inner: &[u8] = if self.form == Form::New { &[kind] } else { &[] };
+        let additional = self.additional(kind, length);
+        let aad = Aad::from(if self.form == Form::New {
+            &*header
+        } else {
+            &additional[..]
+        });
+        let together = pieces.first();
+        let sealed = if let Some(plain) = together.get(..length) {
+            // The usual case: from the caller's memory straight into the record.
+            let sealed = self
+                .key
+                .seal_out_of_place_scatter(nonce, aad, plain, content, inner, tail);
+            pieces.advance(length);
+            sealed
+        } else {
+            pieces.copy(content);
+            self.key
+                .seal_in_place_scatter(nonce, aad, content, inner, tail)
+        };
+        sealed.map_err(|_| Fault::Internal)?;
+        self.sequence = next;
+        Ok(total)
+    }
+
+    /// Looks at the header of a record. None: more bytes are needed.
+    pub(super) fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Fault> {
+        let Some(&[kind, major, minor, high, low]) = bytes.get(..HEADER) else {
+            return Ok(None);
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if major != 3 {
+            return Err(Fault::Decode);
+        }
+        let most = match self.form {
+            Form::New => CONTENT_MAX + GROWTH_MAX_13,
+            Form::Explicit | Form::Old => CONTENT_MAX + GROWTH_MAX_12,
+        };
+        if length > most {
+            return Err(Fault::Overflow);
+        }
+        let header = Header {
+            kind,
+            version: [major, minor],
+            length,
+        };
+        Ok((bytes.len() >= HEADER + length).then_some(header))
+    }
+
+    /// Opens the record at the front of `bytes` in place: the type of its
+    /// content, where that lies, and how long the whole record is.
+    pub(super) fn open(
+        &mut self,
+        header: Header,
+        bytes: &mut [u8],
+    ) -> Result<(u8, Range<usize>, usize), Fault> {
+        let total = HEADER + header.length;
+        let record = bytes.get_mut(..total).ok_or(Fault::Internal)?;
+        let next = self.sequence.checked_add(1).ok_or(Fault::Internal)?;
+        let before = if self.form == Form::Explicit {
+            HEADER + EXPLICIT
+        } else {
+            HEADER
+        };
+        let length = total.checked_sub(before + TAG).ok_or(Fault::BadMac)?;
+        let mut nonce = self.nonce(self.sequence);
+        let (front, sealed) = record.split_at_mut(before);
+        if self.form == Form::Explicit {
+            nonce[..4].copy_from_slice(&self.iv[..4]);
+            nonce[4..].copy_from_slice(&front[HEADER..]);
+        }
+        let additional = self.additional(header.kind, length);
+        let aad = Aad::from(if self.form == Form::New {
+            if header.kind != kind::DATA {
+                return Err(Fault::Unexpected);
+            }
+            &*front
+        } else {
+            if header.version != [3, 3] {
+                return Err(Fault::Decode);
+            }
+            &additional[..]
+        });
+        let (content, tag) = sealed.split_at_mut(length);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.key
+            .open_in_place_separate_tag(nonce, aad, tag, content)
+            .map_err(|_| Fault::BadMac)?;
+        self.sequence = next;
+        if self.form == Form::New && length > CONTENT_MAX + 1 {
+            // Padding counts, and the type.
+            return Err(Fault::Overflow);
+        }
+        let (kind, length) = if self.form == Form::New {
+            // Zeros are padding; the last other byte is the type.
+            let at = content.iter().rposition(|byte| *byte != 0);
+            let at = at.ok_or(Fault::Unexpected)?;
+            (content[at], at)
+        } else {
+            (header.kind, length)
+        };
+        if length > CONTENT_MAX {
+            return Err(Fault::Overflow);
+        }
+        Ok((kind, before..before + length, total))
+    }
+}
+
+impl Drop for Protection {
+    fn drop(&mut self) {
+        // The key wipes itself.
+        self.iv.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Protection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the key.
+        f.debug_struct("Protection")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,725 @@
+//! An established TLS connection over a socket: records in, plaintext out, and
+//! back. rustls has made the handshake and keeps what later keys come from; the
+//! records are opened and sealed here. It holds memory for records only while
+//! there are some.
+//!
+//! It never waits: what a socket does not take stays and goes out first, what
+//! has not come whole stays until it has.
+
+use super::bytes::Bytes;
+use super::counters::Counted;
+use super::record::{CONTENT_MAX, Fault, HEADER, Pieces, Protection, kind};
+use reactor::{self, Socket};
+use rustls::client::ClientConnectionData;
+use rustls::kernel::KernelConnection;
+use rustls::server::ServerConnectionData;
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, ready};
+
+/// Records without data that are taken in a row: changes of keys, empty ones,
+/// warnings. Tickets count too: real servers send two or four.
+const FRUITLESS_MAX: u8 = 32;
+/// The longest message after a handshake: a ticket.
+const TICKET_MAX: usize = 64 * 1024;
+/// Room that data leaves in `outgoing` for what has to be said behind it: an
+/// alert, or a goodbye.
+const RESERVED: usize = 128;
+/// The longest content of a record, as it is kept.
+const CONTENT_MAX_16: u16 = CONTENT_MAX as u16;
+/// So many bytes are the beginning of a transfer.
+const BEGINNING: u16 = 48 * 1024;
+/// After such a pause another begins, as HAProxy's `tune.idletimer` has it.
+const PAUSE_MS: u32 = 1000;
+/// The longest record with its header, as it may come.
+const RECORD_MAX: usize = HEADER + CONTENT_MAX + 2048;
+
+/// Numbers of alerts.
+pub(super) mod alert {
+    pub(crate) const CLOSE_NOTIFY: u8 = 0;
+    pub(crate) const USER_CANCELED: u8 = 90;
+    pub(crate) const NO_RENEGOTIATION: u8 = 100;
+    pub(crate) const WARNING: u8 = 1;
+    pub(crate) const FATAL: u8 = 2;
+}
+
+/// Types of handshake messages that come after a handshake.
+mod message {
+    pub(super) const HELLO_REQUEST: u8 = 0;
+    pub(super) const CLIENT_HELLO: u8 = 1;
+    pub(super) const NEW_SESSION_TICKET: u8 = 4;
+    pub(super) const KEY_UPDATE: u8 = 24;
+}
+
+/// The longest body of a message that may come after the handshake; None: it
+/// may not.
+fn longest(secrets: &LaterKeys, message: u8) -> Option<usize> {
+    match (secrets, message) {
+        (LaterKeys::Fixed(true), message::CLIENT_HELLO) => Some(CONTENT_MAX),
+        (LaterKeys::Fixed(false), message::HELLO_REQUEST) => Some(0),
+        (LaterKeys::Client(_), message::NEW_SESSION_TICKET) => Some(TICKET_MAX),
+        (LaterKeys::Server(_) | LaterKeys::Client(_), message::KEY_UPDATE) => Some(1),
+        _ => None,
+    }
+}
+
+/// Where the keys of a connection come from when they change.
+pub(super) enum LaterKeys {
+    /// TLS 1.2: they don't. Whether the peer is the client.
+    Fixed(bool),
+    /// We are the server.
+    Server(Box<KernelConnection<ServerConnectionData>>),
+    /// We are the client.
+    Client(Box<KernelConnection<ClientConnectionData>>),
+}
+
+/// An established TLS connection.
+pub struct Session {
+    inner: RefCell<Inner>,
+}
+
+/// Why nothing more comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    /// It does.
+    Open,
+    /// The peer said so.
+    Closed,
+    /// The connection ended without a word: what came may have been cut off.
+    Cut,
+    /// It failed.
+    Failed(io::ErrorKind),
+}
+
+struct Inner {
+    opener: Protection,
+    sealer: Protection,
+    secrets: LaterKeys,
+    incoming: Option<Bytes>,
+    /// Bytes at the front of `incoming` that are plaintext, and bytes behind
+    /// them that are the rest of its record.
+    plain: u32,
+    tail: u32,
+    outgoing: Option<Bytes>,
+    /// Plaintext that rustls opened with the end of the handshake.
+    early: Vec<u8>,
+    /// The beginning of a handshake message that goes on in the next record.
+    joining: Vec<u8>,
+    end: End,
+    fruitless: u8,
+    /// The peer wants our keys changed before the next data.
+    wants_update: bool,
+    /// Our close_notify stands in `outgoing` or was sent.
+    said_goodbye: bool,
+    /// Our direction of the socket is to be ended when all is flushed.
+    shut_when_flushed: bool,
+    records: Records,
+    /// Bytes that were sent since the beginning or the last pause, as far as
+    /// that is of interest, and when the last were.
+    sent: u16,
+    sent_at_ms: u32,
+    /// Counted while it lives.
+    _counted: Counted,
+}
+
+/// How much a record that we send holds at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Records {
+    /// At the beginning of a transfer: `tune.ssl.maxrecord`.
+    first: u16,
+    /// Always: `tune.ssl.hard-maxrecord`.
+    always: u16,
+}
+
+impl Records {
+    /// As the file has it; 0 is no bound.
+    pub(super) fn of(first: Option<u32>, always: Option<u32>) -> Records {
+        let bound = |bytes: Option<u32>| match bytes.map(u16::try_from) {
+            Some(Ok(bytes @ 1..=CONTENT_MAX_16)) => bytes,
+            _ => CONTENT_MAX_16,
+        };
+        let always = bound(always);
+        Records {
+            first: bound(first).min(always),
+            always,
+        }
+    }
+}
+
+/// What a handshake leaves.
+pub(super) struct Established {
+    pub(super) opener: Protection,
+    pub(super) sealer: Protection,
+    pub(super) secrets: LaterKeys,
+    pub(super) incoming: Option<Bytes>,
+    pub(super) early: Vec<u8>,
+    pub(super) records: Records,
+    pub(super) counted: Counted,
+}
+
+/// Copies bytes into memory without contents of the same length.
+fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
+    assert_eq!(from.len(), to.len(), "copied between unequal lengths");
+    // SAFETY: both are valid for that many bytes and cannot overlap, since one
+    // is borrowed mutably.
+    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr().cast(), from.len()) };
+}
+
+impl Session {
+    pub(super) fn new(made: Established) -> Session {
+        let incoming = made.incoming.filter(|bytes| !bytes.is_empty());
+        Session {
+            inner: RefCell::new(Inner {
+                opener: made.opener,
+                sealer: made.sealer,
+                secrets: made.secrets,
+                incoming,
+                plain: 0,
+                tail: 0,
+                outgoing: None,
+                early: made.early,
+                joining: Vec::new(),
+                end: End::Open,
+                fruitless: 0,
+                wants_update: false,
+                said_goodbye: false,
+                shut_when_flushed: false,
+                records: made.records,
+                sent: 0,
+                sent_at_ms: 0,
+                _counted: made.counted,
+            }),
+        }
+    }
+
+    /// Gives plaintext. 0 is the end, see [`Session::is_cut`].
+    pub fn read(&self, socket: &Socket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        self.inner.borrow_mut().read(socket, out)
+    }
+
+    /// Takes what fits of some plaintext, seals it and writes what the socket
+    /// takes. Nothing is taken while records from before wait.
+    pub fn write(&self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        self.inner.borrow_mut().write(socket, pieces, more)
+    }
+
+    /// Ready when a read finds plaintext, the end or an error.
+    pub fn poll_readable(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.borrow_mut();
+        loop {
+            if inner.has_something(socket) {
+                return Poll::Ready(());
+            }
+            inner.release();
+            ready!(socket.poll_readable(context));
+            // WouldBlock is waited for in the next round; what failed is noted.
+            let _ = inner.fill(socket);
+        }
+    }
+
+    /// Ready when a write may take something.
+    pub fn poll_writable(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+        // An error is for the write to tell.
+        let _ = ready!(self.poll_flush(socket, context));
+        socket.poll_writable(context)
+    }
+
+    /// Ready when everything that was taken is with the kernel.
+    pub fn poll_flush(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inner = self.inner.borrow_mut();
+        loop {
+            match inner.flush(socket, false) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(socket.poll_writable(context));
+                }
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    /// Whether everything that was taken is with the kernel.
+    pub fn is_flushed(&self) -> bool {
+        self.inner.borrow().outgoing.is_none()
+    }
+
+    /// Whether a read finds something. Records without data that have come (a
+    /// server's tickets) are taken in by this.
+    pub fn is_readable(&self, socket: &Socket) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        loop {
+            if inner.has_something(socket) {
+                return true;
+            }
+            inner.release();
+            if !socket.is_readable() || inner.fill(socket).is_err() {
+                return inner.end != End::Open;
+            }
+        }
+    }
+
+    /// Whether the peer has said that nothing more comes from it.
+    pub fn is_closed(&self) -> bool {
+        self.inner.borrow().end != End::Open
+    }
+
+    /// Ready when the peer has said that nothing more comes from it, or its side
+    /// is closed. What stands before its goodbye is not looked past: while that
+    /// is not read, only the end of the socket tells.
+    pub fn poll_closed(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.inner.borrow_mut();
+        while !inner.has_something(socket) {
+            inner.release();
+            if socket.poll_readable(context).is_pending() {
+                break;
+            }
+            // WouldBlock is waited for in the next round; what failed is noted.
+            let _ = inner.fill(socket);
+        }
+        match inner.end {
+            End::Open => socket.poll_peer_closed(context),
+            End::Closed | End::Cut | End::Failed(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the connection ended without the peer saying so: what was read
+    /// may have been cut off by somebody on the way.
+    pub fn is_cut(&self) -> bool {
+        self.inner.borrow().end == End::Cut
+    }
+
+    /// Says goodbye and ends our direction, now or when all is flushed.
+    pub fn shutdown_write(&self, socket: &Socket) -> io::Result<()> {
+        let mut inner = self.inner.borrow_mut();
+        inner.say_goodbye();
+        inner.shut_when_flushed = true;
+        match inner.flush(socket, false) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                // Nothing more can be sent; the end still can.
+                inner.shut_when_flushed = false;
+                socket.shutdown_write()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing more is said, not even goodbye: for a close that is a reset.
+    pub fn silence(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.said_goodbye = true;
+        inner.shut_when_flushed = false;
+        inner.outgoing = None;
+    }
+
+    /// Changes the keys that we send with, as a peer may do at any time.
+    #[cfg(test)]
+    pub(super) fn change_keys(&self, socket: &Socket, asks: bool) {
+        let mut inner = self.inner.borrow_mut();
+        assert!(inner.update_sending(asks).is_ok());
+        let _ = inner.flush(socket, false);
+    }
+
+    /// The connection is about to be closed: says goodbye if there is room.
+    pub fn goodbye(&self, socket: &Socket) {
+        let mut inner = self.inner.borrow_mut();
+        inner.say_goodbye();
+        inner.shut_when_flushed = false;
+        let _ = inner.flush(socket, false);
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// Queues a record of any kind and content, as a hostile peer would.
+    pub(super) fn say(&self, kind: u8, content: &[u8]) {
+        let mut inner = self.inner.borrow_mut();
+        inner.queue(kind, content).expect("it is sealed");
+    }
+
+    /// The next records are sealed with other keys, and the peer is told nothing.
+    pub(super) fn use_next_key(&self) {
+        let mut inner = self.inner.borrow_mut();
+        let keys = match &mut inner.secrets {
+            LaterKeys::Server(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Client(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Fixed(_) => panic!("TLS 1.2 has one key"),
+        };
+        inner.sealer = Protection::new(true, keys.expect("keys")).expect("a key");
+    }
+}
+
+impl Inner {
+    /// Gives memory back that nothing is in.
+    fn release(&mut self) {
+        self.incoming.take_if(|bytes| bytes.is_empty());
+    }
+
+    fn plain(&self) -> &[u8] {
+        let filled = self.incoming.as_ref().map(Bytes::filled);
+        filled
+            .and_then(|filled| filled.get(..self.plain as usize))
+            .unwrap_or_default()
+    }
+
+    /// Whether a read would not block, after the records that are there were
+    /// opened up to the first data.
+    fn has_something(&mut self, socket: &Socket) -> bool {
+        !self.early.is_empty() || self.plain > 0 || self.open_next(socket) || self.end != End::Open
+    }
+
+    /// Reads once from the socket.
+    fn fill(&mut self, socket: &Socket) -> io::Result<()> {
+        if self.end != End::Open {
+            return Ok(());
+        }
+        let bytes = self.incoming.get_or_insert_with(Bytes::take);
+        if bytes.spare().len() < RECORD_MAX {
+            bytes.compact();
+        }
+        match bytes.read_from(socket) {
+            Ok(0) => self.end = End::Cut,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.release();
+                return Err(error);
+            }
+            Err(error) => {
+                self.end = End::Failed(error.kind());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, socket: &Socket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        if !self.early.is_empty() {
+            return Ok(self.read_early(out));
+        }
+        let mut n = 0;
+        loop {
+            n += self.give(&mut out[n..]);
+            if n == out.len() {
+                break;
+            }
+            if self.open_next(socket) {
+                continue;
+            }
+            if n > 0 {
+                break;
+            }
+            match self.end {
+                End::Open => self.fill(socket)?,
+                End::Closed | End::Cut => break,
+                End::Failed(kind) => return Err(kind.into()),
+            }
+        }
+        self.release();
+        Ok(n)
+    }
+
+    fn read_early(&mut self, out: &mut [MaybeUninit<u8>]) -> usize {
+        let n = self.early.len().min(out.len());
+        copy(&self.early[..n], &mut out[..n]);
+        self.early.drain(..n);
+        if self.early.is_empty() {
+            self.early = Vec::new();
+        }
+        n
+    }
+
+    /// Moves opened plaintext out.
+    fn give(&mut self, out: &mut [MaybeUninit<u8>]) -> usize {
+        let plain = self.plain();
+        let n = plain.len().min(out.len());
+        if n == 0 {
+            return 0;
+        }
+        copy(&plain[..n], &mut out[..n]);
+        self.plain -= n as u32;
+        let rest = if self.plain == 0 {
+            std::mem::take(&mut self.tail) as usize
+        } else {
+            0
+        };
+        if let Some(bytes) = &mut self.incoming {
+            bytes.consume(n + rest);
+        }
+        n
+    }
+
+    /// Opens records that have come, up to the first with data: then true.
+    fn open_next(&mut self, socket: &Socket) -> bool {
+        while self.end == End::Open && self.plain == 0 {
+            match self.open_one() {
+                Ok(Some(true)) => return true,
+                Ok(Some(false)) => {
+                    // What was answered goes out even if nobody writes; an error
+                    // is for the next write to tell.
+                    if self.outgoing.is_some() {
+                        let _ = self.flush(socket, false);
+                    }
+                }
+                Ok(None) => return false,
+                Err(fault) => {
+                    self.fail(fault, socket);
+                    return false;
+                }
+            }
+        }
+        self.plain > 0
+    }
+
+    /// Opens one record: whether it has data. None: it has not come whole.
+    fn open_one(&mut self) -> Result<Option<bool>, Fault> {
+        let Some(bytes) = &mut self.incoming else {
+            return Ok(None);
+        };
+        let Some(header) = self.opener.header(bytes.filled())? else {
+            return Ok(None);
+        };
+        let (kind, content, total) = self.opener.open(header, bytes.filled_mut())?;
+        if kind != kind::HANDSHAKE && !self.joining.is_empty() {
+            // A message may not be interleaved with anything.
+            return Err(Fault::Unexpected);
+        }
+        if kind == kind::DATA && !content.is_empty() {
+            self.fruitless = 0;
+            bytes.consume(content.start);
+            self.plain = content.len() as u32;
+            self.tail = (total - content.end) as u32;
+            return Ok(Some(true));
+        }
+        self.fruitless += 1;
+        if self.fruitless > FRUITLESS_MAX {
+            return Err(Fault::Unexpected);
+        }
+        match kind {
+            kind::DATA => bytes.consume(total),
+            kind::ALERT => {
+                let [level, code] = bytes.filled()[content] else {
+                    return Err(Fault::Decode);
+                };
+                bytes.consume(total);
+                self.alerted(level, code);
+            }
+            kind::HANDSHAKE if content.is_empty() => return Err(Fault::Unexpected),
+            kind::HANDSHAKE => {
+                let mut joined = std::mem::take(&mut self.joining);
+                joined.extend_from_slice(&bytes.filled()[content]);
+                bytes.consume(total);
+                self.messages(joined)?;
+            }
+            _ => return Err(Fault::Unexpected),
+        }
+        Ok(Some(false))
+    }
+
+    /// The peer sent an alert.
+    fn alerted(&mut self, level: u8, code: u8) {
+        let is_13 = !matches!(self.secrets, LaterKeys::Fixed(_));
+        match (level, code) {
+            (_, alert::CLOSE_NOTIFY) => {
+                self.end = End::Closed;
+                // What follows it does not count.
+                self.incoming = None;
+            }
+            (_, alert::USER_CANCELED) => {}
+            (alert::WARNING, _) if !is_13 => {}
+            _ => self.end = End::Failed(io::ErrorKind::ConnectionReset),
+        }
+    }
+
+    /// Handshake messages after the handshake; what is not whole is kept.
+    fn messages(&mut self, mut joined: Vec<u8>) -> Result<(), Fault> {
+        let mut at = 0;
+        while let Some(&[kind, a, b, c]) = joined[at..].first_chunk::<4>() {
+            let length = u32::from_be_bytes([0, a, b, c]) as usize;
+            // Told by its head, so that nothing else is ever collected.
+            if length > longest(&self.secrets, kind).ok_or(Fault::Unexpected)? {
+                return Err(Fault::Decode);
+            }
+            let Some(body) = joined.get(at + 4..at + 4 + length) else {
+                break;
+            };
+            at += 4 + length;
+            let is_last = at == joined.len();
+            self.message(kind, body, is_last)?;
+        }
+        joined.drain(..at);
+        if !joined.is_empty() {
+            self.joining = joined;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, kind: u8, body: &[u8], is_last: bool) -> Result<(), Fault> {
+        match (&mut self.secrets, kind) {
+            (LaterKeys::Fixed(true), message::CLIENT_HELLO)
+            | (LaterKeys::Fixed(false), message::HELLO_REQUEST) => {
+                // Renegotiation is refused; whoever insists meets the bound.
+                self.queue(kind::ALERT, &[alert::WARNING, alert::NO_RENEGOTIATION])
+            }
+            (LaterKeys::Client(kernel), message::NEW_SESSION_TICKET) => kernel
+                .handle_new_session_ticket(body)
+                .map_err(|_| Fault::Decode),
+            (LaterKeys::Server(_) | LaterKeys::Client(_), message::KEY_UPDATE) => {
+                // Nothing that was sealed with the old keys may follow it.
+                if !is_last {
+                    return Err(Fault::Unexpected);
+                }
+                match body {
+                    [0] => {}
+                    [1] => self.wants_update = true,
+                    [_] => return Err(Fault::Illegal),
+                    _ => return Err(Fault::Decode),
+                }
+                let keys = match &mut self.secrets {
+                    LaterKeys::Server(kernel) => kernel.update_rx_secret(),
+                    LaterKeys::Client(kernel) => kernel.update_rx_secret(),
+                    LaterKeys::Fixed(_) => return Err(Fault::Unexpected),
+                };
+                self.opener = Protection::new(true, keys.map_err(|_| Fault::Internal)?)?;
+                Ok(())
+            }
+            _ => Err(Fault::Unexpected),
+        }
+    }
+
+    /// The connection cannot go on: the peer is told why.
+    fn fail(&mut self, fault: Fault, socket: &Socket) {
+        let _ = self.queue(kind::ALERT, &[alert::FATAL, fault as u8]);
+        self.said_goodbye = true;
+        self.end = End::Failed(io::ErrorKind::InvalidData);
+        self.incoming = None;
+        let _ = self.flush(socket, false);
+    }
+
+    /// Seals a short message behind what waits.
+    fn queue(&mut self, kind: u8, content: &[u8]) -> Result<(), Fault> {
+        let bytes = self.outgoing.get_or_insert_with(Bytes::take);
+        let pieces = [IoSlice::new(content)];
+        let n = self.sealer.seal(
+            kind,
+            &mut Pieces::new(&pieces),
+            content.len(),
+            bytes.spare(),
+        )?;
+        bytes.commit(n);
+        Ok(())
+    }
+
+    /// New keys for what we send, and says so to the peer, which may be asked
+    /// for the same.
+    fn update_sending(&mut self, asks: bool) -> Result<(), Fault> {
+        let message = [message::KEY_UPDATE, 0, 0, 1, asks.into()];
+        if matches!(self.secrets, LaterKeys::Fixed(_)) {
+            return Err(Fault::Internal);
+        }
+        self.queue(kind::HANDSHAKE, &message)?;
+        let keys = match &mut self.secrets {
+            LaterKeys::Server(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Client(kernel) => kernel.update_tx_secret(),
+            LaterKeys::Fixed(_) => return Err(Fault::Internal),
+        };
+        self.sealer = Protection::new(true, keys.map_err(|_| Fault::Internal)?)?;
+        self.wants_update = false;
+        Ok(())
+    }
+
+    fn write(&mut self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        if let End::Failed(kind) = self.end {
+            return Err(kind.into());
+        }
+        if self.said_goodbye {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.flush(socket, more)?;
+        let mut pieces = Pieces::new(pieces);
+        let all = pieces.len();
+        if all == 0 {
+            return Ok(0);
+        }
+        let sealed = self.seal(&mut pieces, all);
+        let taken = sealed.map_err(|_| io::Error::from(io::ErrorKind::ConnectionAborted))?;
+        match self.flush(socket, more || taken < all) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(taken),
+        }
+    }
+
+    /// Seals what fits of some plaintext.
+    fn seal(&mut self, pieces: &mut Pieces<'_, '_>, all: usize) -> Result<usize, Fault> {
+        if self.wants_update || self.sealer.is_worn() {
+            self.update_sending(false)?;
+        }
+        self.begin();
+        let overhead = self.sealer.overhead();
+        let bytes = self.outgoing.get_or_insert_with(Bytes::take);
+        let mut taken = 0;
+        while taken < all && !self.sealer.is_worn() {
+            let most = match self.sent < BEGINNING {
+                true => self.records.first,
+                false => self.records.always,
+            };
+            let length = (all - taken).min(usize::from(most));
+            if bytes.spare().len() < length + overhead + RESERVED {
+                break;
+            }
+            let n = self
+                .sealer
+                .seal(kind::DATA, pieces, length, bytes.spare())?;
+            bytes.commit(n);
+            taken += length;
+            self.sent = self.sent.saturating_add(length as u16);
+        }
+        Ok(taken)
+    }
+
+    /// Notes that something is sent: after a pause it is a new transfer. Without
+    /// bounds for one there is nothing to note.
+    fn begin(&mut self) {
+        if self.records.first == self.records.always {
+            return;
+        }
+        // It wraps: a pause of 49 days may be taken for none.
+        let now_ms = (reactor::now().as_nanos() / 1_000_000) as u32;
+        if now_ms.wrapping_sub(self.sent_at_ms) >= PAUSE_MS {
+            self.sent = 0;
+        }
+        self.sent_at_ms = now_ms;
+    }
+
+    fn say_goodbye(&mut self) {
+        if self.said_goodbye || matches!(self.end, End::Failed(_)) {
+            return;
+        }
+        self.said_goodbye = true;
+        let _ = self.queue(kind::ALERT, &[alert::WARNING, alert::CLOSE_NOTIFY]);
+    }
+
+    /// Writes what waits.
+    fn flush(&mut self, socket: &Socket, more: bool) -> io::Result<()> {
+        if let Some(bytes) = &mut self.outgoing {
+            if let Err(error) = bytes.write_to(socket, more) {
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.outgoing = None;
+                }
+                return Err(error);
+            }
+            self.outgoing = None;
+        }
+        if std::mem::take(&mut self.shut_when_flushed) {
+            socket.shutdown_write()?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}

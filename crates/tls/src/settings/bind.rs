@@ -1,0 +1,79 @@
+//! What `bind` lines and lines of lists of certificates say of TLS: words and
+//! names. What they come to is made of them at the end of loading, and again
+//! when an operator changes a certificate or a list.
+
+use super::{TlsSide, Verify};
+use crate::ignore::IgnoredErrors;
+use crate::tickets::FileKeys;
+use aws_lc_rs::digest::Digest;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What may be said for a whole listener, and for a certificate of a list.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsLine {
+    /// Versions, ciphers and the like.
+    pub side: TlsSide,
+    /// `alpn`, the preferred first; none for `no-alpn`.
+    pub alpn: Option<Vec<Vec<u8>>>,
+    /// `verify`
+    pub verify: Option<Verify>,
+    /// `ca-file`, by its name in the store.
+    pub ca_file: Option<Box<str>>,
+    /// `ca-verify-file`
+    pub ca_verify_file: Option<Box<str>>,
+    /// `crl-file`
+    pub crl_file: Option<Box<str>>,
+    /// `no-ca-names`
+    pub no_ca_names: bool,
+    /// `allow-0rtt`
+    pub early_data: bool,
+}
+
+/// Where certificates of a listener come from. The names are those of the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CertificateSource {
+    /// `crt`: a file, or the files of a bundle.
+    Certificates(Vec<Box<str>>),
+    /// `default-crt`
+    Default(Vec<Box<str>>),
+    /// `crt-list`, or `crt` with a directory.
+    List(Box<str>),
+}
+
+/// `tls-ticket-keys`
+#[derive(Clone, Debug)]
+pub struct TicketKeys {
+    /// The file.
+    pub path: PathBuf,
+    /// Of what it held when it was read.
+    pub digest: Digest,
+    /// What seals and opens: all lines with this file share it, and operators
+    /// change it.
+    pub ring: Arc<FileKeys>,
+}
+
+impl PartialEq for TicketKeys {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.digest.as_ref() == other.digest.as_ref()
+    }
+}
+
+impl Eq for TicketKeys {}
+
+/// What a `bind` line says of TLS.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BindTls {
+    /// `ssl`: without it nothing else counts.
+    pub ssl: bool,
+    /// What certificates of lists may say otherwise.
+    pub line: TlsLine,
+    /// `ca-ignore-err`
+    pub ca_ignore_err: IgnoredErrors,
+    /// `crt-ignore-err`
+    pub crt_ignore_err: IgnoredErrors,
+    /// `crt`, `default-crt`, `crt-list`, in their order.
+    pub sources: Vec<CertificateSource>,
+    /// `tls-ticket-keys`
+    pub ticket_keys: Option<TicketKeys>,
+}

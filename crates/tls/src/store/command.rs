@@ -1,0 +1,503 @@
+//! Changes by operators (`new`, `set`, `commit`, `abort`, `del ssl …`), with
+//! HAProxy's words for what came of them. Names of kinds are those of the
+//! commands: `cert`, `ca-file`, `crl-file`; the last two share their names.
+
+use super::{Dependent, Inner, Store, Transaction};
+use crate::authorities::Authorities;
+use crate::certificate::Certificate;
+use crate::certified::{CertError, Certified, Parts, signing_key};
+use crate::crt_list::Entry;
+use crate::ocsp;
+use crate::pem::Contents;
+use crate::revocation::Revocations;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Most certificates, and most lines of a list, that operators may add.
+const ENTRIES_MAX: usize = 1_000_000;
+
+/// Why nothing was changed: what the operator is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoreError(pub String);
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What the operator is told.
+pub type Told = Result<String, StoreError>;
+
+pub(super) fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
+    Err(StoreError(words.into()))
+}
+
+fn other_transaction(name: &str, asked: &str, verb: &str) -> String {
+    format!("The ongoing transaction is about '{name}' but you are trying to {verb} '{asked}'")
+}
+
+/// The part of a certificate that a name with an ending means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Pem,
+    Key,
+    Ocsp,
+    Issuer,
+    Sctl,
+}
+
+/// The certificate that a name means, and which part of it.
+fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
+    const ENDINGS: &[(&str, Part)] = &[
+        (".key", Part::Key),
+        (".ocsp", Part::Ocsp),
+        (".issuer", Part::Issuer),
+        (".sctl", Part::Sctl),
+    ];
+    let known = |name: &str| inner.stock.certificates.contains_key(name);
+    if known(name) {
+        return (name, Part::Pem);
+    }
+    let endings = ENDINGS.iter();
+    let cut = endings.filter_map(|(ending, part)| Some((name.strip_suffix(ending)?, *part)));
+    let found = cut.clone().find(|(stem, _)| known(stem));
+    // `ssl-load-extra-del-ext`: the parts of x.crt are x.key, x.ocsp and so on.
+    let beside = || {
+        cut.clone().find_map(|(stem, part)| {
+            let with_ending = format!("{stem}.crt");
+            let all = &inner.stock.certificates;
+            let (name, _) = all.get_key_value(with_ending.as_str())?;
+            Some((&**name, part))
+        })
+    };
+    found.or_else(beside).unwrap_or((name, Part::Pem))
+}
+
+pub(super) fn decoded(payload: &[u8]) -> Option<Vec<u8>> {
+    let bytes = payload.iter().copied();
+    let text: Vec<u8> = bytes.filter(|b| !b.is_ascii_whitespace()).collect();
+    let der = STANDARD.decode(text).ok()?;
+    (!der.is_empty() && der.len() <= ocsp::BYTES_MAX).then_some(der)
+}
+
+/// Why a certificate is not taken in.
+fn words_of(error: &CertError, name: &str) -> String {
+    match error {
+        CertError::Mismatch => format!("{error} '{name}'."),
+        CertError::Pem(_) | CertError::NoCertificate | CertError::BadCertificate(_) => {
+            format!("unable to load certificate from file '{name}'.")
+        }
+        CertError::NoKey | CertError::BadKey(_) => {
+            format!("unable to load private key from file '{name}'.")
+        }
+        CertError::NotIssuer | CertError::BadIssuer => {
+            format!("'{name}' cannot be read or parsed'.")
+        }
+        CertError::OcspWithoutIssuer => format!("'{name}.ocsp' {error}."),
+    }
+}
+
+impl Store {
+    /// `new ssl cert <name>`
+    pub fn new_certificate(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let all = &mut inner.stock.certificates;
+        if all.contains_key(name) {
+            return refuse(format!("Certificate '{name}' already exists!"));
+        }
+        room(all.len())?;
+        all.insert(name.into(), None);
+        Ok(format!("New empty certificate store '{name}'!\n"))
+    }
+
+    /// `set ssl cert <name> <payload>`: the certificate with its key, or the
+    /// part of it that the ending of the name says.
+    pub fn set_certificate(&self, asked: &str, payload: &[u8]) -> Told {
+        let mut inner = self.inner();
+        let (name, part) = part(asked, &inner);
+        let name: Box<str> = name.into();
+        let failed = |why: &str| refuse(format!("{why}\nCan't update {asked}!"));
+        if let Some(under_way) = &inner.certificate
+            && under_way.name != name
+        {
+            return failed(&other_transaction(&under_way.name, &name, "set"));
+        }
+        let Some(current) = inner.stock.certificates.get(&name) else {
+            return failed(
+                "Can't replace a certificate which is not referenced by the configuration!",
+            );
+        };
+        let (mut parts, verb) = match &inner.certificate {
+            Some(under_way) => (under_way.new.clone(), "updated"),
+            None => {
+                let parts = current.as_ref().map(|current| current.parts());
+                (parts.unwrap_or_default(), "created")
+            }
+        };
+        if let Err(why) = take_part(&mut parts, part, payload, &name) {
+            return failed(&format!("{why}Can't load the payload"));
+        }
+        let told = format!("Transaction {verb} for certificate {name}!\n");
+        inner.certificate = Some(Transaction { name, new: parts });
+        Ok(told)
+    }
+
+    /// `commit ssl cert <name>`
+    pub fn commit_certificate(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: &str| refuse(format!("{why}\nCan't commit {name}!"));
+        let Some(under_way) = &inner.certificate else {
+            return failed("No ongoing transaction! !");
+        };
+        if *under_way.name != *name {
+            return failed(&other_transaction(&under_way.name, name, "set"));
+        }
+        let parts = under_way.new.clone();
+        if parts.chain.is_empty() || parts.key.is_none() {
+            return failed(
+                "The transaction must contain at least a certificate and a private key!",
+            );
+        }
+        let (certified, warning) = match parts.certify() {
+            Ok(made) => made,
+            Err(error) => return failed(&words_of(&error, name)),
+        };
+        let count = match inner.replace_certificate(name, certified) {
+            Ok(count) => count,
+            Err(why) => return failed(&why),
+        };
+        inner.certificate = None;
+        let warning = warning.map_or_else(String::new, |why| {
+            format!("{why}. Content will be ignored.\n")
+        });
+        Ok(format!(
+            "{warning}Committing {name}{}\nSuccess!\n",
+            ".".repeat(count)
+        ))
+    }
+
+    /// `abort ssl cert <name>`
+    pub fn abort_certificate(&self, name: &str) -> Told {
+        abort(&mut self.inner().certificate, name)
+    }
+
+    /// `del ssl cert <name>`
+    pub fn delete_certificate(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: String| refuse(format!("Can't remove the certificate: {why}\n\n"));
+        if !inner.stock.certificates.contains_key(name) {
+            return failed(format!("certificate '{name}' doesn't exist!"));
+        }
+        if inner.certificate_uses(name) > 0 {
+            return failed(format!("certificate '{name}' in use, can't be deleted!"));
+        }
+        inner.stock.certificates.remove(name);
+        Ok(format!("Certificate '{name}' deleted!\n"))
+    }
+
+    /// `new ssl ca-file <name>`
+    pub fn new_authorities(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let taken = inner.stock.revocations.contains_key(name);
+        create(&mut inner.stock.authorities, name, taken, "CA")
+    }
+
+    /// `set ssl ca-file <name> <payload>`
+    pub fn set_authorities(&self, name: &str, payload: &[u8]) -> Told {
+        let mut inner = self.inner();
+        let Inner {
+            stock, authorities, ..
+        } = &mut *inner;
+        let new = Authorities::from_pem(payload).ok();
+        set(&stock.authorities, authorities, name, new, "CA")
+    }
+
+    /// `commit ssl ca-file <name>`
+    pub fn commit_authorities(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let new = under_way(&inner.authorities, name)?;
+        let old = inner.stock.authorities.insert(name.into(), Some(new));
+        let committed = inner.published(name);
+        if committed.is_err() {
+            restore(&mut inner.stock.authorities, name, old);
+        } else {
+            inner.authorities = None;
+        }
+        committed
+    }
+
+    /// `abort ssl ca-file <name>`
+    pub fn abort_authorities(&self, name: &str) -> Told {
+        abort(&mut self.inner().authorities, name)
+    }
+
+    /// `del ssl ca-file <name>`
+    pub fn delete_authorities(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let used = inner.uses_file(name);
+        remove(&mut inner.stock.authorities, name, used, "CA")
+    }
+
+    /// `new ssl crl-file <name>`
+    pub fn new_revocations(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let taken = inner.stock.authorities.contains_key(name);
+        create(&mut inner.stock.revocations, name, taken, "CRL")
+    }
+
+    /// `set ssl crl-file <name> <payload>`
+    pub fn set_revocations(&self, name: &str, payload: &[u8]) -> Told {
+        let mut inner = self.inner();
+        let Inner {
+            stock, revocations, ..
+        } = &mut *inner;
+        let new = Revocations::from_pem(payload).ok();
+        set(&stock.revocations, revocations, name, new, "CRL")
+    }
+
+    /// `commit ssl crl-file <name>`
+    pub fn commit_revocations(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        let new = under_way(&inner.revocations, name)?;
+        let old = inner.stock.revocations.insert(name.into(), Some(new));
+        let committed = inner.published(name);
+        if committed.is_err() {
+            restore(&mut inner.stock.revocations, name, old);
+        } else {
+            inner.revocations = None;
+        }
+        committed
+    }
+
+    /// `abort ssl crl-file <name>`
+    pub fn abort_revocations(&self, name: &str) -> Told {
+        abort(&mut self.inner().revocations, name)
+    }
+
+    /// `del ssl crl-file <name>`
+    pub fn delete_revocations(&self, name: &str) -> Told {
+        let mut inner = self.inner();
+        if inner.stock.authorities.contains_key(name) {
+            return refuse(
+                "Can't remove the CRL file: 'del ssl crl-file' does not work on CA files!\n\n",
+            );
+        }
+        let used = inner.uses_file(name);
+        remove(&mut inner.stock.revocations, name, used, "CRL")
+    }
+}
+
+pub(super) fn room(entries: usize) -> Result<(), StoreError> {
+    match entries < ENTRIES_MAX {
+        true => Ok(()),
+        false => refuse(format!("There are {ENTRIES_MAX} already!")),
+    }
+}
+
+/// Takes what an operator sent in as a part of a certificate, or tells why not:
+/// a whole line, or nothing.
+fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Result<(), String> {
+    let cert_error = |error: CertError| words_of(&error, name) + "\n";
+    match part {
+        Part::Pem => {
+            // A certificate that is set alone leaves no key of another one behind,
+            // nor what was said of that. The issuer counts only where it fits.
+            let mut new = Parts {
+                issuer: parts.issuer.clone(),
+                ..Parts::default()
+            };
+            new.take(payload).map_err(cert_error)?;
+            let unread = |der: &_| Certificate::parse(der).is_none();
+            if new.chain.is_empty() || new.chain.iter().any(|der| unread(der)) {
+                return Err(cert_error(CertError::NoCertificate));
+            }
+            *parts = new;
+            Ok(())
+        }
+        Part::Key => {
+            let found = Contents::parse(payload).map_err(|_| cert_error(CertError::NoKey))?;
+            let key = found.key.ok_or_else(|| cert_error(CertError::NoKey))?;
+            parts.key = Some(signing_key(&key).map_err(cert_error)?);
+            Ok(())
+        }
+        // Whose issuer it is shows when all is there: the certificate may come later.
+        Part::Issuer => {
+            let bad = || cert_error(CertError::BadIssuer);
+            let found = Contents::parse(payload).map_err(|_| bad())?;
+            let issuer = found.certificates.into_iter().next().ok_or_else(bad)?;
+            Certificate::parse(&issuer).ok_or_else(bad)?;
+            parts.issuer = Some(issuer);
+            Ok(())
+        }
+        Part::Ocsp => match decoded(payload) {
+            Some(der) => {
+                parts.ocsp = Some(der);
+                Ok(())
+            }
+            None => Err("Error reading OCSP response in base64 format".to_owned()),
+        },
+        Part::Sctl => Err("signed certificate timestamps are not sent here\n".to_owned()),
+    }
+}
+
+fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> Told {
+    match transaction {
+        None => refuse("No ongoing transaction!"),
+        Some(under_way) if *under_way.name != *name => refuse(other_transaction(
+            &under_way.name,
+            name,
+            "abort a transaction for",
+        )),
+        Some(_) => {
+            *transaction = None;
+            Ok(format!("Transaction aborted for certificate '{name}'!\n"))
+        }
+    }
+}
+
+/// `taken`: the other kind of files has one of this name.
+fn create<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, taken: bool, kind: &str) -> Told {
+    if taken || all.contains_key(name) {
+        return refuse(format!("{kind} file '{name}' already exists!"));
+    }
+    room(all.len())?;
+    all.insert(name.into(), None);
+    Ok(format!("New {kind} file created '{name}'!\n"))
+}
+
+fn set<T>(
+    all: &BTreeMap<Box<str>, Option<Arc<T>>>,
+    transaction: &mut Option<Transaction<Arc<T>>>,
+    name: &str,
+    new: Option<T>,
+    kind: &str,
+) -> Told {
+    let failed = |why: &str| refuse(format!("{why}\nCan't update {name}!"));
+    if let Some(under_way) = &transaction
+        && *under_way.name != *name
+    {
+        return failed(&other_transaction(&under_way.name, name, "set"));
+    }
+    if !all.contains_key(name) {
+        return failed(&format!(
+            "Can't replace a {kind} file which is not referenced by the configuration!"
+        ));
+    }
+    let Some(new) = new else {
+        return failed("Invalid payload");
+    };
+    let verb = match transaction {
+        Some(_) => "updated",
+        None => "created",
+    };
+    *transaction = Some(Transaction {
+        name: name.into(),
+        new: Arc::new(new),
+    });
+    Ok(format!("transaction {verb} for {kind} {name}!\n"))
+}
+
+fn under_way<T>(
+    transaction: &Option<Transaction<Arc<T>>>,
+    name: &str,
+) -> Result<Arc<T>, StoreError> {
+    match transaction {
+        None => refuse(format!("No ongoing transaction! !\nCan't commit {name}!")),
+        Some(one) if *one.name != *name => refuse(format!(
+            "{}\nCan't commit {name}!",
+            other_transaction(&one.name, name, "set")
+        )),
+        Some(one) => Ok(Arc::clone(&one.new)),
+    }
+}
+
+fn restore<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, old: Option<Option<T>>) {
+    match old {
+        Some(old) => all.insert(name.into(), old),
+        None => all.remove(name),
+    };
+}
+
+fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, kind: &str) -> Told {
+    let failed = |why: &str| {
+        refuse(format!(
+            "Can't remove the {kind} file: {kind} file '{name}' {why}\n\n"
+        ))
+    };
+    if !all.contains_key(name) {
+        return failed("doesn't exist!");
+    }
+    if used {
+        return failed("in use, can't be deleted!");
+    }
+    all.remove(name);
+    Ok(format!("{kind} file '{name}' deleted!\n"))
+}
+
+impl Inner {
+    /// Puts a certificate in the place of the one of its name; how many use it.
+    pub(super) fn replace_certificate(
+        &mut self,
+        name: &str,
+        new: Certified,
+    ) -> Result<usize, String> {
+        let new = Some(Arc::new(new));
+        let old = self.stock.certificates.insert(name.into(), new);
+        let published =
+            self.publish(|one| Some(one.certificate_uses(name)).filter(|uses| *uses > 0));
+        if published.is_err() {
+            restore(&mut self.stock.certificates, name, old);
+        }
+        published
+    }
+
+    fn published(&mut self, name: &str) -> Told {
+        let lists = self.lists_with_file(name);
+        // A line that shows no certificate has to know of it, too.
+        let uses = |one: &dyn Dependent| {
+            let listed = lists.iter().any(|list| one.list_uses(list) > 0);
+            (one.names_file(name) || listed).then(|| one.file_uses(name))
+        };
+        match self.publish(uses) {
+            Ok(count) => Ok(format!(
+                "Committing {name}{}\nSuccess!\n",
+                ".".repeat(count)
+            )),
+            Err(why) => refuse(format!("{why}\nCan't commit {name}!")),
+        }
+    }
+
+    /// The lists of which a line names a file of authorities or revoked ones.
+    fn lists_with_file(&self, name: &str) -> Vec<Box<str>> {
+        let names = |entry: &Entry| {
+            let of = &entry.options;
+            let named = [&of.ca_file, &of.ca_verify_file, &of.crl_file];
+            named.into_iter().flatten().any(|named| **named == *name)
+        };
+        let lists = self.stock.lists.iter();
+        let lists = lists.filter(|(_, list)| list.entries.iter().any(names));
+        lists.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// How often a certificate is shown, or stands in a list.
+    pub(super) fn certificate_uses(&mut self, name: &str) -> usize {
+        let lists = self.stock.lists.values();
+        let entries = lists.flat_map(|list| &list.entries);
+        let listed = entries.filter(|entry| *entry.certificate == *name).count();
+        let dependents = self.dependents();
+        let shown = dependents.iter().map(|one| one.certificate_uses(name));
+        listed + shown.sum::<usize>()
+    }
+
+    /// Whether a file of authorities or of revoked ones is used.
+    pub(super) fn uses_file(&mut self, name: &str) -> bool {
+        !self.lists_with_file(name).is_empty()
+            || self.dependents().iter().any(|one| one.names_file(name))
+    }
+}

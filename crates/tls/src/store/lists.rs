@@ -1,0 +1,153 @@
+//! Lines of lists of certificates that operators add and take away (`add`, `del
+//! ssl crt-list`). Files of lists are never written.
+
+use super::Store;
+use super::command::{Told, refuse, room};
+use crate::crt_list::{Entry, List};
+use crate::settings::TlsLine;
+use crate::sni::Filter;
+
+/// The name of a list: a directory is also called with its slash.
+pub(super) fn list_name(asked: &str) -> &str {
+    match asked.trim_end_matches('/') {
+        "" => asked,
+        name => name,
+    }
+}
+
+/// Which entry of a list is meant by a certificate, or by that and its line.
+fn find(list: &List, asked: &str) -> Result<usize, String> {
+    let (name, line) = match asked.rsplit_once(':') {
+        Some((name, line)) => match line.parse::<u32>() {
+            Ok(line) => (name, Some(line)),
+            Err(_) => return Err(format!("wrong line number after colons in '{asked}'!")),
+        },
+        None => (asked, None),
+    };
+    let entries = list.entries.iter().enumerate();
+    let same: Vec<(usize, u32)> = entries
+        .filter(|(_, entry)| *entry.certificate == *name)
+        .map(|(at, entry)| (at, entry.line))
+        .collect();
+    let lines = || {
+        let all: Vec<String> = same.iter().map(|(_, line)| line.to_string()).collect();
+        all.join(", ")
+    };
+    match (&same[..], line) {
+        ([], _) => Err(format!("certificate '{name}' does not exist!")),
+        ([(at, _)], None) => Ok(*at),
+        (_, None) => Err(format!(
+            "found the certificate '{name}' in several entries, please specify a line number preceded by colons ({})!",
+            lines()
+        )),
+        (_, Some(line)) => {
+            let found = same.iter().find(|(_, one)| *one == line);
+            found.map(|(at, _)| *at).ok_or_else(|| {
+                format!(
+                    "found a certificate '{name}' but the line number is incorrect, please specify a correct line number preceded by colons ({})!",
+                    lines()
+                )
+            })
+        }
+    }
+}
+
+impl Store {
+    /// `add ssl crt-list <list> <certificate>`, or with the options and filters
+    /// of a whole line, which the caller has read.
+    pub fn add_to_list(
+        &self,
+        asked: &str,
+        certificate: &str,
+        (options, option_words): (TlsLine, &str),
+        filters: Vec<Filter>,
+    ) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: String| refuse(format!("Can't edit the crt-list: {why}"));
+        let name = list_name(asked);
+        let Some(list) = inner.stock.lists.get(name) else {
+            return failed(format!("crt-list '{name}' does not exist!"));
+        };
+        let inside = certificate.strip_prefix(name);
+        if list.is_directory && !inside.is_some_and(|rest| rest.starts_with('/')) {
+            return failed(format!(
+                "'{name}' is a directory, certificate path '{certificate}' must contain the directory path"
+            ));
+        }
+        room(list.entries.len())?;
+        match inner.stock.certificates.get(certificate) {
+            None => return failed(format!("certificate '{certificate}' does not exist!")),
+            Some(None) => return failed(format!("certificate '{certificate}' is empty!")),
+            Some(Some(_)) => {}
+        }
+        let begun = format!("Inserting certificate '{certificate}' in crt-list '{name}'");
+        let Some(list) = inner.stock.lists.get_mut(name) else {
+            return failed(format!("crt-list '{name}' does not exist!"));
+        };
+        let lines = list.lines;
+        // The files of a directory have no lines.
+        list.lines += u32::from(!list.is_directory);
+        list.entries.push(Entry {
+            certificate: certificate.into(),
+            line: list.lines,
+            options,
+            option_words: option_words.into(),
+            filters,
+        });
+        match inner.publish_list(name) {
+            Ok(count) => Ok(format!("{begun}{}\nSuccess!\n", ".".repeat(count))),
+            Err(why) => {
+                if let Some(list) = inner.stock.lists.get_mut(name) {
+                    list.entries.pop();
+                    list.lines = lines;
+                }
+                refuse(format!("{begun}.\n{why}\nFailed!"))
+            }
+        }
+    }
+
+    /// `del ssl crt-list <list> <certificate[:line]>`
+    pub fn delete_from_list(&self, asked_list: &str, asked: &str) -> Told {
+        let mut inner = self.inner();
+        let failed = |why: String| refuse(format!("Can't delete the entry: {why}"));
+        let name = list_name(asked_list);
+        let Some(list) = inner.stock.lists.get_mut(name) else {
+            return failed(format!("crt-list '{name}' does not exist!"));
+        };
+        let at = match find(list, asked) {
+            Ok(at) => at,
+            Err(why) => return failed(why),
+        };
+        let certificate = list.entries[at].certificate.clone();
+        // Whoever matches nothing is shown the first one.
+        if at == 0 {
+            let dependents = inner.dependents();
+            // The last line comes first, as HAProxy tells it.
+            let users = dependents.iter().rev();
+            let users = users.filter(|one| one.needs_first_of(name));
+            let places: String = users
+                .map(|one| format!("\t- {}\n", one.place().line))
+                .collect();
+            if !places.is_empty() {
+                return failed(format!(
+                    "certificate '{certificate}' cannot be deleted, it is used as default certificate by the following frontends:\n{places}\n"
+                ));
+            }
+        }
+        let Some(list) = inner.stock.lists.get_mut(name) else {
+            return failed(format!("crt-list '{name}' does not exist!"));
+        };
+        let entry = list.entries.remove(at);
+        match inner.publish_list(name) {
+            Ok(_) => Ok(format!(
+                "Entry '{certificate}' deleted in crtlist '{name}'!\n"
+            )),
+            Err(why) => {
+                if let Some(list) = inner.stock.lists.get_mut(name) {
+                    list.entries.insert(at, entry);
+                }
+                failed(why)
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Certificates, authorities, lists of what they revoked and lists of
+//! certificates of a configuration, by the names under which operators know
+//! them; and the changes that operators make. A change is prepared for all who
+//! use what is changed, and then taken in by all of them or by none. Handshakes
+//! never look here.
+
+mod command;
+mod lists;
+mod ocsp;
+mod show;
+
+pub use command::StoreError;
+
+use super::authorities::Authorities;
+use super::certified::{Certified, Parts};
+use super::crt_list::List;
+use super::revocation::Revocations;
+use super::tickets::FileKeys;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Where a dependent stands in the configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Place {
+    /// `Proxy 'www'`
+    pub owner: Box<str>,
+    /// `bind '*:443'`
+    pub what: Box<str>,
+    /// `haproxy.cfg:12`
+    pub line: Box<str>,
+}
+
+/// What a dependent does when all have prepared.
+pub type Prepared = Box<dyn FnOnce() + Send>;
+
+/// Who uses what the store holds.
+pub trait Dependent: Send + Sync {
+    /// Makes all that follows from what the store holds now, without using it yet.
+    fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
+    /// How often it shows a certificate.
+    fn certificate_uses(&self, name: &str) -> usize;
+    /// How often it uses a list of certificates.
+    fn list_uses(&self, name: &str) -> usize;
+    /// Whether it shows the first certificate of a list to those who match none.
+    fn needs_first_of(&self, name: &str) -> bool {
+        self.list_uses(name) > 0
+    }
+    /// With how many of its certificates a file of authorities or of revoked
+    /// certificates is used.
+    fn file_uses(&self, name: &str) -> usize;
+    /// Whether its line names such a file.
+    fn names_file(&self, name: &str) -> bool;
+    /// Where it stands: what operators are told of.
+    fn place(&self) -> &Place;
+}
+
+/// What there is, by name. None: it was made by an operator and holds nothing yet.
+#[derive(Debug, Default)]
+pub struct Stock {
+    certificates: BTreeMap<Box<str>, Option<Arc<Certified>>>,
+    authorities: BTreeMap<Box<str>, Option<Arc<Authorities>>>,
+    revocations: BTreeMap<Box<str>, Option<Arc<Revocations>>>,
+    lists: BTreeMap<Box<str>, List>,
+}
+
+/// A name that the store does not have.
+#[derive(Debug)]
+pub struct Missing(Box<str>);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is not loaded", self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+fn found<'m, T>(map: &'m BTreeMap<Box<str>, Option<T>>, name: &str) -> Result<&'m T, Missing> {
+    let found = map.get(name).and_then(Option::as_ref);
+    found.ok_or_else(|| Missing(name.into()))
+}
+
+impl Stock {
+    /// A certificate.
+    pub fn certificate(&self, name: &str) -> Result<&Arc<Certified>, Missing> {
+        found(&self.certificates, name)
+    }
+
+    /// The authorities of a file.
+    pub fn authorities(&self, name: &str) -> Result<Arc<Authorities>, Missing> {
+        found(&self.authorities, name).map(Arc::clone)
+    }
+
+    /// What a file says was revoked.
+    pub fn revocations(&self, name: &str) -> Result<Arc<Revocations>, Missing> {
+        found(&self.revocations, name).map(Arc::clone)
+    }
+
+    /// A list of certificates.
+    pub fn list(&self, name: &str) -> Result<&List, Missing> {
+        let list = self.lists.get(name);
+        list.ok_or_else(|| Missing(name.into()))
+    }
+}
+
+/// A change that is not committed: one of a kind at a time.
+#[derive(Debug)]
+struct Transaction<T> {
+    name: Box<str>,
+    new: T,
+}
+
+#[derive(Default)]
+struct Inner {
+    stock: Stock,
+    certificate: Option<Transaction<Parts>>,
+    authorities: Option<Transaction<Arc<Authorities>>>,
+    revocations: Option<Transaction<Arc<Revocations>>>,
+    dependents: Vec<Weak<dyn Dependent>>,
+    /// The files of keys of tickets, in the order in which lines name them.
+    ticket_keys: Vec<(Box<str>, Arc<FileKeys>)>,
+}
+
+/// All of a configuration.
+#[derive(Default)]
+pub struct Store(Mutex<Inner>);
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = self.inner();
+        write!(f, "Store({} certificates)", inner.stock.certificates.len())
+    }
+}
+
+impl Store {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what there is.
+    pub fn with<R>(&self, look: impl FnOnce(&Stock) -> R) -> R {
+        look(&self.inner().stock)
+    }
+
+    /// A certificate.
+    pub fn certificate(&self, name: &str) -> Option<Arc<Certified>> {
+        let inner = self.inner();
+        inner.stock.certificate(name).ok().map(Arc::clone)
+    }
+
+    /// The authorities of a file.
+    pub fn authorities(&self, name: &str) -> Option<Arc<Authorities>> {
+        self.inner().stock.authorities(name).ok()
+    }
+
+    /// What a file says was revoked.
+    pub fn revocations(&self, name: &str) -> Option<Arc<Revocations>> {
+        self.inner().stock.revocations(name).ok()
+    }
+
+    /// Whether a certificate was loaded.
+    pub fn has_certificate(&self, name: &str) -> bool {
+        self.inner().stock.certificates.contains_key(name)
+    }
+
+    /// Whether a list was loaded.
+    pub fn has_list(&self, name: &str) -> bool {
+        self.inner().stock.lists.contains_key(name)
+    }
+
+    /// Takes a loaded certificate in.
+    pub fn add_certificate(&self, name: &str, certified: Certified) {
+        let mut inner = self.inner();
+        let certified = Some(Arc::new(certified));
+        inner.stock.certificates.insert(name.into(), certified);
+    }
+
+    /// Takes the authorities of a file in.
+    pub fn add_authorities(&self, name: &str, authorities: Arc<Authorities>) {
+        let mut inner = self.inner();
+        inner
+            .stock
+            .authorities
+            .insert(name.into(), Some(authorities));
+    }
+
+    /// Takes in what a file says was revoked.
+    pub fn add_revocations(&self, name: &str, revocations: Arc<Revocations>) {
+        let mut inner = self.inner();
+        inner
+            .stock
+            .revocations
+            .insert(name.into(), Some(revocations));
+    }
+
+    /// Takes a list of certificates in.
+    pub fn add_list(&self, name: &str, list: List) {
+        self.inner().stock.lists.insert(name.into(), list);
+    }
+
+    /// The keys of a file that other lines may have named: all share them.
+    pub fn ticket_keys_of(&self, name: &str, read: FileKeys) -> Arc<FileKeys> {
+        let mut inner = self.inner();
+        let known = inner.ticket_keys.iter().find(|(known, _)| **known == *name);
+        if let Some((_, ring)) = known {
+            return Arc::clone(ring);
+        }
+        let ring = Arc::new(read);
+        inner.ticket_keys.push((name.into(), Arc::clone(&ring)));
+        ring
+    }
+
+    /// All files of keys of tickets. The last one that was named comes first, as
+    /// HAProxy numbers them.
+    pub fn ticket_keys(&self) -> Vec<(Box<str>, Arc<FileKeys>)> {
+        self.inner().ticket_keys.iter().rev().cloned().collect()
+    }
+
+    /// Somebody who is to be asked about changes for as long as they live.
+    pub fn depend(&self, dependent: Weak<dyn Dependent>) {
+        self.inner().dependents.push(dependent);
+    }
+}
+
+impl Inner {
+    fn dependents(&mut self) -> Vec<Arc<dyn Dependent>> {
+        self.dependents.retain(|one| one.strong_count() > 0);
+        self.dependents.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets those who use what was changed prepare, and then take it in; how
+    /// often they use it, by `uses`, which is None for all others. Where one
+    /// cannot nothing is taken in.
+    fn publish(&mut self, uses: impl Fn(&dyn Dependent) -> Option<usize>) -> Result<usize, String> {
+        let (mut prepared, mut count) = (Vec::new(), 0);
+        for dependent in self.dependents() {
+            let Some(used) = uses(&*dependent) else {
+                continue;
+            };
+            count += used;
+            let place = dependent.place().clone();
+            let made = dependent.prepare(&self.stock);
+            let told = |why| {
+                let Place { owner, what, line } = place;
+                format!("{owner}: {why} for {what} at [{line}].")
+            };
+            prepared.push(made.map_err(told)?);
+        }
+        prepared.into_iter().for_each(|take_in| take_in());
+        Ok(count)
+    }
+
+    /// The same of those who use a list.
+    fn publish_list(&mut self, name: &str) -> Result<usize, String> {
+        self.publish(|one| Some(one.list_uses(name)).filter(|uses| *uses > 0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

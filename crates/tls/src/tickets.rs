@@ -1,0 +1,485 @@
+//! The keys that seal session tickets. They are of the process, so a session
+//! goes on whichever thread, or version of the configuration, its client meets
+//! next; they change while it runs and old ones are forgotten. A ticket is only
+//! opened under the digest of the settings that it was sealed under: one that
+//! was got where no certificate is asked for is worth nothing where one is.
+//!
+//! Tickets are only ours: what is in them is rustls'. So files of
+//! `tls-ticket-keys` let several of our processes share sessions, not ours and
+//! HAProxy's.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::{hmac, rand};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::server::ProducesTickets;
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
+
+/// How long a session may be resumed where `tune.ssl.lifetime` does not say, seconds.
+pub const LIFETIME_S: u32 = 300;
+static LIFETIME: AtomicU32 = AtomicU32::new(LIFETIME_S);
+/// A key seals for so long, seconds; it opens until its last ticket is too old.
+const KEY_SEALS_S: u64 = 3600;
+/// The longest lifetime: that of TLS 1.3.
+const LIFETIME_MAX_S: u64 = 7 * 24 * 3600;
+/// So long after the handshake that it began with, seconds, no session goes on,
+/// however often it was resumed and got new tickets (RFC 8446, 4.6.1): what a
+/// client has shown for it may hold no more.
+pub(super) const WHOLE_LIFE_S: u64 = 24 * 3600;
+/// Keys of a file that are used: the last ones.
+const FILE_KEYS: usize = 3;
+/// The longest ticket that is opened; ours are shorter unless a client sends
+/// many certificates.
+const TICKET_MAX: usize = 60 * 1024;
+const NAME: usize = 16;
+const SALT: usize = 16;
+const NONCE: usize = 12;
+const TAG: usize = 16;
+
+/// What stands for all settings that a session may be resumed under.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SettingsDigest(pub [u8; 32]);
+
+impl SettingsDigest {
+    /// Of some parts, whose borders count.
+    pub fn of<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> SettingsDigest {
+        let mut context = Context::new(&SHA256);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        SettingsDigest(bytes)
+    }
+}
+
+thread_local! {
+    /// When the session began that the current handshake goes on with.
+    static BEGAN_S: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Does a step of a handshake. rustls does not tell which session a new ticket
+/// belongs to: when that began is left in the thread, as `verify` does.
+pub(super) fn with_beginning<R>(began_s: &mut Option<u64>, step: impl FnOnce() -> R) -> R {
+    BEGAN_S.set(*began_s);
+    let done = step();
+    *began_s = BEGAN_S.take();
+    done
+}
+
+/// When the session of the current handshake began.
+pub(super) fn began_s(now_s: u64) -> u64 {
+    BEGAN_S.get().unwrap_or(now_s)
+}
+
+/// Whether a session that began then may go on: the current handshake goes on
+/// with it. A file that lets single tickets live longer has it so.
+pub(super) fn goes_on(began_s: u64, now_s: u64, lifetime_s: u64) -> bool {
+    let may = now_s.saturating_sub(began_s) <= WHOLE_LIFE_S.max(lifetime_s);
+    if may {
+        BEGAN_S.set(Some(began_s));
+    }
+    may
+}
+
+/// One secret that keys are made of.
+#[derive(Clone)]
+struct Master {
+    name: [u8; NAME],
+    secret: Zeroizing<Vec<u8>>,
+    made_s: u64,
+}
+
+impl Master {
+    /// The key of some settings and one ticket: keys of a file seal for years, so
+    /// no key may seal more than one.
+    fn key(&self, settings: &SettingsDigest, salt: &[u8; SALT]) -> Option<LessSafeKey> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.secret);
+        let mut context = hmac::Context::with_key(&key);
+        context.update(&settings.0);
+        context.update(salt);
+        let derived = context.sign();
+        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref()).ok()?;
+        Some(LessSafeKey::new(key))
+    }
+
+    fn random(now_s: u64) -> Option<Master> {
+        let (mut name, mut secret) = ([0; NAME], Zeroizing::new(vec![0; 32]));
+        rand::fill(&mut name).ok()?;
+        rand::fill(&mut secret).ok()?;
+        Some(Master {
+            name,
+            secret,
+            made_s: now_s,
+        })
+    }
+}
+
+/// The longest lifetime that any tickets had: keys are kept no longer than that.
+static LONGEST_S: AtomicU64 = AtomicU64::new(LIFETIME_S as u64);
+/// The keys of the process, newest first.
+static KEYS: Mutex<Vec<Master>> = Mutex::new(Vec::new());
+
+/// The keys of a file of `tls-ticket-keys`.
+pub struct FileKeys {
+    /// In the file's order: the last but one seals, all open.
+    masters: Mutex<Vec<Master>>,
+}
+
+impl fmt::Debug for FileKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the keys.
+        f.debug_struct("FileKeys").finish_non_exhaustive()
+    }
+}
+
+/// How long a session may be resumed, seconds.
+pub(super) fn lifetime_s() -> u32 {
+    LIFETIME.load(Relaxed)
+}
+
+/// Sets it.
+pub(super) fn set_lifetime(lifetime_s: u32) {
+    LIFETIME.store(lifetime_s, Relaxed);
+}
+
+/// What is wrong with a file of keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKeysError {
+    /// A line (counted from 1) is not the base64 form of 48 or 80 bytes, or not
+    /// as long as the first.
+    BadKey(usize),
+    /// There are fewer than three.
+    TooFew,
+}
+
+impl fmt::Display for FileKeysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileKeysError::BadKey(line) => {
+                write!(f, "line {line} is not the base64 form of 48 or 80 bytes")
+            }
+            FileKeysError::TooFew => f.write_str("at least 3 keys are needed"),
+        }
+    }
+}
+
+impl std::error::Error for FileKeysError {}
+
+impl FileKeys {
+    /// Reads a file: a key on each line, as base64 of 48 or 80 bytes.
+    pub fn parse(text: &str) -> Result<FileKeys, FileKeysError> {
+        let mut masters: Vec<Master> = Vec::new();
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() {
+                continue;
+            }
+            let bad = FileKeysError::BadKey(at + 1);
+            let bytes = Zeroizing::new(STANDARD.decode(line).map_err(|_| bad)?);
+            if !matches!(bytes.len(), 48 | 80) {
+                return Err(bad);
+            }
+            // As HAProxy has it: all of the length of the first.
+            let first = masters.first().map(|first| first.secret.len() + NAME);
+            if first.is_some_and(|length| length != bytes.len()) {
+                return Err(bad);
+            }
+            let (name, secret) = bytes.split_first_chunk::<NAME>().ok_or(bad)?;
+            masters.push(Master {
+                name: *name,
+                secret: Zeroizing::new(secret.to_vec()),
+                made_s: 0,
+            });
+        }
+        if masters.len() < FILE_KEYS {
+            return Err(FileKeysError::TooFew);
+        }
+        masters.drain(..masters.len() - FILE_KEYS);
+        Ok(FileKeys {
+            masters: Mutex::new(masters),
+        })
+    }
+
+    fn masters(&self) -> MutexGuard<'_, Vec<Master>> {
+        self.masters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sealing(&self) -> Option<Master> {
+        self.masters().iter().rev().nth(1).cloned()
+    }
+
+    fn opening(&self, name: &[u8; NAME]) -> Option<Master> {
+        self.masters().iter().find(|m| m.name == *name).cloned()
+    }
+
+    /// Takes the next key, which opens now and seals after one more, in place of
+    /// the oldest. Whether it is as long as the others.
+    pub fn push(&self, key: &[u8]) -> bool {
+        let mut masters = self.masters();
+        let length = masters.first().map(|first| first.secret.len());
+        let Some((name, secret)) = key.split_first_chunk::<NAME>() else {
+            return false;
+        };
+        if length != Some(secret.len()) {
+            return false;
+        }
+        masters.remove(0);
+        masters.push(Master {
+            name: *name,
+            secret: Zeroizing::new(secret.to_vec()),
+            made_s: 0,
+        });
+        true
+    }
+
+    /// The keys as a file has them, for an operator who may see them.
+    pub fn lines(&self) -> Vec<Zeroizing<String>> {
+        let masters = self.masters();
+        let line = |master: &Master| {
+            let whole = Zeroizing::new([&master.name[..], &master.secret].concat());
+            Zeroizing::new(STANDARD.encode(&whole[..]))
+        };
+        masters.iter().map(line).collect()
+    }
+}
+
+/// Seals and opens the tickets of some settings.
+#[derive(Debug)]
+pub struct Ticketer {
+    settings: SettingsDigest,
+    /// None: as `tune.ssl.lifetime` has it.
+    lifetime_s: Option<u32>,
+    file: Option<Arc<FileKeys>>,
+}
+
+impl Ticketer {
+    /// With the keys of the process, or those of a file.
+    pub fn new(
+        settings: SettingsDigest,
+        lifetime_s: Option<u32>,
+        file: Option<Arc<FileKeys>>,
+    ) -> Ticketer {
+        Ticketer {
+            settings,
+            lifetime_s,
+            file,
+        }
+    }
+
+    fn lifetime_s(&self) -> u64 {
+        let lifetime_s = self.lifetime_s.unwrap_or_else(lifetime_s);
+        u64::from(lifetime_s).min(LIFETIME_MAX_S)
+    }
+
+    fn seal(&self, plain: &[u8], now_s: u64) -> Option<Vec<u8>> {
+        let master = match &self.file {
+            Some(file) => file.sealing()?,
+            None => sealing(now_s, self.lifetime_s())?,
+        };
+        let (mut salt, mut nonce) = ([0; SALT], [0; NONCE]);
+        rand::fill(&mut salt).ok()?;
+        rand::fill(&mut nonce).ok()?;
+        let key = master.key(&self.settings, &salt)?;
+        let mut content = Vec::with_capacity(16 + plain.len() + TAG);
+        content.extend_from_slice(&now_s.to_be_bytes());
+        content.extend_from_slice(&began_s(now_s).to_be_bytes());
+        content.extend_from_slice(plain);
+        key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(master.name),
+            &mut content,
+        )
+        .ok()?;
+        Some([&master.name[..], &salt, &nonce, &content].concat())
+    }
+
+    fn open(&self, ticket: &[u8], now_s: u64) -> Option<Vec<u8>> {
+        if ticket.len() > TICKET_MAX {
+            return None;
+        }
+        let (name, rest) = ticket.split_first_chunk::<NAME>()?;
+        let (salt, rest) = rest.split_first_chunk::<SALT>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        let master = match &self.file {
+            Some(file) => file.opening(name)?,
+            None => opening(name, now_s, self.lifetime_s())?,
+        };
+        let key = master.key(&self.settings, salt)?;
+        let mut content = sealed.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = key
+            .open_in_place(nonce, Aad::from(*name), &mut content)
+            .ok()?;
+        let (made_s, plain) = plain.split_first_chunk::<8>()?;
+        let (began_s, plain) = plain.split_first_chunk::<8>()?;
+        let age_s = now_s.saturating_sub(u64::from_be_bytes(*made_s));
+        let is_fresh = age_s <= self.lifetime_s();
+        let began_s = u64::from_be_bytes(*began_s);
+        (is_fresh && goes_on(began_s, now_s, self.lifetime_s())).then(|| plain.to_vec())
+    }
+}
+
+impl ProducesTickets for Ticketer {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.lifetime_s() as u32
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.seal(plain, now_s())
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.open(cipher, now_s())
+    }
+}
+
+pub(super) fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// The key of the process that seals now; a new one when the last is old.
+fn sealing(now_s: u64, lifetime_s: u64) -> Option<Master> {
+    LONGEST_S.fetch_max(lifetime_s, Relaxed);
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_fresh = |master: &Master| now_s.abs_diff(master.made_s) < KEY_SEALS_S;
+    if !keys.first().is_some_and(is_fresh) {
+        keys.insert(0, Master::random(now_s)?);
+    }
+    forget(&mut keys, now_s, LONGEST_S.load(Relaxed));
+    keys.first().cloned()
+}
+
+/// Drops the keys of tickets that are all too old.
+fn forget(keys: &mut Vec<Master>, now_s: u64, longest_s: u64) {
+    keys.retain(|master| now_s.abs_diff(master.made_s) <= KEY_SEALS_S + longest_s);
+}
+
+fn opening(name: &[u8; NAME], now_s: u64, lifetime_s: u64) -> Option<Master> {
+    LONGEST_S.fetch_max(lifetime_s, Relaxed);
+    let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+    forget(&mut keys, now_s, LONGEST_S.load(Relaxed));
+    keys.iter().find(|master| master.name == *name).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticketer(settings: &str) -> Ticketer {
+        Ticketer::new(SettingsDigest::of([settings.as_bytes()]), Some(300), None)
+    }
+
+    #[test]
+    fn a_ticket_is_opened_only_under_the_settings_it_was_got_under() {
+        let now = now_s();
+        let open = ticketer("no certificate");
+        let ticket = open.seal(b"session", now).unwrap();
+        assert_eq!(open.open(&ticket, now).as_deref(), Some(&b"session"[..]));
+        // Another value of the same settings: another thread, or a later file.
+        let again = ticketer("no certificate").open(&ticket, now);
+        assert_eq!(again.as_deref(), Some(&b"session"[..]));
+        assert_eq!(ticketer("a certificate").open(&ticket, now), None);
+        assert_ne!(
+            SettingsDigest::of([&b"ab"[..], b"c"]),
+            SettingsDigest::of([&b"a"[..], b"bc"])
+        );
+    }
+
+    #[test]
+    fn tickets_grow_old_and_keys_are_forgotten() {
+        let now = now_s();
+        let one = ticketer("old");
+        let ticket = one.seal(b"session", now).unwrap();
+        assert!(one.open(&ticket, now + 300).is_some());
+        assert!(one.open(&ticket, now + 301).is_none());
+        let long = Ticketer::new(SettingsDigest::of([&b"old"[..]]), Some(u32::MAX), None);
+        assert!(long.open(&ticket, now + 5000).is_some());
+        let mut keys = vec![Master::random(now).unwrap()];
+        forget(&mut keys, now + KEY_SEALS_S + 300, 300);
+        assert_eq!(keys.len(), 1);
+        forget(&mut keys, now + KEY_SEALS_S + 301, 300);
+        assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_session_ends_a_day_after_it_began_however_often_it_was_resumed() {
+        // Other tests open tickets at the real time, which is a day before the end of
+        // this one: they must not take its keys for those of another time.
+        LONGEST_S.fetch_max(2 * WHOLE_LIFE_S, Relaxed);
+        let begin = now_s();
+        let one = ticketer("day");
+        let mut ticket = one.seal(b"session", begin).unwrap();
+        let mut resumed = 0;
+        for now in (begin + 300..).step_by(300) {
+            // A handshake each: it opens the last ticket and gives another.
+            let mut began = None;
+            let opened = with_beginning(&mut began, || one.open(&ticket, now));
+            if opened.is_none() {
+                assert_eq!(began, None);
+                break;
+            }
+            assert_eq!(began, Some(begin));
+            ticket = with_beginning(&mut began, || one.seal(b"session", now)).unwrap();
+            resumed += 1;
+        }
+        assert_eq!(resumed, WHOLE_LIFE_S / 300);
+        assert_eq!(began_s(7), 7);
+    }
+
+    #[test]
+    fn broken_tickets_are_not_opened() {
+        let now = now_s();
+        let one = ticketer("broken");
+        let ticket = one.seal(b"session", now).unwrap();
+        for at in 0..ticket.len() {
+            let mut broken = ticket.clone();
+            broken[at] ^= 1;
+            assert_eq!(one.open(&broken, now), None, "byte {at}");
+            assert_eq!(one.open(&ticket[..at], now), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_file_seals_with_its_last_key_but_one_and_opens_with_three() {
+        let key = |n: u8, length| STANDARD.encode(vec![n; length]);
+        let text = [key(1, 48), key(2, 48), key(3, 48), key(4, 48)].join("\n");
+        let settings = SettingsDigest::of([&b"file"[..]]);
+        let of = |text: &str| {
+            let keys = Arc::new(FileKeys::parse(text).unwrap());
+            Ticketer::new(settings, None, Some(keys))
+        };
+        let ticket = of(&text).seal(b"session", 100).unwrap();
+        assert_eq!(ticket[..NAME], [3; NAME]);
+        let moved = [key(3, 48), key(4, 48), key(5, 48)].join("\n");
+        assert!(of(&moved).open(&ticket, 100).is_some());
+        let gone = [key(4, 48), key(5, 48), key(6, 48)].join("\n");
+        assert!(of(&gone).open(&ticket, 100).is_none());
+        let keys = Arc::new(FileKeys::parse(&text).unwrap());
+        let serving = Ticketer::new(settings, None, Some(Arc::clone(&keys)));
+        assert!(!keys.push(&[5; 80]) && keys.push(&[5; 48]));
+        assert_eq!(*keys.lines()[2], key(5, 48));
+        let moved_on = serving.seal(b"session", 100).unwrap();
+        assert_eq!(moved_on[..NAME], [4; NAME]);
+        assert!(serving.open(&ticket, 100).is_some());
+        let error = |text: &str| FileKeys::parse(text).err();
+        assert_eq!(error(&key(1, 48)), Some(FileKeysError::TooFew));
+        assert_eq!(error("!"), Some(FileKeysError::BadKey(1)));
+        let mixed = [key(1, 48), key(2, 80)].join("\n");
+        assert_eq!(error(&mixed), Some(FileKeysError::BadKey(2)));
+        assert_eq!(error(&key(1, 47)), Some(FileKeysError::BadKey(1)));
+    }
+}

@@ -1,0 +1,485 @@
+//! Whether a certificate that was shown is believed: a client's or a server's.
+//!
+//! webpki decides first; what it accepts, and OpenSSL has no reason to refuse, is
+//! accepted. The rest is looked at by OpenSSL's rules ([`super::chain`]), for the
+//! number of the error, and because a file may let errors pass, and because
+//! OpenSSL accepts what webpki never does (a certificate that is its own
+//! authority, or one of before there were extensions). rustls knows no connection while it verifies: the result is
+//! left in the thread for [`with_outcome`].
+
+use super::authorities::Authorities;
+use super::certificate::Certificate;
+use super::chain::{self, Failure, Purpose, Question, code};
+use super::der::{Der, SEQUENCE};
+use super::describe;
+use super::ignore::IgnoredErrors;
+use super::provider::{BuildError, provider};
+use super::revocation::Revocations;
+use crate::settings::{ClientAuth, Parameters, Verify};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, OtherError,
+    PeerMisbehaved, SignatureScheme,
+};
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity, RevocationOptionsBuilder, VerifiedPath};
+
+/// What a verification found: the first error of each kind, as HAProxy keeps
+/// them. Ignored errors are here too.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Outcome {
+    /// A certificate was shown and looked at.
+    pub verified: bool,
+    /// The first error above the shown certificate (`ssl_c_ca_err`, and its depth).
+    pub authority: Option<Failure>,
+    /// The first error of the shown certificate itself (`ssl_c_err`).
+    pub own: Option<Failure>,
+    /// The last error, let pass or not.
+    pub last: Option<Failure>,
+    /// The error for which the connection was refused (`ssl_fc_err`, logs).
+    pub refused: Option<Failure>,
+}
+
+impl Outcome {
+    /// As OpenSSL keeps it for `ssl_c_verify`: the last error that stood, 0 for none.
+    pub fn verify_code(&self) -> u8 {
+        self.last.map_or(0, |failure| failure.code)
+    }
+}
+
+/// Something that the rules here have no number for.
+const UNKNOWN: Failure = Failure {
+    depth: 0,
+    code: code::UNSPECIFIED,
+};
+
+thread_local! {
+    static CURRENT: Cell<Outcome> = const { Cell::new(Outcome {
+        verified: false,
+        authority: None,
+        own: None,
+        last: None,
+        refused: None,
+    }) };
+}
+
+/// Does a step of a handshake and says what was verified in it. To be put
+/// around every call that lets rustls process records until the handshake is
+/// over; an outcome with `verified` set is that connection's. A connection that
+/// resumes a session verifies nothing: what its session knew is not told here.
+pub fn with_outcome<R>(step: impl FnOnce() -> R) -> (R, Outcome) {
+    CURRENT.set(Outcome::default());
+    let done = step();
+    (done, CURRENT.take())
+}
+
+/// Certificates with the same name among those that a peer shows: more, and the
+/// ways that webpki tries are many.
+const SAME_SUBJECT_MAX: usize = 2;
+
+/// What a peer has shown with its own certificate, as far as it is looked at.
+fn readable(others: &[CertificateDer<'_>]) -> (Vec<Certificate>, Vec<CertificateDer<'static>>) {
+    let (mut parsed, mut ders) = (Vec::<Certificate>::new(), Vec::new());
+    for der in others.iter().take(chain::DEPTH_MAX) {
+        let Some(certificate) = Certificate::parse(der) else {
+            continue;
+        };
+        let same = parsed.iter().filter(|c| c.subject == certificate.subject);
+        if same.count() < SAME_SUBJECT_MAX {
+            parsed.push(certificate);
+            ders.push(der.clone().into_owned());
+        }
+    }
+    (parsed, ders)
+}
+
+/// What is believed, and what is let pass.
+#[derive(Clone, Debug)]
+pub(super) struct Belief {
+    pub authorities: Option<Arc<Authorities>>,
+    pub crls: Option<Arc<Revocations>>,
+    pub ca_ignore: IgnoredErrors,
+    pub crt_ignore: IgnoredErrors,
+    pub purpose: Purpose,
+}
+
+impl Belief {
+    fn webpki(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        question: &Question<'_>,
+        now: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        let Some(authorities) = &self.authorities else {
+            return Err(webpki::Error::UnknownIssuer);
+        };
+        let usage = match self.purpose {
+            Purpose::Client => KeyUsage::client_auth(),
+            Purpose::Server => KeyUsage::server_auth(),
+        };
+        let lists: Vec<&webpki::CertRevocationList<'_>> = match &self.crls {
+            None => Vec::new(),
+            Some(crls) => match crls.webpki() {
+                Some(lists) => lists.iter().collect(),
+                None => return Err(webpki::Error::UnknownRevocationStatus),
+            },
+        };
+        let revocation = match lists.is_empty() {
+            true => None,
+            false => Some(
+                RevocationOptionsBuilder::new(&lists)
+                    .map_err(|_| webpki::Error::UnknownRevocationStatus)?
+                    .with_expiration_policy(webpki::ExpirationPolicy::Enforce)
+                    .build(),
+            ),
+        };
+        let all: Vec<CertificateDer<'_>>;
+        let others = match authorities.between() {
+            [] => others,
+            between => {
+                all = others.iter().chain(between).cloned().collect();
+                &all
+            }
+        };
+        EndEntityCert::try_from(leaf)?
+            .verify_for_usage(
+                provider().signature_verification_algorithms.all,
+                authorities.anchors(),
+                others,
+                now,
+                usage,
+                revocation,
+                Some(&|path| agreed(path, authorities, question)),
+            )
+            .map(|_| ())
+    }
+
+    /// Verifies a chain, keeps the outcome and says whether it is believed.
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let mut outcome = Outcome {
+            verified: true,
+            ..Outcome::default()
+        };
+        let (shown, others) = readable(others);
+        let question = Question {
+            leaf,
+            others: &shown,
+            authorities: self.authorities.as_deref(),
+            revocations: self.crls.as_deref(),
+            now_s: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            purpose: self.purpose,
+        };
+        let strict = self.webpki(leaf, &others, &question, now);
+        let believed = match strict {
+            Ok(()) => true,
+            Err(error) => self.leniently(&question, &error, &mut outcome),
+        };
+        CURRENT.set(outcome);
+        match outcome.refused {
+            _ if believed => Ok(()),
+            failure => Err(refusal(failure.map_or(code::UNSPECIFIED, |f| f.code))),
+        }
+    }
+
+    /// By OpenSSL's rules.
+    fn leniently(
+        &self,
+        question: &Question<'_>,
+        strict: &webpki::Error,
+        outcome: &mut Outcome,
+    ) -> bool {
+        let mut told = 0;
+        let mut tell = |failure: Failure| {
+            told += 1;
+            self.passes(failure, outcome)
+        };
+        if chain::verify(question, &mut tell).is_err() {
+            // What cannot be read at all is never let pass.
+            outcome.refused.get_or_insert(UNKNOWN);
+            return false;
+        }
+        // Nothing was found. Then webpki must have refused for one of the reasons
+        // in which it is known to be stricter than OpenSSL, or it sees what the
+        // rules here do not.
+        if told == 0 && !is_stricter(strict) {
+            return self.passes(UNKNOWN, outcome);
+        }
+        true
+    }
+
+    /// Notes an error; whether it is let pass.
+    pub fn passes(&self, failure: Failure, outcome: &mut Outcome) -> bool {
+        let (first, ignored) = match failure.depth {
+            0 => (&mut outcome.own, self.crt_ignore),
+            _ => (&mut outcome.authority, self.ca_ignore),
+        };
+        first.get_or_insert(failure);
+        outcome.last = Some(failure);
+        let passes = ignored.has(failure.code);
+        if !passes {
+            outcome.refused = Some(failure);
+        }
+        passes
+    }
+}
+
+/// Whether a way that webpki has found is one by OpenSSL's rules, too. Refused,
+/// it looks for another, and in the end those rules alone decide.
+fn agreed(
+    path: &VerifiedPath<'_>,
+    authorities: &Authorities,
+    question: &Question<'_>,
+) -> Result<(), webpki::Error> {
+    let mut way = Vec::new();
+    way.extend(Certificate::parse(question.leaf));
+    for between in path.intermediate_certificates() {
+        way.push(Certificate::parse(&between.der()).ok_or(webpki::Error::UnknownIssuer)?);
+    }
+    // An anchor is a name and a key: several certificates may have both.
+    let anchor = path.anchor();
+    let is_anchor = |certificate: &Certificate| {
+        let key = Der(&certificate.key).take(SEQUENCE);
+        certificate.looks_self_signed()
+            && key.is_some_and(|key| *key.content == *anchor.subject_public_key_info)
+    };
+    let agrees = authorities
+        .by_subject(&anchor.subject)
+        .map(|authority| &authority.certificate)
+        .filter(|certificate| is_anchor(certificate))
+        .take(chain::SAME_NAME_MAX)
+        .any(|root| {
+            let way = way.iter().chain([root]).cloned();
+            chain::agrees(way.collect(), question)
+        });
+    agrees.then_some(()).ok_or(webpki::Error::UnknownIssuer)
+}
+
+/// Notes an error of a certificate that was believed otherwise.
+pub(super) fn note_refused(failure: Failure) {
+    let mut outcome = CURRENT.get();
+    outcome.own.get_or_insert(failure);
+    outcome.last = Some(failure);
+    outcome.refused = Some(failure);
+    CURRENT.set(outcome);
+}
+
+/// Where webpki refuses what OpenSSL accepts.
+fn is_stricter(error: &webpki::Error) -> bool {
+    matches!(
+        error,
+        // A client's certificate that may sign others too, or is its own authority.
+        webpki::Error::CaUsedAsEndEntity
+            // Its rules found nobody among anchors that it could not take.
+            | webpki::Error::UnknownIssuer
+            // Of before there were extensions.
+            | webpki::Error::UnsupportedCertVersion
+            | webpki::Error::EndEntityUsedAsCa
+            // A serial number that is too long or negative.
+            | webpki::Error::InvalidSerialNumber
+            // A list that is not for all certificates of its issuer.
+            | webpki::Error::UnknownRevocationStatus
+    )
+}
+
+/// As rustls tells it to the peer.
+pub(super) fn refusal(code: u8) -> Error {
+    let error = match code {
+        code::CERT_HAS_EXPIRED => CertificateError::Expired,
+        code::CERT_NOT_YET_VALID => CertificateError::NotValidYet,
+        code::CERT_REVOKED => CertificateError::Revoked,
+        code::UNABLE_TO_GET_ISSUER_CERT
+        | code::DEPTH_ZERO_SELF_SIGNED_CERT
+        | code::SELF_SIGNED_CERT_IN_CHAIN
+        | code::UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+        | code::UNABLE_TO_VERIFY_LEAF_SIGNATURE => CertificateError::UnknownIssuer,
+        code::INVALID_PURPOSE => CertificateError::InvalidPurpose,
+        code::CERT_SIGNATURE_FAILURE => CertificateError::BadSignature,
+        code::UNABLE_TO_GET_CRL => CertificateError::UnknownRevocationStatus,
+        code::HOSTNAME_MISMATCH => CertificateError::NotValidForName,
+        _ => CertificateError::ApplicationVerificationFailure,
+    };
+    Error::InvalidCertificate(error)
+}
+
+/// Verifies the signature of a handshake with the key of a certificate, also of
+/// one that webpki does not take.
+pub(super) fn handshake_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    offered: &[SignatureScheme],
+    is_tls13: bool,
+) -> Result<HandshakeSignatureValid, Error> {
+    let known: WebPkiSupportedAlgorithms = provider().signature_verification_algorithms;
+    let usable = offered.contains(&dss.scheme) && (!is_tls13 || supported_in_tls13(dss.scheme));
+    let algorithms = known
+        .mapping
+        .iter()
+        .find(|(scheme, _)| usable && *scheme == dss.scheme)
+        .map(|(_, algorithms)| *algorithms)
+        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    let parsed = Certificate::parse(certificate)
+        .ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    let key = SubjectPublicKeyInfoDer::from(&*parsed.key);
+    let bad = || Error::InvalidCertificate(CertificateError::BadSignature);
+    let key = RawPublicKeyEntity::try_from(&key).map_err(|_| bad())?;
+    // TLS 1.3 fixes the curve by the scheme; before, every curve may come.
+    let tried = if is_tls13 {
+        &algorithms[..1]
+    } else {
+        algorithms
+    };
+    let is_right = tried.iter().any(|algorithm| {
+        key.verify_signature(*algorithm, message, dss.signature())
+            .is_ok()
+    });
+    is_right
+        .then(HandshakeSignatureValid::assertion)
+        .ok_or_else(bad)
+}
+
+fn supported_in_tls13(scheme: SignatureScheme) -> bool {
+    !matches!(
+        scheme,
+        SignatureScheme::RSA_PKCS1_SHA256
+            | SignatureScheme::RSA_PKCS1_SHA384
+            | SignatureScheme::RSA_PKCS1_SHA512
+            | SignatureScheme::RSA_PKCS1_SHA1
+            | SignatureScheme::ECDSA_SHA1_Legacy
+    )
+}
+
+/// What peers may sign with: all that there is, or those of a list in its order.
+pub(super) fn schemes(list: Option<&[SignatureScheme]>) -> Vec<SignatureScheme> {
+    let known = provider()
+        .signature_verification_algorithms
+        .supported_schemes();
+    match list {
+        None => known,
+        Some(list) => list.iter().filter(|s| known.contains(s)).copied().collect(),
+    }
+}
+
+#[derive(Debug)]
+struct ClientVerifier {
+    belief: Belief,
+    required: bool,
+    names: Vec<DistinguishedName>,
+    schemes: Vec<SignatureScheme>,
+    /// `curves`: up to TLS 1.2 they bound the curves of clients' keys, too (RFC 8422,
+    /// section 5.1.1), as with OpenSSL.
+    curves: Option<Arc<[NamedGroup]>>,
+}
+
+/// A client's key is of a curve that `curves` does not list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WrongCurve;
+
+impl fmt::Display for WrongCurve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("wrong curve")
+    }
+}
+
+impl std::error::Error for WrongCurve {}
+
+impl ClientVerifier {
+    fn check_curve(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        let Some(curves) = &self.curves else {
+            return Ok(());
+        };
+        let parsed = Certificate::parse(certificate);
+        let curve = parsed.and_then(|parsed| describe::curve(&parsed.key));
+        match curve.is_none_or(|curve| curves.contains(&curve)) {
+            true => Ok(()),
+            false => Err(OtherError(Arc::new(WrongCurve)).into()),
+        }
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.names
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.belief.verify(end_entity, intermediates, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_curve(cert)?;
+        handshake_signature(message, cert, dss, &self.schemes, false)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        handshake_signature(message, cert, dss, &self.schemes, true)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
+
+/// Who verifies clients by these settings; None asks for no certificate.
+pub(super) fn client_verifier(
+    settings: &ClientAuth,
+    parameters: &Parameters,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, BuildError> {
+    if settings.mode == Verify::None {
+        return Ok(None);
+    }
+    let named = settings.authorities.as_ref();
+    let authorities = match (named, &settings.more_authorities) {
+        (Some(named), Some(more)) => named.joined(more),
+        (Some(one), None) | (None, Some(one)) => Arc::clone(one),
+        (None, None) => return Err(BuildError::NoAuthorities),
+    };
+    let names = named.filter(|_| !settings.no_ca_names);
+    Ok(Some(Arc::new(ClientVerifier {
+        names: names.map_or_else(Vec::new, |all| all.names().to_vec()),
+        belief: Belief {
+            authorities: Some(authorities),
+            crls: settings.crls.clone(),
+            ca_ignore: settings.ca_ignore_err,
+            crt_ignore: settings.crt_ignore_err,
+            purpose: Purpose::Client,
+        },
+        required: settings.mode == Verify::Required,
+        schemes: schemes(parameters.client_sigalgs.as_deref()),
+        curves: parameters.curves.clone(),
+    })))
+}
+
+#[cfg(test)]
+mod tests;
