@@ -17,7 +17,6 @@ pub mod keyword;
 pub mod listener;
 pub mod load;
 pub mod log;
-pub mod mux;
 pub mod operations;
 pub mod peers;
 pub mod persistence;

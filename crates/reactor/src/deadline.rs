@@ -25,6 +25,12 @@ impl fmt::Display for Elapsed {
 
 impl std::error::Error for Elapsed {}
 
+/// A point so many milliseconds from now; none without a limit.
+#[inline]
+pub fn after(limit_ms: Option<u32>) -> Option<Instant> {
+    limit_ms.map(|ms| now() + Duration::from_millis(u64::from(ms)))
+}
+
 /// Waits for `future` until `at`, or forever. What is ready in the same poll as
 /// the deadline wins over it.
 pub fn with_deadline<F: Future>(at: Option<Instant>, future: F) -> WithDeadline<F> {

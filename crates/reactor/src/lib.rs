@@ -32,6 +32,7 @@ mod listener;
 mod packets;
 mod pipe;
 mod poll;
+mod scratch;
 mod socket;
 mod task_id;
 mod timer;
@@ -46,7 +47,7 @@ pub use buffer::{Buffer, buffer_size, set_buffer_size};
 pub use clock::Instant;
 pub use count::{Gauge, Rate, set_shard, set_shards, shard_count, shard_here};
 pub use deadline::{
-    Elapsed, Sleep, WithDeadline, sleep, sleep_until, stand_back, with_deadline, yield_now,
+    Elapsed, Sleep, WithDeadline, after, sleep, sleep_until, stand_back, with_deadline, yield_now,
 };
 pub use executor::{
     charge, crowded, end_when, may_go_on, now, panics, refused, run, spawn, tasks, thread,
@@ -56,6 +57,7 @@ pub use inbox::{Refused, Why, inject, load, stop, wake_all};
 pub use listener::Listener;
 pub use packets::PacketFacts;
 pub use pipe::{PIPES_MAX, Pipe, Pipes, pipes, set_pipes_max};
+pub use scratch::{Scratch, scratch};
 pub use socket::{Assumed, Socket, WeakSocket};
 
 /// Frees the memory that this thread keeps for what is to come: for a process that has

@@ -392,6 +392,35 @@ impl Socket {
         Ok(sockopt::set_socket_linger(&self.fd, Some(Duration::ZERO))?)
     }
 
+    /// Makes the close one that sends nothing, not even a reset, so that the peer holds its
+    /// side until it gives up. TCP_REPAIR does that where the process may use it; else the
+    /// TTL of the reset is cut to one hop.
+    pub fn vanish(&self) {
+        if self.repair() {
+            return;
+        }
+        let _ = sockopt::set_ip_ttl(&self.fd, 1);
+        let _ = self.set_linger_zero();
+    }
+
+    /// Puts the connection into the state in which its close sends nothing; false
+    /// where the process may not.
+    fn repair(&self) -> bool {
+        use nix::libc;
+        let on: libc::c_int = 1;
+        // SAFETY: TCP_REPAIR takes one int, which is live for the call.
+        let result = unsafe {
+            libc::setsockopt(
+                self.fd.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_REPAIR,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        result == 0
+    }
+
     /// The descriptor, for options and addresses. Reads and writes belong into
     /// [`Socket::try_operation`].
     pub fn fd(&self) -> BorrowedFd<'_> {

@@ -144,7 +144,7 @@ pub fn response(response: &Response) -> String {
 mod tests {
     use super::*;
     use crate::certified::tests::certified;
-    use crate::ocsp::tests::{FAR, answer};
+    use crate::testing::{FAR, answer};
     use lab::pki::{Authority, Leaf};
 
     #[test]

@@ -147,7 +147,7 @@ impl StoresServerSessions for Sessions {
         let now_s = now_s();
         let kept = Kept {
             value: Zeroizing::new(value),
-            until_s: now_s + u64::from(LIFETIME.load(Relaxed)),
+            until_s: now_s + u64::from(lifetime_s()),
             began_s: began_s(now_s),
         };
         with_shard(&id, |shard| {

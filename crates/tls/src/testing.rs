@@ -36,7 +36,7 @@ pub fn answer(id: &[u8], status: u8, next_update: Option<&str>) -> Vec<u8> {
 /// The time until which a test's answers hold.
 pub const FAR: &str = "20990101000000Z";
 
-const SCHEMES: &[SignatureScheme] = &[
+pub(crate) const SCHEMES: &[SignatureScheme] = &[
     SignatureScheme::ECDSA_NISTP256_SHA256,
     SignatureScheme::RSA_PSS_SHA256,
 ];

@@ -17,6 +17,7 @@ const HOUSE: &[(&str, Knows)] = &[
     ("configuration", Knows::Only(&["language"])),
     ("http", Knows::Only(&["protocol"])),
     ("tls", Knows::Only(&["reactor", "protocol"])),
+    ("mux", Knows::Only(&["reactor", "http", "tls", "protocol"])),
     (
         "proxy",
         Knows::Only(&[
@@ -27,6 +28,7 @@ const HOUSE: &[(&str, Knows)] = &[
             "http",
             "reactor",
             "tls",
+            "mux",
         ]),
     ),
     ("address", Knows::Only(&["language", "protocol"])),

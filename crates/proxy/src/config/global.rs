@@ -1,9 +1,9 @@
 //! The `global` section.
 
-use super::Http2;
 use super::{Asked, Bind, BindOwner, CpuMap, StatusCodes};
 use crate::rules::VariableChange;
 use language::Span;
+use mux::{Http2, Limits};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -165,6 +165,18 @@ pub struct VariablesMax {
     pub message: Option<usize>,
     /// `check.`
     pub check: Option<usize>,
+}
+
+impl Tune {
+    /// What bounds connections that speak HTTP/2.
+    pub fn http2_limits(&self) -> Limits {
+        Limits {
+            http2: self.http2,
+            head_bytes: self.bufsize,
+            headers_max: self.headers_max,
+            websocket: !self.workarounds.no_websocket_over_http2,
+        }
+    }
 }
 
 impl Default for Tune {

@@ -11,7 +11,6 @@ mod cpu;
 mod fcgi;
 mod forward;
 mod global;
-mod http2;
 mod http_errors;
 mod log_forward;
 mod log_profile;
@@ -44,7 +43,6 @@ pub use global::{
     Watch,
 };
 pub use http_errors::{HttpErrors, HttpErrorsSlot};
-pub use http2::{Http2, Http2Side};
 pub use log_forward::{ForwardedHost, LOG_CONNECTIONS_DEFAULT, LogForward, LogServers};
 pub use log_profile::{
     LOG_STEPS, LogProfile, LogStep, LogSteps, ProfileReference, STEP_ACCEPT, STEP_CLOSE,

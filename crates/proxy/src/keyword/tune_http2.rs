@@ -3,8 +3,8 @@
 
 use super::global::row;
 use super::{Args, Built, LineRow};
-use crate::config::Http2;
 use crate::load::Loader;
+use mux::Http2;
 
 /// A connection has a bound even where the file disables it.
 const STREAMS_MAX: u32 = 65_536;

@@ -169,7 +169,7 @@ fn stream_logged(stream: &Stream, step: &'static str) {
         None => Level::Info as u8,
     };
     let step = if failed { STEP_ERROR } else { step };
-    let mut message = worker().scratch();
+    let mut message = reactor::scratch();
     lines(stream, failed, level, step, &mut message);
 }
 
@@ -257,7 +257,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         true => Level::Error,
         false => Level::Info,
     };
-    let mut message = worker().scratch();
+    let mut message = reactor::scratch();
     let profiled = frontend.logs.iter().any(|target| target.profile.is_some());
     let stream = (profiled || frontend.error_log_format.is_some()).then(|| {
         let mut stream = new_stream(Rc::clone(session), false);

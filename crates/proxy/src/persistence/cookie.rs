@@ -326,7 +326,7 @@ fn inserts(stream: &Stream, cookie: &Cookie, known: &Persistence) -> Option<Resp
 const FORGET: &[u8] = b"; Expires=Thu, 01-Jan-1970 00:00:01 GMT";
 
 fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
-    let mut line = worker().scratch();
+    let mut line = reactor::scratch();
     line.extend_from_slice(&cookie.name);
     line.push(b'=');
     match value {

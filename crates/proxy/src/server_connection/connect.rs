@@ -4,13 +4,15 @@ use super::secured::{Secured, Wanted, forced_version, secure};
 use super::{Mark, ServerConnection, proxy_header, source};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
 use crate::health::SOCKS4_USER;
-use crate::mux::ServerMux;
 use crate::state::Tally;
-use crate::stream::{Link, Stream, after, write_all};
+use crate::stream::Stream;
 use crate::worker::worker;
+use mux::ServerMux;
+use mux::link::{Link, write_all};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use protocol::socks4;
+use reactor::after;
 use reactor::{Instant, Socket, pool_box, with_deadline};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
@@ -256,7 +258,7 @@ fn first_stream(
     tune: &Tune,
     secure: bool,
 ) -> Result<(Link, Option<ServerMux>), ConnectFailure> {
-    let mux = ServerMux::start(transport, tune, secure);
+    let mux = ServerMux::start(transport, tune.http2_limits(), secure);
     let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
     let link = mux.open().ok_or_else(refused)?;
     Ok((Link::Http2(link), Some(mux)))

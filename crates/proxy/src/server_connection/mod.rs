@@ -18,9 +18,9 @@ pub use own::Own;
 pub use pool::{Pools, purge};
 pub use secured::{Secured, Wanted, forced_version};
 
-use crate::mux::ServerMux;
 use crate::state::{ServerState, Way};
-use crate::stream::Link;
+use mux::ServerMux;
+use mux::link::Link;
 use reactor::{Buffer, WeakSocket};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;

@@ -5,10 +5,11 @@
 use super::secured::{Secured, Wanted};
 use super::{Mark, ServerConnection};
 use crate::config::{Proxy, Server, ServerOptions};
-use crate::mux::ServerMux;
 use crate::state::{ServerState, Way};
-use crate::stream::{Link, Stream};
+use crate::stream::Stream;
 use crate::worker::worker;
+use mux::ServerMux;
+use mux::link::Link;
 use reactor::{self, with_deadline};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

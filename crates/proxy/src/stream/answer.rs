@@ -7,12 +7,11 @@ use super::reply::{Reply, error as error_page};
 use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Link, Phase, Stream, Termination, exchange, held, inspect, observe, shape};
+use super::{Phase, Stream, Termination, exchange, held, inspect, observe, shape};
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, Rare, ReuseMode};
 use crate::log;
-use crate::mux::{Gone, HeadFailure, MuxStream};
 use crate::persistence;
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
@@ -22,6 +21,8 @@ use http::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionM
 use http::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
 use http::http2;
 use http::message::Version;
+use mux::link::Link;
+use mux::{Gone, HeadFailure, MuxStream};
 use reactor::{self, Buffer, Instant, pool_box, with_deadline};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -691,7 +692,7 @@ async fn send(
         cache::complete(stream);
         return sent;
     }
-    let mut head = worker().scratch();
+    let mut head = reactor::scratch();
     let meter = begin_answer(stream, client, &mut head)?;
     let (read_ms, write_ms) = (stream.server_ms(), stream.client_ms());
     let drops_trailers = stream.frontend().has(ProxyOption::DropResponseTrailers);

@@ -4,17 +4,17 @@
 //! what its head announced is held against what came, since the other side may
 //! have to believe it.
 
-use super::link::{Link, write_data};
 use super::meter::Meter;
-use super::session::after;
 use super::splice;
-use super::write::{WriteFailure, write_all, write_pieces};
 use crate::cache;
 use crate::compression::{Encoder, EncoderBroke, Flush};
 use crate::state::Tally;
 use crate::worker::worker;
 use http::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use http::message::Fields;
+use mux::link::{Link, write_data};
+use mux::link::{WriteFailure, write_all, write_pieces};
+use reactor::after;
 use reactor::{self, Buffer, Instant, pool_box, with_deadline};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -2,9 +2,10 @@
 //! of the rules that it met. It is kept only where a file asks for it
 //! (`config::Asked`), and asked, never used to send or receive.
 
-use super::{Link, Stream, Termination};
-use crate::mux::StreamWatch;
+use super::{Stream, Termination};
 use crate::server_connection::ServerConnection;
+use mux::StreamWatch;
+use mux::link::Link;
 use reactor::WeakSocket;
 use std::net::SocketAddr;
 

@@ -10,11 +10,9 @@ use super::retry::{self, Replay};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
-use super::write::write_all;
-use super::{Link, Phase, Stream, Termination, fastcgi, forward, reply, tunnel};
+use super::{Phase, Stream, Termination, fastcgi, forward, reply, tunnel};
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, ReuseMode};
-use crate::mux::MuxStream;
 use crate::queue::Slot;
 use crate::server_connection::ServerConnection;
 use crate::state::Tally;
@@ -22,6 +20,9 @@ use crate::tables::tracked;
 use crate::worker::worker;
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
+use mux::MuxStream;
+use mux::link::Link;
+use mux::link::write_all;
 use reactor::{self, Buffer};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -194,7 +195,7 @@ async fn once(
     (server, replay): (&mut ServerConnection, &mut Replay),
     Uploaded { bytes, counted }: &mut Uploaded,
 ) -> Result<Delivered, Failure> {
-    let mut head = worker().scratch();
+    let mut head = reactor::scratch();
     match &server.link {
         Link::Http1(transport) => begin(stream, client, transport, outgoing, &mut head)?,
         Link::Http2(link) => ask_in_time(stream, link, outgoing).await?,

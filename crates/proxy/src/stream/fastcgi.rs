@@ -1,9 +1,9 @@
 //! A request to a FastCGI application: its parameters, by the names and rules of CGI 1.1
 //! and those that HAProxy gives, and what the application writes to STDERR.
 
+use super::Stream;
 use super::answer::Failure;
 use super::body::Body;
-use super::{Link, Stream};
 use crate::config::FcgiApp;
 use crate::log;
 use crate::rules::url_decoded;
@@ -11,6 +11,7 @@ use crate::stats::process::{NAME, VERSION};
 use crate::users::Basic;
 use http::message::TargetForm;
 use jiff::Timestamp;
+use mux::link::Link;
 use protocol::fcgi::{Length, Params, Request, TooLong};
 use std::borrow::Cow;
 use tls::transport::Transport;

@@ -3,12 +3,13 @@
 //! in the buffer that it came into, and rules see a copy, at most as much as that
 //! buffer holds.
 
+use super::Stream;
 use super::answer::Failure;
 use super::body::Body;
 use super::serve::{Watch, unless_gone};
-use super::session::after;
-use super::{Link, Stream};
 use crate::rules::Verdict;
+use mux::link::Link;
+use reactor::after;
 use reactor::{self, Buffer, with_deadline};
 use std::io;
 use std::pin::pin;

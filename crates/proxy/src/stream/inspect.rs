@@ -3,13 +3,14 @@
 //! the head is there if they wait for it.
 
 use super::answer::Failure;
-use super::session::after;
-use super::{Link, Phase, Stream, Termination, exchange, serve};
+use super::{Phase, Stream, Termination, exchange, serve};
 use crate::config::{Proxy, ReuseMode};
 use crate::rules::{self, Gate};
 use crate::server_connection::ServerConnection;
 use crate::worker::worker;
 use http::http1::ConnectionMode;
+use mux::link::Link;
+use reactor::after;
 use reactor::{self, Instant};
 
 /// Rules that wait for the head of an answer.

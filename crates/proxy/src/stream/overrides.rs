@@ -2,9 +2,10 @@
 //! retries, its place in queues, marks on packets. Few streams have any of it,
 //! so it is boxed, and one that has none pays for one look.
 
-use super::{Link, Stream};
+use super::Stream;
 use crate::config::{ProxyOption, Timeouts};
 use http::message::Message;
+use mux::link::Link;
 use rustix::net::sockopt;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;

@@ -1,15 +1,15 @@
 //! Answers of the proxy's own: error pages, redirections, the statistics page.
 
-use super::link::write_data;
 use super::session::Client;
 use super::shape::{self, Interim};
-use super::write::{WriteFailure, write_all, write_pieces};
-use super::{Link, Stream, Termination};
+use super::{Stream, Termination};
 use crate::config::{ErrorPage, Proxy};
 use crate::rules::{self, Verdict};
-use crate::worker::worker;
 use http::http1::{self, Limits, Outcome, RequestFacts};
 use http::message::{Message, Version, reason_of};
+use mux::link::Link;
+use mux::link::write_data;
+use mux::link::{WriteFailure, write_all, write_pieces};
 use std::sync::Arc;
 
 /// Room for the header that says how long an answer is.
@@ -159,7 +159,7 @@ pub async fn send(client: &mut Client, stream: &mut Stream, reply: Reply, keep: 
     let limit = stream.client_ms();
     let sent = match &client.link {
         Link::Http1(transport) => {
-            let mut bytes = worker().scratch();
+            let mut bytes = reactor::scratch();
             stream.response.write_http1(&mut bytes);
             stream.bytes_out += (bytes.len() + body.len()) as u64;
             if body.is_empty() {

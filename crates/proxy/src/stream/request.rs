@@ -5,9 +5,8 @@ use super::body::Body;
 use super::finish::{finish, new_stream};
 use super::reply::{self, Reply};
 use super::serve::{self, Establish, Reuse, Unserved};
-use super::session::{Client, after, head_deadline, idle_deadline};
-use super::write::WriteFailure;
-use super::{Link, Phase, Session, Stream, Termination, exchange, forward, inspect};
+use super::session::{Client, head_deadline, idle_deadline};
+use super::{Phase, Session, Stream, Termination, exchange, forward, inspect};
 use crate::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
 };
@@ -20,6 +19,9 @@ use crate::worker::worker;
 use crate::{persistence, stats, users};
 use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use http::message::{Message, Version};
+use mux::link::Link;
+use mux::link::WriteFailure;
+use reactor::after;
 use reactor::{self, Buffer, pool_box, with_deadline};
 use std::io;
 
@@ -353,9 +355,7 @@ pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
 pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
     let limit = client.session.frontend().timeouts.client_ms;
     if let Link::Http1(transport) = &client.link
-        && super::write::write_all(transport, answer, limit)
-            .await
-            .is_ok()
+        && mux::link::write_all(transport, answer, limit).await.is_ok()
     {
         linger(client).await;
     }

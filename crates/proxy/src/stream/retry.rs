@@ -4,10 +4,11 @@
 
 use super::answer::Failure;
 use super::body::{Body, Kept};
-use super::{Link, Stream, serve};
+use super::{Stream, serve};
 use crate::config::{Rare, RetryOn};
 use crate::queue::Slot;
 use crate::server_connection::ServerConnection;
+use mux::link::Link;
 use reactor::Buffer;
 use std::cell::Cell;
 

@@ -2,11 +2,11 @@
 //! its session: settings by its hello, what is counted, and what is logged of a
 //! failure.
 
-use super::Link;
 use super::session::Client;
 use crate::log;
 use crate::state::Tally;
 use crate::worker::worker;
+use mux::link::Link;
 use reactor::Instant;
 use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};
 use std::sync::Arc;

@@ -1,9 +1,8 @@
 //! What HTTP and TCP streams share on their way to a server: the choice of the
 //! backend, its queue, the connection with its retries.
 
-use super::session::after;
 use super::shutdown::{self, unless_shut};
-use super::{Link, Phase, Reply, Stream, Termination, exchange, listing, observe};
+use super::{Phase, Reply, Stream, Termination, exchange, listing, observe};
 use crate::config::{
     Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
     SwitchTarget,
@@ -20,6 +19,8 @@ use crate::tables::{stick, tracked};
 use crate::worker::worker;
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
+use mux::link::Link;
+use reactor::after;
 use reactor::{self, with_deadline};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -28,7 +29,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tls::Info;
-use tls::transport::Transport;
 
 /// Connection attempts after the first, unless `retries` says otherwise.
 const RETRIES_DEFAULT: u32 = 3;
@@ -708,43 +708,11 @@ pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
     connect(stream, backend, server, shared).await.ok()
 }
 
-/// Puts a connection into the state in which its close sends nothing; false
-/// where the process may not.
-fn repair(client: &Transport) -> bool {
-    use nix::libc;
-    use std::os::fd::AsRawFd;
-    let on: libc::c_int = 1;
-    // SAFETY: TCP_REPAIR takes one int, which is live for the call.
-    let result = unsafe {
-        libc::setsockopt(
-            client.fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_REPAIR,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    result == 0
-}
-
-/// Closes without telling the client: nothing is sent, not even a reset, so
-/// that it holds its side until it gives up. TCP_REPAIR does that where the
-/// process may use it; else the TTL of the reset is cut to one hop. With a stream
-/// of HTTP/2 goes its whole connection.
+/// Closes without telling the client. With a stream of HTTP/2 goes its whole
+/// connection.
 pub fn drop_silently(client: &Link) {
     match client {
-        Link::Http1(transport) => silence(transport),
+        Link::Http1(transport) => transport.vanish(),
         Link::Http2(stream) => stream.kill_connection(true),
     }
-}
-
-/// Makes the end of a connection silent, as far as it can be.
-pub(crate) fn silence(client: &Transport) {
-    use rustix::net::sockopt;
-    client.silence();
-    if repair(client) {
-        return;
-    }
-    let _ = sockopt::set_ip_ttl(client.fd(), 1);
-    let _ = client.set_linger_zero();
 }

@@ -3,15 +3,16 @@
 //! session, no buffer. The state of a request is boxed while there is one.
 
 use super::request::{self, Next};
-use super::{Endpoint, Link, Session, leaving, secure, tunnel};
+use super::{Endpoint, Session, leaving, multiplexed, secure, tunnel};
 use crate::config::{BindAddress, Config, HttpProtocol, Mode, Proxy, ProxyIndex, ProxyOption};
 use crate::listener::Seat;
-use crate::mux::{self, MuxStream};
 use crate::rules::{self, Gate};
 use crate::server_connection::Own;
 use crate::state::{ListenerState, Tally};
 use crate::tables::tracked;
 use crate::worker::worker;
+use mux::MuxStream;
+use mux::link::Link;
 use protocol::proxy_protocol::{self, Header, Progress};
 use reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
 use rustix::net::SocketAddrAny;
@@ -194,11 +195,6 @@ fn destination(proxy: &Proxy, bind: u32, fd: &OwnedFd) -> Endpoint {
     }
 }
 
-/// A point so many milliseconds from now; none without a limit.
-pub(crate) fn after(timeout_ms: Option<u32>) -> Option<Instant> {
-    timeout_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)))
-}
-
 async fn run(client: &mut Client) {
     if client.session.frontend().health.is_some()
         && let Some(answer) = super::request::health(&client.session)
@@ -348,10 +344,10 @@ pub(super) async fn http2(client: &mut Client) {
         session.frontend().state.frontend.here().count(tally);
     };
     count(session, Tally::Http2Connections);
-    let begin = |request: mux::Request| {
+    let begin = |request: multiplexed::Request| {
         let left = Rc::clone(&left);
         reactor::spawn(pool_box(async move {
-            let mux::Request {
+            let multiplexed::Request {
                 mux,
                 stream,
                 parsed,
@@ -366,7 +362,7 @@ pub(super) async fn http2(client: &mut Client) {
             left.own.borrow_mut().join(own, OWN_MAX);
         }));
     };
-    pool_box(mux::serve(transport, input.take(), session, begin)).await;
+    pool_box(multiplexed::serve(transport, input.take(), session, begin)).await;
 }
 
 /// What a connection without a request meets.
@@ -428,7 +424,7 @@ pub(super) fn head_deadline(client: &Client) -> Option<Instant> {
 
 /// Reads the header of `accept-proxy` and takes its addresses over.
 async fn proxy_header(client: &mut Client) -> io::Result<()> {
-    let deadline = after(
+    let deadline = reactor::after(
         client
             .session
             .frontend()

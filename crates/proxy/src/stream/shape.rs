@@ -5,10 +5,11 @@
 //! would swallow the next one.
 
 use super::body::Body;
-use super::session::after;
-use super::{Link, Phase, Stream, Termination};
+use super::{Phase, Stream, Termination};
 use http::http1::{BodyLength, RequestFacts, Upgrade};
 use http::message::{Message, Version};
+use mux::link::Link;
+use reactor::after;
 use reactor::{Buffer, with_deadline};
 
 /// An unwanted body up to so many bytes is read, so that the server's connection

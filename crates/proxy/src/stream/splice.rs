@@ -6,8 +6,8 @@
 //! nothing hold one across a wait.
 
 use super::body::{Body, BodyFailure, Copy};
-use super::link::Link;
-use super::session::after;
+use mux::link::Link;
+use reactor::after;
 use reactor::{Pipe, Socket, with_deadline};
 use std::io::ErrorKind;
 

@@ -20,9 +20,6 @@ use std::time::SystemTime;
 const STREAMS_KEPT: usize = 1024;
 /// Largest memory of messages of a stream that is kept for reuse, bytes.
 const STREAM_BYTES_KEPT: usize = 8 * 1024;
-/// Largest scratch buffer that is kept, bytes.
-const SCRATCH_KEPT: usize = 256 * 1024;
-
 /// A thread of the data plane.
 pub struct Worker {
     /// What the process shares.
@@ -39,7 +36,6 @@ pub struct Worker {
     /// What streams that are kept for reuse hold in place of their session, so
     /// that they keep neither it nor an old configuration alive.
     nobody: Rc<Session>,
-    scratch: Cell<Vec<u8>>,
     next_id: Cell<u64>,
     wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
@@ -62,7 +58,6 @@ pub fn begin(runtime: &'static Runtime, thread: usize) {
         pools: Pools::default(),
         streams: RefCell::default(),
         nobody: nobody(),
-        scratch: Cell::default(),
         next_id: Cell::new(0),
         wall_clock: Cell::new((reactor::now(), SystemTime::now())),
         sessions: Cell::new(0),
@@ -181,11 +176,6 @@ impl Worker {
         id
     }
 
-    /// An empty buffer for building heads, which keeps its memory.
-    pub fn scratch(&self) -> Scratch {
-        Scratch(self.scratch.take())
-    }
-
     /// A stream that was used before, if there is one; its owner resets it.
     pub fn used_stream(&self) -> Option<Box<Stream>> {
         self.streams.borrow_mut().pop()
@@ -222,31 +212,5 @@ impl Worker {
     /// The time at this turn of the loop.
     pub fn now(&self) -> Instant {
         reactor::now()
-    }
-}
-
-/// The thread's scratch buffer, given back when dropped.
-pub struct Scratch(Vec<u8>);
-
-impl std::ops::Deref for Scratch {
-    type Target = Vec<u8>;
-    fn deref(&self) -> &Vec<u8> {
-        &self.0
-    }
-}
-
-impl std::ops::DerefMut for Scratch {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.0);
-        if bytes.capacity() <= SCRATCH_KEPT {
-            bytes.clear();
-            worker().scratch.set(bytes);
-        }
     }
 }

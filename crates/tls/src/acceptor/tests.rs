@@ -4,7 +4,7 @@ use super::*;
 use crate::certified::tests::certified;
 use crate::crt_list::{self, List};
 use crate::store::Store;
-use crate::testing::shown;
+use crate::testing::{SCHEMES, shown};
 use lab::pki::{KeyKind as K, Leaf, self_signed};
 use rustls::{CipherSuite, SignatureScheme};
 use std::sync::Weak;

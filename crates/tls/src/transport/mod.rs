@@ -309,6 +309,12 @@ impl Transport {
         }
     }
 
+    /// Closes without telling the peer, as far as that can be (see [`Socket::vanish`]).
+    pub fn vanish(&self) {
+        self.silence();
+        self.socket.vanish();
+    }
+
     /// The descriptor, for options and addresses.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.socket.fd()

@@ -295,7 +295,7 @@ impl MuxStream {
 
     /// Its request is an extended CONNECT (RFC 8441): the 101 that answers it in
     /// HTTP/1 is a 200 here, and no other success may look like it.
-    pub(super) fn set_extended(&self) {
+    pub fn set_extended(&self) {
         self.shared.inner.borrow_mut().slot(self.slot).extended = true;
     }
 

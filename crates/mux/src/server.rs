@@ -1,10 +1,9 @@
 //! A server's HTTP/2 connection, as the pools keep it.
 
 use super::driver::{Driver, Side, Then, View};
-use super::settings;
+use super::settings::{self, Limits};
 use super::shared::{Accept, Opened, Shared};
 use super::stream::MuxStream;
-use crate::config::Tune;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
 use reactor::{self, Instant, WeakSocket, pool_box};
 use std::convert::Infallible;
@@ -27,14 +26,14 @@ pub struct ServerMux {
 impl ServerMux {
     /// HTTP/2 from here on, on a transport that is connected. `secure`: the
     /// scheme of requests is `https`. Begins the task that drives it.
-    pub fn start(transport: Transport, tune: &Tune, secure: bool) -> ServerMux {
+    pub fn start(transport: Transport, limits: Limits, secure: bool) -> ServerMux {
         let transport = Rc::new(transport);
-        let options = settings::of_servers(tune);
+        let options = settings::of_servers(&limits);
         let streams_max = options.concurrent_streams_max;
         let connection = Connection::new(options);
         let shared = Shared::new(connection, Rc::downgrade(&transport), secure);
         let shared = Rc::new(shared);
-        let faults_max = tune.http2.server.glitches_max;
+        let faults_max = limits.http2.server.glitches_max;
         shared.handles.set(1);
         let driven = Rc::clone(&shared);
         reactor::spawn(pool_box(async move {

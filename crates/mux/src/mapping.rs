@@ -7,16 +7,6 @@ use http::message::{Fields, Message};
 use protocol::http2::{Connection, FieldList, SendError, StreamId};
 use std::io;
 
-/// The head of a request.
-pub(super) fn request(
-    fields: &FieldList,
-    end: bool,
-    limits: &Limits,
-    into: &mut Message,
-) -> Result<Parsed, Fault> {
-    http2::request(fields, end, limits, into)
-}
-
 /// The head of an answer, interim or final.
 pub(super) fn response(
     fields: &FieldList,
@@ -79,7 +69,7 @@ pub(super) fn lost(_: SendError) -> io::Error {
 
 /// How long the body behind a head has to be, where that is known: a body of
 /// any other length is malformed.
-pub(super) fn expected_length(parsed: &Parsed, end: bool) -> Option<u64> {
+pub fn expected_length(parsed: &Parsed, end: bool) -> Option<u64> {
     match parsed.body {
         BodyLength::Length(bytes) => Some(bytes),
         // A HEAD's answer, a 204: the stream may still end by itself.

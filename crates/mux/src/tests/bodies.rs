@@ -3,8 +3,8 @@
 use super::*;
 use http::message::Fields;
 
-async fn there_and_back(tune: Tune, bytes: usize, piece: usize, streams: usize) {
-    let (mux, seen) = pair(&tune, echo_body);
+async fn there_and_back(bounds: Bounds, bytes: usize, piece: usize, streams: usize) {
+    let (mux, seen) = pair(bounds, echo_body);
     let done = Rc::new(Cell::new(0));
     for n in 0..streams {
         let (mux, done) = (mux.clone(), Rc::clone(&done));
@@ -63,30 +63,30 @@ async fn both<T>(
 
 #[test]
 fn large_bodies_go_both_ways_at_once() {
-    on_loop(|| there_and_back(Tune::default(), 3_000_000, 50_000, 4));
+    on_loop(|| there_and_back(limits(|_| {}), 3_000_000, 50_000, 4));
 }
 
 #[test]
 fn small_windows_only_slow_them() {
-    let tune = tuned(|http2| http2.initial_window = 1_000);
-    on_loop(move || there_and_back(tune, 100_000, 700, 5));
+    let bounds = limits(|http2| http2.initial_window = 1_000);
+    on_loop(move || there_and_back(bounds, 100_000, 700, 5));
 }
 
 #[test]
 fn many_streams_with_bodies_share_the_windows_of_a_connection() {
-    on_loop(|| there_and_back(Tune::default(), 200_000, usize::MAX, 60));
+    on_loop(|| there_and_back(limits(|_| {}), 200_000, usize::MAX, 60));
 }
 
 #[test]
 fn one_byte_windows_are_legal() {
-    let tune = tuned(|http2| http2.initial_window = 1);
-    on_loop(move || there_and_back(tune, 50, 10, 2));
+    let bounds = limits(|http2| http2.initial_window = 1);
+    on_loop(move || there_and_back(bounds, 50, 10, 2));
 }
 
 #[test]
 fn trailers_come_once_after_the_body() {
     on_loop(|| async {
-        let (mux, _seen) = pair(&Tune::default(), echo_body);
+        let (mux, _seen) = pair(limits(|_| {}), echo_body);
         let stream = mux.open().unwrap();
         let message = request(b"POST", "/");
         stream
@@ -109,7 +109,7 @@ fn trailers_come_once_after_the_body() {
 #[test]
 fn a_body_that_is_not_as_long_as_declared_resets_its_stream_only() {
     on_loop(|| async {
-        let (mux, seen) = pair(&Tune::default(), echo_body);
+        let (mux, seen) = pair(limits(|_| {}), echo_body);
         for (declared, sent) in [("5", &b"four"[..]), ("3", b"four"), ("0", b"f")] {
             let stream = mux.open().unwrap();
             let mut message = request(b"POST", "/");
@@ -136,7 +136,7 @@ fn a_body_that_is_not_as_long_as_declared_resets_its_stream_only() {
 #[test]
 fn what_nobody_reads_is_bounded_by_the_windows_and_given_back_at_the_end() {
     on_loop(|| async {
-        let (mux, _seen) = pair(&Tune::default(), |stream, message| async move {
+        let (mux, _seen) = pair(limits(|_| {}), |stream, message| async move {
             if message.target() == b"/deaf" {
                 // Takes nothing, and goes when it is reset.
                 stream.gone_soon().await;

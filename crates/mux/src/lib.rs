@@ -6,11 +6,12 @@
 //! [`ServerMux`] a server's. Each stream is used by a task of its own, through
 //! its [`MuxStream`]. They meet in [`shared`], on one thread.
 
+mod client;
 mod drains;
 mod driver;
+pub mod link;
 mod mapping;
 mod received;
-mod serve;
 mod server;
 mod settings;
 mod shared;
@@ -18,8 +19,12 @@ mod slot;
 mod stream;
 mod watch;
 
-pub use serve::{Request, serve};
+pub use client::serve;
+pub use driver::{Side, Then, View};
+pub use mapping::expected_length;
 pub use server::ServerMux;
+pub use settings::{Http2, Http2Side, Limits};
+pub use shared::{Accept, Opened};
 pub use stream::{Gone, HeadFailure, MuxStream};
 pub use watch::StreamWatch;
 

@@ -97,7 +97,7 @@ pub(super) struct Inner {
 }
 
 /// What a server's side makes of the head of a request.
-pub(super) enum Opened<R> {
+pub enum Opened<R> {
     /// A stream begins; so long is its body, where that is declared.
     Begin(R, Option<u64>),
     /// It is reset.
@@ -107,7 +107,7 @@ pub(super) enum Opened<R> {
 }
 
 /// Who takes requests in; a client's side takes none.
-pub(super) trait Accept {
+pub trait Accept {
     /// What goes with a new stream.
     type Request;
     /// A head came. Must not touch the connection.

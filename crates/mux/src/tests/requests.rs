@@ -3,7 +3,7 @@
 use super::*;
 
 async fn many(concurrent: usize, total: usize) {
-    let (mux, seen) = pair(&Tune::default(), echo_path);
+    let (mux, seen) = pair(limits(|_| {}), echo_path);
     let left = Rc::new(Cell::new(total));
     let done = Rc::new(Cell::new(0));
     for worker in 0..concurrent {
@@ -40,8 +40,8 @@ fn thousands_of_requests_side_by_side_share_a_connection() {
 #[test]
 fn no_more_streams_than_the_peer_allows_are_opened_and_an_end_makes_room() {
     on_loop(|| async {
-        let tune = tuned(|http2| http2.client.concurrent_streams_max = Some(3));
-        let (mux, _seen) = pair(&tune, |stream, message| async move {
+        let bounds = limits(|http2| http2.client.concurrent_streams_max = Some(3));
+        let (mux, _seen) = pair(bounds, |stream, message| async move {
             if message.target() == b"/wait" {
                 stream.readable().await;
                 std::future::pending::<()>().await;
@@ -70,7 +70,7 @@ fn no_more_streams_than_the_peer_allows_are_opened_and_an_end_makes_room() {
 #[test]
 fn interim_answers_come_before_the_final_one() {
     on_loop(|| async {
-        let (mux, _seen) = pair(&Tune::default(), |stream, _| async move {
+        let (mux, _seen) = pair(limits(|_| {}), |stream, _| async move {
             stream.send_head(&answer(103), false).unwrap();
             stream.send_head(&answer(103), false).unwrap();
             stream.send_head(&answer(204), true).unwrap();
@@ -92,7 +92,7 @@ fn streams_that_answer_in_the_same_turn_share_a_write() {
         let (near, far) = UnixStream::pair().unwrap();
         serve_on(
             socket(far),
-            settings::of_clients(&Tune::default()),
+            settings::of_clients(&limits(|_| {})),
             echo_path,
         );
         let near = socket(near);

@@ -1,7 +1,7 @@
 //! Writing to a socket of the data plane: at once where there is room, else
 //! when there is.
 
-use reactor::{Elapsed, Instant, with_deadline};
+use reactor::{Elapsed, after, with_deadline};
 use std::io::{self, IoSlice};
 use tls::transport::Transport;
 
@@ -50,7 +50,7 @@ async fn write_before(
         match socket.try_write_before(data, more) {
             Ok(n) => data = &data[n..],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                with_deadline(at(limit), socket.writable()).await?;
+                with_deadline(after(limit), socket.writable()).await?;
             }
             Err(error) => return Err(WriteFailure::Failed(error)),
         }
@@ -64,7 +64,7 @@ async fn write_before(
 /// Waits until all that was taken is with the kernel: TLS may hold the rest of
 /// its records.
 async fn flush(socket: &Transport, limit: Option<u32>) -> Result<(), WriteFailure> {
-    let flushed = with_deadline(at(limit), socket.flushed()).await?;
+    let flushed = with_deadline(after(limit), socket.flushed()).await?;
     flushed.map_err(WriteFailure::Failed)
 }
 
@@ -87,7 +87,7 @@ pub async fn write_pieces<const N: usize>(
         match socket.try_write_vectored_before(left, more) {
             Ok(n) => IoSlice::advance_slices(&mut left, n),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                with_deadline(at(limit), socket.writable()).await?;
+                with_deadline(after(limit), socket.writable()).await?;
             }
             Err(error) => return Err(WriteFailure::Failed(error)),
         }
@@ -96,8 +96,4 @@ pub async fn write_pieces<const N: usize>(
         flush(socket, limit).await?;
     }
     Ok(())
-}
-
-fn at(limit_ms: Option<u32>) -> Option<Instant> {
-    super::session::after(limit_ms)
 }

@@ -5,12 +5,15 @@
 //!
 //! It parses nothing and decides nothing.
 
-use super::write::{WriteFailure, write_all};
-use crate::mux::{MuxStream, StreamWatch};
-use crate::worker::worker;
+mod write;
+
+pub use write::{WriteFailure, write_all, write_pieces};
+
+use super::stream::MuxStream;
+use super::watch::StreamWatch;
 use http::message::{Fields, Message};
 use protocol::http2::ErrorCode;
-use reactor::{Buffer, Socket, with_deadline};
+use reactor::{Buffer, Socket, after, with_deadline};
 use std::io;
 use std::task::{Context, Poll};
 use tls::transport::Transport;
@@ -50,7 +53,7 @@ impl Link {
     }
 
     /// The stream of HTTP/2, for whoever only asks it.
-    pub(super) fn watch(&self) -> Option<StreamWatch> {
+    pub fn watch(&self) -> Option<StreamWatch> {
         match self {
             Link::Http1(_) => None,
             Link::Http2(stream) => Some(stream.watch()),
@@ -172,7 +175,7 @@ impl Link {
     /// Whether a body that ends with its stream has come whole: all of it was
     /// read. HTTP/1 says that in other ways.
     #[inline]
-    pub(super) fn is_ended(&self) -> bool {
+    pub fn is_ended(&self) -> bool {
         match self {
             Link::Http1(_) => false,
             Link::Http2(stream) => stream.is_ended(),
@@ -180,7 +183,7 @@ impl Link {
     }
 
     /// The trailers behind a body that has ended with its stream, once.
-    pub(super) fn trailers(&self) -> Option<Box<Fields>> {
+    pub fn trailers(&self) -> Option<Box<Fields>> {
         match self {
             Link::Http1(_) => None,
             Link::Http2(stream) => stream.take_trailers(),
@@ -189,7 +192,7 @@ impl Link {
 
     /// Sends a head behind which nothing is sent at once; `end`: nothing is at
     /// all. Says how many bytes count for it.
-    pub(super) async fn send_head(
+    pub async fn send_head(
         &self,
         head: &Message,
         end: bool,
@@ -197,7 +200,7 @@ impl Link {
     ) -> (u64, Result<(), WriteFailure>) {
         match self {
             Link::Http1(transport) => {
-                let mut bytes = worker().scratch();
+                let mut bytes = reactor::scratch();
                 head.write_http1(&mut bytes);
                 let sent = write_all(transport, &bytes, limit).await;
                 (bytes.len() as u64, sent)
@@ -212,7 +215,7 @@ impl Link {
 
 /// Writes data to a stream of HTTP/2, and its end with it. `limit` gives, each
 /// time that the peer takes no more, the milliseconds for which it may do so.
-pub(super) async fn write_data(
+pub async fn write_data(
     stream: &MuxStream,
     mut data: &[u8],
     end: bool,
@@ -230,7 +233,7 @@ pub(super) async fn write_data(
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                with_deadline(super::session::after(limit), stream.writable()).await?;
+                with_deadline(after(limit), stream.writable()).await?;
             }
             Err(error) => return Err(WriteFailure::Failed(error)),
         }

@@ -26,24 +26,24 @@ const LINGER_BYTES: usize = 1 << 20;
 
 /// What a side knows when it is asked how long to go on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct View {
+pub struct View {
     /// Streams now.
-    pub(super) open: u32,
+    pub open: u32,
     /// Streams so far.
-    pub(super) carried: u32,
+    pub carried: u32,
     /// Since when there are none.
-    pub(super) idle_since: Instant,
+    pub idle_since: Instant,
     /// Since when the peer takes nothing of what waits for it.
-    pub(super) stuck_since: Option<Instant>,
+    pub stuck_since: Option<Instant>,
     /// Something has come.
-    pub(super) heard: bool,
+    pub heard: bool,
     /// New streams are not taken any more.
-    pub(super) closing: bool,
+    pub closing: bool,
 }
 
 /// What a side wants, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Then {
+pub enum Then {
     /// To be asked again.
     Ask,
     /// It says that it will end; streams are still taken.
@@ -55,7 +55,7 @@ pub(super) enum Then {
 }
 
 /// The two ends of what a connection is for.
-pub(super) trait Side: Accept {
+pub trait Side: Accept {
     /// A stream begins.
     fn begin(&mut self, stream: MuxStream, request: Self::Request);
     /// What happens next by itself, and when. Asked at every turn.
@@ -136,7 +136,7 @@ impl<'t> Driver<'t> {
         let _ = match end {
             End::Cut => self.transport.set_linger_zero(),
             End::Silent => {
-                crate::stream::silence(self.transport);
+                self.transport.vanish();
                 Ok(())
             }
             End::Quiet => self.transport.shutdown_write(),

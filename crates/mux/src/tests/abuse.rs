@@ -6,9 +6,9 @@ use super::*;
 /// GOAWAY; another connection is served meanwhile.
 async fn flood(hello: Vec<u8>, mut more: impl FnMut(u32) -> Vec<u8> + 'static) -> Option<u32> {
     let (near, far) = UnixStream::pair().unwrap();
-    let options = || settings::of_clients(&Tune::default());
+    let options = || settings::of_clients(&limits(|_| {}));
     let seen = serve_on(socket(far), options(), echo_path);
-    let (good, _) = pair(&Tune::default(), echo_path);
+    let (good, _) = pair(limits(|_| {}), echo_path);
     let near = Rc::new(socket(near));
     let attacker = Rc::clone(&near);
     spawn(async move {
@@ -96,7 +96,7 @@ fn what_is_no_preface_is_closed_without_a_word() {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
             socket(far),
-            settings::of_clients(&Tune::default()),
+            settings::of_clients(&limits(|_| {})),
             echo_path,
         );
         let near = socket(near);
@@ -109,7 +109,7 @@ fn what_is_no_preface_is_closed_without_a_word() {
 #[test]
 fn a_list_of_headers_that_is_too_long_is_answered_and_the_connection_goes_on() {
     on_loop(|| async {
-        let (mux, _seen) = pair(&Tune::default(), echo_path);
+        let (mux, _seen) = pair(limits(|_| {}), echo_path);
         let mut message = get("/");
         message.set_limit(1 << 20);
         for n in 0..400 {

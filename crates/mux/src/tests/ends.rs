@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn resets_at_every_point_leave_the_connection_as_it_was() {
     on_loop(|| async {
-        let (mux, seen) = pair(&Tune::default(), |stream, message| async move {
+        let (mux, seen) = pair(limits(|_| {}), |stream, message| async move {
             // How far the server's side goes is in the path.
             let stage = message.target()[1] - b'0';
             if stage == 0 {
@@ -92,7 +92,7 @@ async fn one(mux: &ServerMux, stage: u8, cut: u8, body: bool) {
 #[test]
 fn a_request_whose_response_is_whole_is_read_to_a_bound_and_then_reset() {
     on_loop(|| async {
-        let (mux, _seen) = pair(&Tune::default(), |stream, _| async move {
+        let (mux, _seen) = pair(limits(|_| {}), |stream, _| async move {
             stream.send_head(&answer(403), false).unwrap();
             stream.try_write(b"no", true).unwrap();
         });
@@ -118,7 +118,7 @@ fn a_client_that_resets_is_noticed_while_nothing_is_read() {
     on_loop(|| async {
         let gone = Rc::new(Cell::new(false));
         let noted = Rc::clone(&gone);
-        let (mux, _seen) = pair(&Tune::default(), move |stream, _| {
+        let (mux, _seen) = pair(limits(|_| {}), move |stream, _| {
             let noted = Rc::clone(&noted);
             async move {
                 std::future::poll_fn(|context| stream.poll_gone(context)).await;
@@ -139,7 +139,7 @@ fn a_client_that_resets_is_noticed_while_nothing_is_read() {
 fn streams_above_the_last_one_of_a_goaway_can_be_repeated_elsewhere() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let mux = ServerMux::start(Transport::from(socket(near)), &Tune::default(), false);
+        let mux = ServerMux::start(Transport::from(socket(near)), limits(|_| {}), false);
         let far = socket(far);
         let (first, second) = (ask(&mux, "/1"), ask(&mux, "/2"));
         let mut bytes = raw::frame(4, 0, 0, &[]);
@@ -166,7 +166,7 @@ fn a_goaway_of_ours_lets_streams_end_and_then_closes() {
     on_loop(|| async {
         let finish = Rc::new(Cell::new(false));
         let may = Rc::clone(&finish);
-        let (mux, seen) = pair(&Tune::default(), move |stream, message| {
+        let (mux, seen) = pair(limits(|_| {}), move |stream, message| {
             let may = Rc::clone(&may);
             async move {
                 until("leave", || may.get()).await;
@@ -190,7 +190,7 @@ fn a_goaway_of_ours_lets_streams_end_and_then_closes() {
 fn a_lost_connection_ends_its_streams() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let mux = ServerMux::start(Transport::from(socket(near)), &Tune::default(), false);
+        let mux = ServerMux::start(Transport::from(socket(near)), limits(|_| {}), false);
         let stream = ask(&mux, "/");
         drop(far);
         let mut head = Message::new();
@@ -209,7 +209,7 @@ fn a_client_that_closed_its_side_still_gets_the_answers_of_whole_requests() {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
             socket(far),
-            settings::of_clients(&Tune::default()),
+            settings::of_clients(&limits(|_| {})),
             |stream, message| async move {
                 reactor::sleep(Duration::from_millis(5)).await;
                 echo_path(stream, message).await;
@@ -239,7 +239,7 @@ fn a_client_that_closed_its_side_still_gets_the_answers_of_whole_requests() {
 #[test]
 fn a_connection_to_a_server_that_nobody_holds_is_closed() {
     on_loop(|| async {
-        let (mux, seen) = pair(&Tune::default(), echo_path);
+        let (mux, seen) = pair(limits(|_| {}), echo_path);
         let other = mux.clone();
         let stream = ask(&mux, "/");
         drop(mux);
@@ -256,7 +256,7 @@ fn a_connection_to_a_server_that_nobody_holds_is_closed() {
 fn a_server_that_answers_no_http2_fails_its_streams() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let mux = ServerMux::start(Transport::from(socket(near)), &Tune::default(), false);
+        let mux = ServerMux::start(Transport::from(socket(near)), limits(|_| {}), false);
         let far = socket(far);
         let stream = ask(&mux, "/");
         send(

@@ -12,10 +12,9 @@ mod sizes;
 use super::driver::{Driver, Side, Then, View};
 use super::mapping;
 use super::server::ServerMux;
-use super::settings;
+use super::settings::{self, Http2, Limits as Bounds};
 use super::shared::{Accept, Opened, Shared};
 use super::stream::MuxStream;
-use crate::config::{Http2, Tune};
 use http::http1::{Limits, Parsed, RequestFacts};
 use http::message::{Message, Version};
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList, Options};
@@ -83,7 +82,7 @@ impl<B> Accept for TestSide<B> {
             return Opened::Answer(b"431");
         }
         let mut message = Message::new();
-        match mapping::request(fields, end, &Limits::default(), &mut message) {
+        match http::http2::request(fields, end, &Limits::default(), &mut message) {
             Ok(parsed) => {
                 let length = mapping::expected_length(&parsed, end);
                 // What the handlers look at is the path.
@@ -156,21 +155,27 @@ where
 }
 
 /// A server's end with a handler, and our client's end of the connection to it.
-fn pair<F, H>(tune: &Tune, handler: H) -> (ServerMux, Rc<Seen>)
+fn pair<F, H>(bounds: Bounds, handler: H) -> (ServerMux, Rc<Seen>)
 where
     H: Fn(MuxStream, Message) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     let (near, far) = UnixStream::pair().unwrap();
-    let seen = serve_on(socket(far), settings::of_clients(tune), handler);
-    let mux = ServerMux::start(Transport::from(socket(near)), tune, false);
+    let seen = serve_on(socket(far), settings::of_clients(&bounds), handler);
+    let mux = ServerMux::start(Transport::from(socket(near)), bounds, false);
     (mux, seen)
 }
 
-fn tuned(set: impl FnOnce(&mut Http2)) -> Tune {
-    let mut tune = Tune::default();
-    set(&mut tune.http2);
-    tune
+/// As nobody tuned it, but for what `set` changes.
+pub(super) fn limits(set: impl FnOnce(&mut Http2)) -> Bounds {
+    let mut http2 = Http2::default();
+    set(&mut http2);
+    Bounds {
+        http2,
+        head_bytes: 16_384,
+        headers_max: 101,
+        websocket: true,
+    }
 }
 
 fn get(path: &str) -> Message {

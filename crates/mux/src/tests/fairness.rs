@@ -7,7 +7,7 @@ fn a_large_download_does_not_hold_up_small_answers() {
     on_loop(|| async {
         let large = Rc::new(Cell::new(0_usize));
         let counted = Rc::clone(&large);
-        let (mux, _seen) = pair(&Tune::default(), move |stream, message| {
+        let (mux, _seen) = pair(limits(|_| {}), move |stream, message| {
             let counted = Rc::clone(&counted);
             async move {
                 if message.target() != b"/large" {
@@ -60,7 +60,7 @@ fn a_large_download_does_not_hold_up_small_answers() {
 fn many_streams_that_come_at_once_begin_a_few_at_a_time() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let options = settings::of_clients(&Tune::default());
+        let options = settings::of_clients(&limits(|_| {}));
         let seen = serve_on(socket(far), options, echo_path);
         let mut bytes = raw::hello();
         (0..90).for_each(|n| bytes.extend(raw::get(1 + 2 * n, "/x")));
@@ -89,7 +89,7 @@ fn downloads_side_by_side_get_about_the_same() {
         const STREAMS: usize = 20;
         let counts: Rc<[Cell<usize>; STREAMS]> = Rc::new(Default::default());
         let counted = Rc::clone(&counts);
-        let (mux, _seen) = pair(&Tune::default(), move |stream, message| {
+        let (mux, _seen) = pair(limits(|_| {}), move |stream, message| {
             let counted = Rc::clone(&counted);
             async move {
                 let n: usize = std::str::from_utf8(&message.target()[1..])
@@ -140,7 +140,7 @@ fn a_client_that_reads_nothing_costs_a_bounded_output() {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
             socket(far),
-            settings::of_clients(&Tune::default()),
+            settings::of_clients(&limits(|_| {})),
             |stream, _| async move {
                 // Heads alone obey no window.
                 let mut head = answer(302);

@@ -1,21 +1,17 @@
 //! A client's HTTP/2 connection: requests become streams with tasks of their own.
 
-use super::driver::{Driver, Side, Then, View};
-use super::mapping;
-use super::settings;
-use super::shared::{Accept, Opened, Shared};
-use super::stream::MuxStream;
+use super::{Endpoint, Session, Stream, leaving};
 use crate::log::{self, Level};
 use crate::state::Tally;
-use crate::stream::{self, Endpoint, Session, Stream, leaving};
 use crate::tables::tracked;
 use crate::worker::worker;
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
 use http::http1::{Fault, Limits, Parsed};
-use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
-use reactor::{self, Buffer, Instant};
+use mux::{Accept, MuxStream, Opened, Side, Then, View};
+use protocol::http2::{ConnectionError, ErrorCode, FieldList};
+use reactor::{Buffer, Instant};
 use std::fmt::Display;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::Duration;
 use tls::transport::Transport;
 
@@ -45,11 +41,7 @@ pub async fn serve(
     session: &mut Rc<Session>,
     begin: impl FnMut(Request),
 ) {
-    let options = settings::of_clients(&session.config.global.tune);
-    let open_max = options.concurrent_streams_max.saturating_mul(2);
-    let connection = Connection::new(options);
-    let shared = Shared::new(connection, Weak::new(), false);
-    shared.inner.borrow_mut().open_max = open_max;
+    let limits = session.config.global.tune.http2_limits();
     let mut side = ClientSide {
         session,
         begin,
@@ -57,9 +49,7 @@ pub async fn serve(
         faults: 0,
         announced: None,
     };
-    Driver::new(Rc::new(shared), transport, input)
-        .run(&mut side)
-        .await;
+    mux::serve(transport, input, limits, &mut side).await;
 }
 
 struct ClientSide<'s, B> {
@@ -77,7 +67,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
 
     fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request> {
         self.go_over();
-        let mut stream = stream::new_stream(Rc::clone(self.session), true);
+        let mut stream = super::new_stream(Rc::clone(self.session), true);
         if fields.is_overflowed() {
             self.refused(stream, 431);
             return Opened::Answer(b"431");
@@ -90,7 +80,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
             accept_invalid: false,
             body_with_any_method: true,
         };
-        match mapping::request(fields, end, &limits, &mut stream.request) {
+        match http::http2::request(fields, end, &limits, &mut stream.request) {
             Ok(parsed) => {
                 let now = reactor::now();
                 stream.times.request = Some(now);
@@ -99,7 +89,7 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                 let tunnel = parsed.upgrade.is_some() || stream.request.method() == b"CONNECT";
                 let length = match tunnel {
                     true => None,
-                    false => mapping::expected_length(&parsed, end),
+                    false => mux::expected_length(&parsed, end),
                 };
                 Opened::Begin((stream, Ok(parsed)), length)
             }
@@ -151,7 +141,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     /// Counts and logs what was no request.
     fn refused(&mut self, stream: Box<Stream>, status: u16) {
         self.malformed();
-        stream::bad_request(stream, status);
+        super::bad_request(stream, status);
     }
 
     /// Until when a connection without streams may wait for one.
@@ -280,8 +270,8 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
     }
 
     fn failed(&mut self, error: &ConnectionError) {
-        let stream = stream::new_stream(Rc::clone(self.session), true);
-        stream::bad_request(stream, 0);
+        let stream = super::new_stream(Rc::clone(self.session), true);
+        super::bad_request(stream, 0);
         if !error.is_abuse() {
             return;
         }

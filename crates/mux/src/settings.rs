@@ -1,0 +1,115 @@
+//! `tune.h2.*`: what the connections of clients and to servers announce and bear.
+
+use protocol::http2::{Options, Role};
+
+/// Pseudo-headers of a request besides its headers.
+const PSEUDO_MAX: usize = 6;
+/// What RFC 9113 6.5.2 counts for each field besides its bytes.
+const FIELD_OVERHEAD_BYTES: u32 = 32;
+/// Windows of streams that the whole connection has: so one body that nobody
+/// takes does not stop the others, and the memory of all of them is bounded.
+const WINDOWS_OF_CONNECTION: u32 = 16;
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
+/// `tune.h2.*`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Http2 {
+    /// `tune.h2.header-table-size`, bytes.
+    pub header_table_bytes: u32,
+    /// `tune.h2.max-frame-size`, bytes.
+    pub frame_bytes_max: u32,
+    /// `tune.h2.initial-window-size`, bytes.
+    pub initial_window: u32,
+    /// `tune.h2.max-concurrent-streams`.
+    pub concurrent_streams_max: u32,
+    /// `tune.h2.fe.*`: of clients' connections.
+    pub client: Http2Side,
+    /// `tune.h2.be.*`: of connections to servers.
+    pub server: Http2Side,
+}
+
+/// What is said of one side only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Http2Side {
+    /// `initial-window-size` where it differs, bytes.
+    pub initial_window: Option<u32>,
+    /// `max-concurrent-streams` where it differs.
+    pub concurrent_streams_max: Option<u32>,
+    /// `glitches-threshold`: faults after which a connection is closed.
+    pub glitches_max: Option<u32>,
+    /// `max-total-streams` of a client's connection.
+    pub total_streams_max: Option<u32>,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Http2 {
+            header_table_bytes: 4096,
+            frame_bytes_max: 16_384,
+            initial_window: 65_535,
+            concurrent_streams_max: 100,
+            client: Http2Side::default(),
+            server: Http2Side::default(),
+        }
+    }
+}
+
+/// What bounds a connection and its heads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// `tune.h2.*`.
+    pub http2: Http2,
+    /// The largest head, bytes.
+    pub head_bytes: usize,
+    /// Most headers of a head.
+    pub headers_max: usize,
+    /// Clients may ask for WebSockets (RFC 8441).
+    pub websocket: bool,
+}
+
+/// Of a client's connection.
+pub(super) fn of_clients(limits: &Limits) -> Options {
+    options(Role::Server, limits, &limits.http2.client)
+}
+
+/// Of a connection to a server.
+pub(super) fn of_servers(limits: &Limits) -> Options {
+    options(Role::Client, limits, &limits.http2.server)
+}
+
+fn options(role: Role, limits: &Limits, side: &Http2Side) -> Options {
+    let http2 = &limits.http2;
+    let fields = limits.headers_max.saturating_add(PSEUDO_MAX);
+    let overhead = u32::try_from(fields)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(FIELD_OVERHEAD_BYTES);
+    let window = side.initial_window.unwrap_or(http2.initial_window);
+    let streams = side.concurrent_streams_max;
+    let head = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
+    Options {
+        header_table_bytes: http2.header_table_bytes,
+        initial_window: window,
+        connection_window: window.saturating_mul(WINDOWS_OF_CONNECTION).min(WINDOW_MAX),
+        concurrent_streams_max: streams.unwrap_or(http2.concurrent_streams_max),
+        frame_bytes_max: http2.frame_bytes_max,
+        header_list_bytes_max: head.saturating_add(overhead),
+        header_fields_max: fields,
+        connect_protocol: role == Role::Server && limits.websocket,
+        ..Options::new(role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_tuned_is_what_haproxy_announces() {
+        let options = of_clients(&super::super::tests::limits(|_| {}));
+        assert_eq!(options.initial_window, 65_535);
+        assert_eq!(options.concurrent_streams_max, 100);
+        assert_eq!(options.frame_bytes_max, 16_384);
+        assert_eq!(options.header_table_bytes, 4_096);
+        assert_eq!(options.connection_window, 16 * 65_535);
+    }
+}

@@ -1,0 +1,44 @@
+//! A buffer of the thread for building what is sent at once.
+
+use std::cell::Cell;
+
+/// Largest scratch buffer that is kept, bytes.
+const SCRATCH_KEPT: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An empty buffer for building heads, which keeps its memory.
+#[inline]
+pub fn scratch() -> Scratch {
+    Scratch(SCRATCH.take())
+}
+
+/// The thread's scratch buffer, given back when dropped.
+pub struct Scratch(Vec<u8>);
+
+impl std::ops::Deref for Scratch {
+    type Target = Vec<u8>;
+    #[inline]
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Scratch {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.0);
+        if bytes.capacity() <= SCRATCH_KEPT {
+            bytes.clear();
+            SCRATCH.set(bytes);
+        }
+    }
+}
