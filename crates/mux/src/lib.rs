@@ -25,7 +25,8 @@ pub use mapping::expected_length;
 pub use server::ServerMux;
 pub use settings::{Http2, Http2Side, Limits};
 pub use shared::{Accept, Opened};
-pub use stream::{Gone, HeadFailure, MuxStream};
+pub use slot::Gone;
+pub use stream::{HeadFailure, MuxStream};
 pub use watch::StreamWatch;
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 
 use super::drains::Drains;
 use super::mapping;
-use super::slot::{HEADS_MAX, Interest, Slot};
-use super::stream::Gone;
+use super::slot::{Gone, HEADS_MAX, Interest, Slot};
 use http::message::Message;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, Event, FieldList, Role, StreamId};
 use reactor::{self, Instant};

@@ -2,17 +2,51 @@
 //! stream and keeps its memory.
 
 use super::received::Received;
-use super::stream::Gone;
-use super::watch::Testament;
 use http::http1::{Fault, Limits, Parsed, RequestFacts};
 use http::message::{Fields, Message};
 use protocol::http2::ErrorCode;
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Weak;
 use std::task::{Context, Waker};
 
 /// Heads of one answer that wait to be taken: a server that sends more interim
 /// ones than this at once has its stream reset.
 pub(super) const HEADS_MAX: usize = 8;
+
+/// Why a stream is no more although one of its sides had not ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// The peer reset it, or we did for an error of the peer's.
+    Reset(ErrorCode),
+    /// The peer has not looked at it and will not (GOAWAY with a lower last
+    /// stream, REFUSED_STREAM, or the connection closed before the request was
+    /// written): it can be repeated on another connection whatever its method.
+    Refused,
+    /// The connection is lost.
+    Lost,
+}
+
+/// What is told of a stream itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) id: u32,
+    pub(super) aborted: bool,
+    pub(super) reset: Option<u32>,
+}
+
+/// Where a stream that ends leaves what its watch is asked for.
+pub(super) type Testament = Weak<Cell<Option<Seen>>>;
+
+impl Seen {
+    pub(super) fn of(slot: &Slot) -> Seen {
+        Seen {
+            id: slot.id,
+            aborted: slot.peer_reset.is_some() || slot.gone == Some(Gone::Lost),
+            reset: slot.peer_reset.map(|code| code as u32),
+        }
+    }
+}
 
 /// What the user of a stream waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +101,14 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// The stream ends: who watches it learns how.
+    pub(super) fn bequeath(&mut self) {
+        let watch = self.watched.take();
+        if let Some(last) = watch.and_then(|watch| watch.upgrade()) {
+            last.set(Some(Seen::of(self)));
+        }
+    }
+
     /// A stream begins.
     pub(super) fn begin(&mut self, id: u32) {
         self.id = id;

@@ -2,7 +2,7 @@
 
 use super::mapping;
 use super::shared::{Inner, OUTPUT_MAX_BYTES, Shared};
-use super::slot::Interest;
+use super::slot::{Gone, Interest};
 use http::http1::{Fault, Limits, Parsed, RequestFacts};
 use http::message::{Fields, Message};
 use protocol::http2::{ErrorCode, Role, StreamId};
@@ -12,19 +12,6 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-/// Why a stream is no more although one of its sides had not ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Gone {
-    /// The peer reset it, or we did for an error of the peer's.
-    Reset(ErrorCode),
-    /// The peer has not looked at it and will not (GOAWAY with a lower last
-    /// stream, REFUSED_STREAM, or the connection closed before the request was
-    /// written): it can be repeated on another connection whatever its method.
-    Refused,
-    /// The connection is lost.
-    Lost,
-}
 
 /// Why no head of an answer came.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 //! knows how the stream ended when its place has another one.
 
 use super::shared::Shared;
-use super::slot::Slot;
-use super::stream::{Gone, MuxStream};
+use super::slot::Seen;
+use super::stream::MuxStream;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
@@ -14,37 +14,6 @@ pub struct StreamWatch {
     shared: Weak<Shared>,
     slot: u32,
     last: Rc<Cell<Option<Seen>>>,
-}
-
-/// What is told of a stream itself.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    id: u32,
-    aborted: bool,
-    reset: Option<u32>,
-}
-
-/// Where a stream that ends leaves what its watch is asked for.
-pub(super) type Testament = Weak<Cell<Option<Seen>>>;
-
-impl Seen {
-    fn of(slot: &Slot) -> Seen {
-        Seen {
-            id: slot.id,
-            aborted: slot.peer_reset.is_some() || slot.gone == Some(Gone::Lost),
-            reset: slot.peer_reset.map(|code| code as u32),
-        }
-    }
-}
-
-impl Slot {
-    /// The stream ends: who watches it learns how.
-    pub(super) fn bequeath(&mut self) {
-        let watch = self.watched.take();
-        if let Some(last) = watch.and_then(|watch| watch.upgrade()) {
-            last.set(Some(Seen::of(self)));
-        }
-    }
 }
 
 impl MuxStream {

@@ -1,6 +1,7 @@
 //! Resets, GOAWAY and closes, at every point.
 
-use super::super::stream::{Gone, HeadFailure};
+use super::super::slot::Gone;
+use super::super::stream::HeadFailure;
 use super::*;
 
 #[test]
