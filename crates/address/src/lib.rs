@@ -12,5 +12,6 @@ pub mod config;
 pub mod dialect;
 pub mod kernel;
 pub mod keyword;
+pub mod message;
 pub mod role;
 pub mod wire;

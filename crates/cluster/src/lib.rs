@@ -29,6 +29,7 @@ pub mod lease;
 pub mod log;
 pub mod machine;
 pub mod member;
+pub mod message;
 pub mod raft;
 #[cfg(test)]
 mod random;

@@ -4,10 +4,10 @@
 
 use crate::identity;
 use crate::keepalived::log::{Log, Speaker};
+use address::message::LogWish;
 use address::role::Level;
 use language::render::{self, HaproxyForm, Look};
 use language::{Diagnostics, SourceMap};
-use part::role::AddressLog;
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex};
@@ -83,7 +83,7 @@ impl Voice {
     }
 
     /// Under keepalived's name what it says goes to a log.
-    pub fn log_to(&mut self, wish: AddressLog) {
+    pub fn log_to(&mut self, wish: LogWish) {
         if self.form == Form::Keepalived {
             let log = Log::open(wish, Speaker::Parent);
             self.log = Some(Arc::new(Mutex::new(log)));
@@ -383,7 +383,7 @@ mod tests {
         let mut voice = Voice::new(Form::Keepalived, false);
         let name = format!("evenkeel-voice-{}.log", std::process::id());
         let file = std::env::temp_dir().join(name);
-        voice.log_to(AddressLog {
+        voice.log_to(LogWish {
             console: false,
             facility: None,
             file: Some(file.as_os_str().as_encoded_bytes().to_vec()),

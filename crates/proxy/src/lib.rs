@@ -17,6 +17,7 @@ pub mod keyword;
 pub mod listener;
 pub mod load;
 pub mod log;
+pub mod message;
 pub mod operations;
 pub mod peers;
 pub mod persistence;

@@ -31,7 +31,7 @@ const HOUSE: &[(&str, Knows)] = &[
             "mux",
         ]),
     ),
-    ("address", Knows::Only(&["language", "protocol"])),
+    ("address", Knows::Only(&["language", "protocol", "part"])),
     ("cluster", Knows::Only(&["language", "protocol", "part"])),
     ("console", Knows::Only(&["cluster", "language"])),
     ("evenkeel", Knows::All),

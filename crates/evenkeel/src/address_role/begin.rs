@@ -8,8 +8,10 @@ use crate::roles::entry;
 use crate::roles::guard::Guard;
 use crate::roles::memory::{self, MemoryError};
 use address::config::Config;
+use address::message::Options;
 use address::role::{self, Exit, KeptState, Level, RoleError};
-use part::role::{Personality, TakeAddresses};
+use part::codec;
+use part::role::{Parcel, Personality, Take};
 use rustix::thread::CapabilitySet;
 use std::ffi::OsStr;
 use std::fmt;
@@ -21,30 +23,24 @@ use std::process::ExitCode;
 /// What a role is given.
 pub struct Given {
     /// What it is.
-    pub take: TakeAddresses,
-    config: OwnedFd,
-    keep: Option<OwnedFd>,
-    vitals: Option<OwnedFd>,
+    pub take: Take,
+    options: Options,
+    parcel: Parcel<OwnedFd>,
 }
 
 impl Given {
     /// None where the descriptors are not those of the message.
-    pub fn new(take: TakeAddresses, descriptors: Vec<OwnedFd>) -> Option<Given> {
-        if descriptors.len() != take.descriptors() {
-            return None;
-        }
-        let mut descriptors = descriptors.into_iter();
+    pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
         Some(Given {
-            config: descriptors.next()?,
-            keep: take.keep.then(|| descriptors.next()).flatten(),
-            vitals: take.vitals.then(|| descriptors.next()).flatten(),
+            options: codec::decode(&take.options).ok()?,
+            parcel: take.sort(descriptors)?,
             take,
         })
     }
 
     /// What is to be run.
     pub fn config(&self) -> Result<Config, ConfigError> {
-        let bytes = memory::read(&self.config).map_err(ConfigError::Memory)?;
+        let bytes = memory::read(&self.parcel.payload).map_err(ConfigError::Memory)?;
         Config::decode(&bytes).map_err(ConfigError::Decode)
     }
 }
@@ -89,16 +85,16 @@ impl fmt::Display for BeginError {
 
 /// Runs until the end.
 pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCode {
-    let mut log = log(&given.take);
+    let mut log = log(given.take.personality, &given.options);
     let config = match given.config().map_err(BeginError::Config) {
         Ok(config) => config,
         Err(error) => return refuse(&error, &mut *log, &mut channel),
     };
-    let kept = give_up(&given.take);
+    let kept = give_up(&given.options);
     if let Err(error) = kept.map_err(BeginError::Confinement) {
         return refuse(&error, &mut *log, &mut channel);
     }
-    let version = given.take.version;
+    let (version, personality) = (given.take.version, given.take.personality);
     let (orders, words) = match Supervised::new(channel, guard, version) {
         Ok(orders) => orders,
         Err(error) => {
@@ -109,17 +105,20 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
-    let kept = given.keep.as_ref();
+    let Given {
+        options, parcel, ..
+    } = given;
+    let kept = parcel.keep.as_ref();
     let kept = kept.and_then(|file| KeptState::read(file.as_fd()));
-    let dumps = PathBuf::from(OsStr::from_bytes(&given.take.dump_directory));
+    let dumps = PathBuf::from(OsStr::from_bytes(&options.dump_directory));
     let result = role::run(
         config,
         role::Given {
             orders: Box::new(orders),
             log,
             kept,
-            keep: given.keep,
-            vitals: given.vitals,
+            keep: parcel.keep,
+            vitals: parcel.shared,
             dump_directory: dumps,
         },
     );
@@ -127,7 +126,7 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
         Ok(Exit::Released | Exit::Left) => ExitCode::SUCCESS,
         Err(error) => {
             let error = BeginError::Role(error);
-            let mut again = self::log(&given.take);
+            let mut again = self::log(personality, &options);
             again(Level::Error, &error.to_string());
             words.last(error.to_string());
             ExitCode::FAILURE
@@ -143,12 +142,12 @@ fn refuse(error: &BeginError, log: &mut dyn FnMut(Level, &str), channel: &mut Ch
 }
 
 /// Where its lines go: keepalived's log under that name, else standard error.
-fn log(take: &TakeAddresses) -> role::Log {
-    if take.personality == Personality::Keepalived {
-        let mut log = Log::open(take.log.clone(), Speaker::Vrrp);
+fn log(personality: Personality, options: &Options) -> role::Log {
+    if personality == Personality::Keepalived {
+        let mut log = Log::open(options.log.clone(), Speaker::Vrrp);
         return Box::new(move |level, text| log.line(level, text));
     }
-    let detail = take.log.detail;
+    let detail = options.log.detail;
     Box::new(move |level, text| {
         if level == Level::Detail && !detail {
             return;
@@ -167,7 +166,7 @@ fn log(take: &TakeAddresses) -> role::Log {
 /// Gives up every capability that addresses do not need. System calls and files
 /// are not confined: scripts and what they start would inherit that, and they may
 /// do anything that whoever wrote the configuration wants of them.
-fn give_up(take: &TakeAddresses) -> Result<CapabilitySet, confinement::ConfinementError> {
-    let keeps = CapabilitySet::from_bits_retain(take.plan.capabilities);
-    confinement::keep_only(keeps, take.plan.programs)
+fn give_up(options: &Options) -> Result<CapabilitySet, confinement::ConfinementError> {
+    let keeps = CapabilitySet::from_bits_retain(options.plan.capabilities);
+    confinement::keep_only(keeps, options.plan.programs)
 }

@@ -25,7 +25,7 @@ pub fn main(mut channel: Channel) -> ExitCode {
 /// What is to be run.
 fn first(received: Received) -> Option<Given> {
     match received.message {
-        Message::TakeAddresses(take) => Given::new(*take, received.descriptors),
+        Message::Take(take) => Given::new(*take, received.descriptors),
         _ => None,
     }
 }

@@ -6,11 +6,15 @@ use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::entry;
 use crate::roles::guard::Guard;
 use crate::roles::memory;
+use address::message::{Dump as WantedDump, HandedOver, Message as OfAddress};
 use address::role::{Dump, Lease, Order, Orders, Told};
-use part::role::{AddressDump, Message, WantedLease};
+use cluster::message::Message as OfCluster;
+use part::codec;
+use part::role::{Manner, Message, PartMessage, WantedLease, WantedLeases};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -47,6 +51,8 @@ struct Inner {
     taking: u64,
     /// Writing is waited for, too.
     writes: bool,
+    /// The numbers of questions that the loop has, which answers in their order.
+    asks: VecDeque<u64>,
 }
 
 /// What is left when the role has ended: a last word.
@@ -75,6 +81,7 @@ impl Supervised {
             version,
             taking: version,
             writes: false,
+            asks: VecDeque::new(),
         }));
         let words = LastWords(inner.clone());
         let mut orders = Supervised { set, inner };
@@ -153,17 +160,62 @@ impl Supervised {
     }
 
     fn say(&self, message: &Message, descriptors: &[Arc<OwnedFd>]) {
+        self.say_numbered(0, message, descriptors);
+    }
+
+    fn say_numbered(&self, ask: u64, message: &Message, descriptors: &[Arc<OwnedFd>]) {
         if let Some(channel) = &mut self.inner.borrow_mut().channel {
             // Who cannot be told has gone, which is seen when it is read next.
-            let _ = channel.send(message, descriptors);
+            let _ = channel.send_numbered(ask, message, descriptors);
         }
         self.watch_writing();
+    }
+
+    /// The loop is asked for something that it answers later.
+    fn asks(&self, ask: u64, order: Order) -> Option<Order> {
+        self.inner.borrow_mut().asks.push_back(ask);
+        Some(order)
+    }
+
+    /// Answers the question that the loop was asked first.
+    fn answer(&self, bytes: Vec<u8>, descriptors: &[Arc<OwnedFd>]) {
+        let ask = self.inner.borrow_mut().asks.pop_front();
+        self.say_numbered(ask.unwrap_or(0), &Message::Answer { bytes }, descriptors);
+    }
+
+    /// What a message to this part alone asks for.
+    fn order_of_part(&self, ask: u64, message: &PartMessage) -> Option<Order> {
+        let Some(message) = message.read() else {
+            let words = "the address role does not know this message".to_owned();
+            self.say_numbered(ask, &Message::Nobody { words }, &[]);
+            return None;
+        };
+        match message {
+            OfAddress::Hold(leases) => {
+                let held = leases.0.into_iter().map(|lease| Lease {
+                    name: lease.name,
+                    until_ns: lease.until_ns,
+                });
+                Some(Order::Hold(held.collect()))
+            }
+            OfAddress::HandOverLease { name } => Some(Order::HandOverLease(name)),
+            OfAddress::HandOver { name, drain_ms } => {
+                let drain = drain_ms.map(Duration::from_millis);
+                self.asks(ask, Order::HandOver { name, drain })
+            }
+            OfAddress::Dump(dump) => Some(match dump {
+                WantedDump::Data => Order::Dump(Dump::Data),
+                WantedDump::Statistics => Order::Dump(Dump::Statistics),
+                WantedDump::ClearStatistics => Order::ClearStatistics,
+                WantedDump::Json => Order::Dump(Dump::Json),
+            }),
+        }
     }
 
     /// What a message asks for; None for one that asks the loop for nothing.
     fn order(&mut self, received: Received) -> Option<Order> {
         match received.message {
-            Message::TakeAddresses(take) => {
+            Message::Take(take) => {
                 let version = take.version;
                 let given = super::begin::Given::new(*take, received.descriptors);
                 match given.map(|given| given.config()) {
@@ -182,27 +234,12 @@ impl Supervised {
                 }
                 None
             }
-            Message::Vitals => received.descriptors.into_iter().next().map(Order::Vitals),
-            Message::HoldLeases(leases) => {
-                let held = leases.into_iter().map(|lease| Lease {
-                    name: lease.name,
-                    until_ns: lease.until_ns,
-                });
-                Some(Order::Hold(held.collect()))
-            }
-            Message::HandOverLease { name } => Some(Order::HandOverLease(name)),
-            Message::TellAddresses => Some(Order::Status),
-            Message::HandOverAddresses { name, drain_ms } => {
-                let drain = drain_ms.map(Duration::from_millis);
-                Some(Order::HandOver { name, drain })
-            }
-            Message::DumpAddresses { dump } => Some(match dump {
-                AddressDump::Data => Order::Dump(Dump::Data),
-                AddressDump::Statistics => Order::Dump(Dump::Statistics),
-                AddressDump::ClearStatistics => Order::ClearStatistics,
-                AddressDump::Json => Order::Dump(Dump::Json),
+            Message::Shared => received.descriptors.into_iter().next().map(Order::Vitals),
+            Message::Part(message) => self.order_of_part(received.ask, &message),
+            Message::TellReport { .. } => self.asks(received.ask, Order::Status),
+            Message::Stop(manner) => Some(Order::Stop {
+                release: manner != Manner::Leave,
             }),
-            Message::StopAddresses { release } => Some(Order::Stop { release }),
             Message::Guard { uid } => {
                 // One that cannot be watched leaves the one before in its place.
                 let _ = self.watch_for_others(Guard::new(uid, received.descriptors));
@@ -291,23 +328,24 @@ impl Orders for Supervised {
                 );
             }
             Told::Status(status) => {
-                let bytes = status.encode();
-                match memory::create("evenkeel addresses", &bytes) {
-                    Ok(file) => self.say(&Message::Addresses, &[Arc::new(file)]),
-                    Err(_) => self.say(&Message::Addresses, &[]),
-                }
+                let file = memory::create("evenkeel addresses", &status.encode());
+                let file: Vec<_> = file.map(Arc::new).into_iter().collect();
+                self.answer(Vec::new(), &file);
             }
             Told::WantsLeases(wanted) => {
                 let wanted = wanted.into_iter().map(|lease| WantedLease {
                     name: lease.name,
                     rank: lease.rank,
                 });
-                self.say(&Message::WantsLeases(wanted.collect()), &[]);
+                let wanted = OfCluster::Wants(WantedLeases(wanted.collect()));
+                self.say(&Message::Part(Box::new(wanted.envelope())), &[]);
             }
             Told::HandOver(names) => {
-                let moves = !names.is_empty();
-                let words = names.join(" ");
-                self.say(&Message::AddressesHandedOver { moves, words }, &[]);
+                let handed = HandedOver {
+                    moves: !names.is_empty(),
+                    words: names.join(" "),
+                };
+                self.answer(codec::encode(&handed), &[]);
             }
             // The proxy learns it by the vitals, the log has it, and the end of the
             // process is seen.

@@ -17,6 +17,7 @@ use crate::process::{self, StartError};
 use crate::roles::channel::{Channel, ChannelError, Received, timespec};
 use crate::roles::entry;
 use address::role::runner::{Job, Outcome, Runner};
+use part::codec;
 use part::role::{
     DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, Message,
     RunPrograms, external_frame,
@@ -76,11 +77,14 @@ pub fn main(channel: Channel) -> ExitCode {
 }
 
 fn first(received: Received) -> Option<(RunPrograms, UnixStream)> {
-    let Message::RunPrograms(run) = received.message else {
+    let Message::Take(take) = received.message else {
         return None;
     };
-    let [connection] = <[_; 1]>::try_from(received.descriptors).ok()?;
-    Some((*run, UnixStream::from(connection)))
+    let connection = take.sort(received.descriptors)?.payload;
+    Some((
+        codec::decode(&take.options).ok()?,
+        UnixStream::from(connection),
+    ))
 }
 
 fn serve(mut channel: Channel) -> Result<(), RunnerError> {

@@ -1,7 +1,8 @@
 //! Starting the process: by the supervisor, or by a process that serves without one.
 
 use crate::roles::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why};
-use part::role::{CheckProgram, Message, Personality, RunPrograms};
+use part::codec;
+use part::role::{CheckProgram, Message, Personality, RunPrograms, Take};
 use proxy::config::Config;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::OwnedFd;
@@ -22,7 +23,11 @@ pub fn start(
         None,
     )
     .map_err(|errno| entry.failure(Why::Start(errno.into())))?;
-    let message = Message::RunPrograms(Box::new(run));
+    let message = Message::Take(Box::new(Take {
+        personality,
+        options: codec::encode(&run),
+        ..Take::default()
+    }));
     let first = |process: &mut Started| process.send(&message, &[Arc::new(theirs)]);
     let process = spawn::start(Path::new(OWN_PROGRAM), entry, personality, &[], first)?;
     Ok((process, ours))

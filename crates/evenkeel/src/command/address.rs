@@ -3,11 +3,13 @@
 //! reload` does.
 
 use super::{print, refuse, reload};
-use crate::roles::channel::Channel;
+use crate::roles::channel::{Channel, Received};
 use crate::roles::memory;
 use crate::supervisor::directory::{self, Instance};
+use address::message::{HandedOver, Message as OfAddress, PART};
 use address::role::Status;
 use clap::ArgMatches;
+use part::codec;
 use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,18 +49,9 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// What the role tells, put into words.
 fn status(instance: &Instance, words: impl Fn(&Status, &str) -> String) -> ExitCode {
-    let (message, text) = match ask(instance, &Message::TellAddresses) {
-        Ok(answer) => answer,
+    let text = match report(instance) {
+        Ok(text) => text,
         Err(error) => return refuse(error),
-    };
-    let Some(text) = text else {
-        return match message {
-            Message::AddressesHandedOver { words, .. } => refuse(words),
-            _ => refuse(format_args!(
-                "process {}: it does not know this command",
-                instance.pid
-            )),
-        };
     };
     match Status::decode(text.as_bytes()) {
         Ok(status) => print(&words(&status, &(text.clone() + "\n"))),
@@ -72,24 +65,33 @@ fn status(instance: &Instance, words: impl Fn(&Status, &str) -> String) -> ExitC
 fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>) -> ExitCode {
     let drain = drain.map(|drain| u64::try_from(drain.as_millis()).unwrap_or(u64::MAX));
     let what = name.clone().unwrap_or_else(|| "any instance".to_owned());
-    let message = Message::HandOverAddresses {
+    let message = OfAddress::HandOver {
         name,
         drain_ms: drain,
     };
-    match ask(instance, &message) {
-        Ok((Message::AddressesHandedOver { moves: true, words }, _)) => {
-            wait_for_takers(instance, words.split_whitespace())
-        }
-        Ok((Message::AddressesHandedOver { words, .. }, _)) if !words.is_empty() => refuse(words),
-        Ok((Message::AddressesHandedOver { .. }, _)) => refuse(format_args!(
+    let message = Message::Part(Box::new(message.envelope()));
+    let handed = match ask(instance, &message).and_then(|answer| handed_over(instance, &answer)) {
+        Ok(handed) => handed,
+        Err(error) => return refuse(error),
+    };
+    match handed {
+        HandedOver { moves: true, words } => wait_for_takers(instance, words.split_whitespace()),
+        HandedOver { words, .. } if !words.is_empty() => refuse(words),
+        HandedOver { .. } => refuse(format_args!(
             "this machine does not own the addresses of {what}, so there is nothing to hand over"
         )),
-        Ok(_) => refuse(format_args!(
-            "process {}: it does not know this command",
-            instance.pid
-        )),
-        Err(error) => refuse(error),
     }
+}
+
+fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, String> {
+    let Message::Answer { bytes } = &answer.message else {
+        return Err(not_known(instance));
+    };
+    codec::decode(bytes).map_err(|_| not_known(instance))
+}
+
+fn not_known(instance: &Instance) -> String {
+    format!("process {}: it does not know this command", instance.pid)
 }
 
 /// What became of a hand-over.
@@ -152,9 +154,16 @@ fn tell(end: &End) -> u8 {
 }
 
 fn look(instance: &Instance) -> Result<Status, String> {
-    let (_, text) = ask(instance, &Message::TellAddresses)?;
-    let text = text.ok_or("the address role does not answer")?;
-    Status::decode(text.as_bytes()).map_err(|error| error.to_string())
+    Status::decode(report(instance)?.as_bytes()).map_err(|error| error.to_string())
+}
+
+/// What the role tells of itself.
+fn report(instance: &Instance) -> Result<String, String> {
+    let part = PART.to_owned();
+    let answer = ask(instance, &Message::TellReport { part })?;
+    let file = answer.descriptors.first();
+    let text = memory::text(file.ok_or_else(|| not_known(instance))?);
+    text.map_err(|error| format!("process {}: {error}", instance.pid))
 }
 
 /// Whether the hand-over of an instance has ended, and how.
@@ -196,19 +205,21 @@ fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
     }
 }
 
-/// Asks, and gives the answer and its text.
-fn ask(instance: &Instance, message: &Message) -> Result<(Message, Option<String>), String> {
+/// Asks, and waits for the answer.
+fn ask(instance: &Instance, message: &Message) -> Result<Received, String> {
     let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
     let connected = directory::connected(&instance.socket)
         .map_err(std::io::Error::from)
         .and_then(Channel::new);
     let mut channel = connected.map_err(|error| gone(&error))?;
-    channel.send(message, &[]).map_err(|error| gone(&error))?;
+    let asked = channel.send_numbered(1, message, &[]);
+    asked.map_err(|error| gone(&error))?;
     let received = channel.wait(Some(ANSWER_LIMIT));
     let received = received.map_err(|error| gone(&error))?;
-    let text = received.descriptors.first().map(memory::text);
-    let text = text.transpose().map_err(|error| gone(&error))?;
-    Ok((received.message, text))
+    match received.message {
+        Message::Nobody { words } => Err(words),
+        _ => Ok(received),
+    }
 }
 
 /// A time as our language writes it.

@@ -85,10 +85,8 @@ fn reload(instance: &Instance, reset_runtime: bool) -> ExitCode {
         Ok(channel) => channel,
         Err(error) => return gone(&error),
     };
-    if reset_runtime && let Err(error) = channel.send(&Message::TakeFiles, &[]) {
-        return gone(&error);
-    }
-    if let Err(error) = channel.send(&Message::Reload(look), &[]) {
+    let fresh = reset_runtime;
+    if let Err(error) = channel.send(&Message::Reload { look, fresh }, &[]) {
         return gone(&error);
     }
     // It has limits of its own for how long a change may take.

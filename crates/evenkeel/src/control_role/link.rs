@@ -1,10 +1,11 @@
 //! The channel to the supervisor in a process that has Tokio: questions with their
 //! answers, and what the supervisor tells by itself.
 
+use crate::roles::Shared;
 use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::{Shared, memory};
-use cluster::machine::{News, Verdict, Wish};
-use part::role::Message;
+use cluster::machine::{News, Wish};
+use cluster::message::Message as OfCluster;
+use part::role::{Message, PartMessage};
 use rustix::event::PollFlags;
 use std::collections::HashMap;
 use std::io;
@@ -17,18 +18,15 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// News that wait to be heard; of more, the newest are lost.
 const NEWS_MAX: usize = 256;
-/// Questions about health that wait at one time.
-const HEALTH_MAX: usize = 16;
+/// Questions that wait at one time.
+const WAITING_MAX: usize = 64;
 /// How long a rest of the channel is at least: the kernel holds too much on its way.
 const REST: Duration = Duration::from_millis(5);
 
-type Told = Option<Vec<u8>>;
-
-#[derive(Default)]
+/// Those who wait for an answer, by the numbers of their questions.
 struct Waiting {
     next: u64,
-    verdicts: HashMap<u64, oneshot::Sender<Verdict>>,
-    health: Vec<oneshot::Sender<Told>>,
+    open: HashMap<u64, oneshot::Sender<Received>>,
 }
 
 /// The channel, and those who wait for something that comes by it.
@@ -61,7 +59,7 @@ impl Link {
             // The supervisor may still answer what a role before this one asked.
             waiting: Mutex::new(Waiting {
                 next: u64::from(std::process::id()) << 32,
-                ..Waiting::default()
+                open: HashMap::new(),
             }),
             news,
             heard: tokio::sync::Mutex::new(heard),
@@ -89,56 +87,36 @@ impl Link {
         sent
     }
 
-    /// Asks for something that is answered by a verdict.
-    pub async fn ask(
-        &self,
-        message: impl FnOnce(u64) -> Message,
-        descriptors: &[Shared],
-    ) -> Verdict {
+    /// Asks for something, and waits for the answer; None where nobody gives one.
+    pub async fn ask(&self, message: &Message, descriptors: &[Shared]) -> Option<Received> {
         let (give, take) = oneshot::channel();
-        let ask = {
-            let mut waiting = lock(&self.waiting);
-            waiting.next += 1;
-            let ask = waiting.next;
-            waiting.verdicts.insert(ask, give);
-            ask
-        };
-        if let Err(error) = self.say(&message(ask), descriptors) {
-            lock(&self.waiting).verdicts.remove(&ask);
-            return refused(&format!("the supervisor cannot be asked: {error}"));
+        let ask = self.waits(give)?;
+        let sent = lock(&self.channel).send_numbered(ask, message, descriptors);
+        self.sends.notify_one();
+        if sent.is_err() {
+            lock(&self.waiting).open.remove(&ask);
         }
-        take.await
-            .unwrap_or_else(|_| refused("the supervisor did not answer"))
+        take.await.ok()
     }
 
-    /// How well is served, as the proxy writes it.
-    pub async fn health(&self) -> Told {
-        let (give, take) = oneshot::channel();
-        // One question that is on its way answers all who wait.
-        if self.waits_for_health(give)? {
-            self.say(&Message::TellHealth, &[]).ok()?;
-        }
-        take.await.ok().flatten()
-    }
-
-    /// Whether the one who waits from now on is the first; None where too many do.
-    fn waits_for_health(&self, one: oneshot::Sender<Told>) -> Option<bool> {
-        let waiting = &mut lock(&self.waiting).health;
-        waiting.retain(|one| !one.is_closed());
-        if waiting.len() >= HEALTH_MAX {
+    /// The number of a question whose answer is waited for from now on; None where too many
+    /// are.
+    fn waits(&self, one: oneshot::Sender<Received>) -> Option<u64> {
+        let waiting = &mut *lock(&self.waiting);
+        waiting.open.retain(|_, one| !one.is_closed());
+        if waiting.open.len() >= WAITING_MAX {
             return None;
         }
-        waiting.push(one);
-        Some(waiting.len() == 1)
+        waiting.next += 1;
+        waiting.open.insert(waiting.next, one);
+        Some(waiting.next)
     }
 
     /// Reads and sends until the supervisor has gone.
     pub async fn read(link: std::sync::Arc<Link>) {
         while link.turn().await.is_ok() {}
         link.lost.send_replace(true);
-        let mut waiting = lock(&link.waiting);
-        waiting.verdicts.clear();
-        waiting.health.clear();
+        lock(&link.waiting).open.clear();
         // Nobody hears it where the role ends already.
         let _ = link.news.try_send(News::Stop);
     }
@@ -175,38 +153,22 @@ impl Link {
     }
 
     fn hear(&self, received: Received) {
-        let first = received.descriptors.first();
         match received.message {
-            Message::SetAnswer {
-                ask,
-                good,
-                together,
-            } => {
-                let words = first.and_then(|fd| memory::text(fd).ok());
-                let words = words.unwrap_or_default();
-                if let Some(waits) = lock(&self.waiting).verdicts.remove(&ask) {
-                    let _ = waits.send(Verdict {
-                        good,
-                        words,
-                        together,
-                    });
-                }
-            }
-            Message::Health => {
-                let told = first.and_then(|fd| memory::read(fd).ok());
-                for waits in std::mem::take(&mut lock(&self.waiting).health) {
-                    let _ = waits.send(told.clone());
+            Message::Verdict { .. }
+            | Message::Answer { .. }
+            | Message::Nobody { .. }
+            | Message::Unknown { .. } => {
+                let waits = lock(&self.waiting).open.remove(&received.ask);
+                if let Some(waits) = waits {
+                    let _ = waits.send(received);
                 }
             }
             Message::WentBack { words } => self.tell(News::WentBack { words }),
-            Message::WantsLeases(wanted) => {
-                let wishes = wanted.into_iter().map(|lease| Wish {
-                    name: lease.name,
-                    rank: lease.rank,
-                });
-                self.tell(News::WantsLeases(wishes.collect()));
+            Message::Part(message) => self.hear_part(&message),
+            Message::Gone { part } if part == address::message::PART => {
+                self.tell(News::WantsLeases(Vec::new()));
             }
-            Message::StopControl => self.tell(News::Stop),
+            Message::Stop(_) => self.tell(News::Stop),
             Message::TellPulse => {
                 // Without a supervisor nobody hears it.
                 let _ = self.say(&Message::Pulse, &[]);
@@ -215,16 +177,18 @@ impl Link {
         }
     }
 
+    fn hear_part(&self, message: &PartMessage) {
+        if let Some(OfCluster::Wants(wanted)) = message.read() {
+            let wishes = wanted.0.into_iter().map(|lease| Wish {
+                name: lease.name,
+                rank: lease.rank,
+            });
+            self.tell(News::WantsLeases(wishes.collect()));
+        }
+    }
+
     fn tell(&self, news: News) {
         // A role that hears nothing for so long is about to be ended.
         let _ = self.news.try_send(news);
-    }
-}
-
-fn refused(words: &str) -> Verdict {
-    Verdict {
-        good: false,
-        words: words.to_owned(),
-        together: false,
     }
 }

@@ -3,9 +3,11 @@
 
 use super::link::Link;
 use crate::roles::{Shared, memory};
+use address::message::Message as OfAddress;
 use cluster::file_set::FileSet;
 use cluster::machine::{Health, Held, Machine, News, Verdict};
-use part::role::{HeldLease, Message};
+use part::role::{HeldLease, HeldLeases, Message, PartMessage};
+use proxy::message::Message as OfProxy;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,15 +27,43 @@ impl Supervised {
         Supervised { link }
     }
 
-    async fn ask_with(&self, set: &FileSet, message: impl FnOnce(u64) -> Message) -> Verdict {
+    async fn ask_with(&self, message: Message, set: &FileSet) -> Verdict {
         match sealed(set) {
-            Ok(file) => self.link.ask(message, &[file]).await,
-            Err(error) => Verdict {
-                good: false,
-                words: format!("the version cannot be handed over: {error}"),
-                together: false,
-            },
+            Ok(file) => self.ask(message, &[file]).await,
+            Err(error) => refused(&format!("the version cannot be handed over: {error}")),
         }
+    }
+
+    async fn ask(&self, message: Message, descriptors: &[Shared]) -> Verdict {
+        let Some(told) = self.link.ask(&message, descriptors).await else {
+            return refused("the supervisor did not answer");
+        };
+        let words = told
+            .descriptors
+            .first()
+            .and_then(|fd| memory::text(fd).ok());
+        match told.message {
+            Message::Verdict { good, together } => Verdict {
+                good,
+                words: words.unwrap_or_default(),
+                together,
+            },
+            _ => refused("the supervisor does not know this question"),
+        }
+    }
+
+    /// Says something to another part of this machine. Whoever cannot be told has gone, and
+    /// the role ends with that.
+    fn say(&self, message: PartMessage) {
+        let _ = self.link.say(&Message::Part(Box::new(message)), &[]);
+    }
+}
+
+fn refused(words: &str) -> Verdict {
+    Verdict {
+        good: false,
+        words: words.to_owned(),
+        together: false,
     }
 }
 
@@ -44,25 +74,26 @@ fn sealed(set: &FileSet) -> io::Result<Shared> {
 
 impl Machine for Supervised {
     async fn check(&self, set: Arc<FileSet>) -> Verdict {
-        self.ask_with(&set, |ask| Message::CheckSet { ask }).await
+        self.ask_with(Message::Check, &set).await
     }
 
     async fn serve(&self, set: Arc<FileSet>, trial: bool) -> Verdict {
-        let message = |ask| Message::ServeSet { ask, trial };
-        self.ask_with(&set, message).await
+        self.ask_with(Message::Serve { trial }, &set).await
     }
 
     async fn accept(&self) -> Verdict {
-        self.link.ask(|ask| Message::AcceptSet { ask }, &[]).await
+        self.ask(Message::Accept, &[]).await
     }
 
     async fn revert(&self) -> Verdict {
-        self.link.ask(|ask| Message::RevertSet { ask }, &[]).await
+        self.ask(Message::Revert, &[]).await
     }
 
     async fn health(&self) -> Option<Health> {
-        let told = tokio::time::timeout(HEALTH_LIMIT, self.link.health()).await;
-        serde_json::from_slice(&told.ok().flatten()?).ok()
+        let question = Message::Part(Box::new(OfProxy::TellHealth.envelope()));
+        let told = tokio::time::timeout(HEALTH_LIMIT, self.link.ask(&question, &[])).await;
+        let file = told.ok().flatten()?.descriptors.into_iter().next()?;
+        serde_json::from_slice(&memory::read(&file).ok()?).ok()
     }
 
     async fn hold(&self, leases: Vec<Held>) {
@@ -71,12 +102,11 @@ impl Machine for Supervised {
             epoch: lease.epoch.0,
             until_ns: lease.until_ns,
         });
-        // Whoever cannot be told has gone, and the role ends with that.
-        let _ = (self.link).say(&Message::HoldLeases(leases.collect()), &[]);
+        self.say(OfAddress::Hold(HeldLeases(leases.collect())).envelope());
     }
 
     async fn hand_over(&self, name: String) {
-        let _ = self.link.say(&Message::HandOverLease { name }, &[]);
+        self.say(OfAddress::HandOverLease { name }.envelope());
     }
 
     async fn news(&self) -> News {

@@ -10,12 +10,14 @@ mod machine;
 mod rights;
 
 use crate::roles::channel::{Channel, ChannelError, Received};
-use crate::roles::entry;
+use crate::roles::{entry, memory};
+use cluster::message::Run;
 use cluster::role::{Options, RoleError};
 use cluster::wire::Tcp;
 use link::Link;
 use machine::Supervised;
-use part::role::{Message, RunControl};
+use part::codec;
+use part::role::Message;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -55,11 +57,12 @@ pub fn main(channel: Channel) -> ExitCode {
     entry::exit("the control role", serve(channel))
 }
 
-fn first(received: Received) -> Option<RunControl> {
-    match received.message {
-        Message::RunControl(run) => Some(*run),
-        _ => None,
-    }
+fn first(received: Received) -> Option<Run> {
+    let Message::Take(take) = received.message else {
+        return None;
+    };
+    let payload = take.sort(received.descriptors)?.payload;
+    codec::decode(&memory::read(&payload).ok()?).ok()
 }
 
 fn serve(mut channel: Channel) -> Result<(), ControlError> {

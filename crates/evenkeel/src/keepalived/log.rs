@@ -2,9 +2,9 @@
 //! file, as its command line says. Writing never waits: a line that nobody takes
 //! is lost and counted, since the address role writes here between two adverts.
 
+use address::message::LogWish;
 use address::role::Level;
 use jiff::Timestamp;
-use part::role::AddressLog;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
@@ -44,7 +44,7 @@ impl Speaker {
 /// A log that is open.
 #[derive(Debug)]
 pub struct Log {
-    wish: AddressLog,
+    wish: LogWish,
     speaker: Speaker,
     system: Option<OwnedFd>,
     file: Option<File>,
@@ -53,7 +53,7 @@ pub struct Log {
 
 impl Log {
     /// Opens what can be opened: a log that is missing stops nothing.
-    pub fn open(wish: AddressLog, speaker: Speaker) -> Log {
+    pub fn open(wish: LogWish, speaker: Speaker) -> Log {
         let path = wish.file.as_deref().map(|path| file_of(path, speaker));
         let file = path.and_then(|path| {
             OpenOptions::new()
@@ -197,9 +197,9 @@ mod tests {
     #[test]
     fn a_line_goes_to_the_file_with_the_date_in_front_and_details_only_where_asked() {
         let path = std::env::temp_dir().join(format!("evenkeel-klog-{}.log", std::process::id()));
-        let wish = AddressLog {
+        let wish = LogWish {
             file: Some(path.as_os_str().as_bytes().to_vec()),
-            ..AddressLog::default()
+            ..LogWish::default()
         };
         let mut log = Log::open(wish, Speaker::Parent);
         log.line(Level::Notice, "(VI_1) Entering MASTER STATE\n");

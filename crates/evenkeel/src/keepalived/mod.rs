@@ -8,10 +8,11 @@ mod text;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::supervisor;
 use address::dialect::Machine;
+use address::message::LogWish;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::files;
 use language::{Diagnostic, Diagnostics, Severity, SourceMap};
-use part::role::{AddressLog, Personality};
+use part::role::Personality;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -116,9 +117,9 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 }
 
 /// Where lines of the log go.
-pub fn log_wish(parsed: &Arguments) -> AddressLog {
+pub fn log_wish(parsed: &Arguments) -> LogWish {
     let file = parsed.log_file.as_deref();
-    AddressLog {
+    LogWish {
         console: parsed.console,
         facility: (!parsed.no_syslog).then_some(parsed.facility),
         file: file.map(|path| absolute(path).as_os_str().as_bytes().to_vec()),

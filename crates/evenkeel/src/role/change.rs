@@ -31,14 +31,12 @@ pub struct Change {
 }
 
 impl Change {
-    /// Begins to take a version in; on trial, where there is one before it. With
-    /// `takes_files` changes of lists at run time are forgotten.
+    /// Begins to take a version in; on trial, where there is one before it.
     pub fn begin(
         mut given: Given,
         former: Option<Given>,
         serving: &Serving,
         side: &Arc<Side>,
-        takes_files: bool,
     ) -> io::Result<Change> {
         let version = given.take.version;
         let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -53,7 +51,7 @@ impl Change {
                 // First: without it there is no trial.
                 let former = former.map(build_former).transpose();
                 let result = former.and_then(|former| {
-                    let words = take(&mut given, &running, &side, takes_files)?;
+                    let words = take(&mut given, &running, &side)?;
                     Ok((words, former))
                 });
                 // Dropped when the thread ends, but the main thread must look.
@@ -118,14 +116,9 @@ fn build_former(mut given: Given) -> Result<Former, VersionError> {
     Ok(Former { given, built })
 }
 
-fn take(
-    given: &mut Given,
-    running: &Running,
-    side: &Side,
-    takes_files: bool,
-) -> Result<String, VersionError> {
+fn take(given: &mut Given, running: &Running, side: &Side) -> Result<String, VersionError> {
     let built = build(given)?;
-    if takes_files {
+    if given.take.fresh {
         built.config.lists.take_files();
     }
     put(given, built, running, side)

@@ -11,8 +11,9 @@ use crate::roles::memory::{self, MemoryError};
 use crate::roles::vitals;
 use crate::voice::Voice;
 use nix::sys::signal::Signal;
-use part::role::{Level, Message};
+use part::role::{Level, Manner, Message, PartMessage};
 use proxy::config::StatsLevel;
+use proxy::message::Message as OfProxy;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -46,8 +47,6 @@ pub struct Supervised {
     /// The supervisor told it to accept nothing.
     paused: bool,
     telling: Telling,
-    /// The next version takes lists and maps as their files have them.
-    takes_files: bool,
     /// The mapped heartbeat memory.
     vitals: Option<&'static [AtomicU64]>,
     /// When a process was last asked for that runs programs of checks.
@@ -67,7 +66,6 @@ impl Supervised {
             alone: false,
             paused: false,
             telling: Telling::new(Instant::now()),
-            takes_files: false,
             vitals: None,
             wanted_programs: None,
         }
@@ -120,7 +118,7 @@ impl Supervised {
         let again = self.wanted_programs.map(|at| at + PROGRAMS_EVERY);
         if proxy::health::wants_programs() && again.is_none_or(|again| again <= now) {
             self.wanted_programs = Some(now);
-            self.answer(&Message::WantsPrograms, &[]);
+            self.answer(&Message::WantsHelper, &[]);
         }
     }
 
@@ -156,10 +154,45 @@ impl Supervised {
     }
 
     fn answer(&mut self, message: &Message, descriptors: &[Arc<OwnedFd>]) {
+        self.answer_question(0, message, descriptors);
+    }
+
+    fn answer_question(&mut self, ask: u64, message: &Message, descriptors: &[Arc<OwnedFd>]) {
         if let Some(channel) = &mut self.channel
-            && channel.send(message, descriptors).is_err()
+            && (channel.send_numbered(ask, message, descriptors)).is_err()
         {
             self.channel = None;
+        }
+    }
+
+    /// A message to this part alone.
+    fn message_to_part(
+        &mut self,
+        ask: u64,
+        message: &PartMessage,
+        descriptors: Vec<OwnedFd>,
+        serving: &Serving,
+    ) {
+        match message.read() {
+            Some(OfProxy::Operate { level }) => {
+                if let Some(connection) = descriptors.into_iter().next() {
+                    // Too many of them: it is closed, which its user sees.
+                    let _ = self
+                        .side
+                        .sockets()
+                        .adopt(UnixStream::from(connection), rights(level));
+                }
+            }
+            Some(OfProxy::TellHealth) => {
+                let health: Vec<_> = telling::health(serving).map(Arc::new).into_iter().collect();
+                let bytes = Vec::new();
+                self.answer_question(ask, &Message::Answer { bytes }, &health);
+            }
+            // Something that only a later version says.
+            None => {
+                let words = "the proxy does not know this message".to_owned();
+                self.answer_question(ask, &Message::Nobody { words }, &[]);
+            }
         }
     }
 
@@ -179,14 +212,13 @@ impl Supervised {
                     &[],
                 ),
             },
-            Message::EndTrial => self.end_trial(),
+            Message::Accept => self.end_trial(),
             Message::Revert => self.revert(serving),
-            Message::TellHealth => match telling::health(serving) {
-                Ok(fd) => self.answer(&Message::Health, &[Arc::new(fd)]),
-                Err(_) => self.answer(&Message::Health, &[]),
-            },
-            Message::StopSoftly => return Some(Order::StopSoftly),
-            Message::StopNow { signal } => stop_now(signal),
+            Message::Part(message) => {
+                self.message_to_part(received.ask, &message, received.descriptors, serving);
+            }
+            Message::Stop(Manner::Soft | Manner::Leave) => return Some(Order::StopSoftly),
+            Message::Stop(Manner::Now { signal }) => stop_now(signal),
             Message::Pause => return Some(self.pause(true)),
             Message::Resume => return Some(self.pause(false)),
             Message::Guard { uid } if self.given.is_some() => {
@@ -196,7 +228,6 @@ impl Supervised {
             Message::Guard { .. } => {}
             Message::TellState => self.tell_state(serving),
             Message::AddState => self.add_state(received.descriptors, serving),
-            Message::TakeFiles => self.takes_files = true,
             Message::TellPulse => self.answer(&Message::Pulse, &[]),
             Message::GiveVersion => {
                 if let Some(given) = self.given.clone() {
@@ -204,21 +235,12 @@ impl Supervised {
                     self.answer(&Message::Version(Box::new(given.take)), &descriptors);
                 }
             }
-            Message::Operate { level } => {
-                if let Some(connection) = received.descriptors.into_iter().next() {
-                    // Too many of them: it is closed, which its user sees.
-                    let _ = self
-                        .side
-                        .sockets()
-                        .adopt(UnixStream::from(connection), rights(level));
-                }
-            }
-            Message::Programs => {
+            Message::Helper => {
                 if let Some(connection) = received.descriptors.into_iter().next() {
                     proxy::health::use_programs(connection);
                 }
             }
-            Message::Vitals => self.share_vitals(received.descriptors, serving),
+            Message::Shared => self.share_vitals(received.descriptors, serving),
             // An answer to something that only a later version says.
             Message::Unknown { .. } => {}
             other => {
@@ -341,8 +363,7 @@ impl Supervised {
         }
         // What was gone back to is not what is compared with any more.
         drop(self.trial.take());
-        let takes_files = std::mem::take(&mut self.takes_files);
-        match Change::begin(given, former, serving, &self.side, takes_files) {
+        match Change::begin(given, former, serving, &self.side) {
             Ok(change) => self.change = Some(change),
             Err(error) => self.answer(&refused(version, &error.to_string()), &[]),
         }

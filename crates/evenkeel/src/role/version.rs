@@ -80,25 +80,21 @@ pub struct Built {
 impl Given {
     /// None when the descriptors are not those of the plan.
     pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
-        let mut descriptors = descriptors.into_iter().map(Arc::new);
-        let bundle = descriptors.next()?;
-        let mut descriptors: Vec<Shared> = descriptors.collect();
+        let descriptors = descriptors.into_iter().map(Arc::new).collect();
+        let parcel = take.sort(descriptors)?;
         // It belongs to this beginning; whoever is given the version back has another.
-        let state = match std::mem::take(&mut take.state) {
-            true => Some(descriptors.pop()?),
-            false => None,
-        };
-        (descriptors.len() == take.plan.descriptors()).then_some(Given {
+        take.state = false;
+        Some(Given {
             take,
-            bundle,
-            descriptors,
-            state,
+            bundle: parcel.payload,
+            descriptors: parcel.sockets,
+            state: parcel.state,
         })
     }
 
     /// A version on trial and the one before it, where the descriptors are theirs.
     pub fn pair(trial: TakeTrial, mut descriptors: Vec<OwnedFd>) -> Option<(Given, Given)> {
-        let own = 1 + trial.take.plan.descriptors() + usize::from(trial.take.state);
+        let own = trial.take.descriptors();
         if descriptors.len() < own {
             return None;
         }

@@ -79,6 +79,8 @@ impl From<Errno> for ChannelError {
 pub struct Received {
     /// The message.
     pub message: Message,
+    /// Its number, where it is a question or an answer; else zero.
+    pub ask: u64,
     /// Its descriptors, in their order.
     pub descriptors: Vec<OwnedFd>,
 }
@@ -90,6 +92,7 @@ struct Packet {
 
 struct Partial {
     decoded: Decoded,
+    ask: u64,
     wanted: usize,
     descriptors: Vec<OwnedFd>,
 }
@@ -137,6 +140,16 @@ impl Channel {
 
     /// Sends a message, now or when the other side takes it.
     pub fn send(&mut self, message: &Message, descriptors: &[Shared]) -> Result<(), ChannelError> {
+        self.send_numbered(0, message, descriptors)
+    }
+
+    /// Sends a question, or the answer to one, with its number.
+    pub fn send_numbered(
+        &mut self,
+        ask: u64,
+        message: &Message,
+        descriptors: &[Shared],
+    ) -> Result<(), ChannelError> {
         if descriptors.len() > DESCRIPTORS_MAX {
             return Err(ChannelError::Descriptors);
         }
@@ -144,7 +157,7 @@ impl Channel {
         if self.outgoing.len() + packets > OUTGOING_MAX {
             return Err(ChannelError::Full);
         }
-        let bytes = message.encode(descriptors.len());
+        let bytes = message.encode(ask, descriptors.len());
         if bytes.len() > PACKET_BYTES_MAX {
             return Err(ChannelError::System(Errno::MSGSIZE.into()));
         }
@@ -245,13 +258,14 @@ impl Channel {
                 Decoded::Message(message) => {
                     return Ok(Some(Received {
                         message,
+                        ask: partial.ask,
                         descriptors: partial.descriptors,
                     }));
                 }
                 // Its descriptors are closed here.
                 Decoded::Unknown(kind) => {
                     passed_over += 1;
-                    self.send(&Message::Unknown { kind }, &[])?;
+                    self.send_numbered(partial.ask, &Message::Unknown { kind }, &[])?;
                 }
             }
         }
@@ -269,6 +283,7 @@ impl Channel {
             (None, kind) if kind != Header::MORE => {
                 self.incoming = Some(Partial {
                     decoded: Message::decode(bytes).map_err(ChannelError::Decode)?,
+                    ask: header.ask,
                     wanted: header.descriptors as usize,
                     descriptors,
                 });
@@ -420,7 +435,7 @@ mod tests {
     #[test]
     fn a_message_of_an_unknown_kind_is_answered_and_the_next_one_still_arrives() {
         let (mut ours, mut theirs) = pair();
-        let mut bytes = Message::Pause.encode(1);
+        let mut bytes = Message::Pause.encode(0, 1);
         bytes[2..4].copy_from_slice(&999u16.to_le_bytes());
         let strange = Packet {
             bytes,
@@ -436,8 +451,8 @@ mod tests {
     #[test]
     fn a_flood_of_unknown_messages_leaves_its_reader_time_for_others() {
         let (ours, mut theirs) = pair();
-        let bytes = Header::decode(&Message::Pause.encode(0)).map(|_| {
-            let mut bytes = Message::Pause.encode(0);
+        let bytes = Header::decode(&Message::Pause.encode(0, 0)).map(|_| {
+            let mut bytes = Message::Pause.encode(0, 0);
             bytes[2..4].copy_from_slice(&999u16.to_le_bytes());
             bytes
         });
@@ -481,7 +496,7 @@ mod tests {
     fn descriptors_that_nobody_announced_are_refused() {
         let (ours, mut theirs) = pair();
         let packet = Packet {
-            bytes: Message::Pause.encode(0),
+            bytes: Message::Pause.encode(0, 0),
             descriptors: files(1),
         };
         send_packet(&ours.socket, &packet).unwrap();

@@ -7,7 +7,7 @@ use super::channel::{Channel, ChannelError, Received};
 use super::heart::Heart;
 use crate::voice::Voice;
 use nix::libc;
-use part::role::{Message, Personality};
+use part::role::{Manner, Message, Personality};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
@@ -369,7 +369,12 @@ impl Started {
     /// Says something; whether that can arrive. Mostly who cannot be told is about to be
     /// seen as ended.
     pub fn say(&mut self, message: &Message, descriptors: &[Shared]) -> bool {
-        !self.silent && self.channel.send(message, descriptors).is_ok()
+        self.say_numbered(0, message, descriptors)
+    }
+
+    /// The same for a question, or the answer to one.
+    pub fn say_numbered(&mut self, ask: u64, message: &Message, descriptors: &[Shared]) -> bool {
+        !self.silent && (self.channel.send_numbered(ask, message, descriptors)).is_ok()
     }
 
     /// Asks for a sign of life: whatever it says next is one.
@@ -380,10 +385,17 @@ impl Started {
 
     /// Gives it the heartbeat memory: the proxy writes it from now on, the address role
     /// reads it. A proxy without one counts as serving nothing.
-    pub fn give_vitals(&mut self, vitals: Option<&Shared>) {
-        if let Some(vitals) = vitals {
+    pub fn share(&mut self, memory: Option<&Shared>) {
+        if let Some(memory) = memory {
             // One that cannot be told is about to be seen as ended.
-            let _ = self.say(&Message::Vitals, std::slice::from_ref(vitals));
+            let _ = self.say(&Message::Shared, std::slice::from_ref(memory));
+        }
+    }
+
+    /// Tells it to end. One that hears nothing any more still has signals.
+    pub fn stop(&mut self, manner: Manner, signal: Signal) {
+        if !self.say(&Message::Stop(manner), &[]) {
+            self.signal(signal);
         }
     }
 

@@ -9,7 +9,7 @@ use super::version::Version;
 use crate::roles::Shared;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Form, Gravity, write_error};
-use part::role::{Before, Load, Look, Message, Take};
+use part::role::{Before, Load, Look, Take};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -131,9 +131,9 @@ impl Supervisor {
             personality: self.command.personality,
             background: false,
             plan,
-            state: false,
+            ..Take::default()
         };
-        let Some(version) = Version::new(take, told.descriptors) else {
+        let Some(mut version) = Version::new(take, told.descriptors) else {
             return self.refuse_change("the loader's descriptors are not those of its plan", "");
         };
         if self.upgrades() {
@@ -143,7 +143,7 @@ impl Supervisor {
         if trial && version.is_alone() {
             return self.trial_without_proxy(version, &told.shown);
         }
-        self.pass_takes_files();
+        version.take.fresh = self.requests.running().iter().any(|one| one.fresh);
         let message = self.trial_message(&version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));
         let given = match &mut self.proxy {
@@ -154,6 +154,7 @@ impl Supervisor {
             Some(proxy) => proxy.give(&version).map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         };
+        version.take.fresh = false;
         match given {
             Ok(()) => {
                 self.candidate = Some(Candidate {
@@ -164,16 +165,6 @@ impl Supervisor {
                 });
             }
             Err(error) => self.refuse_change(&error, &told.shown),
-        }
-    }
-
-    /// Lets the proxy forget what was changed in lists at run time, where that was asked
-    /// for. One that does not know how keeps the changes, and says that it does.
-    fn pass_takes_files(&mut self) {
-        if self.requests.running().iter().any(|one| one.takes_files)
-            && let Some(proxy) = &mut self.proxy
-        {
-            proxy.say(&Message::TakeFiles);
         }
     }
 

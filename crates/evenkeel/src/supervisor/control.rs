@@ -1,10 +1,9 @@
 //! The control socket: `evenkeel reload` and whatever later speaks to a
 //! supervisor. Only the same user and root are heard.
 
-use super::address::Question;
 use super::directory::{self, DirectoryError, Entry, Kind};
 use super::upgrade::number;
-use crate::roles::channel::{Channel, ChannelError};
+use crate::roles::channel::{Channel, ChannelError, Received};
 use crate::roles::{Shared, memory};
 use part::role::{HandedClient, Look, Message};
 use rustix::event::{PollFd, PollFlags};
@@ -41,7 +40,7 @@ pub struct Asker {
     /// How what is printed is to look.
     pub look: Option<Look>,
     /// Changes of lists and maps at run time are to be forgotten.
-    pub takes_files: bool,
+    pub fresh: bool,
 }
 
 struct Client {
@@ -51,8 +50,8 @@ struct Client {
     asked: bool,
     /// It was told all, and goes when it has heard it.
     told: bool,
-    /// What it asks for forgets changes of lists and maps.
-    takes_files: bool,
+    /// The number of its question.
+    ask: u64,
 }
 
 /// What was asked for.
@@ -60,8 +59,8 @@ struct Client {
 pub struct Heard {
     /// Who asks for a change.
     pub askers: Vec<Asker>,
-    /// Who asks something about virtual addresses.
-    pub questions: Vec<(u64, Question)>,
+    /// Who says something to a part.
+    pub questions: Vec<(u64, Received)>,
 }
 
 /// The socket and who is connected to it.
@@ -113,7 +112,7 @@ impl Control {
             id,
             at: Door::Control,
             look: Some(look),
-            takes_files: false,
+            fresh: false,
         })
     }
 
@@ -125,7 +124,7 @@ impl Control {
             channel,
             asked,
             told: false,
-            takes_files: false,
+            ask: 0,
         });
         id
     }
@@ -172,7 +171,8 @@ impl Control {
         };
         client.asked = false;
         client.told = true;
-        if client.channel.send(message, descriptors).is_err() {
+        let sent = (client.channel).send_numbered(client.ask, message, descriptors);
+        if sent.is_err() {
             self.clients.retain(|client| client.id != id);
         }
     }
@@ -231,27 +231,22 @@ impl Client {
                 break;
             };
             match received.message {
-                Message::Reload(_) | Message::TellAddresses | Message::HandOverAddresses { .. }
+                Message::Reload { .. } | Message::TellReport { .. } | Message::Part(_)
                     if self.asked => {}
-                Message::Reload(look) => {
+                Message::Reload { look, fresh } => {
                     self.asked = true;
                     heard.askers.push(Asker {
                         id: self.id,
                         at: Door::Control,
                         look: Some(look),
-                        takes_files: self.takes_files,
+                        fresh,
                     });
                 }
-                Message::TellAddresses => {
+                Message::TellReport { .. } | Message::Part(_) => {
                     self.asked = true;
-                    heard.questions.push((self.id, Question::Status));
+                    self.ask = received.ask;
+                    heard.questions.push((self.id, received));
                 }
-                Message::HandOverAddresses { name, drain_ms } => {
-                    self.asked = true;
-                    let question = Question::HandOver { name, drain_ms };
-                    heard.questions.push((self.id, question));
-                }
-                Message::TakeFiles => self.takes_files = true,
                 Message::Unknown { .. } => {}
                 other => {
                     let kind = other.kind();
@@ -272,6 +267,15 @@ fn may_speak(fd: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RELOAD: Message = Message::Reload {
+        look: Look {
+            color: false,
+            unicode: false,
+            width: 0,
+        },
+        fresh: false,
+    };
 
     struct Bed {
         control: Control,
@@ -311,10 +315,10 @@ mod tests {
         let mut bed = Bed::new("again");
         let mut client = bed.client();
         for _ in 0..8 * MESSAGES_MAX {
-            client.send(&Message::Reload(Look::default()), &[]).unwrap();
+            client.send(&RELOAD, &[]).unwrap();
         }
         let mut other = bed.client();
-        other.send(&Message::Reload(Look::default()), &[]).unwrap();
+        other.send(&RELOAD, &[]).unwrap();
         let first = bed.heard(1);
         assert_eq!(first.len(), 2, "the other one is heard in the same turn");
         let mut heard = 0;
@@ -333,7 +337,7 @@ mod tests {
     fn clients_that_ask_nothing_make_room_and_those_that_asked_stay() {
         let mut bed = Bed::new("idle");
         let mut first = bed.client();
-        first.send(&Message::Reload(Look::default()), &[]).unwrap();
+        first.send(&RELOAD, &[]).unwrap();
         let asker = bed.heard(1).remove(0);
         let idle: Vec<Channel> = (0..2 * CLIENTS_MAX)
             .map(|_| {
@@ -344,7 +348,7 @@ mod tests {
             .collect();
         assert_eq!(bed.control.clients.len(), CLIENTS_MAX);
         let mut last = bed.client();
-        last.send(&Message::Reload(Look::default()), &[]).unwrap();
+        last.send(&RELOAD, &[]).unwrap();
         assert_eq!(bed.heard(2).len(), 1, "it is heard");
         assert!(bed.control.knows(asker.id));
         drop(idle);
@@ -354,7 +358,7 @@ mod tests {
     fn who_has_gone_is_not_known_any_more() {
         let mut bed = Bed::new("gone");
         let mut client = bed.client();
-        client.send(&Message::Reload(Look::default()), &[]).unwrap();
+        client.send(&RELOAD, &[]).unwrap();
         let asker = bed.heard(1).remove(0);
         assert!(bed.control.knows(asker.id));
         drop(client);

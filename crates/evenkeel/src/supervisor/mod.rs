@@ -27,6 +27,7 @@ mod programs;
 mod proxy;
 mod pulse;
 mod requests;
+mod route;
 mod run;
 mod settle;
 mod signals;
@@ -46,7 +47,8 @@ pub use upgrade::{is_next_image, self_test_words};
 
 use crate::process::Before;
 use crate::voice::{Form, Voice};
-use part::role::{AddressLog, Personality};
+use ::address::message::LogWish;
+use part::role::Personality;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,7 +72,7 @@ pub struct Command {
     /// From whom it takes over.
     pub before: Before,
     /// Where the log of the address role goes.
-    pub log: AddressLog,
+    pub log: LogWish,
     /// Where keepalived's dumps go.
     pub dumps: PathBuf,
     /// A stop gives the virtual addresses up.
@@ -96,7 +98,7 @@ impl Default for Command {
             masters: Vec::new(),
             notify: false,
             before: Before::default(),
-            log: AddressLog::default(),
+            log: LogWish::default(),
             dumps: DUMPS.into(),
             releases: true,
             once: false,

@@ -13,6 +13,7 @@ use crate::process::StartError;
 use crate::roles::Shared;
 use crate::voice::{Form, Gravity, Voice, counted, plain};
 use part::role::{Load, Message, Personality};
+use proxy::message::Message as OfProxy;
 use proxy::operations::OpenFailure;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -143,10 +144,11 @@ impl Supervisor {
                     id,
                     at: Door::Master,
                     look: None,
-                    takes_files: false,
+                    fresh: false,
                 })),
                 Wish::Operate { pid, level, socket } => {
-                    let message = Message::Operate { level };
+                    let message = OfProxy::Operate { level }.envelope();
+                    let message = Message::Part(Box::new(message));
                     let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
                     let mut known = self.proxy.iter_mut().chain(formers);
                     if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {

@@ -60,7 +60,7 @@ pub(super) fn give<'v>(
     };
     match check_runner::start(take.personality, run) {
         Ok((process, connection)) => {
-            let message = Message::Programs;
+            let message = Message::Helper;
             // A role that hears nothing is about to be seen as ended.
             let _ = role.process.say(&message, &[Arc::new(connection)]);
             Some(process.pid())

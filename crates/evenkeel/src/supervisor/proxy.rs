@@ -5,7 +5,7 @@ use super::stop::Stop;
 use super::version::Version;
 use crate::roles::Shared;
 use crate::roles::spawn::{self, StartFailure, Started};
-use part::role::{Message, Plan};
+use part::role::{Manner, Message, Plan};
 use rustix::event::PollFd;
 use rustix::process::Signal;
 use std::path::Path;
@@ -98,19 +98,18 @@ impl Proxy {
 
     /// Tells it to end. One that hears nothing any more still has signals.
     pub fn stop(&mut self, stop: &Stop) {
-        let message = match stop.is_soft() {
-            true => Message::StopSoftly,
-            false => Message::StopNow {
+        let manner = match stop.is_soft() {
+            true => Manner::Soft,
+            false => Manner::Now {
                 signal: stop.signal as u32,
             },
         };
-        if !self.say(&message) {
-            self.process.signal(match stop.signal {
-                nix::sys::signal::Signal::SIGUSR1 => Signal::USR1,
-                nix::sys::signal::Signal::SIGINT => Signal::INT,
-                _ => Signal::TERM,
-            });
-        }
+        let signal = match stop.signal {
+            nix::sys::signal::Signal::SIGUSR1 => Signal::USR1,
+            nix::sys::signal::Signal::SIGINT => Signal::INT,
+            _ => Signal::TERM,
+        };
+        self.process.stop(manner, signal);
     }
 
     /// When it is taken for one that never serves.

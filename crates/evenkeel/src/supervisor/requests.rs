@@ -120,7 +120,7 @@ mod tests {
                 id,
                 at: Door::Control,
                 look: None,
-                takes_files: false,
+                fresh: false,
             })
         };
         requests.ask(asker(1));
@@ -140,7 +140,7 @@ mod tests {
                 id,
                 at,
                 look: None,
-                takes_files: false,
+                fresh: false,
             })
         };
         for (asked, wanted) in [
@@ -173,7 +173,7 @@ mod tests {
                 id,
                 at: Door::Master,
                 look: None,
-                takes_files: false,
+                fresh: false,
             }));
         }
         requests.begin();

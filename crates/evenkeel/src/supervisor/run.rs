@@ -18,6 +18,7 @@ use super::operate::Changes;
 use super::proxy::Proxy;
 use super::pulse::Pulses;
 use super::requests::Requests;
+use super::route::{Asks, Between};
 use super::signals::{Caught, Signals};
 use super::stop::{Stop, exit_of};
 use super::turn::Turn;
@@ -31,8 +32,10 @@ use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received, timespec};
 use crate::roles::spawn::{Ending, OWN_PROGRAM};
 use crate::voice::{Form, Voice};
+use address::message::PART as ADDRESS;
 use nix::sys::signal::Signal;
 use part::role::{Message, Take};
+use proxy::message::PART as PROXY;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
@@ -95,6 +98,8 @@ pub struct Supervisor {
     pub(super) addresses: Addresses,
     /// The cluster that this machine belongs to.
     pub(super) cluster: Cluster,
+    /// What parts say to each other.
+    pub(super) between: Between,
     /// Whether the roles show life.
     pub(super) pulses: Pulses,
 }
@@ -143,6 +148,7 @@ impl Supervisor {
             foreign: None,
             guard: None,
             addresses: Addresses::default(),
+            between: Between::default(),
             pulses: Pulses::default(),
         })
     }
@@ -271,6 +277,7 @@ impl Supervisor {
             self.upgrade.as_ref().and_then(Upgrade::deadline),
             self.addresses.deadline(),
             self.cluster.deadline(),
+            self.between.deadline(),
             self.pulses.deadline(),
         ]
         .into_iter()
@@ -367,7 +374,7 @@ impl Supervisor {
 
     /// The leases are free once nothing on this machine uses them.
     fn stop_without_addresses(&mut self) {
-        self.leases_wanted(Vec::new());
+        self.tell_gone(ADDRESS);
         self.stop_control();
         self.stop_proxy();
     }
@@ -451,7 +458,7 @@ impl Supervisor {
             personality: self.command.personality,
             background: plan.daemon,
             plan,
-            state: false,
+            ..Take::default()
         };
         let mut descriptors = told.descriptors;
         let own = descriptors.len().min(Version::wanted(&take.plan));
@@ -548,8 +555,8 @@ impl Supervisor {
             Message::Refused { version, words } => self.change_failed(Some(version), &words),
             Message::WentBack { words } => self.went_back(&words),
             Message::TrialEnded => self.trial_ended(),
-            Message::WantsPrograms => self.give_programs(),
-            Message::Health => self.health_told(received),
+            Message::WantsHelper => self.give_programs(),
+            Message::Answer { .. } | Message::Nobody { .. } => self.answered(PROXY, received),
             // Somebody told the role by a signal; what it closes is closed here, too.
             Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
             Message::Stopping => {}
@@ -748,7 +755,7 @@ impl Supervisor {
             self.requests.ask(Some(asker));
         }
         for (client, question) in heard.questions {
-            self.ask_addresses(client, &question);
+            self.pass_on(Asks::Client(client), question);
         }
         let Some(control) = &mut self.control else {
             return;
@@ -762,6 +769,7 @@ impl Supervisor {
     fn look_at_clock(&mut self) {
         let now = Instant::now();
         self.notify.look_at_clock(now);
+        self.give_up_questions();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.restart_at) {
             self.restart_at = None;

@@ -4,12 +4,14 @@
 use crate::control::{Member, version};
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Client, answers, get, lives, origin, passes};
+use address::message::Message as OfAddress;
 use cluster::file_set::SetFile;
 use cluster::member::Kind;
+use cluster::message::Message as OfCluster;
 use lab::{Host, Lab, Scratch, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use part::role::{HeldLease, Message};
+use part::role::{HeldLease, HeldLeases, Message};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
@@ -128,14 +130,11 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
     assert!(answers(port, "one"));
     // Also when it dies before it is told that its version is served.
     let mut control = member.control();
-    let asked = Message::ServeSet {
-        ask: 1,
-        trial: true,
-    };
+    let asked = Message::Serve { trial: true };
     let rest = "# One of many lines that take some time.\n".repeat(60_000);
     let slow = version(3, &(passes("", &[port], origin("three")) + &rest));
     let before = supervised.children().len();
-    control.say(&asked, Some(&slow));
+    control.begin(&asked, Some(&slow));
     let loads = || supervised.children().len() > before;
     assert!(eventually(PATIENCE, loads));
     dies(&control);
@@ -290,7 +289,7 @@ fn an_arbiter_serves_nothing_and_ends_when_it_is_told() {
         outcome.stderr
     );
     supervised.signal(Signal::SIGTERM);
-    let _ = control.wait_for(|message| *message == Message::StopControl);
+    let _ = control.wait_for(|message| matches!(message, Message::Stop(_)));
     drop(control);
     let outcome = supervised.finish();
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -312,11 +311,12 @@ fn host(lab: &Lab) -> Host {
 fn held(within: Duration) -> Message {
     let now = clock_gettime(ClockId::Boottime);
     let now_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
-    Message::HoldLeases(vec![HeldLease {
+    let held = HeldLeases(vec![HeldLease {
         name: "address/www".to_owned(),
         epoch: 1,
         until_ns: now_ns + within.as_nanos() as u64,
-    }])
+    }]);
+    Message::Part(Box::new(OfAddress::Hold(held).envelope()))
 }
 
 #[test]
@@ -336,7 +336,12 @@ fn an_address_is_held_as_long_as_its_lease_and_taking_it_over_ends_a_trial() {
     let supervised = host.enter(|| member.run());
     let mut control = member.control();
     let wants = |message: &Message| match message {
-        Message::WantsLeases(wanted) => wanted.iter().any(|lease| lease.name == "address/www"),
+        Message::Part(message) => match message.read() {
+            Some(OfCluster::Wants(wanted)) => {
+                wanted.0.iter().any(|lease| lease.name == "address/www")
+            }
+            None => false,
+        },
         _ => false,
     };
     let _ = control.wait_for(wants);

@@ -8,7 +8,7 @@ use cluster::file_set::{FileSet, SetFile};
 use cluster::member::{Kind, MemberId};
 use cluster::role::directory::{Directory, Who};
 use lab::Scratch;
-use part::role::{Decoded, Message};
+use part::role::{Decoded, Header, Message};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{
@@ -125,68 +125,82 @@ impl Control {
             asks: 0,
             news: Vec::new(),
         };
-        let (first, _) = control.receive();
-        assert!(matches!(first, Message::RunControl(_)), "{first:?}");
+        let (first, _, _) = control.receive();
+        assert!(matches!(first, Message::Take(_)), "{first:?}");
         control
     }
 
-    fn receive(&mut self) -> (Message, Vec<OwnedFd>) {
+    fn receive(&mut self) -> (Message, u64, Vec<OwnedFd>) {
         let (bytes, descriptors) = receive_bytes(self.channel.as_fd());
         assert!(!bytes.is_empty(), "the supervisor has gone");
+        let ask = Header::decode(&bytes).unwrap().ask;
         match Message::decode(&bytes).unwrap() {
-            Decoded::Message(message) => (message, descriptors),
+            Decoded::Message(message) => (message, ask, descriptors),
             Decoded::Unknown(kind) => panic!("a message of kind {kind}"),
         }
     }
 
     pub fn say(&mut self, message: &Message, set: Option<&FileSet>) {
+        self.say_numbered(0, message, set);
+    }
+
+    fn say_numbered(&mut self, ask: u64, message: &Message, set: Option<&FileSet>) {
         let set = set.map(sealed);
         let descriptors: Vec<BorrowedFd<'_>> = set.iter().map(AsFd::as_fd).collect();
-        let bytes = message.encode(descriptors.len());
+        let bytes = message.encode(ask, descriptors.len());
         send_bytes(self.channel.as_fd(), &bytes, &descriptors);
     }
 
-    /// Asks, and waits for the answer.
-    pub fn ask(
-        &mut self,
-        message: impl FnOnce(u64) -> Message,
-        set: Option<&FileSet>,
-    ) -> (bool, String) {
+    /// Asks, without waiting for the answer.
+    pub fn begin(&mut self, message: &Message, set: Option<&FileSet>) -> u64 {
         self.asks += 1;
-        let asked = self.asks;
-        self.say(&message(asked), set);
+        self.say_numbered(self.asks, message, set);
+        self.asks
+    }
+
+    /// Asks, and waits for the answer.
+    fn answer(&mut self, message: &Message, set: Option<&FileSet>) -> (Message, Vec<OwnedFd>) {
+        let asked = self.begin(message, set);
         loop {
-            let (message, descriptors) = self.receive();
-            match message {
-                Message::SetAnswer { ask, good, .. } if ask == asked => {
-                    return (good, String::from_utf8(bytes_of(&descriptors[0])).unwrap());
-                }
-                other => self.news.push(other),
+            let (message, ask, descriptors) = self.receive();
+            match ask == asked {
+                true => return (message, descriptors),
+                false => self.news.push(message),
             }
         }
     }
 
+    /// Asks, and waits for the verdict.
+    pub fn ask(&mut self, message: &Message, set: Option<&FileSet>) -> (bool, String) {
+        let (message, descriptors) = self.answer(message, set);
+        let Message::Verdict { good, .. } = message else {
+            panic!("no verdict: {message:?}");
+        };
+        (good, String::from_utf8(bytes_of(&descriptors[0])).unwrap())
+    }
+
     pub fn check(&mut self, set: &FileSet) -> (bool, String) {
-        self.ask(|ask| Message::CheckSet { ask }, Some(set))
+        self.ask(&Message::Check, Some(set))
     }
 
     pub fn serve(&mut self, set: &FileSet, trial: bool) -> (bool, String) {
-        self.ask(|ask| Message::ServeSet { ask, trial }, Some(set))
+        self.ask(&Message::Serve { trial }, Some(set))
     }
 
     pub fn accept_set(&mut self) -> (bool, String) {
-        self.ask(|ask| Message::AcceptSet { ask }, None)
+        self.ask(&Message::Accept, None)
     }
 
     pub fn revert(&mut self) -> (bool, String) {
-        self.ask(|ask| Message::RevertSet { ask }, None)
+        self.ask(&Message::Revert, None)
     }
 
     /// How well is served.
     pub fn health(&mut self) -> Option<cluster::machine::Health> {
-        self.say(&Message::TellHealth, None);
-        let (message, descriptors) = self.wait_for(|message| *message == Message::Health);
-        assert_eq!(message, Message::Health);
+        let question = proxy::message::Message::TellHealth.envelope();
+        let (message, descriptors) = self.answer(&Message::Part(Box::new(question)), None);
+        let known = matches!(message, Message::Answer { .. } | Message::Nobody { .. });
+        assert!(known, "{message:?}");
         let file = descriptors.first()?;
         Some(serde_json::from_slice(&bytes_of(file)).unwrap())
     }
@@ -197,7 +211,7 @@ impl Control {
             return (self.news.remove(at), Vec::new());
         }
         loop {
-            let (message, descriptors) = self.receive();
+            let (message, _, descriptors) = self.receive();
             if wanted(&message) {
                 return (message, descriptors);
             }

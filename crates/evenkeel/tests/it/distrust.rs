@@ -290,7 +290,7 @@ fn send(socket: &OwnedFd, message: &Message, descriptors: &[OwnedFd]) {
     if !borrowed.is_empty() {
         assert!(control.push(SendAncillaryMessage::ScmRights(&borrowed)));
     }
-    let bytes = message.encode(descriptors.len());
+    let bytes = message.encode(0, descriptors.len());
     let from = [IoSlice::new(&bytes)];
     sendmsg(socket, &from, &mut control, SendFlags::NOSIGNAL).unwrap();
 }

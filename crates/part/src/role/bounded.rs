@@ -1,7 +1,7 @@
 //! Fields that are cut where they are written, and checked where a process without rights
 //! may have written them.
 
-use super::cluster::{LEASE_NAME_BYTES_MAX, LEASES_MAX};
+use super::between::{LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX};
 use super::{PATH_BYTES_MAX, WORDS_BYTES_MAX};
 use serde::{Serialize, Serializer};
 
@@ -45,10 +45,12 @@ pub mod words {
     use super::{Serializer, WORDS_BYTES_MAX, printed};
     use serde::Deserializer;
 
+    /// Writes it, cut.
     pub fn serialize<S: Serializer>(words: &str, to: S) -> Result<S::Ok, S::Error> {
         super::text::<WORDS_BYTES_MAX, S>(words, to)
     }
 
+    /// Reads it; a longer one is refused.
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
         printed(from, WORDS_BYTES_MAX)
     }
@@ -59,12 +61,30 @@ pub mod name {
     use super::{LEASE_NAME_BYTES_MAX, Serializer, printed};
     use serde::Deserializer;
 
+    /// Writes it, cut.
     pub fn serialize<S: Serializer>(name: &str, to: S) -> Result<S::Ok, S::Error> {
         super::text::<LEASE_NAME_BYTES_MAX, S>(name, to)
     }
 
+    /// Reads it; a longer one is refused.
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
         printed(from, LEASE_NAME_BYTES_MAX)
+    }
+}
+
+/// The name of a part.
+pub mod part {
+    use super::{PART_BYTES_MAX, Serializer, printed};
+    use serde::Deserializer;
+
+    /// Writes it, cut.
+    pub fn serialize<S: Serializer>(name: &str, to: S) -> Result<S::Ok, S::Error> {
+        super::text::<PART_BYTES_MAX, S>(name, to)
+    }
+
+    /// Reads it; a longer one is refused.
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<String, D::Error> {
+        printed(from, PART_BYTES_MAX)
     }
 }
 
@@ -74,10 +94,12 @@ pub mod leases {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer};
 
+    /// Writes it, cut.
     pub fn serialize<T: Serialize, S: Serializer>(leases: &[T], to: S) -> Result<S::Ok, S::Error> {
         super::list::<LEASES_MAX, T, S>(leases, to)
     }
 
+    /// Reads it; a longer one is refused.
     pub fn deserialize<'d, T: Deserialize<'d>, D: Deserializer<'d>>(
         from: D,
     ) -> Result<Vec<T>, D::Error> {

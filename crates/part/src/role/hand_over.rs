@@ -6,7 +6,8 @@
 //! number of the form changes and the reader says so.
 
 use super::DecodeError;
-use super::message::{Look, Take};
+use super::message::Look;
+use super::take::Take;
 use crate::codec;
 use serde::{Deserialize, Serialize};
 

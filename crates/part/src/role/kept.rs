@@ -6,7 +6,7 @@
 //! read by older and newer programs.
 
 use super::hand_over::after_version;
-use super::message::Take;
+use super::take::Take;
 use super::{DESCRIPTORS_MAX, DecodeError, PACKET_BYTES_MAX};
 use crate::codec;
 use serde::{Deserialize, Serialize};

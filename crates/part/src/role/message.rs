@@ -1,11 +1,10 @@
 //! The messages. Beside each stands who sends it and which descriptors go with
 //! it, in their order.
 
-use super::address::{AddressDump, TakeAddresses};
-use super::bounded::{leases, name, words};
-use super::cluster::{HeldLease, RunControl, TakeTrial, WantedLease};
-use super::external::RunPrograms;
+use super::between::PartMessage;
+use super::bounded::words;
 use super::plan::Plan;
+use super::take::{Take, TakeTrial};
 use super::watch::Watch;
 use super::{DESCRIPTORS_MAX, DecodeError, VERSION};
 use crate::codec;
@@ -14,7 +13,10 @@ use serde::{Deserialize, Serialize};
 /// The first byte of a packet.
 const MAGIC: u8 = b'E';
 /// Bytes before the fields of a message.
-pub const HEADER_BYTES: usize = 8;
+pub const HEADER_BYTES: usize = 16;
+
+/// How many kinds of messages there are.
+const KINDS: u16 = 42;
 
 /// What every packet begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +25,9 @@ pub struct Header {
     pub kind: u16,
     /// Descriptors of the whole message, over all of its packets.
     pub descriptors: u32,
+    /// The number of a question, chosen by whoever asks and repeated in the answer; zero
+    /// where nothing is asked.
+    pub ask: u64,
 }
 
 impl Header {
@@ -31,20 +36,19 @@ impl Header {
 
     /// Reads the beginning of a packet.
     pub fn decode(bytes: &[u8]) -> Result<Header, DecodeError> {
-        let Some(([magic, version, fields @ ..], _)) = bytes.split_first_chunk::<HEADER_BYTES>()
-        else {
+        match bytes {
+            [MAGIC, VERSION, ..] | [MAGIC] | [] => {}
+            [MAGIC, version, ..] => return Err(DecodeError::Version(*version)),
+            _ => return Err(DecodeError::Magic),
+        }
+        let Some(([_, _, fields @ ..], _)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
             return Err(DecodeError::Malformed);
         };
-        if *magic != MAGIC {
-            return Err(DecodeError::Magic);
-        }
-        if *version != VERSION {
-            return Err(DecodeError::Version(*version));
-        }
-        let [a, b, c, d, e, f] = *fields;
+        let [a, b, c, d, e, f, ask @ ..] = *fields;
         let header = Header {
             kind: u16::from_le_bytes([a, b]),
             descriptors: u32::from_le_bytes([c, d, e, f]),
+            ask: u64::from_le_bytes(ask),
         };
         match header.descriptors as usize {
             ..=DESCRIPTORS_MAX => Ok(header),
@@ -55,7 +59,7 @@ impl Header {
     fn encode(self) -> Vec<u8> {
         let head = [MAGIC, VERSION];
         let (kind, descriptors) = (self.kind.to_le_bytes(), self.descriptors.to_le_bytes());
-        [&head[..], &kind, &descriptors].concat()
+        [&head[..], &kind, &descriptors, &self.ask.to_le_bytes()].concat()
     }
 
     /// The packet that brings further descriptors.
@@ -63,6 +67,7 @@ impl Header {
         Header {
             kind: Header::MORE,
             descriptors: 0,
+            ask: 0,
         }
         .encode()
     }
@@ -157,23 +162,24 @@ pub struct Before {
     pub pids: Vec<u32>,
 }
 
-/// A version for a role.
-#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-#[serde(default)]
-pub struct Take {
-    /// Its number.
-    pub version: u64,
-    /// As which program the role speaks.
-    pub personality: Personality,
-    /// Nobody looks at its standard streams once it serves.
-    pub background: bool,
-    /// What it is.
-    pub plan: Plan,
-    /// The last descriptor is a state, which is taken in before anything is served.
-    pub state: bool,
+/// How a role is to end.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// With what it does finished or given up in order: no new connections, addresses to
+    /// other machines. Said twice, it does not wait for others.
+    Soft,
+    /// At once, by this signal.
+    Now {
+        /// Its number.
+        signal: u32,
+    },
+    /// With everything left in its place for the one that follows it.
+    Leave,
 }
 
-/// A message.
+/// A message. Whether it is a question is said by the number in its header: then an
+/// [`Message::Answer`], a [`Message::Verdict`] or a [`Message::Nobody`] with the same number
+/// comes back.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub enum Message {
     /// Supervisor to loader. Descriptors: the version of a cluster, when it is one;
@@ -187,30 +193,43 @@ pub enum Message {
     /// Loader to supervisor: the files are refused. Descriptors: the notes, the
     /// same for whoever asked.
     NotLoaded(Box<NotLoaded>),
-    /// Supervisor to role: serve with this. Descriptors: the bundle, then those
-    /// of the version, then a state where there is one.
+    /// Supervisor to role: run this. The first one is answered by `Ready`, a further one by
+    /// `Taken` or `Refused`. Descriptors: see [`Take::sort`].
     Take(Box<Take>),
-    /// Supervisor to role: accept no more, finish what there is.
-    StopSoftly,
-    /// Supervisor to role: end now, by this signal.
-    StopNow {
-        /// Its number.
-        signal: u32,
-    },
+    /// Supervisor to role: serve this on trial; answered as a [`Message::Take`].
+    /// Descriptors: as for two of those, one behind the other.
+    TakeTrial(Box<TakeTrial>),
+    /// Supervisor to role, control role to supervisor: what is on trial stays. A role
+    /// answers by [`Message::TrialEnded`], or by [`Message::WentBack`] where that came first.
+    Accept,
+    /// Supervisor to role, control role to supervisor: serve again what served before the
+    /// trial. A role answers by [`Message::Taken`] with that version's number, or `Refused`.
+    Revert,
+    /// Supervisor to role: end.
+    Stop(Manner),
     /// Supervisor to role: accept nothing until told.
     Pause,
     /// Supervisor to role: accept again.
     Resume,
     /// Supervisor to role: give a [`Message::State`].
     TellState,
-    /// Supervisor to role: give the version back, as a [`Message::Version`].
+    /// Supervisor to role: add to the counters what the process before has
+    /// counted at last. Descriptors: that, or the connection on which it comes.
+    AddState,
+    /// Supervisor to role: give the version back, as a [`Message::Version`] or by its number
+    /// in a [`Message::Ready`].
     GiveVersion,
-    /// Supervisor to role: serve statistics commands on this connection.
-    /// Descriptors: the connection.
-    Operate {
-        /// What may be done there.
-        level: Level,
-    },
+    /// Supervisor to role: memory that several roles have, as heartbeats are written there
+    /// by one and read by another. Descriptors: that memory.
+    Shared,
+    /// Role to supervisor: its helper, which runs programs for it, is not there.
+    WantsHelper,
+    /// Supervisor to role: here it is. Descriptors: the connection to it.
+    Helper,
+    /// Supervisor to any role: does its main loop run? Answered by [`Message::Pulse`].
+    TellPulse,
+    /// Its main loop runs.
+    Pulse,
     /// Role to supervisor: it serves with its first version.
     Ready {
         /// Which one.
@@ -253,13 +272,6 @@ pub enum Message {
         #[serde(with = "words")]
         words: String,
     },
-    /// A command to the supervisor: change to what the files say now.
-    Reload(Look),
-    /// Supervisor to the command. Descriptors: what there is to print.
-    Reloaded {
-        /// With what the command exits.
-        exit: u8,
-    },
     /// Role to supervisor: a signal told it to accept no more.
     Stopping,
     /// Role to supervisor, the last that it says: a signal told it to end at
@@ -269,19 +281,15 @@ pub enum Message {
         /// The signal's number.
         signal: u32,
     },
-    /// Role to supervisor: no process runs the programs of its external checks.
-    WantsPrograms,
-    /// Supervisor to role: one does, at the other end of this connection, which carries
-    /// [`super::ExternalCheck`] and [`super::ExternalResult`]. Descriptors: the connection.
-    Programs,
-    /// Supervisor to the process that runs the programs of external checks: run these.
-    /// Descriptors: the connection on which a role asks for them.
-    RunPrograms(Box<RunPrograms>),
-    /// To whoever sent a message of a kind that is not known.
-    Unknown {
-        /// The kind.
-        kind: u16,
+    /// Role to supervisor, supervisor to control role: the version on trial is served no
+    /// more, since an address has to be taken over; or since it died.
+    WentBack {
+        /// Why.
+        #[serde(with = "words")]
+        words: String,
     },
+    /// Role to supervisor: nothing is on trial any more, and what was stays.
+    TrialEnded,
     /// Supervisor to role: the role is the one that serves on when the supervisor
     /// goes without a word, and takes a new one of this user or of root. One
     /// that was never told ends when it is left alone. Descriptors: the socket
@@ -298,127 +306,67 @@ pub enum Message {
     },
     /// Role to whoever comes there: somebody supervises it.
     Supervised,
-    /// Supervisor to role: add to the counters what the process before has
-    /// counted at last. Descriptors: that, or the connection on which it comes.
-    AddState,
-    /// Supervisor to address role: run this. The first one is answered by `Ready`,
-    /// a further one by `Taken` or `Refused`. Descriptors: the configuration, then
-    /// as [`TakeAddresses`] says the state file and the vitals.
-    TakeAddresses(Box<TakeAddresses>),
-    /// A command to the supervisor, which passes it on to the address role: tell
-    /// how everything is.
-    TellAddresses,
-    /// Address role to supervisor, supervisor to the command. Descriptors: the
-    /// status, or none where there are no virtual addresses.
-    Addresses,
-    /// A command to the supervisor, which passes it on: give the addresses of an
-    /// instance, or all of them, to another machine.
-    HandOverAddresses {
-        /// The instance.
-        name: Option<String>,
-        /// How long requests may finish, where that is said.
-        drain_ms: Option<u64>,
+    /// A command to the supervisor, which passes it on to the role of the part, and control
+    /// role to supervisor: tell how everything is. The answer has it as a descriptor.
+    TellReport {
+        /// Of which part.
+        #[serde(with = "super::bounded::part")]
+        part: String,
     },
-    /// The answer to that.
-    AddressesHandedOver {
-        /// Whether anything moves.
-        moves: bool,
-        /// In words.
+    /// A part to another one, or a command to a part, by way of the supervisor, which reads
+    /// nothing of it. Descriptors: as that part has it.
+    Part(Box<PartMessage>),
+    /// What a role answers to a question. Descriptors: as its part has it.
+    Answer {
+        /// What only who asked can read.
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// There is nobody who could answer.
+    Nobody {
+        /// Why.
         #[serde(with = "words")]
         words: String,
     },
-    /// Supervisor to address role: write one of keepalived's dumps.
-    DumpAddresses {
-        /// Which.
-        dump: AddressDump,
+    /// Supervisor to role: the role of this part has given up what it had. What it said
+    /// holds no more.
+    Gone {
+        /// Of which part.
+        #[serde(with = "super::bounded::part")]
+        part: String,
     },
-    /// Supervisor to address role: end.
-    StopAddresses {
-        /// The addresses are given up; else a successor has them.
-        release: bool,
-    },
-    /// Supervisor to proxy role: where heartbeats are written that the address role
-    /// reads. Descriptors: that memory.
-    Vitals,
-    /// Supervisor to any role: does its main loop run? Answered by [`Message::Pulse`].
-    TellPulse,
-    /// Its main loop runs.
-    Pulse,
-    /// `evenkeel reload --reset-runtime` to the supervisor, before [`Message::Reload`],
-    /// and supervisor to proxy role, before [`Message::Take`]: changes of lists and maps
-    /// at run time are forgotten with that version.
-    TakeFiles,
-    /// Supervisor to control role: begin.
-    RunControl(Box<RunControl>),
-    /// Control role to supervisor: could this version be served? Descriptors: its
-    /// files. The answer is a [`Message::SetAnswer`].
-    CheckSet {
-        /// Which answer is its.
-        ask: u64,
-    },
-    /// Control role to supervisor: serve this version. Descriptors: its files.
-    ServeSet {
-        /// Which answer is its.
-        ask: u64,
+    /// Control role to supervisor, a question: could this version be served? Descriptors:
+    /// its files.
+    Check,
+    /// Control role to supervisor, a question: serve this version. Descriptors: its files.
+    Serve {
         /// What is served now stays built, to be gone back to.
         trial: bool,
     },
-    /// Control role to supervisor: what is on trial is to stay.
-    AcceptSet {
-        /// Which answer is its.
-        ask: u64,
-    },
-    /// Control role to supervisor: what was served before is to be served again.
-    RevertSet {
-        /// Which answer is its.
-        ask: u64,
-    },
-    /// Supervisor to control role. Descriptors: what there is to tell, in words.
-    SetAnswer {
-        /// To what.
-        ask: u64,
+    /// Supervisor to control role, an answer. Descriptors: what there is to tell, in words.
+    Verdict {
         /// It was done, or can be.
         good: bool,
         /// Of a check: what machines must agree on among themselves is not as it is now.
         together: bool,
     },
-    /// Control role to supervisor, supervisor to proxy role: how well is served?
-    TellHealth,
-    /// The answer. Descriptors: that as JSON; none where nobody serves.
-    Health,
-    /// Control role to supervisor, which passes it on to the address role: the
-    /// leases that this machine holds. Those that are not named are not held.
-    HoldLeases(#[serde(with = "leases")] Vec<HeldLease>),
-    /// Address role to supervisor, supervisor to control role: the leases that
-    /// addresses are bound to and could use now.
-    WantsLeases(#[serde(with = "leases")] Vec<WantedLease>),
-    /// Control role to supervisor, which passes it on to the address role: another
-    /// machine could use this lease better.
-    HandOverLease {
-        /// Which.
-        #[serde(with = "name")]
-        name: String,
+    /// A command to the supervisor: change to what the files say now.
+    Reload {
+        /// How what is printed is to look.
+        look: Look,
+        /// Changes of lists and maps at run time are forgotten with it.
+        fresh: bool,
     },
-    /// Proxy role to supervisor, supervisor to control role: the version on trial
-    /// is served no more, since an address has to be taken over; or since it died.
-    WentBack {
-        /// Why.
-        #[serde(with = "words")]
-        words: String,
+    /// Supervisor to the command. Descriptors: what there is to print.
+    Reloaded {
+        /// With what the command exits.
+        exit: u8,
     },
-    /// Supervisor to control role: end.
-    StopControl,
-    /// Supervisor to proxy role: serve this on trial; answered as a
-    /// [`Message::Take`]. Descriptors: as for two of those, one behind the other.
-    TakeTrial(Box<TakeTrial>),
-    /// Supervisor to proxy role: what is on trial stays. It is answered by
-    /// [`Message::TrialEnded`], or by [`Message::WentBack`] where that came first.
-    EndTrial,
-    /// Supervisor to proxy role: serve again what served before the trial. It is
-    /// answered by [`Message::Taken`] with that version's number, or `Refused`.
-    Revert,
-    /// Proxy role to supervisor: nothing is on trial any more, and what was stays.
-    TrialEnded,
+    /// To whoever sent a message of a kind that is not known.
+    Unknown {
+        /// The kind.
+        kind: u16,
+    },
 }
 
 /// What a packet holds.
@@ -438,65 +386,51 @@ impl Message {
             Message::Loaded(_) => 2,
             Message::NotLoaded(_) => 3,
             Message::Take(_) => 4,
-            Message::StopSoftly => 5,
-            Message::StopNow { .. } => 6,
-            Message::Pause => 7,
-            Message::Resume => 8,
-            Message::TellState => 9,
-            Message::GiveVersion => 10,
-            Message::Operate { .. } => 11,
-            Message::Ready { .. } => 12,
-            Message::Taken { .. } => 13,
-            Message::Refused { .. } => 14,
-            Message::State { .. } => 15,
-            Message::Version(_) => 16,
-            Message::Ended { .. } => 17,
-            Message::Reload(_) => 18,
-            Message::Reloaded { .. } => 19,
-            Message::Unknown { .. } => 20,
-            Message::Stopping => 21,
-            Message::AddState => 22,
-            Message::Obeys { .. } => 23,
-            Message::WantsPrograms => 24,
-            Message::Programs => 25,
-            Message::RunPrograms(_) => 26,
-            Message::Guard { .. } => 30,
-            Message::Alone { .. } => 31,
-            Message::Supervised => 32,
-            Message::TakeAddresses(_) => 40,
-            Message::TellAddresses => 41,
-            Message::Addresses => 42,
-            Message::HandOverAddresses { .. } => 43,
-            Message::AddressesHandedOver { .. } => 44,
-            Message::DumpAddresses { .. } => 45,
-            Message::StopAddresses { .. } => 46,
-            Message::Vitals => 47,
-            Message::TellPulse => 48,
-            Message::Pulse => 49,
-            Message::TakeFiles => 50,
-            Message::RunControl(_) => 60,
-            Message::CheckSet { .. } => 61,
-            Message::ServeSet { .. } => 62,
-            Message::AcceptSet { .. } => 63,
-            Message::RevertSet { .. } => 64,
-            Message::SetAnswer { .. } => 65,
-            Message::TellHealth => 66,
-            Message::Health => 67,
-            Message::HoldLeases(_) => 68,
-            Message::WantsLeases(_) => 69,
-            Message::WentBack { .. } => 70,
-            Message::StopControl => 71,
-            Message::TakeTrial(_) => 72,
-            Message::EndTrial => 73,
-            Message::Revert => 74,
-            Message::TrialEnded => 75,
-            Message::HandOverLease { .. } => 76,
+            Message::TakeTrial(_) => 5,
+            Message::Accept => 6,
+            Message::Revert => 7,
+            Message::Stop(_) => 8,
+            Message::Pause => 9,
+            Message::Resume => 10,
+            Message::TellState => 11,
+            Message::AddState => 12,
+            Message::GiveVersion => 13,
+            Message::Shared => 14,
+            Message::WantsHelper => 15,
+            Message::Helper => 16,
+            Message::TellPulse => 17,
+            Message::Pulse => 18,
+            Message::Ready { .. } => 19,
+            Message::Taken { .. } => 20,
+            Message::Refused { .. } => 21,
+            Message::State { .. } => 22,
+            Message::Version(_) => 23,
+            Message::Ended { .. } => 24,
+            Message::Stopping => 25,
+            Message::Obeys { .. } => 26,
+            Message::WentBack { .. } => 27,
+            Message::TrialEnded => 28,
+            Message::Guard { .. } => 29,
+            Message::Alone { .. } => 30,
+            Message::Supervised => 31,
+            Message::TellReport { .. } => 32,
+            Message::Part(_) => 33,
+            Message::Answer { .. } => 34,
+            Message::Nobody { .. } => 35,
+            Message::Gone { .. } => 36,
+            Message::Check => 37,
+            Message::Serve { .. } => 38,
+            Message::Verdict { .. } => 39,
+            Message::Reload { .. } => 40,
+            Message::Reloaded { .. } => 41,
+            Message::Unknown { .. } => 42,
         }
     }
 
     /// The first packet of the message, which belongs to so many descriptors.
-    pub fn encode(&self, descriptors: usize) -> Vec<u8> {
+    pub fn encode(&self, ask: u64, descriptors: usize) -> Vec<u8> {
         let header = Header {
+            ask,
             kind: self.kind(),
             descriptors: u32::try_from(descriptors).unwrap_or(u32::MAX),
         };
@@ -508,7 +442,7 @@ impl Message {
     /// Reads the first packet of a message.
     pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         match Header::decode(bytes)?.kind {
-            1..=26 | 30..=32 | 40..=50 | 60..=76 => {
+            1..=KINDS => {
                 let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
                 Ok(Decoded::Message(codec::decode(body)?))
             }

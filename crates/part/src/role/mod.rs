@@ -10,21 +10,27 @@
 //! [`Message::Unknown`], and a field of a message that is not known
 //! is passed over: a later version may add fields, never change one.
 //!
+//! Every role hears the same messages about its life ([`Message::Take`],
+//! [`Message::Stop`], …). What one part says to another is bytes to everybody else
+//! ([`PartMessage`]).
+//!
 //! Nothing here owns a descriptor, and nothing decides what a message leads to.
 
 mod address;
-mod bounded;
-mod cluster;
+mod between;
+pub mod bounded;
 mod external;
 mod hand_over;
 mod kept;
 mod message;
 mod plan;
+mod take;
 mod watch;
 
-pub use address::{AddressDump, AddressLog, AddressPlan, TakeAddresses};
-pub use cluster::{
-    HeldLease, LEASE_NAME_BYTES_MAX, LEASES_MAX, RunControl, TakeTrial, WantedLease,
+pub use address::AddressPlan;
+pub use between::{
+    HeldLease, HeldLeases, LEASE_NAME_BYTES_MAX, LEASES_MAX, PART_BYTES_MAX, PartMessage,
+    WantedLease, WantedLeases,
 };
 pub use external::{
     EXTERNAL_ARGUMENTS_MAX, EXTERNAL_FRAME_MAX, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd,
@@ -35,9 +41,11 @@ pub use hand_over::{
 };
 pub use kept::{KEPT_BYTES_MAX, Kept, KeptSocket};
 pub use message::{
-    Before, Decoded, HEADER_BYTES, Header, Level, Load, Look, Message, NotLoaded, Personality, Take,
+    Before, Decoded, HEADER_BYTES, Header, Level, Load, Look, Manner, Message, NotLoaded,
+    Personality,
 };
 pub use plan::{CheckProgram, Plan, Rights, Settings};
+pub use take::{Parcel, Take, TakeTrial};
 pub use watch::{
     WATCHED_BYTES_MAX, WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX, Watch, WatchedDirectory,
 };
@@ -46,7 +54,7 @@ use crate::codec::Malformed;
 use std::fmt;
 
 /// The version of the form of packets.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The largest packet. Both sides refuse a larger one.
 pub const PACKET_BYTES_MAX: usize = 128 * 1024;

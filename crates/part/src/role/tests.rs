@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::role::{
-    AddressPlan, CheckProgram, PACKET_BYTES_MAX, Rights, RunPrograms, Settings, WATCHED_BYTES_MAX,
+    AddressPlan, CheckProgram, HeldLeases, PACKET_BYTES_MAX, Rights, Settings, WATCHED_BYTES_MAX,
     WORDS_BYTES_MAX, WatchedDirectory,
 };
 use proptest::prelude::*;
@@ -86,27 +86,46 @@ fn load(look: Look) -> Load {
     }
 }
 
-/// Those of external checks.
-fn of_programs() -> [Message; 3] {
-    [
-        Message::WantsPrograms,
-        Message::Programs,
-        Message::RunPrograms(Box::new(RunPrograms {
-            rights: plan().rights,
-            files_soft: 1024,
-            programs: plan().programs,
-        })),
-    ]
-}
-
-fn every_message() -> Vec<Message> {
-    let take = Box::new(Take {
+fn take() -> Take {
+    Take {
         version: 7,
         personality: Personality::Haproxy,
         background: true,
         plan: plan(),
+        options: b"\xff of the role".to_vec(),
+        keep: true,
+        shared: true,
         state: true,
-    });
+        fresh: true,
+    }
+}
+
+/// Those of questions, and of what parts say to each other.
+fn of_parts() -> [Message; 8] {
+    let part = || "address".to_owned();
+    [
+        Message::TellReport { part: part() },
+        Message::Part(Box::new(PartMessage {
+            holds: true,
+            ..PartMessage::new("address", 7, &HeldLeases::default())
+        })),
+        Message::Answer {
+            bytes: b"\xff".to_vec(),
+        },
+        Message::Nobody {
+            words: "nobody".to_owned(),
+        },
+        Message::Gone { part: part() },
+        Message::Check,
+        Message::Serve { trial: true },
+        Message::Verdict {
+            good: true,
+            together: false,
+        },
+    ]
+}
+
+fn every_message() -> Vec<Message> {
     let look = Look {
         color: true,
         unicode: false,
@@ -123,16 +142,27 @@ fn every_message() -> Vec<Message> {
             content: 7,
             watch: Some(watch()),
         })),
-        Message::Take(take.clone()),
-        Message::StopSoftly,
-        Message::StopNow { signal: 15 },
+        Message::Take(Box::new(take())),
+        Message::TakeTrial(Box::new(TakeTrial {
+            take: take(),
+            former: Take::default(),
+        })),
+        Message::Accept,
+        Message::Revert,
+        Message::TrialEnded,
+        Message::WentBack { words: words() },
+        Message::Shared,
+        Message::WantsHelper,
+        Message::Helper,
+        Message::TellPulse,
+        Message::Pulse,
+        Message::Stop(Manner::Soft),
+        Message::Stop(Manner::Now { signal: 15 }),
+        Message::Stop(Manner::Leave),
         Message::Pause,
         Message::Resume,
         Message::TellState,
         Message::GiveVersion,
-        Message::Operate {
-            level: Level::Operator,
-        },
         Message::Ready {
             version: 1,
             words: words(),
@@ -154,16 +184,16 @@ fn every_message() -> Vec<Message> {
             asked: true,
         },
         Message::AddState,
-        Message::Version(take),
+        Message::Version(Box::new(take())),
         Message::Ended { words: words() },
-        Message::Reload(look),
+        Message::Reload { look, fresh: true },
         Message::Reloaded { exit: 1 },
         Message::Unknown { kind: 999 },
         Message::Stopping,
         Message::Obeys { signal: 2 },
     ];
     all.extend(of_adoption());
-    all.extend(of_programs());
+    all.extend(of_parts());
     all
 }
 
@@ -176,11 +206,22 @@ fn of_adoption() -> [Message; 3] {
 }
 
 #[test]
+fn every_kind_has_a_number_of_its_own() {
+    let kinds: std::collections::BTreeSet<u16> =
+        every_message().iter().map(Message::kind).collect();
+    assert!(kinds.into_iter().eq(1..=KINDS));
+}
+
+#[test]
 fn every_message_comes_back_as_it_was() {
     for message in every_message() {
-        let packet = message.encode(3);
-        assert_eq!(Header::decode(&packet).unwrap().descriptors, 3);
-        assert_eq!(Header::decode(&packet).unwrap().kind, message.kind());
+        let packet = message.encode(9, 3);
+        let header = Header {
+            kind: message.kind(),
+            descriptors: 3,
+            ask: 9,
+        };
+        assert_eq!(Header::decode(&packet), Ok(header));
         assert_eq!(Message::decode(&packet), Ok(Decoded::Message(message)));
     }
 }
@@ -217,7 +258,7 @@ fn fields_that_a_later_version_adds_are_passed_over_and_missing_ones_are_nothing
         words: "words".into(),
     };
     for (later, known) in [(ready, known), (loaded, Message::Loaded(Box::new(plan)))] {
-        let mut packet = known.encode(0);
+        let mut packet = known.encode(0, 0);
         packet.truncate(HEADER_BYTES);
         packet.extend(codec::encode(&later));
         assert_eq!(Message::decode(&packet), Ok(Decoded::Message(known)));
@@ -227,7 +268,7 @@ fn fields_that_a_later_version_adds_are_passed_over_and_missing_ones_are_nothing
 #[test]
 fn a_message_that_is_cut_is_refused_at_every_length() {
     for message in every_message() {
-        let packet = message.encode(0);
+        let packet = message.encode(0, 0);
         for end in 0..packet.len() {
             let cut = Message::decode(&packet[..end]);
             assert_eq!(cut, Err(DecodeError::Malformed), "{message:?} {end}");
@@ -237,7 +278,7 @@ fn a_message_that_is_cut_is_refused_at_every_length() {
 
 #[test]
 fn a_kind_that_is_not_known_is_no_error() {
-    let mut packet = Message::Pause.encode(0);
+    let mut packet = Message::Pause.encode(0, 0);
     packet[2..4].copy_from_slice(&777u16.to_le_bytes());
     assert_eq!(Message::decode(&packet), Ok(Decoded::Unknown(777)));
 }
@@ -245,11 +286,11 @@ fn a_kind_that_is_not_known_is_no_error() {
 #[test]
 fn what_is_no_packet_of_ours_is_refused() {
     let version = {
-        let mut packet = Message::Pause.encode(0);
+        let mut packet = Message::Pause.encode(0, 0);
         packet[1] = 9;
         packet
     };
-    let crowd = Message::Pause.encode(DESCRIPTORS_MAX + 1);
+    let crowd = Message::Pause.encode(0, DESCRIPTORS_MAX + 1);
     let long = DecodeError::Descriptors(DESCRIPTORS_MAX + 1);
     for (packet, error) in [
         (&b"GET / HTTP/1.1"[..], DecodeError::Magic),
@@ -266,7 +307,7 @@ fn what_a_terminal_would_obey_does_not_come_through_the_words_of_a_role() {
         version: 1,
         words: "two\nlines \x1b]0;title\x07\r\u{9b}2J".into(),
     };
-    let Ok(Decoded::Message(Message::Taken { words, .. })) = Message::decode(&message.encode(0))
+    let Ok(Decoded::Message(Message::Taken { words, .. })) = Message::decode(&message.encode(0, 0))
     else {
         panic!("it is one");
     };
@@ -276,7 +317,7 @@ fn what_a_terminal_would_obey_does_not_come_through_the_words_of_a_role() {
 #[test]
 fn words_that_are_too_long_are_cut_between_two_characters() {
     let words = "ä".repeat(WORDS_BYTES_MAX);
-    let packet = Message::Ended { words }.encode(0);
+    let packet = Message::Ended { words }.encode(0, 0);
     let Ok(Decoded::Message(Message::Ended { words })) = Message::decode(&packet) else {
         panic!("refused");
     };
@@ -302,7 +343,7 @@ fn the_largest_plan_fits_into_a_packet() {
         plan,
         ..Take::default()
     };
-    let packet = Message::Take(Box::new(take)).encode(0);
+    let packet = Message::Take(Box::new(take)).encode(0, 0);
     assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
     assert!(Message::decode(&packet).is_ok());
 }
@@ -314,21 +355,21 @@ proptest! {
         changes in proptest::collection::vec((0usize..400, any::<u8>()), 1..8),
     ) {
         let messages = every_message();
-        let mut packet = messages[which % messages.len()].encode(0);
+        let mut packet = messages[which % messages.len()].encode(0, 0);
         for (at, byte) in changes {
             let length = packet.len();
             packet[at % length] = byte;
         }
         if let Ok(Decoded::Message(message)) = Message::decode(&packet) {
             // What was understood can be said again.
-            let again = Message::decode(&message.encode(0));
+            let again = Message::decode(&message.encode(0, 0));
             prop_assert_eq!(again, Ok(Decoded::Message(message)));
         }
     }
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let mut packet = Message::Pause.encode(0);
+        let mut packet = Message::Pause.encode(0, 0);
         packet.extend(&bytes);
         for kind in 0..60u16 {
             packet[2..4].copy_from_slice(&kind.to_le_bytes());

@@ -60,7 +60,7 @@ impl Supervisor {
         if !run.plan.alone {
             // The memory that proxy and role share went with the supervisor before.
             self.give_vitals();
-            role.process.give_vitals(self.addresses.vitals.as_ref());
+            role.process.share(self.addresses.vitals.as_ref());
         }
         self.addresses.role = Some(role);
         match given {

@@ -5,8 +5,9 @@ use super::super::run::Supervisor;
 use super::super::signals::{CLEAR_STATISTICS, Caught, JSON};
 use super::super::version::Version;
 use crate::process::{open_pid_file, write_pid_of};
+use address::message::{Dump, Message as OfAddress};
 use nix::sys::signal::Signal;
-use part::role::{AddressDump, Message};
+use part::role::Message;
 
 impl Supervisor {
     /// Does what a signal means there.
@@ -15,19 +16,19 @@ impl Supervisor {
             Caught::Signal(Signal::SIGHUP) => self.requests.ask(None),
             // Both end with 0 there.
             Caught::Signal(Signal::SIGTERM | Signal::SIGINT) => self.begin_stop(Signal::SIGTERM),
-            Caught::Signal(Signal::SIGUSR1) => self.dump_addresses(AddressDump::Data),
-            Caught::Signal(Signal::SIGUSR2) => self.dump_addresses(AddressDump::Statistics),
-            Caught::RealTime(JSON) => self.dump_addresses(AddressDump::Json),
+            Caught::Signal(Signal::SIGUSR1) => self.dump_addresses(Dump::Data),
+            Caught::Signal(Signal::SIGUSR2) => self.dump_addresses(Dump::Statistics),
+            Caught::RealTime(JSON) => self.dump_addresses(Dump::Json),
             Caught::RealTime(CLEAR_STATISTICS) => {
-                self.dump_addresses(AddressDump::ClearStatistics);
+                self.dump_addresses(Dump::ClearStatistics);
             }
             Caught::Signal(_) | Caught::RealTime(_) => {}
         }
     }
 
-    fn dump_addresses(&mut self, dump: AddressDump) {
+    fn dump_addresses(&mut self, dump: Dump) {
         if let Some(role) = &mut self.addresses.role {
-            role.say(&Message::DumpAddresses { dump });
+            role.say(&Message::Part(Box::new(OfAddress::Dump(dump).envelope())));
         }
     }
 

@@ -6,16 +6,14 @@
 //! the state that was kept, and the one before leaves everything in place. Only a
 //! stop that was asked for gives the addresses up, before the proxy stops.
 
-mod ask;
 mod follow;
 mod keep;
 mod keepalived;
 mod role;
 
-pub use ask::Question;
-
 use super::backoff::Backoff;
 use super::directory::Entry;
+use super::route::Asks;
 use super::run::Supervisor;
 use super::tell;
 use super::turn::Turn;
@@ -23,12 +21,11 @@ use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
 use crate::roles::spawn::{Ending, OWN_PROGRAM, StartFailure, Started};
 use crate::voice::Form;
-use ask::Waiting;
+use address::message::PART;
 use keep::Keep;
 use part::role::{AddressPlan, Message};
 use role::AddressRole;
 use rustix::event::PollFd;
-use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -60,8 +57,6 @@ pub struct Addresses {
     guard: Option<(Entry, Shared)>,
     backoff: Backoff,
     restart_at: Option<Instant>,
-    /// Those who asked something and wait for the role's answer.
-    waiting: VecDeque<Waiting>,
     /// When a role that is to give its addresses up is ended by force.
     release_until: Option<Instant>,
     /// It was ready at least once.
@@ -88,13 +83,8 @@ impl Addresses {
     pub fn deadline(&self) -> Option<Instant> {
         let role = self.role.as_ref().and_then(AddressRole::deadline);
         let before = self.before.as_ref().and_then(|role| role.leaves_until);
-        let waiting = self.waiting.front().map(|one| one.until);
         let own = [self.restart_at, self.release_until];
-        [role, before, waiting]
-            .into_iter()
-            .chain(own)
-            .flatten()
-            .min()
+        [role, before].into_iter().chain(own).flatten().min()
     }
 
     /// Whether the role does what it is to do.
@@ -102,11 +92,21 @@ impl Addresses {
         self.role.as_ref().is_some_and(|role| role.ready)
     }
 
+    /// The role's process, where it does what it is to do.
+    pub fn ready(&mut self) -> Option<&mut Started> {
+        let role = self.role.as_mut().filter(|role| role.ready)?;
+        Some(&mut role.process)
+    }
+
+    /// Whether the version that is served has any.
+    pub fn is_wanted(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// Whether nothing is half said or half done.
     pub fn is_quiet(&self) -> bool {
         self.taking.is_none()
             && self.before.is_none()
-            && self.waiting.is_empty()
             && self.role.as_ref().is_none_or(|role| role.ready)
             && self.channels().all(Channel::is_quiet)
     }
@@ -252,7 +252,7 @@ impl Supervisor {
     pub(super) fn give_vitals(&mut self) {
         self.make_vitals();
         if let Some(proxy) = &mut self.proxy {
-            proxy.process.give_vitals(self.addresses.vitals.as_ref());
+            proxy.process.share(self.addresses.vitals.as_ref());
         }
     }
 
@@ -298,7 +298,6 @@ impl Supervisor {
             }
             self.addresses.release_until = None;
         }
-        self.give_up_questions(now);
     }
 
     fn hear_addresses(&mut self, received: Received) {
@@ -327,12 +326,10 @@ impl Supervisor {
                     false => self.addresses_refused(&words),
                 }
             }
-            Message::Addresses | Message::AddressesHandedOver { .. } => {
-                self.question_answered(received);
-            }
-            Message::WantsLeases(wanted) => self.leases_wanted(wanted),
+            Message::Answer { .. } | Message::Nobody { .. } => self.answered(PART, received),
+            Message::Part(_) => self.pass_on(Asks::Role(PART, received.ask), received),
             // A role of an older program reads the memory that it began with.
-            Message::Unknown { kind } if kind == Message::Vitals.kind() => {
+            Message::Unknown { kind } if kind == Message::Shared.kind() => {
                 self.replace_addresses();
             }
             // It was told in its log, and its end is seen by itself.
@@ -343,14 +340,6 @@ impl Supervisor {
                     role.say(&Message::Unknown { kind });
                 }
             }
-        }
-    }
-
-    /// Says something to the role.
-    pub(super) fn say_to_addresses(&mut self, message: &Message) {
-        if let Some(role) = &mut self.addresses.role {
-            // Who cannot be told is about to be seen as ended.
-            role.say(message);
         }
     }
 
@@ -365,7 +354,7 @@ impl Supervisor {
             self.voice.notice(words);
         }
         self.addresses.served = true;
-        self.tell_leases();
+        self.tell_held(PART);
         if let Some(before) = &mut self.addresses.before {
             before.leave(Instant::now() + LEAVE_LIMIT);
         }
@@ -377,7 +366,7 @@ impl Supervisor {
     fn addresses_ended(&mut self, role: &AddressRole, ending: Ending) {
         self.obey_signals();
         self.addresses.taking = None;
-        self.drop_questions();
+        self.drop_questions(PART);
         if self.exit.is_some() {
             return;
         }

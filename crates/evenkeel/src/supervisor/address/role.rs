@@ -4,7 +4,9 @@ use super::super::Command;
 use super::Run;
 use crate::roles::Shared;
 use crate::roles::spawn::{self, StartFailure, Started};
-use part::role::{Message, TakeAddresses};
+use address::message::Options;
+use part::codec;
+use part::role::{Manner, Message, Take};
 use rustix::event::PollFd;
 use rustix::process::Signal;
 use std::os::unix::ffi::OsStrExt;
@@ -81,9 +83,11 @@ impl AddressRole {
 
     /// Tells it to end, with its addresses given up or left to another one.
     pub fn stop(&mut self, release: bool) {
-        if !self.say(&Message::StopAddresses { release }) {
-            self.process.signal(Signal::TERM);
-        }
+        let manner = match release {
+            true => Manner::Soft,
+            false => Manner::Leave,
+        };
+        self.process.stop(manner, Signal::TERM);
     }
 
     /// Tells it to leave everything to the one that followed it.
@@ -107,19 +111,20 @@ fn take(
     keep: Option<&Shared>,
     vitals: Option<&Shared>,
 ) -> (Message, Vec<Shared>) {
-    let take = TakeAddresses {
-        version: run.version,
-        personality: command.personality,
+    let options = Options {
         plan: run.plan.clone(),
         log: command.log.clone(),
-        keep: keep.is_some(),
-        vitals: vitals.is_some(),
         dump_directory: command.dumps.as_os_str().as_bytes().to_vec(),
+    };
+    let take = Take {
+        version: run.version,
+        personality: command.personality,
+        options: codec::encode(&options),
+        keep: keep.is_some(),
+        shared: vitals.is_some(),
+        ..Take::default()
     };
     let beside = keep.into_iter().chain(vitals);
     let descriptors = std::iter::once(&run.config).chain(beside).cloned();
-    (
-        Message::TakeAddresses(Box::new(take)),
-        descriptors.collect(),
-    )
+    (Message::Take(Box::new(take)), descriptors.collect())
 }

@@ -91,12 +91,10 @@ impl Supervisor {
             .map(Arc::new)
             .into_iter()
             .collect();
-        let answer = Message::SetAnswer {
-            ask,
-            good,
-            together,
-        };
-        self.say_to_control(&answer, &descriptors);
+        if let Some(role) = self.cluster.process() {
+            // Who cannot be told is about to be seen as ended.
+            let _ = role.say_numbered(ask, &Message::Verdict { good, together }, &descriptors);
+        }
     }
 
     /// Nobody is left who would be answered.
@@ -161,7 +159,7 @@ impl Supervisor {
             id: ask,
             at: Door::Cluster,
             look: None,
-            takes_files: false,
+            fresh: false,
         }));
         // A reload that somebody asked for meanwhile is the same change.
         let _ = self.requests.begin();

@@ -8,9 +8,9 @@ use crate::supervisor::directory;
 use crate::supervisor::loading::Told;
 use crate::supervisor::run::Supervisor;
 use crate::voice::write_error;
+use cluster::message::{PART, Run};
 use cluster::request;
 use cluster::role::directory::{self as state_directory, ACCEPTED};
-use part::role::RunControl;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -163,19 +163,18 @@ impl Supervisor {
         };
         let socket =
             directory::place(request::SOCKET).map(|path| path.as_os_str().as_bytes().to_vec());
-        let run = RunControl {
+        let run = Run {
             directory: start.directory.as_os_str().as_bytes().to_vec(),
             socket: socket.unwrap_or_default(),
         };
-        match ControlRole::start(Path::new(OWN_PROGRAM), run) {
+        match ControlRole::start(Path::new(OWN_PROGRAM), &run) {
             Ok(role) => {
                 self.voice.notice(format_args!(
                     "control role ({}) started",
                     role.process.number()
                 ));
                 self.cluster.role = Some(role);
-                let wanted = self.cluster.wants.clone();
-                self.leases_wanted(wanted);
+                self.tell_held(PART);
             }
             Err(error) => {
                 self.voice.alert(error);

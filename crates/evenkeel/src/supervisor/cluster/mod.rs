@@ -18,6 +18,7 @@ pub use begin::Start;
 
 use super::backoff::Backoff;
 use super::loading::Loading;
+use super::route::Asks;
 use super::run::Supervisor;
 use super::turn::Turn;
 use crate::roles::Shared;
@@ -26,8 +27,9 @@ use crate::roles::spawn::{Ending, Started};
 use crate::supervisor::version::Version;
 use crate::voice::Form;
 use asks::{Ask, Serving};
+use cluster::message::PART;
 use first::First;
-use part::role::{HeldLease, Message, WantedLease};
+use part::role::Message;
 use role::ControlRole;
 use rustix::event::PollFd;
 use std::collections::VecDeque;
@@ -63,9 +65,6 @@ pub struct Cluster {
     first: Option<First>,
     /// When the accepted version is loaded again, which could not be at the start.
     load_at: Option<Instant>,
-    /// What addresses are bound to.
-    wants: Vec<WantedLease>,
-    held: Vec<HeldLease>,
 }
 
 impl Cluster {
@@ -120,6 +119,11 @@ impl Cluster {
             .as_mut()
             .filter(|role| stays && role.has_begun())?;
         Some(&mut role.process)
+    }
+
+    /// The role's process.
+    pub fn process(&mut self) -> Option<&mut Started> {
+        self.role.as_mut().map(|role| &mut role.process)
     }
 
     /// Whether there is a control role still.
@@ -185,31 +189,33 @@ impl Supervisor {
     }
 
     fn hear_control(&mut self, received: Received) {
-        let set = received.descriptors.into_iter().next().map(Arc::new);
-        match (received.message, set) {
-            (Message::CheckSet { ask }, Some(set)) => self.ask(Ask::Check { ask, set }),
-            (Message::ServeSet { ask, trial }, Some(set)) => {
-                self.ask(Ask::Serve { ask, set, trial });
+        let ask = received.ask;
+        match received.message {
+            Message::Check => self.ask_with(received, |set| Ask::Check { ask, set }),
+            Message::Serve { trial } => {
+                self.ask_with(received, |set| Ask::Serve { ask, set, trial });
             }
-            (Message::AcceptSet { ask }, _) => self.ask(Ask::Accept { ask }),
-            (Message::RevertSet { ask }, _) => self.ask(Ask::Revert { ask }),
-            (Message::CheckSet { ask } | Message::ServeSet { ask, .. }, None) => {
-                self.answer_set(ask, false, "no version was given");
+            Message::Accept => self.ask(Ask::Accept { ask }),
+            Message::Revert => self.ask(Ask::Revert { ask }),
+            Message::TellReport { .. } | Message::Part(_) => {
+                self.pass_on(Asks::Role(PART, ask), received);
             }
-            (Message::TellHealth, _) => self.ask_health(),
-            (Message::HoldLeases(leases), _) => {
-                self.cluster.held = leases;
-                self.tell_leases();
-            }
-            (message @ Message::HandOverLease { .. }, _) => self.say_to_addresses(&message),
-            (Message::Ended { words }, _) => {
+            Message::Answer { .. } | Message::Nobody { .. } => self.answered(PART, received),
+            Message::Ended { words } => {
                 self.voice.alert(format_args!("the control role: {words}"));
             }
-            (Message::Unknown { .. } | Message::Pulse, _) => {}
-            (other, _) => {
+            Message::Unknown { .. } | Message::Pulse => {}
+            other => {
                 let kind = other.kind();
                 self.say_to_control(&Message::Unknown { kind }, &[]);
             }
+        }
+    }
+
+    fn ask_with(&mut self, received: Received, ask: impl FnOnce(Shared) -> Ask) {
+        match received.descriptors.into_iter().next() {
+            Some(set) => self.ask(ask(Arc::new(set))),
+            None => self.answer_set(received.ask, false, "no version was given"),
         }
     }
 
@@ -219,41 +225,10 @@ impl Supervisor {
         }
     }
 
-    /// Addresses are bound to these leases now, and could use them.
-    pub(super) fn leases_wanted(&mut self, wanted: Vec<WantedLease>) {
-        if self.is_member() {
-            self.say_to_control(&Message::WantsLeases(wanted.clone()), &[]);
-        }
-        self.cluster.wants = wanted;
-    }
-
-    /// Tells the address role which leases are held.
-    pub(super) fn tell_leases(&mut self) {
-        if self.is_member() {
-            let message = Message::HoldLeases(self.cluster.held.clone());
-            self.say_to_addresses(&message);
-        }
-    }
-
-    /// The proxy is asked how well it serves; without one that is known.
-    fn ask_health(&mut self) {
-        let ready = self.proxy.as_mut().filter(|proxy| proxy.ready);
-        let asked = ready.is_some_and(|proxy| proxy.say(&Message::TellHealth));
-        if !asked {
-            self.say_to_control(&Message::Health, &[]);
-        }
-    }
-
-    /// The proxy said how well it serves.
-    pub(super) fn health_told(&mut self, received: Received) {
-        let told = received.descriptors.into_iter().map(Arc::new);
-        let told: Vec<Shared> = told.collect();
-        self.say_to_control(&Message::Health, &told);
-    }
-
     fn control_ended(&mut self, role: &ControlRole, ending: Ending) {
         self.obey_signals();
         self.drop_asks();
+        self.drop_questions(PART);
         self.cluster.end_at = None;
         if self.exit.is_some() || self.stop.is_some() {
             return;

@@ -1,9 +1,12 @@
 //! The control role, as the supervisor sees it.
 
-use crate::roles::Shared;
-use crate::roles::spawn::{self, Ending, StartFailure, Started};
-use part::role::{Message, Personality, RunControl};
+use crate::roles::spawn::{self, Ending, StartFailure, Started, Why};
+use crate::roles::{Shared, memory};
+use cluster::message::Run;
+use part::codec;
+use part::role::{Manner, Message, Personality};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Names another program to be the control role: a test is one itself.
@@ -30,11 +33,13 @@ pub fn ended_words(ending: Ending) -> String {
 
 impl ControlRole {
     /// Starts one of a program.
-    pub fn start(program: &Path, run: RunControl) -> Result<ControlRole, StartFailure> {
+    pub fn start(program: &Path, run: &Run) -> Result<ControlRole, StartFailure> {
         let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
         let program = named.as_deref().unwrap_or(program);
-        let message = Message::RunControl(Box::new(run));
-        let first = |process: &mut Started| process.send(&message, &[]);
+        let payload = memory::create("evenkeel control", &codec::encode(run));
+        let payload = payload.map_err(|error| spawn::CONTROL_ENTRY.failure(Why::Start(error)))?;
+        let message = Message::Take(Box::default());
+        let first = |process: &mut Started| process.send(&message, &[Arc::new(payload)]);
         let own = Personality::Own;
         Ok(ControlRole {
             process: spawn::start(program, spawn::CONTROL_ENTRY, own, &[], first)?,
@@ -54,6 +59,6 @@ impl ControlRole {
 
     /// Tells it to end.
     pub fn stop(&mut self) {
-        self.say(&Message::StopControl, &[]);
+        self.say(&Message::Stop(Manner::Soft), &[]);
     }
 }

@@ -89,7 +89,7 @@ impl Supervisor {
         match &mut self.proxy {
             // Who cannot be told is about to be seen as ended.
             Some(proxy) if !trial.version.is_alone() => {
-                let _ = proxy.say(&Message::EndTrial);
+                let _ = proxy.say(&Message::Accept);
             }
             _ => self.trial_ended(),
         }

@@ -94,7 +94,7 @@ impl Supervisor {
                             id,
                             at: Door::Master,
                             look: None,
-                            takes_files: false,
+                            fresh: false,
                         }));
                     }
                 }

@@ -40,6 +40,7 @@ impl Supervisor {
                 .all(|proxy| proxy.process.channel.is_quiet())
             && self.control.as_ref().is_none_or(Control::is_quiet)
             && self.addresses.is_quiet()
+            && self.between.is_quiet()
     }
 
     /// Becomes the program; returns only with the reason why not.

@@ -239,7 +239,7 @@ impl Supervisor {
         let mut begins = false;
         let mut turn = Turn::of(&mut trial.new.process);
         while let Some(received) = turn.next(Some(&mut trial.new.process), &mut self.voice) {
-            if received.message == Message::WantsPrograms {
+            if received.message == Message::WantsHelper {
                 let version = std::iter::once(&trial.next.version);
                 let soft = self.files_soft;
                 let pid = programs::give(&mut trial.new, version, soft, &mut self.voice);
@@ -264,7 +264,7 @@ impl Supervisor {
         if begins {
             // The address role sees no gap: the old one writes until the new one does.
             let vitals = self.addresses.vitals();
-            trial.new.process.give_vitals(vitals);
+            trial.new.process.share(vitals);
         }
         if begins && let Some(old) = &mut self.proxy {
             // Who cannot be told is about to be seen as ended.

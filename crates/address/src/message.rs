@@ -1,0 +1,99 @@
+//! What is said to the address role besides what every role is told, and what it answers.
+//! Supervisor and other parts pass it on as bytes ([`PartMessage`]).
+
+use part::role::bounded::{name, words};
+use part::role::{AddressPlan, HeldLeases, PartMessage};
+use serde::{Deserialize, Serialize};
+
+/// The part's name.
+pub const PART: &str = "address";
+
+/// A message to the address role.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// A question: give the addresses of an instance, or all of them, to another machine.
+    /// The answer is [`HandedOver`].
+    HandOver {
+        /// The instance.
+        name: Option<String>,
+        /// How long requests may finish, where that is said.
+        drain_ms: Option<u64>,
+    },
+    /// Write one of keepalived's dumps.
+    Dump(Dump),
+    /// The leases that this machine holds.
+    Hold(HeldLeases),
+    /// Another machine could use this lease better.
+    HandOverLease {
+        /// Which.
+        #[serde(with = "name")]
+        name: String,
+    },
+}
+
+/// A dump that is asked for.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dump {
+    /// `keepalived.data`
+    Data,
+    /// `keepalived.stats`
+    Statistics,
+    /// `keepalived.stats`; the counters begin at zero then.
+    ClearStatistics,
+    /// `keepalived.json`
+    Json,
+}
+
+/// The answer to [`Message::HandOver`].
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+pub struct HandedOver {
+    /// Whether anything moves.
+    pub moves: bool,
+    /// In words.
+    #[serde(with = "words")]
+    pub words: String,
+}
+
+/// What the command line says to the role.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct Options {
+    /// What the version says of it.
+    pub plan: AddressPlan,
+    /// Where its log goes.
+    pub log: LogWish,
+    /// Where keepalived's dumps go.
+    pub dump_directory: Vec<u8>,
+}
+
+/// Where the lines of the role's log go.
+#[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(default)]
+pub struct LogWish {
+    /// To standard error.
+    pub console: bool,
+    /// To the system's log, with this facility.
+    pub facility: Option<u8>,
+    /// To a file.
+    pub file: Option<Vec<u8>>,
+    /// Each line is written through (`--flush-log-file`).
+    pub flush: bool,
+    /// With all details.
+    pub detail: bool,
+}
+
+impl Message {
+    /// As it is passed on. What is held holds until more is said.
+    pub fn envelope(&self) -> PartMessage {
+        let kind = match self {
+            Message::HandOver { .. } => 1,
+            Message::Dump(_) => 2,
+            Message::Hold(_) => 3,
+            Message::HandOverLease { .. } => 4,
+        };
+        PartMessage {
+            holds: matches!(self, Message::Hold(_)),
+            ..PartMessage::new(PART, kind, self)
+        }
+    }
+}

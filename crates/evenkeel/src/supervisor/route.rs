@@ -1,0 +1,238 @@
+//! What parts and operators say to a part: passed on by the part's name and not read. What
+//! is asked is given a number of ours, and the answer goes back with the number of whoever
+//! asked.
+
+use super::run::Supervisor;
+use crate::roles::Shared;
+use crate::roles::channel::Received;
+use crate::roles::spawn::Started;
+use address::message::PART as ADDRESS;
+use cluster::message::PART as CLUSTER;
+use part::role::{Message, PartMessage};
+use proxy::message::PART as PROXY;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a role may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// Questions that wait at one time.
+const WAITING_MAX: usize = 256;
+/// Messages that are told again to roles which begin later.
+const HELD_MAX: usize = 16;
+/// Who may say something to another part, and to which: one that may be taken over by
+/// those whom it serves says nothing.
+const MAY_SAY: [(&str, &str); 3] = [(CLUSTER, PROXY), (CLUSTER, ADDRESS), (ADDRESS, CLUSTER)];
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asks {
+    /// A client of the control socket.
+    Client(u64),
+    /// A role, with its own number of the question.
+    Role(&'static str, u64),
+}
+
+/// Somebody who waits for an answer.
+struct Question {
+    number: u64,
+    of: Asks,
+    to: &'static str,
+    /// When it is told that there is none.
+    until: Instant,
+}
+
+/// What is on its way between parts, and what holds.
+#[derive(Default)]
+pub struct Between {
+    asked: u64,
+    open: VecDeque<Question>,
+    held: BTreeMap<(&'static str, u16), Message>,
+}
+
+impl Between {
+    /// When somebody is told that there is no answer.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.open.front().map(|question| question.until)
+    }
+
+    /// Whether nobody waits.
+    pub fn is_quiet(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn ask(&mut self, of: Asks, to: &'static str) -> u64 {
+        self.asked += 1;
+        self.open.push_back(Question {
+            number: self.asked,
+            of,
+            to,
+            until: Instant::now() + ANSWER_LIMIT,
+        });
+        self.asked
+    }
+
+    /// Those of which this is so wait no longer.
+    fn take(&mut self, is: impl Fn(&Question) -> bool) -> Vec<Question> {
+        let all = std::mem::take(&mut self.open);
+        let (taken, left) = all.into_iter().partition::<VecDeque<_>, _>(is);
+        self.open = left;
+        taken.into()
+    }
+}
+
+impl Supervisor {
+    fn role_of(&mut self, part: &str) -> Option<&mut Started> {
+        match part {
+            PROXY => {
+                let ready = self.proxy.as_mut().filter(|proxy| proxy.ready);
+                ready.map(|proxy| &mut proxy.process)
+            }
+            ADDRESS => self.addresses.ready(),
+            CLUSTER => self.cluster.process(),
+            _ => None,
+        }
+    }
+
+    /// Passes something on to a part.
+    pub(super) fn pass_on(&mut self, of: Asks, received: Received) {
+        let Received {
+            message,
+            ask,
+            descriptors,
+        } = received;
+        let name = match &message {
+            Message::TellReport { part } => part,
+            Message::Part(message) => &message.part,
+            _ => return,
+        };
+        let to = [PROXY, ADDRESS, CLUSTER].into_iter().find(|to| to == name);
+        let may = |to: &&str| match of {
+            Asks::Client(_) => true,
+            Asks::Role(part, _) => MAY_SAY.contains(&(part, *to)),
+        };
+        let Some(to) = to.filter(may) else {
+            return self.answer_nothing(of, "this is not said to that part");
+        };
+        let descriptors: Vec<Shared> = descriptors.into_iter().map(Arc::new).collect();
+        if let Message::Part(one) = &message
+            && one.holds
+        {
+            self.hold(to, one);
+        }
+        let asks = matches!(of, Asks::Client(_)) || ask != 0;
+        if !asks {
+            if let Some(role) = self.role_of(to) {
+                // Who cannot be told is about to be seen as ended.
+                let _ = role.say(&message, &descriptors);
+            }
+            return;
+        }
+        let room = self.between.open.len() < WAITING_MAX;
+        let number = self.between.ask(of, to);
+        let role = self.role_of(to).filter(|_| room);
+        if !role.is_some_and(|role| role.say_numbered(number, &message, &descriptors)) {
+            self.between.open.pop_back();
+            let words = match to {
+                ADDRESS if !self.addresses.is_wanted() => {
+                    "there are no virtual addresses in these files".to_owned()
+                }
+                _ => format!("the {} does not answer", title(to)),
+            };
+            self.answer_nothing(of, &words);
+        }
+    }
+
+    /// It is told again to a role that begins later.
+    fn hold(&mut self, to: &'static str, message: &PartMessage) {
+        let held = &mut self.between.held;
+        if held.len() < HELD_MAX || held.contains_key(&(to, message.kind)) {
+            held.insert((to, message.kind), Message::Part(Box::new(message.clone())));
+        }
+    }
+
+    /// Tells a role that begins what holds for its part.
+    pub(super) fn tell_held(&mut self, part: &'static str) {
+        let of_part = self.between.held.iter().filter(|((to, _), _)| *to == part);
+        let messages: Vec<Message> = of_part.map(|(_, message)| message.clone()).collect();
+        if let Some(role) = self.role_of(part) {
+            for message in messages {
+                // Who cannot be told is about to be seen as ended.
+                let _ = role.say(&message, &[]);
+            }
+        }
+    }
+
+    /// A part has given up what it had, so what it said holds no more.
+    pub(super) fn tell_gone(&mut self, part: &'static str) {
+        let reaches = |to: &str| MAY_SAY.contains(&(part, to));
+        self.between.held.retain(|(to, _), _| !reaches(to));
+        for to in [PROXY, ADDRESS, CLUSTER]
+            .into_iter()
+            .filter(|to| reaches(to))
+        {
+            if let Some(role) = self.role_of(to) {
+                let part = part.to_owned();
+                let _ = role.say(&Message::Gone { part }, &[]);
+            }
+        }
+    }
+
+    /// A role of this part answered a question.
+    pub(super) fn answered(&mut self, part: &'static str, received: Received) {
+        let this = |one: &Question| one.number == received.ask && one.to == part;
+        let asked = self.between.take(this);
+        let descriptors: Vec<Shared> = received.descriptors.into_iter().map(Arc::new).collect();
+        for question in asked {
+            self.answer_to(question.of, &received.message, &descriptors);
+        }
+    }
+
+    fn answer_to(&mut self, of: Asks, message: &Message, descriptors: &[Shared]) {
+        match of {
+            Asks::Client(client) => {
+                if let Some(control) = &mut self.control {
+                    control.answer(client, message, descriptors);
+                }
+            }
+            Asks::Role(part, ask) => {
+                if let Some(role) = self.role_of(part).filter(|_| ask != 0) {
+                    let _ = role.say_numbered(ask, message, descriptors);
+                }
+            }
+        }
+    }
+
+    fn answer_nothing(&mut self, of: Asks, words: &str) {
+        let words = words.to_owned();
+        self.answer_to(of, &Message::Nobody { words }, &[]);
+    }
+
+    /// Who waits for too long is told so.
+    pub(super) fn give_up_questions(&mut self) {
+        let now = Instant::now();
+        self.drop_those(|question| question.until <= now);
+    }
+
+    /// A role of this part ended: it neither answers any more nor hears an answer.
+    pub(super) fn drop_questions(&mut self, part: &'static str) {
+        let hears = |of: Asks| !matches!(of, Asks::Role(role, _) if role == part);
+        self.between.open.retain(|question| hears(question.of));
+        self.drop_those(|question| question.to == part);
+    }
+
+    fn drop_those(&mut self, is: impl Fn(&Question) -> bool) {
+        for question in self.between.take(is) {
+            let words = format!("the {} did not answer", title(question.to));
+            self.answer_nothing(question.of, &words);
+        }
+    }
+}
+
+fn title(part: &str) -> &'static str {
+    match part {
+        PROXY => "proxy",
+        ADDRESS => "address role",
+        _ => "control role",
+    }
+}
