@@ -240,7 +240,7 @@ fn only_what_known_keys_signed_is_followed_whatever_is_signed_on_top() {
     git(&["reset", "-q", "--hard", "HEAD~2"], &repository);
     repository.write(&proxy("foreign"));
     signed(&repository, &other, "by another key");
-    refuses(&site, &["not by a key that counts"], "signed-one");
+    refuses(&site, &["no signature of an accepted key"], "signed-one");
     git(&["reset", "-q", "--hard", "HEAD~1"], &repository);
     for word in ["signed-two", "signed-three"] {
         repository.write(&proxy(word));

@@ -87,7 +87,7 @@ fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
         lab::let_pass(CUT_TIME, "a cut lasts");
         let told = site
             .alpha
-            .tells_words(&["the direct way to beta is cut", "through arbiter"]);
+            .tells_words(&["the direct link to beta is cut", "through arbiter"]);
         assert!(told, "{}", site.tell());
         let meanwhile = site.leader();
         drop(cut);
@@ -128,7 +128,7 @@ fn leadership_is_handed_over_and_keys_are_renewed_while_changes_go_on() {
     load.stop().without_a_failure();
     // In words, what each failure would mean.
     let text = site.beta.command(&["cluster", "status"]).well().out;
-    for words in ["if it fails", "virtual address", "would go on"] {
+    for words in ["if it fails", "virtual address", "would continue"] {
         assert!(text.contains(words), "{text}");
     }
 }

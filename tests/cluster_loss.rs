@@ -46,7 +46,7 @@ fn without_a_majority_changes_are_refused_in_words_and_traffic_goes_on() {
     site.arbiter.kill();
     let frozen = [
         "frozen",
-        "1 of 3 members answer and 2 are needed",
+        "1 of 3 members are reachable and 2 are needed",
         "traffic",
     ];
     assert!(site.alpha.tells_words(&frozen), "{}", site.tell());
@@ -95,7 +95,9 @@ fn a_node_that_starts_alone_serves_what_it_accepted_last_and_says_so() {
     site.alpha.stop();
     // Told first what it means.
     let recover = ["cluster", "recover", "--alone"];
-    site.alpha.command(&recover).refused(&["nothing was done"]);
+    site.alpha
+        .command(&recover)
+        .refused(&["nothing was changed"]);
     let recover = ["cluster", "recover", "--alone", "--yes"];
     site.alpha.command(&recover).well();
     site.alpha.start();
@@ -154,9 +156,9 @@ fn an_emptied_store_makes_no_second_truth() {
     drop(file);
     site.beta.start();
     site.arbiter.start();
-    let words = ["beta: the store is empty; it does not vote"];
+    let words = ["beta: the store is empty; it is not a voter"];
     assert!(site.beta.tells_words(&words), "{}", site.tell());
-    let words = ["beta: the store is empty; it does not vote"];
+    let words = ["beta: the store is empty; it is not a voter"];
     assert!(site.arbiter.tells_words(&words), "{}", site.tell());
     // Longer than several elections.
     lab::let_pass(SOME_TIME, "a loss lasts");

@@ -98,7 +98,7 @@ fn a_version_that_breaks_health_is_taken_back_and_the_owner_fails_no_request() {
         failed(&fared.shared)
     );
     let log = site.alpha.command(&["config", "log"]).well().out;
-    assert!(log.contains("taken back"), "{log}");
+    assert!(log.contains("rolled back"), "{log}");
     // The next one is not held against it.
     site.apply("three").well();
     assert!(site.serves_everywhere("three"), "{}", site.tell());

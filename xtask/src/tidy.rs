@@ -8,6 +8,7 @@ mod house;
 mod keywords;
 mod modules;
 mod names;
+mod phrases;
 mod scan;
 mod size;
 mod sleeps;
@@ -74,6 +75,15 @@ enum Wrong {
     },
     LongSleep {
         ms: u64,
+    },
+    Phrase {
+        phrase: &'static str,
+        instead: &'static str,
+    },
+    PhrasesLeft {
+        area: String,
+        count: usize,
+        left: usize,
     },
 }
 
@@ -144,6 +154,17 @@ impl fmt::Display for Wrong {
                  lab::eventually, or say why there is none with lab::let_pass",
                 sleeps::MAX_SLEEP_MS
             ),
+            Wrong::Phrase { phrase, instead } => {
+                write!(f, "\"{phrase}\" is banned, write \"{instead}\"")
+            }
+            Wrong::PhrasesLeft { area, count, left } if count > left => write!(
+                f,
+                "comments of {area} have {count} banned phrases, {left} are allowed"
+            ),
+            Wrong::PhrasesLeft { area, count, .. } => write!(
+                f,
+                "comments of {area} have only {count} banned phrases now: lower its limit"
+            ),
         }
     }
 }
@@ -213,6 +234,7 @@ fn findings() -> Result<Vec<Finding>, TidyError> {
     found.extend(names::check(&tree));
     found.extend(words::check(&tree));
     found.extend(sleeps::check(&tree));
+    found.extend(phrases::check(&tree));
     found.extend(keywords::check(&tree));
     found.extend(house::check(&house::arrows(tree.root())?));
     found.extend(cycles::check(&modules::floors(&tree)));

@@ -14,10 +14,10 @@ macro_rules! codes {
 
 codes! {
     /// Under the name `keepalived`: what the real one leaves out.
-    LEFT_OUT = "W0723", "left out, as keepalived does",
-"Under the name 'keepalived' a line or a block that the real keepalived logs and leaves out is left out, too: an
-unknown keyword with its block, and the second 'vrrp_script' of a name. 'evenkeel check' and 'evenkeel run' report
-the same as an error, since what is left out is seldom what was meant.
+    LEFT_OUT = "W0723", "ignored, as in keepalived",
+"Under the name `keepalived`, Evenkeel ignores the lines and blocks that keepalived logs and ignores: an
+unknown keyword with its block, and the second `vrrp_script` of a name. `evenkeel check` and
+`evenkeel run` report them as errors, because such a line is usually a typo.
 
 ```
 vrrp_instance VI_1 {
@@ -26,20 +26,20 @@ vrrp_instance VI_1 {
 
     /// A word that is no keyword where it stands.
     UNKNOWN_KEYWORD = "E0700", "unknown keyword in a keepalived.conf",
-"The word is no keyword of the block that it stands in. keepalived would log it and go on without it:
-an instance whose first line has a slip is missing as a whole, and nobody takes over its addresses.
+"The word is not a keyword of this block. keepalived would log it and continue: if the first line of an
+instance has a typo, the whole instance is missing, and no machine takes over its addresses.
 
 ```
 vrrp_instance_VI_1 {
 ```
 
-Keyword and name are two words: `vrrp_instance VI_1 {`. A keyword of another block is told with the
-blocks that it belongs in; `evenkeel keyword NAME` shows its syntax.";
+Keyword and name are two words: `vrrp_instance VI_1 {`. For a keyword of another block, the message
+names that block. `evenkeel keyword NAME` shows the syntax.";
 
     /// Too few words.
-    MISSING_VALUE = "E0701", "a value is missing",
-"The keyword needs more words than follow it on its line, or the block lacks a line that it cannot do
-without. `evenkeel keyword NAME` shows the syntax.
+    MISSING_VALUE = "E0701", "missing value",
+"The keyword needs another value on its line, or the block lacks a required line. `evenkeel keyword
+NAME` shows the syntax.
 
 ```
     advert_int
@@ -48,17 +48,15 @@ without. `evenkeel keyword NAME` shows the syntax.
 Write the value on the same line: `advert_int 1`.";
 
     /// A word that is no value of its kind.
-    BAD_VALUE = "E0702", "not a value of this keyword",
-"The keyword takes a number, a time, a switch or one of a few words, and this is none of them. Times
-are in seconds (of BFD in milliseconds) as decimal numbers without a unit: `0.05`, not `50ms`.
-Switches are `on`, `off`, `true`, `false`, `yes`, `no`. Words are written as the manual writes them,
-`MASTER` in capitals.";
+    BAD_VALUE = "E0702", "invalid value",
+"The keyword expects a number, a duration, a switch or one of a few words. Durations are decimal numbers
+in seconds without a unit (milliseconds for BFD): `0.05`, not `50ms`. Switches are `on`, `off`, `true`,
+`false`, `yes`, `no`. Words are case-sensitive, such as `MASTER`.";
 
     /// A number beyond its bounds.
-    OUT_OF_RANGE = "E0703", "beyond the bounds of this keyword",
-"The value is of the right kind, but smaller or larger than the protocol or the kernel has room for.
-keepalived would log that and use its default, so that the file says one thing and the machine does
-another.
+    OUT_OF_RANGE = "E0703", "value out of range",
+"The value is smaller or larger than the protocol or the kernel allows. keepalived would log that and use
+its default, so the machine would not do what the file says.
 
 ```
     priority 300
@@ -68,13 +66,13 @@ Priorities and router ids are 1 to 255, weights -253 to 253.";
 
     /// A brace without its partner, or where none belongs.
     BAD_BRACE = "E0704", "misplaced brace",
-"`{` opens the block of the keyword before it, on the same line or the line above; `}` closes the
-innermost open block. This brace has no keyword, no partner, or belongs to a keyword without a block.";
+"`{` opens the block of the keyword before it, on the same line or the line above. `}` closes the
+innermost open block. This brace has no keyword or no partner, or its keyword takes no block.";
 
     /// `{` without `}`.
-    UNCLOSED_BLOCK = "E0705", "a block is not closed",
-"The `}` of this block is missing. It is noticed at the end of the configuration, or where a keyword
-follows that can only stand outside of all blocks.
+    UNCLOSED_BLOCK = "E0705", "block not closed",
+"The `}` of this block is missing. The error is detected at the end of the configuration, or at a keyword
+that is only allowed outside all blocks.
 
 ```
 vrrp_instance A {
@@ -86,13 +84,13 @@ vrrp_instance B {
 
     /// A quote without its partner.
     UNMATCHED_QUOTE = "E0706", "unmatched quote in a keepalived.conf",
-"A quote is opened and not closed before the end of its line, or within the words of a script. Quotes
-do not span lines. A backslash before a quote makes it a character; in double quotes single ones are
-characters and the other way round: `notify \"/bin/say 'two words'\"`.";
+"A quote is not closed before the end of its line, or inside the words of a script. Quotes cannot span
+lines. A backslash before a quote makes it a character. Single quotes are characters inside double
+quotes, and the reverse: `notify \"/bin/say 'two words'\"`.";
 
     /// A keyword without its block.
-    MISSING_BLOCK = "E0707", "a block is missing",
-"The keyword needs a block in braces, on the same line or beginning on the next one.
+    MISSING_BLOCK = "E0707", "missing block",
+"The keyword needs a block in braces, on the same line or starting on the next one.
 
 ```
     virtual_ipaddress 192.0.2.10
@@ -101,20 +99,20 @@ characters and the other way round: `notify \"/bin/say 'two words'\"`.";
 Write `virtual_ipaddress { 192.0.2.10 }`.";
 
     /// A file that has to be there.
-    NO_INCLUDE = "E0708", "an included file is missing",
-"`includea`, `includer` and their kin, or `include_check`, ask for a file that is not there or cannot
-be read. Plain `include` only warns. Names are relative to the directory of the file that includes.";
+    NO_INCLUDE = "E0708", "included file missing",
+"`includea`, `includer` and similar keywords, or `include_check`, require a file that does not exist or
+cannot be read. Plain `include` only warns. Names are relative to the directory of the including file.";
 
     /// Beyond a bound.
-    TOO_LARGE = "E0709", "the configuration is too large",
-"A bound of the reader is exceeded: 65536 bytes a line, 4096 words a line, 1048576 lines after
-variables and sequences, 4096 files, 100 files or variables in each other, 16 blocks in each other.
-Nearly always a variable names itself, a file includes itself, or the file is of another kind.";
+    TOO_LARGE = "E0709", "configuration too large",
+"The configuration exceeds a limit: 65536 bytes per line, 4096 words per line, 1048576 lines after
+variables and sequences, 4096 files, 100 nested files or variables, 16 nested blocks. The usual reason
+is a variable that refers to itself, a file that includes itself, or a file of another kind.";
 
     /// `~SEQ`, `~LST`.
-    BAD_SEQUENCE = "E0710", "unreadable ~SEQ or ~LST",
-"`~SEQ(NAME, start, step, end)` repeats the rest of its line with every number, `~LST(NAME, a, b)` with
-every value; start and step may be left out. Several variables at once stand in braces.
+    BAD_SEQUENCE = "E0710", "invalid ~SEQ or ~LST",
+"`~SEQ(NAME, start, step, end)` repeats the rest of its line for every number, `~LST(NAME, a, b)` for
+every value. `start` and `step` are optional. Put several variables at once in braces.
 
 ```
     ~SEQ(N, 10, 12) 192.0.2.${N}
@@ -122,134 +120,133 @@ every value; start and step may be left out. Several variables at once stand in 
 ```";
 
     /// An address.
-    BAD_ADDRESS = "E0711", "not an address that can stand here",
-"Here stands an address of IPv4 or IPv6, where it says so with the length of its prefix, and of the
-family that the other addresses of the instance have. Names of hosts are not resolved: an address
-that moves must not depend on a name server. Groups are multicast addresses.";
+    BAD_ADDRESS = "E0711", "invalid address",
+"The keyword expects an IPv4 or IPv6 address, some with a prefix length, in the same family as the other
+addresses of the instance. Host names are not resolved, because a virtual address must not depend on a
+nameserver. Groups are multicast addresses.";
 
     /// Something twice.
-    DUPLICATE = "E0712", "defined twice",
-"Two blocks have the same name, or two things share what only one can have. keepalived would ignore
-the second one. Give it another name, or take one of them away.";
+    DUPLICATE = "E0712", "duplicate definition",
+"Two blocks have the same name, or share something that only one can have. keepalived would ignore the
+second one. Rename or remove one of them.";
 
     /// No `virtual_router_id`.
-    NO_ROUTER_ID = "E0713", "an instance without virtual_router_id",
-"All machines that share an address must agree on a number from 1 to 255 which no other virtual router
-on that network has. There is no default.
+    NO_ROUTER_ID = "E0713", "instance without virtual_router_id",
+"All machines that share an address must use the same number from 1 to 255, and no other virtual router
+on that network may use it. There is no default.
 
 ```
     virtual_router_id 51
 ```";
 
     /// No `interface`.
-    NO_INTERFACE = "E0714", "an instance without interface",
-"Adverts are sent by an interface, and the addresses are put on it. Only an instance with `unicast_peer`
-can do without: then every address names its own with `dev`.";
+    NO_INTERFACE = "E0714", "instance without interface",
+"Adverts are sent on an interface, and the addresses are added to it. Only an instance with
+`unicast_peer` can omit it: then every address names its interface with `dev`.";
 
     /// An interface that is not there.
-    UNKNOWN_INTERFACE = "E0715", "no such interface",
-"This machine has no interface of that name (`ip link` lists them), or it is a loopback where another
-machine has to be reached. A name from another machine's file is the usual reason; `@host` lines
-make one file fit both. Where interfaces come later, `dynamic_interfaces` waits for them.";
+    UNKNOWN_INTERFACE = "E0715", "interface does not exist",
+"This machine has no interface of that name (`ip link` lists them), or it is a loopback interface where
+another machine must be reached. The usual reason is a file from another machine; `@host` lines make one
+file fit both. If interfaces appear later, `dynamic_interfaces` waits for them.";
 
     /// Two instances with one number.
-    SAME_ROUTER_ID = "E0716", "two instances with one virtual_router_id",
-"Both instances are on the same interface, of the same family, and use the same multicast group (or
-have a peer in common). Each would take the other's adverts for its own: addresses differ, priorities
-fight, and the owner changes without end.
+    SAME_ROUTER_ID = "E0716", "duplicate virtual_router_id",
+"Both instances use the same interface, address family and multicast group (or have a peer in common).
+Each would mistake the other's adverts for its own, and the owner would change again and again.
 
-Give one of them another number, on all machines. The other family, another `mcast_dst_ip`, or unicast
-to other peers may use the same one.";
+Give one of them another number, on all machines. Instances of different families, with a different
+`mcast_dst_ip`, or with unicast to different peers may share a number.";
 
     /// A name that nothing has.
-    UNKNOWN_REFERENCE = "E0717", "a name that nothing has",
-"An instance tracks, or a group names, something that no block of the configuration defines. keepalived
-would ignore the line: what seems to be watched is not. Define it, or mend the name; a file that
-`include` could not find is another reason.";
+    UNKNOWN_REFERENCE = "E0717", "undefined name",
+"An instance tracks, or a group names, something that no block defines. keepalived would ignore the line,
+so the thing would not be tracked. Define it, or correct the name. It may also be in a file that
+`include` could not find.";
 
     /// In two groups.
-    MEMBER_TWICE = "E0718", "an instance in two sync groups",
-"Members of a sync group move together, so an instance can be in one group only. Put all that have to
-move together into one group.";
+    MEMBER_TWICE = "E0718", "instance in two sync groups",
+"Members of a sync group move together, so an instance can be in one group only. Put all instances that
+must move together into one group.";
 
     /// `virtual_server`.
-    VIRTUAL_SERVER = "E0719", "virtual_server is balanced by a proxy here",
-"keepalived balances the connections of a `virtual_server` in the kernel, by IPVS. This program has a
-proxy for that: the help shows the `listen` section with the same address, servers and checks. Put it
-into an haproxy.cfg and load both: `evenkeel run -f haproxy.cfg -f keepalived.conf`.
+    VIRTUAL_SERVER = "E0719", "virtual_server is not supported: use a listen section",
+"keepalived balances the connections of a `virtual_server` in the kernel, with IPVS. Evenkeel uses its
+proxy: the help shows a `listen` section with the same address, servers and checks. Put it into an
+haproxy.cfg and load both: `evenkeel run -f haproxy.cfg -f keepalived.conf`.
 
-With `-P` the blocks are passed over and only VRRP runs, as keepalived does with that option.";
+With `-P` these blocks are ignored and only VRRP runs, as in keepalived.";
 
     /// A user or a group.
-    UNKNOWN_ACCOUNT = "E0720", "no such user or group",
-"The words behind a script are the user and the group that run it, and this machine has none of that
-name. Often they are meant for arguments: a script with arguments stands in quotes.
+    UNKNOWN_ACCOUNT = "E0720", "unknown user or group",
+"The words after a script are the user and group that run it, and this machine does not have them. Often
+they are meant as arguments: quote a script together with its arguments.
 
 ```
     notify_master \"/usr/local/bin/told --master\" root
 ```";
 
     /// Too many addresses.
-    TOO_MANY_ADDRESSES = "E0721", "more addresses than an advert can name",
-"An advert counts its addresses in one byte: 255 at most. Those in `virtual_ipaddress_excluded` move in
-the same way and are not named; one address in `virtual_ipaddress` is enough.";
+    TOO_MANY_ADDRESSES = "E0721", "too many addresses for an advert",
+"An advert counts its addresses in one byte, so it names at most 255. Addresses in
+`virtual_ipaddress_excluded` move in the same way without being named; one address in
+`virtual_ipaddress` is enough.";
 
     /// Known and not built.
     NOT_BUILT = "E0722", "not supported",
-"The word is one of keepalived's, and this program does not do what it asks for. Going on without it
-would make something else than is meant, so it is refused.";
+"keepalived has this keyword, and Evenkeel does not support it. Ignoring it would change what the
+configuration does, so it is refused.";
 
     /// A long password.
-    PASSWORD_CUT = "W0700", "only eight bytes of the password are sent",
-"An advert of VRRP version 2 has room for eight bytes of password. The rest is never sent nor compared,
-here and in keepalived: two passwords that begin with the same eight bytes are the same one. The
-password is readable on the network in any case; it guards against mistakes only.
+    PASSWORD_CUT = "W0700", "password longer than eight bytes",
+"A VRRP version 2 advert has room for eight bytes of password. The rest is neither sent nor compared, here
+and in keepalived: two passwords that begin with the same eight bytes are equal. Anyone on the network
+can read the password, so it only protects against mistakes.
 
 ```
         auth_pass some_secure_password_goes_here
 ```
 
-is `auth_pass some_sec`. Write that, so that nobody trusts in the rest.";
+is equal to `auth_pass some_sec`. Write that, so that nobody relies on the rest.";
 
     /// `state` against `priority`.
-    STATE_AND_PRIORITY = "W0701", "state and priority say different things",
-"Which machine owns the addresses is decided by `priority` alone: the highest that is alive. `state` only
-says what a machine is in its first seconds, and only counts with priority 255.
+    STATE_AND_PRIORITY = "W0701", "state contradicts priority",
+"Only `priority` decides which machine owns the addresses: the highest one that is alive. `state` only sets
+the state of a machine in its first seconds, and matters only with priority 255.
 
-Write `state BACKUP` everywhere, with priority 150 on the machine that is to be the owner and 100 on
-the other one. Without `priority`, `state MASTER` means 255: a machine that never yields to a check.";
+Write `state BACKUP` everywhere, with priority 150 on the preferred owner and 100 on the other machine.
+Without `priority`, `state MASTER` means 255: a machine that never yields, even if a check fails.";
 
     /// `nopreempt` and the like with MASTER.
-    PREEMPTION = "W0702", "preemption that has no effect",
-"`nopreempt` and `preempt_delay` are for a machine that begins as a backup. With `state MASTER`
-keepalived clears them, so the addresses move back at once when the machine returns. `preempt_delay`
-means nothing with `nopreempt`, and strict mode has none.
+    PREEMPTION = "W0702", "preemption setting without effect",
+"`nopreempt` and `preempt_delay` only work on a machine that begins as a backup. With `state MASTER`
+keepalived clears them, so the addresses move back at once when the machine returns. `preempt_delay` has
+no effect with `nopreempt` or in strict mode.
 
 Write `state BACKUP` on all machines.";
 
     /// A rounded interval.
-    ADVERT_ROUNDED = "W0703", "the advert interval is rounded",
-"Version 2 sends whole seconds, version 3 hundredths of a second up to 40.95. An interval between them
-becomes the nearest one that can be sent. All machines must have the same interval: one with version 3
-and 0.1 s next to one with version 2 and 1 s never agree.";
+    ADVERT_ROUNDED = "W0703", "advert interval rounded",
+"Version 2 sends whole seconds, version 3 hundredths of a second up to 40.95. Other intervals are rounded
+to the nearest possible one. All machines must have the same interval: version 3 with 0.1 s and version 2
+with 1 s never accept each other's adverts.";
 
     /// Authentication that is not used.
-    AUTHENTICATION_IGNORED = "W0704", "authentication that is not used",
-"Version 3 of VRRP, and so IPv6, has no authentication; and without `auth_pass` there is nothing to
-send. A password on one machine only keeps the two from hearing each other: both own the addresses.";
+    AUTHENTICATION_IGNORED = "W0704", "unused authentication",
+"VRRP version 3, and therefore IPv6, has no authentication, and without `auth_pass` there is no password
+to send. If only one machine has a password, the two reject each other's adverts and both own the
+addresses.";
 
     /// A script that cannot be run.
-    SCRIPT_UNUSABLE = "W0705", "a script that cannot be run",
-"The script is not there, the account that is to run it may not execute it, or, with
-`enable_script_security`, it would be run as root although others can change it or a directory on its
-path. A `vrrp_script` that cannot be run is left out, and what tracks it goes on without it, as in
-keepalived. Paths are of this machine, as the file was read here.";
+    SCRIPT_UNUSABLE = "W0705", "script cannot be run",
+"The script does not exist, its user cannot execute it, or `enable_script_security` forbids it, because it
+would run as root although others can change it or a directory on its path. A `vrrp_script` that cannot
+be run is ignored, and so is its result, as in keepalived. Paths are those of this machine.";
 
     /// Scripts as root, unguarded.
     SCRIPT_SECURITY = "W0706", "scripts run as root without enable_script_security",
-"Scripts run as root where neither `script_user` nor their own line names another user. Then everyone
-who can write one of them is root. With `enable_script_security` scripts that others can change are
-not run.
+"Scripts run as root unless `script_user` or their own line names another user. Anyone who can write one
+of them can then become root. With `enable_script_security`, scripts that others can change are not run.
 
 ```
 global_defs {
@@ -259,100 +256,98 @@ global_defs {
 ```";
 
     /// `${NAME}` without a value.
-    UNDEFINED_VARIABLE = "W0707", "an undefined variable",
-"`${NAME}` has no value where it is used, and stays in the line with all its characters. Variables are
-defined above their use by `$NAME=value`, without a space before the sign; environment variables are
-not looked at, and scripts are not run by a shell that would.";
+    UNDEFINED_VARIABLE = "W0707", "undefined variable",
+"`${NAME}` is not defined, so the text stays in the line unchanged. Define variables above their use with
+`$NAME=value`, without a space before the sign. Environment variables are not available, and scripts are
+not run by a shell.";
 
     /// Words too many.
-    EXTRA_WORDS = "W0708", "words without meaning",
-"The keyword takes fewer words than stand behind it; keepalived passes over the rest in silence. Often
-two lines were joined, or a script's arguments stand without quotes.";
+    EXTRA_WORDS = "W0708", "extra words",
+"The line has more words than the keyword takes; keepalived silently ignores the rest. Often two lines were
+joined, or the arguments of a script are not quoted.";
 
     /// IPVS.
-    CONCERNS_IPVS = "W0709", "concerns IPVS alone",
-"The keyword sets up IPVS, which this program does not drive: its proxy balances connections. It has no
-effect; everything that concerns VRRP has. With `-P` nothing is said.";
+    CONCERNS_IPVS = "W0709", "setting for IPVS only",
+"The keyword configures IPVS, which Evenkeel does not use: its proxy balances connections. The line has no
+effect on VRRP. With `-P` it is not reported.";
 
     /// Right, and without effect.
-    NO_EFFECT = "W0710", "has no effect here",
-"The keyword is one of keepalived's and correctly written, and what it sets does not exist in this
-program (SNMP, D-Bus, iptables, separate processes), or does not apply to the rest of its block. The
-help says what does the same.";
+    NO_EFFECT = "W0710", "no effect here",
+"The keyword of keepalived is correct, but it configures something that Evenkeel does not have (SNMP, D-Bus,
+iptables, separate processes), or that does not apply to the rest of its block. The help shows an
+alternative.";
 
     /// Old forms.
-    DEPRECATED = "W0711", "an old form",
-"The form still works, and keepalived's manual says not to use it any more. The help shows the one that
-replaces it.";
+    DEPRECATED = "W0711", "obsolete syntax",
+"The syntax still works, but keepalived's manual advises against it. The help shows the current form.";
 
     /// A group of one.
-    LONELY_GROUP = "W0712", "a sync group with one member",
-"A sync group moves several instances together. With one member it does nothing that the instance would
-not do by itself. Often the other one has a slip in its name.";
+    LONELY_GROUP = "W0712", "sync group with one member",
+"A sync group moves several instances together. With one member it has no effect. Often the name of the
+other instance has a typo.";
 
     /// No address.
-    NO_ADDRESS = "W0713", "an instance without an address",
-"The instance elects an owner of nothing: it has no address in `virtual_ipaddress`. Routers of other
-makes may drop its adverts.";
+    NO_ADDRESS = "W0713", "instance without an address",
+"The instance has no address in `virtual_ipaddress`, so its owner owns nothing. Routers of other vendors
+may drop its adverts.";
 
     /// A rule without its place.
-    RULE_PREFERENCE = "W0714", "a rule without a preference",
-"Rules of routing are asked in the order of their preferences. Without one it gets a number counted down
-from 16384, so its place depends on the order of the file. Say `preference 100` or the like.";
+    RULE_PREFERENCE = "W0714", "rule without a preference",
+"The kernel evaluates routing rules in the order of their preferences. A rule without one gets a number
+counted down from 16384, so its position depends on the order of the file. Add for example
+`preference 100`.";
 
     /// Times against each other.
-    TIMERS = "W0715", "times that do not go together",
-"One of the times is longer than another that it should fit into: an interface may be down for longer
-than adverts may be missing, so another machine takes the addresses while this one still has them; or
-announcing all addresses takes longer than the time until they are announced again.";
+    TIMERS = "W0715", "conflicting times",
+"One time is longer than another one that must contain it. Either an interface may be down for longer than
+adverts may be missing, so another machine takes the addresses while this one still has them. Or
+announcing all addresses takes longer than the interval between announcements.";
 
     /// A file that is not there.
-    INCLUDE_MISSING = "W0716", "an included file is not there",
-"Plain `include` goes on without a file that it does not find, as keepalived does. Where the file has to
-be there, write `includea`, or `include_check` in `global_defs`.";
+    INCLUDE_MISSING = "W0716", "included file not found",
+"Plain `include` continues without a missing file, as in keepalived. To require the file, write `includea`,
+or `include_check` in `global_defs`.";
 
     /// Not watched.
-    NOT_TRACKED = "W0717", "a route that is not watched",
-"A route is watched by its interface: removed by somebody else, it is put back. Without `dev` it cannot
-be, as in keepalived. Name the interface, or write `no_track` where that is meant.";
+    NOT_TRACKED = "W0717", "route cannot be monitored",
+"A route is monitored through its interface, and restored when another program removes it. Without `dev`
+that is impossible, as in keepalived. Add the interface, or write `no_track`.";
 
     /// Two families.
     MIXED_FAMILIES = "W0718", "addresses of two families",
-"The adverts of an instance are of one family, that of its first address, and name addresses of that
-family alone. keepalived drops the others; here they are taken for `virtual_ipaddress_excluded`, where
-they belong: they move with the instance and adverts do not name them.";
+"The adverts of an instance have one address family, that of its first address, and name only addresses of
+that family. keepalived drops the others. Evenkeel treats them like `virtual_ipaddress_excluded`, where
+they belong: they move with the instance, and adverts do not name them.";
 
     /// Strict mode.
     STRICT = "W0719", "not allowed in strict mode",
-"`vrrp_strict` (or `strict_mode`) keeps to the letter of the RFC, which has no authentication, no unicast,
-no `preempt_delay`, no MASTER below priority 255. What contradicts it has no effect, as in keepalived.
-Most files that have `vrrp_strict` were copied from a sample: without it they do what they say.";
+"`vrrp_strict` (or `strict_mode`) follows the RFC exactly: no authentication, no unicast, no
+`preempt_delay`, no MASTER below priority 255. Settings that contradict it have no effect, as in
+keepalived. Most files with `vrrp_strict` were copied from a sample; remove it to enable the settings.";
 
     /// A weight that does not count.
-    WEIGHT_IGNORED = "W0720", "a weight that does not count",
-"Priority 255 never changes, and members of a sync group with different priorities would pull it apart.
-There weights are 0, as in keepalived: the failure of what is tracked is a fault.";
+    WEIGHT_IGNORED = "W0720", "weight without effect",
+"Priority 255 never changes, and different priorities inside a sync group would separate its members. In
+both cases weights are 0, as in keepalived: a failed check is a fault.";
 
     /// No peer.
     NO_PEER = "W0721", "unicast without a peer",
-"Words of unicast are there and no machine is named in `unicast_peer`, so adverts go by multicast, as in
-keepalived. In a network without multicast both machines own the addresses then.";
+"The instance has unicast settings but no `unicast_peer`, so adverts use multicast, as in keepalived. On a
+network without multicast, both machines then own the addresses.";
 
     /// An address twice.
-    ADDRESS_TWICE = "W0722", "an address is written twice",
-"The same address on the same interface stands in two instances, or twice in one. When one instance gives
-it up, the other one has lost it, too.";
+    ADDRESS_TWICE = "W0722", "duplicate address",
+"The same address on the same interface appears in two instances, or twice in one. When one instance
+releases it, the other one loses it too.";
 
     /// `state MASTER` that does nothing.
     STATE_WITHOUT_EFFECT = "N0700", "state MASTER has no effect",
-"With a priority below 255 a machine waits for adverts first, whatever its `state` says: the highest
-priority owns the addresses. It is told only when diagnostics are asked for (`-dD`), since nearly all
-files have it.";
+"With a priority below 255 a machine waits for adverts first, whatever its `state` is: the highest priority
+owns the addresses. This is reported only with `-dD`, since nearly all files have it.";
 
     /// Fulfilled without it.
-    SO_ANYWAY = "N0701", "is so without it",
-"The keyword asks for something that this program does always, or chooses a way where it has one only.
-It can stay or go. It is told only when diagnostics are asked for (`-dD`).";
+    SO_ANYWAY = "N0701", "already the default",
+"The keyword requests what Evenkeel does anyway. You can keep or remove it. This is reported only with `-dD`.";
 }
 
 #[cfg(test)]

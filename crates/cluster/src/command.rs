@@ -538,54 +538,52 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Busy { version, author } => {
-                write!(f, "version {version} of {author} is on its way")
+                write!(f, "version {version} of {author} is in progress")
             }
             Refusal::Stale {
                 accepted: Some(now),
             } => {
-                write!(f, "version {now} has been accepted meanwhile")
+                write!(f, "version {now} was accepted meanwhile")
             }
             Refusal::Stale { accepted: None } => f.write_str("no version is accepted yet"),
-            Refusal::Token => f.write_str("the token is unknown, was used, or its time has passed"),
+            Refusal::Token => f.write_str("the token is unknown, used, or expired"),
             Refusal::Certificate => {
                 f.write_str(
-                    "the certificate is that of a removed member, or of another one, or the present authority \
-                     does not vouch for it",
+                    "the certificate belongs to a removed or another member, or the current CA did not issue it",
                 )
             }
-            Refusal::NoMember => f.write_str("there is no such member"),
-            Refusal::NoVersion => f.write_str("there is no such version, or it is not on its way"),
+            Refusal::NoMember => f.write_str("no such member"),
+            Refusal::NoVersion => f.write_str("no such version, or it is not in progress"),
             Refusal::Incomplete { chunk } => {
-                write!(f, "a piece of its contents is missing: {chunk}")
+                write!(f, "part {chunk} of its contents is missing")
             }
             Refusal::TooMany { what, max } => write!(f, "too many {what}: at most {max}"),
             Refusal::Held { holder } => write!(f, "member {holder} holds it"),
-            Refusal::OldEpoch => f.write_str("the epoch is an old one"),
-            Refusal::Founded => f.write_str("the cluster was founded already, or not yet"),
-            Refusal::Unfit => f.write_str("this member does not do that"),
+            Refusal::OldEpoch => f.write_str("the epoch is outdated"),
+            Refusal::Founded => f.write_str("the cluster exists already, or not yet"),
+            Refusal::Unfit => f.write_str("this member does not support that"),
             Refusal::Taken {
                 what: Taken::Number,
-            } => f.write_str("the member's number is taken"),
+            } => f.write_str("the member number is taken"),
             Refusal::Taken { what: Taken::Name } => f.write_str("another member has this name"),
             Refusal::Name => f.write_str(
                 "a name has letters, digits, dots, hyphens and underscores, and is short",
             ),
-            Refusal::Digest => f.write_str("the bytes are not those of their digest"),
+            Refusal::Digest => f.write_str("the bytes do not match their digest"),
             Refusal::Unsealed { node } => {
                 write!(
                     f,
-                    "the key is not sealed to member {node}, which came meanwhile"
+                    "the key is not encrypted for member {node}, which joined meanwhile"
                 )
             }
-            Refusal::Untimely => f.write_str("the version is not where this step begins"),
-            Refusal::AuthorityUnderWay => f.write_str("another authority is on its way already"),
+            Refusal::Untimely => f.write_str("the version is not in the state for this step"),
+            Refusal::AuthorityUnderWay => f.write_str("a new CA is already being introduced"),
             Refusal::Late { member } => write!(
                 f,
-                "member {member} was away while authorities followed each other, and no further one can follow \
-                 before it is back or removed"
+                "member {member} missed several new CAs; it must return or be removed before the next one"
             ),
             Refusal::Format { understood } => {
-                write!(f, "some member understands only format {understood}")
+                write!(f, "a member supports only format {understood}")
             }
         }
     }

@@ -186,30 +186,30 @@ impl fmt::Display for AskError {
         match self {
             AskError::NotRunning(path) => write!(
                 f,
-                "evenkeel does not run here as a member of a cluster, or its control role cannot start (nobody \
-                 listens at {}); `evenkeel run` without files starts it, and its log has the reason",
+                "evenkeel does not run here as a member of a cluster, or its control role cannot start (no listener \
+                 at {}); start it with `evenkeel run` without files; its log shows the reason",
                 path.display()
             ),
             AskError::Forbidden(path) => write!(
                 f,
-                "{}: only root and the user who runs evenkeel may ask there",
+                "{}: only root and the user who runs evenkeel may use it",
                 path.display()
             ),
             AskError::Io(path, error) => write!(f, "{}: {error}", path.display()),
             AskError::TooLarge(bytes) => write!(
                 f,
-                "a request of {bytes} bytes; {REQUEST_BYTES_MAX} are the most"
+                "a request of {bytes} bytes exceeds the limit of {REQUEST_BYTES_MAX}"
             ),
             AskError::Silent(limit) => {
-                write!(f, "the control role said nothing for {} s", limit.as_secs())
+                write!(f, "the control role has not responded for {} s", limit.as_secs())
             }
             AskError::Ended => f.write_str(
-                "the control role ended before it answered; what was asked may have happened: \
-                 `evenkeel cluster status` and `evenkeel config log` tell",
+                "the control role ended before it responded; the request may have been executed: see `evenkeel \
+                 cluster status` and `evenkeel config log`",
             ),
             AskError::Malformed(error) => write!(
                 f,
-                "what the control role said is not understood ({error}); is it of another version than this command?"
+                "cannot parse the reply of the control role ({error}); do command and role have different versions?"
             ),
         }
     }

@@ -148,7 +148,7 @@ fn refuse(loaded: &mut Loaded) {
             .map_or("virtual-ip".into(), |word| word.text())
     );
     let told = Diagnostic::error(&keyword::codes::NOT_HERE, first.head.span, told)
-        .label("a virtual address")
+        .label("virtual addresses need a supervisor")
         .help("start it with `evenkeel run -f FILE`, or as `haproxy -W`");
     loaded.diagnostics.push(&loaded.sources, told);
 }

@@ -367,10 +367,10 @@ pub fn unset_named(line: &Line, told: Diagnostic) -> Diagnostic {
     let names: Vec<String> = line.unset.iter().map(|name| format!("'{name}'")).collect();
     told.note(match &names[..] {
         [name] => {
-            format!("the environment variable {name} is not set: nothing stands in its place")
+            format!("the environment variable {name} is not set and is replaced by nothing")
         }
         names => format!(
-            "the environment variables {} are not set: nothing stands in their place",
+            "the environment variables {} are not set and are replaced by nothing",
             names.join(", ")
         ),
     })

@@ -41,7 +41,7 @@ pub struct Documented {
     pub example: &'static str,
     /// The title of its family, which is a page of the manual; empty where it is not built.
     pub family: &'static str,
-    /// False: known, not built yet. Its use is an error that says so.
+    /// False: known, not supported yet. Its use is an error that says so.
     pub built: bool,
 }
 
@@ -64,7 +64,7 @@ impl<B> Keyword<B> {
     }
 }
 
-/// Keywords that exist in HAProxy and are not built yet: their use gives an
+/// Keywords that exist in HAProxy and are not supported yet: their use gives an
 /// error of its own kind, never silence.
 #[derive(Debug)]
 pub struct Known {
@@ -90,7 +90,7 @@ pub struct Table<B: 'static> {
 pub enum Found<B: 'static> {
     /// A keyword of so many words.
     Built(&'static Keyword<B>, usize),
-    /// A keyword that is not built yet, of so many words.
+    /// A keyword that is not supported yet, of so many words.
     NotBuilt(&'static str, &'static Known, usize),
     /// Nothing of that name.
     Unknown,
@@ -168,7 +168,7 @@ impl<B: 'static> Table<B> {
             name,
             places: &group.places,
             syntax: name,
-            doc: "HAProxy has this; it is known here and not built yet.",
+            doc: "HAProxy has this; it is known here and not supported yet.",
             example: "",
             family: "",
             built: false,

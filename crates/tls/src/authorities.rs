@@ -44,8 +44,8 @@ impl fmt::Display for NoAuthorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NoAuthorities::Empty => "no certificate or crl found",
-            NoAuthorities::Malformed => "a certificate of it cannot be read",
-            NoAuthorities::TooMany => "it holds too many certificates",
+            NoAuthorities::Malformed => "cannot read one of its certificates",
+            NoAuthorities::TooMany => "it has too many certificates",
         })
     }
 }

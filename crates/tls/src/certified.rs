@@ -51,10 +51,10 @@ impl fmt::Display for CertError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CertError::Pem(error) => error.fmt(f),
-            CertError::NoCertificate => f.write_str("it holds no certificate"),
-            CertError::BadCertificate(n) => write!(f, "its certificate {n} cannot be read"),
+            CertError::NoCertificate => f.write_str("it has no certificate"),
+            CertError::BadCertificate(n) => write!(f, "cannot read its certificate {n}"),
             CertError::NoKey => f.write_str("No Private Key found"),
-            CertError::BadKey(why) => write!(f, "its private key cannot be used: {why}"),
+            CertError::BadKey(why) => write!(f, "its private key is unusable: {why}"),
             CertError::Mismatch => {
                 f.write_str("inconsistencies between private key and certificate loaded")
             }

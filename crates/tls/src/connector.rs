@@ -71,7 +71,7 @@ pub struct BadName;
 
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the value of 'sni' is no name of a host")
+        f.write_str("the value of 'sni' is not a host name")
     }
 }
 

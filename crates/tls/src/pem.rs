@@ -41,11 +41,11 @@ pub enum PemError {
 impl fmt::Display for PemError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PemError::Unfinished(label) => write!(f, "its '{label}' does not end"),
+            PemError::Unfinished(label) => write!(f, "its '{label}' has no end"),
             PemError::NotBase64(label) => write!(f, "its '{label}' is not Base64"),
             PemError::Encrypted => f.write_str("its private key is encrypted"),
             PemError::OldKey(kind) => write!(f, "its private key is a {kind} key"),
-            PemError::TooMany => write!(f, "it holds more than {CHAIN_MAX} certificates"),
+            PemError::TooMany => write!(f, "it has more than {CHAIN_MAX} certificates"),
         }
     }
 }

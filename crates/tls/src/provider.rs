@@ -25,11 +25,11 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BuildError::NoCipher => f.write_str("no cipher of TLSv1.2 is left"),
-            BuildError::NoCiphersuite => f.write_str("no cipher suite of TLSv1.3 is left"),
+            BuildError::NoCipher => f.write_str("no TLSv1.2 cipher suite is left"),
+            BuildError::NoCiphersuite => f.write_str("no TLSv1.3 cipher suite is left"),
             BuildError::NoGroup => f.write_str("no curve is left"),
             BuildError::NoAuthorities => f.write_str("verify is enabled but no CA file specified"),
-            BuildError::BadName(name) => write!(f, "'{name}' is no name of a host"),
+            BuildError::BadName(name) => write!(f, "'{name}' is not a host name"),
             BuildError::Refused(error) => write!(f, "{error}"),
         }
     }

@@ -21,7 +21,7 @@ impl fmt::Display for NoRevocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NoRevocations::Empty => "no certificate or crl found",
-            NoRevocations::Malformed => "a list of revoked certificates of it cannot be read",
+            NoRevocations::Malformed => "cannot read one of its revocation lists",
         })
     }
 }

@@ -164,7 +164,7 @@ impl fmt::Display for FileKeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FileKeysError::BadKey(line) => {
-                write!(f, "line {line} is not the base64 form of 48 or 80 bytes")
+                write!(f, "line {line} is not a Base64 key of 48 or 80 bytes")
             }
             FileKeysError::TooFew => f.write_str("at least 3 keys are needed"),
         }

@@ -63,7 +63,7 @@ impl fmt::Display for NoVersion {
             NoVersion::AllOff => f.write_str("all SSL/TLS versions are disabled"),
             NoVersion::TooOld(version) => write!(
                 f,
-                "only {} or older is left, and Evenkeel speaks TLSv1.2 and TLSv1.3",
+                "only {} or older remain, but Evenkeel supports TLSv1.2 and TLSv1.3",
                 version.name()
             ),
         }
@@ -83,11 +83,11 @@ impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Remark::SinglesIgnored => f.write_str(
-                "no-sslv3/no-tlsv1x are ignored beside 'ssl-min-ver', 'ssl-max-ver' and 'force-…'",
+                "no-sslv3/no-tlsv1x are ignored together with 'ssl-min-ver', 'ssl-max-ver' and 'force-…'",
             ),
             Remark::Raised(version) => write!(
                 f,
-                "{} is not spoken any more: TLSv1.2 is the lowest version",
+                "{} is not supported: TLSv1.2 is the lowest version",
                 version.name()
             ),
         }

@@ -2,26 +2,36 @@
 //! text, where a function ends. Not a parser: it takes well-formed files, which
 //! the compiler sees to, and is at worst wrong about one that is not.
 
+use std::ops::Range;
+
 /// The text with all comments and literals made blank, byte for byte in the same
 /// place, line ends kept.
 pub(super) fn blank(text: &str) -> String {
+    // Outside of literals everything that matters is ASCII.
+    let mut out: Vec<u8> = text
+        .bytes()
+        .map(|b| if b.is_ascii() { b } else { b' ' })
+        .collect();
+    for literal in literals(text) {
+        for byte in out[literal].iter_mut().filter(|b| **b != b'\n') {
+            *byte = b' ';
+        }
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Where the comments and literals are, in their order.
+pub(super) fn literals(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len());
-    let mut at = 0;
+    let (mut found, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let end = literal_end(bytes, at);
-        if end == at {
-            // Outside of literals everything that matters is ASCII.
-            let byte = bytes[at];
-            out.push(if byte.is_ascii() { byte as char } else { ' ' });
-            at += 1;
-            continue;
+        if end > at {
+            found.push(at..end);
         }
-        let blanked = bytes[at..end].iter();
-        out.extend(blanked.map(|b| if *b == b'\n' { '\n' } else { ' ' }));
-        at = end;
+        at = end.max(at + 1);
     }
-    out
+    found
 }
 
 /// Where the comment or literal that begins here ends; here if none begins.

@@ -146,9 +146,9 @@ impl Loader<'_> {
                 Diagnostic::error(
                     &codes::MISSING_VALUE,
                     node.whole(),
-                    format!("{missing} missing behind '{}'", row.name),
+                    format!("{missing} missing after '{}'", row.name),
                 )
-                .help(format!("its syntax is: {}", row.syntax)),
+                .help(format!("syntax: {}", row.syntax)),
             );
             if !build.block {
                 return;
@@ -159,9 +159,9 @@ impl Loader<'_> {
                 Diagnostic::warning(
                     &codes::EXTRA_WORDS,
                     extra.span.to(node.whole()),
-                    format!("words behind '{}' that have no meaning there", row.name),
+                    format!("extra words after '{}'", row.name),
                 )
-                .help(format!("its syntax is: {}", row.syntax)),
+                .help(format!("syntax: {}", row.syntax)),
             );
         }
         match (build.block, &node.block) {
@@ -171,12 +171,12 @@ impl Loader<'_> {
                     node.whole(),
                     format!("'{}' needs a block in braces", row.name),
                 )
-                .help(format!("its syntax is: {}", row.syntax)),
+                .help(format!("syntax: {}", row.syntax)),
             ),
             (false, Some(block)) => self.report(Diagnostic::error(
                 &codes::BAD_BRACE,
                 block.open,
-                format!("'{}' has no block", row.name),
+                format!("'{}' takes no block", row.name),
             )),
             _ => {}
         }
@@ -223,7 +223,7 @@ impl Loader<'_> {
         self.report(match elsewhere.is_empty() {
             true => told.label("not a keyword here"),
             false => told.help(match elsewhere[..] {
-                [TOP] => format!("'{}' stands outside of all blocks", word.text),
+                [TOP] => format!("'{}' is outside of all blocks", word.text),
                 _ => format!("'{}' belongs in {}", word.text, quoted(&elsewhere)),
             }),
         });

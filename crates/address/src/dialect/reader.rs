@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
                 Replaced::Lines(lines) => self.push(Frame::Lines(lines.into_iter()), line.place()),
                 Replaced::TooLong => self.too_large(
                     line.place(),
-                    "this line's variables make it longer than 65536 bytes",
+                    "with its variables expanded, this line is longer than 65536 bytes",
                 ),
                 Replaced::Unchanged => {
                     self.undefined(&line);
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         let bytes = text.get(start..end).unwrap_or_default();
         if let Some(zero) = bytes.iter().position(|b| *b == 0) {
             let at = start + zero;
-            let what = "the file holds a byte of the value 0, which no text has";
+            let what = "the file contains a zero byte";
             self.sink.push(Diagnostic::error(
                 &codes::BAD_VALUE,
                 place(at, at + 1),
@@ -225,11 +225,10 @@ impl<'a> Reader<'a> {
             self.frames.push(frame);
             return;
         }
-        let message = "variables, sequences or files stand in each other more than 100 deep";
+        let message = "variables, sequences or files are nested more than 100 deep";
         self.sink.push(
-            Diagnostic::error(&codes::TOO_LARGE, place, message).help(
-                "look for a variable whose value names itself, or a file that includes itself",
-            ),
+            Diagnostic::error(&codes::TOO_LARGE, place, message)
+                .help("look for a variable that refers to itself, or a file that includes itself"),
         );
     }
 
@@ -290,9 +289,7 @@ impl<'a> Reader<'a> {
                 Diagnostic::warning(
                     &codes::UNDEFINED_VARIABLE,
                     place,
-                    format!(
-                        "the variable '{name}' is not defined, so these characters stay as they are"
-                    ),
+                    format!("the variable '{name}' is not defined, so the text is not changed"),
                 )
                 .did_you_mean(place, near.as_deref()),
             );
@@ -324,7 +321,7 @@ impl<'a> Reader<'a> {
                         0,
                         sequence::close(line, head.len()).map_or(head.len(), |c| c + 1),
                     ),
-                    format!("this '{head}' cannot be read: {}", fault.words()),
+                    format!("invalid '{head}': {}", fault.words()),
                 )
                 .help("write it as ~SEQ(NAME, start, step, end) or ~LST(NAME, value, value)"),
             ),
@@ -378,7 +375,7 @@ impl<'a> Reader<'a> {
         let place = pattern.place();
         let written = files::unquoted(&pattern.string());
         if written.is_empty() {
-            let what = "'include' needs the name of a file";
+            let what = "'include' needs a file name";
             self.sink
                 .push(Diagnostic::error(&codes::MISSING_VALUE, line.place(), what));
             return true;
@@ -400,11 +397,11 @@ impl<'a> Reader<'a> {
             return;
         }
         self.files.extend(found.missing.iter().cloned());
-        let message = format!("no file is found for 'include {written}'");
+        let message = format!("no file found for 'include {written}'");
         let diagnostic = match strict {
             true => Diagnostic::error(&codes::NO_INCLUDE, place, message),
             false => Diagnostic::warning(&codes::INCLUDE_MISSING, place, message)
-                .help("'includea' in its place makes this an error, 'include_check' does for all"),
+                .help("use 'includea' to make this an error, or 'include_check' for all includes"),
         };
         self.sink.push(diagnostic);
     }

@@ -71,7 +71,7 @@ impl Loader<'_> {
             .help(format!("write {name} as a number, as in 1 or 0.25"));
             if let Some(plain) = with_unit(&word.text, unit_us) {
                 told = told
-                    .help(format!("{name} stand without a unit: '{plain}'"))
+                    .help(format!("{name} are written without a unit: '{plain}'"))
                     .fix(word.span, plain);
             }
             self.report(told);
@@ -145,12 +145,12 @@ impl Loader<'_> {
         match prefix.parse().ok().filter(|p| *p <= most) {
             Some(prefix) => Some((address, Some(prefix))),
             None => {
-                let message = format!("'{prefix}' is not the length of a prefix from 0 to {most}");
+                let message = format!("'{prefix}' is not a prefix length from 0 to {most}");
                 let told = Diagnostic::error(&codes::BAD_ADDRESS, word.span, message);
                 let fixed = mask(prefix).map(|p| format!("{address}/{p}"));
                 self.report(match fixed.filter(|_| address.is_ipv4()) {
                     Some(fixed) => told
-                        .help("a mask is written as the length of its prefix")
+                        .help("write a mask as a prefix length")
                         .fix(word.span, fixed),
                     None => told,
                 });

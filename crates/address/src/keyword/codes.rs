@@ -24,54 +24,57 @@ pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
 };
 
 codes! {
-    UNKNOWN_KEYWORD = "E0650", "unknown keyword of a virtual address",
-        "The first word of a line is no keyword of a `node` or `virtual-ip` section. The nearest names are shown; `evenkeel manual` lists \
-         all of them.";
-    ARGUMENTS = "E0651", "too few or too many words",
-        "The keyword needs one more word, or takes fewer than stand on the line. Its syntax line is shown; `evenkeel keyword NAME` explains \
-         it. A word with a space in it needs quotes.";
-    VALUE = "E0652", "value not understood",
-        "A word is none that the keyword takes: no address, no time, a number outside of its range. A time is a whole number and a \
-         unit: `50ms`, `2s`. An address may have a prefix: `172.16.61.150/24`.";
-    NAME = "E0653", "name of a node or a virtual address",
-        "A `virtual-ip` section needs a name, and no two of them may have the same one, as no two `node` sections. Names are of letters, digits, \
+    UNKNOWN_KEYWORD = "E0650", "unknown keyword in a virtual-ip or node section",
+        "The first word of the line is not a keyword of a `node` or `virtual-ip` section. The nearest keywords are \
+         shown; `evenkeel manual` lists all of them.";
+    ARGUMENTS = "E0651", "wrong number of arguments",
+        "The keyword needs another argument, or the line has too many. The message shows its syntax; `evenkeel \
+         keyword NAME` explains it. Quote a word that contains a space.";
+    VALUE = "E0652", "invalid value",
+        "The keyword does not accept this value: it is not an address or a duration, or is out of range. A duration \
+         is a whole number and a unit: `50ms`, `2s`. An address may have a prefix length: `172.16.61.150/24`.";
+    NAME = "E0653", "invalid or duplicate name",
+        "Each `virtual-ip` section needs a unique name, and so does each `node` section. Names have letters, digits, \
          `.`, `_`, `-` and `:`.";
     NO_ADDRESS = "E0654", "virtual address without an address",
-        "A `virtual-ip` section has no line `address`, so there is nothing that a machine could have.";
-    ADDRESS_TWICE = "E0655", "address given twice",
-        "An address moves with one `virtual-ip` section only, and is not one that stays with a node: two machines that each have a reason to \
-         have it would both be right.";
-    NO_INTERFACE = "E0656", "which interface is not clear",
-        "The interface of a virtual address is found by its network: the one whose own address is in it. No interface of this machine is, or \
-         several are. Add `interface <interface>`; where machines name it otherwise, `interface <interface> on <node>` for each.";
-    NOT_A_NODE = "E0657", "the file is for other machines",
-        "One file is for all machines: each finds itself in it by its name (`uname -n`, with or without its domain), by a line `hostname`, or by an \
-         `address` of a `node` section that is on one of its interfaces. This machine finds itself nowhere, so it would serve no \
-         address. Name it in `prefer`, or add a `node` section for it.";
-    UNKNOWN_NODE = "E0658", "no such node",
-        "Where a file has `node` sections, `prefer` and `on` name these. The nearest one is shown: a machine that is misspelt would never \
-         have the addresses, and nobody would notice before it has to.";
-    NODES_HERE = "E0659", "this machine is two nodes",
-        "Two `node` sections are this machine, by its name or by one of its addresses. Its priority would be that of either. Correct \
-         the name or the address of one of them.";
-    ROUTER_ID = "E0660", "router id used twice",
-        "On a link each virtual router has an id of its own, from 1 to 255; adverts of two with the same one would be taken for each other's. \
-         Without a line `vrid` the id is derived from the section's name, and two names may come to the same one. Write the line that is \
-         shown, in the file of every machine at the same time.";
+        "A `virtual-ip` section has no `address` line, so it has no address to assign.";
+    ADDRESS_TWICE = "E0655", "duplicate address",
+        "An address belongs to only one `virtual-ip` section, and cannot be the fixed address of a node. Otherwise \
+         two machines could both own it.";
+    NO_INTERFACE = "E0656", "ambiguous interface",
+        "The interface of a virtual address is the one whose network contains the address. On this machine, no \
+         interface or several match. Add `interface <interface>`, or `interface <interface> on <node>` if the names \
+         differ between machines.";
+    NOT_A_NODE = "E0657", "machine not named in the file",
+        "All machines share one file. A machine is the node with its host name (`uname -n`, with or without its \
+         domain), with a matching `hostname` line, or with an `address` on one of its interfaces. This machine \
+         matches no node, so it would serve no address. Name it in `prefer`, or add a `node` section for it.";
+    UNKNOWN_NODE = "E0658", "unknown node",
+        "If the file has `node` sections, `prefer` and `on` must name one of them. The nearest name is shown. A \
+         machine with a misspelt name would never own the addresses, and nobody would notice until a failover.";
+    NODES_HERE = "E0659", "machine matches two nodes",
+        "Two `node` sections match this machine, by its name or by one of its addresses, so its priority is \
+         ambiguous. Correct the name or the address in one of them.";
+    ROUTER_ID = "E0660", "duplicate router id",
+        "On each link a virtual router has its own id, from 1 to 255; two routers with the same id would mistake each \
+         other's adverts for their own. Without `vrid` the id is derived from the section name, and two names can \
+         result in the same id. Add the line that is shown, in the file of every machine at the same time.";
     UNICAST = "E0661", "unicast without addresses",
-        "With `unicast` adverts go to the address of each other node, so each node of `prefer` needs a `node` section with an `address` of \
-         the family of the virtual addresses. Add them, or leave the line out: adverts then go to a multicast group.";
-    TWICE = "E0662", "may be given once only",
-        "The line may stand in a section once: which of two is meant cannot be guessed.";
-    PROGRAM = "E0663", "program cannot be run",
-        "A program that `track` or `notify` names has no directory in front, is not there, or is not executable. It is started without a \
-         shell: write its whole path, with its arguments behind it in one pair of quotes.";
-    TOO_MANY = "E0664", "too many",
-        "There is a bound to everything; the message says which. Nobody has come near it with a file of sense.";
-    NOT_HERE = "E0665", "virtual addresses need a role of their own",
-        "`node` and `virtual-ip` sections are served by the address role, a process beside the proxy which may change addresses of this machine. Started under the name \
-         `haproxy` there is none. Start the same file with `evenkeel run -f FILE`, or keep the addresses in a `keepalived.conf`.";
-    INTERFACE_MISSING = "W0650", "interface is not there",
-        "A line names an interface that this machine does not have now. The addresses wait for it. Where machines name it otherwise, write \
-         `interface <interface> on <node>` for each.";
+        "With `unicast`, adverts go to the address of each other node. Each node in `prefer` therefore needs a `node` \
+         section with an `address` of the same family as the virtual addresses. Add them, or remove `unicast` to use \
+         a multicast group.";
+    TWICE = "E0662", "duplicate setting",
+        "The keyword can appear only once in a section. Remove one of the two lines.";
+    PROGRAM = "E0663", "cannot run the program",
+        "A program of `track` or `notify` has no absolute path, does not exist, or is not executable. Evenkeel starts \
+         it without a shell: write the absolute path and its arguments in one pair of quotes.";
+    TOO_MANY = "E0664", "limit exceeded",
+        "The configuration exceeds a limit; the message shows which. Sensible files are far below these limits.";
+    NOT_HERE = "E0665", "virtual addresses need the address role",
+        "The address role, a process beside the proxy, serves `node` and `virtual-ip` sections. Under the name \
+         `haproxy` without `-W` there is none. Run the same file with `evenkeel run -f FILE`, or keep the addresses \
+         in a `keepalived.conf`.";
+    INTERFACE_MISSING = "W0650", "interface does not exist",
+        "A line names an interface that this machine does not have now. The addresses wait for it. If the names \
+         differ between machines, write `interface <interface> on <node>` for each.";
 }

@@ -98,7 +98,7 @@ impl VirtualIp {
     /// Refuses a keyword that was given already. Keywords of one meaning share a `what`.
     pub(super) fn once(&mut self, what: &'static str, span: Span) -> Built {
         if let Some((_, first)) = self.once.iter().find(|(other, _)| *other == what) {
-            let told = format!("{what} may be given once in a section");
+            let told = format!("{what} may appear only once in a section");
             return Err(Box::new(
                 Diagnostic::error(&codes::TWICE, span, told)
                     .label("a second one")

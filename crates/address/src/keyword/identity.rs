@@ -31,14 +31,14 @@ pub(super) fn name_of<'n>(node: &'n Node, host: Option<&'n str>) -> &'n str {
 /// Why a section is this machine.
 fn is_here(draft: &Draft<'_>, node: &Node, host: &str) -> Option<String> {
     if node.name.is_none() {
-        return Some("it has no name, so it is every machine".to_owned());
+        return Some("it has no name, so it matches every machine".to_owned());
     }
     let names = node
         .name
         .iter()
         .chain(node.host_name.as_ref().map(|n| &n.value));
     if let Some(name) = names.into_iter().find(|name| is_name_of(name, host)) {
-        return Some(format!("'{name}' is this machine's name"));
+        return Some(format!("'{name}' is this machine's host name"));
     }
     let own = node.addresses.iter().find(|a| draft.host.has(a.value))?;
     Some(format!("this machine has the address {}", own.value))
@@ -59,12 +59,12 @@ pub(super) fn find(draft: &mut Draft<'_>) -> Identity {
         })
         .collect();
     if let [(first, first_span, first_why), (other, span, why), ..] = &here[..] {
-        let told = format!("this machine is both node '{first}' and node '{other}'");
+        let told = format!("this machine matches both node '{first}' and node '{other}'");
         draft.tell(
             Diagnostic::error(&codes::NODES_HERE, *span, told)
                 .label(why.as_str())
                 .also(*first_span, first_why.as_str())
-                .help("each machine is one node: give `node` sections different names, `hostname` lines and addresses"),
+                .help("a machine must match exactly one node: use different names, `hostname` lines and addresses"),
         );
     }
     if let Some((name, ..)) = here.into_iter().next() {
@@ -101,14 +101,14 @@ fn tell_nobody(draft: &mut Draft<'_>, host: &str) {
     let near = near.unwrap_or(&first).to_owned();
     let all: Vec<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
     let told = format!(
-        "this machine is called '{host}', and the file is for: {}",
+        "this machine is called '{host}', but the file names only: {}",
         all.join(", ")
     );
     draft.tell(
         Diagnostic::error(&codes::NOT_A_NODE, span, told)
             .label("none of these is this machine")
             .help(format!(
-                "write `node {near}` with a line `hostname {host}` if that is this machine, or name '{host}' in `prefer`"
+                "add `hostname {host}` to `node {near}` if that is this machine, or name '{host}' in `prefer`"
             )),
     );
 }
@@ -129,7 +129,7 @@ fn check_preferred(draft: &mut Draft<'_>) {
             if names.iter().any(|name| known(name) || name.is_empty()) {
                 continue;
             }
-            let told = format!("there is no `node` section named '{}'", named.value);
+            let told = format!("'node' section '{}' not found", named.value);
             let told = Diagnostic::error(&codes::UNKNOWN_NODE, named.span, told);
             // One that the line has already would be there twice.
             let free = |name: &&str| !virtual_ip.prefer.iter().any(|p| is_name_of(&p.value, name));

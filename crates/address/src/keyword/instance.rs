@@ -55,7 +55,7 @@ pub(super) fn finish(draft: &mut Draft<'_>) -> Outcome {
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);
             draft.tell(
                 Diagnostic::error(&codes::NO_ADDRESS, virtual_ip.span, told)
-                    .label("nothing to have")
+                    .label("nothing to own")
                     .help("add a line `address <address>/<prefix>`"),
             );
             continue;
@@ -182,11 +182,11 @@ fn check_addresses(draft: &mut Draft<'_>) {
         for own in &node.addresses {
             let mut virtual_ones = draft.virtual_ips.iter().flat_map(|v| &v.addresses);
             if let Some(same) = virtual_ones.find(|v| v.address == own.value) {
-                let told = format!("{} is a node's own address", own.value);
+                let told = format!("{} is the fixed address of a node", own.value);
                 wrong.push(
                     Diagnostic::error(&codes::ADDRESS_TWICE, same.span, told)
                         .label("this one moves between machines")
-                        .also(own.span, "this one stays with its machine"),
+                        .also(own.span, "this one stays on its machine"),
                 );
             }
         }

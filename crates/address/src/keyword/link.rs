@@ -43,13 +43,17 @@ pub(super) fn interface(
     if let Some(written) = written {
         let name = &written.name;
         if complain && draft.host.interface(&name.value).is_none() {
-            let told = format!("there is no interface '{}' on this machine now", name.value);
+            let told = format!(
+                "interface '{}' does not exist on this machine now",
+                name.value
+            );
             let names = draft.host.interfaces.iter().map(|i| i.name.as_str());
             let near = suggest::nearest(&name.value, names);
             let told = Diagnostic::warning(&codes::INTERFACE_MISSING, name.span, told);
             draft.tell(match near {
                 Some(near) => told.did_you_mean(name.span, Some(near)),
-                None => told.help("the addresses wait for it; where a machine names it otherwise write `interface <interface> on <node>`"),
+                None => told.help("the addresses wait for it; if the names differ between machines, write `interface \
+                    <interface> on <node>`"),
             });
         }
         return name.value.clone();
@@ -98,14 +102,14 @@ fn tell_no_interface(
         ),
     };
     let told = Diagnostic::error(&codes::NO_INTERFACE, address.span, told)
-        .label("which one is it for?")
+        .label("the interface is ambiguous")
         .help(format!(
             "add a line `interface <interface>` to 'virtual-ip {}'",
             virtual_ip.name
         ));
     let told = match choice.as_str() {
         "" => told,
-        choice => told.note(format!("there are: {choice}")),
+        choice => told.note(format!("interfaces: {choice}")),
     };
     draft.tell(told);
 }
@@ -186,7 +190,7 @@ pub(super) fn transport(
             if group.is_ipv6() != ipv6 {
                 let family = if ipv6 { "IPv6" } else { "IPv4" };
                 let told = format!(
-                    "adverts of 'virtual-ip {}' are of {family}, {group} is not",
+                    "adverts of 'virtual-ip {}' are {family}, but {group} is not",
                     virtual_ip.name
                 );
                 let span = written.map_or(virtual_ip.span, |written| written.span);
@@ -239,8 +243,7 @@ fn unicast(
     if order.len() < 2 {
         let told = "`unicast` needs `node` sections with addresses of at least two machines";
         wrong.push(
-            Diagnostic::error(&codes::UNICAST, span, told)
-                .help("add them, or let adverts go to everybody: `multicast`"),
+            Diagnostic::error(&codes::UNICAST, span, told).help("add them, or use `multicast`"),
         );
     }
     for told in wrong {

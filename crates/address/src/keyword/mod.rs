@@ -41,11 +41,11 @@ use std::sync::OnceLock;
 pub static SECTIONS: &[(&str, &str)] = &[
     (
         "node",
-        "One of the machines that the file is for: its name and where it is.",
+        "One of the machines that share the file: its name and its addresses.",
     ),
     (
         "virtual-ip",
-        "Addresses that one machine has at a time, and which one is to have them.",
+        "Addresses that one machine owns at a time, and the order of the machines.",
     ),
 ];
 
@@ -83,9 +83,10 @@ static DOCUMENTED_SECTIONS: &[Documented] = &[
         name: "node",
         places: &["file"],
         syntax: "node [<name>]",
-        doc: "One of the machines that the file is for: where it is, and what its host is called where that is not the name. A machine is the \
-              node of its name (`uname -n`, with or without its domain), of a line `hostname`, or of an `address` that it has. Within \
-              `global` a line `node` is HAProxy's; begin the section at the left margin.",
+        doc: "One of the machines that share the file: its addresses, and its host name if that differs from the \
+            section name. A machine is the node with its host name (`uname -n`, with or without its domain), with a \
+            matching `hostname` line, or with one of its `address`es. In `global`, the line `node` is HAProxy's; \
+            start the section at the left margin.",
         example: "node alpha\n    address 10.0.0.1",
         family: "Nodes",
         built: true,
@@ -95,9 +96,9 @@ static DOCUMENTED_SECTIONS: &[Documented] = &[
         name: "virtual-ip",
         places: &["file"],
         syntax: "virtual-ip <name>",
-        doc: "Addresses that one machine of several has at a time, all of them together: the first node of `prefer` that lives and whose proxy can \
-              serve the frontends which are bound to them. The machines agree by VRRP version 3 (RFC 9568). The same section stands in the file of \
-              every machine.",
+        doc: "Addresses that one of several machines owns at a time, all of them together: the first node of `prefer` \
+            that is alive and whose proxy can serve the frontends bound to them. The machines use VRRP version 3 (RFC \
+            9568). The file of every machine contains the same section.",
         example: "virtual-ip www\n    address 172.16.61.150/24\n    prefer alpha beta\n    failover 100ms",
         family: "Virtual addresses",
         built: true,
@@ -139,7 +140,7 @@ pub fn build(
     let errors = diagnostics.errors();
     let mut draft = Draft::new(sources, diagnostics, host);
     if let Some(first_surplus) = sections.get(SECTIONS_MAX) {
-        let told = format!("more than {SECTIONS_MAX} sections of nodes and addresses");
+        let told = format!("more than {SECTIONS_MAX} node and virtual-ip sections");
         draft.tell(Diagnostic::error(
             &codes::TOO_MANY,
             first_surplus.head.span,

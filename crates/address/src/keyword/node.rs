@@ -31,8 +31,8 @@ pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
     args.end()?;
     if let Some(first) = draft.nodes.iter().find(|node| node.name == name) {
         let told = match &name {
-            Some(name) => format!("there is a 'node' section named '{name}' already"),
-            None => "there is a 'node' section without a name already".to_owned(),
+            Some(name) => format!("duplicate 'node' section '{name}'"),
+            None => "duplicate 'node' section without a name".to_owned(),
         };
         return Err(Box::new(
             Diagnostic::error(&codes::NAME, span, told)
@@ -75,7 +75,7 @@ fn hostname(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     args.end()?;
     if let Some(node) = draft.node() {
         if let Some(first) = &node.host_name {
-            let told = "'hostname' may be given once in a section";
+            let told = "'hostname' may appear only once in a section";
             return Err(Box::new(
                 Diagnostic::error(&codes::TWICE, word.span, told)
                     .also(first.span, "first given here"),
@@ -94,9 +94,8 @@ pub(super) static LINES: &[Row] = &[
         name: "address",
         places: &["node"],
         syntax: "address <address> [<address>…]",
-        doc: "Where this machine is: addresses that stay with it, of either family. With `unicast` the other machines \
-              send their adverts there. A machine that has one of these addresses on an interface is this node, whatever \
-              its name.",
+        doc: "Fixed addresses of this machine, of either family. With `unicast`, other machines send their adverts \
+            there. A machine that has one of these addresses on an interface is this node, regardless of its name.",
         example: "address 10.0.0.1 2001:db8::1",
         build: address,
     },
@@ -104,8 +103,8 @@ pub(super) static LINES: &[Row] = &[
         name: "hostname",
         places: &["node"],
         syntax: "hostname <name>",
-        doc: "The name that the machine gives itself (`uname -n`), where it is not the name of the section. With or \
-              without its domain.",
+        doc: "The host name of the machine (`uname -n`), if it differs from the name of the section; with or without \
+            its domain.",
         example: "hostname lb-1.example.com",
         build: hostname,
     },

@@ -16,10 +16,10 @@ fn told(draft: &mut Draft<'_>, args: &mut Args<'_>, slot: Slot) -> Built {
     args.end()?;
     let slot = slot(&mut draft.virtual_ip().notify);
     if slot.is_some() {
-        let told = format!("'{}' may be given once in a section", args.keyword);
+        let told = format!("'{}' may appear only once in a section", args.keyword);
         return Err(Box::new(
             Diagnostic::error(&codes::TWICE, word.span, told)
-                .help("let one program start the other"),
+                .help("let one program start the other one"),
         ));
     }
     *slot = Some(Notify {
@@ -54,8 +54,9 @@ pub(super) static LINES: &[Row] = &[
         name: "notify",
         places: &["virtual-ip"],
         syntax: "notify <program>",
-        doc: "A program that is started at each change, without a shell and beside the role, which never waits for it. Behind its own arguments stand \
-              `INSTANCE`, the section's name, the new state (`MASTER`, `BACKUP`, `FAULT`, `STOP`) and the priority.",
+        doc: "Starts this program at each change of state, without a shell. The role never waits for it. After its \
+            own arguments it gets `INSTANCE`, the section name, the new state (`MASTER`, `BACKUP`, `FAULT`, `STOP`) \
+            and the priority.",
         example: "notify \"/bin/true changed\"",
         build: any,
     },
@@ -63,7 +64,7 @@ pub(super) static LINES: &[Row] = &[
         name: "notify master",
         places: &["virtual-ip"],
         syntax: "notify master <program>",
-        doc: "A program that is started when this machine took the addresses, with the arguments of `notify` behind its own.",
+        doc: "Starts this program when this machine takes the addresses, with the arguments of `notify` after its own.",
         example: "notify master /bin/true",
         build: master,
     },
@@ -71,7 +72,8 @@ pub(super) static LINES: &[Row] = &[
         name: "notify backup",
         places: &["virtual-ip"],
         syntax: "notify backup <program>",
-        doc: "A program that is started when another machine has the addresses, with the arguments of `notify` behind its own.",
+        doc: "Starts this program when another machine owns the addresses, with the arguments of `notify` after its \
+            own.",
         example: "notify backup /bin/true",
         build: backup,
     },
@@ -79,8 +81,8 @@ pub(super) static LINES: &[Row] = &[
         name: "notify fault",
         places: &["virtual-ip"],
         syntax: "notify fault <program>",
-        doc: "A program that is started when this machine can no longer have the addresses: an interface is down, something tracked failed. With \
-              the arguments of `notify` behind its own.",
+        doc: "Starts this program when this machine can no longer own the addresses: an interface is down, or \
+            something tracked failed. The arguments of `notify` follow its own.",
         example: "notify fault /bin/true",
         build: fault,
     },
@@ -88,7 +90,7 @@ pub(super) static LINES: &[Row] = &[
         name: "notify stop",
         places: &["virtual-ip"],
         syntax: "notify stop <program>",
-        doc: "A program that is started when the role stops, with the arguments of `notify` behind its own.",
+        doc: "Starts this program when the role stops, with the arguments of `notify` after its own.",
         example: "notify stop /bin/true",
         build: stop,
     },

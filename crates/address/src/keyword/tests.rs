@@ -151,7 +151,7 @@ fn a_machine_that_the_file_does_not_name_is_told_what_to_write() {
     );
     assert!(told.contains("E0657"), "{told}");
     assert!(
-        told.contains("this machine is called 'gamma', and the file is for: alpha, beta"),
+        told.contains("this machine is called 'gamma', but the file names only: alpha, beta"),
         "{told}"
     );
     let (outcome, told) = load(

@@ -83,7 +83,7 @@ pub(super) fn time_within(
         return Ok((time, span));
     }
     let told = format!(
-        "'{}' takes a time from {} to {}",
+        "'{}' takes a duration from {} to {}",
         args.keyword,
         written_time(*range.start()),
         written_time(*range.end())
@@ -129,11 +129,12 @@ pub(super) static LINES: &[Row] = &[
         name: "failover",
         places: &["virtual-ip"],
         syntax: "failover <time>",
-        doc: "Within which time another machine has the addresses when the one that has them dies, from 50ms to 200s, by default 1s. Adverts are \
-              sent five times as often, to the hundredth of a second; three may be missing, then the address itself is asked for, and \
-              only when nobody answers it is taken. While the other machine's kernel still answers (it is busy, or its role was \
-              killed), it is given three times as long, at least a second. After SIGKILL addresses vanish by themselves within \
-              eight times that, at least two seconds, unless the role is back, which it is at once.",
+        doc: "Maximum time until another node takes over the addresses after their owner fails, from 50ms to 200s, by \
+            default 1s. Adverts are sent five times as often, rounded to a hundredth of a second. After three missing \
+            adverts the standby probes the address, and takes it if nobody replies. While the owner's kernel still \
+            replies (it is busy, or its role was killed), the owner gets three times as long, at least one second. \
+            After SIGKILL addresses expire within eight times this time, at least two seconds, unless the role is \
+            restarted, which happens at once.",
         example: "failover 50ms",
         build: failover,
     },
@@ -141,11 +142,11 @@ pub(super) static LINES: &[Row] = &[
         name: "handover-drain",
         places: &["virtual-ip"],
         syntax: "handover-drain <time>",
-        doc: "How long connections may finish on the machine that gives the addresses to another one on purpose (a stop, `evenkeel address hand-over`, a \
-              better node that comes back), by default 2s. The other machine has the addresses and all new connections at once, and passes \
-              on to the old one what belongs to older ones; answers there close the connection. A stop ends as soon as no request is under \
-              way. Both files should say the same. 0 gives the addresses away with all connections, and so does a kernel without nftables, \
-              which is said.",
+        doc: "Time for connections to finish during a planned hand-over (a stop, `evenkeel address hand-over`, the \
+            return of a better node), by default 2s. The new owner gets the addresses and all new connections at \
+            once, and forwards older connections to the old owner, whose responses close them. A stop ends as soon as \
+            no request is in progress. Use the same value in all files. With 0, or on a kernel without nftables \
+            (which is logged), connections do not survive the hand-over.",
         example: "handover-drain 5s",
         build: handover_drain,
     },
@@ -153,8 +154,8 @@ pub(super) static LINES: &[Row] = &[
         name: "preempt-delay",
         places: &["virtual-ip"],
         syntax: "preempt-delay <time>",
-        doc: "How much later a machine that came back takes the addresses from one that is less preferred, by default 0: it does so when it is \
-              healthy for two seconds.",
+        doc: "Additional delay before a returning machine takes the addresses from a less preferred one, by default \
+            0: it takes them when it has been healthy for two seconds.",
         example: "preempt-delay 30s",
         build: preempt_delay,
     },

@@ -27,7 +27,7 @@ pub const PING: [&str; 3] = ["/proc/self/exe", "internal", "ping"];
 const PING_GRACE: Duration = Duration::from_secs(1);
 
 fn too_many(word: &Word) -> Box<Diagnostic> {
-    let told = format!("a 'virtual-ip' tracks at most {TRACKED_MAX} of a kind");
+    let told = format!("a 'virtual-ip' tracks at most {TRACKED_MAX} of each kind");
     Box::new(Diagnostic::error(&codes::TOO_MANY, word.span, told))
 }
 
@@ -39,7 +39,7 @@ pub(super) fn program(
 ) -> Result<Vec<String>, Box<Diagnostic>> {
     let words: Vec<String> = word.text().split_whitespace().map(str::to_owned).collect();
     let Some(path) = words.first() else {
-        return Err(args.unfit(word, "no program"));
+        return Err(args.unfit(word, "not a program"));
     };
     let refused = |why: &str, help: &str| {
         let told = format!("'{}': {path} {why}", args.keyword);
@@ -47,8 +47,8 @@ pub(super) fn program(
     };
     if !path.starts_with('/') {
         return Err(refused(
-            "has no directory in front",
-            "write its whole path; arguments stand behind it, all of it in quotes",
+            "is not an absolute path",
+            "write the absolute path, with its arguments, in one pair of quotes",
         ));
     }
     // A file from elsewhere names programs of elsewhere.
@@ -58,9 +58,9 @@ pub(super) fn program(
     match std::fs::metadata(Path::new(path)) {
         Err(error) => Err(refused(
             &format!("cannot be run: {error}"),
-            "name a program that is there on every node, or make it",
+            "name a program that exists on every node, or create it",
         )),
-        Ok(file) if !file.is_file() => Err(refused("is no file", "name a program")),
+        Ok(file) if !file.is_file() => Err(refused("is not a file", "name a program")),
         Ok(file) if file.permissions().mode() & 0o111 == 0 => Err(refused(
             "is not executable",
             &format!("run `chmod +x {path}`"),
@@ -83,7 +83,7 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
         } else {
             let near =
                 language::suggest::nearest(&word.text(), ["every", "timeout", "rise", "fall"]);
-            let told = args.unfit(word, "none of `every`, `timeout`, `rise`, `fall`");
+            let told = args.unfit(word, "expected `every`, `timeout`, `rise` or `fall`");
             return Err(Box::new(told.did_you_mean(word.span, near)));
         }
     }
@@ -191,8 +191,8 @@ pub(super) static LINES: &[Row] = &[
         name: "track interface",
         places: &["virtual-ip"],
         syntax: "track interface <interface>",
-        doc: "This machine gives the addresses up while that interface is down, and does not take them: a router without its way out is of no use. \
-              The interface of the addresses is tracked without a line.",
+        doc: "Releases the addresses while this interface is down, and does not take them: a router without its \
+            uplink is useless. The interface of the addresses themselves is always tracked.",
         example: "track interface eth1",
         build: interface,
     },
@@ -200,9 +200,9 @@ pub(super) static LINES: &[Row] = &[
         name: "track script",
         places: &["virtual-ip"],
         syntax: "track script <program> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
-        doc: "This machine gives the addresses up while that program ends with another code than 0, or not in time. It is run every 2s, \
-              without a shell; its arguments stand behind it, all in quotes. `fall` and `rise` say how many results in a row count, by \
-              default one.",
+        doc: "Releases the addresses while this program fails: it exits with another code than 0, or does not end in \
+            time. It runs every 2s, without a shell; quote the program with its arguments. `fall` and `rise` set how \
+            many consecutive results change the state, by default one.",
         example: "track script \"/bin/true --quick\" every 5s fall 2",
         build: script,
     },
@@ -210,8 +210,9 @@ pub(super) static LINES: &[Row] = &[
         name: "track ping",
         places: &["virtual-ip"],
         syntax: "track ping <address> [every <time>] [timeout <time>] [rise <n>] [fall <n>]",
-        doc: "This machine gives the addresses up while nobody answers there, a gateway for example: by default when three questions in a row, one a second, have \
-              no answer. When no machine of the file reaches it none has the addresses, so ask somebody who is there.",
+        doc: "Releases the addresses while this address, for example a gateway, does not reply: by default after \
+            three unanswered pings in a row, one per second. If no machine of the file reaches it, none has the \
+            addresses, so choose a reliable target.",
         example: "track ping 10.0.0.254 every 500ms",
         build: ping,
     },
@@ -219,8 +220,8 @@ pub(super) static LINES: &[Row] = &[
         name: "track backend",
         places: &["virtual-ip"],
         syntax: "track backend <backend>",
-        doc: "A machine whose proxy has no usable server in that backend yields to one that has. Without the line \
-              the backends count to which the frontends lead that are bound to the addresses.",
+        doc: "A machine whose proxy has no usable server in this backend yields to one that has. By default, the \
+            backends of the frontends that are bound to the addresses count.",
         example: "track backend app",
         build: backend,
     },

@@ -34,12 +34,12 @@ pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
     let name = checked_name("virtual-ip", word)?;
     args.end()?;
     if let Some(first) = draft.virtual_ips.iter().find(|other| other.name == name) {
-        let told = format!("there is a 'virtual-ip' section named '{name}' already");
+        let told = format!("duplicate 'virtual-ip' section '{name}'");
         return Err(Box::new(
             Diagnostic::error(&codes::NAME, word.span, told)
                 .label("this name is taken")
                 .also(first.span, "first used here")
-                .help("addresses that move together belong into one section; others need a name of their own"),
+                .help("put addresses that move together into one section, others into a section with another name"),
         ));
     }
     if draft.virtual_ips.len() >= VIRTUAL_IPS_MAX {
@@ -62,18 +62,18 @@ fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
             None => (word.str(), None),
         };
         let Ok(address) = text.parse::<IpAddr>() else {
-            return Err(args.unfit(word, "no IP address"));
+            return Err(args.unfit(word, "not an IP address"));
         };
         let prefix = match prefix.map(str::parse::<u8>) {
             None => None,
             Some(Ok(prefix)) if prefix <= full(address) => Some(prefix),
             Some(_) => {
-                let told = format!("no prefix of {}, 0 to {}", text, full(address));
+                let told = format!("the prefix length of {} is 0 to {}", text, full(address));
                 return Err(args.unfit(word, &told));
             }
         };
         if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-            return Err(args.unfit(word, "no address that a machine can have for others"));
+            return Err(args.unfit(word, "not an address that a machine can share"));
         }
         taken(draft, address, word.span)?;
         let draft = draft.virtual_ip();
@@ -103,7 +103,7 @@ fn taken(draft: &Draft<'_>, address: IpAddr, span: language::Span) -> Built {
     let Some(other) = other else {
         return Ok(());
     };
-    let told = format!("the virtual address {address} is given twice");
+    let told = format!("the virtual address {address} appears twice");
     Err(Box::new(
         Diagnostic::error(&codes::ADDRESS_TWICE, span, told)
             .also(other.span, "first given here")
@@ -119,7 +119,7 @@ pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Box
         || name.contains(['/', ' ', '\t', '\n'])
         || matches!(name, "." | "..");
     if bad {
-        return Err(args.unfit(word, "no name of an interface"));
+        return Err(args.unfit(word, "not an interface name"));
     }
     Ok(Written {
         value: name.to_owned(),
@@ -133,7 +133,7 @@ fn node_names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Box<Diagnosti
         let word = args.required("the name of a node")?;
         let name = checked_name("node", word)?;
         if let Some(first) = names.iter().find(|other| other.value == name) {
-            let told = format!("the node '{name}' is named twice");
+            let told = format!("duplicate node '{name}'");
             return Err(Box::new(
                 Diagnostic::error(&codes::TWICE, word.span, told)
                     .also(first.span, "first named here"),
@@ -178,11 +178,13 @@ fn interface(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
         .iter()
         .find(|other| wanted.iter().any(|node| on(other, *node)));
     if let Some(first) = first {
-        let told = "the interface of a node may be given once in a section";
+        let told = "the interface of a node may appear only once in a section";
         return Err(Box::new(
             Diagnostic::error(&codes::TWICE, name.span, told)
                 .also(first.name.span, "first given here")
-                .help("where machines name it otherwise write `interface <interface> on <node>`"),
+                .help(
+                    "if the names differ between machines, write `interface <interface> on <node>`",
+                ),
         ));
     }
     draft.interfaces.push(Interface { name, nodes });
@@ -225,7 +227,7 @@ fn multicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
         Some(word) => {
             let (group, _) = args.address()?;
             if !group.is_multicast() {
-                return Err(args.unfit(word, "no multicast group"));
+                return Err(args.unfit(word, "not a multicast group"));
             }
             Some(group)
         }
@@ -256,9 +258,9 @@ pub(super) static LINES: &[Row] = &[
         name: "address",
         places: &["virtual-ip"],
         syntax: "address <address>[/<prefix>] [<address>[/<prefix>]…]",
-        doc: "Addresses that one machine has at a time; all of a section move together. Several may stand on one line or on several \
-              lines, of both families. Without a prefix that of the interface's network is taken. A `bind` of the proxy may name them on \
-              every machine: it listens there before the address comes.",
+        doc: "Addresses that one machine owns at a time; all addresses of a section move together. Lines can be \
+            repeated, and families mixed. The default prefix length is that of the interface's network. A `bind` of \
+            the proxy can name the addresses on every machine: it listens there before the address arrives.",
         example: "address 172.16.61.150/24\naddress 172.16.61.151 2001:db8::80/64",
         build: address,
     },
@@ -266,9 +268,9 @@ pub(super) static LINES: &[Row] = &[
         name: "interface",
         places: &["virtual-ip"],
         syntax: "interface <interface> [on <node>…]",
-        doc: "The interface that the addresses are added to and that adverts are sent on. Without the line it is the one in whose \
-              network the first address is. `on` is for machines that name it otherwise. While the interface is down or not \
-              there, this machine cannot have the addresses.",
+        doc: "The interface for the addresses and their adverts. The default is the interface whose network contains \
+            the first address. `on` sets it for machines with another interface name. While the interface is down or \
+            missing, this machine cannot own the addresses.",
         example: "interface eth0\ninterface ens3 on beta",
         build: interface,
     },
@@ -276,11 +278,11 @@ pub(super) static LINES: &[Row] = &[
         name: "prefer",
         places: &["virtual-ip"],
         syntax: "prefer <node> [<node>…]",
-        doc: "Which machines may have the addresses, the best first; a machine that is not named has nothing to do with them. A node is named by its \
-              `node` section or, where it has none, by its host's name. Without the line all nodes of the file are meant, in their \
-              order; where there are none either, every machine is as good as another, and whoever has the addresses keeps them. \
-              From the place follow the priorities: 220, 210, 200… while all frontends of the addresses can be served, 140, 130… while some \
-              cannot, and 60, 50… while none can.",
+        doc: "The machines that may own the addresses, the best one first. Other machines never own them. A node is \
+            named by its `node` section or, without one, by its host name. The default is all nodes of the file, in \
+            their order. Without any nodes, all machines are equal, and the owner keeps the addresses. The VRRP \
+            priority depends on the position: 220, 210, 200… if all frontends of the addresses can be served, 140, \
+            130… if some cannot, and 60, 50… if none can.",
         example: "prefer alpha beta",
         build: prefer,
     },
@@ -288,8 +290,8 @@ pub(super) static LINES: &[Row] = &[
         name: "nopreempt",
         places: &["virtual-ip"],
         syntax: "nopreempt",
-        doc: "A machine that comes back does not take the addresses from one that is less preferred and as healthy: it waits until that one fails. Saves a \
-              move; the addresses are where they happened to be last.",
+        doc: "A machine that returns does not take the addresses from a less preferred one that is equally healthy; \
+            it waits until that one fails. This saves a move, but the addresses stay wherever they were last.",
         example: "nopreempt",
         build: nopreempt,
     },
@@ -297,10 +299,11 @@ pub(super) static LINES: &[Row] = &[
         name: "lease",
         places: &["virtual-ip"],
         syntax: "lease",
-        doc: "The addresses are only held by the machine that has the cluster's lease of them, `address/NAME`, so that no partition ever gives them to two \
-              machines. They are given up when the lease ends, by the machine's own clock, whatever hangs or is cut off; without a majority nobody has \
-              them. The machine that is the better one by `prefer` and by the health of its frontends gets the lease, also from the one that \
-              has it. A machine that belongs to no cluster never has them.",
+        doc: "Only the holder of the cluster's lease `address/NAME` owns the addresses, so that no partition gives \
+            them to two machines. The holder releases them when its lease ends by its own clock, even if other \
+            processes hang or links are cut. Without a majority nobody owns them. The best machine by `prefer` and \
+            the health of its frontends gets the lease, even if another one holds it. A machine outside of a cluster \
+            never owns them.",
         example: "lease",
         build: lease,
     },
@@ -308,8 +311,8 @@ pub(super) static LINES: &[Row] = &[
         name: "vrid",
         places: &["virtual-ip"],
         syntax: "vrid <1-255>",
-        doc: "The id of the virtual router, which must be unique on the network of its interface, also among other programs and routers. \
-              Without the line it is derived from the section's name and stays the same as long as the name does.",
+        doc: "The virtual router id, which must be unique on the network of its interface, also among other programs \
+            and routers. The default is derived from the section name, and stable as long as the name does not change.",
         example: "vrid 51",
         build: vrid,
     },
@@ -317,7 +320,7 @@ pub(super) static LINES: &[Row] = &[
         name: "multicast",
         places: &["virtual-ip"],
         syntax: "multicast [<group>]",
-        doc: "Adverts go to a group on the link, by default 224.0.0.18 and ff02::12. This is the default.",
+        doc: "Sends adverts to a multicast group, by default 224.0.0.18 and ff02::12. This is the default.",
         example: "multicast 224.0.0.18",
         build: multicast,
     },
@@ -325,8 +328,8 @@ pub(super) static LINES: &[Row] = &[
         name: "unicast",
         places: &["virtual-ip"],
         syntax: "unicast",
-        doc: "Adverts go to the address of each other node, which needs a `node` section with `address`. For networks that do not carry \
-              multicast: most clouds, some switches.",
+        doc: "Sends adverts to the address of each other node, from the `address` line of its `node` section. Use it \
+            on networks without multicast: most clouds, some switches.",
         example: "unicast",
         build: unicast,
     },
@@ -334,9 +337,9 @@ pub(super) static LINES: &[Row] = &[
         name: "virtual-mac",
         places: &["virtual-ip"],
         syntax: "virtual-mac",
-        doc: "The addresses have a MAC of their own (00:00:5e:00:01 and the id), on an interface `vrrp.<id>` above the other one, so that neighbours \
-              have nothing to learn when they move. Virtual machines and some switches allow one MAC a port only: without the line the \
-              interface's own one is used, and neighbours are told.",
+        doc: "Uses a virtual MAC address (00:00:5e:00:01 and the id) on an interface `vrrp.<id>`, so that neighbours \
+            need no update when the addresses move. Virtual machines and some switches allow only one MAC address per \
+            port. Without this line the MAC of the interface is used, and neighbours are notified.",
         example: "virtual-mac",
         build: virtual_mac,
     },

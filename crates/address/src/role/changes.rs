@@ -307,9 +307,7 @@ impl Role {
                 }
                 LinkEvent::Mac(name) => told.push(name),
                 LinkEvent::Flaps(name, hold) => {
-                    let line = format!(
-                        "{name} flaps: it is believed to be up when it stayed so for {hold:?}"
-                    );
+                    let line = format!("{name} flaps: it counts as up after {hold:?}");
                     self.log(Level::Warning, &line);
                 }
             }

@@ -429,7 +429,9 @@ impl Role {
         }
         let until = now.after(drain);
         self.set_draining(at, Some(until));
-        let by = by.map_or("whoever gets the lease".to_owned(), |by| by.to_string());
+        let by = by.map_or("the next holder of the lease".to_owned(), |by| {
+            by.to_string()
+        });
         let line = format!("({name}) {by} has the addresses; connections may finish for {drain:?}");
         self.log(Level::Notice, &line);
         let told = Told::Draining {

@@ -42,7 +42,7 @@ impl Role {
                 Order::Left => {
                     self.log(
                         Level::Warning,
-                        "nobody is there to give orders; it serves on",
+                        "the supervisor has ended; the role continues to serve",
                     );
                 }
             }

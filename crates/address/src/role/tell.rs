@@ -98,7 +98,7 @@ impl Teller {
             // A line is shorter than what a pipe takes whole or not at all.
             if let Err(errno) = rustix::io::write(fd, line.as_bytes()) {
                 let path = fifo.path.display();
-                failed.push(format!("{path}: {errno}: nobody reads it, lines are lost"));
+                failed.push(format!("{path}: {errno}: no reader, lines are lost"));
             }
         }
         for line in failed {

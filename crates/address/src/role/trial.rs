@@ -68,9 +68,9 @@ impl Role {
         };
         let name = self.name(at);
         let line = match back(&vitals) {
-            true => format!("({name}) the proxy went back from the version on trial first"),
+            true => format!("({name}) the proxy rolled the candidate version back first"),
             false => format!(
-                "({name}) the proxy did not go back from the version on trial within {BACK_LIMIT:?}"
+                "({name}) the proxy did not roll the candidate version back within {BACK_LIMIT:?}"
             ),
         };
         self.log(Level::Warning, &line);

@@ -56,44 +56,42 @@ impl fmt::Display for AuthorityError {
         match self {
             AuthorityError::ClusterName(name) => write!(
                 f,
-                "`{name}` cannot be the name of a cluster: 1 to 32 letters, digits and hyphens, \
-                 beginning and ending with a letter or a digit"
+                "invalid cluster name `{name}`: use 1 to 32 letters, digits and hyphens, beginning and ending with a \
+                 letter or a digit"
             ),
-            AuthorityError::Certificate(error) => write!(f, "no certificate was made: {error}"),
+            AuthorityError::Certificate(error) => write!(f, "cannot create a certificate: {error}"),
             AuthorityError::Tls(error) => write!(f, "TLS: {error}"),
-            AuthorityError::Key => f.write_str("that is no key"),
+            AuthorityError::Key => f.write_str("not a key"),
             AuthorityError::Unproven => {
-                f.write_str("the request for a certificate is not signed by its own key")
+                f.write_str("the certificate request is not signed by its own key")
             }
             AuthorityError::NotOurs => {
-                f.write_str("the certificate is not of this cluster's authority")
+                f.write_str("the certificate was not issued by this cluster's CA")
             }
-            AuthorityError::NoRing(epoch) => write!(
-                f,
-                "the key of contents number {} is not on this machine",
-                epoch.0
-            ),
+            AuthorityError::NoRing(epoch) => {
+                write!(f, "content key number {} is not on this machine", epoch.0)
+            }
             AuthorityError::NoRings => {
-                f.write_str("no key of contents is on this machine; only nodes have them")
+                f.write_str("no content key is on this machine; only nodes have them")
             }
             AuthorityError::MissingChunk(digest) => {
-                write!(f, "the piece {digest} of a content is missing")
+                write!(f, "part {digest} of a content is missing")
             }
             AuthorityError::NotSealed => {
-                f.write_str("sealed bytes do not open: another key sealed them, or they changed")
+                f.write_str("cannot decrypt: encrypted with another key, or changed")
             }
             AuthorityError::TooLarge { bytes, bytes_max } => {
-                write!(f, "a content of {bytes} bytes; {bytes_max} is the most")
-            }
-            AuthorityError::SealingKey(member) => {
                 write!(
                     f,
-                    "member {member} has no key that a key could be sealed to"
+                    "a content of {bytes} bytes exceeds the limit of {bytes_max}"
                 )
+            }
+            AuthorityError::SealingKey(member) => {
+                write!(f, "member {member} has no key for encryption")
             }
             AuthorityError::File { path, error } => write!(f, "{}: {error}", path.display()),
             AuthorityError::Malformed(path) => {
-                write!(f, "{} does not hold what it should", path.display())
+                write!(f, "{}: invalid content", path.display())
             }
         }
     }

@@ -76,17 +76,17 @@ impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TokenError::Prefix => write!(f, "a token begins with {TOKEN_PREFIX}-"),
-            TokenError::Letter(letter) => write!(f, "no token has the letter `{letter}`"),
+            TokenError::Letter(letter) => {
+                write!(f, "the letter `{letter}` is not valid in a token")
+            }
             TokenError::Checksum => {
-                f.write_str("a letter of the token is missing or wrong: copy it once more")
+                f.write_str("a letter of the token is missing or wrong: copy it again")
             }
-            TokenError::Form => {
-                f.write_str("the token is of another version of the program; its letters are right")
-            }
+            TokenError::Form => f.write_str("the token comes from another version of the program"),
             TokenError::Addresses => {
                 write!(f, "a token has between 1 and {ADDRESSES_MAX} addresses")
             }
-            TokenError::Random => f.write_str("the system gives no random bytes"),
+            TokenError::Random => f.write_str("the system provides no random numbers"),
         }
     }
 }

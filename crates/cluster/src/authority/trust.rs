@@ -70,11 +70,11 @@ impl fmt::Display for Refused {
         match self {
             Refused::Removed => f.write_str("this member was removed from the cluster"),
             Refused::Name { claimed } => {
-                write!(f, "the certificate is not that of member {claimed}")
+                write!(f, "the certificate does not belong to member {claimed}")
             }
-            Refused::Key => f.write_str("the cluster knows this member by another key"),
-            Refused::Unknown => f.write_str("no member of the cluster has that number"),
-            Refused::Certificate => f.write_str("the certificate cannot be read"),
+            Refused::Key => f.write_str("the cluster knows this member with another key"),
+            Refused::Unknown => f.write_str("no member of the cluster has this number"),
+            Refused::Certificate => f.write_str("cannot parse the certificate"),
         }
     }
 }

@@ -205,55 +205,55 @@ impl Trouble {
             None => "the default branch".to_owned(),
         };
         let revision = revision.map_or("its newest revision", short);
-        let stays = "what is served stays as it is";
+        let stays = "the served version stays";
         match self {
             Trouble::Unreachable { words } => {
-                format!("{repository} cannot be looked at: {words}; {stays}, and it is tried again")
+                format!("cannot read {repository}: {words}; {stays}, and the next attempt follows")
             }
             Trouble::Slow { limit_s } => format!(
-                "{repository} took longer than {limit_s} seconds and was given up; {stays}, and it is tried again"
+                "{repository} took longer than {limit_s} seconds; {stays}, and the next attempt follows"
             ),
             Trouble::TooLarge { bytes_max } => format!(
-                "{repository} is larger than {bytes_max} bytes, more than is followed; {stays}. Keep configurations in a \
-                 repository of their own"
+                "{repository} is larger than the limit of {bytes_max} bytes; {stays}. Keep configurations in a \
+                 separate repository"
             ),
             Trouble::SaysTooMuch { program, bytes_max } => format!(
-                "{program} says more than {bytes_max} bytes about {repository}, more than is listened to; {stays}. Keep \
-                 configurations in a repository of their own, with few files beside them"
+                "{program} printed more than {bytes_max} bytes about {repository}; {stays}. Keep configurations in a \
+                 separate repository with few other files"
             ),
             Trouble::BranchGone => format!(
-                "{branch} of {repository} is gone; {stays}. Restore the branch, or change the `follow` line"
+                "{branch} of {repository} no longer exists; {stays}. Restore the branch, or change the `follow` line"
             ),
             Trouble::Rewritten { last } => format!(
-                "{branch} of {repository} was rewritten: {revision} does not come after {}, which is the last that was \
-                 accepted; {stays}. Push a revision that does (a merge or a revert); a branch that is to begin anew \
-                 takes another name in the `follow` line",
+                "{branch} of {repository} was rewritten: {revision} is not a descendant of {}, the last accepted \
+                 revision; {stays}. Push a descendant (a merge or a revert), or follow a branch with another name",
                 short(last)
             ),
             Trouble::Unsigned { commit } => format!(
-                "{} of {repository} is not signed, and `signed-by` asks for it; {stays}. Sign it and what comes after it \
-                 (git rebase --exec 'git commit --amend --no-edit -S' {}^) and push, or take it out of the branch",
+                "{} of {repository} is not signed, but `signed-by` requires it; {stays}. Sign it and all later \
+                 commits (git rebase --exec 'git commit --amend --no-edit -S' {}^) and push, or remove it from the \
+                 branch",
                 short(commit),
                 short(commit)
             ),
             Trouble::WronglySigned { commit, words } => format!(
-                "{} of {repository} is signed, but not by a key that counts: {words}; {stays}",
+                "{} of {repository} has no signature of an accepted key: {words}; {stays}",
                 short(commit)
             ),
             Trouble::TooManyUnseen { commits_max } => format!(
-                "more than {commits_max} commits came at once to {repository}, and the signature of each would have to be \
-                 looked at; {stays}. Push them in several steps"
+                "more than {commits_max} new commits in {repository}, and each signature must be verified; {stays}. \
+                 Push them in several steps"
             ),
             Trouble::NoKeys { words } => format!(
-                "the keys of `signed-by` cannot be used: {words}; nothing of {repository} is taken in, {stays}"
+                "cannot use the keys of `signed-by`: {words}; nothing of {repository} is accepted, {stays}"
             ),
             Trouble::NoFile { name } => format!(
-                "{revision} of {repository} has no file '{name}'; {stays}. Name the files of the configuration in the \
+                "{revision} of {repository} has no file '{name}'; {stays}. Name the configuration files in the \
                  `follow` line: `file <name>`"
             ),
             Trouble::Bad { words } => format!(
                 "{revision} of {repository} was refused and is not tried again: {}; {stays}. The next revision of \
-                 {branch} is; `evenkeel config log` tells all of it",
+                 {branch} is; `evenkeel config log` shows the details",
                 words.lines().next().unwrap_or_default()
             ),
         }

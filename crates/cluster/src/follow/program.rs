@@ -84,7 +84,7 @@ impl Said {
     pub(super) fn failed(&self, program: &str) -> Trouble {
         let words = match (&*self.complaint, self.code) {
             ("", Some(code)) => format!("{program} ended with {code}"),
-            ("", None) => format!("{program} was ended by a signal"),
+            ("", None) => format!("{program} was killed by a signal"),
             (words, _) => words.to_owned(),
         };
         Trouble::Unreachable { words }

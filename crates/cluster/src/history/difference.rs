@@ -107,10 +107,13 @@ fn new_file(file: &SetFile, mask: &Mask<'_>) -> FileChange {
 fn changed(before: &SetFile, after: &SetFile, mask: &Mask<'_>) -> Option<FileChange> {
     if before.bytes == after.bytes {
         let words = match (before.main, after.main) {
-            (true, false) => "it is no file of the command line any more".to_owned(),
-            (false, true) => "it is a file of the command line now".to_owned(),
+            (true, false) => "no longer a configuration file".to_owned(),
+            (false, true) => "now a configuration file".to_owned(),
             _ if before.mode != after.mode => {
-                format!("its mode was {:04o} and is {:04o}", before.mode, after.mode)
+                format!(
+                    "mode changed from {:04o} to {:04o}",
+                    before.mode, after.mode
+                )
             }
             _ => return None,
         };
@@ -146,13 +149,13 @@ pub fn unified(differences: &[FileDifference]) -> String {
             FileChange::New {
                 told: Some(told), ..
             } => writeln!(out, "{path} is new: {told}"),
-            FileChange::Gone => writeln!(out, "{path} is gone"),
+            FileChange::Gone => writeln!(out, "{path} was removed"),
             FileChange::Lines { lines } => write!(out, "--- {path}\n+++ {path}\n{lines}"),
             FileChange::Told { before, after } if before == after => {
-                writeln!(out, "{path} changed: it was and is {after}")
+                writeln!(out, "{path} changed; before and after: {after}")
             }
             FileChange::Told { before, after } => {
-                writeln!(out, "{path} changed: it was {before}; it is {after}")
+                writeln!(out, "{path} changed from {before} to {after}")
             }
             FileChange::Kept { words } => writeln!(out, "{path}: {words}"),
         };
@@ -193,7 +196,7 @@ fn pieces(old: &[u8], new: &[u8], old_seen: &[u8], new_seen: &[u8]) -> String {
         texts.group(&group, &mut out);
     }
     if out.is_empty() && texts.old_ends != texts.new_ends {
-        out.push_str("\\ only the end of its last line changed\n");
+        out.push_str("\\ only the line end of the last line changed\n");
     }
     out
 }
@@ -234,7 +237,7 @@ impl Texts<'_> {
             old.for_each(|at| self.line('-', &self.old_seen, at, self.old_ends, out));
             new.for_each(|at| self.line('+', &self.new_seen, at, self.new_ends, out));
             if hidden {
-                out.push_str("\\ a secret changed, which is not shown\n");
+                out.push_str("\\ a secret changed (not shown)\n");
             }
         }
     }

@@ -60,8 +60,8 @@ impl Mask<'_> {
             .flatten();
         if is_secret(file) {
             return Seen::Told(match certificate {
-                Some(words) => format!("{words}; with its key, which is not shown"),
-                None => format!("a secret of {bytes} bytes, which is not shown"),
+                Some(words) => format!("{words}; with its key (not shown)"),
+                None => format!("a secret of {bytes} bytes (not shown)"),
             });
         }
         if let Some(words) = certificate {

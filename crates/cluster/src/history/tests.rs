@@ -99,9 +99,9 @@ fn what_only_differs_in_how_it_is_kept_is_told() {
     };
     assert_eq!(
         unified(&between(&old, &new, &mask)),
-        "a.cfg: it is no file of the command line any more\nb.map: its mode was 0644 and is 0600\n"
+        "a.cfg: no longer a configuration file\nb.map: mode changed from 0644 to 0600\n"
     );
-    assert!(compare(&[("a.cfg", "x\n")], &[("a.cfg", "x")]).contains("end of"));
+    assert!(compare(&[("a.cfg", "x\n")], &[("a.cfg", "x")]).contains("line end of"));
 }
 
 #[test]

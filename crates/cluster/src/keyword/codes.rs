@@ -25,24 +25,24 @@ pub(super) static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes {
 
 codes! {
     UNKNOWN_KEYWORD = "E0670", "unknown keyword of a config section",
-        "The first word of a line is no keyword of a `config` section. The nearest names are shown; `evenkeel keyword config` lists \
-         all of them.";
-    ARGUMENTS = "E0671", "too few or too many words in a config section",
-        "The keyword needs one more word, or takes fewer than stand on the line. Its syntax line is shown; `evenkeel keyword NAME` \
-         explains it.";
-    VALUE = "E0672", "value of a config section not understood",
-        "A word is none that the keyword takes: no time, a number outside of its range, no address of a repository. A time is a whole \
-         number and a unit: `30s`, `5m`.";
-    TWICE = "E0673", "given twice in a config section",
-        "There is one `config` section, and each of its keywords but `follow` may be given once: it holds for the whole cluster.";
-    REPOSITORY = "E0674", "repository that cannot be followed",
-        "The address of a repository is `https://…`, `ssh://…`, `git://…` (git only), `user@host:path`, `file:///…` or an absolute \
-         path. Passwords do not belong into it: give the nodes a key for ssh, or a token in the credentials of the account that \
-         the role runs as. Other ways of transport are refused, because some of them run commands.";
-    OVERLAP = "E0675", "two repositories for the same files",
-        "Of two repositories that are followed, one is put where the files of the other are, so that each would undo what the other \
-         says. Give each its own directory with `as`.";
-    SIGNATURE = "E0676", "signatures that cannot be required",
-        "Mercurial keeps a signature in a later change than the one that it signs, so the newest revision is never signed. Require \
-         signatures of a git repository, or let only those whom you trust push to the Mercurial one.";
+        "The first word of the line is not a keyword of the `config` section. The nearest keywords are shown; \
+         `evenkeel keyword config` lists all of them.";
+    ARGUMENTS = "E0671", "wrong number of arguments in a config section",
+        "The keyword needs another argument, or the line has too many. The message shows its syntax; `evenkeel \
+         keyword NAME` explains it.";
+    VALUE = "E0672", "invalid value in a config section",
+        "The keyword does not accept this value: it is not a duration, is out of range, or is not a repository \
+         address. A duration is a whole number and a unit: `30s`, `5m`.";
+    TWICE = "E0673", "duplicate setting in a config section",
+        "There is only one `config` section, for the whole cluster. Each of its keywords except `follow` appears once.";
+    REPOSITORY = "E0674", "invalid repository address",
+        "The address of a repository is `https://…`, `ssh://…`, `git://…` (git only), `user@host:path`, `file:///…` \
+         or an absolute path. It must not contain a password: give the nodes an SSH key, or a token in the \
+         credentials of the role's account. Other transports are refused, because some of them execute commands.";
+    OVERLAP = "E0675", "two repositories with the same directory",
+        "Two followed repositories use the same directory, or one is inside the other, so each would overwrite the \
+         files of the other. Give each its own directory with `as`.";
+    SIGNATURE = "E0676", "signatures not available",
+        "Mercurial stores the signature of a revision in a later revision, so the newest one is never signed. Use a \
+         git repository to require signatures, or restrict who can push to the Mercurial repository.";
 }

@@ -107,22 +107,20 @@ fn address<'w>(
         return refuse("the address is too long");
     }
     if text.is_empty() || text.starts_with('-') || text.bytes().any(|b| b.is_ascii_control()) {
-        return refuse("this is no address of a repository");
+        return refuse("not a repository address");
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         let known = SCHEMES.contains(&scheme) && (scheme, system) != ("git", System::Hg);
         if !known {
-            return refuse(&format!(
-                "'{scheme}' is no way of transport that is followed"
-            ));
+            return refuse(&format!("the transport '{scheme}' is not supported"));
         }
         let authority = rest.split('/').next().unwrap_or_default();
         let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if user.contains(':') {
-            return refuse("a password stands in the address");
+            return refuse("the address contains a password");
         }
         return match host.starts_with('-') || (host.is_empty() && scheme != "file") {
-            true => refuse("the address names no host"),
+            true => refuse("the address has no host"),
             false => Ok(text),
         };
     }
@@ -135,7 +133,7 @@ fn address<'w>(
     };
     match text.split_once(':') {
         Some(parts) if system == System::Git && short(parts) => Ok(text),
-        _ => refuse("this is neither an address with a scheme nor an absolute path"),
+        _ => refuse("neither an address with a scheme nor an absolute path"),
     }
 }
 
@@ -153,7 +151,7 @@ fn branch(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
         && !text.contains("@{");
     match fine {
         true => Ok(text.to_owned()),
-        false => Err(args.mistake(&codes::VALUE, word.span, "this is no name of a branch")),
+        false => Err(args.mistake(&codes::VALUE, word.span, "not a branch name")),
     }
 }
 
@@ -164,7 +162,7 @@ fn absolute(args: &Args<'_>, word: &Word, what: &str) -> Result<String, Box<Diag
     match text.starts_with('/') && straight {
         true if text.len() > 1 => Ok(text.trim_end_matches('/').to_owned()),
         _ => {
-            let what = format!("{what} is an absolute path without `..`");
+            let what = format!("{what} must be an absolute path without `..`");
             Err(args.mistake(&codes::VALUE, word.span, &what))
         }
     }
@@ -179,7 +177,7 @@ fn within(args: &Args<'_>, word: &Word) -> Result<String, Box<Diagnostic>> {
         false => Err(args.mistake(
             &codes::VALUE,
             word.span,
-            "a file of the repository is named from its top, without `..`",
+            "a file of the repository must be a relative path without `..`",
         )),
     }
 }
@@ -208,14 +206,14 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
             "file" => {
                 let word = args.required("a file of the repository")?;
                 if followed.files.len() == FILES_MAX {
-                    let told = format!("at most {FILES_MAX} files may be named");
+                    let told = format!("at most {FILES_MAX} files are possible");
                     return Err(args.mistake(&codes::VALUE, word.span, &told));
                 }
                 followed.files.push(within(args, word)?);
             }
             "every" => followed.every = time_within(args, EVERY_MIN..=EVERY_MAX)?,
             "signed-by" if system == System::Hg => {
-                let told = "signatures of Mercurial cannot be required";
+                let told = "Mercurial signatures cannot be required";
                 let told = Diagnostic::error(&codes::SIGNATURE, option.span, told)
                     .label("its newest revision is never signed")
                     .help("remove `signed-by`, or follow a git repository");
@@ -242,7 +240,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
     }
     let span = args.line().span;
     if draft.follow.len() == FOLLOWS_MAX {
-        let told = format!("at most {FOLLOWS_MAX} repositories may be followed");
+        let told = format!("at most {FOLLOWS_MAX} repositories can be followed");
         return Err(args.mistake(&codes::VALUE, span, &told));
     }
     draft.follow.push(Written {
@@ -277,11 +275,11 @@ pub(super) fn overlaps(all: &[Written<Followed>]) -> Vec<Diagnostic> {
 
 fn overlap(first: Span, second: &Written<Followed>) -> Diagnostic {
     let told = format!(
-        "another repository is followed within '{}'",
+        "another repository already uses a directory within '{}'",
         second.value.directory
     );
     Diagnostic::error(&codes::OVERLAP, second.span, told)
-        .label("both would say the same files")
+        .label("both would provide the same files")
         .also(first, "the other one")
         .help("give each its own directory with `as <directory>`")
 }
@@ -304,17 +302,17 @@ pub(super) static LINES: &[Row] = &[
         name: "follow git",
         places: &["config"],
         syntax: "follow git <url> [branch <name>] [as <directory>] [file <name>]… [every <time>] [signed-by <file>]",
-        doc: "The branch of a git repository is the configuration: each new revision becomes a version, checked and judged as one that \
-              an operator applies, with the author and the message of the commit. The node that leads looks each minute, or as \
-              `every` says, or when `evenkeel config follow` tells it to, with the system's `git`. Its files stand in the \
-              directory of `as` (/etc/haproxy without it) and replace all files that the accepted version has there; \
-              what stands elsewhere stays. `file` names those that a command line would, in order; without it they are those that \
-              the accepted version has there, else `haproxy.cfg`, else all `*.cfg` at its top. Only fast-forwards count: a branch \
-              that was rewritten or is gone is reported and changes nothing. A revision that a node cannot serve, or that makes things \
-              worse, is taken back as a whole, reported and not tried again; the next one is. With `signed-by` \
-              every commit that is new must have a good signature by a key in that file, also those that a merge brings \
-              (of a branch that begins to be followed, its newest): lines `name key` of `ssh-keygen` (ALLOWED SIGNERS), or \
-              armored public keys of gpg.",
+        doc: "Follows a branch of a git repository: each new revision becomes a version of the configuration, which \
+            is checked and judged like one that an operator applies, with the author and message of the commit. The \
+            leader polls the repository with the system's `git` every minute, or every `every`, or at `evenkeel \
+            config follow`. The files of the branch replace all files of the accepted version in the directory `as` \
+            (/etc/haproxy by default); files elsewhere stay. `file` names the configuration files, in order. The \
+            default is those of the accepted version in that directory, else `haproxy.cfg`, else all `*.cfg` at the \
+            top. Only fast-forwards are accepted: a branch that was rewritten or deleted is reported and changes \
+            nothing. A revision that a node cannot serve, or that makes service worse, is rolled back as a whole, \
+            reported, and not tried again; the next one is. `signed-by` requires a valid signature on every new \
+            commit, including merged ones (at the start, on the newest commit), by a key in that file: lines `name \
+            key` of `ssh-keygen` (ALLOWED SIGNERS), or armored public keys of gpg.",
         example: "follow git ssh://git@git.example.com/lb.git branch main as /etc/haproxy file haproxy.cfg every 30s signed-by /etc/evenkeel/signers",
         build: follow_git,
     },
@@ -322,9 +320,9 @@ pub(super) static LINES: &[Row] = &[
         name: "follow hg",
         places: &["config"],
         syntax: "follow hg <url> [branch <name>] [as <directory>] [file <name>]… [every <time>]",
-        doc: "The branch of a Mercurial repository is the configuration, as with `follow git`, by the system's `hg`. The branch is \
-              `default` where none is named; a bookmark may be named, too. Signatures cannot be required, because Mercurial keeps \
-              them in later changes.",
+        doc: "Follows a branch of a Mercurial repository with the system's `hg`, like `follow git`. The default \
+            branch is `default`; a bookmark is possible, too. Signatures cannot be required, because Mercurial stores \
+            them in later changes.",
         example: "follow hg https://hg.example.com/lb branch stable",
         build: follow_hg,
     },

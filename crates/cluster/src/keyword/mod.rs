@@ -28,7 +28,7 @@ use std::time::Duration;
 /// The section, and what it is for.
 pub static SECTIONS: &[(&str, &str)] = &[(
     "config",
-    "How the configuration of a cluster changes: what is followed, how it is judged, how much of it is kept.",
+    "How the configuration of a cluster changes: followed repositories, judging, number of kept versions.",
 )];
 
 /// How long each stage of a change is looked at where nothing else is said.
@@ -155,9 +155,9 @@ static DOCUMENTED_SECTION: Documented = Documented {
     name: "config",
     places: &["file"],
     syntax: "config",
-    doc: "How the configuration of a cluster changes: which repositories it follows, how a change is judged, and how many \
-          versions are kept. It stands once in the files of a version and holds for all nodes; on a machine of no cluster it \
-          is checked, and changes nothing.",
+    doc: "Sets how the configuration of a cluster changes: which repositories it follows, how a change is judged, and \
+        how many versions are kept. There is one such section for all nodes. On a machine outside of a cluster it is \
+        checked and has no effect.",
     example: "config\n    follow git https://git.example.com/lb.git branch main\n    judge 30s",
     family: "Configuration rollout",
     built: true,
@@ -184,11 +184,11 @@ pub fn build(
             continue;
         };
         if let Some(first) = first {
-            let told = "there is a 'config' section already";
+            let told = "duplicate 'config' section";
             let told = Diagnostic::error(&codes::TWICE, word.span, told)
                 .label("a second one")
                 .also(first, "the first one")
-                .help("join the two: it holds for all nodes and files");
+                .help("merge the two: the section applies to all nodes and files");
             diagnostics.push(sources, told);
         }
         first.get_or_insert(word.span);

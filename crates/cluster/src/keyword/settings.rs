@@ -28,7 +28,7 @@ pub(super) fn time_within(
         return Ok(time);
     }
     let what = format!(
-        "a time from {} to {} is expected",
+        "expected a duration from {} to {}",
         written_time(*range.start()),
         written_time(*range.end())
     );
@@ -45,7 +45,7 @@ fn once<T>(
         let span = args.line().span;
         return Ok(Some(Written { value, span }));
     };
-    let told = format!("'{}' may be given once", args.keyword);
+    let told = format!("'{}' may appear only once", args.keyword);
     Err(Box::new(
         Diagnostic::error(&codes::TWICE, args.line().span, told)
             .label("a second one")
@@ -83,9 +83,10 @@ pub(super) static LINES: &[Row] = &[
         name: "judge",
         places: &["config"],
         syntax: "judge <time>",
-        doc: "How long a change is looked at, first on the node that owns the fewest addresses, then on the others, before it is the \
-              accepted version: up to 1h, by default 10s. If errors or the health of servers get worse within it the change is \
-              taken back by itself. 0 looks at nothing; `evenkeel config apply --judge` and `--now` say otherwise for one change.",
+        doc: "How long a change is judged, first on the node that owns the fewest addresses, then on the others, \
+            before it is accepted: up to 1h, by default 10s. If errors or server health get worse in that time, the \
+            change is rolled back. 0 disables judging. `evenkeel config apply --judge` and `--now` override it for \
+            one change.",
         example: "judge 30s",
         build: judge,
     },
@@ -93,9 +94,9 @@ pub(super) static LINES: &[Row] = &[
         name: "confirm",
         places: &["config"],
         syntax: "confirm <time>",
-        doc: "What an operator applies takes itself back unless `evenkeel config confirm` comes within this time, from 10s to 24h. For \
-              changes that may cut the operator off. Without the line a change needs no confirmation, unless `evenkeel config apply \
-              --confirm-within` asks for one; what is followed never does.",
+        doc: "Rolls back a change by an operator unless `evenkeel config confirm` is run within this time, from 10s \
+            to 24h. Use it for changes that may lock the operator out. By default no confirmation is needed, unless \
+            `evenkeel config apply --confirm-within` requires one. Followed revisions never need one.",
         example: "confirm 5m",
         build: confirm,
     },
@@ -103,8 +104,9 @@ pub(super) static LINES: &[Row] = &[
         name: "keep",
         places: &["config"],
         syntax: "keep <number>",
-        doc: "How many versions are kept, from 2 to 1000, by default 200: older ones can neither be shown nor gone back to. Files \
-              that versions share are kept once. The last accepted one of each repository that is followed is kept besides.",
+        doc: "Number of kept versions, from 2 to 1000, by default 200. Older ones can neither be shown nor restored. \
+            Files shared by versions are stored once. The last accepted version of each followed repository is always \
+            kept.",
         example: "keep 500",
         build: keep,
     },

@@ -54,25 +54,25 @@ impl fmt::Display for EngineError {
                 "the state on disk was written by a newer evenkeel, or is damaged: start the \
                  newer one",
             ),
-            EngineError::Stopped => f.write_str("the agreement has stopped here"),
+            EngineError::Stopped => f.write_str("the log has stopped on this machine"),
             EngineError::Newer { format } => write!(
                 f,
-                "the cluster's log has a command of format {format}, this program understands \
-                 {}: start a newer evenkeel here",
+                "the cluster's log has a command of format {format}, but this program supports only {}: start a newer \
+                 evenkeel here",
                 crate::command::FORMAT
             ),
             EngineError::Past => f.write_str(
-                "the state directory was replaced by an older copy of itself: this member gets its log anew from the \
+                "the state directory was replaced by an older copy of itself: this member copies the log from the \
                  others within 15 s",
             ),
-            EngineError::Founded => f.write_str("this machine belongs to a cluster already"),
-            EngineError::NoLeader => f.write_str("nobody leads now: no majority of the members"),
-            EngineError::NoMajority => f.write_str("no majority of the members answered in time"),
-            EngineError::Unfit(member) => write!(f, "member {member} cannot do that"),
+            EngineError::Founded => f.write_str("this machine is already a member of a cluster"),
+            EngineError::NoLeader => f.write_str("no leader: no majority of the members is reachable"),
+            EngineError::NoMajority => f.write_str("no majority of the members responded in time"),
+            EngineError::Unfit(member) => write!(f, "member {member} does not support this"),
             EngineError::Changing => {
-                f.write_str("another change of the members is not over yet: try again")
+                f.write_str("another change of the members is in progress: try again")
             }
-            EngineError::Unanswered(member) => write!(f, "member {member} did not answer"),
+            EngineError::Unanswered(member) => write!(f, "member {member} did not respond"),
         }
     }
 }
@@ -103,12 +103,12 @@ impl fmt::Display for ProposeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProposeError::NoLeader => {
-                f.write_str("nobody leads now, so nothing can be changed: no majority of members")
+                f.write_str("no leader: nothing can change without a majority of the members")
             }
             ProposeError::Unknown => f.write_str(
-                "the leader was lost in between: it may have been done; `evenkeel config log` says",
+                "the leader was lost meanwhile: the change may have been made; `evenkeel config log` shows it",
             ),
-            ProposeError::Busy => f.write_str("too much waits to be agreed on already"),
+            ProposeError::Busy => f.write_str("too many proposals are waiting"),
             ProposeError::Stopped(why) => why.fmt(f),
         }
     }

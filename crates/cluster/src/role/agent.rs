@@ -114,7 +114,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
             Task::Accept(version) => self.accept(version).await,
             Task::Revert(_) => {
                 let verdict = limited(self.shared.machine.revert()).await;
-                self.trouble(&verdict, "could not go back to the accepted version");
+                self.trouble(&verdict, "could not roll back to the accepted version");
                 self.agent.reverted();
                 if !verdict.good {
                     tokio::time::sleep(REST).await;
@@ -159,7 +159,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
             Err(verdict) => Some(verdict),
         };
         let verdict = limited(self.shared.machine.accept()).await;
-        self.trouble(kept.as_ref().unwrap_or(&verdict), "keeps it on trial");
+        self.trouble(kept.as_ref().unwrap_or(&verdict), "keeps it as a candidate");
         self.agent.kept(version, &verdict);
     }
 
@@ -172,10 +172,8 @@ impl<M: Machine, N: Network> Worker<M, N> {
             promised.map_err(|error| error.to_string())
         });
         let error = kept.err()?;
-        self.shared.note(format!(
-            "version {} could not be kept: {error}",
-            set.version
-        ));
+        self.shared
+            .note(format!("cannot keep version {}: {error}", set.version));
         None
     }
 
@@ -217,7 +215,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
                 ..Verdict::default()
             };
             let Some(record) = state.version(version) else {
-                return Err(refused(format!("version {version} is not kept any more")));
+                return Err(refused(format!("version {version} is no longer kept")));
             };
             let taken = self.shared.keys.take_in(&state);
             let opened = match taken {
@@ -234,7 +232,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
                     return Ok(set);
                 }
                 Err(error) if looks >= MISSING_LOOKS => {
-                    return Err(refused(format!("its files cannot be opened: {error}")));
+                    return Err(refused(format!("cannot open its files: {error}")));
                 }
                 Err(_) => looks += 1,
             }
@@ -263,7 +261,7 @@ fn no_answer() -> Verdict {
     Verdict {
         good: false,
         words: format!(
-            "this machine did not answer within {} s",
+            "this machine did not respond within {} s",
             MACHINE_LIMIT.as_secs()
         ),
         ..Verdict::default()

@@ -51,37 +51,35 @@ impl fmt::Display for NotApplied {
         match self {
             NotApplied::Refused(Refusal::Busy { version, author }) => write!(
                 f,
-                "nothing was changed: version {version} of {author} is on its way; when it is decided, look at \
-                 `evenkeel config log`, and apply again what is still wanted"
+                "nothing was changed: version {version} of {author} is in progress; look at `evenkeel config log` \
+                 when it is decided, then apply again if necessary"
             ),
             NotApplied::Refused(Refusal::Stale { accepted }) => match accepted {
                 Some(version) => write!(
                     f,
-                    "nothing was changed: version {version} was accepted since you looked; `evenkeel config diff` \
-                     shows it, `evenkeel config edit` begins with it"
+                    "nothing was changed: version {version} was accepted meanwhile; `evenkeel config diff` shows it, \
+                     `evenkeel config edit` starts from it"
                 ),
                 None => f.write_str(
-                    "nothing was changed: no version is accepted, and yours follows one",
+                    "nothing was changed: no version is accepted, but yours is based on one",
                 ),
             },
             NotApplied::Refused(refusal) => write!(f, "nothing was changed: {refusal}"),
             NotApplied::Propose(error @ (ProposeError::Unknown | ProposeError::Stopped(_))) => {
-                write!(f, "whether the change was made is not known: {error}")
+                write!(f, "it is not known whether the change was made: {error}")
             }
             NotApplied::Propose(error) => write!(f, "nothing was changed: {error}"),
             NotApplied::Contents(error) => write!(f, "nothing was changed: {error}"),
-            NotApplied::Arbiter => {
-                f.write_str("this is an arbiter, which holds no plain configuration: ask on a node")
-            }
+            NotApplied::Arbiter => f.write_str(
+                "this is an arbiter, which cannot decrypt the configuration: run this on a node",
+            ),
             NotApplied::NoVersion(version) => {
                 write!(
                     f,
-                    "there is no version {version}; `evenkeel config log` lists them"
+                    "version {version} does not exist; `evenkeel config log` lists the versions"
                 )
             }
-            NotApplied::Strange => {
-                f.write_str("the cluster answered something else than was asked")
-            }
+            NotApplied::Strange => f.write_str("unexpected reply of the cluster"),
         }
     }
 }
@@ -263,8 +261,8 @@ impl<M: Machine, N: Network> Shared<M, N> {
             if line_at.elapsed() > LINE_EVERY {
                 line_at = Instant::now();
                 told(match self.has_majority() {
-                    true => format!("version {version} is still on its way"),
-                    false => "no majority of the members answers; it waits for one".to_owned(),
+                    true => format!("version {version} is still in progress"),
+                    false => "no majority of the members is reachable; waiting for one".to_owned(),
                 });
             }
             tokio::select! {
@@ -318,8 +316,7 @@ fn in_words(version: VersionId, outcome: Outcome) -> Reply {
     match outcome {
         Outcome::Accepted => done(format!("version {version} is accepted")),
         Outcome::Waits(ms) => done(format!(
-            "version {version} is served by all, and takes itself back in {} s unless `evenkeel config confirm` says \
-             that it may stay",
+            "all nodes serve version {version}; it is rolled back in {} s unless you run `evenkeel config confirm`",
             ms.div_ceil(1000)
         )),
         Outcome::Refused(words) => Reply::Refused {
@@ -330,9 +327,9 @@ fn in_words(version: VersionId, outcome: Outcome) -> Reply {
         },
         Outcome::Frozen => Reply::Unknown {
             words: format!(
-                "what became of version {version} is not known here: no majority of the members answers. It is \
-                 decided when one does; until then a version on trial goes back by itself. `evenkeel cluster status` \
-                 says who is away"
+                "the outcome of version {version} is not known here: no majority of the members is reachable. It is \
+                 decided when one is; until then a candidate version rolls back by itself. `evenkeel cluster status` \
+                 shows who is away"
             ),
         },
     }

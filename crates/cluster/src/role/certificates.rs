@@ -46,7 +46,7 @@ impl fmt::Display for Uncertified {
         match self {
             Uncertified::Authority(error) => error.fmt(f),
             Uncertified::Renewal(error) => error.fmt(f),
-            Uncertified::Behind => f.write_str("who signs it does not know that authority yet"),
+            Uncertified::Behind => f.write_str("the signing member does not know the new CA yet"),
             Uncertified::Wire(error) => error.fmt(f),
         }
     }
@@ -71,12 +71,12 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
                 match keep(&shared, &state, &authorities) {
                     Ok(true) => kept.clone_from(&authorities),
                     Ok(false) => {}
-                    Err(error) => shared.note(format!("an authority could not be kept: {error}")),
+                    Err(error) => shared.note(format!("cannot store a CA: {error}")),
                 }
             }
             if let Err(error) = certify(&shared, &state, &authorities).await {
                 shared.note(format!(
-                    "this member has no certificate of the new authority yet: {error}"
+                    "this member has no certificate of the new CA yet: {error}"
                 ));
                 tokio::time::sleep(REST).await;
             }
@@ -215,7 +215,7 @@ pub(super) async fn lead<M: Machine, N: Network>(shared: &Shared<M, N>) -> Durat
         return REST;
     }
     if let Err(words) = shared.begin_authority().await {
-        shared.note(format!("no new authority could be made: {words}"));
+        shared.note(format!("cannot create a new CA: {words}"));
         return REST;
     }
     LEAD_LOOK
@@ -240,7 +240,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
     async fn begin_authority(&self) -> Result<(), String> {
         let state = self.engine.state();
         let Some(present) = handler::authority(self, &state.authority) else {
-            return Err("the key of the present authority is not on this machine".to_owned());
+            return Err("the key of the current CA is not on this machine".to_owned());
         };
         let made = || -> Result<NextAuthority, AuthorityError> {
             let next = Authority::found(&self.who.cluster)?;
@@ -272,7 +272,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
             if Instant::now() >= deadline {
                 let words = self.uncertified_words(&state);
                 return Err(format!(
-                    "the authority behind certificates is just being replaced, {words}"
+                    "a replacement of the CA is already in progress, {words}"
                 ));
             }
             tokio::time::sleep(LOOK).await;
@@ -284,7 +284,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let waited: BTreeSet<MemberId> = state.uncertified();
         let names = names_of(state, waited.intersection(&there).copied());
         match names.is_empty() {
-            true => "which a leading node finishes by itself".to_owned(),
+            true => "which the leader completes".to_owned(),
             false => format!("and waits for {names}"),
         }
     }
@@ -292,17 +292,15 @@ impl<M: Machine, N: Network> Shared<M, N> {
     /// Another authority, and certificates of it for all that are there.
     pub(super) async fn rotate_authority(&self, replies: &Replies) -> Said {
         if !self.keys.can_open() {
-            return Err(
-                "this is an arbiter, which has no key of the authority: ask on a node".to_owned(),
-            );
+            return Err("this is an arbiter, which has no CA key: run this on a node".to_owned());
         }
         let state = self.engine.state();
         let before = state.authority.clone();
         if state.succession.next.is_some() {
-            replies.progress("a new authority is on its way already");
+            replies.progress("a new CA is already being introduced");
         } else {
             self.begin_authority().await?;
-            replies.progress("a new authority is believed beside the present one");
+            replies.progress("members now trust a new CA beside the current one");
         }
         let deadline = Instant::now() + TOLD_FOR;
         let mut told: BTreeSet<MemberId> = BTreeSet::new();
@@ -314,14 +312,14 @@ impl<M: Machine, N: Network> Shared<M, N> {
             let new = &state.succession.certified - &told;
             for member in &new {
                 let name = state.name_of(*member);
-                replies.progress(format!("{name} has a certificate of the new authority"));
+                replies.progress(format!("{name} has a certificate of the new CA"));
             }
             told.extend(new);
             if Instant::now() >= deadline {
                 let words = self.uncertified_words(&state);
                 return Err(format!(
-                    "the new authority is on its way, {words}; it goes on by itself, and `evenkeel cluster status` \
-                     tells how far it is"
+                    "the new CA is being introduced, {words}; this continues automatically, and `evenkeel cluster \
+                     status` shows the progress"
                 ));
             }
             tokio::time::sleep(LEAD_LOOK).await;
@@ -336,13 +334,13 @@ fn names_of(state: &State, members: impl IntoIterator<Item = MemberId>) -> Strin
 
 fn given_up_words(state: &State) -> String {
     let late = names_of(state, state.uncertified());
-    let rest = "tokens that were made before are good no more";
+    let rest = "earlier tokens are no longer valid";
     match late.is_empty() {
-        true => format!(
-            "all members have certificates of the new authority, the former one is given up; {rest}"
-        ),
-        false => format!(
-            "the former authority is given up; away, and certified when back: {late}; {rest}"
-        ),
+        true => {
+            format!("all members have certificates of the new CA, the old CA is dropped; {rest}")
+        }
+        false => {
+            format!("the old CA is dropped; away, and certified when they return: {late}; {rest}")
+        }
     }
 }

@@ -35,7 +35,7 @@ impl fmt::Display for ContentError {
         match self {
             ContentError::Authority(error) => error.fmt(f),
             ContentError::Store(error) => error.fmt(f),
-            ContentError::Missing => f.write_str("pieces of its contents are not here yet"),
+            ContentError::Missing => f.write_str("parts of its contents have not arrived yet"),
         }
     }
 }
@@ -306,7 +306,7 @@ pub fn label(record: &VersionRecord) -> String {
         Origin::Followed { revision, .. } => {
             format!(" (revision {})", crate::follow::decide::short(revision))
         }
-        Origin::RolledBack { to } => format!(" (version {to} once more)"),
+        Origin::RolledBack { to } => format!(" (rollback to version {to})"),
     };
     format!(
         "version {} by {}: \"{short}\"{from}",

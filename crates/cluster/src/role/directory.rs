@@ -72,12 +72,12 @@ impl fmt::Display for DirectoryError {
             DirectoryError::Io(path, error) => write!(f, "{}: {error}", path.display()),
             DirectoryError::Owner(path) => write!(
                 f,
-                "{} belongs to somebody else; it has to be the user's who runs evenkeel",
+                "{} belongs to another user; it must belong to the user who runs evenkeel",
                 path.display()
             ),
             DirectoryError::Others(path) => write!(
                 f,
-                "others may read or write {}, which holds keys; `chmod go= {}` makes it yours alone",
+                "other users may read or write {}, which contains keys; run `chmod go= {}`",
                 path.display(),
                 path.display()
             ),
@@ -85,23 +85,23 @@ impl fmt::Display for DirectoryError {
                 write!(f, "{} is larger than {max} bytes", path.display())
             }
             DirectoryError::Malformed(path, what) => {
-                write!(f, "{} is not as it was written: {what}", path.display())
+                write!(f, "{} is damaged: {what}", path.display())
             }
             DirectoryError::InUse(path) => write!(
                 f,
-                "{} is in use by another process of evenkeel, which has to end first",
+                "{} is in use by another evenkeel process, which must end first",
                 path.display()
             ),
             DirectoryError::Taken(path, cluster) => write!(
                 f,
-                "this machine is a member of the cluster {cluster} already ({}); to leave it: `evenkeel cluster remove` \
-                 with its name on another member, stop evenkeel here, then remove that directory",
+                "this machine is already a member of the cluster {cluster} ({}); to leave it, run `evenkeel cluster \
+                 remove` with its name on another member, stop evenkeel here, then delete that directory",
                 path.display()
             ),
             DirectoryError::NoMember(path) => write!(
                 f,
-                "this machine belongs to no cluster ({} is not there); `evenkeel cluster init NAME` founds one, \
-                 `evenkeel cluster join TOKEN` joins one",
+                "this machine is not a member of a cluster ({} does not exist); `evenkeel cluster init NAME` creates \
+                 one, `evenkeel cluster join TOKEN` joins one",
                 path.display()
             ),
         }
@@ -497,10 +497,7 @@ mod tests {
         let directory = Directory::create(&place.0).unwrap();
         std::fs::write(directory.file(MEMBER), b"{\"cluster\":").unwrap();
         let words = directory.who().unwrap_err().to_string();
-        assert!(
-            words.contains("/member is not as it was written"),
-            "{words}"
-        );
+        assert!(words.contains("/member is damaged"), "{words}");
         std::fs::write(directory.file(ACCEPTED), b"\xc1torn").unwrap();
         assert!(matches!(
             directory.accepted(),

@@ -100,7 +100,7 @@ pub(super) fn authority<M: Machine, N: Network>(
     match disk::read_authority(directory, &shared.who.cluster, certificate, &sealing) {
         Ok(authority) => authority,
         Err(error) => {
-            shared.note(format!("the key of the authority cannot be read: {error}"));
+            shared.note(format!("cannot read the CA key: {error}"));
             None
         }
     }
@@ -234,7 +234,7 @@ impl<M: Machine, N: Network> Present<M, N> {
     /// as it likes.
     fn denied(&self, newcomer: &Member, why: Denied) -> Denied {
         if why == Denied::Token {
-            let words = format!("somebody wanted to join and was refused: {why}");
+            let words = format!("a join request was refused: {why}");
             self.0.note(words);
             return why;
         }
@@ -243,7 +243,7 @@ impl<M: Machine, N: Network> Present<M, N> {
             Kind::Arbiter => "an arbiter",
         };
         let words = format!(
-            "{} wanted to join as {what} and was refused: {why}",
+            "{} tried to join as {what} and was refused: {why}",
             newcomer.name
         );
         let shared = self.0.clone();

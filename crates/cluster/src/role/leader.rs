@@ -130,7 +130,7 @@ fn take_part<M: Machine, N: Network>(
         })),
         (None, Some(missing)) => Some(tokio::spawn(async move {
             if let Err(error) = shared.engine.add(missing).await {
-                shared.note(format!("member {missing} does not vote yet: {error}"));
+                shared.note(format!("member {missing} is not a voter yet: {error}"));
                 tokio::time::sleep(REST).await;
             }
         })),

@@ -57,8 +57,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// What a member reads that was removed.
-const REMOVED: &str = "this machine was removed from the cluster: it serves what it accepted last, and is told of \
-                       no change; to come back, remove its state directory and `evenkeel cluster join TOKEN`";
+const REMOVED: &str = "this machine was removed from the cluster: it serves the last accepted version and gets no \
+    changes; to rejoin, delete its state directory and run `evenkeel cluster join TOKEN`";
 /// News of the machine that wait.
 const NEWS_MAX: usize = 16;
 /// How long an agreement that its disk stopped, or a store that cannot be opened, rests

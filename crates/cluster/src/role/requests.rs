@@ -129,7 +129,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
             let hopeless = there.count() < needs && self.began.elapsed() > MAJORITY_LIMIT;
             if hopeless || Instant::now() >= deadline {
                 let words = status.frozen.join("\n");
-                return Err(format!("nothing was changed; frozen:\n{words}"));
+                return Err(format!("nothing was changed; changes are frozen:\n{words}"));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -138,15 +138,14 @@ impl<M: Machine, N: Network> Shared<M, N> {
     async fn invite(&self, kind: Kind, valid_ms: u64) -> Said {
         if !self.keys.can_open() {
             return Err(
-                "this is an arbiter, which cannot vouch for anybody: ask on a node".to_owned(),
+                "this is an arbiter, which cannot invite members: run this on a node".to_owned(),
             );
         }
         // One that is about to be given up vouches for nobody new.
         let state = self.settled_authority(AUTHORITY_LIMIT).await?;
         let Some(authority) = handler::authority(self, &state.authority) else {
             return Err(
-                "the key of the authority is not on this machine yet: ask on another node"
-                    .to_owned(),
+                "the CA key is not on this machine yet: run this on another node".to_owned(),
             );
         };
         let token = Token::new(kind, self.token_addresses(), &authority.fingerprint());
@@ -193,10 +192,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let found = state.member_by_name(name).or_else(by_number);
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = state.members.values().map(|m| m.name.as_str()).collect();
-            format!(
-                "there is no member {name}; members are {}",
-                names.join(", ")
-            )
+            format!("no member is called {name}; members: {}", names.join(", "))
         })
     }
 
@@ -205,34 +201,36 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let state = self.engine.state();
         if member.kind == Kind::Node && state.nodes().count() == 1 {
             return Err(format!(
-                "{} is the only node: without it nobody would serve, and nobody could read the configuration",
+                "cannot remove {}, the only node: no other node could serve or decrypt the configuration",
                 member.name
             ));
         }
         if !self.keys.can_open() {
-            return Err("this is an arbiter, which removes nobody: ask on a node".to_owned());
+            return Err(
+                "this is an arbiter, which cannot remove members: run this on a node".to_owned(),
+            );
         }
         if member.id == self.me() {
             return Err(format!(
-                "{} cannot remove itself: ask on another node",
+                "{} cannot remove itself: run this on another node",
                 member.name
             ));
         }
         self.majority_without(&member)?;
         self.lead_without(&member).await?;
-        replies.progress(format!("{} votes no more", member.name));
+        replies.progress(format!("{} is no longer a voter", member.name));
         // It is out of the agreement before its certificate is refused: of two members
         // both have to agree that one goes.
         let left = self.engine.drop(member.id).await;
-        left.map_err(|error| format!("{} still votes: {error}", member.name))?;
+        left.map_err(|error| format!("{} is still a voter: {error}", member.name))?;
         self.agreed(Body::Remove { member: member.id }).await?;
-        replies.progress("its certificate is refused from now on");
+        replies.progress("its certificate is no longer accepted");
         if member.kind == Kind::Node {
             self.new_ring().await?;
-            replies.progress("contents are sealed with a new key");
+            replies.progress("contents are encrypted with a new key");
         }
         done(format!(
-            "{} is a member no more; to come back it joins anew, its state directory removed",
+            "{} removed. To rejoin, delete its state directory and run `cluster join` with a new token",
             member.name
         ))
     }
@@ -253,8 +251,9 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let away: Vec<String> = away.map(|id| state.name_of(*id)).collect();
         let away = away.join(" and ");
         Err(format!(
-            "cannot remove {} while {away} is away: of the {} members that stay {answer} would answer and {needs} are \
-             needed, so changes would be frozen until {away} returns; if {away} never returns, remove it first",
+            "cannot remove {} while {away} is away: of the {} remaining members {answer} would be reachable and \
+             {needs} are needed, so changes would be frozen until {away} returns; if {away} never returns, remove it \
+             first",
             member.name,
             stay.len(),
         ))
@@ -271,7 +270,12 @@ impl<M: Machine, N: Network> Shared<M, N> {
                 }
                 Some(leader) if leader == member.id => {
                     let handed = self.engine.hand_over(Some(self.me())).await;
-                    handed.map_err(|error| format!("{} leads on: {error}", member.name))?;
+                    handed.map_err(|error| {
+                        format!(
+                            "leadership not transferred, {} remains leader: {error}",
+                            member.name
+                        )
+                    })?;
                 }
                 Some(leader) => {
                     let wished = self.wish(leader, &Wish::Leaving(member.id)).await;
@@ -282,7 +286,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
                 None => {}
             }
             if Instant::now() >= deadline {
-                return Err("nobody leads now: no majority of the members".to_owned());
+                return Err("no leader: no majority of the members is reachable".to_owned());
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -299,7 +303,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
             Ok(_) => Ok(()),
             Err(_) if self.newest_ring() > before => Ok(()),
             Err(words) => Err(format!(
-                "there is no new key of contents: {words}; `evenkeel cluster rotate` makes one"
+                "no new content key: {words}; `evenkeel cluster rotate` creates one"
             )),
         }
     }
@@ -310,10 +314,10 @@ impl<M: Machine, N: Network> Shared<M, N> {
             None => None,
         };
         if to.as_ref().is_some_and(|to| to.kind == Kind::Arbiter) {
-            return Err("an arbiter leads only until a node can: name a node".to_owned());
+            return Err("an arbiter leads only while no node can: name a node".to_owned());
         }
         if self.engine.state().nodes().count() < 2 {
-            return Err("there is no other node to lead".to_owned());
+            return Err("no other node can lead".to_owned());
         }
         let before = self.engine.leader();
         let handed = self.engine.hand_over(to.as_ref().map(|to| to.id)).await;
@@ -322,8 +326,12 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let after = to.map(|to| to.id).or(self.engine.leader());
         let name = |id: Option<MemberId>| id.map_or("nobody".to_owned(), |id| state.name_of(id));
         match before == after {
-            true => done(format!("{} leads already", name(after))),
-            false => done(format!("{} leads; {} did", name(after), name(before))),
+            true => done(format!("{} is already the leader", name(after))),
+            false => done(format!(
+                "{} is the leader now; before it was {}",
+                name(after),
+                name(before)
+            )),
         }
     }
 
@@ -351,11 +359,11 @@ impl<M: Machine, N: Network> Shared<M, N> {
         self.agreed(Body::Announce(announced)).await?;
         if kind == Kind::Arbiter {
             // It never has a key of contents, also not for the moment of making one.
-            return done("this arbiter has a new key and certificate");
+            return done("created a new key and certificate for this arbiter");
         }
-        replies.progress("this member has a new key and certificate".to_owned());
+        replies.progress("created a new key and certificate for this member".to_owned());
         self.new_ring().await?;
-        done("contents are sealed with a new key from now on")
+        done("contents are encrypted with a new key from now on")
     }
 
     /// Refuses where the next certificate could not name the key by which a member that is
@@ -375,7 +383,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
             false => {
                 let away = away.join(" and ");
                 Err(format!(
-                    "no new key for {}: its certificate names {PREDECESSORS_MAX} former keys, the most there can be, \
+                    "no new key for {}: its certificate already lists {PREDECESSORS_MAX} previous keys, the maximum, \
                      and {away} may know only the oldest of them; rotate when {away} is back, or remove {away}",
                     member.name,
                 ))
@@ -392,7 +400,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         }) else {
             return Err(match waiting {
                 Some(record) => format!("version {} is {}", record.id, record.stage),
-                None => "nothing waits to be confirmed".to_owned(),
+                None => "no version waits for confirmation".to_owned(),
             });
         };
         let version = record.id;
@@ -409,7 +417,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         let state = self.engine.state();
         let Some(record) = state.on_its_way() else {
             return Err(
-                "no version is on its way; `evenkeel config rollback` goes back to an older one"
+                "no version is in progress; `evenkeel config rollback` restores an older one"
                     .to_owned(),
             );
         };
@@ -418,7 +426,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         self.agreed(Body::Decide(Decision { version, step }))
             .await?;
         Ok(Reply::Done {
-            words: format!("version {version} is taken back"),
+            words: format!("version {version} is rolled back"),
             version: state.accepted,
         })
     }
@@ -437,8 +445,8 @@ impl<M: Machine, N: Network> Shared<M, N> {
                 let told = self.wish(leader, &Wish::Follow).await;
                 told.map_err(|error| error.to_string())?;
             }
-            None => return Err("nobody leads now".to_owned()),
+            None => return Err("no leader".to_owned()),
         }
-        done("the leading node looks now; `evenkeel config log` tells what it finds")
+        done("the leader polls now; `evenkeel config log` shows the result")
     }
 }

@@ -85,19 +85,19 @@ impl fmt::Display for SetupError {
             SetupError::Join(error) => error.fmt(f),
             SetupError::Token(error) => error.fmt(f),
             SetupError::Arbiter => f.write_str(
-                "this is an arbiter: it carries no traffic and can read nothing of what it keeps, so it cannot go \
-                 on alone; a node can",
+                "this is an arbiter: it carries no traffic and cannot decrypt what it stores, so it cannot continue \
+                 alone; a node can",
             ),
             SetupError::Lost(why) => write!(
                 f,
-                "{why}: this machine has no log to go on with. Run `evenkeel cluster recover --alone` on another node; \
-                 where no node has its log, move the state directory away and run `evenkeel cluster init`, then \
-                 `evenkeel config apply` with the configuration that is served (`accepted.set` holds it)"
+                "{why}: this machine has no log to continue with. Run `evenkeel cluster recover --alone` on another \
+                 node. If no node has its log, move the state directory away, run `evenkeel cluster init`, then \
+                 `evenkeel config apply` with the served configuration (`accepted.set` contains it)"
             ),
             SetupError::TimedOut(limit) => write!(
                 f,
-                "no member of the cluster took the token within {} s; do they run, and are their addresses reached \
-                 from here?",
+                "no member of the cluster accepted the token within {} s; check that they run and that their \
+                 addresses are reachable from here",
                 limit.as_secs()
             ),
             SetupError::Io(error) => error.fmt(f),
@@ -304,7 +304,7 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
         for other in state.members.keys().filter(|id| **id != who.id) {
             done(engine.propose(Body::Remove { member: *other }).await?)?;
         }
-        let words = format!("{name} went on alone after the others were lost for good");
+        let words = format!("{name} continued alone after the permanent loss of the others");
         done(engine.propose(Body::Event { words }).await?)?;
         let sealing = disk::read_sealing_key(directory.path())?;
         let keys = Keys::new(&who.cluster, who.id, sealing);
@@ -325,14 +325,14 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
     directory.write_who(&alone)?;
     let doubtful = match (recovered.agreed, recovered.last) {
         (Some(agreed), Some(last)) if last > agreed => format!(
-            "; {} entries of its log of which it did not know whether they were agreed on count from now on",
+            "; {} uncommitted entries of its log are now valid",
             last - agreed
         ),
         _ => String::new(),
     };
     Ok(format!(
-        "{name} alone is the cluster {} now{doubtful}\nthe others are removed from it: they come back only with a \
-         new token, their state directories removed",
+        "{name} alone is the cluster {} now{doubtful}\nthe others were removed: they can only rejoin with a new \
+         token, after their state directories are deleted",
         who.cluster
     ))
 }

@@ -152,7 +152,7 @@ where
     let may_ask = may_ask(&stream);
     let mut stream = BufReader::with_capacity(READ_BYTES, stream);
     if !may_ask {
-        let words = "only root and the user who runs evenkeel may ask here".to_owned();
+        let words = "only root and the user who runs evenkeel may use this socket".to_owned();
         send(&mut stream, &Reply::Refused { words }).await;
         return;
     }
@@ -209,7 +209,7 @@ async fn pass_on(stream: &mut BufReader<UnixStream>, mut incoming: mpsc::Receive
             return true;
         }
     }
-    let words = "the request ended without an answer".to_owned();
+    let words = "the request ended without a reply".to_owned();
     send(stream, &Reply::Refused { words }).await
 }
 
@@ -224,12 +224,12 @@ async fn read(
     stream: &mut BufReader<UnixStream>,
     large: &Semaphore,
 ) -> Result<Request, &'static str> {
-    const GONE: &str = "the request did not come in full";
+    const GONE: &str = "the request is incomplete";
     let mut length = [0; LENGTH_BYTES];
     stream.read_exact(&mut length).await.map_err(|_| GONE)?;
     let length = u32::from_be_bytes(length) as usize;
     if length > REQUEST_BYTES_MAX {
-        return Err("the request is larger than any that is right");
+        return Err("the request exceeds the size limit");
     }
     let _place = match length > LARGE_BYTES {
         true => Some(large.acquire().await.map_err(|_| GONE)?),
@@ -241,13 +241,12 @@ async fn read(
     if read.map_err(|_| GONE)? < length {
         return Err(GONE);
     }
-    codec::decode(&bytes).map_err(
-        |_| "the request is not understood; is the command of another version than the role?",
-    )
+    codec::decode(&bytes)
+        .map_err(|_| "cannot parse the request; do command and role have different versions?")
 }
 
 async fn send(stream: &mut BufReader<UnixStream>, reply: &Reply) -> bool {
-    let words = "the answer is larger than one may be".to_owned();
+    let words = "the reply exceeds the size limit".to_owned();
     let bytes = request::framed(reply).or_else(|| request::framed(&Reply::Refused { words }));
     let Some(bytes) = bytes else {
         return false;

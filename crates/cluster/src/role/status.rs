@@ -254,17 +254,17 @@ impl Status {
         let mut words = Vec::new();
         if let Some(why) = self.broken_store.as_ref().filter(|_| self.disk_refuses) {
             words.push(format!(
-                "the disk of {} refuses: {why}. Until then it takes no part in changes and does not vote",
+                "the disk of {} refuses: {why}. Until then it takes no part in changes and is no voter",
                 self.name_of(self.me),
             ));
             return words;
         }
         if let Some(why) = &self.broken_store {
             words.push(format!(
-                "the log of {} cannot be used: {why}; it serves what it accepted last and takes no part in changes; \
-                 to mend it: on another member `evenkeel cluster remove {}` and `evenkeel cluster invite`, then here \
-                 remove the state directory and `evenkeel cluster join TOKEN`; where no other member is left: \
-                 `evenkeel cluster init` anew",
+                "the log of {} is unusable: {why}. It serves the last accepted version and takes no part in changes. \
+                 To repair: on another member run `evenkeel cluster remove {}` and `evenkeel cluster invite`, then \
+                 here delete the state directory and run `evenkeel cluster join TOKEN`. If no other member is left, \
+                 create a new cluster with `evenkeel cluster init`",
                 self.name_of(self.me),
                 self.name_of(self.me),
             ));
@@ -280,13 +280,13 @@ impl Status {
         let needs = self.majority_of_voters();
         if there >= needs {
             words.push(
-                "no leader yet: changes wait for some moments until one is found; traffic and virtual addresses go on"
+                "no leader yet: changes wait until one is elected; traffic and virtual addresses continue"
                     .to_owned(),
             );
             return words;
         }
         words.push(format!(
-            "changes of the configuration and of the members: {there} of {all} members answer and {needs} are \
+            "no changes of configuration or membership: {there} of {all} members are reachable and {needs} are \
              needed; {}: {away}",
             match self.voters().all(|m| m.lost.is_empty()) {
                 true => "away",
@@ -295,21 +295,21 @@ impl Status {
         ));
         if !self.leases.is_empty() {
             words.push(
-                "leases: none is renewed or given, so what is bound to one stops when it ends"
+                "leases: none can be granted or renewed, so resources bound to a lease stop when it ends"
                     .to_owned(),
             );
         }
         if self.voters().any(|m| !m.lost.is_empty()) {
             // What comes next, the notes say of each.
-            words.push("traffic and virtual addresses go on".to_owned());
+            words.push("traffic and virtual addresses continue".to_owned());
             return words;
         }
         words.push(
-            "traffic and virtual addresses go on; all resumes by itself when enough of those that are away return"
+            "traffic and virtual addresses continue; changes resume when enough members return"
                 .to_owned(),
         );
         words.push(format!(
-            "only if {away} never return{}: `evenkeel cluster recover --alone` on one machine",
+            "only if {away} never return{}: run `evenkeel cluster recover --alone` on one machine",
             if all - there == 1 { "s" } else { "" }
         ));
         words
@@ -321,25 +321,25 @@ impl Status {
         match self.voters().count() {
             0 => {}
             1 => notes.push(
-                "one member alone: `evenkeel cluster invite` lets a second node and an arbiter come".to_owned(),
+                "one member alone: add a second node and an arbiter with `evenkeel cluster invite`".to_owned(),
             ),
             2 => notes.push(
-                "two members: either one's failure freezes changes; an arbiter on a small third machine \
+                "two members: the failure of either one freezes changes; an arbiter on a small third machine \
                  (`evenkeel cluster invite --arbiter`) prevents that"
                     .to_owned(),
             ),
             n if n % 2 == 0 => notes.push(format!(
-                "{n} members survive the failure of no more than {}: one more would let another one fail",
+                "{n} members survive only {} failures: one more member would allow one more failure",
                 n - self.majority_of_voters()
             )),
             _ => {}
         }
         if nodes == 0 && !self.members.is_empty() {
-            notes.push("no node: nobody serves".to_owned());
+            notes.push("no node: no machine serves".to_owned());
         }
         let learning = self.names(|member| !member.votes);
         if !learning.is_empty() {
-            notes.push(format!("gets the log and does not vote yet: {learning}"));
+            notes.push(format!("copying the log, not a voter yet: {learning}"));
         }
         let formats: Vec<u32> = self
             .members
@@ -353,13 +353,13 @@ impl Status {
         {
             let old = self.names(|member| member.format == *low);
             notes.push(format!(
-                "an older program on {old}: what is new in the others waits until all are upgraded"
+                "an older program runs on {old}: new features wait until all members are upgraded"
             ));
         }
         for member in &self.members {
             if let Reach::Through { member: via, .. } = member.reach {
                 notes.push(format!(
-                    "the direct way to {} is cut; it is reached through {}",
+                    "the direct link to {} is cut; it is reached through {}",
                     member.name,
                     self.name_of(via)
                 ));
@@ -368,7 +368,7 @@ impl Status {
         notes.extend(self.loss_words().into_iter().chain(self.authority_words()));
         for member in self.members.iter().filter(|m| m.disk_stuck_ms > 0) {
             notes.push(format!(
-                "the disk of {} has not answered for {}: it counts as away where something waits for it",
+                "the disk of {} has not responded for {}: it counts as away until it does",
                 member.name,
                 span(member.disk_stuck_ms)
             ));
@@ -376,7 +376,7 @@ impl Status {
         let configuration = &self.configuration;
         if configuration.by_itself {
             notes.push(
-                "this node serves the version that it accepted last; being without a leader it cannot know of a newer one"
+                "this node serves the version that it accepted last; without a leader it cannot know a newer one"
                     .to_owned(),
             );
         }
@@ -396,12 +396,12 @@ impl Status {
         };
         let (waited, away) = (lacks(true), lacks(false));
         if authority.next.is_some() {
-            let mut words = "a new authority is believed beside the present one".to_owned();
+            let mut words = "members trust a new CA beside the current one".to_owned();
             if !waited.is_empty() {
-                words.push_str(&format!(", waited for until certified: {waited}"));
+                words.push_str(&format!(", still without a certificate: {waited}"));
             }
             if !away.is_empty() {
-                words.push_str(&format!(", away and certified when back: {away}"));
+                words.push_str(&format!(", away and certified when they return: {away}"));
             }
             return Some(words);
         }
@@ -410,15 +410,13 @@ impl Status {
             return Some(held_back_words(&names));
         }
         if authority.exposed {
-            return Some(
-                "a removed node knows the authority's key: another authority follows".to_owned(),
-            );
+            return Some("a removed node knows the CA key: the CA will be replaced".to_owned());
         }
         let late = [waited, away].into_iter().filter(|names| !names.is_empty());
         let late: Vec<String> = late.collect();
         (!late.is_empty()).then(|| {
             let late = late.join(" and ");
-            format!("{late}: no certificate of the present authority yet; that is given when back")
+            format!("{late}: no certificate of the current CA yet; certified on return")
         })
     }
 
@@ -441,12 +439,12 @@ impl Status {
         if member.kind == Kind::Node {
             words.push(self.failure_of_traffic(member, &nodes_left));
         } else {
-            words.push("traffic would not notice".to_owned());
+            words.push("traffic would not be affected".to_owned());
         }
         if !self.majority {
             words.push("changes are frozen already".to_owned());
         } else if !member.votes {
-            words.push("changes would go on".to_owned());
+            words.push("changes would continue".to_owned());
         } else if voters_left < needs {
             words.push(format!(
                 "changes would be frozen ({voters_left} of {} members left, {needs} needed)",
@@ -455,23 +453,26 @@ impl Status {
         } else {
             let spare = voters_left - needs;
             let more = match spare {
-                0 => "and no other member could fail then".to_owned(),
-                1 => "and one more could fail then".to_owned(),
-                n => format!("and {n} more could fail then"),
+                0 => "and no other member could fail".to_owned(),
+                1 => "and one more could fail".to_owned(),
+                n => format!("and {n} more could fail"),
             };
             match self.leader == Some(member.id) {
                 true => words.push(format!(
-                    "another leader would be found within a second, changes would go on {more}"
+                    "a new leader would be elected within a second, changes would continue {more}"
                 )),
-                false => words.push(format!("changes would go on {more}")),
+                false => words.push(format!("changes would continue {more}")),
             }
         }
         let words = words.join("; ");
         match member.reach.is_there() {
             true => words,
             false => {
-                let words = words.replace(" would not ", " does not ");
-                format!("it is away: {}", words.replace(" would go on", " go on"))
+                let words = words.replace(" would not be affected", " is not affected");
+                format!(
+                    "it is away: {}",
+                    words.replace(" would continue", " continue")
+                )
             }
         }
     }
@@ -487,14 +488,14 @@ impl Status {
             .filter(|m| !serving.iter().any(|s| s.id == m.id));
         let idle = list(idle.map(|m| m.name.as_str()));
         if serving.is_empty() && !idle.is_empty() {
-            return format!("nobody would serve: {idle} tells of no version that it serves");
+            return format!("no node would serve: {idle} reports no served version");
         }
         let left = serving.as_slice();
         let names = list(left.iter().map(|m| m.name.as_str()));
         if !member.reach.is_there() {
             return match left.is_empty() {
                 true => "no other node serves".to_owned(),
-                false => format!("{names} would serve alone until it is back").replace(
+                false => format!("{names} would serve alone until it returns").replace(
                     "would serve",
                     match left.len() {
                         1 => "serves",
@@ -509,9 +510,9 @@ impl Status {
             n => format!("its {n} virtual addresses"),
         };
         let words = match (left.is_empty(), addresses.is_empty()) {
-            (true, _) => "nobody would serve: no other node answers".to_owned(),
-            (false, true) => format!("{names} would serve on; it owns no virtual address"),
-            (false, false) => format!("{addresses} would go to {names}"),
+            (true, _) => "no node would serve: no other node is reachable".to_owned(),
+            (false, true) => format!("{names} would continue to serve; it owns no virtual address"),
+            (false, false) => format!("{addresses} would move to {names}"),
         };
         let older = left.iter().filter_map(|m| {
             let serves = m.serves.filter(|_| !m.on_trial)?;
@@ -531,11 +532,15 @@ impl Status {
         };
         line(match (self.majority, self.leader) {
             (true, Some(leader)) => {
-                format!("cluster {}: {} leads", self.cluster, self.name_of(leader))
+                format!(
+                    "cluster {}: {} is the leader",
+                    self.cluster,
+                    self.name_of(leader)
+                )
             }
             _ => format!("cluster {}: no majority, changes are frozen", self.cluster),
         });
-        line(format!("asked: {}", self.name_of(self.me)));
+        line(format!("this member: {}", self.name_of(self.me)));
         for words in &self.frozen {
             line(format!("frozen: {words}"));
         }
@@ -577,7 +582,7 @@ impl Status {
         }
         if !self.events.is_empty() {
             line(String::new());
-            line("what happened last".to_owned());
+            line("recent events".to_owned());
             for words in &self.events {
                 line(format!("  {words}"));
             }
@@ -598,12 +603,12 @@ impl Status {
                 .iter()
                 .any(|m| m.id == self.me && !m.lost.is_empty()) =>
             {
-                "not known here until the log is back".to_owned()
+                "unknown until this member has its log again".to_owned()
             }
-            None => "none yet: `evenkeel config apply FILE… -m MESSAGE` gives one".to_owned(),
+            None => "none yet: create one with `evenkeel config apply FILE… -m MESSAGE`".to_owned(),
         });
         if configuration.moving.is_some() {
-            lines.push(format!("on its way: {}", configuration.moving_words));
+            lines.push(format!("in progress: {}", configuration.moving_words));
         }
         if self
             .members
@@ -613,7 +618,7 @@ impl Status {
             return lines;
         }
         lines.push(match (configuration.serving, configuration.on_trial) {
-            (Some(version), true) => format!("served here: version {version}, on trial"),
+            (Some(version), true) => format!("served here: version {version}, candidate"),
             (Some(version), false) => format!("served here: version {version}"),
             (None, _) => "served here: nothing".to_owned(),
         });
@@ -626,7 +631,7 @@ impl Status {
             Kind::Arbiter => "arbiter",
         };
         let leads = match self.leader == Some(member.id) {
-            true => ", leads",
+            true => ", leader",
             false => "",
         };
         let mut first = format!(
@@ -642,13 +647,13 @@ impl Status {
         }
         if member.disk_stuck_ms > 0 {
             let stuck = span(member.disk_stuck_ms);
-            first.push_str(&format!(", its disk has not answered for {stuck}"));
+            first.push_str(&format!(", disk not responding for {stuck}"));
         }
         if let Some(program) = &member.program {
             first.push_str(&format!(", {program}"));
         }
         if let Some(version) = member.serves {
-            let trial = if member.on_trial { " on trial" } else { "" };
+            let trial = if member.on_trial { " (candidate)" } else { "" };
             first.push_str(&format!(", serves version {version}{trial}"));
         }
         if member.servers > 0 {
@@ -699,8 +704,8 @@ impl Status {
 /// What to do where no authority can follow that a removed node knows.
 pub(super) fn held_back_words(names: &str) -> String {
     format!(
-        "a removed node knows the authority's key, and no other authority can follow while these know only one that \
-         is too old: {names}; they have to come back, or be removed (`evenkeel cluster remove NAME`)"
+        "a removed node knows the CA key, but the CA cannot be replaced until these members return or are removed \
+         (`evenkeel cluster remove NAME`), because they know only an old CA: {names}"
     )
 }
 
@@ -744,14 +749,14 @@ mod tests {
         status.authority.exposed = true;
         status.authority.uncertified = vec![MemberId(3), MemberId(4)];
         let words = status.authority_words().unwrap();
-        assert!(words.ends_with("another authority follows"), "{words}");
+        assert!(words.ends_with("the CA will be replaced"), "{words}");
         status.authority.held_back_by = vec![MemberId(3)];
         let words = status.authority_words().unwrap();
-        assert!(words.contains("too old: tie; they have to"), "{words}");
+        assert!(words.contains("an old CA: tie"), "{words}");
         assert!(words.contains("cluster remove"), "{words}");
         // Where none has to follow, one that is late is only that.
         status.authority.exposed = false;
         let words = status.authority_words().unwrap();
-        assert!(words.contains("that is given when back"), "{words}");
+        assert!(words.contains("certified on return"), "{words}");
     }
 }

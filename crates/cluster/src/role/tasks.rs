@@ -49,9 +49,7 @@ pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
         let bytes = codec::encode(&tale(&shared));
         let put = shared.gossip().put(TOPIC, Some(bytes));
         if let Err(error) = put {
-            shared.note(format!(
-                "what this member tells of itself is too long: {error}"
-            ));
+            shared.note(format!("the status of this member is too long: {error}"));
         }
         let others: Vec<MemberId> = shared.reachable().into_iter().collect();
         for other in others.into_iter().filter(|other| *other != shared.me()) {
@@ -114,13 +112,13 @@ pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<Shared<M, N
         return std::future::pending().await;
     };
     shared.note(format!(
-        "{why}: this member does not vote before it is taken in again"
+        "{why}: this member is not a voter until it has rejoined"
     ));
     while shared.standing().lost.is_some() {
         tokio::time::sleep(DUTY_EVERY).await;
     }
     let words = format!(
-        "the log of {} was lost ({why}); it has it again from the others",
+        "the log of {} was lost ({why}); it has been copied from the others",
         shared.who.name
     );
     while !shared
@@ -153,7 +151,7 @@ pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
                 let kept = disk::write_identity(shared.directory.path(), &identity);
                 shared.note(match kept {
                     Ok(()) => "this member's certificate was renewed".to_owned(),
-                    Err(error) => format!("the renewed certificate was not kept: {error}"),
+                    Err(error) => format!("cannot store the renewed certificate: {error}"),
                 });
             }
             Ok(Event::Up(_)) | Err(RecvError::Lagged(_)) => {}
@@ -170,7 +168,8 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     let mut lacking: Option<Instant> = None;
     if let Some(why) = shared.keys.renewed() {
         shared.note(format!(
-            "the sealing key of this node was {why}: it has a new one, to which the other nodes seal the keys of contents"
+            "the sealing key of this node was {why}: it has a new one, for which the other nodes encrypt the content \
+             keys"
         ));
     }
     loop {
@@ -179,7 +178,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
             let members = state.members.keys().copied();
             shared.gossip().belong(members);
             if let Err(error) = shared.wire.set_trust(state.trust()) {
-                shared.note(format!("whom to believe could not be taken in: {error}"));
+                shared.note(format!("cannot apply the list of trusted members: {error}"));
             }
             let who = Who {
                 members: state.members.values().cloned().collect(),
@@ -192,7 +191,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
                 kept = Some(who);
             }
             if let Err(error) = shared.keys.take_in(&state) {
-                shared.note(format!("a key of contents cannot be opened: {error}"));
+                shared.note(format!("cannot decrypt a content key: {error}"));
             }
             let open = state.invitations.keys();
             let kept = shared.invitations().follow(open, shared.clock.unix_s());

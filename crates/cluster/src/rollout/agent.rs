@@ -284,7 +284,7 @@ impl Agent {
         if on_its_way && silence_ms >= TRIAL_SILENCE_MS {
             let seconds = TRIAL_SILENCE_MS / 1000;
             let words = match self.disk_stuck_ms >= TRIAL_SILENCE_MS {
-                true => format!("its disk had not answered for {seconds} s"),
+                true => format!("its disk had not responded for {seconds} s"),
                 false => format!("it had not heard from the leader for {seconds} s"),
             };
             self.say(version, Reported::WentBack, words);
@@ -313,7 +313,7 @@ impl Agent {
             return;
         };
         if self.own.as_ref().is_none_or(|own| own.version != version) {
-            let words = "it was started again while it tried it".to_owned();
+            let words = "it was restarted while it tried the version".to_owned();
             self.say(version, Reported::WentBack, words);
         }
     }

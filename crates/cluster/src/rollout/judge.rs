@@ -197,14 +197,14 @@ impl Judge {
     fn worse(&self, window: &Window) -> Vec<String> {
         let mut worse = Vec::new();
         if window.restarted {
-            worse.push("what serves died and was started again".to_owned());
+            worse.push("the proxy died and was restarted".to_owned());
         }
         if window.newest.len() < STEADY {
             return worse;
         }
         let steady: Vec<&Sample> = window.newest.iter().rev().take(STEADY).collect();
         if steady.iter().all(|sample| sample.health.is_none()) && self.served_before() {
-            worse.push("nothing serves any more".to_owned());
+            worse.push("no proxy serves any more".to_owned());
         }
         worse.extend(self.errors_rose(window));
         worse.extend(self.servers_fell(&steady));
@@ -309,12 +309,17 @@ impl Judge {
             })
             .filter(|(name, _)| good_before(name))
             .map(|(name, probe)| match probe {
-                Probe::Answered { status } => format!("{name} answers {status}"),
-                Probe::Silent => format!("{name} does not answer"),
+                Probe::Answered { status } => format!("{name} responds with {status}"),
+                Probe::Silent => format!("{name} does not respond"),
             })
             .collect();
         let fell: Vec<&str> = fell.iter().map(String::as_str).collect();
-        (!fell.is_empty()).then(|| format!("a request that was answered before: {}", listed(&fell)))
+        (!fell.is_empty()).then(|| {
+            format!(
+                "a request that had succeeded before now fails: {}",
+                listed(&fell)
+            )
+        })
     }
 
     fn good_in_words(&self, window: &Window) -> String {
@@ -328,8 +333,7 @@ impl Judge {
         let probed = newest.and_then(|sample| sample.probes.as_ref());
         let probed = probed.map_or(0, BTreeMap::len);
         format!(
-            "nothing got worse in {seconds} s: {requests} requests, {} failed{servers}, \
-             {probed} frontends asked",
+            "nothing got worse in {seconds} s: {requests} requests, {} failed{servers}, {probed} frontends probed",
             errors.min(requests)
         )
     }

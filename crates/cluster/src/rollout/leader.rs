@@ -167,10 +167,12 @@ impl Round<'_> {
         if self.view.stage_ms() >= CHECK_LIMIT_MS && (!silent.is_empty() || able.is_empty()) {
             let seconds = CHECK_LIMIT_MS / 1000;
             return take_back(if silent.is_empty() {
-                format!("no node was there within {seconds} s to check it")
+                format!("no node was reachable within {seconds} s to check it")
             } else {
                 let names = self.names(&silent);
-                format!("{names} did not say within {seconds} s whether it can serve it")
+                format!(
+                    "{names} did not report within {seconds} s whether it can serve the version"
+                )
             });
         }
         if !silent.is_empty() || able.is_empty() {
@@ -200,7 +202,7 @@ impl Round<'_> {
         }
         if !self.state.members.contains_key(&node) {
             return take_back(format!(
-                "{}, which tried it, is a member no more",
+                "{}, which tried it, is no longer a member",
                 self.name(node)
             ));
         }
@@ -215,7 +217,7 @@ impl Round<'_> {
     fn rest(&self, nodes: &BTreeSet<MemberId>) -> Option<Step> {
         let there = self.still_members(nodes);
         if there.is_empty() {
-            return take_back("who tried it is a member no more".to_owned());
+            return take_back("the node that tried it is no longer a member".to_owned());
         }
         if let Some(step) = self.lost(there.iter().copied()) {
             return Some(step);
@@ -257,7 +259,7 @@ impl Round<'_> {
         if left_ms == 0 {
             let within_ms = self.record.proposal.judging.confirm_within_ms.unwrap_or(0);
             return take_back(format!(
-                "nobody confirmed it within {} s",
+                "not confirmed within {} s",
                 within_ms.div_ceil(1000)
             ));
         }
@@ -287,11 +289,14 @@ impl Round<'_> {
         let (stuck, gone): (Vec<MemberId>, Vec<MemberId>) = lost.into_iter().partition(stuck);
         let mut words = Vec::new();
         if !gone.is_empty() {
-            words.push(format!("{} was lost while it tried it", self.names(&gone)));
+            words.push(format!(
+                "{} was lost while it tried the version",
+                self.names(&gone)
+            ));
         }
         if !stuck.is_empty() {
             words.push(format!(
-                "the disk of {} did not answer while it tried it",
+                "the disk of {} did not respond while it tried the version",
                 self.names(&stuck)
             ));
         }
@@ -304,7 +309,7 @@ impl Round<'_> {
             return None;
         }
         take_back(format!(
-            "{} did not say within {} s that it serves it well",
+            "{} did not report within {} s that it serves the version well",
             self.names(nodes),
             limit_ms / 1000
         ))

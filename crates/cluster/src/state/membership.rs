@@ -82,7 +82,7 @@ impl State {
         self.authority = authority.to_vec();
         self.last_member = member.id;
         self.members.insert(member.id, member.clone());
-        self.tell(command, format!("{} founded {cluster}", member.name));
+        self.tell(command, format!("{} created {cluster}", member.name));
         Ok(Answer::Done)
     }
 
@@ -182,11 +182,9 @@ impl State {
         if self.removed.len() >= REMOVED_MAX {
             return Err(too_many("removed members", REMOVED_MAX));
         }
-        let mut words = format!("{} is a member no more", member.name);
+        let mut words = format!("{} was removed", member.name);
         if !self.invitations.is_empty() {
-            words.push_str(
-                "; tokens that were made before are good no more, because it knew of them",
-            );
+            words.push_str("; earlier tokens are no longer valid, because it knew them");
         }
         self.removed.insert(member.certificate, id);
         let newest = self.rings.keys().next_back().copied();
@@ -435,7 +433,7 @@ mod tests {
             Refusal::Token
         );
         let told = state.events().next_back().map(|event| event.words.clone());
-        assert!(told.is_some_and(|words| words.contains("good no more")));
+        assert!(told.is_some_and(|words| words.contains("no longer valid")));
     }
 
     #[test]

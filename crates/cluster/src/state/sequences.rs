@@ -256,7 +256,11 @@ fn check_authorities(state: &State, before: &State) {
     if state.authority != before.authority {
         let former = succession.formers.last().expect("it is remembered");
         assert_eq!(former.certificate, before.authority);
-        let next = before.succession.next.as_ref().expect("it was on its way");
+        let next = before
+            .succession
+            .next
+            .as_ref()
+            .expect("it was being introduced");
         assert_eq!(next.certificate, state.authority);
         let certified = &before.succession.certified;
         assert!(!certified.is_empty());

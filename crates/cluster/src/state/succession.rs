@@ -145,7 +145,7 @@ impl State {
         let by = self.name_of(command.from);
         self.tell(
             command,
-            format!("a new authority, made by {by}, is believed beside the present one"),
+            format!("{by} created a new CA, which members trust beside the current one"),
         );
         Ok(Answer::Done)
     }
@@ -178,7 +178,7 @@ impl State {
             let name = self.name_of(command.from);
             self.tell(
                 command,
-                format!("{name} is back, and has a certificate of the new authority"),
+                format!("{name} has returned, and has a certificate of the new CA"),
             );
         }
         Ok(Answer::Done)
@@ -217,11 +217,10 @@ impl State {
         let names: Vec<String> = uncertified.iter().map(|id| self.name_of(*id)).collect();
         let words = match names.is_empty() {
             true => {
-                "the former authority is given up: all members have certificates of the new one"
-                    .to_owned()
+                "the old CA is dropped: all members have certificates of the new one".to_owned()
             }
             false => format!(
-                "the former authority is given up; away meanwhile, and certified when back: {}",
+                "the old CA is dropped; certified when they return: {}",
                 names.join(", ")
             ),
         };

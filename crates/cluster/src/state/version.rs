@@ -99,10 +99,10 @@ impl Stage {
             Stage::Checking => "being checked",
             Stage::Canary { .. } => "tried on one node",
             Stage::Rest { .. } => "tried on all nodes",
-            Stage::AwaitConfirmation { .. } => "waits to be confirmed",
+            Stage::AwaitConfirmation { .. } => "waits for confirmation",
             Stage::Accepted => "accepted",
             Stage::Refused => "refused",
-            Stage::TakenBack => "taken back",
+            Stage::TakenBack => "rolled back",
         }
     }
 }
@@ -515,8 +515,8 @@ impl State {
 pub(crate) fn against_in_words(outcome: Reported) -> &'static str {
     match outcome {
         Reported::Refused => "cannot serve",
-        Reported::Worse => "serves worse with",
-        Reported::WentBack => "went back by itself from",
+        Reported::Worse => "has problems with",
+        Reported::WentBack => "rolled itself back from",
         Reported::Checked => "could serve",
         Reported::Serves => "serves",
         Reported::Good => "serves well with",

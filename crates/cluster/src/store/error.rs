@@ -92,10 +92,10 @@ impl fmt::Display for Loss {
             Loss::Missing => f.write_str("the store is missing"),
             Loss::Empty => f.write_str("the store is empty"),
             Loss::Damaged(damage) => write!(f, "the store is damaged ({damage})"),
-            Loss::Foreign => f.write_str("the store is of another cluster or another member"),
+            Loss::Foreign => f.write_str("the store belongs to another cluster or another member"),
             Loss::Untied => f.write_str("the store does not belong to the promise file"),
             Loss::Older => f.write_str(
-                "the store is older than what this member promised to the others; was it restored from a backup?",
+                "the store is older than this member's promises to the others; was it restored from a backup?",
             ),
             Loss::Unpromised => f.write_str("the promise file is missing or damaged"),
         }
@@ -106,10 +106,10 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Damage::File(source) => source.fmt(f),
-            Damage::Checksums => f.write_str("checksums do not fit"),
+            Damage::Checksums => f.write_str("checksums do not match"),
             Damage::Value { of, source } => write!(f, "{of}: {source}"),
             Damage::Hole { index } => write!(f, "entry {index} of the log is missing"),
-            Damage::Chunk(digest) => write!(f, "the piece {digest} is not what it was"),
+            Damage::Chunk(digest) => write!(f, "part {digest} was changed"),
             Damage::Panic(words) => f.write_str(words),
         }
     }
@@ -123,27 +123,26 @@ impl fmt::Display for StoreError {
             }
             StoreError::Damaged { path, damage } => write!(
                 f,
-                "{}: the store is damaged ({damage}); the accepted version is served on; \
-                 to join again: `evenkeel cluster remove` this machine on another member, \
-                 move its state directory away, and `evenkeel cluster join` here",
+                "{}: the store is damaged ({damage}); the accepted version is still served; to rejoin: `evenkeel \
+                 cluster remove` this machine on another member, move its state directory away, and `evenkeel cluster \
+                 join` here",
                 path.display()
             ),
             StoreError::Newer { path, layout } => write!(
                 f,
-                "{}: written by a newer evenkeel (layout {layout}, this one knows {LAYOUT}): \
-                 start that one",
+                "{}: written by a newer evenkeel (layout {layout}, this one supports {LAYOUT}): start the newer one",
                 path.display()
             ),
             StoreError::Disk { path, source } if is_full(source) => write!(
                 f,
-                "{}: no room on the disk; the accepted version is served on; make room, then the \
-                 agreement goes on by itself within 15 s",
+                "{}: no room on the disk; the accepted version is still served; free some space, then the member \
+                 resumes within 15 s",
                 path.display()
             ),
             StoreError::Disk { path, source } => write!(
                 f,
-                "{}: {source}; the accepted version is served on; make room or repair the \
-                 disk, then the agreement goes on by itself",
+                "{}: {source}; the accepted version is still served; free some space or repair the disk, then the \
+                 member resumes",
                 path.display()
             ),
             StoreError::Ended => f.write_str("the store was closed"),

@@ -159,7 +159,7 @@ impl<N: Network> Shared<N> {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => {
                         count(&shared.counters.accept_failed);
-                        shared.note(format!("cannot take connections of members: {error}"));
+                        shared.note(format!("cannot accept connections of members: {error}"));
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -235,8 +235,7 @@ impl<N: Network> Shared<N> {
         if is_foreign(error) {
             count(&self.counters.foreign);
             self.note(format!(
-                "somebody at {} has a certificate of another authority, or does not take ours: \
-                 {error}",
+                "TLS handshake with {} failed, for example because of different CAs: {error}",
                 from.ip()
             ));
         } else {
@@ -266,7 +265,7 @@ impl<N: Network> Shared<N> {
             (Ok(known), false) => {
                 if known == Known::Newcomer {
                     self.note(format!(
-                        "member {} talks to this one, which has not heard of it yet",
+                        "member {} connected, but this member does not know it yet",
                         hello.member
                     ));
                 }
@@ -279,7 +278,7 @@ impl<N: Network> Shared<N> {
         };
         count(&self.counters.refused);
         self.note(format!(
-            "member {} at {} is refused: {why}",
+            "refused member {} at {}: {why}",
             hello.member,
             from.ip()
         ));

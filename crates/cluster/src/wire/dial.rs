@@ -50,19 +50,19 @@ impl fmt::Display for Unreached {
         match self {
             Unreached::NoMember => f.write_str("no such member"),
             Unreached::Dial(error) => error.fmt(f),
-            Unreached::Mute => f.write_str("it takes connections and does not answer"),
+            Unreached::Mute => f.write_str("it accepts connections but does not respond"),
             Unreached::Tls(error) => write!(f, "TLS: {error}"),
             Unreached::Ungreeted(Ungreeted::Goodbye(Goodbye::Refused(why))) => {
                 write!(f, "it refuses this member: {why}")
             }
             Unreached::Ungreeted(Ungreeted::Goodbye(Goodbye::NotCarried)) => {
-                f.write_str("the member in between does not reach it")
+                f.write_str("the relay member does not reach it")
             }
-            Unreached::Ungreeted(Ungreeted::Goodbye(_)) => f.write_str("it ends the connection"),
+            Unreached::Ungreeted(Ungreeted::Goodbye(_)) => f.write_str("it closed the connection"),
             Unreached::Ungreeted(Ungreeted::Io(error)) => error.fmt(f),
             Unreached::Ungreeted(Ungreeted::Rule(rule)) => rule.fmt(f),
             Unreached::Refused(why) => why.fmt(f),
-            Unreached::NoThird(third) => write!(f, "member {third} in between is not reached"),
+            Unreached::NoThird(third) => write!(f, "relay member {third} is not reachable"),
         }
     }
 }
@@ -198,13 +198,13 @@ impl<N: Network> Shared<N> {
             {
                 count(&self.counters.foreign);
                 self.note(format!(
-                    "who answers where member {to} should be has another authority, or does not \
-                     take ours: {error}"
+                    "TLS handshake with the machine at the address of member {to} failed, for example because of \
+                     different CAs: {error}"
                 ));
             }
             Unreached::Refused(why) => {
                 self.note(format!(
-                    "who answers where member {to} should be is refused: {why}"
+                    "refused the machine at the address of member {to}: {why}"
                 ));
             }
             Unreached::Ungreeted(Ungreeted::Goodbye(Goodbye::Refused(why))) => {

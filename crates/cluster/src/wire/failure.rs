@@ -30,18 +30,21 @@ pub enum CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CallError::NoMember(member) => write!(f, "there is no member {member}"),
-            CallError::Unreachable(member) => write!(f, "no way leads to member {member} now"),
-            CallError::TimedOut(member) => write!(f, "member {member} did not answer in time"),
+            CallError::NoMember(member) => write!(f, "no member {member}"),
+            CallError::Unreachable(member) => write!(f, "member {member} is not reachable"),
+            CallError::TimedOut(member) => write!(f, "member {member} did not respond in time"),
             CallError::Broken(member) => {
                 write!(
                     f,
-                    "the connections to member {member} ended before its answer"
+                    "the connections to member {member} ended before its reply"
                 )
             }
-            CallError::Overloaded(member) => write!(f, "member {member} has too much to do"),
+            CallError::Overloaded(member) => write!(f, "member {member} is overloaded"),
             CallError::TooLarge { bytes, bytes_max } => {
-                write!(f, "a message of {bytes} bytes; {bytes_max} is the most")
+                write!(
+                    f,
+                    "a message of {bytes} bytes exceeds the limit of {bytes_max}"
+                )
             }
         }
     }

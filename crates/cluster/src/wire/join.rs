@@ -162,22 +162,21 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Denied::Token => f.write_str(
-                "the token is unknown to the cluster, was used already, or its time has passed; \
-                 get a new one with `evenkeel cluster invite`",
+                "the token is unknown, used, or expired; create a new one with `evenkeel cluster invite`",
             ),
             Denied::Kind => f.write_str(
-                "the token invites the other kind of member: `evenkeel cluster invite` makes one \
-                 for a node, with `--arbiter` one for an arbiter",
+                "the token is for the other kind of member: `evenkeel cluster invite` creates one for a node, with \
+                 `--arbiter` one for an arbiter",
             ),
-            Denied::Proof => f.write_str("the proof of the key is not for this connection"),
+            Denied::Proof => f.write_str("the proof of the key does not belong to this connection"),
             Denied::Form => {
-                f.write_str("the request to join names too many addresses, or no usable name")
+                f.write_str("the join request has too many addresses, or no valid name")
             }
             Denied::Members { words } => f.write_str(words),
             Denied::NoMajority => f.write_str(
-                "the cluster has no majority now and cannot take anybody in; try again when it has",
+                "the cluster has no majority and cannot add members now; try again later",
             ),
-            Denied::Unable => f.write_str("that member cannot take anybody in now"),
+            Denied::Unable => f.write_str("that member cannot add members now"),
         }
     }
 }
@@ -229,29 +228,29 @@ impl fmt::Display for JoinError {
                     Kind::Node => "a node: `evenkeel cluster join`",
                     Kind::Arbiter => "an arbiter: `evenkeel arbiter join`",
                 };
-                write!(f, "the token invites {invited}")
+                write!(f, "the token is for {invited}")
             }
             JoinError::Unreached { address, error } => write!(
                 f,
-                "no member of the token is reached; the last, {address}: {error}"
+                "no member of the token is reachable; the last one, {address}: {error}"
             ),
             JoinError::Fingerprint { address } => write!(
                 f,
-                "who answers at {address} is not of the cluster that gave the token, or the cluster \
-                 has another authority since then: `evenkeel cluster invite` makes a token for that \
-                 one. Nothing was shown to it"
+                "the machine at {address} does not belong to the cluster of the token, or the cluster has a new CA \
+                 since then: create a new token with `evenkeel cluster invite`. The secret was not sent to it"
             ),
             JoinError::Unproven { address } => write!(
                 f,
-                "who answers at {address} does not prove to be a node that knows of the invitation: it may have been \
-                 removed from the cluster, or stand in the way to a node. It was not shown the secret; get a new token with `evenkeel cluster invite`"
+                "the machine at {address} cannot prove that it is a node with the invitation in its log: it may have \
+                 been removed from the cluster, or stand between this machine and a node. The secret was not sent to \
+                 it; create a new token with `evenkeel cluster invite`"
             ),
             JoinError::Malformed { address } => {
-                write!(f, "{address} answers what this program does not understand")
+                write!(f, "unexpected reply from {address}")
             }
             JoinError::Denied(why) => why.fmt(f),
             JoinError::NoNode => {
-                f.write_str("no node is reached, and only nodes can take somebody in")
+                f.write_str("no node is reachable, and only nodes can add members")
             }
             JoinError::Authority(error) => error.fmt(f),
         }

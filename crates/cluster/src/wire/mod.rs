@@ -130,7 +130,7 @@ impl fmt::Display for WireError {
             WireError::TooManyAddresses(count) => {
                 write!(
                     f,
-                    "{count} addresses to listen at; {LISTEN_MAX} are the most"
+                    "{count} listening addresses; the maximum is {LISTEN_MAX}"
                 )
             }
             WireError::Authority(error) => error.fmt(f),

@@ -46,15 +46,15 @@ impl fmt::Display for RenewalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             RenewalError::NoNode(None) => {
-                f.write_str("the authority's key is not here, and there is no node to ask")
+                f.write_str("the CA key is not here, and no node is reachable")
             }
             RenewalError::NoNode(Some(error)) => {
                 write!(
                     f,
-                    "no node that could sign the certificate is reached: {error}"
+                    "no node that could sign the certificate is reachable: {error}"
                 )
             }
-            RenewalError::Denied(member) => write!(f, "member {member} does not sign it"),
+            RenewalError::Denied(member) => write!(f, "member {member} refused to sign it"),
             RenewalError::Authority(error) => error.fmt(f),
         }
     }
@@ -217,7 +217,7 @@ impl<N: Network> Shared<N> {
                 }
             }
             Err(error) => self.note(format!(
-                "the certificate of this member is soon over, and there is no new one: {error}"
+                "the certificate of this member expires soon, and there is no new one: {error}"
             )),
         }
     }

@@ -332,7 +332,7 @@ impl<N: Network> Shared<N> {
             if !trust.believes_issuer_of(&link.bearing.certificate) {
                 count(&self.counters.foreign);
                 self.note(format!(
-                    "the connection to member {peer} is ended: the authority that it was begun under was given up"
+                    "closed the connection to member {peer}: its CA was dropped"
                 ));
                 link.end(Goodbye::Replaced);
             }
@@ -351,7 +351,7 @@ impl<N: Network> Shared<N> {
                 Err(Refused::Key) if !former_keys => stay = true,
                 Err(why) => {
                     count(&self.counters.refused);
-                    self.note(format!("the connection to member {peer} is ended: {why}"));
+                    self.note(format!("closed the connection to member {peer}: {why}"));
                     link.end(Goodbye::Refused(why));
                 }
             }
@@ -401,7 +401,7 @@ impl<N: Network> Shared<N> {
         match ended {
             Ended::Goodbye(Goodbye::Refused(why)) => self.refused_by(peer, why),
             Ended::Rule(rule) => self.note(format!(
-                "member {peer} sent what no member may send: {rule}; its connection was ended"
+                "protocol error of member {peer}: {rule}; closed its connection"
             )),
             Ended::Closed | Ended::Silent | Ended::Goodbye(_) | Ended::Own => {}
         }
@@ -567,7 +567,7 @@ impl<N: Network> Handling<N> {
     fn answer(mut self, bytes: Vec<u8>) {
         if bytes.len() > MESSAGE_BYTES_MAX {
             self.shared.note(format!(
-                "an answer of {} bytes to member {} was not sent: {MESSAGE_BYTES_MAX} is the most",
+                "a reply of {} bytes to member {} was not sent: the limit is {MESSAGE_BYTES_MAX}",
                 bytes.len(),
                 self.question.from
             ));

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 pub fn main(mut channel: Channel) -> ExitCode {
     match entry::first_of_role(&mut channel, first) {
         Ok((given, guard)) => begin::serve(channel, given, guard),
-        Err(error) => entry::exit("the address role did not begin", Err(error)),
+        Err(error) => entry::exit("the address role did not start", Err(error)),
     }
 }
 

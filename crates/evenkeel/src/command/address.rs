@@ -56,7 +56,7 @@ fn status(instance: &Instance, words: impl Fn(&Status, &str) -> String) -> ExitC
     match Status::decode(text.as_bytes()) {
         Ok(status) => print(&words(&status, &(text.clone() + "\n"))),
         Err(error) => refuse(format_args!(
-            "what process {} told is not understood: {error}",
+            "cannot parse the reply of process {}: {error}",
             instance.pid
         )),
     }
@@ -78,7 +78,7 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         HandedOver { moves: true, words } => wait_for_takers(instance, words.split_whitespace()),
         HandedOver { words, .. } if !words.is_empty() => refuse(words),
         HandedOver { .. } => refuse(format_args!(
-            "this machine does not own the addresses of {what}, so there is nothing to hand over"
+            "this machine does not own the addresses of {what}: nothing to hand over"
         )),
     }
 }
@@ -91,7 +91,7 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
 }
 
 fn not_known(instance: &Instance) -> String {
-    format!("process {}: it does not know this command", instance.pid)
+    format!("process {} does not support this command", instance.pid)
 }
 
 /// What became of a hand-over.
@@ -115,7 +115,7 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
             Ok(status) => status,
             Err(words) => {
                 refuse(format_args!(
-                    "{words}; `evenkeel address` shows who has the addresses of {}",
+                    "{words}; `evenkeel address` shows the owner of the addresses of {}",
                     open.join(", ")
                 ));
                 return ExitCode::from(UNKNOWN);
@@ -182,7 +182,7 @@ fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
             // lease has gone to the machine that takes it over.
             (_, "FAULT") if one.lease_moves => Some(End::Taken(format!("{name}: {}", one.why))),
             (_, state) => Some(End::Unknown(format!(
-                "{name}: this machine gave the addresses up ({state}: {}), and no other one is heard",
+                "{name}: this machine released the addresses ({state}: {}), but no other machine announces them",
                 one.why
             ))),
         };
@@ -191,16 +191,16 @@ fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
         Some(true) => None,
         _ if one.by_lease && waited < LEASE_LIMIT => None,
         _ if one.by_lease => Some(End::Kept(format!(
-            "{name}: no other member took the lease within {} s, so this machine keeps the addresses; \
-             they move once another member can serve them",
+            "{name}: no other member took the lease within {} s, so this machine keeps the addresses; they move when \
+             another member can serve them",
             LEASE_LIMIT.as_secs()
         ))),
         Some(false) => Some(End::Kept(format!(
-            "{name}: nobody took over, so this machine keeps the addresses. Does another node run with this \
-             instance, reach this one, and accept its adverts? `evenkeel address` there shows it"
+            "{name}: nobody took over, so this machine keeps the addresses. Check with `evenkeel address` on another \
+             node: it must run this instance, reach this machine, and accept its adverts"
         ))),
         None => Some(End::Unknown(format!(
-            "{name}: the hand-over has begun; this role does not report its end"
+            "{name}: hand-over started; this role does not report when it ends"
         ))),
     }
 }
@@ -228,16 +228,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     const SECONDS_MAX: u64 = 86_400;
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "a time, such as 5s or 500ms")?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "not a duration; write for example 5s or 500ms")?;
     let duration = match unit {
         "ms" | "" => Duration::from_millis(number),
         "s" => Duration::from_secs(number),
         "m" => Duration::from_secs(number.saturating_mul(60)),
-        _ => return Err("a time ends with ms, s or m".to_owned()),
+        _ => return Err("a duration ends with ms, s or m".to_owned()),
     };
     match duration.as_secs() <= SECONDS_MAX {
         true => Ok(duration),
-        false => Err("that is more than a day".to_owned()),
+        false => Err("the duration must be at most one day".to_owned()),
     }
 }
 

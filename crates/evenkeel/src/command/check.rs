@@ -72,7 +72,9 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         Some(_) if read.as_ref().is_some_and(|read| read.config.is_none()) => ExitCode::FAILURE,
         Some(config) if !config.listens() && addresses == 0 => {
             if format.is_none_or(|format| format != "json") {
-                crate::voice::write_error("evenkeel: nothing listens, so it would not start\n");
+                crate::voice::write_error(
+                    "evenkeel: no listener is configured, so the program would not start\n",
+                );
             }
             ExitCode::from(NOTHING_LISTENS)
         }
@@ -138,7 +140,7 @@ fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
     let mut text = rendered(read, format, diag);
     if let Some(config) = read.config.as_ref().filter(|_| text.is_empty()) {
         let instances = counted(config.instances.len(), "instance", "instances");
-        text = format!("no mistakes: {instances} of virtual addresses\n");
+        text = format!("configuration valid: {instances} of virtual addresses\n");
     }
     print(&text);
     match read.config {
@@ -152,11 +154,9 @@ fn summary(loaded: &proxy::load::Loaded, addresses: usize) -> String {
     let Some(config) = &loaded.config else {
         return String::new();
     };
-    let frontends = config
-        .proxies
-        .iter()
-        .filter(|p| p.kind.is_frontend())
-        .count();
+    let proxies = || config.proxies.iter().map(|proxy| proxy.kind);
+    let frontends = proxies().filter(|kind| kind.is_frontend()).count();
+    let backends = proxies().filter(|kind| kind.is_backend()).count();
     let servers: usize = config.proxies.iter().map(|p| p.servers.len()).sum();
     let addresses = match addresses {
         0 => String::new(),
@@ -166,8 +166,9 @@ fn summary(loaded: &proxy::load::Loaded, addresses: usize) -> String {
         ),
     };
     format!(
-        "no mistakes: {} ({frontends} with clients), {}{addresses}\n",
-        counted(config.proxies.len(), "proxy", "proxies"),
+        "configuration valid: {}, {}, {}{addresses}\n",
+        counted(frontends, "frontend", "frontends"),
+        counted(backends, "backend", "backends"),
         counted(servers, "server", "servers"),
     )
 }

@@ -6,24 +6,21 @@ use clap::{Arg, ArgAction, Command, value_parser};
 
 const ABOUT: &str = "A load balancer that runs your haproxy.cfg and keepalived.conf";
 
-const LONG_ABOUT: &str = "\
-Evenkeel takes HAProxy's configuration files of any age, unchanged, and serves with them. Every mistake of a file is \
-told at once, at its word, with what to write instead.
+const LONG_ABOUT: &str = "Evenkeel is a load balancer and HTTP proxy. It runs HAProxy's configuration files of any version unchanged, and reports every error in them with its line and a correction.
 
-It takes keepalived's files, too, and owns virtual addresses with them.
+It also runs keepalived's configuration files, and owns virtual addresses (VRRP).
 
-Started under the name haproxy or keepalived (by a link), or as `evenkeel haproxy …`, it takes the flags of that program.";
+Started under the name haproxy or keepalived (by a link), or as `evenkeel haproxy …`, it accepts the flags of that program.";
 
-const EXAMPLES: &str = "\
-Examples:
-  evenkeel demo                               see it work, nothing to prepare
-  evenkeel check /etc/haproxy/haproxy.cfg     what is wrong with this file?
+const EXAMPLES: &str = "Examples:
+  evenkeel demo                               start a demo, without any preparation
+  evenkeel check /etc/haproxy/haproxy.cfg     report the errors in this file
   evenkeel run -f /etc/haproxy/haproxy.cfg    serve with it, in the foreground
-  evenkeel address                            who owns the virtual addresses, and why?
-  evenkeel reload                             take the changed file in, touching nothing else
-  evenkeel explain E0101                      what does that code mean?
-  evenkeel keyword 'timeout client'           what does that keyword do?
-  evenkeel haproxy -c -f haproxy.cfg          HAProxy's flags, without a link";
+  evenkeel address                            show the owner of each virtual address
+  evenkeel reload                             load the changed file, keeping connections
+  evenkeel explain E0101                      explain a diagnostic code
+  evenkeel keyword 'timeout client'           explain a keyword
+  evenkeel haproxy -c -f haproxy.cfg          use HAProxy's flags, without a link";
 
 /// The whole command line.
 pub fn definition() -> Command {
@@ -64,19 +61,19 @@ fn run() -> Command {
     Command::new("run")
         .about("Serve with these files, in the foreground")
         .long_about(
-            "Serves with these files, in the foreground, until a signal ends it: INT (exit code 130) and TERM (0) at \
-             once, USR1 (0) when what it has is finished (bounded by `hard-stop-after`). HUP, like `evenkeel reload`, \
-             changes to what the files say now; a bad file changes nothing. TTOU pauses accepting, TTIN goes on. \
-             `daemon` in a file is passed over.\n\nThe process that is started supervises: the one that serves is \
-             its child, runs as the user (nobody where root starts it and the file names none) and in the directory \
-             that the file names, and is started again when it dies. When the supervisor itself dies the proxy serves \
-             on, and the same command started again takes it over. Where another program stands in the place of this \
-             one, a reload changes to it. `watch` in a file makes files that change by themselves be taken in.\n\nFiles of \
-             keepalived are taken, too, beside haproxy's or alone. Virtual addresses, of those or of `virtual-ip` sections, \
-             are another child's: it gives them up when it is stopped, and is started again at once when it is killed. \
-             When all is killed they vanish by themselves.\n\nWithout -f, on a machine that belongs to a cluster \
-             (`evenkeel cluster init` and `join`), it serves the cluster's versions, and begins with the last one that it \
-             accepted; a further child, the control role, speaks with the other members. What is served goes on without it.",
+            "Serves with these files, in the foreground, until a signal ends it. INT (exit code 130) and TERM (0) \
+             stop it at once. USR1 (0) finishes the existing connections first, within `hard-stop-after`. HUP \
+             reloads, like `evenkeel reload`; a file with an error changes nothing. TTOU pauses accepting, TTIN \
+             resumes it. `daemon` in a file is ignored.\n\nThis process is a supervisor. It starts the proxy as a \
+             child, which runs as the user of the file (or as nobody, if root starts it and the file names none) and \
+             in the `chroot` of the file. If the proxy dies, the supervisor restarts it. If the supervisor dies, the \
+             proxy continues to serve, and the same command, started again, adopts it. If the binary was replaced, a \
+             reload switches to the new one. `watch` in a file reloads files when they change.\n\nFiles of keepalived \
+             are accepted as well, alone or beside those of haproxy. Another child owns their virtual addresses and \
+             those of `virtual-ip` sections. It releases them when it stops, and is restarted at once when it dies. \
+             If all processes die, the addresses expire.\n\nWithout -f, on a member of a cluster (`evenkeel cluster \
+             init` and `join`), it serves the versions of the cluster, starting with the last accepted one. A further \
+             child, the control role, talks to the other members. Serving does not depend on it.",
         )
         .after_help(
             "Examples:\n  evenkeel run\n  evenkeel run -f haproxy.cfg\n  evenkeel run -f global.cfg sites/\n  \
@@ -89,13 +86,13 @@ fn run() -> Command {
                 .long("file")
                 .num_args(1..)
                 .action(ArgAction::Append)
-                .help("Files, or directories of which the .cfg files are read in the order of their names"),
+                .help("Configuration files, or directories whose .cfg files are read in alphabetical order"),
         )
         .arg(
             path("FILES")
                 .value_name("FILE")
                 .num_args(1..)
-                .help("The same without -f"),
+                .help("Same as -f FILE"),
         )
         .arg(
             Arg::new("state")
@@ -103,7 +100,7 @@ fn run() -> Command {
                 .value_name("DIRECTORY")
                 .value_parser(value_parser!(std::path::PathBuf))
                 .conflicts_with_all(["FILE", "FILES"])
-                .help("Without -f: where this machine keeps who it is in its cluster [default: /var/lib/evenkeel]"),
+                .help("Without -f: the directory with this member's cluster state [default: /var/lib/evenkeel]"),
         )
         .arg(
             Arg::new("master")
@@ -112,8 +109,8 @@ fn run() -> Command {
                 .value_name("BIND")
                 .action(ArgAction::Append)
                 .help(
-                    "A socket at which the supervisor takes commands (help, show proc, reload, @1 …): an address and \
-                     options of `bind`, joined by commas, such as /run/evenkeel/master.sock,mode,600,level,operator",
+                    "Socket for commands to the supervisor (help, show proc, reload, @1 …): an address and `bind` \
+                     options, separated by commas, such as /run/evenkeel/master.sock,mode,600,level,operator",
                 ),
         )
         .arg(
@@ -122,10 +119,12 @@ fn run() -> Command {
                 .long("take-over")
                 .value_name("SOCKET")
                 .value_parser(ValueParser::os_string())
-                .help("Take the listeners of another haproxy or evenkeel over, by its `stats socket … expose-fd listeners`"),
+                .help("Take over the listeners of another haproxy or evenkeel, through its `stats socket … expose-fd \
+                    listeners`"),
         )
-        .arg(pids("finish", "Tell these processes to finish what they have, once this one serves (haproxy's -sf)"))
-        .arg(pids("end", "Tell these processes to end, once this one serves (haproxy's -st)").conflicts_with("finish"))
+        .arg(pids("finish", "Tell these processes to finish their connections and end, once this one serves \
+            (haproxy's -sf)"))
+        .arg(pids("end", "Tell these processes to end at once, once this one serves (haproxy's -st)").conflicts_with("finish"))
 }
 
 fn pids(name: &'static str, help: &'static str) -> Arg {
@@ -140,15 +139,14 @@ fn pids(name: &'static str, help: &'static str) -> Arg {
 
 fn reload() -> Command {
     Command::new("reload")
-        .about("Make a running `evenkeel run` or `haproxy -W` take its files in again")
+        .about("Reload the files of a running `evenkeel run` or `haproxy -W`")
         .long_about(
-            "Asks a running `evenkeel run` or `haproxy -W` of the same user to change to what its files say now, \
-             waits, and prints what changed. Nothing that exists is touched: listeners that stay are never closed, \
-             connections go on. Maps and ACLs that the runtime API changed keep those changes; where they differ from \
-             their files, that is printed. Exits with 1, with what is wrong, when nothing was changed. After an upgrade of the \
-             binary it changes to the new program, too, which is tried for some seconds first.\n\nThose that run are \
-             listed in /run/evenkeel (root), $XDG_RUNTIME_DIR/evenkeel or /tmp/evenkeel-UID; \
-             EVENKEEL_RUNTIME_DIRECTORY names another directory.",
+            "Reloads the files of a running `evenkeel run` or `haproxy -W` of the same user, waits, and prints what \
+             changed. Listeners that stay are never closed, and connections continue. Maps and ACLs keep the changes \
+             of the runtime API; lists that differ from their files are reported. If a file has an error, prints it, \
+             changes nothing and exits with 1. After an upgrade of the binary it also switches to the new program, \
+             after testing it for some seconds.\n\nRunning instances are listed in /run/evenkeel (root), \
+             $XDG_RUNTIME_DIR/evenkeel or /tmp/evenkeel-UID. EVENKEEL_RUNTIME_DIRECTORY sets another directory.",
         )
         .after_help("Examples:\n  evenkeel reload\n  evenkeel reload -f haproxy.cfg\n  evenkeel reload --pid 4711\n  evenkeel reload --reset-runtime")
         .arg(serving_files().num_args(1..))
@@ -157,7 +155,7 @@ fn reload() -> Command {
             Arg::new("reset-runtime")
                 .long("reset-runtime")
                 .action(ArgAction::SetTrue)
-                .help("Take maps and ACL files as they are, and drop what the runtime API and rules changed in them"),
+                .help("Load maps and ACL files as they are, and drop all changes made at run time"),
         )
 }
 
@@ -167,7 +165,7 @@ fn serving_files() -> Arg {
         .short('f')
         .long("file")
         .action(ArgAction::Append)
-        .help("The one that serves with these files (as its command line named them)")
+        .help("Select the instance that serves these files (as on its command line)")
 }
 
 /// Which of the supervisors that run is meant: the one with this number.
@@ -176,19 +174,19 @@ fn process_id() -> Arg {
         .long("pid")
         .value_name("PID")
         .value_parser(value_parser!(u32))
-        .help("The one with this process id")
+        .help("Select the instance with this process id")
 }
 
 fn lab() -> Command {
     Command::new("lab")
-        .about("Take care of the laboratory of network namespaces")
+        .about("Manage the test laboratory of network namespaces")
         .subcommand_required(true)
         .subcommand(
             Command::new("clean")
-                .about("Remove what a laboratory left whose process was killed")
+                .about("Remove the remains of a laboratory whose process was killed")
                 .long_about(
-                    "Removes network namespaces, with all that runs in them, and directories of laboratories whose \
-                     processes are dead. What a living one uses is not touched. Needs root.",
+                    "Removes the network namespaces and directories of laboratories whose processes are dead, with \
+                     everything that runs in them. Laboratories in use are not affected. Needs root.",
                 )
                 .after_help("Example:\n  evenkeel lab clean"),
         )
@@ -196,14 +194,14 @@ fn lab() -> Command {
 
 fn address() -> Command {
     Command::new("address")
-        .about("Tell who owns which virtual addresses, since when and why; hand them over")
+        .about("Show the owner of each virtual address, since when and why; hand addresses over")
         .long_about(
-            "Asks a running `evenkeel run` or `keepalived` of the same user for its virtual addresses: who owns each, \
-             since when, why, what its priority is made of, and the last transitions. `hand-over` gives the addresses \
-             of an instance, or all, to another machine that is ready for them; requests under way may finish first. \
-             It waits until another machine has them and prints which one; it exits with 3 when nobody took over (this \
-             machine keeps them then), with 4 when the end is not known, and with 1 when there was nothing to hand over. \
-             `metrics` tells it for Prometheus, by the names of keepalived_exporter.",
+            "Shows the virtual addresses of a running `evenkeel run` or `keepalived` of the same user: the owner of \
+             each, since when, why, how its priority is computed, and the last transitions.\n\n`hand-over` moves the \
+             addresses of one instance, or of all, to another machine that is ready for them, and lets requests in \
+             progress finish first. It waits for the new owner and prints it. Exit codes: 0 another machine took \
+             over, 1 nothing to hand over, 3 nobody took over and this machine keeps the addresses, 4 the outcome is \
+             not known.\n\n`metrics` prints Prometheus metrics with the names of keepalived_exporter.",
         )
         .after_help(
             "Examples:\n  evenkeel address\n  evenkeel address --json | jq .\n  \
@@ -216,29 +214,30 @@ fn address() -> Command {
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
-                .help("For programs"),
+                .help("Print JSON"),
         )
         .subcommands([
             Command::new("hand-over")
-                .about("Give addresses to another machine, which is ready for them")
-                .arg(Arg::new("NAME").help("The instance; all of them without a name"))
+                .about("Move addresses to another machine that is ready for them")
+                .arg(Arg::new("NAME").help("The instance; all instances if omitted"))
                 .arg(
                     Arg::new("drain")
                         .long("drain")
                         .value_name("TIME")
                         .value_parser(super::address::duration)
-                        .help("How long requests may finish (5s, 500ms); else as the file says"),
+                        .help("Time for requests in progress to finish (5s, 500ms); default: as configured"),
                 ),
-            Command::new("metrics").about("The same for Prometheus, by the names of keepalived_exporter"),
+            Command::new("metrics").about("Print Prometheus metrics with the names of keepalived_exporter"),
         ])
 }
 
 fn check() -> Command {
     Command::new("check")
-        .about("Tell everything that is wrong with these files")
+        .about("Check configuration files and report every error")
         .long_about(
-            "Reads these files as one configuration and tells every mistake and every warning. Exits with 0 when \
-             there is no error, else with 1; with 2 when there is none but nothing listens, so that it would not start. A warning is silenced by `# evenkeel: allow CODE` on its line.",
+            "Reads the files as one configuration and reports every error and warning. Exits with 0 if there is no \
+             error, with 1 if there is one, and with 2 if the files define no listener, so that the program would not \
+             start. The comment `# evenkeel: allow CODE` silences a warning on its line.",
         )
         .after_help(
             "Examples:\n  evenkeel check haproxy.cfg\n  evenkeel check --format concise haproxy.cfg\n  \
@@ -258,7 +257,7 @@ fn check() -> Command {
                 .value_name("FILE")
                 .num_args(1..)
                 .action(ArgAction::Append)
-                .help("The same, as `evenkeel run` has it"),
+                .help("Same as FILE, for symmetry with `evenkeel run`"),
         )
         .arg(
             Arg::new("format")
@@ -266,40 +265,40 @@ fn check() -> Command {
                 .value_name("FORMAT")
                 .value_parser(PossibleValuesParser::new(["full", "concise", "json"]))
                 .default_value("full")
-                .help("How to tell: for people, one line each, or for programs"),
+                .help("Output format: with source lines, one line each, or JSON"),
         )
         .arg(
             Arg::new("no-resolve")
                 .long("no-resolve")
                 .action(ArgAction::SetTrue)
-                .help("Look up no host name (for a file of another machine)"),
+                .help("Do not resolve host names (for a file of another machine)"),
         )
         .arg(
             Arg::new("node")
                 .long("node")
                 .value_name("NAME")
-                .help("As this node reads them: which lines `on NODE …` count"),
+                .help("Check as this node: selects the lines with `on NODE …`"),
         )
         .arg(
             Arg::new("hints")
                 .long("hints")
                 .action(ArgAction::SetTrue)
-                .help("Also tell what is only worth a hint"),
+                .help("Also report hints"),
         )
         .arg(
             Arg::new("privileges")
                 .long("privileges")
                 .action(ArgAction::SetTrue)
-                .help("Where there is no error, tell what each process would hold and may reach"),
+                .help("If there is no error, show the privileges of each process"),
         )
 }
 
 fn fmt() -> Command {
     Command::new("fmt")
-        .about("Lay files out anew, without changing a word")
+        .about("Indent files uniformly")
         .long_about(
-            "Lays files out anew, in place: sections at the left, keywords four spaces in, a blank line above every \
-             section. No word, quote, comment or order of lines is changed.",
+            "Indents files uniformly, in place: sections at the left margin, keywords indented by four spaces, a \
+             blank line before each section. Words, quotes, comments and the order of lines do not change.",
         )
         .after_help("Examples:\n  evenkeel fmt haproxy.cfg\n  evenkeel fmt --check *.cfg")
         .arg(path("FILE").required(true).num_args(1..).help("Files"))
@@ -307,27 +306,26 @@ fn fmt() -> Command {
             Arg::new("check")
                 .long("check")
                 .action(ArgAction::SetTrue)
-                .help("Change nothing; exit with 1 and name the files that would change"),
+                .help("Change nothing; exit with 1 and list the files that would change"),
         )
         .arg(
             Arg::new("stdout")
                 .long("stdout")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("check")
-                .help("Print instead of writing"),
+                .help("Print the result instead of writing it"),
         )
 }
 
 fn upgrade() -> Command {
     Command::new("upgrade")
-        .about("Rewrite what older versions of HAProxy called otherwise")
+        .about("Replace old HAProxy keywords by current ones")
         .long_about(
-            "Rewrites the old forms in files (`clitimeout`, `reqrep`, an address on a `listen` line) to those of today, \
-             and shows the difference, as `patch` takes it; nothing is written without `--in-place`. Comments, \
-             indentation and the order of lines stay, but for rules that today run where their line stands and did \
-             not before: these move. Several files are one configuration, read in their order.\n\nA line that has no \
-             form today that does exactly the same is left, works as before, and gets a comment above it that says what \
-             to do; it is told on standard error, too.",
+            "Replaces old keywords (`clitimeout`, `reqrep`, an address on a `listen` line) by current ones, and \
+             prints the difference as a patch. Only `--in-place` writes the files. Comments, indentation and the \
+             order of lines are kept. The exception are rules which HAProxy used to run at another point: these move. \
+             Several files are read as one configuration, in this order.\n\nA line without an exact current form is \
+             kept and continues to work. A comment above it, and a message on standard error, describe what to do.",
         )
         .after_help(
             "Examples:\n  evenkeel upgrade haproxy.cfg\n  evenkeel upgrade -i haproxy.cfg\n  evenkeel upgrade --check haproxy.cfg",
@@ -338,32 +336,32 @@ fn upgrade() -> Command {
                 .short('i')
                 .long("in-place")
                 .action(ArgAction::SetTrue)
-                .help("Write the files; each as it was stays beside it, with `.before-upgrade` behind its name"),
+                .help("Write the files; the old text is kept beside each, with the suffix `.before-upgrade`"),
         )
         .arg(
             Arg::new("check")
                 .long("check")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("in-place")
-                .help("Change nothing; exit with 1 where a file would change or an old form is left"),
+                .help("Change nothing; exit with 1 if a file would change or an old keyword remains"),
         )
         .arg(
             Arg::new("stdout")
                 .long("stdout")
                 .action(ArgAction::SetTrue)
                 .conflicts_with_all(["in-place", "check"])
-                .help("Print the rewritten text instead of the difference"),
+                .help("Print the rewritten text instead of a patch"),
         )
 }
 
 fn explain() -> Command {
     Command::new("explain")
-        .about("Explain a code such as E0101")
+        .about("Explain a diagnostic code such as E0101")
         .after_help("Examples:\n  evenkeel explain E0103\n  evenkeel explain --list")
         .arg(
             Arg::new("CODE")
                 .required_unless_present("list")
-                .help("A code, as diagnostics show it"),
+                .help("A code from a diagnostic"),
         )
         .arg(
             Arg::new("list")
@@ -389,10 +387,11 @@ fn keyword() -> Command {
 
 fn manual() -> Command {
     Command::new("manual")
-        .about("The reference manual of all keywords: here, or as HTML to read in a browser")
+        .about("Print the reference manual of all keywords, or write it as HTML")
         .long_about(
-            "Without an argument, the contents: a chapter for each family of keywords. With the name of a \
-             chapter, that chapter; with other words, the keywords that have them in their name or text.",
+            "Without an argument, prints the table of contents: one chapter for each keyword family. With the name of \
+             a chapter, prints that chapter. With other words, lists the keywords that have them in their name or \
+             text.",
         )
         .after_help(
             "Examples:\n  evenkeel manual\n  evenkeel manual timeouts\n  evenkeel manual sticky cookie\n  \
@@ -417,31 +416,31 @@ fn manual() -> Command {
                 .long("differences")
                 .action(ArgAction::SetTrue)
                 .conflicts_with("html")
-                .help("Print what differs from HAProxy, and why"),
+                .help("Print the differences from HAProxy, with reasons"),
         )
         .arg(
             Arg::new("html")
                 .long("html")
                 .value_name("DIRECTORY")
                 .value_parser(value_parser!(std::path::PathBuf))
-                .help("Write it as HTML pages, to be opened at index.html; no server is needed"),
+                .help("Write HTML pages to this directory; open index.html, no server is needed"),
         )
 }
 
 fn demo() -> Command {
     Command::new("demo")
-        .about("Two sample servers, a proxy before them, load, and a view of it all")
+        .about("Start two sample servers, a proxy, load, and a live view")
         .long_about(
-            "Starts sample web servers and a proxy before them from examples/demo.cfg, and shows live who \
-             serves. Keys stop and return servers and change the configuration. Needs no rights and nothing installed; listens on the \
-             loopback address only.",
+            "Starts two sample web servers and a proxy with examples/demo.cfg, and shows live which server responds. \
+             Keys stop and start servers and change the configuration. It needs no privileges, installs nothing, and \
+             listens on loopback only.",
         )
         .after_help(
-            "Keys:\n  1, 2  stop or return a server\n  c     change the configuration in place: a third server, or \
-             without it again\n  q     end",
+            "Keys:\n  1, 2  stop or start a server\n  c     reload: add or remove a third server\n  q     quit",
         )
         .arg(Arg::new("script").long("script").action(ArgAction::SetTrue).help(
-            "No view: stop and return both servers and change the configuration by itself, tell what a client saw, exit with 0 only when no request failed",
+            "Without the view: stop and start both servers, reload, report what a client saw, and exit with 0 only if \
+             no request failed",
         ))
 }
 

@@ -10,22 +10,22 @@ use std::process::ExitCode;
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand_name() {
         Some("clean") => clean(),
-        other => refuse(format_args!("`lab` does not know {other:?}")),
+        other => refuse(format_args!("unknown subcommand {other:?} of `lab`")),
     }
 }
 
 fn clean() -> ExitCode {
     if !rustix::process::geteuid().is_root() {
-        return refuse("only root may remove network namespaces");
+        return refuse("only root can remove network namespaces");
     }
     let removed = ::lab::clean();
     let lines = removed.iter().map(|what| match what {
-        Removed::Host(name) => format!("removed the namespace {name}\n"),
+        Removed::Host(name) => format!("removed namespace {name}\n"),
         Removed::Directory(path) => format!("removed {}\n", path.display()),
     });
     let text: String = lines.collect();
     print(if text.is_empty() {
-        "nothing was left\n"
+        "nothing to remove\n"
     } else {
         &text
     })

@@ -67,7 +67,7 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
             .iter()
             .map(|longer| format!("    {longer}\n"))
             .collect();
-        return print(&format!("'{name}' is the beginning of:\n{lines}"));
+        return print(&format!("keywords that begin with '{name}':\n{lines}"));
     }
     let letters = proxy::reference::letters(&name);
     if found.rows.is_empty() && !letters.is_empty() {
@@ -79,7 +79,7 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
             .any(|code| code.id.eq_ignore_ascii_case(&name))
     {
         return refuse(format_args!(
-            "'{name}' is the code of a message: `evenkeel explain {name}` explains it"
+            "'{name}' is a diagnostic code: `evenkeel explain {name}` explains it"
         ));
     }
     if found.rows.is_empty() {
@@ -89,7 +89,7 @@ pub fn keyword(matches: &ArgMatches) -> ExitCode {
     if let Some(section) = found.rows.iter().find(|row| row.kind == "section") {
         let lines = lines_of(section.name, &documented);
         let pages = pages(&found.rows);
-        return print(&format!("{pages}\nIts lines:\n{lines}"));
+        return print(&format!("{pages}\nKeywords in this section:\n{lines}"));
     }
     print_pages(&found.rows)
 }
@@ -125,7 +125,7 @@ fn lines_of(section: &str, documented: &[Documented]) -> String {
 }
 
 fn list_line(row: &Documented) -> String {
-    let note = if row.built { "" } else { ", not built yet" };
+    let note = if row.built { "" } else { ", not supported yet" };
     format!("{} ({}{note})\n", row.name, row.kind)
 }
 
@@ -148,14 +148,14 @@ fn about(words: &[&str], documented: &[Documented]) -> String {
     }
     match names.is_empty() {
         true => String::new(),
-        false => format!("\nabout '{}': {}", words.join(" "), names.join(", ")),
+        false => format!("\nsee also '{}': {}", words.join(" "), names.join(", ")),
     }
 }
 
 fn unknown(what: &str, name: &str, near: Option<&str>, list: &str) -> String {
     match near {
         Some(near) => format!("unknown {what} '{name}'; did you mean '{near}'?"),
-        None => format!("unknown {what} '{name}'; `{list}` shows all"),
+        None => format!("unknown {what} '{name}'; `{list}` lists all"),
     }
 }
 

@@ -28,7 +28,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         return match write(&material, directory) {
             Ok(()) => print(&format!("{}\n", directory.join("index.html").display())),
             Err(error) => refuse(format_args!(
-                "the manual cannot be written to '{}': {error}",
+                "cannot write the manual to '{}': {error}",
                 directory.display()
             )),
         };
@@ -52,8 +52,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     if topic.is_empty() {
         let contents = manual::contents(&material, width);
         return print(&format!(
-            "{TITLE}\n{contents}\n`evenkeel manual CHAPTER` prints one of these, `evenkeel manual WORDS` searches,\n\
-             `evenkeel manual --html DIRECTORY` writes pages for a browser.\n"
+            "{TITLE}\n{contents}\n`evenkeel manual CHAPTER` prints a chapter, `evenkeel manual WORDS` \
+             searches,\n`evenkeel manual --html DIRECTORY` writes web pages.\n"
         ));
     }
     about(&material, &topic, width)
@@ -93,10 +93,10 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
     let slugs = chapters.iter().map(|chapter| chapter.slug.as_str());
     match suggest::nearest(&name, slugs) {
         Some(near) => refuse(format_args!(
-            "no chapter '{words}' and no keyword about it; did you mean '{near}'?"
+            "no chapter or keyword matches '{words}'; did you mean '{near}'?"
         )),
         None => refuse(format_args!(
-            "no chapter '{words}' and no keyword about it; `evenkeel manual` lists the chapters"
+            "no chapter or keyword matches '{words}'; `evenkeel manual` lists the chapters"
         )),
     }
 }
@@ -105,8 +105,8 @@ fn about(material: &Material<'_>, topic: &[&str], width: usize) -> ExitCode {
 fn findings(found: &manual::Found, width: usize) -> String {
     let mut text = String::new();
     match &found.corrected {
-        Some(words) => text += &format!("no match as written; found for '{words}':\n\n"),
-        None if found.partial => text += "no match for all words; found for most of them:\n\n",
+        Some(words) => text += &format!("no exact match; results for '{words}':\n\n"),
+        None if found.partial => text += "no match for all words; results for most of them:\n\n",
         None => {}
     }
     for hit in &found.hits {
@@ -116,7 +116,7 @@ fn findings(found: &manual::Found, width: usize) -> String {
             None => text += &format!("{line}\n"),
         }
     }
-    text + "\n`evenkeel keyword NAME` prints one of them, `evenkeel manual CHAPTER` all of a chapter.\n"
+    text + "\n`evenkeel keyword NAME` prints one of them, `evenkeel manual CHAPTER` a whole chapter.\n"
 }
 
 /// Writes the pages.

@@ -166,14 +166,13 @@ fn with_own_sections(page: &str) -> String {
     text + SEE_ALSO
 }
 
-const SEE_ALSO: &str = "\
-.SH FILES
+const SEE_ALSO: &str = ".SH FILES
 .TP
 \\fI/usr/share/doc/evenkeel/index.html\\fR
-The reference manual for a browser, with a search; below another prefix where it was installed so.
+The reference manual as searchable web pages; installed below another prefix if Evenkeel is.
 .SH \"SEE ALSO\"
 \\fBevenkeel manual\\fR, \\fBevenkeel keyword\\fR and \\fBevenkeel explain\\fR print the reference manual: keywords, termination states, \\
-data types, log formats, runtime commands, and the codes of messages.
+data types, log formats, runtime commands, and diagnostic codes.
 ";
 
 /// The page of the command, and behind it those of the subcommands.
@@ -200,6 +199,6 @@ fn man() -> ExitCode {
     };
     match pages() {
         Ok(()) => print(&with_own_sections(&String::from_utf8_lossy(&text))),
-        Err(error) => refuse(format_args!("the man page could not be made: {error}")),
+        Err(error) => refuse(format_args!("cannot create the man page: {error}")),
     }
 }

@@ -34,13 +34,13 @@ fn choose(all: Vec<Instance>, paths: &[PathBuf], pid: Option<u32>) -> Result<Ins
     match (fitting.len(), all.is_empty()) {
         (1, _) => Ok(fitting.remove(0)),
         (0, true) => Err(format!(
-            "no `evenkeel run`, `haproxy -W` or `keepalived` of this user is listed in {}{}",
+            "no running `evenkeel run`, `haproxy -W` or `keepalived` of this user is listed in {}{}",
             directory::path().display(),
             left_alone(&directory::roles().unwrap_or_default()),
         )),
-        (0, false) => Err(format!("none of those that run is meant:{}", list(&all))),
+        (0, false) => Err(format!("no running instance matches:{}", list(&all))),
         _ => Err(format!(
-            "several are running; `--pid N` says which one is meant:{}",
+            "several instances are running; choose one with `--pid N`:{}",
             list(&fitting)
         )),
     }
@@ -51,7 +51,7 @@ fn left_alone(roles: &[Instance]) -> String {
     match roles.is_empty() {
         true => String::new(),
         false => format!(
-            "; the supervisors of these have gone, and the same command started again takes each over:{}",
+            "; these processes have lost their supervisor, and the same command, started again, adopts them:{}",
             list(roles)
         ),
     }
@@ -95,7 +95,7 @@ fn reload(instance: &Instance, reset_runtime: bool) -> ExitCode {
         Err(error) => return gone(&error),
     };
     let Message::Reloaded { exit } = received.message else {
-        return gone(&"it does not know this command");
+        return gone(&"it does not support this command");
     };
     let text = received.descriptors.first().map(memory::text);
     if let Some(Ok(text)) = text {

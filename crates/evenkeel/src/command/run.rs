@@ -36,8 +36,9 @@ impl fmt::Display for WantedError {
         match self {
             WantedError::Nothing(path) => write!(
                 f,
-                "nothing to serve: `evenkeel run -f FILE` serves a file, and this machine belongs to no cluster \
-                 ({} says nothing of one; `evenkeel cluster init NAME` founds one, `evenkeel cluster join TOKEN` joins one)",
+                "nothing to serve: name a file with `evenkeel run -f FILE`. This machine is not a member of a cluster \
+                 ({} has no membership); `evenkeel cluster init NAME` creates a cluster, `evenkeel cluster join \
+                 TOKEN` joins one",
                 path.display()
             ),
             WantedError::Directory(error) => error.fmt(f),
@@ -89,7 +90,7 @@ pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
         && let Some(pid) = already_running(&absolute)
     {
         return refuse(format_args!(
-            "process {pid} serves with these files already; `evenkeel reload --pid {pid}` makes it read them again"
+            "process {pid} already serves these files; `evenkeel reload --pid {pid}` reloads them"
         ));
     }
     supervisor::main(supervisor::Command {

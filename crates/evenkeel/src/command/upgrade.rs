@@ -48,7 +48,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
             match write(Path::new(name), old, new) {
                 Ok(()) => {
                     print(&format!(
-                        "{name} is rewritten; what it was is {name}{BACKUP}\n"
+                        "{name} was rewritten; the old text is in {name}{BACKUP}\n"
                     ));
                 }
                 Err(error) => {

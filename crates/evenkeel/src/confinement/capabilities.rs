@@ -54,19 +54,15 @@ impl Why {
     /// In words.
     pub fn words(self) -> &'static str {
         match self {
-            Why::SourcePort => "connections to a server come from a port below 1024",
+            Why::SourcePort => "connections to a server use a source port below 1024",
             Why::SourceInterface => {
-                "connections to a server are bound to an interface, which kernels before 5.7 let \
-                 only a privileged process do"
+                "connections to a server are bound to an interface, which needs privileges before Linux 5.7"
             }
-            Why::Mark => "rules give packets of connections a mark",
+            Why::Mark => "rules set a mark on packets",
             Why::ClientAddress => {
-                "connections to a server show the address of a client, or another that is not this \
-                 host's"
+                "connections to a server use the address of a client, or another address that is not local"
             }
-            Why::UnixSocket => {
-                "root without it could not connect to a Unix socket that belongs to another user"
-            }
+            Why::UnixSocket => "to connect to a Unix socket of another user",
         }
     }
 }

@@ -32,23 +32,19 @@ impl fmt::Display for ConfinementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfinementError::Capabilities { errno } => {
-                write!(f, "capabilities could not be given up: {errno}")
+                write!(f, "cannot drop capabilities: {errno}")
             }
             ConfinementError::Path { path, error } => {
-                write!(
-                    f,
-                    "{} cannot be kept open to the process: {error}",
-                    path.display()
-                )
+                write!(f, "cannot keep access to {}: {error}", path.display())
             }
             ConfinementError::Files(error) => {
-                write!(f, "access to files could not be given up: {error}")
+                write!(f, "cannot drop access to files: {error}")
             }
             ConfinementError::Filter(error) => {
-                write!(f, "the filter of system calls could not be made: {error}")
+                write!(f, "cannot create the system call filter: {error}")
             }
             ConfinementError::FilterRefused(error) => {
-                write!(f, "the filter of system calls was refused: {error}")
+                write!(f, "the kernel refused the system call filter: {error}")
             }
         }
     }

@@ -51,21 +51,21 @@ impl Held {
         let missing = self.wanted - self.capabilities;
         if !missing.is_empty() {
             all.push(format!(
-                "the file needs {} while traffic flows, which this process never had",
+                "the file needs {} at run time, which this process never had",
                 capabilities::names(missing).join(", ")
             ));
         }
         if !self.no_new_privileges {
-            all.push("the kernel has no no-new-privs".to_owned());
+            all.push("this kernel has no no-new-privs".to_owned());
         }
         match self.files {
             Files::NotEnabled => all.push(
-                "Landlock is not enabled on this kernel (boot with `lsm=landlock,…`): files are \
-                 protected by their owners and modes only"
+                "Landlock is not enabled on this kernel (boot with `lsm=landlock,…`): only owners and modes protect \
+                 files"
                     .to_owned(),
             ),
             Files::NotBuilt => all.push(
-                "this kernel has no Landlock: files are protected by their owners and modes only"
+                "this kernel has no Landlock: only owners and modes protect files"
                     .to_owned(),
             ),
             Files::Confined { .. } | Files::Unconfined => {}

@@ -169,7 +169,9 @@ fn a_path_to_keep_that_does_not_exist_is_told() {
         .join()
         .unwrap();
     assert!(
-        error.to_string().starts_with("/nonexistent/directory"),
+        error
+            .to_string()
+            .starts_with("cannot keep access to /nonexistent/directory"),
         "{error}"
     );
 }

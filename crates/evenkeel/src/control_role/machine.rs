@@ -30,13 +30,13 @@ impl Supervised {
     async fn ask_with(&self, message: Message, set: &FileSet) -> Verdict {
         match sealed(set) {
             Ok(file) => self.ask(message, &[file]).await,
-            Err(error) => refused(&format!("the version cannot be handed over: {error}")),
+            Err(error) => refused(&format!("cannot pass the version on: {error}")),
         }
     }
 
     async fn ask(&self, message: Message, descriptors: &[Shared]) -> Verdict {
         let Some(told) = self.link.ask(&message, descriptors).await else {
-            return refused("the supervisor did not answer");
+            return refused("the supervisor did not respond");
         };
         let words = told
             .descriptors

@@ -34,7 +34,7 @@ pub fn play(stage: &Stage) -> ExitCode {
         }
         Err(error) => {
             crate::voice::Voice::new(crate::voice::Form::Own, false)
-                .alert(format_args!("the demo was broken off: {error}"));
+                .alert(format_args!("the demo was interrupted: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -43,7 +43,7 @@ pub fn play(stage: &Stage) -> ExitCode {
 fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
     let mut out = io::stdout();
     plain::introduce(&mut out, stage)?;
-    let mut phases = vec![watch(stage, "both serve")];
+    let mut phases = vec![watch(stage, "both servers serve")];
     for (index, stopped, returned) in [
         (0, "server one is stopped", "server one is back"),
         (1, "server two is stopped", "server two is back"),

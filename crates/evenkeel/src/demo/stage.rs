@@ -218,7 +218,7 @@ impl Stage {
         self.side.change();
         let what = if added { "without" } else { "with" };
         self.events.add(format!(
-            "you change the configuration: {what} server three; no connection is touched"
+            "you changed the configuration: {what} server three; no connection was closed"
         ));
         Ok(())
     }
@@ -243,12 +243,13 @@ impl Stage {
             return Ok(());
         };
         if server.runs() {
-            self.events.add(format!("you stop server {}", server.name));
+            self.events
+                .add(format!("you stopped server {}", server.name));
             server.stop();
         } else {
             server.restart()?;
             self.events
-                .add(format!("you return server {}", server.name));
+                .add(format!("you started server {}", server.name));
         }
         Ok(())
     }
@@ -263,7 +264,7 @@ impl Stage {
             }
             Err(error) => reason(&error),
         };
-        self.events.add(format!("you ask for {BLOCKED}: {what}"));
+        self.events.add(format!("you requested {BLOCKED}: {what}"));
     }
 
     /// What the proxy's checks say of each server.

@@ -111,7 +111,8 @@ fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
     let text = stage.text();
     let text = Paragraph::new(excerpt(&text)).block(Block::bordered().title(" examples/demo.cfg "));
     frame.render_widget(text, right);
-    let keys = " 1 stop or return server one   2 server two   c change in place: a third server   b ask for what is blocked   q end ";
+    let keys = " 1 stop or start server one   2 server two   c reload: third server   b request what is blocked   q \
+        quit ";
     frame.render_widget(Paragraph::new(keys.reversed()), foot);
 }
 
@@ -125,7 +126,7 @@ fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
         Line::from(vec![
             "statistics         ".into(),
             format!("http://{}/stats", stage.address).bold(),
-            "  where servers can be drained, too".into(),
+            "  where servers can be drained".into(),
         ]),
         Line::from(vec![
             "blocked by a rule  ".into(),
@@ -135,7 +136,7 @@ fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
             "the servers        http://{}/  http://{}/",
             one.address, two.address
         )),
-        Line::from("the load           a few clients of the demo itself, through the proxy".dim()),
+        Line::from("load generator      a few clients of the demo itself, through the proxy".dim()),
     ];
     frame.render_widget(
         Paragraph::new(lines).block(Block::bordered().title(" evenkeel demo ")),
@@ -144,7 +145,7 @@ fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
 }
 
 fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
-    let title = format!(" {} requests a second ", rates.second.requests());
+    let title = format!(" {} requests per second ", rates.second.requests());
     let block = Block::bordered().title(title);
     let inside = block.inner(area);
     frame.render_widget(block, area);
@@ -192,7 +193,7 @@ fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
     }
     let failed = rates.whole.failed;
     let text = format!(
-        "failed requests, as the clients saw them: {failed} of {}",
+        "failed requests, as seen by the clients: {failed} of {}",
         rates.whole.requests()
     );
     let text = if failed == 0 {
@@ -217,7 +218,7 @@ fn events(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
     let hidden = lines.len().saturating_sub(room);
     let shown: Vec<Line<'_>> = lines.into_iter().skip(hidden).collect();
     frame.render_widget(
-        Paragraph::new(shown).block(Block::bordered().title(" what happened ")),
+        Paragraph::new(shown).block(Block::bordered().title(" events ")),
         area,
     );
 }

@@ -71,7 +71,7 @@ pub enum ArgumentError {
     Usage,
     /// A flag without its value.
     Missing(String),
-    /// A flag of HAProxy that is not built yet, and what it is for.
+    /// A flag of HAProxy that is not supported yet, and what it is for.
     NotBuilt(String, &'static str),
     /// The name is not UTF-8.
     Name(&'static str),
@@ -99,7 +99,7 @@ impl fmt::Display for ArgumentError {
             ArgumentError::NotBuilt(flag, what) => {
                 write!(
                     f,
-                    "{flag} ({what}) is known, but not built yet: a later version of Evenkeel has it"
+                    "{flag} ({what}) is known, but not supported yet: a later version of Evenkeel has it"
                 )
             }
             ArgumentError::Name(flag) => write!(f, "the value of {flag} is not UTF-8"),
@@ -355,7 +355,7 @@ mod tests {
                 matches!(&error, ArgumentError::NotBuilt(name, _) if name == flag),
                 "{flag}"
             );
-            assert!(error.to_string().contains("not built yet"));
+            assert!(error.to_string().contains("not supported yet"));
         }
     }
 

@@ -84,7 +84,7 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
         -v displays version ; -vv shows what is built and what is not.
         -c checks the files and exits (0 valid, 1 errors, 2 nothing listens).
         -cc <cond> evaluates a condition and exits (0 true, 1 false, 2 not understood).
-        -W supervises the process that serves ; USR2 and HUP take the files in again.
+        -W supervises the process that serves ; USR2 and HUP reload the files.
         -Ws the same, and tells systemd ; -S <bind>[,option,...] opens the master's socket.
         -D goes into the background ; -db and -d stay in the foreground.
         -V is verbose (undoes -q) ; -q says nothing.
@@ -99,7 +99,7 @@ Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpcon
         -dM -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
         -x takes over the listening sockets of the process behind that stats socket ;
         -sf/-st [pid ]* finishes/ends older processes.
-        -dC -dt are known and not built yet.
+        -dC -dt are known and not supported yet.
         This is Evenkeel under the name haproxy ; see 'evenkeel --help'.
 
 ";

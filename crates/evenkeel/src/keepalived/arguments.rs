@@ -122,10 +122,11 @@ impl fmt::Display for ArgumentError {
         match self {
             ArgumentError::Told(lines) => f.write_str(&lines.join("\n")),
             ArgumentError::Checkers => f.write_str(
-                "-C (health checkers of virtual servers alone) is refused: a `listen` section of a haproxy.cfg does that here, `evenkeel run -f` takes both files",
+                "-C (health checkers of virtual servers only) is not supported: use a `listen` section of an \
+                 haproxy.cfg; `evenkeel run -f` reads both files",
             ),
             ArgumentError::Genhash => f.write_str(
-                "-T (genhash) is for checks of virtual servers; `curl -s URL | md5sum` gives the same sum",
+                "-T (genhash) is not supported; `curl -s URL | md5sum` computes the same hash",
             ),
         }
     }
@@ -302,7 +303,8 @@ fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
         "core-dump-pattern" => {
             parsed.core = true;
             parsed.told.push(
-                "-M: core dumps are allowed; /proc/sys/kernel/core_pattern, which is everybody's, stays as it is"
+                "-M: core dumps are enabled; /proc/sys/kernel/core_pattern is not changed, because it applies to the \
+                 whole system"
                     .to_owned(),
             );
         }
@@ -311,7 +313,7 @@ fn take(parsed: &mut Arguments, name: &str, value: Option<OsString>) {
         "version" => parsed.version = true,
         "help" => parsed.help = true,
         "snmp" | "snmp-agent-socket" => parsed.told.push(
-            "SNMP is not built in: `evenkeel address --json` and `evenkeel address metrics` tell the same"
+            "SNMP is not supported: use `evenkeel address --json` or `evenkeel address metrics`"
                 .to_owned(),
         ),
         "address-monitoring" | "perf" | "debug" => {

@@ -202,31 +202,31 @@ pub fn reasons(config: &Config) -> Vec<(CapabilitySet, &'static str)> {
     let mut all = vec![
         (
             CapabilitySet::NET_ADMIN,
-            "addresses, routes, rules and virtual interfaces are put into the kernel",
+            "to change addresses, routes, rules and virtual interfaces",
         ),
         (
             CapabilitySet::NET_RAW,
-            "adverts, and announcements to neighbours, are packets of their own protocols",
+            "to send and receive adverts and announcements to neighbours",
         ),
         (
             CapabilitySet::SYS_NICE,
-            "real-time scheduling, so that a busy machine loses no address",
+            "for real-time scheduling, so that a busy machine keeps its addresses",
         ),
         (
             CapabilitySet::IPC_LOCK,
-            "its memory is locked, so that it never waits for a disk",
+            "to lock its memory, so that it never waits for a disk",
         ),
     ];
     if config.global.network_namespace.is_some() {
         all.push((
             CapabilitySet::SYS_ADMIN,
-            "it enters the network namespace that the file names",
+            "to enter the network namespace of the file",
         ));
     }
     if others(config) {
         all.push((
             CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::KILL,
-            "scripts run as another user, and are ended when they take too long",
+            "to run scripts as another user, and to end them when they take too long",
         ));
     }
     if config
@@ -237,19 +237,19 @@ pub fn reasons(config: &Config) -> Vec<(CapabilitySet, &'static str)> {
     {
         all.push((
             CapabilitySet::CHOWN,
-            "a pipe that it makes belongs to another user",
+            "to create a pipe that belongs to another user",
         ));
     }
     if !config.files.is_empty() {
         all.push((
             CapabilitySet::DAC_READ_SEARCH,
-            "files of other users are tracked",
+            "to track files of other users",
         ));
     }
     if !config.processes.is_empty() {
         all.push((
             CapabilitySet::SYS_PTRACE,
-            "processes of other users are tracked",
+            "to track processes of other users",
         ));
     }
     all
@@ -356,7 +356,7 @@ pub fn difference(before: Option<&Config>, now: Option<&Config>) -> Vec<String> 
         lines.push(format!("and {left_out} more"));
     }
     if lines.is_empty() {
-        lines.push("something that holds for all virtual addresses".to_owned());
+        lines.push("a setting for all virtual addresses".to_owned());
     }
     lines
 }

@@ -75,7 +75,7 @@ impl Both {
             return proxy;
         }
         let mut lines = lines;
-        if proxy != "nothing is different" {
+        if proxy != "no difference" {
             lines.insert(0, proxy);
         }
         lines.join("\n")
@@ -101,7 +101,7 @@ pub fn make(
     let previous = load.previous.as_ref();
     if previous.is_some_and(|plan| plan.listeners > 0) {
         voice.alert(
-            "these files have virtual addresses and no proxy, but a proxy serves; a restart makes it so",
+            "these files have virtual addresses and no proxy, but a proxy serves; restart to change that",
         );
         return Err(Refusal::default());
     }
@@ -110,7 +110,7 @@ pub fn make(
         Some(_) => addresses::difference(had, Some(&config)),
     };
     let difference = match (previous.is_some(), difference.is_empty()) {
-        (true, true) => "nothing is different".to_owned(),
+        (true, true) => "no difference".to_owned(),
         _ => difference.join("\n"),
     };
     let files = wishes.files.iter().chain(&wishes.address_files);

@@ -104,9 +104,9 @@ fn difference(before: &Recording, now: &Recording) -> String {
     let difference = between(old, new, &vocabulary);
     match (difference.is_empty(), before == now) {
         (false, _) => difference.render(LINES_MAX),
-        (true, true) => "nothing is different".to_owned(),
+        (true, true) => "no difference".to_owned(),
         (true, false) => {
-            "no line is different, but something that lines refer to is: a file, a name, an account"
+            "no line changed, but something that lines refer to did: a file, a host name, an account"
                 .to_owned()
         }
     }
@@ -182,7 +182,7 @@ mod tests {
         };
         let (first, same, other) = (load("::1 a\n"), load("::1 a\n"), load("::1 b\n"));
         std::fs::remove_file(&map).unwrap();
-        assert_eq!(difference(&first, &same), "nothing is different");
+        assert_eq!(difference(&first, &same), "no difference");
         let told = difference(&first, &other);
         let name = map.display().to_string();
         assert!(told.contains(&name) && told.contains("1 line"), "{told}");
@@ -208,7 +208,7 @@ mod tests {
         };
         let (first, other) = (load("one.example"), load("one.example"));
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(difference(&first, &first), "nothing is different");
+        assert_eq!(difference(&first, &first), "no difference");
         let told = difference(&first, &other);
         let line = format!("{}: changed", file.display());
         assert!(told.contains(&line), "{told}");

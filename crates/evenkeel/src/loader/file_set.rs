@@ -147,7 +147,10 @@ impl Files for &FileSet {
     fn read(&mut self, _: &mut Machine, path: &Path) -> io::Result<Vec<u8>> {
         let found = self.files.iter().find(|file| is_named(path, &file.path));
         let none = || {
-            let told = format!("it is not in {}: apply it again with it", label(self));
+            let told = format!(
+                "it is not in {}: apply it again with that file",
+                label(self)
+            );
             io::Error::new(io::ErrorKind::NotFound, told)
         };
         found.map(|file| file.bytes.clone()).ok_or_else(none)
@@ -208,7 +211,7 @@ impl fmt::Display for CollectError {
             CollectError::Refused => f.write_str("there are errors in these files"),
             CollectError::Name(path) => write!(
                 f,
-                "'{}' is no name that a version can have: it is not UTF-8",
+                "'{}' is not a valid file name for a version: it is not UTF-8",
                 path.display()
             ),
             CollectError::TooMany => write!(f, "more than {FILES_MAX} files"),

@@ -73,7 +73,7 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
     }
     if load.previous.as_ref().is_some_and(alone::is_alone) {
         voice.alert(
-            "these files have a proxy, but only addresses are served; a restart makes it so",
+            "these files have a proxy, but only addresses are served; restart to change that",
         );
         return Err(watched::refused(load, &wishes, Some(&loaded), voice));
     }
@@ -219,7 +219,7 @@ fn judge(loaded: &mut Loaded, wishes: &Wishes, voice: &mut Voice) -> Result<Conf
     let config = loaded.config.take().ok_or_else(Refusal::default)?;
     if zero_warning {
         if voice.form() == Form::Own {
-            voice.alert("there are warnings, and `zero-warning` refuses a file that has any");
+            voice.alert("there are warnings, and `zero-warning` refuses files with warnings");
         }
         return Err(Refusal::default());
     }
@@ -236,7 +236,7 @@ fn told(voice: &mut Voice, error: StartError) -> Refusal {
         // Each that cannot be had was told; HAProxy sums them up.
         (Form::Own, StartError::Listeners) => {}
         (Form::Own, StartError::NothingListens) => {
-            voice.alert("nothing would listen: no `bind` is in use");
+            voice.alert("no listener: the files have no active `bind`");
         }
         (_, error) => voice.fatal(error),
     }

@@ -62,7 +62,7 @@ pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Wat
     match watch.fit() {
         0 => {}
         left_out => voice.warning(format_args!(
-            "{left_out} directories more than can be watched: their files are not noticed"
+            "{left_out} directories exceed the limit: changes of their files are not detected"
         )),
     }
     Some(watch)

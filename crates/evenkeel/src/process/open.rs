@@ -121,7 +121,7 @@ fn open_error(config: &Config, loaded: &Loaded, error: &OpenError, form: Form) -
 fn next_step(step: OpenStep, errno: rustix::io::Errno) -> &'static str {
     match (step, errno) {
         (OpenStep::Bind | OpenStep::Listen, rustix::io::Errno::ADDRINUSE) => {
-            "; `ss -ltnp` shows who listens there"
+            "; `ss -ltnp` shows the process that listens there"
         }
         (OpenStep::Bind, rustix::io::Errno::ACCESS) => {
             "; ports below 1024 need root or the capability NET_BIND_SERVICE"

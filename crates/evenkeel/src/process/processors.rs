@@ -33,7 +33,7 @@ pub fn choose(global: &Global, voice: &mut Voice) {
         };
         if !wanted.iter().any(|cpu| has(&allowed, *cpu)) {
             voice.warning(format_args!(
-                "'cpu-map': thread {thread} may use none of its processors, so it runs on any."
+                "'cpu-map': none of the processors of thread {thread} is available, so it runs on any."
             ));
         }
     }

@@ -198,7 +198,7 @@ fn tell_serves(wanted: &WantedLimits, voice: &mut Voice) {
     if voice.form() == Form::Own {
         let (addresses, threads) = (wanted.listeners, wanted.threads);
         voice.notice(format_args!(
-            "serves on {} with {}",
+            "serving on {} with {}",
             counted(addresses, "address", "addresses"),
             counted(threads, "thread", "threads"),
         ));

@@ -88,7 +88,7 @@ impl Change {
     /// How it went; waits where it is not done.
     pub fn outcome(self) -> Result<Taken, VersionError> {
         self.thread.join().unwrap_or_else(|_| {
-            let panicked = io::Error::other("the thread of the change panicked");
+            let panicked = io::Error::other("the thread that loads the change panicked");
             Err(VersionError::DataPlane(panicked))
         })
     }
@@ -106,7 +106,7 @@ fn build(given: &mut Given) -> Result<Built, VersionError> {
         Ok(thread.spawn_scoped(scope, work)?.join())
     });
     built.map_err(VersionError::DataPlane)?.unwrap_or_else(|_| {
-        let panicked = io::Error::other("the thread that builds panicked");
+        let panicked = io::Error::other("the thread that builds the version panicked");
         Err(VersionError::DataPlane(panicked))
     })
 }
@@ -147,7 +147,7 @@ pub fn put(
     words.extend(raise_files(given.take.plan.files_max));
     // The version serves already: what is left is told, not undone.
     if let Err(error) = side.sockets().change(sockets) {
-        words.push(format!("the statistics sockets stay as they were: {error}"));
+        words.push(format!("the statistics sockets were not changed: {error}"));
     }
     Ok(words.join("; "))
 }
@@ -169,7 +169,7 @@ fn raise_files(wanted: u64) -> Option<String> {
         Err(_) => current,
     };
     (now < wanted).then(|| {
-        format!("the limit of open files stays {now} until a restart ({wanted} are wanted)")
+        format!("the limit of open files stays {now} until a restart ({wanted} requested)")
     })
 }
 
@@ -185,7 +185,7 @@ fn words(changed: &Changed) -> Vec<String> {
     match left.is_empty() {
         true => Vec::new(),
         false => vec![format!(
-            "'{}' stays as it was until a restart",
+            "'{}' keeps its value until a restart",
             left.join("', '")
         )],
     }

@@ -25,7 +25,7 @@ use version::Given;
 pub fn main(mut channel: Channel) -> ExitCode {
     let (given, guard) = match entry::first_of_role(&mut channel, first) {
         Ok(first) => first,
-        Err(error) => return entry::exit("the proxy did not begin", Err(error)),
+        Err(error) => return entry::exit("the proxy did not start", Err(error)),
     };
     let form = match given.take.personality {
         Personality::Own | Personality::Keepalived => Form::Own,

@@ -267,17 +267,17 @@ impl Supervised {
         match &self.guard {
             Some(guard) => {
                 let how = match guard.can_be_found() {
-                    true => "the same command started again takes it over",
-                    false => "TERM or USR1 end it",
+                    true => "the same command, started again, adopts it",
+                    false => "stop it with TERM or USR1",
                 };
                 voice.warning(format_args!(
-                    "the supervisor has gone; the proxy serves on; {how}"
+                    "the supervisor has ended; the proxy continues to serve; {how}"
                 ));
                 // Nobody is left who would tell it to go on.
                 self.paused.then(|| self.pause(false))
             }
             None => {
-                voice.warning("the supervisor has gone before this proxy was to stay; it ends");
+                voice.warning("the supervisor ended during the trial of this proxy; it ends, too");
                 Some(Order::StopSoftly)
             }
         }
@@ -293,7 +293,7 @@ impl Supervised {
             return false;
         }
         self.alone = false;
-        voice.notice("another supervisor has taken over");
+        voice.notice("another supervisor has adopted it");
         true
     }
 
@@ -301,7 +301,7 @@ impl Supervised {
     fn revert(&mut self, serving: &Serving) {
         let Some(trial) = &self.trial else {
             let version = self.given.as_ref().map_or(0, |given| given.take.version);
-            let words = "nothing is on trial".to_owned();
+            let words = "no candidate version is being tried".to_owned();
             return self.answer(&Message::Taken { version, words }, &[]);
         };
         // Where the address role was faster that is told as soon as it is done.
@@ -339,13 +339,13 @@ impl Supervised {
                 self.given = self.given.as_ref().map(|_| given);
                 let words = "a virtual address had to be taken over".to_owned();
                 voice.notice(format_args!(
-                    "{words}: the version on trial is served no more, the one before it is again"
+                    "{words}: the candidate version is rolled back, the previous one is served again"
                 ));
                 self.answer(&Message::WentBack { words }, &[]);
             }
             Err(error) => {
                 voice.alert(format_args!(
-                    "the version before the trial cannot be served again: {error}"
+                    "cannot serve the version before the candidate again: {error}"
                 ));
                 // Another proxy begins with it.
                 process::end_by(Signal::SIGABRT);
@@ -356,7 +356,7 @@ impl Supervised {
     fn take(&mut self, given: Given, former: Option<Given>, serving: &Serving) {
         let version = given.take.version;
         if self.change.is_some() {
-            return self.answer(&refused(version, "another change is being taken"), &[]);
+            return self.answer(&refused(version, "another reload is in progress"), &[]);
         }
         if self.given.is_none() {
             return self.answer(&refused(version, "the proxy is stopping"), &[]);

@@ -54,7 +54,7 @@ impl fmt::Display for VersionError {
             VersionError::Memory(error) => error.fmt(f),
             VersionError::Recording(error) => error.fmt(f),
             VersionError::Refused(first) => {
-                write!(f, "what the loader accepted is refused here: {first}")
+                write!(f, "the proxy refuses what the loader accepted: {first}")
             }
             VersionError::Assign(error) => error.fmt(f),
             VersionError::Descriptor(error) => write!(f, "a descriptor: {error}"),

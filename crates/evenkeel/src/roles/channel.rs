@@ -51,13 +51,11 @@ pub enum ChannelError {
 impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ChannelError::Closed => f.write_str("the other process has gone"),
+            ChannelError::Closed => f.write_str("the other process has ended"),
             ChannelError::Decode(error) => error.fmt(f),
-            ChannelError::Descriptors => {
-                f.write_str("a message and its descriptors do not fit together")
-            }
-            ChannelError::Full => f.write_str("the other process takes no messages"),
-            ChannelError::Timeout => f.write_str("the other process did not answer in time"),
+            ChannelError::Descriptors => f.write_str("a message does not match its descriptors"),
+            ChannelError::Full => f.write_str("the other process accepts no messages"),
+            ChannelError::Timeout => f.write_str("the other process did not respond in time"),
             ChannelError::System(error) => error.fmt(f),
         }
     }

@@ -51,8 +51,8 @@ impl fmt::Display for Frozen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Frozen::Stopped => "is stopped by a signal",
-            Frozen::Sleeps => "sleeps and does not wake",
-            Frozen::Loops => "runs without end",
+            Frozen::Sleeps => "sleeps and does not wake up",
+            Frozen::Loops => "loops without end",
             Frozen::Gone => "has ended",
         })
     }

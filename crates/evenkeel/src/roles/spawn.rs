@@ -147,7 +147,7 @@ impl std::fmt::Display for StartFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let what = self.what;
         match &self.why {
-            Why::Start(error) => write!(f, "the {what} could not be started: {error}"),
+            Why::Start(error) => write!(f, "cannot start the {what}: {error}"),
             Why::Limits(errno) => write!(f, "the limits of the {what}: {errno}"),
             Why::Channel(error) => write!(f, "the {what}: {error}"),
         }
@@ -484,7 +484,7 @@ impl std::fmt::Display for EntryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             EntryError::ByHand => f.write_str(
-                "`evenkeel internal` is started by the supervisor only; `evenkeel run -f FILE` starts one",
+                "only the supervisor runs `evenkeel internal`; start one with `evenkeel run -f FILE`",
             ),
             EntryError::Channel(error) => write!(f, "the channel to the supervisor: {error}"),
         }

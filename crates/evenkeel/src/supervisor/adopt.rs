@@ -107,9 +107,9 @@ impl fmt::Display for AdoptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AdoptError::Supervised => f.write_str("it has another supervisor already"),
-            AdoptError::Silent => f.write_str("it does not answer"),
-            AdoptError::Foreign(error, _) => write!(f, "it is of another program: {error}"),
-            AdoptError::Words => f.write_str("it says something else than asked"),
+            AdoptError::Silent => f.write_str("it does not respond"),
+            AdoptError::Foreign(error, _) => write!(f, "it runs a different program: {error}"),
+            AdoptError::Words => f.write_str("unexpected reply"),
             AdoptError::Process(errno) => write!(f, "its process: {errno}"),
             AdoptError::Channel(error) => error.fmt(f),
         }
@@ -301,7 +301,7 @@ impl Supervisor {
             // Two that were started at once: one is enough. HAProxy's name may
             // be started twice.
             Err(AdoptError::Supervised) if self.voice.form() == Form::Own => {
-                self.fail("another supervisor serves with these files already");
+                self.fail("another supervisor already serves these files");
                 true
             }
             Err(AdoptError::Supervised) => false,

@@ -78,7 +78,7 @@ impl Supervisor {
         // Whether there is anything to change is not known yet.
         if !watched {
             tell::reloading(&mut self.voice);
-            self.notify.reloading("taking the files in again");
+            self.notify.reloading("reloading");
         }
         // A program is taken when somebody asks.
         if watched || !self.begin_upgrade() {
@@ -247,7 +247,7 @@ impl Supervisor {
         self.settle_in(None);
         self.requests.finish();
         self.voice
-            .warning("who asked for a change has gone; it is given up and nothing was changed");
+            .warning("the process that requested the reload has ended; the reload is cancelled and nothing was changed");
         self.notify.ready(&self.status());
     }
 

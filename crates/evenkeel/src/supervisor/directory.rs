@@ -55,10 +55,10 @@ impl fmt::Display for DirectoryError {
                 )
             }
             DirectoryError::Owner(path) => {
-                write!(f, "{} belongs to somebody else", path.display())
+                write!(f, "{} belongs to another user", path.display())
             }
             DirectoryError::Others(path) => {
-                write!(f, "others may write into {}", path.display())
+                write!(f, "other users may write to {}", path.display())
             }
             DirectoryError::Socket(path, errno) => write!(f, "{}: {errno}", path.display()),
         }

@@ -48,12 +48,12 @@ impl fmt::Display for KeepError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             KeepError::File(error) => f.write_str(&configuration::files::reason(error)),
-            KeepError::NotOurs => f.write_str("others could have written it"),
+            KeepError::NotOurs => f.write_str("other users could have written it"),
             KeepError::Decode(error) => error.fmt(f),
-            KeepError::Length => f.write_str("it was not written to its end"),
+            KeepError::Length => f.write_str("it is incomplete"),
             KeepError::Version(number) => write!(f, "the proxy serves version {number}"),
-            KeepError::Secret => f.write_str("it holds keys, which are kept in no file"),
-            KeepError::Sockets => f.write_str("the proxy gave other sockets"),
+            KeepError::Secret => f.write_str("it contains keys, which are never written to a file"),
+            KeepError::Sockets => f.write_str("the proxy passed different sockets"),
         }
     }
 }
@@ -221,7 +221,8 @@ impl Supervisor {
             && self.voice.form() == Form::Own
         {
             self.voice.warning(format_args!(
-                "the version cannot be kept beside {} ({error}); a supervisor that takes this proxy over reads the files again",
+                "cannot store the version in {} ({error}); a supervisor that adopts this proxy will read the files \
+                 again",
                 entry.socket().display()
             ));
         }

@@ -64,14 +64,15 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LoadError::Process(failure) => failure.fmt(f),
-            LoadError::Message => f.write_str("the loader said something else than asked"),
+            LoadError::Message => f.write_str("unexpected reply of the loader"),
             LoadError::Notes(error) => write!(f, "the loader's messages: {error}"),
             LoadError::TooLong(limit) => write!(
                 f,
-                "the loader was ended since it took more than {} s (a file that nobody writes, names that nobody answers?); {LIMIT_VARIABLE} sets another limit",
+                "the loader was stopped because it took longer than {} s (a pipe without a writer, an unresponsive \
+                 nameserver?); {LIMIT_VARIABLE} sets another limit",
                 limit.as_secs()
             ),
-            LoadError::Ended => f.write_str("the loader ended without a word"),
+            LoadError::Ended => f.write_str("the loader ended without a message"),
         }
     }
 }

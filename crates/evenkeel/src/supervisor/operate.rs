@@ -193,7 +193,7 @@ impl Supervisor {
         let serving = self.kept.as_ref().map(words).unwrap_or_default();
         match self.changes.failed {
             0 => serving,
-            _ => format!("{serving}; the last change was refused"),
+            _ => format!("{serving}; the last reload was refused"),
         }
     }
 }
@@ -213,7 +213,7 @@ fn not_opened(failure: &OpenFailure, form: Form) -> String {
     let path = address.strip_prefix("unix@");
     match (form, path) {
         (Form::Own | Form::Keepalived, _) => {
-            format!("the master's socket: {step} {address}: {reason}")
+            format!("master socket: {step} {address}: {reason}")
         }
         (Form::Haproxy, Some(path)) => format!(
             "Binding [master-socket:0] for proxy MASTER: cannot bind UNIX socket ({reason}) [{path}]"

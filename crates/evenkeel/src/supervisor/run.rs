@@ -346,7 +346,7 @@ impl Supervisor {
         self.stop = Some(stop);
         tell::exiting(&mut self.voice, stop.is_soft());
         self.notify.stopping(match stop.is_soft() {
-            true => "finishing what there is",
+            true => "finishing the existing connections",
             false => "stopping",
         });
         self.restart_at = None;
@@ -632,7 +632,8 @@ impl Supervisor {
         match opened.and_then(|()| self.open_guard()) {
             Ok(()) => {}
             Err(error) if self.voice.form() == Form::Own => self.voice.warning(format_args!(
-                "`evenkeel reload` will not find this process, and no other supervisor its proxy ({error}); HUP does the same as `reload`"
+                "`evenkeel reload` will not find this process, and no other supervisor can adopt its proxy ({error}); \
+                 HUP works like `reload`"
             )),
             // Scripts do not expect a word about what HAProxy does not have.
             Err(_) => {}
@@ -694,8 +695,8 @@ impl Supervisor {
         if self.kept.is_none() {
             return self.begin_anew();
         }
-        self.change_failed(None, "the proxy died when it was to take the change in");
-        self.went_back("the proxy died with it");
+        self.change_failed(None, "the proxy died while it loaded the change");
+        self.went_back("the proxy died, too");
         if self.kept.is_some() {
             self.restart_later(proxy.born, proxy.ready);
         }
@@ -704,7 +705,7 @@ impl Supervisor {
     /// A role that was taken has gone, and nothing is known to start another one
     /// with: the files decide, as at a start. Its sockets are still open.
     fn begin_anew(&mut self) {
-        self.change_failed(None, "the proxy died when it was to take the change in");
+        self.change_failed(None, "the proxy died while it loaded the change");
         self.abandon_loading();
         self.give_up_changes();
         self.served = false;
@@ -739,7 +740,7 @@ impl Supervisor {
         let now = Instant::now();
         let wait: Duration = self.backoff.died(born, now, served);
         tell::restarts(&mut self.voice, wait);
-        self.notify.status("the proxy died, another one starts");
+        self.notify.status("the proxy died, restarting it");
         match wait.is_zero() {
             true => self.start_proxy(),
             false => self.restart_at = Some(now + wait),
@@ -777,7 +778,7 @@ impl Supervisor {
         }
         if due(self.candidate.as_ref().map(|candidate| candidate.until)) {
             let words = format!(
-                "the proxy did not take the change in within {} s",
+                "the proxy did not load the change within {} s",
                 TAKE_LIMIT.as_secs()
             );
             self.change_failed(None, &words);

@@ -25,7 +25,7 @@ pub fn serves(voice: &mut Voice, version: &Version) {
     match voice.form() {
         Form::Haproxy => voice.notice("Loading success."),
         Form::Keepalived => voice.notice("Startup complete"),
-        Form::Own => voice.notice(format_args!("serves on {}", size(version))),
+        Form::Own => voice.notice(format_args!("serving on {}", size(version))),
     }
 }
 
@@ -65,7 +65,7 @@ pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
     let difference = plan.difference.trim_end();
     let mut lines = vec![(
         Gravity::Notice,
-        format!("took the files in; serves on {}", size(version)),
+        format!("configuration reloaded; serving on {}", size(version)),
     )];
     lines.extend(
         difference
@@ -126,7 +126,7 @@ pub fn refused(voice: &mut Voice) {
     match voice.form() {
         Form::Haproxy => voice.warning("Loading failure!"),
         Form::Keepalived => {
-            voice.warning("the configuration is refused, the one before runs on");
+            voice.warning("the configuration is refused, the previous one stays active");
         }
         Form::Own => voice.warning("nothing was changed"),
     }
@@ -138,7 +138,9 @@ pub fn exiting(voice: &mut Voice, soft: bool) {
         (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
         // The address role says it.
         (Form::Keepalived, _) => {}
-        (Form::Own, true) => voice.notice("accepts no more and finishes what it has"),
+        (Form::Own, true) => {
+            voice.notice("accepting no new connections, finishing the existing ones")
+        }
         (Form::Own, false) => voice.notice("stops"),
     }
 }
@@ -161,11 +163,11 @@ pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
         (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
         (Form::Own | Form::Keepalived, Ending::Status(status)) if status.success() => {
             voice.notice(format_args!(
-                "the proxy before (process {pid}) has finished"
+                "the previous proxy (process {pid}) has finished"
             ));
         }
         (Form::Own | Form::Keepalived, _) => voice.notice(format_args!(
-            "the proxy before (process {pid}) {}",
+            "the previous proxy (process {pid}) {}",
             own_ending(ending)
         )),
     }
@@ -194,21 +196,21 @@ pub fn trial_ended(ending: Ending) -> String {
 /// A role was taken from a supervisor that has gone.
 pub fn adopted(voice: &mut Voice, pid: i32, before: u32) {
     voice.notice(format_args!(
-        "takes over the proxy (process {pid}) of process {before}, which has gone"
+        "adopted the proxy (process {pid}) of process {before}, which has ended"
     ));
 }
 
 /// A role was taken, and what it serves is not known.
 pub fn not_known(voice: &mut Voice, error: &KeepError) {
     voice.warning(format_args!(
-        "what the supervisor before left of its version is not used ({error}); the files are read again"
+        "cannot use the version stored by the previous supervisor ({error}); reading the files again"
     ));
 }
 
 /// A role without a supervisor is not taken.
 pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
     voice.warning(format_args!(
-        "a proxy serves with these files and has no supervisor, but {error}; another one is started beside it"
+        "a proxy with these files has no supervisor, but {error}; starting another one beside it"
     ));
 }
 
@@ -220,14 +222,14 @@ pub fn took_over(voice: &mut Voice, before: &Before) {
     let mut words = Vec::new();
     if let Some(socket) = &before.socket {
         words.push(format!(
-            "took the listeners over that {} offers",
+            "took over the listeners offered by {}",
             socket.display()
         ));
     }
     if !before.pids.is_empty() {
         let pids: Vec<String> = before.pids.iter().map(u32::to_string).collect();
         let asked = match before.farewell {
-            Farewell::Finish => "finish what it has",
+            Farewell::Finish => "finish its connections",
             Farewell::End => "end",
         };
         words.push(format!("told process {} to {asked}", pids.join(", ")));
@@ -241,7 +243,7 @@ pub fn took_over(voice: &mut Voice, before: &Before) {
 pub fn resumed(voice: &mut Voice) {
     if voice.form() == Form::Own {
         voice.notice(format_args!(
-            "the supervisor is evenkeel {} from now on",
+            "the supervisor is now evenkeel {}",
             crate::identity::VERSION
         ));
     }
@@ -250,7 +252,7 @@ pub fn resumed(voice: &mut Voice) {
 /// What was left by the image before cannot be taken up.
 pub fn not_resumed(voice: &mut Voice, error: &dyn std::fmt::Display) {
     voice.warning(format_args!(
-        "what the program before handed over cannot be read: {error}"
+        "cannot read the state of the previous program: {error}"
     ));
 }
 
@@ -264,7 +266,7 @@ pub fn address_role_started(voice: &mut Voice, pid: i32) {
 /// An address role was taken from a supervisor that has gone.
 pub fn address_role_adopted(voice: &mut Voice, pid: i32, before: u32) {
     voice.notice(format_args!(
-        "takes over the address role (process {pid}) of process {before}, which has gone"
+        "adopted the address role (process {pid}) of process {before}, which has ended"
     ));
 }
 
@@ -304,8 +306,8 @@ fn own_ending(ending: Ending) -> String {
 
 fn own_status(status: ExitStatus) -> String {
     match status.signal().map(nix::sys::signal::Signal::try_from) {
-        Some(Ok(signal)) => format!("was ended by {signal}"),
-        Some(Err(_)) => "was ended by a signal".to_owned(),
+        Some(Ok(signal)) => format!("was killed by {signal}"),
+        Some(Err(_)) => "was killed by a signal".to_owned(),
         None => format!("ended with {}", status.code().unwrap_or_default()),
     }
 }
@@ -343,9 +345,9 @@ fn signal_words(signal: i32) -> &'static str {
 pub fn restarts(voice: &mut Voice, wait: Duration) {
     if voice.form() == Form::Own {
         match wait.is_zero() {
-            true => voice.notice("another one starts at once, with the same listeners"),
+            true => voice.notice("restarting it at once, with the same listeners"),
             false => voice.notice(format_args!(
-                "another one starts in {} s, with the same listeners",
+                "restarting it in {} s, with the same listeners",
                 wait.as_secs_f32()
             )),
         }

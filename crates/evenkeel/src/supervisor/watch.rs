@@ -102,7 +102,7 @@ impl Watcher {
             match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
                 Ok(fd) => self.inotify = Some(fd),
                 Err(errno) => {
-                    return voice.warning(format_args!("files cannot be watched: {errno}"));
+                    return voice.warning(format_args!("cannot watch files: {errno}"));
                 }
             }
         }
@@ -230,9 +230,9 @@ fn cannot_watch(path: &[u8], errno: Errno) -> String {
     let path = String::from_utf8_lossy(path);
     match errno {
         Errno::NOSPC => format!(
-            "the system allows no more watches (fs.inotify.max_user_watches), so changes in '{path}' are not noticed"
+            "the system allows no more watches (fs.inotify.max_user_watches), so changes in '{path}' are not detected"
         ),
-        _ => format!("'{path}' cannot be watched, so changes in it are not noticed: {errno}"),
+        _ => format!("cannot watch '{path}', so changes in it are not detected: {errno}"),
     }
 }
 
@@ -292,7 +292,7 @@ impl Supervisor {
         match (unchanged, before) {
             (true, Some(_)) => {
                 self.voice
-                    .notice("the files that are watched are those that are served again");
+                    .notice("the watched files have returned to the served content");
                 true
             }
             (true, None) => !running,

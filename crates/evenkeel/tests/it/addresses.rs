@@ -111,7 +111,7 @@ fn a_role_that_is_killed_is_followed_and_the_address_never_goes() {
     let owner = || bed.run(&["address"]).stdout.contains("VI_1: MASTER");
     assert!(eventually(PATIENCE, owner), "it goes on as the owner");
     let outcome = supervised.end(Signal::SIGTERM);
-    let words = "another address role starts at once";
+    let words = "restarting it at once with its previous state";
     assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
 }
 
@@ -133,7 +133,7 @@ fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
     bed.comes(other);
     assert_eq!(address_roles(bed.scratch.path()), roles, "the same process");
     let outcome = second.end(Signal::SIGTERM);
-    let words = format!("takes over the address role (process {})", roles[0]);
+    let words = format!("adopted the address role (process {})", roles[0]);
     assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
     assert!(!bed.has(VIP) && !bed.has(other));
 }
@@ -321,6 +321,6 @@ fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_addres
     assert!(eventually(PATIENCE, owner));
     let outcome = supervised.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("the supervisor is evenkeel"));
+    assert!(outcome.stderr.contains("the supervisor is now evenkeel"));
     assert!(!bed.has(VIP));
 }

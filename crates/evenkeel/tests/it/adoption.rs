@@ -61,7 +61,7 @@ fn a_new_supervisor_adopts_the_role_and_no_connection_is_lost() {
     assert_eq!(roles(scratch.path()), [role]);
     let outcome = second.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
-    let words = format!("takes over the proxy (process {role})");
+    let words = format!("adopted the proxy (process {role})");
     assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
     assert!(eventually(PATIENCE, || !lives(role)));
     assert_eq!(Supervised::left_behind(scratch.path()), 0);
@@ -117,7 +117,7 @@ fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
     assert_eq!(roles(scratch.path()), [role], "no second one beside it");
     let outcome = second.end(Signal::SIGTERM);
-    let words = format!("takes over the proxy (process {role})");
+    let words = format!("adopted the proxy (process {role})");
     assert!(outcome.stderr.contains(&words), "{}", outcome.stderr);
 }
 
@@ -152,7 +152,7 @@ fn of_two_supervisors_that_are_started_at_once_one_adopts_and_the_other_says_so(
             outcome.stderr
         );
         let said = match adopts {
-            true => "takes over the proxy",
+            true => "adopted the proxy",
             false => "already",
         };
         assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
@@ -175,7 +175,11 @@ fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same()
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
     assert_eq!(roles(scratch.path()), [role]);
     let outcome = second.end(Signal::SIGTERM);
-    assert!(outcome.stderr.contains("takes over"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("adopted the proxy"),
+        "{}",
+        outcome.stderr
+    );
 }
 
 #[test]
@@ -196,7 +200,11 @@ fn an_orphan_that_is_told_to_end_by_a_signal_ends_and_a_start_begins_anew() {
     let supervised = Supervised::run(&scratch, "a.cfg");
     assert!(answers(port, "one"));
     let outcome = supervised.end(Signal::SIGTERM);
-    assert!(!outcome.stderr.contains("takes over"), "{}", outcome.stderr);
+    assert!(
+        !outcome.stderr.contains("adopted the proxy"),
+        "{}",
+        outcome.stderr
+    );
     assert_eq!(Supervised::left_behind(scratch.path()), 0);
 }
 

@@ -239,11 +239,7 @@ fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_o
     assert_eq!(apply.judging.judge_ms, 10_000);
     // The same once more changes nothing.
     let outcome = role.apply(&[]);
-    assert!(
-        outcome.stdout.contains("nothing changes"),
-        "{}",
-        outcome.stdout
-    );
+    assert!(outcome.stdout.contains("no change"), "{}", outcome.stdout);
     role.write("a.cfg", &text(20));
     let outcome = role.apply(&["--now"]);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -369,7 +365,7 @@ fn an_edited_text_is_checked_before_anybody_is_asked() {
     };
     let outcome = edit("true");
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("as they were"));
+    assert!(outcome.stdout.contains("the text is the same"));
     let good = editor(
         "good",
         "stat -c %a \"$2\" $(dirname \"$2\") > modes; sed -i s/10$/40/ \"$2\"",
@@ -395,7 +391,7 @@ fn an_edited_text_is_checked_before_anybody_is_asked() {
     let kept = outcome
         .stdout
         .lines()
-        .find_map(|line| line.strip_prefix("the text is kept: "));
+        .find_map(|line| line.strip_prefix("the text was saved in "));
     let kept = std::fs::read_to_string(kept.unwrap()).unwrap();
     assert!(kept.contains("maxcon 40"), "{kept}");
     assert_eq!(edit("false").code(), Some(1));

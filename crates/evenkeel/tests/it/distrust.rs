@@ -96,10 +96,10 @@ fn without_what_was_left_the_files_are_read_and_the_role_serves_on_with_its_sock
     type Spoil<'s> = (&'s str, &'s dyn Fn(&Path));
     let spoil: [Spoil<'_>; 3] = [
         ("No such file", &|path| std::fs::remove_file(path).unwrap()),
-        ("others could have", &|path| {
+        ("other users could have", &|path| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
         }),
-        ("not written to its end", &|path| {
+        ("it is incomplete", &|path| {
             let bytes = std::fs::read(path).unwrap();
             std::fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
         }),
@@ -207,7 +207,7 @@ fn a_role_that_was_taken_over_chooses_no_path_no_rights_and_no_bundle() {
     let outcome = second.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(
-        outcome.stderr.contains("the files are read again"),
+        outcome.stderr.contains("reading the files again"),
         "{}",
         outcome.stderr
     );

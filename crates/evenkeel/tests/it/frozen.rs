@@ -75,7 +75,7 @@ fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
         assert!(answers(port, "one"));
     }
     let outcome = supervised.end(Signal::SIGTERM);
-    let at_once = outcome.stderr.matches("starts at once").count();
+    let at_once = outcome.stderr.matches("restarting it at once").count();
     assert_eq!(at_once, 4, "{}", outcome.stderr);
 }
 

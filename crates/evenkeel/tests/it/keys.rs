@@ -186,7 +186,7 @@ fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
     std::fs::rename(&new, &site).unwrap();
     assert!(
         eventually(PATIENCE, || shown() == second.der),
-        "not noticed"
+        "not detected"
     );
     assert_ne!(first, second.der);
     // Half a certificate is refused; what serves stays until the rest is there.
@@ -197,7 +197,10 @@ fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
     assert_eq!(refused.code(), Some(1), "{}", refused.stderr);
     assert_eq!(shown(), second.der);
     std::fs::write(&site, &whole).unwrap();
-    assert!(eventually(PATIENCE, || shown() == third.der), "not noticed");
+    assert!(
+        eventually(PATIENCE, || shown() == third.der),
+        "not detected"
+    );
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 

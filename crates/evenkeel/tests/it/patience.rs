@@ -94,7 +94,7 @@ fn a_change_is_given_up_when_all_who_asked_have_gone() {
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert_eq!(get(bed.port).as_deref(), Some("two"));
     let outcome = bed.supervised.end(Signal::SIGTERM);
-    let words = "it is given up and nothing was changed";
+    let words = "the reload is cancelled and nothing was changed";
     assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
 }
 

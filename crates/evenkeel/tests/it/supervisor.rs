@@ -30,7 +30,7 @@ fn a_change_is_taken_in_by_the_process_that_serves_and_a_kept_alive_connection_m
     let outcome = supervised.reload();
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     assert!(
-        outcome.stderr.contains("serves on 2 addresses"),
+        outcome.stderr.contains("serving on 2 addresses"),
         "{}",
         outcome.stderr
     );
@@ -197,7 +197,11 @@ fn the_same_files_are_not_served_twice() {
     assert_eq!(supervised.end(Signal::SIGINT).code(), Some(130));
     let none = run(evenkeel(), scratch.path(), ["reload"]);
     assert_eq!(none.code(), Some(1));
-    assert!(none.stderr.contains("no `evenkeel run`"), "{}", none.stderr);
+    assert!(
+        none.stderr.contains("no running `evenkeel run`"),
+        "{}",
+        none.stderr
+    );
 }
 
 #[test]

@@ -121,7 +121,11 @@ fn a_new_program_serves_and_the_same_process_supervises_with_it() {
         bed.serve(name);
         let outcome = supervised.reload();
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
-        assert!(outcome.stderr.contains("serves now"), "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("now serving with"),
+            "{}",
+            outcome.stderr
+        );
         assert_eq!(get(bed.port).as_deref(), Some(name));
         let pid = supervised.pid.as_raw();
         assert!(eventually(PATIENCE, || is_current(pid)), "it follows");
@@ -136,7 +140,7 @@ fn a_new_program_serves_and_the_same_process_supervises_with_it() {
     assert_eq!(get(bed.port).as_deref(), Some("four"));
     assert_eq!(supervised.role(), role);
     let outcome = ends_well(supervised);
-    let words = "the supervisor is evenkeel";
+    let words = "the supervisor is now evenkeel";
     assert_eq!(
         outcome.stderr.matches(words).count(),
         2,
@@ -209,7 +213,7 @@ fn a_program_that_cannot_run_is_refused_before_anything_is_done() {
     let bed = Bed::new();
     let supervised = bed.start();
     bed.replace(|new| std::fs::write(new, "no program").unwrap());
-    bed.refuses(&supervised, "it cannot be run");
+    bed.refuses(&supervised, "cannot run it");
     ends_well(supervised);
 }
 
@@ -218,7 +222,7 @@ fn a_program_whose_loader_crashes_changes_nothing() {
     let bed = Bed::new();
     let supervised = bed.start();
     bed.script("case $2 in loader) kill -SEGV $$;; *) exec $real \"$@\";; esac");
-    bed.refuses(&supervised, "the loader ended without a word");
+    bed.refuses(&supervised, "the loader ended without a message");
     ends_well(supervised);
 }
 
@@ -347,7 +351,7 @@ fn an_image_that_cannot_read_what_is_left_to_it_adopts_the_role() {
     assert!(answers(bed.port, "three"));
     assert_eq!(supervised.role(), role);
     let outcome = ends_well(supervised);
-    for words in ["cannot be read", "takes over the proxy"] {
+    for words in ["cannot read the state", "adopted the proxy"] {
         assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
     }
 }

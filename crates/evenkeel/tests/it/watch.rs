@@ -61,7 +61,7 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
     let outcome = end(supervised);
     let changes = outcome
         .stderr
-        .matches("took the files in; serves on")
+        .matches("configuration reloaded; serving on")
         .count();
     assert_eq!(changes, 3, "{}", outcome.stderr);
     assert!(!outcome.stderr.contains("srever"), "{}", outcome.stderr);
@@ -95,7 +95,7 @@ fn a_file_that_is_half_written_is_not_taken() {
     let outcome = end(supervised);
     let changes = outcome
         .stderr
-        .matches("took the files in; serves on")
+        .matches("configuration reloaded; serving on")
         .count();
     assert_eq!(changes, 1, "{}", outcome.stderr);
 }
@@ -155,7 +155,7 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
     assert_eq!(count("nothing was changed"), 2, "{}", outcome.stderr);
     assert_eq!(count("srever' "), 1, "{}", outcome.stderr);
     assert_eq!(
-        count("took the files in; serves on"),
+        count("configuration reloaded; serving on"),
         1,
         "{}",
         outcome.stderr
@@ -199,13 +199,13 @@ fn files_that_vanish_and_come_back_are_no_storm() {
     let count = |words: &str| outcome.stderr.matches(words).count();
     assert_eq!(count("nothing was changed"), 1, "{}", outcome.stderr);
     assert_eq!(
-        count("those that are served again"),
+        count("have returned to the served content"),
         1,
         "{}",
         outcome.stderr
     );
     assert_eq!(
-        count("took the files in; serves on"),
+        count("configuration reloaded; serving on"),
         1,
         "{}",
         outcome.stderr
@@ -235,7 +235,7 @@ fn a_touch_says_nothing_and_hup_applies_always() {
     let outcome = end(supervised);
     let changes = outcome
         .stderr
-        .matches("took the files in; serves on")
+        .matches("configuration reloaded; serving on")
         .count();
     assert_eq!(changes, 1, "{}", outcome.stderr);
 }

@@ -295,7 +295,7 @@ impl Book<'_> {
                 self.text(&format!("`{}`", difference.about)),
             );
         }
-        content += "</tbody>\n</table>\n<h2>Known and not built yet</h2>\n";
+        content += "</tbody>\n</table>\n<h2>Known and not supported yet</h2>\n";
         content += &self.text(NOT_BUILT);
         for (kind, names) in self.material.not_built() {
             let names: Vec<String> = names.iter().map(|name| escaped(name)).collect();

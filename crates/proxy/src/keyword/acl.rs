@@ -10,8 +10,9 @@ pub static LINES: &[LineRow] = &[LineRow {
     name: "acl",
     places: &["defaults", "frontend", "listen", "backend", "fcgi-app"],
     syntax: "acl <name> <expression> [<flag>...] [<pattern>...]",
-    doc: "Names a test for the conditions of the section: an expression, and patterns of which one must match. Several lines of one name are alternatives. \
-          In a `defaults` with a name it is for the rules that stand there.",
+    doc: "Defines a named test for conditions in this section: an expression and patterns, at least one of which must \
+        match. Several lines with the same name are alternatives. In a named `defaults` section, the ACL is for the \
+        rules of that section.",
     example: "acl is_static path_beg -i /static/ /images/",
     build: acl,
 }];

@@ -16,13 +16,15 @@ pub static LINES: &[LineRow] = &[
         syntax: "balance { roundrobin | static-rr | leastconn | first | source | random[(<draws>)] | uri [len <bytes>] \
                  [depth <directories>] [whole] [path-only] | url_param <name> [check_post] | hdr(<name>) [use_domain_only] | \
                  rdp-cookie[(<name>)] | hash <expression> | log-hash [<converters>] | sticky }",
-        doc: "Says how a backend chooses a server for a stream that belongs to none. `roundrobin` (the default) takes turns by \
-              weight, `leastconn` the server with the fewest sessions for its weight, `first` the lowest id that has a free slot, \
-              `random` the less loaded of some drawn servers. The others hash something and take the same server for the same key \
-              (see `hash-type`): `source` the client's address, `uri` the path of the request, `url_param` a parameter of its URL \
-              (or of the body of a POST), `hdr` a header, `rdp-cookie` the cookie of a remote desktop client, `hash` an expression. \
-              A stream without the key takes turns. For backends in `mode log` alone: `sticky` gives all messages to one server for \
-              as long as that is up, `log-hash` hashes the message, or what converters make of it.",
+        doc: "Selects the server for a stream that is not bound to one by persistence. `roundrobin` (the default) \
+            takes turns by weight. `leastconn` chooses the server with the fewest sessions relative to its weight, \
+            `first` the one with the lowest id that has a free slot, `random` the least loaded of some randomly drawn \
+            servers. The other algorithms hash a key and always choose the same server for it (see `hash-type`): \
+            `source` hashes the client's address, `uri` the path of the request, `url_param` a parameter of its URL \
+            (or of a POST body), `hdr` a header, `rdp-cookie` the cookie of a remote desktop client, `hash` an \
+            expression. Streams without the key take turns. Two algorithms are for `mode log` only: `sticky` sends \
+            all messages to one server while it is up, `log-hash` hashes the message, or the result of converters on \
+            it.",
         example: "balance leastconn",
         build: balance,
     },
@@ -30,9 +32,10 @@ pub static LINES: &[LineRow] = &[
         name: "hash-type",
         places: places::BACK,
         syntax: "hash-type { map-based | consistent } [sdbm | djb2 | wt6 | crc32 | none] [avalanche]",
-        doc: "How a key leads to a server. `map-based` (the default) shares keys evenly, and moves nearly all of them when a server \
-              comes or goes; `consistent` moves few. Both lead a key where HAProxy leads it. The function makes a number of the key (`sdbm` by default; `none` reads its \
-              digits), and `avalanche` spreads like keys.",
+        doc: "Sets how a hash key selects a server. `map-based` (the default) distributes keys evenly, but moves \
+            nearly all of them when a server comes or goes; `consistent` moves few. Both select the same server as \
+            HAProxy. The function computes the hash (`sdbm` by default; `none` uses the digits of the key). \
+            `avalanche` mixes the result, so that similar keys spread.",
         example: "hash-type consistent",
         build: hash_type,
     },
@@ -40,8 +43,8 @@ pub static LINES: &[LineRow] = &[
         name: "hash-balance-factor",
         places: places::BACK,
         syntax: "hash-balance-factor <percent>",
-        doc: "With `hash-type consistent`: no server gets more than so many percent of its share of all sessions; keys above go to \
-              the next one on the ring. 0, the default, is no limit.",
+        doc: "With `hash-type consistent`, limits each server to this percentage of its fair share of all sessions. \
+            Further keys go to the next server on the ring. 0, the default, means no limit.",
         example: "hash-balance-factor 150",
         build: hash_balance_factor,
     },
@@ -49,8 +52,8 @@ pub static LINES: &[LineRow] = &[
         name: "hash-preserve-affinity",
         places: places::BACK,
         syntax: "hash-preserve-affinity { always | maxconn | maxqueue }",
-        doc: "When a key stays at the server that its hash leads to: `always` (it waits there), as long as that has a free session, \
-              or as long as its queue has a place.",
+        doc: "Sets how long a key stays with the server selected by its hash: `always` (it waits in that queue), \
+            while the server has a free session (`maxconn`), or while its queue has room (`maxqueue`).",
         example: "hash-preserve-affinity maxqueue",
         build: hash_affinity,
     },
@@ -201,7 +204,7 @@ fn header_name(word: &Word, name: &str) -> Result<Box<[u8]>, Box<Diagnostic>> {
         let message = "balance hdr requires an http header field name.";
         return Err(Box::new(
             Diagnostic::error(&codes::BAD_VALUE, word.span, message)
-                .label("no name of a header")
+                .label("not a header name")
                 .fix(word.span, "hdr(host)"),
         ));
     }
@@ -248,7 +251,7 @@ fn hash_balance_factor(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let message = "'hash-balance-factor' must be 0 or greater than 100.";
         return Err(Box::new(
             Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message)
-                .label("no server could take more than its share"),
+                .label("no server could exceed its share"),
         ));
     }
     loader.proxy().hash_balance_factor = factor;
@@ -277,7 +280,7 @@ fn random_draws(word: &Word, draws: &str) -> Result<u32, Box<Diagnostic>> {
                 word.span,
                 "'balance random': the number of draws must be at least 1",
             )
-            .label("draws so many servers")
+            .label("number of servers to draw")
             .fix(word.span, "random(2)"),
         )),
     }
@@ -295,23 +298,23 @@ fn refused(word: &Word, name: &str) -> Box<Diagnostic> {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
-                format!("'balance {name}' is known, but not built yet"),
+                format!("'balance {name}' is known, but not supported yet"),
             )
-            .label("Evenkeel does not do this yet")
-            .help(format!("one of these works: {}", BUILT.join(", "))),
+            .label("Evenkeel does not support this yet")
+            .help(format!("supported algorithms: {}", BUILT.join(", "))),
         );
     }
     let mut diagnostic = Diagnostic::error(
         &codes::BAD_VALUE,
         word.span,
-        format!("'balance' does not know the algorithm '{}'", word.text()),
+        format!("unknown 'balance' algorithm '{}'", word.text()),
     )
-    .label("no algorithm of that name");
+    .label("no algorithm has this name");
     diagnostic = match suggest::nearest(name, BUILT.iter().copied()) {
         Some(near) => diagnostic
             .help(format!("did you mean '{near}'?"))
             .fix(word.span, near),
-        None => diagnostic.help(format!("one of these works: {}", BUILT.join(", "))),
+        None => diagnostic.help(format!("supported algorithms: {}", BUILT.join(", "))),
     };
     Box::new(diagnostic)
 }

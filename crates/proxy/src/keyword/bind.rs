@@ -79,12 +79,9 @@ pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Bu
             Diagnostic::error(
                 &codes::DUPLICATE_ID,
                 word.span,
-                format!(
-                    "the id {} can only be that of a single listener",
-                    template.id
-                ),
+                format!("the id {} needs a single listener", template.id),
             )
-            .label(format!("these are {}", addresses.len())),
+            .label(format!("this line defines {}", addresses.len())),
         ));
     }
     let proxy = loader.proxy();
@@ -198,7 +195,7 @@ fn not_here(word: &Word, text: &str, what: &str) -> Box<Diagnostic> {
             word.span,
             format!("'bind' cannot listen on '{text}'"),
         )
-        .label(format!("this is {what}, which this line does not take")),
+        .label(format!("this is {what}, which is not supported here")),
     )
 }
 
@@ -230,9 +227,10 @@ pub static LINES: &[LineRow] = &[LineRow {
     name: "bind",
     places: &["frontend", "listen", "log-forward", "peers"],
     syntax: "bind [<address>]:<port>[-<port>][, …] [<option> …]",
-    doc: "An address on which the frontend takes connections; several may stand on a line, joined by commas, and a frontend may \
-          have several lines. `*` or nothing is every IPv4 address, `[::]` every IPv6 address; a path makes a Unix socket. An \
-          address that no interface has yet is bound all the same, so that a virtual address may come later.",
+    doc: "Defines an address on which the frontend accepts connections. A line may have several addresses, separated \
+        by commas, and a frontend several lines. `*` or an empty address is every IPv4 address, `[::]` every IPv6 \
+        address; a path is a Unix socket. An address that no interface has yet is bound anyway, so that a virtual \
+        address can arrive later.",
     example: "bind 127.0.0.1:8080,127.0.0.1:8081 maxconn 100\nbind [::1]:8090-8092\nbind unix@/run/site.sock mode 660",
     build: bind,
 }];

@@ -135,7 +135,7 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::LEGACY,
                 word.span,
-                "'process' on 'bind' lines is not needed: there is one process",
+                "'process' on 'bind' lines is unnecessary: there is only one process",
             )
             .help("remove the two words")
             .fix(
@@ -195,7 +195,7 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         let told = format!("'{}' has no effect on a 'bind' line", args.keyword);
         loader.tell(
             Diagnostic::warning(&codes::NO_EFFECT, word.span, told)
-                .label("only a `stats socket` in `global` has commands to allow"),
+                .label("only a `stats socket` in `global` accepts commands"),
         );
     }
     Ok(())
@@ -217,64 +217,64 @@ macro_rules! rows {
 
 rows! {
     "accept-proxy", "accept-proxy", "bind :8080 accept-proxy", switch,
-        "A PROXY header, version 1 or 2, is required before anything else, and the addresses in it count as the client's. \
-         Connections without it are refused, so only proxies may reach such a listener.";
+        "Requires a PROXY header (version 1 or 2) at the beginning of each connection, and uses its addresses as \
+         those of the client. Connections without it are refused, so only proxies can use such a listener.";
     "backlog", "backlog <conns>", "bind :8080 backlog 1000", number,
-        "How many connections the kernel may hold until they are accepted, in place of the frontend's `backlog`. 0 leaves it \
-         to the frontend.";
+        "Number of connections that the kernel may hold until they are accepted, instead of the frontend's `backlog`. \
+         0 uses that of the frontend.";
     "defer-accept", "defer-accept", "bind :8080 defer-accept", switch,
-        "The kernel reports a connection when its first data has arrived, not before. It saves a wake-up a connection for \
-         protocols in which the client speaks first.";
+        "The kernel reports a connection only when its first data arrives. This saves a wake-up per connection for \
+         protocols in which the client sends first.";
     "expose-fd", "expose-fd listeners", "stats socket /run/admin.sock expose-fd listeners", rights,
-        "Who connects to this `stats socket`, with any level, can be handed the listening sockets, so that a new process \
-         takes over without a gap.";
+        "Lets any process that connects to this `stats socket`, with any level, receive the listening sockets, so \
+         that a new process can take over without a gap.";
     "gid", "gid <gid>", "bind /run/site.sock gid 33", number,
-        "The group of a Unix socket's file, by number. Without it the file belongs to the group of the process.";
+        "Sets the group of a Unix socket file, by number. The default is the group of the process.";
     "group", "group <group>", "bind /run/site.sock group root", owner,
-        "The group of a Unix socket's file, by name. Without it the file belongs to the group of the process.";
+        "Sets the group of a Unix socket file, by name. The default is the group of the process.";
     "id", "id <id>", "bind :8080 id 5", number,
-        "A number for the listener that stays the same when others are added, for programs that read the statistics. \
-         Listeners without one are numbered in the order of the file.";
+        "A stable number for the listener, for programs that read the statistics: it does not change when other \
+         listeners are added. Listeners without `id` are numbered in the order of the file.";
     "interface", "interface <interface>", "bind :8080 interface lo", interface,
-        "Only connections that arrive over this interface are taken. It needs the rights of root at the start.";
+        "Accepts only connections that arrive on this interface. Requires root at the start.";
     "level", "level { user | operator | admin }", "stats socket /run/admin.sock level admin", rights,
-        "What a connection to this `stats socket` may do: `user` reads what is not sensitive, `operator` (the default) reads \
-         everything and clears counters, `admin` changes servers and limits.";
+        "Sets what a connection to this `stats socket` may do: `user` reads non-sensitive data, `operator` (the \
+         default) reads everything and clears counters, `admin` also changes servers and limits.";
     "maxconn", "maxconn <conns>", "bind :8080 maxconn 500", number,
-        "How many connections of this listener are served at one time, within the frontend's own `maxconn`. 0 is no limit of \
-         its own.";
+        "Limits the concurrent connections of this listener, within the frontend's own `maxconn`. 0 means no separate \
+         limit.";
     "mode", "mode <mode>", "bind /run/site.sock mode 660", owner,
-        "The permissions of a Unix socket's file, in octal. Without it they come from the umask of the process.";
+        "Sets the permissions of a Unix socket file, in octal. The default follows the umask of the process.";
     "mss", "mss <size>", "bind :8080 mss 1400", mss,
-        "The largest TCP segment that is announced to clients. A number below zero counts from what the interface would \
-         announce.";
+        "Sets the maximum TCP segment size announced to clients. A negative number is subtracted from the size that \
+         the interface would announce.";
     "name", "name <name>", "bind :8080 name public", name,
-        "A name for the listener in statistics and on sockets of operators. It need not be unique.";
+        "A name for the listener in statistics and on statistics sockets. It need not be unique.";
     "process", "process <set>[/<set>]", "bind :8080 process 1/all", threads,
-        "Chose the processes and threads that serve a listener. All threads serve every listener here: only sets that leave no \
-         thread out are accepted, with a warning.";
+        "In HAProxy, selects the processes and threads that serve a listener. In Evenkeel all threads serve every \
+         listener: only sets with all threads are accepted, with a warning.";
     "proto", "proto { h1 | h2 | none }", "bind :8080 proto h1", proto,
-        "Fixes the version of HTTP instead of what TLS negotiates. Without it a listener without TLS speaks HTTP/1, and HTTP/2 \
-         with clients that begin with it; `h1` does not let them, and `h2` takes no others. `none`, in `mode tcp`, closes connections that `switch-mode` or a \
-         backend in `mode http` would make HTTP.";
+        "Sets the HTTP version instead of negotiating it by TLS. Without `proto`, a listener without TLS speaks \
+         HTTP/1, and HTTP/2 with clients that begin with it. `h1` disables HTTP/2, `h2` requires it. `none`, in `mode \
+         tcp`, closes connections that `switch-mode` or a backend in `mode http` would switch to HTTP.";
     "tcp-ut", "tcp-ut <delay>", "bind :8080 tcp-ut 30s", tcp_user_timeout,
-        "How long sent data may stay unacknowledged before the system gives the connection up. It detects dead clients much \
-         sooner than retransmissions do.";
+        "Sets how long sent data may remain unacknowledged before the kernel closes the connection. This detects dead \
+         clients much sooner than retransmissions do.";
     "tfo", "tfo", "bind :8080 tfo", switch,
-        "TCP Fast Open: a client that came before may send its request with the first packet. The system must allow it \
+        "Enables TCP Fast Open: a returning client can send its request in the first packet. The kernel must allow it \
          (net.ipv4.tcp_fastopen).";
     "thread", "thread [<group>/]<set>", "bind :8080 thread all", threads,
-        "Chooses the threads that serve a listener. All threads serve every listener here: only sets that leave none out are \
-         accepted.";
+        "In HAProxy, selects the threads that serve a listener. In Evenkeel all threads serve every listener: only \
+         sets with all threads are accepted.";
     "transparent", "transparent", "bind :8080 transparent", switch,
-        "Connections to addresses of others which the system's firewall redirects here are accepted under those addresses. It \
-         needs the rights of root at the start.";
+        "Accepts connections to addresses of other hosts that the firewall redirects to this listener, and keeps \
+         those addresses. Requires root at the start.";
     "uid", "uid <uid>", "bind /run/site.sock uid 33", number,
-        "The owner of a Unix socket's file, by number. Without it the file belongs to the user of the process.";
+        "Sets the owner of a Unix socket file, by number. The default is the user of the process.";
     "user", "user <user>", "bind /run/site.sock user root", owner,
-        "The owner of a Unix socket's file, by name. Without it the file belongs to the user of the process.";
+        "Sets the owner of a Unix socket file, by name. The default is the user of the process.";
     "v4v6", "v4v6", "bind [::]:8080 v4v6", switch,
-        "A listener on IPv6 takes IPv4 connections too. That is the default of this listener whatever the system's is.";
+        "An IPv6 listener also accepts IPv4 connections. This is the default, regardless of the system setting.";
     "v6only", "v6only", "bind [::]:8080 v6only", switch,
-        "A listener on IPv6 takes no IPv4 connections, so that another one can have the same port.";
+        "An IPv6 listener accepts no IPv4 connections, so that another listener can use the same port for IPv4.";
 }

@@ -68,7 +68,7 @@ fn shared(source: &mut Source<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> B
         "crl-file" => line.crl_file = Some(revocations(source, args)?),
         "npn" => {
             let word = args.required("protocols joined by commas")?;
-            let told = "'npn' has no effect: the draft before ALPN is not spoken any more";
+            let told = "'npn' has no effect: ALPN has replaced this draft";
             args.tell(
                 Diagnostic::warning(&codes::TLS_NOT_DONE, word.span, told)
                     .help("write 'alpn' with the same protocols"),
@@ -201,7 +201,7 @@ fn crt(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
             CertificateSource::Certificates(names) => CertificateSource::Default(names),
             _ => {
                 let told = format!(
-                    "'{}' is a directory, and one certificate is wanted",
+                    "'{}' is a directory, but a certificate file is expected",
                     word.text()
                 );
                 return Err(args.wrong(&codes::BAD_CERTIFICATE, word, told));
@@ -226,9 +226,9 @@ fn generate(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         Diagnostic::error(
             &codes::NOT_BUILT,
             span,
-            "'generate-certificates' is known, but not built yet",
+            "'generate-certificates' is known, but not supported yet",
         )
-        .label("Evenkeel does not do this yet")
+        .label("Evenkeel does not support this yet")
         .help("list the certificates with `crt` or `crt-list`"),
     ))
 }
@@ -270,7 +270,7 @@ fn ticket_keys(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Bui
         ));
     }
     if lengths.len() < TICKET_KEYS_MIN {
-        return Err(failed("it needs three keys at least"));
+        return Err(failed("at least three keys are needed"));
     }
     let text = std::str::from_utf8(keys.bytes()).unwrap_or_default();
     let ring = FileKeys::parse(text).map_err(|error| failed(&error.to_string()))?;
@@ -408,99 +408,102 @@ macro_rules! rows {
 
 rows! {
     "allow-0rtt", "allow-0rtt", "# bind :443 ssl crt /etc/ssl/site.pem allow-0rtt", line_word,
-        "A client that comes back may send its request with the first packet of TLS 1.3. Whoever overhears it may send it again, so \
-         allow it only where that does no harm, and look at `ssl_fc_has_early`.";
+        "Accepts a request in the first packet of a resumed TLS 1.3 session (early data). The request is forwarded \
+         when the handshake is complete, so a replayed packet has no effect. `ssl_fc_has_early` tests for early data.";
     "alpn", "alpn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem alpn h2,http/1.1", line_word,
-        "The protocols that clients may choose of, the preferred first. Without it HTTP/1 is spoken; `alpn h2,http/1.1` offers HTTP/2.";
+        "Lists the protocols that clients can negotiate, in order of preference. Without it HTTP/1 is used; `alpn \
+         h2,http/1.1` offers HTTP/2.";
     "ca-file", "ca-file { <file> | <directory> | @system-ca }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
-        "The certificates (PEM) of those who are believed about clients. `verify` says whether a client has to show one.";
+        "CA certificates (PEM) that verify client certificates. `verify` sets whether clients must present one.";
     "ca-ignore-err", "ca-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional ca-ignore-err all", ignored,
-        "Errors, by OpenSSL's numbers, of certificates above a client's own that do not end the handshake. Rules can look at them with \
-         `ssl_c_ca_err`.";
+        "OpenSSL error numbers of issuer certificates that do not end the handshake. `ssl_c_ca_err` returns the error \
+         to rules.";
     "ca-sign-file", "ca-sign-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-file /etc/ssl/ca.pem", signing,
-        "The authority that signs for `generate-certificates`, which is not built yet: it has no effect, and a warning says so.";
+        "The CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
     "ca-sign-pass", "ca-sign-pass <passphrase>", "# bind :443 ssl crt /etc/ssl/site.pem ca-sign-pass secret", signing,
-        "The pass phrase of the authority of `generate-certificates`, which is not built yet: it has no effect, and a warning says so.";
+        "The passphrase of the CA for `generate-certificates`, which is not supported yet: no effect, with a warning.";
     "ca-verify-file", "ca-verify-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem ca-verify-file /etc/ssl/root.pem verify required", line_word,
-        "Certificates that are believed about clients like those of `ca-file`, but are not named to them.";
+        "CA certificates that verify client certificates like those of `ca-file`, but are not announced to clients.";
     "ciphers", "ciphers <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphers ECDHE-RSA-AES128-GCM-SHA256", line_word,
-        "The ciphers up to TLS 1.2, in OpenSSL's notation. Those that are not done are named by a warning.";
+        "Cipher suites up to TLS 1.2, in OpenSSL's notation. A warning lists unsupported ones.";
     "ciphersuites", "ciphersuites <list>", "# bind :443 ssl crt /etc/ssl/site.pem ciphersuites TLS_AES_128_GCM_SHA256", line_word,
-        "The ciphers of TLS 1.3, the preferred first.";
+        "Cipher suites for TLS 1.3, in order of preference.";
     "client-sigalgs", "client-sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem client-sigalgs ECDSA+SHA256", line_word,
-        "The signature algorithms that clients may use with their certificates.";
+        "Signature algorithms accepted for client certificates, in order of preference.";
     "crl-file", "crl-file <file>", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem crl-file /etc/ssl/c.crl verify required", line_word,
-        "Lists of clients' certificates (PEM) that were taken back. A client that shows one of them is refused.";
+        "Certificate revocation lists (PEM). A client with a revoked certificate is refused.";
     "crt", "crt { <file> | <directory> | @<store>/<name> }", "# bind :443 ssl crt /etc/ssl/site.pem", crt,
-        "A certificate (PEM) with those of its issuers and its key, or a directory of such files; it may be given several times. The key \
-         may stand in the file of the same name with `.key` behind it. A client is shown the one for the name that it asks for, and the \
-         first where none is. `FILE.rsa` and `FILE.ecdsa` in place of FILE are shown by what the client can verify.";
+        "A certificate (PEM) with its issuers and its private key, or a directory of such files. May be repeated. The \
+         key may be in a file of the same name with the suffix `.key`. The client's SNI selects the certificate; the \
+         first one is the default. With `FILE.rsa` and `FILE.ecdsa` instead of FILE, each client gets the one that it \
+         supports.";
     "crt-ignore-err", "crt-ignore-err { all | <number>[,<number>…] }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify optional crt-ignore-err all", ignored,
-        "Errors, by OpenSSL's numbers, of a client's own certificate that do not end the handshake. Rules can look at them with \
-         `ssl_c_err`.";
+        "OpenSSL error numbers of the client's own certificate that do not end the handshake. `ssl_c_err` returns the \
+         error to rules.";
     "crt-list", "crt-list <file>", "# bind :443 ssl crt-list /etc/ssl/sites.list", list,
-        "A file that names certificates, one a line, each perhaps with options of its own in brackets and the names of hosts that it is \
-         shown for: `site.pem [alpn h2] *.example.com !old.example.com`.";
+        "A file with one certificate per line, optionally with its own options in brackets and with the host names \
+         that it serves: `site.pem [alpn h2] *.example.com !old.example.com`.";
     "curves", "curves <list>", "# bind :443 ssl crt /etc/ssl/site.pem curves X25519:P-256", line_word,
-        "The elliptic curves of key exchanges, the preferred first. Names are those of OpenSSL.";
+        "Elliptic curves for key exchange, in order of preference, with OpenSSL's names.";
     "default-crt", "default-crt <file>", "# bind :443 ssl default-crt /etc/ssl/site.pem crt /etc/ssl/sites/", crt,
-        "The certificate that is shown where none is for the name that a client asks for. Without it that is the first `crt`. Given \
-         twice, with keys of two kinds, the client's abilities choose.";
+        "The certificate for names that no other certificate matches. The default is the first `crt`. If given twice, \
+         with keys of two types, each client gets the one that it supports.";
     "ecdhe", "ecdhe <curve>", "# bind :443 ssl crt /etc/ssl/site.pem ecdhe prime256v1", line_word,
-        "The one curve of key exchanges. `curves` is the better word.";
+        "The only elliptic curve for key exchange. Use `curves` instead.";
     "force-sslv3", "force-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem force-sslv3", version,
-        "Refused with `ssl`: SSLv3 is broken and is not spoken here.";
+        "Refused with `ssl`: SSLv3 is broken and not supported.";
     "force-tlsv10", "force-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv10", version,
-        "Refused with `ssl`: TLS 1.0 is withdrawn and is not spoken here.";
+        "Refused with `ssl`: TLS 1.0 is withdrawn and not supported.";
     "force-tlsv11", "force-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv11", version,
-        "Refused with `ssl`: TLS 1.1 is withdrawn and is not spoken here.";
+        "Refused with `ssl`: TLS 1.1 is withdrawn and not supported.";
     "force-tlsv12", "force-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv12", version,
-        "Only TLS 1.2 is spoken. `ssl-min-ver` and `ssl-max-ver` say it better.";
+        "Allows only TLS 1.2. Prefer `ssl-min-ver` and `ssl-max-ver`.";
     "force-tlsv13", "force-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem force-tlsv13", version,
-        "Only TLS 1.3 is spoken. `ssl-min-ver TLSv1.3` says it better.";
+        "Allows only TLS 1.3. Prefer `ssl-min-ver TLSv1.3`.";
     "generate-certificates", "generate-certificates", "# bind :443 ssl crt /etc/ssl/site.pem generate-certificates", generate,
-        "Would sign a certificate for whatever name a client asks for. It is not built yet and refused.";
+        "In HAProxy, creates a certificate for each requested name on the fly. Not supported yet: refused.";
     "no-alpn", "no-alpn", "# bind :443 ssl crt /etc/ssl/site.pem no-alpn", line_word,
-        "Nothing is offered by ALPN, which is the default. It undoes an `alpn` before it.";
+        "Disables ALPN, which is the default. Cancels an earlier `alpn` on the line.";
     "no-ca-names", "no-ca-names", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/c.pem verify required no-ca-names", line_word,
-        "Clients are not told whom the listener believes. They choose a certificate without that help.";
+        "Does not send the names of accepted CAs to clients. They choose a certificate without that hint.";
     "no-sslv3", "no-sslv3", "# bind :443 ssl crt /etc/ssl/site.pem no-sslv3", version,
-        "SSLv3 is not spoken, with this word or without. Remove it when the line is next touched.";
+        "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.";
     "no-strict-sni", "no-strict-sni", "# bind :443 ssl crt /etc/ssl/site.pem no-strict-sni", switch,
-        "Undoes a `strict-sni` that stands before it on the line.";
+        "Cancels an earlier `strict-sni` on the line.";
     "no-tls-tickets", "no-tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem no-tls-tickets", switch,
-        "Sessions are kept here to be resumed, and not in tickets that clients keep.";
+        "Keeps sessions for resumption in the proxy instead of in tickets at the clients.";
     "no-tlsv10", "no-tlsv10", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv10", version,
-        "TLS 1.0 is not spoken, with this word or without. Remove it when the line is next touched.";
+        "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.";
     "no-tlsv11", "no-tlsv11", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv11", version,
-        "TLS 1.1 is not spoken, with this word or without. Remove it when the line is next touched.";
+        "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.";
     "no-tlsv12", "no-tlsv12", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv12", version,
-        "TLS 1.2 is not spoken. `ssl-min-ver` is the better word.";
+        "Disables TLS 1.2 on this listener. Prefer `ssl-min-ver`.";
     "no-tlsv13", "no-tlsv13", "# bind :443 ssl crt /etc/ssl/site.pem no-tlsv13", version,
-        "TLS 1.3 is not spoken. `ssl-max-ver` is the better word.";
+        "Disables TLS 1.3 on this listener. Prefer `ssl-max-ver`.";
     "npn", "npn <protocol>[,<protocol>…]", "# bind :443 ssl crt /etc/ssl/site.pem npn http/1.1", line_word,
-        "The draft before ALPN, out of use since 2014: it has no effect, and a warning says so. Write `alpn`.";
+        "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.";
     "prefer-client-ciphers", "prefer-client-ciphers", "# bind :443 ssl crt /etc/ssl/site.pem prefer-client-ciphers", switch,
-        "The client's order of ciphers counts, not the listener's. It suits clients that know which one is fast for them.";
+        "Uses the client's order of cipher preference instead of the listener's. This suits clients that know which \
+         cipher is fast for them.";
     "sigalgs", "sigalgs <list>", "# bind :443 ssl crt /etc/ssl/site.pem sigalgs ECDSA+SHA256:RSA-PSS+SHA256", line_word,
-        "The signature algorithms of handshakes, the preferred first. Names are those of OpenSSL.";
+        "Signature algorithms for handshakes, in order of preference, with OpenSSL's names.";
     "ssl", "ssl", "# bind :443 ssl crt /etc/ssl/site.pem", switch,
-        "TLS is spoken on this listener. It needs a certificate: `crt` or `crt-list`.";
+        "Enables TLS on this listener. Requires a certificate: `crt` or `crt-list`.";
     "ssl-max-ver", "ssl-max-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-max-ver TLSv1.2", line_word,
-        "The highest version of TLS. SSLv3, TLS 1.0 and 1.1 are not spoken.";
+        "The highest TLS version. SSLv3, TLS 1.0 and 1.1 are not supported.";
     "ssl-min-ver", "ssl-min-ver { TLSv1.2 | TLSv1.3 }", "# bind :443 ssl crt /etc/ssl/site.pem ssl-min-ver TLSv1.3", line_word,
-        "The lowest version of TLS. 1.2 is the lowest that there is; older ones are raised.";
+        "The lowest TLS version. Versions below 1.2 are raised to 1.2.";
     "strict-sni", "strict-sni", "# bind :443 ssl crt /etc/ssl/sites/ strict-sni", switch,
-        "A client that asks for a name that no certificate is for, or for none, is refused in place of being shown the first certificate. \
-         A listener may then begin without any certificate.";
+        "Refuses a client whose SNI matches no certificate, or that sends none, instead of using the first \
+         certificate. Such a listener may start without any certificate.";
     "tls-ticket-keys", "tls-ticket-keys <file>", "# bind :443 ssl crt /etc/ssl/site.pem tls-ticket-keys /run/tickets", ticket_keys,
-        "Keys of session tickets, one a line in Base64, of 48 or 80 bytes each, so that several hosts resume each other's sessions. The \
-         last but one encrypts; replace them often.";
+        "Session ticket keys, one Base64 line each, of 48 or 80 bytes, so that several hosts can resume each other's \
+         sessions. The last but one encrypts. Replace the keys often.";
     "tls-tickets", "tls-tickets", "# bind :443 ssl crt /etc/ssl/site.pem tls-tickets", switch,
-        "Undoes a `no-tls-tickets` that stands before it on the line.";
+        "Cancels an earlier `no-tls-tickets` on the line.";
     "verify", "verify { none | optional | required }", "# bind :443 ssl crt /etc/ssl/site.pem ca-file /etc/ssl/clients.pem verify required", line_word,
-        "Whether clients have to show a certificate that is signed by somebody in `ca-file`: `none` asks for none, `optional` asks, and \
-         `required` ends the handshake without one.";
+        "Sets whether clients must present a certificate signed by a CA in `ca-file`: `none` does not ask, `optional` \
+         asks, `required` ends the handshake without one.";
 }
 
 #[cfg(test)]

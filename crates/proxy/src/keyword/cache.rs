@@ -26,7 +26,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "total-max-size",
         places: PLACE,
         syntax: "total-max-size <megabytes>",
-        doc: "Memory of the cache at most, in megabytes, 1 to 4095. Every cache needs it; what came first makes room.",
+        doc: "Maximum memory of the cache in megabytes, 1 to 4095. Required. The oldest entries are removed first.",
         example: "total-max-size 64",
         build: total,
     },
@@ -34,7 +34,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "max-object-size",
         places: PLACE,
         syntax: "max-object-size <bytes>",
-        doc: "The largest answer that is stored, head included; at most half of the cache. The default is a 256th of it.",
+        doc: "The largest response to store, including headers; at most half of the cache. The default is 1/256 of \
+            the cache.",
         example: "max-object-size 100000",
         build: object,
     },
@@ -42,7 +43,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "max-age",
         places: PLACE,
         syntax: "max-age <seconds>",
-        doc: "How long an answer is delivered at most, whatever its own headers allow. The default is 60 seconds.",
+        doc: "Maximum age of a stored response, even if its headers allow more. The default is 60 seconds.",
         example: "max-age 240",
         build: age,
     },
@@ -50,8 +51,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "process-vary",
         places: PLACE,
         syntax: "process-vary { on | off }",
-        doc: "Stores answers with a `Vary` header too, for those that the same `Accept-Encoding`, `Referer` or `Origin` would get. \
-              The default is off: such answers are not stored.",
+        doc: "Also stores responses with a `Vary` header, for requests with the same `Accept-Encoding`, `Referer` or \
+            `Origin`. Off by default: such responses are not stored.",
         example: "process-vary on",
         build: vary,
     },
@@ -59,7 +60,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "max-secondary-entries",
         places: PLACE,
         syntax: "max-secondary-entries <number>",
-        doc: "How many answers that differ by `Vary` are stored for one host and target; later ones are not. The default is 10.",
+        doc: "Maximum number of responses per host and target that differ by `Vary`; further ones are not stored. The \
+            default is 10.",
         example: "process-vary on\nmax-secondary-entries 20",
         build: secondary,
     },
@@ -115,7 +117,7 @@ impl Loader {
                     draft.span,
                     format!("cache '{}' has no 'total-max-size'", settings.name),
                 )
-                .label("how large may it be?")
+                .label("the size is missing")
                 .help("add a line `total-max-size <megabytes>`"),
             );
             return;
@@ -155,7 +157,7 @@ impl Loader {
                 span,
                 format!("unable to find the cache '{name}'"),
             )
-            .label("no `cache` section of that name");
+            .label("no `cache` section has this name");
             self.tell(told.did_you_mean(span, near));
         }
     }
@@ -169,7 +171,7 @@ fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut Draft, B
         Box::new(Diagnostic::error(
             &codes::SECTION_NAME,
             span,
-            "this line belongs into a 'cache' section",
+            "this line belongs in a 'cache' section",
         ))
     })
 }

@@ -11,8 +11,9 @@ pub(super) static LINES: &[LineRow] = &[
         name: "capture cookie",
         places: places::FRONT_ONLY,
         syntax: "capture cookie <name> len <length>",
-        doc: "Keeps the first cookie that begins so, of each request and of each answer, for the log line (`%CC` and `%CS`, both in `option httplog`): \
-              its name, an equals sign and its value, cut to a length. With an equals sign behind the name only that very cookie is meant.",
+        doc: "Captures the first cookie whose name starts with <name>, from each request and each response, for the \
+            log (`%CC` and `%CS`, both in `option httplog`): name, equals sign and value, truncated to <length>. With \
+            an equals sign after the name, only that exact cookie is captured.",
         example: "capture cookie ASPSESSION len 32",
         build: cookie,
     },
@@ -20,7 +21,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "capture request header",
         places: places::FRONT_ONLY,
         syntax: "capture request header <name> len <length>",
-        doc: "Keeps a header of each request, as it was received, for the log line (`%hr`) and for `capture.req.hdr`, cut to a length; of several lines the last. Slots are counted from 0.",
+        doc: "Captures a header of each request, as received, for the log (`%hr`) and for `capture.req.hdr`, \
+            truncated to <length>. Of several headers the last one is captured. Slots are numbered from 0.",
         example: "capture request header host len 64",
         build: |loader, args| header(loader, args, Side::Request),
     },
@@ -28,7 +30,9 @@ pub(super) static LINES: &[LineRow] = &[
         name: "capture response header",
         places: places::FRONT_ONLY,
         syntax: "capture response header <name> len <length>",
-        doc: "Keeps a header of each response, as the server sent it, for the log line (`%hs`) and for `capture.res.hdr`, cut to a length; of several lines the last. Slots are counted from 0.",
+        doc: "Captures a header of each response, as the server sent it, for the log (`%hs`) and for \
+            `capture.res.hdr`, truncated to <length>. Of several headers the last one is captured. Slots are numbered \
+            from 0.",
         example: "capture response header location len 64",
         build: |loader, args| header(loader, args, Side::Response),
     },
@@ -36,7 +40,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "declare capture",
         places: places::FRONT_ONLY,
         syntax: "declare capture { request | response } len <length>",
-        doc: "Makes a slot that `capture … id` rules fill, also those of backends. Slots are counted from 0, together with those of `capture … header` lines.",
+        doc: "Declares a slot that `capture … id` rules fill, including those of backends. Slots are numbered from 0, \
+            together with those of `capture … header` lines.",
         example: "declare capture request len 64",
         build: declare,
     },
@@ -59,11 +64,11 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let mut length_max = length(args)?;
     let most = loader.config.global.tune.cookie_capture_max;
     if let Some(word) = word.filter(|_| length_max > most) {
-        let told = format!("'capture cookie' keeps {most} bytes, not {length_max}");
+        let told = format!("'capture cookie' captures {most} bytes, not {length_max}");
         args.tell(
             Diagnostic::warning(&codes::LOOSE_VALUE, word.span, told)
-                .label("cut down")
-                .help("set `tune.http.cookielen` in `global` before this line for more"),
+                .label("truncated")
+                .help("set `tune.http.cookielen` in `global` before this line to capture more"),
         );
         length_max = most;
     }

@@ -23,8 +23,8 @@ pub static LINES: &[LineRow] = &[
         name: "option httpchk",
         places: places::BACK,
         syntax: "option httpchk [<uri> | <method> <uri> [<version>]]",
-        doc: "Health checks of this backend send an HTTP request; an answer of 200 to 399 is good. Without words it is \
-              `OPTIONS / HTTP/1.0`; header fields belong into `http-check send`.",
+        doc: "Uses HTTP requests as health checks of this backend; a response with status 200 to 399 is a success. \
+            Without arguments the request is `OPTIONS / HTTP/1.0`. Set headers with `http-check send`.",
         example: "option httpchk GET /health",
         build: httpchk,
     },
@@ -32,8 +32,8 @@ pub static LINES: &[LineRow] = &[
         name: "option tcp-check",
         places: places::BACK,
         syntax: "option tcp-check",
-        doc: "Health checks of this backend do what its `tcp-check` lines say, one after the other; without such lines they are \
-              good when the connection is accepted.",
+        doc: "Uses the `tcp-check` rules of this backend as health checks, in order. Without such rules, an accepted \
+            connection is a success.",
         example: "option tcp-check",
         build: |loader, args| plain(loader, args, CheckKind::Tcp),
     },
@@ -41,8 +41,8 @@ pub static LINES: &[LineRow] = &[
         name: "option ssl-hello-chk",
         places: places::BACK,
         syntax: "option ssl-hello-chk",
-        doc: "Health checks of this backend send the first message of SSLv3, and a server that answers it at all, if only to \
-              refuse so old a version, is alive. `check-ssl` is the better check: it makes the whole handshake.",
+        doc: "Uses the first message of an SSLv3 client as health check; any response, even a refusal, is a success. \
+            Prefer `check-ssl`, which performs a complete handshake.",
         example: "option ssl-hello-chk",
         build: |loader, args| plain(loader, args, CheckKind::TlsHello),
     },
@@ -50,8 +50,8 @@ pub static LINES: &[LineRow] = &[
         name: "option smtpchk",
         places: places::BACK,
         syntax: "option smtpchk [{ HELO | EHLO } <domain>]",
-        doc: "Health checks of this backend greet a mail server, wait for its answer and say QUIT; codes 2xx are good. Without \
-              words the greeting is `HELO localhost`.",
+        doc: "Uses an SMTP dialogue as health check: greeting, then QUIT. Codes 2xx are a success. Without arguments \
+            the greeting is `HELO localhost`.",
         example: "option smtpchk EHLO mail.example.com",
         build: smtp,
     },
@@ -59,9 +59,9 @@ pub static LINES: &[LineRow] = &[
         name: "option mysql-check",
         places: places::BACK,
         syntax: "option mysql-check [user <username> [post-41 | pre-41]]",
-        doc: "Health checks of this backend read the greeting of a MySQL server. With a user they log in without a password, so that \
-              the server does not count the check as a failed connection: create that user without rights. `pre-41` logs in as \
-              clients of before version 4.1 do.",
+        doc: "Uses the greeting of a MySQL server as health check. With `user`, the check logs in without a password, \
+            so that the server does not count it as a failed connection: create that user without rights. `pre-41` \
+            logs in like clients before version 4.1.",
         example: "option mysql-check user haproxy",
         build: mysql,
     },
@@ -69,8 +69,8 @@ pub static LINES: &[LineRow] = &[
         name: "option pgsql-check",
         places: places::BACK,
         syntax: "option pgsql-check user <username>",
-        doc: "Health checks of this backend send the first message of a PostgreSQL client; a server that asks for authentication, \
-              or needs none, is alive.",
+        doc: "Uses the first message of a PostgreSQL client as health check. A server that asks for authentication, \
+            or needs none, is up.",
         example: "option pgsql-check user haproxy",
         build: postgresql,
     },
@@ -78,7 +78,7 @@ pub static LINES: &[LineRow] = &[
         name: "option redis-check",
         places: places::BACK,
         syntax: "option redis-check",
-        doc: "Health checks of this backend send PING to a Redis server and want `+PONG`.",
+        doc: "Uses a Redis PING as health check. The server must respond with `+PONG`.",
         example: "option redis-check",
         build: |loader, args| plain(loader, args, CheckKind::Redis),
     },
@@ -86,7 +86,7 @@ pub static LINES: &[LineRow] = &[
         name: "option ldap-check",
         places: places::BACK,
         syntax: "option ldap-check",
-        doc: "Health checks of this backend bind to an LDAP server (version 3) as nobody; the bind must succeed.",
+        doc: "Uses an anonymous LDAP (version 3) bind as health check; the bind must succeed.",
         example: "option ldap-check",
         build: |loader, args| plain(loader, args, CheckKind::Ldap),
     },
@@ -94,7 +94,7 @@ pub static LINES: &[LineRow] = &[
         name: "option spop-check",
         places: places::BACK,
         syntax: "option spop-check",
-        doc: "Health checks of this backend send the hello of SPOP to an agent that processes streams, and want its hello.",
+        doc: "Uses an SPOP hello as health check of an SPOE agent, and expects its hello.",
         example: "option spop-check",
         build: |loader, args| plain(loader, args, CheckKind::Spop),
     },
@@ -102,8 +102,8 @@ pub static LINES: &[LineRow] = &[
         name: "http-check disable-on-404",
         places: places::CHECKS,
         syntax: "http-check disable-on-404",
-        doc: "A server that is up and answers a check with 404 gets no new sessions but persistent ones, until it answers \
-              otherwise. That lets an application take itself out gently.",
+        doc: "A server that is up and responds with 404 to a check gets no new sessions, except persistent ones, \
+            until its response changes. This lets an application leave service gracefully.",
         example: "http-check disable-on-404",
         build: disable_on_404,
     },
@@ -111,7 +111,8 @@ pub static LINES: &[LineRow] = &[
         name: "http-check send-state",
         places: places::CHECKS,
         syntax: "http-check send-state",
-        doc: "HTTP checks carry a field `X-Haproxy-Server-State` with the server's state, name, weight and sessions.",
+        doc: "Adds a header `X-Haproxy-Server-State` to HTTP checks, with the server's state, name, weight and \
+            sessions.",
         example: "http-check send-state",
         build: send_state,
     },
@@ -120,7 +121,7 @@ pub static LINES: &[LineRow] = &[
         places: places::HEALTH_CHECK,
         syntax: "type { tcp-check | httpchk … | ssl-hello-chk | smtpchk … | mysql-check … | pgsql-check … | redis-check | ldap-check | \
                  spop-check }",
-        doc: "What the checks of this section ask, in the words that stand behind `option` in a backend.",
+        doc: "Sets the type of the checks in this section, with the same words as after `option` in a backend.",
         example: "type httpchk GET /health",
         build: kind,
     },
@@ -159,7 +160,7 @@ fn kind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "ldap-check",
         "spop-check",
     ];
-    let word = args.required("the kind of the checks")?;
+    let word = args.required("the type of the checks")?;
     match word.str() {
         "tcp-check" => plain(loader, args, CheckKind::Tcp),
         "ssl-hello-chk" => plain(loader, args, CheckKind::TlsHello),
@@ -272,7 +273,7 @@ fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut Http
     let told = Diagnostic::warning(
         &codes::LEGACY,
         word.span,
-        "'option httpchk': fields and body at the end of the version are an old form",
+        "'option httpchk': headers and body after the version are obsolete",
     )
     .help("write them into `http-check send ver HTTP/1.1 hdr <name> <value>`");
     loader.tell(match send_line(version, &fields, body) {
@@ -294,7 +295,7 @@ fn smtp(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 Diagnostic::warning(
                     &codes::SURPLUS,
                     word.span,
-                    format!("'{}' is no greeting with a domain", word.text()),
+                    format!("'{}' is not a greeting with a domain", word.text()),
                 )
                 .label("`HELO localhost` is sent instead")
                 .help("write `option smtpchk EHLO mail.example.com`"),
@@ -359,10 +360,10 @@ fn send_state(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 fn unknown_word(args: &Args<'_>, word: &Word, words: &[&'static str]) -> Box<Diagnostic> {
-    let message = format!("'{}' does not know '{}'", args.keyword, word.text());
+    let message = format!("'{}' does not accept '{}'", args.keyword, word.text());
     let mut diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
-        .label("no word of this line")
-        .note(format!("it knows: {}", words.join(", ")));
+        .label("unknown word")
+        .note(format!("accepted words: {}", words.join(", ")));
     if let Some(near) = suggest::nearest(word.str(), words.iter().copied()) {
         diagnostic = diagnostic
             .help(format!("did you mean '{near}'?"))

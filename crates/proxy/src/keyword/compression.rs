@@ -24,9 +24,10 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression algo",
         places: places::ALL,
         syntax: "compression algo { gzip | deflate | raw-deflate | identity } …",
-        doc: "Compresses answers that servers send uncompressed, with what a client says that it takes (`Accept-Encoding`). \
-              Only whole answers (200 to 203) of HTTP/1.1 and later whose end is known are, none that has a \
-              `Content-Encoding`, `Cache-Control: no-transform` or more than one `ETag`; a strong `ETag` becomes a weak one.",
+        doc: "Compresses uncompressed responses of servers with an algorithm that the client accepts \
+            (`Accept-Encoding`). Only complete responses (200 to 203) of HTTP/1.1 and later with a known end are \
+            compressed, and none with a `Content-Encoding`, `Cache-Control: no-transform` or more than one `ETag`. A \
+            strong `ETag` becomes weak.",
         example: "compression algo gzip",
         build: algo,
     },
@@ -34,7 +35,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression algo-res",
         places: places::ALL,
         syntax: "compression algo-res { gzip | deflate | raw-deflate | identity } …",
-        doc: "The same as `compression algo`: what answers are compressed with.",
+        doc: "The same as `compression algo`: algorithms for responses.",
         example: "compression algo-res gzip",
         build: algo,
     },
@@ -42,8 +43,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression algo-req",
         places: places::ALL,
         syntax: "compression algo-req { gzip | deflate | raw-deflate | identity }",
-        doc: "What the bodies of requests are compressed with on their way to servers, where `compression direction` says so. \
-              Nothing tells whether a server understands it: know yours.",
+        doc: "Algorithm for request bodies on their way to servers, if `compression direction` enables that. Nothing \
+            negotiates whether the servers support it, so check yours.",
         example: "compression algo-req gzip",
         build: algo,
     },
@@ -51,8 +52,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression type",
         places: places::ALL,
         syntax: "compression type <mime type> …",
-        doc: "Compresses only answers whose `Content-Type` begins with one of these. Without the line all are, pictures and \
-              archives too, which gains nothing.",
+        doc: "Compresses only responses whose `Content-Type` begins with one of these. By default all are compressed, \
+            even images and archives, which gains nothing.",
         example: "compression type text/ application/json",
         build: kind,
     },
@@ -60,7 +61,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression type-res",
         places: places::ALL,
         syntax: "compression type-res <mime type> …",
-        doc: "The same as `compression type`: which answers are compressed, by how their `Content-Type` begins.",
+        doc: "The same as `compression type`: types of responses to compress.",
         example: "compression type-res text/html",
         build: kind,
     },
@@ -68,7 +69,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression type-req",
         places: places::ALL,
         syntax: "compression type-req <mime type> …",
-        doc: "Compresses only requests whose `Content-Type` begins with one of these; without the line all.",
+        doc: "Compresses only requests whose `Content-Type` begins with one of these; by default all.",
         example: "compression type-req application/json",
         build: kind,
     },
@@ -76,8 +77,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression minsize-res",
         places: places::ALL,
         syntax: "compression minsize-res <size>",
-        doc: "Leaves answers alone that are known to be shorter: their headers would grow by more than they shrink. Those \
-              whose length is not known are compressed.",
+        doc: "Does not compress responses known to be shorter, because their headers would grow by more than they \
+            shrink. Responses of unknown length are compressed.",
         example: "compression minsize-res 256",
         build: size_min,
     },
@@ -85,7 +86,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression minsize-req",
         places: places::ALL,
         syntax: "compression minsize-req <size>",
-        doc: "Leaves requests alone whose bodies are known to be shorter. Those whose length is not known are compressed.",
+        doc: "Does not compress requests whose bodies are known to be shorter. Requests of unknown length are \
+            compressed.",
         example: "compression minsize-req 1k",
         build: size_min,
     },
@@ -93,7 +95,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression direction",
         places: places::ALL,
         syntax: "compression direction { request | response | both }",
-        doc: "Says which messages are compressed: answers, which is the default, requests on their way to servers, or both.",
+        doc: "Sets which messages are compressed: responses (the default), requests on their way to servers, or both.",
         example: "compression direction both",
         build: direction,
     },
@@ -101,8 +103,9 @@ pub(super) static LINES: &[LineRow] = &[
         name: "compression offload",
         places: places::ALL,
         syntax: "compression offload",
-        doc: "Takes `Accept-Encoding` out of requests, so that all compressing is done here. It is for servers that compress \
-              wrongly; others should do it themselves. In a `defaults` section it is passed over with a warning.",
+        doc: "Removes `Accept-Encoding` from requests, so that only the proxy compresses. Use it for servers that \
+            compress incorrectly; others should compress themselves. In a `defaults` section it is ignored with a \
+            warning.",
         example: "compression offload",
         build: offload,
     },
@@ -111,42 +114,49 @@ pub(super) static LINES: &[LineRow] = &[
         "maxcomprate <number>",
         "maxcomprate 10000",
         limit,
-        "Kilobytes a second that the process gives to compression at most; answers that begin beyond it are not compressed. 0, the default, is no limit.",
+        "Maximum input of compression, in kilobytes per second for the process. Responses that begin above the limit \
+         are not compressed. 0, the default, means no limit.",
     ),
     row(
         "maxcompcpuusage",
         "maxcompcpuusage <percent>",
         "maxcompcpuusage 80",
         limit,
-        "How much of its processors the process may use for new answers to be compressed, percent. 100, the default, is no limit.",
+        "CPU usage of the process, in percent, above which new responses are not compressed. 100, the default, means \
+         no limit.",
     ),
     row(
         "maxzlibmem",
         "maxzlibmem <megabytes>",
         "maxzlibmem 64",
         limit,
-        "Memory that compression takes at most; a compressed answer takes about 300 kB while it flows, others go as they are. Without this line it is a thirty-second of the machine's memory, from 32 to 512; 0 is no limit. One connection of a client has 32 compressed answers at once at most, and an answer that nobody takes for two seconds gives its memory back.",
+        "Maximum memory for compression. A compressed response takes about 300 kB while it is transferred; responses \
+         above the limit are sent uncompressed. The default is 1/32 of the machine's memory, between 32 and 512; 0 \
+         means no limit. One client connection has at most 32 compressed responses at a time. A response that the \
+         client does not read for two seconds releases its memory.",
     ),
     row(
         "tune.comp.maxlevel",
         "tune.comp.maxlevel <number>",
         "tune.comp.maxlevel 3",
         limit,
-        "The level of compression, from 1 (fast, the default) to 9 (small). Levels above 6 take much more time for little.",
+        "Compression level, from 1 (fast, the default) to 9 (small). Levels above 6 take much more time for little \
+         gain.",
     ),
     row(
         "tune.zlib.windowsize",
         "tune.zlib.windowsize <number>",
         "tune.zlib.windowsize 13",
         limit,
-        "How far back compression looks, as the binary logarithm of bytes, 9 to 15 (the default).",
+        "Size of the compression window, as the binary logarithm of bytes, 9 to 15 (the default).",
     ),
     row(
         "tune.zlib.memlevel",
         "tune.zlib.memlevel <number>",
         "tune.zlib.memlevel 8",
         limit,
-        "How much memory zlib may take beside its window, from 1 to 9. The encoder here has one size, so it changes nothing; `maxzlibmem` limits how many there are.",
+        "Memory for zlib beside its window, from 1 to 9. Evenkeel's encoder has a fixed size, so this has no effect; \
+         `maxzlibmem` limits the number of encoders.",
     ),
 ];
 
@@ -177,13 +187,13 @@ fn algo(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                     &codes::BAD_VALUE,
                     word.span,
                     format!(
-                        "'{}' does not know the algorithm '{}'",
+                        "'{}' does not support the algorithm '{}'",
                         args.keyword,
                         word.text()
                     ),
                 )
-                .label("no algorithm of that name")
-                .help(format!("one of these works: {}", names.join(", "))),
+                .label("no algorithm has this name")
+                .help(format!("supported algorithms: {}", names.join(", "))),
             ));
         };
         algorithms.push(found);
@@ -195,7 +205,7 @@ fn algo(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 words[1].span,
                 "'compression algo-req' takes one algorithm",
             )
-            .label("one too many"),
+            .label("more than one algorithm"),
         ));
     }
     side(loader, args.keyword).algorithms.extend(algorithms);
@@ -245,10 +255,10 @@ fn offload(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 span,
-                "'compression offload' is passed over in a 'defaults' section",
+                "'compression offload' is ignored in a 'defaults' section",
             )
-            .label("does nothing here")
-            .help("write it in the proxies that need it"),
+            .label("no effect here")
+            .help("add it to the proxies that need it"),
         );
         return args.end();
     }

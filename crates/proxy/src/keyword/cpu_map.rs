@@ -14,7 +14,7 @@ fn wrong(word: &Word, text: &str, what: String) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::BAD_VALUE,
             word.span,
-            format!("'cpu-map': '{text}' is no set of {what}"),
+            format!("'cpu-map': '{text}' is not a set of {what}"),
         )
         .help(
             "write `cpu-map [auto:]<group>[/<threads>] <processors> …`, as in `cpu-map 1/1-4 0-3`",
@@ -80,9 +80,9 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 word.span,
-                "this 'cpu-map' is for another process or thread group than the first",
+                "this 'cpu-map' has another process or thread group than the first one",
             )
-            .label("there is only one group of threads"),
+            .label("there is only one thread group"),
         );
         return Ok(());
     }
@@ -99,9 +99,9 @@ pub static LINES: &[LineRow] = &[LineRow {
     name: "cpu-map",
     places: GLOBAL,
     syntax: "cpu-map [auto:]<group>[/<threads>] <processors> …",
-    doc: "The processors that threads may run on. Threads are counted from 1 and named by number, range, `all`, `odd` or \
-          `even`, processors from 0; with `auto:` each thread of the set gets one processor of the list for itself. The \
-          group is always 1.",
+    doc: "Sets the processors on which threads run. Threads are numbered from 1 and selected by number, range, `all`, \
+        `odd` or `even`; processors are numbered from 0. With `auto:` each thread of the set gets one processor of \
+        the list. The group is always 1.",
     example: "cpu-map auto:1/1-4 0-3",
     build: cpu_map,
 }];

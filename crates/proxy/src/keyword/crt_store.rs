@@ -40,10 +40,10 @@ impl CrtStore {
         let name = line.word(1);
         let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
         if let Some(word) = name.filter(|word| word.bytes.iter().any(bad)) {
-            let told = format!("'{}' cannot be the name of a 'crt-store'", word.text());
+            let told = format!("'{}' is not a valid name of a 'crt-store'", word.text());
             return Err(Box::new(
                 Diagnostic::error(&codes::SECTION_NAME, word.span, told)
-                    .label("letters, digits, `.`, `_`, `-` and `:` may stand in it"),
+                    .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
             ));
         }
         Ok(CrtStore {
@@ -145,8 +145,8 @@ pub static LINES: &[LineRow] = &[LineRow {
     name: "load",
     places: PLACE,
     syntax: "load crt <file> [alias <name>] [key <file>] [ocsp <file>] [issuer <file>] [sctl <file>]",
-    doc: "Loads a certificate, with its key from a file of its own where `key` says so. `bind` lines and lists name it as \
-          `@STORE/NAME`, where NAME is the alias, or else the file as it is written here.",
+    doc: "Loads a certificate, with its private key from a separate file if `key` names one. `bind` lines and \
+        crt-lists refer to it as `@STORE/NAME`, where NAME is the alias, or the file as written here.",
     example: "load crt site.crt key /etc/ssl/private/site.key alias site",
     build: load,
 }];

@@ -17,8 +17,8 @@ pub static LINES: &[LineRow] = &[
         name: "dispatch",
         places: BACK_ONLY,
         syntax: "dispatch <address>:<port>",
-        doc: "Without a `balance` line, streams that belong to no server go to this address. It was for a second balancer behind the \
-              first, and for simple relays; a `server` line says the same more clearly.",
+        doc: "Sends streams without persistence to this address, if there is no `balance` line. It was used for a \
+            second load balancer behind the first, and for simple relays. Prefer a `server` line.",
         example: "dispatch 127.0.0.1:8080",
         build: dispatch,
     },
@@ -26,7 +26,7 @@ pub static LINES: &[LineRow] = &[
         name: "transparent",
         places: BACK,
         syntax: "transparent",
-        doc: "The older name of `option transparent`, which is about where clients wanted to go.",
+        doc: "Obsolete name of `option transparent`, for the original destination of clients.",
         example: "transparent",
         build: transparent,
     },
@@ -34,8 +34,8 @@ pub static LINES: &[LineRow] = &[
         name: "option transparent",
         places: BACK,
         syntax: "[no] option transparent",
-        doc: "A backend without servers connects to the address that the client connected to: for a transparent proxy, whose \
-              `bind` lines have `transparent`. `server NAME *` does the same.",
+        doc: "A backend without servers connects to the original destination of the client, for a transparent proxy \
+            whose `bind` lines have `transparent`. `server NAME *` does the same.",
         example: "option transparent",
         build: transparent,
     },
@@ -43,8 +43,9 @@ pub static LINES: &[LineRow] = &[
         name: "max-session-srv-conns",
         places: FRONT,
         syntax: "max-session-srv-conns <connections>",
-        doc: "How many idle connections to servers a client's session keeps for itself (`http-reuse never`, `option transparent`, \
-              `send-proxy`), for servers and addresses that differ; the default is 5, and 0 keeps none. Of more the oldest closes.",
+        doc: "Number of idle server connections that a client session keeps for itself (`http-reuse never`, `option \
+            transparent`, `send-proxy`), one per server and address. The default is 5; 0 keeps none. Above the limit \
+            the oldest is closed.",
         example: "max-session-srv-conns 5",
         build: session_connections,
     },
@@ -52,8 +53,8 @@ pub static LINES: &[LineRow] = &[
         name: "max-keep-alive-queue",
         places: BACK,
         syntax: "max-keep-alive-queue <streams>",
-        doc: "With `option prefer-last-server`: a client goes back to its full last server while no more than so many streams \
-              wait for that. Without the line, and with 0, it goes to another server at once; with -1 it always waits.",
+        doc: "With `option prefer-last-server`: a client waits for its full previous server as long as at most this \
+            many streams wait there. 0, the default, selects another server at once; -1 always waits.",
         example: "max-keep-alive-queue 2",
         build: keep_alive_queue,
     },

@@ -24,7 +24,7 @@ fn shards(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     if matches!(word.str(), "by-thread" | "by-group") || number.is_ok_and(|n| n > 0) {
         return Ok(());
     }
-    let told = format!("'shards': '{}' is no number of sockets", word.text());
+    let told = format!("'shards': '{}' is not a number of sockets", word.text());
     Err(args.wrong(&codes::BAD_VALUE, word, told))
 }
 
@@ -47,8 +47,8 @@ pub static BINDS: &[BindRow] = &[
         name: "shards",
         places: BIND,
         syntax: "shards { <number> | by-thread | by-group }",
-        doc: "How many sockets HAProxy opens for the address. There is one here, whatever the number of threads: what waits in it is taken by \
-              whoever is free.",
+        doc: "In HAProxy, the number of sockets for the address. Evenkeel always uses one socket; any idle thread \
+            accepts from it.",
         example: "bind :8080 shards by-thread",
         build: shards,
     },
@@ -56,8 +56,8 @@ pub static BINDS: &[BindRow] = &[
         name: "nbconn",
         places: BIND,
         syntax: "nbconn <number>",
-        doc: "How many connections HAProxy opens to the server of a reversed connection, on a `bind` with `rev@`, which is not built. It means \
-              nothing on others.",
+        doc: "In HAProxy, the number of connections to the server of a reversed connection, on a `bind` with `rev@`, \
+            which is not supported. No effect on others.",
         example: "bind :8080 nbconn 1",
         build: bind_number,
     },
@@ -65,8 +65,8 @@ pub static BINDS: &[BindRow] = &[
         name: "nice",
         places: BIND,
         syntax: "nice <number>",
-        doc: "How HAProxy's scheduler favours the streams of the listener, -1024 (most) to 1024. Here every stream has the same budget \
-              of operations, so that none waits long for another; the number changes nothing.",
+        doc: "In HAProxy, the scheduler priority of the listener's streams, from -1024 (highest) to 1024. In Evenkeel \
+            every stream has the same budget of operations, so none waits long for another; the number has no effect.",
         example: "bind :8080 nice -100",
         build: bind_number,
     },
@@ -74,7 +74,7 @@ pub static BINDS: &[BindRow] = &[
         name: "ktls",
         places: BIND,
         syntax: "ktls { on | off }",
-        doc: "Whether HAProxy leaves encryption to the kernel. Here it never does.",
+        doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
         example: "bind :8080 ktls off",
         build: |_, _, args| on_off(args),
     },
@@ -82,7 +82,8 @@ pub static BINDS: &[BindRow] = &[
         name: "quic-cc-algo",
         places: BIND,
         syntax: "quic-cc-algo <algorithm>",
-        doc: "How HAProxy paces QUIC on a `bind` with `quic4@` or `quic6@`, which is not built. It means nothing on others.",
+        doc: "In HAProxy, the congestion control of QUIC on a `bind` with `quic4@` or `quic6@`, which is not \
+            supported. No effect on others.",
         example: "bind :8080 quic-cc-algo cubic",
         build: |_, _, args| word(args),
     },
@@ -90,7 +91,8 @@ pub static BINDS: &[BindRow] = &[
         name: "quic-force-retry",
         places: BIND,
         syntax: "quic-force-retry",
-        doc: "Has HAProxy try the addresses of QUIC clients on a `bind` with `quic4@` or `quic6@`, which is not built. It means nothing on others.",
+        doc: "In HAProxy, validates addresses of QUIC clients on a `bind` with `quic4@` or `quic6@`, which is not \
+            supported. No effect on others.",
         example: "bind :8080 quic-force-retry",
         build: |_, _, _| Ok(()),
     },
@@ -98,7 +100,8 @@ pub static BINDS: &[BindRow] = &[
         name: "quic-socket",
         places: BIND,
         syntax: "quic-socket { connection | listener }",
-        doc: "How HAProxy shares sockets among QUIC connections on a `bind` with `quic4@` or `quic6@`, which is not built. It means nothing on others.",
+        doc: "In HAProxy, how QUIC connections share sockets on a `bind` with `quic4@` or `quic6@`, which is not \
+            supported. No effect on others.",
         example: "bind :8080 quic-socket listener",
         build: |_, _, args| word(args),
     },
@@ -114,7 +117,7 @@ pub static SERVERS: &[ServerRow] = &[
         name: "no-sni-auto",
         places: SERVER,
         syntax: "no-sni-auto",
-        doc: "Has newer HAProxy ask for no name of its own over TLS. Here that is always so: `sni` says which name is asked for.",
+        doc: "Disables the automatic SNI of newer HAProxy versions. Evenkeel never adds one: `sni` sets the name.",
         example: "server web1 192.0.2.11:8080 no-sni-auto",
         build: nothing,
     },
@@ -122,7 +125,8 @@ pub static SERVERS: &[ServerRow] = &[
         name: "no-check-sni-auto",
         places: SERVER,
         syntax: "no-check-sni-auto",
-        doc: "Has newer HAProxy's checks ask for no name of their own over TLS. Here that is always so: `check-sni` says which name is asked for.",
+        doc: "Disables the automatic SNI for checks of newer HAProxy versions. Evenkeel never adds one: `check-sni` \
+            sets the name.",
         example: "server web1 192.0.2.11:8080 no-check-sni-auto",
         build: nothing,
     },
@@ -130,7 +134,7 @@ pub static SERVERS: &[ServerRow] = &[
         name: "no-check-reuse-pool",
         places: SERVER,
         syntax: "no-check-reuse-pool",
-        doc: "Has newer HAProxy make connections of their own for checks, as is always done here.",
+        doc: "Makes checks of newer HAProxy versions open their own connections. Evenkeel always does so.",
         example: "server web1 192.0.2.11:8080 no-check-reuse-pool",
         build: nothing,
     },
@@ -138,7 +142,7 @@ pub static SERVERS: &[ServerRow] = &[
         name: "no-renegotiate",
         places: SERVER,
         syntax: "no-renegotiate",
-        doc: "Refuses servers that begin another TLS handshake on a connection that stands, as is always done here.",
+        doc: "Refuses TLS renegotiation by servers. Evenkeel always does so.",
         example: "server web1 192.0.2.11:8080 no-renegotiate",
         build: nothing,
     },
@@ -146,7 +150,7 @@ pub static SERVERS: &[ServerRow] = &[
         name: "ktls",
         places: SERVER,
         syntax: "ktls { on | off }",
-        doc: "Whether HAProxy leaves encryption to the kernel. Here it never does.",
+        doc: "In HAProxy, moves TLS encryption into the kernel. Evenkeel never does so.",
         example: "server web1 192.0.2.11:8080 ktls off",
         build: |_, _, args| on_off(args),
     },

@@ -40,8 +40,8 @@ pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Box<Diagnos
                     word.text()
                 ),
             )
-            .label("never answered by the proxy itself")
-            .note(format!("the statuses are: {}", all.join(", "))),
+            .label("the proxy never generates this status")
+            .note(format!("valid statuses: {}", all.join(", "))),
         )
     })
 }
@@ -68,7 +68,9 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(bytes) {
         Ok(httparse::Status::Complete(_)) => Ok(()),
-        Ok(httparse::Status::Partial) => Err("no empty line ends its header lines".to_owned()),
+        Ok(httparse::Status::Partial) => {
+            Err("its headers do not end with an empty line".to_owned())
+        }
         Err(error) => Err(error.to_string()),
     }
 }
@@ -83,12 +85,10 @@ fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::error(
                 &codes::BAD_ERROR_PAGE,
                 word.span,
-                format!("'{}' is no HTTP answer: {why}", word.text()),
+                format!("'{}' is not an HTTP response: {why}", word.text()),
             )
             .label("named here")
-            .help(
-                "begin it with `HTTP/1.1 503 Service Unavailable`, header lines and an empty line",
-            ),
+            .help("begin it with `HTTP/1.1 503 Service Unavailable`, headers and an empty line"),
         ));
     }
     too_large(loader, word, bytes.len());
@@ -99,10 +99,10 @@ fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn too_large(loader: &mut Loader, word: &Word, size: usize) {
     let room = loader.config.global.tune.bufsize;
     if size > room {
-        let told = format!("'{}' has {size} bytes and a buffer {room}", word.text());
+        let told = format!("'{}' has {size} bytes, a buffer {room}", word.text());
         loader.tell(
             Diagnostic::warning(&codes::LARGE_ERROR_PAGE, word.span, told)
-                .label("does not fit")
+                .label("too large")
                 .help("make it smaller, or raise `tune.bufsize` in `global` (before this line)"),
         );
     }
@@ -117,7 +117,11 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         302
     };
     if word.bytes.iter().any(u8::is_ascii_control) {
-        return Err(args.wrong(&codes::BAD_VALUE, word, "a URL holds no control characters"));
+        return Err(args.wrong(
+            &codes::BAD_VALUE,
+            word,
+            "a URL cannot contain control characters",
+        ));
     }
     set(
         loader,
@@ -133,8 +137,9 @@ pub static LINES: &[LineRow] = &[
         name: "errorfile",
         places: &["defaults", "frontend", "listen", "backend", "http-errors"],
         syntax: "errorfile <status> <file>",
-        doc: "The whole answer, status line and headers included, that clients get instead of the proxy's own with that \
-              status. It is read when the configuration is loaded; an empty file or /dev/null closes without an answer.",
+        doc: "The complete response, with status line and headers, that clients get instead of the proxy's own \
+            response with this status. It is read when the configuration is loaded. An empty file or /dev/null closes \
+            the connection without a response.",
         example: "errorfile 503 /dev/null",
         build: error_file,
     },
@@ -142,8 +147,8 @@ pub static LINES: &[LineRow] = &[
         name: "errorloc",
         places: ALL,
         syntax: "errorloc <status> <url>",
-        doc: "Clients are sent to a URL (302) instead of getting the proxy's own answer with that status. The URL should be \
-              served by someone else, or they go round in circles.",
+        doc: "Redirects clients to a URL (302) instead of sending the proxy's own response with this status. Another \
+            site should serve that URL, to avoid redirect loops.",
         example: "errorloc 503 http://status.example.com/",
         build: error_location,
     },
@@ -151,7 +156,7 @@ pub static LINES: &[LineRow] = &[
         name: "errorloc302",
         places: ALL,
         syntax: "errorloc302 <status> <url>",
-        doc: "The same as `errorloc`: a redirection with 302, after which clients repeat their method.",
+        doc: "The same as `errorloc`: a 302 redirect, after which clients repeat their method.",
         example: "errorloc302 503 http://status.example.com/",
         build: error_location,
     },
@@ -159,8 +164,7 @@ pub static LINES: &[LineRow] = &[
         name: "errorloc303",
         places: ALL,
         syntax: "errorloc303 <status> <url>",
-        doc: "A redirection with 303, after which clients ask with GET whatever their method was. It is the better one for \
-              requests with POST.",
+        doc: "A 303 redirect, after which clients use GET regardless of their method. Prefer it for POST requests.",
         example: "errorloc303 503 http://status.example.com/",
         build: error_location,
     },

@@ -21,10 +21,10 @@ pub static LINES: &[LineRow] = &[
         name: "use-fcgi-app",
         places: places::BACK_ONLY,
         syntax: "use-fcgi-app <name>",
-        doc: "Servers of this backend with `proto fcgi` speak FastCGI with the application of this `fcgi-app` section, php-fpm for \
-              one. The backend is in `mode http`, and waits for the body of a request as with `option http-buffer-request`. Headers whose \
-              names have other characters than letters, digits and `-` are left out, unless \
-              `option http-restrict-req-hdr-names` says otherwise.",
+        doc: "Servers of this backend with `proto fcgi` use the FastCGI settings of this `fcgi-app` section, for \
+            example for php-fpm. The backend needs `mode http`, and waits for the request body as with `option \
+            http-buffer-request`. Headers with other characters than letters, digits and `-` in their name are \
+            dropped, unless `option http-restrict-req-hdr-names` changes that.",
         example: "use-fcgi-app php\nserver one 127.0.0.1:9000 proto fcgi",
         build: use_app,
     },
@@ -32,8 +32,8 @@ pub static LINES: &[LineRow] = &[
         name: "docroot",
         places: places::FCGI_APP,
         syntax: "docroot <path>",
-        doc: "The directory of the scripts on the application's host. It is DOCUMENT_ROOT, and stands before the name of the script in \
-              SCRIPT_FILENAME. Every application needs the line.",
+        doc: "The directory of the scripts on the application's host. It is sent as DOCUMENT_ROOT, and precedes the \
+            script name in SCRIPT_FILENAME. Required.",
         example: "docroot /var/www/app",
         build: |loader, args| {
             let path = args.required("<path>")?.bytes.clone().into();
@@ -45,7 +45,7 @@ pub static LINES: &[LineRow] = &[
         name: "index",
         places: places::FCGI_APP,
         syntax: "index <script-name>",
-        doc: "The script of a path that ends with a slash: it is added to SCRIPT_NAME.",
+        doc: "The script for a path that ends with a slash; it is appended to SCRIPT_NAME.",
         example: "index index.php",
         build: |loader, args| {
             let name = args.required("<script-name>")?.bytes.clone().into();
@@ -57,8 +57,9 @@ pub static LINES: &[LineRow] = &[
         name: "path-info",
         places: places::FCGI_APP,
         syntax: "path-info <regex>",
-        doc: "Finds the script in the decoded path: the first group of the expression is SCRIPT_NAME, the second one, if there is one, \
-              PATH_INFO. Without a match the whole path is SCRIPT_NAME. A path with a line feed or a null byte is refused.",
+        doc: "Splits the decoded path: the first group of the expression is SCRIPT_NAME, the optional second one \
+            PATH_INFO. Without a match the whole path is SCRIPT_NAME. A path with a line feed or a null byte is \
+            refused.",
         example: "path-info ^(/.+\\.php)(/.*)?$",
         build: path_info,
     },
@@ -66,8 +67,8 @@ pub static LINES: &[LineRow] = &[
         name: "set-param",
         places: places::FCGI_APP,
         syntax: "set-param <name> <fmt> [ { if | unless } <condition> ]",
-        doc: "Sets a parameter, also one that is set by default. Of several lines for one parameter the last that applies counts; an \
-              empty value sets nothing.",
+        doc: "Sets a parameter, including default ones. If several lines set the same parameter, the last one that \
+            applies wins; an empty value sets nothing.",
         example: "set-param REDIRECT_STATUS 200",
         build: set_param,
     },
@@ -75,8 +76,8 @@ pub static LINES: &[LineRow] = &[
         name: "pass-header",
         places: places::FCGI_APP,
         syntax: "pass-header <name> [ { if | unless } <condition> ]",
-        doc: "Gives the application a header of requests that it does not get otherwise: Authorization, Proxy-Authorization, and those of \
-              one connection. All others are the parameters HTTP_<NAME> anyhow.",
+        doc: "Passes a request header to the application that it would not get otherwise: Authorization, \
+            Proxy-Authorization, and hop-by-hop headers. All others are passed as HTTP_<NAME> anyway.",
         example: "pass-header Authorization",
         build: pass_header,
     },
@@ -84,8 +85,8 @@ pub static LINES: &[LineRow] = &[
         name: "log-stderr",
         places: places::FCGI_APP,
         syntax: "log-stderr { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] <facility> [ <level> [ <minlevel> ] ] }",
-        doc: "Logs what the application writes to STDERR, a line each, at most 8 kB for each request. The words are those of `log`; \
-              `global` takes the targets of `global`. Without the line it is dropped.",
+        doc: "Logs what the application writes to STDERR, line by line, at most 8 kB per request. The arguments are \
+            those of `log`; `global` uses the targets of `global`. Without this line the output is dropped.",
         example: "log-stderr 127.0.0.1:514 local0",
         build: |loader, args| {
             if args.left().len() == 1 && args.take("global") {
@@ -102,8 +103,8 @@ pub static LINES: &[LineRow] = &[
         name: "option keep-conn",
         places: places::FCGI_APP,
         syntax: "[no] option keep-conn",
-        doc: "Asks the application to keep connections for further requests, as it does without the line. With `no` it closes each after \
-              its response.",
+        doc: "Asks the application to keep connections open for further requests, which is the default. With `no`, it \
+            closes each connection after its response.",
         example: "no option keep-conn",
         build: |loader, args| {
             app(loader)?.keep_connections = !args.negated;
@@ -114,8 +115,8 @@ pub static LINES: &[LineRow] = &[
         name: "option get-values",
         places: places::FCGI_APP,
         syntax: "[no] option get-values",
-        doc: "Has HAProxy ask the application how many requests a connection may carry at a time. It is one here, which every application \
-              can, so there is nothing to ask: the line is taken and changes nothing.",
+        doc: "In HAProxy, asks the application how many requests a connection may carry at a time. Evenkeel always \
+            sends one at a time, so the line has no effect.",
         example: "option get-values",
         build: |_, args| args.end(),
     },
@@ -123,8 +124,8 @@ pub static LINES: &[LineRow] = &[
         name: "option mpxs-conns",
         places: places::FCGI_APP,
         syntax: "[no] option mpxs-conns",
-        doc: "Allows HAProxy to send several requests over one connection at a time. Here each has a connection of its own while it \
-              lasts, which `option keep-conn` keeps for the next one; a warning says so.",
+        doc: "In HAProxy, allows several requests at a time on one connection. Evenkeel sends one at a time, and \
+            `option keep-conn` keeps the connection for the next one; a warning reports this.",
         example: "option mpxs-conns",
         build: |loader, args| {
             args.end()?;
@@ -138,7 +139,8 @@ pub static LINES: &[LineRow] = &[
         name: "option max-reqs",
         places: places::FCGI_APP,
         syntax: "option max-reqs <reqs>",
-        doc: "The most requests that a connection carries at a time. It is one here, whatever stands there; a warning says so for more.",
+        doc: "The maximum number of requests at a time on a connection. Evenkeel always sends one; higher values \
+            cause a warning.",
         example: "option max-reqs 1",
         build: |loader, args| {
             let most = args.integer("<reqs>", 1..=i64::from(i32::MAX))?;
@@ -158,8 +160,8 @@ fn one_at_a_time(loader: &mut Loader, args: &Args<'_>) {
     );
     loader.tell(
         Diagnostic::warning(&codes::FCGI_ONE_AT_A_TIME, args.line().span, told)
-            .label("nothing is multiplexed")
-            .help("remove the line; `option keep-conn` saves new connections"),
+            .label("no multiplexing")
+            .help("remove the line; `option keep-conn` avoids new connections"),
     );
 }
 
@@ -185,7 +187,7 @@ fn app(loader: &mut Loader) -> Result<&mut FcgiApp, Box<Diagnostic>> {
         _ => usize::MAX,
     };
     loader.config.fcgi_apps.get_mut(index).ok_or_else(|| {
-        let told = "a line of 'fcgi-app' outside of such a section";
+        let told = "this line belongs in an 'fcgi-app' section";
         Box::new(Diagnostic::global(
             &codes::KEYWORD_MISPLACED,
             language::Severity::Error,
@@ -219,7 +221,7 @@ fn set_param(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let rules = &mut app(loader)?.params;
     if rules.len() >= RULES_MAX {
-        return Err(args.wrong(&codes::OUT_OF_RANGE, name, "too many lines 'set-param'"));
+        return Err(args.wrong(&codes::OUT_OF_RANGE, name, "too many 'set-param' lines"));
     }
     rules.push(Arc::new(rule));
     Ok(())
@@ -234,7 +236,7 @@ fn pass_header(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let rules = &mut app(loader)?.passed;
     if rules.len() >= RULES_MAX {
-        return Err(args.wrong(&codes::OUT_OF_RANGE, name, "too many lines 'pass-header'"));
+        return Err(args.wrong(&codes::OUT_OF_RANGE, name, "too many 'pass-header' lines"));
     }
     rules.push(Arc::new(rule));
     Ok(())
@@ -256,7 +258,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             let message = format!("fcgi-app '{}': no 'docroot'", app.name);
             told.push(
                 Diagnostic::error(&codes::FCGI_APP, app.span, message)
-                    .label("the directory of its scripts is not known")
+                    .label("the directory of its scripts is missing")
                     .help("add `docroot /path/of/the/scripts`"),
             );
         }
@@ -285,7 +287,7 @@ fn join(proxy: &mut Proxy, apps: &[FcgiApp], told: &mut Vec<Diagnostic>) {
     let Some((name, span)) = proxy.fcgi_app_named.clone() else {
         if let Some(server) = first {
             let message = format!(
-                "server '{}' speaks FastCGI, and no application is named",
+                "server '{}' uses FastCGI, but no application is named",
                 server.name
             );
             wrong(
@@ -298,7 +300,7 @@ fn join(proxy: &mut Proxy, apps: &[FcgiApp], told: &mut Vec<Diagnostic>) {
     };
     let Some(at) = apps.iter().position(|app| app.name == name) else {
         let near = suggest::nearest(&name, apps.iter().map(|app| &*app.name));
-        let message = format!("there is no 'fcgi-app' section named '{name}'");
+        let message = format!("fcgi-app '{name}' not found");
         let diagnostic = Diagnostic::error(&codes::FCGI_APP, span, message);
         told.push(diagnostic.label("no such section").did_you_mean(span, near));
         return;
@@ -308,7 +310,7 @@ fn join(proxy: &mut Proxy, apps: &[FcgiApp], told: &mut Vec<Diagnostic>) {
         return wrong(span, message, "add `mode http` to this section");
     }
     let Some(first) = first else {
-        let message = format!("'use-fcgi-app {name}', and no server speaks FastCGI");
+        let message = format!("'use-fcgi-app {name}', but no server uses FastCGI");
         return wrong(
             span,
             message,
@@ -317,7 +319,7 @@ fn join(proxy: &mut Proxy, apps: &[FcgiApp], told: &mut Vec<Diagnostic>) {
     };
     if proxy.check.kind == CheckKind::Http && first.options.check {
         let message = format!(
-            "'option httpchk' cannot check server '{}', which speaks FastCGI",
+            "'option httpchk' cannot check server '{}', which uses FastCGI",
             first.name
         );
         let help = "use `option tcp-check`, or `external-check` with a program that speaks FastCGI (cgi-fcgi)";

@@ -11,8 +11,8 @@ pub(super) static LINES: &[LineRow] = &[LineRow {
     name: "filter",
     places: places::PROXIES,
     syntax: "filter { compression | cache <name> | fcgi-app <name> }",
-    doc: "Names what bodies pass here. Neither `compression`, nor a cache, nor `use-fcgi-app` needs the line; answers are always stored as the server \
-          sent them and compressed behind that.",
+    doc: "Declares a filter. `compression`, caches and `use-fcgi-app` do not need the line. Responses are always \
+        stored as the server sent them, and compressed afterwards.",
     example: "compression algo gzip\nfilter compression",
     build: filter,
 }];
@@ -43,9 +43,9 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             let told = Diagnostic::error(
                 &codes::BAD_VALUE,
                 word.span,
-                format!("'filter' does not know '{other}'"),
+                format!("unknown filter '{other}'"),
             )
-            .label("no filter of that name");
+            .label("no filter has this name");
             Err(Box::new(told.did_you_mean(word.span, near)))
         }
     }

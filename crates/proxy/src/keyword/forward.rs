@@ -25,9 +25,9 @@ fn network(word: &Word, keyword: &str) -> Result<(IpAddr, u8), Box<Diagnostic>> 
                 Diagnostic::error(
                     &codes::BAD_ADDRESS,
                     word.span,
-                    format!("{what}: the mask of '{}' has gaps", word.text()),
+                    format!("{what}: the mask of '{}' is not contiguous", word.text()),
                 )
-                .label("a prefix is needed, as in 192.0.2.0/24"),
+                .label("use a prefix length, as in 192.0.2.0/24"),
             )),
         },
     }
@@ -68,7 +68,7 @@ fn addressed(
                     return Err(args.wrong(
                         &codes::BAD_VALUE,
                         name,
-                        format!("'{}' cannot be the name of a header", name.text()),
+                        format!("'{}' is not a valid header name", name.text()),
                     ));
                 }
                 option.header = name.bytes.to_ascii_lowercase().into();
@@ -165,7 +165,7 @@ fn adjust(cases: &mut HeaderCases, from: &[u8], to: &[u8]) -> Result<(), &'stati
         return Err("both names must differ only in case");
     }
     match cases.insert(from.into(), to.into()) {
-        Some(_) => Err("the name is adjusted already"),
+        Some(_) => Err("this name has an adjustment already"),
         None => Ok(()),
     }
 }
@@ -247,17 +247,19 @@ macro_rules! keep_alives {
 
 keep_alives! {
     "clitcpka-cnt" FRONT, "clitcpka-cnt <count>", "clitcpka-cnt 3",
-        "How many keep-alive packets without an answer end the connection of a client, with `option clitcpka`. Otherwise the system's setting counts.";
+        "Number of unanswered keep-alive packets after which a client connection is closed, with `option clitcpka`. \
+         The default is the system setting.";
     "clitcpka-idle" FRONT, "clitcpka-idle <time>", "clitcpka-idle 60s",
-        "How long a client is silent before the first keep-alive packet is sent, with `option clitcpka`. In whole seconds.";
+        "Idle time of a client before the first keep-alive packet, with `option clitcpka`, in whole seconds.";
     "clitcpka-intvl" FRONT, "clitcpka-intvl <time>", "clitcpka-intvl 10s",
-        "The time between two keep-alive packets to a client, with `option clitcpka`. In whole seconds.";
+        "Interval between keep-alive packets to a client, with `option clitcpka`, in whole seconds.";
     "srvtcpka-cnt" BACK, "srvtcpka-cnt <count>", "srvtcpka-cnt 3",
-        "How many keep-alive packets without an answer end the connection to a server, with `option srvtcpka`. Otherwise the system's setting counts.";
+        "Number of unanswered keep-alive packets after which a server connection is closed, with `option srvtcpka`. \
+         The default is the system setting.";
     "srvtcpka-idle" BACK, "srvtcpka-idle <time>", "srvtcpka-idle 60s",
-        "How long a server is silent before the first keep-alive packet is sent, with `option srvtcpka`. In whole seconds.";
+        "Idle time of a server before the first keep-alive packet, with `option srvtcpka`, in whole seconds.";
     "srvtcpka-intvl" BACK, "srvtcpka-intvl <time>", "srvtcpka-intvl 10s",
-        "The time between two keep-alive packets to a server, with `option srvtcpka`. In whole seconds.";
+        "Interval between keep-alive packets to a server, with `option srvtcpka`, in whole seconds.";
 }
 
 pub(super) static LINES: &[LineRow] = &[
@@ -265,9 +267,9 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option forwardfor",
         places: ALL,
         syntax: "option forwardfor [except <network>] [header <name>] [if-none]",
-        doc: "Requests get the header `x-forwarded-for` (or the one that is named) with the client's address, which the server \
-              would not know otherwise. `except` leaves out clients of a network, `if-none` requests that have the header \
-              already: then anybody can forge it.",
+        doc: "Adds the header `x-forwarded-for` (or another name) with the client's address to requests. `except` \
+            excludes clients of a network. `if-none` excludes requests that already have the header; then any client \
+            can forge it.",
         example: "option forwardfor except 127.0.0.0/8 header X-Client",
         build: forwardfor,
     },
@@ -275,8 +277,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option originalto",
         places: ALL,
         syntax: "option originalto [except <network>] [header <name>]",
-        doc: "Requests get the header `x-original-to` (or the one that is named) with the address that the client connected to, which matters \
-              where connections are redirected to the proxy. `except` leaves out addresses of a network.",
+        doc: "Adds the header `x-original-to` (or another name) with the client's destination address to requests, \
+            which is useful if connections are redirected to the proxy. `except` excludes addresses of a network.",
         example: "option originalto except 127.0.0.1 header X-To",
         build: originalto,
     },
@@ -285,8 +287,9 @@ pub(super) static LINES: &[LineRow] = &[
         places: BACK,
         syntax: "[no] option forwarded [proto] [host | host-expr <expr>] [by | by-expr <expr>] [by_port | by_port-expr <expr>] \
                  [for | for-expr <expr>] [for_port | for_port-expr <expr>]",
-        doc: "Requests get the header `forwarded` of RFC 7239, which tells what `x-forwarded-for` and its kin tell in one standard form. Without a word it tells \
-              the protocol and the client's address. What an expression gives is told as an address, or as a name with an underscore before it.",
+        doc: "Adds the header `forwarded` of RFC 7239 to requests, the standard form of `x-forwarded-for` and similar \
+            headers. Without arguments it contains the protocol and the client's address. The result of an expression \
+            is written as an address, or as a name with an underscore before it.",
         example: "option forwarded proto host for for_port",
         build: forwarded,
     },
@@ -294,8 +297,9 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option http-restrict-req-hdr-names",
         places: ALL,
         syntax: "option http-restrict-req-hdr-names { preserve | delete | reject }",
-        doc: "What becomes of headers whose names have other bytes than letters, digits and dashes: they are passed on, left out, or their request is answered with \
-              403. Applications that turn dashes into underscores mistake one name for another.",
+        doc: "Sets what happens to headers with other bytes than letters, digits and dashes in their names: they are \
+            passed on, dropped, or their request is rejected with 403. Applications that replace dashes by \
+            underscores may confuse such names.",
         example: "option http-restrict-req-hdr-names delete",
         build: restrict,
     },
@@ -303,8 +307,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "h1-case-adjust",
         places: GLOBAL,
         syntax: "h1-case-adjust <from> <to>",
-        doc: "How the name of a header is written to HTTP/1 clients or servers that take case for a part of it. Proxies ask for it with \
-              `option h1-case-adjust-bogus-client` or `-server`; others see names in lower case.",
+        doc: "Sets the case of a header name for HTTP/1 clients or servers that depend on it. Proxies enable it with \
+            `option h1-case-adjust-bogus-client` or `-server`; others use lower case.",
         example: "h1-case-adjust content-length Content-Length",
         build: case,
     },
@@ -312,7 +316,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "h1-case-adjust-file",
         places: GLOBAL,
         syntax: "h1-case-adjust-file <file>",
-        doc: "As `h1-case-adjust` for all lines of a file: two names each, the first in lower case. Empty lines and those that begin with `#` do not count.",
+        doc: "Like `h1-case-adjust`, for all lines of a file: two names per line, the first in lower case. Empty \
+            lines and lines that begin with `#` are ignored.",
         example: "h1-case-adjust-file /dev/null",
         build: case_file,
     },

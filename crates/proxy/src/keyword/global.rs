@@ -18,7 +18,7 @@ pub(super) fn already(loader: &mut Loader, args: &Args<'_>) {
     let told = format!("'{}' already specified, this line is ignored", args.keyword);
     loader.tell(
         Diagnostic::warning(&codes::OVERWRITTEN, args.line().span, told)
-            .label("the first one counts")
+            .label("the first one applies")
             .help("remove one of the two lines"),
     );
 }
@@ -62,7 +62,7 @@ fn debug(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         loader,
         args,
         "debug",
-        "it kept the process in the foreground, as the command line's -d does; `daemon` has no effect beside it",
+        "it kept the process in the foreground, like -d on the command line; `daemon` has no effect with it",
     );
     loader.config.global.debug = true;
     args.end()
@@ -84,12 +84,12 @@ fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     loader.old_processes |= processes > 1;
     if processes == 1 {
-        let why = "there is one process; `nbthread` sets its threads";
+        let why = "there is only one process; `nbthread` sets its threads";
         super::legacy::warn_needless(loader, args, "nbproc 1", why);
         return Ok(());
     }
     if loader.config.global.threads.is_some() {
-        let why = "there is one process, and `nbthread` says how many threads it has";
+        let why = "there is only one process; `nbthread` sets its threads";
         super::legacy::warn_needless(loader, args, "nbproc", why);
         return Ok(());
     }
@@ -137,7 +137,7 @@ fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let word = args.required("a path")?;
     if word.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty path names nothing"));
+        return Err(args.wrong(&codes::BAD_VALUE, word, "the path is empty"));
     }
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
     let global = &mut loader.config.global;
@@ -160,7 +160,10 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Err(args.wrong(
             &codes::BAD_VALUE,
             word,
-            format!("'{}' cannot be the name of a node: letters, digits, '.', '-' and '_' may stand in it", word.text()),
+            format!(
+                "'{}' is not a valid node name: allowed are letters, digits, '.', '-' and '_'",
+                word.text()
+            ),
         ));
     }
     loader.config.global.node = Some(word.text().into());
@@ -185,7 +188,7 @@ fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "max-spread-checks" => global.max_spread_checks_ms = (ms > 0).then_some(ms),
         "stats timeout" => match word {
             Some(word) if ms == 0 => {
-                let told = "'stats timeout' wants a time greater than 0";
+                let told = "'stats timeout' must be greater than 0";
                 return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
             }
             _ => global.stats_timeout_ms = Some(ms),
@@ -220,10 +223,14 @@ fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return args.surplus();
     }
     loader.tell(
-        Diagnostic::warning(&codes::LEGACY, span, "'grace' of a proxy is an old form")
-            .label("HAProxy no longer knows this here")
-            .note("the longest of all such times is taken for the whole process")
-            .help("write it into `global`"),
+        Diagnostic::warning(
+            &codes::LEGACY,
+            span,
+            "'grace' of a proxy is an obsolete form",
+        )
+        .label("HAProxy no longer knows this here")
+        .note("the longest of these times applies to the whole process")
+        .help("move it to `global`"),
     );
     let longest = loader.config.global.grace_ms.unwrap_or(0).max(ms);
     loader.config.global.grace_ms = (longest > 0).then_some(longest);
@@ -307,7 +314,7 @@ fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         if let Some(time) = time
             && delay_ms > WATCH_DELAY_MAX_MS
         {
-            let told = "'watch' waits for 10 minutes at most";
+            let told = "'watch' waits at most 10 minutes";
             return Err(args.wrong(&codes::OUT_OF_RANGE, time, told));
         }
     }
@@ -347,7 +354,8 @@ pub static LINES: &[LineRow] = &[
         name: "expose-experimental-directives",
         places: super::places::GLOBAL,
         syntax: "expose-experimental-directives",
-        doc: "Lets HAProxy take keywords that it calls experimental. Here those that are built are taken with and without this line.",
+        doc: "In HAProxy, enables experimental keywords. In Evenkeel all supported keywords are enabled, with or \
+            without this line.",
         example: "expose-experimental-directives",
         build: |_, args| args.end(),
     },
@@ -355,7 +363,8 @@ pub static LINES: &[LineRow] = &[
         name: "expose-deprecated-directives",
         places: super::places::GLOBAL,
         syntax: "expose-deprecated-directives",
-        doc: "Lets HAProxy take keywords that it is about to remove. Here those that are built are taken with and without this line.",
+        doc: "In HAProxy, enables deprecated keywords. In Evenkeel all supported keywords are enabled, with or \
+            without this line.",
         example: "expose-deprecated-directives",
         build: |_, args| args.end(),
     },
@@ -363,9 +372,9 @@ pub static LINES: &[LineRow] = &[
         name: "grace",
         places: &["global", "defaults", "frontend", "listen", "backend"],
         syntax: "grace <time>",
-        doc: "How long the process goes on to accept after it was asked to stop softly, so that a balancer in front of it can \
-              notice. 0, the default, stops accepting at once. In a proxy it is a form of HAProxy 1.x: the longest such time \
-              counts for the whole process, with a warning.",
+        doc: "Time during which the process still accepts connections after a soft stop begins, so that a load \
+            balancer in front of it can react. 0, the default, stops accepting at once. In a proxy it is HAProxy 1.x \
+            syntax: the longest such time applies to the whole process, with a warning.",
         example: "grace 5s",
         build: grace,
     },
@@ -374,215 +383,232 @@ pub static LINES: &[LineRow] = &[
         "daemon",
         "daemon",
         switch,
-        "The process goes to the background once it serves. Under a service manager that supervises it, leave the line away.",
+        "Runs the process in the background once it serves. Omit it under a service manager.",
     ),
     row(
         "master-worker",
         "master-worker [no-exit-on-failure]",
         "master-worker no-exit-on-failure",
         master_worker,
-        "The process that is started supervises the one that serves, as with -W on the command line: USR2 and HUP make it take \
-         the files in again, and a process that dies is started again, with the same listeners. HAProxy ends with its worker \
-         unless no-exit-on-failure is said; here that word changes nothing.",
+        "The first process supervises the one that serves, as with -W on the command line. USR2 and HUP reload the \
+         configuration. A process that dies is restarted with the same listeners. HAProxy ends with its worker unless \
+         no-exit-on-failure is set; in Evenkeel that word has no effect.",
     ),
     row(
         "quiet",
         "quiet",
         "quiet",
         switch,
-        "Nothing is printed at the start when all is well. The same as -q on the command line.",
+        "Prints nothing at the start if there is no error. The same as -q on the command line.",
     ),
     row(
         "zero-warning",
         "zero-warning",
         "# zero-warning",
         switch,
-        "A file that gives any warning is refused, at the start and by -c. It keeps a configuration clean once it is.",
+        "Refuses a configuration with warnings, at the start and with -c. Use it to keep a configuration free of \
+         warnings.",
     ),
     row(
         "debug",
         "debug",
         "debug",
         debug,
-        "Kept the process in the foreground, in HAProxy 1.x. It does so here too, with a warning: -d on the command line is today's form.",
+        "In HAProxy 1.x, kept the process in the foreground. It still does, with a warning. The current form is -d on \
+         the command line.",
     ),
     row(
         "nbthread",
         "nbthread <number>",
         "nbthread 2",
         threads,
-        "How many threads serve. Without it there are as many as the process may use processors, which is nearly always right.",
+        "Number of threads. The default is the number of available processors, which is nearly always right.",
     ),
     row(
         "nbproc",
         "nbproc <number>",
         "nbproc 1",
         processes,
-        "How many processes served, in HAProxy up to 2.4. There is one process here; the number is taken as that of its threads unless `nbthread` says otherwise, with a warning.",
+        "In HAProxy up to 2.4, the number of processes. Evenkeel has one process, and uses the number as that of its \
+         threads unless `nbthread` is set, with a warning.",
     ),
     row(
         "ulimit-n",
         "ulimit-n <number>",
         "ulimit-n 65536",
         files,
-        "How many files the process asks the system for. Without it the number follows from `maxconn`, which is right unless other things need files.",
+        "Number of file descriptors that the process requests from the system. The default follows from `maxconn`, \
+         which is right unless other things need descriptors.",
     ),
     row(
         "fd-hard-limit",
         "fd-hard-limit <number>",
         "fd-hard-limit 50000",
         files,
-        "How many files the process takes at most where neither `maxconn` nor `ulimit-n` says: the default of `maxconn` follows from it. Some systems allow a thousand million.",
+        "Maximum number of file descriptors if neither `maxconn` nor `ulimit-n` is set; the default of `maxconn` \
+         follows from it. Some systems would allow a billion.",
     ),
     row(
         "thread-hard-limit",
         "thread-hard-limit <number>",
         "thread-hard-limit 16",
         threads,
-        "How many threads serve at most, whatever `nbthread` or the number of processors says.",
+        "Maximum number of threads, regardless of `nbthread` and the number of processors.",
     ),
     row(
         "uid",
         "uid <number>",
         "uid 0",
         who,
-        "The user that the process becomes once its sockets are open, by number.",
+        "The user of the process once its sockets are open, by number. See `user`.",
     ),
     row(
         "gid",
         "gid <number>",
         "gid 0",
         who,
-        "The group that the process becomes once its sockets are open, by number.",
+        "The group of the process once its sockets are open, by number. See `group`.",
     ),
     row(
         "chroot",
         "chroot <directory>",
         "chroot /var/empty",
         place,
-        "The directory which the process sees as the root of all files once everything is read. An empty one that nobody may write to leaves an intruder nothing.",
+        "Root directory of the process after everything is read. An empty directory that nobody can write to gives an \
+         intruder nothing.",
     ),
     row(
         "pidfile",
         "pidfile <file>",
         "pidfile /run/evenkeel.pid",
         place,
-        "A file for the number of the process in the background. The same as -p on the command line.",
+        "File for the process id of the background process. The same as -p on the command line.",
     ),
     row(
         "node",
         "node <name>",
         "node lb1",
         node,
-        "The name of this machine in statistics and headers, where two machines share an address. Without it the name of the host is shown.",
+        "Name of this machine in statistics and headers, for machines that share an address. The default is the host \
+         name.",
     ),
     row(
         "log-send-hostname",
         "log-send-hostname [<name>]",
         "log-send-hostname lb1",
         log_hostname,
-        "Log lines carry the name of the host, or the given one, as syslog servers that take lines of several machines expect.",
+        "Adds the host name, or the given name, to log lines, as syslog servers for several machines expect.",
     ),
     row(
         "hard-stop-after",
         "hard-stop-after <time>",
         "hard-stop-after 30s",
         duration,
-        "How long a process that was asked to stop softly may go on with connections that do not end; then it stops all the same. Without it, it waits for the last one.",
+        "Maximum duration of a soft stop: remaining connections are then closed. Without it, the process waits for \
+         the last connection.",
     ),
     row(
         "close-spread-time",
         "close-spread-time { <time> | infinite }",
         "close-spread-time 10s",
         close_spread,
-        "Over how long a time idle client connections are closed when the process was asked to stop softly, each at a moment of its own; until then requests are served as before. Without it, each gets one more answer, which says that it is the last, and is closed when it has been silent for a second. With 'infinite' nothing but its own time limits ends a connection.",
+        "In a soft stop, closes idle client connections spread over this time; until then requests are served as \
+         before. Without it, each client gets one more response with `Connection: close`, or is closed after one \
+         second of silence. With 'infinite' only normal timeouts end connections.",
     ),
     row(
         "spread-checks",
         "spread-checks <percent>",
         "spread-checks 5",
         spread,
-        "By how much the interval of each health check is varied at random, from 0 to 50 percent, so that checks do not all come at the same moment.",
+        "Random variation of health check intervals, from 0 to 50 percent, so that checks do not coincide.",
     ),
     row(
         "max-spread-checks",
         "max-spread-checks <time>",
         "max-spread-checks 2s",
         duration,
-        "Over how long a time the first checks of all servers are spread at the start. Without it, over their interval.",
+        "Maximum time over which the first checks of all servers are spread at the start. The default is their \
+         interval.",
     ),
     row(
         "maxconnrate",
         "maxconnrate <number>",
         "maxconnrate 1000",
         rate,
-        "How many new connections a second the process accepts; the others wait in the kernel's queue. 0, the default, is no limit.",
+        "Maximum number of new connections per second; further ones wait in the kernel's queue. 0, the default, means \
+         no limit.",
     ),
     row(
         "maxsessrate",
         "maxsessrate <number>",
         "maxsessrate 1000",
         rate,
-        "How many new sessions a second the process begins, those counted that pass `tcp-request connection`. 0, the default, is no limit.",
+        "Maximum number of new sessions per second, counted after `tcp-request connection`. 0, the default, means no \
+         limit.",
     ),
     row(
         "maxpipes",
         "maxpipes <number>",
         "maxpipes 100",
         pipes,
-        "How many pipes the process may have, to move bytes between sockets inside the kernel: see `option splice-auto`. It never has more than 64, which is the default: only a transfer whose receiver takes nothing holds one, and where none is free bytes are copied.",
+        "Maximum number of pipes for splicing between sockets in the kernel: see `option splice-auto`. The default \
+         and maximum is 64. Only a transfer whose receiver is blocked holds a pipe; if none is free, bytes are copied.",
     ),
     row(
         "stats timeout",
         "stats timeout <time>",
         "stats timeout 30s",
         duration,
-        "How long a connection to a `stats socket` may be silent. The default is 10 seconds.",
+        "Timeout of an idle connection to a `stats socket`. The default is 10 seconds.",
     ),
     row(
         "unix-bind",
         "unix-bind [prefix <path>] [mode <mode>] [user <user>] [uid <uid>] [group <group>] [gid <gid>]",
         "unix-bind mode 660",
         unix_bind,
-        "Owner and permissions of the Unix sockets of all `bind` lines which do not say their own, and text that is put before their paths.",
+        "Default owner, permissions and path prefix for the Unix sockets of all `bind` lines.",
     ),
     row(
         "set-dumpable",
         "[no] set-dumpable",
         "set-dumpable",
         switch,
-        "The process may write a core file although it changed its user. It is for developers, and off by default.",
+        "Allows core dumps although the process changed its user. For developers; off by default.",
     ),
     row(
         "strict-limits",
         "[no] strict-limits",
         "no strict-limits",
         switch,
-        "Whether a start fails when the system does not grant the limits that `maxconn` or `ulimit-n` need. It does by default; `no` only warns and lowers the numbers.",
+        "Sets whether the start fails if the system does not grant the limits for `maxconn` or `ulimit-n`. It does by \
+         default; `no` only warns and lowers the numbers.",
     ),
     row(
         "numa-cpu-mapping",
         "[no] numa-cpu-mapping",
         "no numa-cpu-mapping",
         switch,
-        "Whether threads keep to the processors of one node of a machine that has several, unless `nbthread` or `cpu-map` is given. They do by default.",
+        "Sets whether threads stay on the processors of one NUMA node, unless `nbthread` or `cpu-map` is set. They do \
+         by default.",
     ),
     row(
         "watch",
         "watch { files | all } [delay <time>]",
         "watch files delay 2s",
         watch,
-        "Files that change by themselves are noticed, checked and taken in as by a reload, once they were left alone for `delay` (500ms); \
-         what is bad is refused with a message, and the version that serves goes on. `files` are those that lines name (ACL files, maps, \
-         error pages, not the states of servers), with the configuration's text as it was; `all` is the configuration, too. It is our own, \
-         and needs a supervisor: `evenkeel run`, or -W under HAProxy's name.",
+        "Reloads changed files automatically, once they have not changed for `delay` (500ms). A file with an error is \
+         refused with a message, and the current version keeps serving. `files` watches the files that lines name \
+         (ACL files, maps, error pages, but not server states). `all` also watches the configuration. This keyword is \
+         specific to Evenkeel and needs a supervisor: `evenkeel run`, or -W under the name `haproxy`.",
     ),
     row(
         "default-path",
         "default-path { current | config | parent | origin <path> }",
         "default-path config",
         default_path,
-        "What relative file names of the lines that follow count from: the directory of the process (the default), that of the configuration file, the one above it, or a given one.",
+        "Base directory for relative file names on the lines that follow: the working directory (the default), the \
+         directory of the configuration file, its parent, or a given directory.",
     ),
 ];
 

@@ -82,7 +82,7 @@ fn no_client(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         args.keyword_span(),
         format!("'{keyword}' has no effect"),
     );
-    loader.tell(told.label("nothing here uses it"));
+    loader.tell(told.label("not used in Evenkeel"));
     args.surplus()
 }
 
@@ -133,10 +133,10 @@ fn gone(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let told = Diagnostic::warning(
         &codes::LEGACY,
         args.line().span,
-        "'tune.chksize' is not needed any more",
+        "'tune.chksize' is obsolete",
     )
     .label("HAProxy no longer knows this")
-    .note("checks have buffers of `tune.bufsize`, as everything has")
+    .note("checks use buffers of `tune.bufsize`")
     .help("remove the line")
     .fix(args.line().span, "");
     args.tell(told);
@@ -153,11 +153,11 @@ fn buffers(_: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 word.span,
-                "'tune.buffers.limit' limits nothing here",
+                "'tune.buffers.limit' has no effect",
             )
             .label("streams do not wait for buffers")
-            .note("an idle connection has no buffer, and a busy one two at most")
-            .help("bound the memory by `maxconn` and `tune.bufsize`, or by `-m`"),
+            .note("an idle connection has no buffer, a busy one has at most two")
+            .help("limit the memory with `maxconn` and `tune.bufsize`, or with `-m`"),
         );
     }
     args.surplus()
@@ -173,7 +173,7 @@ fn thread_group(_: &mut Loader, args: &mut Args<'_>) -> Built {
                 .clone()
                 .all(|n| n.parse::<u16>().is_ok_and(|n| n > 0));
         if !ok {
-            let told = format!("'thread-group': '{}' is no range of threads", set.text());
+            let told = format!("'thread-group': '{}' is not a range of threads", set.text());
             return Err(args.wrong(&codes::BAD_VALUE, set, told));
         }
     }
@@ -199,152 +199,168 @@ macro_rules! hints {
 
 hints! {
     "noepoll", "", "", alone,
-        "Forbids HAProxy epoll. Evenkeel has one way to wait for sockets, which is epoll: the line is taken and changes nothing.";
+        "In HAProxy, disables epoll. Evenkeel only has epoll, so the line has no effect.";
     "nopoll", "", "", alone,
-        "Forbids HAProxy poll, which is not used here: the line is taken and changes nothing.";
+        "In HAProxy, disables poll. Evenkeel does not use it, so the line has no effect.";
     "noevports", "", "", alone,
-        "Forbids HAProxy the event ports of Solaris, where this does not run.";
+        "In HAProxy, disables the event ports of Solaris. Evenkeel only runs on Linux.";
     "nokqueue", "", "", alone,
-        "Forbids HAProxy to use kqueue. That is of BSD; Linux has none, so the line changes nothing.";
+        "In HAProxy, disables kqueue on BSD. Evenkeel only runs on Linux, so the line has no effect.";
     "nosplice", "", "", no_pipes,
-        "Forbids to move bytes between sockets inside the kernel: they are always copied through buffers. See `option splice-auto`.";
+        "Disables splicing between sockets in the kernel: data is always copied through buffers. See `option \
+         splice-auto`.";
     "nogetaddrinfo", "", "", alone,
-        "Has HAProxy look names up by an older function of the system. Here the system is asked in one way, which knows IPv4 and IPv6.";
+        "In HAProxy, disables getaddrinfo. Evenkeel always uses one resolver function, which supports IPv4 and IPv6.";
     "noktls", "", "", alone,
-        "Forbids HAProxy to leave encryption to the kernel. Here it never is, as with this line.";
+        "In HAProxy, disables TLS encryption in the kernel. Evenkeel never uses it.";
     "no-memory-trimming", "", "", alone,
-        "HAProxy does not give free memory back to the system while it ends after a reload. Here a reload leaves no process behind.";
+        "In HAProxy, keeps free memory while an old process ends after a reload. In Evenkeel a reload leaves no old \
+         process behind.";
     "busy-polling", "", "", alone,
-        "HAProxy's threads never sleep, which saves microseconds and costs whole processors. Evenkeel's threads sleep while there is nothing \
-         to do: the line is taken and changes nothing.";
+        "In HAProxy, threads poll without sleeping, which saves microseconds and uses whole processors. Evenkeel's \
+         threads sleep when idle; the line has no effect.";
     "prealloc-fd", "", "", alone,
-        "HAProxy opens its highest descriptor at once, so that the kernel makes its table large before there are threads. The table grows by itself here.";
+        "In HAProxy, opens the highest descriptor at the start, so that the kernel enlarges its table early. In \
+         Evenkeel the table grows on demand.";
     "insecure-setuid-wanted", "", "", alone,
-        "Lets programs that HAProxy starts gain the rights of setuid files. Here neither what serves nor a program of external checks can gain any.";
+        "In HAProxy, lets child programs gain the rights of setuid files. In Evenkeel neither the proxy nor external \
+         checks can gain any.";
     "mworker-max-reloads", " <number>", " 3", reloads,
-        "How many reloads a worker of HAProxy may survive before it is killed. A reload starts no new process here: connections go on under the \
-         version that they began with, and `hard-stop-after` bounds what an upgrade of the program leaves behind.";
+        "In HAProxy, the number of reloads after which an old worker is killed. In Evenkeel a reload starts no new \
+         process, and connections continue under their version. `hard-stop-after` limits the old process after an \
+         upgrade.";
     "httpclient.retries", " <number>", " 3", no_client,
-        "How often the client for HTTP that HAProxy has for its scripts tries again. Evenkeel has no such client; a warning says so.";
+        "In HAProxy, the retries of the HTTP client for Lua. Evenkeel has no such client; a warning reports it.";
     "httpclient.ssl.ca-file", " <file>", " @system-ca", no_client,
-        "Whom the client for HTTP of HAProxy's scripts believes. Evenkeel has no such client; a warning says so.";
+        "In HAProxy, the CA file of the HTTP client for Lua. Evenkeel has no such client; a warning reports it.";
     "httpclient.ssl.verify", " { none | required }", " required", no_client,
-        "Whether the client for HTTP of HAProxy's scripts verifies servers. Evenkeel has no such client; a warning says so.";
+        "In HAProxy, sets whether the HTTP client for Lua verifies servers. Evenkeel has no such client; a warning \
+         reports it.";
     "httpclient.timeout.connect", " <time>", " 5s", no_client,
-        "How long the client for HTTP of HAProxy's scripts waits for a connection. Evenkeel has no such client; a warning says so.";
+        "In HAProxy, the connect timeout of the HTTP client for Lua. Evenkeel has no such client; a warning reports \
+         it.";
     "ocsp-update.disable", " { on | off }", " on", on_off,
-        "Forbids HAProxy to fetch OCSP answers for its certificates. They are not fetched here: what stands beside a certificate, or what \
-         `set ssl ocsp-response` brings, is stapled.";
+        "In HAProxy, disables the OCSP updates of certificates. Evenkeel does not fetch OCSP responses: it staples \
+         those in files or from `set ssl ocsp-response`.";
     "ocsp-update.mode", " { on | off }", " off", ocsp_mode,
-        "Whether HAProxy fetches OCSP answers for all its certificates by itself. That is not built yet, so only `off` is taken.";
+        "In HAProxy, enables OCSP updates for all certificates. Not supported yet, so only `off` is accepted.";
     "ocsp-update.mindelay", " <seconds>", " 300", number,
-        "How often HAProxy fetches an OCSP answer at most, where a certificate has `ocsp-update on`, which is not built yet.";
+        "In HAProxy, the minimum interval of OCSP updates with `ocsp-update on`, which is not supported yet.";
     "ocsp-update.maxdelay", " <seconds>", " 3600", number,
-        "How often HAProxy fetches an OCSP answer at least, where a certificate has `ocsp-update on`, which is not built yet.";
+        "In HAProxy, the maximum interval of OCSP updates with `ocsp-update on`, which is not supported yet.";
     "ocsp-update.httpproxy", " <address>[:<port>]", " 192.0.2.1:3128", value,
-        "Through which proxy HAProxy fetches OCSP answers, where a certificate has `ocsp-update on`, which is not built yet.";
+        "In HAProxy, the HTTP proxy for OCSP updates with `ocsp-update on`, which is not supported yet.";
     "tune.ssl.ocsp-update.mindelay", " <seconds>", " 300", number,
-        "The older name of `ocsp-update.mindelay`.";
+        "Obsolete name of `ocsp-update.mindelay`, which is not supported yet.";
     "tune.ssl.ocsp-update.maxdelay", " <seconds>", " 3600", number,
-        "The older name of `ocsp-update.maxdelay`.";
+        "Obsolete name of `ocsp-update.maxdelay`, which is not supported yet.";
     "ssl-engine", " <name> [algo <list>]", " rdrand", value,
-        "Which engine does the arithmetic of OpenSSL. TLS is not OpenSSL's here, and uses what the processor has for it.";
+        "In HAProxy, selects an OpenSSL engine. Evenkeel does not use OpenSSL, and uses the processor's instructions \
+         directly.";
     "ssl-mode-async", "", "", alone,
-        "Lets engines of OpenSSL work beside HAProxy. TLS is not OpenSSL's here.";
+        "In HAProxy, enables asynchronous OpenSSL engines. Evenkeel does not use OpenSSL.";
     "ssl-provider", " <name>", " default", provider,
-        "Which provider of OpenSSL is loaded. TLS is not OpenSSL's here: `default` and `base` are taken, others (`legacy`, `fips`) are not built.";
+        "In HAProxy, loads an OpenSSL provider. Evenkeel does not use OpenSSL: `default` and `base` are accepted, \
+         others (`legacy`, `fips`) are not supported.";
     "ssl-provider-path", " <directory>", " /usr/lib/ossl-modules", value,
-        "Where OpenSSL's providers are. TLS is not OpenSSL's here.";
+        "In HAProxy, the directory of OpenSSL's providers. Evenkeel does not use OpenSSL.";
     "ssl-security-level", " <level>", " 2", security_level,
-        "What OpenSSL refuses as weak. What is done here is that of level 2 at least, so levels up to 2 are taken and change nothing.";
+        "In HAProxy, OpenSSL's security level. Evenkeel always meets level 2, so levels up to 2 are accepted without \
+         effect.";
     "tune.cli.max-payload-size", " <size>", " 128k", size,
-        "How long the payload of a command on a statistics socket of HAProxy may be. It may have 4 MiB here.";
+        "In HAProxy, the maximum payload of a command on a statistics socket. Evenkeel always allows 4 MiB.";
     "thread-group", " <group> [<first>[-<last>] …]", " 1 1-2", thread_group,
-        "Which threads form a group, within which HAProxy shares. Threads are not grouped here; the numbers are checked.";
+        "In HAProxy, assigns threads to a group. Evenkeel has no thread groups; it only checks the numbers.";
     "thread-groups", " <number>", " 1", thread_groups,
-        "How many groups HAProxy's threads form. They are not grouped here: every thread serves every listener.";
+        "In HAProxy, the number of thread groups. Evenkeel has none: every thread serves every listener.";
     "max-threads-per-group", " <number>", " 16", thread_groups,
-        "How many of HAProxy's threads are in one group. They are not grouped here.";
+        "In HAProxy, the number of threads per group. Evenkeel has no thread groups.";
     "profiling.tasks", " { auto | on | off }", " auto", auto_on_off,
-        "Whether HAProxy measures how long its tasks run, for `show profiling`. Nothing is measured here: `perf` shows more, without a switch.";
+        "In HAProxy, measures the run time of tasks for `show profiling`. Evenkeel does not measure it; use `perf`.";
     "profiling.memory", " { on | off }", " off", on_off,
-        "Whether HAProxy counts what is allocated where, for `show profiling`. Nothing is counted here.";
+        "In HAProxy, counts memory allocations for `show profiling`. Evenkeel does not count them.";
     "cluster-secret", " <secret>", " xyzzy", |_, args| { args.required("a secret")?; args.surplus() },
-        "What HAProxy derives the tokens and ids of QUIC from, for several hosts alike. There is no QUIC here that needs it.";
+        "In HAProxy, the secret for QUIC tokens and ids that several hosts share. Evenkeel does not support QUIC yet.";
     "no-quic", "", "", alone,
-        "Has HAProxy open no listener of QUIC. Such `bind` lines are refused here, as not built yet.";
+        "In HAProxy, disables QUIC listeners. Evenkeel refuses such `bind` lines as not supported yet.";
     "limited-quic", "", "", alone,
-        "Lets HAProxy speak QUIC with an OpenSSL that has no functions for it. There is no QUIC here yet.";
+        "In HAProxy, enables QUIC with an OpenSSL that lacks its functions. Evenkeel does not support QUIC yet.";
     "h1-do-not-close-on-insecure-transfer-encoding", "", "", alone,
-        "HAProxy keeps HTTP/1 connections with both a length and a transfer encoding. Evenkeel does not, whatever this says: the line is taken and the \
-         connection closed behind such a message.";
+        "In HAProxy, keeps HTTP/1 connections whose messages have both a length and a transfer encoding. Evenkeel \
+         always closes such a connection after the message; the line has no effect.";
     "tune.applet.zero-copy-forwarding", " { on | off }", " on", on_off,
-        "Whether HAProxy's inner services write without a copy. It makes no difference here.";
+        "In HAProxy, zero-copy forwarding of internal services. No effect in Evenkeel.";
     "tune.disable-fast-forward", "", "", alone,
-        "Has HAProxy pass bodies on without its short cut. There is no switch here.";
+        "In HAProxy, disables fast forwarding of bodies. No effect in Evenkeel.";
     "tune.disable-zero-copy-forwarding", "", "", alone,
-        "Has HAProxy copy bodies once more. There is no switch here.";
+        "In HAProxy, disables zero-copy forwarding of bodies. No effect in Evenkeel.";
     "tune.h1.zero-copy-fwd-recv", " { on | off }", " on", on_off,
-        "Whether HAProxy saves a copy of what HTTP/1 receives. It makes no difference here.";
+        "In HAProxy, zero-copy receiving of HTTP/1. No effect in Evenkeel.";
     "tune.h1.zero-copy-fwd-send", " { on | off }", " on", on_off,
-        "Whether HAProxy saves a copy of what HTTP/1 sends. It makes no difference here.";
+        "In HAProxy, zero-copy sending of HTTP/1. No effect in Evenkeel.";
     "tune.h2.zero-copy-fwd-send", " { on | off }", " on", on_off,
-        "Whether HAProxy saves a copy of what HTTP/2 sends. It makes no difference here.";
+        "In HAProxy, zero-copy sending of HTTP/2. No effect in Evenkeel.";
     "tune.pt.zero-copy-forwarding", " { on | off }", " on", on_off,
-        "Whether HAProxy saves a copy in tunnels. It makes no difference here.";
+        "In HAProxy, zero-copy forwarding of tunnels. No effect in Evenkeel.";
     "tune.buffers.limit", " <number>", " 0", buffers,
-        "How many buffers HAProxy has at most; streams wait for one. Here an idle connection has no buffer and a busy one has two, so that `maxconn` is \
-         the bound; a number other than 0 gives a warning.";
+        "In HAProxy, the maximum number of buffers, for which streams then wait. In Evenkeel an idle connection has \
+         no buffer and a busy one has two, so `maxconn` is the limit. A number other than 0 causes a warning.";
     "tune.buffers.reserve", " <number>", " 2", number,
-        "How many buffers HAProxy keeps for times without memory. None are kept here.";
+        "In HAProxy, reserves buffers for times of memory shortage. Evenkeel reserves none.";
     "tune.bufsize.small", " <size>", " 1024", size,
-        "The size of the small buffers that HAProxy has for what waits. What waits has no buffer here.";
+        "In HAProxy, the size of small buffers for waiting data. In Evenkeel waiting data has no buffer.";
     "tune.chksize", " <bytes>", " 16384", gone,
-        "The size of the buffers of checks, in HAProxy 1.x and 2.x. They are of `tune.bufsize` now; the line warns.";
+        "In HAProxy 1.x and 2.x, the buffer size of health checks. They now use `tune.bufsize`; the line causes a \
+         warning.";
     "tune.defaults.purge", "", "", alone,
-        "Has HAProxy forget `defaults` sections that nothing uses. They are always forgotten here once the file is read.";
+        "In HAProxy, drops unused `defaults` sections after the load. Evenkeel always does so.";
     "tune.epoll.mask-events", " <event>[,<event>…]", " rdhup", |_, args| { args.required("events")?; args.surplus() },
-        "Which events of epoll HAProxy ignores, for the hunt of faults. None are ignored here.";
+        "In HAProxy, ignores some epoll events, for debugging. Evenkeel ignores none.";
     "tune.events.max-events-at-once", " <number>", " 100", number,
-        "How many of its inner events HAProxy handles in one go. There are none here.";
+        "In HAProxy, the number of applet events per call. Evenkeel has no applets.";
     "tune.fd.edge-triggered", " { on | off }", " on", on_off,
-        "Whether HAProxy has the kernel report changes only. That is always so here.";
+        "In HAProxy, selects edge-triggered epoll. Evenkeel always uses it.";
     "tune.h2.be.max-frames-at-once", " <number>", " 0", number,
-        "How many frames of a server HAProxy handles in one go. Here every task has a budget of operations.";
+        "In HAProxy, the number of server frames per call. In Evenkeel every task has a budget of operations.";
     "tune.h2.fe.max-frames-at-once", " <number>", " 0", number,
-        "How many frames of a client HAProxy handles in one go. Here every task has a budget of operations.";
+        "In HAProxy, the number of client frames per call. In Evenkeel every task has a budget of operations.";
     "tune.h2.fe.max-rst-at-once", " <number>", " 0", number,
-        "How many resets of a client HAProxy handles in one go. Here a flood of them ends the connection.";
+        "In HAProxy, the number of client resets per call. In Evenkeel a flood of resets ends the connection.";
     "tune.idletimer", " <time>", " 1000", time,
-        "After how long a silence HAProxy sends small packets first. It steers splicing and the size of TLS records there; `tune.ssl.maxrecord` counts \
-         from the beginning of a transfer here.";
+        "In HAProxy, the idle time after which small packets are sent first, which affects splicing and TLS record \
+         sizes. In Evenkeel `tune.ssl.maxrecord` counts from the beginning of a transfer.";
     "tune.listener.default-shards", " { by-process | by-thread | by-group }", " by-process", shards,
-        "How many sockets HAProxy opens for a listener. There is one here, whatever the number of threads.";
+        "In HAProxy, the number of sockets for a listener. Evenkeel always uses one.";
     "tune.listener.multi-queue", " { on | fair | off }", " on", shared_queue,
-        "Whether HAProxy hands accepted connections to other threads. Here the threads share one socket, and who is least busy takes from it.";
+        "In HAProxy, distributes accepted connections to other threads. In Evenkeel the threads share one socket, and \
+         the least busy one accepts.";
     "tune.max-rules-at-once", " <number>", " 0", number,
-        "After how many rules HAProxy lets others run. A request's rules run through here.";
+        "In HAProxy, the number of rules after which other tasks run. Evenkeel evaluates the rules of a request \
+         without a break.";
     "tune.maxpollevents", " <number>", " 200", number,
-        "How many events HAProxy takes from the kernel in one go. Evenkeel takes 64, which keeps what is touched in the processor's caches.";
+        "In HAProxy, the number of kernel events per call. Evenkeel reads 64 at a time, for better use of the caches.";
     "tune.memory.hot-size", " <bytes>", " 524288", size,
-        "How much free memory each of HAProxy's threads keeps for itself. What is kept here has bounds of its own.";
+        "In HAProxy, the free memory that each thread keeps. Evenkeel has its own limits.";
     "tune.pattern.cache-size", " <number>", " 10000", number,
-        "How many results of slow searches in lists HAProxy remembers. Lists and maps are searched without such a memory here.";
+        "In HAProxy, the size of the cache for slow pattern lookups. Evenkeel searches lists and maps without such a \
+         cache.";
     "tune.pipesize", " <size>", " 65536", size,
-        "The size of the pipes that HAProxy splices through. Evenkeel asks the kernel for 256 KiB each, and takes what it gets.";
+        "In HAProxy, the size of pipes for splicing. Evenkeel requests 256 KiB from the kernel, and accepts less.";
     "tune.recv_enough", " <bytes>", " 10136", number,
-        "From how many bytes on HAProxy reads no further in one go. A short read ends it here.";
+        "In HAProxy, the number of bytes after which reading pauses. In Evenkeel a short read ends it.";
     "tune.ring.queues", " <number>", " 2", number,
-        "Through how many queues HAProxy's threads write into a ring. Lines are made by their threads and delivered by one here.";
+        "In HAProxy, the number of queues for writing into a ring. In Evenkeel threads produce the lines and one \
+         thread delivers them.";
     "tune.runqueue-depth", " <number>", " 200", number,
-        "How many tasks HAProxy runs before it looks for events. Evenkeel runs up to 128.";
+        "In HAProxy, the number of tasks between two polls for events. Evenkeel runs up to 128.";
     "tune.sched.low-latency", " { on | off }", " on", on_off,
-        "Whether HAProxy's scheduler lets large transfers wait for small ones. Here every task has a budget of operations, which does that.";
+        "In HAProxy, lets small transfers run before large ones. In Evenkeel every task has a budget of operations, \
+         with the same result.";
     "tune.ssl.force-private-cache", "", "", alone,
-        "Has HAProxy's processes remember TLS sessions each for itself. There is one process.";
+        "In HAProxy, gives each process its own TLS session cache. Evenkeel has one process.";
     "tune.takeover-other-tg-connections", " { none | restricted | full }", " restricted",
         |_, args| word_of(args, &["full", "none", "restricted"]),
-        "Whether HAProxy takes idle connections of another group of threads. They are not grouped here.";
+        "In HAProxy, shares idle connections between thread groups. Evenkeel has no thread groups.";
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl ErrorGroups {
                     line.end(),
                     "missing name for http-errors section",
                 )
-                .label("a name is missing here"),
+                .label("the name is missing"),
             ));
         };
         section_name("http-errors", word, &codes::SECTION_NAME)?;
@@ -147,8 +147,8 @@ pub static LINES: &[LineRow] = &[
         name: "errorfiles",
         places: ALL,
         syntax: "errorfiles <name> [<status> ...]",
-        doc: "The pages of the section `http-errors` of this name are the ones of this proxy: all of them, or those of the given statuses. \
-              Lines behind it (`errorfile`, `http-error`) may give others.",
+        doc: "Uses the error pages of the `http-errors` section with this name: all of them, or those of the given \
+            statuses. Later `errorfile` and `http-error` lines can override them.",
         example: "errorfiles site 403 404",
         build: import,
     },
@@ -156,8 +156,9 @@ pub static LINES: &[LineRow] = &[
         name: "http-error",
         places: ALL,
         syntax: "http-error status <code> [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "The page that clients get with this status instead of the proxy's own: a body of the line or of a file, filled in where it is a \
-              format, with headers. `default-errorfiles` goes back to the page that holds without this proxy's lines.",
+        doc: "The response that clients get instead of the proxy's own response with this status: a body from the \
+            line or from a file, optionally a log format, with headers. `default-errorfiles` restores the page that \
+            applies without the lines of this proxy.",
         example: "http-error status 503 content-type text/plain lf-string \"%[path] will be back soon\"",
         build: error,
     },

@@ -28,7 +28,7 @@ fn http_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::LEGACY,
                 span,
-                "'option http_proxy' is an old form of 'option transparent' with rules",
+                "'option http_proxy' is obsolete: use 'option transparent' with rules",
             )
             .label("HAProxy no longer knows this")
             .help(format!("in a backend without servers, write:\n{today}")),
@@ -90,9 +90,9 @@ pub(super) static LINES: &[LineRow] = &[LineRow {
     name: "option http_proxy",
     places: ALL,
     syntax: "[no] option http_proxy",
-    doc: "A backend without servers connects to the address and port in the URL of each request, which has to be an address: names are \
-          not resolved, and other requests are answered with 400. The server is sent the path alone. HAProxy no longer knows it; it \
-          works here, with a warning that shows today's form.",
+    doc: "A backend without servers connects to the address and port in the URL of each request. The URL must contain \
+        an IP address: names are not resolved, and other requests get status 400. The server gets only the path. \
+        HAProxy has removed this option; it still works, with a warning that shows the current form.",
     example: "option http_proxy",
     build: http_proxy,
 }];

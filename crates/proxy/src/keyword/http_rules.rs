@@ -11,8 +11,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "http-request",
         places: places::ALL,
         syntax: "http-request <action> [options...] [ { if | unless } <condition> ]",
-        doc: "A rule for requests: what is done with those of which the condition holds. Rules are looked at in their order, the frontend's before the \
-              backend's; one that answers or ends the stream is the last.",
+        doc: "A rule for requests that match the condition. Rules are evaluated in order, those of the frontend \
+            before those of the backend. A rule that responds or ends the stream is the last one.",
         example: "http-request set-header x-client %[src]",
         build: |loader, args| http(loader, args, RuleSet::HttpRequest),
     },
@@ -20,7 +20,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "http-response",
         places: places::ALL,
         syntax: "http-response <action> [options...] [ { if | unless } <condition> ]",
-        doc: "A rule for answers of servers. The backend's rules come before the frontend's; answers of the proxy itself do not pass them.",
+        doc: "A rule for responses of servers. The rules of the backend run before those of the frontend. Responses \
+            of the proxy itself skip these rules.",
         example: "http-response del-header server",
         build: |loader, args| http(loader, args, RuleSet::HttpResponse),
     },
@@ -28,7 +29,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "http-after-response",
         places: places::ALL,
         syntax: "http-after-response <action> [options...] [ { if | unless } <condition> ]",
-        doc: "A rule for all answers, those of the proxy itself (error pages, redirections, statistics) among them. It runs last and cannot refuse.",
+        doc: "A rule for all responses, including those of the proxy itself (error pages, redirects, statistics). It \
+            runs last and cannot deny.",
         example: "http-after-response set-header strict-transport-security max-age=31536000",
         build: |loader, args| http(loader, args, RuleSet::HttpAfterResponse),
     },
@@ -62,7 +64,7 @@ pub(super) fn not_in_unnamed_defaults(loader: &mut Loader, args: &Args<'_>) -> B
                 args.keyword
             ),
         )
-        .label("belongs into a section with a name")
+        .label("only allowed in a named section")
         .help("give the section a name: `defaults web`"),
     ))
 }

@@ -30,7 +30,7 @@ pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why
         Diagnostic::warning(
             &codes::LEGACY,
             span,
-            format!("'{old}' is not needed any more"),
+            format!("'{old}' is obsolete and unnecessary"),
         )
         .label("HAProxy no longer knows this")
         .note(why)
@@ -54,10 +54,10 @@ impl Loader {
             Diagnostic::warning(
                 &codes::LEGACY,
                 word.span,
-                format!("an address on the line of '{kind} {name}' is an old form"),
+                format!("an address on the line of '{kind} {name}' is obsolete syntax"),
             )
             .label("HAProxy no longer knows this")
-            .help(format!("put it on a line of its own: `bind {whole}`"))
+            .help(format!("move it to a separate line: `bind {whole}`"))
             .fix(
                 Span {
                     start: line.words[1].span.end,
@@ -112,8 +112,7 @@ fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         loader,
         args,
         "option http-tunnel",
-        "every request of a connection passes the rules here, as in HAProxy since 2.1; the \
-         connection is kept alive",
+        "all requests of a connection pass the rules, as in HAProxy since 2.1; the connection is kept alive",
     );
     super::option::connection_mode(
         loader,
@@ -125,9 +124,9 @@ fn tunnel_mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn needless(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let why = match args.keyword {
-        "option http-use-htx" => "it chose HAProxy's present HTTP engine while there were two",
+        "option http-use-htx" => "it selected HAProxy's current HTTP engine while there were two",
         "option tcpsplice" => "it needed a patched kernel of 2006",
-        _ => "it chose the processes of a proxy, and there is one process with threads now",
+        _ => "it selected the processes of a proxy; there is now one process with threads",
     };
     warn_needless(loader, args, args.keyword, why);
     if args.keyword == "bind-process" {
@@ -153,7 +152,8 @@ pub static LINES: &[LineRow] = &[
         name: "redispatch",
         places: BACK,
         syntax: "redispatch",
-        doc: "The name of `option redispatch` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        doc: "The name of `option redispatch` in HAProxy 1.x. It still works, with a warning that shows the current \
+            form.",
         example: "redispatch",
         build: redispatch,
     },
@@ -161,7 +161,8 @@ pub static LINES: &[LineRow] = &[
         name: "redisp",
         places: BACK,
         syntax: "redisp",
-        doc: "The name of `option redispatch` in HAProxy 1.0. It works as before, with a warning that shows today's form.",
+        doc: "The name of `option redispatch` in HAProxy 1.0. It still works, with a warning that shows the current \
+            form.",
         example: "redisp",
         build: redispatch,
     },
@@ -169,8 +170,8 @@ pub static LINES: &[LineRow] = &[
         name: "option forceclose",
         places: ALL,
         syntax: "option forceclose",
-        doc: "Closed both connections after each answer, also when the server kept its own open. `option httpclose` does the \
-              same today; the old name works, with a warning.",
+        doc: "Closes both connections after each response, even if the server keeps its own open. Obsolete name of \
+            `option httpclose`; it still works, with a warning.",
         example: "option forceclose",
         build: force_close,
     },
@@ -178,8 +179,8 @@ pub static LINES: &[LineRow] = &[
         name: "option http-tunnel",
         places: ALL,
         syntax: "option http-tunnel",
-        doc: "Let only the first request of a connection pass the rules. HAProxy removed it, and here too every request \
-              passes them; the connection is kept alive, with a warning.",
+        doc: "In older HAProxy versions, only the first request of a connection passed the rules. HAProxy has removed \
+            the option. In Evenkeel too, all requests pass the rules and the connection is kept alive, with a warning.",
         example: "option http-tunnel",
         build: tunnel_mode,
     },
@@ -187,8 +188,7 @@ pub static LINES: &[LineRow] = &[
         name: "option http-use-htx",
         places: ALL,
         syntax: "option http-use-htx",
-        doc: "Chose between two HTTP engines in HAProxy 1.9 and 2.0. There is one engine here, so the line changes nothing and \
-              is warned about.",
+        doc: "Selected one of two HTTP engines in HAProxy 1.9 and 2.0. No effect, with a warning.",
         example: "option http-use-htx",
         build: needless,
     },
@@ -196,7 +196,7 @@ pub static LINES: &[LineRow] = &[
         name: "option tcpsplice",
         places: ALL,
         syntax: "option tcpsplice",
-        doc: "Asked for a kernel patch that is gone since HAProxy 1.4. The line changes nothing and is warned about.",
+        doc: "Needed a kernel patch that HAProxy has not used since 1.4. No effect, with a warning.",
         example: "option tcpsplice",
         build: needless,
     },
@@ -204,8 +204,8 @@ pub static LINES: &[LineRow] = &[
         name: "bind-process",
         places: ALL,
         syntax: "bind-process { all | odd | even | <number>[-<number>] } …",
-        doc: "Chose the processes that serve a proxy when HAProxy had several. There is one process, and all its threads serve \
-              every proxy; the line changes nothing and is warned about.",
+        doc: "Selected the processes of a proxy when HAProxy had several. Evenkeel has one process, and all threads \
+            serve every proxy. No effect, with a warning.",
         example: "bind-process all",
         build: needless,
     },
@@ -213,7 +213,8 @@ pub static LINES: &[LineRow] = &[
         name: "option independant-streams",
         places: ALL,
         syntax: "option independant-streams",
-        doc: "A wrong spelling of `option independent-streams` which HAProxy 1.x documented. It works as before, with a warning.",
+        doc: "A misspelling of `option independent-streams` that HAProxy 1.x documented. It still works, with a \
+            warning.",
         example: "option independant-streams",
         build: independant_streams,
     },

@@ -15,7 +15,7 @@ pub(super) fn mode(loader: &mut Loader, word: &Word) {
     proxy.mode = Mode::Tcp;
     proxy.health.get_or_insert_default().always = true;
     loader.tell(
-        Diagnostic::warning(&codes::LEGACY, word.span, "'mode health' is an old form")
+        Diagnostic::warning(&codes::LEGACY, word.span, "'mode health' is obsolete")
             .label("HAProxy no longer knows this")
             .help("write `mode http` and `http-request return status 200`"),
     );
@@ -31,10 +31,10 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     })?;
     loader.proxy().health.get_or_insert_default().network = Some(network);
     loader.tell(
-        Diagnostic::warning(&codes::LEGACY, span, "'monitor-net' is an old form")
+        Diagnostic::warning(&codes::LEGACY, span, "'monitor-net' is obsolete")
             .label("HAProxy no longer knows this")
             .help(format!(
-                "write `http-request return status 200 if {{ src {} }}` first of all rules (in `mode tcp`: \
+                "write `http-request return status 200 if {{ src {} }}` as the first rule (in `mode tcp`: \
                  `tcp-request connection reject if …`), or use `monitor-uri`",
                 word.text()
             )),
@@ -47,9 +47,9 @@ pub(super) static LINES: &[LineRow] = &[LineRow {
     name: "monitor-net",
     places: FRONT,
     syntax: "monitor-net <network>",
-    doc: "Connections from this network come from another balancer that asks whether the proxy is there: they are answered at once with \
-          `HTTP/1.0 200 OK` in `mode http`, and closed in `mode tcp`; nothing of them is counted or logged. HAProxy no longer knows it; \
-          it works here, with a warning that shows today's form.",
+    doc: "Connections from this network are health checks by another load balancer: in `mode http` they get `HTTP/1.0 \
+        200 OK` at once, in `mode tcp` they are closed. They are neither counted nor logged. HAProxy has removed this \
+        keyword; it still works, with a warning that shows the current form.",
     example: "monitor-net 192.0.2.0/29",
     build: network,
 }];

@@ -48,7 +48,8 @@ macro_rules! rows {
             name: $name,
             places: $places,
             syntax: concat!($name, " ", $arguments, " [ { if | unless } <condition> ]"),
-            doc: concat!($doc, " HAProxy no longer knows it; it works here, with a warning that shows today's form."),
+            doc: concat!($doc, " HAProxy has removed this keyword; it still works, with a warning that shows the \
+                current form."),
             example: $example,
             build: $build,
         }),*]
@@ -58,52 +59,57 @@ macro_rules! rows {
 /// The table.
 pub(super) static LINES: &[LineRow] = rows! {
     "block" "" PROXIES, block, "block if { path_beg /private }",
-        "Refuses requests with 403, before all `http-request` rules. Today it is `http-request deny`.";
+        "Denies requests with 403, before all `http-request` rules. The current form is `http-request deny`.";
     "reqadd" "<string>" PROXIES, add_request, "reqadd X-Forwarded-Proto:\\ https",
-        "Adds a header to requests, when all other rules of the section but `redirect` have run. Today it is `http-request add-header`.";
+        "Adds a header to requests, after all other rules of the section except `redirect`. The current form is \
+         `http-request add-header`.";
     "reqrep" "<search> <string>" PROXIES, request, "reqrep ^([^\\ :]*)\\ /static/(.*) \\1\\ /\\2",
-        "Replaces each line of a request that the regular expression matches by a whole new line, `\\1` to `\\9` standing for its groups. The first \
-         line is `GET /path HTTP/1.1`, the others are headers; where the first line matches, headers are not looked at. The version is not changed, \
-         nor is a header that says where the body ends; a line that is none any more is answered with 400.";
+        "Replaces each request line that matches the regular expression; `\\1` to `\\9` insert its groups. The first \
+         line is `GET /path HTTP/1.1`, the others are headers. If the first line matches, headers are skipped. The \
+         version and headers that determine the end of the body never change. If the result is not a valid line, the \
+         request gets status 400.";
     "reqirep" "<search> <string>" PROXIES, request, "reqirep ^Host:\\ www.(.*) Host:\\ \\1",
-        "Like `reqrep`, and the case of letters does not matter.";
+        "Like `reqrep`, ignoring case.";
     "reqdel" "<search>" PROXIES, request, "reqdel ^X-Forwarded-For:",
-        "Removes the header lines of requests that the regular expression matches.";
+        "Removes the request headers that match the regular expression.";
     "reqidel" "<search>" PROXIES, request, "reqidel ^X-Forwarded-For:",
-        "Like `reqdel`, and the case of letters does not matter.";
+        "Like `reqdel`, ignoring case.";
     "reqdeny" "<search>" PROXIES, request, "reqdeny ^GET\\ /private",
-        "Refuses a request with 403 when any of its lines matches, unless `reqallow` allowed it before.";
+        "Denies a request with 403 if any of its lines matches, unless an earlier `reqallow` allowed it.";
     "reqideny" "<search>" PROXIES, request, "reqideny ^User-Agent:.*badbot",
-        "Like `reqdeny`, and the case of letters does not matter.";
+        "Like `reqdeny`, ignoring case.";
     "reqallow" "<search>" PROXIES, request, "reqallow ^Host:\\ www\\.",
-        "No `reqdeny` or `reqtarpit` of the section behind it refuses a request of which a line matches.";
+        "If any line of the request matches, later `reqdeny` and `reqtarpit` rules of the section do not apply to it.";
     "reqiallow" "<search>" PROXIES, request, "reqiallow ^Host:\\ www\\.",
-        "Like `reqallow`, and the case of letters does not matter.";
+        "Like `reqallow`, ignoring case.";
     "reqpass" "<search>" PROXIES, request, "reqpass ^[^:\\ ]*:",
-        "The rules of the section behind it do not look at the lines of a request that match.";
+        "Later rules of the section skip the matching lines of the request.";
     "reqipass" "<search>" PROXIES, request, "reqipass ^Cookie:",
-        "Like `reqpass`, and the case of letters does not matter.";
+        "Like `reqpass`, ignoring case.";
     "reqtarpit" "<search>" PROXIES, request, "reqtarpit ^[^:\\ ]*\\ /cgi-bin/",
-        "Holds a request of which a line matches for `timeout tarpit` (else `timeout connect`), then answers it with 500.";
+        "Delays a request with a matching line for `timeout tarpit` (or else `timeout connect`), then responds with \
+         500.";
     "reqitarpit" "<search>" PROXIES, request, "reqitarpit ^[^:\\ ]*\\ /.*\\.exe",
-        "Like `reqtarpit`, and the case of letters does not matter.";
+        "Like `reqtarpit`, ignoring case.";
     "reqsetbe" "<search> <backend>" FRONT_ONLY, request, "reqsetbe ^GET\\ /static/ static",
-        "A request of which a line matches goes to the backend, whatever `use_backend` says. The first such rule counts.";
+        "Sends a request with a matching line to this backend, regardless of `use_backend`. The first such rule \
+         applies.";
     "reqisetbe" "<search> <backend>" FRONT_ONLY, request, "reqisetbe ^Host:\\ static\\. static",
-        "Like `reqsetbe`, and the case of letters does not matter.";
+        "Like `reqsetbe`, ignoring case.";
     "rspadd" "<string>" PROXIES, add_response, "rspadd X-Via:\\ lb1",
-        "Adds a header to answers of servers. Today it is `http-response add-header`.";
+        "Adds a header to responses of servers. The current form is `http-response add-header`.";
     "rsprep" "<search> <string>" PROXIES, response, "rsprep ^Location:\\ http://[^/]*(/.*) Location:\\ \\1",
-        "Replaces each line of an answer that the regular expression matches by a whole new line, `\\1` to `\\9` standing for its groups. The first \
-         line is `HTTP/1.1 200 OK`. The backend's rules run before the frontend's, and behind the `http-response` rules of their section.";
+        "Replaces each response line that matches the regular expression; `\\1` to `\\9` insert its groups. The first \
+         line is `HTTP/1.1 200 OK`. The rules of the backend run before those of the frontend, and after the \
+         `http-response` rules of their section.";
     "rspirep" "<search> <string>" PROXIES, response, "rspirep ^Location:\\s*http://.*?\\.example\\.com(/.*)$ Location:\\ \\1",
-        "Like `rsprep`, and the case of letters does not matter.";
+        "Like `rsprep`, ignoring case.";
     "rspdel" "<search>" PROXIES, response, "rspdel ^Server:",
-        "Removes the header lines of answers that the regular expression matches.";
+        "Removes the response headers that match the regular expression.";
     "rspidel" "<search>" PROXIES, response, "rspidel ^Server:.*$",
-        "Like `rspdel`, and the case of letters does not matter.";
+        "Like `rspdel`, ignoring case.";
     "rspdeny" "<search>" PROXIES, response, "rspdeny ^Content-Type:\\ application/x-secret",
-        "Answers with 502 in place of an answer of which a line matches.";
+        "Responds with 502 instead of a server response with a matching line.";
     "rspideny" "<search>" PROXIES, response, "rspideny ^X-Internal:",
-        "Like `rspdeny`, and the case of letters does not matter.";
+        "Like `rspdeny`, ignoring case.";
 };

@@ -65,11 +65,13 @@ pub(super) static LINES: &[LineRow] = &[
         name: "log",
         places: LOG_PLACES,
         syntax: "log { global | <address> [ len <length> ] [ format <format> ] [ sample <ranges>:<size> ] [ profile <name> ] <facility> [ <level> [ <minlevel> ] ] }",
-        doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket like /dev/log, or `stdout`, `stderr`, `fd@N`. In a proxy `log global` takes the \
-              targets of `global`, and `no log` those of its defaults away. `backend@NAME` is a server of a backend in `mode log`, another one \
-              for each line as its `balance` says. `profile` names a `log-profile` section, which says what this target gets of streams. A slow target never slows traffic: what it does not take is dropped and counted. \
-              A Unix socket is opened before `chroot`; when its daemon is started again it is looked for inside of that directory, under the same \
-              name or under what follows the directory's own in it, and a reload opens it anew.",
+        doc: "Sends log lines to a syslog server (UDP, port 514), a Unix socket such as /dev/log, or `stdout`, \
+            `stderr`, `fd@N`. In a proxy, `log global` uses the targets of `global`, and `no log` removes those of \
+            its defaults. `backend@NAME` distributes lines over the servers of a backend in `mode log`, according to \
+            its `balance`. `profile` names a `log-profile` section with the formats for this target. A slow target \
+            never slows traffic: lines that it does not accept are dropped and counted. A Unix socket is opened \
+            before `chroot`. If its daemon restarts, the socket is searched inside that directory, under the same \
+            path or the path relative to that directory. A reload opens it again.",
         example: "log 127.0.0.1:514 len 2048 local0 info",
         build: log,
     },
@@ -77,7 +79,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "log-tag",
         places: TAG_PLACES,
         syntax: "log-tag <tag>",
-        doc: "The name of the program in log lines, `haproxy` without it. Proxies can have one of their own.",
+        doc: "Program name in log lines; the default is `haproxy`. Proxies can have their own.",
         example: "log-tag evenkeel",
         build: |loader, args| {
             let tag: Box<[u8]> = args.required("a tag")?.bytes.clone().into();
@@ -98,8 +100,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "log-format",
         places: places::ALL,
         syntax: "log-format <fmt>",
-        doc: "What a log line says, as text with aliases (`%ci`, `%ST`) and expressions (`%[src]`). It replaces `option httplog` and `option tcplog`, \
-              whose lines are formats too.",
+        doc: "Format of log lines: text with log variables (`%ci`, `%ST`) and expressions (`%[src]`). It replaces \
+            `option httplog` and `option tcplog`.",
         example: "log-format \"%ci:%cp %{+Q}r %ST %Ta\"",
         build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format),
     },
@@ -107,7 +109,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "error-log-format",
         places: places::ALL,
         syntax: "error-log-format <fmt>",
-        doc: "What the log line says of streams that failed. Without it they look like all others.",
+        doc: "Format of log lines for failed streams. The default is that of all other streams.",
         example: "error-log-format \"%ci:%cp %tsc\"",
         build: |loader, args| {
             format(loader, args, Usage::LOG, |proxy| {
@@ -119,7 +121,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "log-format-sd",
         places: places::ALL,
         syntax: "log-format-sd <fmt>",
-        doc: "The structured data of lines to targets with `format rfc5424`, which hold fields that a collector reads by name.",
+        doc: "Structured data for log targets with `format rfc5424`, for collectors that read fields by name.",
         example: "log-format-sd \"%{+Q,+E}o [id@1234 client=%ci]\"",
         build: |loader, args| format(loader, args, Usage::LOG, |proxy| &mut proxy.log_format_sd),
     },
@@ -127,7 +129,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option httplog",
         places: places::ALL,
         syntax: "option httplog [ clf ]",
-        doc: "Log lines with all that is known of a request: times, status, termination state, captures, request line. With `clf` they begin like the common log format.",
+        doc: "Logs all details of a request: times, status, termination state, captures, request line. With `clf` the \
+            lines begin with the Common Log Format.",
         example: "option httplog",
         build: |loader, args| {
             let which = if args.take("clf") {
@@ -144,7 +147,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option httpslog",
         places: places::ALL,
         syntax: "option httpslog",
-        doc: "The lines of `option httplog` with what is known of the client's TLS behind: errors, whether the session was resumed, the name asked for, version and cipher.",
+        doc: "Logs the details of `option httplog`, followed by those of the client's TLS connection: errors, \
+            resumption, SNI, version and cipher.",
         example: "option httpslog",
         build: |loader, args| {
             args.end()?;
@@ -156,7 +160,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option tcplog",
         places: places::ALL,
         syntax: "option tcplog",
-        doc: "Log lines with all that is known of a connection: times, bytes, termination state, connection counts.",
+        doc: "Logs all details of a connection: times, bytes, termination state, connection counts.",
         example: "option tcplog",
         build: |loader, args| {
             args.end()?;
@@ -168,7 +172,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "unique-id-format",
         places: places::FRONT,
         syntax: "unique-id-format <fmt>",
-        doc: "Makes an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. Use something that no other proxy makes too.",
+        doc: "Creates an id for each request, which logs show as `%ID` and `unique-id-header` sends to the server. \
+            Use a format that no other proxy generates.",
         example: "unique-id-format %{+X}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid",
         build: |loader, args| {
             format(loader, args, Usage::FRONT_HTTP_REQUEST, |proxy| {
@@ -180,7 +185,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "unique-id-header",
         places: places::FRONT,
         syntax: "unique-id-header <name>",
-        doc: "The header in which the server gets the id that `unique-id-format` makes. A header of that name which the client sent is replaced.",
+        doc: "Header that passes the id of `unique-id-format` to the server. It replaces a header of that name from \
+            the client.",
         example: "unique-id-header x-unique-id",
         build: |loader, args| {
             let name = args.required("a header name")?.bytes.to_ascii_lowercase();
@@ -205,7 +211,7 @@ fn format(
                 extra.span,
                 format!("'{}' expects only one argument", args.keyword),
             )
-            .label("one word too many")
+            .label("extra word")
             .help("put quotes around the format, or a backslash before each space"),
         ));
     }
@@ -319,7 +325,7 @@ pub(super) fn one_of(
         word.span,
         format!("unknown {what} '{}'", word.text()),
     )
-    .label(format!("the name of a {what} is expected"))
+    .label(format!("expected the name of a {what}"))
     .help(format!("write `{}`", args.syntax));
     if let Some(near) = suggest::nearest(&word.text(), names.iter().copied()) {
         diagnostic = diagnostic
@@ -344,9 +350,9 @@ fn warn_of_file(loader: &mut Loader, word: &Word, path: &str) {
         Diagnostic::warning(
             &codes::LOG_FILE,
             word.span,
-            format!("'log': '{path}' is taken for the socket of a log server, not for a file"),
+            format!("'log': '{path}' is used as the socket of a log server, not as a file"),
         )
-        .label("no file is written to")
+        .label("log lines are not written to files")
         .help("write `log /dev/log local0` and let the system's log server write the file, or `log stdout format raw local0`"),
     );
 }
@@ -356,9 +362,9 @@ fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
-            format!("{what} known, but not built yet"),
+            format!("{what} known, but not supported yet"),
         )
-        .label("Evenkeel does not do this yet")
+        .label("Evenkeel does not support this yet")
         .help("use syslog over UDP or a Unix socket, or `stdout`"),
     )
 }
@@ -432,7 +438,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
                 Diagnostic::error(
                     &action_codes::BAD_LOG_TARGET,
                     word.span,
-                    format!("'{}' is no address to send log lines to", word.text()),
+                    format!("'{}' is not a log server address", word.text()),
                 )
                 .label("an address, a path, `stdout` or `stderr` is expected"),
             ));
@@ -452,11 +458,11 @@ fn sample(args: &mut Args<'_>) -> Result<Sample, Box<Diagnostic>> {
             Diagnostic::error(
                 &codes::BAD_VALUE,
                 word.span,
-                format!("'{}' is no sample of log lines", word.text()),
+                format!("'{}' is not a valid sample of log lines", word.text()),
             )
             .label(label)
             .help(
-                "write it as `1,3-5:10`: of every ten lines the first, and the third to the fifth",
+                "write for example `1,3-5:10`: of every ten lines the first, and the third to the fifth",
             ),
         )
     };
@@ -464,16 +470,18 @@ fn sample(args: &mut Args<'_>) -> Result<Sample, Box<Diagnostic>> {
         return Err(wrong("the size of the sample is missing"));
     };
     let Some(size) = size.parse::<u32>().ok().filter(|size| *size > 0) else {
-        return Err(wrong("its size is no number above 0"));
+        return Err(wrong("the sample size is not a positive number"));
     };
     let mut list = Vec::new();
     for range in ranges.split(',') {
         let (low, high) = range.split_once('-').unwrap_or((range, range));
         let (Ok(low), Ok(high)) = (low.parse::<u32>(), high.parse::<u32>()) else {
-            return Err(wrong("a range is a number, or two with a dash between"));
+            return Err(wrong(
+                "a range is a number, or two numbers separated by a dash",
+            ));
         };
         if low == 0 || high < low || high > size {
-            return Err(wrong("ranges lie between 1 and the size"));
+            return Err(wrong("ranges must be between 1 and the sample size"));
         }
         list.push((low, high));
         if list.len() > RANGES_MAX {

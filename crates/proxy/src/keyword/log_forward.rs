@@ -25,8 +25,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "dgram-bind",
         places: PLACE,
         syntax: "dgram-bind <address>[:<port>] [<option> …]",
-        doc: "A socket on which a section takes messages of syslog as datagrams: an address and a port for UDP, or the path of a Unix socket like \
-              /dev/log. A message longer than `tune.bufsize` is cut off there.",
+        doc: "Receives syslog messages as datagrams: on an address and port for UDP, or on the path of a Unix socket \
+            such as /dev/log. Messages longer than `tune.bufsize` are truncated.",
         example: "log-forward collector\ndgram-bind 127.0.0.1:1514\nlog 192.0.2.9:514 local0",
         build: |loader, args| sockets(loader, args, true),
     },
@@ -34,8 +34,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option dont-parse-log",
         places: PLACE,
         syntax: "[no] option dont-parse-log",
-        doc: "Passes messages on as they are, without a look at what they say. Use it with targets of `format raw`, for senders whose messages are of no \
-              known form.",
+        doc: "Forwards messages unchanged, without parsing them. Use it with targets of `format raw`, for senders \
+            with an unknown message format.",
         example: "log-forward collector\ndgram-bind 127.0.0.1:1514\noption dont-parse-log\nlog 192.0.2.9:514 format raw local0",
         build: |loader, args| {
             args.end()?;
@@ -47,8 +47,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option assume-rfc6587-ntf",
         places: PLACE,
         syntax: "[no] option assume-rfc6587-ntf",
-        doc: "Every message over TCP ends with a newline, whatever it begins with. Without it a message that begins with a digit says its length first, and \
-              one that begins neither with a digit nor with `<` ends the connection.",
+        doc: "Every TCP message ends with a newline. Otherwise a message that begins with a digit starts with its \
+            length, and one that begins with neither a digit nor `<` ends the connection.",
         example: "log-forward collector\nbind 127.0.0.1:1514\noption assume-rfc6587-ntf\nlog 192.0.2.9:514 local0",
         build: |loader, args| {
             args.end()?;
@@ -60,8 +60,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "option host",
         places: PLACE,
         syntax: "option host { replace | fill | keep | append }",
-        doc: "Which host a message names that is passed on: the one that it named (`keep`, the default), the sender's address in its place (`replace`), \
-              where it named none (`fill`), or behind it with a comma (`append`).",
+        doc: "Sets the host of forwarded messages: the original one (`keep`, the default), the sender's address \
+            (`replace`), the sender's address if there is none (`fill`), or appended with a comma (`append`).",
         example: "log-forward collector\ndgram-bind 127.0.0.1:1514\noption host fill\nlog 192.0.2.9:514 local0",
         build: |loader, args| {
             let word = args.required("replace, fill, keep or append")?;
@@ -122,9 +122,9 @@ pub(super) fn sockets(loader: &mut Loader, args: &mut Args<'_>, datagrams: bool)
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
-                format!("{what} is known, but not built yet in 'log-forward'"),
+                format!("{what} is known, but not supported yet in 'log-forward'"),
             )
-            .label("Evenkeel does not do this yet"),
+            .label("Evenkeel does not support this yet"),
         ));
     }
     let keyword = if datagrams { "dgram-bind" } else { "bind" };
@@ -194,8 +194,8 @@ impl Loader {
             }
             if section.binds.is_empty() || section.logs.is_empty() {
                 let (what, help) = match section.binds.is_empty() {
-                    true => ("takes messages nowhere", "write `bind` or `dgram-bind`"),
-                    false => ("passes messages on to nobody", "write a `log` line"),
+                    true => ("has no listener", "write `bind` or `dgram-bind`"),
+                    false => ("has no log target", "write a `log` line"),
                 };
                 told.push(
                     Diagnostic::warning(
@@ -203,7 +203,7 @@ impl Loader {
                         section.span,
                         format!("log-forward '{}' {what}", section.name),
                     )
-                    .label("this section does nothing")
+                    .label("this section has no effect")
                     .help(help),
                 );
             }

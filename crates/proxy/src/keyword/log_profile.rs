@@ -12,12 +12,13 @@ pub(super) static LINES: &[LineRow] = &[
         name: "on",
         places: places::LOG_PROFILE,
         syntax: "on <step> [drop] [format <fmt>] [sd <fmt>]",
-        doc: "What the targets with this profile get at a moment in place of the proxy's `log-format` (or `error-log-format`) and \
-          `log-format-sd`; with `drop` nothing. The moments: `close`, the end of a stream; `error`, the end of one that failed; \
-          `response` (`connect` in `mode tcp`), an answer that begins under `option logasap`; `accept`, `request`, `connect` and \
-          `response` where `log-steps` names them; for rules `do-log` `tcp-req-conn`, `tcp-req-sess`, \
-          `tcp-req-cont`, `tcp-res-cont`, `http-req`, `http-res` and `http-after-res`; `any`, all that no other line names. \
-          `quic-init` never comes. An `error` that is not named is a `close`.",
+        doc: "Sets what the targets with this profile log at a step, instead of the proxy's `log-format` (or \
+            `error-log-format`) and `log-format-sd`; `drop` logs nothing. Steps are: `close`, the end of a stream; \
+            `error`, the end of a failed stream; `response` (`connect` in `mode tcp`), the start of a response with \
+            `option logasap`; `accept`, `request`, `connect` and `response`, if `log-steps` names them. `do-log` \
+            rules have the steps `tcp-req-conn`, `tcp-req-sess`, `tcp-req-cont`, `tcp-res-cont`, `http-req`, \
+            `http-res` and `http-after-res`. `any` is every step without a line of its own. `quic-init` never occurs. \
+            Without an `error` line, `close` applies.",
         example: "log-profile errors\n    on error format \"%ci %ST %tsc\"\n    on any drop\nfrontend www\n    bind :80\n    log \
               127.0.0.1:514 profile errors local0",
         build: on,
@@ -26,9 +27,10 @@ pub(super) static LINES: &[LineRow] = &[
         name: "log-steps",
         places: places::FRONT,
         syntax: "log-steps { all | <step>[,<step>…] }",
-        doc: "The moments at which a stream is logged, each with what is known by then: `accept`, `request` (its head is there), \
-              `connect` (to a server), `response` (its head is there) and `close`. Without the line a stream is logged once, at its \
-              end, or as its answer begins with `option logasap`. A `log-profile` gives each moment a line of its own.",
+        doc: "Sets the steps at which a stream is logged, with the data known so far: `accept`, `request` (headers \
+            received), `connect` (to a server), `response` (headers received) and `close`. By default a stream is \
+            logged once, at its end, or at the start of its response with `option logasap`. A `log-profile` sets a \
+            format for each step.",
         example: "log-steps accept,close",
         build: steps,
     },
@@ -42,10 +44,10 @@ fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     } else {
         for name in word.str().split(',') {
             let Some(at) = STREAM_STEPS.iter().position(|known| *known == name) else {
-                let told = format!("'log-steps' does not know the step '{name}'");
+                let told = format!("'log-steps': unknown step '{name}'");
                 let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
-                    .label("no step of a stream")
-                    .note(format!("one of: all, {}", STREAM_STEPS.join(", ")));
+                    .label("not a step of a stream")
+                    .note(format!("valid steps: all, {}", STREAM_STEPS.join(", ")));
                 return Err(Box::new(told));
             };
             steps |= 1 << at;
@@ -86,10 +88,10 @@ fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<step>")?;
     let Some(name) = LOG_STEPS.into_iter().find(|step| word.is(step)) else {
         let near = suggest::nearest(&word.text(), LOG_STEPS.iter().copied());
-        let told = format!("'on' does not know the step '{}'", word.text());
+        let told = format!("'on': unknown step '{}'", word.text());
         let told = Diagnostic::error(&codes::BAD_VALUE, word.span, told)
-            .label("no step of a stream")
-            .note(format!("one of: {}", LOG_STEPS.join(", ")));
+            .label("not a step of a stream")
+            .note(format!("valid steps: {}", LOG_STEPS.join(", ")));
         return Err(Box::new(told.did_you_mean(word.span, near)));
     };
     let mut step = LogStep {

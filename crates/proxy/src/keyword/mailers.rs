@@ -15,7 +15,8 @@ pub static LINES: &[LineRow] = &[
         name: "mailer",
         places: places::MAILERS,
         syntax: "mailer <name> <address>:<port>",
-        doc: "A mail server (SMTP) that takes the mails of the proxies which name this section. Each of several gets every mail.",
+        doc: "A mail server (SMTP) for the alerts of the proxies that use this section. If there are several, each \
+            one gets every mail.",
         example: "mailers ops\n    mailer smtp1 192.0.2.25:587",
         build: mailer,
     },
@@ -23,7 +24,7 @@ pub static LINES: &[LineRow] = &[
         name: "timeout mail",
         places: places::MAILERS,
         syntax: "timeout mail <time>",
-        doc: "How long handing a mail over may take, connection included. The default is 10s.",
+        doc: "Timeout for delivering a mail, including the connection. The default is 10s.",
         example: "mailers ops\n    timeout mail 20s\n    mailer smtp1 192.0.2.25:587",
         build: timeout,
     },
@@ -31,8 +32,8 @@ pub static LINES: &[LineRow] = &[
         name: "email-alert mailers",
         places: places::ALL,
         syntax: "email-alert mailers <mailersect>",
-        doc: "Mails about changes of this proxy's servers go to the mail servers of this section. `email-alert from` and `email-alert \
-              to` are needed, too.",
+        doc: "Sends mail alerts about this proxy's servers to the mail servers of this section. `email-alert from` \
+            and `email-alert to` are required, too.",
         example: "mailers ops\n    mailer smtp1 192.0.2.25:587\nbackend www\n    email-alert mailers ops\n    email-alert from \
                   lb@example.com\n    email-alert to ops@example.com",
         build: |loader, args| {
@@ -45,7 +46,7 @@ pub static LINES: &[LineRow] = &[
         name: "email-alert from",
         places: places::ALL,
         syntax: "email-alert from <emailaddr>",
-        doc: "The address that mails about servers come from. Without it none are sent.",
+        doc: "Sender address of mail alerts. Without it none are sent.",
         example: "email-alert from lb@example.com",
         build: |loader, args| text(loader, args, |alert, text| alert.from = Some(text)),
     },
@@ -53,7 +54,7 @@ pub static LINES: &[LineRow] = &[
         name: "email-alert to",
         places: places::ALL,
         syntax: "email-alert to <emailaddr>",
-        doc: "The address that mails about servers go to. Without it none are sent.",
+        doc: "Recipient address of mail alerts. Without it none are sent.",
         example: "email-alert to ops@example.com",
         build: |loader, args| text(loader, args, |alert, text| alert.to = Some(text)),
     },
@@ -61,7 +62,7 @@ pub static LINES: &[LineRow] = &[
         name: "email-alert myhostname",
         places: places::ALL,
         syntax: "email-alert myhostname <hostname>",
-        doc: "The name by which this host greets mail servers; without it the system's.",
+        doc: "Host name for the greeting of mail servers; the default is the system's host name.",
         example: "email-alert myhostname lb.example.com",
         build: |loader, args| text(loader, args, |alert, text| alert.host_name = Some(text)),
     },
@@ -69,8 +70,8 @@ pub static LINES: &[LineRow] = &[
         name: "email-alert level",
         places: places::ALL,
         syntax: "email-alert level <level>",
-        doc: "What is told: `alert`, the default, that servers go down; `notice` that they come up, too; `info` each line of `option \
-              log-health-checks` as well. `emerg` tells nothing.",
+        doc: "Minimum level of mail alerts: `alert`, the default, for servers that go down; `notice` also for servers \
+            that come up; `info` also for each line of `option log-health-checks`. `emerg` sends nothing.",
         example: "email-alert level notice",
         build: level,
     },
@@ -101,8 +102,8 @@ fn level(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let Some(level) = LEVELS.iter().position(|level| word.is(level)) else {
         let message = format!("unknown log level '{}'", word.text());
         let mut diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
-            .label("no level")
-            .note(format!("levels are {}", LEVELS.join(", ")));
+            .label("not a log level")
+            .note(format!("valid levels: {}", LEVELS.join(", ")));
         if let Some(near) = suggest::nearest(word.str(), LEVELS) {
             diagnostic = diagnostic
                 .help(format!("did you mean '{near}'?"))
@@ -160,9 +161,9 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::error(
                 &codes::BAD_ADDRESS,
                 word.span,
-                format!("'mailer' cannot take '{}'", word.text()),
+                format!("'mailer' does not support '{}'", word.text()),
             )
-            .label("an address of a host, and a port, are needed"),
+            .label("an IP address or host name and a port are required"),
         ));
     };
     let Some(section) = section(loader) else {
@@ -198,8 +199,8 @@ pub(super) fn finish(loader: &mut Loader) {
                     proxy.span,
                     format!("proxy '{}' sends no mails", proxy.name),
                 )
-                .label("one of three lines is missing")
-                .help("write `email-alert mailers`, `email-alert from` and `email-alert to`"),
+                .label("one of three required lines is missing")
+                .help("add `email-alert mailers`, `email-alert from` and `email-alert to`"),
             );
             continue;
         }
@@ -208,7 +209,7 @@ pub(super) fn finish(loader: &mut Loader) {
         };
         email.mailers = sections.iter().find(|s| s.name == *name).cloned();
         if email.mailers.is_none() {
-            let message = format!("there is no 'mailers' section named '{name}'");
+            let message = format!("mailers section '{name}' not found");
             let mut diagnostic =
                 Diagnostic::error(&codes::UNKNOWN_MAILERS, *span, message).label("no such section");
             let names = sections.iter().map(|section| &*section.name);

@@ -21,7 +21,7 @@ pub(super) fn condition(
                 end,
                 format!("'{keyword}' expects 'if' or 'unless' and a condition"),
             )
-            .label("a condition is missing here")
+            .label("the condition is missing")
             .help(format!("write `{syntax}`")),
         )
     })
@@ -36,7 +36,7 @@ fn fail(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a URI")?;
     if word.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI is never asked for"));
+        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI never matches"));
     }
     loader.proxy().monitor_uri = Some(word.bytes.clone().into());
     args.end()
@@ -48,8 +48,9 @@ pub static LINES: &[LineRow] = &[
         name: "monitor-uri",
         places: FRONT,
         syntax: "monitor-uri <uri>",
-        doc: "A request for exactly this URI gets 200 at once, or 503 when a `monitor fail` condition holds; it is \
-          neither logged nor passed on. A path also fits a target with scheme and host. It shows another balancer that this proxy is alive.",
+        doc: "Responds to requests for exactly this URI with 200, or with 503 if a `monitor fail` condition is true. \
+            The requests are neither logged nor forwarded. A path also matches an absolute URL. Other load balancers \
+            use it to check this proxy.",
         example: "monitor-uri /haproxy_test",
         build: uri,
     },
@@ -57,8 +58,8 @@ pub static LINES: &[LineRow] = &[
         name: "monitor fail",
         places: FRONT_ONLY,
         syntax: "monitor fail { if | unless } <condition>",
-        doc: "While the condition holds, the request of `monitor-uri` is answered with 503, so that the balancer which asks sends its \
-          traffic elsewhere. Several lines are several reasons.",
+        doc: "If the condition is true, requests for `monitor-uri` get status 503, so that the load balancer that \
+            checks this proxy sends its traffic elsewhere. Any one of several lines is enough.",
         example: "monitor fail if { nbsrv(sample) lt 1 }",
         build: fail,
     },

@@ -137,9 +137,9 @@ fn nolinger(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::NO_LINGER,
                 span,
-                "'option nolinger' ends connections with a reset, and a client may lose what it has not read yet",
+                "'option nolinger' ends connections with a reset, so a client may lose data that it has not read yet",
             )
-            .label("reset once the client's system has it all")
+            .label("reset after the client's system has received everything")
             .help("remove the line; `timeout client-fin` frees half-closed connections safely"),
         );
     }
@@ -182,109 +182,110 @@ macro_rules! flags {
 
 flags! {
     "option abortonclose", ALL,
-        "A request whose client has closed its sending side is dropped while it still waits for a server. It saves work when \
-         impatient users reload, and cuts off clients that half-close and wait.";
+        "Drops a request whose client has closed its sending side while the request waits for a server. This saves \
+         work when impatient users reload, but also drops requests of clients that half-close and wait.";
     "option accept-invalid-http-request", FRONT,
-        "Requests with bytes that HTTP forbids in targets and header names, but that cannot confuse their framing, are passed on \
-         instead of answered with 400. It is for broken applications that cannot be repaired at once.";
+        "Forwards requests with invalid bytes in targets and header names, if these cannot affect the framing, \
+         instead of responding with 400. Use it for broken applications that cannot be fixed at once.";
     "option accept-invalid-http-response", BACK,
-        "The same for answers: forbidden bytes in header names are passed on instead of answered with 502. Framing is checked \
-         in any case.";
+        "Forwards responses with invalid bytes in header names instead of responding with 502. Framing is always \
+         checked.";
     "option accept-unsafe-violations-in-http-request", FRONT,
-        "The newer name of `option accept-invalid-http-request`, with the same meaning here. Framing is checked in any case.";
+        "The newer name of `option accept-invalid-http-request`, with the same meaning. Framing is always checked.";
     "option accept-unsafe-violations-in-http-response", BACK,
-        "The newer name of `option accept-invalid-http-response`, with the same meaning here. Framing is checked in any case.";
+        "The newer name of `option accept-invalid-http-response`, with the same meaning. Framing is always checked.";
     "option allbackups", BACK,
-        "When no ordinary server is left, all backup servers share the load instead of the first one taking it alone.";
+        "When no ordinary server is left, all backup servers share the load. By default only the first one takes it.";
     "option checkcache", BACK,
-        "An answer that sets a cookie and that shared caches would be allowed to keep is blocked with 502, because it would hand \
-         one user's session to others.";
+        "Blocks a response with 502 if it sets a cookie and shared caches may store it, because it would give one \
+         user's session to others.";
     "option clitcpka", FRONT,
-        "TCP keep-alive packets are sent on idle connections of clients, so that the system notices dead ones and firewalls on \
-         the way do not forget the connection.";
+        "Sends TCP keep-alive packets on idle client connections, so that the system detects dead clients and \
+         firewalls do not forget the connection.";
     "option contstats", FRONT,
-        "The bytes of long downloads and tunnels are counted while they flow and not only at their end, so that curves of \
-         traffic do not jump.";
+        "Counts the bytes of long downloads and tunnels while they are transferred, instead of at their end, so that \
+         traffic graphs are smooth.";
     "option dontlog-normal", FRONT,
-        "Requests that ended without an error, a retry or a redispatch are not logged. What is left are the problems; traffic \
-         can no longer be analysed from such logs.";
+        "Does not log requests that ended without an error, a retry or a redispatch. Only problems are logged, so the \
+         logs no longer show the traffic.";
     "option dontlognull", FRONT,
-        "Connections over which nothing was sent are not logged: health checks of other proxies, port scans, browsers that \
-         connect ahead of need.";
+        "Does not log connections without any data: health checks of other proxies, port scans, preconnecting \
+         browsers.";
     "option disable-h2-upgrade", FRONT,
-        "A connection of HTTP/1 without TLS that begins with the preface of HTTP/2 is answered with 400 instead of being taken for HTTP/2.";
+        "Responds with 400 to a clear-text HTTP/1 connection that begins with the HTTP/2 preface, instead of \
+         switching to HTTP/2.";
     "option h1-case-adjust-bogus-client", FRONT,
-        "Names of headers in answers are written to HTTP/1 clients as `h1-case-adjust` says, for clients that take case for a part of the name. \
-         Nothing else is changed.";
+        "Writes header names of responses to HTTP/1 clients as `h1-case-adjust` defines, for clients that depend on \
+         the case. Nothing else changes.";
     "option h1-case-adjust-bogus-server", BACK,
-        "Names of headers in requests are written to HTTP/1 servers as `h1-case-adjust` says, for servers that take case for a part of the name. \
-         Nothing else is changed.";
+        "Writes header names of requests to HTTP/1 servers as `h1-case-adjust` defines, for servers that depend on \
+         the case. Nothing else changes.";
     "option http-drop-request-trailers", BACK,
-        "Headers that a client sends behind the body of its request are not passed to the server, which might take them for more than they are.";
+        "Drops the trailers of requests, because a server might mistake them for headers.";
     "option http-drop-response-trailers", FRONT,
-        "Headers that a server sends behind the body of its answer are not passed to the client.";
+        "Drops the trailers of responses, because a client might mistake them for headers.";
     "option http-buffer-request", ALL,
-        "A request waits until its whole body, or a buffer full of it, has arrived before rules run and a server is chosen. Rules \
-         can then look at the body, and slow senders do not hold servers.";
+        "Waits for the whole request body, or for a full buffer, before evaluating rules and selecting a server. \
+         Rules can then inspect the body, and slow clients do not occupy servers.";
     "option http-ignore-probes", FRONT,
-        "A connection that ends or times out before its first request gets no 400 or 408 and is not logged. Browsers that \
-         connect ahead of need would otherwise show that answer.";
+        "Sends no 400 or 408, and logs nothing, when a connection ends or times out before its first request. \
+         Preconnecting browsers would otherwise show that error.";
     "option http-keep-alive", ALL,
-        "Connections to clients and servers stay open between requests. That is the default; the line undoes an `option \
+        "Keeps client and server connections open between requests. This is the default; the line cancels `option \
          httpclose` or `option http-server-close` of the `defaults` section.";
     "option http-no-delay", ALL,
-        "Lets HAProxy send parts of messages at once instead of joining them with what follows. Here they always are: the line \
-         is accepted and makes no difference.";
+        "In HAProxy, sends partial messages at once instead of joining them. Evenkeel always does so; the line has no \
+         effect.";
     "option http-pretend-keepalive", BACK,
-        "With `option http-server-close` the server is not told that its connection will be closed. Some servers only send a \
-         `content-length` to clients that seem to keep their connection.";
+        "With `option http-server-close`, does not tell the server that the connection will be closed. Some servers \
+         only send a `content-length` on connections that seem to be kept alive.";
     "option http-server-close", ALL,
-        "The connection to the server is closed after each answer while the client's stays open. It costs a connection per \
-         request; the default, keep-alive on both sides, is faster.";
+        "Closes the server connection after each response, and keeps the client connection open. It costs one \
+         connection per request; the default, keep-alive on both sides, is faster.";
     "option http-use-proxy-header", FRONT,
-        "The connection of clients that send `Proxy-Connection` follows that header, in requests whose target is a whole URL. \
-         It is for standing before a proxy that browsers are configured to use.";
+        "Applies the header `Proxy-Connection` of clients to the connection, in requests with an absolute URL. Use it \
+         in front of a forward proxy that browsers are configured to use.";
     "option httpclose", ALL,
-        "Both connections are closed after each answer. It is for clients or servers that cannot keep connections; one \
-         connection per request is expensive.";
+        "Closes both connections after each response. Use it for clients or servers that do not support keep-alive; \
+         one connection per request is expensive.";
     "option idle-close-on-response", FRONT,
-        "At a soft stop, idle connections of clients stay open until their next request was answered or their timeout passed, \
-         instead of being closed at once.";
+        "In a soft stop, keeps idle client connections open until the response to their next request or their \
+         timeout, instead of closing them at once.";
     "option independent-streams", ALL,
-        "The timeout of a connection is renewed only by the direction that it watches, not by traffic of the other direction. It \
-         detects a peer that takes data and sends none.";
+        "Renews the timeout of each direction of a connection separately. This detects a peer that receives data but \
+         sends none.";
     "option log-health-checks", BACK,
-        "Every change of a server's health checks is logged, not only when the server goes up or down.";
+        "Logs every change of a server's health checks, not only when the server goes up or down.";
     "option log-separate-errors", FRONT,
-        "Log lines of requests that failed have the level `err` instead of `info`, so that syslog can put them into another file.";
+        "Logs failed requests with level `err` instead of `info`, so that syslog can write them to a separate file.";
     "option logasap", FRONT,
-        "A request is logged when the answer's head was seen, with `+` before its time and size, instead of at its end. It is \
+        "Logs a request after the response headers, with `+` before its time and size, instead of at its end. Use it \
          for long downloads and tunnels.";
     "option persist", BACK,
-        "A stream that belongs to a server goes there even while checks find it down. Without `option redispatch` it gets an error \
-         where the server really is down.";
+        "Sends a stream to its persistent server even if health checks report it as down. Without `option redispatch` \
+         the stream fails if the server is really down.";
     "option prefer-last-server", BACK,
-        "A request goes to the server of the one before it on the same connection if that is possible, rather than to the one \
-         that balancing would choose, so that the connection to the server can be kept.";
+        "Sends a request to the server of the previous request on the same connection, if possible, instead of \
+         balancing it, so that the server connection can be reused.";
     "option socket-stats", FRONT,
-        "The statistics show a line for each `bind` of the frontend, not only their sum.";
+        "Shows a line in the statistics for each `bind` of the frontend, not only their sum.";
     "option splice-auto", ALL,
-        "Lets HAProxy move bytes between sockets inside the kernel, without a copy. Evenkeel does so by itself with large bodies and \
-         tunnels that nobody looks at, from one connection without TLS and HTTP/2 to another; the line is accepted and makes no \
-         difference. `nosplice` forbids it.";
+        "In HAProxy, splices data between sockets in the kernel, without a copy. Evenkeel always does so for large \
+         bodies and tunnels that no rule inspects, between connections without TLS and HTTP/2; the line has no \
+         effect. `nosplice` disables it.";
     "option splice-request", ALL,
-        "As `option splice-auto`, for what clients send: accepted, and without a difference here.";
+        "Like `option splice-auto`, for data from clients: no effect in Evenkeel.";
     "option splice-response", ALL,
-        "As `option splice-auto`, for what servers send: accepted, and without a difference here.";
+        "Like `option splice-auto`, for data from servers: no effect in Evenkeel.";
     "option srvtcpka", BACK,
-        "TCP keep-alive packets are sent on connections to servers, so that the system notices dead ones and firewalls on the \
-         way do not forget the connection.";
+        "Sends TCP keep-alive packets on server connections, so that the system detects dead servers and firewalls do \
+         not forget the connection.";
     "option tcp-smart-accept", FRONT,
-        "Lets HAProxy delay the acknowledgement of a client's first packet until there is an answer. Here that is left to the \
-         kernel; the line is accepted and makes no difference.";
+        "In HAProxy, delays the acknowledgement of a client's first packet until there is a response. Evenkeel leaves \
+         that to the kernel; the line has no effect.";
     "option tcp-smart-connect", BACK,
-        "Lets HAProxy send the first data together with the acknowledgement that ends the handshake with a server. Here that is \
-         left to the kernel; the line is accepted and makes no difference.";
+        "In HAProxy, sends the first data together with the last packet of the handshake with a server. Evenkeel \
+         leaves that to the kernel; the line has no effect.";
 }
 
 /// The options that do more.
@@ -293,9 +294,9 @@ pub static SPECIAL: &[LineRow] = &[
         name: "option nolinger",
         places: ALL,
         syntax: "[no] option nolinger",
-        doc: "Connections are closed with a reset, so that the system forgets them at once; one with data still under way is \
-              closed in the ordinary way. Even so some clients lose what they have received and not read. It is kept because \
-              old files have it, and it is warned about.",
+        doc: "Closes connections with a reset, so that the system forgets them at once. Connections with unsent data \
+            are closed normally. Even so, some clients lose data that they have received but not read. The option \
+            exists for old files, and causes a warning.",
         example: "no option nolinger",
         build: nolinger,
     },
@@ -311,8 +312,8 @@ pub static SPECIAL: &[LineRow] = &[
         name: "option redispatch",
         places: BACK,
         syntax: "[no] option redispatch [<interval>]",
-        doc: "A retried connection may go to another server than the one that a cookie or a hash chose. -1, the default, does \
-              so on the last retry, 1 on each, 3 on every third; 0 never does.",
+        doc: "Lets a retried connection go to another server than the one selected by a cookie or a hash. -1, the \
+            default, does so on the last retry, 1 on each retry, 3 on every third; 0 never does.",
         example: "option redispatch",
         build: redispatch,
     },

@@ -20,9 +20,10 @@ pub(super) static LINES: &[LineRow] = &[
         name: "peer",
         places: PLACE,
         syntax: "peer <name> <address>:<port> [<option of TLS>...]",
-        doc: "Somebody who shares the tables of this section. The one with the name of this process (the host's name, or what `-L` or `localpeer` says) is \
-              where it listens itself (also `fd@` and the number of an inherited descriptor); it connects to all others. All of them should have the same lines. \
-              Options of TLS, those of `server`, say how the peer is reached: `ssl verify none`.",
+        doc: "A process that shares the tables of this section. The peer with the name of this process (the host \
+            name, or the name from `-L` or `localpeer`) is the local one: its address is where this process listens \
+            (also `fd@` with an inherited descriptor). The process connects to all others. All peers need the same \
+            lines. TLS options are those of `server`: `ssl verify none`.",
         example: "peers mesh\npeer one 192.0.2.1:10000\npeer two 192.0.2.2:10000",
         build: |loader, args| peer(loader, args, true),
     },
@@ -31,8 +32,9 @@ pub(super) static LINES: &[LineRow] = &[
         places: PLACE,
         syntax: "table <name> type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire <time>] [nopurge] \
                  [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
-        doc: "A table that belongs to no proxy and is shared with the peers of the section. Rules name it with the section's name before its own: \
-              `track-sc0 src table mesh/clients`. Otherwise it is like `stick-table`.",
+        doc: "A stick table that belongs to no proxy and is shared with the peers of the section. Rules refer to it \
+            with the section's name and a slash: `track-sc0 src table mesh/clients`. Otherwise it is like \
+            `stick-table`.",
         example: "peers mesh\npeer one 192.0.2.1:10000\ntable clients type ip size 1m expire 10m store http_req_rate(10s)",
         build: |loader, args| {
             let span = args.keyword_span();
@@ -51,8 +53,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "default-bind",
         places: PLACE,
         syntax: "default-bind [<option>...]",
-        doc: "Options of TLS for the address that this process listens at for its peers, whether `bind` or `peer` names it: `ssl crt /etc/haproxy/node.pem \
-              ca-file /etc/haproxy/ca.pem verify required`.",
+        doc: "TLS options for the address on which this process listens for its peers, whether `bind` or `peer` sets \
+            it: `ssl crt /etc/haproxy/node.pem ca-file /etc/haproxy/ca.pem verify required`.",
         example: "peers mesh\n# default-bind ssl crt /etc/haproxy/node.pem\ndefault-bind\npeer one 192.0.2.1:10000",
         build: listens_by,
     },
@@ -63,8 +65,8 @@ pub(super) static GLOBAL: &[LineRow] = &[
         name: "localpeer",
         places: places::GLOBAL,
         syntax: "localpeer <name>",
-        doc: "The name of this process among its peers, in place of the name of the host. `-L` on the command line counts for more. It has to stand above the \
-              `peers` sections.",
+        doc: "Name of this process among its peers, instead of the host name. `-L` on the command line takes \
+            precedence. It must appear before the `peers` sections.",
         example: "localpeer one",
         build: |loader, args| {
             let name = args.required("<name>")?;
@@ -76,7 +78,8 @@ pub(super) static GLOBAL: &[LineRow] = &[
         name: "tune.peers.max-updates-at-once",
         places: places::GLOBAL,
         syntax: "tune.peers.max-updates-at-once <number>",
-        doc: "How many updates of tables are sent to a peer in one go before others get their turn, 1 and more. The default is 200.",
+        doc: "Number of table updates sent to a peer at a time before other peers get their turn, at least 1. The \
+            default is 200.",
         example: "tune.peers.max-updates-at-once 50",
         build: |loader, args| {
             loader.config.global.peers_batch = Some(args.count("a number", 1..=1_000_000)?);
@@ -124,7 +127,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
             line.end(),
             "'peers' expects a name",
         );
-        loader.tell(told.label("a name is missing here"));
+        loader.tell(told.label("the name is missing"));
         return Section::Refused;
     };
     let text = name.text();
@@ -204,7 +207,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<D
         ServerAddress::SamePort(ip, _) => {
             let told = format!("peer address '{}' has no port", word.text());
             let told = Diagnostic::warning(&load_codes::PEER_WITHOUT_PORT, word.span, told)
-                .label("nobody can connect to it")
+                .label("this process cannot connect to it")
                 .help("add the port of the `bind` line, or of the local peer, on that machine");
             loader.tell(told);
             Ok(SocketAddr::new(ip, 0))
@@ -215,9 +218,9 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Box<D
             Diagnostic::error(
                 &codes::PEERS_LINE,
                 word.span,
-                format!("'{}' is no address of a peer", word.text()),
+                format!("'{}' is not a peer address", word.text()),
             )
-            .label("an address and a port are expected"),
+            .label("expected an address and a port"),
         )),
     }
 }
@@ -237,10 +240,10 @@ pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Some(rest) => {
             let word = args.required("<address>:<port>")?;
             let port = rest.trim_start_matches(':').parse().map_err(|_| {
-                let told = format!("'{}' is no address to listen at", word.text());
+                let told = format!("'{}' is not a listening address", word.text());
                 Box::new(
                     Diagnostic::error(&codes::PEERS_LINE, word.span, told)
-                        .label("a port is expected"),
+                        .label("the port is missing"),
                 )
             })?;
             SocketAddr::from(([0, 0, 0, 0], port))
@@ -259,11 +262,11 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// `log` in the section.
 pub(super) fn log(args: &mut Args<'_>) -> Built {
-    let told = "'log' of peers is known, but not built yet";
+    let told = "'log' of peers is known, but not supported yet";
     Err(Box::new(
         Diagnostic::error(&load_codes::NOT_BUILT, args.keyword_span(), told)
-            .label("Evenkeel does not do this yet")
-            .help("remove it: `show peers` tells how the peers are"),
+            .label("Evenkeel does not support this yet")
+            .help("remove it; `show peers` shows the state of the peers"),
     ))
 }
 
@@ -291,7 +294,7 @@ impl Loader {
                             peers.name, peers.local
                         ),
                     )
-                    .label("this process is not among them")
+                    .label("this process is not one of them")
                     .help("name one of them with `localpeer` in the global section, or with `-L`"),
                 );
             }

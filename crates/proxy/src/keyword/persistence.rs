@@ -20,10 +20,11 @@ pub static LINES: &[LineRow] = &[
         places: BACK,
         syntax: "cookie <name> [rewrite | insert | prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] \
                  [domain <domain>]* [maxidle <time>] [maxlife <time>] [dynamic] [attr <value>]*",
-        doc: "Keeps each client at its server by a cookie, whose values the `cookie` options of `server` lines give. `insert` sets it \
-              here, `rewrite` changes the value of one that the server sets, `prefix` puts the server's name in front of such a value. \
-              With `indirect` servers see nothing of an inserted one; `nocache` keeps answers that set it out of shared caches; \
-              `maxidle` and `maxlife` let it expire; `dynamic` makes values of the servers' addresses and of `dynamic-cookie-key`.",
+        doc: "Binds each client to its server with a cookie, whose values come from the `cookie` options of `server` \
+            lines. `insert` adds the cookie, `rewrite` changes the value of a cookie that the server sets, `prefix` \
+            prepends the server's name to such a value. `indirect` hides an inserted cookie from servers. `nocache` \
+            prevents shared caches from storing responses that set it. `maxidle` and `maxlife` make it expire. \
+            `dynamic` derives the values from the servers' addresses and `dynamic-cookie-key`.",
         example: "cookie SRV insert indirect nocache",
         build: cookie,
     },
@@ -31,8 +32,8 @@ pub static LINES: &[LineRow] = &[
         name: "dynamic-cookie-key",
         places: BACK,
         syntax: "dynamic-cookie-key <key>",
-        doc: "The secret under which `cookie … dynamic` makes the servers' cookies of their addresses. Balancers with the same key \
-              and servers agree on them.",
+        doc: "Secret key from which `cookie … dynamic` derives the servers' cookies, together with their addresses. \
+            Load balancers with the same key and servers use the same cookies.",
         example: "dynamic-cookie-key correct-horse-battery",
         build: dynamic_cookie_key,
     },
@@ -40,8 +41,8 @@ pub static LINES: &[LineRow] = &[
         name: "force-persist",
         places: BACK_ONLY,
         syntax: "force-persist { if | unless } <condition>",
-        doc: "A stream for which the condition is true goes to the server that it belongs to even where that is down or in \
-              maintenance: so its owner can try it before others come.",
+        doc: "If the condition is true, sends a stream to its persistent server even if that is down or in \
+            maintenance, for example to test the server before users return.",
         example: "force-persist if { src 192.0.2.0/24 }",
         build: |loader, args| persist_rule(loader, args, PersistRuleKind::Force),
     },
@@ -49,8 +50,8 @@ pub static LINES: &[LineRow] = &[
         name: "ignore-persist",
         places: BACK_ONLY,
         syntax: "ignore-persist { if | unless } <condition>",
-        doc: "A stream for which the condition is true is balanced, whatever server its cookie names, and gets no cookie: for \
-              pictures and other files that every server has.",
+        doc: "If the condition is true, ignores the persistence cookie, balances the stream, and sets no cookie: for \
+            images and other files that every server has.",
         example: "ignore-persist if { path_beg /static/ }",
         build: |loader, args| persist_rule(loader, args, PersistRuleKind::Ignore),
     },
@@ -58,8 +59,9 @@ pub static LINES: &[LineRow] = &[
         name: "use-server",
         places: BACK_ONLY,
         syntax: "use-server <server> { if | unless } <condition>",
-        doc: "A stream for which the condition is true goes to this server, while it is up; the rules are tried in their order, \
-              before cookies and balance. The name may be a format; without a server of that name the rule is passed over.",
+        doc: "If the condition is true, sends a stream to this server while it is up. The rules are evaluated in \
+            order, before cookies and balancing. The name may be a log format; if no server has that name, the rule \
+            is skipped.",
         example: "server web1 192.0.2.11:8080\n    use-server web1 if { path_beg /upload/ }",
         build: use_server,
     },
@@ -67,8 +69,8 @@ pub static LINES: &[LineRow] = &[
         name: "persist rdp-cookie",
         places: BACK,
         syntax: "persist rdp-cookie[(<name>)]",
-        doc: "A client of remote desktops that shows the cookie of a farm (`msts`, or this name) in its first packet goes to the \
-              server whose address it holds. A `tcp-request content` rule has to wait for that packet.",
+        doc: "Sends a remote desktop client whose first packet has a server cookie (`msts`, or this name) to the \
+            server with the address in it. A `tcp-request content` rule must wait for that packet.",
         example: "persist rdp-cookie",
         build: persist,
     },
@@ -76,7 +78,7 @@ pub static LINES: &[LineRow] = &[
         name: "persist",
         places: BACK,
         syntax: "persist rdp-cookie(<name>)",
-        doc: "The same as `persist rdp-cookie`, with another name of the cookie. Remote desktop brokers send `msts`.",
+        doc: "Like `persist rdp-cookie`, with another cookie name. Remote desktop brokers send `msts`.",
         example: "persist rdp-cookie(msts)",
         build: persist,
     },
@@ -84,9 +86,9 @@ pub static LINES: &[LineRow] = &[
         name: "appsession",
         places: BACK_ONLY,
         syntax: "appsession <cookie> len <bytes> timeout <time> [request-learn] [prefix] [mode { path-parameters | query-string }]",
-        doc: "The form that HAProxy 1.5 had for sessions of an application: which server set its cookie is remembered, and clients \
-              that show it again, as a cookie or in the URL, go there. HAProxy refuses it today; here it works, with a warning that \
-              shows today's lines.",
+        doc: "HAProxy 1.5 syntax for application sessions: it remembers which server set the cookie, and sends \
+            clients with that cookie, or with its value in the URL, to the same server. HAProxy now refuses it. In \
+            Evenkeel it works, with a warning that shows the current lines.",
         example: "appsession JSESSIONID len 52 timeout 3h",
         build: app_session,
     },
@@ -100,7 +102,7 @@ const WORDS: [&str; 14] = [
 fn incompatible(word: &Word, message: &str) -> Box<Diagnostic> {
     Box::new(
         Diagnostic::error(&codes::COOKIE_WORDS, word.span, message)
-            .label("does not go with the others"),
+            .label("conflicts with the other words"),
     )
 }
 
@@ -220,7 +222,7 @@ fn attribute_bytes(word: &Word) -> Built {
                 word.span,
                 format!("character '%x{bad:02X}' is not permitted in attribute value."),
             )
-            .label("would end the attribute"),
+            .label("it would end the attribute"),
         )),
     }
 }
@@ -253,7 +255,7 @@ fn condition(
                     args.keyword
                 ),
             )
-            .label("a condition is missing here")
+            .label("the condition is missing")
             .help(format!("write `{}`", args.syntax)),
         )
     })
@@ -300,7 +302,7 @@ pub(crate) fn finish(loader: &mut Loader) {
                 proxy.name
             );
             let mut error = Diagnostic::error(&codes::UNKNOWN_SERVER, rule.span, text)
-                .label("no server of this name");
+                .label("no server has this name");
             let names = proxy.servers.iter().map(|server| &*server.name);
             if let Some(near) = suggest::nearest(name, names) {
                 error = error
@@ -338,7 +340,7 @@ fn persist(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = match rdp_name(word, RDP_COOKIE) {
         Some(name) if !name.is_empty() => name,
         _ => {
-            let message = format!("'persist' does not know '{}'", word.text());
+            let message = format!("unknown argument '{}' of 'persist'", word.text());
             return Err(Box::new(
                 Diagnostic::error(&codes::BAD_VALUE, word.span, message)
                     .label("`rdp-cookie` or `rdp-cookie(<name>)`"),
@@ -398,7 +400,7 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Diagnostic::warning(
             &codes::LEGACY,
             span,
-            "'appsession' is an old form of 'stick'",
+            "'appsession' is an obsolete form of 'stick'",
         )
         .label("HAProxy no longer knows this")
         .help(format!("write `{today}`")),

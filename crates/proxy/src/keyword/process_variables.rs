@@ -10,7 +10,7 @@ fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a variable")?;
     let change = VariableChange::of_process(loader, args, word)?;
     if change.scope() != Scope::Process {
-        let message = format!("'{}' is no variable of the process", word.text());
+        let message = format!("'{}' is not a process variable", word.text());
         let mut diagnostic = args.wrong(&codes::BAD_VALUE, word, message);
         diagnostic = Box::new(diagnostic.help("begin its name with `proc.`"));
         return Err(diagnostic);
@@ -25,8 +25,8 @@ pub static LINES: &[LineRow] = &[
         name: "set-var",
         places: GLOBAL,
         syntax: "set-var <name> <expr>",
-        doc: "Gives a variable of the process (`proc.…`) the value of an expression when the process starts, and again at each reload. \
-              Lines see the variables of the lines before them.",
+        doc: "Sets a process variable (`proc.…`) to the value of an expression, at the start and at each reload. \
+            Lines can use the variables of earlier lines.",
         example: "set-var proc.limit int(100)",
         build: set,
     },
@@ -34,7 +34,7 @@ pub static LINES: &[LineRow] = &[
         name: "set-var-fmt",
         places: GLOBAL,
         syntax: "set-var-fmt <name> <fmt>",
-        doc: "Gives a variable of the process the text that a format makes; otherwise like `set-var`.",
+        doc: "Sets a process variable to the result of a log format; otherwise like `set-var`.",
         example: "set-var-fmt proc.site \"%[env(SITE)] of %[hostname]\"",
         build: set,
     },
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn only_variables_of_the_process_are_set_there() {
         for (line, says) in [
-            ("set-var sess.a int(1)", "is no variable of the process"),
+            ("set-var sess.a int(1)", "is not a process variable"),
             ("set-var a int(1)", "must begin with its scope"),
             ("set-var proc.a req.hdr(x)", "cannot be used"),
         ] {

@@ -16,7 +16,7 @@ pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Box<
     let mut diagnostic = Diagnostic::error(
         &codes::BAD_VALUE,
         word.span,
-        format!("'{}' does not know '{}'", args.keyword, word.text()),
+        format!("'{}': unknown argument '{}'", args.keyword, word.text()),
     )
     .label(format!("expected one of: {}", choices.join(", ")));
     if let Some(near) = suggest::nearest(&word.text(), choices.iter().copied()) {
@@ -38,10 +38,10 @@ pub(super) fn not_reverse(word: &Word) -> Built {
             word.span,
             "reverse HTTP (`rhttp@`, `attach-srv`) is not supported",
         )
-        .label("connections that servers make to their proxy")
+        .label("connections opened by servers to their proxy")
         .help(
-            "HAProxy itself marks it as experimental, and its form may change; a tunnel between the two machines (WireGuard, SSH) \
-             lets the proxy connect as usual",
+            "HAProxy marks this as experimental, and its syntax may change. With a tunnel between the two machines \
+             (WireGuard, SSH), the proxy can connect normally",
         ),
     ))
 }
@@ -52,9 +52,9 @@ pub(super) fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::NOT_BUILT,
             word.span,
-            format!("'{what}' is known, but not built yet"),
+            format!("'{what}' is known, but not supported yet"),
         )
-        .label("Evenkeel does not do this yet")
+        .label("Evenkeel does not support this yet")
         .help(
             super::known::instead(what)
                 .unwrap_or("remove it, or keep this proxy on HAProxy for now"),
@@ -151,13 +151,9 @@ fn id(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .map(|p| p.span);
     match taken {
         Some(first) if first != loader.proxy().span => loader.tell(
-            Diagnostic::error(
-                &codes::DUPLICATE_ID,
-                keyword,
-                format!("id {id} is used twice"),
-            )
-            .label("this id is taken")
-            .also(first, "by this proxy"),
+            Diagnostic::error(&codes::DUPLICATE_ID, keyword, format!("duplicate id {id}"))
+                .label("this id is taken")
+                .also(first, "by this proxy"),
         ),
         _ => loader.proxy().id = id,
     }
@@ -216,8 +212,9 @@ pub static LINES: &[LineRow] = &[
         name: "mode",
         places: ALL,
         syntax: "mode { tcp | http }",
-        doc: "Whether the proxy moves bytes (`tcp`, the default) or understands requests and answers (`http`). HTTP rules, \
-              cookies, statistics pages and most options need `mode http`; a frontend and its backends must agree.",
+        doc: "Sets whether the proxy forwards bytes (`tcp`, the default) or parses requests and responses (`http`). \
+            HTTP rules, cookies, statistics pages and most options need `mode http`. A frontend and its backends must \
+            have the same mode.",
         example: "mode http",
         build: mode,
     },
@@ -225,9 +222,9 @@ pub static LINES: &[LineRow] = &[
         name: "maxconn",
         places: &["global", "defaults", "frontend", "listen", "log-forward"],
         syntax: "maxconn <conns>",
-        doc: "In a proxy: how many clients' connections it serves at one time; others wait in the kernel's queue. In \
-              `global`: the same for the whole process, which also sets how many files it asks the system for. 0 is no limit \
-              of its own.",
+        doc: "In a proxy: maximum number of concurrent client connections; further ones wait in the kernel's queue. \
+            In `global`: the limit for the whole process, which also determines its number of file descriptors. 0 \
+            means no separate limit.",
         example: "maxconn 2000",
         build: maxconn,
     },
@@ -235,8 +232,8 @@ pub static LINES: &[LineRow] = &[
         name: "fullconn",
         places: BACK,
         syntax: "fullconn <conns>",
-        doc: "The load of the backend at which its servers with a `minconn` reach their `maxconn`; below it their limit \
-              shrinks in proportion. Without it a tenth of the `maxconn` of the frontends that lead here is taken.",
+        doc: "Load of the backend at which its servers with a `minconn` reach their `maxconn`; below it their limit \
+            is proportionally smaller. The default is a tenth of the `maxconn` of the frontends that use the backend.",
         example: "fullconn 10000",
         build: fullconn,
     },
@@ -244,8 +241,8 @@ pub static LINES: &[LineRow] = &[
         name: "backlog",
         places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "backlog <conns>",
-        doc: "How many connections the kernel may hold until they are accepted. Without it the frontend's `maxconn` is asked \
-              for; the kernel's own bound (net.core.somaxconn) applies in any case.",
+        doc: "Number of connections that the kernel may hold until they are accepted. The default is the frontend's \
+            `maxconn`. The kernel's own limit (net.core.somaxconn) always applies.",
         example: "backlog 10000",
         build: backlog,
     },
@@ -253,8 +250,8 @@ pub static LINES: &[LineRow] = &[
         name: "retries",
         places: BACK,
         syntax: "retries <value>",
-        doc: "How many times a failed connection to a server is tried again, a second apart, before the request fails with \
-              503. The default is 3; `option redispatch` lets the last attempt go to another server.",
+        doc: "Number of retries for a failed server connection, one second apart, before the request fails with 503. \
+            The default is 3. With `option redispatch` the last attempt can go to another server.",
         example: "retries 3",
         build: retries,
     },
@@ -262,8 +259,8 @@ pub static LINES: &[LineRow] = &[
         name: "rate-limit sessions",
         places: FRONT,
         syntax: "rate-limit sessions <rate>",
-        doc: "How many new sessions a second the frontend accepts; the others wait in the kernel's queue, which smooths \
-              peaks. 0, the default, is no limit.",
+        doc: "Maximum number of new sessions per second; further ones wait in the kernel's queue, which smooths \
+            peaks. 0, the default, means no limit.",
         example: "rate-limit sessions 100",
         build: rate_limit,
     },
@@ -271,8 +268,8 @@ pub static LINES: &[LineRow] = &[
         name: "disabled",
         places: &["defaults", "frontend", "listen", "backend", "peers"],
         syntax: "disabled",
-        doc: "The proxy is read and checked and then left alone: nothing listens, nothing is checked, `use_backend` to it \
-              fails. In `defaults` it holds for all proxies that follow and do not say `enabled`.",
+        doc: "The proxy is read and checked, but not started: it does not listen, its servers are not checked, and \
+            `use_backend` to it fails. In `defaults` it applies to all following proxies without `enabled`.",
         example: "disabled",
         build: switch,
     },
@@ -280,7 +277,7 @@ pub static LINES: &[LineRow] = &[
         name: "enabled",
         places: &["defaults", "frontend", "listen", "backend", "peers"],
         syntax: "enabled",
-        doc: "Undoes a `disabled` of the `defaults` section. It is the state of every proxy that says nothing.",
+        doc: "Cancels `disabled` of the `defaults` section. Proxies are enabled by default.",
         example: "enabled",
         build: switch,
     },
@@ -288,8 +285,8 @@ pub static LINES: &[LineRow] = &[
         name: "id",
         places: PROXIES,
         syntax: "id <value>",
-        doc: "A number for the proxy that stays the same when others are added, for programs that read the statistics. \
-              Without it, proxies are numbered in the order of the file.",
+        doc: "A stable number for the proxy, for programs that read the statistics: it does not change when other \
+            proxies are added. By default proxies are numbered in the order of the file.",
         example: "id 100",
         build: id,
     },
@@ -297,7 +294,7 @@ pub static LINES: &[LineRow] = &[
         name: "description",
         places: &["global", "frontend", "listen", "backend", "ring"],
         syntax: "description <text>",
-        doc: "A sentence for people, shown on the statistics page. All words of the line belong to it.",
+        doc: "A description shown on the statistics page. It consists of all words of the line.",
         example: "description The shop, without its pictures",
         build: description,
     },
@@ -305,9 +302,9 @@ pub static LINES: &[LineRow] = &[
         name: "http-reuse",
         places: BACK,
         syntax: "http-reuse { never | safe | aggressive | always }",
-        doc: "Whether an idle connection to a server may carry a request of another client. `safe`, the default, keeps the \
-              first request of each client on a connection of its own, because it could not be sent again if the server \
-              closes at that moment; `aggressive` trusts connections that were reused before, `always` all, `never` none.",
+        doc: "Sets when an idle server connection may carry a request of another client. `safe`, the default, does \
+            not use it for the first request of a client, which could not be retried if the server closes at that \
+            moment. `aggressive` uses connections that were already reused, `always` uses all, `never` none.",
         example: "http-reuse always",
         build: http_reuse,
     },
@@ -316,8 +313,8 @@ pub static LINES: &[LineRow] = &[
         places: BACK,
         syntax: "source <addr>[:<port>] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <addr>[:<port>] }] \
                  [interface <name>]",
-        doc: "The local address from which servers are connected to; a server's own `source` goes first. `usesrc` shows servers \
-              another address than this host's, such as the client's.",
+        doc: "Local address for connections to servers; `source` on a server line takes precedence. `usesrc` shows \
+            another address to servers, such as the client's.",
         example: "source 127.0.0.1",
         build: super::source::of_proxy,
     },
@@ -325,8 +322,8 @@ pub static LINES: &[LineRow] = &[
         name: "default_backend",
         places: FRONT,
         syntax: "default_backend <backend>",
-        doc: "The backend for everything that no `use_backend` rule takes. Without it such requests are answered with 503, \
-              or in a `listen` by its own servers. The backend may stand later in the file.",
+        doc: "Backend for requests that match no `use_backend` rule. Without it, such requests get status 503, or in \
+            a `listen` use its own servers. The backend may be defined later in the file.",
         example: "default_backend sample",
         build: default_backend,
     },

@@ -9,7 +9,8 @@ pub(super) static LINES: &[LineRow] = &[LineRow {
     name: "redirect",
     places: places::PROXIES,
     syntax: REDIRECT_SYNTAX,
-    doc: "Sends clients elsewhere. It is the same as `http-request redirect`, but runs when all `http-request` rules have been passed, wherever the line stands.",
+    doc: "Redirects clients. Like `http-request redirect`, but evaluated after all `http-request` rules, wherever the \
+        line is.",
     example: "redirect scheme https unless { dst_port 443 }",
     build: redirect,
 }];

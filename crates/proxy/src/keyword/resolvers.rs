@@ -27,8 +27,9 @@ pub static LINES: &[LineRow] = &[
         name: "nameserver",
         places: PLACE,
         syntax: "nameserver <name> [udp@|tcp@]<address>:<port>",
-        doc: "A server of names. All of a section are asked at once, and the first good answer counts; `tcp@` asks one over \
-              TCP only. An answer that does not fit into a datagram is asked for again over TCP by itself.",
+        doc: "Defines a nameserver. All nameservers of a section are queried at once, and the first valid response is \
+            used. `tcp@` queries this one over TCP only. A response too large for a datagram is requested again over \
+            TCP automatically.",
         example: "nameserver local 192.0.2.53:53",
         build: nameserver,
     },
@@ -36,8 +37,8 @@ pub static LINES: &[LineRow] = &[
         name: "parse-resolv-conf",
         places: PLACE,
         syntax: "parse-resolv-conf",
-        doc: "Takes the servers of names of this host's /etc/resolv.conf as if each had a `nameserver` line here. The file is \
-              read when the configuration is loaded.",
+        doc: "Adds the nameservers of this host's /etc/resolv.conf, as if each had a `nameserver` line. The file is \
+            read when the configuration is loaded.",
         example: "parse-resolv-conf",
         build: parse_resolv_conf,
     },
@@ -45,8 +46,8 @@ pub static LINES: &[LineRow] = &[
         name: "hold",
         places: PLACE,
         syntax: "hold { nx | obsolete | other | refused | timeout | valid } <time>",
-        doc: "How long a good answer of before counts for more than the error of now (30s each), how long a record counts that the \
-              newest answer has no more (`obsolete`, 0), and how long rules believe an answer (`valid`, 10s).",
+        doc: "Sets how long a previous valid response is kept after an error (30s for each kind), how long a record \
+            is kept that the latest response lacks (`obsolete`, 0), and how long rules use a response (`valid`, 10s).",
         example: "hold nx 5s",
         build: hold,
     },
@@ -54,7 +55,7 @@ pub static LINES: &[LineRow] = &[
         name: "resolve_retries",
         places: PLACE,
         syntax: "resolve_retries <count>",
-        doc: "How often a question is asked before it is given up; the default is 3.",
+        doc: "Number of times a query is sent before it fails; the default is 3.",
         example: "resolve_retries 5",
         build: retries,
     },
@@ -62,7 +63,7 @@ pub static LINES: &[LineRow] = &[
         name: "timeout resolve",
         places: PLACE,
         syntax: "timeout resolve <time>",
-        doc: "How long until a name is asked for again; the default is 1s.",
+        doc: "Interval between resolutions of a name; the default is 1s.",
         example: "timeout resolve 2s",
         build: |loader, args| {
             let time = time(args)?;
@@ -74,7 +75,7 @@ pub static LINES: &[LineRow] = &[
         name: "timeout retry",
         places: PLACE,
         syntax: "timeout retry <time>",
-        doc: "How long an answer may take before the question is asked again; the default is 1s.",
+        doc: "Time to wait for a response before the query is sent again; the default is 1s.",
         example: "timeout retry 500ms",
         build: |loader, args| {
             let time = time(args)?;
@@ -86,7 +87,7 @@ pub static LINES: &[LineRow] = &[
         name: "accepted_payload_size",
         places: PLACE,
         syntax: "accepted_payload_size <bytes>",
-        doc: "The longest answer that is taken over UDP, which the servers are told; the default is 512. Longer ones come over TCP.",
+        doc: "Maximum size of UDP responses, announced to nameservers; the default is 512. Larger responses use TCP.",
         example: "accepted_payload_size 4096",
         build: payload,
     },
@@ -94,8 +95,8 @@ pub static LINES: &[LineRow] = &[
         name: "resolution_pool_size",
         places: PLACE,
         syntax: "resolution_pool_size <count>",
-        doc: "Memory for this many names is set aside by HAProxy of old. Neither a newer one nor Evenkeel needs to be told, so the \
-              line changes nothing.",
+        doc: "In old HAProxy versions, the number of names to reserve memory for. No effect in newer versions and in \
+            Evenkeel.",
         example: "resolution_pool_size 100",
         build: pool_size,
     },
@@ -107,8 +108,8 @@ pub static GLOBAL: &[LineRow] = &[
         name: "httpclient.resolvers.id",
         places: places::GLOBAL,
         syntax: "httpclient.resolvers.id <resolvers>",
-        doc: "Which `resolvers` section the client for HTTP of scripts asks. Evenkeel has no such client, so nothing asks it; the section has \
-              to exist all the same.",
+        doc: "In HAProxy, the `resolvers` section of the HTTP client for Lua. Evenkeel has no such client, but the \
+            section must exist.",
         example: "httpclient.resolvers.id default",
         build: |loader, args| {
             let word = args.required("the name of a resolvers section")?;
@@ -123,7 +124,8 @@ pub static GLOBAL: &[LineRow] = &[
         name: "httpclient.resolvers.prefer",
         places: places::GLOBAL,
         syntax: "httpclient.resolvers.prefer { ipv4 | ipv6 }",
-        doc: "Which addresses the client for HTTP of scripts asks for first. Evenkeel has no such client, so the line changes nothing.",
+        doc: "In HAProxy, the address family that the HTTP client for Lua prefers. Evenkeel has no such client; no \
+            effect.",
         example: "httpclient.resolvers.prefer ipv4",
         build: |loader, args| {
             let word = args.required("either ipv4 or ipv6")?;
@@ -139,7 +141,8 @@ pub static GLOBAL: &[LineRow] = &[
         name: "httpclient.resolvers.disabled",
         places: places::GLOBAL,
         syntax: "httpclient.resolvers.disabled { on | off }",
-        doc: "Whether the client for HTTP of scripts does without names. Evenkeel has no such client, so the line changes nothing.",
+        doc: "In HAProxy, disables name resolution for the HTTP client for Lua. Evenkeel has no such client; no \
+            effect.",
         example: "httpclient.resolvers.disabled on",
         build: |loader, args| {
             let word = args.required("on or off")?;
@@ -157,7 +160,7 @@ fn no_client(loader: &mut Loader, args: &Args<'_>) {
     let told = format!("'{}' has no effect", args.keyword);
     loader.tell(
         Diagnostic::warning(&codes::NO_EFFECT, args.keyword_span(), told)
-            .label("nothing here uses it"),
+            .label("not used in Evenkeel"),
     );
 }
 
@@ -198,7 +201,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnost
                 line.end(),
                 "'resolvers' expects a name",
             )
-            .label("a name is missing here"),
+            .label("the name is missing"),
         ));
     };
     let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
@@ -210,7 +213,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnost
         );
         return Err(Box::new(
             Diagnostic::error(&codes::SECTION_NAME, name.span, told)
-                .label("letters, digits, `.`, `_`, `-` and `:` are"),
+                .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
         ));
     }
     if let Some(extra) = line.word(2) {
@@ -219,8 +222,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Box<Diagnost
             extra.text()
         );
         loader.tell(
-            Diagnostic::error(&codes::TOO_MANY_ARGUMENTS, extra.span, told)
-                .label("one word too many"),
+            Diagnostic::error(&codes::TOO_MANY_ARGUMENTS, extra.span, told).label("extra word"),
         );
     }
     let text = name.text();
@@ -256,11 +258,11 @@ fn nameserver(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("<name> and <addr>[:<port>]")?;
     let (address, stream) = address(loader, word)?;
     if let Some(option) = args.next() {
-        let told = format!("'nameserver' does not take '{}'", option.text());
+        let told = format!("unknown option '{}' of 'nameserver'", option.text());
         return Err(Box::new(
             Diagnostic::error(&codes::UNKNOWN_OPTION, option.span, told)
-                .label("an address is all that is needed")
-                .help("a server that is asked over TLS is known to HAProxy and not built yet"),
+                .label("only an address is needed")
+                .help("HAProxy supports DNS over TLS; Evenkeel does not support it yet"),
         ));
     }
     add(loader, name.text().into(), name.span, address, stream)
@@ -283,7 +285,7 @@ fn add(
         ));
     }
     if section.servers.len() >= SERVERS_MAX {
-        let told = format!("more than {SERVERS_MAX} servers of names in one section");
+        let told = format!("more than {SERVERS_MAX} nameservers in one section");
         return Err(Box::new(Diagnostic::error(&codes::BAD_VALUE, span, told)));
     }
     section.servers.push(NameServer {
@@ -306,10 +308,10 @@ fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Box<D
     };
     let address = loader.address(word, word.str(), &accepts, "nameserver")?;
     let (Host::Ip(ip), Port::One(port)) = (address.host, address.port) else {
-        let told = format!("'nameserver' cannot take '{}'", word.text());
+        let told = format!("'nameserver' does not support '{}'", word.text());
         return Err(Box::new(
             Diagnostic::error(&codes::BAD_ADDRESS, word.span, told)
-                .label("an address and a port are needed"),
+                .label("expected an address and a port"),
         ));
     };
     let written = loader.expanded(word.str()).0;
@@ -344,7 +346,7 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 std::io::Error::from(error)
             );
             return Err(Box::new(
-                Diagnostic::error(&codes::UNREADABLE, span, told).label("cannot be read"),
+                Diagnostic::error(&codes::UNREADABLE, span, told).label("cannot read it"),
             ));
         }
     };
@@ -354,9 +356,9 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::NO_NAME_SERVERS,
                 span,
-                format!("{RESOLV_CONF} names no server"),
+                format!("{RESOLV_CONF} has no nameserver"),
             )
-            .label("adds nothing"),
+            .label("adds no nameserver"),
         );
     }
     for ip in servers {
@@ -379,7 +381,7 @@ fn hold(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if !EVENTS.contains(&text) {
         let told = format!("'hold' unknown <event>: '{}'", event.text());
         let diagnostic = Diagnostic::error(&codes::BAD_VALUE, event.span, told)
-            .label("`nx`, `obsolete`, `other`, `refused`, `timeout` or `valid` is expected");
+            .label("expected `nx`, `obsolete`, `other`, `refused`, `timeout` or `valid`");
         return Err(Box::new(diagnostic));
     }
     let time = args.time_ms(TimeUnit::Milliseconds)?;

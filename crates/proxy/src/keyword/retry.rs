@@ -13,9 +13,10 @@ pub static LINES: &[LineRow] = &[
         places: BACK,
         syntax: "retry-on { none | conn-failure | empty-response | junk-response | response-timeout | 0rtt-rejected | \
                  all-retryable-errors | <status> }…",
-        doc: "After which failures a request is sent again, within `retries`. `conn-failure`, the default, is a connection that was \
-              not made; the others repeat requests that a server may have seen already, so the application has to bear that. A \
-              request that does not fit into a buffer is not repeated. Statuses: 401, 403, 404, 408, 421, 425, 429, 500 to 504.",
+        doc: "Sets after which failures a request is retried, within `retries`. `conn-failure`, the default, means \
+            that no connection was established. The others repeat requests that a server may already have processed, \
+            so the application must tolerate that. A request that does not fit into a buffer is not retried. \
+            Statuses: 401, 403, 404, 408, 421, 425, 429, 500 to 504.",
         example: "retry-on conn-failure empty-response 503",
         build: retry_on,
     },
@@ -23,8 +24,8 @@ pub static LINES: &[LineRow] = &[
         name: "http-send-name-header",
         places: BACK,
         syntax: "http-send-name-header [<header>]",
-        doc: "Each request tells the server that gets it the name of its `server` line, in this header; a header of that name \
-              that came is replaced.",
+        doc: "Sends the name of the `server` line to the server in this header, and replaces a header of that name \
+            from the client.",
         example: "http-send-name-header X-Server-Name",
         build: name_header,
     },
@@ -65,7 +66,7 @@ fn retry_on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 None => {
                     let message = format!("'retry-on': unknown keyword '{}'", word.text());
                     let mut error = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
-                        .label("no failure, and no status that can be tried again");
+                        .label("not a failure or a status that can be retried");
                     if let Some(near) = suggest::nearest(word.str(), WORDS) {
                         error = error
                             .help(format!("did you mean '{near}'?"))
@@ -89,7 +90,7 @@ fn name_header(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         || !name.iter().all(token)
         || framing.iter().any(|known| known.as_bytes() == name)
     {
-        let message = format!("'{}' cannot be the name of this header", word.text());
+        let message = format!("'{}' is not a valid name for this header", word.text());
         return Err(args.wrong(&codes::BAD_VALUE, word, message));
     }
     loader.proxy().name_header = Some(name.into());

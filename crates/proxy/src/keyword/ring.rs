@@ -27,13 +27,13 @@ pub(super) static LINES: &[LineRow] = &[
         name: "size",
         places: PLACE,
         syntax: "size <bytes>",
-        doc: "How many bytes of lines a ring holds, 16384 without this line. When it is full the oldest lines make room.",
+        doc: "Size of a ring in bytes; the default is 16384. When it is full, new lines overwrite the oldest ones.",
         example: "size 1048576",
         build: |loader, args| {
             let word = args.peek();
             let bytes = args.size_up_to("a number of bytes", SIZE_MAX.into())?;
             if let Some(word) = word.filter(|_| bytes < SIZE_MIN) {
-                let told = format!("'size' of a ring wants {SIZE_MIN} bytes or more");
+                let told = format!("'size' of a ring must be at least {SIZE_MIN} bytes");
                 return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
             }
             args.end()?;
@@ -45,7 +45,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "maxlen",
         places: PLACE,
         syntax: "maxlen <bytes>",
-        doc: "How long a line in a ring may be, 1024 bytes without this line. Longer ones are cut.",
+        doc: "Maximum length of a line in a ring; the default is 1024 bytes. Longer lines are truncated.",
         example: "maxlen 2048",
         build: |loader, args| {
             let bytes = args.integer("a number of bytes", 80..=LINE_MAX)?;
@@ -58,7 +58,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "format",
         places: PLACE,
         syntax: "format <format>",
-        doc: "The form of lines in a ring whose `log` line names none: `local`, `rfc3164`, `rfc5424`, `iso`, `timed`, `short`, `priority` or `raw`.",
+        doc: "Default format of lines in a ring, for `log` lines without a format: `local`, `rfc3164`, `rfc5424`, \
+            `iso`, `timed`, `short`, `priority` or `raw`.",
         example: "format rfc5424",
         build: |loader, args| {
             let word = args.required("<format>")?;
@@ -77,16 +78,15 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Option<usize> {
         let told = "'ring' expects a name";
         loader.tell(
             Diagnostic::error(&codes::SECTION_NAME, line.words[0].span, told)
-                .label("a name is missing"),
+                .label("the name is missing"),
         );
         return None;
     };
     let rings = &mut loader.config.rings;
     if rings.iter().any(|ring| *ring.name == *name.text()) {
-        let told = format!("there is a ring '{}' already", name.text());
+        let told = format!("ring '{}' already exists", name.text());
         loader.tell(
-            Diagnostic::error(&codes::SECTION_NAME, name.span, told)
-                .label("another name is needed"),
+            Diagnostic::error(&codes::SECTION_NAME, name.span, told).label("choose another name"),
         );
         return None;
     }
@@ -180,12 +180,9 @@ pub(super) fn stream_address(
             Diagnostic::error(
                 &action_codes::BAD_LOG_TARGET,
                 word.span,
-                format!(
-                    "'{}' is no address to send log lines to over TCP",
-                    word.text()
-                ),
+                format!("'{}' is not an address of a TCP log server", word.text()),
             )
-            .label("an address or a name that has one is expected"),
+            .label("expected an address, or a name that resolves to one"),
         ));
     };
     Ok(SocketAddr::new(ip, port))

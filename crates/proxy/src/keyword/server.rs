@@ -20,8 +20,8 @@ pub static LINES: &[LineRow] = &[
         name: "server",
         places: &["listen", "backend", "peers", "ring"],
         syntax: "server <name> <address>[:[+|-]<port>] [<option>…]",
-        doc: "A server of this backend. Without a port the port of the client's connection is taken, with a sign it is moved \
-              by so much. The options of `default-server` lines before it hold for it too.",
+        doc: "A server of this backend. Without a port, the port of the client's connection is used; a signed port is \
+            added to it. The options of earlier `default-server` lines apply as well.",
         example: "server web1 192.0.2.11:8080 check weight 10",
         build: |loader, args| match loader.section {
             crate::load::Section::Ring(_) => super::ring::server(loader, args),
@@ -32,8 +32,8 @@ pub static LINES: &[LineRow] = &[
         name: "default-server",
         places: &["defaults", "listen", "backend", "peers"],
         syntax: "default-server [<option>…]",
-        doc: "Options for the `server` lines that follow in this section. Several lines add up; in `defaults` they hold for \
-              the sections that take those.",
+        doc: "Default options for the following `server` lines of this section. Several lines add up. In `defaults` \
+            they apply to all sections that use those defaults.",
         example: "default-server check inter 5s fall 2",
         build: default_server,
     },
@@ -191,7 +191,7 @@ pub(super) fn check_name(name: &Word, what: &str) -> Built {
                     name.text()
                 ),
             )
-            .label("letters, digits, `.`, `_`, `-` and `:` are"),
+            .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
         )),
     }
 }
@@ -298,7 +298,7 @@ fn build_options(
                     word.span,
                     format!("'{}' option is not accepted in '{place}' lines", row.name),
                 )
-                .label("belongs to one server")
+                .label("applies to a single server only")
             }
             Found::NotBuilt(name, _, _) => {
                 // How many words it takes is not known: nothing more can be said.
@@ -306,9 +306,9 @@ fn build_options(
                 Diagnostic::error(
                     &codes::NOT_BUILT,
                     word.span,
-                    format!("server option '{name}' is known, but not built yet"),
+                    format!("server option '{name}' is known, but not supported yet"),
                 )
-                .label("Evenkeel does not do this yet")
+                .label("Evenkeel does not support this yet")
                 .help(
                     super::known::instead(name)
                         .unwrap_or("remove the option, or keep this proxy on HAProxy for now"),
@@ -334,8 +334,8 @@ fn name_of(word: &Word) -> &str {
 pub(super) fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
     let place = if place == ADDED { "server" } else { place };
     let message = format!("'{place}': unknown option '{}'", word.text());
-    let mut diagnostic = Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message)
-        .label("no option of a server");
+    let mut diagnostic =
+        Diagnostic::error(&codes::UNKNOWN_OPTION, word.span, message).label("not a server option");
     if let Some(near) = suggest::nearest(word.str(), registry().servers.names_in(place)) {
         diagnostic = diagnostic
             .help(format!("did you mean '{near}'?"))
@@ -442,11 +442,11 @@ fn no_target(word: &Word, what: &str) -> Box<Diagnostic> {
             &codes::NOT_BUILT,
             word.span,
             format!(
-                "'{}': {what} as a server is known, but not built yet",
+                "'{}': {what} as a server is known, but not supported yet",
                 word.text()
             ),
         )
-        .label("write the server's own address"),
+        .label("write the address of the server"),
     )
 }
 
@@ -497,14 +497,14 @@ fn unresolved(
         Found::Unknown
     );
     let help = match is_option {
-        true => format!("write the server's address in front of the option '{name}'"),
+        true => format!("write the server's address before the option '{name}'"),
         false => {
             "with `init-addr last,libc,none` the server starts in maintenance instead".to_owned()
         }
     };
     Err(Box::new(
         Diagnostic::error(&codes::UNRESOLVED_HOST, word.span, message)
-            .label("has no address now")
+            .label("does not resolve")
             .help(help),
     ))
 }
@@ -547,8 +547,8 @@ pub fn finish_servers(loader: &mut Loader) {
                             server.name
                         ),
                     )
-                    .label("checks would not know where to connect")
-                    .help("write a port behind its address, or the option `port <port>`"),
+                    .label("checks have no port to connect to")
+                    .help("add a port to its address, or the option `port <port>`"),
                 );
             }
         }
@@ -573,7 +573,7 @@ fn finish_checks(loader: &mut Loader) {
             };
             let found = named.iter().find(|named| named.name == wanted.name);
             if found.is_none() {
-                let message = format!("there is no 'healthcheck' section named '{}'", wanted.name);
+                let message = format!("'healthcheck' section '{}' not found", wanted.name);
                 let mut diagnostic =
                     Diagnostic::error(&codes::UNKNOWN_HEALTH_CHECK, wanted.span, message)
                         .label("no such section");

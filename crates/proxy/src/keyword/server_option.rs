@@ -38,7 +38,7 @@ fn time_above_zero(args: &mut Args<'_>) -> Result<u32, Box<Diagnostic>> {
                 word.span,
                 format!("invalid value 0 for '{}'", args.keyword),
             )
-            .label("more than 0"),
+            .label("must be greater than 0"),
         )),
         _ => Ok(ms),
     }
@@ -50,9 +50,9 @@ fn not_built(span: language::Span, what: &str) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::NOT_BUILT,
             span,
-            format!("{what} is known, but not built yet"),
+            format!("{what} is known, but not supported yet"),
         )
-        .label("Evenkeel does not do this yet"),
+        .label("Evenkeel does not support this yet"),
     )
 }
 

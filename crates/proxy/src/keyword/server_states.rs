@@ -39,7 +39,7 @@ fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = match args.next() {
         Some(word) if word.bytes.is_empty() => {
-            return Err(args.wrong(&codes::BAD_VALUE, word, "an empty path names nothing"));
+            return Err(args.wrong(&codes::BAD_VALUE, word, "the path is empty"));
         }
         Some(word) if !word.is("use-backend-name") => Some(word.bytes.clone().into()),
         _ => None,
@@ -54,7 +54,7 @@ pub static LINES: &[LineRow] = &[
         name: "server-state-base",
         places: GLOBAL,
         syntax: "server-state-base <directory>",
-        doc: "The directory that relative names of state files count from. Without it they count from the directory of the process.",
+        doc: "Base directory for relative names of state files. The default is the working directory of the process.",
         example: "server-state-base /var/lib/haproxy/states",
         build: place,
     },
@@ -62,8 +62,8 @@ pub static LINES: &[LineRow] = &[
         name: "server-state-file",
         places: GLOBAL,
         syntax: "server-state-file <file>",
-        doc: "The file with the states of all servers, as `show servers state` writes it. Backends with `load-server-state-from-file global` \
-              begin with what it says.",
+        doc: "File with the states of all servers, in the format of `show servers state`. Backends with \
+            `load-server-state-from-file global` start with these states.",
         example: "server-state-file /var/lib/haproxy/server-states",
         build: place,
     },
@@ -71,8 +71,9 @@ pub static LINES: &[LineRow] = &[
         name: "load-server-state-from-file",
         places: BACK,
         syntax: "load-server-state-from-file { global | local | none }",
-        doc: "The servers begin with the states that an earlier process has left: down or up, drained, with their weights and addresses. \
-              `global` takes them from `server-state-file`, `local` from a file of the backend. A change in place and a takeover need no file.",
+        doc: "Starts the servers with the states of an earlier process: up, down or drained, with their weights and \
+            addresses. `global` reads them from `server-state-file`, `local` from a file of the backend. A reload and \
+            a takeover need no file.",
         example: "load-server-state-from-file none",
         build: source,
     },
@@ -80,8 +81,8 @@ pub static LINES: &[LineRow] = &[
         name: "server-state-file-name",
         places: BACK,
         syntax: "server-state-file-name [ use-backend-name | <file> ]",
-        doc: "The file for `load-server-state-from-file local`. Without it, and with `use-backend-name`, the file has the name of the backend; \
-              a relative name counts from `server-state-base`.",
+        doc: "File for `load-server-state-from-file local`. The default, and `use-backend-name`, is the name of the \
+            backend. A relative name starts at `server-state-base`.",
         example: "server-state-file-name use-backend-name",
         build: file_name,
     },

@@ -13,9 +13,9 @@ pub static LINES: &[LineRow] = &[LineRow {
     name: "server-template",
     places: places::BACK_ONLY,
     syntax: "server-template <prefix> { <num> | <low>-<high> } <host>[:[+|-]<port>] [<option>…]",
-    doc: "Servers with the numbers 1 to `<num>` (or `<low>` to `<high>`) behind the prefix, which share a name and options. With \
-          `resolvers` each of them takes one of the addresses that the name stands for, or one of the hosts and ports of a \
-          service like `_http._tcp.example.com`, and those that are left over wait in maintenance.",
+    doc: "Defines several servers with the same name and options, numbered from 1 to `<num>` (or `<low>` to `<high>`) \
+        after the prefix. With `resolvers` each of them gets one of the addresses of the name, or one of the hosts \
+        and ports of a service such as `_http._tcp.example.com`. Surplus servers wait in maintenance.",
     example: "server-template web 5 web.example.com:80 resolvers dns init-addr none",
     build: server_template,
 }];
@@ -51,7 +51,7 @@ fn numbers(word: &Word) -> Result<(u32, u32), Box<Diagnostic>> {
                 word.span,
                 format!("wrong server-template number or range '{}'", word.text()),
             )
-            .label("a number above 0, or `<low>-<high>`, is expected"),
+            .label("expected a number above 0, or `<low>-<high>`"),
         )),
     }
 }

@@ -75,9 +75,9 @@ fn no_source(word: &Word) -> Box<Diagnostic> {
         Diagnostic::error(
             &codes::BAD_ADDRESS,
             word.span,
-            format!("'source' cannot use '{}'", word.text()),
+            format!("'source' does not support '{}'", word.text()),
         )
-        .label("an IPv4 or IPv6 address is needed, `*` leaves the choice to the system"),
+        .label("expected an IPv4 or IPv6 address; `*` lets the system choose"),
     )
 }
 
@@ -96,7 +96,7 @@ fn borrowed(loader: &mut Loader, args: &mut Args<'_>) -> Result<Borrowed, Box<Di
             _ => Err(args.wrong(
                 &codes::BAD_VALUE,
                 word,
-                "'usesrc' expects the name of a header and perhaps which one: `hdr_ip(x-forwarded-for,-1)`",
+                "'usesrc' expects a header name and optionally its occurrence: `hdr_ip(x-forwarded-for,-1)`",
             )),
         };
     }

@@ -43,7 +43,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a URI")?;
     if word.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI is never asked for"));
+        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI never matches"));
     }
     page(loader).uri = word.bytes.clone().into();
     args.surplus()
@@ -55,7 +55,7 @@ fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Err(args.wrong(
             &action_codes::BAD_REALM,
             word,
-            "a realm holds no control characters",
+            "a realm cannot contain control characters",
         ));
     }
     let page = page(loader);
@@ -81,7 +81,7 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                     String::from_utf8_lossy(user)
                 ),
             )
-            .label("written user:password"),
+            .label("write it as user:password"),
         );
     }
     let page = page(loader);
@@ -132,7 +132,10 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Err(args.wrong(
             &codes::BAD_VALUE,
             word,
-            format!("'{}' cannot be the name of a node: letters, digits, '.', '-' and '_' may stand in it", word.text()),
+            format!(
+                "'{}' is not a valid node name: allowed are letters, digits, '.', '-' and '_'",
+                word.text()
+            ),
         ));
     }
     page(loader).node = Some(name.map(|word| word.text().into()).unwrap_or_default());
@@ -147,9 +150,9 @@ fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 args.line().span,
-                "'stats show-desc' has nothing to show",
+                "'stats show-desc' has no text",
             )
-            .help("write the text behind it, or a `description` in `global`"),
+            .help("write the text after it, or a `description` in `global`"),
         );
     }
     let text = match &loader.config.global.description {
@@ -176,7 +179,7 @@ fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .filter(|word| RULES.iter().any(|rule| word.is(rule)));
     if word.is_none() {
         let word = args.required("'allow', 'deny' or 'auth'")?;
-        let told = format!("'stats http-request' does not know '{}'", word.text());
+        let told = format!("unknown argument '{}' of 'stats http-request'", word.text());
         let near = language::suggest::nearest(&word.text(), RULES.iter().copied());
         let told = args.wrong(&codes::BAD_VALUE, word, told);
         return Err(Box::new(told.did_you_mean(word.span, near)));
@@ -197,7 +200,7 @@ fn two_ways(page: &StatsPage, span: Span) -> Built {
     let told = "stats 'auth'/'realm' and 'http-request' can't be used at the same time";
     Err(Box::new(
         Diagnostic::error(&codes::STATS_TWO_WAYS, span, told)
-            .label("one way of two")
+            .label("conflicts with the other one")
             .help("write `stats http-request auth realm REALM unless { http_auth(LIST) }` and a `userlist LIST`"),
     ))
 }
@@ -208,8 +211,9 @@ pub static OWN: &[LineRow] = &[
         name: "stats http-request",
         places: PROXIES,
         syntax: "stats http-request { allow | deny | auth [realm <realm>] } [ { if | unless } <condition> ]",
-        doc: "A rule about who may see the statistics page: the first one whose condition holds decides. `auth` asks for a name and \
-          a password, which a condition with `http_auth` looks at. It does not go with `stats auth` and `stats realm`.",
+        doc: "Access rule for the statistics page: the first rule whose condition is true decides. `auth` asks for a \
+            user name and password, which a condition with `http_auth` verifies. Cannot be combined with `stats auth` \
+            and `stats realm`.",
         example: "stats http-request auth unless { http_auth(staff) }",
         build: http_request,
     },
@@ -217,8 +221,8 @@ pub static OWN: &[LineRow] = &[
         name: "stats admin",
         places: PROXIES,
         syntax: "stats admin { if | unless } <condition>",
-        doc: "Who may change servers from the page while the condition holds: put them into maintenance, drain them, bring them \
-          back. Without the line nobody may; `if LOCALHOST` is a good beginning.",
+        doc: "Allows changes of servers on the page while the condition is true: maintenance, drain, ready. Without \
+            the line nobody can change them. `if LOCALHOST` is a good start.",
         example: "stats admin if LOCALHOST",
         build: admin,
     },
@@ -231,84 +235,88 @@ pub static LINES: &[LineRow] = &[
         "stats enable",
         "stats enable",
         switch,
-        "Turns the statistics page of this proxy on, with what nothing else says: every proxy, no password, the URI /haproxy?stats. Every other `stats` line does so too.",
+        "Enables the statistics page of this proxy with its defaults: all proxies, no password, the URI \
+         /haproxy?stats. Every other `stats` line enables it, too.",
     ),
     row(
         "stats uri",
         "stats uri <prefix>",
         "stats uri /admin?stats",
         uri,
-        "The URI of the statistics page; what begins with it belongs to the page. The default is /haproxy?stats.",
+        "URI prefix of the statistics page. The default is /haproxy?stats.",
     ),
     row(
         "stats realm",
         "stats realm <text>",
         "stats realm The\\ site",
         realm,
-        "The text that browsers show when they ask for the name and password of the page. A space in it is written with a backslash.",
+        "Text that browsers show when they ask for the user name and password of the page. Escape spaces with a \
+         backslash.",
     ),
     row(
         "stats auth",
         "stats auth <user>:<password>",
         "stats auth admin:AdMiN123",
         auth,
-        "A user who may see the page; several lines give several users. The password stands in the file in clear, so the file should not be readable by everyone (W0109).",
+        "A user of the page; repeat the line for more users. The password is in clear text, so restrict the \
+         permissions of the file (W0109).",
     ),
     row(
         "stats refresh",
         "stats refresh <delay>",
         "stats refresh 10s",
         refresh,
-        "How often browsers load the page again; a bare number counts seconds. They do not by default.",
+        "Interval at which browsers reload the page; a bare number is in seconds. By default they do not.",
     ),
     row(
         "stats scope",
         "stats scope { <name> | \".\" }",
         "stats scope .",
         scope,
-        "Only the named proxies are shown, one a line; `.` is the one that the line stands in. Without it all are.",
+        "Limits the page to the named proxies, one per line; `.` is the current one. By default all are shown.",
     ),
     row(
         "stats show-node",
         "stats show-node [<name>]",
         "stats show-node Europe-1",
         node,
-        "The page shows which machine it is: the given name, or `node` of `global`, or the name of the host.",
+        "Shows the name of this machine: the given name, `node` of `global`, or the host name.",
     ),
     row(
         "stats show-desc",
         "stats show-desc [<text>]",
         "stats show-desc The master node of Europe",
         description,
-        "The page shows a description: the rest of the line, or `description` of `global`.",
+        "Shows a description: the rest of the line, or `description` of `global`.",
     ),
     row(
         "stats show-legends",
         "stats show-legends",
         "stats show-legends",
         switch,
-        "The page shows more about each object when the mouse is over it: addresses, cookies, modes. These are not for everyone's eyes.",
+        "Shows more details of each object under the mouse pointer: addresses, cookies, modes. They may be \
+         confidential.",
     ),
     row(
         "stats show-modules",
         "stats show-modules",
         "stats show-modules",
         switch,
-        "The page shows the counters of modules beside its own. It is for those who look into the proxy itself.",
+        "Shows the counters of internal modules on the page, for debugging.",
     ),
     row(
         "stats hide-version",
         "stats hide-version",
         "stats hide-version",
         switch,
-        "The page does not say which version of the program runs. It makes an attacker's search a little longer.",
+        "Hides the version of the program on the page. This makes an attack slightly harder.",
     ),
     row(
         "stats show-version",
         "stats show-version",
         "stats show-version",
         switch,
-        "The page says which version of the program runs. That is the default.",
+        "Shows the version of the program on the page. This is the default.",
     ),
 ];
 

@@ -37,7 +37,12 @@ fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.required("a set of processes")?;
     args.rest();
-    legacy::warn_needless(loader, args, "stats bind-process", "there is one process");
+    legacy::warn_needless(
+        loader,
+        args,
+        "stats bind-process",
+        "there is only one process",
+    );
     Ok(())
 }
 
@@ -47,9 +52,9 @@ pub static LINES: &[LineRow] = &[
         name: "stats socket",
         places: GLOBAL,
         syntax: "stats socket <address> [level <level>] [expose-fd listeners] [<bind option> …]",
-        doc: "A socket on which operators ask for the state of the process and change it (`show stat`, `disable server`). Give \
-              it a path and a mode, and `level admin` only where servers are to be changed; an address with a port is open to \
-              everyone who can reach it.",
+        doc: "A socket for the runtime API, with which operators query and change the process (`show stat`, `disable \
+            server`). Use a path with a restrictive mode, and `level admin` only if servers must be changed. Anyone \
+            who can reach an address with a port can use it.",
         example: "stats socket /run/evenkeel/admin.sock mode 660 level admin expose-fd listeners",
         build: socket,
     },
@@ -57,7 +62,7 @@ pub static LINES: &[LineRow] = &[
         name: "stats maxconn",
         places: GLOBAL,
         syntax: "stats maxconn <connections>",
-        doc: "How many connections all `stats socket`s may have at one time. The default is 10.",
+        doc: "Maximum number of concurrent connections to all `stats socket`s. The default is 10.",
         example: "stats maxconn 20",
         build: maxconn,
     },
@@ -65,8 +70,8 @@ pub static LINES: &[LineRow] = &[
         name: "stats bind-process",
         places: GLOBAL,
         syntax: "stats bind-process { all | odd | even | <number>[-<number>] } …",
-        doc: "Chose the processes that a `stats socket` speaks for when HAProxy had several. There is one; the line changes \
-              nothing and is warned about.",
+        doc: "In older HAProxy versions, selected the process of a `stats socket`. Evenkeel has one process: no \
+            effect, with a warning.",
         example: "stats bind-process 1",
         build: processes,
     },

@@ -14,16 +14,17 @@ pub static LINES: &[LineRow] = &[
         "http-err-codes [+|-]<range>[,<range>…] …",
         "http-err-codes 400-499 -404 +501,505",
         status_codes,
-        "Which statuses `http_err_cnt` and `http_err_rate` of stick tables count as errors of clients; without this line 400 to 499. A range is a status \
-         or two with a dash. A word without a sign replaces the set, `+` adds to it, `-` removes from it.",
+        "Statuses that `http_err_cnt` and `http_err_rate` of stick tables count as client errors; the default is 400 \
+         to 499. A range is a status, or two separated by a dash. An argument without a sign replaces the set, `+` \
+         adds to it, `-` removes from it.",
     ),
     row(
         "http-fail-codes",
         "http-fail-codes [+|-]<range>[,<range>…] …",
         "http-fail-codes -500",
         status_codes,
-        "Which statuses `http_fail_cnt` and `http_fail_rate` of stick tables count as failures of servers; without this line 500 to 599 except 501 and \
-         505. Words are those of `http-err-codes`.",
+        "Statuses that `http_fail_cnt` and `http_fail_rate` of stick tables count as server failures; the default is \
+         500 to 599 except 501 and 505. The arguments are those of `http-err-codes`.",
     ),
 ];
 
@@ -61,8 +62,9 @@ fn change(set: &mut StatusCodes, word: &Word) -> Built {
         let Some((first, last)) = bounds(range) else {
             let told = format!("'{range}' is not a range of statuses");
             return Err(Box::new(
-                Diagnostic::error(&codes::BAD_VALUE, word.span, told)
-                    .label("a status from 100 to 599, or two with a dash, the lower one first"),
+                Diagnostic::error(&codes::BAD_VALUE, word.span, told).label(
+                    "a status from 100 to 599, or two separated by a dash, the lower one first",
+                ),
             ));
         };
         set.set(first, last, member);

@@ -28,29 +28,33 @@ pub(super) static LINES: &[LineRow] = &[
     line(
         "stick on",
         "stick on <pattern> [table <table>] [{ if | unless } <condition>]",
-        "Keeps a client with its server: the server of the pattern's value in the table is used while it can be, and the server that a request gets is kept \
-         there. A cookie that names a server counts for more. It is `stick match` and `stick store-request` in one.",
+        "Binds clients to servers with a stick table: a request uses the server stored for the value of the pattern, \
+         if it is usable, and the server that it gets is stored. A persistence cookie takes precedence. Combines \
+         `stick match` and `stick store-request`.",
         "stick-table type ip size 1m expire 30m\nstick on src",
         |loader, args| rule(loader, args, true, true, false),
     ),
     line(
         "stick match",
         "stick match <pattern> [table <table>] [{ if | unless } <condition>]",
-        "Uses the server that the table has for the pattern's value, while it can be used. The first of several rules that finds one counts.",
+        "Uses the server stored in the table for the value of the pattern, if it is usable. The first matching rule \
+         applies.",
         "stick-table type ip size 1m expire 30m\nstick match src",
         |loader, args| rule(loader, args, true, false, false),
     ),
     line(
         "stick store-request",
         "stick store-request <pattern> [table <table>] [{ if | unless } <condition>]",
-        "Keeps the server that a request gets under the pattern's value, once that server has answered. Another rule or table may look for it (`stick match`).",
+        "Stores the server of a request under the value of the pattern, once the server has responded. Another rule \
+         or table can use it (`stick match`).",
         "stick-table type ip size 1m expire 30m\nstick store-request src",
         |loader, args| rule(loader, args, false, true, false),
     ),
     line(
         "stick store-response",
         "stick store-response <pattern> [table <table>] [{ if | unless } <condition>]",
-        "Keeps the server that answered under a value of its answer: a session id that it gave out, which the client brings along the next time.",
+        "Stores the server of a response under a value from the response, such as a session id that the client sends \
+         with later requests.",
         "stick-table type string len 32 size 1m expire 30m\nstick store-response res.cook(id)",
         |loader, args| rule(loader, args, false, false, true),
     ),

@@ -17,9 +17,10 @@ pub(super) static LINES: &[LineRow] = &[LineRow {
     places: places::PROXIES,
     syntax: "stick-table type { ip | ipv6 | integer | string [len <length>] | binary [len <length>] } size <size> [expire <time>] [nopurge] \
              [peers <section>] [srvkey { addr | name }] [write-to <table>] [store <data>[,<data>...]]",
-    doc: "Remembers something of each of up to so many keys: addresses, users, paths. Rules count in it (`track-sc0 src table NAME`) and ask it \
-          (`src_conn_rate(NAME)`), `stick` lines keep a client with its server by it. An entry that is not used for `expire` is forgotten; when the \
-          table is full the oldest one is, unless `nopurge` refuses new ones. The table has the name of its proxy. With `peers` it is shared with others.",
+    doc: "Stores data for up to <size> keys: addresses, users, paths. Rules update it (`track-sc0 src table NAME`) \
+        and read it (`src_conn_rate(NAME)`), and `stick` lines use it for persistence. An entry that is not used for \
+        `expire` is removed. If the table is full, the oldest entry is removed, unless `nopurge` refuses new ones. \
+        The table has the name of its proxy. `peers` shares it with other processes.",
     example: "stick-table type ip size 1m expire 30s store conn_cur,http_req_rate(10s)",
     build,
 }];
@@ -35,10 +36,10 @@ fn build(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let told = Diagnostic::error(
             &codes::SECOND_TABLE,
             span,
-            format!("stick-table name '{name}' conflicts with the table before it"),
+            format!("stick-table name '{name}' conflicts with an earlier table"),
         );
         return Err(Box::new(
-            told.label("one table too many")
+            told.label("second table")
                 .also(before.span, "the first one"),
         ));
     }
@@ -67,7 +68,7 @@ pub(super) fn table(
 ) -> Built {
     let draft = options(loader, args)?;
     let missing = |what: &str| {
-        let told = format!("'{}' wants {what}", args.keyword);
+        let told = format!("'{}' requires {what}", args.keyword);
         Box::new(
             Diagnostic::error(&codes::TABLE_SYNTAX, span, told)
                 .label(format!("{what} is missing"))
@@ -152,7 +153,7 @@ fn not_one_of(args: &Args<'_>, word: &Word, text: &str, options: &[&str]) -> Box
         word,
         format!("'{}': unknown argument '{text}'", args.keyword),
     );
-    let told = told.label(format!("one of {} is expected", options.join(", ")));
+    let told = told.label(format!("expected one of {}", options.join(", ")));
     Box::new(match suggest::nearest(text, options.iter().copied()) {
         Some(near) => told
             .help(format!("did you mean '{near}'?"))
@@ -185,7 +186,7 @@ fn data(args: &mut Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -
     for name in twice {
         let told = format!("stick-table: store option '{name}' already enabled, ignored.");
         let told = Diagnostic::warning(&codes::STORED_TWICE, word.span, told);
-        args.tell(told.label("the first one counts"));
+        args.tell(told.label("the first one applies"));
     }
     read
 }
@@ -222,7 +223,7 @@ fn stored<'w>(
         };
         let Some(kind) = DataType::of_name(name) else {
             let names = DataType::ALL.iter().map(|kind| kind.name());
-            let mut told = wrong(format!("unknown data type '{name}' behind 'store'"));
+            let mut told = wrong(format!("unknown data type '{name}' after 'store'"));
             if let Some(near) = suggest::nearest(name, names) {
                 told.help = Some(format!("did you mean '{near}'?"));
             }
@@ -235,7 +236,7 @@ fn stored<'w>(
             let number = number.filter(|n| (1..=ELEMENTS_MAX).contains(n));
             elements = number.ok_or_else(|| {
                 wrong(format!(
-                    "'{name}' wants a number of elements, 1 to {ELEMENTS_MAX}"
+                    "'{name}' needs a number of elements, 1 to {ELEMENTS_MAX}"
                 ))
             })?;
         }
@@ -243,15 +244,17 @@ fn stored<'w>(
         if kind.shape() == Shape::Rate {
             let text = list
                 .next()
-                .ok_or_else(|| wrong(format!("'{name}' wants a period: `{name}(10s)`")))?;
+                .ok_or_else(|| wrong(format!("'{name}' needs a period: `{name}(10s)`")))?;
             let time = value::milliseconds(text, TimeUnit::Milliseconds);
-            period_ms = time.map_err(|_| wrong(format!("'{text}' is no period")))?;
+            period_ms = time.map_err(|_| wrong(format!("'{text}' is not a period")))?;
             if period_ms == 0 {
-                return Err(wrong(format!("'{name}': a period of 0 holds nothing")));
+                return Err(wrong(format!(
+                    "'{name}': the period must be greater than 0"
+                )));
             }
         }
         if list.next().is_some() {
-            return Err(wrong(format!("'{part}' has an argument too many")));
+            return Err(wrong(format!("'{part}' has an extra argument")));
         }
         if all.iter().any(|(other, ..)| *other == kind) {
             twice.push(name);
@@ -310,9 +313,9 @@ impl Loader {
                 Diagnostic::error(
                     &codes::NO_OWN_TABLE,
                     span,
-                    "a table must be named in a 'defaults' section",
+                    "rules in a 'defaults' section must name a table",
                 )
-                .label("whose table is meant?"),
+                .label("the table is missing"),
             )),
         }
     }
@@ -343,7 +346,7 @@ impl Loader {
                     key.output.name()
                 );
                 let told = Diagnostic::error(&codes::WRONG_KEY, key.span, message)
-                    .label("no key of this table")
+                    .label("not a key of this table")
                     .also(table.span, "the table");
                 self.tell(told);
             }
@@ -391,8 +394,8 @@ pub(super) static TUNE: &[LineRow] = &[LineRow {
     name: "tune.stick-counters",
     places: places::GLOBAL,
     syntax: "tune.stick-counters <number>",
-    doc: "How many counters a connection or a request can track at the same time (`track-sc0`, `track-sc1` and so on), 0 to 12. The default is 3. The \
-          line has to stand above the rules that need more.",
+    doc: "Number of counters that a connection or a request can track at the same time (`track-sc0`, `track-sc1` and \
+        so on), 0 to 12. The default is 3. Must appear before the rules that need more.",
     example: "tune.stick-counters 6",
     build: |loader, args| {
         loader.config.global.tune.stick_counters =

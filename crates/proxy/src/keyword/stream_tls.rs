@@ -22,11 +22,11 @@ const OF_TRAFFIC: &[&str] = &[
 ];
 
 fn not_built(word: &Word, what: &str) -> Box<Diagnostic> {
-    let told = format!("{what} is known, but not built yet here");
+    let told = format!("{what} is known, but not supported yet here");
     Box::new(
         Diagnostic::error(&codes::NOT_BUILT, word.span, told)
-            .label("Evenkeel does not do this yet")
-            .help("only options of TLS are supported in this section; remove the others"),
+            .label("Evenkeel does not support this yet")
+            .help("this section only supports TLS options; remove the others"),
     )
 }
 

@@ -11,8 +11,8 @@ pub static LINES: &[LineRow] = &[LineRow {
     name: "use_backend",
     places: places::FRONT_ONLY,
     syntax: "use_backend <backend> [{if | unless} <condition>]",
-    doc: "Leads the streams for which the condition is true to a backend. The rules are tried in their order and the first that applies decides; \
-              without one `default_backend` does.",
+    doc: "Selects the backend for streams that match the condition. The rules are evaluated in order, and the first \
+        match applies; if none matches, `default_backend` does.",
     example: "use_backend static if { path_beg /static/ }",
     build: use_backend,
 }];

@@ -13,7 +13,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "tcp-request connection",
         places: places::FRONT,
         syntax: "tcp-request connection <action> [ { if | unless } <condition> ]",
-        doc: "A rule for new connections, before anything is read: only the addresses are known. It is the cheapest way to refuse a client.",
+        doc: "A rule for new connections, before any data is read: only the addresses are known. It is the cheapest \
+            way to reject a client.",
         example: "tcp-request connection reject if { src 192.0.2.0/24 }",
         build: |loader, args| tcp(loader, args, RuleSet::TcpConnection),
     },
@@ -21,7 +22,7 @@ pub(super) static LINES: &[LineRow] = &[
         name: "tcp-request session",
         places: places::FRONT,
         syntax: "tcp-request session <action> [ { if | unless } <condition> ]",
-        doc: "A rule for connections that are ready: the PROXY header was read, so the client's own address is known.",
+        doc: "A rule for established sessions: the PROXY header has been read, so the client's own address is known.",
         example: "tcp-request session reject if { src 192.0.2.0/24 }",
         build: |loader, args| tcp(loader, args, RuleSet::TcpSession),
     },
@@ -29,8 +30,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "tcp-request content",
         places: places::ALL,
         syntax: "tcp-request content <action> [ { if | unless } <condition> ]",
-        doc: "A rule that can look at the first bytes of a stream. A condition that needs bytes which have not come yet waits for them, up to \
-              `tcp-request inspect-delay`. In HTTP mode it looks at each request, before `http-request` rules.",
+        doc: "A rule that can inspect the first bytes of a stream. A condition that needs data waits for it, up to \
+            `tcp-request inspect-delay`. In HTTP mode the rule applies to each request, before `http-request` rules.",
         example: "tcp-request content reject if { req.len gt 1000 }",
         build: |loader, args| tcp(loader, args, RuleSet::TcpContent),
     },
@@ -38,7 +39,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "tcp-request inspect-delay",
         places: places::ALL,
         syntax: "tcp-request inspect-delay <time>",
-        doc: "How long the rules of `tcp-request content` may wait for bytes; after it what has not come counts as not there. Without it they do not wait.",
+        doc: "Maximum time that `tcp-request content` rules wait for data. Afterwards missing data counts as absent. \
+            By default they do not wait.",
         example: "tcp-request inspect-delay 5s",
         build: |loader, args| {
             let delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
@@ -51,8 +53,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "tcp-response content",
         places: places::BACK,
         syntax: "tcp-response content <action> [ { if | unless } <condition> ]",
-        doc: "A rule that can look at the first bytes of a server. A condition that needs bytes which have not come yet waits for them as long as \
-              `tcp-response inspect-delay` says, and is false without that line. What the client sends passes meanwhile.",
+        doc: "A rule that can inspect the first bytes from a server. A condition that needs data waits for it, up to \
+            `tcp-response inspect-delay`, and is false without that line. Data from the client passes meanwhile.",
         example: "tcp-response content reject if { res.payload(0,3) -m str 421 }",
         build: |loader, args| tcp(loader, args, RuleSet::TcpResponse),
     },
@@ -60,8 +62,8 @@ pub(super) static LINES: &[LineRow] = &[
         name: "tcp-response inspect-delay",
         places: places::BACK,
         syntax: "tcp-response inspect-delay <time>",
-        doc: "How long the rules of `tcp-response content` may wait for bytes of the server; after it what has not come counts as not there. Without it \
-              they do not wait, and so hardly see any.",
+        doc: "Maximum time that `tcp-response content` rules wait for data from the server. Afterwards missing data \
+            counts as absent. By default they do not wait, so they rarely see any data.",
         example: "tcp-response inspect-delay 5s",
         build: |loader, args| {
             let delay_ms = args.time_ms(TimeUnit::Milliseconds)?;

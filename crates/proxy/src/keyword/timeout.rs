@@ -45,8 +45,8 @@ fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let told = format!("'{keyword} {ms}' is {ms} milliseconds");
         loader.tell(
             Diagnostic::warning(&codes::SMALL_TIMEOUT, word.span, told)
-                .label("no unit stands here")
-                .help(format!("if seconds are meant, write '{keyword} {ms}s'"))
+                .label("the unit is missing")
+                .help(format!("for seconds write '{keyword} {ms}s'"))
                 .fix(word.span, format!("{ms}s")),
         );
     }
@@ -105,9 +105,9 @@ pub static LINES: &[LineRow] = &[
         name: "timeout client",
         places: &["defaults", "frontend", "listen", "log-forward"],
         syntax: "timeout client <timeout>",
-        doc: "The longest time that a client may be silent while it is expected to send or to take data. A bare number \
-              counts milliseconds. There is no default: a frontend without it keeps the connections of dead clients for ever, \
-              and is warned about.",
+        doc: "Maximum inactivity of a client that is expected to send or receive data. A bare number is in \
+            milliseconds. There is no default: a frontend without it never closes connections of dead clients, and \
+            causes a warning.",
         example: "timeout client 30s",
         build: timeout,
     },
@@ -115,8 +115,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout client-fin",
         places: FRONT,
         syntax: "timeout client-fin <timeout>",
-        doc: "Replaces `timeout client` once one direction of the connection is closed, so that half-closed connections do \
-              not stay. Without it `timeout client` goes on to count.",
+        doc: "Replaces `timeout client` once one direction of the connection is closed, so that half-closed \
+            connections do not remain. The default is `timeout client`.",
         example: "timeout client-fin 5s",
         build: timeout,
     },
@@ -124,8 +124,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout client-hs",
         places: FRONT,
         syntax: "timeout client-hs <timeout>",
-        doc: "The longest time for a client's TLS handshake, from the acceptance of its connection. Without it `timeout client` \
-              counts.",
+        doc: "Maximum time for a client's TLS handshake, from the acceptance of its connection. The default is \
+            `timeout client`.",
         example: "timeout client-hs 5s",
         build: timeout,
     },
@@ -133,8 +133,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout http-request",
         places: ALL,
         syntax: "timeout http-request <timeout>",
-        doc: "The longest time for a whole request head to arrive, counted from its first byte (for the first request, from \
-              the acceptance). A client that sends a byte now and then does not extend it. Without it `timeout client` counts.",
+        doc: "Maximum time for complete request headers, from their first byte (for the first request, from the \
+            acceptance of the connection). Slow clients do not extend it. The default is `timeout client`.",
         example: "timeout http-request 5s",
         build: timeout,
     },
@@ -142,8 +142,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout http-keep-alive",
         places: ALL,
         syntax: "timeout http-keep-alive <timeout>",
-        doc: "How long a client's connection is kept between a finished answer and the next request. Without it `timeout \
-              http-request` counts, and without that `timeout client`.",
+        doc: "Maximum idle time of a client connection between a response and the next request. The default is \
+            `timeout http-request`, or else `timeout client`.",
         example: "timeout http-keep-alive 10s",
         build: timeout,
     },
@@ -151,8 +151,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout connect",
         places: &["defaults", "listen", "backend", "ring"],
         syntax: "timeout connect <timeout>",
-        doc: "The longest time for a connection to a server to be established; then the attempt counts as failed and \
-              `retries` decides. A few seconds cover a lost packet on a local network.",
+        doc: "Maximum time to establish a connection to a server; then the attempt fails and `retries` applies. A few \
+            seconds cover a lost packet on a local network.",
         example: "timeout connect 5s",
         build: timeout,
     },
@@ -160,8 +160,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout queue",
         places: BACK,
         syntax: "timeout queue <timeout>",
-        doc: "How long a request may wait for a free slot of a server; then it is answered with 503. Without it `timeout \
-              connect` counts.",
+        doc: "Maximum time that a request waits for a free slot of a server; then it gets status 503. The default is \
+            `timeout connect`.",
         example: "timeout queue 30s",
         build: timeout,
     },
@@ -169,8 +169,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout server",
         places: &["defaults", "listen", "backend", "ring"],
         syntax: "timeout server <timeout>",
-        doc: "The longest time that a server may be silent, first of all until its answer begins; then the client gets 504. \
-              There is no default, and a backend with servers and without it is warned about.",
+        doc: "Maximum inactivity of a server, especially until its response begins; then the client gets 504. There \
+            is no default: a backend with servers and without it causes a warning.",
         example: "timeout server 30s",
         build: timeout,
     },
@@ -178,8 +178,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout server-fin",
         places: BACK,
         syntax: "timeout server-fin <timeout>",
-        doc: "Replaces `timeout server` once one direction of the connection to the server is closed. Without it `timeout \
-              server` goes on to count.",
+        doc: "Replaces `timeout server` once one direction of the server connection is closed. The default is \
+            `timeout server`.",
         example: "timeout server-fin 5s",
         build: timeout,
     },
@@ -187,8 +187,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout tunnel",
         places: BACK,
         syntax: "timeout tunnel <timeout>",
-        doc: "Replaces `timeout client` and `timeout server` once bytes flow both ways without a protocol: TCP, WebSocket, \
-              CONNECT. It allows long silences there while requests keep short timeouts.",
+        doc: "Replaces `timeout client` and `timeout server` in tunnels: TCP, WebSocket, CONNECT. It allows long idle \
+            times there, while requests keep short timeouts.",
         example: "timeout tunnel 1h",
         build: timeout,
     },
@@ -196,7 +196,7 @@ pub static LINES: &[LineRow] = &[
         name: "timeout tarpit",
         places: ALL,
         syntax: "timeout tarpit <timeout>",
-        doc: "How long a tarpitted request is held before its answer. Without it `timeout connect` counts.",
+        doc: "Time that a tarpitted request is held before its response. The default is `timeout connect`.",
         example: "timeout tarpit 10s",
         build: timeout,
     },
@@ -204,8 +204,8 @@ pub static LINES: &[LineRow] = &[
         name: "timeout check",
         places: BACK,
         syntax: "timeout check <timeout>",
-        doc: "The time that a health check has for its answer once its connection stands; the connection itself then has \
-              `timeout connect`. Without it the interval between two checks bounds the whole.",
+        doc: "Maximum time for the response to a health check, once connected; `timeout connect` then limits the \
+            connection. By default the interval between two checks limits the whole check.",
         example: "timeout check 2s",
         build: timeout,
     },
@@ -213,7 +213,7 @@ pub static LINES: &[LineRow] = &[
         name: "clitimeout",
         places: FRONT,
         syntax: "clitimeout <timeout>",
-        doc: "The name of `timeout client` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        doc: "The name of `timeout client` in HAProxy 1.x. It still works, with a warning that shows the current form.",
         example: "clitimeout 50000",
         build: old_timeout,
     },
@@ -221,7 +221,7 @@ pub static LINES: &[LineRow] = &[
         name: "timeout clitimeout",
         places: FRONT,
         syntax: "timeout clitimeout <timeout>",
-        doc: "A mixture of two forms that HAProxy 1.x took for `timeout client`. It works as before, with a warning.",
+        doc: "An alternative name of `timeout client` in HAProxy 1.x. It still works, with a warning.",
         example: "timeout clitimeout 50s",
         build: old_timeout,
     },
@@ -229,7 +229,8 @@ pub static LINES: &[LineRow] = &[
         name: "contimeout",
         places: BACK,
         syntax: "contimeout <timeout>",
-        doc: "The name of `timeout connect` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        doc: "The name of `timeout connect` in HAProxy 1.x. It still works, with a warning that shows the current \
+            form.",
         example: "contimeout 5000",
         build: old_timeout,
     },
@@ -237,7 +238,7 @@ pub static LINES: &[LineRow] = &[
         name: "timeout contimeout",
         places: BACK,
         syntax: "timeout contimeout <timeout>",
-        doc: "A mixture of two forms that HAProxy 1.x took for `timeout connect`. It works as before, with a warning.",
+        doc: "An alternative name of `timeout connect` in HAProxy 1.x. It still works, with a warning.",
         example: "timeout contimeout 5s",
         build: old_timeout,
     },
@@ -245,7 +246,7 @@ pub static LINES: &[LineRow] = &[
         name: "srvtimeout",
         places: BACK,
         syntax: "srvtimeout <timeout>",
-        doc: "The name of `timeout server` in HAProxy 1.x. It works as before, with a warning that shows today's form.",
+        doc: "The name of `timeout server` in HAProxy 1.x. It still works, with a warning that shows the current form.",
         example: "srvtimeout 50000",
         build: old_timeout,
     },
@@ -253,7 +254,7 @@ pub static LINES: &[LineRow] = &[
         name: "timeout srvtimeout",
         places: BACK,
         syntax: "timeout srvtimeout <timeout>",
-        doc: "A mixture of two forms that HAProxy 1.x took for `timeout server`. It works as before, with a warning.",
+        doc: "An alternative name of `timeout server` in HAProxy 1.x. It still works, with a warning.",
         example: "timeout srvtimeout 50s",
         build: old_timeout,
     },

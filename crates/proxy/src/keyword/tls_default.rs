@@ -35,7 +35,7 @@ fn directory(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ));
     }
     if args.keyword == "issuers-chain-path" && !loader.context.outside.is_directory(&path) {
-        return Err(bad(word, "this is not a directory"));
+        return Err(bad(word, "not a directory"));
     }
     *field = Some(path);
     args.end()
@@ -45,7 +45,7 @@ fn dh_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a file")?;
     let bytes = loader.read_file(word)?;
     if !bytes.windows(BEGIN_DH.len()).any(|w| w == BEGIN_DH) {
-        return Err(bad(word, "the file holds no `BEGIN DH PARAMETERS`"));
+        return Err(bad(word, "the file has no `BEGIN DH PARAMETERS`"));
     }
     let path = loader.path(word);
     loader.config.global.tls.dh_param_file = Some(path);
@@ -56,13 +56,13 @@ fn dh_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// Tells that parameters of Diffie-Hellman have no use here.
 fn without_dh(args: &mut Args<'_>, word: &Word) {
     let message = format!(
-        "'{}': Diffie-Hellman over numbers is not done",
+        "'{}': finite-field Diffie-Hellman (DHE) is not supported",
         args.keyword
     );
     args.tell(
         Diagnostic::warning(&codes::TLS_LACKING, word.span, message)
             .label("has no effect")
-            .help("remove the line: exchanges over elliptic curves need no parameters"),
+            .help("remove the line: elliptic curve key exchange needs no parameters"),
     );
 }
 
@@ -75,7 +75,7 @@ fn bad(word: &Word, why: &str) -> Box<Diagnostic> {
             word.span,
             format!("'{}': {why}", word.text()),
         )
-        .label("not understood"),
+        .label("invalid value"),
     )
 }
 
@@ -91,7 +91,7 @@ fn list_form(text: &str, operators: &str) -> bool {
 }
 
 fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let word = args.required("a list of names joined by colons")?;
+    let word = args.required("a list of names separated by colons")?;
     let text = word.text();
     if !list_form(&text, "-_+.@=/") {
         args.tell(
@@ -99,11 +99,11 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 &codes::TLS_LIST,
                 word.span,
                 format!(
-                    "'{}': '{text}' is no list of names joined by colons",
+                    "'{}': '{text}' is not a list of names separated by colons",
                     args.keyword
                 ),
             )
-            .label("OpenSSL passes over what it does not know"),
+            .label("OpenSSL ignores unknown names"),
         );
     }
     if tls_list::is_system_policy(args, word) {
@@ -152,7 +152,7 @@ const VERSIONS: &[(&str, &str, TlsVersion)] = &[
 ];
 
 pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Box<Diagnostic>> {
-    let word = args.required("a version of TLS")?;
+    let word = args.required("a TLS version")?;
     let found = VERSIONS.iter().find(|(name, ..)| word.is(name));
     found.map(|(.., version)| *version).ok_or_else(|| {
         let names: Vec<&str> = VERSIONS.iter().map(|(name, ..)| *name).collect();
@@ -323,7 +323,7 @@ pub static LINES: &[LineRow] = &[
         "ca-base <directory>",
         "ca-base /etc/ssl/certs",
         directory,
-        "Where relative names of `ca-file`, `ca-verify-file` and `crl-file` are looked for.",
+        "Base directory for relative names of `ca-file`, `ca-verify-file` and `crl-file`.",
     ),
     LineRow {
         places: BASES,
@@ -332,7 +332,7 @@ pub static LINES: &[LineRow] = &[
             "crt-base <directory>",
             "crt-base /etc/ssl/private",
             directory,
-            "Where relative names of `crt` are looked for. Without it they count from the directory of the process.",
+            "Base directory for relative names of `crt`. The default is the working directory of the process.",
         )
     },
     LineRow {
@@ -342,7 +342,7 @@ pub static LINES: &[LineRow] = &[
             "key-base <directory>",
             "key-base /etc/ssl/private",
             directory,
-            "Where relative names of `key` are looked for. Without it they count from the directory of the process.",
+            "Base directory for relative names of `key`. The default is the working directory of the process.",
         )
     },
     row(
@@ -350,203 +350,209 @@ pub static LINES: &[LineRow] = &[
         "issuers-chain-path <directory>",
         "# issuers-chain-path /etc/ssl/chains",
         directory,
-        "Where the certificates of issuers are that a `crt` file lacks.",
+        "Directory of issuer certificates. They complete `crt` files without issuers.",
     ),
     row(
         "ssl-dh-param-file",
         "ssl-dh-param-file <file>",
         "# ssl-dh-param-file /etc/ssl/dh.pem",
         dh_file,
-        "Parameters of Diffie-Hellman key exchanges over numbers, which are not done here: exchanges over elliptic curves need none. The file is looked at, and a warning says that it has no effect.",
+        "Parameters for finite-field Diffie-Hellman (DHE), which is not supported; elliptic curve key exchange needs \
+         none. The file is checked, and a warning reports that it has no effect.",
     ),
     row(
         "ssl-default-bind-ciphers",
         "ssl-default-bind-ciphers <list>",
         "ssl-default-bind-ciphers ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384",
         list,
-        "The ciphers up to TLS 1.2 of all `bind` lines with `ssl` that say none, in OpenSSL's notation.",
+        "Default cipher suites up to TLS 1.2 of all `bind` lines with `ssl`, in OpenSSL's notation.",
     ),
     row(
         "ssl-default-bind-ciphersuites",
         "ssl-default-bind-ciphersuites <list>",
         "ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
         list,
-        "The ciphers of TLS 1.3 of all `bind` lines with `ssl` that say none.",
+        "Default cipher suites of TLS 1.3 of all `bind` lines with `ssl`.",
     ),
     row(
         "ssl-default-bind-curves",
         "ssl-default-bind-curves <list>",
         "ssl-default-bind-curves X25519:P-256",
         list,
-        "The elliptic curves of all `bind` lines with `ssl` that say none, the preferred first.",
+        "Default elliptic curves of all `bind` lines with `ssl`, in order of preference.",
     ),
     row(
         "ssl-default-bind-sigalgs",
         "ssl-default-bind-sigalgs <list>",
         "ssl-default-bind-sigalgs RSA-PSS+SHA256",
         list,
-        "The signature algorithms of all `bind` lines with `ssl` that say none.",
+        "Default signature algorithms of all `bind` lines with `ssl`.",
     ),
     row(
         "ssl-default-bind-client-sigalgs",
         "ssl-default-bind-client-sigalgs <list>",
         "ssl-default-bind-client-sigalgs ECDSA+SHA256:RSA+SHA256",
         list,
-        "The signature algorithms for clients' certificates of all `bind` lines with `ssl` that say none.",
+        "Default signature algorithms for client certificates of all `bind` lines with `ssl`.",
     ),
     row(
         "ssl-default-bind-options",
         "ssl-default-bind-options <option> …",
         "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
         options,
-        "Versions of TLS and other options of all `bind` lines with `ssl`, which these may restrict further.",
+        "Default TLS versions and other options of all `bind` lines with `ssl`, which the lines can restrict further.",
     ),
     row(
         "ssl-default-server-ciphers",
         "ssl-default-server-ciphers <list>",
         "ssl-default-server-ciphers ECDHE-RSA-AES128-GCM-SHA256",
         list,
-        "The ciphers up to TLS 1.2 of all `server` lines with `ssl` that say none, in OpenSSL's notation.",
+        "Default cipher suites up to TLS 1.2 of all `server` lines with `ssl`, in OpenSSL's notation.",
     ),
     row(
         "ssl-default-server-ciphersuites",
         "ssl-default-server-ciphersuites <list>",
         "ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256",
         list,
-        "The ciphers of TLS 1.3 of all `server` lines with `ssl` that say none.",
+        "Default cipher suites of TLS 1.3 of all `server` lines with `ssl`.",
     ),
     row(
         "ssl-default-server-curves",
         "ssl-default-server-curves <list>",
         "ssl-default-server-curves X25519:P-256",
         list,
-        "The elliptic curves of all `server` lines with `ssl` that say none.",
+        "Default elliptic curves of all `server` lines with `ssl`, in order of preference.",
     ),
     row(
         "ssl-default-server-sigalgs",
         "ssl-default-server-sigalgs <list>",
         "ssl-default-server-sigalgs RSA-PSS+SHA256",
         list,
-        "The signature algorithms of all `server` lines with `ssl` that say none.",
+        "Default signature algorithms of all `server` lines with `ssl`.",
     ),
     row(
         "ssl-default-server-client-sigalgs",
         "ssl-default-server-client-sigalgs <list>",
         "ssl-default-server-client-sigalgs RSA+SHA256",
         list,
-        "The signature algorithms for our own certificate on all `server` lines with `ssl` that say none.",
+        "Default signature algorithms for the proxy's own certificate of all `server` lines with `ssl`.",
     ),
     row(
         "ssl-default-server-options",
         "ssl-default-server-options <option> …",
         "ssl-default-server-options ssl-min-ver TLSv1.2",
         options,
-        "Versions of TLS and other options of all `server` lines with `ssl`, which these may restrict further.",
+        "Default TLS versions and other options of all `server` lines with `ssl`, which the lines can restrict \
+         further.",
     ),
     row(
         "ssl-server-verify",
         "ssl-server-verify { none | required }",
         "ssl-server-verify required",
         server_verify,
-        "Whether the certificates of servers are verified where a `server` line with `ssl` does not say. They are by default, and should be.",
+        "Sets whether server certificates are verified on `server` lines with `ssl` but without `verify`. They are by \
+         default, and should be.",
     ),
     row(
         "ssl-load-extra-files",
         "ssl-load-extra-files <kind> …",
         "ssl-load-extra-files ocsp issuer",
         extra_files,
-        "Which files beside that of a certificate are read: `bundle`, `sctl`, `ocsp`, `issuer`, `key`, `all` (the default) or `none`.",
+        "Additional files to read beside a certificate: `bundle`, `sctl`, `ocsp`, `issuer`, `key`, `all` (the \
+         default) or `none`.",
     ),
     row(
         "ssl-load-extra-del-ext",
         "ssl-load-extra-del-ext",
         "ssl-load-extra-del-ext",
         switch,
-        "The files beside `site.crt` are `site.key` and so on, not `site.crt.key`.",
+        "Names the additional files of `site.crt` `site.key` and so on, instead of `site.crt.key`.",
     ),
     row(
         "ssl-skip-self-issued-ca",
         "ssl-skip-self-issued-ca",
         "ssl-skip-self-issued-ca",
         switch,
-        "A root certificate at the end of a `crt` file is not sent to clients, which have it or do not trust it.",
+        "Does not send a root certificate at the end of a `crt` file to clients, which have it or do not trust it.",
     ),
     row(
         "maxsslconn",
         "maxsslconn <number>",
         "maxsslconn 1000",
         number,
-        "How many connections with TLS the process has at one time, both sides counted. 0 is no limit of its own.",
+        "Maximum number of concurrent TLS connections of the process, on both sides. 0 means no separate limit.",
     ),
     row(
         "maxsslrate",
         "maxsslrate <number>",
         "maxsslrate 500",
         number,
-        "How many TLS handshakes a second the process begins; the others wait. 0, the default, is no limit.",
+        "Maximum number of TLS handshakes per second; further ones wait. 0, the default, means no limit.",
     ),
     row(
         "tune.ssl.default-dh-param",
         "tune.ssl.default-dh-param <bits>",
         "# tune.ssl.default-dh-param 2048",
         number,
-        "The size of Diffie-Hellman keys over numbers, 1024 or more. Such exchanges are not done here, and a warning says so.",
+        "Size of finite-field Diffie-Hellman (DHE) keys, at least 1024. DHE is not supported, and a warning reports \
+         that.",
     ),
     row(
         "tune.ssl.cachesize",
         "tune.ssl.cachesize <number>",
         "tune.ssl.cachesize 20000",
         number,
-        "How many TLS sessions are remembered so that clients can resume them. 0 remembers none.",
+        "Number of TLS sessions in the cache for resumption. 0 disables the cache.",
     ),
     row(
         "tune.ssl.lifetime",
         "tune.ssl.lifetime <time>",
         "tune.ssl.lifetime 300",
         lifetime,
-        "How long a remembered TLS session may be resumed; a bare number counts seconds. The default is 300.",
+        "Lifetime of cached TLS sessions; a bare number is in seconds. The default is 300.",
     ),
     row(
         "tune.ssl.maxrecord",
         "tune.ssl.maxrecord <bytes>",
         "tune.ssl.maxrecord 1419",
         number,
-        "The size of TLS records at the beginning of a transfer, small enough for one packet so that the client can decrypt early.",
+        "Size of TLS records at the beginning of a transfer. A record that fits into one packet lets the client \
+         decrypt early.",
     ),
     row(
         "tune.ssl.hard-maxrecord",
         "tune.ssl.hard-maxrecord <bytes>",
         "tune.ssl.hard-maxrecord 8192",
         number,
-        "The size of TLS records at any time. Without it the protocol's own bound of 16384 applies.",
+        "Maximum size of TLS records. The default is the protocol's limit of 16384.",
     ),
     row(
         "tune.ssl.capture-buffer-size",
         "tune.ssl.capture-buffer-size <bytes>",
         "tune.ssl.capture-buffer-size 96",
         number,
-        "How much of what a client offers in its hello is kept for rules and logs. 0, the default, keeps nothing.",
+        "Number of bytes of the ClientHello that are kept for rules and logs. 0, the default, keeps nothing.",
     ),
     row(
         "tune.ssl.capture-cipherlist-size",
         "tune.ssl.capture-cipherlist-size <bytes>",
         "tune.ssl.capture-cipherlist-size 96",
         number,
-        "The older name of `tune.ssl.capture-buffer-size`.",
+        "Obsolete name of `tune.ssl.capture-buffer-size`.",
     ),
     row(
         "tune.ssl.ssl-ctx-cache-size",
         "tune.ssl.ssl-ctx-cache-size <number>",
         "tune.ssl.ssl-ctx-cache-size 1000",
         number,
-        "How many generated certificates are kept ready. The default is 1000.",
+        "Number of generated certificates to cache. The default is 1000.",
     ),
     row(
         "tune.ssl.keylog",
         "tune.ssl.keylog { on | off }",
         "tune.ssl.keylog off",
         key_log,
-        "Whether the keys of TLS sessions can be logged by rules, for the analysis of captured traffic. Off by default.",
+        "Allows rules to log the keys of TLS sessions, for the analysis of captured traffic. Off by default.",
     ),
 ];
 

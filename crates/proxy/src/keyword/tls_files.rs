@@ -40,7 +40,7 @@ fn unusable(args: &Args<'_>, word: &Word, path: &Path, why: impl fmt::Display) -
 fn reason(unreadable: Unreadable) -> String {
     match unreadable {
         Unreadable::TooLarge(_) => "the file is too large".to_owned(),
-        Unreadable::Unnameable => "no file can have such a name".to_owned(),
+        Unreadable::Unnameable => "invalid file name".to_owned(),
         Unreadable::Refused(number) => {
             let text = std::io::Error::from_raw_os_error(number).to_string();
             // The system's sentence, without the number that Rust adds.
@@ -79,7 +79,7 @@ pub(crate) fn authorities(
     }
     let texts = match is_system {
         true => system(loader).ok_or_else(|| {
-            let why = "no bundle of the system's certificates was found (package ca-certificates)";
+            let why = "the system's CA bundle was not found (package ca-certificates)";
             unusable(args, word, &path, why)
         })?,
         false => {
@@ -170,7 +170,7 @@ pub(crate) fn client_certificate(
     let contents = Contents::parse(text.bytes());
     let contents = contents.map_err(|why| unusable(args, word, &path, why))?;
     if contents.certificates.is_empty() {
-        return Err(unusable(args, word, &path, "it holds no certificate"));
+        return Err(unusable(args, word, &path, "the file has no certificate"));
     }
     let key = match contents.key {
         Some(key) => key,
@@ -178,7 +178,7 @@ pub(crate) fn client_certificate(
             let mut beside = path.clone().into_os_string();
             beside.push(".key");
             let none = || {
-                let why = format!("no private key in it, nor in '{}'", beside.display());
+                let why = format!("no private key in it or in '{}'", beside.display());
                 unusable(args, word, &path, why)
             };
             let text = read(loader, Path::new(&beside)).map_err(|_| none())?;
@@ -196,16 +196,11 @@ pub(crate) fn client_certificate(
     {
         Some(Some(leaf)) if keys_match(&leaf, &*key) => {}
         Some(Some(_)) => {
-            let why = "its key is not that of its certificate";
+            let why = "the private key does not match the certificate";
             return Err(unusable(args, word, &path, why));
         }
         _ => {
-            return Err(unusable(
-                args,
-                word,
-                &path,
-                "its certificate cannot be read",
-            ));
+            return Err(unusable(args, word, &path, "cannot read its certificate"));
         }
     }
     Ok(Named {

@@ -24,10 +24,10 @@ struct Kind {
 pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
     let is = word.is("PROFILE=SYSTEM");
     if is {
-        let told = format!("'{}': the policy of the system is not read", args.keyword);
+        let told = format!("'{}': the system policy is not used", args.keyword);
         args.tell(
             Diagnostic::warning(&codes::TLS_UNKNOWN, word.span, told)
-                .label("all that is safe is offered")
+                .label("all safe ciphers are offered")
                 .help("remove the line, or name ciphers"),
         );
     }
@@ -49,7 +49,7 @@ fn listed<T>(
         let mut diagnostic = Diagnostic::error(&codes::TLS_NAMES, word.span, message);
         diagnostic = match made.unknown.first() {
             Some(unknown) => diagnostic.label(format!("'{unknown}' is not known")),
-            None => diagnostic.label("nothing of this is done here"),
+            None => diagnostic.label("no supported entry"),
         };
         let near = made
             .unknown
@@ -58,7 +58,7 @@ fn listed<T>(
         if let Some(near) = near {
             diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
         } else if made.unknown.is_empty() {
-            diagnostic = diagnostic.help("remove the option, and all that is safe is offered");
+            diagnostic = diagnostic.help("remove the option to offer all safe ciphers");
         }
         return Err(Box::new(diagnostic));
     }
@@ -68,7 +68,7 @@ fn listed<T>(
         let told = format!("'{}': {} {verb} not done", args.keyword, few(&made.lacking));
         args.tell(
             Diagnostic::warning(&codes::TLS_LACKING, word.span, told)
-                .label(format!("what remains: {}", few(&remains))),
+                .label(format!("remaining: {}", few(&remains))),
         );
     }
     if let Some(unknown) = made.unknown.first() {
@@ -77,7 +77,7 @@ fn listed<T>(
             word.span,
             format!("'{}': '{unknown}' is not known", args.keyword),
         )
-        .label("OpenSSL passes over what it does not know");
+        .label("OpenSSL ignores unknown names");
         if let Some(near) = suggest::nearest(unknown, names) {
             diagnostic = diagnostic.help(format!("did you mean '{near}'?"));
         }

@@ -24,10 +24,10 @@ fn buffer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 Diagnostic::error(
                     &codes::OUT_OF_RANGE,
                     word.span,
-                    format!("'tune.bufsize' wants {BUFSIZE_MIN} bytes or more"),
+                    format!("'tune.bufsize' must be at least {BUFSIZE_MIN} bytes"),
                 )
                 .label("no request would fit")
-                .help("remove the line: the default of 16384 is right nearly always"),
+                .help("remove the line: the default of 16384 is nearly always right"),
             ));
         }
         ("tune.bufsize", _) => tune.bufsize = bytes as usize,
@@ -109,146 +109,156 @@ pub static LINES: &[LineRow] = &[
         "tune.bufsize <bytes>",
         "tune.bufsize 32768",
         buffer,
-        "The size of a buffer, which bounds the head of a request or an answer. The default is 16384; a larger one allows larger heads (cookies) and costs memory for each active connection.",
+        "Size of a buffer, which limits request and response headers. The default is 16384. A larger buffer allows \
+         larger headers (cookies), and costs memory for each active connection.",
     ),
     row(
         "tune.maxrewrite",
         "tune.maxrewrite <bytes>",
         "tune.maxrewrite 1024",
         buffer,
-        "How much of a buffer is kept free of the received head, so that rules can add to it. The default is 1024; half a buffer is the most that is kept.",
+        "Space in a buffer reserved for rules that add headers. The default is 1024, the maximum half a buffer.",
     ),
     row(
         "tune.http.maxhdr",
         "tune.http.maxhdr <number>",
         "tune.http.maxhdr 128",
         number,
-        "How many header lines a message may have, 1 to 32767. The default is 101; a request with more is answered with 400.",
+        "Maximum number of headers in a message, 1 to 32767. The default is 101; a request with more gets status 400.",
     ),
     row(
         "tune.http.logurilen",
         "tune.http.logurilen <bytes>",
         "tune.http.logurilen 4096",
         number,
-        "How much of a request line is logged. The default is 1024; the rest is cut off.",
+        "Maximum length of a logged request line. The default is 1024; longer ones are truncated.",
     ),
     row(
         "tune.http.cookielen",
         "tune.http.cookielen <bytes>",
         "tune.http.cookielen 100",
         number,
-        "The most that `capture cookie` keeps of a cookie, its name included. The default is 63; a longer length there is cut down to it, with a warning.",
+        "Maximum length of a cookie that `capture cookie` stores, including its name. The default is 63. A longer \
+         length there is reduced to it, with a warning.",
     ),
     row(
         "tune.maxaccept",
         "tune.maxaccept <number>",
         "tune.maxaccept 64",
         number,
-        "How many connections a thread accepts in one go before it looks at others. -1 is no limit of its own.",
+        "Number of connections that a thread accepts at a time. -1 means no limit.",
     ),
     row(
         "tune.rcvbuf.client",
         "tune.rcvbuf.client <bytes>",
         "tune.rcvbuf.client 65536",
         number,
-        "The receive buffer of the kernel for each client's connection. Without it, or with 0, the kernel adapts it, which is nearly always better.",
+        "Kernel receive buffer for each client connection. By default, or with 0, the kernel adapts it, which is \
+         nearly always better.",
     ),
     row(
         "tune.rcvbuf.server",
         "tune.rcvbuf.server <bytes>",
         "tune.rcvbuf.server 65536",
         number,
-        "The receive buffer of the kernel for each connection to a server. Without it, or with 0, the kernel adapts it.",
+        "Kernel receive buffer for each server connection. By default, or with 0, the kernel adapts it.",
     ),
     row(
         "tune.sndbuf.client",
         "tune.sndbuf.client <bytes>",
         "tune.sndbuf.client 65536",
         number,
-        "The send buffer of the kernel for each client's connection. A small one saves memory with many slow clients; without it, or with 0, the kernel adapts it.",
+        "Kernel send buffer for each client connection. A small one saves memory with many slow clients. By default, \
+         or with 0, the kernel adapts it.",
     ),
     row(
         "tune.sndbuf.server",
         "tune.sndbuf.server <bytes>",
         "tune.sndbuf.server 65536",
         number,
-        "The send buffer of the kernel for each connection to a server. Without it, or with 0, the kernel adapts it.",
+        "Kernel send buffer for each server connection. By default, or with 0, the kernel adapts it.",
     ),
     row(
         "tune.notsent-lowat.client",
         "tune.notsent-lowat.client <bytes>",
         "tune.notsent-lowat.client 131072",
         number,
-        "How much the kernel takes for each client beyond what the network carries now. Less saves memory with slow clients, and lets what is urgent in HTTP/2 pass; 0, the default, leaves it to the system.",
+        "Amount of unsent data that the kernel accepts for each client connection. A small value saves memory with \
+         slow clients, and lets urgent HTTP/2 frames pass. 0, the default, uses the system setting.",
     ),
     row(
         "tune.notsent-lowat.server",
         "tune.notsent-lowat.server <bytes>",
         "tune.notsent-lowat.server 131072",
         number,
-        "How much the kernel takes for each server beyond what the network carries now. 0, the default, leaves it to the system.",
+        "Amount of unsent data that the kernel accepts for each server connection. 0, the default, uses the system \
+         setting.",
     ),
     row(
         "tune.pool-high-fd-ratio",
         "tune.pool-high-fd-ratio <percent>",
         "tune.pool-high-fd-ratio 25",
         number,
-        "The share of the process's files in use above which a new connection to a server closes an idle one of its thread. Without it none is closed: two files for each connection of a client are reckoned with.",
+        "Percentage of file descriptors in use above which a new server connection closes an idle one of its thread. \
+         By default none is closed: the limits allow two descriptors for each client connection.",
     ),
     row(
         "tune.pool-low-fd-ratio",
         "tune.pool-low-fd-ratio <percent>",
         "tune.pool-low-fd-ratio 20",
         number,
-        "The share of the process's files in use above which a connection to a server is closed rather than kept idle. Without it all are kept: two files for each connection of a client are reckoned with.",
+        "Percentage of file descriptors in use above which server connections are closed instead of kept idle. By \
+         default all are kept: the limits allow two descriptors for each client connection.",
     ),
     row(
         "tune.idle-pool.shared",
         "tune.idle-pool.shared { on | off | auto }",
         "tune.idle-pool.shared off",
         idle_shared,
-        "Whether a thread without an idle connection for a request takes one that another thread keeps, before it makes a new one. On by default; `auto` is the same. Connections of HTTP/2 stay with their thread. `off` has each thread use its own connections only.",
+        "Sets whether a thread without an idle connection for a request takes one from another thread, before it \
+         opens a new one. On by default; `auto` is the same. HTTP/2 connections stay with their thread. With `off` \
+         each thread uses only its own connections.",
     ),
     row(
         "tune.vars.global-max-size",
         "tune.vars.global-max-size <size>",
         "tune.vars.global-max-size 1048576",
         variables,
-        "The most memory of all variables together, of every scope. 0, the default, is no limit.",
+        "Maximum memory of all variables together, of every scope. 0, the default, means no limit.",
     ),
     row(
         "tune.vars.proc-max-size",
         "tune.vars.proc-max-size <size>",
         "tune.vars.proc-max-size 102400",
         variables,
-        "The most memory of the variables of the process. 0, the default, is no limit.",
+        "Maximum memory of process variables. 0, the default, means no limit.",
     ),
     row(
         "tune.vars.sess-max-size",
         "tune.vars.sess-max-size <size>",
         "tune.vars.sess-max-size 10240",
         variables,
-        "The most memory of the variables of one client's connection and its requests. 0, the default, is no limit.",
+        "Maximum memory of the variables of one client connection and its requests. 0, the default, means no limit.",
     ),
     row(
         "tune.vars.txn-max-size",
         "tune.vars.txn-max-size <size>",
         "tune.vars.txn-max-size 10240",
         variables,
-        "The most memory of the variables of one request and its answer. 0, the default, is no limit.",
+        "Maximum memory of the variables of one request and its response. 0, the default, means no limit.",
     ),
     row(
         "tune.vars.reqres-max-size",
         "tune.vars.reqres-max-size <size>",
         "tune.vars.reqres-max-size 10240",
         variables,
-        "The most memory of the variables of one request, or of one answer, alone. 0, the default, is no limit.",
+        "Maximum memory of the variables of one request, or of one response. 0, the default, means no limit.",
     ),
     row(
         "tune.vars.check-max-size",
         "tune.vars.check-max-size <size>",
         "tune.vars.check-max-size 10240",
         variables,
-        "The most memory of the variables of one health check. 0, the default, is no limit.",
+        "Maximum memory of the variables of one health check. 0, the default, means no limit.",
     ),
 ];

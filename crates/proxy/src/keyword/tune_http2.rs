@@ -53,77 +53,83 @@ pub static LINES: &[LineRow] = &[
         "tune.h2.header-table-size <bytes>",
         "tune.h2.header-table-size 8192",
         number,
-        "How large a table of headers each HTTP/2 peer may have us keep, 4096 to 65536. The default is 4096; a larger one lets clients send shorter heads and costs memory for each connection.",
+        "Size of the dynamic header table (HPACK) that each HTTP/2 peer may use, 4096 to 65536. The default is 4096. \
+         A larger one compresses headers better, and costs memory for each connection.",
     ),
     row(
         "tune.h2.max-frame-size",
         "tune.h2.max-frame-size <bytes>",
         "tune.h2.max-frame-size 32768",
         number,
-        "The longest frame that HTTP/2 peers may send, 16384 to 16777215. The default of 16384 is right nearly always.",
+        "Maximum size of frames that HTTP/2 peers may send, 16384 to 16777215. The default of 16384 is nearly always \
+         right.",
     ),
     row(
         "tune.h2.initial-window-size",
         "tune.h2.initial-window-size <bytes>",
         "tune.h2.initial-window-size 1048576",
         number,
-        "How much of a body each HTTP/2 stream may have on its way before it is read. The default is 65535; a larger one makes uploads over long ways faster, and costs memory where they are not read.",
+        "Initial flow control window of each HTTP/2 stream. The default is 65535. A larger one makes uploads over \
+         long distances faster, and costs memory if they are not read.",
     ),
     row(
         "tune.h2.max-concurrent-streams",
         "tune.h2.max-concurrent-streams <number>",
         "tune.h2.max-concurrent-streams 50",
         number,
-        "How many requests may be under way at once on one HTTP/2 connection. The default is 100; 0 is 65536, which no connection exceeds.",
+        "Maximum number of concurrent requests on one HTTP/2 connection. The default is 100; 0 means 65536, which no \
+         connection exceeds.",
     ),
     row(
         "tune.h2.fe.initial-window-size",
         "tune.h2.fe.initial-window-size <bytes>",
         "tune.h2.fe.initial-window-size 1048576",
         number,
-        "As 'tune.h2.initial-window-size', for clients' connections only.",
+        "Like `tune.h2.initial-window-size`, for client connections only.",
     ),
     row(
         "tune.h2.fe.max-concurrent-streams",
         "tune.h2.fe.max-concurrent-streams <number>",
         "tune.h2.fe.max-concurrent-streams 50",
         number,
-        "As 'tune.h2.max-concurrent-streams', for clients' connections only.",
+        "Like `tune.h2.max-concurrent-streams`, for client connections only.",
     ),
     row(
         "tune.h2.fe.max-total-streams",
         "tune.h2.fe.max-total-streams <number>",
         "tune.h2.fe.max-total-streams 10000",
         number,
-        "After so many requests an HTTP/2 client is asked to make a new connection. 0, the default, is no limit.",
+        "Number of requests after which an HTTP/2 client must open a new connection. 0, the default, means no limit.",
     ),
     row(
         "tune.h2.fe.glitches-threshold",
         "tune.h2.fe.glitches-threshold <number>",
         "tune.h2.fe.glitches-threshold 100",
         number,
-        "An HTTP/2 client's connection is closed after so many faults (malformed requests, bodies of a wrong length) that each ended a request only. 0, the default, is no limit; floods are closed in any case.",
+        "Number of protocol errors (malformed requests, wrong body lengths) after which an HTTP/2 client connection \
+         is closed; each of them only ends its request. 0, the default, means no limit; floods are always closed.",
     ),
     row(
         "tune.h2.be.initial-window-size",
         "tune.h2.be.initial-window-size <bytes>",
         "tune.h2.be.initial-window-size 1048576",
         number,
-        "As 'tune.h2.initial-window-size', for connections to servers only.",
+        "Like `tune.h2.initial-window-size`, for server connections only.",
     ),
     row(
         "tune.h2.be.max-concurrent-streams",
         "tune.h2.be.max-concurrent-streams <number>",
         "tune.h2.be.max-concurrent-streams 50",
         number,
-        "As 'tune.h2.max-concurrent-streams', for connections to servers only. The server may allow fewer.",
+        "Like `tune.h2.max-concurrent-streams`, for server connections only. The server may allow fewer.",
     ),
     row(
         "tune.h2.be.glitches-threshold",
         "tune.h2.be.glitches-threshold <number>",
         "tune.h2.be.glitches-threshold 100",
         number,
-        "A connection to an HTTP/2 server takes no more requests after so many faults (malformed answers, bodies of a wrong length) that each ended an answer only. 0, the default, is no limit.",
+        "Number of protocol errors (malformed responses, wrong body lengths) after which a connection to an HTTP/2 \
+         server takes no more requests; each of them only ends its response. 0, the default, means no limit.",
     ),
 ];
 

@@ -63,7 +63,7 @@ impl Userlists {
                     line.end(),
                     "'userlist' expects <name> as arguments",
                 )
-                .label("a name is missing here"),
+                .label("the name is missing"),
             ));
         };
         section_name("userlist", word, &codes::SECTION_NAME)?;
@@ -76,7 +76,7 @@ impl Userlists {
                     word.span,
                     format!("ignoring duplicated userlist '{name}'"),
                 )
-                .label("the first list of this name counts"),
+                .label("the first list of this name applies"),
             );
         }
         loader.userlists.drafts.push(Draft {
@@ -131,7 +131,7 @@ fn repeated(args: &mut Args<'_>, what: &str, word: &Word, list: &str, first: Spa
     );
     args.tell(
         Diagnostic::warning(&codes::OVERWRITTEN, word.span, told)
-            .label("the first one counts")
+            .label("the first one applies")
             .also(first, "this one"),
     );
 }
@@ -177,7 +177,7 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     const OPTIONS: &[&str] = &["password", "insecure-password", "groups"];
     let name = args.required("<name>")?;
     if name.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, name, "a user has a name"));
+        return Err(args.wrong(&codes::BAD_VALUE, name, "the user name is missing"));
     }
     let (mut password, mut groups, mut clear) = (Password::None, Vec::new(), None);
     let mut given = false;
@@ -192,10 +192,10 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 // HAProxy takes the line without one, too.
                 let text = args.next();
                 if text.is_none_or(|text| text.bytes.is_empty()) {
-                    let told = format!("user '{}' comes in with an empty password", name.text());
+                    let told = format!("user '{}' has an empty password", name.text());
                     args.tell(
                         Diagnostic::warning(&codes::EMPTY_PASSWORD, word.span, told)
-                            .label("a password is missing behind it"),
+                            .label("the password is missing"),
                     );
                 }
                 let bytes = text.map(|text| &text.bytes[..]).unwrap_or_default();
@@ -211,7 +211,10 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
     }
     if !given {
-        let told = format!("user '{}' has no password and never comes in", name.text());
+        let told = format!(
+            "user '{}' has no password and can never log in",
+            name.text()
+        );
         args.tell(
             Diagnostic::warning(&codes::USER_SHUT_OUT, name.span, told)
                 .help("give it one: `password HASH`"),
@@ -245,10 +248,10 @@ fn hashed(args: &mut Args<'_>, word: &Word) -> Password {
                 Diagnostic::warning(
                     &codes::USER_SHUT_OUT,
                     word.span,
-                    "this is no hash of a kind that is verified: the user never comes in",
+                    "unsupported password hash: the user can never log in",
                 )
-                .label("no `$6$…`, `$5$…`, `$1$…`, `$2b$…`, `$y$…`, and not thirteen characters of DES")
-                .help("`mkpasswd -m sha-512` makes one; a password in clear is an `insecure-password`"),
+                .label("not `$6$…`, `$5$…`, `$1$…`, `$2b$…`, `$y$…`, or thirteen characters of DES")
+                .help("create one with `mkpasswd -m sha-512`; for a clear-text password use `insecure-password`"),
             );
             Password::None
         }
@@ -313,7 +316,7 @@ impl Loader {
                 );
                 let near = suggest::nearest(group, list.groups.iter().map(|name| &**name));
                 let told = Diagnostic::error(&codes::UNKNOWN_GROUP, *span, told)
-                    .label("no `group` line of this list has it");
+                    .label("no `group` line of this list defines it");
                 self.tell(match near {
                     Some(near) => told.help(format!("did you mean '{near}'?")),
                     None => told,
@@ -340,7 +343,7 @@ impl Loader {
                         );
                         self.tell(
                             Diagnostic::error(&codes::UNKNOWN_LIST_USER, span, told)
-                                .label("no `user` line of this list has it"),
+                                .label("no `user` line of this list defines it"),
                         );
                     }
                 }
@@ -368,8 +371,9 @@ pub static LINES: &[LineRow] = &[
         name: "group",
         places: PLACES,
         syntax: "group <name> [users <user>,<user>,...]",
-        doc: "In `global` the group that the process becomes once its sockets are open, which needs the rights of root at the start. In a \
-              `userlist` a group of the list, and with `users` who is in it; users may also name their groups in their own lines.",
+        doc: "In `global`: the group of the process once its sockets are open; requires root at the start. In a \
+            `userlist`: a group of the list, with its members after `users`. Alternatively, `user` lines list their \
+            groups.",
         example: "group root",
         build: either,
     },
@@ -377,10 +381,10 @@ pub static LINES: &[LineRow] = &[
         name: "user",
         places: PLACES,
         syntax: "user <name> [password <hash> | insecure-password <password>] [groups <group>,<group>,...]",
-        doc: "In `global` the user that the process becomes once its sockets are open, which needs the rights of root at the start. In a \
-              `userlist` a user of the list. `password` is a hash as crypt(3) writes it: SHA-512 ($6$), SHA-256 ($5$), yescrypt ($y$), \
-              bcrypt ($2b$, $2a$, $2y$), and the old MD5 ($1$) and DES; `insecure-password` is the password itself. Hashes are verified \
-              beside the threads that serve, and who came in once is not slow again.",
+        doc: "In `global`: the user of the process once its sockets are open; requires root at the start. In a \
+            `userlist`: a user of the list. `password` is a crypt(3) hash: SHA-512 ($6$), SHA-256 ($5$), yescrypt \
+            ($y$), bcrypt ($2b$, $2a$, $2y$), or the old MD5 ($1$) and DES. `insecure-password` is the clear-text \
+            password. Hashes are verified outside the serving threads, and successful logins are cached.",
         example: "user root",
         build: either,
     },

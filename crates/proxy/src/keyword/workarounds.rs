@@ -41,39 +41,39 @@ pub static LINES: &[LineRow] = &[
         "h1-accept-payload-with-any-method",
         "h1-accept-payload-with-any-method",
         switch,
-        "GET, HEAD and DELETE requests of HTTP/1.0 may have a body. Without the line they are refused with 413, because some \
-         programs on the way would take that body for a request of its own.",
+        "Accepts a body on GET, HEAD and DELETE requests of HTTP/1.0. Otherwise they are refused with 413, because \
+         some intermediaries would mistake that body for another request.",
     ),
     row(
         "h2-workaround-bogus-websocket-clients",
         "h2-workaround-bogus-websocket-clients",
         "h2-workaround-bogus-websocket-clients",
         switch,
-        "HTTP/2 clients are not told that WebSocket may be spoken over HTTP/2 (RFC 8441), so that those that cannot do it well open \
-         a connection of HTTP/1 for it.",
+        "Does not announce WebSocket over HTTP/2 (RFC 8441) to HTTP/2 clients, so that clients with a faulty \
+         implementation use HTTP/1 for it.",
     ),
     row(
         "pp2-never-send-local",
         "pp2-never-send-local",
         "pp2-never-send-local",
         switch,
-        "Health checks tell servers of `send-proxy-v2` the ends of their own connection instead of saying that the proxy speaks \
-         for itself (LOCAL), for servers that do not know that command and would be taken for dead.",
+        "Health checks of servers with `send-proxy-v2` send the addresses of their own connection instead of the \
+         LOCAL command, for servers that do not support LOCAL and would be marked down.",
     ),
     row(
         "harden.reject-privileged-ports.tcp",
         "harden.reject-privileged-ports.tcp { on | off }",
         "harden.reject-privileged-ports.tcp on",
         hardening,
-        "Clients whose port is below 1024 are closed at once, unserved and unlogged: no honest client has such a port, and one that \
-         is forged may make a service answer to a service. Off by default.",
+        "Closes connections from client ports below 1024 at once, without a response or a log line. Legitimate \
+         clients do not use such ports, and a forged one may make two services respond to each other. Off by default.",
     ),
     row(
         "harden.reject-privileged-ports.quic",
         "harden.reject-privileged-ports.quic { on | off }",
         "harden.reject-privileged-ports.quic on",
         hardening,
-        "The same for clients of QUIC, of which there are none here yet.",
+        "The same as for TCP, for QUIC clients. QUIC is not supported yet.",
     ),
 ];
 

@@ -54,7 +54,7 @@ impl Loader {
         }
         self.tell(
             Diagnostic::warning(&codes::UNSET_VARIABLE, word.span, nothing_stands(unset))
-                .label(format!("reads '{text}'"))
+                .label(format!("is read as '{text}'"))
                 .help("set it in the environment of the start, or with `setenv` in `global`"),
         );
     }
@@ -64,10 +64,10 @@ fn nothing_stands(unset: &[String]) -> String {
     let names: Vec<String> = unset.iter().map(|name| format!("'{name}'")).collect();
     match &names[..] {
         [name] => {
-            format!("the environment variable {name} is not set: nothing stands in its place")
+            format!("the environment variable {name} is not set and is replaced by nothing")
         }
         names => format!(
-            "the environment variables {} are not set: nothing stands in their place",
+            "the environment variables {} are not set and are replaced by nothing",
             names.join(", ")
         ),
     }

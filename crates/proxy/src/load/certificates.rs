@@ -49,7 +49,7 @@ fn reason(error: Unreadable) -> String {
     match error {
         Unreadable::TooLarge(max) => format!("it has more than {max} bytes"),
         Unreadable::Refused(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
-        Unreadable::Unnameable => "no file can have such a name".to_owned(),
+        Unreadable::Unnameable => "invalid file name".to_owned(),
     }
 }
 
@@ -120,7 +120,7 @@ impl Loader {
         }
         let told = bad(word.span, format!("no `crt-store` has loaded '{name}'"));
         Err(Box::new(told.label("not loaded before this line").help(
-            "it is `@NAME/ALIAS`, of a `load` line of the section `crt-store NAME`",
+            "write `@NAME/ALIAS`, from a `load` line of the section `crt-store NAME`",
         )))
     }
 
@@ -168,8 +168,8 @@ impl Loader {
                 .read_secret(&with_ending(path, ".dsa"), FILE_BYTES_MAX)
                 .is_ok()
         {
-            let told = format!("'{name}.dsa': certificates with DSA keys are not spoken any more");
-            self.tell(bad(span, told).help("remove the file; no client asks for it"));
+            let told = format!("'{name}.dsa': DSA certificates are not supported");
+            self.tell(bad(span, told).help("remove the file; no client uses it"));
         }
         match names.is_empty() {
             true => Err(unreadable(span, name, missing)),
@@ -208,9 +208,7 @@ impl Loader {
         if let Some((file, _)) = self.file_beside(path, beside.sctl.as_ref(), ".sctl", span)? {
             let told = format!("'{}' is not sent to clients", file.display());
             let told = Diagnostic::warning(&codes::NOT_SENT, span, told);
-            self.tell(told.note(
-                "what authorities write into certificates themselves is enough for browsers",
-            ));
+            self.tell(told.note("browsers use the timestamps that CAs embed in certificates"));
         }
         let (certified, not_stapled) = parts.certify().map_err(|error| {
             let file = match (&error, &ocsp_file) {
@@ -222,7 +220,7 @@ impl Loader {
         if let (Some(why), Some(file)) = (not_stapled, ocsp_file) {
             let told = format!("'{}': {why}. Content will be ignored.", file.display());
             let told = Diagnostic::warning(&codes::OCSP_IGNORED, span, told);
-            self.tell(told.help("fetch a new answer with `openssl ocsp` and load again"));
+            self.tell(told.help("fetch a new response with `openssl ocsp` and reload"));
         }
         self.tell_times(name, &certified, span);
         self.config.certificates.add_certificate(name, certified);
@@ -249,28 +247,28 @@ impl Loader {
         };
         let looks = beside.key.is_some() || tls.extra_files.key;
         let none = |label: String| {
-            let told = bad(
-                span,
-                format!("No Private Key found in '{}'.", file.display()),
-            );
+            let told = bad(span, format!("no private key in '{}'", file.display()));
             Box::new(told.label(label).help(format!(
-                "append the key to '{name}', or put it into the file of this name"
+                "append the key to '{name}', or create the file shown here"
             )))
         };
         if !looks {
-            return Err(none("neither is one in the file itself".to_owned()));
+            return Err(none("there is no key in the file itself".to_owned()));
         }
         let text = match self.context.outside.read_secret(&file, FILE_BYTES_MAX) {
             Ok(text) => text,
             Err(error) if is_missing(error) => {
-                return Err(none(format!("nor is one in '{}'", path.display())));
+                return Err(none(format!(
+                    "there is no key in '{}' either",
+                    path.display()
+                )));
             }
             Err(error) => return Err(none(reason(error))),
         };
         let found = Contents::parse(text.bytes()).map_err(CertError::from);
         let failed = |error| Box::new(wrong(span, &error, name, &file));
         let Some(key) = found.map_err(failed)?.key else {
-            return Err(none("the file holds something else".to_owned()));
+            return Err(none("the file contains something else".to_owned()));
         };
         let key = tls::certified::signing_key(&key).map_err(failed)?;
         parts.key = Some(key);
@@ -348,9 +346,9 @@ impl Loader {
                         chains.push(found.certificates);
                     }
                     _ => {
-                        let told = format!("'{}' holds no certificate", file.display());
+                        let told = format!("'{}' has no certificate", file.display());
                         let told = Diagnostic::warning(&codes::CERTIFICATE_PASSED_OVER, span, told);
-                        self.tell(told.note("it stands in the directory of `issuers-chain-path`"));
+                        self.tell(told.note("it is in the directory of `issuers-chain-path`"));
                     }
                 }
             }
@@ -372,7 +370,7 @@ impl Loader {
         let told = Diagnostic::warning(&codes::CERTIFICATE_TIME, span, told);
         self.tell(
             told.label("clients will refuse it")
-                .help("renew it, or look at this host's clock"),
+                .help("renew it, or check the clock of this host"),
         );
     }
 
@@ -477,7 +475,7 @@ impl Loader {
         let wrong = |told: String| Diagnostic::error(&codes::BAD_CERTIFICATE_LIST, whole, told);
         if text[line.clone()].last() != Some(&b'\n') {
             let told = "Missing LF on last line, file might have been truncated";
-            let told = wrong(told.to_owned()).help("end the line, if nothing is missing");
+            let told = wrong(told.to_owned()).help("add a line feed if nothing is missing");
             return Err(Box::new(told));
         }
         let cut = crt_list::words(text, line);
@@ -487,7 +485,7 @@ impl Loader {
         if words.misplaced {
             let told = "malformated line, filters can't be between filename and options!";
             let told = Diagnostic::warning(&codes::CERTIFICATE_PASSED_OVER, whole, told);
-            self.tell(told.help("write them behind the brackets"));
+            self.tell(told.help("write them after the brackets"));
         }
         let word = |place: &std::ops::Range<usize>| Word {
             bytes: text[place.clone()].to_vec(),
@@ -515,7 +513,7 @@ impl Loader {
         let named = word(&words.certificate);
         let CertificateSource::Certificates(names) = self.certificates(&named)? else {
             let told = bad(named.span, format!("'{}' is a directory", named.text()));
-            return Err(Box::new(told.help("name its files, one a line")));
+            return Err(Box::new(told.help("name its files, one per line")));
         };
         for certificate in names {
             list.entries.push(Entry {
@@ -539,7 +537,7 @@ pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Box<Diagn
     Box::new(
         Diagnostic::error(&codes::UNREADABLE, span, told)
             .label("named here")
-            .note("a relative name counts from `crt-base` in `global`, and else from the directory of the process"),
+            .note("relative names start at `crt-base` in `global`, or at the working directory of the process"),
     )
 }
 
@@ -551,21 +549,23 @@ fn wrong(span: Span, error: &CertError, name: &str, file: &Path) -> Diagnostic {
             span,
             format!("unable to load certificate from file '{file}'."),
         )
-        .label("no `BEGIN CERTIFICATE` stands in it")
-        .help("it holds the certificate, those of its issuers and the key, in PEM"),
+        .label("it has no `BEGIN CERTIFICATE`")
+        .help("the file must contain the certificate, its issuers and the private key in PEM format"),
         CertError::Pem(PemError::Encrypted) => {
-            bad(span, format!("'{file}': {error}")).label("nobody is there to be asked for its pass phrase").help(
-                format!("decrypt it with `openssl pkey -in {file} -out {name}.key` and keep that file to its owner"),
+            bad(span, format!("'{file}': {error}")).label("nobody can type its passphrase").help(
+                format!("decrypt it with `openssl pkey -in {file} -out {name}.key`, readable by its owner only"),
             )
         }
         CertError::Pem(PemError::OldKey(_)) => bad(span, format!("'{file}': {error}"))
-            .label("not spoken any more")
-            .help("make a key with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` and have it certified"),
+            .label("not supported")
+            .help("create a key with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` and request a \
+                certificate for it"),
         CertError::Mismatch => bad(span, format!("{error} '{name}'."))
             .label("the key belongs to another certificate")
-            .help(format!("compare `openssl pkey -in {file} -pubout` with `openssl x509 -in {file} -noout -pubkey`; the server's own certificate stands first")),
+            .help(format!("compare `openssl pkey -in {file} -pubout` with `openssl x509 -in {file} -noout -pubkey`; \
+                the server certificate must come first")),
         CertError::OcspWithoutIssuer => bad(span, format!("'{file}' {error}."))
-            .help(format!("put the issuer's certificate into '{name}.issuer', or remove the answer")),
+            .help(format!("put the issuer's certificate into '{name}.issuer', or remove the OCSP response")),
         CertError::NotIssuer | CertError::BadIssuer => bad(span, format!("'{file}' {error}.")),
         error => bad(span, format!("'{file}': {error}")),
     }

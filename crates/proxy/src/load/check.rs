@@ -149,7 +149,7 @@ fn unused_servers(proxy: &Proxy) -> Option<Diagnostic> {
     let told = format!("the servers of '{}' will never be used", proxy.name);
     Some(
         Diagnostic::warning(&codes::NEVER_USED_SERVERS, reference.span, told)
-            .label("this backend gets every request")
+            .label("this backend gets all requests")
             .help("remove the servers, or the `default_backend`"),
     )
 }
@@ -160,7 +160,7 @@ fn no_bind(proxy: &Proxy) -> Option<Diagnostic> {
             &codes::NO_BIND,
             proxy.span,
             format!(
-                "{} '{}' has no 'bind', so nothing reaches it",
+                "{} '{}' has no 'bind', so no client can reach it",
                 proxy.kind.name(),
                 proxy.name
             ),
@@ -185,7 +185,7 @@ fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
             &codes::NO_SERVERS,
             proxy.span,
             format!(
-                "backend '{}' has no servers, so everything that it gets fails",
+                "backend '{}' has no servers, so all its requests fail",
                 proxy.name
             ),
         )
@@ -220,7 +220,7 @@ fn unreachable_switches(proxy: &Proxy) -> Vec<Diagnostic> {
             .label("never used")
             .also(
                 rules[always].span,
-                "this rule has no condition, so it takes everything",
+                "this rule has no condition, so it applies to everything",
             )
     };
     // With a dynamic name that is not found the default does count.
@@ -267,7 +267,7 @@ fn http_in_tcp(proxy: &Proxy) -> Vec<Diagnostic> {
             proxy.span,
             format!("{what} ignored for {kind} '{name}' as it is in 'mode tcp'"),
         )
-        .help("add 'mode http' if HTTP is spoken here")
+        .help("add 'mode http' if the traffic is HTTP")
     };
     rules
         .chain(options)
@@ -280,11 +280,11 @@ fn bound_twice(bind: &Bind, first: Span) -> Diagnostic {
     Diagnostic::warning(
         &codes::TWICE_BOUND,
         bind.span,
-        format!("{} is listened on twice", display(&bind.address)),
+        format!("duplicate listening address {}", display(&bind.address)),
     )
     .label("again here")
     .also(first, "first here")
-    .note("a connection goes to one of the two, and which one is the system's choice")
+    .note("each connection goes to one of the two, chosen by the kernel")
 }
 
 pub(super) fn display(address: &BindAddress) -> String {
@@ -321,6 +321,6 @@ fn foreign_warning(span: Span, ip: IpAddr) -> Diagnostic {
         span,
         format!("no interface of this host has {ip} now"),
     )
-    .label("listened on all the same")
+    .label("bound anyway")
     .note("connections arrive once an interface has the address, as with a virtual address")
 }

@@ -16,9 +16,9 @@ const KINDS: &[Kind] = &[
     Kind {
         code: &codes::DEVICE_DETECTION,
         begins: &["51d", "da-csv", "deviceatlas", "wurfl"],
-        told: "this is device detection by the library of a vendor, which is not built in",
-        help: "let a service of your own set a header, or tell clients apart by \
-               `req.hdr(user-agent)` and a `map_reg`; remove these lines",
+        told: "device detection with a vendor library is not supported",
+        help: "let a service of your own set a header, or classify clients by `req.hdr(user-agent)` and a `map_reg`; \
+            remove these lines",
     },
     Kind {
         code: &codes::LUA,
@@ -30,8 +30,8 @@ const KINDS: &[Kind] = &[
             "http-response lua",
             "tcp-request content lua",
         ],
-        told: "this is Lua, which is not built in",
-        help: "say it with rules, maps, variables and converters, or let a service of your own do it; remove these lines",
+        told: "Lua is not supported",
+        help: "use rules, maps, variables and converters, or a service of your own; remove these lines",
     },
     Kind {
         code: &codes::SPOE,
@@ -45,9 +45,9 @@ const KINDS: &[Kind] = &[
             "mode spop",
             "option spop-check",
         ],
-        told: "this is SPOE, the protocol of agents beside the proxy, which is not built in",
-        help: "let a service of your own decide: a backend that answers, or lists and maps that it changes over the \
-               statistics socket; remove these lines",
+        told: "SPOE, the protocol for agents beside the proxy, is not supported",
+        help: "let a service of your own decide: a backend that responds, or lists and maps that it changes at the \
+            statistics socket; remove these lines",
     },
     Kind {
         code: &codes::TRACING,
@@ -60,9 +60,9 @@ const KINDS: &[Kind] = &[
             "tcp-request content ot",
             "tcp-response content ot",
         ],
-        told: "this is tracing by the library of a vendor, which is not built in",
-        help: "pass on the headers that services trace by (`traceparent`), and log them with `http-request capture`; \
-               remove these lines",
+        told: "tracing with a vendor library is not supported",
+        help: "forward the headers for tracing (`traceparent`), and log them with `http-request capture`; remove \
+            these lines",
     },
 ];
 
@@ -88,7 +88,7 @@ impl Told {
         Some(Diagnostic {
             code: kind.code,
             message: format!("'{name}': {}", kind.told),
-            label: "the first line of its kind".to_owned(),
+            label: "the first such line".to_owned(),
             help: Some(kind.help.to_owned()),
             ..diagnostic
         })

@@ -1,5 +1,5 @@
 //! One line: its keyword is found, its place checked, its row asked to build
-//! it. What cannot be built is told here: unknown, not built yet, or standing
+//! it. What cannot be built is told here: unknown, not supported yet, or standing
 //! in the wrong section.
 
 use super::nodes::{self, OnNode};
@@ -217,8 +217,8 @@ impl Loader {
             return;
         }
         let message = format!("unknown keyword '{}' out of section", word.text());
-        let diagnostic = Diagnostic::error(&codes::NO_SECTION, word.span, message)
-            .label("no section has begun here");
+        let diagnostic =
+            Diagnostic::error(&codes::NO_SECTION, word.span, message).label("no section has begun");
         let diagnostic = match near {
             Some(near) => {
                 self.section = Section::Refused;
@@ -227,7 +227,7 @@ impl Loader {
                     .fix(word.span, near)
             }
             None if KEEPALIVED.contains(&word.str()) => diagnostic
-                .help("this looks like a file of keepalived; HAProxy's language is expected here"),
+                .help("this looks like a keepalived.conf; HAProxy's language is expected here"),
             None => diagnostic.help(
                 "begin with a line like `global`, `defaults`, `frontend NAME` or `listen NAME`",
             ),
@@ -243,7 +243,7 @@ impl Loader {
                     line.words[0].span,
                     format!("a '{family}' rule placed after a '{later}' rule will still be processed before"),
                 )
-                .label("runs before what stands above")
+                .label("runs before the lines above it")
                 .help(format!("move it above the first '{later}' rule")),
             );
         }
@@ -267,9 +267,9 @@ impl Loader {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 span,
-                format!("'{name}' is known, but not built yet"),
+                format!("'{name}' is known, but not supported yet"),
             )
-            .label("Evenkeel does not do this yet")
+            .label("Evenkeel does not support this yet")
             .help(
                 instead(name).unwrap_or("remove the line, or keep this proxy on HAProxy for now"),
             ),
@@ -301,9 +301,9 @@ impl Loader {
                 span,
                 format!("'{name}' not allowed in '{place}' section"),
             )
-            .label("does not belong here"),
+            .label("not allowed here"),
         };
-        let legal = format!("it is legal in: {}", places.join(", "));
+        let legal = format!("allowed in: {}", places.join(", "));
         let diagnostic = diagnostic.note(legal);
         self.tell(match side::counterpart(name) {
             Some(other) if other != "use-server" => {
@@ -337,13 +337,13 @@ impl Loader {
         );
         let text = word.text();
         if matches!(&*text, "if" | "unless") {
-            let told = diagnostic.label("a condition stands on the line of its rule");
+            let told = diagnostic.label("a condition must be on the line of its rule");
             return self.tell(told.help("join this line with the one above"));
         }
         if text.contains(NO_BREAK_SPACE) {
-            let told = diagnostic.label("holds a no-break space, which separates no words");
+            let told = diagnostic.label("contains a no-break space, which does not separate words");
             let spaced = text.replace(NO_BREAK_SPACE, " ");
-            return self.tell(told.help("write ordinary spaces").fix(word.span, spaced));
+            return self.tell(told.help("use ordinary spaces").fix(word.span, spaced));
         }
         let two = next.map(|next| format!("{text} {}", next.text()));
         let near = two.and_then(|two| {
@@ -372,7 +372,7 @@ impl Loader {
         } else if let Some((name, places)) = elsewhere(&text) {
             diagnostic = diagnostic
                 .help(format!("did you mean '{name}'?"))
-                .note(format!("it is legal in: {}", places.join(", ")));
+                .note(format!("allowed in: {}", places.join(", ")));
         }
         self.tell(diagnostic);
     }
@@ -387,10 +387,10 @@ impl Loader {
                 Diagnostic::error(
                     &codes::MISSING_ARGUMENT,
                     line.end(),
-                    format!("'{}' is only the beginning of a keyword", word.text()),
+                    format!("'{}' is an incomplete keyword", word.text()),
                 )
-                .label("one of its words is missing here")
-                .note(format!("it may go on with: {}", choices.join(", "))),
+                .label("a word is missing")
+                .note(format!("possible continuations: {}", choices.join(", "))),
             );
             return;
         };
@@ -411,7 +411,7 @@ impl Loader {
                 .help(format!("did you mean '{} {near}'?", word.text()))
                 .fix(next.span, near),
             None => diagnostic.note(format!(
-                "'{}' may go on with: {}",
+                "'{}' can continue with: {}",
                 word.text(),
                 choices.join(", ")
             )),

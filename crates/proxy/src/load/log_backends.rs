@@ -54,15 +54,15 @@ fn no_backend(target: &LogTarget, name: &str, found: Option<&Proxy>) -> Diagnost
     let (told, help) = match found {
         None => (
             format!("unable to find the backend '{name}' to log to"),
-            "write a `backend` of this name with `mode log`",
+            "add a `backend` with this name and `mode log`",
         ),
         Some(_) => (
-            format!("backend '{name}' takes no log messages"),
-            "write `mode log` in it",
+            format!("backend '{name}' is not in 'mode log'"),
+            "add `mode log` to it",
         ),
     };
     Diagnostic::error(&action_codes::BAD_LOG_TARGET, target.span, told)
-        .label("messages cannot go there")
+        .label("cannot receive log messages")
         .help(help)
 }
 
@@ -80,10 +80,13 @@ fn elsewhere(proxy: &Proxy) -> Option<Diagnostic> {
     let mut servers = proxy.servers.iter();
     let server = servers.find(|server| server.options.datagrams)?;
     let told = format!(
-        "server '{}/{}' is reached by datagrams, which only 'mode log' has",
+        "server '{}/{}' uses datagrams, which require 'mode log'",
         proxy.name, server.name
     );
-    Some(Diagnostic::error(&codes::WRONG_MODE, server.span, told).label("not in this mode"))
+    Some(
+        Diagnostic::error(&codes::WRONG_MODE, server.span, told)
+            .label("not supported in this mode"),
+    )
 }
 
 fn hashes_messages(hashed: &Hashed) -> bool {
@@ -97,11 +100,11 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
     if proxy.kind.is_frontend() {
         return Err(wrong(
             format!(
-                "'mode log' is not for {} '{}'",
+                "'mode log' is not supported in {} '{}'",
                 proxy.kind.name(),
                 proxy.name
             ),
-            "messages are taken by `log-forward`, and `log` lines name backends",
+            "`log-forward` receives messages, and `log` lines name backends",
         ));
     }
     let is_for_messages = match &proxy.balance {
@@ -113,10 +116,10 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Box<Diagnostic>> {
     if !is_for_messages {
         return Err(wrong(
             format!(
-                "the 'balance' of backend '{}' is none of 'mode log'",
+                "the 'balance' of backend '{}' is not supported in 'mode log'",
                 proxy.name
             ),
-            "`roundrobin`, `random`, `log-hash` or `sticky` are",
+            "supported: `roundrobin`, `random`, `log-hash` and `sticky`",
         ));
     }
     let addresses: Result<_, _> = proxy.servers.iter().map(|s| address(proxy, s)).collect();
@@ -135,7 +138,7 @@ fn address(proxy: &Proxy, server: &Server) -> Result<LogTargetAddress, Box<Diagn
         );
         return Err(Box::new(
             Diagnostic::error(&action_codes::BAD_LOG_TARGET, server.span, told)
-                .label("an address and a port are needed"),
+                .label("an address and a port are required"),
         ));
     };
     if server.options.datagrams {

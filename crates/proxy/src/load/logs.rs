@@ -32,7 +32,7 @@ impl Loader {
             if found.is_none() {
                 let names = profiles.iter().map(|known| &*known.name);
                 let near = suggest::nearest(&reference.name, names);
-                let message = format!("there is no log-profile '{}'", reference.name);
+                let message = format!("log-profile '{}' not found", reference.name);
                 told.push(
                     Diagnostic::error(&codes::UNKNOWN_LOG_PROFILE, reference.span, message)
                         .label("no section has this name")
@@ -78,7 +78,7 @@ fn check_profiles(proxy: &Proxy) -> Option<Diagnostic> {
                 &codes::WRONG_MODE,
                 reference.span,
                 format!(
-                    "log-profile '{}' has '%{alias}', which only 'mode http' has",
+                    "log-profile '{}' has '%{alias}', which requires 'mode http'",
                     profile.name
                 ),
             )
@@ -109,7 +109,7 @@ fn check(proxy: &mut Proxy) -> Option<Diagnostic> {
                     format!("'option {option}' not usable with {name} (needs 'mode http'), 'option tcplog' is used"),
                 )
                 .label("in 'mode tcp'")
-                .help("write `option tcplog` in it"),
+                .help("use `option tcplog`"),
             );
         }
         if let Some(alias) = format.needs_http() {
@@ -117,7 +117,7 @@ fn check(proxy: &mut Proxy) -> Option<Diagnostic> {
                 Diagnostic::error(
                     &codes::WRONG_MODE,
                     proxy.span,
-                    format!("the log format of {name} has '%{alias}', which only 'mode http' has"),
+                    format!("the log format of {name} has '%{alias}', which requires 'mode http'"),
                 )
                 .label("in 'mode tcp'"),
             );
@@ -131,7 +131,7 @@ fn check(proxy: &mut Proxy) -> Option<Diagnostic> {
                 format!("log format ignored for {name} since it has no log address"),
             )
             .label("has no `log` line")
-            .help("write `log global` in it or in its `defaults`"),
+            .help("add `log global` to it or to its `defaults`"),
         );
     }
     None

@@ -256,32 +256,34 @@ impl Loader {
         };
         let Some(place) = line.word(1) else {
             let told = refuse(line.end(), "'on' expects the name of a node");
-            self.tell(told.label("a name is missing here"));
+            self.tell(told.label("the name is missing"));
             return None;
         };
         if !names(place).all(is_node_name) {
-            let told = format!("'on': '{}' is no name of a node", place.text());
-            self.tell(refuse(place.span, &told).label("names, with commas between them"));
+            let told = format!("'on': '{}' is not a node name", place.text());
+            self.tell(refuse(place.span, &told).label("names, separated by commas"));
             return None;
         }
         let words = line.words.get(2..).unwrap_or_default().to_vec();
         let Some((first, last)) = words.first().zip(words.last()) else {
-            let told = format!("'on {}' expects the line that counts there", place.text());
-            self.tell(refuse(line.end(), &told).label("a line is missing here"));
+            let told = format!("'on {}' expects a line for that node", place.text());
+            self.tell(refuse(line.end(), &told).label("the line is missing"));
             return None;
         };
         let in_place = |(word, section): &(&str, &str)| {
             first.is(word) && self.section.place() == Some(*section)
         };
         if is_section(first.str()) && !SHARED_WORDS.iter().any(in_place) {
-            let told = format!("a '{}' section cannot be for one node", first.text());
+            let told = format!("a '{}' section cannot apply to a single node", first.text());
             let told = refuse(first.span, &told).label("begins a section");
-            self.tell(told.help("begin the section for all, and put `on <node>` before its lines"));
+            self.tell(
+                told.help("begin the section for all nodes, and put `on <node>` before its lines"),
+            );
             return None;
         }
         if self.section == Section::Other && self.others_head_is("config") {
-            let told = refuse(line.span, "a 'config' section is for the whole cluster");
-            self.tell(told.help("remove `on` and the name: what it says holds for all nodes"));
+            let told = refuse(line.span, "a 'config' section applies to the whole cluster");
+            self.tell(told.help("remove `on` and the name"));
             return None;
         }
         let span = first.span.to(last.span);
@@ -295,13 +297,13 @@ impl Loader {
     }
 
     fn tell_unknown_node(&mut self, place: &language::Word, name: &str) {
-        let told = format!("no node is called '{name}', so this line counts nowhere");
+        let told = format!("no node is called '{name}', so this line never applies");
         let known = self.nodes.known.iter().map(String::as_str);
         let near = suggest::nearest(name, known).map(str::to_owned);
         let told = Diagnostic::warning(&codes::UNKNOWN_NODE, place.span, told);
         self.tell(match near {
             Some(near) => told.did_you_mean(place.span, Some(&near)),
-            None => told.note(format!("nodes are: {}", self.nodes.known.join(", "))),
+            None => told.note(format!("nodes: {}", self.nodes.known.join(", "))),
         });
     }
 }
@@ -385,11 +387,12 @@ pub static DOCUMENTED: Documented = Documented {
         "virtual-ip",
     ],
     syntax: "on <node>[,<node>…] <line>",
-    doc: "The line counts on these nodes only: one file is for all machines, and this is for the few things that must differ, such as the \
-          address of a `bind`. On a machine of a cluster its name there is meant, else that of its `node` section, else that of its host \
-          (with or without its domain); `evenkeel check --node NAME` reads the files as that node does. The lines of other nodes are \
-          checked as well, but for files and addresses that only those machines have. A whole section cannot be for one node, \
-          nor can lines of `config`; in a `log-profile` a line `on` is HAProxy's.",
+    doc: "Applies the line on these nodes only. All machines share one file; this is for the few lines that must \
+        differ, such as the address of a `bind`. On a member of a cluster, the node is its name there, otherwise that \
+        of its `node` section, otherwise its host name (with or without its domain). `evenkeel check --node NAME` \
+        checks the files as that node. Lines of other nodes are checked as well, except for files and addresses that \
+        only those machines have. Sections and lines of `config` cannot apply to single nodes. In a `log-profile`, \
+        `on` is HAProxy's keyword.",
     example: "on alpha,beta bind 127.0.0.1:8080",
     family: "Nodes",
     built: true,

@@ -138,7 +138,7 @@ pub(super) fn told(loader: &Loader) -> String {
         })
         .collect();
     match lines.is_empty() {
-        true => "The words cannot be understood.".to_owned(),
+        true => "invalid options.".to_owned(),
         false => lines.join("\n"),
     }
 }

@@ -51,8 +51,8 @@ impl Loader {
                 .label("named here");
                 if path.is_relative() {
                     diagnostic = diagnostic.note(
-                        "a relative name counts from the directory of the process, \
-                     unless `default-path` in `global` says otherwise",
+                        "relative names start at the working directory of the process, or at `default-path` in \
+                         `global`",
                     );
                 }
                 Box::new(diagnostic)

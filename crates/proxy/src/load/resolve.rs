@@ -11,7 +11,7 @@ const FIRST_ID: u32 = 1;
 
 /// A backend that somebody else's line names and that does not exist.
 pub(super) fn unknown_backend(config: &Config, name: &str, span: Span) -> Diagnostic {
-    let told = format!("there is no backend '{name}'");
+    let told = format!("backend '{name}' not found");
     let told = Diagnostic::error(&codes::UNKNOWN_BACKEND, span, told)
         .label("not the name of a `backend` or `listen`");
     let mut names: Vec<&str> = config.backends.keys().map(|name| &**name).collect();
@@ -140,10 +140,10 @@ impl Loader {
                 Diagnostic::error(
                     &codes::BACKEND_LOOP,
                     reference.span,
-                    format!("'{keyword} {}' leads to its own section", reference.name),
+                    format!("'{keyword} {}' refers to its own section", reference.name),
                 )
-                .label("this is the section that it stands in")
-                .help("remove the line: the servers of a `listen` are used anyway"),
+                .label("this is the current section")
+                .help("remove the line: a `listen` section uses its own servers anyway"),
             );
         }
         let other = frontend.mode == Mode::Http && backend.mode == Mode::Tcp;
@@ -201,7 +201,7 @@ fn wrong_mode(
         &codes::WRONG_MODE,
         reference.span,
         format!(
-            "{} {} '{}' cannot lead to {} {} '{}' ('{keyword}')",
+            "{} {} '{}' cannot use {} {} '{}' ('{keyword}')",
             frontend.mode.name(),
             frontend.kind.name(),
             frontend.name,
@@ -213,7 +213,7 @@ fn wrong_mode(
     .label("this backend is in 'mode tcp'")
     .also(frontend.span, "'mode http'")
     .also(backend.span, "'mode tcp'")
-    .help("give both the same 'mode' (a proxy without the line has that of its `defaults`, or tcp)")
+    .help("set the same 'mode' in both (the default is that of `defaults`, or tcp)")
 }
 
 /// Gives ids from 1 upwards to the listeners of a proxy that have none; two
@@ -224,7 +224,7 @@ fn number_within<'p>(all: impl Iterator<Item = (&'p mut u32, language::Span)>) -
     let mut taken = HashSet::new();
     for (id, span) in all.iter().filter(|(id, _)| **id != 0) {
         if !taken.insert(**id) {
-            let message = format!("id {id} is used by two listeners of this proxy");
+            let message = format!("duplicate listener id {id} in this proxy");
             told.push(Diagnostic::error(&codes::DUPLICATE_ID, *span, message).label("this one"));
         }
     }

@@ -209,9 +209,9 @@ impl Loader {
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
-                format!("section '{other}' is known, but not built yet"),
+                format!("section '{other}' is known, but not supported yet"),
             )
-            .label("Evenkeel does not do this yet")
+            .label("Evenkeel does not support this yet")
             .help(instead(other).unwrap_or(
                 "remove the section and what refers to it, or keep these proxies on HAProxy for now",
             )),
@@ -244,7 +244,7 @@ impl Loader {
                     line.end(),
                     format!("'{keyword}' expects a name"),
                 )
-                .label("a name is missing here"),
+                .label("the name is missing"),
             );
             return None;
         };
@@ -333,11 +333,11 @@ impl Loader {
                     &codes::SURPLUS,
                     extra.span,
                     format!(
-                        "'{}' is ignored behind the name of the '{keyword}' section",
+                        "'{}' after the name of the '{keyword}' section is ignored",
                         extra.text()
                     ),
                 )
-                .label("one word too many"),
+                .label("extra word"),
             );
         }
     }
@@ -354,7 +354,7 @@ impl Loader {
                         extra.text()
                     ),
                 )
-                .label("one word too many"),
+                .label("extra word"),
             );
         }
     }
@@ -399,7 +399,7 @@ impl Loader {
                     line.end(),
                     "'from' expects the name of a defaults section",
                 )
-                .label("a name is missing here"),
+                .label("the name is missing"),
             );
             return None;
         };
@@ -413,7 +413,7 @@ impl Loader {
                 name.span,
                 format!("unknown defaults section '{}'", name.text()),
             )
-            .label("no `defaults` of that name stands before this line");
+            .label("no earlier `defaults` section has this name");
             let text = name.text();
             if let Some(near) =
                 suggest::nearest(&text, self.defaults.iter().map(|d| &*d.proxy.name))
@@ -435,7 +435,7 @@ impl Loader {
                     line.end(),
                     format!("'{}' expects a name", kind.name()),
                 )
-                .label("a name is missing here"),
+                .label("the name is missing"),
             );
             return Section::Refused;
         };
@@ -452,7 +452,7 @@ impl Loader {
                         name.text()
                     ),
                 )
-                .label("letters, digits, `.`, `_`, `-` and `:` are"),
+                .label("allowed are letters, digits, `.`, `_`, `-` and `:`"),
             );
             return Section::Refused;
         }
@@ -524,12 +524,12 @@ impl Loader {
 
     fn told_twice(&mut self, word: &Word, name: &str) {
         let told = format!(
-            "the name '{}' is used twice; this one is called '{name}'",
+            "duplicate name '{}'; this one is now called '{name}'",
             word.text()
         );
         self.tell(
             Diagnostic::warning(&codes::LEGACY, word.span, told)
-                .label("HAProxy no longer takes this")
+                .label("HAProxy no longer accepts this")
                 .help(format!("write `{name}`"))
                 .fix(word.span, name),
         );

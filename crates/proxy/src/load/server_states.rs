@@ -59,7 +59,7 @@ impl Loader {
                 Some(name) => self.states_from(&name, &global),
                 None => self.warn_states(
                     *span,
-                    "no 'server-state-file' in `global` says which file".to_owned(),
+                    "no 'server-state-file' in `global` names the file".to_owned(),
                 ),
             }
         }
@@ -69,7 +69,7 @@ impl Loader {
     fn warn_states(&mut self, span: Span, told: String) {
         self.tell(
             Diagnostic::warning(&codes::SERVER_STATES, span, told)
-                .label("the states of servers are asked for here"),
+                .label("server states are requested here"),
         );
     }
 

@@ -82,7 +82,7 @@ impl Loader {
                 );
                 let told = Diagnostic::warning(&codes::TLS_WITHOUT_SSL, bind.span, told);
                 self.tell(
-                    told.label("clear text is spoken here")
+                    told.label("this listener accepts clear text")
                         .help("add `ssl`, or remove the certificates"),
                 );
             }
@@ -153,13 +153,13 @@ impl Loader {
             ),
             AcceptorError::NoAuthorities => (
                 &codes::TLS_UNVERIFIED,
-                "add `ca-file FILE` with who is believed about clients",
+                "add `ca-file FILE` with the CA certificates for clients",
             ),
             AcceptorError::NoVersion(_) => (
                 &codes::TLS_VERSIONS,
-                "remove `ssl-max-ver` and `no-tlsv1x`, and look at `ssl-default-bind-options`",
+                "remove `ssl-max-ver` and `no-tlsv1x`, and check `ssl-default-bind-options`",
             ),
-            _ => (&codes::BAD_TLS_SETTING, "look at what is named"),
+            _ => (&codes::BAD_TLS_SETTING, "check the files named here"),
         };
         let mut told = self.at(proxy, bind, &error.to_string());
         if matches!(error, AcceptorError::NoCertificate) {

@@ -418,7 +418,7 @@ fn information_has_the_names_and_tags_of_haproxy() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["value"]["value"], "HAProxy");
     let described = ask(&context, StatsLevel::User, "show info desc");
-    assert!(described.contains("\nNbproc: 1:\"processes that serve traffic, always 1\"\n"));
+    assert!(described.contains("\nNbproc: 1:\"serving processes, always 1\"\n"));
 }
 
 #[test]

@@ -8,26 +8,26 @@ use language::keyword::Documented;
 const FAMILY: &str = "Log formats";
 
 static FLAGS: &[(&str, &str)] = &[
-    (
-        "%{+Q}",
-        "The value stands in quotes; a missing one is `\"\"`.",
-    ),
-    ("%{+X}", "Numbers and addresses are written in hexadecimal."),
+    ("%{+Q}", "Quotes the value; a missing one is `\"\"`."),
+    ("%{+X}", "Writes numbers and addresses in hexadecimal."),
     (
         "%{+E}",
-        "Quotes, backslashes and brackets in the value are escaped with a backslash.",
+        "Escapes quotes, backslashes and brackets in the value with a backslash.",
     ),
     (
         "%{+Q}o",
-        "The flag holds for all variables behind it on the line; `%{-Q}` takes it off one of them.",
+        "The flag applies to all later variables of the line; `%{-Q}` disables it for one of them.",
     ),
     (
         "%{+json}",
-        "The value stands as one of JSON: numbers and truth values as such, all else as a string. `%(:str)` behind the percent sign, or `sint` or `bool`, says which it shall be: `%(:str){+json}ST`.",
+        "Writes the value as JSON: numbers and booleans unchanged, everything else as a string. `%(:str)` after the \
+         percent sign, or `sint` or `bool`, sets the type: `%(:str){+json}ST`.",
     ),
     (
         "%{+json}o",
-        "The whole line is one JSON object. Its members are the variables and expressions (`%(name)[expression]`) that have names: `log-format \"%{+json}o %(client)ci %(status)ST %(path)HPO\"` writes `{\"client\": \"192.0.2.7\", \"status\": 200, \"path\": \"/\"}`. What has no name is left out, and so is text.",
+        "Writes the whole line as one JSON object. Its members are the named variables and expressions \
+         (`%(name)[expression]`): `log-format \"%{+json}o %(client)ci %(status)ST %(path)HPO\"` writes `{\"client\": \
+         \"192.0.2.7\", \"status\": 200, \"path\": \"/\"}`. Unnamed items and text are omitted.",
     ),
 ];
 
@@ -37,7 +37,7 @@ pub(super) fn documented() -> Vec<Documented> {
         let text = String::from_utf8_lossy(&format).into_owned();
         let name = kept(format!("format of {option}"));
         let doc = kept(format!(
-            "What `{option}` logs, written as `log-format` takes it. Its fields, in order:\n\n{}",
+            "The log format of `{option}`, in the syntax of `log-format`. Its fields, in order:\n\n{}",
             fields(&text)
         ));
         all.push(row(

@@ -8,42 +8,51 @@ use language::keyword::Documented;
 fn meaning(status: CheckStatus) -> &'static str {
     use CheckStatus::*;
     match status {
-        Initializing => "No check has ended yet.",
+        Initializing => "No check has completed yet.",
         SocketError => {
-            "The check could not even begin: no source port, no memory, too many open files. The system of this machine is short of something, not the server."
+            "The check could not start: no source port, no memory, too many open files. The problem is on this \
+             machine, not on the server."
         }
         Layer4Ok => {
-            "The connection stands. Nothing more is asked of it: see `option httpchk` and its kin for checks of what is spoken on it."
+            "The connection was established. This check tests nothing else: see `option httpchk` and similar options \
+             for more."
         }
         Layer4Timeout => {
-            "No connection within `timeout connect` or `timeout check`: the host is off, saturated, or a firewall drops packets."
+            "No connection within `timeout connect` or `timeout check`: the host is down, overloaded, or a firewall \
+             drops packets."
         }
         Layer4Error => {
-            "The connection was refused or the host cannot be reached: nothing listens there, or a firewall rejects. The log has the system's words."
+            "The connection was refused or the host is unreachable: no listener, or a firewall rejects. The log shows \
+             the system error."
         }
-        Layer6Ok => "The TLS handshake was good.",
-        Layer6Timeout => "The TLS handshake did not end in time.",
+        Layer6Ok => "The TLS handshake succeeded.",
+        Layer6Timeout => "The TLS handshake timed out.",
         Layer6Invalid => {
             "The TLS handshake failed: the port speaks no TLS, or the server's certificate is not trusted (`ca-file`, `verify`, `check-sni`)."
         }
         Layer7Timeout => {
-            "The connection stands, the response did not come within `timeout check`: the application is stuck, or the checked page is too slow."
+            "Connected, but no response within `timeout check`: the application is stuck, or the checked page is too \
+             slow."
         }
         Layer7Invalid => {
-            "What came is not what the check expects: no HTTP, or content that `http-check expect` or `tcp-check expect` does not accept."
+            "The response is not what the check expects: not HTTP, or content that `http-check expect` or `tcp-check \
+             expect` rejects."
         }
-        Layer7Ok => "The response was good.",
+        Layer7Ok => "The response was valid.",
         Layer7OkConditional => {
-            "The response was 404 where `http-check disable-on-404` stands: the server finishes what it has and gets nothing new."
+            "The response was 404 with `http-check disable-on-404`: the server finishes its sessions and gets no new \
+             ones."
         }
         Layer7Status => {
-            "The status of the response is not accepted, such as 404 or 500: the code stands beside it. By default 2xx and 3xx are; `http-check expect status` changes that. Is the checked address right, does it need a `Host` header?"
+            "The response has an unexpected status, such as 404 or 500, which is shown beside it. By default 2xx and \
+             3xx are accepted; `http-check expect status` changes that. Check the URL, and whether it needs a `Host` \
+             header."
         }
         ProcessTimeout => {
-            "The program of `external-check` took longer than `timeout check` and was ended."
+            "The program of `external-check` exceeded `timeout check` and was killed."
         }
-        ProcessError => "The program of `external-check` failed; its exit code stands beside it.",
-        ProcessOk => "The program of `external-check` ended with 0.",
+        ProcessError => "The program of `external-check` failed; its exit code is shown beside it.",
+        ProcessOk => "The program of `external-check` exited with 0.",
         Analyzed => {
             "Errors of the traffic counted as failed checks: see `observe`, `error-limit` and `on-error`."
         }
@@ -51,43 +60,51 @@ fn meaning(status: CheckStatus) -> &'static str {
 }
 
 static STATES: &[(&str, &str)] = &[
-    ("UP", "The server serves."),
+    ("UP", "The server is up."),
     (
         "UP 1/3",
-        "The server serves, and checks have failed: with one more failure it is down. After the slash stands `fall`, before it how many failures are left.",
+        "The server is up, but checks have failed. After the slash is `fall`, before it the number of further \
+         failures until the server is down.",
     ),
-    ("DOWN", "The server failed its checks and gets no traffic."),
+    (
+        "DOWN",
+        "The server failed its health checks and gets no traffic.",
+    ),
     (
         "DOWN 1/2",
-        "The server is down and comes back: before the slash stands how many checks were good, after it how many it takes (`rise`).",
+        "The server is down and recovering: before the slash is the number of successful checks, after it the number \
+         required (`rise`).",
     ),
     (
         "DOWN (agent)",
-        "The agent that `agent-check` asks said that the server is down.",
+        "The agent of `agent-check` reported the server as down.",
     ),
     (
         "NOLB",
-        "The server gets only those who belong to it (cookies, stick tables): a check said so by 404 (`http-check disable-on-404`), or `set server health stopping`.",
+        "The server only gets persistent sessions (cookies, stick tables): a check returned 404 (`http-check \
+         disable-on-404`), or an operator used `set server health stopping`.",
     ),
     (
         "DRAIN",
-        "An operator or an agent took the server's weight: it gets only those who belong to it. `set server <backend>/<server> state ready` ends it.",
+        "An operator or an agent set the weight to 0: the server only gets persistent sessions. `set server \
+         <backend>/<server> state ready` ends this state.",
     ),
     (
         "MAINT",
-        "An operator put the server in maintenance, or `disabled` stands in the file. `enable server <backend>/<server>` ends it.",
+        "An operator put the server in maintenance, or its line has `disabled`. `enable server <backend>/<server>` \
+         ends this state.",
     ),
     (
         "MAINT (via)",
-        "The server tracks another one (`track`) that is in maintenance: its name stands behind the word.",
+        "The server tracks another one (`track`) that is in maintenance; its name follows.",
     ),
     (
         "MAINT (resolution)",
-        "The server's name cannot be resolved: see `show resolvers` and `init-addr`.",
+        "The server's name does not resolve: see `show resolvers` and `init-addr`.",
     ),
     (
         "no check",
-        "The server is not checked and always taken for up: `check` stands neither on its line nor on `default-server`.",
+        "The server is not checked and always counts as up: neither its line nor `default-server` has `check`.",
     ),
 ];
 
@@ -95,10 +112,10 @@ pub(super) fn documented() -> Vec<Documented> {
     let result = |status: &CheckStatus| {
         let (code, text) = (status.code(), status.text());
         let doc = super::kept(format!("{text}. {}", meaning(*status)));
-        row("check result", "Results of checks", (code, code, doc))
+        row("check result", "Health check results", (code, code, doc))
     };
     let state = |(name, doc): &(&'static str, &'static str)| {
-        row("server state", "States of servers", (name, name, doc))
+        row("server state", "Server states", (name, name, doc))
     };
     let results = CheckStatus::ALL.iter().map(result);
     results.chain(STATES.iter().map(state)).collect()

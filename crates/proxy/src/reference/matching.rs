@@ -11,70 +11,71 @@ static FLAGS: &[(&str, &str, &str)] = &[
     (
         "-i",
         "-i",
-        "Case does not matter, in all patterns that follow on the line and in its files.",
+        "Ignores case in all following patterns of the line, including its files.",
     ),
     (
         "-f",
         "-f <file>",
-        "Patterns are read from a file, one a line; empty lines and lines that begin with `#` are left out. Several files add up, and `add acl` changes them at run time.",
+        "Reads patterns from a file, one per line; empty lines and lines that begin with `#` are ignored. Several \
+         files add up, and `add acl` changes them at run time.",
     ),
     (
         "-m",
         "-m <method>",
-        "The matching method, in place of the one that the fetch has: `-m beg`, `-m reg`, `-m found` and so on. Needed where the fetch gives another type, and for converters.",
+        "Sets the matching method, instead of that of the fetch: `-m beg`, `-m reg`, `-m found` and so on. Required \
+         if the fetch has another type, and after converters.",
     ),
     (
         "-n",
         "-n",
-        "Host names in patterns are not resolved: a pattern that is no address is an error.",
+        "Does not resolve host names in patterns: a pattern that is not an address is an error.",
     ),
     (
         "-M",
         "-M",
-        "The files of `-f` are maps: only the first word of a line is a pattern.",
+        "Reads the files of `-f` as maps: only the first word of a line is a pattern.",
     ),
     (
         "-u",
         "-u <number>",
-        "The number of the ACL for `show acl`, instead of one that is assigned.",
+        "Sets the number of the ACL for `show acl`, instead of an automatic one.",
     ),
     (
         "--",
         "--",
-        "The end of the flags: what follows is a pattern, also where it begins with a dash.",
+        "Ends the flags: everything after it is a pattern, even if it begins with a dash.",
     ),
 ];
 
 static OPERATORS: &[(&str, &str)] = &[
     (
         "eq",
-        "The number is the same; also what a number alone means.",
+        "The number is equal; the same as a number without operator.",
     ),
-    ("ge", "The number is the same or greater."),
+    ("ge", "The number is greater or equal."),
     ("gt", "The number is greater."),
-    ("le", "The number is the same or less."),
+    ("le", "The number is less or equal."),
     ("lt", "The number is less."),
 ];
 
 fn method_doc(method: Method) -> &'static str {
     match method {
         Method::Found => {
-            "The value exists, whatever it is: a header that is there, a cookie that was sent, a key that the map has. Takes no pattern."
+            "The value exists: the header is present, the cookie was sent, the map has the key. Takes no pattern."
         }
         Method::Bool => {
-            "The value is true, or a number other than 0. The usual method of fetches that give true or false."
+            "The value is true, or a number other than 0. The default for boolean fetches."
         }
         Method::Int => {
-            "The number equals a pattern, is in a range `<low>:<high>`, or meets an operator (`gt 100`). The usual method of numbers."
+            "The number equals a pattern, is in a range `<low>:<high>`, or satisfies an operator (`gt 100`). The \
+             default for numbers."
         }
         Method::Ip => {
-            "The address is in a network: `192.0.2.1`, `10.0.0.0/8`, `2001:db8::/32`. The usual method of addresses."
+            "The address is in a network: `192.0.2.1`, `10.0.0.0/8`, `2001:db8::/32`. The default for addresses."
         }
-        Method::Bin => {
-            "The bytes are those of the pattern, which is written in hexadecimal digits."
-        }
-        Method::Len => "The length in bytes is the number, or in the range.",
-        Method::Str => "The text is exactly the pattern. The usual method of text.",
+        Method::Bin => "The bytes equal the pattern, which is written in hexadecimal digits.",
+        Method::Len => "The length in bytes equals the number, or is in the range.",
+        Method::Str => "The text equals the pattern. The default for text.",
         Method::Beg => "The text begins with the pattern, as in `path_beg` (prefix).",
         Method::Sub => "The text contains the pattern anywhere (substring).",
         Method::Dir => {
@@ -85,7 +86,8 @@ fn method_doc(method: Method) -> &'static str {
         }
         Method::End => "The text ends with the pattern, as in `path_end .png` (suffix).",
         Method::Reg => {
-            "The text matches the regular expression; `-i` makes case not matter. Slower than all others: prefer `-m beg`, `-m end` or a map."
+            "The text matches the regular expression; `-i` ignores case. Slower than all others: prefer `-m beg`, `-m \
+             end` or a map."
         }
     }
 }
@@ -109,7 +111,7 @@ pub(super) fn documented() -> Vec<Documented> {
     }
     for (name, words) in PREDEFINED {
         let doc = kept(format!(
-            "Is in every file: the same as `{}`.",
+            "Predefined in every file: the same as `{}`.",
             words.join(" ")
         ));
         all.push(row("predefined ACL", "Predefined ACLs", (name, name, doc)));

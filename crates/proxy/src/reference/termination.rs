@@ -13,97 +13,112 @@ static STATES: &[(&str, &str)] = &[
     ),
     (
         "CC",
-        "The client aborted while the connection to the server was being made. Happens when a server does not respond and users press reload; see `timeout connect`.",
+        "The client aborted while the server connection was being established, for example when a server does not \
+         respond and users press reload; see `timeout connect`.",
     ),
     (
         "CD",
-        "The client aborted while data was moving: the browser was closed, the download cancelled, or the client crashed. Harmless in small numbers.",
+        "The client aborted during data transfer: a closed browser, a cancelled download, or a crash of the client. \
+         Harmless in small numbers.",
     ),
     (
         "cD",
-        "The client neither sent nor took data for `timeout client`. Often a client that disappeared from the network.",
+        "The client was inactive for `timeout client`. Often a client that disappeared from the network.",
     ),
     (
         "CH",
-        "The client aborted while waiting for the server's response: the server or the application is slow. With `option abortonclose` it may also have left the queue.",
+        "The client aborted while waiting for the server's response: the server or the application is slow. With \
+         `option abortonclose` it may also have been in the queue.",
     ),
     (
         "cH",
-        "`timeout client` struck while the request's body was awaited during the wait for the server's response. The client is slow, or `timeout client` is shorter than `timeout server`.",
+        "`timeout client` expired while the request body was still arriving. The client is slow, or `timeout client` \
+         is shorter than `timeout server`.",
     ),
     (
         "CQ",
-        "The client aborted while its request waited in the queue: servers are saturated, see `maxconn` and `timeout queue`.",
+        "The client aborted while its request was queued: the servers are saturated, see `maxconn` and `timeout \
+         queue`.",
     ),
     (
         "cQ",
-        "`timeout client` struck while the request waited in the queue.",
+        "`timeout client` expired while the request was queued.",
     ),
     (
         "CR",
-        "The client aborted before it had sent a whole request: a port scan, a browser's connection made in advance, or a telnet. See `option http-ignore-probes` and `option dontlognull`.",
+        "The client aborted before it had sent a complete request: a port scan, a preconnecting browser, or telnet. \
+         See `option http-ignore-probes` and `option dontlognull`.",
     ),
     (
         "cR",
-        "`timeout http-request` struck before the whole request came: a slow or manual client, lost packets, or an attack by slow requests. Status 408.",
+        "`timeout http-request` expired before the complete request arrived: a slow or manual client, lost packets, \
+         or a slow-request attack. Status 408.",
     ),
     ("CT", "The client aborted while it was held in a tarpit."),
     (
         "LC",
-        "The request was answered here while a connection to a server was due.",
+        "The proxy itself responded while a server connection was due.",
     ),
-    ("LH", "The response was made here by a rule for responses."),
+    ("LH", "A rule for responses replaced the response."),
     (
         "LR",
-        "The request was answered here: a redirection, `http-request return`, the statistics page, `monitor-uri`, or `redir` of a server.",
+        "The proxy itself responded: a redirect, `http-request return`, the statistics page, `monitor-uri`, or \
+         `redir` of a server.",
     ),
     (
         "PC",
-        "The proxy refused to make the connection to the server: a limit of the process or of the system was met.",
+        "The proxy did not connect to the server: a limit of the process or of the system was reached.",
     ),
     (
         "PD",
-        "The proxy refused a response whose body breaks the rules of HTTP.",
+        "The proxy rejected a response whose body violates HTTP.",
     ),
     (
         "PH",
-        "The proxy refused the response: it is malformed (see `show errors`), its headers are too long for `tune.bufsize`, or `http-response deny` said so. Status 502.",
+        "The proxy rejected the response: it is malformed (see `show errors`), its headers are too large for \
+         `tune.bufsize`, or `http-response deny` applied. Status 502.",
     ),
     (
         "PR",
-        "The proxy refused the request: malformed (400, see `show errors`), too long, or denied by a rule such as `http-request deny` (403).",
+        "The proxy rejected the request: malformed (400, see `show errors`), too large, or denied by a rule such as \
+         `http-request deny` (403).",
     ),
     (
         "PT",
-        "The client was held by `http-request tarpit`, and got its error when `timeout tarpit` was over.",
+        "`http-request tarpit` held the client, which got its error after `timeout tarpit`.",
     ),
     (
         "RC",
-        "No local resource for the connection to the server: source ports, sockets or memory. Logs of the system say more.",
+        "No local resource for the server connection: source ports, sockets or memory. See the system logs.",
     ),
     (
         "SC",
-        "The server, or something on the way, refused the connection: nothing listens there, or a firewall rejects. Status 503.",
+        "The server, or a device on the path, refused the connection: no listener, or a firewall rejects. Status 503.",
     ),
     (
         "sC",
-        "`timeout connect` struck before the connection to the server was made: the server is off, saturated, or a firewall drops. Status 503.",
+        "`timeout connect` expired before the server connection was established: the server is down, overloaded, or a \
+         firewall drops packets. Status 503.",
     ),
     (
         "SD",
-        "The connection to the server broke while data was moving: the server crashed, or an intermediate device forgot the connection. The client may have an incomplete file.",
+        "The server connection broke during data transfer: the server crashed, or an intermediate device dropped the \
+         connection. The client may have an incomplete file.",
     ),
     (
         "sD",
-        "The server neither sent nor took data for `timeout server`: it is stuck, or `timeout server` (for WebSocket and CONNECT `timeout tunnel`) is too short.",
+        "The server was inactive for `timeout server`: it is stuck, or `timeout server` (for WebSocket and CONNECT \
+         `timeout tunnel`) is too short.",
     ),
     (
         "SH",
-        "The server closed before it had sent whole response headers: it crashed on the request. Status 502.",
+        "The server closed the connection before it had sent complete response headers: it crashed on the request. \
+         Status 502.",
     ),
     (
         "sH",
-        "`timeout server` struck before the response headers came: the server or its database is overloaded. Status 504.",
+        "`timeout server` expired before the response headers arrived: the server or its database is overloaded. \
+         Status 504.",
     ),
     (
         "SQ",
@@ -111,7 +126,7 @@ static STATES: &[(&str, &str)] = &[
     ),
     (
         "sQ",
-        "The request waited in the queue for `timeout queue`: servers are saturated, see `maxconn`. Status 503.",
+        "The request was queued for `timeout queue`: the servers are saturated, see `maxconn`. Status 503.",
     ),
     (
         "D",
@@ -123,11 +138,11 @@ static STATES: &[(&str, &str)] = &[
     ),
     (
         "K",
-        "First letter: an operator ended it by `shutdown session` or `shutdown sessions server`.",
+        "First letter: an operator ended it with `shutdown session` or `shutdown sessions server`.",
     ),
     (
         "I",
-        "First letter: an internal error; the log has more. Please report it.",
+        "First letter: an internal error; see the log. Please report it.",
     ),
 ];
 
@@ -139,7 +154,8 @@ static COOKIES: &[(&str, &str)] = &[
     ),
     (
         "--I-",
-        "Third letter: the cookie names no server of this backend: a server was removed or renamed, or the cookie was made up.",
+        "Third letter: the cookie names no server of this backend: the server was removed or renamed, or the cookie \
+         is forged.",
     ),
     (
         "--D-",
@@ -151,7 +167,7 @@ static COOKIES: &[(&str, &str)] = &[
     ),
     (
         "--E-",
-        "Third letter: the cookie is valid, but older than `maxidle` or `maxlife` allow; the request was balanced anew.",
+        "Third letter: the cookie is valid, but older than `maxidle` or `maxlife`; the request was balanced again.",
     ),
     (
         "--O-",
@@ -159,7 +175,7 @@ static COOKIES: &[(&str, &str)] = &[
     ),
     (
         "--U-",
-        "Third letter: the cookie was not used, since the server was chosen by other means such as `use-server`.",
+        "Third letter: the cookie was not used, because another rule such as `use-server` selected the server.",
     ),
     (
         "---N",
@@ -168,11 +184,11 @@ static COOKIES: &[(&str, &str)] = &[
     ("---I", "Fourth letter: the proxy inserted the cookie."),
     (
         "---U",
-        "Fourth letter: the proxy inserted the cookie again with another date (`maxidle`).",
+        "Fourth letter: the proxy inserted the cookie again with a new date (`maxidle`).",
     ),
     (
         "---P",
-        "Fourth letter: the server's own cookie was passed on.",
+        "Fourth letter: the server's own cookie was passed through.",
     ),
     (
         "---R",

@@ -41,7 +41,7 @@ impl Test {
                     whole,
                     "missing fetch method in ACL expression",
                 )
-                .label("the name of a sample fetch is expected here"),
+                .label("expected a sample fetch"),
             ));
         };
         let parsed = Expression::parse_test(loader, first, usage)?;
@@ -113,7 +113,7 @@ fn types_do_not_fit(expression: &Expression, method: Method, at: Span) -> Box<Di
             ),
         )
         .label(format!(
-            "compares values of type {}, and these are of type {}",
+            "compares values of type {}, but these are of type {}",
             method.wants().name(),
             expression.output().name()
         )),
@@ -128,10 +128,11 @@ fn warn_of_patterns(loader: &mut Loader, first: &Word, method: Method, patterned
             Diagnostic::warning(
                 &codes::NO_PATTERNS,
                 first.span,
-                format!("'{}' has nothing to compare with, so it is never true", first.text()),
+                format!("'{}' has no patterns, so it is never true", first.text()),
             )
-            .label("patterns are expected behind it")
-            .help("write `-m found` to ask for existence, `-m bool` to take a number as yes or no, or `--` if this is meant"),
+            .label("expected patterns after it")
+            .help("write `-m found` to test for existence, `-m bool` to test a number as a boolean, or `--` if this \
+                is intended"),
         );
     }
     if let (true, Some(span)) = (needs_none, patterned.first_word) {
@@ -139,13 +140,10 @@ fn warn_of_patterns(loader: &mut Loader, first: &Word, method: Method, patterned
             Diagnostic::warning(
                 &codes::IGNORED_PATTERNS,
                 span,
-                format!(
-                    "'{}' is compared with nothing, so its patterns are ignored",
-                    first.text()
-                ),
+                format!("'{}' ignores its patterns", first.text()),
             )
             .label("has no effect")
-            .help("remove the patterns, or name a matching method before them: `-m str`"),
+            .help("remove the patterns, or add a matching method before them: `-m str`"),
         );
     }
 }
@@ -160,11 +158,8 @@ fn method_needed(expression: &Expression) -> Box<Diagnostic> {
                 expression.fetch_name()
             ),
         )
-        .label(format!(
-            "its value is of type {}",
-            expression.output().name()
-        ))
-        .help("write `-m str`, `-m bin`, `-m found` or another behind it"),
+        .label(format!("its value has type {}", expression.output().name()))
+        .help("add `-m str`, `-m bin`, `-m found` or another method after it"),
     )
 }
 
@@ -268,7 +263,7 @@ impl AclTable {
                         acl.span,
                         format!("ACL '{}' is never used", acl.name),
                     )
-                    .label("no condition of this section names it"),
+                    .label("no condition of this section uses it"),
                 );
             }
         }
@@ -399,7 +394,7 @@ pub(crate) fn check_name(word: &Word) -> Result<(), Box<Diagnostic>> {
             char::from(*bad),
             word.text()
         ))
-        .label_boxed("letters, digits, `-`, `_`, `.` and `:` are"));
+        .label_boxed("allowed are letters, digits, `-`, `_`, `.` and `:`"));
     }
     if word.bytes.eq_ignore_ascii_case(b"or") {
         return Err(

@@ -346,7 +346,7 @@ pub fn read_list(
                     quote..quote + 1,
                     format!("'{owner}': unmatched quote in its arguments"),
                 )
-                .label_boxed("begins here and does not end")
+                .label_boxed("the quote is not closed")
         })?;
         list.push(raw);
         match piece.bytes.get(end) {
@@ -359,14 +359,23 @@ pub fn read_list(
                         open..end,
                         format!("'{owner}' has too many arguments"),
                     )
-                    .label_boxed("no keyword takes so many"));
+                    .label_boxed("no keyword takes this many"));
             }
             None => {
                 let whole = piece.bytes.len();
                 return Err(piece
-                    .error(&codes::EXPRESSION_SYNTAX, open..whole, format!("'{owner}': expected ')' behind its arguments"))
+                    .error(
+                        &codes::EXPRESSION_SYNTAX,
+                        open..whole,
+                        format!(
+                            "'{owner}': expected ')' after its \
+                        arguments"
+                        ),
+                    )
                     .label_boxed("this parenthesis is not closed")
-                    .help_boxed("a space ends a word: put quotes around the whole word if an argument holds one"));
+                    .help_boxed(
+                        "a space ends a word: quote the whole word if an argument contains one",
+                    ));
             }
         }
     }
@@ -466,12 +475,12 @@ impl Owner<'_> {
                 .error(
                     &codes::BAD_EXPRESSION_ARGUMENT,
                     extra.part.clone(),
-                    format!("'{}' has an argument too many", self.name),
+                    format!("'{}' has an extra argument", self.name),
                 )
                 .label_boxed(if none {
                     "it takes none"
                 } else {
-                    "nothing is expected here"
+                    "unexpected argument"
                 })
                 .help_boxed(format!("write `{}`", self.syntax)));
         }
@@ -487,7 +496,7 @@ impl Owner<'_> {
             .error(
                 &codes::BAD_EXPRESSION_ARGUMENT,
                 self.place.clone(),
-                format!("'{}' wants {what} as argument {}", self.name, n + 1),
+                format!("'{}' expects {what} as argument {}", self.name, n + 1),
             )
             .label_boxed(label)
             .help_boxed(format!("write `{}`", self.syntax))
@@ -501,7 +510,7 @@ impl Owner<'_> {
                 raw.part.clone(),
                 format!("'{}': '{text}' is not {}", self.name, kind.what()),
             )
-            .label_boxed(format!("{} is expected here", kind.what()))
+            .label_boxed(format!("expected {}", kind.what()))
             .help_boxed(format!("write `{}`", self.syntax))
     }
 }
@@ -630,7 +639,7 @@ fn environment(loader: &mut Loader, name: &str, place: language::Span) -> Option
     if let Some(value) = loader.context.environment.get(name) {
         return Some(value.into());
     }
-    let told = format!("the environment variable '{name}' is not set: nothing is found");
+    let told = format!("the environment variable '{name}' is not set: no value");
     let code = &crate::load::codes::UNSET_VARIABLE;
     loader.tell(
         Diagnostic::new(code, language::Severity::Diag, place, told)
@@ -651,11 +660,11 @@ pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Box<D
             format!("invalid variable name '{text}': it must begin with its scope")
         }
         VariableNameError::Empty => {
-            format!("invalid variable name '{text}': nothing stands behind the scope")
+            format!("invalid variable name '{text}': the name after the scope is missing")
         }
         VariableNameError::Character(at) => {
             format!(
-                "invalid variable name '{text}': bad character at place {}",
+                "invalid variable name '{text}': bad character at position {}",
                 at + 1
             )
         }

@@ -87,9 +87,9 @@ impl Condition {
                 Diagnostic::warning(
                     &codes::EMPTY_CONDITION,
                     word.span,
-                    format!("nothing stands behind '{}'", word.text()),
+                    format!("the condition after '{}' is missing", word.text()),
                 )
-                .label("the names of ACLs are expected"),
+                .label("expected ACL names"),
             );
         }
         Ok(Some(Condition {
@@ -198,10 +198,8 @@ fn no_condition(args: &Args<'_>, word: &Word) -> Box<Diagnostic> {
 /// the word's place.
 fn foreign(name: &str) -> Option<(String, Option<String>)> {
     let said = match name {
-        "and" | "AND" | "&&" => {
-            "tests that stand side by side must all be true: leave it out".into()
-        }
-        "not" | "NOT" => "write `!` in front of the name: `!name`".into(),
+        "and" | "AND" | "&&" => "adjacent tests must all be true: remove this word".into(),
+        "not" | "NOT" => "write `!` before the name: `!name`".into(),
         _ => {
             let inside = name.strip_prefix('{').or_else(|| name.strip_suffix('}'))?;
             let inside = inside.strip_suffix('}').unwrap_or(inside);
@@ -210,7 +208,7 @@ fn foreign(name: &str) -> Option<(String, Option<String>)> {
             }
             let spaced = name.replace('{', "{ ").replace('}', " }");
             return Some((
-                "a brace needs a space before and behind it".into(),
+                "a brace needs a space before and after it".into(),
                 Some(spaced),
             ));
         }
@@ -294,7 +292,7 @@ impl<'l> Parser<'_, 'l> {
                     "missing closing '}' in condition",
                 )
                 .label("this brace is not closed")
-                .help("a brace needs a space before and behind it"),
+                .help("a brace needs a space before and after it"),
             ));
         };
         let whole = open.span.to(rest[length].span);
@@ -311,12 +309,12 @@ impl<'l> Parser<'_, 'l> {
         let mut diagnostic = Diagnostic::error(
             &codes::UNKNOWN_ACL,
             word.span,
-            format!("no such ACL: '{name}'"),
+            format!("ACL '{name}' not found"),
         )
         .label("not declared above in this section");
         if let Some(span) = self.loader.acls.hidden(&name) {
             diagnostic = diagnostic
-                .also(span, "the one of the defaults section is not visible here")
+                .also(span, "that of the defaults section is not visible here")
                 .help("repeat the `acl` line in this section");
         } else if let Some((help, replacement)) = foreign(&name) {
             diagnostic = diagnostic.help(help);
@@ -359,7 +357,7 @@ impl<'l> Parser<'_, 'l> {
             Diagnostic::warning(
                 &codes::NEVER_MATCHES,
                 at,
-                format!("{what} will never match: '{fetch}' finds nothing in a {place}"),
+                format!("{what} will never match: '{fetch}' has no value in a {place}"),
             )
             .label("always false here"),
         );

@@ -216,12 +216,9 @@ fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Box<Diagnostic>> {
         .error(
             &codes::EXPRESSION_SYNTAX,
             end..len,
-            format!(
-                "'{}' cannot stand behind an expression",
-                piece.text(end..len)
-            ),
+            format!("'{}' cannot follow an expression", piece.text(end..len)),
         )
-        .label_boxed("a comma and a converter may follow"))
+        .label_boxed("only a comma and a converter can follow"))
 }
 
 /// The name that begins at a place: up to a parenthesis, a comma, or what ends
@@ -263,7 +260,7 @@ fn parse(
                 name,
                 "missing fetch method in an expression",
             )
-            .label_boxed("the name of a sample fetch is expected here"));
+            .label_boxed("expected a sample fetch"));
     }
     let tests = misplaced == Misplaced::Keep;
     let (row, method) = find_fetch(piece, name.clone(), tests)?;
@@ -289,7 +286,7 @@ fn parse(
                 end..extra.end.max(end + 1),
                 format!("missing comma after fetch keyword '{}'", row.name),
             )
-            .label_boxed("a comma must stand before a converter"));
+            .label_boxed("expected a comma before a converter"));
     }
     let mut output = build.output;
     let mut converters = Vec::new();
@@ -403,12 +400,12 @@ fn not_here(
             format!("'{}' cannot be used in a {}", row.name, usage.name()),
         )
         .label_boxed(format!(
-            "needs {}, which are not known here",
+            "requires {}, which are not available here",
             needs.what(row.build.http)
         ));
     if needs == Needs::Request && (usage.is_response() || usage.meets(Usage::LOG)) {
         diagnostic.help = Some(format!(
-            "keep it while the request is there: `http-request set-var(txn.kept) {}`, and use `var(txn.kept)` here",
+            "store it during the request: `http-request set-var(txn.kept) {}`, and use `var(txn.kept)` here",
             row.syntax
         ));
     }
@@ -451,7 +448,7 @@ fn find_fetch(
 }
 
 /// What the names of fetches, converters and actions begin with that a script
-/// of the user's defines. Scripts are not built yet.
+/// of the user's defines. Scripts are not supported yet.
 pub(super) const OF_LUA: &str = "lua.";
 
 fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Box<Diagnostic> {
@@ -459,9 +456,9 @@ fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> B
         .error(
             &load_codes::NOT_BUILT,
             part,
-            format!("{what} '{name}' is known, but not built yet"),
+            format!("{what} '{name}' is known, but not supported yet"),
         )
-        .label_boxed("Evenkeel does not do this yet")
+        .label_boxed("Evenkeel does not support this yet")
         .help_boxed(
             crate::keyword::known::instead(name)
                 .unwrap_or("remove the rule, or keep this proxy on HAProxy for now"),
@@ -506,9 +503,9 @@ fn parse_converter(
                 .error(
                     &codes::EXPRESSION_SYNTAX,
                     start.saturating_sub(1)..start,
-                    "nothing stands behind a comma of an expression",
+                    "missing converter after a comma",
                 )
-                .label_boxed("the name of a converter is expected behind it"));
+                .label_boxed("expected a converter"));
         }
         Found::Unknown => {
             return Err(unknown(
@@ -530,7 +527,7 @@ fn parse_converter(
                 format!("converter '{}' cannot be applied", row.name),
             )
             .label_boxed(format!(
-                "wants a value of type {}, and gets one of type {}",
+                "expects type {}, but gets type {}",
                 build.input.name(),
                 input.name()
             )));

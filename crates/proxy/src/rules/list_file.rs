@@ -215,7 +215,7 @@ impl Collected {
                         named_at,
                         format!("pattern file '{name}' cannot be used"),
                     )
-                    .label("a line of it is wrong"),
+                    .label("it has an invalid line"),
                 )
             }
         }

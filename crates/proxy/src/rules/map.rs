@@ -98,8 +98,8 @@ impl Map {
                     span,
                     format!("map file '{name}' cannot be used"),
                 )
-                .label("a line of it is wrong")
-                .help("mend the line of the file that is shown above"),
+                .label("it has an invalid line")
+                .help("correct the line of the file shown above"),
             ));
         }
         let file_name = file.name.clone();

@@ -193,7 +193,7 @@ fn flag_argument(flag: &Word, what: &str) -> Box<Diagnostic> {
             flag.span,
             format!("'{}' expects {what}", flag.text()),
         )
-        .label("nothing stands behind it"),
+        .label("the value after it is missing"),
     )
 }
 
@@ -204,8 +204,8 @@ fn unknown_flag(word: &Word) -> Box<Diagnostic> {
             word.span,
             format!("'{}' is not a valid ACL option", word.text()),
         )
-        .label("no flag of ACLs")
-        .help("write `--` before the first pattern if this is one"),
+        .label("not an ACL flag")
+        .help("write `--` before the first pattern if it is one"),
     )
 }
 
@@ -216,7 +216,9 @@ fn method(word: &Word) -> Result<Method, Box<Diagnostic>> {
             word.span,
             format!("unknown matching method '{}'", word.text()),
         )
-        .label("found, bool, int, ip, bin, len, str, beg, sub, dir, dom, end and reg are known");
+        .label(
+            "valid methods: found, bool, int, ip, bin, len, str, beg, sub, dir, dom, end and reg",
+        );
         if let Some(near) =
             suggest::nearest(&word.text(), Method::ALL.iter().map(|(name, _)| *name))
         {
@@ -251,7 +253,7 @@ pub(super) fn compile(
                         &codes::BAD_PATTERN,
                         span,
                         text,
-                        "is not made of pairs of hexadecimal digits",
+                        "is not a sequence of hexadecimal byte pairs",
                     )
                 })
         })
@@ -399,7 +401,7 @@ fn ranges(list: Listed, number: Number) -> Result<Vec<RangeInclusive<i64>>, Wron
             return wrong(
                 place,
                 text,
-                "is a range, and an operator compares with one number",
+                "is a range, but an operator compares with one number",
             );
         }
         ranges.push(match operator {

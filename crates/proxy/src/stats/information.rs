@@ -88,44 +88,52 @@ fn of_process(p: &Process, float: bool) -> Vec<Field> {
         false => clip(p.uptime_ms / 1000),
     };
     vec![
-        field(0, "Name", "POS", text(NAME), None, "name of the product whose interfaces these are"),
-        field(1, "Version", "POS", text(VERSION), None, "version: that of HAProxy whose behaviour it has, and its own"),
-        field(2, "Release_date", "POS", text(RELEASE_DATE), None, "date of that version of HAProxy"),
+        field(0, "Name", "POS", text(NAME), None, "product name, for compatibility with HAProxy's tools"),
+        field(1, "Version", "POS", text(VERSION), None, "version: that of the compatible HAProxy, and that of Evenkeel"),
+        field(2, "Release_date", "POS", text(RELEASE_DATE), None, "date of that HAProxy version"),
         field(3, "Nbthread", "CGS", Value::U32(p.threads), gauge("nbthread"), "threads that serve traffic (global nbthread)"),
-        field(4, "Nbproc", "CGS", Value::U32(1), gauge("nbproc"), "processes that serve traffic, always 1"),
-        field(5, "Process_num", "KGP", Value::U32(1), gauge("relative_process_id"), "relative number of the process, always 1"),
+        field(4, "Nbproc", "CGS", Value::U32(1), gauge("nbproc"), "serving processes, always 1"),
+        field(5, "Process_num", "KGP", Value::U32(1), gauge("relative_process_id"), "relative process number, always 1"),
         field(6, "Pid", "SGP", Value::U32(p.pid), None, "process id"),
-        field(7, "Uptime", "MDP", text(&p.uptime()), None, "time since the start of the process, in days, hours, minutes and seconds"),
-        field(8, "Uptime_sec", "MDP", uptime, gauge("uptime_seconds"), "seconds since the start of the process"),
-        field(9, "Memmax_MB", "CLP", clip(p.memory_max / MEBIBYTE), None, "limit of the process's memory (-m), in MB; 0 is none"),
-        field(10, "PoolAlloc_MB", "MGP", clip(p.memory.0 / MEBIBYTE), None, "memory that the allocator has, in MB"),
-        field(11, "PoolUsed_MB", "MGP", clip(p.memory.1 / MEBIBYTE), None, "memory that is in use, in MB"),
-        field(12, "PoolFailed", "MCP", Value::U32(0), counter("pool_failures_total"), "failed allocations; the process ends with the first, so 0"),
-        field(13, "Ulimit-n", "CLP", clip(p.files_max), gauge("max_fds"), "limit of file descriptors"),
-        field(14, "Maxsock", "CLP", clip(p.files_max), gauge("max_sockets"), "limit of sockets"),
+        field(7, "Uptime", "MDP", text(&p.uptime()), None, "uptime, in days, hours, minutes and seconds"),
+        field(8, "Uptime_sec", "MDP", uptime, gauge("uptime_seconds"), "uptime in seconds"),
+        field(9, "Memmax_MB", "CLP", clip(p.memory_max / MEBIBYTE), None, "memory limit of the process (-m), in MB; 0 \
+            is none"),
+        field(10, "PoolAlloc_MB", "MGP", clip(p.memory.0 / MEBIBYTE), None, "memory of the allocator, in MB"),
+        field(11, "PoolUsed_MB", "MGP", clip(p.memory.1 / MEBIBYTE), None, "memory in use, in MB"),
+        field(12, "PoolFailed", "MCP", Value::U32(0), counter("pool_failures_total"), "failed allocations; always 0, \
+            because the first one ends the process"),
+        field(13, "Ulimit-n", "CLP", clip(p.files_max), gauge("max_fds"), "file descriptor limit"),
+        field(14, "Maxsock", "CLP", clip(p.files_max), gauge("max_sockets"), "socket limit"),
     ]
 }
 
 #[rustfmt::skip]
 fn of_connections(p: &Process) -> Vec<Field> {
     vec![
-        field(15, "Maxconn", "CLP", Value::U32(p.connections_max), gauge("max_connections"), "limit of client connections (global maxconn)"),
-        field(16, "Hard_maxconn", "CLP", Value::U32(p.connections_hard_max), gauge("hard_max_connections"), "highest value that the limit may be set to at run time"),
+        field(15, "Maxconn", "CLP", Value::U32(p.connections_max), gauge("max_connections"), "limit of client \
+            connections (global maxconn)"),
+        field(16, "Hard_maxconn", "CLP", Value::U32(p.connections_hard_max), gauge("hard_max_connections"), "highest \
+            possible value of maxconn at run time"),
         field(17, "CurrConns", "MGP", Value::U32(p.connections), gauge("current_connections"), "current client connections"),
         field(18, "CumConns", "MCP", clip(p.connections_total), counter("connections_total"), "client connections since the start"),
         field(19, "CumReq", "MCP", clip(p.requests_total), counter("requests_total"), "requests since the start"),
         field(20, "MaxSslConns", "MMP", Value::U32(p.limits.tls_connections), gauge("max_ssl_connections"), "limit of TLS connections, 0 is none (global maxsslconn)"),
         field(21, "CurrSslConns", "MGP", Value::U32(p.tls_connections.0), gauge("current_ssl_connections"), "current TLS connections, with clients and servers"),
         field(22, "CumSslConns", "MCP", clip(p.tls_connections.1), counter("ssl_connections_total"), "TLS connections since the start, with clients and servers"),
-        field(23, "Maxpipes", "CLP", Value::U32(p.pipes.most), gauge("max_pipes"), "limit of pipes for splicing, 0 with nosplice (global maxpipes)"),
-        field(24, "PipesUsed", "MGP", Value::U32(p.pipes.used), counter("pipes_used_total"), "pipes in use: each holds bytes whose receiver takes nothing"),
-        field(25, "PipesFree", "MGP", Value::U32(p.pipes.kept), counter("pipes_free_total"), "pipes that are kept for use"),
+        field(23, "Maxpipes", "CLP", Value::U32(p.pipes.most), gauge("max_pipes"), "limit of pipes for splicing, 0 \
+            with nosplice (global maxpipes)"),
+        field(24, "PipesUsed", "MGP", Value::U32(p.pipes.used), counter("pipes_used_total"), "pipes in use: each has \
+            data for a blocked receiver"),
+        field(25, "PipesFree", "MGP", Value::U32(p.pipes.kept), counter("pipes_free_total"), "free pipes"),
         field(26, "ConnRate", "MRP", clip(p.connection_rate.0), gauge("current_connection_rate"), "client connections over the last second"),
         field(27, "ConnRateLimit", "CLP", Value::U32(p.limits.connection_rate), gauge("limit_connection_rate"), "limit of connections per second, 0 is none (global maxconnrate)"),
-        field(28, "MaxConnRate", "MMP", clip(p.connection_rate.1), gauge("max_connection_rate"), "most connections in one second since the start"),
+        field(28, "MaxConnRate", "MMP", clip(p.connection_rate.1), gauge("max_connection_rate"), "maximum connection \
+            rate since the start"),
         field(29, "SessRate", "MRP", clip(p.session_rate.0), gauge("current_session_rate"), "sessions over the last second"),
         field(30, "SessRateLimit", "CLP", Value::U32(p.limits.session_rate), gauge("limit_session_rate"), "limit of sessions per second, 0 is none (global maxsessrate)"),
-        field(31, "MaxSessRate", "MRP", clip(p.session_rate.1), gauge("max_session_rate"), "most sessions in one second since the start"),
+        field(31, "MaxSessRate", "MRP", clip(p.session_rate.1), gauge("max_session_rate"), "maximum session rate \
+            since the start"),
     ]
 }
 
@@ -134,43 +142,58 @@ fn of_tls(p: &Process) -> Vec<Field> {
     vec![
         field(32, "SslRate", "MRP", clip(p.tls_rate.0), gauge("current_ssl_rate"), "TLS connections of clients over the last second"),
         field(33, "SslRateLimit", "CLP", Value::U32(p.limits.tls_rate), gauge("limit_ssl_rate"), "limit of TLS connections per second, 0 is none (global maxsslrate)"),
-        field(34, "MaxSslRate", "MMP", clip(p.tls_rate.1), gauge("max_ssl_rate"), "most TLS connections in one second since the start"),
+        field(34, "MaxSslRate", "MMP", clip(p.tls_rate.1), gauge("max_ssl_rate"), "maximum TLS connection rate since \
+            the start"),
         field(35, "SslFrontendKeyRate", "MGP", clip(p.tls_client_keys.0), gauge("current_frontend_ssl_key_rate"), "full TLS handshakes with clients over the last second"),
-        field(36, "SslFrontendMaxKeyRate", "MMP", clip(p.tls_client_keys.1), gauge("max_frontend_ssl_key_rate"), "most full TLS handshakes with clients in one second since the start"),
+        field(36, "SslFrontendMaxKeyRate", "MMP", clip(p.tls_client_keys.1), gauge("max_frontend_ssl_key_rate"), "maximum \
+            rate of full TLS handshakes with clients since the start"),
         field(37, "SslFrontendSessionReuse_pct", "MGP", clip(p.tls_resumed_percent), gauge("frontend_ssl_reuse"), "percentage of the clients' TLS connections that resumed a session"),
         field(38, "SslBackendKeyRate", "MRP", clip(p.tls_server_keys.0), gauge("current_backend_ssl_key_rate"), "full TLS handshakes with servers over the last second"),
-        field(39, "SslBackendMaxKeyRate", "MMP", clip(p.tls_server_keys.1), gauge("max_backend_ssl_key_rate"), "most full TLS handshakes with servers in one second since the start"),
-        field(40, "SslCacheLookups", "MCP", clip(p.tls_lookups.0), counter("ssl_cache_lookups_total"), "lookups of sessions in the TLS session cache"),
-        field(41, "SslCacheMisses", "MCP", clip(p.tls_lookups.1), counter("ssl_cache_misses_total"), "lookups in the TLS session cache that found no session"),
+        field(39, "SslBackendMaxKeyRate", "MMP", clip(p.tls_server_keys.1), gauge("max_backend_ssl_key_rate"), "maximum \
+            rate of full TLS handshakes with servers since the start"),
+        field(40, "SslCacheLookups", "MCP", clip(p.tls_lookups.0), counter("ssl_cache_lookups_total"), "lookups in \
+            the TLS session cache"),
+        field(41, "SslCacheMisses", "MCP", clip(p.tls_lookups.1), counter("ssl_cache_misses_total"), "misses of the \
+            TLS session cache"),
     ]
 }
 
 #[rustfmt::skip]
 fn of_work(p: &Process) -> Vec<Field> {
     let mut fields = vec![
-        field(42, "CompressBpsIn", "MRP", clip(p.measured.compressed_in), counter("http_comp_bytes_in_total"), "bytes given to HTTP compression over the last second"),
-        field(43, "CompressBpsOut", "MRP", clip(p.measured.compressed_out), counter("http_comp_bytes_out_total"), "bytes made by HTTP compression over the last second"),
-        field(44, "CompressBpsRateLim", "CLP", clip(p.limits.compression_rate), gauge("limit_http_comp"), "bytes per second beyond which HTTP compression rests, 0 is none (global maxcomprate)"),
-        field(45, "ZlibMemUsage", "MGP", clip(p.compression_memory.0), gauge("current_zlib_memory"), "bytes of memory that HTTP compression has"),
-        field(46, "MaxZlibMemUsage", "CLP", clip(p.compression_memory.1), gauge("max_zlib_memory"), "bytes of memory beyond which HTTP compression rests, 0 is none (global maxzlibmem)"),
-        field(47, "Tasks", "MGP", Value::U32(p.tasks), gauge("current_tasks"), "tasks of the threads that serve traffic"),
-        field(48, "Run_queue", "MGP", Value::U32(0), gauge("current_run_queue"), "tasks that wait for their thread between two turns"),
-        field(49, "Idle_pct", "MaP", Value::U32(p.measured.idle_percent), gauge("idle_time_percent"), "percentage of the threads' time that was not used over the last second"),
-        field(50, "node", "COS", text(&p.node), None, "name of the node (global node, or of the host)"),
+        field(42, "CompressBpsIn", "MRP", clip(p.measured.compressed_in), counter("http_comp_bytes_in_total"), "input \
+            of HTTP compression over the last second, in bytes"),
+        field(43, "CompressBpsOut", "MRP", clip(p.measured.compressed_out), counter("http_comp_bytes_out_total"), "output \
+            of HTTP compression over the last second, in bytes"),
+        field(44, "CompressBpsRateLim", "CLP", clip(p.limits.compression_rate), gauge("limit_http_comp"), "limit of \
+            HTTP compression input in bytes per second, 0 is none (global maxcomprate)"),
+        field(45, "ZlibMemUsage", "MGP", clip(p.compression_memory.0), gauge("current_zlib_memory"), "memory of HTTP \
+            compression in bytes"),
+        field(46, "MaxZlibMemUsage", "CLP", clip(p.compression_memory.1), gauge("max_zlib_memory"), "memory limit of \
+            HTTP compression in bytes, 0 is none (global maxzlibmem)"),
+        field(47, "Tasks", "MGP", Value::U32(p.tasks), gauge("current_tasks"), "tasks of the serving threads"),
+        field(48, "Run_queue", "MGP", Value::U32(0), gauge("current_run_queue"), "tasks that are ready to run"),
+        field(49, "Idle_pct", "MaP", Value::U32(p.measured.idle_percent), gauge("idle_time_percent"), "idle \
+            percentage of the serving threads over the last second"),
+        field(50, "node", "COS", text(&p.node), None, "node name (global node, or host name)"),
     ];
     if let Some(description) = &p.description {
-        fields.push(field(51, "description", "COS", text(description), None, "description of the node (global description)"));
+        fields.push(field(51, "description", "COS", text(description), None, "description (global description)"));
     }
     fields.extend([
-        field(52, "Stopping", "MGP", Value::U32(p.stopping.into()), gauge("stopping"), "1 while the process only finishes its connections, else 0"),
+        field(52, "Stopping", "MGP", Value::U32(p.stopping.into()), gauge("stopping"), "1 in a soft stop, otherwise 0"),
         field(53, "Jobs", "MGP", Value::U32(p.connections.saturating_add(p.listeners)), gauge("jobs"), "client connections and listeners"),
-        field(54, "Unstoppable Jobs", "MGP", Value::U32(0), gauge("unstoppable_jobs"), "jobs that a soft stop does not wait for"),
-        field(55, "Listeners", "MGP", Value::U32(p.listeners), gauge("listeners"), "active listeners, statistics sockets included"),
+        field(54, "Unstoppable Jobs", "MGP", Value::U32(0), gauge("unstoppable_jobs"), "jobs that do not delay a soft \
+            stop"),
+        field(55, "Listeners", "MGP", Value::U32(p.listeners), gauge("listeners"), "active listeners, including \
+            statistics sockets"),
         field(56, "ActivePeers", "MGP", Value::U32(p.peers.0), gauge("active_peers"), "established connections with peers"),
         field(57, "ConnectedPeers", "MGP", Value::U32(p.peers.1), gauge("connected_peers"), "connections with peers"),
-        field(58, "DroppedLogs", "MGP", clip(p.logs_dropped), counter("dropped_logs_total"), "log messages that were dropped"),
-        field(59, "BusyPolling", "MGP", Value::U32(0), gauge("busy_polling_enabled"), "1 with busy polling, which is not done, so 0"),
-        field(60, "FailedResolutions", "MGP", clip(p.failed_resolutions), counter("failed_resolutions"), "resolutions of names that failed"),
+        field(58, "DroppedLogs", "MGP", clip(p.logs_dropped), counter("dropped_logs_total"), "dropped log messages"),
+        field(59, "BusyPolling", "MGP", Value::U32(0), gauge("busy_polling_enabled"), "1 with busy polling; not \
+            supported, so 0"),
+        field(60, "FailedResolutions", "MGP", clip(p.failed_resolutions), counter("failed_resolutions"), "failed name \
+            resolutions"),
     ]);
     fields
 }
@@ -179,15 +202,19 @@ fn of_work(p: &Process) -> Vec<Field> {
 fn of_traffic(p: &Process) -> Vec<Field> {
     let mut fields = vec![
         field(61, "TotalBytesOut", "MGP", Value::U64(p.bytes_out), counter("bytes_out_total"), "bytes sent to clients since the start"),
-        field(62, "TotalSplicdedBytesOut", "MGP", Value::U64(p.pipes.bytes), counter("spliced_bytes_out_total"), "bytes that went through a pipe of the kernel"),
+        field(62, "TotalSplicdedBytesOut", "MGP", Value::U64(p.pipes.bytes), counter("spliced_bytes_out_total"), "bytes \
+            spliced in the kernel"),
         field(63, "BytesOutRate", "MRP", Value::U64(p.measured.bytes_out), gauge("bytes_out_rate"), "bytes sent to clients over the last second"),
-        field(64, "DebugCommandsIssued", "MGP", Value::U32(0), None, "debugging commands that were used; there are none"),
+        field(64, "DebugCommandsIssued", "MGP", Value::U32(0), None, "debugging commands used; there are none"),
         field(65, "CumRecvLogs", "MCP", clip(p.logs_received), counter("recv_logs_total"), "log messages that log-forward sections received"),
-        field(66, "Build info", "POS", text(VERSION), None, "version that was built"),
-        field(67, "Memmax_bytes", "CLP", clip(p.memory_max), gauge("max_memory_bytes"), "limit of the process's memory (-m), in bytes; 0 is none"),
-        field(68, "PoolAlloc_bytes", "MGP", Value::U64(p.memory.0), gauge("pool_allocated_bytes"), "memory that the allocator has, in bytes"),
-        field(69, "PoolUsed_bytes", "MGP", Value::U64(p.memory.1), gauge("pool_used_bytes"), "memory that is in use, in bytes"),
-        field(70, "Start_time_sec", "MDP", clip(p.started_s), gauge("start_time_seconds"), "start of the process, in seconds since 1970"),
+        field(66, "Build info", "POS", text(VERSION), None, "version of the build"),
+        field(67, "Memmax_bytes", "CLP", clip(p.memory_max), gauge("max_memory_bytes"), "memory limit of the process \
+            (-m), in bytes; 0 is none"),
+        field(68, "PoolAlloc_bytes", "MGP", Value::U64(p.memory.0), gauge("pool_allocated_bytes"), "memory of the \
+            allocator, in bytes"),
+        field(69, "PoolUsed_bytes", "MGP", Value::U64(p.memory.1), gauge("pool_used_bytes"), "memory in use, in bytes"),
+        field(70, "Start_time_sec", "MDP", clip(p.started_s), gauge("start_time_seconds"), "start time, in seconds \
+            since 1970"),
         field(71, "Tainted", "SGP", text("0"), None, "experimental features in use; there are none"),
     ];
     if let Some(configuration) = &p.configuration {

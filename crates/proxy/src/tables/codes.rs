@@ -4,29 +4,35 @@ use crate::load::codes::codes;
 use language::Code;
 
 codes! {
-    UNKNOWN_TABLE = "E0460", "no such table",
-        "A rule or an expression names a stick table that the file does not have. A table has the name of the proxy in which its `stick-table` \
-         line stands, or `PEERS/NAME` where a `table` line of a `peers` section makes it.";
-    BAD_STORE = "E0461", "cannot be stored",
-        "Behind `store` stand types of data, separated by commas: `conn_cur`, `http_req_rate(10s)`, `gpc(3)`. Rates have a period, \
-         arrays a number of elements.";
-    BAD_COUNTER = "E0462", "no such counter",
-        "Counters that track are numbered from 0. There are three of them, or as many as `tune.stick-counters` says, which is 12 at most.";
-    WRONG_KEY = "E0463", "cannot be a key of this table",
-        "The values of the expression can never be keys of the table: they are of another type. `type` of the table says what its keys are.";
-    TABLE_SYNTAX = "E0464", "table cannot be read",
-        "A table has a type of keys and a size: `stick-table type ip size 1m expire 10m store conn_cur`. Sizes may end in k, m or g.";
-    SECOND_TABLE = "E0465", "second table of a proxy",
-        "A proxy has one table at most. Put the other one into a backend of its own, which needs no servers, and name it: `table NAME`.";
-    NO_OWN_TABLE = "E0466", "no table of its own",
-        "Without the name of a table the one of the section itself is meant, and this section has none. Give it a `stick-table`, or name one.";
-    PEERS_LINE = "E0467", "peers cannot be read",
-        "A `peers` section names everyone who shares its tables, this process among them: `peer NAME ADDRESS:PORT`. The local one is the peer \
-         with the name of the host, or with the name behind `-L` or `localpeer`.";
-    UNKNOWN_PEERS = "E0468", "no such peers section",
-        "`peers NAME` of a table must name a `peers` section of the file.";
-    STORED_TWICE = "W0461", "stored already",
-        "The same type of data stands twice behind `store`. The first one counts; take the other one out.";
-    NO_LOCAL_PEER = "W0460", "peers without this process",
-        "No peer of the section has the name of this process (the host's, `-L`, or `localpeer`), so its tables are shared with nobody.";
+    UNKNOWN_TABLE = "E0460", "stick table not found",
+        "A rule or an expression names a stick table that does not exist. A table has the name of the proxy that \
+         contains its `stick-table` line, or `PEERS/NAME` for a `table` line of a `peers` section.";
+    BAD_STORE = "E0461", "invalid data type for a stick table",
+        "`store` takes a list of data types, separated by commas: `conn_cur`, `http_req_rate(10s)`, `gpc(3)`. Rates \
+         need a period, arrays a number of elements.";
+    BAD_COUNTER = "E0462", "counter number out of range",
+        "Tracked counters are numbered from 0. There are three of them by default. `tune.stick-counters` sets another \
+         number, up to 12.";
+    WRONG_KEY = "E0463", "key type does not fit the table",
+        "The expression returns a type that cannot be a key of the table. `type` of the table sets the type of its \
+         keys.";
+    TABLE_SYNTAX = "E0464", "invalid stick table",
+        "A stick table needs a key type and a size: `stick-table type ip size 1m expire 10m store conn_cur`. Sizes \
+         may end in k, m or g.";
+    SECOND_TABLE = "E0465", "second stick table in a proxy",
+        "A proxy has at most one stick table. Put the other one into a backend without servers, and refer to it with \
+         `table NAME`.";
+    NO_OWN_TABLE = "E0466", "proxy has no stick table",
+        "Without the name of a table, the rule uses the table of its own proxy, and this proxy has none. Add a \
+         `stick-table` line, or name a table.";
+    PEERS_LINE = "E0467", "invalid peers section",
+        "A `peers` section lists all processes that share its tables, including this one: `peer NAME ADDRESS:PORT`. \
+         The local peer is the one with the host name, or with the name from `-L` or `localpeer`.";
+    UNKNOWN_PEERS = "E0468", "peers section not found",
+        "`peers NAME` of a table must name a `peers` section of the configuration.";
+    STORED_TWICE = "W0461", "data type stored twice",
+        "`store` lists the same data type twice. The first one applies; remove the other one.";
+    NO_LOCAL_PEER = "W0460", "no local peer",
+        "No peer of the section has the name of this process (host name, `-L` or `localpeer`), so its tables are not \
+         shared.";
 }

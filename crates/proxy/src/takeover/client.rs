@@ -46,7 +46,7 @@ impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SourceError::BadName => "the name is empty or too long",
-            SourceError::BadNumber => "the number of the descriptor is none",
+            SourceError::BadNumber => "invalid descriptor number",
         })
     }
 }
@@ -111,16 +111,16 @@ pub enum TakeoverError {
 impl fmt::Display for TakeoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TakeoverError::Connect(errno) => write!(f, "nobody answers there ({errno})"),
+            TakeoverError::Connect(errno) => write!(f, "no listener there ({errno})"),
             TakeoverError::Failed(errno) => write!(f, "the connection failed ({errno})"),
-            TakeoverError::Timeout => f.write_str("the answer takes too long"),
+            TakeoverError::Timeout => f.write_str("the reply takes too long"),
             TakeoverError::Refused => {
-                f.write_str("it hands over no sockets; `expose-fd listeners` may be missing there")
+                f.write_str("it offers no sockets; `expose-fd listeners` may be missing there")
             }
-            TakeoverError::Ended => f.write_str("it ended in the middle of its answer"),
-            TakeoverError::Wire(error) => write!(f, "the answer cannot be read: {error}"),
+            TakeoverError::Ended => f.write_str("it ended during its reply"),
+            TakeoverError::Wire(error) => write!(f, "cannot read the reply: {error}"),
             TakeoverError::Descriptors => {
-                f.write_str("this process may not open so many files (`ulimit -n`)")
+                f.write_str("this process may not open that many files (`ulimit -n`)")
             }
             TakeoverError::NotUnix => f.write_str("it is not a Unix socket"),
         }

@@ -53,7 +53,7 @@ impl fmt::Display for WireError {
         match self {
             WireError::TooMany(number) => write!(f, "it announces {number} sockets"),
             WireError::MoreDescriptors => f.write_str("it sends more sockets than it announced"),
-            WireError::MoreBytes => f.write_str("it sends bytes that belong to no socket"),
+            WireError::MoreBytes => f.write_str("it sends unexpected bytes"),
             WireError::LongName => f.write_str("a name is too long"),
         }
     }

@@ -28,8 +28,8 @@ fn every_row_has_a_syntax_line_two_sentences_and_an_example() {
         let is_line = row.kind.ends_with("keyword")
             || row.kind.ends_with("option")
             || row.kind.ends_with("action");
-        let undoes = row.doc.starts_with("Undoes ");
-        let short = if is_line && !undoes {
+        let cancels = row.doc.starts_with("Cancels ");
+        let short = if is_line && !cancels {
             sentences < 2 && row.doc.len() < 60
         } else {
             row.doc.len() < 18

@@ -37,9 +37,9 @@ pub(super) fn router_ids(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
             );
             told.push(
                 Diagnostic::error(&codes::SAME_ROUTER_ID, vrid.span, message)
-                    .label("used a second time")
+                    .label("duplicate")
                     .also(*span, "first used here")
-                    .help("give each its own number from 1 to 255, the same on all machines"),
+                    .help("give each instance a different number from 1 to 255, the same on all machines"),
             );
         }
         others.push((index, vrid.span));
@@ -73,7 +73,7 @@ pub(super) fn taken_twice(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
                 continue;
             };
             let message = match name == draft.name {
-                true => format!("{address} is written twice in '{name}'"),
+                true => format!("{address} appears twice in '{name}'"),
                 false => format!(
                     "{address} is in two instances, '{name}' and '{}'",
                     draft.name
@@ -81,18 +81,19 @@ pub(super) fn taken_twice(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
             };
             told.push(
                 Diagnostic::warning(&codes::ADDRESS_TWICE, at.span, message)
-                    .also(span, "first written here"),
+                    .also(span, "first used here"),
             );
         }
         if let Some(at) = draft.addresses.get(ADVERTISED_MAX) {
             let message = format!(
-                "'{}' has {} addresses in virtual_ipaddress; an advert counts {ADVERTISED_MAX} at most",
+                "'{}' has {} addresses in virtual_ipaddress, but an advert can name at most {ADVERTISED_MAX}",
                 draft.name,
                 draft.addresses.len()
             );
             told.push(
-                Diagnostic::error(&codes::TOO_MANY_ADDRESSES, at.span, message)
-                    .help("write those that are too many into 'virtual_ipaddress_excluded': they move with the others"),
+                Diagnostic::error(&codes::TOO_MANY_ADDRESSES, at.span, message).help(
+                    "move the surplus to 'virtual_ipaddress_excluded': they move with the others",
+                ),
             );
         }
     }

@@ -18,7 +18,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
     let mut seen: HashMap<String, language::Span> = HashMap::new();
     for group in &mut groups {
         if let Some(before) = seen.insert(group.name.clone(), group.place) {
-            let message = format!("'vrrp_sync_group {}' is defined twice", group.name);
+            let message = format!("duplicate 'vrrp_sync_group {}'", group.name);
             l.report(
                 Diagnostic::error(&codes::DUPLICATE, group.place, message)
                     .label("second definition")
@@ -29,7 +29,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
             let message = format!("'vrrp_sync_group {}' has no members", group.name);
             l.report(
                 Diagnostic::error(&codes::MISSING_VALUE, group.place, message)
-                    .help("name them in 'group { … }'"),
+                    .help("add them in 'group { … }'"),
             );
         }
         for member in &group.members {
@@ -44,7 +44,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
             };
             if let Some(other) = taken.insert(member.value.clone(), own) {
                 let message = match other.value == group.name {
-                    true => format!("'{}' is in the group '{}' twice", member.value, group.name),
+                    true => format!("'{}' is twice in the group '{}'", member.value, group.name),
                     false => format!(
                         "'{}' is in two sync groups, '{}' and '{}'",
                         member.value, other.value, group.name
@@ -57,10 +57,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
             }
         }
         if let [only] = &group.members[..] {
-            let message = format!(
-                "the sync group '{}' has one member: there is nothing to move together",
-                group.name
-            );
+            let message = format!("the sync group '{}' has only one member", group.name);
             l.report(Diagnostic::warning(
                 &codes::LONELY_GROUP,
                 only.span,

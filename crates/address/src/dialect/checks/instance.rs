@@ -21,7 +21,7 @@ pub(super) fn names(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
     let mut seen: HashMap<&str, Span> = HashMap::new();
     for draft in drafts {
         if let Some(before) = seen.insert(&draft.name, draft.place) {
-            let message = format!("'vrrp_instance {}' is defined twice", draft.name);
+            let message = format!("duplicate 'vrrp_instance {}'", draft.name);
             l.report(
                 Diagnostic::error(&codes::DUPLICATE, draft.place, message)
                     .label("second definition")
@@ -97,7 +97,7 @@ fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
             let message = format!("'vrrp_instance {}' has no 'interface'", draft.name);
             l.report(
                 Diagnostic::error(&codes::NO_INTERFACE, draft.place, message)
-                    .help("write 'interface <name>'; only unicast can do without"),
+                    .help("add 'interface <name>'; only unicast instances can omit it"),
             );
         }
     }
@@ -108,7 +108,7 @@ fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
             let message = format!("'vrrp_instance {}' has no 'virtual_router_id'", draft.name);
             l.report(
                 Diagnostic::error(&codes::NO_ROUTER_ID, draft.place, message)
-                    .help("write 'virtual_router_id <1-255>', the same on all machines"),
+                    .help("add 'virtual_router_id <1-255>', the same on all machines"),
             );
         }
     }
@@ -120,7 +120,7 @@ fn needed(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         let told = Diagnostic::warning(&codes::NO_ADDRESS, draft.place, message);
         l.report(match draft.excluded.is_empty() {
             true => told,
-            false => told.help("adverts should name at least one of its addresses"),
+            false => told.help("adverts should name at least one address"),
         });
     }
 }
@@ -136,7 +136,7 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         _ => draft.native_ipv6.is_some(),
     };
     if let (Some(span), Some(at), false) = (draft.native_ipv6, first, built.ipv6) {
-        let message = "native_ipv6 has no effect: the first address is of IPv4";
+        let message = "native_ipv6 has no effect: the first address is IPv4";
         l.report(
             Diagnostic::warning(&codes::MIXED_FAMILIES, span, message)
                 .also(at.span, "this decides"),
@@ -153,11 +153,11 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
             ("IPv4", "IPv6")
         };
         let message = format!(
-            "{} is of {not}, and adverts of '{}' are of {is}",
+            "{} is {not}, but adverts of '{}' are {is}",
             at.value.address, draft.name
         );
         let mut told = Diagnostic::warning(&codes::MIXED_FAMILIES, at.span, message)
-            .label("taken as if it stood in virtual_ipaddress_excluded")
+            .label("treated as if it were in virtual_ipaddress_excluded")
             .help("move it to 'virtual_ipaddress_excluded': it moves with the others, and adverts do not name it");
         if let Some(first) = first {
             told = told.also(first.span, "the first address decides");
@@ -173,7 +173,7 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     if let Some(at) = draft.options.at("version", |o| o.version)
         && at.value == 2
     {
-        let message = "IPv6 has version 3 only";
+        let message = "IPv6 requires version 3";
         l.report(Diagnostic::warning(&codes::NO_EFFECT, at.span, message).fix(at.span, "3"));
     }
     built.options.version = 3;
@@ -194,20 +194,21 @@ fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
     let told = match (&draft.priority, master) {
         (None, true) => Some(
             Diagnostic::warning(&codes::STATE_AND_PRIORITY, span, format!("without 'priority', 'state MASTER' gives '{name}' priority 255"))
-                .label("the machine counts as the addresses' own one, and no check can lower its priority")
+                .label("the machine counts as the owner of the addresses, and no check can lower its priority")
                 .help("write 'priority 150', and a lower one on the other machines"),
         ),
         (Some(at), true) if at.value <= PRIORITY_DEFAULT => Some(
             Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'state MASTER' with priority {}, which is not above the default of a backup ({PRIORITY_DEFAULT})", at.value))
-                .also(span, "this says that it is to be the owner")
-                .help("the highest priority owns the addresses, whatever 'state' says: give the owner 150 or so"),
+                .also(span, "this claims ownership")
+                .help("the highest priority owns the addresses, regardless of 'state': give the owner for example 150"),
         ),
         (Some(at), true) if at.value < OWNER => Some(
             Diagnostic::new(&codes::STATE_WITHOUT_EFFECT, Severity::Diag, span, "'state MASTER' has no effect unless the priority is 255")
-                .also(at.span, "this decides who owns the addresses"),
+                .also(at.span, "this determines the owner"),
         ),
         (Some(at), false) if at.value == OWNER => Some(
-            Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'{name}' has priority 255, which owns the addresses, and begins as a backup"))
+            Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'{name}' has priority 255, which owns \
+                the addresses, but begins as a backup"))
                 .also(span, "its state is BACKUP")
                 .help("write 'state MASTER', or a priority below 255"),
         ),
@@ -236,7 +237,7 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
         let message = "version 3 has no authentication, so none is sent";
         l.report(
             Diagnostic::warning(&codes::AUTHENTICATION_IGNORED, place, message).help(
-                "take the block away; 'unicast_peer' with 'check_unicast_src' keeps strangers out",
+                "remove the block; 'unicast_peer' with 'check_unicast_src' keeps out other machines",
             ),
         );
         return;
@@ -246,7 +247,7 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
     }
     let pass = draft.auth_pass.as_ref().filter(|p| !p.value.is_empty());
     let Some(pass) = pass else {
-        let message = "there is no 'auth_pass', so nothing is authenticated";
+        let message = "'auth_pass' is missing, so nothing is authenticated";
         l.report(Diagnostic::warning(
             &codes::AUTHENTICATION_IGNORED,
             place,
@@ -261,10 +262,10 @@ fn authentication(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instanc
             Diagnostic::warning(
                 &codes::PASSWORD_CUT,
                 pass.span,
-                format!("the password has {} bytes, and adverts have room for {}: only '{shown}' is sent", pass.value.len(), sent.len()),
+                format!("the password has {} bytes, but adverts have room for {}: only '{shown}' is sent", pass.value.len(), sent.len()),
             )
-            .label(format!("the last {} bytes count for nothing", pass.value.len() - sent.len()))
-            .help(format!("write '{shown}', which means the same to the other machines"))
+            .label(format!("the last {} bytes are ignored", pass.value.len() - sent.len()))
+            .help(format!("write '{shown}', which is equivalent for the other machines"))
             .fix(pass.span, shown),
         );
     }
@@ -304,10 +305,9 @@ fn preemption(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
 }
 
 fn as_backup(told: Diagnostic, draft: &InstanceDraft) -> Diagnostic {
-    let told = told
-        .help("write 'state BACKUP' on all machines: the priority decides who owns the addresses");
+    let told = told.help("write 'state BACKUP' on all machines: the priority determines the owner");
     match &draft.start {
-        Some(at) => told.also(at.span, "stated here").fix(at.span, "BACKUP"),
+        Some(at) => told.also(at.span, "set here").fix(at.span, "BACKUP"),
         None => told,
     }
 }
@@ -357,12 +357,12 @@ fn own_name(l: &mut Loader<'_>, draft: &InstanceDraft, vmac: &mut Vmac) {
         return;
     };
     let message = format!(
-        "'vrrp_instance {}' has the virtual interface '{name}' already: this name is passed over",
+        "'vrrp_instance {}' already uses the virtual interface '{name}': this name is ignored",
         other.name
     );
     l.report(
         Diagnostic::warning(&codes::NO_EFFECT, draft.place, message)
-            .help("write another name, or 'use_vmac' alone"),
+            .help("use another name, or 'use_vmac' alone"),
     );
     vmac.name = None;
 }
@@ -389,7 +389,7 @@ fn vmacs_of_addresses(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Ins
             let message = "'use_vmac' of an address has no effect without its interface";
             l.report(
                 Diagnostic::warning(&codes::NO_EFFECT, span, message)
-                    .help("write 'dev' and the interface, or 'use_vmac' in the instance"),
+                    .help("add 'dev' and the interface, or 'use_vmac' in the instance"),
             );
         }
     }
@@ -412,11 +412,10 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
     if unicast && vmac.ipvlan.is_none() && !vmac.transmit_on_base {
         vmac.transmit_on_base = true;
         let span = draft.peers.as_ref().map_or(draft.place, |p| p.span);
-        let message =
-            "unicast adverts cannot go by the virtual interface, so they go by the one below";
+        let message = "unicast adverts cannot use the virtual interface, so they use the one below";
         l.report(
             Diagnostic::warning(&codes::NO_EFFECT, span, message)
-                .help("write 'vmac_xmit_base' to say so"),
+                .help("add 'vmac_xmit_base' to make that explicit"),
         );
     }
     if let (true, Some(span)) = (built.options.strict, draft.vmac_transmit_on_base) {
@@ -428,7 +427,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
         mac[5] = built.vrid;
     }
     if vmac.ipvlan == Some(None) && !built.ipv6 {
-        let message = "an ipvlan of IPv4 needs an address of its own";
+        let message = "an IPv4 ipvlan needs its own address";
         l.report(
             Diagnostic::error(&codes::MISSING_VALUE, draft.place, message)
                 .help("write 'use_ipvlan <interface> <address>/<prefix>'"),

@@ -93,10 +93,10 @@ fn global(l: &mut Loader<'_>) {
         .shutdown
         .map(|s| (s, within(defaults.shutdown_timeout)));
     if let Some(place) = unused {
-        let message = "'instance' has no effect in this program without 'data_use_instance'";
+        let message = "'instance' has no effect without 'data_use_instance'";
         l.report(
             Diagnostic::warning(&codes::NO_EFFECT, place, message)
-                .help("the options '-p' and '-r' name the files of process ids"),
+                .help("the options '-p' and '-r' set the pid files"),
         );
     }
 }
@@ -125,7 +125,7 @@ fn fifos(l: &mut Loader<'_>) {
     for draft in drafts {
         let Some(path) = draft.path else {
             if let Some(script) = draft.script {
-                let message = "this script has no pipe to read: the line with its path is missing";
+                let message = "this script has no pipe to read: the line with the path of the pipe is missing";
                 l.report(Diagnostic::error(
                     &codes::MISSING_VALUE,
                     script.span,
@@ -175,14 +175,15 @@ fn interfaces(l: &mut Loader<'_>) {
             .or_insert_with(|| outside.interface(&name));
         match answer {
             Interface::Loopback if what == "vrrp_instance" => {
-                let message = format!("'{name}' is a loopback, which reaches no other machine");
+                let message =
+                    format!("'{name}' is a loopback interface and reaches no other machine");
                 l.report(Diagnostic::error(&codes::UNKNOWN_INTERFACE, span, message));
             }
             Interface::Missing if !l.config.global.dynamic_interfaces => {
-                let message = format!("there is no interface '{name}' on this machine");
+                let message = format!("interface '{name}' does not exist on this machine");
                 l.report(
                     Diagnostic::error(&codes::UNKNOWN_INTERFACE, span, message)
-                        .help("if it comes later, write 'dynamic_interfaces' into global_defs"),
+                        .help("if it appears later, add 'dynamic_interfaces' to global_defs"),
                 );
             }
             _ => {}
@@ -242,7 +243,7 @@ fn preferences(l: &mut Loader<'_>, rules: Vec<At<Rule>>) -> Vec<Rule> {
             let message = format!("a rule without a preference gets {given}");
             l.report(
                 Diagnostic::warning(&codes::RULE_PREFERENCE, span, message)
-                    .label("its place among other rules is left to chance")
+                    .label("its position among other rules is arbitrary")
                     .help("add 'preference <number>'"),
             );
         }
@@ -254,7 +255,7 @@ fn preferences(l: &mut Loader<'_>, rules: Vec<At<Rule>>) -> Vec<Rule> {
 /// A name that nothing has.
 fn unknown(l: &mut Loader<'_>, at: &At<String>, kind: &str, names: &[String]) {
     let near = suggest::nearest(&at.value, names.iter().map(String::as_str));
-    let message = format!("there is no '{kind} {}'", at.value);
+    let message = format!("'{kind} {}' is not defined", at.value);
     let told = Diagnostic::error(&codes::UNKNOWN_REFERENCE, at.span, message);
     l.report(match near {
         Some(_) => told.did_you_mean(at.span, near),
@@ -370,15 +371,16 @@ fn without(
         return weight;
     };
     let because = match why {
-        NoWeights::Group => "in a sync group its members' weights are 0",
+        NoWeights::Group => "members of a sync group have weight 0",
         NoWeights::Owner => "priority 255 never changes",
     };
     let message =
-        format!("the weight of '{name}' does not count here: {because}, so its failure is a fault");
+        format!("the weight of '{name}' has no effect here: {because}, so its failure is a fault");
     let told = Diagnostic::warning(&codes::WEIGHT_IGNORED, span, message);
     l.report(match why {
-        NoWeights::Group => told
-            .help("track it in the vrrp_sync_group, or write 'sync_group_tracking_weight' there"),
+        NoWeights::Group => {
+            told.help("track it in the vrrp_sync_group, or add 'sync_group_tracking_weight' there")
+        }
         NoWeights::Owner => told.help("use a priority below 255, or weight 0"),
     });
     Weight { value: 0, ..weight }

@@ -49,8 +49,10 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
                 span,
                 "scripts are run as root, and 'enable_script_security' is not set",
             )
-            .label("the first of them")
-            .help("write 'enable_script_security' into global_defs; 'script_user' names somebody else than root"),
+            .label("the first one")
+            .help(
+                "add 'enable_script_security' to global_defs, and a 'script_user' other than root",
+            ),
         );
     }
     disabled
@@ -61,11 +63,11 @@ fn look(l: &mut Loader<'_>, command: &Command, account: Option<&Account>, root: 
     let who = account.map_or("root", |a| a.name.as_str());
     let message = match l.outside.program(&command.program, account) {
         Program::Usable | Program::Unknown => return true,
-        Program::Missing => format!("there is no script '{}'", command.program),
-        Program::NotExecutable => format!("'{}' may not be executed by {who}", command.program),
+        Program::Missing => format!("script '{}' not found", command.program),
+        Program::NotExecutable => format!("'{}' cannot be executed by {who}", command.program),
         Program::Unsafe(_) if !root || !l.config.global.script_security => return true,
         Program::Unsafe(part) => format!(
-            "'{}' is not run as root: others can change '{}'",
+            "'{}' is not run as root, because others can change '{}'",
             command.program,
             part.display()
         ),
@@ -73,7 +75,7 @@ fn look(l: &mut Loader<'_>, command: &Command, account: Option<&Account>, root: 
     let tracked = command.what == "vrrp_script";
     let told = Diagnostic::warning(&codes::SCRIPT_UNUSABLE, command.span, message);
     l.report(match tracked {
-        true => told.label("not run, and what tracks it takes no notice of it"),
+        true => told.label("not run, and its result is ignored"),
         false => told,
     });
     false

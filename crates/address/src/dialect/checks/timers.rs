@@ -37,7 +37,8 @@ pub(super) fn interval(l: &mut Loader<'_>, draft: &InstanceDraft, version: u8) -
         );
         let told = Diagnostic::warning(&codes::ADVERT_ROUNDED, at.span, message);
         l.report(match version {
-            2 => told.help("'version 3', on all machines, has adverts of fractions of a second"),
+            2 => told
+                .help("use 'version 3', on all machines, for intervals of fractions of a second"),
             _ => told
                 .fix(at.span, seconds(sent))
                 .help(format!("write {}", seconds(sent))),
@@ -102,7 +103,7 @@ pub(super) fn interface_delays(l: &mut Loader<'_>) {
             );
             l.report(
                 Diagnostic::warning(&codes::TIMERS, place, message).help(format!(
-                    "use a delay below {} s, or longer adverts",
+                    "use a delay below {} s, or a longer advert interval",
                     seconds(most)
                 )),
             );

@@ -11,7 +11,7 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
     let family = |six: bool| if six { "IPv6" } else { "IPv4" };
     if let Some(source) = draft.source.as_ref().filter(|s| s.value.is_ipv6() != ipv6) {
         let message = format!(
-            "the source {} is not of {}, as the addresses of '{}' are",
+            "the source {} is not {}, like the addresses of '{}'",
             source.value,
             family(ipv6),
             draft.name
@@ -25,7 +25,7 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
         .unwrap_or_default();
     for peer in peers.iter().filter(|p| p.value.address.is_ipv6() != ipv6) {
         let message = format!(
-            "the peer {} is not of {}, as the addresses of '{}' are",
+            "the peer {} is not {}, like the addresses of '{}'",
             peer.value.address,
             family(ipv6),
             draft.name
@@ -51,7 +51,7 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
     let group = draft.group.as_ref();
     if let Some(at) = group.filter(|g| g.value.is_ipv6() != ipv6) {
         let message = format!(
-            "the group {} is not of {}, as the addresses of '{}' are",
+            "the group {} is not {}, like the addresses of '{}'",
             at.value,
             family(ipv6),
             draft.name
@@ -67,21 +67,21 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
 fn without_peers(l: &mut Loader<'_>, draft: &InstanceDraft) {
     if let Some(at) = &draft.peers {
         let message = format!(
-            "'{}' names no peer, so its adverts go by multicast",
+            "'{}' has no peers, so its adverts use multicast",
             draft.name
         );
         l.report(
             Diagnostic::warning(&codes::NO_PEER, at.span, message)
-                .help("name the other machines, or write 'unicast_fault_no_peer'"),
+                .help("add the other machines, or 'unicast_fault_no_peer'"),
         );
     } else if let Some(source) = draft.source.as_ref().filter(|_| draft.unicast_source) {
         let message = format!(
-            "'{}' has no unicast_peer, so its adverts go by multicast",
+            "'{}' has no unicast_peer, so its adverts use multicast",
             draft.name
         );
         l.report(
             Diagnostic::warning(&codes::NO_PEER, source.span, message)
-                .help("name the other machines in 'unicast_peer { … }', or write 'mcast_src_ip'"),
+                .help("add the other machines in 'unicast_peer { … }', or use 'mcast_src_ip'"),
         );
     }
     for (what, span) in [

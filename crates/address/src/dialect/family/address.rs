@@ -42,7 +42,7 @@ impl<'w> Words<'w> {
         if value.is_none()
             && let Some(name) = self.words.last()
         {
-            let message = format!("a value is missing behind '{}'", name.text);
+            let message = format!("the value after '{}' is missing", name.text);
             l.report(Diagnostic::error(&codes::MISSING_VALUE, name.span, message));
         }
         value
@@ -67,7 +67,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "dev",
         places: ALL,
         syntax: "dev <interface>",
-        doc: "The interface that gets the address; default that of the instance.",
+        doc: "The interface for the address; the default is that of the instance.",
         example: "192.0.2.10/24 dev eth1",
         build: |l, w, a| {
             let Some(word) = w.value(l) else { return };
@@ -80,7 +80,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "brd",
         places: ALL,
         syntax: "brd <address>|+|-",
-        doc: "The broadcast address; `+` and `-` set or clear the bits of the host.",
+        doc: "The broadcast address; `+` and `-` set or clear the host bits.",
         example: "192.0.2.10/24 brd +",
         build: broadcast,
     },
@@ -88,7 +88,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "broadcast",
         places: ALL,
         syntax: "broadcast <address>|+|-",
-        doc: "The long name of `brd`.",
+        doc: "Long form of `brd`.",
         example: "192.0.2.10/24 broadcast 192.0.2.255",
         build: broadcast,
     },
@@ -96,7 +96,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "scope",
         places: ALL,
         syntax: "scope global|site|link|host|nowhere",
-        doc: "How far the address is valid.",
+        doc: "The scope of the address.",
         example: "192.0.2.10/24 scope global",
         build: |l, w, a| a.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope),
     },
@@ -104,7 +104,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "label",
         places: ALL,
         syntax: "label <name>",
-        doc: "A name for the address, as ifconfig shows it: the interface, a colon, and something. IPv4 only.",
+        doc: "A label for the address, as shown by ifconfig: the interface, a colon, and a suffix. IPv4 only.",
         example: "192.0.2.10/24 dev eth0 label eth0:vip",
         build: label,
     },
@@ -120,7 +120,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "home",
         places: ALL,
         syntax: "home",
-        doc: "Marks an address of IPv6 as the home address of Mobile IPv6.",
+        doc: "Marks an IPv6 address as the home address of Mobile IPv6.",
         example: "2001:db8::10/64 home",
         build: |_, _, a| a.home = true,
     },
@@ -128,7 +128,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "-nodad",
         places: ALL,
         syntax: "-nodad",
-        doc: "No duplicate address detection for this address of IPv6, which takes a second or more.",
+        doc: "Disables duplicate address detection for this IPv6 address, which takes a second or more.",
         example: "2001:db8::10/64 -nodad",
         build: |_, _, a| a.no_dad = true,
     },
@@ -136,7 +136,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "mngtmpaddr",
         places: ALL,
         syntax: "mngtmpaddr",
-        doc: "The kernel makes temporary addresses of IPv6 from this one.",
+        doc: "Lets the kernel derive temporary IPv6 addresses from this one.",
         example: "2001:db8::10/64 mngtmpaddr",
         build: |_, _, a| a.manage_temporary = true,
     },
@@ -144,7 +144,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "noprefixroute",
         places: ALL,
         syntax: "noprefixroute",
-        doc: "The kernel makes no route for the network of the address.",
+        doc: "Creates no route for the network of the address.",
         example: "192.0.2.10/24 noprefixroute",
         build: |_, _, a| a.no_prefix_route = true,
     },
@@ -152,7 +152,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "autojoin",
         places: ALL,
         syntax: "autojoin",
-        doc: "The kernel joins the multicast group of the address.",
+        doc: "Lets the kernel join the multicast group of the address.",
         example: "192.0.2.10/24 autojoin",
         build: |_, _, a| a.auto_join = true,
     },
@@ -160,7 +160,8 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "preferred_lft",
         places: ALL,
         syntax: "preferred_lft <seconds>|forever",
-        doc: "How long new connections of this machine may use it as their source. 0, which a /128 has by default, never; `forever` always.",
+        doc: "Time for which new connections of this machine may use it as source address. 0, the default for a /128, \
+            never; `forever` always.",
         example: "2001:db8::10/128 preferred_lft forever",
         build: preferred,
     },
@@ -168,7 +169,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "no_track",
         places: VIRTUAL,
         syntax: "no_track",
-        doc: "That the address is removed by somebody else changes nothing.",
+        doc: "Ignores the removal of the address by other programs.",
         example: "192.0.2.10/24 no_track",
         build: |_, _, a| a.no_track = true,
     },
@@ -176,7 +177,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "use_vmac",
         places: &["virtual_ipaddress", "virtual_ipaddress_excluded"],
         syntax: "use_vmac",
-        doc: "An address on another interface (`dev`) has the MAC address of the virtual router there.",
+        doc: "An address on another interface (`dev`) uses the MAC address of the virtual router there.",
         example: "192.0.2.10/24 dev eth1 use_vmac",
         build: |_, _, a| a.vmac = true,
     },
@@ -184,7 +185,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "track_group",
         places: &["static_ipaddress"],
         syntax: "track_group <name>",
-        doc: "The instances of this group have a fault when the address is removed.",
+        doc: "The instances of this group enter FAULT when the address is removed.",
         example: "192.0.2.10/24 dev eth0",
         build: |l, w, a| {
             let Some(word) = w.value(l) else { return };
@@ -241,7 +242,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ad
 }
 
 fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
-    let message = format!("unknown word '{}' behind an address", word.text);
+    let message = format!("unknown word '{}' after an address", word.text);
     let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message);
     let names = OPTIONS
         .iter()
@@ -255,9 +256,10 @@ fn unknown(l: &mut Loader<'_>, word: &Word, place: &str) {
         .unwrap_or_default()
         .parse::<IpAddr>();
     l.report(match (another, near) {
-        (Ok(_), _) => told.help("each address has its own line"),
+        (Ok(_), _) => told.help("write one address per line"),
         (_, Some(_)) => told.did_you_mean(word.span, near),
-        _ => told.help("words of an address are dev, brd, scope, label, peer, preferred_lft and others; see 'evenkeel keyword virtual_ipaddress'"),
+        _ => told.help("valid words: dev, brd, scope, label, peer, preferred_lft and others; see 'evenkeel keyword \
+            virtual_ipaddress'"),
     });
 }
 
@@ -274,7 +276,7 @@ fn broadcast(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
         "-" => Some(Ipv4Addr::from(u32::from(own) & !host).into()),
         _ => match l.address(word) {
             Some(IpAddr::V6(_)) => {
-                let message = "a broadcast address is of IPv4";
+                let message = "a broadcast address must be IPv4";
                 l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
                 None
             }
@@ -287,7 +289,7 @@ fn label(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
     let Some(word) = words.value(l) else { return };
     if word.text.len() > LABEL_BYTES_MAX {
         let message = format!(
-            "a label has at most {LABEL_BYTES_MAX} bytes, this one {}",
+            "a label has at most {LABEL_BYTES_MAX} bytes, this one has {}",
             word.text.len()
         );
         l.report(Diagnostic::error(&codes::OUT_OF_RANGE, word.span, message));

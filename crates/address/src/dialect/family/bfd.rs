@@ -22,7 +22,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "bfd_instance",
         places: &[TOP],
         syntax: "bfd_instance <name> { neighbor_ip … }",
-        doc: "A session of BFD (RFC 5880) with a neighbour, which instances name in `track_bfd`.",
+        doc: "A BFD session (RFC 5880) with a neighbour, to which instances refer in `track_bfd`.",
         example: "bfd_instance peer {\n    neighbor_ip 192.0.2.2\n    source_ip 192.0.2.1\n    min_rx 50\n    min_tx 50\n}",
         build: block(1, 1, session),
     },
@@ -30,7 +30,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "neighbor_ip",
         places: &[BFD],
         syntax: "neighbor_ip <address>",
-        doc: "The neighbour of the session.",
+        doc: "The neighbour.",
         example: "neighbor_ip 192.0.2.2",
         build: line(1, 1, neighbour),
     },
@@ -38,7 +38,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "neighbour_ip",
         places: &[BFD],
         syntax: "neighbour_ip <address>",
-        doc: "The neighbour of the session, in British spelling.",
+        doc: "Same as `neighbor_ip`.",
         example: "neighbour_ip 192.0.2.2",
         build: line(1, 1, neighbour),
     },
@@ -46,7 +46,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "source_ip",
         places: &[BFD],
         syntax: "source_ip <address>",
-        doc: "The source of its packets, of the neighbour's family.",
+        doc: "Source address of its packets, in the neighbour's family.",
         example: "source_ip 192.0.2.1",
         build: line(1, 1, |l, n| {
             let found = n.argument().and_then(|w| l.address(w));
@@ -57,7 +57,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "min_rx",
         places: &[BFD],
         syntax: "min_rx <milliseconds>",
-        doc: "The shortest interval of packets that is taken, 10 ms by default.",
+        doc: "Minimum interval of received packets, by default 10 ms.",
         example: "min_rx 50",
         build: line(1, 1, |l, n| {
             if let Some(value) = interval(l, n) {
@@ -69,7 +69,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "min_tx",
         places: &[BFD],
         syntax: "min_tx <milliseconds>",
-        doc: "The interval in which packets are to be sent, 10 ms by default.",
+        doc: "Interval of sent packets, by default 10 ms.",
         example: "min_tx 50",
         build: line(1, 1, |l, n| {
             if let Some(value) = interval(l, n) {
@@ -81,7 +81,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "idle_tx",
         places: &[BFD],
         syntax: "idle_tx <milliseconds>",
-        doc: "The interval while the session is down, 1000 ms by default.",
+        doc: "Interval while the session is down, by default 1000 ms.",
         example: "idle_tx 2000",
         build: line(1, 1, |l, n| {
             if let Some(value) = interval(l, n) {
@@ -93,7 +93,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "multiplier",
         places: &[BFD],
         syntax: "multiplier <1-255>",
-        doc: "How many packets have to be missing until the session is down, 5 by default.",
+        doc: "Number of missing packets after which the session is down, by default 5.",
         example: "multiplier 3",
         build: line(1, 1, |l, n| {
             if let Some(value) = n.argument().and_then(|w| l.small(w, 1..=255)) {
@@ -105,7 +105,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "passive",
         places: &[BFD],
         syntax: "passive",
-        doc: "Says nothing until the neighbour does.",
+        doc: "Sends nothing until the neighbour does.",
         example: "passive",
         build: line(0, 0, |l, _| with(l, |s| s.passive = true)),
     },
@@ -113,7 +113,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "ttl",
         places: &[BFD],
         syntax: "ttl <1-255>",
-        doc: "The TTL of packets of IPv4, 255 by default.",
+        doc: "TTL of IPv4 packets, by default 255.",
         example: "ttl 255",
         build: line(1, 1, hops),
     },
@@ -121,7 +121,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "hoplimit",
         places: &[BFD],
         syntax: "hoplimit <1-255>",
-        doc: "The hop limit of packets of IPv6, 64 by default.",
+        doc: "Hop limit of IPv6 packets, by default 64.",
         example: "hoplimit 255",
         build: line(1, 1, hops),
     },
@@ -129,7 +129,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "max_hops",
         places: &[BFD],
         syntax: "max_hops <0-255>",
-        doc: "How many hops away the neighbour may be; 255 does not look.",
+        doc: "Maximum distance of the neighbour in hops; 255 disables the check.",
         example: "max_hops 1",
         build: line(1, 1, |l, n| {
             if let Some(value) = n.argument().and_then(|w| l.small(w, 0..=255)) {
@@ -141,17 +141,17 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrrp",
         places: &[BFD],
         syntax: "vrrp",
-        doc: "Only virtual routers are told of the session. There is nobody else here.",
+        doc: "Reports the session to virtual routers only. This is always so.",
         example: "vrrp",
         build: line(0, 0, |l, n| {
-            so_anyway(l, n, "only virtual routers are told of sessions");
+            so_anyway(l, n, "sessions are only reported to virtual routers");
         }),
     },
     Row {
         name: "checker",
         places: &[BFD],
         syntax: "checker",
-        doc: "Only checks of IPVS are told of the session, which this program has not: the proxy checks its servers itself.",
+        doc: "Reports the session to IPVS checks only. Evenkeel has none: the proxy checks its servers itself.",
         example: "checker",
         build: line(0, 0, super::ipvs::concerns_ipvs),
     },
@@ -201,7 +201,7 @@ fn session(l: &mut Loader<'_>, node: &Node) {
         .source
         .is_some_and(|s| s.is_ipv4() != session.neighbour.is_ipv4())
     {
-        let message = "its source_ip and its neighbor_ip are of different families";
+        let message = "its source_ip and neighbor_ip are of different families";
         l.report(Diagnostic::error(&codes::BAD_ADDRESS, span, message));
     }
 }

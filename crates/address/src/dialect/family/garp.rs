@@ -55,105 +55,110 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     of_instance(
         "garp_master_delay",
         "garp_master_delay <seconds>",
-        "Seconds until a new owner announces its addresses a second time; 0 does not. Default `vrrp_garp_master_delay`, 5.",
+        "Seconds until a new owner announces its addresses a second time; 0 disables that. Default \
+         `vrrp_garp_master_delay`, 5.",
         "garp_master_delay 1",
         delay,
     ),
     of_all(
         "vrrp_garp_master_delay",
         "vrrp_garp_master_delay <seconds>",
-        "Seconds until a new owner announces its addresses a second time; 0 does not. Default 5.",
+        "Seconds until a new owner announces its addresses a second time; 0 disables that. Default 5.",
         "vrrp_garp_master_delay 1",
         delay,
     ),
     of_instance(
         "garp_master_repeat",
         "garp_master_repeat <number>",
-        "How many announcements of each address a new owner sends at a time. Default `vrrp_garp_master_repeat`, 5.",
+        "Number of announcements of each address that a new owner sends at a time. Default `vrrp_garp_master_repeat`, \
+         5.",
         "garp_master_repeat 3",
         repeat,
     ),
     of_all(
         "vrrp_garp_master_repeat",
         "vrrp_garp_master_repeat <number>",
-        "How many announcements of each address a new owner sends at a time. Default 5.",
+        "Number of announcements of each address that a new owner sends at a time. Default 5.",
         "vrrp_garp_master_repeat 3",
         repeat,
     ),
     of_instance(
         "garp_lower_prio_delay",
         "garp_lower_prio_delay <seconds>",
-        "As `garp_master_delay`, when an owner has heard an advert of lower priority.",
+        "Like `garp_master_delay`, after the owner has received an advert with a lower priority.",
         "garp_lower_prio_delay 5",
         lower_delay,
     ),
     of_all(
         "vrrp_garp_lower_prio_delay",
         "vrrp_garp_lower_prio_delay <seconds>",
-        "As `vrrp_garp_master_delay`, when an owner has heard an advert of lower priority.",
+        "Like `vrrp_garp_master_delay`, after the owner has received an advert with a lower priority.",
         "vrrp_garp_lower_prio_delay 5",
         lower_delay,
     ),
     of_instance(
         "garp_lower_prio_repeat",
         "garp_lower_prio_repeat <number>",
-        "As `garp_master_repeat`, when an owner has heard an advert of lower priority.",
+        "Like `garp_master_repeat`, after the owner has received an advert with a lower priority.",
         "garp_lower_prio_repeat 1",
         lower_repeat,
     ),
     of_all(
         "vrrp_garp_lower_prio_repeat",
         "vrrp_garp_lower_prio_repeat <number>",
-        "As `vrrp_garp_master_repeat`, when an owner has heard an advert of lower priority.",
+        "Like `vrrp_garp_master_repeat`, after the owner has received an advert with a lower priority.",
         "vrrp_garp_lower_prio_repeat 1",
         lower_repeat,
     ),
     of_instance(
         "garp_master_refresh",
         "garp_master_refresh <seconds>",
-        "An owner announces its addresses again every so often; 0 does not. Default `vrrp_garp_master_refresh`, 0.",
+        "Interval at which an owner announces its addresses again; 0 disables that. Default \
+         `vrrp_garp_master_refresh`, 0.",
         "garp_master_refresh 60",
         refresh,
     ),
     of_all(
         "vrrp_garp_master_refresh",
         "vrrp_garp_master_refresh <seconds>",
-        "An owner announces its addresses again every so often; 0 does not. Default 0.",
+        "Interval at which an owner announces its addresses again; 0 disables that. Default 0.",
         "vrrp_garp_master_refresh 60",
         refresh,
     ),
     of_instance(
         "garp_master_refresh_repeat",
         "garp_master_refresh_repeat <number>",
-        "How many announcements a refresh sends. Default `vrrp_garp_master_refresh_repeat`, 1.",
+        "Number of announcements of a refresh. Default `vrrp_garp_master_refresh_repeat`, 1.",
         "garp_master_refresh_repeat 2",
         refresh_repeat,
     ),
     of_all(
         "vrrp_garp_master_refresh_repeat",
         "vrrp_garp_master_refresh_repeat <number>",
-        "How many announcements a refresh sends. Default 1.",
+        "Number of announcements of a refresh. Default 1.",
         "vrrp_garp_master_refresh_repeat 2",
         refresh_repeat,
     ),
     of_instance(
         "garp_extra_if",
         "garp_extra_if [all] <seconds>",
-        "Announces every so often on the other interfaces that have addresses of the instance, so that switches remember them; without `all` only on virtual ones.",
+        "Interval of announcements on other interfaces with addresses of the instance, so that switches remember \
+         them; without `all` only on virtual ones.",
         "garp_extra_if all 100",
         extra,
     ),
     of_all(
         "vrrp_garp_extra_if",
         "vrrp_garp_extra_if [all] <seconds>",
-        "Announces every so often on the other interfaces that have addresses, so that switches remember them; without `all` only on virtual ones.",
+        "Interval of announcements on other interfaces with addresses, so that switches remember them; without `all` \
+         only on virtual ones.",
         "vrrp_garp_extra_if all 100",
         extra,
     ),
     of_all(
         "vrrp_garp_interval",
         "vrrp_garp_interval <seconds>",
-        "Between two gratuitous ARPs on an interface, for switches that are easily flooded. Default 0.",
+        "Interval between two gratuitous ARPs on an interface, for switches that are easily flooded. Default 0.",
         "vrrp_garp_interval 0.001",
         |l, n| {
             l.config.global.garp_interval = interval(l, n).unwrap_or_default();
@@ -162,7 +167,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     of_all(
         "vrrp_gna_interval",
         "vrrp_gna_interval <seconds>",
-        "Between two unsolicited neighbour advertisements on an interface. Default 0.",
+        "Interval between two unsolicited neighbour advertisements on an interface. Default 0.",
         "vrrp_gna_interval 0.001",
         |l, n| {
             l.config.global.gna_interval = interval(l, n).unwrap_or_default();
@@ -172,7 +177,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrrp_min_garp",
         places: &[GLOBAL],
         syntax: "vrrp_min_garp [on|off]",
-        doc: "One announcement of each address and no second one: enough for modern switches.",
+        doc: "Announces each address only once: enough for modern switches.",
         example: "vrrp_min_garp",
         build: line(0, 1, |l, n| {
             l.drafts.defaults.min_garp = l.switch(n).unwrap_or(false)
@@ -182,7 +187,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "garp_group",
         places: &[TOP],
         syntax: "garp_group { garp_interval … gna_interval … interface … }",
-        doc: "Times between announcements of one interface, or of several that share a switch.",
+        doc: "Intervals between announcements on one interface, or on several that share a switch.",
         example: "garp_group {\n    garp_interval 0.01\n    interfaces {\n        eth0\n        eth1\n    }\n}",
         build: block(0, 1, group),
     },
@@ -190,7 +195,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "garp_interval",
         places: &[GARP_GROUP],
         syntax: "garp_interval <seconds>",
-        doc: "Between two gratuitous ARPs of the group.",
+        doc: "Interval between two gratuitous ARPs of the group.",
         example: "garp_interval 0.01\ninterface eth0",
         build: line(1, 1, |l, n| {
             let value = interval(l, n).unwrap_or_default();
@@ -203,7 +208,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "gna_interval",
         places: &[GARP_GROUP],
         syntax: "gna_interval <seconds>",
-        doc: "Between two unsolicited neighbour advertisements of the group.",
+        doc: "Interval between two unsolicited neighbour advertisements of the group.",
         example: "gna_interval 0.01\ninterface eth0",
         build: line(1, 1, |l, n| {
             let value = interval(l, n).unwrap_or_default();
@@ -216,7 +221,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "interface",
         places: &[GARP_GROUP],
         syntax: "interface <name>",
-        doc: "The interface that the times are for.",
+        doc: "The interface of the group.",
         example: "garp_interval 0.01\ninterface eth0",
         build: line(1, 1, |l, n| {
             if let Some(word) = n.argument() {
@@ -228,7 +233,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "interfaces",
         places: &[GARP_GROUP],
         syntax: "interfaces { <name> … }",
-        doc: "Interfaces that share the times, as they share a switch.",
+        doc: "Interfaces that share the intervals, because they share a switch.",
         example: "garp_interval 0.01\ninterfaces {\n    eth0\n    eth1\n}",
         build: block(0, 0, |l, n| {
             for word in n.nodes().iter().flat_map(|line| &line.words) {
@@ -295,7 +300,7 @@ fn extra(l: &mut Loader<'_>, node: &Node) {
     let words = node.arguments();
     let all = words.first().is_some_and(|w| w.text == "all");
     let Some(word) = words.get(usize::from(all)) else {
-        let message = format!("the seconds are missing behind '{}'", node.name());
+        let message = format!("the seconds after '{}' are missing", node.name());
         l.report(Diagnostic::error(
             &codes::MISSING_VALUE,
             node.whole(),
@@ -323,9 +328,9 @@ fn group(l: &mut Loader<'_>, node: &Node) {
             Diagnostic::error(
                 &codes::MISSING_VALUE,
                 node.place(),
-                "this garp_group names no interface",
+                "this garp_group has no interface",
             )
-            .help("give it 'interface eth0', or several in 'interfaces { … }'"),
+            .help("add 'interface eth0', or several in 'interfaces { … }'"),
         );
     }
 }

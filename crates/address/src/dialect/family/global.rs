@@ -32,7 +32,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "global_defs",
         places: &[TOP],
         syntax: "global_defs { … }",
-        doc: "What holds for everything in the file. It may stand anywhere, and several times.",
+        doc: "Global settings. The block may appear anywhere, and several times.",
         example: "global_defs {\n    router_id lb1\n    enable_script_security\n}",
         build: block(0, 0, |l, n| l.children(GLOBAL, n)),
     },
@@ -40,14 +40,14 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "linkbeat_use_polling",
         places: &[TOP, INSTANCE],
         syntax: "linkbeat_use_polling",
-        doc: "The carrier of interfaces is asked for again and again. `linkbeat_interfaces` does it for some.",
+        doc: "Polls the carrier of interfaces. `linkbeat_interfaces` does so for selected ones.",
         example: "linkbeat_use_polling",
         build: line(0, 0, linkbeat),
     },
     row(
         "router_id",
         "router_id <name>",
-        "The name of this machine in mails and logs; default the host's name.",
+        "Name of this machine in mails and logs; the default is the host name.",
         "router_id lb1",
         line(1, 1, |l, n| {
             l.drafts.defaults.router_id = n.argument().map(|w| w.text.clone());
@@ -56,7 +56,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "default_interface",
         "default_interface <name>",
-        "The interface of static addresses without `dev`; default eth0.",
+        "Interface of static addresses without `dev`; default eth0.",
         "default_interface eth1",
         line(1, 1, |l, n| {
             if let Some(word) = n.argument() {
@@ -67,7 +67,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_version",
         "vrrp_version 2|3",
-        "The version of instances that name none; default 2. IPv6 is always 3.",
+        "Version of instances without `version`; default 2. IPv6 is always 3.",
         "vrrp_version 3",
         line(1, 1, |l, n| {
             if let Some(value) = n.argument().and_then(|w| l.small(w, 2..=3)) {
@@ -78,7 +78,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_mcast_group4",
         "vrrp_mcast_group4 <group>",
-        "The multicast group of adverts of IPv4, 224.0.0.18 by default.",
+        "Multicast group of IPv4 adverts, by default 224.0.0.18.",
         "vrrp_mcast_group4 224.0.0.19",
         line(1, 1, |l, n| {
             l.drafts.defaults.group4 = group(l, n, false);
@@ -87,7 +87,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_mcast_group6",
         "vrrp_mcast_group6 <group>",
-        "The multicast group of adverts of IPv6, ff02::12 by default.",
+        "Multicast group of IPv6 adverts, by default ff02::12.",
         "vrrp_mcast_group6 ff02::13",
         line(1, 1, |l, n| {
             l.drafts.defaults.group6 = group(l, n, true);
@@ -135,7 +135,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_check_unicast_src",
         "vrrp_check_unicast_src",
-        "Unicast adverts are only taken from peers, in all instances.",
+        "Only accepts unicast adverts from peers, in all instances.",
         "vrrp_check_unicast_src",
         line(0, 0, |l, _| l.drafts.defaults.check_source = true),
     ),

@@ -29,7 +29,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "state",
         places: &[INSTANCE],
         syntax: "state MASTER|BACKUP",
-        doc: "What it is at first. Which machine owns the addresses is decided by `priority`: MASTER only matters with priority 255, which owns them at once. Without `priority`, MASTER means 255.",
+        doc: "Initial state. `priority` decides which machine owns the addresses: MASTER only matters with priority \
+            255, which owns them at once. Without `priority`, MASTER means 255.",
         example: "state BACKUP",
         build: line(1, 1, state),
     },
@@ -37,7 +38,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "interface",
         places: &[INSTANCE],
         syntax: "interface <name>",
-        doc: "The interface that adverts use and that gets the addresses. Only unicast can do without.",
+        doc: "Interface for adverts and addresses. Only unicast instances can omit it.",
         example: "interface eth0",
         build: line(1, 1, interface),
     },
@@ -45,7 +46,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "virtual_router_id",
         places: &[INSTANCE],
         syntax: "virtual_router_id <1-255>",
-        doc: "The number of the virtual router, the same on all its machines, and of no other one on the same network.",
+        doc: "Number of the virtual router, the same on all its machines, and unique on the network.",
         example: "virtual_router_id 51",
         build: line(1, 1, vrid),
     },
@@ -53,7 +54,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "priority",
         places: &[INSTANCE],
         syntax: "priority <1-255>",
-        doc: "The highest one owns the addresses. Give every machine another one; 255 is for who has the addresses as its own. Default 100.",
+        doc: "The highest priority owns the addresses. Give every machine a different one; 255 is for the machine to \
+            which the addresses belong. Default 100.",
         example: "priority 150",
         build: line(1, 1, priority),
     },
@@ -61,7 +63,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "advert_int",
         places: &[INSTANCE],
         syntax: "advert_int <seconds>",
-        doc: "Between two adverts, the same on all machines: 1 to 255 whole seconds in version 2, 0.01 to 40.95 in version 3. Three missing adverts move the addresses.",
+        doc: "Advert interval, the same on all machines: 1 to 255 whole seconds in version 2, 0.01 to 40.95 in \
+            version 3. After three missing adverts the addresses move.",
         example: "version 3\nadvert_int 0.1",
         build: line(1, 1, advert_int),
     },
@@ -69,7 +72,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "version",
         places: &[INSTANCE],
         syntax: "version 2|3",
-        doc: "The version of VRRP. 3 is needed for IPv6 and for adverts more often than every second; it has no authentication. Default `vrrp_version`.",
+        doc: "VRRP version. 3 is required for IPv6 and for intervals below one second; it has no authentication. \
+            Default `vrrp_version`.",
         example: "version 3",
         build: line(1, 1, version),
     },
@@ -77,7 +81,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "down_timer_adverts",
         places: &[INSTANCE],
         syntax: "down_timer_adverts <1-100>",
-        doc: "How many adverts have to be missing until the addresses move. The protocol says 3; all machines must say the same.",
+        doc: "Number of missing adverts after which the addresses move. The protocol says 3; all machines need the \
+            same number.",
         example: "down_timer_adverts 4",
         build: line(1, 1, down_timer),
     },
@@ -85,7 +90,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "preempt",
         places: &[INSTANCE],
         syntax: "preempt",
-        doc: "A better priority takes the addresses from a worse one; that is so anyway.",
+        doc: "A higher priority takes the addresses from a lower one. This is the default.",
         example: "preempt",
         build: line(0, 0, |l, n| preempt(l, n, true)),
     },
@@ -93,7 +98,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "nopreempt",
         places: &[INSTANCE],
         syntax: "nopreempt",
-        doc: "A better priority that comes back leaves the addresses where they are. The state must be BACKUP, on all machines.",
+        doc: "A higher priority that returns does not take the addresses back. The state must be BACKUP, on all \
+            machines.",
         example: "state BACKUP\nnopreempt",
         build: line(0, 0, |l, n| preempt(l, n, false)),
     },
@@ -101,7 +107,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "preempt_delay",
         places: &[INSTANCE],
         syntax: "preempt_delay <seconds>",
-        doc: "How much later, 0 to 1000 s, a better priority takes the addresses. The state must be BACKUP.",
+        doc: "Delay, 0 to 1000 s, before a higher priority takes the addresses. The state must be BACKUP.",
         example: "preempt_delay 30",
         build: line(1, 1, preempt_delay),
     },
@@ -109,7 +115,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "accept",
         places: &[INSTANCE],
         syntax: "accept",
-        doc: "Packets to the addresses are taken, also where they are not this machine's own. Default, except in strict mode.",
+        doc: "Accepts packets to the addresses even if this machine is not their permanent owner. Default, except in \
+            strict mode.",
         example: "accept",
         build: line(0, 0, |l, n| accept(l, n, true)),
     },
@@ -117,7 +124,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "no_accept",
         places: &[INSTANCE],
         syntax: "no_accept",
-        doc: "Packets to the addresses themselves are dropped unless the priority is 255: the addresses are only for routing.",
+        doc: "Drops packets to the addresses themselves unless the priority is 255: the addresses are only for \
+            routing.",
         example: "no_accept",
         build: line(0, 0, |l, n| accept(l, n, false)),
     },
@@ -125,7 +133,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "authentication",
         places: &[INSTANCE],
         syntax: "authentication { auth_type … auth_pass … }",
-        doc: "A password in every advert, version 2 only. It is readable by everyone on the network, so it guards against mistakes, not against people.",
+        doc: "A password in every advert, version 2 only. Anyone on the network can read it, so it only protects \
+            against mistakes.",
         example: "authentication {\n    auth_type PASS\n    auth_pass secret99\n}",
         build: block(0, 0, authentication),
     },
@@ -133,7 +142,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "auth_type",
         places: &[AUTHENTICATION],
         syntax: "auth_type PASS|AH",
-        doc: "PASS sends the password as it is; AH signs adverts by the IP authentication header, which few machines speak.",
+        doc: "PASS sends the password in clear text; AH signs adverts with the IP authentication header, which few \
+            machines support.",
         example: "auth_type PASS\nauth_pass secret99",
         build: line(1, 1, auth_type),
     },
@@ -141,7 +151,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "auth_pass",
         places: &[AUTHENTICATION],
         syntax: "auth_pass <password>",
-        doc: "The password, the same on all machines. An advert has room for eight bytes; more are not sent.",
+        doc: "The password, the same on all machines. An advert has room for eight bytes; the rest is not sent.",
         example: "auth_type PASS\nauth_pass secret99",
         build: line(1, 1, auth_pass),
     },
@@ -149,7 +159,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "strict_mode",
         places: &[INSTANCE],
         syntax: "strict_mode [on|off]",
-        doc: "Keeps to the letter of the protocol, see `vrrp_strict`, which is its default.",
+        doc: "Follows the protocol exactly, see `vrrp_strict`, which is its default.",
         example: "strict_mode off",
         build: line(0, 1, strict),
     },
@@ -157,7 +167,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "use_vmac",
         places: &[INSTANCE],
         syntax: "use_vmac [<interface>] [<MAC>]",
-        doc: "The addresses have the MAC address of the virtual router, on an interface of their own (macvlan), so that neighbours need not learn another when they move.",
+        doc: "Uses the MAC address of the virtual router on a separate interface (macvlan), so that neighbours need \
+            not learn another one when the addresses move.",
         example: "use_vmac vrrp.51",
         build: line(0, 2, use_vmac),
     },
@@ -165,7 +176,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "use_vmac_addr",
         places: &[INSTANCE],
         syntax: "use_vmac_addr",
-        doc: "As `use_vmac`, for addresses that are on other interfaces.",
+        doc: "Like `use_vmac`, for addresses on other interfaces.",
         example: "use_vmac_addr",
         build: line(0, 0, |l, n| l.instance.vmac_for_addresses = Some(n.place())),
     },
@@ -173,7 +184,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vmac_xmit_base",
         places: &[INSTANCE],
         syntax: "vmac_xmit_base",
-        doc: "With `use_vmac`, adverts go by the interface itself instead of the virtual one.",
+        doc: "With `use_vmac`, sends adverts on the physical interface instead of the virtual one.",
         example: "use_vmac\nvmac_xmit_base",
         build: line(0, 0, |l, n| {
             l.instance.vmac_transmit_on_base = Some(n.place())
@@ -183,7 +194,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "use_ipvlan",
         places: &[INSTANCE],
         syntax: "use_ipvlan [<interface>] [<address>] [bridge|private|vepa]",
-        doc: "The addresses are on an ipvlan interface, for networks that allow one MAC address only. IPv4 needs an address of its own for it.",
+        doc: "Puts the addresses on an ipvlan interface, for networks that allow only one MAC address. IPv4 needs a \
+            separate address for it.",
         example: "use_ipvlan ipv.51 192.0.2.51/24 bridge",
         build: line(0, 3, use_ipvlan),
     },
@@ -191,7 +203,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "native_ipv6",
         places: &[INSTANCE],
         syntax: "native_ipv6",
-        doc: "Adverts are of IPv6. The addresses say so by themselves; this is only left for old files.",
+        doc: "Makes adverts IPv6. The addresses imply it; the keyword exists for old files.",
         example: "native_ipv6\nvirtual_ipaddress {\n    fe80::10\n}",
         build: line(0, 0, |l, n| l.instance.native_ipv6 = Some(n.place())),
     },
@@ -199,7 +211,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "dont_track_primary",
         places: &[INSTANCE],
         syntax: "dont_track_primary",
-        doc: "A fault of the interface itself changes nothing.",
+        doc: "Ignores faults of the interface itself.",
         example: "dont_track_primary",
         build: line(0, 0, |l, _| {
             l.instance.options.values.ignore_interface_faults = true
@@ -209,7 +221,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "promote_secondaries",
         places: &[INSTANCE],
         syntax: "promote_secondaries",
-        doc: "Sets the interface so that removing one address leaves the others of its network.",
+        doc: "Configures the interface so that removing one address keeps the others of its network.",
         example: "promote_secondaries",
         build: line(0, 0, |l, _| {
             l.instance.options.values.promote_secondaries = true
@@ -219,7 +231,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrf",
         places: &[INSTANCE],
         syntax: "vrf <interface>",
-        doc: "With unicast and no interface: the VRF that it works in.",
+        doc: "With unicast and no interface: the VRF of the instance.",
         example: "vrf blue",
         build: line(1, 1, |l, n| {
             l.instance.options.values.vrf = n.argument().map(|w| w.text.clone())
@@ -229,7 +241,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "kernel_rx_buf_size",
         places: &[INSTANCE],
         syntax: "kernel_rx_buf_size <bytes>",
-        doc: "The receive buffer of its socket.",
+        doc: "Receive buffer of its socket.",
         example: "kernel_rx_buf_size 65536",
         build: line(1, 1, buffer),
     },
@@ -237,7 +249,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "debug",
         places: &[INSTANCE],
         syntax: "debug <0-4>",
-        doc: "keepalived never gave it a meaning; it is read and changes nothing.",
+        doc: "No effect, as in keepalived.",
         example: "debug 1",
         build: line(1, 1, debug),
     },
@@ -269,7 +281,7 @@ fn state(l: &mut Loader<'_>, node: &Node) {
                 "PRIMARY" | "ACTIVE" => Some("MASTER"),
                 upper => suggest::nearest(upper, ["MASTER", "BACKUP"]),
             };
-            let message = format!("unknown state '{other}': it is MASTER or BACKUP");
+            let message = format!("unknown state '{other}': use MASTER or BACKUP");
             l.report(
                 Diagnostic::error(&codes::BAD_VALUE, word.span, message)
                     .did_you_mean(word.span, near),
@@ -428,7 +440,7 @@ fn interface_name(l: &mut Loader<'_>, word: &Word) -> Option<String> {
         return Some(word.text.clone());
     }
     let message = format!(
-        "'{}' is not a name for an interface: at most {NAME_BYTES_MAX} bytes, without '/'",
+        "'{}' is not a valid interface name: at most {NAME_BYTES_MAX} bytes, without '/'",
         word.text
     );
     l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));

@@ -12,7 +12,7 @@ const fn row(name: &'static str, syntax: &'static str, example: &'static str, bu
         name,
         places: &[GLOBAL],
         syntax,
-        doc: "Concerns IPVS, which this program does not drive: a `listen` section of a proxy balances in its place.",
+        doc: "For IPVS, which Evenkeel does not use: a `listen` section of the proxy balances instead.",
         example,
         build,
     }
@@ -32,7 +32,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "lvs_sync_daemon_interface",
         places: &[GLOBAL, INSTANCE],
         syntax: "lvs_sync_daemon_interface <interface>",
-        doc: "An old form of `lvs_sync_daemon`. It concerns IPVS, which this program does not drive.",
+        doc: "Obsolete form of `lvs_sync_daemon`, for IPVS, which Evenkeel does not use.",
         example: "lvs_sync_daemon_interface eth0",
         build: SOME,
     },
@@ -173,7 +173,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "net_namespace_ipvs",
         places: &[TOP, GLOBAL],
         syntax: "net_namespace_ipvs <name>",
-        doc: "The network namespace of IPVS, which this program does not drive.",
+        doc: "The network namespace of IPVS, which Evenkeel does not use.",
         example: "net_namespace_ipvs blue",
         build: SOME,
     },
@@ -181,7 +181,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "SSL",
         places: &[TOP],
         syntax: "SSL { … }",
-        doc: "Certificates of checks of IPVS: the `ca-file` and `crt` words of a server line in a proxy.",
+        doc: "Certificates for IPVS checks: use `ca-file` and `crt` on a server line of the proxy.",
         example: "SSL {\n    ca /etc/ssl/ca.pem\n}",
         build: block(0, 0, concerns_ipvs),
     },
@@ -196,8 +196,8 @@ pub(super) fn concerns_ipvs(l: &mut Loader<'_>, node: &Node) {
         Diagnostic::warning(
             &codes::CONCERNS_IPVS,
             node.place(),
-            format!("'{}' concerns IPVS and has no effect in this program", node.name()),
+            format!("'{}' is for IPVS and has no effect", node.name()),
         )
-        .help("a 'listen' section of a proxy balances connections in its place; -P reads the file without IPVS"),
+        .help("a 'listen' section of the proxy balances connections instead; -P reads the file without IPVS"),
     );
 }

@@ -18,7 +18,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notification_email",
         places: &[GLOBAL],
         syntax: "notification_email { <address> … }",
-        doc: "Who gets mail of changes, where `smtp_alert` asks for it.",
+        doc: "Recipients of mails about changes, if `smtp_alert` enables them.",
         example: "notification_email {\n    admin@example.com\n}\nsmtp_server 127.0.0.1",
         build: block(0, 0, receivers),
     },
@@ -26,7 +26,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notification_email_from",
         places: &[GLOBAL],
         syntax: "notification_email_from <address>",
-        doc: "The sender of mail; default the user that runs the program at the host's name.",
+        doc: "Sender of the mails; the default is the user of the program at the host name.",
         example: "notification_email_from keepalived@example.com",
         build: line(1, 1, |l, n| l.drafts.mail.from = text(n)),
     },
@@ -34,7 +34,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "smtp_server",
         places: &[GLOBAL],
         syntax: "smtp_server <host> [<port>]",
-        doc: "The server that mail is given to, by a name or an address; port 25 by default.",
+        doc: "The mail server, by name or address; the default port is 25.",
         example: "smtp_server 127.0.0.1 25",
         build: line(1, 2, server),
     },
@@ -42,7 +42,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "smtp_helo_name",
         places: &[GLOBAL],
         syntax: "smtp_helo_name <name>",
-        doc: "The name that the mail server is greeted with; default the host's name.",
+        doc: "The name for the greeting of the mail server; the default is the host name.",
         example: "smtp_helo_name lb1.example.com",
         build: line(1, 1, |l, n| l.drafts.mail.helo = text(n)),
     },
@@ -50,7 +50,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "smtp_connect_timeout",
         places: &[GLOBAL],
         syntax: "smtp_connect_timeout <seconds>",
-        doc: "How long the mail server is waited for, 30 s by default.",
+        doc: "Timeout for the mail server, by default 30 s.",
         example: "smtp_connect_timeout 10",
         build: line(1, 1, timeout),
     },
@@ -58,7 +58,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "smtp_alert",
         places: &[GLOBAL],
         syntax: "smtp_alert [on|off]",
-        doc: "Mail is sent for all instances that say nothing themselves.",
+        doc: "Enables mails for all instances without a setting of their own.",
         example: "smtp_alert on",
         build: line(0, 1, |l, n| l.drafts.defaults.smtp_alert = l.switch(n)),
     },
@@ -66,7 +66,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "smtp_alert_vrrp",
         places: &[GLOBAL],
         syntax: "smtp_alert_vrrp [on|off]",
-        doc: "As `smtp_alert`, for instances of VRRP alone.",
+        doc: "Like `smtp_alert`, for VRRP instances only.",
         example: "smtp_alert_vrrp on",
         build: line(0, 1, |l, n| l.drafts.defaults.smtp_alert_vrrp = l.switch(n)),
     },
@@ -74,7 +74,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "no_email_faults",
         places: &[GLOBAL],
         syntax: "no_email_faults",
-        doc: "No mail is sent for faults.",
+        doc: "Sends no mails about faults.",
         example: "no_email_faults",
         build: line(0, 0, |l, _| l.config.global.no_mail_on_faults = true),
     },
@@ -82,7 +82,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "smtp_alert",
         places: &[INSTANCE, GROUP],
         syntax: "smtp_alert [on|off]",
-        doc: "Mail is sent to `notification_email` when its state changes.",
+        doc: "Sends mails to `notification_email` when the state changes.",
         example: "smtp_alert",
         build: line(0, 1, |l, n| {
             let value = l.switch(n);
@@ -105,7 +105,7 @@ fn receivers(l: &mut Loader<'_>, node: &Node) {
             .chars()
             .any(|c| c.is_control() || c == '<' || c == '>')
         {
-            let message = format!("'{}' is no address of mail", word.text);
+            let message = format!("'{}' is not a mail address", word.text);
             l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
         } else if l.drafts.mail.to.len() < RECEIVERS_MAX {
             l.drafts.mail.to.push(word.text.clone());

@@ -27,16 +27,16 @@ use language::keyword::Family;
 /// All keywords of blocks.
 pub(super) static FAMILIES: &[Family<Build>] = &[
     ("Virtual routers", instance::ROWS),
-    ("How adverts travel", transport::ROWS),
+    ("Adverts (multicast and unicast)", transport::ROWS),
     ("Announcements to neighbours", garp::ROWS),
-    ("What is tracked", tracking::ROWS),
+    ("Tracking", tracking::ROWS),
     ("Scripts, files and processes", script::ROWS),
     ("Sync groups", sync_group::ROWS),
-    ("Who is told", notify::ROWS),
+    ("Notifications", notify::ROWS),
     ("Mail", mail::ROWS),
     ("Global definitions", global::ROWS),
     ("Scheduling and memory", scheduling::ROWS),
-    ("Of processes and files", process::ROWS),
+    ("Processes and files", process::ROWS),
     ("Static addresses, routes and rules", statics::ROWS),
     ("BFD", bfd::ROWS),
     ("IPVS", ipvs::ROWS),
@@ -45,11 +45,11 @@ pub(super) static FAMILIES: &[Family<Build>] = &[
 
 /// Words of an address line.
 pub(super) static ADDRESS_OPTIONS: &[Family<address::Build>] =
-    &[("Words of an address", address::OPTIONS)];
+    &[("Address options", address::OPTIONS)];
 /// Words of a route line.
-pub(super) static ROUTE_OPTIONS: &[Family<route::Build>] = &[("Words of a route", route::OPTIONS)];
+pub(super) static ROUTE_OPTIONS: &[Family<route::Build>] = &[("Route options", route::OPTIONS)];
 /// Words of a rule line.
-pub(super) static RULE_OPTIONS: &[Family<rule::Build>] = &[("Words of a rule", rule::OPTIONS)];
+pub(super) static RULE_OPTIONS: &[Family<rule::Build>] = &[("Rule options", rule::OPTIONS)];
 
 /// Blocks that keywords stand in.
 pub(super) const GLOBAL: &str = "global_defs";

@@ -23,7 +23,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify_master",
         places: BOTH,
         syntax: "notify_master <script> [<user> [<group>]]",
-        doc: "Runs when it becomes the owner. A script with arguments stands in quotes; no shell looks at it.",
+        doc: "Runs when the instance becomes master. Quote a script together with its arguments; no shell is used.",
         example: "notify_master \"/usr/bin/logger master\"",
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.master)),
     },
@@ -31,7 +31,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify_backup",
         places: BOTH,
         syntax: "notify_backup <script> [<user> [<group>]]",
-        doc: "Runs when it becomes a backup.",
+        doc: "Runs when the instance becomes backup.",
         example: "notify_backup \"/usr/bin/logger backup\"",
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.backup)),
     },
@@ -39,7 +39,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify_fault",
         places: BOTH,
         syntax: "notify_fault <script> [<user> [<group>]]",
-        doc: "Runs when a fault begins: an interface or something else that is tracked.",
+        doc: "Runs when the instance enters FAULT: an interface or something else that is tracked failed.",
         example: "notify_fault \"/usr/bin/logger fault\"",
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.fault)),
     },
@@ -55,7 +55,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify_deleted",
         places: BOTH,
         syntax: "notify_deleted [<script> [<user> [<group>]]]",
-        doc: "When a reload takes the instance away, DELETED is told in the place of FAULT, and the script runs.",
+        doc: "Reports DELETED instead of FAULT when a reload removes the instance, and runs the script.",
         example: "notify_deleted",
         build: line(0, 3, deleted),
     },
@@ -63,7 +63,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify",
         places: BOTH,
         syntax: "notify <script> [<user> [<group>]]",
-        doc: "Runs at every change, with four more arguments: INSTANCE or GROUP, the name, the new state, the priority.",
+        doc: "Runs at every change, with four additional arguments: INSTANCE or GROUP, the name, the new state, the \
+            priority.",
         example: "notify /usr/bin/logger",
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.any)),
     },
@@ -71,7 +72,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify_master_rx_lower_pri",
         places: &[INSTANCE],
         syntax: "notify_master_rx_lower_pri <script> [<user> [<group>]]",
-        doc: "Runs when the owner hears an advert of lower priority: another machine took the addresses meanwhile.",
+        doc: "Runs when the master receives an advert with a lower priority: another machine has taken the addresses \
+            meanwhile.",
         example: "notify_master_rx_lower_pri /usr/bin/logger",
         build: line(1, 3, |l, n| set(l, n, |s| &mut s.lower_priority)),
     },
@@ -79,7 +81,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify_priority_changes",
         places: BOTH,
         syntax: "notify_priority_changes [on|off]",
-        doc: "Pipes are told of changes of the priority, too. Default `vrrp_notify_priority_changes`.",
+        doc: "Also writes changes of the priority to pipes. Default `vrrp_notify_priority_changes`.",
         example: "notify_priority_changes on",
         build: line(0, 1, |l, n| {
             let value = l.switch(n);
@@ -93,7 +95,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrrp_notify_priority_changes",
         places: &[GLOBAL],
         syntax: "vrrp_notify_priority_changes [on|off]",
-        doc: "Pipes are told of changes of priorities, too.",
+        doc: "Also writes changes of priorities to pipes.",
         example: "vrrp_notify_priority_changes on",
         build: line(0, 1, |l, n| {
             l.config.global.notify_priority_changes = l.switch(n).unwrap_or(false);
@@ -103,7 +105,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "notify_fifo",
         places: &[GLOBAL],
         syntax: "notify_fifo <path> [<user> [<group>]]",
-        doc: "A named pipe that every change is written to, in their order: `INSTANCE \"VI_1\" MASTER 100`.",
+        doc: "A named pipe that receives every change, in order: `INSTANCE \"VI_1\" MASTER 100`.",
         example: "notify_fifo /run/keepalived.fifo",
         build: line(1, 3, |l, n| fifo(l, n, 0)),
     },
@@ -119,7 +121,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrrp_notify_fifo",
         places: &[GLOBAL],
         syntax: "vrrp_notify_fifo <path> [<user> [<group>]]",
-        doc: "As `notify_fifo`, a pipe for what concerns VRRP alone.",
+        doc: "Like `notify_fifo`, for VRRP changes only.",
         example: "vrrp_notify_fifo /run/vrrp.fifo",
         build: line(1, 3, |l, n| fifo(l, n, 1)),
     },
@@ -135,7 +137,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "script_user",
         places: &[GLOBAL],
         syntax: "script_user <user> [<group>]",
-        doc: "Who runs scripts that name nobody: without it the user `keepalived_script` if there is one, else root.",
+        doc: "User of scripts without a user of their own: by default `keepalived_script` if that user exists, \
+            otherwise root.",
         example: "script_user root",
         build: line(1, 2, |l, n| {
             l.config.global.script_user = account(l, n.arguments())
@@ -145,7 +148,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "enable_script_security",
         places: &[GLOBAL],
         syntax: "enable_script_security",
-        doc: "Scripts that root would run are not run where somebody else could change any part of their path.",
+        doc: "Does not run scripts as root if other users could change any part of their path.",
         example: "enable_script_security",
         build: line(0, 0, |l, _| l.config.global.script_security = true),
     },
@@ -153,7 +156,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "startup_script",
         places: &[GLOBAL],
         syntax: "startup_script <script> [<user> [<group>]]",
-        doc: "Runs once, before anything else starts.",
+        doc: "Runs once, before everything else.",
         example: "startup_script /usr/bin/true",
         build: line(1, 3, |l, n| {
             l.drafts.defaults.startup = script(l, n, "startup script")
@@ -163,7 +166,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "startup_script_timeout",
         places: &[GLOBAL],
         syntax: "startup_script_timeout <1-1000>",
-        doc: "Seconds that the `startup_script` may take, 10 by default.",
+        doc: "Maximum duration of the `startup_script` in seconds, by default 10.",
         example: "startup_script_timeout 20",
         build: line(1, 1, |l, n| {
             l.drafts.defaults.startup_timeout = timeout(l, n)
@@ -173,7 +176,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "shutdown_script",
         places: &[GLOBAL],
         syntax: "shutdown_script <script> [<user> [<group>]]",
-        doc: "Runs once, when everything else has stopped.",
+        doc: "Runs once, after everything else has stopped.",
         example: "shutdown_script /usr/bin/true",
         build: line(1, 3, |l, n| {
             l.drafts.defaults.shutdown = script(l, n, "shutdown script")
@@ -183,7 +186,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "shutdown_script_timeout",
         places: &[GLOBAL],
         syntax: "shutdown_script_timeout <1-1000>",
-        doc: "Seconds that the `shutdown_script` may take, 10 by default.",
+        doc: "Maximum duration of the `shutdown_script` in seconds, by default 10.",
         example: "shutdown_script_timeout 20",
         build: line(1, 1, |l, n| {
             l.drafts.defaults.shutdown_timeout = timeout(l, n)
@@ -193,7 +196,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "fifo_write_vrrp_states_on_reload",
         places: &[GLOBAL],
         syntax: "fifo_write_vrrp_states_on_reload",
-        doc: "A reload writes all states to the pipes again.",
+        doc: "Writes all states to the pipes again after a reload.",
         example: "fifo_write_vrrp_states_on_reload",
         build: line(0, 0, |l, _| l.config.global.fifo_states_on_reload = true),
     },
@@ -224,14 +227,14 @@ pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &Word) -> Option<Vec<S
         Some(words) if !words.is_empty() && words.len() <= WORDS_MAX => Some(words),
         Some(words) => {
             let message = match words.len() {
-                0 => "the name of a script is missing".to_owned(),
-                n => format!("a script with {n} words; at most {WORDS_MAX} are taken"),
+                0 => "the script is missing".to_owned(),
+                n => format!("a script with {n} words; the maximum is {WORDS_MAX}"),
             };
             l.report(Diagnostic::error(&codes::MISSING_VALUE, word.span, message));
             None
         }
         None => {
-            let message = "a quote in this script has no partner";
+            let message = "unmatched quote in this script";
             l.report(Diagnostic::error(
                 &codes::UNMATCHED_QUOTE,
                 word.span,
@@ -259,11 +262,12 @@ pub(in crate::dialect) fn account(l: &mut Loader<'_>, words: &[Word]) -> Option<
             let told = Diagnostic::error(
                 &codes::UNKNOWN_ACCOUNT,
                 word.span,
-                format!("there is no {what} '{}' on this machine", word.text),
+                format!("{what} '{}' does not exist on this machine", word.text),
             );
             l.report(match word.text.starts_with(['-', '/']) {
-                true => told.help("a script with arguments stands in quotes: \"/path/script argument\""),
-                false => told.help("words behind a script are the user and the group that run it; arguments of the script stand with it in quotes"),
+                true => told.help("quote a script together with its arguments: \"/path/script argument\""),
+                false => told.help("the words after a script are its user and group; quote arguments together with \
+                    the script"),
             });
             None
         }
@@ -298,7 +302,7 @@ fn timeout(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
 fn fifo(l: &mut Loader<'_>, node: &Node, which: usize) {
     let Some(word) = node.argument() else { return };
     if !word.text.starts_with('/') {
-        let message = format!("'{}' is no absolute path", word.text);
+        let message = format!("'{}' is not an absolute path", word.text);
         l.report(Diagnostic::error(&codes::BAD_VALUE, word.span, message));
         return;
     }

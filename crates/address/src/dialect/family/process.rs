@@ -25,14 +25,15 @@ const fn both(
     }
 }
 
-const METRICS: &str = "states, counters and transitions are metrics of the statistics page (Prometheus), and 'evenkeel address' shows them";
-const BUFFERS: &str = "when the kernel's messages overflow, everything is listed anew";
+const METRICS: &str = "the statistics page and Prometheus show states, counters and transitions, and so does \
+    'evenkeel address'";
+const BUFFERS: &str = "when the buffer of kernel messages overflows, everything is listed again";
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
         "net_namespace",
         "net_namespace <name>",
-        "The network namespace that it works in.",
+        "The network namespace in which it runs.",
         "net_namespace blue",
         line(1, 1, |l, n| {
             l.config.global.network_namespace = n.argument().map(|w| w.text.clone());
@@ -41,7 +42,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
         "instance",
         "instance <name>",
-        "A name of this program where several run on one machine; with `data_use_instance` it is part of the names of dumps. Process id files are named by the options -p and -r.",
+        "A name for this program if several run on one machine; with `data_use_instance` it is part of the names of \
+         dumps. The options -p and -r set the pid files.",
         "instance first",
         line(1, 1, |l, n| {
             let name = n.argument().map(|w| w.text.clone());
@@ -52,29 +54,30 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     both(
         "use_pid_dir",
         "use_pid_dir",
-        "Process id files go to /run/keepalived.",
+        "Puts pid files into /run/keepalived.",
         "use_pid_dir",
         line(0, 0, |l, n| {
             no_effect(
                 l,
                 n,
-                "the options '-p' and '-r' name the files of process ids, also in another directory",
+                "the options '-p' and '-r' set the pid files, even in another directory",
             );
         }),
     ),
     both(
         "namespace_with_ipsets",
         "namespace_with_ipsets",
-        "For kernels before 3.13 alone.",
+        "Only for kernels before 3.13.",
         "namespace_with_ipsets",
         line(0, 0, |l, n| {
-            no_effect(l, n, "rules are made with nftables, which needs no ipsets");
+            no_effect(l, n, "rules use nftables, which needs no ipsets");
         }),
     ),
     both(
         "child_wait_time",
         "child_wait_time <seconds>",
-        "How long the process that holds the addresses may take to stop before it is killed. It has as long as its hand-over and `shutdown_script` need anyway, so this only makes it longer.",
+        "Maximum time for the address process to stop before it is killed. It always has enough time for its \
+         hand-over and `shutdown_script`, so this only extends it.",
         "child_wait_time 10",
         line(1, 1, |l, n| {
             l.config.global.child_wait_s = n.argument().and_then(|w| l.small(w, 0..=3600));
@@ -103,7 +106,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_process_name",
         "vrrp_process_name <name>",
-        "The name of the process that holds the addresses.",
+        "The name of the address process.",
         "vrrp_process_name vrrp",
         line(1, 1, |l, n| {
             l.config.global.process_name = n.argument().map(|w| w.text.clone());
@@ -112,7 +115,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "bfd_process_name",
         "bfd_process_name <name>",
-        "The name of the process of BFD, which is none of its own here.",
+        "The name of the BFD process; BFD has no separate process here.",
         "bfd_process_name bfd",
         line(1, 1, |l, n| {
             no_effect(
@@ -125,27 +128,27 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "umask",
         "umask <number or bits>",
-        "The mask of files that are made: a number, or `IWGRP|IWOTH` and the like.",
+        "The umask for new files: a number, or for example `IWGRP|IWOTH`.",
         "umask 022",
         line(1, 1, umask),
     ),
     row(
         "tmp_config_directory",
         "tmp_config_directory <directory>",
-        "Where keepalived keeps a copy of its files. Here the copy stays in memory.",
+        "Where keepalived keeps a copy of its files. Evenkeel keeps the copy in memory.",
         "tmp_config_directory /tmp",
         line(1, 1, |l, n| {
             no_effect(
                 l,
                 n,
-                "the configuration is read once and handed over in memory",
+                "the configuration is read once and passed on in memory",
             );
         }),
     ),
     row(
         "config_save_dir",
         "config_save_dir <directory>",
-        "Where keepalived puts its state and files at each reload.",
+        "Where keepalived stores its state and files at each reload.",
         "config_save_dir /tmp/keepalived",
         line(1, 1, |l, n| {
             no_effect(
@@ -158,7 +161,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "reload_check_config",
         "reload_check_config [<log file>]",
-        "A reload with an error keeps the old configuration; that is so here always.",
+        "A reload with an error keeps the old configuration; Evenkeel always does so.",
         "reload_check_config",
         line(0, 1, |l, n| {
             so_anyway(l, n, "a reload with an error keeps the old configuration");
@@ -170,11 +173,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "A file with the time of the next reload.",
         "reload_time_file /etc/keepalived/reload",
         line(1, 1, |l, n| {
-            no_effect(
-                l,
-                n,
-                "use a timer of systemd, cron or at, which sends SIGHUP",
-            );
+            no_effect(l, n, "use a systemd timer, cron or at, which sends SIGHUP");
         }),
     ),
     row(
@@ -183,26 +182,26 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         "The reload of `reload_time_file` is repeated every day.",
         "reload_repeat",
         line(0, 0, |l, n| {
-            no_effect(l, n, "use a timer of systemd or cron, which sends SIGHUP");
+            no_effect(l, n, "use a systemd timer or cron, which sends SIGHUP");
         }),
     ),
     row(
         "reload_file",
         "reload_file [<path>]",
-        "A file that is there while the configuration is read.",
+        "A file that exists while the configuration is being read.",
         "reload_file",
         line(0, 1, |l, n| {
             no_effect(
                 l,
                 n,
-                "files are read in one go: replace them by rename, then send SIGHUP",
+                "files are read at once: replace them by rename, then send SIGHUP",
             );
         }),
     ),
     row(
         "data_use_instance",
         "data_use_instance [on|off]",
-        "The names of dumps hold the names of the instance and the namespace.",
+        "Adds the instance and namespace names to the names of dumps.",
         "data_use_instance",
         line(0, 1, |l, n| {
             l.config.global.dumps_by_instance = l.switch(n).unwrap_or(false);
@@ -211,116 +210,116 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_netlink_cmd_rcv_bufs",
         "vrrp_netlink_cmd_rcv_bufs <bytes>",
-        "The receive buffer of commands to the kernel.",
+        "Receive buffer for commands to the kernel.",
         "vrrp_netlink_cmd_rcv_bufs 65536",
         line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
         "vrrp_netlink_cmd_rcv_bufs_force",
         "vrrp_netlink_cmd_rcv_bufs_force [on|off]",
-        "That buffer may exceed the system's bound.",
+        "Lets that buffer exceed the system limit.",
         "vrrp_netlink_cmd_rcv_bufs_force on",
         line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
         "vrrp_netlink_monitor_rcv_bufs",
         "vrrp_netlink_monitor_rcv_bufs <bytes>",
-        "The receive buffer of the kernel's messages.",
+        "Receive buffer for messages from the kernel.",
         "vrrp_netlink_monitor_rcv_bufs 65536",
         line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
         "vrrp_netlink_monitor_rcv_bufs_force",
         "vrrp_netlink_monitor_rcv_bufs_force [on|off]",
-        "That buffer may exceed the system's bound.",
+        "Lets that buffer exceed the system limit.",
         "vrrp_netlink_monitor_rcv_bufs_force on",
         line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
         "process_monitor_rcv_bufs",
         "process_monitor_rcv_bufs <bytes>",
-        "The receive buffer of messages about processes.",
+        "Receive buffer for messages about processes.",
         "process_monitor_rcv_bufs 65536",
         line(1, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
         "process_monitor_rcv_bufs_force",
         "process_monitor_rcv_bufs_force [on|off]",
-        "That buffer may exceed the system's bound.",
+        "Lets that buffer exceed the system limit.",
         "process_monitor_rcv_bufs_force on",
         line(0, 1, |l, n| no_effect(l, n, BUFFERS)),
     ),
     row(
         "snmp_socket",
         "snmp_socket <address>",
-        "The socket of the SNMP agent. This program has metrics in its place.",
+        "The socket of the SNMP agent. Evenkeel has Prometheus metrics instead.",
         "snmp_socket unix:/var/agentx/master",
         line(1, 1, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
         "enable_snmp_vrrp",
         "enable_snmp_vrrp",
-        "VRRP in SNMP. This program has metrics in its place.",
+        "VRRP in SNMP. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_vrrp",
         line(0, 0, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
         "enable_snmp_rfc",
         "enable_snmp_rfc",
-        "The MIBs of VRRP in SNMP. This program has metrics in their place.",
+        "The SNMP MIBs of VRRP. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfc",
         line(0, 0, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
         "enable_snmp_rfcv2",
         "enable_snmp_rfcv2",
-        "The MIB of version 2 in SNMP. This program has metrics in its place.",
+        "The SNMP MIB of version 2. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfcv2",
         line(0, 0, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
         "enable_snmp_rfcv3",
         "enable_snmp_rfcv3",
-        "The MIB of version 3 in SNMP. This program has metrics in its place.",
+        "The SNMP MIB of version 3. Evenkeel has Prometheus metrics instead.",
         "enable_snmp_rfcv3",
         line(0, 0, |l, n| no_effect(l, n, METRICS)),
     ),
     row(
         "enable_traps",
         "enable_traps",
-        "Traps of SNMP. This program has metrics, pipes and scripts in their place.",
+        "SNMP traps. Evenkeel has metrics, pipes and scripts instead.",
         "enable_traps",
         line(0, 0, |l, n| {
             no_effect(
                 l,
                 n,
-                "'notify' scripts and 'notify_fifo' tell of every change",
+                "'notify' scripts and 'notify_fifo' report every change",
             );
         }),
     ),
     row(
         "enable_dbus",
         "enable_dbus",
-        "The interface of D-Bus. This program has its own socket.",
+        "The D-Bus interface. Evenkeel has its own socket.",
         "enable_dbus",
         line(0, 0, |l, n| {
             no_effect(
                 l,
                 n,
-                "'evenkeel address' and the statistics socket answer instead, 'notify_fifo' tells of changes",
+                "use 'evenkeel address' and the statistics socket instead; 'notify_fifo' reports changes",
             );
         }),
     ),
     row(
         "dbus_service_name",
         "dbus_service_name <name>",
-        "The name at D-Bus, which this program does not use.",
+        "The D-Bus name, which Evenkeel does not use.",
         "dbus_service_name org.example",
         line(1, 1, |l, n| {
             no_effect(
                 l,
                 n,
-                "'evenkeel address' and the statistics socket answer instead",
+                "use 'evenkeel address' and the statistics socket instead",
             );
         }),
     ),

@@ -64,7 +64,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "to",
         "to <network>",
-        "Where the route leads to; the word may be left out.",
+        "Destination network; the word `to` may be omitted.",
         "to 198.51.100.0/24 via 192.0.2.1",
         |l, w, d| {
             if let Some(word) = w.value(l) {
@@ -75,7 +75,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "src",
         "src <address>",
-        "The source address that this machine prefers on the route.",
+        "Preferred source address of this machine on the route.",
         "198.51.100.0/24 via 192.0.2.1 src 192.0.2.10",
         |l, w, d| {
             d.route.source = w.value(l).and_then(|v| l.address(v));
@@ -84,7 +84,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "from",
         "from <network>",
-        "The sources that the route is for; IPv6 only.",
+        "Source network of the packets; IPv6 only.",
         "2001:db8:1::/48 from 2001:db8::/32 via fe80::1 dev eth0",
         |l, w, d| {
             d.route.from = w.value(l).and_then(|v| network(l, v));
@@ -100,35 +100,35 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "gw",
         "gw <address>",
-        "The old word for `via`.",
+        "Obsolete form of `via`.",
         "198.51.100.0/24 gw 192.0.2.1",
         via,
     ),
     row(
         "or",
         "or <address>",
-        "A second gateway. Old: write `nexthop via … nexthop via …`.",
+        "A second gateway. Obsolete: write `nexthop via … nexthop via …`.",
         "198.51.100.0/24 via 192.0.2.1 or 192.0.2.2",
         or,
     ),
     row(
         "dev",
         "dev <interface>",
-        "The interface that the route uses.",
+        "Interface of the route.",
         "198.51.100.0/24 dev eth0",
         device,
     ),
     row(
         "oif",
         "oif <interface>",
-        "Another word for `dev`.",
+        "Same as `dev`.",
         "198.51.100.0/24 oif eth0",
         device,
     ),
     row(
         "nexthop",
         "nexthop via <address> [dev <interface>] [weight <1-256>] [onlink]",
-        "One of several ways; connections are spread by their weights.",
+        "One of several paths; connections are distributed by weight.",
         "198.51.100.0/24 nexthop via 192.0.2.1 weight 1 nexthop via 192.0.2.2 weight 2",
         |_, _, d| {
             if !std::mem::replace(&mut d.nexthops, true) {
@@ -145,7 +145,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "weight",
         "weight <1-256>",
-        "How much of the connections a way gets.",
+        "Share of the connections for a path.",
         "198.51.100.0/24 nexthop via 192.0.2.1 weight 5",
         |l, w, d| {
             if let Some(value) = w.value(l).and_then(|v| l.small(v, 1..=256)) {
@@ -156,14 +156,14 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "onlink",
         "onlink",
-        "The gateway is on the interface, whatever its network.",
+        "The gateway is directly reachable on the interface, regardless of its network.",
         "198.51.100.0/24 via 203.0.113.1 dev eth0 onlink",
         |_, _, d| d.hop().on_link = true,
     ),
     row(
         "scope",
         "scope <scope>",
-        "How far the destination is: global, link, host, or a number.",
+        "Scope of the destination: global, link, host, or a number.",
         "198.51.100.0/24 dev eth0 scope link",
         |l, w, d| {
             d.route.scope = w.value(l).and_then(|v| l.named_as(v, &SCOPE)).map(Scope);
@@ -172,7 +172,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "table",
         "table <number or name>",
-        "The table of routes that it is put into.",
+        "Routing table for the route.",
         "198.51.100.0/24 via 192.0.2.1 table 100",
         |l, w, d| {
             d.route.table = w.value(l).and_then(|v| l.named(v, &TABLE));
@@ -181,7 +181,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "protocol",
         "protocol <number or name>",
-        "Who is said to have made the route.",
+        "Originating routing protocol of the route.",
         "198.51.100.0/24 via 192.0.2.1 protocol static",
         |l, w, d| {
             d.route.protocol = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL));
@@ -190,35 +190,35 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "metric",
         "metric <number>",
-        "The lowest one of several routes is used.",
+        "Metric; the lowest one of several routes is used.",
         "198.51.100.0/24 via 192.0.2.1 metric 10",
         metric,
     ),
     row(
         "priority",
         "priority <number>",
-        "Another word for `metric`.",
+        "Same as `metric`.",
         "198.51.100.0/24 via 192.0.2.1 priority 10",
         metric,
     ),
     row(
         "preference",
         "preference <number>",
-        "Another word for `metric`.",
+        "Same as `metric`.",
         "198.51.100.0/24 via 192.0.2.1 preference 10",
         metric,
     ),
     row(
         "tos",
         "tos <number or name>",
-        "The type of service that the route is for.",
+        "Type of service.",
         "198.51.100.0/24 via 192.0.2.1 tos 0x10",
         tos,
     ),
     row(
         "dsfield",
         "dsfield <number or name>",
-        "Another word for `tos`.",
+        "Same as `tos`.",
         "198.51.100.0/24 via 192.0.2.1 dsfield 0x10",
         tos,
     ),
@@ -235,14 +235,14 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "mtu",
         "mtu [lock] <bytes>",
-        "The largest packet on the route; `lock` does not look for a smaller one.",
+        "Maximum packet size on the route; `lock` disables path MTU discovery.",
         "198.51.100.0/24 via 192.0.2.1 mtu lock 1400",
         |l, w, d| number(l, w, d, 2, 1),
     ),
     row(
         "window",
         "window [lock] <bytes>",
-        "The largest window that is offered.",
+        "Maximum window to advertise.",
         "198.51.100.0/24 via 192.0.2.1 window 65535",
         |l, w, d| number(l, w, d, 3, 1),
     ),
@@ -250,42 +250,42 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "rtt",
         "rtt [lock] <milliseconds>",
-        "The round trip that is assumed at first.",
+        "Initial round-trip time estimate.",
         "198.51.100.0/24 via 192.0.2.1 rtt 20",
         |l, w, d| number(l, w, d, 4, 8),
     ),
     row(
         "rttvar",
         "rttvar [lock] <milliseconds>",
-        "The variance of the round trip that is assumed at first.",
+        "Initial variance of the round-trip time.",
         "198.51.100.0/24 via 192.0.2.1 rttvar 5",
         |l, w, d| number(l, w, d, 5, 4),
     ),
     row(
         "ssthresh",
         "ssthresh [lock] <number>",
-        "The threshold of slow start.",
+        "Slow start threshold.",
         "198.51.100.0/24 via 192.0.2.1 ssthresh 100",
         |l, w, d| number(l, w, d, 6, 1),
     ),
     row(
         "cwnd",
         "cwnd [lock] <number>",
-        "The bound of the congestion window.",
+        "Limit of the congestion window.",
         "198.51.100.0/24 via 192.0.2.1 cwnd lock 100",
         |l, w, d| number(l, w, d, 7, 1),
     ),
     row(
         "advmss",
         "advmss [lock] <bytes>",
-        "The largest segment that is announced.",
+        "Maximum segment size to advertise.",
         "198.51.100.0/24 via 192.0.2.1 advmss 1360",
         |l, w, d| number(l, w, d, 8, 1),
     ),
     row(
         "reordering",
         "reordering [lock] <number>",
-        "How much reordering is expected.",
+        "Initial reordering metric.",
         "198.51.100.0/24 via 192.0.2.1 reordering 5",
         |l, w, d| number(l, w, d, 9, 1),
     ),
@@ -299,42 +299,42 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "initcwnd",
         "initcwnd [lock] <number>",
-        "The congestion window at first, segments.",
+        "Initial congestion window, in segments.",
         "198.51.100.0/24 via 192.0.2.1 initcwnd 10",
         |l, w, d| number(l, w, d, 11, 1),
     ),
     row(
         "rto_min",
         "rto_min [lock] <milliseconds>",
-        "The shortest time until something is sent again.",
+        "Minimum retransmission timeout.",
         "198.51.100.0/24 via 192.0.2.1 rto_min 50",
         |l, w, d| number(l, w, d, 13, 1),
     ),
     row(
         "initrwnd",
         "initrwnd [lock] <number>",
-        "The receive window at first, segments.",
+        "Initial receive window, in segments.",
         "198.51.100.0/24 via 192.0.2.1 initrwnd 10",
         |l, w, d| number(l, w, d, 14, 1),
     ),
     row(
         "quickack",
         "quickack [lock] <0 or 1>",
-        "Acknowledgements are sent at once.",
+        "Sends acknowledgements at once.",
         "198.51.100.0/24 via 192.0.2.1 quickack 1",
         |l, w, d| number(l, w, d, 15, 1),
     ),
     row(
         "fastopen_no_cookie",
         "fastopen_no_cookie [lock] <0 or 1>",
-        "TCP fast open without a cookie.",
+        "TCP Fast Open without a cookie.",
         "198.51.100.0/24 via 192.0.2.1 fastopen_no_cookie 1",
         |l, w, d| number(l, w, d, 17, 1),
     ),
     row(
         "features",
         "features ecn",
-        "Features of the route; there is one, `ecn`.",
+        "Features of the route; the only one is `ecn`.",
         "198.51.100.0/24 via 192.0.2.1 features ecn",
         |l, w, d| {
             if let Some(bits) = w.value(l).and_then(|v| l.choice(v, &[("ecn", 1)])) {
@@ -357,7 +357,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "pref",
         "pref low|medium|high",
-        "The preference of a router of IPv6.",
+        "IPv6 router preference.",
         "2001:db8:1::/48 via fe80::1 dev eth0 pref high",
         |l, w, d| {
             let all = [("low", 3), ("medium", 0), ("high", 1)];
@@ -367,28 +367,28 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "append",
         "append",
-        "The route is put behind those that match, not before them.",
+        "Adds the route after existing ones, not before them.",
         "198.51.100.0/24 via 192.0.2.1 append",
         |_, _, d| d.route.append = true,
     ),
     row(
         "inet6",
         "inet6",
-        "The route is of IPv6, where its addresses do not say so.",
+        "Makes the route IPv6, if its addresses do not.",
         "inet6 default dev eth0",
         |_, _, d| d.route.ipv6 = true,
     ),
     row(
         "inet",
         "inet",
-        "The route is of IPv4, where its addresses do not say so.",
+        "Makes the route IPv4, if its addresses do not.",
         "inet default dev eth0",
         |_, _, d| d.route.ipv6 = false,
     ),
     row(
         "no_track",
         "no_track",
-        "That the route is removed by somebody else changes nothing.",
+        "Ignores the removal of the route by other programs.",
         "198.51.100.0/24 via 192.0.2.1 no_track",
         |_, _, d| d.route.no_track = true,
     ),
@@ -396,7 +396,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "track_group",
         places: &["static_routes"],
         syntax: "track_group <name>",
-        doc: "The instances of this group have a fault when the route is removed.",
+        doc: "The instances of this group enter FAULT when the route is removed.",
         example: "198.51.100.0/24 via 192.0.2.1 dev eth0",
         build: |l, w, d| {
             let Some(word) = w.value(l) else { return };
@@ -448,7 +448,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ro
                 let message = format!("'{}' of a route is not supported", word.text);
                 l.report(
                     Diagnostic::error(&codes::NOT_BUILT, word.span, message).help(
-                        "add the route by a notify script, or by the system's own configuration",
+                        "add the route with a notify script, or in the system's own configuration",
                     ),
                 );
                 return None;
@@ -527,7 +527,7 @@ fn finish(
         .iter()
         .all(|h| h.via.is_none() && h.interface.is_none());
     if leads && without && route.kind == RouteKind::Unicast {
-        let message = "this route has no way: neither 'via' nor 'dev'";
+        let message = "this route has neither 'via' nor 'dev'";
         l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
         return None;
     }
@@ -538,10 +538,10 @@ fn finish(
             Diagnostic::warning(
                 &codes::NOT_TRACKED,
                 span,
-                "a route without an interface is not watched",
+                "a route without an interface is not monitored",
             )
-            .label("that it is removed by somebody else goes unnoticed")
-            .help("give it 'dev <interface>', or 'no_track' where that is meant"),
+            .label("its removal by other programs is not detected")
+            .help("add 'dev <interface>', or 'no_track' if that is intended"),
         );
     }
     Some(At { value: route, span })
@@ -574,7 +574,7 @@ fn via(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
 fn or(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
     let place = d.word.span;
     l.report(
-        Diagnostic::warning(&codes::DEPRECATED, place, "'or' of a route is old")
+        Diagnostic::warning(&codes::DEPRECATED, place, "'or' in a route is obsolete")
             .help("write 'nexthop via … nexthop via …'"),
     );
     if words.peek().is_some_and(|w| w.text == "via") {

@@ -47,14 +47,14 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "not",
         "not",
-        "The rule is for what does not match.",
+        "Inverts the match of the rule.",
         "not from 192.0.2.0/24 table 100 preference 100",
         |_, _, d| d.rule.invert = true,
     ),
     row(
         "from",
         "from <network>",
-        "Sources that the rule is for; `all` for every one.",
+        "Source network; `all` matches every address.",
         "from 192.0.2.0/24 table 100 preference 100",
         |l, w, d| {
             d.rule.from = prefix(l, w);
@@ -63,7 +63,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "to",
         "to <network>",
-        "Destinations that the rule is for.",
+        "Destination network.",
         "to 192.0.2.0/24 table 100 preference 100",
         |l, w, d| {
             d.rule.to = prefix(l, w);
@@ -72,21 +72,21 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "iif",
         "iif <interface>",
-        "The interface that packets came in by.",
+        "Input interface.",
         "iif eth0 table 100 preference 100",
         input,
     ),
     row(
         "dev",
         "dev <interface>",
-        "Another word for `iif`.",
+        "Same as `iif`.",
         "dev eth0 table 100 preference 100",
         input,
     ),
     row(
         "oif",
         "oif <interface>",
-        "The interface that packets of this machine go out by.",
+        "Output interface, for packets of this machine.",
         "oif eth0 table 100 preference 100",
         |l, w, d| {
             d.rule.output = w.value(l).map(|v| v.text.clone());
@@ -95,70 +95,71 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "tos",
         "tos <number or name>",
-        "The type of service that the rule is for.",
+        "Type of service.",
         "from all tos 0x10 table 100 preference 100",
         tos,
     ),
     row(
         "dsfield",
         "dsfield <number or name>",
-        "Another word for `tos`.",
+        "Same as `tos`.",
         "from all dsfield 0x10 table 100 preference 100",
         tos,
     ),
     row(
         "fwmark",
         "fwmark <mark>[/<mask>]",
-        "The mark of packets that the rule is for.",
+        "Mark of the packets.",
         "fwmark 3/7 table 100 preference 100",
         mark,
     ),
     row(
         "preference",
         "preference <number>",
-        "The place of the rule; lower ones are asked first. Without one the kernel chooses, which is seldom meant.",
+        "Position of the rule; lower numbers are evaluated first. Without it the kernel chooses, which is rarely \
+         intended.",
         "from 192.0.2.0/24 table 100 preference 100",
         preference,
     ),
     row(
         "priority",
         "priority <number>",
-        "Another word for `preference`.",
+        "Same as `preference`.",
         "from 192.0.2.0/24 table 100 priority 100",
         preference,
     ),
     row(
         "order",
         "order <number>",
-        "Another word for `preference`.",
+        "Same as `preference`.",
         "from 192.0.2.0/24 table 100 order 100",
         preference,
     ),
     row(
         "pref",
         "pref <number>",
-        "Another word for `preference`.",
+        "Same as `preference`.",
         "from 192.0.2.0/24 table 100 pref 100",
         preference,
     ),
     row(
         "table",
         "table <number or name>",
-        "The table of routes that is asked.",
+        "Routing table to look up.",
         "from 192.0.2.0/24 table 100 preference 100",
         table,
     ),
     row(
         "lookup",
         "lookup <number or name>",
-        "Another word for `table`.",
+        "Same as `table`.",
         "from 192.0.2.0/24 lookup main preference 100",
         table,
     ),
     row(
         "goto",
         "goto <preference>",
-        "Goes on with the rule of that preference.",
+        "Continues with the rule of this preference.",
         "from 192.0.2.0/24 goto 200 preference 100",
         |l, w, d| {
             let value = w.value(l).and_then(|v| l.small(v, 1..=i64::from(u32::MAX)));
@@ -175,35 +176,35 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "blackhole",
         "blackhole",
-        "Packets are dropped.",
+        "Drops the packets.",
         "from 192.0.2.0/24 blackhole preference 100",
         |_, _, d| d.action = Some(RuleAction::Blackhole),
     ),
     row(
         "unreachable",
         "unreachable",
-        "Packets are answered by \"network unreachable\".",
+        "Rejects the packets with \"network unreachable\".",
         "from 192.0.2.0/24 unreachable preference 100",
         |_, _, d| d.action = Some(RuleAction::Unreachable),
     ),
     row(
         "prohibit",
         "prohibit",
-        "Packets are answered by \"prohibited\".",
+        "Rejects the packets with \"prohibited\".",
         "from 192.0.2.0/24 prohibit preference 100",
         |_, _, d| d.action = Some(RuleAction::Prohibit),
     ),
     row(
         "l3mdev",
         "l3mdev",
-        "The table of the VRF that the packet belongs to is asked.",
+        "Looks up the routing table of the packet's VRF.",
         "from 192.0.2.0/24 l3mdev preference 100",
         |_, _, d| d.action = Some(RuleAction::L3mdev),
     ),
     row(
         "realms",
         "realms <number>",
-        "The realms of packets that the rule chose, `FROM/TO` or `TO`.",
+        "Realms of the packets, `FROM/TO` or `TO`.",
         "from 192.0.2.0/24 table 100 realms 1/2 preference 100",
         |l, w, d| {
             d.rule.realms = w.value(l).and_then(|v| realms(l, v));
@@ -212,7 +213,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "suppress_prefixlength",
         "suppress_prefixlength <number>",
-        "Routes with a prefix of this length or less do not count.",
+        "Ignores routes with a prefix of this length or shorter.",
         "from all table main suppress_prefixlength 0 preference 100",
         |l, w, d| {
             d.rule.suppress_prefix = w.value(l).and_then(|v| l.small(v, 0..=128));
@@ -221,7 +222,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "suppress_ifgroup",
         "suppress_ifgroup <group>",
-        "Routes by interfaces of this group do not count.",
+        "Ignores routes through interfaces of this group.",
         "from all table main suppress_ifgroup 1 preference 100",
         |l, w, d| {
             d.rule.suppress_group = w.value(l).and_then(|v| l.named(v, &GROUP));
@@ -230,7 +231,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "uidrange",
         "uidrange <from>-<to>",
-        "The users whose packets the rule is for.",
+        "Users whose packets match.",
         "from all uidrange 1000-1999 table 100 preference 100",
         |l, w, d| {
             d.rule.uids = w.value(l).and_then(|v| range(l, v, u32::MAX));
@@ -239,21 +240,21 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "ip_proto",
         "ip_proto <number or name>",
-        "The protocol of packets that the rule is for.",
+        "Protocol of the packets.",
         "from all ip_proto udp table 100 preference 100",
         ip_protocol,
     ),
     row(
         "ipproto",
         "ipproto <number or name>",
-        "Another word for `ip_proto`.",
+        "Same as `ip_proto`.",
         "from all ipproto udp table 100 preference 100",
         ip_protocol,
     ),
     row(
         "sport",
         "sport <port>[-<port>]",
-        "The source ports that the rule is for.",
+        "Source ports.",
         "from all ip_proto tcp sport 10-20 table 100 preference 100",
         |l, w, d| {
             d.rule.source_ports = w.value(l).and_then(|v| ports(l, v));
@@ -262,7 +263,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "dport",
         "dport <port>[-<port>]",
-        "The destination ports that the rule is for.",
+        "Destination ports.",
         "from all ip_proto tcp dport 80 table 100 preference 100",
         |l, w, d| {
             d.rule.destination_ports = w.value(l).and_then(|v| ports(l, v));
@@ -271,7 +272,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "tun_id",
         "tun_id <number>",
-        "The id of the tunnel that packets came by.",
+        "Tunnel id of the packets.",
         "from all tun_id 5 table 100 preference 100",
         |l, w, d| {
             let value = w.value(l).and_then(|v| l.number(v, 0..=i64::MAX));
@@ -281,7 +282,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "protocol",
         "protocol <number or name>",
-        "Who is said to have made the rule.",
+        "Originating routing protocol of the rule.",
         "from 192.0.2.0/24 table 100 protocol 12 preference 100",
         |l, w, d| {
             d.rule.made_by = w.value(l).and_then(|v| l.named_as(v, &PROTOCOL));
@@ -290,21 +291,21 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
     row(
         "inet6",
         "inet6",
-        "The rule is of IPv6, where its addresses do not say so.",
+        "Makes the rule IPv6, if its addresses do not.",
         "inet6 iif eth0 table 100 preference 100",
         |_, _, d| d.family = Some(true),
     ),
     row(
         "inet",
         "inet",
-        "The rule is of IPv4, where its addresses do not say so.",
+        "Makes the rule IPv4, if its addresses do not.",
         "inet iif eth0 table 100 preference 100",
         |_, _, d| d.family = Some(false),
     ),
     row(
         "no_track",
         "no_track",
-        "That the rule is removed by somebody else changes nothing.",
+        "Ignores the removal of the rule by other programs.",
         "from 192.0.2.0/24 table 100 preference 100 no_track",
         |_, _, d| d.rule.no_track = true,
     ),
@@ -312,7 +313,7 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
         name: "track_group",
         places: &["static_rules"],
         syntax: "track_group <name>",
-        doc: "The instances of this group have a fault when the rule is removed.",
+        doc: "The instances of this group enter FAULT when the rule is removed.",
         example: "from 192.0.2.0/24 table 100 preference 100",
         build: |l, w, d| {
             let Some(word) = w.value(l) else { return };
@@ -365,7 +366,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
     }
     rule.ipv6 = families.first().copied().unwrap_or(false);
     let Some(action) = action else {
-        let message = "this rule does nothing: it has neither 'table' nor another action";
+        let message = "this rule has no effect: it has neither 'table' nor another action";
         l.report(Diagnostic::error(&codes::MISSING_VALUE, span, message));
         return None;
     };
@@ -373,7 +374,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
     if let (RuleAction::Goto(to), Some(own)) = (&rule.action, rule.preference)
         && *to <= own
     {
-        let message = format!("goto {to} leads backwards: the rule's own preference is {own}");
+        let message = format!("goto {to} points backwards: the rule's own preference is {own}");
         l.report(Diagnostic::error(&codes::OUT_OF_RANGE, span, message));
     }
     Some(At { value: rule, span })

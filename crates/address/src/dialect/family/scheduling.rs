@@ -10,13 +10,14 @@ use language::Diagnostic;
 /// Most processors that can be named.
 const PROCESSORS_MAX: i64 = 1023;
 
-const ALREADY_REAL_TIME: &str = "nothing waits until it is late: the process is real-time from its start where adverts are more often than every second, and 'vrrp_rt_priority' makes it so always";
+const ALREADY_REAL_TIME: &str = "the priority does not adapt: with advert intervals below one second the process is \
+    real-time from its start, and 'vrrp_rt_priority' makes it always so";
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_priority",
         "vrrp_priority <-20-19>",
-        "The nice value of the process; negative ones run earlier.",
+        "Nice value of the process; negative ones run earlier.",
         "vrrp_priority -10",
         line(1, 1, |l, n| {
             l.config.global.nice = n.argument().and_then(|w| l.small(w, -20..=19));
@@ -25,7 +26,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_rt_priority",
         "vrrp_rt_priority <1-99>",
-        "The process runs before all that is not real-time, with this priority of SCHED_RR.",
+        "Real-time priority of the process (SCHED_RR).",
         "vrrp_rt_priority 50",
         line(1, 1, |l, n| {
             l.config.global.realtime_priority = n.argument().and_then(|w| l.small(w, 1..=99));
@@ -34,7 +35,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_rlimit_rttime",
         "vrrp_rlimit_rttime <microseconds>",
-        "The most time that a real-time process may run without waiting; at least 2, 10000 by default.",
+        "Maximum time that a real-time process may run without blocking; at least 2, by default 10000.",
         "vrrp_rlimit_rttime 20000",
         line(1, 1, |l, n| {
             let value = n
@@ -46,21 +47,22 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_no_swap",
         "vrrp_no_swap",
-        "The memory of the process is locked: it never waits for a disk.",
+        "Locks the memory of the process, so that it never waits for a disk.",
         "vrrp_no_swap",
         line(0, 0, |l, _| l.config.global.lock_memory = true),
     ),
     row(
         "vrrp_cpu_affinity",
         "vrrp_cpu_affinity <processor> [<processor> …]",
-        "The processors that the process runs on, numbered as in /proc/cpuinfo.",
+        "Processors for the process, numbered as in /proc/cpuinfo.",
         "vrrp_cpu_affinity 0 1",
         line(1, 1024, affinity),
     ),
     row(
         "max_auto_priority",
         "max_auto_priority [<-1-99>]",
-        "How far the process may raise its own priority when it finds itself late. Here it begins with a real-time priority where adverts are more often than every second; `vrrp_rt_priority` sets it.",
+        "Maximum priority to which the process raises itself when it runs late. Evenkeel is real-time from its start \
+         with advert intervals below one second; see `vrrp_rt_priority`.",
         "max_auto_priority 50",
         line(0, 1, |l, n| {
             if let Some(word) = n.argument() {
@@ -72,7 +74,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "min_auto_priority_delay",
         "min_auto_priority_delay <microseconds>",
-        "How late the process has to be for `max_auto_priority`.",
+        "Delay at which `max_auto_priority` applies.",
         "min_auto_priority_delay 500000",
         line(1, 1, |l, n| {
             if let Some(word) = n.argument() {
@@ -84,35 +86,35 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "bfd_priority",
         "bfd_priority <-20-19>",
-        "The nice value of BFD, which has no process of its own here: see `vrrp_priority`.",
+        "Nice value of BFD, which has no separate process here: see `vrrp_priority`.",
         "bfd_priority -10",
         line(1, 1, same),
     ),
     row(
         "bfd_rt_priority",
         "bfd_rt_priority <1-99>",
-        "The real-time priority of BFD, which has no process of its own here: see `vrrp_rt_priority`.",
+        "Real-time priority of BFD, which has no separate process here: see `vrrp_rt_priority`.",
         "bfd_rt_priority 50",
         line(1, 1, same),
     ),
     row(
         "bfd_rlimit_rttime",
         "bfd_rlimit_rttime <microseconds>",
-        "As `vrrp_rlimit_rttime`, for BFD, which has no process of its own here.",
+        "Like `vrrp_rlimit_rttime`, for BFD, which has no separate process here.",
         "bfd_rlimit_rttime 20000",
         line(1, 1, same),
     ),
     row(
         "bfd_no_swap",
         "bfd_no_swap",
-        "As `vrrp_no_swap`, for BFD, which has no process of its own here.",
+        "Like `vrrp_no_swap`, for BFD, which has no separate process here.",
         "bfd_no_swap",
         line(0, 0, same),
     ),
     row(
         "bfd_cpu_affinity",
         "bfd_cpu_affinity <processor> [<processor> …]",
-        "As `vrrp_cpu_affinity`, for BFD, which has no process of its own here.",
+        "Like `vrrp_cpu_affinity`, for BFD, which has no separate process here.",
         "bfd_cpu_affinity 0",
         line(1, 1024, same),
     ),
@@ -124,7 +126,7 @@ fn affinity(l: &mut Loader<'_>, node: &Node) {
             continue;
         };
         if l.config.global.processors.contains(&value) {
-            let message = format!("processor {value} is named twice");
+            let message = format!("duplicate processor {value}");
             l.report(Diagnostic::warning(&codes::EXTRA_WORDS, word.span, message));
         } else {
             l.config.global.processors.push(value);

@@ -21,7 +21,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrrp_script",
         places: &[TOP],
         syntax: "vrrp_script <name> { script … }",
-        doc: "A script that runs every so often. Instances name it in `track_script`: its failure is a fault, or with a weight changes their priority.",
+        doc: "A script that runs at an interval. Instances refer to it in `track_script`: its failure is a fault, or \
+            with a weight changes their priority.",
         example: "vrrp_script check {\n    script \"/usr/bin/pgrep haproxy\"\n    interval 2\n    fall 2\n}",
         build: block(1, 1, script),
     },
@@ -29,7 +30,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "script",
         places: &[SCRIPT],
         syntax: "script <script>",
-        doc: "What runs; with arguments it stands in quotes. It succeeds with exit status 0. No shell looks at it.",
+        doc: "The command; quote it together with its arguments. Exit status 0 is a success. No shell is used.",
         example: "script \"/usr/bin/pgrep haproxy\"",
         build: line(1, 64, command),
     },
@@ -37,7 +38,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "interval",
         places: &[SCRIPT],
         syntax: "interval <seconds>",
-        doc: "Between two runs, 1 s by default.",
+        doc: "Interval between two runs, by default 1 s.",
         example: "script /usr/bin/true\ninterval 2",
         build: line(1, 1, |l, n| {
             let value = seconds(l, n, 1);
@@ -50,7 +51,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "timeout",
         places: &[SCRIPT],
         syntax: "timeout <seconds>",
-        doc: "A run that takes longer has failed and is ended; default the interval.",
+        doc: "Maximum duration of a run; a longer one fails and is killed. The default is the interval.",
         example: "script /usr/bin/true\ntimeout 5",
         build: line(1, 1, |l, n| {
             let value = seconds(l, n, 0);
@@ -63,7 +64,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "rise",
         places: &[SCRIPT],
         syntax: "rise <number>",
-        doc: "How many successes in a row end a failure, 1 by default.",
+        doc: "Number of consecutive successes that end a failure, by default 1.",
         example: "script /usr/bin/true\nrise 3",
         build: line(1, 1, |l, n| {
             let value = n
@@ -78,7 +79,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "fall",
         places: &[SCRIPT],
         syntax: "fall <number>",
-        doc: "How many failures in a row count as one, 1 by default.",
+        doc: "Number of consecutive failures that count as a failure, by default 1.",
         example: "script /usr/bin/true\nfall 3",
         build: line(1, 1, |l, n| {
             let value = n
@@ -93,7 +94,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "user",
         places: &[SCRIPT],
         syntax: "user <user> [<group>]",
-        doc: "Who runs the script; default `script_user`.",
+        doc: "User that runs the script; the default is `script_user`.",
         example: "script /usr/bin/true\nuser root",
         build: line(1, 2, |l, n| {
             let account = account(l, n.arguments());
@@ -106,7 +107,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "init_fail",
         places: &[SCRIPT],
         syntax: "init_fail",
-        doc: "Until its first success it counts as failed.",
+        doc: "Counts as failed until its first success.",
         example: "script /usr/bin/true\ninit_fail",
         build: line(0, 0, |l, _| {
             if let Some(at) = l.drafts.scripts.last_mut() {
@@ -118,7 +119,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "weight",
         places: &[SCRIPT, BFD],
         syntax: "weight <-253-253> [reverse]",
-        doc: "0: a failure is a fault. A positive weight is added to the priority on success, a negative one on failure; `reverse` turns that round.",
+        doc: "0: a failure is a fault. A positive weight is added to the priority on success, a negative one on \
+            failure; `reverse` inverts that.",
         example: "weight -20",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, 253);
@@ -141,7 +143,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_file",
         places: &[TOP],
         syntax: "track_file <name> { file … }",
-        doc: "A file with a number that instances track: it is read whenever it is written.",
+        doc: "A file with a number that instances track. It is read whenever it changes.",
         example: "track_file maintenance {\n    file /run/maintenance\n    weight 1\n    init_file 0\n}",
         build: block(1, 1, file),
     },
@@ -149,7 +151,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrrp_track_file",
         places: &[TOP],
         syntax: "vrrp_track_file <name> { file … }",
-        doc: "The old name of `track_file`.",
+        doc: "Old name of `track_file`.",
         example: "vrrp_track_file maintenance {\n    file /run/maintenance\n}",
         build: block(1, 1, file),
     },
@@ -157,7 +159,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "file",
         places: &[FILE],
         syntax: "file <path>",
-        doc: "The file; a number stands in its first line.",
+        doc: "The file; its first line contains a number.",
         example: "file /run/maintenance",
         build: line(1, 1, |l, n| {
             if let (Some(word), Some(at)) = (n.argument(), l.drafts.files.last_mut()) {
@@ -169,7 +171,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "weight",
         places: &[FILE],
         syntax: "weight <number> [reverse]",
-        doc: "The number of the file is multiplied by it and added to the priority. 0: every number but 0 is a fault. Default 1.",
+        doc: "The number in the file, multiplied by this weight, is added to the priority. 0: every number except 0 \
+            is a fault. Default 1.",
         example: "file /run/maintenance\nweight -1",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, i64::from(i32::MAX));
@@ -182,7 +185,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "init_file",
         places: &[FILE],
         syntax: "init_file [<value>] [overwrite]",
-        doc: "Makes the file with this number (0) where it is not there; `overwrite` writes it in any case.",
+        doc: "Creates the file with this number (0) if it does not exist; `overwrite` always writes it.",
         example: "file /run/maintenance\ninit_file 0 overwrite",
         build: line(0, 2, init_file),
     },
@@ -190,7 +193,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "vrrp_track_process",
         places: &[TOP],
         syntax: "vrrp_track_process <name> { process … }",
-        doc: "Processes that instances track: that enough of them run, without starting anything to look.",
+        doc: "Processes that instances track: whether enough of them run. The check starts no program.",
         example: "vrrp_track_process haproxy {\n    process haproxy\n    quorum 1\n    weight 10\n}",
         build: block(1, 1, process),
     },
@@ -198,7 +201,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "process",
         places: &[PROCESS],
         syntax: "process <name> [<parameter> …]",
-        doc: "The name of the processes, compared exactly, and their parameters where they are to be compared, too.",
+        doc: "Name of the processes, compared exactly, and optionally their parameters.",
         example: "process haproxy",
         build: line(1, 256, |l, n| {
             let words = n.arguments().iter().map(|w| w.text.clone()).collect();
@@ -211,7 +214,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "param_match",
         places: &[PROCESS],
         syntax: "param_match initial|partial",
-        doc: "`partial`: the first parameters are equal; `initial`: and the last one may go on. With no parameters: there are none.",
+        doc: "`partial`: the first parameters are equal. `initial`: in addition, the last one may be longer. Without \
+            parameters: the process has none.",
         example: "process haproxy -W\nparam_match partial",
         build: line(1, 1, |l, n| {
             let all = [
@@ -228,7 +232,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "weight",
         places: &[PROCESS],
         syntax: "weight <-254-254> [reverse]",
-        doc: "0: too few processes are a fault. A positive weight is added while enough run, a negative one while not. Default 0 (the manual says 1, the program does 0).",
+        doc: "0: too few processes are a fault. A positive weight is added while enough run, a negative one while \
+            not. Default 0 (the manual says 1, keepalived uses 0).",
         example: "process haproxy\nweight 10",
         build: line(1, 2, |l, n| {
             let found = weight(l, n, 254);
@@ -241,7 +246,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "quorum",
         places: &[PROCESS],
         syntax: "quorum <number>",
-        doc: "How many have to run, 1 by default.",
+        doc: "Number of processes that must run, by default 1.",
         example: "process haproxy\nquorum 2",
         build: line(1, 1, |l, n| {
             let value = n.argument().and_then(|w| l.small(w, 1..=65535));
@@ -254,7 +259,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "quorum_max",
         places: &[PROCESS],
         syntax: "quorum_max <number>",
-        doc: "How many may run; 0: none may.",
+        doc: "Maximum number of processes; with 0 none may run.",
         example: "process haproxy\nquorum_max 4",
         build: line(1, 1, |l, n| {
             let value = n.argument().and_then(|w| l.small(w, 0..=65535));
@@ -267,7 +272,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "fork_delay",
         places: &[PROCESS],
         syntax: "fork_delay <seconds>",
-        doc: "How long enough processes have to be there until they count.",
+        doc: "Time for which enough processes must run until they count.",
         example: "process haproxy\nfork_delay 0.5",
         build: line(1, 1, |l, n| delay(l, n, true, false)),
     },
@@ -275,7 +280,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "terminate_delay",
         places: &[PROCESS],
         syntax: "terminate_delay <seconds>",
-        doc: "How long too few have to be there until that counts: a restart is no failure then.",
+        doc: "Time for which too few processes must run until that counts, so that a restart is not a failure.",
         example: "process haproxy\nterminate_delay 0.5",
         build: line(1, 1, |l, n| delay(l, n, false, true)),
     },
@@ -283,7 +288,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "delay",
         places: &[PROCESS],
         syntax: "delay <seconds>",
-        doc: "`fork_delay` and `terminate_delay` at once.",
+        doc: "Sets both `fork_delay` and `terminate_delay`.",
         example: "process haproxy\ndelay 0.5",
         build: line(1, 1, |l, n| delay(l, n, true, true)),
     },
@@ -291,7 +296,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "full_command",
         places: &[PROCESS],
         syntax: "full_command",
-        doc: "The whole command line is compared, not the name that the kernel shows.",
+        doc: "Compares the whole command line instead of the process name.",
         example: "process /usr/sbin/haproxy\nfull_command",
         build: line(0, 0, |l, _| {
             if let Some(at) = l.drafts.processes.last_mut() {
@@ -334,10 +339,10 @@ pub(super) fn named<T>(
     let before = l.drafts.named.get(&name).copied();
     l.drafts.named.entry(name).or_insert(word.span);
     if let Some(before) = before {
-        let message = format!("'{} {}' is defined twice", node.name(), word.text);
+        let message = format!("duplicate '{} {}'", node.name(), word.text);
         if l.options.as_keepalived {
             let told = Diagnostic::warning(&codes::LEFT_OUT, word.span, message);
-            let told = told.label("left out").also(before, "this one counts");
+            let told = told.label("ignored").also(before, "this one applies");
             l.report(told);
             return None;
         }
@@ -400,7 +405,7 @@ fn command(l: &mut Loader<'_>, node: &Node) {
                 "the script runs without these words",
             )
             .label("not given to the script")
-            .help("a script with arguments stands in quotes")
+            .help("quote a script together with its arguments")
             .fix(place, format!("\"{}\"", all.join(" "))),
         );
     }
@@ -484,7 +489,7 @@ fn process(l: &mut Loader<'_>, node: &Node) {
         .quorum_max
         .is_some_and(|most| most != 0 && most < value.quorum)
     {
-        let message = "its quorum_max is smaller than its quorum: it never succeeds";
+        let message = "quorum_max is smaller than quorum: it never succeeds";
         l.report(Diagnostic::error(&codes::OUT_OF_RANGE, span, message));
     }
 }

@@ -20,7 +20,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "virtual_ipaddress",
         places: &[INSTANCE],
         syntax: "virtual_ipaddress { <address>[/<prefix>] [brd <address>] [dev <interface>] [scope <scope>] [label <label>] [peer <address>] [home] [-nodad] [mngtmpaddr] [noprefixroute] [autojoin] [no_track] [preferred_lft <seconds>|forever] [use_vmac] … }",
-        doc: "The addresses that move, one a line, all of one family; adverts name them. Those of the other family go to `virtual_ipaddress_excluded`.",
+        doc: "The virtual addresses, one per line, all of one family; adverts name them. Put those of the other \
+            family into `virtual_ipaddress_excluded`.",
         example: "virtual_ipaddress {\n    192.0.2.10/24\n    192.0.2.11/24 label eth0:vip\n}",
         build: block(0, 0, |l, n| {
             for line in n.nodes().iter().take(LINES_MAX) {
@@ -33,7 +34,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "virtual_ipaddress_excluded",
         places: &[INSTANCE],
         syntax: "virtual_ipaddress_excluded { <address>[/<prefix>] … }",
-        doc: "Addresses that move, too, and that adverts do not name: hundreds of them, or those of the other family.",
+        doc: "Additional virtual addresses that adverts do not name: hundreds of them, or those of the other family.",
         example: "virtual_ipaddress_excluded {\n    2001:db8::10/64\n}",
         build: block(0, 0, |l, n| {
             for line in n.nodes().iter().take(LINES_MAX) {
@@ -46,7 +47,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "virtual_routes",
         places: &[INSTANCE],
         syntax: "virtual_routes { <network> via <address> dev <interface> … }",
-        doc: "Routes that only the owner has, with the words of `ip route add`.",
+        doc: "Routes that only the owner has, in the syntax of `ip route add`.",
         example: "virtual_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
         build: block(0, 0, |l, n| {
             for line in n.nodes().iter().take(LINES_MAX) {
@@ -59,7 +60,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "virtual_rules",
         places: &[INSTANCE],
         syntax: "virtual_rules { from <network> table <table> preference <number> … }",
-        doc: "Rules of routing that only the owner has, with the words of `ip rule add`.",
+        doc: "Routing rules that only the owner has, in the syntax of `ip rule add`.",
         example: "virtual_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
         build: block(0, 0, |l, n| {
             for line in n.nodes().iter().take(LINES_MAX) {
@@ -72,7 +73,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "static_ipaddress",
         places: &[TOP],
         syntax: "static_ipaddress { <address>[/<prefix>] dev <interface> … }",
-        doc: "Addresses that this machine always has. Those without `dev` go to `default_interface`.",
+        doc: "Static addresses of this machine. Those without `dev` are added to `default_interface`.",
         example: "static_ipaddress {\n    192.0.2.1/24 dev eth0\n}",
         build: block(0, 0, |l, n| {
             for line in n.nodes().iter().take(LINES_MAX) {
@@ -85,7 +86,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "static_routes",
         places: &[TOP],
         syntax: "static_routes { <network> via <address> dev <interface> … }",
-        doc: "Routes that this machine always has.",
+        doc: "Static routes of this machine.",
         example: "static_routes {\n    198.51.100.0/24 via 192.0.2.1 dev eth0\n}",
         build: block(0, 0, |l, n| {
             for line in n.nodes().iter().take(LINES_MAX) {
@@ -98,7 +99,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "static_rules",
         places: &[TOP],
         syntax: "static_rules { from <network> table <table> preference <number> … }",
-        doc: "Rules of routing that this machine always has.",
+        doc: "Static routing rules of this machine.",
         example: "static_rules {\n    from 192.0.2.0/24 table 100 preference 100\n}",
         build: block(0, 0, |l, n| {
             for line in n.nodes().iter().take(LINES_MAX) {
@@ -111,7 +112,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_group",
         places: &[TOP],
         syntax: "track_group <name> { group { <vrrp_instance> … } }",
-        doc: "Instances that have a fault when a static address, route or rule of this group is removed.",
+        doc: "Instances that enter FAULT when a static address, route or rule of this group is removed.",
         example: "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    virtual_ipaddress {\n        192.0.2.10/24\n    }\n}\ntrack_group TG {\n    group {\n        VI_1\n    }\n}",
         build: block(1, 1, |l, n| {
             let name = n.argument().map_or(String::new(), |w| w.text.clone());
@@ -142,7 +143,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "interface_up_down_delays",
         places: &[TOP],
         syntax: "interface_up_down_delays { <interface> <down seconds> [<up seconds>] … }",
-        doc: "How long an interface has to be down, and up, until that counts. Down must be shorter than adverts may be missing, or two machines own the addresses meanwhile.",
+        doc: "Time for which an interface must be down, or up, before the change counts. The down delay must be \
+            shorter than the time for missing adverts; otherwise two machines own the addresses meanwhile.",
         example: "interface_up_down_delays {\n    eth0 0.5 2\n}",
         build: block(0, 0, delays),
     },
@@ -150,7 +152,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "linkbeat_interfaces",
         places: &[TOP],
         syntax: "linkbeat_interfaces { <interface> [MII|ETHTOOL|IOCTL] … }",
-        doc: "Interfaces whose carrier is asked for again and again, for drivers that do not tell. The kind of question is chosen by the kernel here, so the second word changes nothing.",
+        doc: "Interfaces whose carrier is polled, for drivers that do not report it. The kernel selects the method, \
+            so the second word has no effect.",
         example: "linkbeat_interfaces {\n    eth0 ETHTOOL\n}",
         build: block(0, 0, linkbeat),
     },
@@ -199,11 +202,9 @@ fn linkbeat(l: &mut Loader<'_>, node: &Node) {
                         &codes::SO_ANYWAY,
                         Severity::Diag,
                         kind.span,
-                        format!("'{}' chooses nothing in this program", kind.text),
+                        format!("'{}' has no effect", kind.text),
                     )
-                    .help(
-                        "the carrier is asked of the kernel, which asks the driver in its own way",
-                    ),
+                    .help("the kernel reads the carrier with the driver's own method"),
                 );
             }
         }

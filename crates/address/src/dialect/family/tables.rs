@@ -21,7 +21,7 @@ pub(super) struct Names {
 
 /// `table`
 pub(super) static TABLE: Names = Names {
-    what: "a table of routes",
+    what: "a routing table",
     files: &["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"],
     fixed: &[("default", 253), ("main", 254), ("local", 255)],
     most: u32::MAX,
@@ -29,7 +29,7 @@ pub(super) static TABLE: Names = Names {
 
 /// `protocol` of routes and rules.
 pub(super) static PROTOCOL: Names = Names {
-    what: "a protocol of routes",
+    what: "a routing protocol",
     files: &["/etc/iproute2/rt_protos", "/usr/share/iproute2/rt_protos"],
     fixed: &[
         ("redirect", 1),
@@ -90,7 +90,7 @@ pub(super) static REALM: Names = Names {
 
 /// `suppress_ifgroup`
 pub(super) static GROUP: Names = Names {
-    what: "a group of interfaces",
+    what: "an interface group",
     files: &["/etc/iproute2/group", "/usr/share/iproute2/group"],
     fixed: &[("default", 0)],
     most: i32::MAX as u32,
@@ -98,7 +98,7 @@ pub(super) static GROUP: Names = Names {
 
 /// `ip_proto`
 pub(super) static IP_PROTOCOL: Names = Names {
-    what: "a protocol of IP",
+    what: "an IP protocol",
     files: &["/etc/protocols"],
     fixed: &[
         ("icmp", 1),
@@ -147,7 +147,7 @@ impl Loader<'_> {
         }
         let near = suggest::nearest(&word.text, known.iter().map(String::as_str));
         let message = format!(
-            "'{}' is not {}: neither a number up to {} nor a name of {}",
+            "'{}' is not {}: neither a number up to {} nor a name in {}",
             word.text,
             names.what,
             names.most,

@@ -16,7 +16,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_interface",
         places: &[INSTANCE, GROUP],
         syntax: "track_interface { <name> [weight <-253-253>] [reverse] … }",
-        doc: "Interfaces whose fault is a fault of the instance. With a weight it only changes the priority: a positive one is added while the interface works, a negative one while it does not.",
+        doc: "Interfaces whose failure is a fault of the instance. With a weight it only changes the priority: a \
+            positive weight is added while the interface is up, a negative one while it is down.",
         example: "track_interface {\n    eth0\n    eth1 weight -10\n}",
         build: block(0, 0, |l, n| {
             let found = references(l, n, 253);
@@ -29,7 +30,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_script",
         places: &[INSTANCE, GROUP],
         syntax: "track_script { <vrrp_script> [weight <-253-253>] [reverse|noreverse] … }",
-        doc: "Scripts whose failure is a fault, or with a weight changes the priority. Without one the weight of the `vrrp_script` counts.",
+        doc: "Scripts whose failure is a fault, or with a weight changes the priority. The default weight is that of \
+            the `vrrp_script`.",
         example: "track_script {\n    check weight 10\n}",
         build: block(0, 0, |l, n| {
             let found = references(l, n, 253);
@@ -40,7 +42,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_file",
         places: &[INSTANCE, GROUP],
         syntax: "track_file { <track_file> [weight <-254-254>] [reverse|noreverse] … }",
-        doc: "Files whose number, times the weight, is added to the priority. With weight 0 every number but 0 is a fault.",
+        doc: "Files whose number, multiplied by the weight, is added to the priority. With weight 0 every number \
+            except 0 is a fault.",
         example: "track_file {\n    maintenance weight 0\n}",
         build: block(0, 0, |l, n| {
             let found = references(l, n, 254);
@@ -51,7 +54,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_process",
         places: &[INSTANCE, GROUP],
         syntax: "track_process { <vrrp_track_process> [weight <-254-254>] [reverse|noreverse] … }",
-        doc: "Processes that have to run, or with a weight change the priority.",
+        doc: "Processes that must run, or with a weight change the priority.",
         example: "track_process {\n    haproxy weight 20\n}",
         build: block(0, 0, |l, n| {
             let found = references(l, n, 254);
@@ -62,7 +65,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_bfd",
         places: &[INSTANCE, GROUP],
         syntax: "track_bfd { <bfd_instance> [weight <-253-253>] [reverse|noreverse] … }",
-        doc: "BFD sessions whose end is a fault, or with a weight changes the priority.",
+        doc: "BFD sessions whose failure is a fault, or with a weight changes the priority.",
         example: "track_bfd {\n    peer weight -20\n}",
         build: block(0, 0, |l, n| {
             let found = references(l, n, 253);
@@ -109,7 +112,7 @@ fn references(l: &mut Loader<'_>, node: &Node, weight_max: i64) -> Vec<Reference
                     None => l.report(Diagnostic::error(
                         &codes::MISSING_VALUE,
                         word.span,
-                        "a number is missing behind 'weight'",
+                        "the number after 'weight' is missing",
                     )),
                 },
                 "reverse" => reference.reverse = Some(true),
@@ -123,7 +126,7 @@ fn references(l: &mut Loader<'_>, node: &Node, weight_max: i64) -> Vec<Reference
                     );
                     l.report(match near {
                         Some(_) => told.did_you_mean(word.span, near),
-                        None => told.help("each name has its own line"),
+                        None => told.help("write one name per line"),
                     });
                     break;
                 }

@@ -17,7 +17,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "unicast_peer",
         places: &[INSTANCE],
         syntax: "unicast_peer { <address> [min_ttl <0-255>] [max_ttl <0-255>] … }",
-        doc: "Adverts go to each of these machines instead of a multicast group, for networks without multicast. List all others; a machine's own address does no harm.",
+        doc: "Sends adverts to these machines instead of a multicast group, for networks without multicast. List all \
+            other machines; this machine's own address does no harm.",
         example: "unicast_peer {\n    192.0.2.2\n    192.0.2.3 min_ttl 250\n}",
         build: block(0, 0, peers),
     },
@@ -25,7 +26,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "unicast_src_ip",
         places: &[INSTANCE],
         syntax: "unicast_src_ip <address>",
-        doc: "The source of unicast adverts; default the first address of the interface.",
+        doc: "Source address of unicast adverts; the default is the first address of the interface.",
         example: "unicast_peer {\n    192.0.2.2\n}\nunicast_src_ip 192.0.2.1",
         build: line(1, 1, source),
     },
@@ -33,7 +34,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "mcast_src_ip",
         places: &[INSTANCE],
         syntax: "mcast_src_ip <address>",
-        doc: "The source of multicast adverts; default the first address of the interface.",
+        doc: "Source address of multicast adverts; the default is the first address of the interface.",
         example: "mcast_src_ip 192.0.2.1",
         build: line(1, 1, source),
     },
@@ -41,7 +42,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "mcast_dst_ip",
         places: &[INSTANCE],
         syntax: "mcast_dst_ip <group>",
-        doc: "Another multicast group for its adverts, the same on all machines. Groups of IPv6 must be link-local (`ff02:…`).",
+        doc: "Another multicast group for the adverts, the same on all machines. IPv6 groups must be link-local \
+            (`ff02:…`).",
         example: "mcast_dst_ip 224.0.0.19",
         build: line(1, 1, destination),
     },
@@ -49,7 +51,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "track_src_ip",
         places: &[INSTANCE],
         syntax: "track_src_ip",
-        doc: "A source address that is not there (any more) is a fault of the instance.",
+        doc: "A missing source address is a fault of the instance.",
         example: "mcast_src_ip 192.0.2.1\ntrack_src_ip",
         build: line(0, 0, |l, _| l.instance.options.values.track_source = true),
     },
@@ -57,7 +59,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "check_unicast_src",
         places: &[INSTANCE],
         syntax: "check_unicast_src",
-        doc: "Adverts are only taken from the peers of `unicast_peer`.",
+        doc: "Only accepts adverts from the peers of `unicast_peer`.",
         example: "unicast_peer {\n    192.0.2.2\n}\ncheck_unicast_src",
         build: line(0, 0, |l, n| l.instance.check_source = Some(n.place())),
     },
@@ -65,7 +67,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "unicast_fault_no_peer",
         places: &[INSTANCE],
         syntax: "unicast_fault_no_peer",
-        doc: "Without a peer the instance has a fault, instead of using multicast.",
+        doc: "Without a peer the instance enters FAULT, instead of using multicast.",
         example: "unicast_peer {\n    192.0.2.2\n}\nunicast_fault_no_peer",
         build: line(0, 0, |l, _| {
             l.instance.options.values.fault_without_peer = true
@@ -75,7 +77,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "unicast_ttl",
         places: &[INSTANCE],
         syntax: "unicast_ttl <0-255>",
-        doc: "The TTL or hop limit of unicast adverts, 255 by default.",
+        doc: "TTL or hop limit of unicast adverts, by default 255.",
         example: "unicast_peer {\n    192.0.2.2\n}\nunicast_ttl 64",
         build: line(1, 1, ttl),
     },
@@ -83,7 +85,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "old_unicast_checksum",
         places: &[INSTANCE],
         syntax: "old_unicast_checksum [never]",
-        doc: "Version 3 by unicast with the checksum of keepalived 1.3.6 and before. Without it an old peer is recognized; `never` does not look for one.",
+        doc: "Uses the version 3 unicast checksum of keepalived 1.3.6 and earlier. By default an old peer is \
+            detected; `never` disables that.",
         example: "old_unicast_checksum never",
         build: line(0, 1, old_checksum),
     },
@@ -91,7 +94,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "skip_check_adv_addr",
         places: &[INSTANCE],
         syntax: "skip_check_adv_addr [on|off]",
-        doc: "The addresses in adverts are compared with ours only when another machine begins to send them. Default `vrrp_skip_check_adv_addr`.",
+        doc: "Compares the addresses in adverts with the configured ones only when another machine begins to send. \
+            Default `vrrp_skip_check_adv_addr`.",
         example: "skip_check_adv_addr on",
         build: line(0, 1, |l, n| {
             if let Some(value) = l.switch(n) {
@@ -106,7 +110,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "lower_prio_no_advert",
         places: &[INSTANCE],
         syntax: "lower_prio_no_advert [on|off]",
-        doc: "An owner does not answer an advert of lower priority with one of its own. The protocol says so; keepalived answers by default.",
+        doc: "A master does not reply to an advert with a lower priority, as in the protocol. keepalived replies by \
+            default.",
         example: "lower_prio_no_advert",
         build: line(0, 1, |l, n| {
             if let Some(value) = l.switch(n) {
@@ -121,7 +126,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "higher_prio_send_advert",
         places: &[INSTANCE],
         syntax: "higher_prio_send_advert [on|off]",
-        doc: "An owner that hears a better one sends one more advert before it gives up the addresses, so that the other announces them again.",
+        doc: "A master that receives a higher priority sends one more advert before it releases the addresses, so \
+            that the other machine announces them again.",
         example: "higher_prio_send_advert",
         build: line(0, 1, |l, n| {
             if let Some(value) = l.switch(n) {
@@ -156,7 +162,7 @@ fn peers(l: &mut Loader<'_>, node: &Node) {
                 other => {
                     let near = suggest::nearest(other, ["min_ttl", "max_ttl"]);
                     let message =
-                        format!("unknown word '{other}' behind a peer; each peer has its own line");
+                        format!("unknown word '{other}' after a peer; write one peer per line");
                     l.report(
                         Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message)
                             .did_you_mean(word.span, near),
@@ -169,7 +175,7 @@ fn peers(l: &mut Loader<'_>, node: &Node) {
                 None => l.report(Diagnostic::error(
                     &codes::MISSING_VALUE,
                     word.span,
-                    format!("a value is missing behind '{}'", word.text),
+                    format!("the value after '{}' is missing", word.text),
                 )),
             }
         }
@@ -207,7 +213,7 @@ fn destination(l: &mut Loader<'_>, node: &Node) {
     if let std::net::IpAddr::V6(group) = value
         && group.segments()[0] & 0xf != 2
     {
-        let message = format!("{value} is not link-local: such groups begin with ff02 (ffx2)");
+        let message = format!("{value} is not link-local: these groups begin with ff02 (ffx2)");
         l.report(Diagnostic::error(&codes::BAD_ADDRESS, word.span, message));
         return;
     }

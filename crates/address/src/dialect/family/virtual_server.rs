@@ -21,7 +21,8 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
         name: "virtual_server",
         places: &[TOP],
         syntax: "virtual_server <address> [<port>] | fwmark <number> | group <name> { … }",
-        doc: "Balances connections in the kernel by IPVS. This program balances them in a proxy: the error shows the `listen` section that does the same; the option -P passes over it.",
+        doc: "Balances connections in the kernel with IPVS. Evenkeel uses its proxy instead: the error shows an \
+            equivalent `listen` section; the option -P ignores it.",
         example: "",
         build: block(1, 2, virtual_server),
     },
@@ -40,14 +41,14 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
         return;
     }
     let node = &clean(node);
-    let message = "this program does not drive IPVS, so 'virtual_server' cannot be used";
+    let message = "'virtual_server' is not supported, because Evenkeel does not use IPVS";
     let told = Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message);
     let mut told = match is_udp(node) {
-        true => told.help("start with -P to pass over it, and leave UDP to a keepalived with IPVS"),
+        true => told.help("start with -P to ignore it, and leave UDP to a keepalived with IPVS"),
         false => told
-            .help("put the section into an haproxy.cfg and load both files, or start with -P to pass over it")
+            .help("put the section into an haproxy.cfg and load both files, or start with -P to ignore it")
             .note(format!(
-                "this section does the same:\n{}",
+                "this section is equivalent:\n{}",
                 listen(node, &l.drafts.server_groups)
             )),
     };
@@ -96,12 +97,12 @@ fn server_group(l: &mut Loader<'_>, node: &Node) {
         let of = &mut l.drafts.server_groups;
         of.entry(name.text.clone()).or_insert_with(|| lines.clone());
     }
-    let message = "this program does not drive IPVS, so 'virtual_server_group' cannot be used";
+    let message = "'virtual_server_group' is not supported, because Evenkeel does not use IPVS";
     l.report(
         Diagnostic::error(&codes::VIRTUAL_SERVER, node.whole(), message)
-            .help("start with -P to pass over it")
+            .help("start with -P to ignore it")
             .note(format!(
-                "these lines of the 'listen' section do the same:\n{}",
+                "these lines of the 'listen' section are equivalent:\n{}",
                 lines.trim_end()
             )),
     );
@@ -351,21 +352,22 @@ fn server_line(
 fn lost(node: &Node) -> Vec<String> {
     let mut lost = Vec::new();
     if is_udp(node) {
-        lost.push("a proxy of this program does not balance UDP".to_owned());
+        lost.push("the proxy does not balance UDP".to_owned());
         return lost;
     }
     let method = word(node, "lvs_method").or(word(node, "lb_kind"));
     if let Some(method @ ("DR" | "TUN")) = method {
         lost.push(format!(
-            "with {method} servers answered clients directly; a proxy passes answers, too, and servers see its address (send-proxy or X-Forwarded-For tell the client's)"
+            "with {method} servers responded to clients directly; the proxy forwards responses, too, and servers see \
+             its address (send-proxy or X-Forwarded-For contain the client's)"
         ));
     }
     let servers = node.nodes().iter().filter(|n| n.name() == "real_server");
     let checks: Vec<&Node> = servers.filter_map(check).collect();
     if checks.iter().any(|check| check.name() == "MISC_CHECK") {
         lost.push(
-            "MISC_CHECK runs a script: here the line 'external-check' in 'global' permits it, its arguments are the \
-             addresses and ports of the proxy and the server, and any exit code but 0 is a failure"
+            "MISC_CHECK runs a script: 'external-check' in 'global' allows it here; its arguments are the addresses \
+             and ports of the proxy and the server, and any exit code except 0 is a failure"
                 .to_owned(),
         );
     }
@@ -375,13 +377,14 @@ fn lost(node: &Node) -> Vec<String> {
         .any(|url| has(url, "digest"))
     {
         lost.push(
-            "'digest' compares the MD5 of a page: 'http-check expect string' or 'rstring' looks for a text in it"
+            "'digest' compares the MD5 of a page: use 'http-check expect string' or 'rstring' to look for a text in it"
                 .to_owned(),
         );
     }
     if checks.iter().any(|check| check.name() == "DNS_CHECK") {
         lost.push(
-            "DNS_CHECK asks a nameserver: the server's port is checked by a connection".into(),
+            "DNS_CHECK queries a nameserver: here a connection to the server's port is the check"
+                .into(),
         );
     }
     lost

@@ -206,7 +206,7 @@ fn under_the_name_of_keepalived_what_that_leaves_out_is_a_warning() {
     );
     let messages: Vec<&str> = loaded.diagnostics.iter().map(|d| &*d.message).collect();
     let about = |what: &str| messages.iter().filter(|told| told.contains(what)).count();
-    assert_eq!(about("'vrrp_script chk' is defined twice"), 1);
+    assert_eq!(about("duplicate 'vrrp_script chk'"), 1);
     assert_eq!(about("/bin/false"), 0, "nothing of the second counts");
     let (_, strict) = loaded_with(&text, &mut Nowhere::default(), &Options::default());
     assert!(strict.config.is_none());

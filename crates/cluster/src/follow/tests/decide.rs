@@ -114,7 +114,7 @@ fn every_trouble_says_what_is_served_and_what_to_do() {
         .map(|trouble| trouble.told(&settings, Some("fedcba9876543210")))
         .collect();
     for words in &told {
-        assert!(words.contains("/srv/lb.git") && words.contains("what is served stays"));
+        assert!(words.contains("/srv/lb.git") && words.contains("the served version stays"));
     }
     insta::assert_snapshot!(told.join("\n"));
 }

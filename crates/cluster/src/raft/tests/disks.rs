@@ -49,7 +49,7 @@ async fn a_full_disk_stops_its_member_in_words_and_not_the_others() {
     let _ = a.propose(event("too much")).await;
     until("A has stopped", || a.standing().halted.is_some()).await;
     let words = a.standing().halted.unwrap().to_string();
-    assert!(words.contains("make room"), "{words}");
+    assert!(words.contains("free some space"), "{words}");
     assert!(matches!(
         a.propose(event("more")).await,
         Err(ProposeError::Stopped(EngineError::Store(_)))

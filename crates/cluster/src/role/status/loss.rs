@@ -28,10 +28,10 @@ impl Status {
                 None => "none".to_owned(),
             };
             format!(
-                "{name} accepted version {has}, the members that answer agree on {agreed}: logs were lost or replaced \
-                 by older ones. {name} keeps serving version {has} and refuses other ones. To take version {has}: \
-                 `evenkeel cluster recover --alone` on a node whose log has it; to give it up: `evenkeel cluster remove \
-                 {name}`, then on {name} remove the state directory and `evenkeel cluster join TOKEN`"
+                "{name} accepted version {has}, but the reachable members agree on {agreed}: logs were lost or \
+                 replaced by older ones. {name} keeps serving version {has} and refuses others. To keep version \
+                 {has}: `evenkeel cluster recover --alone` on a node whose log has it. To drop it: `evenkeel cluster \
+                 remove {name}`, then on {name} delete the state directory and `evenkeel cluster join TOKEN`"
             )
         });
         words.collect()
@@ -52,8 +52,8 @@ impl Status {
             .iter()
             .map(|member| {
                 format!(
-                    "{}: {}; it does not vote. As soon as {} other voters answer, they remove it from the voters and \
-                     take it in again; it keeps its name, number and state directory",
+                    "{}: {}; it is not a voter. When {} other voters are reachable, they remove it from the voters \
+                     and add it again; it keeps its name, number and state directory",
                     member.name,
                     member.lost,
                     self.majority_of_voters()
@@ -66,16 +66,17 @@ impl Status {
                 .any(|m| m.kind == Kind::Node && m.lost.is_empty())
             {
                 true => {
-                    "`evenkeel cluster recover --alone` on the node that has its log, then on the others remove the \
+                    "`evenkeel cluster recover --alone` on the node that has its log, then on the others delete the \
                      state directory and `evenkeel cluster join TOKEN`"
                 }
                 false => {
-                    "no node has its log: on one node move the state directory away, `evenkeel cluster init NAME` and \
-                     `evenkeel config apply` its files anew, then let the others join"
+                    "no node has its log: on one node move the state directory away, run `evenkeel cluster init NAME` \
+                     and `evenkeel config apply` with its files, then let the others join"
                 }
             };
             words.push(format!(
-                "too few voters have their log ({others} of {}, {} needed), so nothing is decided by itself: {alone}",
+                "too few voters have their log ({others} of {}, {} needed), so the cluster cannot recover by itself: \
+                 {alone}",
                 self.voters().count(),
                 self.majority_of_voters()
             ));
@@ -138,8 +139,8 @@ mod tests {
     fn a_forecast_does_not_count_on_who_takes_no_part_or_does_not_serve() {
         let mut status = pair();
         let words = if_it_fails(&mut status, 0);
-        assert!(words.contains("b would serve on"), "{words}");
-        assert!(words.contains("changes would go on"), "{words}");
+        assert!(words.contains("b would continue to serve"), "{words}");
+        assert!(words.contains("changes would continue"), "{words}");
         status.members[1].halted = "the disk is full".to_owned();
         let words = if_it_fails(&mut status, 0);
         assert!(words.contains("changes would be frozen (1 of 3"), "{words}");

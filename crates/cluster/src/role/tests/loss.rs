@@ -23,7 +23,7 @@ fn on_disk(member: &Real) -> Option<VersionId> {
 
 fn does_not_vote(member: &Real, why: &str) -> bool {
     let text = member.text();
-    text.contains(why) && text.contains("it does not vote")
+    text.contains(why) && text.contains("it is not a voter")
 }
 
 /// All vote, and nobody is without its log.
@@ -103,7 +103,7 @@ fn whatever_file_is_missing_or_old_the_member_comes_back_by_itself() {
         let text = format!("after {version}");
         a.done(&Request::Apply(apply(Some(version.0), &text, 0)));
         for (change, why) in [
-            (0, "older than what this member promised"),
+            (0, "older than this member's promises"),
             (1, "the store is missing"),
             (2, "the promise file is missing"),
             (3, "the store is damaged"),
@@ -196,7 +196,7 @@ fn where_no_node_has_its_log_the_status_says_what_to_do() {
     a.stop();
     let refused = setup::recover_alone(&a.place.directory).unwrap_err();
     assert!(
-        refused.to_string().contains("no log to go on with"),
+        refused.to_string().contains("no log to continue with"),
         "{refused}"
     );
     b.stop();

@@ -406,7 +406,11 @@ fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
     assert!(serves(&a, "two"));
     let limit = Duration::from_millis(crate::rollout::CHECK_LIMIT_MS / 2);
     assert!(began.elapsed() < limit, "{:?}", began.elapsed());
-    let told = |member: &Real| member.text().contains("the disk of b has not answered for");
+    let told = |member: &Real| {
+        member
+            .text()
+            .contains("the disk of b has not responded for")
+    };
     eventually("a tells of it", || told(&a), || a.text());
     eventually("b tells of it", || told(&b), || b.text());
     disk.hold(false);

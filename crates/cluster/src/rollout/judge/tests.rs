@@ -225,7 +225,7 @@ fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 10_000);
     assert_eq!(bench.take(None, Probes::new()), None, "once may be chance");
-    let words = "nothing serves any more".to_owned();
+    let words = "no proxy serves any more".to_owned();
     assert_eq!(
         bench.take(None, Probes::new()),
         Some(Finding::Worse { words })
@@ -238,7 +238,7 @@ fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
     bench.requests = 0;
     assert_eq!(bench.see(WELL), None);
     bench.requests = 0;
-    let words = "what serves died and was started again".to_owned();
+    let words = "the proxy died and was restarted".to_owned();
     assert_eq!(bench.see(errors(50, 0)), Some(Finding::Worse { words }));
 }
 

@@ -200,14 +200,14 @@ fn with_no_node_there_it_waits_and_then_is_refused() {
     let mut desk = desk(|_| ());
     desk.is_cut(A);
     desk.is_cut(B);
-    desk.takes_back(CHECK_LIMIT_MS, "no node was there");
+    desk.takes_back(CHECK_LIMIT_MS, "no node was reachable");
 }
 
 #[test]
 fn what_gets_worse_is_taken_back_at_once_with_words() {
     for (outcome, words) in [
-        (Worse, "b serves worse with it: words of 2"),
-        (WentBack, "b went back by itself from it: words of 2"),
+        (Worse, "b has problems with it: words of 2"),
+        (WentBack, "b rolled itself back from it: words of 2"),
         (Refused, "b cannot serve it: words of 2"),
     ] {
         let mut desk = desk(|_| ());
@@ -228,7 +228,7 @@ fn who_is_lost_while_it_tries_it_takes_it_back() {
     canary.both_check();
     canary.goes(Step::Canary { node: A });
     canary.is_cut(A);
-    canary.takes_back(AWAY_MS, "a was lost while it tried it");
+    canary.takes_back(AWAY_MS, "a was lost while it tried the version");
 
     let mut rest = desk(|_| ());
     rest.both_check_that_all_change_at_once();
@@ -238,7 +238,7 @@ fn who_is_lost_while_it_tries_it_takes_it_back() {
     rest.seen.reachable.insert(B);
     assert_eq!(rest.after(AWAY_MS), None);
     rest.is_cut(B);
-    rest.takes_back(AWAY_MS, "b was lost while it tried it");
+    rest.takes_back(AWAY_MS, "b was lost while it tried the version");
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn a_canary_that_is_removed_takes_it_back() {
     let Some(Step::TakeBack { words }) = words.map(|decided| decided.step) else {
         panic!("it goes on without its canary");
     };
-    assert_eq!(words, "member 1, which tried it, is a member no more");
+    assert_eq!(words, "member 1, which tried it, is no longer a member");
 }
 
 #[test]
@@ -390,5 +390,8 @@ fn a_node_whose_disk_is_stuck_is_no_canary_and_one_that_sticks_is_not_waited_for
     desk.goes(Step::Canary { node: B });
     desk.says(B, Serves);
     desk.seen.disk_stuck_ms = [(B, AWAY_MS)].into();
-    desk.takes_back(0, "the disk of b did not answer while it tried it");
+    desk.takes_back(
+        0,
+        "the disk of b did not respond while it tried the version",
+    );
 }

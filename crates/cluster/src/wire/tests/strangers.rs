@@ -172,7 +172,9 @@ fn a_peer_that_takes_connections_and_never_answers_is_named() {
         let wire = hasty_wire(&paper, 1, &Echo::default()).await;
         until("it is named", || {
             let broken = &wire.paths()[0].broken;
-            broken.iter().any(|words| words.contains("does not answer"))
+            broken
+                .iter()
+                .any(|words| words.contains("does not respond"))
         })
         .await;
         assert!(!wire.paths()[0].up);
@@ -222,7 +224,7 @@ fn a_listener_without_descriptors_waits_says_so_and_goes_on() {
         assert_eq!(wire.counts().accept_failed, 3);
         let told = events.recv().await.unwrap();
         assert!(
-            format!("{told:?}").contains("cannot take connections"),
+            format!("{told:?}").contains("cannot accept connections"),
             "{told:?}"
         );
     });

@@ -10,21 +10,20 @@ pub const LISTEN: &str = "[::]:7443";
 /// `evenkeel cluster`.
 pub fn cluster() -> Command {
     Command::new("cluster")
-        .about("Make two machines and an arbiter one system, and see how it is")
+        .about("Join two machines and an arbiter into a cluster, and show its status")
         .long_about(
-            "Two machines that carry traffic (nodes) and any small third one (the arbiter) become one system: what \
-             is changed on one is changed on all, and no partition ever makes two truths.\n\nWhat is served is \
-             changed by `evenkeel config`. On each member `evenkeel run`, without files, runs it.\n\nTraffic never \
-             waits for any of this: with the majority lost, changes are frozen and everything serves on.",
+            "Joins two traffic-carrying nodes and a small arbiter into one cluster. All nodes serve the same \
+             configuration, and no partition can create two versions of it.\n\n`evenkeel config` changes the \
+             configuration. `evenkeel run`, without files, runs each member.\n\nTraffic never depends on the cluster: \
+             without a majority, changes are frozen and all nodes continue to serve.",
         )
         .after_help(
-            "Examples:\n  evenkeel cluster init north                 on the first machine\n  \
-             evenkeel run                                on each machine, from then on\n  \
-             evenkeel cluster invite                     on a member: prints a token for a node\n  \
-             evenkeel cluster join EK1-…                 on the second machine\n  \
-             evenkeel cluster invite --arbiter           a token for the arbiter\n  \
-             evenkeel arbiter join EK1-…                 on the third\n  \
-             evenkeel cluster status                     who is there, who leads, what would fail",
+            "Examples:\n  evenkeel cluster init north                 on the first machine\n  evenkeel \
+             run                                on each machine, from then on\n  evenkeel cluster \
+             invite                     on a member: prints a token for a node\n  evenkeel cluster join \
+             EK1-…                 on the second machine\n  evenkeel cluster invite --arbiter           a token for \
+             the arbiter\n  evenkeel arbiter join EK1-…                 on the third\n  evenkeel cluster \
+             status                     members, leader, effect of each failure",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -35,11 +34,11 @@ pub fn cluster() -> Command {
 /// `evenkeel arbiter`.
 pub fn arbiter() -> Command {
     Command::new("arbiter")
-        .about("Make this machine the tie-breaker of a cluster")
+        .about("Make this machine the arbiter of a cluster")
         .long_about(
-            "The arbiter votes and keeps a copy of the log, so that two nodes can tell which of them is cut off. It \
-             carries no traffic, needs 20 MB of memory, and what it keeps of configurations it cannot read: whoever \
-             steals its disk has nothing.",
+            "The arbiter votes and stores a copy of the log, so that a majority remains when one of the two nodes \
+             fails. It carries no traffic and needs 20 MB of memory. It cannot decrypt the configurations that it \
+             stores, so its disk reveals nothing.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -52,7 +51,7 @@ fn state() -> Arg {
         .value_name("DIRECTORY")
         .value_parser(value_parser!(PathBuf))
         .default_value(cluster::role::directory::USUAL)
-        .help("The state directory: keys, the log, the last accepted version")
+        .help("State directory: keys, log, last accepted version")
 }
 
 fn place(command: Command) -> Command {
@@ -61,7 +60,7 @@ fn place(command: Command) -> Command {
             Arg::new("name")
                 .long("name")
                 .value_name("NAME")
-                .help("This machine's name in the cluster; its host name where none is given"),
+                .help("Name of this machine in the cluster; default: its host name"),
         )
         .arg(
             Arg::new("listen")
@@ -70,14 +69,14 @@ fn place(command: Command) -> Command {
                 .value_parser(value_parser!(SocketAddr))
                 .action(ArgAction::Append)
                 .help(format!(
-                    "Where it listens for the other members; {LISTEN} where none is given"
+                    "Address and port to listen on for other members; default: {LISTEN}"
                 )),
         )
         .arg(
             Arg::new("address-later")
                 .long("address-later")
                 .action(ArgAction::SetTrue)
-                .help("Take `--listen` addresses that this machine does not have yet"),
+                .help("Accept `--listen` addresses that this machine does not have yet"),
         )
         .arg(
             Arg::new("address")
@@ -86,8 +85,8 @@ fn place(command: Command) -> Command {
                 .value_parser(value_parser!(SocketAddr))
                 .action(ArgAction::Append)
                 .help(
-                    "Where the others reach it, the best way first; the addresses that it listens at, or all of \
-                     this machine's, where none is given",
+                    "Address under which other members reach this machine, best first; default: the listening \
+                     addresses, or all addresses of the machine",
                 ),
         )
         .arg(state())
@@ -96,10 +95,10 @@ fn place(command: Command) -> Command {
 fn init() -> Command {
     place(
         Command::new("init")
-            .about("Found a cluster with this machine as its first node")
+            .about("Create a cluster with this machine as its first node")
             .long_about(
-                "Founds a cluster: makes its authority, by whose certificates members know each other, and keeps it \
-                 in the state directory. Then `evenkeel run` without files starts the machine as its member.",
+                "Creates a cluster, and in the state directory the certificate authority by which members \
+                 authenticate each other. Afterwards `evenkeel run` without files starts the member.",
             )
             .after_help(
                 "Examples:\n  evenkeel cluster init north\n  evenkeel cluster init north --address 10.0.0.1:7443",
@@ -108,8 +107,8 @@ fn init() -> Command {
                 Arg::new("CLUSTER")
                     .required(true)
                     .help(
-                        "The cluster's name: 1 to 32 letters, digits and hyphens, beginning and ending with a \
-                         letter or a digit",
+                        "Cluster name: 1 to 32 letters, digits and hyphens; it begins and ends with a letter or a \
+                         digit",
                     ),
             ),
     )
@@ -117,18 +116,18 @@ fn init() -> Command {
 
 fn invite() -> Command {
     Command::new("invite")
-        .about("Print a token with which a new machine joins")
+        .about("Print a token for a new member")
         .long_about(
-            "Prints a token for one new member. It can be used once and for a few minutes, and holds the addresses \
-             of members, the fingerprint of the cluster's authority and a secret: who joins with it knows that it \
-             joins the right cluster, and the cluster that it was asked to.",
+            "Prints a token for one new member. It works once and for a few minutes. It contains the addresses of \
+             members, the fingerprint of the cluster's CA and a secret. With it the new member verifies the cluster, \
+             and the cluster verifies the new member.",
         )
         .after_help("Examples:\n  evenkeel cluster invite\n  evenkeel cluster invite --arbiter --valid 1h")
         .arg(
             Arg::new("arbiter")
                 .long("arbiter")
                 .action(ArgAction::SetTrue)
-                .help("For an arbiter; without it, for a node"),
+                .help("Create a token for an arbiter instead of a node"),
         )
         .arg(
             Arg::new("valid")
@@ -136,7 +135,7 @@ fn invite() -> Command {
                 .value_name("TIME")
                 .default_value("15m")
                 .value_parser(time)
-                .help("How long it is good: 90s, 15m, 2h; at most a day"),
+                .help("Validity of the token: 90s, 15m, 2h; at most one day"),
         )
 }
 
@@ -145,8 +144,8 @@ fn join(what: &'static str) -> Command {
         Command::new("join")
             .about(format!("Join a cluster as {what}, with a token"))
             .long_about(format!(
-                "Joins as {what}, with a token that `evenkeel cluster invite` printed on a member. Then `evenkeel run` \
-                 without files starts it."
+                "Joins as {what}, with a token printed by `evenkeel cluster invite` on a member. Afterwards `evenkeel \
+                 run` without files starts the member."
             ))
             .arg(Arg::new("TOKEN").required(true).help("EK1-…")),
     )
@@ -154,14 +153,12 @@ fn join(what: &'static str) -> Command {
 
 fn status() -> Command {
     Command::new("status")
-        .about(
-            "Who is there, who leads, what each sees, and what each one's failure would mean now",
-        )
+        .about("Show members, the leader, link health, and the effect of each member's failure")
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
-                .help("As JSON"),
+                .help("Print JSON"),
         )
 }
 
@@ -169,51 +166,51 @@ fn remove() -> Command {
     Command::new("remove")
         .about("Remove a member, dead or alive")
         .long_about(
-            "Removes a member: it votes no more, its certificate is refused from then on, and contents are sealed \
-             with a new key that it does not have. To replace a dead machine, remove it and let the new one join. A \
-             removed machine joins again with a new token, after its state directory was removed.",
+            "Removes a member: it is no longer a voter, its certificate is refused, and stored contents get a new key \
+             that it does not have. To replace a dead machine, remove it, then join the new one. To rejoin a removed \
+             machine, delete its state directory and join with a new token.",
         )
         .after_help("Example:\n  evenkeel cluster remove web2")
-        .arg(Arg::new("NAME").required(true).help("Its name, as status shows it"))
+        .arg(Arg::new("NAME").required(true).help("Name of the member, as in status"))
 }
 
 fn hand_over() -> Command {
     Command::new("hand-over")
-        .about("Hand leadership to another member, before maintenance")
+        .about("Transfer leadership to another member, before maintenance")
         .long_about(
-            "Hands leadership over without a gap. Who leads matters to nobody's traffic; a machine that is stopped \
-             in an orderly way hands over by itself.",
+            "Transfers leadership without a gap. Traffic does not depend on the leader. A member that is stopped \
+             cleanly transfers leadership by itself.",
         )
-        .arg(Arg::new("NAME").help("To whom; to whoever is best where none is named"))
+        .arg(Arg::new("NAME").help("The new leader; default: the best candidate"))
 }
 
 fn rotate() -> Command {
     Command::new("rotate")
-        .about("Give this member a new key and certificate, and contents a new key")
+        .about("Create a new key and certificate for this member, and a new key for stored contents")
         .long_about(
-            "Gives this member a new key and certificate, and contents a new key.\n\nWith `--authority` the \
-             authority behind all certificates is replaced: a new one is believed beside the present one, each \
-             member gets a certificate of it, and then the former one is given up. Members that are away meanwhile \
-             come back under the key that is known of them. It happens by itself when a node was removed, which \
-             knows the authority's key, and long before the authority's time is over.",
+            "Creates a new key and certificate for this member, and a new key for stored contents.\n\n`--authority` \
+             replaces the cluster's certificate authority (CA). Members trust the new CA beside the current one, each \
+             member gets a certificate of it, then the old CA is dropped. Members that are away meanwhile reconnect \
+             with their known key. The CA is also replaced automatically after a node was removed, because that node \
+             knows the CA key, and long before the CA expires.",
         )
         .after_help("Examples:\n  evenkeel cluster rotate\n  evenkeel cluster rotate --authority")
         .arg(
             Arg::new("authority")
                 .long("authority")
                 .action(ArgAction::SetTrue)
-                .help("Another authority, and certificates of it for all members"),
+                .help("Create a new CA, and certificates of it for all members"),
         )
 }
 
 fn recover() -> Command {
     Command::new("recover")
-        .about("Go on alone after the majority was lost for good")
+        .about("Continue alone after a permanent loss of the majority")
         .long_about(
-            "Makes this machine alone the cluster, after a permanent loss of the majority. It must not run while \
-             this is done.\n\nWhat the others agreed on without this machine is lost. If one of them ever returns as \
-             what it was, there are two truths: remove their state directories before they are started again, and let \
-             them join anew.",
+            "Makes this machine the only member of the cluster, after a permanent loss of the majority. Stop \
+             `evenkeel run` here first.\n\nChanges that the others agreed on without this machine are lost. If one of \
+             the others returns with its old state, the cluster has two histories. Delete their state directories \
+             before they start again, and let them join with a new token.",
         )
         .after_help("Example:\n  evenkeel cluster recover --alone --yes")
         .arg(
@@ -221,13 +218,13 @@ fn recover() -> Command {
                 .long("alone")
                 .required(true)
                 .action(ArgAction::SetTrue)
-                .help("This machine alone"),
+                .help("Continue with this machine alone"),
         )
         .arg(
             Arg::new("yes")
                 .long("yes")
                 .action(ArgAction::SetTrue)
-                .help("Confirms it; without it, what would be done is told and nothing is"),
+                .help("Confirm; without it, the command only explains what it would do"),
         )
         .arg(state())
 }
@@ -239,17 +236,19 @@ const VALID_SECONDS_MAX: u64 = 86_400;
 fn time(text: &str) -> Result<std::time::Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().map_err(|_| "a time, such as 90s or 15m")?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "not a duration; write for example 90s or 15m")?;
     let seconds = match unit {
         "s" => number,
         "m" => number.saturating_mul(60),
         "h" => number.saturating_mul(3600),
-        _ => return Err("a time ends with s, m or h".to_owned()),
+        _ => return Err("a duration ends with s, m or h".to_owned()),
     };
     match seconds {
         1..=VALID_SECONDS_MAX => Ok(std::time::Duration::from_secs(seconds)),
-        0 => Err("that is no time at all".to_owned()),
-        _ => Err("that is more than a day".to_owned()),
+        0 => Err("the duration must be at least 1s".to_owned()),
+        _ => Err("the duration must be at most one day".to_owned()),
     }
 }
 

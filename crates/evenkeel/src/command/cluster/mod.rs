@@ -119,7 +119,7 @@ fn place(matches: &ArgMatches) -> Result<Place, String> {
     }
     if reached.is_empty() {
         return Err(
-            "this machine has no address that others could reach: `--address ADDRESS:PORT` names one".to_owned(),
+            "this machine has no address that others can reach: name one with `--address ADDRESS:PORT`".to_owned(),
         );
     }
     Ok(Place {
@@ -138,15 +138,15 @@ fn check_listen(listen: &[SocketAddr]) -> Result<(), String> {
         };
         return Err(match error.kind() {
             std::io::ErrorKind::AddrNotAvailable => format!(
-                "this machine does not have the address {}, so no member could listen there: name one of its own \
-                 addresses with `--listen`; `--address-later` takes it, where it is configured later",
+                "this machine does not have the address {}: name one of its own addresses with `--listen`, or add \
+                 `--address-later` if you configure it later",
                 at.ip()
             ),
             std::io::ErrorKind::AddrInUse => format!(
-                "another process listens at {at} already: end it, or name another port with `--listen`"
+                "another process already listens on {at}: stop it, or choose another port with `--listen`"
             ),
             _ => format!(
-                "cannot listen at {at}: {}",
+                "cannot listen on {at}: {}",
                 configuration::files::reason(&error)
             ),
         });
@@ -158,7 +158,7 @@ fn host_name() -> Result<String, String> {
     let name = crate::identity::host_name();
     let first = name.split('.').next().unwrap_or_default();
     match first.is_empty() {
-        true => Err("this host has no name: `--name NAME` gives one".to_owned()),
+        true => Err("this host has no name: set one with `--name NAME`".to_owned()),
         false => Ok(first.to_owned()),
     }
 }
@@ -215,8 +215,8 @@ fn init(matches: &ArgMatches) -> ExitCode {
     };
     match setup::found(&place, &name) {
         Ok(identity) => print(&format!(
-            "founded {}: {} is its first node, reached at {}\nnext:\n  evenkeel run{}                  \
-             starts it (or `systemctl restart evenkeel`)\n  evenkeel cluster invite       prints a token for the \
+            "created cluster {}: {} is its first node, reachable at {}\nnext:\n  evenkeel run{}                  starts \
+             it (or `systemctl restart evenkeel-cluster`)\n  evenkeel cluster invite       prints a token for the \
              second machine\n",
             identity.cluster,
             identity.name,
@@ -239,7 +239,7 @@ fn join(matches: &ArgMatches, kind: Kind) -> ExitCode {
                 Kind::Arbiter => "the arbiter",
             };
             print(&format!(
-                "joined {} as {what}, {}, reached at {}\nnext: evenkeel run{}\n",
+                "joined {} as {what}, {}, reachable at {}\nnext: evenkeel run{}\n",
                 identity.cluster,
                 identity.name,
                 list(&identity.addresses),
@@ -279,9 +279,9 @@ fn recover(matches: &ArgMatches) -> ExitCode {
     let directory = state(matches);
     if !matches.get_flag("yes") {
         return refuse(format_args!(
-            "nothing was done. With `--yes` this machine alone becomes the cluster: what the others \
-             agreed on without it is lost, and none of them may ever be started again with its state directory. While \
-             they may return, leave it: all resumes by itself when they do ({})",
+            "nothing was changed. With `--yes` this machine alone becomes the cluster: changes that the others agreed \
+             on without it are lost, and none of them may be started again with its state directory. If they may \
+             return, wait: the cluster resumes by itself ({})",
             directory.display()
         ));
     }
@@ -300,7 +300,7 @@ fn status(json: bool) -> ExitCode {
         Ok(Reply::Json(text)) => match serde_json::from_str::<Status>(&text) {
             Ok(status) => print(&status.text()),
             Err(error) => refuse(format_args!(
-                "what the role told is not understood: {error}"
+                "cannot parse the reply of the control role: {error}"
             )),
         },
         Ok(reply) => told(reply, &Request::Status),
@@ -341,14 +341,12 @@ fn told(reply: Reply, request: &Request) -> ExitCode {
                 _ => ("cluster", 0),
             };
             print(&format!(
-                "evenkeel {command} join {token}\n\nto be typed on the new machine within {}; it works once\n",
+                "evenkeel {command} join {token}\n\nRun this on the new machine within {}. The token works once.\n",
                 within(valid_ms)
             ))
         }
         Reply::Json(text) => print(&(text + "\n")),
-        Reply::Progress { .. } | Reply::Set(_) => {
-            refuse("the control role answered something else than was asked")
-        }
+        Reply::Progress { .. } | Reply::Set(_) => refuse("unexpected reply of the control role"),
     }
 }
 
@@ -388,7 +386,7 @@ mod tests {
         );
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let words = check_listen(&[taken.local_addr().unwrap()]).unwrap_err();
-        assert!(words.contains("another process listens"), "{words}");
+        assert!(words.contains("another process already listens"), "{words}");
     }
 
     #[test]

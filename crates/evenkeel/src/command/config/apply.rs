@@ -62,8 +62,8 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     {
         // The version is accepted whatever becomes of the note.
         voice.warning(format_args!(
-            "version {version} is accepted, but this machine cannot note that these files follow it ({error}): the \
-             next apply of them needs `--onto {version}`"
+            "version {version} is accepted, but this machine cannot record that these files belong to it ({error}): \
+             the next apply of these files needs `--onto {version}`"
         ));
     }
     Ok(())
@@ -93,7 +93,7 @@ pub(super) fn propose(
     let nothing = FileSet::default();
     let differences = history::between(old.as_ref().unwrap_or(&nothing), &new, &mask());
     if differences.is_empty() && old.is_some() {
-        print("nothing changes: this is what is accepted\n");
+        print("no change: this version is already accepted\n");
         return Ok(parent);
     }
     if old.is_some() {
@@ -168,11 +168,11 @@ fn unseen(
     let known = parent.filter(|parent| records.iter().any(|record| record.id == *parent));
     let heading = match (parent, known) {
         (Some(parent), Some(_)) => format!(
-            "these files follow version {parent}; accepted is {} of {}: {}\n",
+            "these files are based on version {parent}; version {} of {} is accepted: {}\n",
             served.id, served.proposal.author, served.proposal.message
         ),
         _ => format!(
-            "these files were not applied on this machine before; accepted is version {} of {}: {}\n",
+            "these files were not applied on this machine before; version {} of {} is accepted: {}\n",
             served.id, served.proposal.author, served.proposal.message
         ),
     };
@@ -189,7 +189,8 @@ fn unseen(
         None => {}
     }
     print(&format!(
-        "to see it whole: evenkeel config show --version {0}\nwhen your files have it: evenkeel config apply … --onto {0}\n",
+        "to see it: evenkeel config show --version {0}\nwhen your files contain its changes: evenkeel config apply … \
+         --onto {0}\n",
         served.id
     ));
     ConfigError::Stale
@@ -206,7 +207,7 @@ fn shortened(text: &str) -> String {
         .take(LINES_MAX)
         .flat_map(|line| [line, "\n"])
         .collect();
-    shown.push_str(&format!("… and {} lines more\n", lines - LINES_MAX));
+    shown.push_str(&format!("… and {} more lines\n", lines - LINES_MAX));
     shown
 }
 
@@ -245,8 +246,8 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
 pub(super) fn take_back_words(matches: &ArgMatches) -> String {
     let who = author(matches);
     match matches.get_one::<String>("message") {
-        Some(message) => format!("{who} took it back: {message}"),
-        None => format!("{who} took it back"),
+        Some(message) => format!("rolled back by {who}: {message}"),
+        None => format!("rolled back by {who}"),
     }
 }
 
@@ -258,7 +259,7 @@ mod tests {
     fn a_long_difference_is_shortened_and_says_how_much_is_missing() {
         let text: String = (0..LINES_MAX + 3).map(|n| format!("{n}\n")).collect();
         let shown = shortened(&text);
-        assert!(shown.ends_with("199\n… and 3 lines more\n"), "{shown}");
+        assert!(shown.ends_with("199\n… and 3 more lines\n"), "{shown}");
         assert_eq!(shortened("a\nb\n"), "a\nb\n");
     }
 

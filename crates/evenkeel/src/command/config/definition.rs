@@ -5,22 +5,21 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const CODES: &str = "\
-Exit codes:
-  0  the version is accepted, or waits to be confirmed
-  1  it was refused, and nobody ever served it; or nothing was asked of the cluster
-  3  it was tried and taken back: the words say why
-  4  what became of it is not known: `evenkeel config log` tells, once a majority answers";
+const CODES: &str = "Exit codes:
+  0  the version is accepted, or waits for confirmation
+  1  the version was refused and never served, or the command failed before it was proposed
+  3  the version was tried and rolled back; the output shows the reason
+  4  the outcome is not known; `evenkeel config log` shows it when a majority is available";
 
 /// `evenkeel config`.
 pub fn config() -> Command {
     Command::new("config")
-        .about("See and change the configuration of a cluster, with its history")
+        .about("Show and change the configuration of a cluster, and its history")
         .long_about(
-            "The configuration of a cluster is one, with a history: each change is a version that has an author, a \
-             message, a time and an outcome, and holds every file that it names. A change is checked on every node, \
-             tried on the one that owns the fewest addresses, then on the others, and taken back by itself if errors \
-             or the health of servers get worse.\n\nPasswords and keys are never printed.",
+            "A cluster has one configuration with a history. Each change is a version with an author, a message, a \
+             time and an outcome, and contains every file that it names. The cluster checks a change on every node, \
+             tries it on the one that owns the fewest addresses, then on the others, and rolls it back if errors or \
+             server health get worse.\n\nPasswords and keys are never printed.",
         )
         .after_help(
             "Examples:\n  evenkeel config apply /etc/haproxy/haproxy.cfg -m 'one more server'\n  \
@@ -43,7 +42,7 @@ fn json() -> Arg {
     Arg::new("json")
         .long("json")
         .action(ArgAction::SetTrue)
-        .help("For programs")
+        .help("Print JSON")
 }
 
 fn state() -> Arg {
@@ -51,7 +50,7 @@ fn state() -> Arg {
         .long("state")
         .value_name("DIRECTORY")
         .value_parser(value_parser!(PathBuf))
-        .help("The state directory of this member; the one that its control role names where none is given")
+        .help("State directory of this member; default: that of the running control role")
 }
 
 fn why(command: Command) -> Command {
@@ -62,7 +61,7 @@ fn why(command: Command) -> Command {
                 .long("message")
                 .value_name("MESSAGE")
                 .required(true)
-                .help("Why, for the log"),
+                .help("Reason for the change, for the log"),
         )
         .arg(author())
 }
@@ -71,7 +70,7 @@ fn author() -> Arg {
     Arg::new("author")
         .long("author")
         .value_name("NAME")
-        .help("Who; the user (of sudo) on this host where nobody is named")
+        .help("Author; default: the user (before sudo) on this host")
 }
 
 /// A time, as `judge` of a file takes it: a bare number counts seconds.
@@ -90,31 +89,32 @@ fn judging(command: Command) -> Command {
                 .value_name("TIME")
                 .value_parser(time)
                 .conflicts_with("now")
-                .help("How long each stage is looked at; as the file's `judge` says without it, else 10s"),
+                .help("Duration of the judging in each stage; default: `judge` of the configuration, or 10s"),
         )
         .arg(
             Arg::new("now")
                 .long("now")
                 .action(ArgAction::SetTrue)
-                .help("Look at nothing: it is accepted as soon as every node serves it"),
+                .help("Skip judging: accept the version as soon as every node serves it"),
         )
         .arg(
             Arg::new("confirm-within")
                 .long("confirm-within")
                 .value_name("TIME")
                 .value_parser(time)
-                .help("It takes itself back unless `evenkeel config confirm` comes within this time"),
+                .help("Roll the version back unless `evenkeel config confirm` is run within this time"),
         )
 }
 
 fn apply() -> Command {
     let command = Command::new("apply")
-        .about("Make these files, and all that they name, the configuration of the cluster")
+        .about("Apply these files, and all files that they name, to the cluster")
         .long_about(
-            "Collects these files and every file that they name (certificates, keys, maps, pages), shows what \
-             changes, and asks the cluster. Every node that is there builds it first; a refusal prints what each says.\n\n\
-             The version that was applied from the same files on this machine before is what they follow. If another one is \
-             accepted meanwhile, by whomever, nothing is changed, and what came between is shown.",
+            "Collects these files and every file that they name (certificates, keys, maps, pages), prints what \
+             changes, and proposes the version to the cluster. Every reachable node builds it first; if one refuses, \
+             its reason is printed.\n\nThe cluster remembers which version was last applied from these files on this \
+             machine. If another version was accepted since, nothing changes, and the intermediate changes are \
+             printed.",
         )
         .after_help(format!(
             "Examples:\n  evenkeel config apply /etc/haproxy/haproxy.cfg -m 'one more server'\n  \
@@ -126,13 +126,13 @@ fn apply() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .required(true)
                 .num_args(1..)
-                .help("Files, or directories of which the .cfg files are read in the order of their names"),
+                .help("Configuration files, or directories whose .cfg files are read in alphabetical order"),
         )
         .arg(
             number("onto")
                 .long("onto")
                 .value_name("VERSION")
-                .help("These files have everything of this version that is to stay"),
+                .help("The accepted version whose changes these files already contain"),
         )
         .arg(state());
     judging(why(command))
@@ -140,11 +140,11 @@ fn apply() -> Command {
 
 fn edit() -> Command {
     let command = Command::new("edit")
-        .about("Edit the accepted texts, and apply what becomes of them")
+        .about("Edit the accepted files and apply the result")
         .long_about(
-            "Opens the accepted files of the command line in VISUAL or EDITOR (a copy that only this user may read), checks \
-             them when the editor ends, and asks the cluster. With mistakes, or when the cluster refuses, the \
-             editor can be opened again with the same text. Passwords are in these texts as they are.",
+            "Opens the accepted configuration files in VISUAL or EDITOR (a copy that only this user can read), checks \
+             them afterwards, and proposes them to the cluster. After an error or a refusal, the editor can be opened \
+             again with the same text. The text contains passwords in the clear.",
         )
         .after_help(format!("Example:\n  evenkeel config edit -m 'shorter timeouts'\n\n{CODES}"))
         .arg(
@@ -157,19 +157,18 @@ fn edit() -> Command {
 
 fn rollback() -> Command {
     let command = Command::new("rollback")
-        .about("Apply an older version once more")
+        .about("Apply an older version again")
         .long_about(
-            "Makes a new version that is what an older one was, with all its files. It is checked and judged as any \
-             change is.",
+            "Creates a new version with all files of an older one. It is checked and judged like any change.",
         )
         .after_help(format!("Example:\n  evenkeel config rollback 11 -m 'as it was' --now\n\n{CODES}"))
-        .arg(number("VERSION").required(true).help("Which, by its number in the log"));
+        .arg(number("VERSION").required(true).help("Number of the version, as in the log"));
     judging(why(command))
 }
 
 fn show() -> Command {
     Command::new("show")
-        .about("Print a version: the accepted one, or another")
+        .about("Print the accepted version, or another one")
         .after_help(
             "Examples:\n  evenkeel config show\n  evenkeel config show --version 11 /etc/haproxy/haproxy.cfg\n  \
              evenkeel config show --export version-11",
@@ -177,7 +176,7 @@ fn show() -> Command {
         .arg(
             Arg::new("FILE")
                 .num_args(0..)
-                .help("Only these files; without any, the texts of the command line and a list of the others"),
+                .help("Only these files; default: the configuration files, and a list of the other files"),
         )
         .arg(number("version").long("version").value_name("VERSION").help("Another version than the accepted one"))
         .arg(
@@ -185,14 +184,14 @@ fn show() -> Command {
                 .long("export")
                 .value_name("DIRECTORY")
                 .value_parser(value_parser!(PathBuf))
-                .help("Write its files below a new directory that only this user may read, passwords and keys included"),
+                .help("Write the files, including passwords and keys, to a new directory that only this user can read"),
         )
         .arg(json())
 }
 
 fn log() -> Command {
     Command::new("log")
-        .about("Tell of versions: who, when, why, and what became of each")
+        .about("List versions with author, time, message and outcome")
         .after_help("Examples:\n  evenkeel config log\n  evenkeel config log -n 3\n  evenkeel config log --json | jq .")
         .arg(
             Arg::new("count")
@@ -200,71 +199,69 @@ fn log() -> Command {
                 .value_name("COUNT")
                 .value_parser(value_parser!(u64).range(1..))
                 .default_value("20")
-                .help("At most so many, the newest first"),
+                .help("Maximum number of versions, newest first"),
         )
         .arg(json())
 }
 
 fn diff() -> Command {
     Command::new("diff")
-        .about("Tell what changed between two versions")
+        .about("Show the changes between two versions")
         .long_about(
-            "Prints the difference file by file, in the form that `patch` takes. Passwords are covered, a certificate is told \
-             by whose it is and until when, and of a key only whether it changed. Without versions it is the last change \
-             that was accepted; with one, from that version to the accepted one.",
+            "Prints the difference of each file as a patch. Passwords are masked. For a certificate it prints owner \
+             and expiry, for a key only whether it changed. Without arguments it shows the last accepted change. With \
+             one version it shows the changes from there to the accepted version.",
         )
         .after_help("Examples:\n  evenkeel config diff\n  evenkeel config diff 11\n  evenkeel config diff 9 11")
-        .arg(number("A").help("From this version"))
-        .arg(number("B").help("To this one"))
+        .arg(number("A").help("The older version"))
+        .arg(number("B").help("The newer version"))
         .arg(json())
 }
 
 fn blame() -> Command {
     Command::new("blame")
-        .about("Tell who wrote which line of a file, in which version")
+        .about("Show for each line of a file the version and author of its last change")
         .after_help("Example:\n  evenkeel config blame /etc/haproxy/haproxy.cfg")
-        .arg(
-            Arg::new("FILE").help("The file; the only one of the command line where none is named"),
-        )
+        .arg(Arg::new("FILE").help("The file; default: the only configuration file"))
         .arg(
             number("version")
                 .long("version")
                 .value_name("VERSION")
-                .help("As of another version than the accepted one"),
+                .help("Another version than the accepted one"),
         )
 }
 
 fn status() -> Command {
     Command::new("status")
-        .about("Tell which version is served, and what is on its way")
+        .about("Show the served version and the version in progress")
         .arg(json())
 }
 
 fn confirm() -> Command {
     Command::new("confirm")
-        .about("Let the version stay that waits to be confirmed")
-        .arg(number("VERSION").help("Which; the one that waits where none is named"))
+        .about("Confirm the version that waits for confirmation")
+        .arg(number("VERSION").help("The version; default: the one that waits"))
 }
 
 fn take_back() -> Command {
     Command::new("take-back")
-        .about("Take back the version that is on its way")
+        .about("Roll back the version in progress")
         .arg(
             Arg::new("message")
                 .short('m')
                 .long("message")
                 .value_name("MESSAGE")
-                .help("Why, for the log"),
+                .help("Reason, for the log"),
         )
         .arg(author())
 }
 
 fn follow() -> Command {
     Command::new("follow")
-        .about("Look at the repositories that are followed now")
+        .about("Poll the followed repositories now")
         .long_about(
-            "Tells the node that leads to look at once at the repositories that the file follows (`follow git`, `follow hg`), for example \
-             from a hook of the repository. `evenkeel config log` tells what it finds.",
+            "Makes the leader poll the followed repositories (`follow git`, `follow hg`) at once, for example from a \
+             hook of the repository. `evenkeel config log` shows the result.",
         )
 }
 

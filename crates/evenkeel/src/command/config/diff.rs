@@ -33,7 +33,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     }
     let text = history::unified(&differences);
     match (text.is_empty(), from) {
-        (true, Some(from)) => print(&format!("version {to} is what version {from} is\n")),
+        (true, Some(from)) => print(&format!("versions {to} and {from} are identical\n")),
         _ => print(&text),
     };
     Ok(())
@@ -52,9 +52,7 @@ pub(super) fn blame(matches: &ArgMatches) -> Result<(), ConfigError> {
     let file = find(&newest_set, matches.get_one::<String>("FILE"))?;
     let Seen::Text(seen) = mask().seen(file) else {
         let path = file.path.clone();
-        return Err(ConfigError::Refused(format!(
-            "'{path}' is no text that is shown"
-        )));
+        return Err(ConfigError::Refused(format!("'{path}' is not a text file")));
     };
     let mut blame = Blame::new(newest.id, &file.bytes);
     let mut oldest = newest;
@@ -80,7 +78,7 @@ fn find<'s>(set: &'s FileSet, name: Option<&String>) -> Result<&'s SetFile, Conf
             let mut mains = set.files.iter().filter(|file| file.main);
             let first = mains.next();
             if mains.next().is_some() {
-                let words = "several files are of the command line: name one; `evenkeel config show` lists them";
+                let words = "the version has several configuration files: name one; `evenkeel config show` lists them";
                 return Err(ConfigError::Refused(words.to_owned()));
             }
             first

@@ -37,7 +37,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     loop {
         copies.edit()?;
         let Some(new) = copies.read(&old)? else {
-            print("nothing was changed: the texts are as they were\n");
+            print("nothing was changed: the text is the same\n");
             return Ok(());
         };
         let again = match checked(new) {
@@ -191,7 +191,7 @@ impl Copies {
             .iter()
             .map(|(_, path)| Path::display(path).to_string())
             .collect();
-        print(&format!("the text is kept: {}\n", names.join(" ")));
+        print(&format!("the text was saved in {}\n", names.join(" ")));
     }
 }
 

@@ -87,7 +87,7 @@ fn entry(
             let _ = writeln!(out, "    revision {short} of {repository}");
         }
         Origin::RolledBack { to } => {
-            let _ = writeln!(out, "    what version {to} was");
+            let _ = writeln!(out, "    rollback to version {to}");
         }
     }
     if record.words.is_empty() {
@@ -100,7 +100,7 @@ fn entry(
     }
     if words.len() > WORDS_LINES_MAX {
         let more = words.len() - WORDS_LINES_MAX;
-        let _ = writeln!(out, "      … and {more} lines more (--json has them)");
+        let _ = writeln!(out, "      … and {more} more lines (--json has them)");
     }
     let said = record
         .reports
@@ -147,9 +147,10 @@ fn words(status: &Status) -> String {
         None => "no version is accepted yet".to_owned(),
     });
     lines.push(match (configuration.serving, configuration.on_trial) {
-        (Some(version), true) => format!("this node serves version {version}, on trial"),
+        (Some(version), true) => format!("this node serves version {version}, a candidate"),
         (Some(version), false) if configuration.by_itself => format!(
-            "this node serves version {version}, the last that it accepted; being alone it cannot know of newer ones"
+            "this node serves version {version}, the last one that it accepted; without a leader it cannot know newer \
+             ones"
         ),
         (Some(version), false) => format!("this node serves version {version}"),
         (None, _) => "this node serves no version".to_owned(),
@@ -159,17 +160,17 @@ fn words(status: &Status) -> String {
             true => format!("version {version}"),
             false => configuration.moving_words.clone(),
         };
-        lines.push(format!("on its way: {words}"));
+        lines.push(format!("in progress: {words}"));
     }
     if !configuration.trouble.is_empty() {
         lines.push(format!(
-            "trouble here: {}",
+            "problem on this node: {}",
             configuration.trouble.trim_end()
         ));
     }
     for following in &status.following {
         let accepted = following.accepted.as_deref().map_or_else(
-            || "nothing of it is accepted yet".to_owned(),
+            || "no revision accepted yet".to_owned(),
             |revision| format!("accepted: {}", cluster::follow::decide::short(revision)),
         );
         lines.push(format!("follows {}; {accepted}", following.followed));
@@ -254,7 +255,7 @@ mod tests {
         status.frozen = vec!["changes: no majority answers".to_owned()];
         let told = words(&status);
         assert!(
-            told.contains("the last that it accepted") && told.contains("frozen: changes"),
+            told.contains("the last one that it accepted") && told.contains("frozen: changes"),
             "{told}"
         );
     }

@@ -32,7 +32,7 @@ fn certificate(bytes: &[u8]) -> Option<String> {
         count => format!(" and {} more", count - 1),
     };
     Some(format!(
-        "certificate of {} by {}, number {}, until {}{more}",
+        "certificate of {} by {}, serial {}, expires {}{more}",
         describe::name(&certificate.subject),
         describe::name(&certificate.issuer),
         describe::serial(&certificate.serial),
@@ -67,14 +67,14 @@ mod tests {
         let words = told(true, &(made.cert.pem() + &key));
         assert!(words.starts_with("certificate of "), "{words}");
         assert!(
-            words.contains("4096") && words.ends_with("with its key, which is not shown"),
+            words.contains("4096") && words.ends_with("with its key (not shown)"),
             "{words}"
         );
         let line = key.lines().nth(1).unwrap();
         assert!(!words.contains(line));
         assert_eq!(
             told(false, &key),
-            format!("a secret of {} bytes, which is not shown", key.len())
+            format!("a secret of {} bytes (not shown)", key.len())
         );
     }
 

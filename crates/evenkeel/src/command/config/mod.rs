@@ -74,17 +74,17 @@ impl fmt::Display for ConfigError {
             | ConfigError::Unknown(words)
             | ConfigError::TakenBack(words) => f.write_str(words),
             ConfigError::Strange => {
-                f.write_str("the control role answered something else than was asked")
+                f.write_str("unexpected reply of the control role")
             }
             ConfigError::Json(error) => {
-                write!(f, "what the control role told is not understood: {error}")
+                write!(f, "cannot parse the reply of the control role: {error}")
             }
             ConfigError::NoVersion(Some(version)) => write!(
                 f,
-                "there is no version {version}, or it is not kept any more; `evenkeel config log` lists those that are"
+                "version {version} does not exist or is no longer kept; `evenkeel config log` lists the versions"
             ),
             ConfigError::NoVersion(None) => f.write_str(
-                "no version is accepted yet; `evenkeel config apply FILE… -m MESSAGE` makes the first",
+                "no version is accepted yet; create the first one with `evenkeel config apply FILE… -m MESSAGE`",
             ),
             ConfigError::NoFile(file, version) => write!(
                 f,
@@ -93,12 +93,12 @@ impl fmt::Display for ConfigError {
             ConfigError::Collect(error) => error.fmt(f),
             ConfigError::Io(what, error) => write!(f, "{what}: {}", configuration::files::reason(error)),
             ConfigError::Stale => f.write_str(
-                "nothing was changed: you have not seen the accepted version. Take its changes into your files \
+                "nothing was changed: your files do not contain the changes of the accepted version. Merge them \
                  (`evenkeel config show --export DIRECTORY` writes them), then apply with --onto and its number",
             ),
-            ConfigError::Edited => f.write_str("nothing was changed: there are errors in the text"),
+            ConfigError::Edited => f.write_str("nothing was changed: the text has errors"),
             ConfigError::NoEditor(editor) => {
-                write!(f, "the editor '{editor}' cannot be started; EDITOR names another one")
+                write!(f, "cannot start the editor '{editor}'; set EDITOR to another one")
             }
         }
     }

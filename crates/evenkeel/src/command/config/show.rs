@@ -88,7 +88,7 @@ fn whole(set: &FileSet) -> String {
     }
     let others: Vec<&SetFile> = set.files.iter().filter(|file| !file.main).collect();
     if !others.is_empty() {
-        out.push_str("\n# files that these name:\n");
+        out.push_str("\n# files named by these:\n");
     }
     for file in others {
         let words = match mask().seen(file) {

@@ -150,9 +150,9 @@ fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> 
         id,
         name: name(id),
         why: match origin {
-            Origin::File => "the file's word",
-            Origin::Default => "the file names none, and the network is not served as root",
-            Origin::Start => "as started",
+            Origin::File => "set in the file",
+            Origin::Default => "not set in the file; the network is never served as root",
+            Origin::Start => "inherited from the start",
         },
     }
 }
@@ -162,7 +162,7 @@ fn supervisor(config: &Config) -> Process {
     let pid_file = config.global.pidfile.as_deref();
     Process {
         name: "supervisor",
-        purpose: "starts the others, and again when they die; reads nothing that a user or the network wrote",
+        purpose: "starts and restarts the other processes; parses nothing that a user or the network wrote",
         user: root_account(),
         group: account(Some(0), Origin::Start, group_name),
         root: "/".into(),
@@ -192,7 +192,7 @@ fn loader(loaded: &Loaded, config: &Config) -> Process {
     }
     Process {
         name: "loader",
-        purpose: "reads and checks files, looks up names, opens addresses; ends when it has handed them over",
+        purpose: "reads and checks the files, resolves host names, binds addresses; ends after the load",
         user: root_account(),
         group: account(Some(0), Origin::Start, group_name),
         root: "/".into(),
@@ -225,7 +225,7 @@ fn proxy(
     let paths = |paths: &[PathBuf]| paths.iter().map(|p| p.display().to_string()).collect();
     Process {
         name,
-        purpose: "speaks with clients and servers; is handed all that it serves with",
+        purpose: "serves clients and servers; gets all it needs from the loader",
         user: account(identity.uid, identity.uid_origin, user_name),
         group: account(identity.gid, identity.gid_origin, group_name),
         root: config.global.chroot.clone().unwrap_or_else(|| "/".into()),

@@ -21,12 +21,12 @@ impl Account {
 impl Access {
     fn words(self, any_file: bool) -> String {
         match self {
-            Access::User => "not used: what its user may".to_owned(),
+            Access::User => "not used: access as its user".to_owned(),
             Access::Listed(version) if any_file => {
-                format!("version {version}: no file but those listed here")
+                format!("version {version}: only the files listed here")
             }
-            Access::Listed(version) => format!("version {version}: no file"),
-            Access::Unavailable => "not available on this kernel: what its user may".to_owned(),
+            Access::Listed(version) => format!("version {version}: no files"),
+            Access::Unavailable => "not available on this kernel: access as its user".to_owned(),
         }
     }
 }
@@ -34,14 +34,15 @@ impl Access {
 impl Calls {
     fn words(self) -> &'static str {
         match self {
-            Calls::Any => "not used: any call",
+            Calls::Any => "not used: all system calls",
             Calls::NotDeadly => {
-                "what only an intruder calls (programs, mounts, modules, …) ends it"
+                "forbids system calls that only an intruder would use (programs, mounts, modules, …)"
             }
             Calls::Needed => {
-                "only what serving needs; what only an intruder calls (programs, mounts, modules, …) ends it"
+                "allows only the system calls that serving needs; one that only an intruder would use (programs, \
+                 mounts, modules, …) kills the process"
             }
-            Calls::Unfiltered => "not available on this kernel: any call",
+            Calls::Unfiltered => "not available on this kernel: all system calls",
         }
     }
 
@@ -68,7 +69,7 @@ pub fn full(processes: &[Process]) -> String {
         }
         text.push('\n');
     }
-    text += "Started by another user than root, all of them are that user, and none has a capability.\n";
+    text += "If another user than root starts Evenkeel, all processes run as that user, without capabilities.\n";
     text
 }
 
@@ -107,7 +108,7 @@ fn yes(it_is: bool) -> &'static str {
 
 fn capabilities(capabilities: &Capabilities) -> Vec<String> {
     match capabilities {
-        Capabilities::All => vec!["all of the start".to_owned()],
+        Capabilities::All => vec!["all, inherited from the start".to_owned()],
         Capabilities::Only(kept) if kept.is_empty() => vec!["none".to_owned()],
         Capabilities::Only(kept) => kept
             .iter()
@@ -204,10 +205,10 @@ pub(super) fn of_addresses(reasons: &[Reason], format: Option<&str>) -> String {
         });
         return format!("{all:#}\n");
     }
-    let mut text = "address: who has which virtual address\n".to_owned();
+    let mut text = "address: owns the virtual addresses\n".to_owned();
     if format != Some("concise") {
-        text += "  user          root, without what is not listed here\n";
-        text += "  system calls  any, and any files: scripts that it starts inherit that\n";
+        text += "  user          root, limited to what is listed here\n";
+        text += "  system calls  all, and all files, because its scripts inherit the limits\n";
     }
     for one in reasons {
         text += &format!("  {:<14}{}\n", one.capability, one.why);

@@ -46,7 +46,7 @@ impl Supervisor {
             Ok(None) => return false,
             Err(error) => {
                 self.voice.warning(format_args!(
-                    "an address role runs with these files and has no supervisor, but {error}"
+                    "an address role with these files has no supervisor, but {error}"
                 ));
                 return false;
             }

@@ -35,7 +35,7 @@ impl fmt::Display for KeepError {
         match self {
             KeepError::Directory(error) => error.fmt(f),
             KeepError::File(error) => error.fmt(f),
-            KeepError::NotOurs => f.write_str("others could have written it"),
+            KeepError::NotOurs => f.write_str("other users could have written it"),
         }
     }
 }

@@ -225,7 +225,7 @@ impl Supervisor {
             self.addresses.keep = Keep::open(program, &self.command.paths)
                 .map_err(|error| {
                     self.voice.warning(format_args!(
-                        "what the address role knows cannot be kept ({error}): one that is started anew begins anew"
+                        "cannot store the state of the address role ({error}): after a restart it starts from scratch"
                     ));
                 })
                 .ok();
@@ -241,7 +241,8 @@ impl Supervisor {
         if self.addresses.vitals.is_none() {
             let made = keep::vitals().map_err(|error| {
                 self.voice.warning(format_args!(
-                    "the heartbeat memory cannot be made ({error}): virtual addresses do not follow the proxy's health, and a frozen proxy is not restarted"
+                    "cannot create the heartbeat memory ({error}): virtual addresses do not follow the health of the \
+                     proxy, and a frozen proxy is not restarted"
                 ));
             });
             self.addresses.vitals = made.ok();
@@ -344,9 +345,8 @@ impl Supervisor {
     }
 
     fn addresses_refused(&mut self, words: &str) {
-        self.voice.warning(format_args!(
-            "the virtual addresses go on as they were: {words}"
-        ));
+        self.voice
+            .warning(format_args!("virtual addresses were not changed: {words}"));
     }
 
     fn addresses_ready(&mut self, words: &str) {
@@ -379,13 +379,10 @@ impl Supervisor {
         if let Some(before) = self.addresses.before.take() {
             // The one that was to follow cannot; the one before does it still.
             self.addresses.role = Some(before);
-            return self.addresses_refused("the role that was to follow ended");
+            return self.addresses_refused("the new address role ended");
         }
         if self.candidate.is_some() && self.is_alone() {
-            self.change_failed(
-                None,
-                "the address role died when it was to take the change in",
-            );
+            self.change_failed(None, "the address role died while it loaded the change");
         }
         if !self.addresses.served && self.is_alone() {
             self.exit = Some(tell::exit_of_role(ending));
@@ -407,8 +404,8 @@ impl Supervisor {
         let wait = self.addresses.backoff.died(born, now, served);
         if self.voice.form() == Form::Own {
             self.voice.notice(match wait.is_zero() {
-                true => "another address role starts at once and goes on where it was".to_owned(),
-                false => format!("another address role starts in {} s", wait.as_secs_f32()),
+                true => "restarting it at once with its previous state".to_owned(),
+                false => format!("restarting it in {} s", wait.as_secs_f32()),
             });
         }
         match wait.is_zero() {

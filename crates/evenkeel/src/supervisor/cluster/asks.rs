@@ -76,7 +76,7 @@ impl Supervisor {
             return self.answer_set(ask.number(), false, "the machine is stopping");
         }
         if self.cluster.asks.len() >= ASKS_MAX {
-            return self.answer_set(ask.number(), false, "too much is asked at one time");
+            return self.answer_set(ask.number(), false, "too many requests at the same time");
         }
         self.cluster.asks.push_back(ask);
     }
@@ -180,11 +180,11 @@ impl Supervisor {
         let words = match &self.cluster {
             cluster if !cluster.is_member() => return,
             cluster if cluster.trial.is_some() || cluster.first.is_some() => {
-                "a version is on trial; ask again when that is decided (`evenkeel config status`)"
+                "a candidate version is being tried; try again when it is decided (`evenkeel config status`)"
             }
             // One that is being served for the first time is waited for.
             cluster if cluster.accepted.is_none() && cluster.serving.is_none() => {
-                "nothing is served here; a restart takes another program"
+                "nothing is served here; restart to run another program"
             }
             _ => return,
         };

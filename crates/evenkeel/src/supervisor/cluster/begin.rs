@@ -58,8 +58,9 @@ impl Supervisor {
             self.start_control();
         }
         if start.arbiter {
-            self.voice
-                .notice("this machine is an arbiter: it votes and stores, and serves nothing");
+            self.voice.notice(
+                "this machine is an arbiter: it votes and stores the log, but serves nothing",
+            );
             return self.wait_for_version();
         }
         if self.cluster.accepted.is_none() {
@@ -67,7 +68,7 @@ impl Supervisor {
         }
         if self.cluster.accepted.is_none() {
             self.voice.notice(
-                "no version was accepted here yet: nothing is served until the cluster has one",
+                "this machine has not accepted a version yet: it serves nothing until the cluster has one",
             );
             self.wait_for_version();
         }
@@ -80,7 +81,7 @@ impl Supervisor {
             Ok((set, damage)) => {
                 if let Some(damage) = damage {
                     self.voice.warning(format_args!(
-                        "{} {damage}: its copy, {ACCEPTED}.copy, is served; the next version that is accepted writes both anew",
+                        "{} {damage}: serving its copy, {ACCEPTED}.copy; the next accepted version replaces both",
                         path.display()
                     ));
                 }
@@ -88,7 +89,7 @@ impl Supervisor {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.voice.alert(format_args!(
-                "the last accepted version cannot be read ({}: {error}); it comes from the cluster",
+                "cannot read the last accepted version ({}: {error}); waiting for the cluster to send it",
                 path.display()
             )),
         }
@@ -96,7 +97,7 @@ impl Supervisor {
 
     /// Whoever started this need not wait: there may be nothing to serve for long.
     pub(super) fn wait_for_version(&mut self) {
-        self.notify.ready("waiting for a version of the cluster");
+        self.notify.ready("waiting for a version from the cluster");
         self.tell_ready();
     }
 
@@ -106,7 +107,7 @@ impl Supervisor {
             return;
         }
         self.voice
-            .notice("serving the last accepted version, alone, until the cluster says otherwise");
+            .notice("serving the last accepted version, without the cluster for now");
         let descriptors: Vec<_> = self.cluster.accepted.iter().cloned().collect();
         match self.begin_loading(Path::new(OWN_PROGRAM), self.load(&[]), &descriptors) {
             Ok(loading) => self.loading = Some(loading),
@@ -127,7 +128,7 @@ impl Supervisor {
             self.voice.alert(words);
         }
         self.voice.alert(format_args!(
-            "the last accepted version cannot be served; it is tried again in {} s",
+            "cannot serve the last accepted version; next attempt in {} s",
             AGAIN.as_secs()
         ));
         self.cluster.load_at = Some(Instant::now() + AGAIN);

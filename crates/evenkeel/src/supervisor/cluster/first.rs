@@ -54,7 +54,7 @@ impl Supervisor {
         self.cluster.load_at = accepted.is_some().then(|| Instant::now() + AGAIN);
         self.cluster.accepted = accepted;
         self.voice
-            .warning("the first version was not accepted: nothing is served again");
+            .warning("the first version was not accepted: nothing is served");
         self.wait_for_version();
     }
 

@@ -236,7 +236,7 @@ impl Supervisor {
         let wait = self.cluster.backoff.died(role.born, Instant::now(), false);
         if self.voice.form() == Form::Own {
             self.voice.warning(format_args!(
-                "the control role {} {}; what is served goes on, and another one starts in {} s",
+                "the control role {} {}; traffic is not affected, restarting it in {} s",
                 role.process.number(),
                 role::ended_words(ending),
                 wait.as_secs_f32()

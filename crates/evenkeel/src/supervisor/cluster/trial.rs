@@ -60,7 +60,7 @@ impl Supervisor {
     /// Virtual addresses alone follow when they are accepted; until then no role knows
     /// of them.
     pub(in super::super) fn trial_without_proxy(&mut self, version: Version, shown: &str) {
-        let words = "its virtual addresses follow when it is accepted".to_owned();
+        let words = "its virtual addresses are applied when it is accepted".to_owned();
         self.trial_begins(version);
         self.tell_change(&[(Gravity::Notice, words)], shown);
     }
@@ -68,7 +68,7 @@ impl Supervisor {
     /// A proxy that cannot go back is followed by one that begins there.
     pub(in super::super) fn not_gone_back(&mut self, words: &str) {
         self.voice
-            .alert(format_args!("the proxy did not go back: {words}"));
+            .alert(format_args!("the proxy did not roll back: {words}"));
         self.kill_proxy();
     }
 
@@ -83,7 +83,7 @@ impl Supervisor {
             return self.answer_set(ask, true, "");
         }
         let Some(trial) = &mut self.cluster.trial else {
-            return self.answer_set(ask, false, "nothing is on trial");
+            return self.answer_set(ask, false, "no candidate version is being tried");
         };
         trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
         match &mut self.proxy {
@@ -126,7 +126,7 @@ impl Supervisor {
                 self.serve_nothing();
                 self.answer_set(ask, true, "");
             }
-            None => self.answer_set(ask, true, "nothing is on trial"),
+            None => self.answer_set(ask, true, "no candidate version is being tried"),
         }
     }
 
@@ -182,7 +182,7 @@ impl Supervisor {
             return;
         };
         self.voice.warning(format_args!(
-            "the version on trial is served no more: {words}; the accepted one is served again"
+            "the candidate version is rolled back: {words}; the accepted version is served again"
         ));
         let told = words.to_owned();
         self.say_to_control(&Message::WentBack { words: told }, &[]);

@@ -169,7 +169,8 @@ impl Supervisor {
             thread.map_or_else(|| "main thread".to_owned(), |name| format!("thread {name}"));
         let seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000;
         self.voice.alert(format_args!(
-            "the {role} (process {process}) is frozen: its {thread} {why} and has shown no life for {seconds} s; the supervisor kills it and starts another one"
+            "the {role} (process {process}) is frozen: its {thread} {why} and has shown no activity for {seconds} s; \
+             the supervisor kills and restarts it"
         ));
     }
 

@@ -21,7 +21,7 @@ impl Supervisor {
             return;
         }
         let words =
-            "nothing to reload: an arbiter serves nothing, and the installed program runs already";
+            "nothing to reload: an arbiter serves nothing, and already runs the installed program";
         self.tell_change(&[(Gravity::Notice, words.to_owned())], "");
     }
 
@@ -31,7 +31,7 @@ impl Supervisor {
             return;
         };
         upgrade.stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
-        let words = format!("{} runs from now on", upgrade.newer.path.display());
+        let words = format!("{} runs now", upgrade.newer.path.display());
         self.tell_change(&[(Gravity::Notice, words)], "");
     }
 

@@ -158,7 +158,7 @@ impl Supervisor {
         let Some(upgrade) = &mut self.upgrade else {
             return;
         };
-        let words = format!("{} runs from now on", upgrade.newer.path.display());
+        let words = format!("{} runs now", upgrade.newer.path.display());
         upgrade.stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
         let mut lines = tell::changed(&next.version);
         lines.insert(0, (Gravity::Notice, words));
@@ -259,7 +259,7 @@ impl Supervisor {
         let trusted = trial.until.is_some_and(|until| until <= now);
         if late {
             let shown = trial.next.shown.clone();
-            return self.refuse_change("the new proxy did not begin to serve in time", &shown);
+            return self.refuse_change("the new proxy did not start to serve in time", &shown);
         }
         if begins {
             // The address role sees no gap: the old one writes until the new one does.
@@ -296,7 +296,7 @@ impl Supervisor {
             self.pause(true);
         }
         let mut lines = tell::changed(&next.version);
-        let words = format!("{} serves now", newer.path.display());
+        let words = format!("now serving with {}", newer.path.display());
         lines.insert(0, (Gravity::Notice, words));
         // The descriptors of the version before are closed here.
         self.kept = Some(next.version);
@@ -320,10 +320,10 @@ impl Supervisor {
         let error = match quiet {
             true if self.is_arbiter() => self.execute_as_arbiter(&upgrade.newer.path).to_string(),
             true => self.execute(&upgrade.newer.path).to_string(),
-            false => "a process takes no messages".to_owned(),
+            false => "a process accepts no messages".to_owned(),
         };
         self.voice.warning(format_args!(
-            "the supervisor goes on as the old program ({error}); the next change tries again"
+            "the supervisor continues with the old program ({error}); the next reload tries again"
         ));
     }
 

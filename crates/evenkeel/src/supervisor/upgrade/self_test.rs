@@ -43,17 +43,17 @@ pub enum SelfTestError {
 impl fmt::Display for SelfTestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SelfTestError::Start(error) => write!(f, "it cannot be run: {error}"),
+            SelfTestError::Start(error) => write!(f, "cannot run it: {error}"),
             SelfTestError::Ended(status) => write!(f, "its self-test ended with {status}"),
-            SelfTestError::Words => f.write_str("it is no program that can go on with this one"),
+            SelfTestError::Words => f.write_str("it cannot replace this program"),
             SelfTestError::Messages(version) => {
                 write!(
                     f,
-                    "it speaks messages of version {version}, this one {VERSION}"
+                    "it uses version {version} of the messages, this program {VERSION}"
                 )
             }
             SelfTestError::TooLong => {
-                write!(f, "its self-test took more than {} s", LIMIT.as_secs())
+                write!(f, "its self-test took longer than {} s", LIMIT.as_secs())
             }
         }
     }

@@ -133,7 +133,7 @@ fn what_is_wrong_with_a_certificate_is_told_in_haproxys_words_and_more() {
     let path = |name: &str| files.0.path().join(name).display().to_string();
     let cases = [
         ("crt mixed.pem", "E0220", format!("inconsistencies between private key and certificate loaded '{}'.", path("mixed.pem"))),
-        ("crt bare.pem", "E0220", format!("No Private Key found in '{}.key'.", path("bare.pem"))),
+        ("crt bare.pem", "E0220", format!("no private key in '{}.key'", path("bare.pem"))),
         ("crt key.pem", "E0220", format!("unable to load certificate from file '{}'.", path("key.pem"))),
         ("crt encrypted.pem", "E0220", format!("'{}': its private key is encrypted", path("encrypted.pem"))),
         ("crt none.pem", "E0111", format!("unable to stat SSL certificate from file '{}' : No such file or directory", path("none.pem"))),

@@ -190,11 +190,11 @@ fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Box<Diagnostic>> {
                         &codes::BAD_VALUE,
                         word.span,
                         format!(
-                            "'{}': '{part}' is no status and no range of them",
+                            "'{}': '{part}' is not a status or a range of statuses",
                             args.keyword
                         ),
                     )
-                    .label("statuses and ranges, with commas between")
+                    .label("statuses and ranges, separated by commas")
                     .help("write `http-check expect status 200-299,404`"),
                 ));
             }
@@ -263,7 +263,7 @@ fn matcher(
             return Err(args.wrong(
                 &codes::BAD_VALUE,
                 how,
-                "a regular expression cannot be a format",
+                "a regular expression cannot be a log format",
             ));
         }
         return Ok(Matcher::Regex(regex_of(args, word)?));

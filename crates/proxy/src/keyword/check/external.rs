@@ -16,29 +16,31 @@ pub(in crate::keyword) static LINES: &[LineRow] = &[
         "external-check",
         "external-check",
         allow,
-        "Allows external checks, which run a program (`option external-check`). The processes that serve never start one: a process of its own \
-         does, as the `user` and in the `chroot` of this section, without capabilities, and it runs the programs that the file names and no \
-         others. At most 128 run at one time, each with the process's open files of the start.",
+        "Allows external checks, which run a program (`option external-check`). The serving processes never start a \
+         program. A separate process does, as the `user` and in the `chroot` of this section, without capabilities. \
+         It only runs the programs that the configuration names. At most 128 run at one time, each with the initial \
+         limit of open files.",
     ),
     row(
         "insecure-fork-wanted",
         "insecure-fork-wanted",
         "insecure-fork-wanted",
         |_, args| args.end(),
-        "Lets HAProxy's process start programs, which it needs for external checks. Here the process that serves never may, with this line or \
-         without: another one runs the programs of external checks.",
+        "In HAProxy, lets the process start programs, which external checks need. In Evenkeel the serving process \
+         never starts a program, with or without this line: a separate process runs external checks.",
     ),
     LineRow {
         name: "option external-check",
         places: places::BACK,
         syntax: "option external-check",
-        doc: "Health checks of this backend run the program of `external-check command`; the server is up while that exits with 0. It needs \
-              `external-check` in `global`. The program gets four arguments, `<proxy_address> <proxy_port> <server_address> \
-              <server_port>` (`NOT_USED` for what a Unix socket or a backend without `bind` lacks), and these variables and no others: \
-              PATH, HAPROXY_PROXY_NAME, HAPROXY_PROXY_ID, HAPROXY_PROXY_ADDR, HAPROXY_PROXY_PORT, HAPROXY_SERVER_NAME, \
-              HAPROXY_SERVER_ID, HAPROXY_SERVER_ADDR, HAPROXY_SERVER_PORT, HAPROXY_SERVER_MAXCONN, HAPROXY_SERVER_CURCONN, \
-              HAPROXY_SERVER_SSL and HAPROXY_SERVER_PROTO. It has `inter`, or `timeout connect` where that is shorter and `timeout check` \
-              is set; then its process group is terminated, and killed a second later. Standard input and output are /dev/null.",
+        doc: "Uses the program of `external-check command` as health check: exit code 0 means that the server is up. \
+            Requires `external-check` in `global`. The program gets four arguments, `<proxy_address> <proxy_port> \
+            <server_address> <server_port>` (`NOT_USED` where a Unix socket or a backend without `bind` has no \
+            value), and only these variables: PATH, HAPROXY_PROXY_NAME, HAPROXY_PROXY_ID, HAPROXY_PROXY_ADDR, \
+            HAPROXY_PROXY_PORT, HAPROXY_SERVER_NAME, HAPROXY_SERVER_ID, HAPROXY_SERVER_ADDR, HAPROXY_SERVER_PORT, \
+            HAPROXY_SERVER_MAXCONN, HAPROXY_SERVER_CURCONN, HAPROXY_SERVER_SSL and HAPROXY_SERVER_PROTO. Its time \
+            limit is `inter`, or a shorter `timeout connect` if `timeout check` is set. Then its process group gets \
+            SIGTERM, and SIGKILL one second later. Standard input and output are /dev/null.",
         example: "external-check command /bin/true\noption external-check",
         build: |loader, args| plain(loader, args, CheckKind::External),
     },
@@ -46,9 +48,9 @@ pub(in crate::keyword) static LINES: &[LineRow] = &[
         name: "external-check command",
         places: places::BACK,
         syntax: "external-check command <command>",
-        doc: "The program of `option external-check`: an absolute path, or a name that is looked for in `external-check path`. With `chroot` both \
-              are within that directory, and so is all that the program needs. It must be executable for the `user` of `global`; a warning \
-              says where it is not.",
+        doc: "The program of `option external-check`: an absolute path, or a name to look up in `external-check \
+            path`. With `chroot`, both are inside that directory, and so are all files that the program needs. The \
+            `user` of `global` must be able to execute it; otherwise a warning is reported.",
         example: "external-check command /usr/local/bin/check-mysql",
         build: command,
     },
@@ -56,7 +58,7 @@ pub(in crate::keyword) static LINES: &[LineRow] = &[
         name: "external-check path",
         places: places::BACK,
         syntax: "external-check path <path>",
-        doc: "The PATH of the program of `option external-check`; empty without this line.",
+        doc: "The PATH of the program of `option external-check`; empty by default.",
         example: "external-check path /usr/local/bin:/usr/bin:/bin",
         build: path,
     },
@@ -68,10 +70,10 @@ fn allow(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             Diagnostic::error(
                 &codes::EXTERNAL_CHECK,
                 args.keyword_span(),
-                "'preserve-env' is not supported: programs of checks get the variables of the check only, since \
-                 the environment of a service may hold secrets",
+                "'preserve-env' is not supported: check programs only get the variables of the check, because the \
+                 environment of a service may contain secrets",
             )
-            .help("remove the word, and set what the program needs in a script that starts it"),
+            .help("remove the word, and set the variables in a wrapper script"),
         ));
     }
     loader.config.global.external_checks = true;
@@ -140,7 +142,7 @@ fn judge(proxy: &Proxy, allowed: bool, told: &mut Vec<Diagnostic>) -> Vec<PathBu
         (false, true) => {
             wrong(
                 "'external-check command' does not have a leading '/' and 'external-check path' is not set",
-                "write the whole path of the program",
+                "write the absolute path of the program",
             );
             Vec::new()
         }
@@ -177,7 +179,7 @@ pub(in crate::keyword) fn finish(loader: &mut Loader) {
             .collect();
         let why = match runs.iter().max() {
             None | Some(Runs::Yes) => continue,
-            Some(Runs::NotExecutable) => "is not executable for the user of the checks",
+            Some(Runs::NotExecutable) => "is not executable by the user of the checks",
             Some(Runs::Missing) => "does not exist",
         };
         let external = &proxy.check.external;
@@ -195,8 +197,8 @@ pub(in crate::keyword) fn finish(loader: &mut Loader) {
                     proxy.name
                 ),
             )
-            .label("every check fails, and the servers are down")
-            .help("install it there, and make it executable for the `user` of `global`"),
+            .label("every check fails, so the servers are down")
+            .help("install it there, executable by the `user` of `global`"),
         );
     }
     for diagnostic in told {

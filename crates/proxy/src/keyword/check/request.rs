@@ -41,7 +41,7 @@ pub(super) fn request(
                     return Err(args.wrong(
                         &codes::OUT_OF_RANGE,
                         word,
-                        format!("a check's request has at most {FIELDS_MAX} fields"),
+                        format!("a check request has at most {FIELDS_MAX} headers"),
                     ));
                 }
                 request.headers.push((name.bytes.as_slice().into(), value));

@@ -16,7 +16,8 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check connect",
         places: places::CHECKS,
         syntax: "tcp-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
-        doc: "Opens a connection; the steps that follow use it, and the one before is given up. Without `default` nothing of the server's options but address and port counts. Where a script has this step, it begins with one.",
+        doc: "Opens a connection for the rules that follow, and closes the previous one. Without `default`, only the \
+            address and the port of the server's options apply. A script that contains this rule must begin with it.",
         example: "tcp-check connect port 443 ssl sni www.example.com",
         build: |loader, args| connect(loader, args, false),
     },
@@ -24,7 +25,7 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check send",
         places: places::CHECKS,
         syntax: "tcp-check send <data> [comment <msg>]",
-        doc: "Sends text on the connection that the steps before it opened.",
+        doc: "Sends text on the current connection, which an earlier rule has opened.",
         example: "tcp-check send PING\\r\\n",
         build: |loader, args| send(loader, args, Sends::Text),
     },
@@ -32,7 +33,8 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check send-lf",
         places: places::CHECKS,
         syntax: "tcp-check send-lf <fmt> [comment <msg>]",
-        doc: "Sends what a format makes on the connection that is open. The format may use variables of earlier steps.",
+        doc: "Sends the result of a log format on the current connection. The format may use variables of earlier \
+            rules.",
         example: "tcp-check send-lf %[srv_name]",
         build: |loader, args| send(loader, args, Sends::Format),
     },
@@ -40,7 +42,7 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check send-binary",
         places: places::CHECKS,
         syntax: "tcp-check send-binary <hexstring> [comment <msg>]",
-        doc: "Sends the bytes that an even number of hexadecimal digits says.",
+        doc: "Sends the bytes given as an even number of hexadecimal digits.",
         example: "tcp-check send-binary 50494e470d0a",
         build: |loader, args| send(loader, args, Sends::Binary),
     },
@@ -48,7 +50,7 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check send-binary-lf",
         places: places::CHECKS,
         syntax: "tcp-check send-binary-lf <hexfmt> [comment <msg>]",
-        doc: "Sends the bytes of the hexadecimal digits that a format makes.",
+        doc: "Sends the bytes given as hexadecimal digits by a log format.",
         example: "tcp-check send-binary-lf %[str(PING),hex]",
         build: |loader, args| send(loader, args, Sends::BinaryFormat),
     },
@@ -56,7 +58,9 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check expect",
         places: places::CHECKS,
         syntax: "tcp-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { string | rstring | string-lf | binary | rbinary | binary-lf } <pattern>",
-        doc: "Waits for an answer that holds a pattern, or with `!` does not. As long as it does not, more is waited for, unless `min-recv` says how many bytes are enough. The other options say which status, code and words a check ends with.",
+        doc: "Waits for a response that matches a pattern, or with `!` does not match it. Until then more data is \
+            awaited, unless `min-recv` sets how many bytes are enough. The other options set the status, code and \
+            message with which a check ends.",
         example: "tcp-check expect string +PONG",
         build: |loader, args| expect(loader, args, false),
     },
@@ -64,7 +68,7 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check comment",
         places: places::CHECKS,
         syntax: "tcp-check comment <string>",
-        doc: "Words for the step that follows, which are told when it fails.",
+        doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
         example: "tcp-check comment greeting",
         build: |loader, args| comment(loader, args, false),
     },
@@ -72,7 +76,8 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check set-var",
         places: places::CHECKS,
         syntax: "tcp-check set-var(<var-name>[,<cond>...]) <expr>",
-        doc: "Keeps the value of an expression for later steps. Scopes are `check` (this check), `sess` (the same) and `proc` (the process).",
+        doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
+            and `proc` (the process).",
         example: "tcp-check set-var(check.port) int(8080)",
         build: |loader, args| variable(loader, args, false),
     },
@@ -80,7 +85,7 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check set-var-fmt",
         places: places::CHECKS,
         syntax: "tcp-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
-        doc: "Keeps the text that a format makes in a variable, for later steps of the same check.",
+        doc: "Stores the result of a log format in a variable, for later rules of the same check.",
         example: "tcp-check set-var-fmt(check.name) %[srv_name]",
         build: |loader, args| variable(loader, args, false),
     },
@@ -88,7 +93,7 @@ pub static LINES: &[LineRow] = &[
         name: "tcp-check unset-var",
         places: places::CHECKS,
         syntax: "tcp-check unset-var(<var-name>)",
-        doc: "Forgets a variable; `set-var` says how they are named.",
+        doc: "Deletes a variable; see `set-var` for the names.",
         example: "tcp-check unset-var(check.port)",
         build: |loader, args| variable(loader, args, false),
     },
@@ -96,7 +101,7 @@ pub static LINES: &[LineRow] = &[
         name: "http-check comment",
         places: places::CHECKS,
         syntax: "http-check comment <string>",
-        doc: "Words for the step that follows, which are told when it fails.",
+        doc: "Sets a comment on the next rule. The log shows it if that rule fails.",
         example: "http-check comment greeting",
         build: |loader, args| comment(loader, args, true),
     },
@@ -104,7 +109,8 @@ pub static LINES: &[LineRow] = &[
         name: "http-check set-var",
         places: places::CHECKS,
         syntax: "http-check set-var(<var-name>[,<cond>...]) <expr>",
-        doc: "Keeps the value of an expression for later steps. Scopes are `check` (this check), `sess` (the same) and `proc` (the process).",
+        doc: "Stores the value of an expression for later rules. Scopes are `check` (this check), `sess` (the same) \
+            and `proc` (the process).",
         example: "http-check set-var(check.port) int(8080)",
         build: |loader, args| variable(loader, args, true),
     },
@@ -112,7 +118,7 @@ pub static LINES: &[LineRow] = &[
         name: "http-check set-var-fmt",
         places: places::CHECKS,
         syntax: "http-check set-var-fmt(<var-name>[,<cond>...]) <fmt>",
-        doc: "Keeps the text that a format makes in a variable, for later steps of the same check.",
+        doc: "Stores the result of a log format in a variable, for later rules of the same check.",
         example: "http-check set-var-fmt(check.name) %[srv_name]",
         build: |loader, args| variable(loader, args, true),
     },
@@ -120,7 +126,7 @@ pub static LINES: &[LineRow] = &[
         name: "http-check unset-var",
         places: places::CHECKS,
         syntax: "http-check unset-var(<var-name>)",
-        doc: "Forgets a variable; `set-var` says how they are named.",
+        doc: "Deletes a variable; see `set-var` for the names.",
         example: "http-check unset-var(check.port)",
         build: |loader, args| variable(loader, args, true),
     },
@@ -128,7 +134,9 @@ pub static LINES: &[LineRow] = &[
         name: "http-check connect",
         places: places::CHECKS,
         syntax: "http-check connect [default] [port <expr>] [addr <ip>] [send-proxy] [via-socks4] [ssl] [sni <sni>] [alpn <alpn>] [linger] [proto <name>] [comment <msg>]",
-        doc: "Opens a connection; the requests that follow use it, and the one before is given up. Without `default` nothing of the server's options but address and port counts. Where a script has this step, it begins with one, and each `http-check send` stands behind one.",
+        doc: "Opens a connection for the requests that follow, and closes the previous one. Without `default`, only \
+            the address and the port of the server's options apply. A script that contains this rule must begin with \
+            it, and each `http-check send` needs one before it.",
         example: "http-check connect port 8443 ssl alpn h2",
         build: |loader, args| connect(loader, args, true),
     },
@@ -136,7 +144,8 @@ pub static LINES: &[LineRow] = &[
         name: "http-check send",
         places: places::CHECKS,
         syntax: "http-check send [meth <method>] [{ uri <uri> | uri-lf <fmt> }] [ver <version>] [hdr <name> <fmt>]… [{ body <text> | body-lf <fmt> }] [comment <msg>]",
-        doc: "A request. What the first of these lines leaves open is as `option httpchk` says. `content-length`, and `connection: close` for HTTP/1.1, are added by themselves.",
+        doc: "Sends a request. Anything that the first such line omits comes from `option httpchk`. `content-length`, \
+            and `connection: close` for HTTP/1.1, are added automatically.",
         example: "http-check send meth GET uri /health ver HTTP/1.1 hdr host www.example.com",
         build: request,
     },
@@ -144,7 +153,8 @@ pub static LINES: &[LineRow] = &[
         name: "http-check expect",
         places: places::CHECKS,
         syntax: "http-check expect [min-recv <int>] [comment <msg>] [ok-status <st>] [error-status <st>] [tout-status <st>] [on-success <fmt>] [on-error <fmt>] [status-code <expr>] [!] { status | rstatus | hdr | fhdr | string | rstring | string-lf } <pattern>",
-        doc: "What the answer of an HTTP check must be, in place of a status of 200 to 399. With `!` it must not be so; several lines must all be content. The options say which status, code and words a check ends with.",
+        doc: "Sets the expected response of an HTTP check, instead of a status from 200 to 399. `!` inverts the test. \
+            With several lines, all must match. The options set the status, code and message with which a check ends.",
         example: "http-check expect status 200-299,404",
         build: |loader, args| expect(loader, args, true),
     },
@@ -192,7 +202,7 @@ fn add(
         return Err(Box::new(Diagnostic::error(
             &codes::OUT_OF_RANGE,
             span,
-            format!("a check has at most {STEPS_MAX} steps"),
+            format!("a check has at most {STEPS_MAX} rules"),
         )));
     }
     let wrong = match http {
@@ -207,10 +217,8 @@ fn add(
                 span,
                 format!("'{}': {why}", args.keyword),
             )
-            .label("cannot stand here")
-            .help(
-                "begin with a `connect`, or leave it out: then there is one before the first step",
-            ),
+            .label("not allowed here")
+            .help("begin with `connect`, or remove it to connect implicitly before the first rule"),
         ));
     }
     let number = lines.steps.len() as u32 + 1;
@@ -239,7 +247,7 @@ fn connect_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
     let first = steps.iter().find(acting).map(|step| &step.action);
     match first {
         None | Some(StepAction::Connect(_)) => None,
-        Some(_) => Some("the first step must be a 'connect', too, where there is one"),
+        Some(_) => Some("the first rule must be a 'connect' if the check has one"),
     }
 }
 
@@ -300,7 +308,7 @@ enum Sends {
 }
 
 fn send(loader: &mut Loader, args: &mut Args<'_>, how: Sends) -> Built {
-    let word = args.required("what to send")?;
+    let word = args.required("the data to send")?;
     if word.bytes.is_empty() {
         let message = format!("'{}' has nothing to send", args.keyword);
         return Err(args.wrong(&codes::BAD_VALUE, word, message));

@@ -5,50 +5,51 @@
 const INSTEAD: &[(&str, &str)] = &[
     (
         "program",
-        "have the system's service manager start the program (under systemd a unit with `PartOf=` that of Evenkeel), and remove the \
-         section: a program that a proxy starts has the proxy's rights and ends with it",
+        "let the service manager start the program (under systemd a unit with `PartOf=` that of Evenkeel), and remove \
+         the section: a program started by the proxy has its privileges and ends with it",
     ),
     (
         "traces",
-        "remove the section: it shows HAProxy's developers what its own functions do",
+        "remove the section: it is for debugging HAProxy itself",
     ),
     (
         "filter trace",
-        "remove the line: it shows HAProxy's developers what its own functions do",
+        "remove the line: it is for debugging HAProxy itself",
     ),
     (
         "namespace*",
-        "start one Evenkeel in each network namespace (under systemd `NetworkNamespacePath=`, else `ip netns exec NAME`): what \
-         serves has no right to enter another one, which takes CAP_SYS_ADMIN",
+        "start one Evenkeel in each network namespace (under systemd `NetworkNamespacePath=`, otherwise `ip netns \
+         exec NAME`): entering another namespace needs CAP_SYS_ADMIN, which the proxy does not have",
     ),
     (
         "guid*",
-        "remove it: a guid names an object in HAProxy's files of statistics, and here counters go from process to process by the \
-         names of proxies and servers",
+        "remove it: a guid names an object in HAProxy's statistics file; Evenkeel passes counters on by the names of \
+         proxies and servers",
     ),
     (
         "backing-file",
-        "remove the line, and have the `server` of the ring write lines to disk: what serves opens no file, and a ring sends each line as \
-         soon as that server takes it",
+        "remove the line, and let the `server` of the ring write lines to disk: the proxy opens no files, and a ring \
+         sends each line as soon as that server accepts it",
     ),
     (
         "filter bwlim-*",
-        "limit requests (`http-request deny` with `sc_http_req_rate`) and connections (`maxconn` of servers), or have the kernel \
-         limit bandwidth (`tc` on the interface), which it does for each address and without a copy",
+        "limit requests (`http-request deny` with `sc_http_req_rate`) and connections (`maxconn` of servers), or \
+         limit the bandwidth in the kernel (`tc` on the interface), for each address and without a copy",
     ),
     (
         "set-bandwidth-limit",
-        "remove the rule with its `filter bwlim-*`, and limit requests or connections, or bandwidth in the kernel (`tc`)",
+        "remove the rule with its `filter bwlim-*`, and limit requests, connections, or the bandwidth in the kernel \
+         (`tc`)",
     ),
     (
         "jwt_decrypt_*",
-        "have the application decrypt the token: its key, which opens what users hide from proxies, then stays there; tokens that are \
-         only signed are verified with `jwt_verify`",
+        "decrypt the token in the application, so that the key stays there; `jwt_verify` verifies tokens that are \
+         only signed",
     ),
     (
         "acme",
-        "have an ACME client (certbot, lego) renew certificates, and `watch` or `evenkeel reload` take them in: what serves holds no \
-         account's key and opens no file",
+        "renew certificates with an ACME client (certbot, lego), and load them with `watch` or `evenkeel reload`: the \
+         proxy has no account key and opens no files",
     ),
 ];
 

@@ -4,64 +4,55 @@
 pub static SECTIONS: &[(&str, &str)] = &[
     (
         "acme",
-        "An ACME certificate authority and the account that certificates are ordered with.",
+        "An ACME certificate authority and the account for ordering certificates.",
     ),
     (
         "backend",
-        "A set of servers and how requests are spread over them.",
+        "A set of servers and how requests are distributed over them.",
     ),
     (
         "cache",
-        "A small memory cache for answers, shared by the proxies that name it.",
+        "A small in-memory cache for responses, shared by the proxies that name it.",
     ),
     (
         "crt-store",
-        "Certificates, keys and their companions, loaded once and named by others.",
+        "Certificates, keys and related files, loaded once and referenced by name.",
     ),
-    (
-        "defaults",
-        "Settings that the proxies which follow begin with.",
-    ),
+    ("defaults", "Default settings of the following proxies."),
     (
         "fcgi-app",
-        "A FastCGI application: where its scripts are, and the parameters of its requests.",
+        "A FastCGI application: the location of its scripts, and the parameters of its requests.",
     ),
     (
         "frontend",
-        "Addresses that clients connect to and the rules for what arrives there.",
+        "Addresses that clients connect to, and the rules for their requests.",
     ),
     (
         "global",
-        "Settings of the whole process: rights, limits, logs, TLS, tuning.",
+        "Settings of the whole process: privileges, limits, logs, TLS, tuning.",
     ),
     (
         "healthcheck",
-        "A health check under a name, for the servers that refer to it.",
+        "A named health check, for servers that refer to it.",
     ),
     (
         "http-errors",
-        "A named group of error answers which proxies can import.",
+        "A named group of error pages that proxies can import.",
     ),
     ("listen", "A frontend and a backend in one section."),
     (
         "log-forward",
-        "A syslog relay: takes messages in and sends them on to log servers.",
+        "A syslog relay: receives messages and forwards them to log servers.",
     ),
-    (
-        "log-profile",
-        "What is logged at each step of a stream's life, and in which format.",
-    ),
-    (
-        "mailers",
-        "Mail servers that alerts about servers are sent to.",
-    ),
+    ("log-profile", "The log formats for the steps of a stream."),
+    ("mailers", "Mail servers for alerts about servers."),
     (
         "namespace_list",
-        "Network namespaces that may be named by bind and server lines.",
+        "Network namespaces for bind and server lines.",
     ),
     (
         "peers",
-        "Other load balancers that stick tables are exchanged with.",
+        "Other load balancers with which stick tables are synchronised.",
     ),
     (
         "program",
@@ -69,13 +60,13 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ),
     (
         "resolvers",
-        "Name servers, and how long their answers are believed.",
+        "Nameservers, and how long their responses are valid.",
     ),
     (
         "ring",
-        "A buffer in memory that log messages go to and are forwarded from.",
+        "An in-memory buffer that receives log messages and forwards them.",
     ),
-    ("traces", "Which internal events are recorded, and where."),
+    ("traces", "Internal events to record, and where."),
     (
         "userlist",
         "Users, their passwords and groups, for authentication.",

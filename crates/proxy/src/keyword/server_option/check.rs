@@ -15,8 +15,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "check",
         places: places::SERVER,
         syntax: "check",
-        doc: "Checks the server's health: by a connection, or as `option httpchk` says. Without it the server \
-              counts as up for ever.",
+        doc: "Enables health checks for the server: by a connection, or as `option httpchk` and similar options \
+            define. Without it the server always counts as up.",
         example: "server web1 192.0.2.11:8080 check",
         build: check,
     },
@@ -24,7 +24,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-check",
         places: places::SERVER,
         syntax: "no-check",
-        doc: "Undoes a `check` of `default-server`.",
+        doc: "Cancels `check` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-check",
         build: no_check,
     },
@@ -32,8 +32,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "inter",
         places: places::SERVER,
         syntax: "inter <time>",
-        doc: "Time between two checks; the default is 2s. It also bounds a check's duration where no `timeout \
-              check` does.",
+        doc: "Interval between two checks; the default is 2s. It also limits the duration of a check without `timeout \
+            check`.",
         example: "server web1 192.0.2.11:8080 check inter 5s",
         build: inter,
     },
@@ -41,8 +41,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "fastinter",
         places: places::SERVER,
         syntax: "fastinter <time>",
-        doc: "Time between two checks while the server is on its way up or down. The default is that of \
-              `inter`.",
+        doc: "Interval between two checks while the server is changing state. The default is `inter`.",
         example: "server web1 192.0.2.11:8080 check fastinter 500ms",
         build: fastinter,
     },
@@ -50,7 +49,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "downinter",
         places: places::SERVER,
         syntax: "downinter <time>",
-        doc: "Time between two checks of a server that is down. The default is that of `inter`.",
+        doc: "Interval between two checks of a server that is down. The default is `inter`.",
         example: "server web1 192.0.2.11:8080 check downinter 10s",
         build: downinter,
     },
@@ -58,7 +57,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "rise",
         places: places::SERVER,
         syntax: "rise <count>",
-        doc: "Good checks in a row after which a server that is down counts as up; the default is 2.",
+        doc: "Number of consecutive successful checks after which a server that is down counts as up; the default is \
+            2.",
         example: "server web1 192.0.2.11:8080 check rise 3",
         build: rise,
     },
@@ -66,8 +66,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "fall",
         places: places::SERVER,
         syntax: "fall <count>",
-        doc: "Bad checks in a row after which a server that is up counts as down; the default is 3. The first \
-              bad check of a fresh start counts for all.",
+        doc: "Number of consecutive failed checks after which a server that is up counts as down; the default is 3. \
+            After the start, the first failed check is enough.",
         example: "server web1 192.0.2.11:8080 check fall 2",
         build: fall,
     },
@@ -75,7 +75,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "port",
         places: places::SERVER,
         syntax: "port <port>",
-        doc: "Checks go to this port instead of the server's own. A server without a port of its own needs it to be checked.",
+        doc: "Port for health checks, instead of the server's own. Required for the checks of a server without a port.",
         example: "server web1 192.0.2.11:8080 check port 8081",
         build: port,
     },
@@ -83,7 +83,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "addr",
         places: places::SERVER,
         syntax: "addr <address>[:<port>]",
-        doc: "Checks go to this address instead of the server's own. It is for a service whose health another address tells.",
+        doc: "Address for health checks, instead of the server's own, if another address shows the health of the \
+            service.",
         example: "server web1 192.0.2.11:8080 check addr 192.0.2.111",
         build: addr,
     },
@@ -91,8 +92,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "check-send-proxy",
         places: places::SERVER,
         syntax: "check-send-proxy",
-        doc: "Checks begin with a PROXY header. Where neither `port` nor `addr` is given, `send-proxy` alone \
-              is enough.",
+        doc: "Begins health checks with a PROXY header. With neither `port` nor `addr`, `send-proxy` alone is enough.",
         example: "server web1 192.0.2.11:8080 check check-send-proxy",
         build: |_, options, _| switch(&mut options.check_send_proxy, true),
     },
@@ -100,7 +100,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-check-send-proxy",
         places: places::SERVER,
         syntax: "no-check-send-proxy",
-        doc: "Undoes a `check-send-proxy` of `default-server`.",
+        doc: "Cancels `check-send-proxy` of `default-server`.",
         example: "server web1 192.0.2.11:8080 check no-check-send-proxy",
         build: |_, options, _| switch(&mut options.check_send_proxy, false),
     },
@@ -108,7 +108,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "check-via-socks4",
         places: places::SERVER,
         syntax: "check-via-socks4",
-        doc: "Checks go through the proxy of `socks4`, too; without it they do not.",
+        doc: "Sends health checks through the `socks4` proxy, too. By default they do not use it.",
         example: "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080 check check-via-socks4",
         build: |_, options, _| switch(&mut options.check_via_socks4, true),
     },
@@ -116,8 +116,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "socks4",
         places: places::SERVER,
         syntax: "socks4 <addr>:<port>",
-        doc: "Connections to the server are asked for at a SOCKS4 proxy. It knows IPv4 addresses only. Checks go there with \
-              `check-via-socks4`.",
+        doc: "Connects to the server through a SOCKS4 proxy, which only supports IPv4 addresses. Add \
+            `check-via-socks4` for health checks.",
         example: "server web1 192.0.2.11:8080 socks4 192.0.2.99:1080",
         build: socks4,
     },
@@ -125,7 +125,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "healthcheck",
         places: places::SERVER,
         syntax: "healthcheck <name>",
-        doc: "The server's checks ask what the `healthcheck` section of this name says, instead of what its backend says.",
+        doc: "Uses the checks of this `healthcheck` section for the server, instead of those of its backend.",
         example: "healthcheck web\n    type httpchk GET /health\nbackend www\n    server web1 192.0.2.11:8080 check healthcheck web",
         build: health_check,
     },
@@ -207,7 +207,7 @@ pub(in crate::keyword) fn check_address(
                         word.span,
                         format!("'addr': could not resolve address '{name}'"),
                     )
-                    .label("has no address now"),
+                    .label("does not resolve"),
                 ));
             }
         },
@@ -217,9 +217,9 @@ pub(in crate::keyword) fn check_address(
                 Diagnostic::error(
                     &codes::BAD_ADDRESS,
                     word.span,
-                    format!("'addr' cannot take '{}'", word.text()),
+                    format!("'addr' does not support '{}'", word.text()),
                 )
-                .label("an address of a host is needed"),
+                .label("expected an IP address or host name"),
             ));
         }
     };
@@ -239,9 +239,9 @@ fn socks4(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
                 Diagnostic::error(
                     &codes::BAD_ADDRESS,
                     word.span,
-                    format!("'socks4' cannot take '{}'", word.text()),
+                    format!("'socks4' does not support '{}'", word.text()),
                 )
-                .label("an address and a port are needed"),
+                .label("expected an address and a port"),
             ));
         }
     }

@@ -15,8 +15,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "send-proxy",
         places: places::SERVER,
         syntax: "send-proxy",
-        doc: "Each connection to the server begins with a PROXY header of version 1, which tells it the \
-              client's address.",
+        doc: "Begins each connection to the server with a PROXY header version 1, which contains the client's address.",
         example: "server web1 192.0.2.11:8080 send-proxy",
         build: |_, options, _| send_proxy(options, Some(1)),
     },
@@ -24,8 +23,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "send-proxy-v2",
         places: places::SERVER,
         syntax: "send-proxy-v2",
-        doc: "Each connection to the server begins with a PROXY header of version 2 (binary), which tells it \
-              the client's address.",
+        doc: "Begins each connection to the server with a PROXY header version 2 (binary), which contains the \
+            client's address.",
         example: "server web1 192.0.2.11:8080 send-proxy-v2",
         build: |_, options, _| send_proxy(options, Some(2)),
     },
@@ -33,8 +32,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "send-proxy-v2-ssl",
         places: places::SERVER,
         syntax: "send-proxy-v2-ssl",
-        doc: "Like `send-proxy-v2`; the header also tells whether the client spoke TLS, by which version, and \
-              whether it showed a certificate.",
+        doc: "Like `send-proxy-v2`; the header also contains the client's TLS version, and whether it presented a \
+            certificate.",
         example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl",
         build: |_, options, _| send_proxy_tls(options, false),
     },
@@ -42,7 +41,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "send-proxy-v2-ssl-cn",
         places: places::SERVER,
         syntax: "send-proxy-v2-ssl-cn",
-        doc: "Like `send-proxy-v2-ssl`; the header also tells the common name of the client's certificate.",
+        doc: "Like `send-proxy-v2-ssl`; the header also contains the common name of the client's certificate.",
         example: "server web1 192.0.2.11:8080 send-proxy-v2-ssl-cn",
         build: |_, options, _| send_proxy_tls(options, true),
     },
@@ -50,9 +49,9 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "proxy-v2-options",
         places: places::SERVER,
         syntax: "proxy-v2-options <option>[,<option>]*",
-        doc: "What the header of `send-proxy-v2` tells besides the addresses: `ssl`, `cert-cn`, `ssl-cipher`, \
-              `cert-sig`, `cert-key` (of TLS with the client), `authority` (the name that it asked for), \
-              `unique-id`, and `crc32c`, a checksum.",
+        doc: "Additional fields in the header of `send-proxy-v2`: `ssl`, `cert-cn`, `ssl-cipher`, `cert-sig`, \
+            `cert-key` (about the client's TLS connection), `authority` (its SNI), `unique-id`, and `crc32c`, a \
+            checksum.",
         example: "server web1 192.0.2.11:8080 send-proxy-v2 proxy-v2-options authority,crc32c",
         build: proxy_v2_options,
     },
@@ -60,7 +59,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-send-proxy-v2-ssl",
         places: places::SERVER,
         syntax: "no-send-proxy-v2-ssl",
-        doc: "Undoes a `send-proxy-v2-ssl` of `default-server`.",
+        doc: "Cancels `send-proxy-v2-ssl` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl",
         build: |_, options, _| send_proxy(options, None),
     },
@@ -68,7 +67,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-send-proxy-v2-ssl-cn",
         places: places::SERVER,
         syntax: "no-send-proxy-v2-ssl-cn",
-        doc: "Undoes a `send-proxy-v2-ssl-cn` of `default-server`.",
+        doc: "Cancels `send-proxy-v2-ssl-cn` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-send-proxy-v2-ssl-cn",
         build: |_, options, _| send_proxy(options, None),
     },
@@ -76,7 +75,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-send-proxy",
         places: places::SERVER,
         syntax: "no-send-proxy",
-        doc: "Undoes a `send-proxy` of `default-server`.",
+        doc: "Cancels `send-proxy` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-send-proxy",
         build: |_, options, _| send_proxy(options, None),
     },
@@ -84,7 +83,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-send-proxy-v2",
         places: places::SERVER,
         syntax: "no-send-proxy-v2",
-        doc: "Undoes a `send-proxy-v2` of `default-server`.",
+        doc: "Cancels `send-proxy-v2` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-send-proxy-v2",
         build: |_, options, _| send_proxy(options, None),
     },
@@ -93,9 +92,9 @@ pub static OPTIONS: &[ServerRow] = &[
         places: places::SERVER,
         syntax: "source <address>[:<port>[-<port>]] [usesrc { client | clientip | hdr_ip(<name>[,<occurrence>]) | <address>[:<port>] }] \
                  [interface <name>]",
-        doc: "Connections to the server come from this address, and leave by this interface. `usesrc` shows it the address of the \
-              client (with its port or another one), of a header or any other: the server's answers have to be routed through this \
-              host. Of a range of ports the next free one is taken.",
+        doc: "Source address and interface of connections to the server. `usesrc` uses another address, such as that \
+            of the client (with its port or another one) or of a header; the server's replies must then be routed \
+            through this host. From a range of ports the next free one is used.",
         example: "server web1 192.0.2.11:8080 source 192.0.2.1",
         build: crate::keyword::source::of_server,
     },
@@ -103,8 +102,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "tcp-ut",
         places: places::SERVER,
         syntax: "tcp-ut <time>",
-        doc: "Ends a connection to the server when what was sent has not been acknowledged for so long. The \
-              default is the system's.",
+        doc: "Closes a connection to the server when sent data is not acknowledged within this time. The default is \
+            the system setting.",
         example: "server web1 192.0.2.11:8080 tcp-ut 10s",
         build: tcp_ut,
     },
@@ -112,8 +111,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "tfo",
         places: places::SERVER,
         syntax: "tfo",
-        doc: "Sends the first data with the opening of a connection (TCP fast open), where the system allows \
-              it.",
+        doc: "Sends the first data while the connection is being established (TCP Fast Open), if the system allows it.",
         example: "server web1 192.0.2.11:8080 tfo",
         build: |_, options, _| fast_open(options, true),
     },
@@ -121,7 +119,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-tfo",
         places: places::SERVER,
         syntax: "no-tfo",
-        doc: "Undoes a `tfo` of `default-server`.",
+        doc: "Cancels `tfo` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-tfo",
         build: |_, options, _| fast_open(options, false),
     },
@@ -129,8 +127,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "pool-low-conn",
         places: places::SERVER,
         syntax: "pool-low-conn <connections>",
-        doc: "From how many idle connections to the server on a thread takes one of another thread; below, it makes \
-              a new one. 0, the default: it always may (`tune.idle-pool.shared`).",
+        doc: "Number of idle connections to the server from which a thread uses one of another thread; with fewer it \
+            opens a new one. The default is 0: it always may (`tune.idle-pool.shared`).",
         example: "server web1 192.0.2.11:8080 pool-low-conn 4",
         build: pool_low_conn,
     },
@@ -138,8 +136,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "pool-max-conn",
         places: places::SERVER,
         syntax: "pool-max-conn <connections>",
-        doc: "Idle connections to the server that are kept for reuse; -1, the default, is no limit and 0 keeps \
-              none.",
+        doc: "Maximum number of idle connections to the server; -1, the default, means no limit, and 0 keeps none.",
         example: "server web1 192.0.2.11:8080 pool-max-conn 20",
         build: pool_max_conn,
     },
@@ -147,7 +144,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "pool-purge-delay",
         places: places::SERVER,
         syntax: "pool-purge-delay <time>",
-        doc: "How long an idle connection is kept beyond need; the default is 5s.",
+        doc: "Time after which unneeded idle connections are closed; the default is 5s.",
         example: "server web1 192.0.2.11:8080 pool-purge-delay 1m",
         build: pool_purge_delay,
     },
@@ -155,8 +152,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "max-reuse",
         places: places::SERVER,
         syntax: "max-reuse <count>",
-        doc: "How often a connection to the server is used again after its first request; -1, the default, is \
-              no limit.",
+        doc: "Maximum number of times that a connection to the server is reused; -1, the default, means no limit.",
         example: "server web1 192.0.2.11:8080 max-reuse 1000",
         build: max_reuse,
     },
@@ -164,8 +160,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "pool-conn-name",
         places: places::SERVER,
         syntax: "pool-conn-name <expression>",
-        doc: "The value of the expression names a connection when it is made, and only streams with the same name use it again. It takes the \
-              place of `sni` there: connections made for one `sni` serve streams with another one if their names are the same.",
+        doc: "The value of this expression names a new connection; only streams with the same name reuse it. It \
+            replaces `sni` for this purpose: streams with different `sni` but the same name share connections.",
         example: "server web1 192.0.2.11:8080 pool-conn-name req.hdr(x-tenant)",
         build: pool_name,
     },
@@ -173,8 +169,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "proto",
         places: places::SERVER,
         syntax: "proto { h1 | h2 | none }",
-        doc: "The version of HTTP towards the server, whatever TLS negotiates. HTTP/1 is the default; `h2` has no \
-              need of TLS.",
+        doc: "HTTP version for the server, regardless of TLS negotiation. The default is HTTP/1; `h2` does not need \
+            TLS.",
         example: "server web1 192.0.2.11:8080 proto h2",
         build: proto,
     },
@@ -182,8 +178,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "ws",
         places: places::SERVER,
         syntax: "ws { auto | h1 | h2 }",
-        doc: "The version of HTTP for WebSocket streams to the server. `auto` is that of all others, or HTTP/1 where \
-              ALPN offers it; `h2` needs a server that knows RFC 8441.",
+        doc: "HTTP version for WebSocket streams to the server. `auto` uses the version of other streams, or HTTP/1 \
+            if ALPN offers it; `h2` needs a server that supports RFC 8441.",
         example: "server web1 192.0.2.11:8080 ws h1",
         build: ws,
     },

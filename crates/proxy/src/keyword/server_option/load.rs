@@ -11,8 +11,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "backup",
         places: places::SERVER,
         syntax: "backup",
-        doc: "The server is used only when all others of its backend are down. Of several backups the first \
-              takes all, unless `option allbackups` is set.",
+        doc: "Uses the server only when all other servers of its backend are down. Of several backup servers the \
+            first one takes all streams, unless `option allbackups` is set.",
         example: "server web1 192.0.2.11:8080 backup",
         build: |_, options, _| on(&mut options.backup),
     },
@@ -20,8 +20,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "log-proto",
         places: places::SERVER,
         syntax: "log-proto { legacy | octet-count }",
-        doc: "How log messages follow each other on a connection, for servers of a backend in `mode log`: each ends with a newline (`legacy`, the \
-              default), or its length stands before it.",
+        doc: "Framing of log messages on a connection, for servers of a backend in `mode log`: a newline after each \
+            message (`legacy`, the default), or its length before it.",
         example: "server logs 192.0.2.9:6514 log-proto octet-count",
         build: |_, options, args| {
             let word = args.required("legacy or octet-count")?;
@@ -40,8 +40,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "non-stick",
         places: places::SERVER,
         syntax: "non-stick",
-        doc: "No table keeps that a client has this server (`stick on`, `stick store-request`): who got it, most often as a backup, \
-              goes elsewhere once the others are back.",
+        doc: "Stick tables do not store this server for a client (`stick on`, `stick store-request`). Clients that \
+            got it, usually as a backup, return to other servers when these are back.",
         example: "server web1 192.0.2.11:8080 backup non-stick",
         build: |_, options, _| on(&mut options.non_stick),
     },
@@ -49,7 +49,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-backup",
         places: places::SERVER,
         syntax: "no-backup",
-        doc: "Undoes a `backup` of `default-server`.",
+        doc: "Cancels `backup` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-backup",
         build: |_, options, _| off(&mut options.backup),
     },
@@ -57,7 +57,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "disabled",
         places: places::SERVER,
         syntax: "disabled",
-        doc: "The server starts in maintenance: no traffic, no checks, until an operator sets it ready.",
+        doc: "Starts the server in maintenance: no traffic and no checks until an operator enables it.",
         example: "server web1 192.0.2.11:8080 disabled",
         build: |_, options, _| on(&mut options.disabled),
     },
@@ -65,7 +65,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "enabled",
         places: places::SERVER,
         syntax: "enabled",
-        doc: "Undoes a `disabled` of `default-server`.",
+        doc: "Cancels `disabled` of `default-server`.",
         example: "server web1 192.0.2.11:8080 enabled",
         build: |_, options, _| off(&mut options.disabled),
     },
@@ -73,8 +73,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "weight",
         places: places::SERVER,
         syntax: "weight <weight>",
-        doc: "The server's share of the load, 0 to 256, against the weights of the others; the default is 1. \
-              With 0 it gets persistent sessions only.",
+        doc: "Weight of the server for balancing, 0 to 256; the default is 1. With 0 it gets persistent sessions only.",
         example: "server web1 192.0.2.11:8080 weight 10",
         build: weight,
     },
@@ -82,7 +81,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "maxconn",
         places: places::SERVER,
         syntax: "maxconn <sessions>",
-        doc: "Sessions that the server has at most; more wait in a queue. The default is 0, no limit.",
+        doc: "Maximum number of concurrent sessions; further ones wait in a queue. The default is 0, no limit.",
         example: "server web1 192.0.2.11:8080 maxconn 100",
         build: maxconn,
     },
@@ -90,8 +89,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "minconn",
         places: places::SERVER,
         syntax: "minconn <sessions>",
-        doc: "Makes the limit of `maxconn` move with the load of the backend: so many sessions when it is \
-              idle, `maxconn` from `fullconn` sessions on.",
+        doc: "Makes the `maxconn` limit depend on the load of the backend: this many sessions when it is idle, \
+            `maxconn` from `fullconn` sessions on.",
         example: "server web1 192.0.2.11:8080 minconn 10 maxconn 100",
         build: minconn,
     },
@@ -99,8 +98,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "maxqueue",
         places: places::SERVER,
         syntax: "maxqueue <sessions>",
-        doc: "Streams that wait for this very server at most; more are sent to another one. The default is 0, \
-              no limit.",
+        doc: "Maximum number of streams that wait for this server; further ones use another server. The default is 0, \
+            no limit.",
         example: "server web1 192.0.2.11:8080 maxconn 100 maxqueue 50",
         build: maxqueue,
     },
@@ -108,8 +107,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "slowstart",
         places: places::SERVER,
         syntax: "slowstart <time>",
-        doc: "After it came up, the server's weight and limit grow over this time from next to nothing to what \
-              they are. The default is 0: all at once.",
+        doc: "After the server comes up, its weight and limit grow to their full values over this time. The default \
+            is 0: immediately.",
         example: "server web1 192.0.2.11:8080 check slowstart 30s",
         build: slowstart,
     },
@@ -117,8 +116,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "id",
         places: places::SERVER_ONLY,
         syntax: "id <number>",
-        doc: "A number above 0, unique in the proxy, by which statistics and commands know the server. Without \
-              it the lowest free one is taken.",
+        doc: "A number above 0, unique in the proxy, that identifies the server in statistics and commands. The \
+            default is the lowest free number.",
         example: "server web1 192.0.2.11:8080 id 12",
         build: id,
     },
@@ -126,8 +125,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "cookie",
         places: places::SERVER,
         syntax: "cookie <value>",
-        doc: "The value by which the backend's cookie names this server. In a backend without a \
-              `cookie` line it has no effect.",
+        doc: "Value of the backend's cookie for this server. Without a `cookie` line in the backend it has no effect.",
         example: "server web1 192.0.2.11:8080 cookie w1",
         build: cookie,
     },
@@ -135,8 +133,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "redir",
         places: places::SERVER,
         syntax: "redir <prefix>",
-        doc: "GET and HEAD requests for this server are answered with a redirection to this prefix and the \
-              request's path, and do not go through.",
+        doc: "Redirects GET and HEAD requests for this server to this prefix and the request's path, instead of \
+            forwarding them.",
         example: "server web1 192.0.2.11:8080 redir http://img.example.com",
         build: redir,
     },
@@ -144,10 +142,10 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "hash-key",
         places: places::SERVER,
         syntax: "hash-key { id | addr | addr-port }",
-        doc: "Where the server stands on the ring of `hash-type consistent` comes from its id, its address, or address and port: \
-              with the latter two, balancers whose servers stand in another order lead keys the same way. Without the line the \
-              points are those of HAProxy before 3.0; `hash-key id` gives those of 3.0 and later, where it is the default: write it \
-              where some balancers of a site are such ones.",
+        doc: "Sets how the position of the server on the ring of `hash-type consistent` is computed: from its id, its \
+            address, or address and port. With the latter two, load balancers with a different order of servers still \
+            agree. The default positions are those of HAProxy before 3.0. `hash-key id` gives those of 3.0 and later, \
+            where it is the default: use it beside such load balancers.",
         example: "server web1 192.0.2.11:8080 hash-key addr-port",
         build: hash_key,
     },
@@ -155,8 +153,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "on-marked-down",
         places: places::SERVER,
         syntax: "on-marked-down shutdown-sessions",
-        doc: "When checks find the server down, its sessions are ended at once instead of running on until \
-              they fail.",
+        doc: "When health checks mark the server down, ends its sessions at once instead of waiting until they fail.",
         example: "server web1 192.0.2.11:8080 check on-marked-down shutdown-sessions",
         build: on_marked_down,
     },
@@ -164,8 +161,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "on-marked-up",
         places: places::SERVER,
         syntax: "on-marked-up shutdown-backup-sessions",
-        doc: "When checks find the server up, the sessions of the backups are ended, so that their clients \
-              come back to it.",
+        doc: "When health checks mark the server up, ends the sessions of backup servers, so that their clients \
+            return to it.",
         example: "server web1 192.0.2.11:8080 check on-marked-up shutdown-backup-sessions",
         build: on_marked_up,
     },

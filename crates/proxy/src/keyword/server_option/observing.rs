@@ -23,8 +23,9 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "agent-check",
         places: places::SERVER,
         syntax: "agent-check",
-        doc: "Asks an agent on the server's host, again and again, how the server is: it may say a weight, `up`, `down`, `drain`, \
-              `maint`, `ready` or `maxconn:N`. It needs `agent-port`, and stands beside the health checks.",
+        doc: "Regularly asks an agent on the server's host for the server's state. The agent may send a weight, `up`, \
+            `down`, `drain`, `maint`, `ready` or `maxconn:N`. Requires `agent-port`, and is independent of health \
+            checks.",
         example: "server web1 192.0.2.11:8080 check agent-check agent-port 9707",
         build: |_, options, _| {
             options.agent.check = true;
@@ -35,7 +36,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "no-agent-check",
         places: places::SERVER,
         syntax: "no-agent-check",
-        doc: "Undoes an `agent-check` of `default-server`.",
+        doc: "Cancels `agent-check` of `default-server`.",
         example: "server web1 192.0.2.11:8080 no-agent-check",
         build: |_, options, _| {
             options.agent.check = false;
@@ -46,7 +47,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "agent-port",
         places: places::SERVER,
         syntax: "agent-port <port>",
-        doc: "The port at which the agent answers. `agent-check` needs it; the address is the server's, unless `agent-addr` gives another.",
+        doc: "Port of the agent. `agent-check` requires it. The address is that of the server, or `agent-addr`.",
         example: "server web1 192.0.2.11:8080 agent-check agent-port 9707",
         build: |_, options, args| {
             let port = args.integer("<port>", 0..=65535)? as u16;
@@ -58,7 +59,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "agent-addr",
         places: places::SERVER,
         syntax: "agent-addr <address>",
-        doc: "The host of the agent, where it is another than the server's.",
+        doc: "Address of the agent, if it differs from that of the server.",
         example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-addr 192.0.2.7",
         build: agent_addr,
     },
@@ -66,7 +67,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "agent-inter",
         places: places::SERVER,
         syntax: "agent-inter <time>",
-        doc: "How often the agent is asked, and how long it may take where no `timeout check` says so; the default is 2s.",
+        doc: "Interval between two agent checks, and their duration limit without `timeout check`; the default is 2s.",
         example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-inter 5s",
         build: |_, options, args| {
             options.agent.inter_ms = Some(time_above_zero(args)?);
@@ -77,7 +78,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "agent-send",
         places: places::SERVER,
         syntax: "agent-send <text>",
-        doc: "What is sent to the agent before it answers. A line needs its end: `\\n` within double quotes.",
+        doc: "Text sent to the agent before it responds. End a line with `\\n` in double quotes.",
         example: "server web1 192.0.2.11:8080 agent-check agent-port 9707 agent-send \"web\\n\"",
         build: agent_send,
     },
@@ -85,8 +86,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "track",
         places: places::SERVER,
         syntax: "track [<backend>/]<server>",
-        doc: "The server has no checks of its own and is up or down as that one is. Servers that are the same host under several \
-              backends are checked once that way.",
+        doc: "The server has no checks of its own, and takes the state of the tracked server. A host that is a server \
+            in several backends then needs only one check.",
         example: "server a 192.0.2.11:80 check\nserver b 192.0.2.11:81 track a",
         build: |_, options, args| {
             let word = args.required("[<proxy>/]<server>")?;
@@ -98,8 +99,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "observe",
         places: places::SERVER,
         syntax: "observe { none | layer4 | layer7 }",
-        doc: "Counts errors of the traffic in a row: connections that fail (`layer4`), and bad answers (`layer7`). When there are as \
-              many as `error-limit` says, `on-error` follows. It needs `check`.",
+        doc: "Counts consecutive errors of the traffic: failed connections (`layer4`), or invalid and failed \
+            responses (`layer7`). At `error-limit` errors, `on-error` applies. Requires `check`.",
         example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 5",
         build: observe,
     },
@@ -107,7 +108,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "error-limit",
         places: places::SERVER,
         syntax: "error-limit <count>",
-        doc: "Errors in a row until `on-error` follows; the default is 10.",
+        doc: "Number of consecutive errors after which `on-error` applies; the default is 10.",
         example: "server web1 192.0.2.11:8080 check observe layer4 error-limit 3",
         build: |_, options, args| {
             options.observing.error_limit = args.integer("<count>", 1..=ERRORS_MAX)? as u32;
@@ -118,8 +119,9 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "on-error",
         places: places::SERVER,
         syntax: "on-error { fastinter | fail-check | sudden-death | mark-down }",
-        doc: "What follows when `observe` has counted enough errors: checks come faster, it counts as a failed check (the default), \
-              the next failed check is the last, or the server is down.",
+        doc: "Reaction when `observe` has counted `error-limit` errors: checks become more frequent, the errors count \
+            as a failed check (the default), one more failed check marks the server down, or the server is marked \
+            down.",
         example: "server web1 192.0.2.11:8080 check observe layer4 on-error mark-down",
         build: on_error,
     },
@@ -127,8 +129,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "init-state",
         places: places::SERVER,
         syntax: "init-state { up | down | fully-up | fully-down }",
-        doc: "What a checked server counts as before its first check: up, until one check fails (the default); up, until `fall` have; \
-              down, until one passes; down, until `rise` have.",
+        doc: "State of a checked server before its first check: up, until one check fails (the default); up, until \
+            `fall` checks fail; down, until one check passes; down, until `rise` checks pass.",
         example: "server web1 192.0.2.11:8080 check init-state down",
         build: init_state,
     },
@@ -148,7 +150,7 @@ fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<
             let told = format!("'agent-addr': could not resolve address '{text}'");
             return Err(Box::new(
                 args.wrong(&codes::UNRESOLVED_HOST, word, told)
-                    .label("has no address now"),
+                    .label("does not resolve"),
             ));
         }
     }
@@ -158,7 +160,7 @@ fn agent_addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<
 fn agent_send(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("a string")?;
     if word.bytes.len() > SEND_BYTES_MAX {
-        let told = format!("'agent-send' takes {SEND_BYTES_MAX} bytes at most");
+        let told = format!("'agent-send' accepts at most {SEND_BYTES_MAX} bytes");
         return Err(args.wrong(&codes::BAD_VALUE, word, told));
     }
     options.agent.send = Some(word.bytes.to_vec().into());
@@ -233,7 +235,7 @@ fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
         let told = format!("server {name} does not have agent port");
         return Some(
             Diagnostic::error(&codes::AGENT_PORT, server.span, told)
-                .label("where does the agent answer?")
+                .label("the port of the agent is missing")
                 .help("write `agent-port <port>`"),
         );
     }
@@ -347,7 +349,7 @@ impl<'c> Chains<'c> {
                 let told = format!(
                     "unable to track '{name}' as it belongs to a tracking chain looping back"
                 );
-                Some(wrong(told).label("leads back to this server"))
+                Some(wrong(told).label("forms a loop with this server"))
             }
             End::Unchecked(at) => {
                 let server = self.server(at);
@@ -358,8 +360,8 @@ impl<'c> Chains<'c> {
                 );
                 Some(
                     wrong(told)
-                        .label("nobody checks that one")
-                        .also(server.span, "this one would need `check`"),
+                        .label("that server has no checks")
+                        .also(server.span, "this server needs `check`"),
                 )
             }
         }

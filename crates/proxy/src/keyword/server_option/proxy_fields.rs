@@ -15,9 +15,9 @@ pub static OPTIONS: &[ServerRow] = &[ServerRow {
     name: NAME,
     places: places::SERVER,
     syntax: "set-proxy-v2-tlv-fmt(<type>) [<format>]",
-    doc: "Adds a field of this type, a number from 0 to 255 or `0x00` to `0xff`, to the header of `send-proxy-v2`. Its value is made by the \
-          log format for each connection; without one it is empty. `fc_pp_tlv` reads such a field at the other end. A connection is \
-          shared only by streams whose headers are the same.",
+    doc: "Adds a field of this type, a number from 0 to 255 or `0x00` to `0xff`, to the header of `send-proxy-v2`. \
+        The log format creates its value for each connection; without one it is empty. `fc_pp_tlv` reads such a field \
+        at the receiver. Only streams with the same header share a connection.",
     example: "server web1 192.0.2.11:8080 send-proxy-v2 set-proxy-v2-tlv-fmt(0xE1) %[src]",
     build: set_field,
 }];

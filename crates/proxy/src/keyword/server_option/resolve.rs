@@ -13,8 +13,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "resolvers",
         places: places::SERVER,
         syntax: "resolvers <section>",
-        doc: "The server's name is asked for again and again while it serves, at the servers of names of this `resolvers` section, \
-              and the server follows it. A name that stands for no address puts it into maintenance until it does.",
+        doc: "Resolves the server's name continuously with the nameservers of this `resolvers` section, and updates \
+            the server's address. While the name has no address, the server is in maintenance.",
         example: "server web1 web.example.com:80 resolvers dns init-addr none",
         build: section,
     },
@@ -22,7 +22,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "resolve-prefer",
         places: places::SERVER,
         syntax: "resolve-prefer { ipv4 | ipv6 }",
-        doc: "Which addresses are asked for first; the others are where there are none of these. The default is ipv6.",
+        doc: "Preferred address family; the other one is used only if this one has no address. The default is ipv6.",
         example: "server web1 192.0.2.11:80 resolve-prefer ipv4",
         build: prefer,
     },
@@ -30,7 +30,7 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "resolve-net",
         places: places::SERVER,
         syntax: "resolve-net <network>[,<network>…]",
-        doc: "Of the addresses that a name has, those in one of these networks are taken before others.",
+        doc: "Prefers addresses in one of these networks; other addresses are used only if none matches.",
         example: "server web1 192.0.2.11:80 resolve-net 10.0.0.0/8,192.168.0.0/16",
         build: networks,
     },
@@ -38,8 +38,8 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "resolve-opts",
         places: places::SERVER,
         syntax: "resolve-opts { allow-dup-ip | ignore-weight | prevent-dup-ip }[,…]",
-        doc: "Whether servers of one backend and name may have the same address (by default each has its own), and whether the \
-              weights of SRV records count.",
+        doc: "Sets whether several servers of one backend and name may have the same address (by default each has its \
+            own), and whether the weights of SRV records apply.",
         example: "server web1 192.0.2.11:80 resolve-opts allow-dup-ip,ignore-weight",
         build: options,
     },
@@ -47,9 +47,9 @@ pub static OPTIONS: &[ServerRow] = &[
         name: "init-addr",
         places: places::SERVER,
         syntax: "init-addr { last | libc | none | <ip> }[,…]",
-        doc: "Where the first address of a server comes from that is known by name: a state file (`last`), the system's resolver \
-              (`libc`), this address, or nowhere (`none`: it waits in maintenance). The first of the list that has one counts; the default \
-              is `last,libc`.",
+        doc: "Sources for the first address of a server with a host name, in order: a state file (`last`), the \
+            system's resolver (`libc`), a given address, or none (`none`: it waits in maintenance). The default is \
+            `last,libc`.",
         example: "server web1 web.example.com:8080 init-addr libc,none",
         build: init_addr,
     },
@@ -84,7 +84,7 @@ fn networks(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) ->
             return Err(args.wrong(&codes::BAD_VALUE, word, told));
         };
         if networks.len() >= NETWORKS_MAX {
-            let told = format!("'resolve-net' takes {NETWORKS_MAX} networks at most");
+            let told = format!("'resolve-net' accepts at most {NETWORKS_MAX} networks");
             return Err(args.wrong(&codes::BAD_VALUE, word, told));
         }
         networks.push(network);
@@ -103,7 +103,7 @@ fn options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
             _ => {
                 let told = format!("'resolve-opts': unknown option '{option}'");
                 return Err(Box::new(args.wrong(&codes::BAD_VALUE, word, told).note(
-                    "options are `allow-dup-ip`, `ignore-weight` and `prevent-dup-ip`",
+                    "valid options: `allow-dup-ip`, `ignore-weight` and `prevent-dup-ip`",
                 )));
             }
         }
@@ -128,7 +128,7 @@ fn init_addr(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
                             word.span,
                             format!("unknown init-addr method '{other}'"),
                         )
-                        .label("methods are `last`, `libc`, `none` and an address"),
+                        .label("valid methods: `last`, `libc`, `none` and an address"),
                     ));
                 }
             },
@@ -182,11 +182,11 @@ pub(crate) fn find(
     let near = language::suggest::nearest(name, sections.iter().map(|section| &*section.name));
     let told = format!("unable to find required resolvers '{name}'");
     let diagnostic = Diagnostic::error(&codes::UNKNOWN_RESOLVERS, span, told)
-        .label("no `resolvers` section of that name");
+        .label("no `resolvers` section has this name");
     Err(Box::new(match near {
         Some(near) => diagnostic.help(format!("did you mean '{near}'?")),
         None => diagnostic.help(format!(
-            "write a section `resolvers {name}` with a `nameserver` line"
+            "add a section `resolvers {name}` with a `nameserver` line"
         )),
     }))
 }

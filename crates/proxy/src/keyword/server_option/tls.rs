@@ -43,8 +43,8 @@ pub static OPTIONS: &[ServerRow] = &[
             options.tls.ssl_undone = false;
             set(&mut options.tls.ssl, true)
         },
-        "Connections to the server speak TLS. Its certificate is verified unless `verify none` or \
-         `ssl-server-verify none` says otherwise, which needs a `ca-file`.",
+        "Uses TLS for connections to the server. Its certificate is verified with `ca-file`, unless `verify none` or \
+         `ssl-server-verify none` disables that.",
     ),
     row(
         "no-ssl",
@@ -54,7 +54,7 @@ pub static OPTIONS: &[ServerRow] = &[
             options.tls.ssl_undone = true;
             set(&mut options.tls.ssl, false)
         },
-        "Undoes an `ssl` of `default-server`.",
+        "Cancels `ssl` of `default-server`.",
     ),
     row(
         "check-ssl",
@@ -64,7 +64,7 @@ pub static OPTIONS: &[ServerRow] = &[
             options.tls.check_ssl = Some(true);
             Ok(())
         },
-        "Checks speak TLS although they go to a port or an address of their own, or the traffic does not.",
+        "Uses TLS for health checks even if they have their own port or address, or if traffic does not use TLS.",
     ),
     row(
         "no-check-ssl",
@@ -74,62 +74,59 @@ pub static OPTIONS: &[ServerRow] = &[
             options.tls.check_ssl = Some(false);
             Ok(())
         },
-        "Checks speak no TLS although the traffic does, and a `check-ssl` of `default-server` is undone.",
+        "Does not use TLS for health checks even if traffic does. Cancels `check-ssl` of `default-server`.",
     ),
     row(
         "verify",
         "verify { none | required }",
         "server web1 192.0.2.11:443 ssl verify none",
         verify,
-        "Whether the server's certificate must be signed by somebody in `ca-file`, which is the default. With `none` \
-         anybody who stands between can read and change the traffic.",
+        "Sets whether the server's certificate must be signed by a CA in `ca-file`, which is the default. With \
+         `none`, an attacker on the path can read and change the traffic.",
     ),
     row(
         "verifyhost",
         "verifyhost <name>",
         "server web1 192.0.2.11:443 ssl verify none verifyhost web1.example.com",
         verify_host,
-        "The name that the server's certificate must be for where `sni` sends none. Without either the certificate \
-         may be for any name.",
+        "Name that the server's certificate must match if `sni` sends none. Without both, any name is accepted.",
     ),
     row(
         "ca-file",
         "ca-file { <file> | <directory> | @system-ca }",
         "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/certs/ca-certificates.crt",
         ca_file,
-        "The certificates (PEM) of those who are believed about who the server is: a file, all files of a directory, \
-         or those that the system believes.",
+        "CA certificates (PEM) that verify the server: a file, all files of a directory, or those of the system.",
     ),
     row(
         "crl-file",
         "crl-file <file>",
         "# server web1 192.0.2.11:443 ssl ca-file /etc/ssl/ours.pem crl-file /etc/ssl/ours.crl",
         crl_file,
-        "Lists of certificates (PEM) that were taken back. Every certificate of the server's chain must have a list of \
-         its issuer.",
+        "Certificate revocation lists (PEM). Every certificate of the server's chain needs a list from its issuer.",
     ),
     row(
         "crt",
         "crt <file>",
         "# server web1 192.0.2.11:443 ssl verify none crt /etc/ssl/private/client.pem",
         crt,
-        "The certificate (PEM) that is shown to a server which asks for one, with its chain. Its key is in the same \
-         file, or in the file of this name with `.key` behind it.",
+        "Client certificate (PEM), with its chain, for servers that ask for one. Its key is in the same file, or in \
+         the file with the suffix `.key`.",
     ),
     row(
         "sni",
         "sni <expression>",
         "server web1 192.0.2.11:443 ssl verify none sni req.hdr(host)",
         sni,
-        "The value of the expression is sent as the name of the host that is wanted, and with `verify required` the \
-         server's certificate must be for it. A connection that was made for one name is not used for another.",
+        "Sends the value of the expression as SNI. With `verify required` the server's certificate must match it. A \
+         connection opened for one name is not used for another.",
     ),
     row(
         "check-sni",
         "check-sni <name>",
         "server web1 192.0.2.11:443 ssl verify none check check-sni www.example.com",
         check_sni,
-        "The name that checks send as the host that is wanted. With `verify required` the certificate must be for it.",
+        "SNI for health checks. With `verify required` the certificate must match it.",
     ),
     row(
         "alpn",
@@ -139,7 +136,7 @@ pub static OPTIONS: &[ServerRow] = &[
             options.tls.alpn = tls_words::alpn(args)?;
             Ok(())
         },
-        "The protocols that are offered to the server, which chooses one: `h2` is HTTP/2, `http/1.1` HTTP/1.",
+        "Protocols offered to the server, which selects one: `h2` is HTTP/2, `http/1.1` is HTTP/1.",
     ),
     row(
         "check-alpn",
@@ -149,175 +146,175 @@ pub static OPTIONS: &[ServerRow] = &[
             options.tls.check_alpn = Some(tls_words::alpn(args)?);
             Ok(())
         },
-        "The protocols that checks offer, in place of those of `alpn`.",
+        "Protocols offered by health checks, instead of those of `alpn`.",
     ),
     row(
         "npn",
         "npn <protocol>[,<protocol>…]",
         "# server web1 192.0.2.11:443 ssl verify none npn http/1.1",
         npn,
-        "Without effect, and a warning says so: the draft before ALPN went out of use in 2014. Write `alpn`.",
+        "The predecessor of ALPN, obsolete since 2014: no effect, with a warning. Use `alpn`.",
     ),
     row(
         "allow-0rtt",
         "allow-0rtt",
         "# server web1 192.0.2.11:443 ssl verify none allow-0rtt",
         allow_0rtt,
-        "Without effect, and a warning says so: no request is sent to a server before the handshake with it is done.",
+        "No effect, with a warning: Evenkeel sends no request to a server before the handshake is complete.",
     ),
     row(
         "check-proto",
         "check-proto { h1 | h2 | none }",
         "server web1 192.0.2.11:80 check check-proto h2",
         check_proto,
-        "The version of HTTP that checks speak. Without it that of `proto`, else what ALPN chooses.",
+        "HTTP version for health checks. The default is `proto`, or the version negotiated by ALPN.",
     ),
     row(
         "ciphers",
         "ciphers <list>",
         "server web1 192.0.2.11:443 ssl verify none ciphers ECDHE-RSA-AES128-GCM-SHA256",
         list,
-        "The ciphers up to TLS 1.2 towards the server, in OpenSSL's notation.",
+        "Cipher suites up to TLS 1.2 for the server, in OpenSSL's notation.",
     ),
     row(
         "ciphersuites",
         "ciphersuites <list>",
         "server web1 192.0.2.11:443 ssl verify none ciphersuites TLS_AES_128_GCM_SHA256",
         list,
-        "The ciphers of TLS 1.3 towards the server.",
+        "Cipher suites of TLS 1.3 for the server, with OpenSSL's names.",
     ),
     row(
         "curves",
         "curves <list>",
         "server web1 192.0.2.11:443 ssl verify none curves X25519:P-256",
         list,
-        "The elliptic curves towards the server, the preferred first.",
+        "Elliptic curves for key exchange with the server, in order of preference.",
     ),
     row(
         "sigalgs",
         "sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none sigalgs ECDSA+SHA256:RSA-PSS+SHA256",
         list,
-        "The signature algorithms that the server may use. Without it all that are safe are offered.",
+        "Signature algorithms accepted from the server. The default is all safe ones.",
     ),
     row(
         "client-sigalgs",
         "client-sigalgs <list>",
         "server web1 192.0.2.11:443 ssl verify none client-sigalgs ECDSA+SHA256",
         list,
-        "The signature algorithms for the certificate of `crt`. Without it all that fit its key are used.",
+        "Signature algorithms for the certificate of `crt`. The default is all that fit its key.",
     ),
     row(
         "ssl-min-ver",
         "ssl-min-ver { TLSv1.2 | TLSv1.3 }",
         "server web1 192.0.2.11:443 ssl verify none ssl-min-ver TLSv1.3",
         version,
-        "The lowest version of TLS towards the server. 1.2 is the lowest that there is; older ones are raised.",
+        "The lowest TLS version for the server. Versions below 1.2 are raised to 1.2.",
     ),
     row(
         "ssl-max-ver",
         "ssl-max-ver { TLSv1.2 | TLSv1.3 }",
         "server web1 192.0.2.11:443 ssl verify none ssl-max-ver TLSv1.2",
         version,
-        "The highest version of TLS towards the server. SSLv3, TLS 1.0 and 1.1 are not spoken.",
+        "The highest TLS version for the server. SSLv3, TLS 1.0 and 1.1 are not supported.",
     ),
     row(
         "no-sslv3",
         "no-sslv3",
         "server web1 192.0.2.11:443 ssl verify none no-sslv3",
         version,
-        "SSLv3 is not spoken, with this word or without. Remove it when the line is next touched.",
+        "SSLv3 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
         "no-tlsv10",
         "no-tlsv10",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv10",
         version,
-        "TLS 1.0 is not spoken, with this word or without. Remove it when the line is next touched.",
+        "TLS 1.0 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
         "no-tlsv11",
         "no-tlsv11",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv11",
         version,
-        "TLS 1.1 is not spoken, with this word or without. Remove it when the line is next touched.",
+        "TLS 1.1 is never supported, so this has no effect. Remove it when you next edit the line.",
     ),
     row(
         "no-tlsv12",
         "no-tlsv12",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv12",
         version,
-        "TLS 1.2 is not spoken with the server. `ssl-min-ver` is the better word.",
+        "Disables TLS 1.2 for the server. Prefer `ssl-min-ver`.",
     ),
     row(
         "no-tlsv13",
         "no-tlsv13",
         "server web1 192.0.2.11:443 ssl verify none no-tlsv13",
         version,
-        "TLS 1.3 is not spoken with the server. `ssl-max-ver` is the better word.",
+        "Disables TLS 1.3 for the server. Prefer `ssl-max-ver`.",
     ),
     row(
         "force-sslv3",
         "force-sslv3",
         "# server web1 192.0.2.11:443 ssl verify none force-sslv3",
         version,
-        "Refused together with `ssl`: SSLv3 is not spoken.",
+        "Refused with `ssl`: SSLv3 is not supported.",
     ),
     row(
         "force-tlsv10",
         "force-tlsv10",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv10",
         version,
-        "Refused with `ssl`: TLS 1.0 is not spoken.",
+        "Refused with `ssl`: TLS 1.0 is not supported.",
     ),
     row(
         "force-tlsv11",
         "force-tlsv11",
         "# server web1 192.0.2.11:443 ssl verify none force-tlsv11",
         version,
-        "Refused with `ssl`: TLS 1.1 is not spoken.",
+        "Refused with `ssl`: TLS 1.1 is not supported.",
     ),
     row(
         "force-tlsv12",
         "force-tlsv12",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv12",
         version,
-        "Only TLS 1.2 is spoken with the server.",
+        "Allows only TLS 1.2 for the server. Prefer `ssl-min-ver` and `ssl-max-ver`.",
     ),
     row(
         "force-tlsv13",
         "force-tlsv13",
         "server web1 192.0.2.11:443 ssl verify none force-tlsv13",
         version,
-        "Only TLS 1.3 is spoken with the server.",
+        "Allows only TLS 1.3 for the server. Prefer `ssl-min-ver TLSv1.3`.",
     ),
     row(
         "ssl-reuse",
         "ssl-reuse",
         "server web1 192.0.2.11:443 ssl verify none ssl-reuse",
         |_, options, _| set(&mut options.tls.no_reuse, false),
-        "Undoes a `no-ssl-reuse` of `default-server`.",
+        "Cancels `no-ssl-reuse` of `default-server`.",
     ),
     row(
         "no-ssl-reuse",
         "no-ssl-reuse",
         "server web1 192.0.2.11:443 ssl verify none no-ssl-reuse",
         |_, options, _| set(&mut options.tls.no_reuse, true),
-        "Each connection makes a whole handshake; sessions are not resumed.",
+        "Disables session resumption: each connection performs a full handshake.",
     ),
     row(
         "tls-tickets",
         "tls-tickets",
         "server web1 192.0.2.11:443 ssl verify none tls-tickets",
         |_, options, _| set(&mut options.tls.side.no_tickets, false),
-        "Undoes a `no-tls-tickets` of `default-server`.",
+        "Cancels `no-tls-tickets` of `default-server`.",
     ),
     row(
         "no-tls-tickets",
         "no-tls-tickets",
         "server web1 192.0.2.11:443 ssl verify none no-tls-tickets",
         |_, options, _| set(&mut options.tls.side.no_tickets, true),
-        "With TLS 1.2 sessions are resumed by their numbers, not by tickets.",
+        "Resumes TLS 1.2 sessions by session id instead of tickets.",
     ),
 ];
 
@@ -370,7 +367,7 @@ fn check_sni(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
 
 fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<protocols>")?;
-    let told = "'npn' has no effect: the draft before ALPN is not spoken any more";
+    let told = "'npn' has no effect: ALPN has replaced this draft";
     args.tell(
         Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
             .help(format!("write 'alpn {}'", word.text())),
@@ -379,10 +376,11 @@ fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
 }
 
 fn allow_0rtt(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
-    let told = "'allow-0rtt' has no effect on a server: nothing is sent to it before the handshake is done";
+    let told =
+        "'allow-0rtt' has no effect on a server: no data is sent before the handshake is complete";
     args.tell(
         Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
-            .help("remove it; on a 'bind' line it has an effect"),
+            .help("remove it; it works on 'bind' lines only"),
     );
     Ok(())
 }
@@ -571,21 +569,20 @@ fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {
     match refused {
         Refused::Versions(why) => {
             Diagnostic::error(&codes::TLS_VERSIONS, span, format!("{what}: {why}"))
-                .label("has no version to speak")
-                .help("TLSv1.2 and TLSv1.3 are spoken; remove what excludes them")
+                .label("no TLS version is left")
+                .help("TLSv1.2 and TLSv1.3 are supported; remove what excludes them")
         }
         Refused::Build(BuildError::NoAuthorities) => Diagnostic::error(
             &codes::TLS_UNVERIFIED,
             span,
             format!("{what}: verify is enabled by default but no CA file specified"),
         )
-        .label("nobody is believed about who it is")
+        .label("no CA is trusted for it")
         .help(
-            "write 'ca-file <file>' or 'ca-file @system-ca'; only in a network where nobody stands \
-             between write 'verify none'",
+            "write 'ca-file <file>' or 'ca-file @system-ca'; use 'verify none' only in a trusted network",
         ),
         Refused::Build(why) => Diagnostic::error(&codes::TLS_NAMES, span, format!("{what}: {why}"))
-            .label("TLS cannot be spoken with it"),
+            .label("cannot use TLS with it"),
     }
 }
 

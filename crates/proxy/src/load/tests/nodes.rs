@@ -131,7 +131,7 @@ fn a_node_that_nobody_is_is_warned_about_where_nodes_are_known() {
     let loaded = load_as(&named, node("alpha"));
     assert_eq!(
         told(&loaded),
-        "test.cfg:8:8: warning[W0125]: no node is called 'beta', so this line counts nowhere (did you mean 'betta'?)\n"
+        "test.cfg:8:8: warning[W0125]: no node is called 'beta', so this line never applies (did you mean 'betta'?)\n"
     );
     assert!(loaded.config.is_some());
     let options = LoadOptions {

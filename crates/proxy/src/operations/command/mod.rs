@@ -337,7 +337,7 @@ pub fn find(session: &Session, words: &[&str]) -> Action {
         begins_with(words, &name)
     });
     Action::Refuse(match missing {
-        Some(name) => Reply::error(format!("'{name}' is known, but not built yet.\n")),
+        Some(name) => Reply::error(format!("'{name}' is known, but not supported yet.\n")),
         None => Reply::message(Severity::Info, unknown(words)),
     })
 }

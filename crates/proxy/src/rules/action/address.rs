@@ -45,14 +45,15 @@ macro_rules! rows {
 
 pub(super) static ROWS: &[ActionRow] = rows! {
     "set-src" What::Source, "set-src src,ipmask(24)",
-        "Replaces the client's address as all rules behind it, logs, `option forwardfor` and PROXY headers see it. Use it to hide a part of the address, \
-         or to take it from a header that a trusted proxy before this one wrote.";
+        "Changes the client's address for later rules, logs, `option forwardfor` and PROXY headers. Use it to \
+         anonymise an address, or to read it from a header of a trusted proxy.";
     "set-src-port" What::SourcePort, "set-src-port int(4000)",
-        "Replaces the client's port. A client without an address gets 0.0.0.0.";
+        "Changes the client's port. If the client has no address, it becomes 0.0.0.0.";
     "set-dst" What::Destination, "set-dst dst,ipmask(24)",
-        "Replaces the address that the client connected to, as rules, logs and PROXY headers see it.";
+        "Changes the destination address of the client's connection for rules, logs and PROXY headers.";
     "set-dst-port" What::DestinationPort, "set-dst-port int(4000)",
-        "Replaces the port that the client connected to. A server without a port of its own is reached at it.";
+        "Changes the destination port of the client's connection. Servers without a port of their own are connected \
+         on it.";
 };
 
 fn build(

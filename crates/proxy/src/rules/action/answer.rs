@@ -59,8 +59,9 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "deny",
         places: places::ANSWERING,
         syntax: "deny [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "Refuses a request with 403, or an answer with 502, and the proxy's page for it. Another status, a body of its own and headers can be given. \
-              `deny_status` alone gives another status with its page, `status` alone one without a body.",
+        doc: "Denies a request with status 403, or a response with 502, and the error page of the proxy. Status, body \
+            and headers can be set. `deny_status` alone uses the error page of another status; `status` alone sends \
+            no body.",
         example: "deny status 429 content-type text/plain string \"slow down\" if { src 192.0.2.0/24 }",
         build: |loader, build| self::build(loader, build, Purpose::Deny),
     },
@@ -68,8 +69,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "tarpit",
         places: &[places::REQUEST],
         syntax: "tarpit [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "Holds the request for `timeout tarpit` (else `timeout connect`) and then refuses it with 500 or what is given, so that an attacker's \
-              connections are spent on waiting. The arguments are those of `deny`.",
+        doc: "Holds the request for `timeout tarpit` (or else `timeout connect`), then denies it with 500 or the \
+            given status, so that an attacker's connections wait. The arguments are those of `deny`.",
         example: "tarpit status 429 if { src 192.0.2.0/24 }",
         build: |loader, build| self::build(loader, build, Purpose::Tarpit),
     },
@@ -77,8 +78,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "return",
         places: places::ANSWERING,
         syntax: "return [ status <code> ] [ content-type <type> ] [ default-errorfiles | errorfile <file> | errorfiles <name> | file <file> | lf-file <file> | string <str> | lf-string <fmt> ] [ hdr <name> <fmt> ]*",
-        doc: "Answers at once with status 200 or the one that is given, and a body from the configuration or from a file that is read at the start. \
-              No server is asked. A body needs its `content-type`.",
+        doc: "Responds at once with status 200 or the given one, and a body from the configuration or from a file \
+            that is read at the start. No server is used. A body needs a `content-type`.",
         example: "return status 200 content-type text/plain lf-string \"you are %[src]\" hdr cache-control no-store if { src 192.0.2.0/24 }",
         build: |loader, build| self::build(loader, build, Purpose::Return),
     },
@@ -127,7 +128,7 @@ pub(crate) fn error_answer(
             &load_codes::MISSING_ARGUMENT,
             word,
             "'http-error' expects at least a status",
-            "of which status?",
+            "the status is missing",
         ));
     };
     if !crate::keyword::error_statuses().contains(&status) {
@@ -135,7 +136,7 @@ pub(crate) fn error_answer(
             &codes::STATUS_RANGE,
             word,
             format!("unexpected status code '{status}'"),
-            "the proxy itself never answers with it",
+            "the proxy never generates this status",
         ));
     }
     let by_default = matches!(draft.content, Some((_, Content::Page)));
@@ -176,7 +177,7 @@ fn draft<'l>(loader: &mut Loader, build: &mut Build<'_, 'l>) -> Result<Draft<'l>
             | "lf-string" => {
                 build.args.next();
                 if let Some((first, _)) = &draft.content {
-                    let message = format!("'{}' gives a second body", word.text());
+                    let message = format!("'{}' sets a second body", word.text());
                     return Err(Box::new(
                         build
                             .wrong(&codes::PAYLOAD_TWICE, word, message, "one too many")
@@ -223,8 +224,8 @@ fn finish(
             return Err(build.wrong(
                 &codes::STATUS_RANGE,
                 word,
-                format!("status code '{status}' has no page of its own"),
-                "`string` or `errorfile` is needed for it",
+                format!("status code '{status}' has no error page"),
+                "add `string` or `errorfile`",
             ));
         }
         Some((_, Content::Group(slot))) => Content::Group(match draft.group {
@@ -244,7 +245,7 @@ fn finish(
             &codes::CONTENT_TYPE_MISSING,
             build.word,
             "a content type must be given with a body",
-            "answers with a body",
+            "sets a body",
         ));
     }
     if has_body && matches!(status, 204 | 304) {
@@ -252,9 +253,9 @@ fn finish(
             Diagnostic::warning(
                 &codes::STATUS_WITHOUT_BODY,
                 build.word.span,
-                format!("an answer with status {status} has no body"),
+                format!("a response with status {status} has no body"),
             )
-            .label("its body will not be sent"),
+            .label("the body is not sent"),
         );
     }
     let content_type = draft.content_type.filter(|_| has_body);
@@ -277,7 +278,7 @@ fn status(build: &mut Build<'_, '_>) -> Result<u16, Box<Diagnostic>> {
             &codes::STATUS_RANGE,
             word,
             format!("unexpected status code '{}'", word.text()),
-            "a number from 200 to 599 is expected",
+            "expected a number from 200 to 599",
         )),
     }
 }
@@ -288,17 +289,12 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Box<Di
     let bad = |b: &u8| http::message::NAME_BYTES[usize::from(*b)] == 0;
     let name = word.bytes.strip_suffix(b":").unwrap_or(&word.bytes);
     if name.is_empty() || name.iter().any(bad) {
-        let message = format!("'{}' is no name of a header", word.text());
-        return Err(build.wrong(
-            &codes::BAD_HEADER_NAME,
-            word,
-            message,
-            "a name is expected here",
-        ));
+        let message = format!("'{}' is not a valid header name", word.text());
+        return Err(build.wrong(&codes::BAD_HEADER_NAME, word, message, "expected a name"));
     }
     if name.len() < word.bytes.len() {
         let told = format!(
-            "the colon is no part of the name '{}', and is left out",
+            "the colon is not part of the name '{}' and is ignored",
             word.text()
         );
         let meant = String::from_utf8_lossy(name);
@@ -347,12 +343,12 @@ fn content(
                     Content::Whole(Box::new((head, body)))
                 }
                 _ => {
-                    let message = format!("'{}' is no HTTP answer", name.text());
+                    let message = format!("'{}' is not an HTTP response", name.text());
                     return Err(build.wrong(
                         &codes::BAD_ERROR_FILE,
                         name,
                         message,
-                        "does not hold a whole answer",
+                        "not a complete response",
                     ));
                 }
             }
@@ -376,7 +372,7 @@ fn file<'l>(
         }
         Err(error) => {
             let error = std::io::Error::from(error);
-            let message = format!("file '{}' cannot be read: {error}", path.display());
+            let message = format!("cannot read file '{}': {error}", path.display());
             Err(build.wrong(&load_codes::UNREADABLE, word, message, "this file"))
         }
     }

@@ -16,8 +16,9 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "auth",
     places: &[places::REQUEST],
     syntax: "auth [ realm <realm> ]",
-    doc: "Asks for a name and a password with 401, or with 407 a client that speaks to a proxy (`option http-use-proxy-header`). \
-          Browsers show the realm, which is the name of the proxy where none is given. Put `unless { http_auth(LIST) }` behind it.",
+    doc: "Asks for a user name and password with status 401, or 407 for clients of a forward proxy (`option \
+        http-use-proxy-header`). Browsers show the realm; the default is the name of the proxy. Add `unless { \
+        http_auth(LIST) }`.",
     example: "auth realm Staff\\ only unless { http_auth(staff) }",
     build,
 }];
@@ -26,17 +27,17 @@ fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
     let mut realm = None;
     if let Some(word) = build.option() {
         if !word.is("realm") {
-            let message = format!("'auth' does not know '{}'", word.text());
+            let message = format!("unknown argument '{}' of 'auth'", word.text());
             return Err(build.wrong(
                 &crate::load::codes::BAD_VALUE,
                 word,
                 message,
-                "'realm' may follow",
+                "only 'realm' is allowed",
             ));
         }
         let word = build.args.required("<realm>")?;
         if word.bytes.iter().any(u8::is_ascii_control) {
-            let message = "a realm holds no control characters";
+            let message = "a realm cannot contain control characters";
             return Err(build.wrong(&codes::BAD_REALM, word, message, "cannot be sent"));
         }
         realm = Some(word.bytes.clone().into());

@@ -20,8 +20,8 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "wait-for-body",
     places: &[places::REQUEST, places::RESPONSE],
     syntax: "wait-for-body time <time> [ at-least <bytes> ]",
-    doc: "Waits for the body of the message, so that rules behind it can look at it: all of it, or so many bytes, at most as much as a buffer holds. \
-          Over the time a request is answered with 408, an answer replaced by 504.",
+    doc: "Waits for the body of the message, so that later rules can inspect it: the whole body, or this many bytes, \
+        at most a full buffer. After the time, a request gets status 408, and a response is replaced by 504.",
     example: "wait-for-body time 1s at-least 1k if METH_POST",
     build,
 }];
@@ -42,8 +42,8 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
                         build.wrong(
                             &load_codes::BAD_TIME,
                             word,
-                            format!("'{}' is no time: {error}", word.text()),
-                            "not a time",
+                            format!("'{}' is not a duration: {error}", word.text()),
+                            "not a duration",
                         )
                     })?;
                 timed = true;
@@ -54,12 +54,12 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
                 wait.bytes = Some(usize::try_from(bytes).unwrap_or(usize::MAX).min(bytes_max));
             }
             other => {
-                let message = format!("'wait-for-body' does not know '{other}'");
+                let message = format!("unknown argument '{other}' of 'wait-for-body'");
                 return Err(build.wrong(
                     &load_codes::BAD_VALUE,
                     word,
                     message,
-                    "`time` or `at-least` is expected",
+                    "expected `time` or `at-least`",
                 ));
             }
         }
@@ -70,7 +70,7 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
             &load_codes::MISSING_ARGUMENT,
             build.word,
             message,
-            "waits for how long?",
+            "the time is missing",
         ));
     }
     Ok(Action::WaitForBody(wait))

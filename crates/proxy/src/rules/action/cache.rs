@@ -19,8 +19,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "cache-use",
         places: &[places::REQUEST],
         syntax: "cache-use <name>",
-        doc: "Answers the request out of a `cache` section if it has the answer. Otherwise it notes where the answer would be, \
-              which `cache-store` needs. Requests with `Authorization` and those that want a fresh answer pass.",
+        doc: "Responds to the request from a `cache` section if it has the response. Otherwise prepares \
+            `cache-store`. Requests with `Authorization`, and those that require a fresh response, bypass the cache.",
         example: "cache-use pictures if { path_end .png }",
         build: |loader, build| cache(loader, build, false),
     },
@@ -28,8 +28,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "cache-store",
         places: &[places::RESPONSE],
         syntax: "cache-store <name>",
-        doc: "Stores the answer in a `cache` section as it is at this rule, if its headers allow it: status 200, a lifetime or a \
-              validator, not private.",
+        doc: "Stores the response in a `cache` section in its state at this rule, if its headers allow it: status \
+            200, a lifetime or a validator, not private.",
         example: "cache-store pictures",
         build: |loader, build| cache(loader, build, true),
     },

@@ -39,8 +39,9 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
         places::AFTER,
     ],
     syntax: "capture <expr> { len <length> | id <slot> }",
-    doc: "Keeps a value for the log line (`%hr`, `%hs`, `capture.req.hdr`). With `len` it gets a slot of its own, behind those declared above it; \
-          with `id` it goes into a slot that a `declare capture` line made. Rules for answers and of backends need `id`.",
+    doc: "Captures a value for the log (`%hr`, `%hs`, `capture.req.hdr`). `len` creates a new slot after those \
+        declared above; `id` uses a slot from `declare capture`. Rules for responses, and those of backends, need \
+        `id`.",
     example: "declare capture request len 64\ndeclare capture response len 64\ncapture src id 0",
     build,
 }];
@@ -88,13 +89,13 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
             return Err(build.wrong(
                 &load_codes::BAD_VALUE,
                 word,
-                "'capture' expects 'id' here, since slots belong to frontends and to requests",
-                "not possible here",
+                "'capture' needs 'id' here, because slots belong to frontends and requests",
+                "not allowed here",
             ));
         }
         _ => {
             let message = format!("'capture' expects 'len' or 'id', not '{}'", word.text());
-            return Err(build.wrong(&load_codes::BAD_VALUE, word, message, "not understood"));
+            return Err(build.wrong(&load_codes::BAD_VALUE, word, message, "unknown word"));
         }
     };
     Ok(Action::Capture(Box::new(CaptureValue {

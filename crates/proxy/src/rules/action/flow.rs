@@ -33,7 +33,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "accept",
         places: places::TCP,
         syntax: "accept",
-        doc: "Takes the connection: no more rules of this list are looked at. Without any rule that says otherwise a connection is taken.",
+        doc: "Accepts the connection and skips the remaining rules of this list. Connections are accepted by default.",
         example: "accept if { src 127.0.0.0/8 }",
         build: |_, _| Ok(Action::Flow(Flow::Accept)),
     },
@@ -41,7 +41,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "allow",
         places: places::HTTP,
         syntax: "allow",
-        doc: "Lets the message pass: no more rules of this list are looked at. A backend's list is one of its own.",
+        doc: "Allows the message and skips the remaining rules of this list. The list of the backend is separate.",
         example: "allow if { src 127.0.0.0/8 }",
         build: |_, _| Ok(Action::Flow(Flow::Accept)),
     },
@@ -55,7 +55,8 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::REQUEST,
         ],
         syntax: "reject",
-        doc: "Closes the client's connection without an answer. Before anything was read (`tcp-request connection`) that costs least.",
+        doc: "Closes the client's connection without a response. This is cheapest before any data is read \
+            (`tcp-request connection`).",
         example: "reject if { src 192.0.2.0/24 }",
         build: reject,
     },
@@ -70,8 +71,8 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::RESPONSE,
         ],
         syntax: "silent-drop",
-        doc: "Forgets the client's connection without telling the client, which goes on waiting. A firewall between that keeps state has to \
-              forget it too, so use it against attackers only.",
+        doc: "Drops the client's connection without notifying the client, which keeps waiting. A stateful firewall on \
+            the path must drop it too, so use this against attackers only.",
         example: "silent-drop if { src 192.0.2.0/24 }",
         build: silent_drop,
     },
@@ -79,7 +80,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "close",
         places: &[places::SERVER_CONTENT],
         syntax: "close",
-        doc: "Closes the server's connection. The client still gets what the server has sent. It is for protocols whose servers would keep an idle               connection open for long after an exchange.",
+        doc: "Closes the server's connection. The client still receives what the server has sent. Use it for \
+            protocols whose servers keep idle connections open for long.",
         example: "close if { res.payload(0,3) -m str BYE }",
         build: |_, _| Ok(Action::Flow(Flow::CloseServer)),
     },
@@ -87,30 +89,26 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "expect-proxy",
         places: &[places::CONNECTION],
         syntax: "expect-proxy layer4",
-        doc: "The connection begins with a PROXY header, as with `accept-proxy` of the `bind` line, but only where the condition holds: from the networks of \
-              other load balancers, for instance. One without it is closed.",
+        doc: "Requires a PROXY header at the beginning of the connection, like `accept-proxy` on the `bind` line, but \
+            only if the condition is true: for example from the networks of other load balancers. Connections without \
+            it are closed.",
         example: "expect-proxy layer4 if { src 192.0.2.0/24 }",
         build: |_, build| {
             let word = build.args.required("'layer4'")?;
             if word.is("layer4") {
                 return Ok(Action::ExpectProxy);
             }
-            let message = format!("'expect-proxy' does not know '{}'", word.text());
-            Err(build.wrong(
-                &load_codes::BAD_VALUE,
-                word,
-                message,
-                "`layer4` is expected",
-            ))
+            let message = format!("unknown argument '{}' of 'expect-proxy'", word.text());
+            Err(build.wrong(&load_codes::BAD_VALUE, word, message, "expected `layer4`"))
         },
     },
     ActionRow {
         name: "switch-mode",
         places: &[places::CONTENT],
         syntax: "switch-mode http [ proto { h1 | h2 } ]",
-        doc: "Takes what the client sends for HTTP from here on, in a frontend in TCP mode: the frontend's rules of HTTP run, then an HTTP backend serves the \
-              requests. Which version is spoken is seen by the first bytes, or said. Rules of content behind it are not looked at. Without such a rule a \
-              frontend in TCP mode speaks HTTP as soon as it leads to a backend in HTTP mode.",
+        doc: "Switches a stream of a TCP frontend to HTTP: the frontend's HTTP rules run, then an HTTP backend serves \
+            the requests. The HTTP version is detected from the first bytes, or set by `proto`. Later content rules \
+            are skipped. Without this rule, a TCP frontend switches to HTTP when it selects an HTTP backend.",
         example: "switch-mode http if HTTP",
         build: switch_mode,
     },
@@ -118,8 +116,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "wait-for-handshake",
         places: &[places::REQUEST],
         syntax: "wait-for-handshake",
-        doc: "Goes on once the TLS handshake of the client's connection is done. It always is here: a request that came as early data \
-              (`allow-0rtt`) is not looked at before, so no rule sees one that somebody may have sent a second time.",
+        doc: "Waits for the end of the client's TLS handshake. Evenkeel always does: rules only see a request in \
+            early data (`allow-0rtt`) after the handshake, when a replay is impossible.",
         example: "wait-for-handshake if { ssl_fc_has_early }",
         build: |_, _| Ok(Action::Pass),
     },
@@ -129,13 +127,13 @@ fn switch_mode(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action,
     let kind = loader.proxy().kind;
     if !kind.is_frontend() && !loader.in_defaults() {
         let message = "'switch-mode' needs a frontend";
-        let label = "a backend cannot switch";
+        let label = "backends cannot switch";
         return Err(build.wrong(&load_codes::BAD_VALUE, build.word, message, label));
     }
     let mode = build.args.required("'http'")?;
     if !mode.is("http") {
-        let message = format!("'switch-mode' does not know the mode '{}'", mode.text());
-        return Err(build.wrong(&load_codes::BAD_VALUE, mode, message, "`http` is expected"));
+        let message = format!("unknown mode '{}' of 'switch-mode'", mode.text());
+        return Err(build.wrong(&load_codes::BAD_VALUE, mode, message, "expected `http`"));
     }
     let mut protocol = None;
     if build.args.take("proto") {
@@ -144,8 +142,8 @@ fn switch_mode(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action,
             "h1" => Some(HttpProtocol::Http1),
             "h2" => Some(HttpProtocol::Http2),
             other => {
-                let message = format!("'switch-mode' does not know the protocol '{other}'");
-                let label = "`h1` or `h2` is expected";
+                let message = format!("unknown protocol '{other}' of 'switch-mode'");
+                let label = "expected `h1` or `h2`";
                 return Err(build.wrong(&load_codes::BAD_VALUE, word, message, label));
             }
         };

@@ -41,8 +41,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-header",
         places: places::HTTP,
         syntax: "set-header <name> <fmt>",
-        doc: "Removes all headers of the name and adds one with the value that the format makes. Use it for what only the proxy may say: \
-              a header of that name which a client sent is gone.",
+        doc: "Replaces all headers with this name by one with the value of the log format. Use it for headers that \
+            clients must not set themselves.",
         example: "set-header x-client %[src]",
         build: |loader, build| with_format(loader, build, Change::Set),
     },
@@ -50,7 +50,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "add-header",
         places: places::HTTP,
         syntax: "add-header <name> <fmt>",
-        doc: "Adds a header behind those that are there, also behind ones of the same name. The value is made by the format.",
+        doc: "Adds a header after the existing ones, even those with the same name. The value is a log format.",
         example: "add-header via \"1.1 %H\"",
         build: |loader, build| with_format(loader, build, Change::Add),
     },
@@ -58,8 +58,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "del-header",
         places: places::HTTP,
         syntax: "del-header <name> [ -m <method> ]",
-        doc: "Removes all headers of the name. With `-m beg`, `end`, `sub` or `reg` all headers whose names begin with it, end with it, hold it or \
-              match it as a regular expression.",
+        doc: "Removes all headers with this name. With `-m beg`, `end`, `sub` or `reg`, removes all headers whose \
+            names begin with it, end with it, contain it, or match it as a regular expression.",
         example: "del-header x-debug- -m beg",
         build: delete,
     },
@@ -67,8 +67,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "replace-header",
         places: places::HTTP,
         syntax: "replace-header <name> <match-regex> <replace-fmt>",
-        doc: "Replaces the whole value of each header line of the name that the regular expression matches. `\\1` to `\\9` in the format stand for \
-              the groups. Lines that it does not match stay.",
+        doc: "Replaces the value of each header line with this name that matches the regular expression. `\\1` to \
+            `\\9` in the log format insert its groups. Other lines do not change.",
         example: "replace-header accept-encoding ^.*gzip.*$ gzip",
         build: |loader, build| replace(loader, build, Change::ReplaceLine),
     },
@@ -76,7 +76,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "replace-value",
         places: places::HTTP,
         syntax: "replace-value <name> <match-regex> <replace-fmt>",
-        doc: "Like `replace-header` for headers that are lists: each value between commas is matched and replaced by itself.",
+        doc: "Like `replace-header`, for headers with lists: each comma-separated value is matched and replaced \
+            separately.",
         example: "replace-value cache-control ^public$ private",
         build: |loader, build| replace(loader, build, Change::ReplaceValue),
     },
@@ -98,7 +99,7 @@ pub(super) fn warn_framing(loader: &mut Loader, build: &Build<'_, '_>, name: &[u
                 build.word.span,
                 format!("'{}' of '{name}' has no effect", build.word.text()),
             )
-            .label("the proxy itself sends this header as the body needs it")
+            .label("the proxy sets this header according to the body")
             .help("remove the line"),
         );
     }
@@ -175,7 +176,7 @@ fn delete(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<
                 &load_codes::BAD_VALUE,
                 method,
                 message,
-                "one of str, beg, end, sub, reg is expected",
+                "expected one of str, beg, end, sub, reg",
             ));
         }
     };

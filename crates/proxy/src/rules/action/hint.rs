@@ -23,8 +23,8 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "early-hint",
     places: &[places::REQUEST],
     syntax: "early-hint <name> <fmt>",
-    doc: "Tells the client a header ahead of the answer, in one of status 103: a `link` by which it can load what it will need. Rules that follow each other \
-          without conditions make one such answer. Clients of HTTP/1.0 get none.",
+    doc: "Sends a header to the client before the response, with status 103: for example a `link` to resources that \
+        it will need. Consecutive rules without conditions form one such response. HTTP/1.0 clients get none.",
     example: "early-hint link \"</style.css>; rel=preload; as=style\"",
     build: |loader, build| {
         let name = header_name(build)?;

@@ -60,8 +60,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-timeout",
         places: &[places::REQUEST, places::RESPONSE],
         syntax: "set-timeout { server | tunnel | client | connect | queue | tarpit } { <time> | <expr> }",
-        doc: "Gives this stream another time limit than its proxies have. An expression is a number of milliseconds; where it gives none, or not more than 0, \
-              the limit stays.",
+        doc: "Changes a timeout for this stream. An expression returns milliseconds; without a value, or with 0 or \
+            less, the timeout does not change.",
         example: "set-timeout client 5m if { path_beg /report }",
         build: timeout,
     },
@@ -69,7 +69,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-retries",
         places: CONTENT,
         syntax: "set-retries { <number> | <expr> }",
-        doc: "Says how often a connection to a server is tried again for this stream, in place of `retries`; at most 100 times.",
+        doc: "Sets the number of connection retries for this stream, instead of `retries`; at most 100.",
         example: "set-retries 0 if METH_POST",
         build: |loader, build| numbered(loader, build, What::Retries),
     },
@@ -77,7 +77,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "disable-l7-retry",
         places: &[places::REQUEST],
         syntax: "disable-l7-retry",
-        doc: "This request is not sent again because of what a server answered, or did not answer, whatever `retry-on` says: for requests which must not be done twice.",
+        doc: "Does not retry this request because of a server's response or its absence, regardless of `retry-on`: \
+            for requests that must not be processed twice.",
         example: "disable-l7-retry if METH_POST",
         build: |_, _| Ok(action(What::NoAnswerRetries, Number::Fixed(1))),
     },
@@ -85,7 +86,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-priority-class",
         places: CONTENT,
         syntax: "set-priority-class <expr>",
-        doc: "Says which class a stream has in queues, from -2047 to 2047: a lower one goes first, whoever came when. Without a rule it is 0.",
+        doc: "Sets the class of a stream in queues, from -2047 to 2047: lower classes go first, regardless of \
+            arrival. The default is 0.",
         example: "set-priority-class int(-1) if { path_beg /checkout }",
         build: |loader, build| found(loader, build, What::Class),
     },
@@ -93,7 +95,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-priority-offset",
         places: CONTENT,
         syntax: "set-priority-offset <expr>",
-        doc: "Lets a stream stand in a queue, within its class, as if it had come so many milliseconds later, or earlier where it is negative: from -524287 to 524287.",
+        doc: "Shifts the position of a stream in its queue class as if it had arrived this many milliseconds later, \
+            or earlier if negative: from -524287 to 524287.",
         example: "set-priority-offset int(5000) if { path_beg /report }",
         build: |loader, build| found(loader, build, What::Offset),
     },
@@ -127,12 +130,12 @@ fn numbered(
 fn timeout(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let word = build.args.required("'server', 'tunnel' or 'client'")?;
     let Some((_, what)) = LIMITS.iter().find(|(name, _)| word.is(name)) else {
-        let message = format!("'set-timeout' does not know the limit '{}'", word.text());
+        let message = format!("unknown timeout '{}' of 'set-timeout'", word.text());
         let mut diagnostic = build.wrong(
             &load_codes::BAD_VALUE,
             word,
             message,
-            "`server`, `tunnel`, `client`, `connect`, `queue` or `tarpit` is expected",
+            "expected `server`, `tunnel`, `client`, `connect`, `queue` or `tarpit`",
         );
         if let Some(near) = suggest::nearest(&word.text(), LIMITS.iter().map(|(name, _)| *name)) {
             diagnostic.help = Some(format!("did you mean '{near}'?"));
@@ -147,7 +150,7 @@ fn timeout(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box
     };
     if wrong_side {
         let message = format!(
-            "'set-timeout {}' cannot stand in a {}",
+            "'set-timeout {}' is not allowed in a {}",
             word.text(),
             kind.name()
         );
@@ -155,7 +158,7 @@ fn timeout(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box
             &load_codes::BAD_VALUE,
             word,
             message,
-            "a proxy of the other side has this limit",
+            "this timeout belongs to the other side",
         ));
     }
     let value = build.args.required("a time or an expression")?;
@@ -164,8 +167,8 @@ fn timeout(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box
             return Err(build.wrong(
                 &load_codes::BAD_VALUE,
                 value,
-                "a time limit of 0 has no meaning here",
-                "more than 0 is expected",
+                "the timeout must be greater than 0",
+                "expected more than 0",
             ));
         }
         Ok(ms) => Number::Fixed(ms.into()),

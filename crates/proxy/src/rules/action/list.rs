@@ -42,8 +42,9 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-map",
         places: places::HTTP,
         syntax: "set-map(<file>) <key fmt> <value fmt>",
-        doc: "Gives a key of a map another value, or adds it: the map of that file, as `map_…` converters name it. What it changes is seen by all streams at once \
-              and lasts until the process ends; the file stays as it is.",
+        doc: "Sets the value of a key in a map, or adds the key. The file name identifies the map, as in `map_…` \
+            converters. The change applies to all streams at once and lasts until the process ends; the file does not \
+            change.",
         example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\nset-map(/dev/null) %[src] %[dst]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
@@ -55,7 +56,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "del-map",
         places: places::HTTP,
         syntax: "del-map(<file>) <key fmt>",
-        doc: "Removes a key from a map. See `set-map`.",
+        doc: "Removes a key from a map. See `set-map` for the file name.",
         example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\ndel-map(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
@@ -66,8 +67,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "add-acl",
         places: REQUEST_AND_RESPONSE,
         syntax: "add-acl(<file>) <key fmt>",
-        doc: "Adds a pattern to the list of a file that an ACL names with `-f`, unless it is there. What it changes is seen by all streams at once and lasts until \
-              the process ends; the file stays as it is.",
+        doc: "Adds a pattern to the list of a file that an ACL uses with `-f`, unless it is there. The change applies \
+            to all streams at once and lasts until the process ends; the file does not change.",
         example: "acl listed src -f /dev/null\nadd-acl(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
@@ -95,15 +96,12 @@ fn change(
     change: Change,
 ) -> Result<Action, Box<Diagnostic>> {
     let Some(file) = build.list.map(str::trim).filter(|file| !file.is_empty()) else {
-        let message = format!(
-            "'{}' expects the name of a file in parentheses",
-            build.word.text()
-        );
+        let message = format!("'{}' expects a file name in parentheses", build.word.text());
         return Err(build.wrong(
             &load_codes::MISSING_ARGUMENT,
             build.word,
             message,
-            "a file in parentheses is missing",
+            "the file in parentheses is missing",
         ));
     };
     let file: Arc<str> = file.into();
@@ -136,10 +134,10 @@ impl Loader {
                 Diagnostic::warning(
                     &codes::UNUSED_LIST,
                     span,
-                    format!("no {what} uses the file '{file}', so this rule changes nothing"),
+                    format!("no {what} uses the file '{file}', so this rule has no effect"),
                 )
-                .label("nothing reads what it would change")
-                .help("name the file here as it is named where it is used"),
+                .label("nothing uses this list")
+                .help("write the file name as it is written where it is used"),
             );
         }
     }

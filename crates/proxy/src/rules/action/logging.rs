@@ -16,7 +16,8 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::AFTER,
         ],
         syntax: "set-log-level { emerg | alert | crit | err | warning | notice | info | debug | silent }",
-        doc: "Logs the stream at this level instead of `info`, or not at all. Use `silent` for checks by other load balancers.",
+        doc: "Logs the stream at this level instead of `info`; `silent` does not log it. Use `silent` for health \
+            checks by other load balancers.",
         example: "set-log-level silent if { src 127.0.0.1 }",
         build: level,
     },
@@ -24,8 +25,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "do-log",
         places: places::ALL,
         syntax: "do-log",
-        doc: "Logs the stream or connection as it is at this rule, besides the line at its end, by the `log-format` of its frontend. What is \
-              not known yet is `-`. A `log-profile` can give a target other lines at this step, or none.",
+        doc: "Logs the stream or connection at this rule, in addition to the line at its end, with the `log-format` \
+            of its frontend. Unknown values are `-`. A `log-profile` can set another format for this step, or none.",
         example: "do-log",
         build: |_, build| Ok(Action::Log(step(build.set))),
     },
@@ -33,8 +34,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "strict-mode",
         places: places::HTTP,
         syntax: "strict-mode { on | off }",
-        doc: "Says whether a rule behind it that cannot change a message (it would be larger than a buffer, or be broken) makes an error of status 500 \
-              (`on`, the default) or is passed over.",
+        doc: "Sets what happens when a later rule cannot change a message (too large for a buffer, or invalid): \
+            status 500 (`on`, the default), or the rule is skipped.",
         example: "strict-mode off",
         build: strict,
     },
@@ -61,12 +62,12 @@ fn level(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
     if let Some(level) = LEVEL_NAMES.iter().position(|name| word.is(name)) {
         return Ok(Action::LogLevel(Some(level as u8)));
     }
-    let message = format!("'set-log-level' does not know the level '{}'", word.text());
+    let message = format!("unknown log level '{}'", word.text());
     let mut diagnostic = build.wrong(
         &load_codes::BAD_VALUE,
         word,
         message,
-        "the name of a level or `silent` is expected",
+        "expected a level or `silent`",
     );
     if let Some(near) = suggest::nearest(&word.text(), LEVEL_NAMES.into_iter().chain(["silent"])) {
         diagnostic.help = Some(format!("did you mean '{near}'?"));
@@ -86,7 +87,7 @@ fn strict(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
                 &load_codes::BAD_VALUE,
                 word,
                 message,
-                "`on` or `off` is expected",
+                "expected `on` or `off`",
             ))
         }
     }

@@ -548,8 +548,8 @@ pub(crate) fn warn_unreachable(loader: &mut Loader, before: Option<&Rule>, rule:
                 rule.span,
                 "this rule is never reached",
             )
-            .label("never carried out")
-            .also(before.span, "this one has no condition and ends the rules"),
+            .label("never runs")
+            .also(before.span, "this rule has no condition and ends the list"),
         );
     }
 }
@@ -591,10 +591,10 @@ fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Box
             Diagnostic::error(
                 &codes::ACTION_NOT_HERE,
                 word.span,
-                format!("'{place}' rules cannot '{name}'"),
+                format!("'{place}' rules do not support the action '{name}'"),
             )
-            .label("does not belong here")
-            .note(format!("it is an action of: {}", row.places.join(", "))),
+            .label("not allowed here")
+            .note(format!("valid in: {}", row.places.join(", "))),
         )),
         Found::Built(..) | Found::NotBuilt(..) => Err(not_built(place, name, word)),
         Found::Unknown if name.starts_with(OF_LUA) => Err(not_built(place, name, word)),
@@ -623,9 +623,9 @@ fn not_built(place: &str, name: &str, word: &Word) -> Box<Diagnostic> {
         Diagnostic::error(
             &load_codes::NOT_BUILT,
             word.span,
-            format!("'{place} {name}' is known, but not built yet"),
+            format!("'{place} {name}' is known, but not supported yet"),
         )
-        .label("Evenkeel does not do this yet")
+        .label("Evenkeel does not support this yet")
         .help(
             crate::keyword::known::instead(name)
                 .unwrap_or("remove the line, or keep this proxy on HAProxy for now"),

@@ -60,8 +60,8 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     places: &[places::REQUEST],
     syntax: "normalize-uri { fragment-encode | fragment-strip | path-merge-slashes | path-strip-dot | path-strip-dotdot [ full ] \
              | percent-decode-unreserved [ strict ] | percent-to-uppercase [ strict ] | query-sort-by-name }",
-    doc: "Brings the target of the request into a form of which there is only one, in one respect a rule. With `strict` a percent sign that begins no encoding is \
-          answered with 400. It changes what the server gets, so use what the server takes for the same, too.",
+    doc: "Normalises the target of the request, one aspect per rule. With `strict`, an invalid percent-encoding gets \
+        status 400. The server receives the changed target, so only use equivalences that the server shares.",
     example: "normalize-uri path-strip-dotdot full",
     build,
 }];
@@ -74,7 +74,7 @@ fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
             &load_codes::BAD_VALUE,
             word,
             message,
-            "the name of a normalizer is expected",
+            "expected a normalizer",
         );
         if let Some(near) = suggest::nearest(&word.text(), NAMES.iter().map(|(name, _)| *name)) {
             diagnostic.help = Some(format!("did you mean '{near}'?"));

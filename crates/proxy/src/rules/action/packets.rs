@@ -43,8 +43,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-mark",
         places: CLIENT,
         syntax: "set-mark <mark>",
-        doc: "Gives all further packets to the client a mark, by which the kernel's routing and filters can tell them. It takes the right of an \
-              administrator of the network, which the process keeps for it.",
+        doc: "Sets the mark of further packets to the client, for the kernel's routing and filters. The process keeps \
+            the capability NET_ADMIN for it.",
         example: "set-mark 20 if { path_beg /download }",
         build: |loader, build| fixed(loader, build, What::Mark),
     },
@@ -52,7 +52,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-fc-mark",
         places: CLIENT,
         syntax: "set-fc-mark { <mark> | <expr> }",
-        doc: "The newer name of `set-mark`, which also takes an expression.",
+        doc: "The newer name of `set-mark`, which also accepts an expression.",
         example: "set-fc-mark src_port",
         build: |loader, build| either(loader, build, What::Mark, false),
     },
@@ -60,7 +60,8 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-bc-mark",
         places: SERVER,
         syntax: "set-bc-mark { <mark> | <expr> }",
-        doc: "Gives the packets to the server a mark, on a connection that is made for this stream: routing can then choose its way.",
+        doc: "Sets the mark of packets to the server, on a connection opened for this stream, for example to select a \
+            route.",
         example: "set-bc-mark 0xff",
         build: |loader, build| either(loader, build, What::Mark, true),
     },
@@ -68,7 +69,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-tos",
         places: CLIENT,
         syntax: "set-tos <tos>",
-        doc: "Sets the field of packets to the client that says which kind of service they want (DSCP and ECN, eight bits), for routers on the way.",
+        doc: "Sets the TOS field of packets to the client (DSCP and ECN, eight bits), for routers on the path.",
         example: "set-tos 0x20 if { path_beg /download }",
         build: |loader, build| fixed(loader, build, What::Tos),
     },
@@ -76,7 +77,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-fc-tos",
         places: CLIENT,
         syntax: "set-fc-tos { <tos> | <expr> }",
-        doc: "The newer name of `set-tos`, which also takes an expression.",
+        doc: "The newer name of `set-tos`, which also accepts an expression.",
         example: "set-fc-tos int(32)",
         build: |loader, build| either(loader, build, What::Tos, false),
     },
@@ -84,7 +85,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-bc-tos",
         places: SERVER,
         syntax: "set-bc-tos { <tos> | <expr> }",
-        doc: "Sets the same field of packets to the server, on a connection that is made for this stream.",
+        doc: "Sets the TOS field of packets to the server, on a connection opened for this stream.",
         example: "set-bc-tos 0x20",
         build: |loader, build| either(loader, build, What::Tos, true),
     },
@@ -97,8 +98,8 @@ pub(super) static ROWS: &[ActionRow] = &[
             places::RESPONSE,
         ],
         syntax: "set-nice <nice>",
-        doc: "Tells HAProxy's scheduler how important a stream is beside others, from -1024 (most) to 1024. Here every stream gets its turn in the order in \
-              which there is something to do, with a bound on how much at a time, so the line is accepted and makes no difference.",
+        doc: "In HAProxy, sets the scheduler priority of a stream, from -1024 (highest) to 1024. Evenkeel serves \
+            streams in order of their events, with a limited amount of work each, so this has no effect.",
         example: "set-nice 10",
         build: nice,
     },
@@ -121,12 +122,12 @@ fn action(what: What, to_server: bool, number: Number) -> Action {
 }
 
 fn too_large(build: &Build<'_, '_>, word: &Word) -> Box<Diagnostic> {
-    let message = format!("'{}' is no kind of service", word.text());
+    let message = format!("'{}' is not a valid TOS value", word.text());
     build.wrong(
         &load_codes::BAD_VALUE,
         word,
         message,
-        "a number from 0 to 255 is expected",
+        "expected a number from 0 to 255",
     )
 }
 
@@ -142,7 +143,7 @@ fn fixed(
             &load_codes::BAD_VALUE,
             word,
             message,
-            "a number is expected, decimal or with 0x",
+            "expected a number, decimal or with 0x",
         ));
     };
     if what == What::Tos && n > 0xff {
@@ -190,7 +191,7 @@ fn nice(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnos
             &load_codes::BAD_VALUE,
             word,
             message,
-            "a number from -1024 to 1024 is expected",
+            "expected a number from -1024 to 1024",
         ));
     }
     Ok(Action::Pass)

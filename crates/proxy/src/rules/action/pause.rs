@@ -22,9 +22,9 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "pause",
     places: &[places::REQUEST],
     syntax: "pause { <time> | <expr> }",
-    doc: "Lets the request wait so long, then the rules behind it follow: to slow down those who come too often. An expression is a number of \
-          milliseconds; without a value nothing is waited for. A client that goes meanwhile is not waited for. Each one that waits holds a connection, so \
-          it is no means against attackers: `silent-drop` is.",
+    doc: "Delays the request, then evaluates the next rule. Use it to slow down clients with too many requests. An \
+        expression returns milliseconds; without a value there is no delay. The delay ends if the client disconnects. \
+        Each delayed request holds a connection, so use `silent-drop` against attackers.",
     example: "pause 500ms if { path /login }",
     build,
 }];
@@ -33,8 +33,8 @@ fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<D
     let word = build.args.required("a time or an expression")?;
     let pause = match milliseconds(&word.text(), TimeUnit::Milliseconds) {
         Ok(0) => {
-            let message = "a pause of 0 is none";
-            let label = "more than 0 is expected";
+            let message = "the pause must be greater than 0";
+            let label = "expected more than 0";
             return Err(build.wrong(&load_codes::BAD_VALUE, word, message, label));
         }
         Ok(ms) => Pause::Fixed(ms),

@@ -42,9 +42,9 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "redirect",
     places: places::ANSWERING,
     syntax: SYNTAX,
-    doc: "Sends the client elsewhere: to a `location`, to the same path behind a `prefix`, or to the same address with another `scheme`. The status is \
-          302 unless `code` says 301, 303, 307 or 308. `drop-query` leaves the query out, `append-slash` then ends the path with a slash, `ignore-empty` \
-          passes the rule over when its format makes nothing.",
+    doc: "Redirects the client: to a `location`, to the same path after a `prefix`, or to the same address with \
+        another `scheme`. The status is 302, or `code`: 301, 303, 307 or 308. `drop-query` removes the query, \
+        `append-slash` then ends the path with a slash, `ignore-empty` skips the rule if its log format is empty.",
     example: "redirect scheme https code 301 unless { dst_port 443 }",
     build,
 }];
@@ -109,9 +109,9 @@ pub(super) fn build(
             "append-slash" => redirection.append_slash = true,
             "ignore-empty" => redirection.ignore_empty = true,
             other => {
-                let message = format!("'redirect' does not know '{other}'");
+                let message = format!("unknown argument '{other}' of 'redirect'");
                 let mut diagnostic =
-                    build.wrong(&load_codes::BAD_VALUE, word, message, "not understood");
+                    build.wrong(&load_codes::BAD_VALUE, word, message, "unknown word");
                 if let Some(near) = suggest::nearest(other, WORDS) {
                     diagnostic.help = Some(format!("did you mean '{near}'?"));
                     diagnostic = Box::new(diagnostic.fix(word.span, near));
@@ -126,7 +126,7 @@ pub(super) fn build(
             &load_codes::MISSING_ARGUMENT,
             build.word,
             message,
-            "leads nowhere",
+            "the target is missing",
         ));
     }
     Ok(Action::Redirect(Box::new(redirection)))
@@ -143,7 +143,7 @@ fn code(build: &mut Build<'_, '_>) -> Result<RedirectCode, Box<Diagnostic>> {
                 &codes::STATUS_RANGE,
                 word,
                 format!("'code': unsupported HTTP code '{}'", word.text()),
-                "one of 301, 302, 303, 307 and 308 is expected",
+                "expected one of 301, 302, 303, 307 and 308",
             )
         })
 }

@@ -26,15 +26,16 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "do-resolve",
     places: &[places::REQUEST, places::CONTENT],
     syntax: "do-resolve(<var>,<resolvers>[,ipv4|,ipv6]) <expr>",
-    doc: "Asks the servers of names of a `resolvers` section for the address of the host that the expression gives, and keeps it in the variable. \
-          The rules wait for it, no longer than the section's times allow; where there is none the variable stays as it was.",
+    doc: "Resolves the host name that the expression returns with the nameservers of a `resolvers` section, and \
+        stores the address in the variable. The rules wait for it, within the timeouts of the section. If the name \
+        has no address, the variable does not change.",
     example: "do-resolve(txn.ip,default,ipv4) req.hdr(host),lower",
     build,
 }];
 
 fn build(loader: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagnostic>> {
     let wrong = |build: &Build<'_, '_>, message: &str| {
-        let label = "`do-resolve(<var>,<resolvers>[,ipv4|,ipv6])` is expected";
+        let label = "expected `do-resolve(<var>,<resolvers>[,ipv4|,ipv6])`";
         build.wrong(&load_codes::BAD_VALUE, build.word, message, label)
     };
     let parts: Vec<&str> = build

@@ -16,8 +16,9 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     name: "use-service",
     places: &[places::REQUEST],
     syntax: "use-service prometheus-exporter",
-    doc: "Answers the request with what a service says. `prometheus-exporter` gives the statistics as Prometheus reads them, under the names that HAProxy gives them; \
-          the query `scope=frontend` (`global`, `listener`, `backend`, `server`, `*`) picks families, `no-maint` leaves servers in maintenance out.",
+    doc: "Responds to the request with a service. `prometheus-exporter` returns the statistics in Prometheus format, \
+        with HAProxy's metric names. The query `scope=frontend` (`global`, `listener`, `backend`, `server`, `*`) \
+        selects families, and `no-maint` omits servers in maintenance.",
     example: "use-service prometheus-exporter if { path /metrics }",
     build,
 }];
@@ -33,18 +34,18 @@ fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
                 &load_codes::NOT_BUILT,
                 word.span,
                 format!(
-                    "the service '{}' is written in Lua, which is not built yet",
+                    "the service '{}' is written in Lua, which is not supported yet",
                     word.text()
                 ),
             )
-            .label("Evenkeel does not do this yet"),
+            .label("Evenkeel does not support this yet"),
         ));
     }
     Err(build.wrong(
         &load_codes::BAD_VALUE,
         word,
         format!("unknown service '{}'", word.text()),
-        "`prometheus-exporter` is expected",
+        "expected `prometheus-exporter`",
     ))
 }
 

@@ -60,9 +60,9 @@ macro_rules! track {
             name: $name,
             places: TRACKING,
             syntax: concat!($name, " <key> [table <table>]"),
-            doc: "Tracks the entry of a key in a table under this counter, for the connection (`tcp-request connection` and `session`) or for the stream: \
-                  what happens to it is counted in the entry from now on, and rules can ask for it (`sc_http_req_rate(0)`). A counter that tracks \
-                  something already goes on with it.",
+            doc: "Tracks the entry of a key in a table with this counter, for the connection (`tcp-request \
+                connection` and `session`) or for the stream. Events are counted in the entry from then on, and rules \
+                can read it (`sc_http_req_rate(0)`). A counter that already tracks an entry keeps it.",
             example: concat!("stick-table type ip size 1m expire 30s store conn_cur\n", $name, " src"),
             build: |loader, build| track(loader, build, $counter),
         },)*]
@@ -81,8 +81,8 @@ macro_rules! track_more {
             name: $name,
             places: TRACKING,
             syntax: concat!($name, " <key> [table <table>]"),
-            doc: "Tracks the entry of a key in a table under this counter, as `track-sc0` does. `tune.stick-counters` in the global section has to make room \
-                  for more than three counters first.",
+            doc: "Tracks the entry of a key in a table with this counter, like `track-sc0`. For more than three \
+                counters, first set `tune.stick-counters` in `global`.",
             example: concat!("global\ntune.stick-counters 12\nlisten more\nmode http\nstick-table type ip size 1m expire 30s store conn_cur\n", $name, " src"),
             build: |loader, build| track(loader, build, $counter),
         },)*]
@@ -106,8 +106,8 @@ pub(super) static CHANGE: &[ActionRow] = &[
         name: "sc-inc-gpc0",
         places: places::ALL,
         syntax: "sc-inc-gpc0(<ctr>)",
-        doc: "Adds one to the first general purpose counter of the entry that a counter tracks, and to its rate. Nothing happens where it tracks none, or the \
-              table stores none.",
+        doc: "Increments the first general purpose counter of the tracked entry, and its rate. No effect if the \
+            counter tracks no entry, or the table does not store it.",
         example: "sc-inc-gpc0(0)",
         build: |loader, build| increment(loader, build, DataType::Gpc0, DataType::Gpc0Rate),
     },
@@ -115,8 +115,8 @@ pub(super) static CHANGE: &[ActionRow] = &[
         name: "sc-inc-gpc1",
         places: places::ALL,
         syntax: "sc-inc-gpc1(<ctr>)",
-        doc: "Adds one to the second general purpose counter of the entry that a counter tracks, and to its rate. Nothing happens where it tracks none, or the \
-              table stores none.",
+        doc: "Increments the second general purpose counter of the tracked entry, and its rate. No effect if the \
+            counter tracks no entry, or the table does not store it.",
         example: "sc-inc-gpc1(0)",
         build: |loader, build| increment(loader, build, DataType::Gpc1, DataType::Gpc1Rate),
     },
@@ -124,7 +124,8 @@ pub(super) static CHANGE: &[ActionRow] = &[
         name: "sc-inc-gpc",
         places: places::ALL,
         syntax: "sc-inc-gpc(<idx>,<ctr>)",
-        doc: "Adds one to a general purpose counter (`gpc(<n>)` of the table, counted from 0) of the entry that a counter tracks, and to its rate.",
+        doc: "Increments a general purpose counter (`gpc(<n>)` of the table, numbered from 0) of the tracked entry, \
+            and its rate.",
         example: "sc-inc-gpc(1,0)",
         build: |loader, build| {
             let (element, counter) = element(loader, build)?;
@@ -136,8 +137,8 @@ pub(super) static CHANGE: &[ActionRow] = &[
         name: "sc-add-gpc",
         places: places::ALL,
         syntax: "sc-add-gpc(<idx>,<ctr>) { <int> | <expr> }",
-        doc: "Adds a number or the value of an expression to a general purpose counter (`gpc(<n>)` of the table, counted from 0) of the entry that a counter \
-              tracks, and to its rate.",
+        doc: "Adds a number or the value of an expression to a general purpose counter (`gpc(<n>)` of the table, \
+            numbered from 0) of the tracked entry, and to its rate.",
         example: "sc-add-gpc(1,0) src_port",
         build: |loader, build| {
             let (element, counter) = element(loader, build)?;
@@ -150,7 +151,7 @@ pub(super) static CHANGE: &[ActionRow] = &[
         name: "sc-set-gpt0",
         places: places::ALL,
         syntax: "sc-set-gpt0(<ctr>) { <int> | <expr> }",
-        doc: "Sets the first general purpose tag of the entry that a counter tracks to a number or to the value of an expression.",
+        doc: "Sets the first general purpose tag of the tracked entry to a number or to the value of an expression.",
         example: "sc-set-gpt0(0) 1337",
         build: |loader, build| {
             let counter = counter(loader, build)?;
@@ -162,8 +163,8 @@ pub(super) static CHANGE: &[ActionRow] = &[
         name: "sc-set-gpt",
         places: places::ALL,
         syntax: "sc-set-gpt(<idx>,<ctr>) { <int> | <expr> }",
-        doc: "Sets a general purpose tag (`gpt(<n>)` of the table, counted from 0) of the entry that a counter tracks to a number or to the value of an \
-              expression.",
+        doc: "Sets a general purpose tag (`gpt(<n>)` of the table, numbered from 0) of the tracked entry to a number \
+            or to the value of an expression.",
         example: "sc-set-gpt(2,0) 1337",
         build: |loader, build| {
             let (element, counter) = element(loader, build)?;
@@ -212,7 +213,7 @@ fn checked(loader: &Loader, build: &Build<'_, '_>, counter: u32) -> Result<u32, 
     Err(Box::new(
         Diagnostic::error(&codes::BAD_COUNTER, build.word.span, told)
             .label("no such counter")
-            .help("`tune.stick-counters` in the global section makes more of them, up to 12"),
+            .help("`tune.stick-counters` in `global` sets their number, up to 12"),
     ))
 }
 
@@ -234,8 +235,8 @@ fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Box<Diagnost
     Err(build.wrong(
         &codes::BAD_COUNTER,
         build.word,
-        format!("'{}' wants {wanted} in parentheses", build.word.text()),
-        format!("{wanted} is expected"),
+        format!("'{}' expects {wanted} in parentheses", build.word.text()),
+        format!("expected {wanted}"),
     ))
 }
 

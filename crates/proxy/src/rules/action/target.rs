@@ -40,23 +40,25 @@ macro_rules! rows {
 
 pub(super) static ROWS: &[ActionRow] = rows! {
     "set-path" "set-path <fmt>" REQUEST, |l, b| set(l, b, Part::Path), "set-path /app%[path]",
-        "Replaces the path of the request; its query stays. A slash is put before it where the format makes none.";
+        "Replaces the path of the request and keeps its query. A missing slash is added at the beginning.";
     "set-pathq" "set-pathq <fmt>" REQUEST, |l, b| set(l, b, Part::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
-        "Replaces path and query of the request. The scheme and host of an absolute target stay.";
+        "Replaces the path and query of the request. Scheme and host of an absolute target are kept.";
     "set-query" "set-query <fmt>" REQUEST, |l, b| set(l, b, Part::Query), "set-query %[query,lower]",
-        "Replaces the query of the request, given without its question mark. The path stays.";
+        "Replaces the query of the request, without its question mark. The path is kept.";
     "set-uri" "set-uri <fmt>" REQUEST, |l, b| set(l, b, Part::Whole), "set-uri http://app.example.com%[pathq]",
-        "Replaces the whole target of the request. With a scheme and a host in it the Host header follows.";
+        "Replaces the whole target of the request. If it has a scheme and a host, the Host header changes as well.";
     "set-method" "set-method <fmt>" REQUEST, |loader, build| Ok(change(Change::Method(build.format(loader, "<fmt>")?))), "set-method PUT",
-        "Replaces the method of the request. Logs show the one that was received.";
+        "Replaces the method of the request. Logs show the original one.";
     "replace-path" "replace-path <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Path), "replace-path ^/old/(.*) /new/\\1",
-        "Replaces the whole path where the regular expression matches it; `\\1` to `\\9` in the format stand for its groups. The query stays.";
+        "Replaces the whole path if it matches the regular expression; `\\1` to `\\9` in the log format insert its \
+         groups. The query is kept.";
     "replace-pathq" "replace-pathq <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::PathAndQuery), "replace-pathq ^/old/(.*) /new/\\1",
-        "Like `replace-path`, for path and query together. The expression sees both, with the question mark between them.";
+        "Like `replace-path`, for path and query together. The expression matches both, including the question mark.";
     "replace-uri" "replace-uri <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Whole), "replace-uri ^http://(.*) https://\\1",
-        "Like `replace-path`, for the whole target. HTTP/1 requests usually have no host in it, so `replace-path` is nearly always what is meant.";
+        "Like `replace-path`, for the whole target. HTTP/1 targets usually have no host, so `replace-path` is nearly \
+         always what you need.";
     "set-status" "set-status <status> [ reason <str> ]" &[places::RESPONSE, places::AFTER], status, "set-status 503 reason \"Slow down\"",
-        "Replaces the status of the answer, and its reason by the usual one or the one that is given.";
+        "Replaces the status of the response, and its reason by the default or given one.";
 };
 
 fn change(change: Change) -> Action {
@@ -92,12 +94,12 @@ fn status(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagn
         .ok()
         .filter(|s| (100..1000).contains(s))
     else {
-        let message = format!("'{}' is no status", word.text());
+        let message = format!("'{}' is not a status", word.text());
         return Err(build.wrong(
             &codes::STATUS_RANGE,
             word,
             message,
-            "a number from 100 to 999 is expected",
+            "expected a number from 100 to 999",
         ));
     };
     let mut reason = None;

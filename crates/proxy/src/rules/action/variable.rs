@@ -64,8 +64,9 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-var",
         places: places::ALL,
         syntax: "set-var(<var>[,<cond>...]) <expr>",
-        doc: "Keeps the value of an expression under a name for later rules, formats and logs. The name begins with its scope: `proc`, `sess`, `txn`, `req` \
-              or `res`. Conditions (`ifexists`, `ifnotexists`, `ifempty`, `ifnotempty`, `ifset`, `ifnotset`, `ifgt`, `iflt`) must all hold for it to be set.",
+        doc: "Stores the value of an expression in a variable for later rules, log formats and logs. The name begins \
+            with its scope: `proc`, `sess`, `txn`, `req` or `res`. The variable is only set if all conditions are \
+            true (`ifexists`, `ifnotexists`, `ifempty`, `ifnotempty`, `ifset`, `ifnotset`, `ifgt`, `iflt`).",
         example: "set-var(txn.client) src",
         build: |loader, build| {
             let (name, conditions) = names(build)?;
@@ -77,7 +78,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "set-var-fmt",
         places: places::ALL,
         syntax: "set-var-fmt(<var>[,<cond>...]) <fmt>",
-        doc: "Keeps the text that a format makes under a name. Otherwise like `set-var`.",
+        doc: "Stores the result of a log format in a variable. Otherwise like `set-var`.",
         example: "set-var-fmt(txn.from) %[src]:%[src_port]",
         build: |loader, build| {
             let (name, conditions) = names(build)?;
@@ -90,7 +91,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         name: "unset-var",
         places: places::ALL,
         syntax: "unset-var(<var>)",
-        doc: "Forgets a variable. `set-var` says how they are named.",
+        doc: "Deletes a variable; see `set-var` for the names.",
         example: "unset-var(txn.client)",
         build: |_, build| {
             let (name, conditions) = names(build)?;
@@ -114,10 +115,10 @@ fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Box<Diag
             &load_codes::MISSING_ARGUMENT,
             build.word,
             format!(
-                "'{}' expects the name of a variable in parentheses",
+                "'{}' expects a variable name in parentheses",
                 build.word.text()
             ),
-            "a name in parentheses is missing",
+            "the name in parentheses is missing",
         ));
     };
     let mut parts = list.split(',').map(str::trim);

@@ -34,17 +34,17 @@ const fn same(input: Type, apply: super::Apply) -> ConverterBuild {
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "set-var", "set-var(<variable>[,<condition>…])", same(Type::Any, set).takes(CONDITIONED, 1).prepare(check_conditions),
         "acl example hdr(host),lower,set-var(txn.host) -m found",
-        "Sets a variable to the value and passes the value on. With conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, their opposites) all must hold, or \
-         there is no value.";
+        "Stores the value in a variable and passes it on. All conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, \
+         their opposites) must be true; otherwise there is no value.";
     "unset-var", "unset-var(<variable>)", same(Type::Any, unset).takes(&[Kind::Variable], 1),
         "acl example hdr(host),unset-var(txn.host) -m found",
-        "Forgets a variable and passes the value on.";
+        "Deletes a variable and passes the value on.";
     "capture-req", "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[Kind::Int], 1).prepare(check_slot),
         "acl example hdr(host),capture-req(0) -m found",
-        "Keeps the value in a slot of the request's captures, which `declare capture` makes, and passes it on.";
+        "Stores the value in a request capture slot, created by `declare capture`, and passes it on.";
     "capture-res", "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[Kind::Int], 1).prepare(check_slot),
         "acl example res.hdr(content-type),capture-res(0) -m found",
-        "Keeps the value in a slot of the answer's captures, which `declare capture` makes, and passes it on.";
+        "Stores the value in a response capture slot, created by `declare capture`, and passes it on.";
 };
 
 fn check_conditions(
@@ -97,7 +97,7 @@ fn check_slot(
 ) -> Result<(), Box<Diagnostic>> {
     match arguments.int(0) {
         Some(0..) => Ok(()),
-        _ => Err(bad_argument(span, "slots have numbers from 0 on".into())),
+        _ => Err(bad_argument(span, "slots are numbered from 0".into())),
     }
 }
 

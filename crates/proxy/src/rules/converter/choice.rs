@@ -14,19 +14,21 @@ use std::borrow::Cow;
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "param", "param(<name>[,<delimiter>])", ConverterBuild::new(Type::Str, Type::Str, param).takes(&[Kind::Text, Kind::Text], 1).prepare(check_param),
         "acl example query,param(user) -m found",
-        "The value of the first parameter of a name in a text as `a=1&b=2`. A parameter without a value is an empty text. The delimiter is one character, `&` by itself.";
+        "Returns the value of the first parameter with this name in a text such as `a=1&b=2`. A parameter without a \
+         value is an empty text. The delimiter is one character, by default `&`.";
     "language", "language(<languages>[,<default>])", ConverterBuild::new(Type::Str, Type::Str, language).takes(&[Kind::Text, Kind::Text], 1),
         "acl french req.fhdr(accept-language),language(es;fr;en) -m str fr",
-        "Of languages between semicolons, the one that a header Accept-Language prefers; without one the default, or nothing.";
+        "Returns the preferred one of the semicolon-separated languages, according to an Accept-Language header; \
+         without a match the default, or no value.";
     "secure_memcmp", "secure_memcmp(<variable>)", ConverterBuild::new(Type::Bin, Type::Bool, same).takes(&[Kind::Variable], 1),
         "acl known req.hdr(x-token),secure_memcmp(txn.token)",
-        "Whether the value has the bytes of a variable. How long it takes does not tell where they differ.";
+        "Compares the value with a variable in constant time.";
     "reverse", "reverse", ConverterBuild::new(Type::Str, Type::Str, reverse), "acl image path,reverse -m beg gpj.",
-        "The text from its last byte to its first.";
+        "Reverses the bytes of the text.";
     "reverse_dom", "reverse_dom", ConverterBuild::new(Type::Str, Type::Str, reverse_domain), "acl site req.hdr(host),reverse_dom -m beg org.example.",
-        "The parts of a domain name from the last to the first: `www.example.org` becomes `org.example.www`.";
+        "Reverses the parts of a domain name: `www.example.org` becomes `org.example.www`.";
     "has_ctl", "has_ctl", ConverterBuild::new(Type::Bin, Type::Bool, has_control), "acl odd path,url_dec,has_ctl",
-        "Whether a byte of the value is a control character.";
+        "Tests whether the value contains a control character.";
 };
 
 fn check_param(
@@ -36,7 +38,10 @@ fn check_param(
 ) -> Result<(), Box<Diagnostic>> {
     match arguments.text(1) {
         None | Some([_]) => Ok(()),
-        Some(_) => Err(bad_argument(span, "the delimiter is one character".into())),
+        Some(_) => Err(bad_argument(
+            span,
+            "the delimiter must be one character".into(),
+        )),
     }
 }
 

@@ -39,15 +39,16 @@ const fn cbc(apply: super::Apply) -> ConverterBuild {
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "aes_gcm_dec", "aes_gcm_dec(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_dec).prepare(prepare_gcm_dec),
         "acl example req.hdr(x-secret),b64dec,aes_gcm_dec(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag) -m found",
-        "Decrypts with AES in its mode GCM and a key of 128, 192 or 256 bits. Nonce (12 bytes), key, tag and data that the tag proves besides are in Base64, or \
-         variables that hold them so. There is no value where the tag is wrong.";
+        "Decrypts with AES-GCM and a key of 128, 192 or 256 bits. Nonce (12 bytes), key, tag and additional \
+         authenticated data are in Base64, or variables with Base64. There is no value if the tag is wrong.";
     "aes_gcm_enc", "aes_gcm_enc(<bits>,<nonce>,<key>,<tag>[,<aad>])", gcm(gcm_enc).prepare(prepare_gcm_enc),
         "acl example src,aes_gcm_enc(128,txn.nonce,Zm9vb2Zvb29mb29wZm9vbw==,txn.tag) -m found",
-        "Encrypts with AES in its mode GCM. The arguments are those of `aes_gcm_dec`, but the tag, which is a variable that it sets.";
+        "Encrypts with AES-GCM. The arguments are those of `aes_gcm_dec`, except the tag, which is a variable that it \
+         sets.";
     "aes_cbc_dec", "aes_cbc_dec(<bits>,<vector>,<key>)", cbc(cbc_dec), "acl plain req.hdr(x-secret),b64dec,aes_cbc_dec(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
-        "Decrypts with AES in its mode CBC and a key of 128, 192 or 256 bits. Nothing proves what was encrypted: whoever can, uses `aes_gcm_dec`.";
+        "Decrypts with AES-CBC and a key of 128, 192 or 256 bits. The data is not authenticated: prefer `aes_gcm_dec`.";
     "aes_cbc_enc", "aes_cbc_enc(<bits>,<vector>,<key>)", cbc(cbc_enc), "acl secret src,aes_cbc_enc(128,txn.vector,Zm9vb2Zvb29mb29wZm9vbw==) -m found",
-        "Encrypts with AES in its mode CBC; the first vector and the key are in Base64, or variables that hold them so.";
+        "Encrypts with AES-CBC; the initialization vector and the key are in Base64, or variables with Base64.";
 };
 
 fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> {
@@ -55,7 +56,7 @@ fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Box<Diagnostic>> 
         Some(128 | 192 | 256) => Ok(()),
         _ => Err(bad_argument(
             span,
-            "a key of AES has 128, 192 or 256 bits".into(),
+            "an AES key has 128, 192 or 256 bits".into(),
         )),
     }
 }
@@ -80,7 +81,7 @@ fn prepare_gcm_enc(
     if !maybe_variable(arguments, 3, span)? {
         return Err(bad_argument(
             span,
-            "argument 4 is the variable that gets the tag".into(),
+            "argument 4 must be the variable for the tag".into(),
         ));
     }
     (4..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))

@@ -10,10 +10,12 @@ use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "fix_is_valid", "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),fix_is_valid",
-        "Whether bytes are a message of FIX: BeginString, BodyLength and MsgType come first and CheckSum last, and length and sum are right.";
+        "Tests whether the input is a valid FIX message: BeginString, BodyLength and MsgType come first and CheckSum \
+         last, and length and checksum are correct.";
     "fix_tag_value", "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[Kind::Text], 1).prepare(prepare),
         "acl example req.payload(0,0),fix_tag_value(SenderCompID) -m found",
-        "The value of a tag of a FIX message, by its number, or by its name if it is BeginString, BodyLength, MsgType, SenderCompID, TargetCompID or CheckSum.";
+        "Returns the value of a tag of a FIX message, by its number, or by its name if it is BeginString, BodyLength, \
+         MsgType, SenderCompID, TargetCompID or CheckSum.";
 };
 
 /// What ends a field.
@@ -51,7 +53,7 @@ fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), 
         Some((_, tag)) => *tag,
         None => text
             .parse()
-            .map_err(|_| bad_argument(span, format!("'{text}' is no tag of FIX")))?,
+            .map_err(|_| bad_argument(span, format!("'{text}' is not a FIX tag")))?,
     };
     arguments.list[0] = Some(Argument::Int(tag.into()));
     Ok(())

@@ -15,13 +15,15 @@ const FIELD: ConverterBuild = ConverterBuild::new(Type::Str, Type::Str, field)
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "rfc7239_is_valid", "rfc7239_is_valid", ConverterBuild::new(Type::Str, Type::Bool, is_valid), "acl sound req.hdr(forwarded),rfc7239_is_valid",
-        "Whether the value of a header Forwarded is well formed: elements of `for`, `by`, `host` and `proto`, each at most once, with nodes, a host and `http` or `https`.";
+        "Tests whether a Forwarded header is valid: elements with `for`, `by`, `host` and `proto`, each at most once, \
+         with nodes, a host and `http` or `https`.";
     "rfc7239_field", "rfc7239_field(<field>)", FIELD, "acl example req.hdr(forwarded),rfc7239_field(for) -m found",
-        "The first field of a header Forwarded, `for`, `by`, `host` or `proto`, without its quotes.";
+        "Returns the first `for`, `by`, `host` or `proto` field of a Forwarded header, without its quotes.";
     "rfc7239_n2nn", "rfc7239_n2nn", ConverterBuild::new(Type::Str, Type::Any, node_name), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_n2nn -m found",
-        "The name of a node, as `for` and `by` have it, without its port: an address, `unknown`, or a name that begins with `_`.";
+        "Returns the name of a node from `for` or `by`, without its port: an address, `unknown`, or a name that \
+         begins with `_`.";
     "rfc7239_n2np", "rfc7239_n2np", ConverterBuild::new(Type::Str, Type::Any, node_port), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_n2np -m found",
-        "The port of a node, as `for` and `by` have it: a number, or a name that begins with `_`.";
+        "Returns the port of a node from `for` or `by`: a number, or a name that begins with `_`.";
     "rfc7239_nn", "rfc7239_nn", ConverterBuild::new(Type::Str, Type::Any, node_name), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_nn -m found",
         "The same as `rfc7239_n2nn`.";
     "rfc7239_np", "rfc7239_np", ConverterBuild::new(Type::Str, Type::Any, node_port), "acl example req.hdr(forwarded),rfc7239_field(for),rfc7239_np -m found",
@@ -39,7 +41,7 @@ fn check_field(
         Some(name) if FIELDS.contains(&name) => Ok(()),
         _ => Err(bad_argument(
             span,
-            "the fields are 'for', 'by', 'host' and 'proto'".into(),
+            "valid fields: 'for', 'by', 'host' and 'proto'".into(),
         )),
     }
 }

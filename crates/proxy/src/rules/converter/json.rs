@@ -11,9 +11,9 @@ use std::borrow::Cow;
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "json", "json[(<code>)]", ConverterBuild::new(Type::Str, Type::Str, json).takes(&[Kind::Text], 0).prepare(check),
         "acl agent req.fhdr(user-agent),json(utf8s) -m found",
-        "Escapes a text for a string of JSON, quotes not included. The code says what its bytes mean: `ascii` takes each as a character and is the usual, `utf8` \
-         gives no value for what is no UTF-8 or beyond four hexadecimal digits, `utf8s` leaves such bytes out; `utf8p` and `utf8ps` also take characters that are \
-         written in more bytes than they need.";
+        "Escapes a text for a JSON string, without the quotes. The argument is the input encoding: `ascii`, the \
+         default, reads each byte as a character. `utf8` returns no value for invalid UTF-8, or for characters beyond \
+         four hexadecimal digits; `utf8s` omits such bytes. `utf8p` and `utf8ps` also accept overlong encodings.";
 };
 
 /// How bytes become characters.
@@ -34,7 +34,7 @@ fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Bo
         Some(_) => {
             return Err(bad_argument(
                 span,
-                "json knows the codes 'ascii', 'utf8', 'utf8s', 'utf8p' and 'utf8ps'".into(),
+                "valid encodings: 'ascii', 'utf8', 'utf8s', 'utf8p' and 'utf8ps'".into(),
             ));
         }
     };

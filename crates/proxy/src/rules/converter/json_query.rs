@@ -12,8 +12,9 @@ use std::borrow::Cow;
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "json_query", "json_query(<path>[,<type>])", ConverterBuild::new(Type::Str, Type::Any, apply).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
         "acl example req.body,json_query('$.user.name') -m found",
-        "Looks a value up in JSON: `$` is the whole, `.name` a member, `[0]` an element, and a backslash comes before a dot of a name. A text comes without its \
-         quotes, a boolean as one, a number as its text or, with the type `int`, as a number; an array as its text.";
+        "Returns a value from JSON: `$` is the root, `.name` a member, `[0]` an element; a backslash escapes a dot in \
+         a name. A string is returned without its quotes, a boolean as a boolean, a number as text or, with the type \
+         `int`, as a number, an array as text.";
 };
 
 /// Most containers within each other that are passed over.
@@ -275,7 +276,7 @@ pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Box<D
             return Err(bad_argument(
                 span,
                 format!(
-                    "the type is 'int', not '{}'",
+                    "the type must be 'int', not '{}'",
                     String::from_utf8_lossy(other)
                 ),
             ));
@@ -286,7 +287,7 @@ pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Box<D
         return Err(bad_argument(
             span,
             format!(
-                "'{}' is no path into JSON: it begins with '$', and '.name' and '[0]' follow",
+                "'{}' is not a JSON path: it begins with '$', followed by '.name' and '[0]'",
                 String::from_utf8_lossy(path)
             ),
         ));

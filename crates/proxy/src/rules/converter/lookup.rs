@@ -41,63 +41,101 @@ const fn build(method: Method, gives: Gives) -> ConverterBuild {
 
 pub(super) static ROWS: &[ConverterRow] = maps! {
     "map", Str, Text, "acl known path,map(/etc/haproxy/paths.map) -m found",
-        "Looks the value up among the keys of a file, as a whole text, and gives the text behind the key; or the default, or nothing. Each line of the file is a \
-         key, blanks, and its value.";
-    "map_str", Str, Text, "acl known path,map_str(/etc/haproxy/paths.map) -m found", "The same as `map`, with its types written out.";
-    "map_str_str", Str, Text, "acl known path,map_str_str(/etc/haproxy/paths.map) -m found", "The same as `map`, with its types written out.";
-    "map_str_int", Str, Int, "acl many path,map_str_int(/etc/haproxy/weights.map,0) gt 5", "As `map`, with numbers for values.";
-    "map_str_ip", Str, Address, "acl inner path,map_str_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map`, with addresses for values.";
+        "Looks up the value in a file of keys and returns the text after the matching key; otherwise the default, or \
+         no value. Each line of the file is a key, spaces, and a value.";
+    "map_str", Str, Text, "acl known path,map_str(/etc/haproxy/paths.map) -m found", "The same as `map`, with \
+     explicit types.";
+    "map_str_str", Str, Text, "acl known path,map_str_str(/etc/haproxy/paths.map) -m found", "The same as `map`, with \
+     explicit types.";
+    "map_str_int", Str, Int, "acl many path,map_str_int(/etc/haproxy/weights.map,0) gt 5", "Like `map`, with numbers \
+     as values.";
+    "map_str_ip", Str, Address, "acl inner path,map_str_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map`, with \
+     addresses as values.";
     "map_beg", Beg, Text, "acl known path,map_beg(/etc/haproxy/paths.map) -m found",
-        "As `map`, with keys that the value begins with; the longest counts.";
-    "map_beg_str", Beg, Text, "acl known path,map_beg_str(/etc/haproxy/paths.map) -m found", "The same as `map_beg`, with its types written out.";
-    "map_beg_int", Beg, Int, "acl many path,map_beg_int(/etc/haproxy/weights.map,0) gt 5", "As `map_beg`, with numbers for values.";
-    "map_beg_ip", Beg, Address, "acl inner path,map_beg_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_beg`, with addresses for values.";
+        "Like `map`, for keys that are a prefix of the value; the longest one applies.";
+    "map_beg_str", Beg, Text, "acl known path,map_beg_str(/etc/haproxy/paths.map) -m found", "The same as `map_beg`, \
+     with explicit types.";
+    "map_beg_int", Beg, Int, "acl many path,map_beg_int(/etc/haproxy/weights.map,0) gt 5", "Like `map_beg`, with \
+     numbers as values.";
+    "map_beg_ip", Beg, Address, "acl inner path,map_beg_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map_beg`, with \
+     addresses as values.";
     "map_end", End, Text, "acl known path,map_end(/etc/haproxy/paths.map) -m found",
-        "As `map`, with keys that the value ends with; the first in the file counts.";
-    "map_end_str", End, Text, "acl known path,map_end_str(/etc/haproxy/paths.map) -m found", "The same as `map_end`, with its types written out.";
-    "map_end_int", End, Int, "acl many path,map_end_int(/etc/haproxy/weights.map,0) gt 5", "As `map_end`, with numbers for values.";
-    "map_end_ip", End, Address, "acl inner path,map_end_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_end`, with addresses for values.";
+        "Like `map`, for keys that are a suffix of the value; the first one in the file applies.";
+    "map_end_str", End, Text, "acl known path,map_end_str(/etc/haproxy/paths.map) -m found", "The same as `map_end`, \
+     with explicit types.";
+    "map_end_int", End, Int, "acl many path,map_end_int(/etc/haproxy/weights.map,0) gt 5", "Like `map_end`, with \
+     numbers as values.";
+    "map_end_ip", End, Address, "acl inner path,map_end_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map_end`, with \
+     addresses as values.";
     "map_sub", Sub, Text, "acl known path,map_sub(/etc/haproxy/paths.map) -m found",
-        "As `map`, with keys that the value holds; the first in the file counts.";
-    "map_sub_str", Sub, Text, "acl known path,map_sub_str(/etc/haproxy/paths.map) -m found", "The same as `map_sub`, with its types written out.";
-    "map_sub_int", Sub, Int, "acl many path,map_sub_int(/etc/haproxy/weights.map,0) gt 5", "As `map_sub`, with numbers for values.";
-    "map_sub_ip", Sub, Address, "acl inner path,map_sub_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_sub`, with addresses for values.";
+        "Like `map`, for keys that are a substring of the value; the first one in the file applies.";
+    "map_sub_str", Sub, Text, "acl known path,map_sub_str(/etc/haproxy/paths.map) -m found", "The same as `map_sub`, \
+     with explicit types.";
+    "map_sub_int", Sub, Int, "acl many path,map_sub_int(/etc/haproxy/weights.map,0) gt 5", "Like `map_sub`, with \
+     numbers as values.";
+    "map_sub_ip", Sub, Address, "acl inner path,map_sub_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map_sub`, with \
+     addresses as values.";
     "map_dir", Dir, Text, "acl known path,map_dir(/etc/haproxy/paths.map) -m found",
-        "As `map`, with keys that the value holds between slashes.";
-    "map_dir_str", Dir, Text, "acl known path,map_dir_str(/etc/haproxy/paths.map) -m found", "The same as `map_dir`, with its types written out.";
-    "map_dir_int", Dir, Int, "acl many path,map_dir_int(/etc/haproxy/weights.map,0) gt 5", "As `map_dir`, with numbers for values.";
-    "map_dir_ip", Dir, Address, "acl inner path,map_dir_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_dir`, with addresses for values.";
+        "Like `map`, for keys that are a part of the value between slashes.";
+    "map_dir_str", Dir, Text, "acl known path,map_dir_str(/etc/haproxy/paths.map) -m found", "The same as `map_dir`, \
+     with explicit types.";
+    "map_dir_int", Dir, Int, "acl many path,map_dir_int(/etc/haproxy/weights.map,0) gt 5", "Like `map_dir`, with \
+     numbers as values.";
+    "map_dir_ip", Dir, Address, "acl inner path,map_dir_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map_dir`, with \
+     addresses as values.";
     "map_dom", Dom, Text, "acl known hdr(host),map_dom(/etc/haproxy/hosts.map) -m found",
-        "As `map`, with keys that the value holds between dots or slashes.";
-    "map_dom_str", Dom, Text, "acl known hdr(host),map_dom_str(/etc/haproxy/hosts.map) -m found", "The same as `map_dom`, with its types written out.";
-    "map_dom_int", Dom, Int, "acl many hdr(host),map_dom_int(/etc/haproxy/weights.map,0) gt 5", "As `map_dom`, with numbers for values.";
-    "map_dom_ip", Dom, Address, "acl inner hdr(host),map_dom_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_dom`, with addresses for values.";
+        "Like `map`, for keys that are a part of the value between dots or slashes.";
+    "map_dom_str", Dom, Text, "acl known hdr(host),map_dom_str(/etc/haproxy/hosts.map) -m found", "The same as \
+     `map_dom`, with explicit types.";
+    "map_dom_int", Dom, Int, "acl many hdr(host),map_dom_int(/etc/haproxy/weights.map,0) gt 5", "Like `map_dom`, with \
+     numbers as values.";
+    "map_dom_ip", Dom, Address, "acl inner hdr(host),map_dom_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map_dom`, \
+     with addresses as values.";
     "map_reg", Reg, Text, "acl known path,map_reg(/etc/haproxy/paths.map) -m found",
-        "As `map`, with regular expressions for keys; the first that matches counts.";
-    "map_reg_str", Reg, Text, "acl known path,map_reg_str(/etc/haproxy/paths.map) -m found", "The same as `map_reg`, with its types written out.";
-    "map_reg_int", Reg, Int, "acl many path,map_reg_int(/etc/haproxy/weights.map,0) gt 5", "As `map_reg`, with numbers for values.";
-    "map_reg_ip", Reg, Address, "acl inner path,map_reg_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_reg`, with addresses for values.";
+        "Like `map`, with regular expressions as keys; the first match applies.";
+    "map_reg_str", Reg, Text, "acl known path,map_reg_str(/etc/haproxy/paths.map) -m found", "The same as `map_reg`, \
+     with explicit types.";
+    "map_reg_int", Reg, Int, "acl many path,map_reg_int(/etc/haproxy/weights.map,0) gt 5", "Like `map_reg`, with \
+     numbers as values.";
+    "map_reg_ip", Reg, Address, "acl inner path,map_reg_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map_reg`, with \
+     addresses as values.";
     "map_int", Int, Text, "acl named dst_port,map_int(/etc/haproxy/ports.map) web",
-        "As `map`, with numbers and ranges (`80`, `1:1023`) for keys.";
-    "map_int_str", Int, Text, "acl named dst_port,map_int_str(/etc/haproxy/ports.map) web", "The same as `map_int`, with its types written out.";
-    "map_int_int", Int, Int, "acl many dst_port,map_int_int(/etc/haproxy/ports.map,0) gt 5", "As `map_int`, with numbers for values.";
-    "map_int_ip", Int, Address, "acl inner dst_port,map_int_ip(/etc/haproxy/ports.map) 10.0.0.0/8", "As `map_int`, with addresses for values.";
+        "Like `map`, with numbers and ranges (`80`, `1:1023`) as keys.";
+    "map_int_str", Int, Text, "acl named dst_port,map_int_str(/etc/haproxy/ports.map) web", "The same as `map_int`, \
+     with explicit types.";
+    "map_int_int", Int, Int, "acl many dst_port,map_int_int(/etc/haproxy/ports.map,0) gt 5", "Like `map_int`, with \
+     numbers as values.";
+    "map_int_ip", Int, Address, "acl inner dst_port,map_int_ip(/etc/haproxy/ports.map) 10.0.0.0/8", "Like `map_int`, \
+     with addresses as values.";
     "map_ip", Ip, Text, "acl german src,map_ip(/etc/haproxy/countries.map) DE",
-        "As `map`, with addresses and networks for keys; the narrowest network counts.";
-    "map_ip_str", Ip, Text, "acl german src,map_ip_str(/etc/haproxy/countries.map) DE", "The same as `map_ip`, with its types written out.";
-    "map_ip_int", Ip, Int, "acl rated src,map_ip_int(/etc/haproxy/rates.map,0) gt 5", "As `map_ip`, with numbers for values.";
-    "map_ip_ip", Ip, Address, "acl inner src,map_ip_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "As `map_ip`, with addresses for values.";
-    "map_str_key", Str, Key, "acl known path,map_str_key(/etc/haproxy/keys.map) -m found", "As `map`, but gives the key that matched in place of its value.";
-    "map_beg_key", Beg, Key, "acl known path,map_beg_key(/etc/haproxy/keys.map) -m found", "As `map_beg`, but gives the key that matched in place of its value.";
-    "map_end_key", End, Key, "acl known path,map_end_key(/etc/haproxy/keys.map) -m found", "As `map_end`, but gives the key that matched in place of its value.";
-    "map_sub_key", Sub, Key, "acl known path,map_sub_key(/etc/haproxy/keys.map) -m found", "As `map_sub`, but gives the key that matched in place of its value.";
-    "map_dir_key", Dir, Key, "acl known path,map_dir_key(/etc/haproxy/keys.map) -m found", "As `map_dir`, but gives the key that matched in place of its value.";
-    "map_dom_key", Dom, Key, "acl known hdr(host),map_dom_key(/etc/haproxy/keys.map) -m found", "As `map_dom`, but gives the key that matched in place of its value.";
-    "map_reg_key", Reg, Key, "acl known path,map_reg_key(/etc/haproxy/keys.map) -m found", "As `map_reg`, but gives the key that matched in place of its value.";
-    "map_int_key", Int, Key, "acl known dst_port,map_int_key(/etc/haproxy/keys.map) -m found", "As `map_int`, but gives the key that matched in place of its value.";
-    "map_ip_key", Ip, Key, "acl known src,map_ip_key(/etc/haproxy/keys.map) -m found", "As `map_ip`, but gives the key that matched in place of its value.";
+        "Like `map`, with addresses and networks as keys; the most specific network applies.";
+    "map_ip_str", Ip, Text, "acl german src,map_ip_str(/etc/haproxy/countries.map) DE", "The same as `map_ip`, with \
+     explicit types.";
+    "map_ip_int", Ip, Int, "acl rated src,map_ip_int(/etc/haproxy/rates.map,0) gt 5", "Like `map_ip`, with numbers as \
+     values.";
+    "map_ip_ip", Ip, Address, "acl inner src,map_ip_ip(/etc/haproxy/hosts.map) 10.0.0.0/8", "Like `map_ip`, with \
+     addresses as values.";
+    "map_str_key", Str, Key, "acl known path,map_str_key(/etc/haproxy/keys.map) -m found", "Like `map`, but returns \
+     the matching key instead of its value.";
+    "map_beg_key", Beg, Key, "acl known path,map_beg_key(/etc/haproxy/keys.map) -m found", "Like `map_beg`, but \
+     returns the matching key instead of its value.";
+    "map_end_key", End, Key, "acl known path,map_end_key(/etc/haproxy/keys.map) -m found", "Like `map_end`, but \
+     returns the matching key instead of its value.";
+    "map_sub_key", Sub, Key, "acl known path,map_sub_key(/etc/haproxy/keys.map) -m found", "Like `map_sub`, but \
+     returns the matching key instead of its value.";
+    "map_dir_key", Dir, Key, "acl known path,map_dir_key(/etc/haproxy/keys.map) -m found", "Like `map_dir`, but \
+     returns the matching key instead of its value.";
+    "map_dom_key", Dom, Key, "acl known hdr(host),map_dom_key(/etc/haproxy/keys.map) -m found", "Like `map_dom`, but \
+     returns the matching key instead of its value.";
+    "map_reg_key", Reg, Key, "acl known path,map_reg_key(/etc/haproxy/keys.map) -m found", "Like `map_reg`, but \
+     returns the matching key instead of its value.";
+    "map_int_key", Int, Key, "acl known dst_port,map_int_key(/etc/haproxy/keys.map) -m found", "Like `map_int`, but \
+     returns the matching key instead of its value.";
+    "map_ip_key", Ip, Key, "acl known src,map_ip_key(/etc/haproxy/keys.map) -m found", "Like `map_ip`, but returns \
+     the matching key instead of its value.";
     "map_regm", Reg, Template, "acl known path,map_regm(/etc/haproxy/paths.map) -m found",
-        "As `map_reg`, with `\\1` to `\\9` in a value for the groups of the expression that matched, and `\\0` for the whole match.";
+        "Like `map_reg`, with `\\1` to `\\9` in a value for the groups of the matching expression, and `\\0` for the \
+         whole match.";
 };
 
 fn prepare(
@@ -114,7 +152,7 @@ fn prepare(
             bad_argument(
                 span,
                 format!(
-                    "the default '{}' is not of the kind that this map gives",
+                    "the default '{}' does not have the type of this map's values",
                     String::from_utf8_lossy(default)
                 ),
             )

@@ -10,11 +10,12 @@ use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "mqtt_is_valid", "mqtt_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),mqtt_is_valid",
-        "Whether bytes are a whole CONNECT or CONNACK of MQTT 3.1, 3.1.1 or 5.0.";
+        "Tests whether the input is a complete CONNECT or CONNACK packet of MQTT 3.1, 3.1.1 or 5.0.";
     "mqtt_field_value", "mqtt_field_value(<packet>,<field>)", ConverterBuild::new(Type::Bin, Type::Str, field).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare),
         "acl example req.payload(0,0),mqtt_field_value(connect,username) -m found",
-        "A field of a packet. Of `connect` (or 1): flags, protocol_name, protocol_version, client_identifier, will_topic, will_payload, username, password, \
-         keepalive; of `connack` (or 2): flags, protocol_version, reason_code; of both the number of a property of MQTT 5.0.";
+        "Returns a field of a packet. Of `connect` (or 1): flags, protocol_name, protocol_version, client_identifier, \
+         will_topic, will_payload, username, password, keepalive. Of `connack` (or 2): flags, protocol_version, \
+         reason_code. Of both: the number of an MQTT 5.0 property.";
 };
 
 const CONNECT: u8 = 1;
@@ -54,7 +55,7 @@ fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), 
         other => {
             return Err(bad_argument(
                 span,
-                format!("packets are 'connect' and 'connack', not '{other}'"),
+                format!("valid packets: 'connect' and 'connack', not '{other}'"),
             ));
         }
     };

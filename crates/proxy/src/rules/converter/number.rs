@@ -23,27 +23,28 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
     "add", "add(<value>)", two(add), "acl near dst_port,add(1) 444",
         "Adds a number or the value of a variable.";
     "sub", "sub(<value>)", two(sub), "acl low dst_port,sub(8000) lt 80",
-        "Takes a number or the value of a variable off.";
+        "Subtracts a number or the value of a variable.";
     "mul", "mul(<value>)", two(mul), "acl big req.body_size,mul(8) gt 8000000",
-        "Multiplies by a number or by the value of a variable.";
+        "Multiplies by a number or the value of a variable.";
     "div", "div(<value>)", two(div), "acl megabytes req.body_size,div(1048576) gt 10",
-        "Divides by a number or by the value of a variable, towards zero. A division by zero gives the highest number.";
+        "Divides by a number or the value of a variable, rounding towards zero. A division by zero returns the \
+         largest number.";
     "mod", "mod(<value>)", two(modulo), "acl tenth rand,mod(10) 0",
-        "The rest of a division by a number or by the value of a variable; 0 of a division by zero.";
+        "Returns the remainder of a division by a number or the value of a variable; 0 for a division by zero.";
     "and", "and(<value>)", two(and), "acl bit src_port,and(1) 1",
-        "The bits that are set in the value and in a number or a variable's value.";
+        "Bitwise AND with a number or the value of a variable.";
     "or", "or(<value>)", two(or), "acl bits src_port,or(1) gt 1",
-        "The bits that are set in the value, or in a number or a variable's value.";
+        "Bitwise OR with a number or the value of a variable.";
     "xor", "xor(<value>)", two(xor), "acl bits src_port,xor(255) gt 1",
-        "The bits that are set in one of the value and a number or a variable's value, not in both.";
+        "Bitwise exclusive OR with a number or the value of a variable.";
     "cpl", "cpl", one(complement), "acl bits src_port,cpl lt 0",
-        "Turns all bits around.";
+        "Inverts all bits of the number.";
     "neg", "neg", one(negative), "acl after int(5),neg -5",
-        "The number with the other sign.";
+        "Negates the number.";
     "not", "not", truth(not), "acl plain ssl_fc,not",
-        "True for 0 or false, and false for the rest.";
+        "True for 0 or false; otherwise false.";
     "bool", "bool", truth(boolean), "acl some req.body_len,bool",
-        "False for 0, and true for other numbers.";
+        "False for 0; true for other numbers.";
     "even", "even", truth(even), "acl half src_port,even",
         "True for even numbers.";
     "odd", "odd", truth(odd), "acl half src_port,odd",

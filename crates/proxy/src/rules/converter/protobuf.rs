@@ -16,10 +16,12 @@ const fn build(apply: super::Apply) -> ConverterBuild {
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "protobuf", "protobuf(<field>[,<type>])", build(protobuf), "acl example req.body,protobuf(48.59.1,int32) -m found",
-        "A field of a Protocol Buffers message by its numbers, from the outermost message inwards. Without a type its bytes as they are; with one (`int32`, `sint64`, \
-         `bool`, `fixed32`, `double` and so on) a number.";
+        "Returns a field of a Protocol Buffers message by its field numbers, from the outermost message inwards. \
+         Without a type it returns the raw bytes, with one (`int32`, `sint64`, `bool`, `fixed32`, `double` and so on) \
+         a number.";
     "ungrpc", "ungrpc(<field>[,<type>])", build(ungrpc), "acl example req.body,ungrpc(48.59.1,int32) -m found",
-        "As `protobuf`, of the first message of gRPC in a body, behind its five bytes. A compressed message has no fields.";
+        "Like `protobuf`, for the first gRPC message in a body, after its five-byte prefix. A compressed message has \
+         no fields.";
 };
 
 /// Most messages within each other that a path goes through.
@@ -61,7 +63,7 @@ fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), 
     let Some(numbers) = numbers else {
         return Err(bad_argument(
             span,
-            format!("'{path}' is no path of field numbers as '48.59.1'"),
+            format!("'{path}' is not a path of field numbers such as '48.59.1'"),
         ));
     };
     let name = text(1);
@@ -69,7 +71,7 @@ fn prepare(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), 
         None => -1,
         Some(_) => match TYPES.iter().position(|(known, _)| *known == name) {
             Some(place) => place as i64,
-            None => return Err(bad_argument(span, format!("no type is called '{name}'"))),
+            None => return Err(bad_argument(span, format!("unknown type '{name}'"))),
         },
     };
     let all = std::iter::once(place).chain(numbers);

@@ -57,7 +57,7 @@ macro_rules! values {
             name: concat!("table_", $name),
             places: PLACE,
             syntax: concat!("table_", $name, "(<table>)"),
-            doc: concat!($doc, " Of the input's entry in a table; 0 where there is none."),
+            doc: concat!($doc, " For the table entry of the input; 0 if there is none."),
             example: concat!("stick-table type ip size 1m expire 30s\nacl example src,table_", $name, "(example) gt 10"),
             build: ConverterBuild::new(Type::Any, Type::Int, |a, v, _| {
                 number(get(a.table(0), v, DataType::$kind, Some(0)).map(|n| n >> $shift))
@@ -68,29 +68,31 @@ macro_rules! values {
 }
 
 values! {
-    "bytes_in_rate", BytesInRate, 0, "Bytes from clients in the period of the table.";
-    "bytes_out_rate", BytesOutRate, 0, "Bytes to clients in the period of the table.";
-    "conn_cnt", ConnCnt, 0, "How many connections (or requests) were tracked.";
-    "conn_cur", ConnCur, 0, "How many connections (or requests) are tracked now.";
-    "conn_rate", ConnRate, 0, "How many connections (or requests) were tracked in the period of the table.";
-    "glitch_cnt", GlitchCnt, 0, "How many faults of HTTP/2 its clients made that ended a stream only.";
-    "glitch_rate", GlitchRate, 0, "How many faults of HTTP/2 its clients made in the period of the table.";
+    "bytes_in_rate", BytesInRate, 0, "Bytes received from clients per period of the table.";
+    "bytes_out_rate", BytesOutRate, 0, "Bytes sent to clients per period of the table.";
+    "conn_cnt", ConnCnt, 0, "Number of tracked connections (or requests).";
+    "conn_cur", ConnCur, 0, "Number of currently tracked connections (or requests).";
+    "conn_rate", ConnRate, 0, "Number of tracked connections (or requests) per period of the table.";
+    "glitch_cnt", GlitchCnt, 0, "Number of HTTP/2 protocol errors by its clients that only ended a stream.";
+    "glitch_rate", GlitchRate, 0, "Number of HTTP/2 protocol errors by its clients per period of the table.";
     "gpc0", Gpc0, 0, "The first general purpose counter.";
-    "gpc0_rate", Gpc0Rate, 0, "How much the first general purpose counter grew in the period of the table.";
+    "gpc0_rate", Gpc0Rate, 0, "Increase of the first general purpose counter per period of the table.";
     "gpc1", Gpc1, 0, "The second general purpose counter.";
-    "gpc1_rate", Gpc1Rate, 0, "How much the second general purpose counter grew in the period of the table.";
+    "gpc1_rate", Gpc1Rate, 0, "Increase of the second general purpose counter per period of the table.";
     "gpt0", Gpt0, 0, "The first general purpose tag.";
-    "http_err_cnt", HttpErrCnt, 0, "How many requests were wrong, refused, or answered with 4xx.";
-    "http_err_rate", HttpErrRate, 0, "How many requests were wrong, refused, or answered with 4xx, in the period of the table.";
-    "http_fail_cnt", HttpFailCnt, 0, "How many requests a server failed to answer, or answered with 5xx.";
-    "http_fail_rate", HttpFailRate, 0, "How many requests a server failed to answer, or answered with 5xx, in the period of the table.";
-    "http_req_cnt", HttpReqCnt, 0, "How many requests there were.";
-    "http_req_rate", HttpReqRate, 0, "How many requests there were in the period of the table.";
-    "kbytes_in", BytesInCnt, 10, "Kilobytes from clients.";
-    "kbytes_out", BytesOutCnt, 10, "Kilobytes to clients.";
+    "http_err_cnt", HttpErrCnt, 0, "Number of requests that were invalid, denied, or got a 4xx response.";
+    "http_err_rate", HttpErrRate, 0, "Number of requests that were invalid, denied, or got a 4xx response, per period \
+     of the table.";
+    "http_fail_cnt", HttpFailCnt, 0, "Number of requests that a server failed to serve, or that got a 5xx response.";
+    "http_fail_rate", HttpFailRate, 0, "Number of requests that a server failed to serve, or that got a 5xx response, \
+     per period of the table.";
+    "http_req_cnt", HttpReqCnt, 0, "Number of requests.";
+    "http_req_rate", HttpReqRate, 0, "Number of requests per period of the table.";
+    "kbytes_in", BytesInCnt, 10, "Kilobytes received from clients.";
+    "kbytes_out", BytesOutCnt, 10, "Kilobytes sent to clients.";
     "server_id", ServerId, 0, "The id of the server.";
-    "sess_cnt", SessCnt, 0, "How many connections the rules took.";
-    "sess_rate", SessRate, 0, "How many connections the rules took in the period of the table.";
+    "sess_cnt", SessCnt, 0, "Number of connections that the rules accepted.";
+    "sess_rate", SessRate, 0, "Number of connections that the rules accepted per period of the table.";
 }
 
 macro_rules! rows {
@@ -112,43 +114,46 @@ const ELEMENT: &[Kind] = &[Kind::Int, Kind::Table];
 rows! {
     "in_table", "in_table(<table>)", Bool, TABLE, 1, "(example)",
         |a, v, _| Some(Value::Bool(find(a.table(0)?, v).is_some())),
-        "Whether a table has an entry of the input.";
+        "Tests whether a table has an entry for the input.";
     "table_expire", "table_expire(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
         |a, v, _| time(a, v, |held| held.expires_in_ms()),
-        "Milliseconds until the input's entry expires. Without an entry the default, or no value where none is given.";
+        "Milliseconds until the entry of the input expires. Without an entry the default, or no value.";
     "table_idle", "table_idle(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
         |a, v, _| time(a, v, |held| held.table().expire_ms().saturating_sub(held.expires_in_ms())),
-        "Milliseconds since the input's entry was used. Without an entry the default, or no value where none is given.";
+        "Milliseconds since the entry of the input was last used. Without an entry the default, or no value.";
     "table_trackers", "table_trackers(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| number(Some(find(a.table(0)?, v).map_or(0, |held| held.others().into()))),
-        "How many connections and streams track the input's entry now.";
+        "Number of connections and streams that track the entry of the input now.";
     "table_gpc", "table_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| number(get(a.table(1), v, DataType::Gpc, a.int(0))),
-        "A general purpose counter of the input's entry, by its place from 0 on.";
+        "A general purpose counter of the input's entry, by its index from 0.";
     "table_gpc_rate", "table_gpc_rate(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| number(get(a.table(1), v, DataType::GpcRate, a.int(0))),
-        "How much a general purpose counter of the input's entry grew in the period of the table, by its place from 0 on.";
+        "Increase of a general purpose counter of the input's entry per period of the table, by its index from 0.";
     "table_gpt", "table_gpt(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| number(get(a.table(1), v, DataType::Gpt, a.int(0))),
-        "A general purpose tag of the input's entry, by its place from 0 on.";
+        "A general purpose tag of the input's entry, by its index from 0.";
     "table_inc_gpc", "table_inc_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| change(a.table(1), v, |held| increment(held, DataType::Gpc, DataType::GpcRate, at(a)?)),
-        "Adds one to a general purpose counter of the input's entry, by its place from 0 on, and says what it is now. The entry is made where there is none.";
+        "Increments a general purpose counter of the input's entry, by its index from 0, and returns its new value. \
+         The entry is created if necessary.";
     "table_inc_gpc0", "table_inc_gpc0(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| increment(held, DataType::Gpc0, DataType::Gpc0Rate, 0)),
-        "Adds one to the first general purpose counter of the input's entry and says what it is now. The entry is made where there is none.";
+        "Increments the first general purpose counter of the input's entry and returns its new value. The entry is \
+         created if necessary.";
     "table_inc_gpc1", "table_inc_gpc1(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| increment(held, DataType::Gpc1, DataType::Gpc1Rate, 0)),
-        "Adds one to the second general purpose counter of the input's entry and says what it is now. The entry is made where there is none.";
+        "Increments the second general purpose counter of the input's entry and returns its new value. The entry is \
+         created if necessary.";
     "table_clr_gpc", "table_clr_gpc(<idx>,<table>)", Int, ELEMENT, 2, "(1,example)",
         |a, v, _| change(a.table(1), v, |held| held.clear(DataType::Gpc, at(a)?)),
-        "Sets a general purpose counter of the input's entry to 0, by its place from 0 on, and says what it was.";
+        "Resets a general purpose counter of the input's entry, by its index from 0, and returns its old value.";
     "table_clr_gpc0", "table_clr_gpc0(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| held.clear(DataType::Gpc0, 0)),
-        "Sets the first general purpose counter of the input's entry to 0 and says what it was.";
+        "Resets the first general purpose counter of the input's entry and returns its old value.";
     "table_clr_gpc1", "table_clr_gpc1(<table>)", Int, TABLE, 1, "(example)",
         |a, v, _| change(a.table(0), v, |held| held.clear(DataType::Gpc1, 0)),
-        "Sets the second general purpose counter of the input's entry to 0 and says what it was.";
+        "Resets the second general purpose counter of the input's entry and returns its old value.";
 }
 
 fn at(arguments: &Arguments) -> Option<u32> {

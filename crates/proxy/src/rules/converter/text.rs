@@ -19,40 +19,45 @@ const PART: &[Kind] = &[Kind::Int, Kind::Text, Kind::Int];
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "lower", "lower", text(lower), "acl shop hdr(host),lower shop.example.com",
-        "Makes capital letters small. Letters beyond ASCII stay as they are.";
+        "Converts to lower case. Non-ASCII letters are not changed.";
     "upper", "upper", text(upper), "acl get method,upper GET",
-        "Makes small letters capital. Letters beyond ASCII stay as they are.";
+        "Converts to upper case. Non-ASCII letters are not changed.";
     "length", "length", ConverterBuild::new(Type::Str, Type::Int, length), "acl long path,length gt 200",
         "The length of a text in bytes.";
     "bytes", "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[Kind::IntOrVariable, Kind::IntOrVariable], 1).prepare(check_bytes),
         "acl begins req.payload(0,9),bytes(4,2) -m bin 0d0a",
-        "A part of the value: from an offset on, at most so many bytes. It is empty where the value is shorter. Offset and length are numbers or variables; a \
-         variable that is negative or not set gives an empty value.";
+        "Returns a part of the value: from an offset, at most this many bytes. It is empty if the value is shorter. \
+         Offset and length are numbers or variables; a negative or undefined variable gives an empty value.";
     "field", "field(<index>,<delimiters>[,<count>])", text(field).takes(PART, 2).prepare(check_part), "acl tenant path,field(2,/) red blue",
-        "The field of an index, where each of the delimiters ends one; 1 is the first, and negative indexes count from the end. With a count so many \
-         fields, with 0 all that are left. Two delimiters side by side have an empty field between them.";
+        "Returns the field with this index, separated by any of the delimiters; 1 is the first, and negative indexes \
+         count from the end. A count returns several fields, 0 all remaining ones. Between two adjacent delimiters \
+         there is an empty field.";
     "word", "word(<index>,<delimiters>[,<count>])", text(word).takes(PART, 2).prepare(check_part), "acl sub hdr(host),word(1,.) www",
-        "As `field`, but delimiters side by side count as one, so no word is empty. Without a word of this index there is no value.";
+        "Like `field`, but adjacent delimiters count as one, so no word is empty. Without a word with this index \
+         there is no value.";
     "regsub", "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[Kind::Regex, Kind::Text, Kind::Text], 2).prepare(prepare_regsub),
         "acl clean path,regsub(/+,/,g) /admin",
-        "Replaces the first match of a regular expression, or all with the flag `g`; the flag `i` lets case not matter. In the replacement `\\0` is the match \
-         and `\\1` to `\\9` are its groups. Commas and parentheses need quotes around the argument.";
+        "Replaces the first match of a regular expression, or all with the flag `g`; the flag `i` ignores case. In \
+         the replacement `\\0` is the match and `\\1` to `\\9` are its groups. Quote the argument if it contains \
+         commas or parentheses.";
     "concat", "concat([<before>][,<variable>[,<behind>]])", text(concat).takes(&[Kind::Text, Kind::Variable, Kind::Text], 0),
         "acl both hdr(host),concat(/,txn.user) -m found",
-        "Appends a text, the value of a variable, and another text. A variable that is not set appends nothing.";
+        "Appends a text, the value of a variable, and another text. An undefined variable appends nothing.";
     "add_item", "add_item(<delimiter>[,<variable>[,<text>]])", text(add_item).takes(&[Kind::Text, Kind::Variable, Kind::Text], 1).prepare(check_item),
         "acl list str(a),add_item(;,txn.user) -m found",
-        "Appends the value of a variable and a text as an item of a list: the delimiter comes before it unless the list is empty.";
+        "Appends the value of a variable and a text as a list item: the delimiter comes before it unless the list is \
+         empty.";
     "ltrim", "ltrim(<characters>)", text(ltrim).takes(&[Kind::Text], 1), "acl trimmed hdr(x-list),ltrim(;) -m found",
-        "Removes these characters from the beginning, as many as there are.";
+        "Removes these characters from the beginning.";
     "rtrim", "rtrim(<characters>)", text(rtrim).takes(&[Kind::Text], 1), "acl slashless path,rtrim(/) /admin",
-        "Removes these characters from the end, as many as there are.";
+        "Removes these characters from the end.";
     "cut_crlf", "cut_crlf", text(cut_crlf), "acl first req.fhdr(x-text),cut_crlf -m found",
-        "Cuts the text before its first carriage return or line feed.";
+        "Truncates the text before its first carriage return or line feed.";
     "iif", "iif(<true>,<false>)", ConverterBuild::new(Type::Bool, Type::Str, iif).takes(&[Kind::Text, Kind::Text], 2), "acl tls ssl_fc,iif(https,http) https",
-        "One text where the value is true, and another where it is false.";
+        "Returns the first text if the value is true, else the second one.";
     "strcmp", "strcmp(<variable>)", ConverterBuild::new(Type::Str, Type::Int, strcmp).takes(&[Kind::Variable], 1), "acl same path,strcmp(txn.path) 0",
-        "Compares with the value of a variable: 0 when both are the same, negative when the value comes before it, positive when behind it.";
+        "Compares with the value of a variable: 0 if equal, negative if the value sorts before it, positive if after \
+         it.";
 };
 
 /// The text as it is, or a copy changed by a function where one is needed.
@@ -222,7 +227,7 @@ fn prepare_regsub(
         return Err(bad_argument(
             span,
             format!(
-                "regsub knows the flags 'g' and 'i', not '{}'",
+                "valid flags of regsub: 'g' and 'i', not '{}'",
                 char::from(*bad)
             ),
         ));
@@ -272,7 +277,7 @@ fn check_item(
     if arguments.variable(1).is_none() && arguments.text(2).is_none() {
         return Err(bad_argument(
             span,
-            "add_item wants a variable, a text, or both".into(),
+            "add_item expects a variable, a text, or both".into(),
         ));
     }
     Ok(())

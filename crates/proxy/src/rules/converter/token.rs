@@ -25,15 +25,17 @@ const fn part(apply: super::Apply) -> ConverterBuild {
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "jwt_header_query", "jwt_header_query[(<path>[,<type>])]", part(header),
         "acl example req.hdr(x-token),jwt_header_query('$.alg') -m found",
-        "The header of a JSON Web Token as JSON, or what `json_query` finds in it.";
+        "Returns the header of a JSON Web Token as JSON, or the result of `json_query` on it.";
     "jwt_payload_query", "jwt_payload_query[(<path>[,<type>])]", part(payload),
         "acl example req.hdr(x-token),jwt_payload_query('$.iss') -m found",
-        "What a JSON Web Token says, as JSON, or what `json_query` finds in it. It is worth nothing before `jwt_verify`.";
+        "Returns the payload of a JSON Web Token as JSON, or the result of `json_query` on it. Do not trust it before \
+         `jwt_verify`.";
     "jwt_verify", "jwt_verify(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Int, verify).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_verify),
         "acl example req.hdr(x-token),jwt_verify(HS256,secret) 1",
-        "Checks the signature of a JSON Web Token by an algorithm (`HS256`, `RS256`, `PS256`, `ES256` and those of 384 and 512 bits, or a variable) and a key: the \
-         secret of an HS algorithm, or else a PEM file with a public key or a certificate. 1 is right, 0 wrong, -1 an algorithm that nobody knows, -2 one that is not \
-         built, -3 no token, -5 no key.";
+        "Verifies the signature of a JSON Web Token with an algorithm (`HS256`, `RS256`, `PS256`, `ES256` and those \
+         of 384 and 512 bits, or a variable) and a key: the secret of an HS algorithm, or else a PEM file with a \
+         public key or a certificate. Returns 1 for valid, 0 invalid, -1 an unknown algorithm, -2 an unsupported one, \
+         -3 not a token, -5 no key.";
 };
 
 /// Most bytes of a file with a key.
@@ -120,7 +122,7 @@ fn prepare_verify(
         return Err(bad_argument(
             span,
             format!(
-                "no algorithm of tokens is called '{}'",
+                "unknown token algorithm '{}'",
                 String::from_utf8_lossy(name)
             ),
         ));
@@ -150,12 +152,12 @@ fn read_key(loader: &mut Loader, file: &str, span: Span) -> Result<Vec<u8>, Box<
         .read(&path, KEY_FILE_BYTES_MAX)
         .map_err(|error| {
             let error = std::io::Error::from(error);
-            bad_argument(span, format!("the key '{file}' cannot be read: {error}"))
+            bad_argument(span, format!("cannot read the key '{file}': {error}"))
         })?;
     tls::public_key(&text).ok_or_else(|| {
         bad_argument(
             span,
-            format!("'{file}' holds neither a public key nor a certificate in PEM"),
+            format!("'{file}' has neither a public key nor a certificate in PEM format"),
         )
     })
 }

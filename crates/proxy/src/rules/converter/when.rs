@@ -15,9 +15,10 @@ use std::sync::Arc;
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "when", "when([!]<condition>[,<acl>])", ConverterBuild::new(Type::Any, Type::Any, when).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
         "acl example path,when(forwarded) -m found",
-        "The value as it is, where a condition holds; else none. The conditions: `error` (something went wrong, as `option dontlog-normal` sees it), `normal`, \
-         `forwarded` (a server was asked), `toapplet` (the proxy itself answers), `processed` (either of both), `stopping` (the process only finishes what it \
-         has), and `acl` with the name of one. A `!` turns it around.";
+        "Passes the value on if a condition is true; otherwise there is no value. Conditions are `error` (a failure, \
+         as for `option dontlog-normal`), `normal`, `forwarded` (a server was used), `toapplet` (the proxy itself \
+         responds), `processed` (either of both), `stopping` (the process is in a soft stop), and `acl` with a name. \
+         `!` negates it.";
 };
 
 /// The conditions, by the number that an argument becomes.
@@ -42,7 +43,7 @@ fn prepare(
         None => (false, &*text),
     };
     let Some(which) = CONDITIONS.iter().position(|known| *known == name) else {
-        let message = format!("a condition is one of {}", CONDITIONS.join(", "));
+        let message = format!("expected one of the conditions {}", CONDITIONS.join(", "));
         return Err(bad_argument(span, message));
     };
     let acl = match (name, arguments.text(1)) {
@@ -50,10 +51,10 @@ fn prepare(
             let acl = String::from_utf8_lossy(acl).into_owned();
             let condition = Condition::of_names(loader, std::iter::once(&*acl), span);
             let condition =
-                condition.map_err(|name| bad_argument(span, format!("no such ACL: '{name}'")))?;
+                condition.map_err(|name| bad_argument(span, format!("ACL '{name}' not found")))?;
             Some(Argument::Acls(Arc::new(condition)))
         }
-        ("acl", None) => return Err(bad_argument(span, "the name of an ACL is missing".into())),
+        ("acl", None) => return Err(bad_argument(span, "the ACL name is missing".into())),
         (_, None) => None,
         (_, Some(_)) => return Err(bad_argument(span, "only `acl` takes a name".into())),
     };

@@ -17,7 +17,8 @@ const ACL: FetchBuild = FetchBuild::new(Type::Bool, Needs::Nothing, acl)
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "acl", "acl([!]<name>[,[!]<name>…])", ACL, "acl example acl(METH_GET,!LOCALHOST) -m found",
-        "Whether all of these ACLs hold; a `!` before a name turns it around. They must stand above, as in a condition.";
+        "Tests whether all of these ACLs are true; `!` before a name negates it. They must be declared earlier, as \
+         for a condition.";
 };
 
 fn prepare(
@@ -36,7 +37,7 @@ fn prepare(
         }
         Err(name) => {
             let mut diagnostic =
-                Diagnostic::error(&codes::UNKNOWN_ACL, span, format!("no such ACL: '{name}'"))
+                Diagnostic::error(&codes::UNKNOWN_ACL, span, format!("ACL '{name}' not found"))
                     .label("not declared above in this section");
             if let Some(near) = suggest::nearest(name, loader.acls.names()) {
                 diagnostic = diagnostic.help(format!("did you mean '{near}'?"));

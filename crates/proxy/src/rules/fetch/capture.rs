@@ -12,20 +12,22 @@ const fn of_request(one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "capture.req.hdr", "capture.req.hdr(<slot>)", of_request(request_header).takes(&[Kind::Int], 1), "acl seen capture.req.hdr(0) -m found",
-        "What a `capture request header` line or a `capture` rule kept, by its slot; the first is 0. It can be used in rules for answers and in logs.";
+        "The value of a request capture slot, from a `capture request header` line or a `capture` rule; the first \
+         slot is 0. Available in rules for responses and in logs.";
     "capture.req.method", "capture.req.method", of_request(method), "acl read capture.req.method GET HEAD",
-        "The method of the request, also in rules for answers.";
+        "The method of the request, also in rules for responses.";
     "capture.req.uri", "capture.req.uri", of_request(uri), "acl api capture.req.uri -m beg /api/",
-        "The URL of the request as rules left it, also in rules for answers. A host in it is left out.";
+        "The URL of the request after the rules, also in rules for responses. A host in it is omitted.";
     "capture.req.ver", "capture.req.ver", of_request(version), "acl old capture.req.ver HTTP/1.0",
-        "The version of the request as `HTTP/1.0` or `HTTP/1.1`, also in rules for answers.";
+        "The HTTP version of the request, as `HTTP/1.0` or `HTTP/1.1`, also in rules for responses.";
     "capture.res.hdr", "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[Kind::Int], 1),
         "acl seen capture.res.hdr(0) -m found",
-        "What a `capture response header` line or a `capture` rule kept of the answer, by its slot; the first is 0.";
+        "The value of a response capture slot, from a `capture response header` line or a `capture` rule; the first \
+         slot is 0.";
     "capture.res.ver", "capture.res.ver", FetchBuild::new(Type::Str, Needs::RequestKept, response_version).http(), "acl old capture.res.ver HTTP/1.0",
-        "The version of the answer as `HTTP/1.0` or `HTTP/1.1`.";
+        "The HTTP version of the response, as `HTTP/1.0` or `HTTP/1.1`.";
     "http_first_req", "http_first_req", FetchBuild::new(Type::Bool, Needs::RequestKept, first_request).http(), "acl first http_first_req",
-        "True for the first request of a client's connection: where a login or a redirection to another server still costs little.";
+        "True for the first request of a client connection, when a login or a redirect to another server costs little.";
 };
 
 fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Option<Value<'a>> {

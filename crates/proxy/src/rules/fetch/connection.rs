@@ -24,42 +24,46 @@ const fn truth(one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "src", address(src), "acl office src 192.0.2.0/24 2001:db8::/32",
-        "The client's address: of the connection, of a PROXY header, or as a rule set it. A client on a Unix socket has none.";
+        "The client's address: from the connection, a PROXY header, or a rule. A client on a Unix socket has none.";
     "src_port", number(src_port), "acl privileged src_port lt 1024",
-        "The client's port, where it is known.";
+        "The client's port, if known.";
     "dst", address(dst), "acl second dst 192.0.2.2",
-        "The address that the client connected to, also behind a transparent redirection, and as a PROXY header or a rule set it.";
+        "The destination address of the client's connection, also after a transparent redirection, or from a PROXY \
+         header or a rule.";
     "dst_port", number(dst_port), "acl is_tls dst_port 443",
-        "The port that the client connected to.";
+        "The destination port of the client's connection.";
     "src_is_local", truth(src_is_local), "acl from_here src_is_local",
-        "True when the client's address is one of this host.";
+        "True if the client's address is an address of this host.";
     "dst_is_local", truth(dst_is_local), "acl to_here dst_is_local",
-        "True when the address that the client connected to is one of this host: with interception not all are.";
+        "True if the destination address of the client's connection is an address of this host. With interception it \
+         may not be.";
     "fc_src", address(fc_src).prepare(ask_connection), "acl balancer fc_src 10.0.0.0/8",
-        "The address at the other end of the connection itself: of a balancer that sends PROXY headers, its own. A `tcp-request connection` rule may set it (`set-src`).";
+        "The source address of the connection itself: for a load balancer that sends PROXY headers, its own address. \
+         A `tcp-request connection` rule can change it (`set-src`).";
     "fc_src_port", number(fc_src_port).prepare(ask_connection), "acl privileged fc_src_port lt 1024",
-        "The port at the other end of the connection itself, whatever a PROXY header says.";
+        "The source port of the connection itself, regardless of a PROXY header.";
     "fc_dst", address(fc_dst).prepare(ask_connection), "acl second fc_dst 192.0.2.2",
-        "The address at our end of the connection itself, whatever a PROXY header says. A `tcp-request connection` rule may set it (`set-dst`).";
+        "The destination address of the connection itself, regardless of a PROXY header. A `tcp-request connection` \
+         rule can change it (`set-dst`).";
     "fc_dst_port", number(fc_dst_port).prepare(ask_connection), "acl is_tls fc_dst_port 443",
-        "The port at our end of the connection itself, whatever a PROXY header says.";
+        "The destination port of the connection itself, regardless of a PROXY header.";
     "fc_src_is_local", truth(fc_src_is_local).prepare(ask_connection), "acl from_here fc_src_is_local",
-        "True when `fc_src` is an address of this host.";
+        "True if `fc_src` is an address of this host.";
     "fc_dst_is_local", truth(fc_dst_is_local).prepare(ask_connection), "acl to_here fc_dst_is_local",
-        "True when `fc_dst` is an address of this host.";
+        "True if `fc_dst` is an address of this host.";
     "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
-        "True when the connection began with a PROXY header.";
+        "True if the connection began with a PROXY header.";
     "fc_err", number(error), "acl failed fc_err gt 0",
-        "The number of the error that ended the client's connection before it became a stream, as in HAProxy's list (34 is a failed TLS handshake); \
-         0 for all that rules ever see, since such a connection has no stream.";
+        "The number of the error that ended the client's connection before it became a stream, as in HAProxy (34 is a \
+         failed TLS handshake). Rules always see 0, because such a connection has no stream.";
     "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, error_text), "acl good fc_err_str Success",
-        "The text of `fc_err`: `Success` for a connection that lives.";
+        "The text of `fc_err`: `Success` for a working connection.";
     "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
-        "The major version of HTTP of the client's connection: 1 or 2. A connection that speaks no HTTP has none.";
+        "The major HTTP version of the client's connection: 1 or 2. Other connections have no value.";
     "so_id", number(so_id), "acl first_listener so_id 1",
-        "The id of the listener that took the connection (`id` on its `bind` line).";
+        "The id of the listener that accepted the connection (`id` on its `bind` line).";
     "so_name", FetchBuild::new(Type::Str, Needs::Nothing, so_name), "acl public so_name public",
-        "The name of the listener that took the connection (`name` on its `bind` line), if it has one.";
+        "The name of the listener that accepted the connection (`name` on its `bind` line), if it has one.";
 };
 
 /// The addresses of a connection are kept beside those of its PROXY header.

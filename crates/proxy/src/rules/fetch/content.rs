@@ -33,40 +33,43 @@ const fn counted(needs: Needs) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "req.len", "req.len", number(Needs::Request, inspected), "acl talks req.len gt 0",
-        "How many bytes of the request are there to be inspected. While it inspects, `tcp-request content` counts again when more arrive. \
-         Of HTTP that is the head, of any version, and what is there of the body.";
+        "Number of request bytes available for inspection. During inspection, `tcp-request content` evaluates it \
+         again when more data arrives. For HTTP it covers the headers, in any version, and the received part of the \
+         body.";
     "req_len", "req_len", number(Needs::Request, inspected), "acl talks req_len gt 0",
         "The older name of `req.len`.";
     "req.payload", "req.payload(<offset>,<length>)", part(Needs::Request), "acl ssh req.payload(0,4) -m bin 5353482d",
-        "So many bytes of the request from an offset on. It waits until they are there; with a length of 0 it takes all when the inspection ends.";
+        "Bytes of the request from an offset on. Waits until they have arrived; a length of 0 returns everything at \
+         the end of the inspection.";
     "payload", "payload(<offset>,<length>)", part(Needs::EitherSide), "acl ssh payload(0,4) -m bin 5353482d",
-        "The same as `req.payload` in rules for requests and as `res.payload` in rules for answers.";
+        "The same as `req.payload` in rules for requests, and as `res.payload` in rules for responses.";
     "req.payload_lv", "req.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Request), "acl id req.payload_lv(43,1) -m found",
-        "Bytes of the request whose count stands in it: at an offset, in one to eight bytes. They follow it, or stand at a third argument, which with a sign \
-         counts from behind the length.";
+        "Bytes of the request with a length prefix: the prefix is at an offset and has one to eight bytes. The value \
+         follows it, or starts at the third argument, which with a sign is relative to the end of the prefix.";
     "payload_lv", "payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::EitherSide), "acl id payload_lv(43,1) -m found",
-        "The same as `req.payload_lv` in rules for requests and as `res.payload_lv` in rules for answers: session ids of TLS, for example.";
+        "The same as `req.payload_lv` in rules for requests, and as `res.payload_lv` in rules for responses: for TLS \
+         session ids, for example.";
     "res.len", "res.len", number(Needs::Response, answered), "acl talks res.len gt 0",
-        "How many bytes of the answer are there to be inspected.";
+        "Number of response bytes available for inspection.";
     "res.payload", "res.payload(<offset>,<length>)", part(Needs::Response), "acl ssh res.payload(0,4) -m bin 5353482d",
-        "So many bytes of the answer from an offset on; see `req.payload`.";
+        "Bytes of the response from an offset on; see `req.payload`.";
     "res.payload_lv", "res.payload_lv(<offset>,<length>[,<value offset>])", counted(Needs::Response), "acl id res.payload_lv(43,1) -m found",
-        "Bytes of the answer whose count stands in it; see `req.payload_lv`.";
+        "Bytes of the response with a length prefix; see `req.payload_lv`.";
     "res.body", "res.body", bytes(Needs::Response, body).http().prepare(ask_body), "acl fault res.body -m sub Exception",
-        "The body of the answer, as far as it is there: `http-response wait-for-body` waits for it, up to the size of a buffer.";
+        "The received part of the response body: `http-response wait-for-body` waits for it, up to a full buffer.";
     "res.body_len", "res.body_len", number(Needs::Response, length).http().prepare(ask_body), "acl filled res.body_len gt 0",
-        "How many bytes of the answer's body are there.";
+        "Number of received bytes of the response body.";
     "res.body_size", "res.body_size", number(Needs::Response, body_size).http().prepare(ask_body), "acl download res.body_size gt 1000000",
-        "How long the answer says that its body is. Of a body without an announced length it is what is there.";
+        "The announced length of the response body. Without an announced length, the received length.";
     "req.body", "req.body", bytes(Needs::Request, body).http(), "acl soap req.body -m sub Envelope",
-        "The body of the request, as far as it is there: `option http-buffer-request` waits for it, up to the size of a buffer.";
+        "The received part of the request body: `option http-buffer-request` waits for it, up to a full buffer.";
     "req.body_len", "req.body_len", number(Needs::Request, length).http(), "acl filled req.body_len gt 0",
-        "How many bytes of the request's body are there.";
+        "Number of received bytes of the request body.";
     "req.body_size", "req.body_size", number(Needs::Request, body_size).http(), "acl upload req.body_size gt 1000000",
-        "How long the request says that its body is. Of a body without an announced length it is what is there.";
+        "The announced length of the request body. Without an announced length, the received length.";
     "req.body_param", "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[Kind::Text], 0), "acl login req.body_param(user) -m found",
-        "The value of the first field of this name in a form that is the request's body, of whatever type it says to be; without a name the first \
-         field's. Nothing is decoded.";
+        "The value of the first field with this name in a form in the request body, regardless of its content type; \
+         without a name that of the first field. Nothing is decoded.";
 };
 
 fn length<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
@@ -172,13 +175,13 @@ fn check_counted(
 ) -> Result<(), Box<Diagnostic>> {
     let bad = |message: &str| Err(bad_argument(span, message.into()));
     let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
-        return bad("an offset and a length are expected");
+        return bad("expected an offset and a length");
     };
     if offset < 0 {
         return bad("the offset cannot be negative");
     }
     if !(1..=COUNT_BYTES_MAX).contains(&length) {
-        return bad("the length of the count is from 1 to 8 bytes");
+        return bad("the length prefix has 1 to 8 bytes");
     }
     let Some(text) = arguments.text(2) else {
         return Ok(());
@@ -193,7 +196,7 @@ fn check_counted(
             .and_then(|end| end.checked_add(shift))
             .is_none_or(|start| start < 0))
     {
-        return bad("the value would begin before the payload");
+        return bad("the value would start before the payload");
     }
     arguments.list.truncate(2);
     arguments.list.push(Some(Argument::Int(shift)));

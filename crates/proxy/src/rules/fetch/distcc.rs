@@ -17,9 +17,10 @@ const fn token(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "distcc_param", "distcc_param(<token>[,<occurrence>])", token(Type::Int, parameter), "acl big distcc_param(DOTI) gt 1000000",
-        "The number of a token in a message of distcc: a version, a count, or how many bytes follow it. Occurrences count from 1, which is also the usual.";
+        "The number of a token in a distcc message: a version, a count, or the number of bytes that follow it. \
+         Occurrences are numbered from 1, the default.";
     "distcc_body", "distcc_body(<token>[,<occurrence>])", token(Type::Bin, body), "acl c distcc_body(ARGV,1) -m sub .c",
-        "The bytes that follow a token in a message of distcc, once all are there.";
+        "The bytes that follow a token in a distcc message, once all have arrived.";
 };
 
 /// Bytes of a token: its name and its number in hexadecimal digits.
@@ -35,7 +36,7 @@ fn check(_: &mut Loader, arguments: &mut Arguments, span: Span) -> Result<(), Bo
     }
     match arguments.int(1) {
         None | Some(0..) => Ok(()),
-        Some(_) => Err(bad_argument(span, "occurrences count from 1".into())),
+        Some(_) => Err(bad_argument(span, "occurrences are numbered from 1".into())),
     }
 }
 

@@ -32,55 +32,60 @@ const fn server(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "fc_rtt", "fc_rtt[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_us)), "acl far fc_rtt gt 200",
-        "The time of a round trip to the client as the kernel measures it, in milliseconds or in the unit `ms` or `us`. None of a client that is not on TCP.";
+        "The round-trip time to the client as measured by the kernel, in milliseconds or in the unit `ms` or `us`. No \
+         value if the client does not use TCP.";
     "fc_rttvar", "fc_rttvar[(<unit>)]", time(Needs::Nothing, client_time, |a, s| unit(a, client_packets(s)?.rtt_variance_us)), "acl shaky fc_rttvar gt 100",
-        "How much the time of a round trip to the client varies, in milliseconds or in the unit `ms` or `us`.";
+        "The variance of the round-trip time to the client, in milliseconds or in the unit `ms` or `us`.";
     "fc_unacked", "fc_unacked", packets(|_, s| count(client_packets(s)?.unacked)), "acl waits fc_unacked gt 10",
-        "How many segments were sent to the client and not acknowledged yet.";
+        "Number of unacknowledged segments sent to the client.";
     "fc_sacked", "fc_sacked", packets(|_, s| count(client_packets(s)?.sacked)), "acl gaps fc_sacked gt 0",
-        "How many segments the client acknowledged out of their order.";
+        "Number of segments that the client acknowledged out of order.";
     "fc_retrans", "fc_retrans", packets(|_, s| count(client_packets(s)?.retransmitted)), "acl lossy fc_retrans gt 0",
-        "How many segments to the client are being sent again.";
+        "Number of segments to the client that are being retransmitted.";
     "fc_fackets", "fc_fackets", packets(|_, s| count(client_packets(s)?.fackets)), "acl gaps fc_fackets gt 0",
-        "The kernel's count of segments up to the last one that was acknowledged out of order; kernels of today leave it 0.";
+        "The kernel's count of segments up to the last one that was acknowledged out of order; current kernels leave \
+         it 0.";
     "fc_lost", "fc_lost", packets(|_, s| count(client_packets(s)?.lost)), "acl lossy fc_lost gt 0",
-        "How many segments to the client the kernel takes for lost.";
+        "Number of segments to the client that the kernel considers lost.";
     "fc_reordering", "fc_reordering", packets(|_, s| count(client_packets(s)?.reordering)), "acl mixed fc_reordering gt 3",
-        "How far out of their order segments of the client's connection are taken to arrive.";
+        "The kernel's reordering metric of the client's connection.";
     "bc_rtt", "bc_rtt[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_us)), "acl example bc_rtt -m found",
-        "The time of a round trip to the server as the kernel measures it, in milliseconds or in the unit `ms` or `us`.";
+        "The round-trip time to the server as measured by the kernel, in milliseconds or in the unit `ms` or `us`.";
     "bc_rttvar", "bc_rttvar[(<unit>)]", time(Needs::Server, server_time, |a, s| unit(a, server_packets(s)?.rtt_variance_us)), "acl example bc_rttvar -m found",
-        "How much the time of a round trip to the server varies, in milliseconds or in the unit `ms` or `us`.";
+        "The variance of the round-trip time to the server, in milliseconds or in the unit `ms` or `us`.";
     "bc_http_major", "bc_http_major", server(Type::Int, server_http), "acl example bc_http_major 2",
-        "The major version of HTTP on the connection to the server: 1 or 2. None before it stands, or where no HTTP is spoken.";
+        "The major HTTP version of the server connection: 1 or 2. No value before it is established, or for other \
+         protocols.";
     "bc_reused", "bc_reused", server(Type::Bool, reused), "acl example bc_reused",
-        "True when the connection to the server carried other requests before this one.";
+        "True if the server connection carried earlier requests.";
     "fc_nb_streams", "fc_nb_streams", client(Type::Int, |_, s| streams(s, End::Client)), "acl many fc_nb_streams gt 50",
-        "How many streams the client's connection has now: 1 but for HTTP/2.";
+        "Number of concurrent streams of the client's connection: always 1 except for HTTP/2.";
     "bc_nb_streams", "bc_nb_streams", server(Type::Int, |_, s| streams(s, End::Server)), "acl example bc_nb_streams gt 50",
-        "How many streams the connection to the server has now: 1 but for HTTP/2.";
+        "Number of concurrent streams of the server connection: always 1 except for HTTP/2.";
     "fc_settings_streams_limit", "fc_settings_streams_limit", client(Type::Int, |_, s| streams_max(s, End::Client)), "acl wide fc_settings_streams_limit gt 1",
-        "How many streams the client's connection may have at once: 1 but for HTTP/2, where `tune.h2.fe.max-concurrent-streams` says.";
+        "Maximum number of concurrent streams of the client's connection: 1 except for HTTP/2, where \
+         `tune.h2.fe.max-concurrent-streams` sets it.";
     "bc_settings_streams_limit", "bc_settings_streams_limit", server(Type::Int, |_, s| streams_max(s, End::Server)), "acl example bc_settings_streams_limit gt 1",
-        "How many streams the connection to the server may have at once: 1 but for HTTP/2, where it is the least of what the server and \
-         `tune.h2.be.max-concurrent-streams` say.";
+        "Maximum number of concurrent streams of the server connection: 1 except for HTTP/2, where it is the lower \
+         one of the server's limit and `tune.h2.be.max-concurrent-streams`.";
     "fc_glitches", "fc_glitches", client(Type::Int, |_, s| glitches(s, End::Client)), "acl faulty fc_glitches gt 10",
-        "How many faults the client made on its connection of HTTP/2 that ended a stream and not the connection: malformed requests, bodies of a wrong \
-         length. 0 for HTTP/1. See `tune.h2.fe.glitches-threshold` for a limit, and `glitch_cnt` of stick tables for all connections of a client.";
+        "Number of HTTP/2 protocol errors of the client that ended a stream but not the connection: malformed \
+         requests, wrong body lengths. 0 for HTTP/1. `tune.h2.fe.glitches-threshold` limits it, and `glitch_cnt` of \
+         stick tables counts over all connections of a client.";
     "bc_glitches", "bc_glitches", server(Type::Int, |_, s| glitches(s, End::Server)), "acl example bc_glitches gt 10",
-        "The same for the connection to the server.";
+        "The same for the server connection.";
     "fs.id", "fs.id", client(Type::Int, |_, s| id(s, End::Client)), "acl first fs.id 1",
-        "The number of the client's stream of HTTP/2; 0 where its connection has no streams.";
+        "The id of the client's HTTP/2 stream; 0 for other connections.";
     "bs.id", "bs.id", server(Type::Int, |_, s| id(s, End::Server)), "acl example bs.id 1",
-        "The number of the server's stream of HTTP/2; 0 where its connection has no streams.";
+        "The id of the server's HTTP/2 stream; 0 for other connections.";
     "fs.aborted", "fs.aborted", client(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Client)))), "acl example fs.aborted",
-        "True when the client broke the stream off. Useful in log lines.";
+        "True if the client aborted the stream. Useful in logs.";
     "bs.aborted", "bs.aborted", server(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Server)))), "acl example bs.aborted",
-        "True when the server broke the stream off. Useful in log lines.";
+        "True if the server aborted the stream. Useful in logs.";
     "fs.rst_code", "fs.rst_code", client(Type::Int, |_, s| reset_code(s, End::Client)), "acl cancelled fs.rst_code 8",
-        "The code by which the client reset its stream of HTTP/2 (8: it gave up); none without that.";
+        "The error code with which the client reset its HTTP/2 stream (8: cancelled); no value without a reset.";
     "bs.rst_code", "bs.rst_code", server(Type::Int, |_, s| reset_code(s, End::Server)), "acl example bs.rst_code 8",
-        "The code by which the server reset its stream of HTTP/2; none without that.";
+        "The error code with which the server reset its HTTP/2 stream; no value without a reset.";
 };
 
 fn ask_client_socket(

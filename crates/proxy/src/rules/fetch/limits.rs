@@ -19,26 +19,26 @@ macro_rules! limits {
                 Some(Value::Int(find(stream).unwrap_or(0).into()))
             }), $example, $doc;)*
             "prio_class", "prio_class", number(Needs::Nothing, class), "acl first prio_class lt 0",
-                "The class of the stream in queues, as `set-priority-class` set it.";
+                "The queue class of the stream, from `set-priority-class`.";
             "prio_offset", "prio_offset", number(Needs::Nothing, offset), "acl late prio_offset gt 0",
-                "The milliseconds by which the stream counts as having come later, as `set-priority-offset` set them.";
+                "The queue offset of the stream in milliseconds, from `set-priority-offset`.";
         }
     };
 }
 
 pub(super) static ROWS: &[FetchRow] = limits! {
     "cur_client_timeout" Needs::Nothing, Stream::client_ms, "acl short cur_client_timeout lt 5000",
-        "How long the client may be silent now, in milliseconds: `timeout client`, or what `set-timeout client` set.";
+        "The current client timeout in milliseconds: `timeout client`, or `set-timeout client`.";
     "cur_server_timeout" Needs::Backend, Stream::server_ms, "acl short cur_server_timeout lt 5000",
-        "How long the server may be silent now, in milliseconds: `timeout server`, or what `set-timeout server` set.";
+        "The current server timeout in milliseconds: `timeout server`, or `set-timeout server`.";
     "cur_tunnel_timeout" Needs::Backend, Stream::tunnel_ms, "acl short cur_tunnel_timeout lt 5000",
-        "How long both may be silent in a tunnel now, in milliseconds: `timeout tunnel`, or what `set-timeout tunnel` set.";
+        "The current tunnel timeout in milliseconds: `timeout tunnel`, or `set-timeout tunnel`.";
     "cur_connect_timeout" Needs::Backend, Stream::connect_ms, "acl short cur_connect_timeout lt 5000",
-        "How long a connection to the server may take now, in milliseconds: `timeout connect`, or what `set-timeout connect` set.";
+        "The current connect timeout in milliseconds: `timeout connect`, or `set-timeout connect`.";
     "cur_queue_timeout" Needs::Backend, Stream::queue_ms, "acl short cur_queue_timeout lt 5000",
-        "How long the stream may wait in queues now, in milliseconds: `timeout queue`, or what `set-timeout queue` set.";
+        "The current queue timeout in milliseconds: `timeout queue`, or `set-timeout queue`.";
     "cur_tarpit_timeout" Needs::Nothing, Stream::tarpit_ms, "acl short cur_tarpit_timeout lt 5000",
-        "How long a tarpit would hold the stream now, in milliseconds: `timeout tarpit`, or what `set-timeout tarpit` set.";
+        "The current tarpit timeout in milliseconds: `timeout tarpit`, or `set-timeout tarpit`.";
 };
 
 fn class<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

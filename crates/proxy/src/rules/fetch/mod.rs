@@ -285,8 +285,8 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
     let called = |text: &str| text.replacen(row.name, &format!("{}{suffix}", row.name), 1);
     let what = match method {
         Method::Beg => "begins with",
-        Method::Dir => "holds, between slashes,",
-        Method::Dom => "holds, between dots or slashes,",
+        Method::Dir => "contains, between slashes,",
+        Method::Dom => "contains, between dots or slashes,",
         Method::End => "ends with",
         Method::Len => "is as long as",
         Method::Reg => "matches the regular expression",
@@ -313,7 +313,7 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         places: &["acl"],
         syntax: stay(called(row.syntax)),
         doc: stay(format!(
-            "In ACLs only: true where the value of `{}` {what} one of the patterns. The same as `{} -m {}`.",
+            "In ACLs only: true if the value of `{}` {what} one of the patterns. The same as `{} -m {}`.",
             row.name,
             row.syntax,
             &suffix[1..]

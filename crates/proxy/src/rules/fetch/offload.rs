@@ -12,13 +12,13 @@ const fn of(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "res.cache_hit", "res.cache_hit", of(Type::Bool, cache_hit), "http-response set-header x-cached yes if { res.cache_hit }",
-        "True where the answer came out of a cache.";
+        "True if the response came from a cache.";
     "res.cache_name", "res.cache_name", of(Type::Str, cache_name), "http-response set-header x-cache %[res.cache_name]",
-        "The name of the `cache` section that the answer came out of; nothing where it did not.";
+        "The name of the `cache` section from which the response came; otherwise no value.";
     "res.comp", "res.comp", of(Type::Bool, compressed), "log-format \"%ci %[res.comp]\"",
-        "True where the answer is compressed here.";
+        "True if the proxy compresses the response.";
     "res.comp_algo", "res.comp_algo", of(Type::Str, algorithm), "log-format \"%ci %[res.comp_algo]\"",
-        "What the answer is compressed with here, as `compression algo` names it; nothing where it is not.";
+        "The algorithm with which the proxy compresses the response, as in `compression algo`; otherwise no value.";
 };
 
 fn cache_hit<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -21,36 +21,37 @@ const fn fetch(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "date", "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
-        "The time now in seconds since 1970, with an offset added to it. With the unit `ms` or `us` both count in that.";
+        "The current time in seconds since 1970, plus an offset. The unit `ms` or `us` applies to both.";
     "date_us", "date_us", fetch(Type::Int, date_us), "acl odd_microsecond date_us,odd",
-        "The microseconds of the second that runs now.";
+        "The microseconds of the current second.";
     "env", "env(<name>)", fetch(Type::Str, env).takes(&[Kind::Environment], 1), "acl test_host env(STAGE) test",
-        "The value of an environment variable of the process, as it was at the start.";
+        "The value of an environment variable of the process at the start.";
     "hostname", "hostname", fetch(Type::Str, hostname), "acl first hostname web1",
-        "The name of this host.";
+        "The host name of this machine.";
     "nbproc", "nbproc", fetch(Type::Int, one), "acl single nbproc 1",
-        "The number of processes that serve, which is always 1.";
+        "The number of serving processes, always 1.";
     "proc", "proc", fetch(Type::Int, one), "acl first proc 1",
-        "The number of the process that serves, which is always 1.";
+        "The number of the serving process, always 1.";
     "act_conn", "act_conn", fetch(Type::Int, act_conn), "acl crowded act_conn gt 10000",
-        "How many clients' connections the process has now.";
+        "Number of client connections of the process.";
     "uptime", "uptime", fetch(Type::Int, uptime), "acl young uptime lt 60",
-        "For how many seconds the process has served.";
+        "Uptime of the process in seconds.";
     "pid", "pid", fetch(Type::Int, pid), "acl known pid gt 0",
-        "The number of the process.";
+        "The id of the process.";
     "thread", "thread", fetch(Type::Int, thread), "acl first thread 0",
-        "The number of the thread that serves, from 0 on.";
+        "The number of the serving thread, from 0.";
     "tgroup", "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
-        "The number of the group of threads, which is always 1.";
+        "The number of the thread group, always 1.";
     "stopping", "stopping", fetch(Type::Bool, stopping), "acl example stopping",
-        "True when the process takes no new connections any more and only finishes what it has.";
+        "True in a soft stop, when the process accepts no new connections.";
     "rand", "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
-        "A random number from 0 to the range less one; without a range of 32 bits. It is good for sharing out, not for secrets.";
+        "A random number from 0 to the range minus one; without a range of 32 bits. Suitable for distributing load, \
+         not for secrets.";
     "uuid", "uuid[(<version>)]", fetch(Type::Str, uuid).takes(&[Kind::Int], 0).prepare(check_uuid), "acl some uuid -m found",
-        "A random UUID of version 4. No other version is made.";
+        "A random UUID (version 4). Other versions are not supported.";
     "wait_end", "wait_end", fetch(Type::Bool, wait_end).waits(), "acl ended wait_end",
-        "True once the inspection of the content has ended: all bytes are there that rules will see, or `inspect-delay` is over. \
-         A rule with it waits until then.";
+        "True once the content inspection has ended: all data for the rules has arrived, or `inspect-delay` has \
+         passed. A rule with it waits until then.";
 };
 
 fn since_epoch() -> std::time::Duration {
@@ -141,7 +142,7 @@ fn check_uuid(
         None | Some(4) => Ok(()),
         Some(other) => Err(bad_argument(
             span,
-            format!("UUIDs of version {other} are not made, only of version 4"),
+            format!("UUID version {other} is not supported, only version 4"),
         )),
     }
 }

@@ -26,21 +26,21 @@ const fn of_frontend(one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "fe_id", "fe_id", number(Needs::Nothing, fe_id), "acl first fe_id 1",
-        "The id of the stream's frontend. A backend can tell by it where a stream came in.";
+        "The id of the stream's frontend, for example to distinguish frontends in a backend.";
     "fe_name", "fe_name", text(Needs::Nothing, fe_name), "acl public fe_name public",
         "The name of the stream's frontend.";
     "fe_defbe", "fe_defbe", text(Needs::Nothing, fe_defbe), "acl usual fe_defbe app",
         "The name of the default backend of the stream's frontend.";
     "fe_conn", "fe_conn[(<frontend>)]", of_frontend(fe_conn), "acl busy fe_conn gt 1000",
-        "How many connections a frontend has now; without an argument the stream's own.";
+        "Number of connections of a frontend; without an argument that of the stream.";
     "fe_req_rate", "fe_req_rate[(<frontend>)]", of_frontend(fe_req_rate), "acl busy fe_req_rate gt 1000",
-        "How many HTTP requests a second a frontend gets.";
+        "Number of HTTP requests per second of a frontend.";
     "fe_sess_rate", "fe_sess_rate[(<frontend>)]", of_frontend(fe_sess_rate), "acl busy fe_sess_rate gt 1000",
-        "How many sessions a second a frontend gets. With it a rule can slow down who comes too fast.";
+        "Number of sessions per second of a frontend, for example to slow down clients during peaks.";
     "fe_client_timeout", "fe_client_timeout", number(Needs::Nothing, fe_client_timeout), "acl short fe_client_timeout lt 5000",
         "`timeout client` of the stream's frontend in milliseconds.";
     "dst_conn", "dst_conn", number(Needs::Nothing, fe_conn), "acl busy dst_conn gt 1000",
-        "How many connections the frontend has now that the client came to. All listeners of a frontend count together.";
+        "Number of connections of the client's frontend, over all its listeners.";
     "be_id", "be_id", number(Needs::Backend, be_id), "acl second be_id 2",
         "The id of the stream's backend.";
     "be_name", "be_name", text(Needs::Backend, be_name), "acl app be_name app",
@@ -50,27 +50,30 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "be_connect_timeout", "be_connect_timeout", number(Needs::Backend, be_connect_timeout), "acl short be_connect_timeout lt 5000",
         "`timeout connect` of the stream's backend in milliseconds.";
     "be_queue_timeout", "be_queue_timeout", number(Needs::Backend, be_queue_timeout), "acl short be_queue_timeout lt 5000",
-        "`timeout queue` of the stream's backend in milliseconds; without it `timeout connect` holds.";
+        "`timeout queue` of the stream's backend in milliseconds; the default is `timeout connect`.";
     "be_tarpit_timeout", "be_tarpit_timeout", number(Needs::Backend, be_tarpit_timeout), "acl short be_tarpit_timeout lt 5000",
-        "`timeout tarpit` of the stream's backend in milliseconds; without it `timeout connect` holds.";
+        "`timeout tarpit` of the stream's backend in milliseconds; the default is `timeout connect`.";
     "fe_tarpit_timeout", "fe_tarpit_timeout", number(Needs::Nothing, fe_tarpit_timeout), "acl short fe_tarpit_timeout lt 5000",
-        "`timeout tarpit` of the stream's frontend in milliseconds; without it `timeout connect` holds.";
+        "`timeout tarpit` of the stream's frontend in milliseconds; the default is `timeout connect`.";
     "be_tunnel_timeout", "be_tunnel_timeout", number(Needs::Backend, be_tunnel_timeout), "acl short be_tunnel_timeout lt 5000",
         "`timeout tunnel` of the stream's backend in milliseconds.";
     "be_conn", "be_conn[(<backend>)]", of_backend(be_conn), "acl busy be_conn(app) gt 100",
-        "How many streams are in a backend now, those that wait included; without an argument the section's own.";
+        "Number of streams of a backend, including queued ones; without an argument that of the section.";
     "be_sess_rate", "be_sess_rate[(<backend>)]", of_backend(be_sess_rate), "acl busy be_sess_rate(app) gt 100",
-        "How many sessions a second a backend gets.";
+        "Number of sessions per second of a backend.";
     "be_conn_free", "be_conn_free[(<backend>)]", of_backend(be_conn_free), "acl full be_conn_free(app) lt 1",
-        "How many more sessions the usable servers of a backend take before they are full, queues not counted; -1 where one of them has no `maxconn`.";
+        "Number of free sessions on the usable servers of a backend, without queues; -1 if one of them has no \
+         `maxconn`.";
     "connslots", "connslots[(<backend>)]", of_backend(connslots), "acl full connslots(app) lt 10",
-        "How many more streams the usable servers of a backend take, in sessions and in queues; -1 where one of them has no `maxconn` or no `maxqueue`.";
+        "Number of free slots on the usable servers of a backend, in sessions and queues; -1 if one of them has no \
+         `maxconn` or no `maxqueue`.";
     "nbsrv", "nbsrv[(<backend>)]", of_backend(nbsrv), "acl dead nbsrv(app) lt 1",
-        "How many servers of a backend can be used: those that are up, or its backups where no other is. Most useful for `monitor fail`.";
+        "Number of usable servers of a backend: those that are up, or its backup servers if no other is. Useful for \
+         `monitor fail`.";
     "queue", "queue[(<backend>)]", of_backend(queue), "acl waiting queue(app) gt 10",
-        "How many streams wait in a backend, for any of its servers or for a certain one.";
+        "Number of queued streams of a backend, for any of its servers or for a specific one.";
     "avg_queue", "avg_queue[(<backend>)]", of_backend(avg_queue), "acl waiting avg_queue(app) gt 2",
-        "How many streams wait in a backend for each server that can be used. Where none can, the number that wait.";
+        "Number of queued streams of a backend per usable server. Without a usable server, the total number.";
 };
 
 /// The backend of an argument; without one the stream's own, and before it has

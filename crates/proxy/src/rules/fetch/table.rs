@@ -154,7 +154,7 @@ fn check_counter(
     match arguments.int(at) {
         Some(counter) if !(0..i64::from(count)).contains(&counter) => Err(bad_argument(
             span,
-            format!("there are {count} counters, numbered from 0: {counter} is none of them"),
+            format!("counters are numbered from 0 and there are {count}: {counter} does not exist"),
         )),
         _ => Ok(()),
     }
@@ -179,7 +179,7 @@ macro_rules! families {
             name: concat!("sc_", $name),
             places: PLACE,
             syntax: concat!("sc_", $name, "(<ctr>[,<table>])"),
-            doc: concat!($doc, " Of the entry that a counter tracks, or of the same key in another table."),
+            doc: concat!($doc, " For the entry that a counter tracks, or for the same key in another table."),
             example: concat!("acl example sc_", $name, "(0) gt 10"),
             build: number(|a, s| of_counter(s, a.int(0), a.table(1), $ask, Some(0)))
                 .takes(&[Kind::Int, Kind::Table], 1)
@@ -192,7 +192,8 @@ macro_rules! families {
             name: concat!("src_", $name),
             places: PLACE,
             syntax: concat!("src_", $name, "[(<table>)]"),
-            doc: concat!($doc, " Of the entry of the client's address, in the section's own table or the one that is named; 0 where there is none."),
+            doc: concat!($doc, " For the entry of the client's address, in the section's own or the named table; 0 if \
+                there is none."),
             example: concat!(table_of!(), "acl example src_", $name, " gt 10"),
             build: number(|a, s| of_source(s, a.table(0), $ask, Some(0)))
                 .takes(&[Kind::Table], 0)
@@ -204,7 +205,7 @@ macro_rules! families {
             name: concat!($prefix, $name),
             places: PLACE,
             syntax: concat!($prefix, $name, "[(<table>)]"),
-            doc: concat!($doc, " Of the entry that this counter tracks, or of the same key in another table."),
+            doc: concat!($doc, " For the entry that this counter tracks, or for the same key in another table."),
             example: concat!("acl example ", $prefix, $name, " gt 10"),
             build: number(|a, s| of_counter(s, Some($counter), a.table(0), $ask, Some(0)))
                 .takes(&[Kind::Table], 0),
@@ -213,32 +214,39 @@ macro_rules! families {
 }
 
 families! {
-    "bytes_in_rate", Get(DataType::BytesInRate), "Bytes from clients in the period of the table.";
-    "bytes_out_rate", Get(DataType::BytesOutRate), "Bytes to clients in the period of the table.";
-    "clr_gpc0", Clear(DataType::Gpc0), "Sets the first general purpose counter to 0 and says what it was.";
-    "clr_gpc1", Clear(DataType::Gpc1), "Sets the second general purpose counter to 0 and says what it was.";
-    "conn_cnt", Get(DataType::ConnCnt), "How many connections (or requests) were tracked.";
-    "conn_cur", Get(DataType::ConnCur), "How many connections (or requests) are tracked now.";
-    "conn_rate", Get(DataType::ConnRate), "How many connections (or requests) were tracked in the period of the table.";
+    "bytes_in_rate", Get(DataType::BytesInRate), "Bytes received from clients per period of the table.";
+    "bytes_out_rate", Get(DataType::BytesOutRate), "Bytes sent to clients per period of the table.";
+    "clr_gpc0", Clear(DataType::Gpc0), "Resets the first general purpose counter and returns its old value.";
+    "clr_gpc1", Clear(DataType::Gpc1), "Resets the second general purpose counter and returns its old value.";
+    "conn_cnt", Get(DataType::ConnCnt), "Number of tracked connections (or requests).";
+    "conn_cur", Get(DataType::ConnCur), "Number of currently tracked connections (or requests).";
+    "conn_rate", Get(DataType::ConnRate), "Number of tracked connections (or requests) per period of the table.";
     "get_gpc0", Get(DataType::Gpc0), "The first general purpose counter.";
     "get_gpc1", Get(DataType::Gpc1), "The second general purpose counter.";
     "get_gpt0", Get(DataType::Gpt0), "The first general purpose tag.";
-    "glitch_cnt", Get(DataType::GlitchCnt), "How many faults of HTTP/2 its clients made that ended a stream only (see `fc_glitches`).";
-    "glitch_rate", Get(DataType::GlitchRate), "How many faults of HTTP/2 its clients made in the period of the table.";
-    "gpc0_rate", Get(DataType::Gpc0Rate), "How much the first general purpose counter grew in the period of the table.";
-    "gpc1_rate", Get(DataType::Gpc1Rate), "How much the second general purpose counter grew in the period of the table.";
-    "http_err_cnt", Get(DataType::HttpErrCnt), "How many requests were wrong, refused, or answered with 4xx.";
-    "http_err_rate", Get(DataType::HttpErrRate), "How many requests were wrong, refused, or answered with 4xx, in the period of the table.";
-    "http_fail_cnt", Get(DataType::HttpFailCnt), "How many requests a server failed to answer, or answered with 5xx (but 501 and 505).";
-    "http_fail_rate", Get(DataType::HttpFailRate), "How many requests a server failed to answer, or answered with 5xx, in the period of the table.";
-    "http_req_cnt", Get(DataType::HttpReqCnt), "How many requests there were.";
-    "http_req_rate", Get(DataType::HttpReqRate), "How many requests there were in the period of the table.";
-    "inc_gpc0", Increment(DataType::Gpc0, DataType::Gpc0Rate), "Adds one to the first general purpose counter and says what it is now.";
-    "inc_gpc1", Increment(DataType::Gpc1, DataType::Gpc1Rate), "Adds one to the second general purpose counter and says what it is now.";
-    "kbytes_in", Kilobytes(DataType::BytesInCnt), "Kilobytes from clients.";
-    "kbytes_out", Kilobytes(DataType::BytesOutCnt), "Kilobytes to clients.";
-    "sess_cnt", Get(DataType::SessCnt), "How many connections the rules took.";
-    "sess_rate", Get(DataType::SessRate), "How many connections the rules took in the period of the table.";
+    "glitch_cnt", Get(DataType::GlitchCnt), "Number of HTTP/2 protocol errors by its clients that only ended a stream \
+     (see `fc_glitches`).";
+    "glitch_rate", Get(DataType::GlitchRate), "Number of HTTP/2 protocol errors by its clients per period of the \
+     table.";
+    "gpc0_rate", Get(DataType::Gpc0Rate), "Increase of the first general purpose counter per period of the table.";
+    "gpc1_rate", Get(DataType::Gpc1Rate), "Increase of the second general purpose counter per period of the table.";
+    "http_err_cnt", Get(DataType::HttpErrCnt), "Number of requests that were invalid, denied, or got a 4xx response.";
+    "http_err_rate", Get(DataType::HttpErrRate), "Number of requests that were invalid, denied, or got a 4xx \
+     response, per period of the table.";
+    "http_fail_cnt", Get(DataType::HttpFailCnt), "Number of requests that a server failed to serve, or that got a 5xx \
+     response (except 501 and 505).";
+    "http_fail_rate", Get(DataType::HttpFailRate), "Number of requests that a server failed to serve, or that got a \
+     5xx response, per period of the table.";
+    "http_req_cnt", Get(DataType::HttpReqCnt), "Number of requests.";
+    "http_req_rate", Get(DataType::HttpReqRate), "Number of requests per period of the table.";
+    "inc_gpc0", Increment(DataType::Gpc0, DataType::Gpc0Rate), "Increments the first general purpose counter and \
+     returns its new value.";
+    "inc_gpc1", Increment(DataType::Gpc1, DataType::Gpc1Rate), "Increments the second general purpose counter and \
+     returns its new value.";
+    "kbytes_in", Kilobytes(DataType::BytesInCnt), "Kilobytes received from clients.";
+    "kbytes_out", Kilobytes(DataType::BytesOutCnt), "Kilobytes sent to clients.";
+    "sess_cnt", Get(DataType::SessCnt), "Number of connections that the rules accepted.";
+    "sess_rate", Get(DataType::SessRate), "Number of connections that the rules accepted per period of the table.";
 }
 
 macro_rules! of_element {
@@ -247,7 +255,7 @@ macro_rules! of_element {
             name: concat!("sc_", $name),
             places: PLACE,
             syntax: concat!("sc_", $name, "(<idx>,<ctr>[,<table>])"),
-            doc: concat!($doc, " Of the entry that a counter tracks, or of the same key in another table."),
+            doc: concat!($doc, " For the entry that a counter tracks, or for the same key in another table."),
             example: concat!("acl example sc_", $name, "(1,0) gt 10"),
             build: number(|a, s| of_counter(s, a.int(1), a.table(2), $ask, a.int(0)))
                 .takes(&[Kind::Int, Kind::Int, Kind::Table], 2)
@@ -257,7 +265,8 @@ macro_rules! of_element {
             name: concat!("src_", $name),
             places: PLACE,
             syntax: concat!("src_", $name, "(<idx>[,<table>])"),
-            doc: concat!($doc, " Of the entry of the client's address, in the section's own table or the one that is named; 0 where there is none."),
+            doc: concat!($doc, " For the entry of the client's address, in the section's own or the named table; 0 if \
+                there is none."),
             example: concat!("stick-table type ip size 1m expire 30s store gpc(3),gpt(3),gpc_rate(3,10s)\nacl example src_", $name, "(1) gt 10"),
             build: number(|a, s| of_source(s, a.table(1), $ask, a.int(0)))
                 .takes(&[Kind::Int, Kind::Table], 1)
@@ -267,11 +276,14 @@ macro_rules! of_element {
 }
 
 of_element! {
-    "get_gpc", Get(DataType::Gpc), "A general purpose counter, by its place from 0 on.";
-    "get_gpt", Get(DataType::Gpt), "A general purpose tag, by its place from 0 on.";
-    "gpc_rate", Get(DataType::GpcRate), "How much a general purpose counter grew in the period of the table, by its place from 0 on.";
-    "inc_gpc", Increment(DataType::Gpc, DataType::GpcRate), "Adds one to a general purpose counter, by its place from 0 on, and says what it is now.";
-    "clr_gpc", Clear(DataType::Gpc), "Sets a general purpose counter to 0, by its place from 0 on, and says what it was.";
+    "get_gpc", Get(DataType::Gpc), "A general purpose counter, by its index from 0.";
+    "get_gpt", Get(DataType::Gpt), "A general purpose tag, by its index from 0.";
+    "gpc_rate", Get(DataType::GpcRate), "Increase of a general purpose counter per period of the table, by its index \
+     from 0.";
+    "inc_gpc", Increment(DataType::Gpc, DataType::GpcRate), "Increments a general purpose counter, by its index from \
+     0, and returns its new value.";
+    "clr_gpc", Clear(DataType::Gpc), "Resets a general purpose counter, by its index from 0, and returns its old \
+     value.";
 }
 
 macro_rules! of_tracking {
@@ -280,7 +292,8 @@ macro_rules! of_tracking {
             name: concat!($name, "tracked"),
             places: PLACE,
             syntax: concat!($name, "tracked", $suffix),
-            doc: "Whether the counter tracks an entry, for the connection or for the stream; with a table, whether that has one of the same key.",
+            doc: "Tests whether the counter tracks an entry, for the connection or for the stream; with a table, \
+                whether it has an entry with the same key.",
             example: concat!("acl example ", $name, "tracked", $arguments),
             build: FetchBuild::new(Type::Bool, Needs::Nothing, |a, s| is_tracked(s, $counter(a), a.table($table)))
                 .takes($kinds, $required),
@@ -289,7 +302,8 @@ macro_rules! of_tracking {
             name: concat!($name, "trackers"),
             places: PLACE,
             syntax: concat!($name, "trackers", $suffix),
-            doc: "How many connections and streams track the entry now. Unlike `conn_cur` it needs nothing that the table stores.",
+            doc: "Number of connections and streams that track the entry. Unlike `conn_cur`, the table need not store \
+                anything for it.",
             example: concat!("acl example ", $name, "trackers", $arguments, " gt 10"),
             build: number(|a, s| trackers(s, $counter(a), a.table($table))).takes($kinds, $required),
         },
@@ -353,14 +367,15 @@ fn key(stream: &Stream, counter: Option<i64>) -> Option<Value<'static>> {
 pub(super) static OF_TABLE: &[FetchRow] = rows! {
     "table_avl", "table_avl[(<table>)]", number(table_avl).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s\nacl full table_avl lt 100",
-        "How many more entries a table has room for.";
+        "Number of free entries of a table.";
     "table_cnt", "table_cnt[(<table>)]", number(table_cnt).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s\nacl many table_cnt gt 10000",
-        "How many entries a table has.";
+        "Number of entries of a table.";
     "src_updt_conn_cnt", "src_updt_conn_cnt[(<table>)]",
         number(update_connections).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s store conn_cnt\nacl many src_updt_conn_cnt gt 10",
-        "Makes the entry of the client's address where there is none, adds one to its count of connections, and says what that is now. `track-sc0` does more.";
+        "Creates the entry of the client's address if necessary, increments its connection count, and returns the new \
+         value. Prefer `track-sc0`.";
 };
 
 fn table_avl<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {

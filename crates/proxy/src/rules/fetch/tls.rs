@@ -19,61 +19,68 @@ const fn back(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc", front(Type::Bool, ssl_fc), "acl encrypted ssl_fc",
-        "True when the client's connection came in over TLS, at a listener with `ssl`.";
+        "True if the client's connection uses TLS, on a listener with `ssl`.";
     "ssl_fc_protocol", front(Type::Str, |_, s| protocol(client(s))), "acl newest ssl_fc_protocol TLSv1.3",
-        "The version of TLS that the client's connection speaks: `TLSv1.2` or `TLSv1.3`.";
+        "The TLS version of the client's connection: `TLSv1.2` or `TLSv1.3`.";
     "ssl_fc_cipher", front(Type::Str, |_, s| cipher(client(s))), "acl chacha ssl_fc_cipher -m sub CHACHA20",
-        "The cipher suite of the client's connection, by OpenSSL's name: `ECDHE-RSA-AES128-GCM-SHA256`, `TLS_AES_256_GCM_SHA384`.";
+        "The cipher suite of the client's connection, by OpenSSL's name: `ECDHE-RSA-AES128-GCM-SHA256`, \
+         `TLS_AES_256_GCM_SHA384`.";
     "ssl_fc_alg_keysize", front(Type::Int, |_, s| key_size(client(s))), "acl strong ssl_fc_alg_keysize ge 256",
-        "The bits of a key of the cipher on the client's connection.";
+        "The key size of the cipher on the client's connection, in bits.";
     "ssl_fc_use_keysize", front(Type::Int, |_, s| key_size(client(s))), "acl strong ssl_fc_use_keysize ge 256",
-        "The bits of the key that is used on the client's connection. With the ciphers of today always as many as the cipher has.";
+        "The effective key size on the client's connection, in bits. With current ciphers it equals the key size of \
+         the cipher.";
     "ssl_fc_curve", front(Type::Str, |_, s| group(client(s))), "acl hybrid ssl_fc_curve X25519MLKEM768",
-        "The group (elliptic curve) by which keys were agreed on with the client, by IANA's name: `x25519`, `secp256r1`, `X25519MLKEM768`.";
+        "The group (elliptic curve) of the key exchange with the client, by IANA's name: `x25519`, `secp256r1`, \
+         `X25519MLKEM768`.";
     "ssl_fc_early_rcvd", front(Type::Bool, |_, s| Some(Value::Bool(client(s)?.early_data))), "acl early ssl_fc_early_rcvd",
-        "True when the client sent early data, also once the handshake is done. See `allow-0rtt`.";
+        "True if the client sent early data, even after the handshake. See `allow-0rtt`.";
     "ssl_fc_alpn", front(Type::Str, |_, s| alpn(client(s))), "acl h2 ssl_fc_alpn h2",
-        "The protocol that was agreed on with the client by ALPN (`alpn` on the `bind` line): `h2`, `http/1.1`. None without an agreement.";
+        "The protocol negotiated with the client by ALPN (`alpn` on the `bind` line): `h2`, `http/1.1`. No value \
+         without negotiation.";
     "ssl_fc_npn", front(Type::Str, npn), "acl old ssl_fc_npn -m found",
-        "The protocol of the NPN extension. It was replaced by ALPN before TLS 1.3 and is not spoken here, so it never has a value.";
+        "The protocol of the obsolete NPN extension, which is not supported: never has a value.";
     "ssl_fc_sni", front(Type::Str, sni).variants(), "acl shop ssl_fc_sni -i shop.example.com",
-        "The name of the server that the client asked for in its handshake. It chose the certificate; which site a request is for says its Host header.";
+        "The SNI of the client's handshake. It selects the certificate; the Host header selects the site.";
     "ssl_fc_has_sni", front(Type::Bool, has_sni), "acl named ssl_fc_has_sni",
-        "True when the client named a server in its TLS handshake.";
+        "True if the client sent an SNI.";
     "ssl_fc_has_crt", front(Type::Bool, has_certificate), "acl certified ssl_fc_has_crt",
-        "True when the client sent a certificate on this connection. A resumed session has none: see `ssl_c_used`.";
+        "True if the client sent a certificate on this connection. A resumed session has none: see `ssl_c_used`.";
     "ssl_fc_is_resumed", front(Type::Bool, |_, s| resumed(client(s))), "acl again ssl_fc_is_resumed",
-        "True when an earlier session of the client went on: its handshake was a short one.";
+        "True if the client's session was resumed with a short handshake.";
     "ssl_fc_has_early", front(Type::Bool, early), "acl replayed ssl_fc_has_early",
-        "True when the request came as early data, before the handshake was done: somebody may have sent it a second time. See `allow-0rtt`.";
+        "True if the request arrived as early data, before the end of the handshake, and could be a replay. See \
+         `allow-0rtt`.";
     "ssl_fc_err", front(Type::Int, |_, s| error(client(s))), "acl broken ssl_fc_err gt 0",
-        "The number that OpenSSL has for what ended the client's handshake, for `error-log-format`; 0 without an error: a stream only exists once the handshake went well.";
+        "The OpenSSL number of the error that ended the client's handshake, for `error-log-format`; otherwise 0, \
+         because a stream only exists after a successful handshake.";
     "ssl_fc_err_str", front(Type::Str, |_, s| error_text(client(s))), "acl broken ssl_fc_err_str -m found",
-        "The text that OpenSSL has for what ended the client's handshake, for `error-log-format`. None without an error.";
+        "The OpenSSL text of the error that ended the client's handshake, for `error-log-format`. No value without an \
+         error.";
     "ssl_bc", back(Type::Bool, ssl_bc), "acl inner_tls ssl_bc",
-        "True when the server's connection is over TLS.";
+        "True if the server connection uses TLS.";
     "ssl_bc_protocol", back(Type::Str, |_, s| protocol(server(s))), "acl old_server ssl_bc_protocol TLSv1.2",
-        "The version of TLS that the server's connection speaks: `TLSv1.2` or `TLSv1.3`.";
+        "The TLS version of the server connection: `TLSv1.2` or `TLSv1.3`.";
     "ssl_bc_cipher", back(Type::Str, |_, s| cipher(server(s))), "acl chacha ssl_bc_cipher -m sub CHACHA20",
-        "The cipher suite of the server's connection, by OpenSSL's name.";
+        "The cipher suite of the server connection, by OpenSSL's name.";
     "ssl_bc_alg_keysize", back(Type::Int, |_, s| key_size(server(s))), "acl strong ssl_bc_alg_keysize ge 256",
-        "The bits of a key of the cipher on the server's connection.";
+        "The key size of the cipher on the server connection, in bits.";
     "ssl_bc_use_keysize", back(Type::Int, |_, s| key_size(server(s))), "acl strong ssl_bc_use_keysize ge 256",
-        "The bits of the key that is used on the server's connection.";
+        "The effective key size on the server connection, in bits.";
     "ssl_bc_curve", back(Type::Str, |_, s| group(server(s))), "acl example ssl_bc_curve X25519MLKEM768",
-        "The group (elliptic curve) by which keys were agreed on with the server, by IANA's name.";
+        "The group (elliptic curve) of the key exchange with the server, by IANA's name.";
     "ssl_bc_sni", back(Type::Str, |_, s| Some(Value::text(server(s)?.sni.as_deref()?.as_bytes()))), "acl example ssl_bc_sni app.example.com",
-        "The name of the server that we asked for in the handshake with it: what `sni` on its line says. None without.";
+        "The SNI sent to the server, from `sni` on its line. No value without it.";
     "ssl_bc_alpn", back(Type::Str, |_, s| alpn(server(s))), "acl inner_h2 ssl_bc_alpn h2",
-        "The protocol that was agreed on with the server by ALPN (`alpn` on the `server` line).";
+        "The protocol negotiated with the server by ALPN (`alpn` on the `server` line).";
     "ssl_bc_npn", back(Type::Str, npn), "acl old ssl_bc_npn -m found",
-        "The protocol of the NPN extension. It was replaced by ALPN before TLS 1.3 and is not spoken here, so it never has a value.";
+        "The protocol of the obsolete NPN extension, which is not supported: never has a value.";
     "ssl_bc_is_resumed", back(Type::Bool, |_, s| resumed(server(s))), "acl again ssl_bc_is_resumed",
-        "True when an earlier session with the server went on: its handshake was a short one.";
+        "True if the session with the server was resumed with a short handshake.";
     "ssl_bc_err", back(Type::Int, |_, s| error(server(s))), "acl broken ssl_bc_err gt 0",
-        "The number of the last error of TLS on the server's connection; 0 without one.";
+        "The number of the last TLS error of the server connection; 0 without one.";
     "ssl_bc_err_str", back(Type::Str, |_, s| error_text(server(s))), "acl broken ssl_bc_err_str -m found",
-        "The text of the last error of TLS on the server's connection. None without one.";
+        "The text of the last TLS error of the server connection. No value without one.";
 };
 
 /// TLS of the client's connection.

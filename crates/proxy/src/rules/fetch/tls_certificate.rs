@@ -64,19 +64,19 @@ macro_rules! certificate_rows {
             "version", "", part::<$owner>(Type::Int, version::<$owner>), "3",
                 "The version of ", " as a number: nearly always 3.";
             "key_alg", "", part::<$owner>(Type::Str, key_algorithm::<$owner>), "id-ecPublicKey",
-                "The kind of key in ", ", by OpenSSL's name: `rsaEncryption`, `id-ecPublicKey`.";
+                "The key type of ", ", by OpenSSL's name: `rsaEncryption`, `id-ecPublicKey`.";
             "sig_alg", "", part::<$owner>(Type::Str, signature_algorithm::<$owner>), "RSA-SHA256",
                 "How ", " was signed, by OpenSSL's name: `RSA-SHA256`, `ecdsa-with-SHA256`.";
             "notbefore", "", part::<$owner>(Type::Str, not_before::<$owner>), "-m beg 26",
-                "From when on ", " is valid, as `YYMMDDhhmmssZ`.";
+                "The start of validity of ", ", as `YYMMDDhhmmssZ`.";
             "notafter", "", part::<$owner>(Type::Str, not_after::<$owner>), "-m beg 26",
-                "Until when ", " is valid, as `YYMMDDhhmmssZ`. Dates behind 2099 have no such form, and no value.";
+                "The end of validity of ", ", as `YYMMDDhhmmssZ`. Dates after 2099 have no such form, and no value.";
             "serial", "", part::<$owner>(Type::Bin, serial::<$owner>), "-m bin 0A1B2C3D",
                 "The serial number of ", ", as bytes: in ACLs as hexadecimal digits, in texts with `,hex`.";
             "sha1", "", part::<$owner>(Type::Bin, sha1::<$owner>), "-m bin 82D55CAEBACD9887F7A8B59633317CF60A111867",
                 "The SHA-1 fingerprint of ", ", as bytes: in ACLs as hexadecimal digits, in texts with `,hex`.";
             "der", "", part::<$owner>(Type::Bin, der::<$owner>), "-m found",
-                "All of ", " as it went over the wire, in DER. To pass it on encode it with `,base64`.";
+                "The complete DER encoding of ", ". To pass it on, encode it with `,base64`.";
             "s_dn", "[([<entry>[,<occurrence>[,<format>]]])]", name::<$owner>(subject::<$owner>), "-m sub /O=Example/",
                 "Whom ", " is for: its whole distinguished name as `/C=DE/O=Example/CN=www.example.com`, or the value of one entry \
                  (`CN`), with an occurrence the second, third or last (-1) of that name. The format `rfc2253` writes the whole as LDAP does.";
@@ -99,7 +99,7 @@ macro_rules! certificate_rows {
 pub(super) static CLIENT: &[FetchRow] =
     certificate_rows! { "ssl_c_", Client, "the client's certificate" };
 pub(super) static FRONTEND: &[FetchRow] =
-    certificate_rows! { "ssl_f_", Frontend, "the certificate that was shown to the client" };
+    certificate_rows! { "ssl_f_", Frontend, "the certificate sent to the client" };
 pub(super) static SERVER: &[FetchRow] =
     certificate_rows! { "ssl_s_", Server, "the server's certificate" };
 
@@ -109,19 +109,22 @@ const fn verification(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_c_used", verification(Type::Bool, used), "acl certified ssl_c_used",
-        "True when the TLS session has a certificate of the client, also one of an earlier connection that is resumed.";
+        "True if the TLS session has a client certificate, even from an earlier connection that was resumed.";
     "ssl_c_verify", verification(Type::Int, verify), "acl trusted ssl_c_verify 0",
-        "The number of the error by which the verification of the client's certificate ended, as OpenSSL counts them; 0 where it went well or there was none.";
+        "The error number of the verification of the client certificate, as in OpenSSL; 0 on success or without a \
+         certificate.";
     "ssl_c_err", verification(Type::Int, own_error), "acl expired ssl_c_err 10",
-        "The number of the first error of the client's own certificate, as OpenSSL counts them (10 is expired), also of one that `crt-ignore-err` lets pass; 0 without one.";
+        "The number of the first error of the client's own certificate, as in OpenSSL (10 is expired), even if \
+         `crt-ignore-err` ignores it; 0 without an error.";
     "ssl_c_ca_err", verification(Type::Int, authority_error), "acl unknown_ca ssl_c_ca_err gt 0",
-        "The number of the first error of the authorities above the client's certificate, as OpenSSL counts them, also of one that `ca-ignore-err` lets pass; 0 without one.";
+        "The number of the first error of the issuers of the client certificate, as in OpenSSL, even if \
+         `ca-ignore-err` ignores it; 0 without an error.";
     "ssl_c_ca_err_depth", verification(Type::Int, authority_depth), "acl root_wrong ssl_c_ca_err_depth gt 1",
-        "How far above the client's certificate the error of `ssl_c_ca_err` is; 0 without one.";
+        "The depth of the error of `ssl_c_ca_err` above the client certificate; 0 without one.";
     "ssl_c_chain_der", verification(Type::Bin, client_chain), "acl chained ssl_c_chain_der -m found",
-        "The certificates that the client sent behind its own, in DER one after the other. None for a resumed session.";
+        "The issuer certificates that the client sent, concatenated in DER. No value for a resumed session.";
     "ssl_s_chain_der", FetchBuild::new(Type::Bin, Needs::Server, server_chain), "acl chained ssl_s_chain_der -m found",
-        "The certificates that the server sent, its own first, in DER one after the other. None for a resumed session.";
+        "The certificates that the server sent, its own first, concatenated in DER. No value for a resumed session.";
 };
 
 fn shown<O: Owner>(stream: &Stream) -> Option<Shown<'_>> {
@@ -199,7 +202,7 @@ fn check_format(
         Some(other) => Err(bad_argument(
             span,
             format!(
-                "'{}' is no format of a name: only rfc2253 is, or none",
+                "'{}' is not a name format: only rfc2253 is supported",
                 String::from_utf8_lossy(other)
             ),
         )),

@@ -26,34 +26,36 @@ const ANSWER: FetchBuild = number(Needs::Response, hello_type);
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "req.ssl_hello_type", HELLO, "acl client_hello req.ssl_hello_type 1",
-        "The type of the TLS handshake message that the stream begins with: 1 is a client's hello. No value for other protocols. \
-         Use it with `tcp-request inspect-delay`.";
+        "The type of the TLS handshake message at the beginning of the stream: 1 is a ClientHello. No value for other \
+         protocols. Use it with `tcp-request inspect-delay`.";
     "req_ssl_hello_type", HELLO, "acl client_hello req_ssl_hello_type 1",
         "The older name of `req.ssl_hello_type`.";
     "req.ssl_sni", NAME, "acl shop req.ssl_sni -i shop.example.com",
-        "The server name in the client's hello, of TLS that is passed through. It is what browsers send in place of a Host header before they encrypt.";
+        "The SNI of the ClientHello, for TLS that passes through. It takes the place of the Host header of encrypted \
+         requests.";
     "req_ssl_sni", NAME, "acl shop req_ssl_sni -i shop.example.com",
         "The older name of `req.ssl_sni`.";
     "req.ssl_ver", VERSION, "acl old req.ssl_ver lt 3.1",
-        "The version of the client's hello, as 65536 times its major number plus the minor one. In ACLs it is written `3.1`; TLS 1.2 and 1.3 both say 3.3.";
+        "The version of the ClientHello, as 65536 times its major number plus the minor one. In ACLs it is written \
+         `3.1`; TLS 1.2 and 1.3 both have 3.3.";
     "req_ssl_ver", VERSION, "acl old req_ssl_ver lt 3.1",
         "The older name of `req.ssl_ver`.";
     "req.ssl_alpn", FetchBuild::new(Type::Str, Needs::Request, protocol).of_hello(), "acl h2 req.ssl_alpn h2",
-        "The protocol that the client's hello offers first by ALPN: `h2`, `acme-tls/1`.";
+        "The first protocol that the ClientHello offers by ALPN: `h2`, `acme-tls/1`.";
     "req.ssl_cipherlist", FetchBuild::new(Type::Bin, Needs::Request, cipher_list).of_hello(), "acl offers req.ssl_cipherlist -m found",
-        "The bytes of the list of ciphers in the client's hello, two for each.";
+        "The list of cipher suites in the ClientHello, two bytes each.";
     "req.ssl_st_ext", number(Needs::Request, ticket).of_hello(), "acl ticket req.ssl_st_ext 2",
-        "Whether the client's hello knows session tickets: 0 it does not, 1 it asks for one, 2 it sends one.";
+        "The session ticket support of the ClientHello: 0 none, 1 it requests a ticket, 2 it sends one.";
     "req.ssl_ec_ext", FetchBuild::new(Type::Bool, Needs::Request, curves).of_hello(), "acl curves req.ssl_ec_ext",
-        "True when the client's hello knows elliptic curves.";
+        "True if the ClientHello supports elliptic curves.";
     "req.ssl_sigalgs", list(signature_schemes), "acl bot req.ssl_sigalgs,be2dec(-,2) -m beg 1027",
-        "The signature schemes in the client's hello, two bytes each.";
+        "The signature schemes in the ClientHello, two bytes each.";
     "req.ssl_supported_groups", list(groups), "acl bot req.ssl_supported_groups,be2dec(-,2) -m beg 29-23",
-        "The groups (elliptic curves) that the client's hello knows, two bytes each.";
+        "The groups (elliptic curves) in the ClientHello, two bytes each.";
     "req.ssl_keyshare_groups", list(key_shares), "acl hybrid req.ssl_keyshare_groups,be2dec(-,2) -m beg 4588",
-        "The groups for which the client's hello brings a key, two bytes each.";
+        "The groups of the key shares in the ClientHello, two bytes each.";
     "res.ssl_hello_type", ANSWER, "acl server_hello res.ssl_hello_type 2",
-        "The type of the TLS handshake message that the server's answer begins with: 2 is a server's hello.";
+        "The type of the TLS handshake message at the beginning of the server's response: 2 is a ServerHello.";
     "rep_ssl_hello_type", ANSWER, "acl server_hello rep_ssl_hello_type 2",
         "The older name of `res.ssl_hello_type`.";
 };

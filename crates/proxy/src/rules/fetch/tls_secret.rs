@@ -30,54 +30,55 @@ const fn server_key(one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_client_random", front(|_, s| random(client(s), |c| &c.client_random)), "acl some ssl_fc_client_random -m found",
-        "The 32 random bytes of the client's hello. They name the session in key logs.";
+        "The 32 random bytes of the ClientHello. They identify the session in key logs.";
     "ssl_fc_server_random", front(|_, s| random(client(s), |c| &c.server_random)), "acl some ssl_fc_server_random -m found",
-        "The 32 random bytes of our hello to the client.";
+        "The 32 random bytes of the proxy's ServerHello.";
     "ssl_fc_session_id", front(|_, s| session_id(client(s))), "acl some ssl_fc_session_id -m found",
-        "The id of the TLS session on the client's connection. Clients of TLS 1.3 get another one with each connection.";
+        "The TLS session id of the client's connection. TLS 1.3 clients get a different one for each connection.";
     "ssl_fc_session_key", front(|_, s| master(client(s))).prepare(warn_without_log), "acl some ssl_fc_session_key -m found",
-        "The master key of a session of TLS 1.2 on the client's connection, where `tune.ssl.keylog` is on. TLS 1.3 has keys of its own: see `ssl_fc_client_traffic_secret_0`.";
+        "The master secret of a TLS 1.2 session on the client's connection; requires `tune.ssl.keylog`. For TLS 1.3 \
+         see `ssl_fc_client_traffic_secret_0`.";
     "ssl_bc_client_random", back(|_, s| random(server(s), |c| &c.client_random)), "acl some ssl_bc_client_random -m found",
-        "The 32 random bytes of our hello to the server.";
+        "The 32 random bytes of the proxy's ClientHello.";
     "ssl_bc_server_random", back(|_, s| random(server(s), |c| &c.server_random)), "acl some ssl_bc_server_random -m found",
-        "The 32 random bytes of the server's hello.";
+        "The 32 random bytes of the server's ServerHello.";
     "ssl_bc_session_id", back(|_, s| session_id(server(s))), "acl some ssl_bc_session_id -m found",
-        "The id of the TLS session on the server's connection.";
+        "The TLS session id of the server connection.";
     "ssl_bc_session_key", back(|_, s| master(server(s))).prepare(warn_without_log), "acl some ssl_bc_session_key -m found",
-        "The master key of a session of TLS 1.2 on the server's connection, where `tune.ssl.keylog` is on.";
+        "The master secret of a TLS 1.2 session on the server connection; requires `tune.ssl.keylog`.";
     "ssl_fc_client_early_traffic_secret", key(|_, s| secret(client(s), "CLIENT_EARLY_TRAFFIC_SECRET")),
         "acl some ssl_fc_client_early_traffic_secret -m found",
-        "The key of the early data of TLS 1.3 on the client's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 early traffic secret of the client's connection, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_fc_client_handshake_traffic_secret", key(|_, s| secret(client(s), "CLIENT_HANDSHAKE_TRAFFIC_SECRET")),
         "acl some ssl_fc_client_handshake_traffic_secret -m found",
-        "The client's key of the handshake of TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The client's TLS 1.3 handshake traffic secret, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_fc_server_handshake_traffic_secret", key(|_, s| secret(client(s), "SERVER_HANDSHAKE_TRAFFIC_SECRET")),
         "acl some ssl_fc_server_handshake_traffic_secret -m found",
-        "Our key of the handshake of TLS 1.3 with the client, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The proxy's TLS 1.3 handshake traffic secret with the client, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_fc_client_traffic_secret_0", key(|_, s| secret(client(s), "CLIENT_TRAFFIC_SECRET_0")),
         "acl some ssl_fc_client_traffic_secret_0 -m found",
-        "The key of what the client sends in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 traffic secret for data from the client, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_fc_server_traffic_secret_0", key(|_, s| secret(client(s), "SERVER_TRAFFIC_SECRET_0")),
         "acl some ssl_fc_server_traffic_secret_0 -m found",
-        "The key of what is sent to the client in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 traffic secret for data to the client, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_fc_exporter_secret", key(|_, s| secret(client(s), "EXPORTER_SECRET")), "acl some ssl_fc_exporter_secret -m found",
-        "The key of what applications derive from TLS 1.3 on the client's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 exporter secret of the client's connection, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_fc_early_exporter_secret", key(|_, s| secret(client(s), "EARLY_EXPORTER_SECRET")), "acl some ssl_fc_early_exporter_secret -m found",
-        "The same of early data.";
+        "The same for early data.";
     "ssl_bc_client_early_traffic_secret", server_key(|_, s| secret(server(s), "CLIENT_EARLY_TRAFFIC_SECRET")), "acl example ssl_bc_client_early_traffic_secret -m found",
-        "The key of the early data of TLS 1.3 on the server's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 early traffic secret of the server connection, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_bc_client_handshake_traffic_secret", server_key(|_, s| secret(server(s), "CLIENT_HANDSHAKE_TRAFFIC_SECRET")), "acl example ssl_bc_client_handshake_traffic_secret -m found",
-        "Our key of the handshake of TLS 1.3 with the server, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The proxy's TLS 1.3 handshake traffic secret with the server, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_bc_server_handshake_traffic_secret", server_key(|_, s| secret(server(s), "SERVER_HANDSHAKE_TRAFFIC_SECRET")), "acl example ssl_bc_server_handshake_traffic_secret -m found",
-        "The server's key of the handshake of TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The server's TLS 1.3 handshake traffic secret, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_bc_client_traffic_secret_0", server_key(|_, s| secret(server(s), "CLIENT_TRAFFIC_SECRET_0")), "acl example ssl_bc_client_traffic_secret_0 -m found",
-        "The key of what is sent to the server in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 traffic secret for data to the server, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_bc_server_traffic_secret_0", server_key(|_, s| secret(server(s), "SERVER_TRAFFIC_SECRET_0")), "acl example ssl_bc_server_traffic_secret_0 -m found",
-        "The key of what the server sends in TLS 1.3, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 traffic secret for data from the server, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_bc_exporter_secret", server_key(|_, s| secret(server(s), "EXPORTER_SECRET")), "acl example ssl_bc_exporter_secret -m found",
-        "The key of what applications derive from TLS 1.3 on the server's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 exporter secret of the server connection, in hexadecimal; requires `tune.ssl.keylog`.";
     "ssl_bc_early_exporter_secret", server_key(|_, s| secret(server(s), "EARLY_EXPORTER_SECRET")), "acl example ssl_bc_early_exporter_secret -m found",
-        "The key of what applications derive from early data on the server's connection, in hexadecimal digits, where `tune.ssl.keylog` is on.";
+        "The TLS 1.3 early exporter secret of the server connection, in hexadecimal; requires `tune.ssl.keylog`.";
 };
 
 /// Tells whoever asks for keys that none are kept.
@@ -87,9 +88,9 @@ fn warn_without_log(
     span: Span,
 ) -> Result<(), Box<Diagnostic>> {
     if !loader.config.global.tls.key_log {
-        let message = "keys of TLS are not kept, so this never has a value";
+        let message = "TLS session keys are not kept, so this never has a value";
         let warning = Diagnostic::warning(&codes::KEYS_NOT_KEPT, span, message);
-        let warning = warning.help("`tune.ssl.keylog on` in the global section keeps them");
+        let warning = warning.help("`tune.ssl.keylog on` in `global` keeps them");
         loader
             .context
             .diagnostics

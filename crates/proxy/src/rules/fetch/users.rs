@@ -18,25 +18,25 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "http_auth", "http_auth(<userlist>)",
         FetchBuild::new(Type::Bool, Needs::Request, is_user).http().takes(&[Kind::Userlist], 1),
         "acl known http_auth(staff)",
-        "Whether the request comes with the name and password of a user of this list (`Authorization: Basic`). A password with a hash is verified \
-         beside the threads that serve while the rules wait, which a wrong one repeated, or a right one, does once only.";
+        "Tests whether the request has the name and password of a user of this list (`Authorization: Basic`). A \
+         password hash is verified outside the serving threads while the rules wait; the result is cached.";
     "http_auth_group", "http_auth_group(<userlist>)",
         text(user_of_list).takes(&[Kind::Userlist], 1).each(groups),
         "acl admin http_auth_group(staff) admin",
-        "The name of the request's user, where `http_auth` of the same list is true. An ACL compares the groups that the user is in: \
-         it is true where one of them is among the patterns.";
+        "The name of the request's user if `http_auth` of the same list is true. An ACL tests the groups of the user: \
+         it is true if one of them is among the patterns.";
     "http_auth_user", "http_auth_user", text(user),
         "acl tiger http_auth_user tiger",
-        "The name that the request gives (`Authorization: Basic`). Nothing is verified: see `http_auth`.";
+        "The user name of the request (`Authorization: Basic`). It is not verified: see `http_auth`.";
     "http_auth_pass", "http_auth_pass", text(password),
         "acl empty http_auth_pass -m len 0",
-        "The password that the request gives (`Authorization: Basic`). Nothing is verified: see `http_auth`.";
+        "The password of the request (`Authorization: Basic`). It is not verified: see `http_auth`.";
     "http_auth_type", "http_auth_type", text(scheme),
         "acl token http_auth_type Bearer",
-        "`Basic` or `Bearer`, by which of the two the request gives its credentials. Nothing is verified.";
+        "The type of the request's credentials, `Basic` or `Bearer`. They are not verified.";
     "http_auth_bearer", "http_auth_bearer[(<header>)]", text(bearer).takes(&[Kind::Text], 0),
         "acl token http_auth_bearer -m found",
-        "The token of the request's Authorization header, or of another one, where its scheme is `Bearer`. Nothing is verified.";
+        "The bearer token of the request's Authorization header, or of another header. It is not verified.";
 };
 
 fn is_user<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {

@@ -33,70 +33,76 @@ macro_rules! aliases {
 }
 
 aliases! {
-    BytesOut "B" false "Bytes sent to the client, heads included; with a plus sign where more may follow (`option logasap`).";
-    CapturedRequestCookie "CC" true "The cookie that `capture cookie` found in the request.";
-    CapturedResponseCookie "CS" true "The cookie that `capture cookie` found in the answer.";
-    Hostname "H" false "The name of this host.";
-    HttpMethod "HM" true "The method of the request as it was received.";
-    HttpPathWithHost "HP" true "The target of the request as it was received, without its query.";
-    HttpPath "HPO" true "The path of the request as it was received, without host and query.";
-    HttpQuery "HQ" true "The query of the request as it was received, with its question mark.";
-    HttpTarget "HU" true "The target of the request as it was received.";
-    HttpVersion "HV" true "The version of HTTP of the request, as `HTTP/1.1`.";
-    UniqueId "ID" false "The stream's unique id, made by `unique-id-format`.";
-    LogOrigin "OG" false "The moment of the line: `txn_accept`, `txn_request`, `txn_connect`, `txn_response`, `txn_close`, or the list of rules of a `do-log`, as `http-req`.";
-    Status "ST" false "The status of the answer; -1 where there was none.";
+    BytesOut "B" false "Bytes sent to the client, including headers; with a plus sign if more may follow (`option \
+        logasap`).";
+    CapturedRequestCookie "CC" true "The cookie captured by `capture cookie` in the request.";
+    CapturedResponseCookie "CS" true "The cookie captured by `capture cookie` in the response.";
+    Hostname "H" false "The host name of this machine.";
+    HttpMethod "HM" true "The original method of the request.";
+    HttpPathWithHost "HP" true "The original target of the request, without its query.";
+    HttpPath "HPO" true "The original path of the request, without host and query.";
+    HttpQuery "HQ" true "The original query of the request, with its question mark.";
+    HttpTarget "HU" true "The original target of the request.";
+    HttpVersion "HV" true "The HTTP version of the request, such as `HTTP/1.1`.";
+    UniqueId "ID" false "The unique id of the stream, from `unique-id-format`.";
+    LogOrigin "OG" false "The step of the log line: `txn_accept`, `txn_request`, `txn_connect`, `txn_response`, \
+        `txn_close`, or the list of rules of a `do-log`, such as `http-req`.";
+    Status "ST" false "The status of the response; -1 without one.";
     DateGmt "T" false "The date of the accept in GMT.";
-    ActiveTime "Ta" true "Milliseconds from the first byte of the request to the end of the answer.";
-    ConnectTime "Tc" false "Milliseconds until the connection to the server stood, retries included; -1 if it never did.";
-    DataTime "Td" false "Milliseconds of moving data: from the answer's head to the end.";
-    HandshakeTime "Th" false "Milliseconds of what comes before the first byte: the PROXY header, later TLS. Only the first request of a connection has any.";
-    IdleTime "Ti" true "Milliseconds from the end of the previous answer (or of the handshake) to the first byte of the request.";
+    ActiveTime "Ta" true "Milliseconds from the first byte of the request to the end of the response.";
+    ConnectTime "Tc" false "Milliseconds to establish the server connection, including retries; -1 if it failed.";
+    DataTime "Td" false "Milliseconds of data transfer: from the response headers to the end.";
+    HandshakeTime "Th" false "Milliseconds before the first byte: the PROXY header, then TLS. Only for the first \
+        request of a connection.";
+    IdleTime "Ti" true "Milliseconds from the end of the previous response (or of the handshake) to the first byte of \
+        the request.";
     DateLocal "Tl" false "The date of the accept in the local time zone.";
-    RequestTotalTime "Tq" true "Milliseconds from the accept or the previous answer to the whole head of the request; -1 without one.";
-    RequestTime "TR" true "Milliseconds from the first byte of the request to its whole head; -1 without one.";
-    ResponseTime "Tr" true "Milliseconds from the connection to the server to the whole head of its answer; -1 without one.";
+    RequestTotalTime "Tq" true "Milliseconds from the accept or the previous response to the end of the request \
+        headers; -1 without them.";
+    RequestTime "TR" true "Milliseconds from the first byte of the request to the end of its headers; -1 without them.";
+    ResponseTime "Tr" true "Milliseconds from the server connection to the end of the response headers; -1 without \
+        them.";
     Timestamp "Ts" false "The time of the accept in seconds since 1970.";
-    TotalTime "Tt" false "Milliseconds from the accept or the previous answer to the end.";
-    UserTime "Tu" true "Milliseconds as the client felt them: the total without the idle time before the request.";
-    QueueTime "Tw" false "Milliseconds in queues; -1 if it never came to one.";
-    BytesIn "U" false "Bytes received from the client, head included.";
-    ProcessConnections "ac" false "Connections of clients in the whole process.";
+    TotalTime "Tt" false "Milliseconds from the accept or the previous response to the end.";
+    UserTime "Tu" true "Milliseconds as perceived by the client: the total without the idle time before the request.";
+    QueueTime "Tw" false "Milliseconds in queues; -1 if it was never queued.";
+    BytesIn "U" false "Bytes received from the client, including headers.";
+    ProcessConnections "ac" false "Number of client connections of the whole process.";
     BackendName "b" false "The name of the backend.";
-    BackendConnections "bc" false "Other streams in the backend.";
-    ServerSideIp "bi" false "Our own address on the connection to the server.";
-    ServerSidePort "bp" false "Our own port on the connection to the server.";
-    BackendQueue "bq" false "Streams before it in the backend's queue when it came.";
-    ClientIp "ci" false "The client's address, as PROXY headers and rules set it.";
-    ClientPort "cp" false "The client's port, likewise.";
+    BackendConnections "bc" false "Number of other streams in the backend.";
+    ServerSideIp "bi" false "The source address of the server connection.";
+    ServerSidePort "bp" false "The source port of the server connection.";
+    BackendQueue "bq" false "Number of streams before it in the backend's queue when it arrived.";
+    ClientIp "ci" false "The client's address, after PROXY headers and rules.";
+    ClientPort "cp" false "The client's port, after PROXY headers and rules.";
     FrontendName "f" false "The name of the frontend.";
-    FrontendConnections "fc" false "Connections of clients in the frontend.";
-    FrontendIp "fi" false "The address that the client connected to.";
-    FrontendPort "fp" false "The port that the client connected to.";
-    FrontendNameTransport "ft" false "The name of the frontend, with a tilde behind it where the client speaks TLS.";
-    RequestHeaders "hr" false "The captured headers of the request in braces, separated by bars. Nothing where none are captured.";
-    RequestHeadersList "hrl" false "The captured headers of the request, each as a value of its own.";
-    ResponseHeaders "hs" false "The captured headers of the answer in braces, separated by bars. Nothing where none are captured.";
-    ResponseHeadersList "hsl" false "The captured headers of the answer, each as a value of its own.";
-    LogCounter "lc" false "How many lines the frontend has logged before.";
-    Milliseconds "ms" false "The milliseconds of the second of the accept, three digits.";
-    ProcessId "pid" false "The number of the process.";
-    HttpRequest "r" true "The request line as it was received: method, target, version.";
-    Retries "rc" false "Connection attempts that were repeated; with a plus sign after a redispatch.";
-    RequestCounter "rt" false "A number that no other stream of the process has.";
+    FrontendConnections "fc" false "Number of client connections of the frontend.";
+    FrontendIp "fi" false "The destination address of the client's connection.";
+    FrontendPort "fp" false "The destination port of the client's connection.";
+    FrontendNameTransport "ft" false "The name of the frontend, followed by a tilde if the client uses TLS.";
+    RequestHeaders "hr" false "The captured request headers in braces, separated by bars. Empty without captures.";
+    RequestHeadersList "hrl" false "The captured request headers, each as a separate value.";
+    ResponseHeaders "hs" false "The captured response headers in braces, separated by bars. Empty without captures.";
+    ResponseHeadersList "hsl" false "The captured response headers, each as a separate value.";
+    LogCounter "lc" false "Number of lines that the frontend has logged before.";
+    Milliseconds "ms" false "The milliseconds of the accept time, three digits.";
+    ProcessId "pid" false "The id of the process.";
+    HttpRequest "r" true "The original request line: method, target, version.";
+    Retries "rc" false "Number of connection retries; with a plus sign after a redispatch.";
+    RequestCounter "rt" false "A number that is unique among the streams of the process.";
     ServerName "s" false "The name of the server; `<NOSRV>` without one, `<STATS>` for the statistics page.";
-    ServerConnections "sc" false "Other streams at the server.";
+    ServerConnections "sc" false "Number of other streams of the server.";
     ServerIp "si" false "The server's address.";
     ServerPort "sp" false "The server's port.";
-    ServerQueue "sq" false "Streams before it in the server's queue when it came.";
-    TlsCipher "sslc" false "The cipher suite of the client's TLS, by OpenSSL's name.";
-    TlsVersion "sslv" false "The version of the client's TLS: `TLSv1.3`.";
+    ServerQueue "sq" false "Number of streams before it in the server's queue when it arrived.";
+    TlsCipher "sslc" false "The cipher suite of the client's TLS connection, by OpenSSL's name.";
+    TlsVersion "sslv" false "The TLS version of the client: `TLSv1.3`.";
     DateMillis "t" false "The date of the accept to the millisecond, in the local time zone.";
     RequestDate "tr" true "The date of the first byte of the request to the millisecond, in the local time zone.";
     RequestDateGmt "trg" true "The date of the first byte of the request in GMT.";
     RequestDateLocal "trl" true "The date of the first byte of the request in the local time zone.";
-    Termination "ts" false "How and where the stream ended: two letters.";
-    TerminationCookie "tsc" true "The same, and what happened with the persistence cookie: four letters.";
+    Termination "ts" false "How and in which state the stream ended: two letters.";
+    TerminationCookie "tsc" true "The same, and the state of the persistence cookie: four letters.";
 }
 
 /// What an alias stands for, for people.

@@ -99,7 +99,7 @@ impl Reader<'_, '_> {
     fn error(&self, from: usize, to: usize, message: impl Into<String>) -> Box<Diagnostic> {
         Box::new(
             Diagnostic::error(&codes::FORMAT_SYNTAX, self.source.span(from..to), message)
-                .help("a percent sign that is meant as such is written `%%`"),
+                .help("write `%%` for a percent sign"),
         )
     }
 
@@ -127,7 +127,7 @@ impl Reader<'_, '_> {
             Some(_) => Err(self.error(
                 start,
                 self.at + 1,
-                "neither a name nor '[' follows the '%' of a format",
+                "expected a name or '[' after the '%' of a format",
             )),
             None => Err(self.error(start, self.at, "truncated line after '%'")),
         }
@@ -152,9 +152,9 @@ impl Reader<'_, '_> {
                 let mut wrong = *self.error(
                     from + key.len() + 1,
                     from + length,
-                    format!("no such type of a value '{kind}'"),
+                    format!("unknown value type '{kind}'"),
                 );
-                wrong = wrong.help("types are str, sint and bool, as in `%(status:str)ST`");
+                wrong = wrong.help("valid types: str, sint and bool, as in `%(status:str)ST`");
                 return Err(Box::new(wrong));
             }
         };
@@ -185,10 +185,10 @@ impl Reader<'_, '_> {
                 Diagnostic::warning(
                     &codes::NAMELESS_ITEM,
                     self.source.span(from..to),
-                    "an item without a name in a line that is a JSON object",
+                    "an unnamed item in a JSON log line",
                 )
-                .label("is left out")
-                .help("write its name in parentheses after the percent sign, as in `%(client)ci`"),
+                .label("is omitted")
+                .help("add its name in parentheses after the percent sign, as in `%(client)ci`"),
             );
         }
         Ok(json::object(self.members))
@@ -222,7 +222,7 @@ impl Reader<'_, '_> {
                         format!("unknown format flag '{}'", String::from_utf8_lossy(part)),
                     )
                     .label("has no effect")
-                    .help("flags are +Q, +X, +E, +json and their opposites -Q, -X, -E, -json"),
+                    .help("valid flags: +Q, +X, +E, +json and their opposites -Q, -X, -E, -json"),
                 ),
             }
             at += part.len() + 1;
@@ -281,9 +281,9 @@ impl Reader<'_, '_> {
                 Diagnostic::error(
                     &crate::load::codes::NOT_BUILT,
                     self.source.span(start..to),
-                    format!("log alias '%{known}' is known, but not built yet"),
+                    format!("log alias '%{known}' is known, but not supported yet"),
                 )
-                .label("Evenkeel does not do this yet"),
+                .label("Evenkeel does not support this yet"),
             );
         }
         let mut diagnostic = *self.error(start, to, format!("no such format variable '{name}'"));
@@ -298,7 +298,7 @@ impl Reader<'_, '_> {
             suggest::nearest(name, names).or(prefix.and_then(Alias::by_name).map(Alias::name));
         if let Some(near) = near {
             diagnostic = diagnostic.help(format!(
-                "did you mean '%{near}'? A percent sign that is meant as such is written `%%`"
+                "did you mean '%{near}'? Write `%%` for a percent sign."
             ));
         }
         Box::new(diagnostic)

@@ -269,7 +269,7 @@ fn bad_formats_are_told_by_code_and_place() {
         (
             "% x",
             "E0503",
-            "neither a name nor '[' follows the '%' of a format",
+            "expected a name or '[' after the '%' of a format",
         ),
         ("%{+Q", "E0503", "the '{' of a format is not closed"),
         ("%{+Q}", "E0503", "truncated line after '%'"),
@@ -327,13 +327,10 @@ fn a_line_can_be_an_object_of_the_items_that_have_names() {
         assert_eq!(made, line, "{text}");
     }
     let (_, told) = parse("%{+json}o %(a)ST %HM %ci", Usage::LOG).unwrap();
-    assert_eq!(
-        told,
-        ["W0506 an item without a name in a line that is a JSON object"]
-    );
+    assert_eq!(told, ["W0506 an unnamed item in a JSON log line"]);
     for (text, message) in [
         ("%(a", "the '(' of a format is not closed"),
-        ("%(a:float)ST", "no such type of a value 'float'"),
+        ("%(a:float)ST", "unknown value type 'float'"),
         ("%(a)", "truncated line after '%'"),
     ] {
         let error = parse(text, Usage::LOG).map(|_| ()).unwrap_err();

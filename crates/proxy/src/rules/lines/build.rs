@@ -55,7 +55,7 @@ fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
         Diagnostic::error(
             &codes::TOO_MANY_LINE_RULES,
             args.keyword_span(),
-            format!("more than {LINE_RULES_MAX} rules about lines in one section"),
+            format!("more than {LINE_RULES_MAX} req and rsp rules in one section"),
         )
         .label("one too many"),
     ))
@@ -213,7 +213,12 @@ fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
                 let (high, low) = (digit(bytes.next()), digit(bytes.next()));
                 match (high, low) {
                     (Some(high), Some(low)) => text.push((high * 16 + low) as u8),
-                    _ => return Err(bad_line(word, "two hexadecimal digits belong behind `\\x`")),
+                    _ => {
+                        return Err(bad_line(
+                            word,
+                            "expected two hexadecimal digits after `\\x`",
+                        ));
+                    }
                 }
             }
             Some(other) => text.push(other),
@@ -227,14 +232,14 @@ fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
         if let Piece::Text(text) = piece
             && memchr::memchr(0, text).is_some()
         {
-            return Err(bad_line(word, "a line cannot hold a zero byte"));
+            return Err(bad_line(word, "a line cannot contain a zero byte"));
         }
     }
     Ok(pieces.into())
 }
 
 fn bad_line(word: &Word, label: &str) -> Refused {
-    let told = format!("'{}' makes no line of a message", word.text());
+    let told = format!("'{}' does not produce a valid header line", word.text());
     Box::new(Diagnostic::error(&codes::BAD_LINE, word.span, told).label(label))
 }
 
@@ -258,9 +263,9 @@ pub(crate) fn addition(
 ) -> Result<(), Refused> {
     let word = args.required("<string>")?;
     let Some((name, value)) = header(&word.bytes) else {
-        let diagnostic = bad_line(word, "a whole header is expected: `Name:\\ value`");
+        let diagnostic = bad_line(word, "expected a complete header: `Name:\\ value`");
         return Err(Box::new(
-            diagnostic.help("write a backslash before each space of it"),
+            diagnostic.help("escape each space with a backslash"),
         ));
     };
     if is_framing(name) {
@@ -270,7 +275,7 @@ pub(crate) fn addition(
                 word.span,
                 format!("'{}' of '{}' has no effect", args.keyword, word.text()),
             )
-            .label("the proxy itself sends this header as the body needs it")
+            .label("the proxy sets this header according to the body")
             .help("remove the line"),
         );
     }

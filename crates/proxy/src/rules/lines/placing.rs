@@ -95,7 +95,7 @@ impl Loader {
         let word = |at: usize| line.word(at).map_or("", |word| word.str());
         if variable || line.words.iter().any(|word| word.str().is_empty()) {
             return Form::ByHand(
-                "write today's form by hand: the line holds variables, or bytes that are no UTF-8",
+                "rewrite it by hand: the line contains variables, or bytes that are not UTF-8",
             );
         }
         today::form(&Old {
@@ -153,8 +153,8 @@ impl Section {
                 });
             if bound {
                 self.rules[*at].form = Form::ByHand(
-                    "it runs behind a rule above that has no form today, and would run before it; \
-                     write that one by hand, then upgrade again",
+                    "it runs after an earlier rule that has no current form, and would run before it; rewrite that \
+                     one by hand, then run the upgrade again",
                 );
             }
         }
@@ -211,8 +211,7 @@ impl Section {
                 if self.allows[usize::from(rule.response)] && rule.turn != Turn::Block =>
             {
                 return told(format!("'{}' is an old form", rule.keyword)).help(
-                    "write today's form by hand: `allow` of this section ends the rules of today, \
-                     and never ended the old ones",
+                    "rewrite it by hand: `allow` ends the current rules of this section, but did not end the old ones",
                 );
             }
             Form::Line(line) => line,
@@ -222,10 +221,10 @@ impl Section {
         };
         if line.is_empty() {
             return told(format!(
-                "'{}' is an old form, and changes nothing here",
+                "'{}' is an old form, and has no effect here",
                 rule.keyword
             ))
-            .help("remove the line: no rule behind it looks at such lines")
+            .help("remove the line: no later rule tests such lines")
             .fix(rule.line, "");
         }
         let name = line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
@@ -247,7 +246,7 @@ impl Section {
                 };
                 diagnostic
                     .help(format!(
-                        "write `{line}` behind the last `{}` line",
+                        "write `{line}` after the last `{}` line",
                         name_of(rule)
                     ))
                     .fix(rule.line, "")

@@ -107,23 +107,21 @@ pub(super) fn form(old: &Old<'_>) -> Form {
 fn by_hand(verb: &str) -> &'static str {
     match verb {
         "del" => {
-            "`del-header NAME` removes all lines of a name whatever their value; to keep some, \
-             let the server not send the others, or `replace-header NAME REGEX FORMAT`"
+            "`del-header NAME` removes all headers with a name regardless of their values; to keep some, stop the \
+             server from sending the others, or use `replace-header NAME REGEX FORMAT`"
         }
         "rep" => {
-            "name what is rewritten: `replace-header NAME REGEX FORMAT` for a header, `replace-path`, \
-             `replace-pathq` or `set-method` for the request line. Another name is \
-             `set-header NEW %[req.fhdr(OLD)] if { req.fhdr(OLD) -m found }` and then `del-header OLD`, where \
-             one line of it comes"
+            "name what to rewrite: `replace-header NAME REGEX FORMAT` for a header, `replace-path`, `replace-pathq` \
+             or `set-method` for the request line. To rename a header, use `set-header NEW %[req.fhdr(OLD)] if { \
+             req.fhdr(OLD) -m found }` and then `del-header OLD`, if it occurs once"
         }
         "allow" | "pass" => {
-            "give the rules behind it a condition that leaves these requests out: \
-             `http-request deny if … !{ … }`"
+            "add a condition to the later rules that excludes these requests: `http-request deny if … !{ … }`"
         }
         "setbe" => "write `use_backend NAME if { … }` before the other `use_backend` lines",
         _ => {
-            "say which header or part of the request is meant: `http-request deny if { path -m reg REGEX }`, \
-             `… if { req.fhdr(NAME) -m reg REGEX }`"
+            "name the header or part of the request: `http-request deny if { path -m reg REGEX }`, `… if { \
+             req.fhdr(NAME) -m reg REGEX }`"
         }
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Lists that a change names; of more it says how many.
 const NAMED_MAX: usize = 10;
 /// What takes the files.
-const RESET: &str = "`evenkeel reload --reset-runtime` takes the file";
+const RESET: &str = "`evenkeel reload --reset-runtime` loads the file";
 
 /// What was done to the keys of a list at run time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -238,23 +238,23 @@ impl Lists {
             };
             let new = inner.lists.iter().find(|list| is_same(list, old));
             let fate = match new {
-                Some(_) if self.takes_files.load(Relaxed) => "dropped, the file counts".to_owned(),
+                Some(_) if self.takes_files.load(Relaxed) => "dropped, the file applies".to_owned(),
                 Some(new) if new.base == old.base => format!("kept; {RESET}"),
                 Some(new) => {
                     let before = by_key(old.base.iter());
                     let now = by_key(new.base.iter());
                     let both = keys.iter().filter(|key| before.get(*key) != now.get(*key));
                     match both.count() {
-                        0 => format!("kept beside the new lines of the file; {RESET}"),
+                        0 => format!("kept together with the new lines of the file; {RESET}"),
                         n => format!(
-                            "kept, though the file has other lines for {n} of these keys; {RESET}"
+                            "kept, although the file has other values for {n} of these keys; {RESET}"
                         ),
                     }
                 }
                 None if old.file.is_some() => {
-                    "lost, since the configuration no longer uses it".to_owned()
+                    "lost, because the configuration no longer uses it".to_owned()
                 }
-                None => "lost, since its patterns stand in the configuration".to_owned(),
+                None => "lost, because its patterns are in the configuration".to_owned(),
             };
             sentences.push(format!(
                 "{name} differs from its file, keys at run time: {words}; {fate}"
@@ -318,7 +318,7 @@ mod tests {
             words,
             [
                 "map '/m' differs from its file, keys at run time: 1 added, 1 removed, 1 changed; kept; \
-              `evenkeel reload --reset-runtime` takes the file"
+              `evenkeel reload --reset-runtime` loads the file"
             ]
         );
         new.adopt(&changed());
@@ -333,7 +333,7 @@ mod tests {
         );
         let old = changed();
         let words = new.differences(&old).remove(0);
-        let both = "kept, though the file has other lines for 1 of these keys";
+        let both = "kept, although the file has other values for 1 of these keys";
         assert!(words.contains(both), "{words}");
         new.adopt(&old);
         assert_eq!(shown(&new), ["0 0", "a 9", "e 5", "d 4"]);
@@ -351,11 +351,11 @@ mod tests {
         let new = lists(Some("/m"), &[("a", "1")]);
         new.take_files();
         let old = changed();
-        assert!(new.differences(&old)[0].ends_with("dropped, the file counts"));
+        assert!(new.differences(&old)[0].ends_with("dropped, the file applies"));
         new.adopt(&old);
         assert_eq!(shown(&new), ["a 1"]);
         let words = lists(Some("/other"), &[]).differences(&old);
-        assert!(words[0].ends_with("lost, since the configuration no longer uses it"));
+        assert!(words[0].ends_with("lost, because the configuration no longer uses it"));
         let inline = lists(None, &[("a", "1")]);
         inline.edit(0, Edit::Clear).expect("possible");
         let words = lists(None, &[("a", "1")]).differences(&inline);
@@ -363,7 +363,7 @@ mod tests {
             words[0].starts_with("map #0 (map at a.cfg:1) differs"),
             "{words:?}"
         );
-        assert!(words[0].ends_with("lost, since its patterns stand in the configuration"));
+        assert!(words[0].ends_with("lost, because its patterns are in the configuration"));
     }
 
     #[test]
