@@ -135,7 +135,7 @@ fn when_both_are_equally_ill_the_owner_keeps_the_address() {
 #[test]
 fn a_role_that_follows_a_killed_one_leaves_a_version_on_trial_and_one_that_takes_over_ends_it() {
     lab::skip_unless_root!();
-    const ENDS: &str = "from the version on trial";
+    const ENDS: &str = "the candidate version back";
     let scene = Scene::new("trial");
     let proxies = ["a.vitals", "b.vitals"].map(|name| Proxy::start(&scene, name));
     let vitals = proxies.each_ref().map(|proxy| Some(&*proxy.path));

@@ -515,7 +515,7 @@ fn a_service_manager_is_told_what_happens() {
         assert_eq!(heard_beginning(&manager, "READY"), ready(2) + "\nERRNO=0");
         bench.file("a.cfg", "nonsense\n");
         supervised.signal(Signal::SIGHUP);
-        let refused = "; the last change was refused\nERRNO=22";
+        let refused = "; the last reload was refused\nERRNO=22";
         assert_eq!(heard_beginning(&manager, "READY"), ready(2) + refused);
         assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
         assert_eq!(

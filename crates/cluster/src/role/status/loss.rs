@@ -153,7 +153,7 @@ mod tests {
         status.members[1].serves = None;
         let words = if_it_fails(&mut status, 0);
         assert!(
-            words.contains("nobody would serve: b tells of no version"),
+            words.contains("no node would serve: b reports no served version"),
             "{words}"
         );
     }

@@ -319,7 +319,7 @@ fn what_nobody_confirms_in_time_takes_itself_back_whoever_leads() {
     while let Some(step) = desk.after(TELL_REMAINING_MS) {
         desk.state.must(A, decision(1, step.clone()));
         if let Step::TakeBack { words } = step {
-            assert_eq!(words, "nobody confirmed it within 35 s");
+            assert_eq!(words, "not confirmed within 35 s");
             break;
         }
     }
