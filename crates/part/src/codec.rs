@@ -31,3 +31,19 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
     rmp_serde::from_slice(bytes).map_err(Malformed)
 }
+
+/// The value of bytes that a process without rights may have written: no more than
+/// `bytes_max` bytes, and no deeper than `depth_max` values in each other.
+pub fn decode_within<T: DeserializeOwned>(
+    bytes: &[u8],
+    bytes_max: usize,
+    depth_max: usize,
+) -> Result<T, Malformed> {
+    if bytes.len() > bytes_max {
+        let words = format!("{} bytes, more than {bytes_max}", bytes.len());
+        return Err(Malformed(rmp_serde::decode::Error::Uncategorized(words)));
+    }
+    let mut from = rmp_serde::Deserializer::from_read_ref(bytes);
+    from.set_max_depth(depth_max);
+    T::deserialize(&mut from).map_err(Malformed)
+}

@@ -1,0 +1,83 @@
+//! A report as a section of the statistics page.
+
+use super::{Grade, Report, Subject};
+use std::fmt::Write;
+
+impl Report {
+    /// Writes a section with a row for each subject of a kind: its name, its state, for
+    /// how long, and what these columns name: facts, numbers, or kinds of children. Writes
+    /// nothing where there is no such subject.
+    pub fn html(&self, out: &mut String, title: &str, kind: &str, columns: &[&str]) {
+        if self.of_kind(kind).next().is_none() {
+            return;
+        }
+        out.push_str("<section><div class=\"name\"><b>");
+        escape(out, title);
+        out.push_str("</b></div><div class=\"scroll\"><table>\n<thead><tr>");
+        for column in ["name", "state", "for"].iter().chain(columns) {
+            out.push_str("<th scope=\"col\">");
+            let mut letters = column.chars();
+            out.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+            escape(out, letters.as_str());
+            out.push_str("</th>");
+        }
+        out.push_str("</tr></thead><tbody>\n");
+        for subject in self.of_kind(kind) {
+            self.row_to(out, subject, columns);
+        }
+        out.push_str("</tbody></table></div></section>\n");
+    }
+
+    fn row_to(&self, out: &mut String, subject: &Subject, columns: &[&str]) {
+        let class = class(subject.state.grade);
+        // Writing to a String cannot fail.
+        let _ = write!(out, "<tr class=\"{class}\"><th scope=\"row\">");
+        escape(out, &subject.name);
+        out.push_str("</th><td class=\"c st\">");
+        escape(out, &subject.state.word);
+        out.push_str("</td><td class=\"c\">");
+        escape(out, &self.since(subject).unwrap_or_default());
+        out.push_str("</td>");
+        for column in columns {
+            if let Some(value) = subject.value(column) {
+                let _ = write!(out, "<td>{value}</td>");
+                continue;
+            }
+            let words = subject.words(column).unwrap_or_else(|| {
+                let names = subject.of_kind(column).map(|child| child.name.as_str());
+                names.collect::<Vec<_>>().join(" ")
+            });
+            out.push_str("<td class=\"c\">");
+            escape(out, &words);
+            out.push_str("</td>");
+        }
+        out.push_str("</tr>\n");
+    }
+}
+
+/// The colour of a row: that of a server which is up, a backup, draining, down, or not
+/// checked.
+fn class(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Good => "active_up",
+        Grade::Standby => "backup_up",
+        Grade::Busy => "active_draining",
+        Grade::Bad => "active_down",
+        Grade::Unknown => "active_no_check",
+    }
+}
+
+/// Writes words into HTML, as text or in a quoted attribute.
+pub fn escape(out: &mut String, words: &str) {
+    for c in words.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+}

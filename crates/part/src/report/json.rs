@@ -1,0 +1,63 @@
+//! A report for programs.
+
+use super::{Event, Moment, NumberRow, Report, Subject, Value};
+use serde_json::{Map, Value as Json, json};
+
+impl Report {
+    /// The report as JSON on one line: subjects with their facts and numbers by name, and
+    /// what is known of each number.
+    pub fn json(&self) -> String {
+        json!({
+            "part": self.part,
+            "at": self.at,
+            "subjects": subjects(&self.subjects),
+            "numbers": self.rows.iter().map(row).collect::<Map<_, _>>(),
+        })
+        .to_string()
+            + "\n"
+    }
+}
+
+fn subjects(all: &[Subject]) -> Json {
+    all.iter().map(subject).collect()
+}
+
+fn row(row: &NumberRow) -> (String, Json) {
+    let NumberRow {
+        name,
+        words,
+        unit,
+        kind,
+        metric,
+    } = row;
+    let known = json!({ "words": words, "unit": unit, "kind": kind, "metric": metric });
+    (name.clone(), known)
+}
+
+fn subject(one: &Subject) -> Json {
+    let facts = one.facts.iter().map(|fact| {
+        let value = match &fact.value {
+            Value::Text(text) => json!(text),
+            Value::List(words) | Value::Lines(words) => json!(words),
+        };
+        (fact.name.clone(), value)
+    });
+    let numbers = one.numbers.iter();
+    let numbers = numbers.map(|(name, value)| (name.clone(), json!(value)));
+    let events = one.events.iter().map(|event| {
+        let Event { at, from, to, why } = event;
+        json!({ "at": at, "from": from, "to": to, "why": why })
+    });
+    json!({
+        "kind": one.kind,
+        "name": one.name,
+        "state": one.state.word,
+        "grade": one.state.grade,
+        "since": one.since.as_ref().map(|since: &Moment| json!(since)),
+        "why": one.why,
+        "facts": facts.collect::<Map<_, _>>(),
+        "numbers": numbers.collect::<Map<_, _>>(),
+        "children": subjects(&one.children),
+        "events": events.collect::<Json>(),
+    })
+}

@@ -1,0 +1,344 @@
+//! How the things of a part are, as one value: [`Report`]. A role makes it, processes pass
+//! it on as bytes, and it is rendered once each for the terminal, for programs, for
+//! Prometheus and for the statistics page.
+//!
+//! The names and units of numbers travel with a report, so whoever renders it needs to
+//! know nothing of its part. A role that was taken over may have written it: what
+//! [`Report::decode`] allocates is bounded by the bytes that it reads, and no renderer
+//! passes on what its medium would obey.
+
+mod html;
+mod json;
+mod prometheus;
+mod text;
+
+pub use html::escape;
+pub use text::span;
+
+use crate::codec::{self, Malformed};
+use serde::{Deserialize, Serialize};
+
+/// The longest report that is read.
+pub const BYTES_MAX: usize = 16 << 20;
+
+/// How deep values may stand in each other; a child of a subject takes four.
+const DEPTH_MAX: usize = 32;
+
+/// How the things of a part are.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// The part's name.
+    pub part: String,
+    /// When it was made.
+    pub at: Moment,
+    /// The things.
+    pub subjects: Vec<Subject>,
+    /// What is known of numbers, by their names; the order of metrics.
+    pub rows: Vec<NumberRow>,
+}
+
+/// A moment of two clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Moment {
+    /// CLOCK_BOOTTIME, which decides.
+    pub boottime_ms: u64,
+    /// Since 1970, for people.
+    pub unix_ms: u64,
+}
+
+// No field here may be left out by a writer: a thing of one byte would become a value of
+// some hundred, and the bytes of a report would bound nothing.
+
+/// A thing.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Subject {
+    /// What it is: `virtual-ip`.
+    pub kind: String,
+    /// Its name, distinct among those of its kind.
+    pub name: String,
+    /// The label of metrics that has its name; empty: none has.
+    pub label: String,
+    /// How it is.
+    pub state: State,
+    /// Since when.
+    pub since: Option<Moment>,
+    /// Why, in words.
+    pub why: String,
+    /// What else is to be known.
+    pub facts: Vec<Fact>,
+    /// Its numbers, by the names of [`Report::rows`].
+    pub numbers: Vec<(String, u64)>,
+    /// What it consists of.
+    pub children: Vec<Subject>,
+    /// Its last changes, the newest last.
+    pub events: Vec<Event>,
+}
+
+/// How something is.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The trade's word: `MASTER`, `up`.
+    pub word: String,
+    /// What that means for who looks.
+    pub grade: Grade,
+}
+
+/// What a state means for who looks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grade {
+    /// It works.
+    Good,
+    /// It is ready to work.
+    Standby,
+    /// It is changing.
+    Busy,
+    /// It does not work.
+    Bad,
+    /// Not known, or neither good nor bad.
+    #[default]
+    Unknown,
+}
+
+/// Something to be known.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fact {
+    /// What it is about.
+    pub name: String,
+    /// What it is.
+    pub value: Value,
+    /// The label of metrics that has it; empty: none has.
+    pub label: String,
+    /// In a text it stands on the line of the fact before it.
+    pub joined: bool,
+}
+
+/// What a fact is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Value {
+    /// Words.
+    Text(String),
+    /// Words that stand on one line.
+    List(Vec<String>),
+    /// Words that stand on a line each.
+    Lines(Vec<String>),
+}
+
+/// A state was entered.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Moment,
+    /// The state before.
+    pub from: String,
+    /// The state after.
+    pub to: String,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// What is known of the numbers of a name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct NumberRow {
+    /// Its name, distinct in a report.
+    pub name: String,
+    /// What it is, in words.
+    pub words: String,
+    /// Its unit.
+    pub unit: Unit,
+    /// How it changes.
+    pub kind: NumberKind,
+    /// Its metric; empty: it is none.
+    pub metric: String,
+}
+
+/// The unit of a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// None: it counts something, or ranks it.
+    Count,
+    /// Seconds.
+    Seconds,
+    /// Milliseconds; a metric has seconds.
+    Milliseconds,
+}
+
+/// How a number changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NumberKind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+impl Report {
+    /// As it travels.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads a report that another process wrote.
+    ///
+    /// # Errors
+    /// Where it is longer or deeper than any of ours, or no report.
+    pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
+        codec::decode_within(bytes, BYTES_MAX, DEPTH_MAX)
+    }
+
+    /// Returns the subject of this kind and name.
+    pub fn find(&self, kind: &str, name: &str) -> Option<&Subject> {
+        let mut all = self.subjects.iter();
+        all.find(|one| one.kind == kind && one.name == name)
+    }
+
+    /// Returns the subjects of a kind.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Subject> {
+        of_kind(&self.subjects, kind)
+    }
+
+    fn row(&self, name: &str) -> Option<&NumberRow> {
+        self.rows.iter().find(|row| row.name == name)
+    }
+}
+
+fn of_kind<'a>(subjects: &'a [Subject], kind: &'a str) -> impl Iterator<Item = &'a Subject> {
+    subjects.iter().filter(move |one| one.kind == kind)
+}
+
+impl Subject {
+    /// A subject of which nothing more is known.
+    pub fn new(kind: &str, name: &str) -> Subject {
+        Subject {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            ..Subject::default()
+        }
+    }
+
+    /// Sets the label of metrics that has its name.
+    pub fn label(mut self, label: &str) -> Subject {
+        self.label = label.to_owned();
+        self
+    }
+
+    /// Sets how it is.
+    pub fn state(mut self, word: &str, grade: Grade) -> Subject {
+        self.state = State {
+            word: word.to_owned(),
+            grade,
+        };
+        self
+    }
+
+    /// Adds a fact, on a line of its own.
+    pub fn fact(mut self, name: &str, text: impl Into<String>) -> Subject {
+        self.add(name, Value::Text(text.into()), false);
+        self
+    }
+
+    /// Adds a fact, on the line of the one before it.
+    pub fn joined(mut self, name: &str, text: impl Into<String>) -> Subject {
+        self.add(name, Value::Text(text.into()), true);
+        self
+    }
+
+    /// Gives the last fact to metrics under this label.
+    pub fn as_label(mut self, label: &str) -> Subject {
+        if let Some(fact) = self.facts.last_mut() {
+            fact.label = label.to_owned();
+        }
+        self
+    }
+
+    /// Adds a fact of several words on a line; none where there are none.
+    pub fn list(mut self, name: &str, words: Vec<String>) -> Subject {
+        if !words.is_empty() {
+            self.add(name, Value::List(words), false);
+        }
+        self
+    }
+
+    /// Adds a fact of several lines; none where there are none.
+    pub fn lines(mut self, name: &str, lines: Vec<String>) -> Subject {
+        if !lines.is_empty() {
+            self.add(name, Value::Lines(lines), false);
+        }
+        self
+    }
+
+    fn add(&mut self, name: &str, value: Value, joined: bool) {
+        self.facts.push(Fact {
+            name: name.to_owned(),
+            value,
+            label: String::new(),
+            joined,
+        });
+    }
+
+    /// Adds a number.
+    pub fn number(mut self, name: &str, value: u64) -> Subject {
+        self.numbers.push((name.to_owned(), value));
+        self
+    }
+
+    /// Adds what it consists of.
+    pub fn children(mut self, children: impl IntoIterator<Item = Subject>) -> Subject {
+        self.children.extend(children);
+        self
+    }
+
+    /// Returns the value of a number.
+    pub fn value(&self, name: &str) -> Option<u64> {
+        let found = self.numbers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| *value)
+    }
+
+    /// Returns the words of a fact, one after the other.
+    pub fn words(&self, name: &str) -> Option<String> {
+        let found = self.facts.iter().find(|fact| fact.name == name);
+        found.map(|fact| fact.value.words())
+    }
+
+    /// Returns its children of a kind.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Subject> {
+        of_kind(&self.children, kind)
+    }
+}
+
+impl Value {
+    fn words(&self) -> String {
+        match self {
+            Value::Text(text) => text.clone(),
+            Value::List(words) | Value::Lines(words) => words.join(", "),
+        }
+    }
+}
+
+impl NumberRow {
+    /// What is known of a number; it only grows where the name of its metric ends with
+    /// `_total`.
+    pub fn new(name: &str, metric: &str, words: &str) -> NumberRow {
+        NumberRow {
+            name: name.to_owned(),
+            words: words.to_owned(),
+            unit: Unit::Count,
+            kind: match metric.ends_with("_total") {
+                true => NumberKind::Counter,
+                false => NumberKind::Gauge,
+            },
+            metric: metric.to_owned(),
+        }
+    }
+
+    /// Sets its unit.
+    pub fn unit(mut self, unit: Unit) -> NumberRow {
+        self.unit = unit;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

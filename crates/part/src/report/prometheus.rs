@@ -1,0 +1,62 @@
+//! A report as metrics in Prometheus' text format.
+
+use super::{NumberKind, NumberRow, Report, Subject, Unit};
+use std::fmt::Write;
+
+impl Report {
+    /// Writes every metric that a subject has a number of, in the order of the rows. A
+    /// child's metrics have the labels of its parent, too.
+    pub fn metrics(&self, out: &mut String) {
+        for row in self.rows.iter().filter(|row| is_name(&row.metric)) {
+            let mut lines = String::new();
+            for subject in &self.subjects {
+                values(&mut lines, row, subject, "");
+            }
+            if lines.is_empty() {
+                continue;
+            }
+            let kind = match row.kind {
+                NumberKind::Counter => "counter",
+                NumberKind::Gauge => "gauge",
+            };
+            let (name, help) = (&row.metric, escape(&row.words));
+            // Writing to a String cannot fail.
+            let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
+        }
+    }
+}
+
+fn values(out: &mut String, row: &NumberRow, subject: &Subject, inherited: &str) {
+    let mut labels = inherited.to_owned();
+    let facts = subject.facts.iter().map(|f| (&f.label, f.value.words()));
+    let own = std::iter::once((&subject.label, subject.name.clone())).chain(facts);
+    for (label, value) in own.filter(|(label, _)| is_name(label)) {
+        let comma = if labels.is_empty() { "" } else { "," };
+        let _ = write!(labels, "{comma}{label}=\"{}\"", escape(&value));
+    }
+    if let Some(value) = subject.value(&row.name) {
+        let value = match row.unit {
+            Unit::Count | Unit::Seconds => value.to_string(),
+            Unit::Milliseconds => format!("{}.{:03}", value / 1_000, value % 1_000),
+        };
+        let _ = match labels.as_str() {
+            "" => writeln!(out, "{} {value}", row.metric),
+            labels => writeln!(out, "{}{{{labels}}} {value}", row.metric),
+        };
+    }
+    for child in &subject.children {
+        values(out, row, child, &labels);
+    }
+}
+
+/// Whether a word can be the name of a metric or of a label.
+fn is_name(word: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    word.bytes().all(is_part) && word.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+}
+
+fn escape(word: &str) -> String {
+    word.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}

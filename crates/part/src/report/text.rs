@@ -1,0 +1,145 @@
+//! A report in words for people.
+
+use super::{Event, Grade, Report, Subject, Value};
+
+/// Events of a subject that are shown, the newest first.
+const EVENTS_SHOWN: usize = 8;
+
+/// Columns before what a fact says, at least.
+const NAME_WIDTH: usize = 12;
+
+impl Report {
+    /// Shows every subject with its state, facts and last events.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for subject in &self.subjects {
+            self.subject_to(&mut text, subject, 0);
+        }
+        text
+    }
+
+    /// Shows all of one subject, a name and its value a line, with its numbers.
+    pub fn lines_of(&self, subject: &Subject) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| line(&mut text, &format!("{name}: {value}"));
+        line("name", &subject.name);
+        line("state", &subject.state.word);
+        line("for", &self.since(subject).unwrap_or_default());
+        for fact in &subject.facts {
+            line(&fact.name, &fact.value.words());
+        }
+        for child in &subject.children {
+            line(&child.kind, &child.name);
+        }
+        for (name, value) in &subject.numbers {
+            if let Some(row) = self.row(name) {
+                line(&row.words, &value.to_string());
+            }
+        }
+        text
+    }
+
+    /// How long a subject has been as it is.
+    pub(super) fn since(&self, subject: &Subject) -> Option<String> {
+        let since = subject.since?;
+        Some(span(self.at.boottime_ms.saturating_sub(since.boottime_ms)))
+    }
+
+    fn subject_to(&self, text: &mut String, subject: &Subject, depth: usize) {
+        let indent = "  ".repeat(depth);
+        let mut head = format!("{indent}{}", subject.kind);
+        if !subject.name.is_empty() {
+            head += &format!(" {}", subject.name);
+        }
+        if !subject.state.word.is_empty() {
+            head += &format!(": {}", subject.state.word);
+        }
+        if let Some(since) = self.since(subject) {
+            head += &format!(" for {since}");
+        }
+        if !subject.why.is_empty() {
+            head += &format!(" ({})", subject.why);
+        }
+        line(text, &head);
+        let lines = lines(subject);
+        let width = lines.iter().map(|(name, _)| name.chars().count() + 2);
+        let width = width.max().unwrap_or(0).max(NAME_WIDTH);
+        for (name, words) in lines {
+            line(text, &format!("{indent}  {name:width$}{words}"));
+        }
+        for child in subject.children.iter().filter(|child| !is_leaf(child)) {
+            self.subject_to(text, child, depth + 1);
+        }
+        let shown = subject.events.iter().rev().take(EVENTS_SHOWN);
+        for Event { at, from, to, why } in shown {
+            let ago = span(self.at.boottime_ms.saturating_sub(at.boottime_ms));
+            line(
+                text,
+                &format!("{indent}  {ago} ago: {from} -> {to} ({why})"),
+            );
+        }
+    }
+}
+
+/// There is little to say of it: all of a kind stand on one line.
+fn is_leaf(subject: &Subject) -> bool {
+    subject.since.is_none()
+        && subject.why.is_empty()
+        && subject.children.is_empty()
+        && subject.events.is_empty()
+}
+
+/// A leaf by its name, and in parentheses what is not as it should be, and its facts.
+fn leaf(subject: &Subject) -> String {
+    let state = &subject.state;
+    let state = (state.grade != Grade::Good).then(|| state.word.clone());
+    let facts = subject.facts.iter();
+    let facts = facts.map(|fact| format!("{} {}", fact.name, fact.value.words()));
+    let known: Vec<String> = state.into_iter().chain(facts).collect();
+    match known.is_empty() {
+        true => subject.name.clone(),
+        false => format!("{} ({})", subject.name, known.join(", ")),
+    }
+}
+
+/// The lines below a subject's first one: its leaves, then its facts.
+fn lines(subject: &Subject) -> Vec<(&str, String)> {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    for child in subject.children.iter().filter(|child| is_leaf(child)) {
+        let words = leaf(child);
+        match lines.last_mut().filter(|(kind, _)| *kind == child.kind) {
+            Some((_, line)) => *line += &format!(", {words}"),
+            None => lines.push((&child.kind, words)),
+        }
+    }
+    for fact in &subject.facts {
+        let name = fact.name.as_str();
+        match (&fact.value, lines.last_mut()) {
+            (Value::Lines(all), _) => lines.extend(all.iter().map(|line| (name, line.clone()))),
+            (value, Some((_, line))) if fact.joined => {
+                *line += &format!(", {name} {}", value.words());
+            }
+            (value, _) => lines.push((name, value.words())),
+        }
+    }
+    lines
+}
+
+/// A length of time in its largest unit that is not too coarse.
+pub fn span(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// Adds a line. Names come from files, and from processes without rights: a terminal obeys
+/// none of them, and none looks like a line of ours.
+fn line(text: &mut String, words: &str) {
+    text.extend(words.chars().map(|c| if c.is_control() { '?' } else { c }));
+    text.push('\n');
+}
