@@ -133,7 +133,7 @@ impl Role {
                     continue;
                 }
                 if member.holds && !ours {
-                    let mac = super::status::mac_words(claim.mac);
+                    let mac = mac_words(claim.mac);
                     member
                         .history
                         .conflict(now, format!("{} at {mac}", claim.address));
@@ -380,4 +380,10 @@ impl Role {
             }
         }
     }
+}
+
+/// A MAC as people write it.
+fn mac_words(mac: [u8; 6]) -> String {
+    let [a, b, c, d, e, f] = mac;
+    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }

@@ -1,7 +1,7 @@
 //! What the role is given by the process around it, and what passes between them.
 
-use super::Status;
 use crate::config::Config;
+use part::report::{Event, Report};
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -97,7 +97,7 @@ pub enum Told {
     /// It could not be taken; the old one runs on. Lines for people.
     Refused(Vec<String>),
     /// How everything is.
-    Status(Box<Status>),
+    Report(Box<Report>),
     /// A hand-over was begun for these; none where no instance of that name is master.
     HandOver(Vec<String>),
     /// The owner of these addresses drains: the proxy should close idle connections
@@ -111,7 +111,12 @@ pub enum Told {
     /// The dump was written there.
     Dumped(PathBuf),
     /// The state of an instance changed; for those who follow.
-    Changed(Box<super::Transition>),
+    Changed {
+        /// The instance.
+        name: String,
+        /// What happened.
+        event: Box<Event>,
+    },
     /// Addresses are bound to these leases, and could use them now; told with
     /// [`Told::Ready`], after each change, and empty at the end.
     WantsLeases(Vec<super::WantedLease>),

@@ -3,11 +3,11 @@
 
 use super::kept::fingerprint;
 use super::links::Links;
-use super::status::{MAX_TRANSITIONS, Transition};
 use super::tracker::Judgement;
 use super::vmacs::Beside;
 use crate::config::{Address, Instance};
 use crate::kernel::{AddressSeen, AddressSpec, IpvlanFlag, Vmac};
+use part::report::Event;
 use protocol::vrrp::{Counters, State, Time};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -58,7 +58,7 @@ pub struct Member {
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The last transitions.
-    pub transitions: VecDeque<Transition>,
+    pub transitions: VecDeque<Event>,
     /// Counters of the routers before this one.
     pub base: Counters,
     /// Counters as they were when statistics were cleared.
@@ -75,6 +75,9 @@ pub struct History {
     pub master_at: Option<Time>,
 }
 
+/// How many transitions of an instance are remembered.
+const MAX_TRANSITIONS: usize = 32;
+
 /// How many conflicts are remembered.
 const MAX_CONFLICTS: usize = 16;
 
@@ -84,12 +87,12 @@ const CONFLICT_TOLD: Duration = Duration::from_secs(600);
 
 impl History {
     /// Remembers a transition.
-    pub fn push(&mut self, transition: Transition) {
+    pub fn push(&mut self, event: Event) {
         self.entered += 1;
         if self.transitions.len() >= MAX_TRANSITIONS {
             self.transitions.pop_front();
         }
-        self.transitions.push_back(transition);
+        self.transitions.push_back(event);
     }
 
     /// Remembers who else uses an address; true when it was not known.

@@ -41,7 +41,6 @@ mod scripts;
 mod settings;
 mod sockets;
 mod statics;
-mod status;
 mod tell;
 mod tracker;
 mod trial;
@@ -51,10 +50,7 @@ mod weight;
 pub use given::{Dump, Exit, Given, Level, Log, Order, Orders, RoleError, Told};
 pub use kept::{KeptInstance, KeptState};
 pub use leases::{Lease, WantedLease};
-pub use status::{
-    AddressStatus, GroupStatus, InstanceStatus, OwnerStatus, RejectedStatus, Status, TrackedStatus,
-    Transition,
-};
+pub use report::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
 
 use crate::config::Config;
 

@@ -6,8 +6,8 @@ use super::hand_over::keeps_connections;
 use super::kept::{KeptHandOver, fingerprint};
 use super::leases::name_of;
 use super::member::Member;
-use super::status::state_word;
-use super::{Dump, Exit, KeptInstance, KeptState, Level, Order, Told, clock, render, settings};
+use super::report::state_word;
+use super::{Dump, Exit, KeptInstance, KeptState, Level, Order, Told, clock, settings};
 use crate::config::Config;
 use crate::kernel::AddressSpec;
 use protocol::vrrp::{Action, Instance, Resume, Router, State, Time};
@@ -34,8 +34,8 @@ impl Role {
                 Order::Hold(held) => self.hold(held),
                 Order::HandOverLease(name) => self.hand_over_lease(name),
                 Order::Status => {
-                    let status = Box::new(self.status());
-                    self.given.orders.tell(Told::Status(status));
+                    let report = Box::new(self.report());
+                    self.given.orders.tell(Told::Report(report));
                 }
                 Order::Dump(dump) => self.dump(dump),
                 Order::ClearStatistics => self.clear_statistics(),
@@ -285,11 +285,10 @@ impl Role {
         let configured = self.config.global.dump_directory.clone();
         let directory = configured.unwrap_or_else(|| self.given.dump_directory.clone());
         let path: PathBuf = directory.join(dump_name(&self.config, dump));
-        let status = self.status();
         let text = match dump {
-            Dump::Data => render::data(&self.config, &status),
-            Dump::Statistics => render::statistics(&status),
-            Dump::Json => render::json(&self.config, &status),
+            Dump::Data => self.dump_data(),
+            Dump::Statistics => self.dump_statistics(),
+            Dump::Json => self.dump_json(),
         };
         let what = match dump {
             Dump::Data => "Printing VRRP data",

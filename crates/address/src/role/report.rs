@@ -1,97 +1,192 @@
-//! How everything is, as a value.
+//! How the virtual routers and all that they depend on are, as a [`Report`].
 
 use super::event_loop::Role;
 use super::member::Member;
-use super::status::{
-    AddressStatus, GroupStatus, InstanceStatus, OwnerStatus, RejectedStatus, Status, TrackedStatus,
-    state_word,
-};
 use super::weight::Verdict;
 use super::{clock, reason};
-use crate::config::{Instance as Configured, Start};
+use part::report::{Grade, Moment, NumberRow, Report, Subject, Unit, span};
 use protocol::bfd;
-use protocol::vrrp::{Instance, State};
+use protocol::vrrp::{COUNTERS, Counters, Instance, NUMBERS, Rejected, State, Status, Time};
+use std::net::IpAddr;
+
+/// The kind of a subject that is a virtual router.
+pub const VIRTUAL_IP: &str = "virtual-ip";
+
+/// The fact that a planned hand-over is under way.
+pub const HAND_OVER: &str = "hand-over";
+
+/// The fact of an address that a lease of the cluster decides about.
+pub const LEASE: &str = "lease";
+
+/// What that fact is where the lease was given up for a machine that can use it better.
+pub const LEASE_MOVES: &str = "goes to a better machine";
+
+/// keepalived's word for a state.
+pub fn state_word(state: State) -> &'static str {
+    match state {
+        State::Init => "INIT",
+        State::Backup => "BACKUP",
+        State::Master => "MASTER",
+        State::Fault => "FAULT",
+    }
+}
+
+/// keepalived's number of a state.
+pub fn state_number(state: State) -> u8 {
+    match state {
+        State::Init => 0,
+        State::Backup => 1,
+        State::Master => 2,
+        State::Fault => 3,
+    }
+}
+
+/// A moment of the role's clock.
+pub(super) fn moment(at: Time) -> Moment {
+    Moment {
+        boottime_ms: clock::as_ms(at),
+        unix_ms: clock::unix_ms_of(at),
+    }
+}
 
 impl Role {
     /// How everything is now.
-    pub(super) fn status(&self) -> Status {
-        Status {
-            now_ms: clock::as_ms(clock::now()),
-            unix_ms: clock::unix_ms(),
-            router: self.config.global.router_id.clone(),
-            pid: std::process::id(),
-            instances: (0..self.members.len())
-                .filter_map(|at| self.instance_status(at))
-                .collect(),
-            groups: self.group_statuses(),
-            tracked: self.tracked_statuses(),
-            privileges: self.privileges.clone(),
+    pub(super) fn report(&self) -> Report {
+        let now = clock::now();
+        let instances = (0..self.members.len()).filter_map(|at| self.instance(at, now));
+        let mut subjects: Vec<Subject> = instances.collect();
+        subjects.extend(self.groups());
+        subjects.extend(self.tracked());
+        subjects.push(self.process());
+        Report {
+            part: "address".to_owned(),
+            at: moment(now),
+            subjects,
+            rows: rows(),
         }
     }
 
-    fn instance_status(&self, at: usize) -> Option<InstanceStatus> {
-        let member = self.members.get(at)?;
-        let config = &member.config;
-        let told = self.router.status(Instance(at))?;
-        let groups = &self.config.groups;
-        let group = groups.iter().find(|g| g.members.contains(&config.name));
-        let counters = member.history.base + told.counters;
-        let rejected = told.rejected.iter().map(|one| RejectedStatus {
-            from: one.from,
-            count: one.count,
-            last_ms: clock::as_ms(one.last_at),
-            why: one.why.clone(),
-        });
-        Some(InstanceStatus {
-            name: config.name.clone(),
-            interface: config.interface.clone(),
-            vrid: config.vrid,
-            version: config.options.version,
-            ipv6: config.ipv6,
-            state: state_word(told.state).to_owned(),
-            wanted: wanted(config).to_owned(),
-            since_ms: clock::as_ms(told.since),
-            since_unix_ms: clock::unix_ms_of(told.since),
-            why: reason::words(&told.why),
-            base_priority: config.priority,
-            priority: told.priority,
-            advert_interval_ms: u64::try_from(config.options.advert_interval.as_millis())
-                .unwrap_or(u64::MAX),
-            owner: told.owner.map(|(address, priority, heard)| OwnerStatus {
-                address,
-                priority,
-                heard_ms: clock::as_ms(heard),
-            }),
-            master_down_at_ms: told.master_down_at.map(clock::as_ms),
-            source: member.source,
-            addresses: addresses(member),
-            faults: member.faults(),
-            priority_from: member.judgement.made_of.clone(),
-            group: group.map(|g| g.name.clone()),
-            prefer: config.prefer.clone(),
-            band: self
-                .health
-                .band(at)
-                .and_then(|band| u8::try_from(band).ok()),
-            health_why: match config.bands {
-                Some(_) => self.health.why(&config.name, clock::as_ms(clock::now())),
-                None => None,
-            }
-            .unwrap_or_default(),
-            transitions: member.history.transitions.iter().cloned().collect(),
-            announcements: member.history.announcements,
-            restored: member.history.restored,
-            conflicts: member.history.conflicts(clock::now()),
-            counters: counters - member.history.cleared,
-            rejected: rejected.collect(),
-            same_place: told.same_place,
-            handing_over: Some(told.handing_over),
-            by_lease: config.options.lease,
-            lease_moves: self.leases.moves(config),
-        })
+    fn process(&self) -> Subject {
+        let mut process = Subject::new("router", &self.config.global.router_id)
+            .state("running", Grade::Good)
+            .fact("pid", std::process::id().to_string())
+            .list("granted", self.privileges.clone())
+            .number("up", 1);
+        if self.members.is_empty() {
+            process.why = "no virtual addresses".to_owned();
+        }
+        process
     }
 
-    fn group_statuses(&self) -> Vec<GroupStatus> {
+    /// What a virtual router counted since statistics were cleared.
+    pub(super) fn counters(&self, at: usize) -> Counters {
+        let (Some(member), Some(status)) = (self.members.get(at), self.router.status(Instance(at)))
+        else {
+            return Counters::default();
+        };
+        member.history.base + status.counters - member.history.cleared
+    }
+
+    fn instance(&self, at: usize, now: Time) -> Option<Subject> {
+        let member = self.members.get(at)?;
+        let (config, history) = (&member.config, &member.history);
+        let status = self.router.status(Instance(at))?;
+        let interval = config.options.advert_interval.as_millis();
+        let mut one = Subject::new(VIRTUAL_IP, &config.name)
+            .label("iname")
+            .state(state_word(status.state), grade(&status))
+            .children(addresses(member, status.state))
+            .fact("interface", &config.interface)
+            .as_label("intf")
+            .joined("router id", config.vrid.to_string())
+            .as_label("vrid")
+            .joined("version", config.options.version.to_string())
+            .joined("advert interval", format!("{interval} ms"));
+        if let Some(source) = member.source {
+            one = one.joined("source", source.to_string());
+        }
+        one.since = Some(moment(status.since));
+        one.why = reason::words(&status.why);
+        let made_of = member.judgement.made_of.join(", ");
+        one = owner(one, &status, now)
+            .fact("priority", format!("{} ({made_of})", status.priority))
+            .list("prefer", config.prefer.clone());
+        if let Some(group) = self.group_of(&config.name) {
+            one = one.fact("sync group", group);
+        }
+        if status.handing_over {
+            one = one.fact(HAND_OVER, "under way");
+        }
+        one = match (config.options.lease, self.leases.moves(config)) {
+            (_, true) => one.fact(LEASE, LEASE_MOVES),
+            (true, false) => one.fact(LEASE, "decides who owns the addresses"),
+            (false, false) => one,
+        };
+        one = self.health_of(one, at, now);
+        let conflicts = history.conflicts(now);
+        let rejected = status.rejected.iter().map(|one| rejected_words(one, now));
+        let place = status.same_place.map(place_words);
+        let others = conflicts.iter();
+        let others = others.map(|other| format!("{other} used it, too, in the last ten minutes"));
+        one = one
+            .lines("rejected", rejected.collect())
+            .lines("fault", member.faults())
+            .lines("conflict", place.into_iter().chain(others).collect());
+        one = match history.restored {
+            0 => one,
+            1 => one.fact("put back", "1 address that somebody else had deleted"),
+            n => one.fact(
+                "put back",
+                format!("{n} addresses that somebody else had deleted"),
+            ),
+        };
+        one.events = history.transitions.iter().cloned().collect();
+        one = one
+            .number("priority", status.priority.into())
+            .number("moves", history.entered)
+            .number("announcements", history.announcements)
+            .number("restored", history.restored)
+            .number("conflicts", conflicts.len() as u64)
+            .number("since", clock::unix_ms_of(status.since) / 1000);
+        let counters = self.counters(at);
+        let counters = counters.iter();
+        Some(counters.fold(one, |one, (row, value)| one.number(row.name, value)))
+    }
+
+    /// How much of what the address is for can be served, where that is known.
+    fn health_of(&self, one: Subject, at: usize, now: Time) -> Subject {
+        let Some(member) = self.members.get(at).filter(|m| m.config.bands.is_some()) else {
+            return one;
+        };
+        let why = self.health.why(&member.config.name, clock::as_ms(now));
+        let band = self.health.band(at);
+        let health = match band {
+            Some(0) => "all of its frontends can be served",
+            Some(1) => "some of its frontends cannot be served",
+            Some(_) => "none of its frontends can be served",
+            // It has no memory to be seen in.
+            None if why.is_some() => "unknown",
+            None => return one,
+        };
+        let one = match why.filter(|why| !why.is_empty()) {
+            Some(why) => one.fact("health", format!("{health}: {why}")),
+            None => one.fact("health", health),
+        };
+        match band {
+            Some(band) => one.number("band", band as u64),
+            None => one,
+        }
+    }
+
+    /// The name of the sync group that an instance is in.
+    pub(super) fn group_of(&self, name: &str) -> Option<&str> {
+        let mut groups = self.config.groups.iter();
+        let group = groups.find(|group| group.members.iter().any(|member| member == name))?;
+        Some(&group.name)
+    }
+
+    /// The sync groups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Subject> {
         let state = |names: &[String]| {
             let members = self
                 .members
@@ -100,75 +195,58 @@ impl Role {
             let mut states: Vec<State> = members.map(|m| m.state).collect();
             states.dedup();
             match states.as_slice() {
-                [one] => state_word(*one),
-                _ if states.contains(&State::Fault) => "FAULT",
-                _ => "BACKUP",
+                [one] => *one,
+                _ if states.contains(&State::Fault) => State::Fault,
+                _ => State::Backup,
             }
         };
-        self.config
-            .groups
-            .iter()
-            .map(|group| GroupStatus {
-                name: group.name.clone(),
-                state: state(&group.members).to_owned(),
-                members: group.members.clone(),
-            })
-            .collect()
+        self.config.groups.iter().map(move |group| {
+            let state = state(&group.members);
+            Subject::new("group", &group.name)
+                .state(state_word(state), grade_of(state))
+                .list("members", group.members.clone())
+        })
     }
 
-    fn tracked_statuses(&self) -> Vec<TrackedStatus> {
-        let status =
-            |kind: &str, name: &str, state: String, since_ms: u64, outcome: String| TrackedStatus {
-                kind: kind.to_owned(),
-                name: name.to_owned(),
-                state,
-                since_ms,
-                outcome,
-            };
+    /// What is tracked.
+    pub(super) fn tracked(&self) -> Vec<Subject> {
+        let tracked = |kind: &str, name: &str, verdict: Verdict, since_ms: u64, outcome: String| {
+            let mut tracked = Subject::new(kind, name).label("name");
+            let ago = clock::as_ms(clock::now()).saturating_sub(since_ms);
+            // It was so when the role first looked: since when is not known.
+            tracked.since = (since_ms > 0).then(|| Moment {
+                boottime_ms: since_ms,
+                unix_ms: clock::unix_ms().saturating_sub(ago),
+            });
+            tracked.why = outcome;
+            match verdict {
+                Verdict::Unknown => tracked.state("init", Grade::Unknown),
+                Verdict::Up => tracked.state("up", Grade::Good),
+                Verdict::Down => tracked.state("down", Grade::Bad),
+                Verdict::Value(number) => tracked.state(&number.to_string(), Grade::Unknown),
+            }
+        };
+        let is_up = |up: bool| if up { Verdict::Up } else { Verdict::Down };
         let mut all = Vec::new();
         for seen in self.links.all() {
-            let state = if seen.up { "up" } else { "down" };
-            all.push(status(
-                "interface",
-                &seen.link.name,
-                state.to_owned(),
-                0,
-                String::new(),
-            ));
+            let name = &seen.link.name;
+            all.push(tracked("interface", name, is_up(seen.up), 0, String::new()));
         }
         for asked in &self.tracker.scripts {
             let (since, outcome) = asked.history();
-            let state = verdict_word(asked.verdict());
-            all.push(status(
-                "script",
-                &asked.script().name,
-                state,
-                since,
-                outcome.to_owned(),
-            ));
+            let (name, verdict) = (&asked.script().name, asked.verdict());
+            let script = tracked("script", name, verdict, since, outcome.to_owned());
+            all.push(script.number("content", u64::from(verdict == Verdict::Up)));
         }
         for (file, verdict) in self.tracker.files.iter().flat_map(|f| f.all()) {
-            all.push(status(
-                "file",
-                &file.name,
-                verdict_word(*verdict),
-                0,
-                String::new(),
-            ));
+            all.push(tracked("file", &file.name, *verdict, 0, String::new()));
         }
         for (process, count, well) in self.tracker.processes.iter().flat_map(|p| p.all()) {
-            let state = if well { "up" } else { "down" };
             let outcome = format!("{count} run");
-            all.push(status(
-                "process",
-                &process.name,
-                state.to_owned(),
-                0,
-                outcome,
-            ));
+            all.push(tracked("process", &process.name, is_up(well), 0, outcome));
         }
         for (session, state, why) in self.tracker.bfd.all() {
-            let word = verdict_word(self.tracker.bfd.verdict(&session.name));
+            let verdict = self.tracker.bfd.verdict(&session.name);
             let mut outcome = match state {
                 bfd::State::Up => state.to_string(),
                 _ => format!("{state}: {why}"),
@@ -177,39 +255,157 @@ impl Role {
                 0 => {}
                 refused => outcome += &format!(", {refused} packets dropped in all"),
             }
-            all.push(status("bfd", &session.name, word, 0, outcome));
+            all.push(tracked("bfd", &session.name, verdict, 0, outcome));
         }
         all
     }
 }
 
-fn wanted(config: &Configured) -> &'static str {
-    match config.start {
-        Start::Master => "MASTER",
-        Start::Backup => "BACKUP",
+/// What is known of the numbers; [`NUMBERS`] and [`COUNTERS`] are also shown by the proxy.
+fn rows() -> Vec<NumberRow> {
+    let counters = COUNTERS.iter().map(|row| (row.name, row.metric, row.words));
+    let own = [
+        (
+            "announcements",
+            "evenkeel_address_announcements_total",
+            "gratuitous ARPs and neighbour advertisements sent",
+        ),
+        (
+            "restored",
+            "evenkeel_address_restored_total",
+            "addresses put back after somebody deleted them",
+        ),
+        (
+            "conflicts",
+            "evenkeel_address_conflicts",
+            "other machines seen that use an address of ours",
+        ),
+        (
+            "content",
+            "keepalived_script_status",
+            "1 where the script is content",
+        ),
+    ];
+    let all = NUMBERS.iter().copied().chain(counters).chain(own);
+    let words = "when the state was entered, seconds since 1970";
+    let since = NumberRow::new("since", "evenkeel_address_since_seconds", words);
+    all.map(|(name, metric, words)| NumberRow::new(name, metric, words))
+        .chain([since.unit(Unit::Seconds)])
+        .collect()
+}
+
+fn grade(status: &Status) -> Grade {
+    match status.handing_over {
+        true => Grade::Busy,
+        false => grade_of(status.state),
     }
 }
 
-fn verdict_word(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Unknown => "init".to_owned(),
-        Verdict::Up => "up".to_owned(),
-        Verdict::Down => "down".to_owned(),
-        Verdict::Value(number) => number.to_string(),
+fn grade_of(state: State) -> Grade {
+    match state {
+        State::Init => Grade::Unknown,
+        State::Backup => Grade::Standby,
+        State::Master => Grade::Good,
+        State::Fault => Grade::Bad,
     }
 }
 
-fn addresses(member: &Member) -> Vec<AddressStatus> {
-    let of = |advertised: bool| {
-        move |a: &crate::config::Address| AddressStatus {
-            address: format!("{}/{}", a.address, a.prefix),
-            interface: member.name_of_interface(a).to_owned(),
-            advertised,
-            label: a.label.clone(),
-            here: member.holds,
+/// How long ago something was.
+fn ago(now: Time, then: Time) -> String {
+    span(clock::as_ms(now).saturating_sub(clock::as_ms(then)))
+}
+
+fn owner(one: Subject, status: &Status, now: Time) -> Subject {
+    match (status.owner, status.state) {
+        (_, State::Master) => one.fact("owner", "this machine"),
+        (Some((address, priority, heard)), _) => one
+            .fact("owner", address.to_string())
+            .joined("with priority", priority.to_string())
+            .joined("heard", format!("{} ago", ago(now, heard))),
+        (None, _) => one.fact("owner", "nobody is heard"),
+    }
+}
+
+fn rejected_words(rejected: &Rejected, now: Time) -> String {
+    let adverts = match rejected.count {
+        1 => "1 advert".to_owned(),
+        n => format!("{n} adverts"),
+    };
+    let last = ago(now, rejected.last_at);
+    let (from, why) = (rejected.from, &rejected.why);
+    format!("{adverts} from {from}, the last one {last} ago: {why}")
+}
+
+fn place_words((from, priority): (IpAddr, u8)) -> String {
+    format!(
+        "{from} announces priority {priority}, this node's place in prefer: give both files the same order"
+    )
+}
+
+/// The addresses of an instance; what differs from the usual is a fact of each.
+fn addresses(member: &Member, state: State) -> Vec<Subject> {
+    let of = |address: &crate::config::Address, advertised: bool| {
+        let mut one = Subject::new(
+            "address",
+            &format!("{}/{}", address.address, address.prefix),
+        )
+        .label("ip_address")
+        .number("state", state_number(state).into());
+        one = match member.holds {
+            true => one.state("here", Grade::Good),
+            false => one.state("not here", Grade::Standby),
+        };
+        let interface = member.name_of_interface(address);
+        if interface != member.config.interface {
+            one = one.fact("on", interface);
+        }
+        if let Some(label) = &address.label {
+            one = one.fact("label", label);
+        }
+        match advertised {
+            true => one,
+            false => one.fact("advertised", "no"),
         }
     };
-    let advertised = member.config.addresses.iter().map(of(true));
-    let excluded = member.config.excluded.iter().map(of(false));
+    let config = &member.config;
+    let advertised = config.addresses.iter().map(|one| of(one, true));
+    let excluded = config.excluded.iter().map(|one| of(one, false));
     advertised.chain(excluded).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_adverts_and_another_order_of_prefer_are_shown() {
+        let at = |ms: u64| Time(ms * 1_000_000);
+        let rejected = Rejected {
+            from: "10.0.0.2".parse().unwrap(),
+            count: 7,
+            last_at: at(4_000),
+            why: "its password is wrong".to_owned(),
+        };
+        assert_eq!(
+            rejected_words(&rejected, at(5_000)),
+            "7 adverts from 10.0.0.2, the last one 1 s ago: its password is wrong"
+        );
+        let words = place_words(("10.0.0.3".parse().unwrap(), 220));
+        assert!(
+            words.starts_with("10.0.0.3 announces priority 220"),
+            "{words}"
+        );
+    }
+
+    #[test]
+    fn every_number_has_a_name_and_a_metric_of_its_own() {
+        let rows = rows();
+        let mut names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        let mut metrics: Vec<&str> = rows.iter().map(|row| row.metric.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        metrics.sort_unstable();
+        metrics.dedup();
+        assert_eq!((names.len(), metrics.len()), (rows.len(), rows.len()));
+    }
 }

@@ -2,11 +2,12 @@
 
 use super::event_loop::Role;
 use super::mail::{self, Letter, Mailer};
+use super::report::{moment, state_word};
 use super::runner::{Job, Outcome, Runner, Token};
 use super::scripts::Said;
-use super::status::{Transition, state_word};
 use super::{Level, Log, Told, clock, reason};
 use crate::config::{Account, Config, Dialect, Fifo, Notify, NotifyScripts};
+use part::report::Event;
 use protocol::vrrp::{Instance, Reason, State, Time};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -210,10 +211,8 @@ impl Role {
         let name = member.config.name.clone();
         // The same state as before a reload, or before another process: nothing happened.
         let same = member.before.take() == Some(to);
-        let transition = Transition {
-            name: name.clone(),
-            at_ms: clock::as_ms(now),
-            at_unix_ms: clock::unix_ms(),
+        let event = Event {
+            at: moment(now),
             from: state_word(from).to_owned(),
             to: state_word(to).to_owned(),
             why: words.clone(),
@@ -222,7 +221,7 @@ impl Role {
         if same {
             return;
         }
-        member.history.push(transition.clone());
+        member.history.push(event.clone());
         let line = log_line(&name, from, to, why);
         let line = if own {
             format!("{line}: {words}")
@@ -236,7 +235,10 @@ impl Role {
         if !own && to == State::Fault {
             self.log(Level::Info, &format!("({name}) {words}"));
         }
-        self.given.orders.tell(Told::Changed(Box::new(transition)));
+        self.given.orders.tell(Told::Changed {
+            name: name.clone(),
+            event: Box::new(event),
+        });
         if to == State::Init && *why != Reason::Stopped {
             return;
         }

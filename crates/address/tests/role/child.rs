@@ -87,10 +87,8 @@ impl Orders for Lines {
             Told::Ready => "ready".to_owned(),
             Told::Taken => "taken".to_owned(),
             Told::Stopped => "stopped".to_owned(),
-            Told::Status(status) => {
-                format!("status {}", String::from_utf8(status.encode()).unwrap())
-            }
-            Told::Changed(t) => format!("changed {} {} {}", t.name, t.to, t.why),
+            Told::Report(report) => format!("report {}", serde_json::to_string(&report).unwrap()),
+            Told::Changed { name, event } => format!("changed {name} {} {}", event.to, event.why),
             Told::Dumped(path) => format!("dumped {}", path.display()),
             other => format!("{other:?}"),
         };

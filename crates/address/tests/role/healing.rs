@@ -15,7 +15,7 @@ fn an_address_that_somebody_deletes_is_put_back_and_said_and_nobody_else_takes_o
     scene.at_alpha.remove_address("10.0.0.100/24").unwrap();
     alpha.wait_for("Netlink reflector reports IP 10.0.0.100 removed from eth0");
     assert!(scene.comes_to(&scene.alpha, VIP));
-    assert!(eventually(LATEST, || alpha.status().instances[0].restored == 1));
+    assert!(eventually(LATEST, || alpha.number("restored") == 1));
     assert_eq!(alpha.state("VI_1"), "MASTER");
     assert_eq!(beta.count("Entering MASTER"), 0);
 }
@@ -37,10 +37,10 @@ fn a_third_machine_that_uses_the_address_is_seen_and_said() {
     let asks = || {
         let _ = scene.beta.ip(&["neigh", "flush", "all"]);
         let _ = socket.send_to(b"x", "10.0.0.9:9");
-        !alpha.status().instances[0].conflicts.is_empty()
+        alpha.number("conflicts") > 0
     };
     assert!(eventually(LATEST, asks), "{}", alpha.said().join("\n"));
-    let announced = alpha.status().instances[0].announcements;
+    let announced = alpha.number("announcements");
     assert!(announced < 200, "it defends itself, bounded: {announced}");
     assert_eq!(alpha.state("VI_1"), "MASTER");
 }
@@ -92,7 +92,7 @@ fn with_a_lifetime_the_address_vanishes_after_a_kill_and_stays_while_the_role_li
     );
     lab::let_pass(Duration::from_secs(3), "a lifetime of 2 s passes");
     assert!(scene.has(&scene.alpha, VIP), "it was renewed");
-    assert_eq!(alpha.status().instances[0].restored, 0);
+    assert_eq!(alpha.number("restored"), 0);
     alpha.process.signal(Signal::KILL).unwrap();
     assert!(scene.leaves(&scene.alpha, VIP));
 }
@@ -110,8 +110,8 @@ fn a_link_that_is_cut_is_a_fault_and_its_return_is_not() {
     assert!(scene.leaves(&scene.alpha, VIP));
     assert!(scene.comes_to(&scene.beta, VIP));
     assert_eq!(
-        alpha.status().instances[0].faults,
-        ["interface eth0 is down"]
+        alpha.first().words("fault").unwrap(),
+        "interface eth0 is down"
     );
     scene.at_alpha.plug().unwrap();
     assert!(scene.comes_to(&scene.alpha, VIP));
@@ -136,8 +136,8 @@ fn an_interface_that_vanishes_and_returns_is_waited_for() {
     late.interface = "late0".to_owned();
     late.addresses[0].address = "10.7.0.100".parse().unwrap();
     let alpha = scene.role(&scene.alpha, &config(vec![late]));
-    let faults = || alpha.status().instances[0].faults.clone();
-    assert_eq!(faults(), ["interface late0 does not exist"]);
+    let faults = || alpha.first().words("fault").unwrap_or_default();
+    assert_eq!(faults(), "interface late0 does not exist");
     add("10.7.0.1/24");
     assert!(
         scene.comes_to(&scene.alpha, "10.7.0.100"),

@@ -103,7 +103,7 @@ fn a_machine_whose_proxy_is_stuck_gives_the_address_to_one_that_serves() {
         alpha.said().join("\n")
     );
     assert!(scene.leaves(&scene.alpha, VIP));
-    assert_eq!(alpha.status().instances[0].band, Some(2));
+    assert_eq!(alpha.first().value("band"), Some(2));
     proxies[0].stuck.store(false, Ordering::Relaxed);
     assert!(
         scene.comes_to(&scene.alpha, VIP),
@@ -119,13 +119,14 @@ fn when_both_are_equally_ill_the_owner_keeps_the_address() {
     let beta = scene.role_with(&scene.beta, &preferring(1), Some(&proxies[1].path));
     assert!(scene.comes_to(&scene.beta, VIP));
     proxies[1].band.store(1, Ordering::Relaxed);
-    assert!(eventually(LATEST, || beta.status().instances[0].band == Some(1)));
+    assert!(eventually(LATEST, || beta.first().value("band") == Some(1)));
     proxies[0].band.store(1, Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(200));
     // Preferred, and as ill: it does not take the address.
     let alpha = scene.role_with(&scene.alpha, &preferring(0), Some(&proxies[0].path));
-    assert!(eventually(LATEST, || alpha.status().instances[0]
-        .owner
+    assert!(eventually(LATEST, || alpha
+        .first()
+        .words("with priority")
         .is_some()));
     hears_adverts(&alpha, 10);
     assert_eq!(beta.state("VI_1"), "MASTER");

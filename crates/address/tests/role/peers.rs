@@ -3,7 +3,6 @@
 use crate::scene::{LATEST, Scene, VIP, config, instance};
 use address::config::{Authentication, Config, Peer, Transport};
 use lab::{Process, eventually};
-use protocol::vrrp::Counter;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -133,10 +132,13 @@ fn keepalived_takes_over_from_us_and_we_from_it() {
         let again = scene.role(&scene.alpha, &case.ours(150));
         assert!(scene.comes_to(&scene.alpha, VIP), "{case:?}");
         assert!(scene.leaves(&scene.beta, VIP), "{case:?}");
-        let clean = again.status().instances[0].counters;
+        let clean = again.first();
         assert_eq!(
-            clean[Counter::ChecksumErrors] + clean[Counter::AuthenticationFailures],
-            0,
+            (
+                clean.value("checksum_errors"),
+                clean.value("authentication_failures")
+            ),
+            (Some(0), Some(0)),
             "{case:?}"
         );
         drop(theirs);
@@ -152,7 +154,7 @@ fn we_stay_a_backup_of_keepalived_and_follow_its_clean_stop() {
         let theirs = case.theirs(&scene, 150);
         assert!(scene.comes_to(&scene.beta, VIP), "{case:?}");
         let alpha = scene.role(&scene.alpha, &case.ours(100));
-        let hears = || alpha.status().instances[0].counters[Counter::AdvertsReceived] >= 3;
+        let hears = || alpha.number("adverts_received") >= 3;
         assert!(
             eventually(LATEST, hears),
             "{case:?}: {}",

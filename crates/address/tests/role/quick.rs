@@ -20,8 +20,13 @@ fn a_machine_that_dies_with_its_link_is_followed_soon_and_a_silent_one_is_asked_
     let beta = scene.role(&scene.beta, &quick(100));
     assert!(scene.comes_to(&scene.alpha, VIP));
     assert!(eventually(LATEST, || beta.state("VI_1") == "BACKUP"));
-    let granted = beta.status().privileges;
-    assert!(granted.contains(&"SCHED_RR 50".to_owned()), "{granted:?}");
+    let granted = beta
+        .report()
+        .of_kind("router")
+        .next()
+        .unwrap()
+        .words("granted");
+    assert!(granted.unwrap().contains("SCHED_RR 50"));
     // Frozen, its kernel still answers: silence alone is not believed at once.
     alpha.process.signal(Signal::STOP).unwrap();
     assert!(
@@ -29,7 +34,7 @@ fn a_machine_that_dies_with_its_link_is_followed_soon_and_a_silent_one_is_asked_
         "{}",
         beta.said().join("\n")
     );
-    let why = beta.status().instances[0].why.clone();
+    let why = beta.first().why;
     assert!(why.contains("though the owner's kernel answered"), "{why}");
     alpha.process.signal(Signal::CONT).unwrap();
     assert!(scene.leaves(&scene.beta, VIP));
@@ -38,7 +43,7 @@ fn a_machine_that_dies_with_its_link_is_followed_soon_and_a_silent_one_is_asked_
     scene.at_alpha.down().unwrap();
     drop(alpha);
     assert!(scene.comes_to(&scene.beta, VIP));
-    let why = beta.status().instances[0].why.clone();
+    let why = beta.first().why;
     assert!(
         why.contains("no advert came for") && !why.contains("kernel"),
         "{why}"

@@ -71,7 +71,7 @@ fn a_successor_finds_everything_in_place() {
     alpha.wait_for("stopped");
     assert!(scene.has(&scene.alpha, VIP));
     let again = scene.role(&scene.alpha, &slow);
-    let why = || again.status().instances[0].why.clone();
+    let why = || again.first().why;
     assert!(
         eventually(LATEST, || why().contains("goes on")),
         "{}",

@@ -2,9 +2,9 @@
 
 use crate::child::{self, DUMPS, SOCKET, STATE, VITALS};
 use address::config::{Address, Config, Dialect, Instance, Options, Transport};
-use address::role::Status;
+use address::role::VIRTUAL_IP;
 use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
-use protocol::vrrp::Counter;
+use part::report::{Report, Subject};
 use std::env;
 use std::io::Write;
 use std::net::IpAddr;
@@ -167,25 +167,34 @@ impl Role {
         );
     }
 
-    pub fn status(&self) -> Status {
-        let before = self.count("status {");
+    pub fn report(&self) -> Report {
+        let before = self.count("report {");
         self.order("status");
-        assert!(eventually(LATEST, || self.count("status {") > before));
+        assert!(eventually(LATEST, || self.count("report {") > before));
         let said = self.said();
-        let last = said.iter().rev().find_map(|l| l.strip_prefix("status "));
-        Status::decode(last.unwrap().as_bytes()).unwrap()
+        let last = said.iter().rev().find_map(|l| l.strip_prefix("report "));
+        serde_json::from_str(last.unwrap()).unwrap()
+    }
+
+    /// The first virtual router.
+    pub fn first(&self) -> Subject {
+        self.report().of_kind(VIRTUAL_IP).next().unwrap().clone()
+    }
+
+    /// A number of the first virtual router.
+    pub fn number(&self, name: &str) -> u64 {
+        self.first().value(name).unwrap()
     }
 
     pub fn state(&self, name: &str) -> String {
-        let status = self.status();
-        let found = status.instances.iter().find(|i| i.name == name);
-        found.unwrap().state.clone()
+        let report = self.report();
+        report.find(VIRTUAL_IP, name).unwrap().state.word.clone()
     }
 }
 
 /// Waits until a role has heard so many more adverts.
 pub fn hears_adverts(role: &Role, more: u64) {
-    let heard = || role.status().instances[0].counters[Counter::AdvertsReceived];
+    let heard = || role.number("adverts_received");
     let before = heard();
     assert!(eventually(LATEST, || heard() >= before + more));
 }

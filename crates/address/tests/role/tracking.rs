@@ -5,7 +5,6 @@ use address::config::{
     Config, Fifo, Notify, NotifyScripts, Script, SyncGroup, TrackFile, TrackProcess, Weight,
 };
 use lab::eventually;
-use protocol::vrrp::Counter;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -62,8 +61,7 @@ fn a_script_that_fails_lowers_the_priority_and_the_other_takes_over() {
     alpha.wait_for("(VI_1) Master received advert from 10.0.0.2 with higher priority 100, ours 90");
     std::fs::write(&ok, "").unwrap();
     assert!(scene.comes_to(&scene.alpha, VIP));
-    let from = &alpha.status().instances[0].priority_from;
-    assert_eq!(from, &["150"]);
+    assert_eq!(alpha.first().words("priority").unwrap(), "150 (150)");
     drop(beta);
 }
 
@@ -100,7 +98,7 @@ fn a_script_that_hangs_is_ended_and_counts_as_failed_while_adverts_go_on() {
     tracking.instances[0].tracked.scripts = vec![("chk".to_owned(), None)];
     let alpha = scene.role(&scene.alpha, &tracking);
     alpha.wait_for("VRRP_Script(chk) timed_out");
-    let sent = || alpha.status().instances[0].counters[Counter::AdvertsSent];
+    let sent = || alpha.number("adverts_sent");
     assert!(eventually(LATEST, || sent() > 0));
     let before = sent();
     assert!(eventually(LATEST, || sent() > before + 5));
@@ -138,7 +136,7 @@ fn a_number_in_a_file_and_a_process_count() {
     tracked.files = vec![("f".to_owned(), None)];
     tracked.processes = vec![("p".to_owned(), None)];
     let alpha = scene.role(&scene.alpha, &tracking);
-    let priority = || alpha.status().instances[0].priority;
+    let priority = || alpha.number("priority");
     assert_eq!(priority(), 100);
     std::fs::write(&path, "20\n").unwrap();
     assert!(eventually(LATEST, || priority() == 140));

@@ -4,6 +4,7 @@
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple};
 use address::config::{Instance, NextHop, Peer, Route, Rule, RuleAction, Transport, Vmac};
 use lab::eventually;
+use part::report::Subject;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 
@@ -28,8 +29,8 @@ fn adverts_go_to_peers() {
     let alpha = scene.role(&scene.alpha, &config(vec![unicast("10.0.0.2", 150)]));
     let beta = scene.role(&scene.beta, &config(vec![unicast("10.0.0.1", 100)]));
     assert!(scene.comes_to(&scene.alpha, VIP));
-    let owner = || beta.status().instances[0].owner.clone();
-    assert!(eventually(LATEST, || owner().is_some_and(|o| o.priority == 150)));
+    let owner = || beta.first().words("with priority");
+    assert!(eventually(LATEST, || owner().is_some_and(|priority| priority == "150")));
     drop(alpha);
     assert!(scene.comes_to(&scene.beta, VIP));
 }
@@ -198,8 +199,9 @@ fn an_address_on_another_interface_has_the_virtual_mac_there_and_survives_its_lo
     let mac = |name: &str| scene.alpha.ip(&["-o", "link", "show", name]).unwrap();
     assert!(mac(&four).contains("00:00:5e:00:01:33"), "{}", mac(&four));
     assert!(mac(&six).contains("00:00:5e:00:02:33"), "{}", mac(&six));
-    let shown = alpha.status().instances[0].addresses.clone();
-    assert!(shown.iter().any(|a| a.interface == four), "{shown:?}");
+    let shown = alpha.first().children;
+    let on_four = |one: &Subject| one.words("on").as_ref() == Some(&four);
+    assert!(shown.iter().any(on_four), "{shown:?}");
     // Somebody deletes it: it comes back with its address.
     scene.alpha.ip(&["link", "delete", &four]).unwrap();
     assert!(scene.comes_to(&scene.alpha, "10.8.0.1"));
@@ -269,13 +271,14 @@ fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
     let scene = Scene::new("shown");
     let alpha = scene.role(&scene.alpha, &simple(150));
     assert!(scene.comes_to(&scene.alpha, VIP));
-    let status = alpha.status();
-    let text = status.text();
+    let report = alpha.report();
+    let text = report.text();
     assert!(text.contains("VI_1: MASTER for "), "{text}");
     assert!(text.contains("no advert came for "), "{text}");
-    assert!(text.contains("addresses   10.0.0.100/24\n"), "{text}");
+    assert!(text.contains("address     10.0.0.100/24\n"), "{text}");
     assert!(text.contains("BACKUP -> MASTER"), "{text}");
-    let metrics = status.metrics();
+    let mut metrics = String::new();
+    report.metrics(&mut metrics);
     let labels = "iname=\"VI_1\",intf=\"eth0\",vrid=\"51\"";
     assert!(
         metrics.contains(&format!(

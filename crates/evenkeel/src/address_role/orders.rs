@@ -327,8 +327,8 @@ impl Orders for Supervised {
                     &[],
                 );
             }
-            Told::Status(status) => {
-                let file = memory::create("evenkeel addresses", &status.encode());
+            Told::Report(report) => {
+                let file = memory::create("evenkeel addresses", &report.encode());
                 let file: Vec<_> = file.map(Arc::new).into_iter().collect();
                 self.answer(Vec::new(), &file);
             }
@@ -349,7 +349,7 @@ impl Orders for Supervised {
             }
             // The proxy learns it by the vitals, the log has it, and the end of the
             // process is seen.
-            Told::Draining { .. } | Told::Dumped(_) | Told::Changed(_) | Told::Stopped => {}
+            Told::Draining { .. } | Told::Dumped(_) | Told::Changed { .. } | Told::Stopped => {}
         }
     }
 }

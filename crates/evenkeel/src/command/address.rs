@@ -7,9 +7,10 @@ use crate::roles::channel::{Channel, Received};
 use crate::roles::memory;
 use crate::supervisor::directory::{self, Instance};
 use address::message::{HandedOver, Message as OfAddress, PART};
-use address::role::Status;
+use address::role::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
 use clap::ArgMatches;
 use part::codec;
+use part::report::{BYTES_MAX, Report};
 use part::role::Message;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,24 +42,21 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             let drain = matches.get_one::<Duration>("drain").copied();
             hand_over(&instance, name, drain)
         }
-        Some(("metrics", _)) => status(&instance, |status, _| status.metrics()),
-        _ if matches.get_flag("json") => status(&instance, |_, json| json.to_owned()),
-        _ => status(&instance, |status, _| status.text()),
+        Some(("metrics", _)) => show(&instance, |report| {
+            let mut metrics = String::new();
+            report.metrics(&mut metrics);
+            metrics
+        }),
+        _ if matches.get_flag("json") => show(&instance, Report::json),
+        _ => show(&instance, Report::text),
     }
 }
 
-/// What the role tells, put into words.
-fn status(instance: &Instance, words: impl Fn(&Status, &str) -> String) -> ExitCode {
-    let text = match report(instance) {
-        Ok(text) => text,
-        Err(error) => return refuse(error),
-    };
-    match Status::decode(text.as_bytes()) {
-        Ok(status) => print(&words(&status, &(text.clone() + "\n"))),
-        Err(error) => refuse(format_args!(
-            "cannot parse the reply of process {}: {error}",
-            instance.pid
-        )),
+/// Prints the role's report in this form.
+fn show(instance: &Instance, form: impl Fn(&Report) -> String) -> ExitCode {
+    match report(instance) {
+        Ok(report) => print(&form(&report)),
+        Err(error) => refuse(error),
     }
 }
 
@@ -111,8 +109,8 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
     let mut open: Vec<&str> = names.collect();
     let mut worst = 0;
     while !open.is_empty() {
-        let status = match look(instance) {
-            Ok(status) => status,
+        let report = match report(instance) {
+            Ok(report) => report,
             Err(words) => {
                 refuse(format_args!(
                     "{words}; `evenkeel address` shows the owner of the addresses of {}",
@@ -121,7 +119,7 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
                 return ExitCode::from(UNKNOWN);
             }
         };
-        open.retain(|name| match end_of(&status, name, began.elapsed()) {
+        open.retain(|name| match end_of(&report, name, began.elapsed()) {
             None => true,
             Some(end) => {
                 worst = worst.max(tell(&end));
@@ -153,54 +151,54 @@ fn tell(end: &End) -> u8 {
     }
 }
 
-fn look(instance: &Instance) -> Result<Status, String> {
-    Status::decode(report(instance)?.as_bytes()).map_err(|error| error.to_string())
-}
-
-/// What the role tells of itself.
-fn report(instance: &Instance) -> Result<String, String> {
+/// What the role reports of itself.
+fn report(instance: &Instance) -> Result<Report, String> {
     let part = PART.to_owned();
     let answer = ask(instance, &Message::TellReport { part })?;
     let file = answer.descriptors.first();
-    let text = memory::text(file.ok_or_else(|| not_known(instance))?);
-    text.map_err(|error| format!("process {}: {error}", instance.pid))
+    let file = file.ok_or_else(|| not_known(instance))?;
+    let gone = |error: &dyn std::fmt::Display| format!("process {}: {error}", instance.pid);
+    let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
+    Report::decode(&bytes.map_err(|error| gone(&error))?).map_err(|error| gone(&error))
 }
 
 /// Whether the hand-over of an instance has ended, and how.
-fn end_of(status: &Status, name: &str, waited: Duration) -> Option<End> {
-    let Some(one) = status.instances.iter().find(|one| one.name == name) else {
+fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
+    let Some(one) = report.find(VIRTUAL_IP, name) else {
         let words = format!("{name} is no longer configured");
         return Some(End::Unknown(words));
     };
-    if one.state != "MASTER" {
-        let owner = one.owner.as_ref().map(|owner| owner.address.to_string());
-        return match (owner, one.state.as_str()) {
+    let lease = one.words(LEASE);
+    let state = one.state.word.as_str();
+    if state != "MASTER" {
+        // Only of a machine that is heard a priority is known.
+        let owner = one.words("with priority").and(one.words("owner"));
+        return match (owner, state) {
             (Some(owner), "BACKUP") => Some(End::Taken(format!("{name}: {owner} took over"))),
             // The new holder of a lease is heard in a moment.
             (None, "BACKUP") if waited < LEASE_LIMIT => None,
             // Without its lease an address is at fault here, which hears nobody: the
             // lease has gone to the machine that takes it over.
-            (_, "FAULT") if one.lease_moves => Some(End::Taken(format!("{name}: {}", one.why))),
+            (_, "FAULT") if lease.as_deref() == Some(LEASE_MOVES) => {
+                Some(End::Taken(format!("{name}: {}", one.why)))
+            }
             (_, state) => Some(End::Unknown(format!(
                 "{name}: this machine released the addresses ({state}: {}), but no other machine announces them",
                 one.why
             ))),
         };
     }
-    match one.handing_over {
-        Some(true) => None,
-        _ if one.by_lease && waited < LEASE_LIMIT => None,
-        _ if one.by_lease => Some(End::Kept(format!(
+    match (one.words(HAND_OVER), lease) {
+        (Some(_), _) => None,
+        (None, Some(_)) if waited < LEASE_LIMIT => None,
+        (None, Some(_)) => Some(End::Kept(format!(
             "{name}: no other member took the lease within {} s, so this machine keeps the addresses; they move when \
              another member can serve them",
             LEASE_LIMIT.as_secs()
         ))),
-        Some(false) => Some(End::Kept(format!(
+        (None, None) => Some(End::Kept(format!(
             "{name}: nobody took over, so this machine keeps the addresses. Check with `evenkeel address` on another \
              node: it must run this instance, reach this machine, and accept its adverts"
-        ))),
-        None => Some(End::Unknown(format!(
-            "{name}: hand-over started; this role does not report when it ends"
         ))),
     }
 }
@@ -249,45 +247,35 @@ mod tests {
 
     #[test]
     fn a_hand_over_ends_when_somebody_took_over_or_nobody_did() {
-        use address::role::{InstanceStatus, OwnerStatus};
-        let one = |state: &str, handing_over: Option<bool>| InstanceStatus {
-            name: "www".to_owned(),
-            state: state.to_owned(),
-            handing_over,
-            ..InstanceStatus::default()
-        };
-        let end = |one: &InstanceStatus, seconds: u64| {
-            let status = Status {
-                instances: vec![one.clone()],
-                ..Status::default()
+        use part::report::{Grade, Subject};
+        let one = |state: &str| Subject::new(VIRTUAL_IP, "www").state(state, Grade::Unknown);
+        let end = |one: &Subject, seconds: u64| {
+            let report = Report {
+                subjects: vec![one.clone()],
+                ..Report::default()
             };
-            end_of(&status, "www", Duration::from_secs(seconds))
+            end_of(&report, "www", Duration::from_secs(seconds))
         };
-        assert_eq!(end(&one("MASTER", Some(true)), 900), None);
-        let kept = end(&one("MASTER", Some(false)), 0);
+        let moves = one("MASTER").fact(HAND_OVER, "under way");
+        assert_eq!(end(&moves, 900), None);
+        let kept = end(&one("MASTER"), 0);
         assert!(matches!(kept, Some(End::Kept(_))), "{kept:?}");
-        let silent = end(&one("MASTER", None), 0);
-        assert!(matches!(silent, Some(End::Unknown(_))), "{silent:?}");
-        let mut taken = one("BACKUP", Some(false));
-        assert_eq!(end(&taken, 0), None);
-        taken.owner = Some(OwnerStatus {
-            address: "10.0.0.2".parse().unwrap(),
-            priority: 100,
-            heard_ms: 0,
-        });
+        let unheard = one("BACKUP").fact("owner", "nobody is heard");
+        assert_eq!(end(&unheard, 0), None);
+        let taken = one("BACKUP")
+            .fact("owner", "10.0.0.2")
+            .joined("with priority", "100");
         let words = "www: 10.0.0.2 took over".to_owned();
         assert_eq!(end(&taken, 0), Some(End::Taken(words)));
-        let fault = end(&one("FAULT", None), 0);
+        let fault = end(&one("FAULT"), 0);
         assert!(matches!(fault, Some(End::Unknown(_))), "{fault:?}");
-        let mut moved = one("FAULT", Some(false));
-        moved.lease_moves = true;
+        let moved = one("FAULT").fact(LEASE, LEASE_MOVES);
         assert!(matches!(end(&moved, 0), Some(End::Taken(_))));
-        let mut leased = one("MASTER", Some(false));
-        leased.by_lease = true;
+        let leased = one("MASTER").fact(LEASE, "decides");
         assert_eq!(end(&leased, 1), None);
         assert!(matches!(end(&leased, 16), Some(End::Kept(_))));
         assert!(matches!(
-            end_of(&Status::default(), "www", Duration::ZERO),
+            end_of(&Report::default(), "www", Duration::ZERO),
             Some(End::Unknown(_))
         ));
     }

@@ -171,7 +171,10 @@ fn the_status_is_told_in_words_for_programs_and_as_metrics() {
     let supervised = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let words = bed.run(&["address"]);
-    assert!(words.stdout.starts_with("VI_1: MASTER for "), "{words:?}");
+    assert!(
+        words.stdout.starts_with("virtual-ip VI_1: MASTER for "),
+        "{words:?}"
+    );
     assert!(words.stdout.contains(VIP) && words.stdout.contains("this machine"));
     let json = bed.run(&["address", "--json"]).stdout;
     assert!(json.contains("\"state\":\"MASTER\""), "{json}");

@@ -102,6 +102,35 @@ counters! {
         "packets for another virtual router" None;
 }
 
+/// What else is shown of a virtual router as a number: its name, metric and words.
+pub static NUMBERS: &[(&str, &str, &str)] = &[
+    (
+        "up",
+        "keepalived_up",
+        "1 while the address role shows its state",
+    ),
+    (
+        "state",
+        "keepalived_vrrp_state",
+        "the state: 0 init, 1 backup, 2 master, 3 fault",
+    ),
+    (
+        "priority",
+        "evenkeel_address_priority",
+        "the priority that is announced, or would be",
+    ),
+    (
+        "moves",
+        "evenkeel_address_moves_total",
+        "how often the state changed",
+    ),
+    (
+        "band",
+        "evenkeel_address_band",
+        "which frontends can be served: 0 all, 1 some, 2 none",
+    ),
+];
+
 /// What was counted of a virtual router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters([u64; COUNTERS_LEN]);

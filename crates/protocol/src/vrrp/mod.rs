@@ -40,7 +40,7 @@ mod simulation;
 mod time;
 
 pub use action::{Action, Announce, HandOver, Instance, Reason, Resume, State, Status};
-pub use counters::{COUNTERS, COUNTERS_LEN, Counter, CounterRow, Counters, DumpRow};
+pub use counters::{COUNTERS, COUNTERS_LEN, Counter, CounterRow, Counters, DumpRow, NUMBERS};
 pub use rejected::Rejected;
 pub use router::Router;
 pub use settings::{

@@ -2,54 +2,83 @@
 //! `keepalived.json` (signal 36), line by line as it writes them of what there is here.
 
 use super::moment;
-use crate::config::{Authentication, Config, Instance, Notify, Transport};
-use crate::role::status::{AddressStatus, InstanceStatus, Status};
-use protocol::vrrp::Counters;
+use crate::config::{
+    Address, Authentication, Config, Instance as Configured, Notify, Start, Transport,
+};
+use crate::role::clock;
+use crate::role::event_loop::Role;
+use crate::role::member::Member;
+use crate::role::report::{state_number, state_word};
+use part::report::Subject;
+use protocol::vrrp::{Counters, Instance, State, Status};
 use serde_json::{Map, Value, json as value};
 use std::fmt::Write;
-
-/// keepalived's numbers of states.
-fn state_number(state: &str) -> u8 {
-    match state {
-        "BACKUP" => 1,
-        "MASTER" => 2,
-        "FAULT" => 3,
-        _ => 0,
-    }
-}
 
 fn yes(b: bool) -> &'static str {
     if b { "enabled" } else { "disabled" }
 }
 
-/// `keepalived.stats`
-pub fn statistics(status: &Status) -> String {
-    let mut out = String::new();
-    for instance in &status.instances {
+/// What the configuration wants at first.
+fn wanted(config: &Configured) -> State {
+    match config.start {
+        Start::Master => State::Master,
+        Start::Backup => State::Backup,
+    }
+}
+
+impl Role {
+    /// Every virtual router with its state.
+    fn dumped(&self) -> impl Iterator<Item = (&Member, Status, Counters)> {
+        let members = self.members.iter().enumerate();
+        members.filter_map(|(at, member)| {
+            let status = self.router.status(Instance(at))?;
+            Some((member, status, self.counters(at)))
+        })
+    }
+
+    /// `keepalived.stats`
+    pub(in crate::role) fn dump_statistics(&self) -> String {
+        let all = self.dumped();
+        all.map(|(member, _, counters)| statistics(&member.config.name, &counters))
+            .collect()
+    }
+
+    /// `keepalived.data`
+    pub(in crate::role) fn dump_data(&self) -> String {
+        let mut out = String::new();
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "VRRP Instance: {}", instance.name);
-        let mut group = None;
-        for (row, value) in instance.counters.iter() {
-            let Some(dump) = row.dump else { continue };
-            if let Some(title) = dump.group.filter(|_| dump.group != group) {
-                let _ = writeln!(out, "  {title}:");
-            }
-            group = dump.group;
-            let indent = if group.is_some() { "    " } else { "  " };
-            let _ = writeln!(out, "{indent}{}: {value}", dump.label);
+        let _ = data_to(&mut out, self);
+        out
+    }
+
+    /// `keepalived.json`
+    pub(in crate::role) fn dump_json(&self) -> String {
+        let all = self.dumped().map(|(member, status, counters)| {
+            value!({"data": instance(member, &status), "stats": stats(&counters)})
+        });
+        // As keepalived's library writes it: slashes are escaped.
+        Value::Array(all.collect()).to_string().replace('/', "\\/")
+    }
+}
+
+fn statistics(name: &str, counters: &Counters) -> String {
+    let mut out = format!("VRRP Instance: {name}\n");
+    let mut group = None;
+    for (row, value) in counters.iter() {
+        let Some(dump) = row.dump else { continue };
+        // Writing to a String cannot fail.
+        if let Some(title) = dump.group.filter(|_| dump.group != group) {
+            let _ = writeln!(out, "  {title}:");
         }
+        group = dump.group;
+        let indent = if group.is_some() { "    " } else { "  " };
+        let _ = writeln!(out, "{indent}{}: {value}", dump.label);
     }
     out
 }
 
-/// `keepalived.data`
-pub fn data(config: &Config, status: &Status) -> String {
-    let mut out = String::new();
-    let _ = data_to(&mut out, config, status);
-    out
-}
-
-fn data_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Result {
+fn data_to(out: &mut String, role: &Role) -> std::fmt::Result {
+    let config = &role.config;
     let global = &config.global;
     writeln!(out, "------< Global definitions >------")?;
     writeln!(out, " Router ID = {}", global.router_id)?;
@@ -70,27 +99,33 @@ fn data_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Resu
     for fifo in &global.fifos {
         writeln!(out, " VRRP notify fifo = {}", fifo.path.display())?;
     }
-    for granted in &status.privileges {
+    for granted in &role.privileges {
         writeln!(out, " Granted = {granted}")?;
     }
     writeln!(out, "------< VRRP Topology >------")?;
-    for (instance, told) in config.instances.iter().zip(&status.instances) {
-        instance_to(out, instance, told)?;
+    for (member, status, _) in role.dumped() {
+        let group = role.group_of(&member.config.name);
+        instance_to(out, member, &status, group)?;
     }
     if !config.groups.is_empty() {
         writeln!(out, "------< VRRP Sync groups >------")?;
     }
-    for group in &status.groups {
-        writeln!(out, " VRRP Sync Group = {}, {}", group.name, group.state)?;
+    for (group, configured) in role.groups().zip(&config.groups) {
+        writeln!(
+            out,
+            " VRRP Sync Group = {}, {}",
+            group.name, group.state.word
+        )?;
         writeln!(out, "   VRRP member instances :")?;
-        for member in &group.members {
+        for member in &configured.members {
             writeln!(out, "     {member}")?;
         }
     }
-    scripts_to(out, config, status)?;
+    let tracked = role.tracked();
+    scripts_to(out, config, &tracked)?;
     writeln!(out, "------< Interfaces >------")?;
-    for tracked in status.tracked.iter().filter(|t| t.kind == "interface") {
-        let state = if tracked.state == "up" {
+    for tracked in tracked.iter().filter(|t| t.kind == "interface") {
+        let state = if tracked.state.word == "up" {
             "UP, RUNNING"
         } else {
             "DOWN"
@@ -100,16 +135,22 @@ fn data_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Resu
     Ok(())
 }
 
-fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt::Result {
-    let since = told.since_unix_ms;
+fn instance_to(
+    out: &mut String,
+    member: &Member,
+    status: &Status,
+    group: Option<&str>,
+) -> std::fmt::Result {
+    let c = &member.config;
+    let since = clock::unix_ms_of(status.since);
     writeln!(out, " VRRP Instance = {}", c.name)?;
     writeln!(out, "   VRRP Version = {}", c.options.version)?;
-    if let Some(group) = &told.group {
+    if let Some(group) = group {
         writeln!(out, "   Sync group = {group}")?;
     }
-    writeln!(out, "   State = {}", told.state)?;
-    writeln!(out, "   Wantstate = {}", told.wanted)?;
-    let faults = told.faults.len();
+    writeln!(out, "   State = {}", state_word(status.state))?;
+    writeln!(out, "   Wantstate = {}", state_word(wanted(c)))?;
+    let faults = member.faults().len();
     writeln!(
         out,
         "   Number of interface and track script faults = {faults}"
@@ -120,12 +161,12 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
         "   Last transition = {s}.{ms:03}000 ({})",
         moment(since)
     )?;
-    if let Some(owner) = &told.owner {
-        writeln!(out, "   Master router = {}", owner.address)?;
-        writeln!(out, "   Master priority = {}", owner.priority)?;
+    if let Some((address, priority, _)) = status.owner {
+        writeln!(out, "   Master router = {address}")?;
+        writeln!(out, "   Master priority = {priority}")?;
     }
     writeln!(out, "   Interface = {}", c.interface)?;
-    if let Some(source) = told.source {
+    if let Some(source) = member.source {
         writeln!(out, "   Using src_ip = {source}")?;
     }
     match &c.transport {
@@ -137,16 +178,17 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
             }
         }
     }
-    timers_to(out, c, told)?;
+    timers_to(out, c, status)?;
     authentication_to(out, c)?;
-    for (title, advertised) in [("Virtual IP", true), ("Virtual IP Excluded", false)] {
-        let of = |a: &&AddressStatus| a.advertised == advertised;
-        let addresses: Vec<_> = told.addresses.iter().filter(of).collect();
+    for (title, addresses) in [
+        ("Virtual IP", &c.addresses),
+        ("Virtual IP Excluded", &c.excluded),
+    ] {
         if !addresses.is_empty() {
             writeln!(out, "   {title} ({}):", addresses.len())?;
         }
         for address in addresses {
-            writeln!(out, "     {}", address_line(address))?;
+            writeln!(out, "     {}", address_line(member, address))?;
         }
     }
     texts(out, "Virtual Routes", c.routes.iter().map(|r| &r.text))?;
@@ -155,7 +197,7 @@ fn instance_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fm
     notify_to(out, c)
 }
 
-fn timers_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt::Result {
+fn timers_to(out: &mut String, c: &Configured, status: &Status) -> std::fmt::Result {
     let seconds = c.options.advert_interval.as_secs_f64();
     let garp = &c.garp;
     writeln!(out, "   Gratuitous ARP delay = {}", garp.delay.as_secs())?;
@@ -180,15 +222,15 @@ fn timers_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt:
         c.options.down_timer_adverts
     )?;
     writeln!(out, "   Virtual Router ID = {}", c.vrid)?;
-    writeln!(out, "   Priority = {}", told.base_priority)?;
-    writeln!(out, "   Effective priority = {}", told.priority)?;
+    writeln!(out, "   Priority = {}", c.priority)?;
+    writeln!(out, "   Effective priority = {}", status.priority)?;
     if seconds >= 1.0 {
         writeln!(out, "   Advert interval = {seconds} sec")?;
     } else {
         writeln!(
             out,
             "   Advert interval = {} milli-sec",
-            told.advert_interval_ms
+            c.options.advert_interval.as_millis()
         )?;
     }
     writeln!(out, "   Accept = {}", yes(c.options.accept))?;
@@ -208,7 +250,7 @@ fn timers_to(out: &mut String, c: &Instance, told: &InstanceStatus) -> std::fmt:
     Ok(())
 }
 
-fn authentication_to(out: &mut String, c: &Instance) -> std::fmt::Result {
+fn authentication_to(out: &mut String, c: &Configured) -> std::fmt::Result {
     match (&c.options.authentication, c.options.version) {
         (Some(Authentication::Pass(word)), _) => {
             writeln!(out, "   Authentication type = SIMPLE_PASSWORD")?;
@@ -221,7 +263,7 @@ fn authentication_to(out: &mut String, c: &Instance) -> std::fmt::Result {
     Ok(())
 }
 
-fn tracked_to(out: &mut String, c: &Instance) -> std::fmt::Result {
+fn tracked_to(out: &mut String, c: &Configured) -> std::fmt::Result {
     for (title, names) in [
         ("Tracked scripts", &c.tracked.scripts),
         ("Tracked files", &c.tracked.files),
@@ -241,7 +283,7 @@ fn tracked_to(out: &mut String, c: &Instance) -> std::fmt::Result {
     Ok(())
 }
 
-fn notify_to(out: &mut String, c: &Instance) -> std::fmt::Result {
+fn notify_to(out: &mut String, c: &Configured) -> std::fmt::Result {
     let smtp = if c.options.smtp_alert == Some(true) {
         "yes"
     } else {
@@ -272,11 +314,10 @@ fn notify_to(out: &mut String, c: &Instance) -> std::fmt::Result {
     Ok(())
 }
 
-fn scripts_to(out: &mut String, config: &Config, status: &Status) -> std::fmt::Result {
+fn scripts_to(out: &mut String, config: &Config, tracked: &[Subject]) -> std::fmt::Result {
     let outcome = |kind: &str, name: &str| {
-        let mut found = status.tracked.iter();
-        let found = found.find(|t| t.kind == kind && t.name == name);
-        found.map_or(String::new(), |t| t.state.clone())
+        let found = tracked.iter().find(|t| t.kind == kind && t.name == name);
+        found.map_or(String::new(), |t| t.state.word.clone())
     };
     if !config.scripts.is_empty() {
         writeln!(out, "------< VRRP Scripts >------")?;
@@ -333,13 +374,15 @@ fn password(word: &[u8; 8]) -> String {
     String::from_utf8_lossy(word.get(..end).unwrap_or_default()).into_owned()
 }
 
-fn address_line(address: &AddressStatus) -> String {
+fn address_line(member: &Member, address: &Address) -> String {
     let label = address.label.as_ref();
     let label = label.map_or(String::new(), |label| format!(" label {label}"));
-    let set = if address.here { " set" } else { "" };
+    let set = if member.holds { " set" } else { "" };
     format!(
-        "{} dev {} scope global{label}{set}",
-        address.address, address.interface
+        "{}/{} dev {} scope global{label}{set}",
+        address.address,
+        address.prefix,
+        member.name_of_interface(address)
     )
 }
 
@@ -352,17 +395,8 @@ fn words(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// `keepalived.json`
-pub fn json(config: &Config, status: &Status) -> String {
-    let all = config.instances.iter().zip(&status.instances);
-    let all: Vec<Value> = all
-        .map(|(c, told)| value!({"data": instance(c, told), "stats": stats(&told.counters)}))
-        .collect();
-    // As keepalived's library writes it: slashes are escaped.
-    Value::Array(all).to_string().replace('/', "\\/")
-}
-
-fn instance(c: &Instance, told: &InstanceStatus) -> Value {
+fn instance(member: &Member, status: &Status) -> Value {
+    let c = &member.config;
     let flag = u8::from;
     let seconds = |d: std::time::Duration| number(d.as_secs_f64());
     let Value::Object(mut map) = value!({
@@ -372,8 +406,8 @@ fn instance(c: &Instance, told: &InstanceStatus) -> Value {
         "strict_mode": flag(c.options.strict),
         "vmac_ifname": c.vmac.as_ref().and_then(|v| v.name.clone()).unwrap_or_default(),
         "ifp_ifname": c.interface,
-        "master_priority": told.owner.as_ref().map_or(0, |o| o.priority),
-        "last_transition": number(told.since_unix_ms as f64 / 1000.0),
+        "master_priority": status.owner.map_or(0, |(_, priority, _)| priority),
+        "last_transition": number(clock::unix_ms_of(status.since) as f64 / 1000.0),
         "garp_delay": c.garp.delay.as_secs(),
         "garp_refresh": c.garp.refresh.as_secs(),
         "garp_rep": c.garp.repeat,
@@ -383,28 +417,29 @@ fn instance(c: &Instance, told: &InstanceStatus) -> Value {
         "lower_prio_no_advert": flag(c.options.lower_prio_no_advert),
         "higher_prio_send_advert": flag(c.options.higher_prio_send_advert),
         "vrid": c.vrid,
-        "base_priority": told.base_priority,
-        "effective_priority": told.priority,
-        "vipset": told.addresses.iter().any(|a| a.here),
+        "base_priority": c.priority,
+        "effective_priority": status.priority,
+        "vipset": member.holds && !(c.addresses.is_empty() && c.excluded.is_empty()),
         "promote_secondaries": c.options.promote_secondaries,
         "adver_int": seconds(c.options.advert_interval),
         "master_adver_int": seconds(c.options.advert_interval),
         "accept": flag(c.options.accept),
         "nopreempt": !c.options.preempt,
         "preempt_delay": seconds(c.options.preempt_delay),
-        "state": state_number(&told.state),
-        "wantstate": state_number(&told.wanted),
+        "state": state_number(status.state),
+        "wantstate": state_number(wanted(c)),
         "version": c.options.version,
         "smtp_alert": c.options.smtp_alert == Some(true),
         "notify_deleted": c.notify.deleted.is_some(),
     }) else {
         return Value::Null;
     };
-    lists(&mut map, c, told);
+    lists(&mut map, member);
     Value::Object(map)
 }
 
-fn lists(map: &mut Map<String, Value>, c: &Instance, told: &InstanceStatus) {
+fn lists(map: &mut Map<String, Value>, member: &Member) {
+    let c = &member.config;
     for (key, script) in [
         ("script_backup", &c.notify.backup),
         ("script_master", &c.notify.master),
@@ -421,15 +456,12 @@ fn lists(map: &mut Map<String, Value>, c: &Instance, told: &InstanceStatus) {
             map.insert(key.to_owned(), all.into());
         }
     };
-    let lines = |advertised: bool| {
-        let of = told
-            .addresses
-            .iter()
-            .filter(move |a| a.advertised == advertised);
-        of.map(address_line).collect::<Vec<_>>()
+    let lines = |addresses: &[Address]| {
+        let lines = addresses.iter().map(|one| address_line(member, one));
+        lines.collect::<Vec<_>>()
     };
-    list("vips", lines(true));
-    list("evips", lines(false));
+    list("vips", lines(&c.addresses));
+    list("evips", lines(&c.excluded));
     list("vroutes", c.routes.iter().map(|r| r.text.clone()).collect());
     list("vrules", c.rules.iter().map(|r| r.text.clone()).collect());
     list(
@@ -470,22 +502,16 @@ mod tests {
 
     #[test]
     fn statistics_are_keepalived_s_line_by_line() {
-        let mut status = Status::default();
         let mut counters = Counters::default();
         counters[Counter::AdvertsSent] = 18;
         counters[Counter::BecameMaster] = 1;
-        status.instances.push(InstanceStatus {
-            name: "VI_1".to_owned(),
-            counters,
-            ..InstanceStatus::default()
-        });
         let wanted = "VRRP Instance: VI_1\n  Advertisements:\n    Received: 0\n    Sent: 18\n  \
                       Became master: 1\n  Released master: 0\n  Packet Errors:\n    Length: 0\n    \
                       TTL: 0\n    Invalid Type: 0\n    Advertisement Interval: 0\n    \
                       Address List: 0\n  Authentication Errors:\n    Invalid Type: 0\n    \
                       Type Mismatch: 0\n    Failure: 0\n  Priority Zero:\n    Received: 0\n    \
                       Sent: 0\n";
-        assert_eq!(statistics(&status), wanted);
+        assert_eq!(statistics("VI_1", &counters), wanted);
     }
 
     #[test]

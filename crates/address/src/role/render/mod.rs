@@ -1,10 +1,6 @@
-//! A [`Status`](super::Status) shown in several ways: words for people, keepalived's dumps, metrics.
+//! keepalived's dumps, and the dates in them.
 
 mod dumps;
-mod metrics;
-mod words;
-
-pub use dumps::{data, json, statistics};
 
 /// English, as in mail and in dumps.
 pub const MONTHS: [&str; 12] = [
