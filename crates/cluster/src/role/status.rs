@@ -9,6 +9,7 @@ mod loss;
 
 use crate::command::VersionId;
 use crate::member::{Digest, Kind, MemberId};
+use part::report::{Grade, Report, Subject, span};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -525,164 +526,140 @@ impl Status {
 
     /// As it is printed.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        let mut line = |words: String| {
-            text.push_str(&words);
-            text.push('\n');
+        self.report().text()
+    }
+
+    /// As it is shown to people: the cluster, its members, its leases.
+    fn report(&self) -> Report {
+        let members = self.members.iter().map(|member| self.member(member));
+        let leases = self.leases.iter().map(|lease| {
+            let lease_of = Subject::new("lease", &lease.name);
+            let held = lease_of.state(&self.name_of(lease.holder), Grade::Good);
+            held.fact("epoch", lease.epoch.to_string())
+        });
+        Report {
+            part: "cluster".to_owned(),
+            subjects: [self.whole()]
+                .into_iter()
+                .chain(members)
+                .chain(leases)
+                .collect(),
+            ..Report::default()
+        }
+    }
+
+    fn whole(&self) -> Subject {
+        let whole = Subject::new("cluster", &self.cluster);
+        let whole = match (self.majority, self.leader) {
+            (true, Some(leader)) => whole.state(
+                &format!("{} is the leader", self.name_of(leader)),
+                Grade::Good,
+            ),
+            _ => whole.state("no majority, changes are frozen", Grade::Bad),
         };
-        line(match (self.majority, self.leader) {
-            (true, Some(leader)) => {
-                format!(
-                    "cluster {}: {} is the leader",
-                    self.cluster,
-                    self.name_of(leader)
-                )
-            }
-            _ => format!("cluster {}: no majority, changes are frozen", self.cluster),
+        let whole = whole
+            .fact("this member", self.name_of(self.me))
+            .lines("frozen", self.frozen.clone())
+            .lines("disagreement", self.disagreements.clone())
+            .lines("note", self.notes.clone());
+        let whole = self.versions(whole);
+        let follows = self.following.iter().flat_map(|standing| {
+            let followed = [standing.followed.to_string()].into_iter();
+            followed.chain(
+                standing
+                    .trouble
+                    .as_ref()
+                    .map(|trouble| format!("  {trouble}")),
+            )
         });
-        line(format!("this member: {}", self.name_of(self.me)));
-        for words in &self.frozen {
-            line(format!("frozen: {words}"));
-        }
-        for words in &self.disagreements {
-            line(format!("disagreement: {words}"));
-        }
-        for words in &self.notes {
-            line(format!("note: {words}"));
-        }
-        line(String::new());
-        line("configuration".to_owned());
-        for words in self.configuration_lines() {
-            line(format!("  {words}"));
-        }
-        for standing in &self.following {
-            line(format!("  follows {}", standing.followed));
-            if let Some(trouble) = &standing.trouble {
-                line(format!("    {trouble}"));
-            }
-        }
-        line(String::new());
-        line("members".to_owned());
-        for member in &self.members {
-            for words in self.member_lines(member) {
-                line(format!("  {words}"));
-            }
-        }
-        if !self.leases.is_empty() {
-            line(String::new());
-            line("leases".to_owned());
-            for lease in &self.leases {
-                line(format!(
-                    "  {}: {} (epoch {})",
-                    lease.name,
-                    self.name_of(lease.holder),
-                    lease.epoch
-                ));
-            }
-        }
-        if !self.events.is_empty() {
-            line(String::new());
-            line("recent events".to_owned());
-            for words in &self.events {
-                line(format!("  {words}"));
-            }
-        }
-        text
+        whole
+            .lines("follows", follows.collect())
+            .lines("recent event", self.events.clone())
     }
 
-    fn configuration_lines(&self) -> Vec<String> {
+    /// Adds which version is accepted, on its way, and served here.
+    fn versions(&self, whole: Subject) -> Subject {
         let configuration = &self.configuration;
-        let mut lines = Vec::new();
-        lines.push(match configuration.accepted {
-            Some(version) if configuration.accepted_words.is_empty() => {
-                format!("accepted: version {version}")
-            }
-            Some(_) => format!("accepted: {}", configuration.accepted_words),
-            None if self
-                .members
-                .iter()
-                .any(|m| m.id == self.me && !m.lost.is_empty()) =>
-            {
-                "unknown until this member has its log again".to_owned()
-            }
-            None => "none yet: create one with `evenkeel config apply FILE… -m MESSAGE`".to_owned(),
-        });
-        if configuration.moving.is_some() {
-            lines.push(format!("in progress: {}", configuration.moving_words));
+        let me = self.members.iter().find(|member| member.id == self.me);
+        let whole = whole.fact(
+            "accepted",
+            match configuration.accepted {
+                Some(version) if configuration.accepted_words.is_empty() => {
+                    format!("version {version}")
+                }
+                Some(_) => configuration.accepted_words.clone(),
+                None if me.is_some_and(|me| !me.lost.is_empty()) => {
+                    "unknown until this member has its log again".to_owned()
+                }
+                None => {
+                    "none yet: create one with `evenkeel config apply FILE… -m MESSAGE`".to_owned()
+                }
+            },
+        );
+        let whole = match configuration.moving {
+            Some(_) => whole.fact("in progress", configuration.moving_words.clone()),
+            None => whole,
+        };
+        if me.is_some_and(|me| me.kind == Kind::Arbiter) {
+            return whole;
         }
-        if self
-            .members
-            .iter()
-            .any(|m| m.id == self.me && m.kind == Kind::Arbiter)
-        {
-            return lines;
-        }
-        lines.push(match (configuration.serving, configuration.on_trial) {
-            (Some(version), true) => format!("served here: version {version}, candidate"),
-            (Some(version), false) => format!("served here: version {version}"),
-            (None, _) => "served here: nothing".to_owned(),
-        });
-        lines
+        let served = match (configuration.serving, configuration.on_trial) {
+            (Some(version), true) => format!("version {version}, candidate"),
+            (Some(version), false) => format!("version {version}"),
+            (None, _) => "nothing".to_owned(),
+        };
+        whole.fact("served here", served)
     }
 
-    fn member_lines(&self, member: &MemberStatus) -> Vec<String> {
+    fn member(&self, member: &MemberStatus) -> Subject {
+        let state = self.reach_words(&member.reach);
+        let mut one = match (&member.reach, member.silent_ms) {
+            (Reach::Away, Some(silent)) => {
+                let words = format!("{state} for {}", span(silent));
+                Subject::new("member", &member.name).state(&words, Grade::Bad)
+            }
+            (Reach::Away, None) => Subject::new("member", &member.name).state(&state, Grade::Bad),
+            _ => Subject::new("member", &member.name).state(&state, Grade::Good),
+        };
         let kind = match member.kind {
             Kind::Node => "node",
             Kind::Arbiter => "arbiter",
         };
-        let leads = match self.leader == Some(member.id) {
-            true => ", leader",
-            false => "",
+        one = match self.leader == Some(member.id) {
+            true => one.fact("kind", format!("{kind}, leader")),
+            false => one.fact("kind", kind),
         };
-        let mut first = format!(
-            "{} ({kind}{leads}): {}",
-            member.name,
-            self.reach_words(&member.reach)
-        );
-        if let (Reach::Away, Some(silent)) = (&member.reach, member.silent_ms) {
-            first.push_str(&format!(" for {}", span(silent)));
-        }
-        if !member.halted.is_empty() && member.id != self.me {
-            first.push_str(", takes no part in changes (its disk refuses)");
-        }
-        if member.disk_stuck_ms > 0 {
-            let stuck = span(member.disk_stuck_ms);
-            first.push_str(&format!(", disk not responding for {stuck}"));
-        }
         if let Some(program) = &member.program {
-            first.push_str(&format!(", {program}"));
+            one = one.joined("program", program);
         }
         if let Some(version) = member.serves {
             let trial = if member.on_trial { " (candidate)" } else { "" };
-            first.push_str(&format!(", serves version {version}{trial}"));
+            one = one.joined("serves", format!("version {version}{trial}"));
         }
         if member.servers > 0 {
-            first.push_str(&format!(
-                ", {} of {} servers up",
-                member.servers_up, member.servers
-            ));
+            let (up, all) = (member.servers_up, member.servers);
+            one = one.joined("servers up", format!("{up} of {all}"));
         }
-        match member.addresses_owned {
-            0 => {}
-            1 => first.push_str(", owns 1 virtual address"),
-            n => first.push_str(&format!(", owns {n} virtual addresses")),
+        if member.addresses_owned > 0 {
+            one = one.joined("virtual addresses", member.addresses_owned.to_string());
         }
-        let mut lines = vec![first];
-        if !member.sees.is_empty() && member.id != self.me {
-            let sights = member.sees.iter().map(|sight| {
-                format!(
-                    "{} {}",
-                    self.name_of(sight.member),
-                    self.reach_words(&sight.reach)
-                )
-            });
-            lines.push(format!("  sees {}", sights.collect::<Vec<_>>().join(", ")));
+        if !member.halted.is_empty() && member.id != self.me {
+            one = one.fact("trouble", "takes no part in changes (its disk refuses)");
         }
-        lines.push(match member.reach.is_there() {
-            true => format!("  if it fails: {}", member.if_it_fails),
-            false => format!("  {}", member.if_it_fails),
+        if member.disk_stuck_ms > 0 {
+            let stuck = span(member.disk_stuck_ms);
+            one = one.fact("trouble", format!("disk not responding for {stuck}"));
+        }
+        let others = member.sees.iter().filter(|_| member.id != self.me);
+        let sights = others.map(|sight| {
+            let (name, reach) = (self.name_of(sight.member), self.reach_words(&sight.reach));
+            format!("{name} {reach}")
         });
-        lines
+        one = one.list("sees", sights.collect());
+        match member.reach.is_there() {
+            true => one.fact("if it fails", &member.if_it_fails),
+            false => one.fact("failed", &member.if_it_fails),
+        }
     }
 
     fn reach_words(&self, reach: &Reach) -> String {
@@ -716,16 +693,6 @@ fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
         None => String::new(),
         Some((last, [])) => (*last).to_owned(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
-    }
-}
-
-/// A time, as people say it.
-fn span(ms: u64) -> String {
-    match ms / 1000 {
-        0 => format!("{ms} ms"),
-        s @ 1..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s => format!("{} h", s / 3600),
     }
 }
 

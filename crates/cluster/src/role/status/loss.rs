@@ -132,7 +132,7 @@ mod tests {
         assert!(
             words.starts_with("b accepted version 2, the members that answer agree on version 1")
         );
-        assert!(status.text().contains("\ndisagreement: b accepted"));
+        assert!(status.text().contains("\n  disagreement  b accepted"));
     }
 
     #[test]
