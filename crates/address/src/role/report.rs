@@ -364,7 +364,7 @@ fn addresses(member: &Member, state: State) -> Vec<Subject> {
         }
         match advertised {
             true => one,
-            false => one.fact("advertised", "no"),
+            false => one.fact("excluded", "from adverts"),
         }
     };
     let config = &member.config;

@@ -35,6 +35,10 @@ impl Report {
         escape(out, &subject.name);
         out.push_str("</th><td class=\"c st\">");
         escape(out, &subject.state.word);
+        if !subject.why.is_empty() {
+            out.push_str(", ");
+            escape(out, &subject.why);
+        }
         out.push_str("</td><td class=\"c\">");
         escape(out, &self.since(subject).unwrap_or_default());
         out.push_str("</td>");
@@ -67,17 +71,20 @@ fn class(grade: Grade) -> &'static str {
     }
 }
 
-/// Writes words into HTML, as text or in a quoted attribute.
-pub fn escape(out: &mut String, words: &str) {
-    for c in words.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
+/// Appends a text so that it is nothing but text, also in an attribute.
+pub fn escape(out: &mut String, text: &str) {
+    let special = |b: &u8| b"<>&\"'".contains(b);
+    let mut rest = text;
+    while let Some(at) = rest.as_bytes().iter().position(special) {
+        out.push_str(&rest[..at]);
+        out.push_str(match rest.as_bytes()[at] {
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'&' => "&amp;",
+            b'"' => "&quot;",
+            _ => "&#39;",
+        });
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
 }

@@ -13,6 +13,7 @@ mod prometheus;
 mod text;
 
 pub use html::escape;
+pub use prometheus::escaped;
 pub use text::span;
 
 use crate::codec::{self, Malformed};

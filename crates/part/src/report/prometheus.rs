@@ -19,7 +19,7 @@ impl Report {
                 NumberKind::Counter => "counter",
                 NumberKind::Gauge => "gauge",
             };
-            let (name, help) = (&row.metric, escape(&row.words));
+            let (name, help) = (&row.metric, escaped(&row.words));
             // Writing to a String cannot fail.
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
         }
@@ -32,7 +32,7 @@ fn values(out: &mut String, row: &NumberRow, subject: &Subject, inherited: &str)
     let own = std::iter::once((&subject.label, subject.name.clone())).chain(facts);
     for (label, value) in own.filter(|(label, _)| is_name(label)) {
         let comma = if labels.is_empty() { "" } else { "," };
-        let _ = write!(labels, "{comma}{label}=\"{}\"", escape(&value));
+        let _ = write!(labels, "{comma}{label}=\"{}\"", escaped(&value));
     }
     if let Some(value) = subject.value(&row.name) {
         let value = match row.unit {
@@ -55,7 +55,8 @@ fn is_name(word: &str) -> bool {
     word.bytes().all(is_part) && word.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 
-fn escape(word: &str) -> String {
+/// A text between the quotes of a label.
+pub fn escaped(word: &str) -> String {
     word.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")

@@ -1,3 +1,5 @@
+//! A made-up report with all that there can be, in every form; and bytes that are none.
+
 use super::*;
 use proptest::prelude::*;
 

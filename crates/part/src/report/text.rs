@@ -1,6 +1,6 @@
 //! A report in words for people.
 
-use super::{Event, Grade, Report, Subject, Value};
+use super::{Event, Grade, NumberKind, Report, Subject, Value};
 
 /// Events of a subject that are shown, the newest first.
 const EVENTS_SHOWN: usize = 8;
@@ -33,7 +33,11 @@ impl Report {
         }
         for (name, value) in &subject.numbers {
             if let Some(row) = self.row(name) {
-                line(&row.words, &value.to_string());
+                let words = match row.kind {
+                    NumberKind::Counter => &row.words,
+                    NumberKind::Gauge => &row.name,
+                };
+                line(words, &value.to_string());
             }
         }
         text

@@ -122,7 +122,7 @@ pub static NUMBERS: &[(&str, &str, &str)] = &[
     (
         "moves",
         "evenkeel_address_moves_total",
-        "how often the state changed",
+        "changes of the state",
     ),
     (
         "band",

@@ -13,7 +13,6 @@ pub mod process;
 pub mod prometheus;
 pub mod row;
 
-pub(crate) mod addresses;
 mod admin;
 mod auth;
 mod page;

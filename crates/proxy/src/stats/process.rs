@@ -4,7 +4,7 @@ use super::row::Moment;
 use crate::config::Config;
 use crate::runtime::{Measured, Runtime};
 use crate::state::{self, Tally};
-use crate::vitals::AddressReport;
+use part::report::Report;
 use reactor::{self, Pipes};
 use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::Ordering::Relaxed;
@@ -114,7 +114,7 @@ pub struct Process {
     /// `description`.
     pub description: Option<String>,
     /// Virtual addresses.
-    pub addresses: Vec<AddressReport>,
+    pub addresses: Report,
     /// What nameservers did.
     pub(crate) resolvers: Vec<crate::resolvers::SectionReport>,
 }
@@ -183,7 +183,7 @@ impl Process {
             node: node(config),
             configuration: config.global.version.as_deref().map(line),
             description: config.global.description.as_deref().map(str::to_owned),
-            addresses: crate::vitals::reports(runtime),
+            addresses: crate::vitals::report(runtime),
             resolvers: runtime.names.report(),
         }
     }

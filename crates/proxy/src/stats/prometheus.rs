@@ -2,13 +2,13 @@
 //! so that dashboards made for it go on; what the numbers mean is told in words of
 //! our own, those of the columns. Of the process only what there is here is told.
 
-use super::addresses;
 use super::column::Column as C;
 use super::information::{self, Kind};
 use super::process::{Process, VERSION};
 use super::row::{Moment, Object, Row, Selection, Value, each};
 use crate::config::Config;
 use crate::resolvers::{SectionReport, Tallies};
+use part::report::escaped;
 use std::fmt::Write;
 
 /// Which families are told.
@@ -252,7 +252,7 @@ pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query)
         of_resolvers(&mut out, &process.resolvers);
     }
     if query.addresses {
-        addresses::metrics(&mut out, &process.addresses);
+        process.addresses.metrics(&mut out);
     }
     out
 }
@@ -276,13 +276,6 @@ fn head(out: &mut String, name: &str, meaning: &str, how: How) {
         out,
         "# HELP haproxy_{name} {meaning}\n# TYPE haproxy_{name} {kind}\n"
     );
-}
-
-/// A text between the quotes of a label.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
 }
 
 fn labels(row: &Row<'_>) -> String {

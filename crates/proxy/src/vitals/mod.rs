@@ -13,7 +13,9 @@ mod summary;
 mod trial;
 mod watch;
 
-pub use report::{AddressReport, reports};
+#[cfg(test)]
+pub use report::example;
+pub use report::{COLUMNS, report};
 pub use summary::{FrontendSummary, Summary, summary};
 pub use trial::OnTrial;
 pub use watch::{Watching, start};

@@ -1,54 +1,187 @@
-//! What operators are told of virtual addresses: what the memory says of each.
+//! What operators see of virtual addresses: what the memory says of each, as a [`Report`].
 
 use super::now_ms;
 use crate::config::Service;
 use crate::runtime::Runtime;
-use protocol::vitals::{Band, STALE_AFTER_MS, Told};
-use std::net::IpAddr;
+use part::report::{Grade, Moment, NumberRow, Report, Subject};
+use protocol::vitals::{Band, STALE_AFTER_MS, Told, ToldState};
+use protocol::vrrp::{COUNTERS, NUMBERS};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A virtual address, as it is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AddressReport {
-    /// The name of what moves it.
-    pub name: String,
-    /// The interface that they are on.
-    pub interface: String,
-    /// The id of their virtual router.
-    pub router_id: u8,
-    /// The addresses.
-    pub addresses: Vec<IpAddr>,
-    /// How much can be served.
-    pub band: Band,
-    /// What the address role said last; None where it has said nothing, or nothing for a
-    /// second.
-    pub told: Option<Told>,
-    /// How long its state has been what it is, milliseconds.
-    pub for_ms: u64,
-    /// Requests at the addresses finish before they are given away.
-    pub draining: bool,
-}
+/// What a page shows of each besides its state.
+pub const COLUMNS: &[&str] = &["owner", "frontends served", "priority", "moves", "address"];
 
-/// Every virtual address of the newest configuration; none where nobody moves them.
-pub fn reports(runtime: &Runtime) -> Vec<AddressReport> {
+/// Returns every virtual address of the newest configuration; none where nobody moves them.
+pub fn report(runtime: &Runtime) -> Report {
     let config = runtime.config();
     let Some((vitals, _)) = runtime.vitals.memory() else {
-        return Vec::new();
+        return Report::default();
     };
     let now = now_ms();
     let alive = now.saturating_sub(vitals.role_beat_ms()) <= STALE_AFTER_MS;
-    let report = |service: &Service| {
+    let shown = |service: &Service| {
         let slot = vitals.find(&service.name)?;
-        let told = Some(vitals.told(slot)).filter(|_| alive);
-        Some(AddressReport {
-            name: service.name.to_string(),
-            interface: service.interface.to_string(),
-            router_id: service.router_id,
-            addresses: service.addresses.clone(),
+        Some(Shown {
+            told: Some(vitals.told(slot)).filter(|_| alive),
             band: vitals.band_written(slot),
-            for_ms: told.map_or(0, |told| now.saturating_sub(told.since_ms)),
-            told,
             draining: vitals.drain(slot).is_some(),
         })
     };
-    config.services.iter().filter_map(report).collect()
+    let services = config.services.iter();
+    let all = services.filter_map(|service| Some((service, shown(service)?)));
+    of(now, all)
+}
+
+/// What the memory says of a virtual address.
+struct Shown {
+    /// What the address role wrote last; None where that is nothing, or more than a second
+    /// ago.
+    told: Option<Told>,
+    /// How much can be served.
+    band: Band,
+    /// Requests at the addresses finish before they are given away.
+    draining: bool,
+}
+
+fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, Shown)>) -> Report {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    let unix = unix.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    });
+    let moment = |ms: u64| Moment {
+        boottime_ms: ms,
+        unix_ms: unix.saturating_sub(now.saturating_sub(ms)),
+    };
+    let mut up = false;
+    let mut subjects = Vec::new();
+    for (service, shown) in all {
+        up |= shown.told.is_some();
+        let mut one = subject(service, &shown);
+        one.since = shown.told.map(|told| moment(told.since_ms));
+        subjects.push(one);
+    }
+    if !subjects.is_empty() {
+        subjects.push(Subject::new("router", "").number("up", up.into()));
+    }
+    let counters = COUNTERS.iter().map(|row| (row.name, row.metric, row.words));
+    let rows = NUMBERS.iter().copied().chain(counters);
+    Report {
+        part: "address".to_owned(),
+        at: moment(now),
+        subjects,
+        rows: rows
+            .map(|(name, metric, words)| NumberRow::new(name, metric, words))
+            .collect(),
+    }
+}
+
+fn subject(service: &Service, shown: &Shown) -> Subject {
+    let state = shown.told.map(|told| told.state);
+    let grade = match (state, shown.draining) {
+        (Some(ToldState::Master), true) => Grade::Busy,
+        (Some(ToldState::Master), false) => Grade::Good,
+        (Some(ToldState::Backup), _) => Grade::Standby,
+        (Some(ToldState::Fault), _) => Grade::Bad,
+        (Some(ToldState::Init) | None, _) => Grade::Unknown,
+    };
+    let told = shown.told.unwrap_or_default();
+    let owner = match (state, told.owner) {
+        (Some(ToldState::Master), _) => "this machine".to_owned(),
+        (Some(_), Some((owner, _))) => owner.to_string(),
+        _ => "-".to_owned(),
+    };
+    let (served, band) = match shown.band {
+        Band::All => ("all", 0),
+        Band::Some => ("some", 1),
+        Band::None => ("none", 2),
+    };
+    let addresses = service.addresses.iter().map(|address| {
+        Subject::new("address", &address.to_string())
+            .label("ip_address")
+            .number("state", told.state as u64)
+    });
+    let mut one = Subject::new(Service::KIND, &service.name)
+        .label("iname")
+        .state(state.map_or("unknown", ToldState::name), grade)
+        .fact("interface", service.interface.to_string())
+        .as_label("intf")
+        .joined("router id", service.router_id.to_string())
+        .as_label("vrid")
+        .fact("owner", owner)
+        .fact("frontends served", served)
+        .number("band", band)
+        .children(addresses);
+    if shown.draining {
+        one.why = "draining".to_owned();
+    }
+    if shown.told.is_some() {
+        one = one
+            .number("priority", told.priority.into())
+            .number("moves", told.transitions);
+        let counters = told.counters.iter();
+        one = counters.fold(one, |one, (row, value)| one.number(row.name, value));
+    }
+    one
+}
+
+/// One that is master, one that drains, one that is not, and one of which nothing is known.
+#[cfg(test)]
+pub fn example() -> Report {
+    let mut told = Told {
+        state: ToldState::Master,
+        transitions: 3,
+        priority: 220,
+        ..Told::default()
+    };
+    told.counters[protocol::vrrp::Counter::AdvertsSent] = 12_345;
+    let backup = Told {
+        state: ToldState::Backup,
+        owner: Some(([10, 0, 0, 2].into(), 220)),
+        ..Told::default()
+    };
+    let all = [
+        ("www", Some(told), Band::All, false),
+        ("api", Some(told), Band::All, true),
+        ("a<b", Some(backup), Band::Some, false),
+        ("mail", None, Band::None, false),
+    ];
+    let services = all.map(|(name, ..)| Service {
+        name: name.into(),
+        interface: "eth0".into(),
+        router_id: 51,
+        addresses: vec![
+            [172, 16, 61, 150].into(),
+            [0x2001_u16, 0xdb8, 0, 0, 0, 0, 0, 0x80].into(),
+        ],
+        ..Service::default()
+    });
+    let shown = all.map(|(_, told, band, draining)| Shown {
+        told,
+        band,
+        draining,
+    });
+    of(3_725_000, services.iter().zip(shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_the_names_of_exporters_of_keepalived() {
+        let mut out = String::new();
+        example().metrics(&mut out);
+        insta::assert_snapshot!(out);
+    }
+
+    #[test]
+    fn the_page_has_a_section_of_addresses_where_there_are_some() {
+        let mut out = String::new();
+        let none = of(0, std::iter::empty());
+        none.html(&mut out, "Virtual addresses", Service::KIND, COLUMNS);
+        none.metrics(&mut out);
+        assert_eq!(out, "");
+        example().html(&mut out, "Virtual addresses", Service::KIND, COLUMNS);
+        insta::assert_snapshot!(out);
+    }
 }

@@ -1,22 +1,66 @@
 //! `show virtual-ip`: who has the addresses that come and go, as the address role last
-//! told it.
+//! reported it.
 
 use super::{Context, Session};
-use crate::stats::addresses::{detail, line};
+use crate::config::Service;
 use crate::vitals;
+use part::report::Report;
 
 /// `show virtual-ip [<name>]`.
 pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
-    let all = vitals::reports(context.runtime);
+    let report = vitals::report(context.runtime);
     match words.get(2) {
-        Some(name) => match all.iter().find(|report| report.name == *name) {
-            Some(report) => detail(report),
+        Some(name) => match report.find(Service::KIND, name) {
+            Some(subject) => report.lines_of(subject),
             None => format!("There is no virtual address named '{name}'.\n"),
         },
-        None => {
-            let head = "# name state for priority served moves owner addresses\n";
-            let lines: String = all.iter().map(line).collect();
-            format!("{head}{lines}")
-        }
+        None => lines(&report),
+    }
+}
+
+/// One line each: words separated by spaces, for scripts.
+fn lines(report: &Report) -> String {
+    let mut out = "# name state for priority served moves owner addresses\n".to_owned();
+    for one in report.of_kind(Service::KIND) {
+        let since = one.since.unwrap_or(report.at).boottime_ms;
+        let number = |name: &str| one.value(name).unwrap_or(0).to_string();
+        let owner = one.words("owner").unwrap_or_default();
+        let addresses = one.children.iter().map(|child| child.name.as_str());
+        let addresses: Vec<&str> = addresses.collect();
+        let words = [
+            one.name.clone(),
+            one.state.word.clone(),
+            duration(report.at.boottime_ms.saturating_sub(since)),
+            number("priority"),
+            one.words("frontends served").unwrap_or_default(),
+            number("moves"),
+            owner.trim_end_matches(" machine").to_owned(),
+            addresses.join(","),
+        ];
+        out += &words.join(" ");
+        out.push('\n');
+    }
+    out
+}
+
+/// A length of time without a space.
+fn duration(ms: u64) -> String {
+    match ms / 1_000 {
+        s @ 0..60 => format!("{s}s"),
+        s @ 60..3_600 => format!("{}m{:02}s", s / 60, s % 60),
+        s @ 3_600..86_400 => format!("{}h{:02}m", s / 3_600, s / 60 % 60),
+        s => format!("{}d{}h", s / 86_400, s / 3_600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_in_lines() {
+        let report = vitals::example();
+        let www = report.find(Service::KIND, "www").unwrap();
+        insta::assert_snapshot!(lines(&report) + "\n" + &report.lines_of(www));
     }
 }

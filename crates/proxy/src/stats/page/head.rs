@@ -2,9 +2,10 @@
 
 use super::View;
 use super::text::escape;
-use crate::stats::addresses;
+use crate::config::Service;
 use crate::stats::asked::{Asked, Outcome};
 use crate::stats::process::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
+use crate::vitals;
 use std::fmt::Write;
 
 /// The style of the page.
@@ -58,7 +59,8 @@ pub fn write(out: &mut String, view: &View<'_>) {
         said(out, view, outcome);
     }
     // Before the switch of the columns, which is for tables of proxies.
-    addresses::section(out, &view.process.addresses);
+    let addresses = &view.process.addresses;
+    addresses.html(out, "Virtual addresses", Service::KIND, vitals::COLUMNS);
     out.push_str(ALL_COLUMNS);
 }
 

@@ -1,24 +1,7 @@
 //! Text of the page: escaped, numbers in groups, times short.
 
+pub use part::report::escape;
 use std::fmt::Write;
-
-/// Appends a text so that it is nothing but text, also in an attribute.
-pub fn escape(out: &mut String, text: &str) {
-    let special = |b: &u8| b"<>&\"'".contains(b);
-    let mut rest = text;
-    while let Some(at) = rest.as_bytes().iter().position(special) {
-        out.push_str(&rest[..at]);
-        out.push_str(match rest.as_bytes()[at] {
-            b'<' => "&lt;",
-            b'>' => "&gt;",
-            b'&' => "&amp;",
-            b'"' => "&quot;",
-            _ => "&#39;",
-        });
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
-}
 
 /// Appends a number; large ones in groups of three, which a copy does not have.
 pub fn number(out: &mut String, n: u64) {
