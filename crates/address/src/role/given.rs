@@ -76,7 +76,7 @@ pub enum Order {
     Hold(Vec<super::Lease>),
     /// Another machine could use this lease better.
     HandOverLease(String),
-    /// Answered by [`Told::Status`].
+    /// Answered by [`Told::Report`].
     Status,
     /// Write one of keepalived's dumps. Answered by [`Told::Dumped`].
     Dump(Dump),

@@ -10,7 +10,7 @@ use crate::role::event_loop::Role;
 use crate::role::member::Member;
 use crate::role::report::{state_number, state_word};
 use part::report::Subject;
-use protocol::vrrp::{Counters, Instance, State, Status};
+use protocol::vrrp::{Counter, Counters, Instance, State, Status};
 use serde_json::{Map, Value, json as value};
 use std::fmt::Write;
 
@@ -489,8 +489,15 @@ fn number(n: f64) -> Value {
 }
 
 fn stats(counters: &Counters) -> Value {
-    let all = counters.iter();
-    all.filter_map(|(row, value)| Some((row.dump?.key.to_owned(), value.into())))
+    // Adverts with another interval stand before the TTL here, and not in keepalived.stats.
+    let place = |counter: Counter| match counter {
+        Counter::IntervalErrors => Counter::TtlErrors as usize * 2 - 1,
+        counter => counter as usize * 2,
+    };
+    let mut all: Vec<_> = counters.iter().collect();
+    all.sort_by_key(|(row, _)| place(row.counter));
+    all.into_iter()
+        .filter_map(|(row, value)| Some((row.dump?.key.to_owned(), value.into())))
         .collect::<Map<_, _>>()
         .into()
 }
@@ -498,7 +505,6 @@ fn stats(counters: &Counters) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::vrrp::Counter;
 
     #[test]
     fn statistics_are_keepalived_s_line_by_line() {
@@ -512,6 +518,13 @@ mod tests {
                       Type Mismatch: 0\n    Failure: 0\n  Priority Zero:\n    Received: 0\n    \
                       Sent: 0\n";
         assert_eq!(statistics("VI_1", &counters), wanted);
+    }
+
+    #[test]
+    fn the_numbers_in_json_have_keepalived_s_order() {
+        let stats = stats(&Counters::default()).to_string();
+        let wanted = "\"packet_len_err\":0,\"advert_interval_err\":0,\"ip_ttl_err\":0,\"invalid_type_rcvd\":0,";
+        assert!(stats.contains(wanted), "{stats}");
     }
 
     #[test]
