@@ -25,6 +25,9 @@ impl Report {
         line("name", &subject.name);
         line("state", &subject.state.word);
         line("for", &self.since(subject).unwrap_or_default());
+        if !subject.why.is_empty() {
+            line("why", &subject.why);
+        }
         for fact in &subject.facts {
             line(&fact.name, &fact.value.words());
         }
