@@ -286,7 +286,7 @@ fn the_control_role_of_a_cluster_is_confined_and_answers() {
     // Its socket and its log are in the directories that it may write to.
     let status = || run(evenkeel(), bench.scratch.path(), ["cluster", "status"]);
     assert!(
-        eventually(PATIENCE, || status().stdout.contains("a leads")),
+        eventually(PATIENCE, || status().stdout.contains("a is the leader")),
         "{}",
         status().stderr
     );
