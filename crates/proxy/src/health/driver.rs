@@ -290,11 +290,11 @@ async fn ask_agent(shared: &Shared, run: Run, place: super::plan::Place) {
         }
     };
     if let Some(admin) = line.admin {
-        crate::operations::server::set_admin(config, proxy, server, admin);
+        crate::health::orders::set_admin(config, proxy, server, admin);
     }
     let (now, of_file) = server.state.user_weight();
     if let Some(weight) = line.weight(of_file).filter(|weight| *weight != now) {
-        crate::operations::server::set_weight(config, proxy, server, weight);
+        crate::health::orders::set_weight(config, proxy, server, weight);
     }
     let maxconn = line.maxconn.filter(|most| *most != server.state.maxconn());
     if let Some(most) = maxconn {

@@ -13,6 +13,7 @@ mod hello;
 mod http;
 mod http2;
 mod mail;
+pub(crate) mod orders;
 mod outbox;
 mod plan;
 mod play;

@@ -6,11 +6,11 @@
 mod command;
 mod connection;
 mod places;
-pub(crate) mod server;
 mod serving;
 mod socket;
 
 pub use command::documented;
+pub(crate) use command::kept;
 pub use serving::{Serving, start};
 pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, open_one, tags};
 

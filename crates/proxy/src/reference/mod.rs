@@ -13,6 +13,7 @@ mod termination;
 pub use phrases::PHRASES;
 pub use termination::letters;
 
+use crate::operations::kept;
 use crate::tables::data::{DataType, Shape};
 use language::keyword::Documented;
 use std::sync::OnceLock;
@@ -49,11 +50,6 @@ pub fn documented() -> Vec<Documented> {
         all
     });
     all.clone()
-}
-
-/// Texts that live as long as the process: they are made once.
-pub(crate) fn kept(text: String) -> &'static str {
-    Box::leak(text.into_boxed_str())
 }
 
 fn data_types() -> Vec<Documented> {

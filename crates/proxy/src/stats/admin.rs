@@ -2,7 +2,7 @@
 
 use super::asked::{Outcome, decode};
 use crate::config::{Config, Proxy};
-use crate::operations::server;
+use crate::health::orders;
 use crate::state::{AdminState, HealthState, Shutdown};
 
 /// Most parameters of a form that are looked at: a page with every server of
@@ -143,14 +143,14 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
     for server in names.iter().filter_map(|name| known.get(&**name)) {
         found += 1;
         match action {
-            Action::Admin(admin) => server::set_admin(config, backend, server, admin),
-            Action::Health(health) => server::set_health(config, backend, server, health),
+            Action::Admin(admin) => orders::set_admin(config, backend, server, admin),
+            Action::Health(health) => orders::set_health(config, backend, server, health),
             Action::Checks(checked) if server.options.check => server.state.stop_checks(!checked),
             Action::AgentChecks(on) if server.options.agent.check => {
                 server.state.stop_agent(!on);
             }
             Action::Agent(up) if server.state.has_agent() => {
-                server::set_agent(config, backend, server, up, "changed from Web interface");
+                orders::set_agent(config, backend, server, up, "changed from Web interface");
             }
             // Of servers without a check, or an agent, there is nothing to change.
             Action::Checks(_) | Action::AgentChecks(_) | Action::Agent(_) => continue,

@@ -3,7 +3,7 @@
 use super::server::{port_of, with};
 use super::{Context, Session};
 use crate::config::{Config, Proxy, Server};
-use crate::operations::server::set_agent;
+use crate::health::orders::set_agent;
 use crate::state::AgentSet;
 use std::net::IpAddr;
 

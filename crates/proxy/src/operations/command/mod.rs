@@ -28,7 +28,6 @@ pub use reply::{Reply, Severity, SeverityOutput};
 
 use super::serving::Shared;
 use crate::config::{Config, Proxy, Server, StatsLevel};
-use crate::reference::kept;
 use crate::runtime::Runtime;
 use language::keyword::Documented;
 use language::suggest;
@@ -272,6 +271,11 @@ static COMMANDS: &[Row] = &[
     row(&["prompt"], "prompt", "switch the interactive mode with a prompt on or off", User, Now(prompt)),
     row(&["quit"], "quit", "disconnect", User, Now(quit)),
 ];
+
+/// Texts that live as long as the process: they are made once.
+pub(crate) fn kept(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
 
 /// The commands as rows of the manual.
 pub fn documented() -> Vec<Documented> {

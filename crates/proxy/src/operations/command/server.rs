@@ -2,7 +2,7 @@
 
 use super::{Context, Reply, Session, Severity, agent, find_server};
 use crate::config::{Config, Proxy, Server, ServerAddress};
-use crate::operations::server::{set_admin, set_health, set_weight as put_weight};
+use crate::health::orders::{set_admin, set_health, set_weight as put_weight};
 use crate::state::{AdminState, HealthState, HostNow, Shutdown, WEIGHT_MAX, now_ms};
 use std::net::{IpAddr, SocketAddr};
 

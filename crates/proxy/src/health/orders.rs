@@ -2,7 +2,7 @@
 //! notices that logs get of it, in HAProxy's words: scripts read them.
 
 use crate::config::{Config, Proxy, Server};
-use crate::health;
+
 use crate::log::{self, Level};
 use crate::state::{
     AdminReport, AdminState, AgentResult, Change, CheckStatus, HealthState, Said, ServerReport,
@@ -29,8 +29,8 @@ pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminSt
 
 /// Those that have its state are others, too.
 fn tell_of_trackers(config: &Config, server: &Server) {
-    health::tell_of_trackers(config, server, &mut |proxy, level, line| {
-        log::notice(config, proxy, health::log_level(level), line);
+    super::tell_of_trackers(config, server, &mut |proxy, level, line| {
+        log::notice(config, proxy, super::log_level(level), line);
     });
 }
 
@@ -56,7 +56,7 @@ pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info
         duration_ms: 0,
     };
     let (change, _) = server.state.take_agent(said, result.clone(), now_ms());
-    health::tell_of_agent(config, proxy, server, &result, &change);
+    super::tell_of_agent(config, proxy, server, &result, &change);
 }
 
 /// Another weight.
