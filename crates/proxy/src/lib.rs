@@ -8,6 +8,7 @@
 
 pub mod balance;
 pub mod cache;
+pub mod carry;
 pub mod compression;
 pub mod config;
 pub mod differences;
@@ -25,6 +26,7 @@ pub mod queue;
 pub mod reference;
 pub mod resolvers;
 pub mod rules;
+pub mod running;
 pub mod runtime;
 pub mod server_connection;
 pub mod state;

@@ -10,7 +10,7 @@ use configuration::files::reason;
 use language::{Environment, render};
 use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening, OpenStep};
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use proxy::{health, state};
 use std::collections::VecDeque;
 use std::fmt;

@@ -4,10 +4,10 @@
 //! the start. What it serves meanwhile is not touched.
 
 use super::StartError;
+use proxy::carry;
 use proxy::config::Config;
 use proxy::listener::{self, Inherited, Listening, OpenError};
 use proxy::runtime::Runtime;
-use proxy::state::carry;
 use proxy::takeover::state::{self, TakenState};
 use proxy::takeover::{self, Source};
 use rustix::io::Errno;

@@ -13,14 +13,14 @@ use crate::voice::{Form, Voice, counted, report_losses};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
 use part::role::{Personality, Rights, RunPrograms};
+use proxy::carry;
 use proxy::config::Config;
 use proxy::health;
 use proxy::listener::{Inherited, Listening};
 use proxy::load::{self, Loaded};
 use proxy::log::Sink;
 use proxy::operations::OperationsSocket;
-use proxy::runtime::{self, Running, ServeOptions};
-use proxy::state::carry;
+use proxy::running::{self, Running, ServeOptions};
 use rustix::process::{Resource, getrlimit};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -278,7 +278,7 @@ pub fn serve(
     let config = Arc::new(config);
     proxy::dynamic::log_lost(&config, &lost);
     let running =
-        runtime::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
+        running::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
     if let Some(imported) = imported {
         imported.give_process(running.runtime);
     }

@@ -5,7 +5,7 @@
 use super::trial::Former;
 use super::version::{Built, Given, VersionError};
 use crate::process::{self, Serving, Side};
-use proxy::runtime::{Changed, Running};
+use proxy::running::{Changed, Running};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;

@@ -5,7 +5,7 @@
 use crate::process::Serving;
 use crate::roles::memory;
 use cluster::machine::{FrontendHealth, Health};
-use proxy::state::carry::{self, Mark};
+use proxy::carry::{self, Mark};
 use proxy::state::revision;
 use std::io;
 use std::os::fd::OwnedFd;

@@ -5,7 +5,7 @@
 use super::change::put;
 use super::version::{Built, Given, VersionError};
 use crate::process::{Serving, Side};
-use proxy::runtime::Running;
+use proxy::running::Running;
 use proxy::vitals::OnTrial;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

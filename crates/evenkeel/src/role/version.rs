@@ -10,7 +10,7 @@ use proxy::listener::{self, AssignError, Listening};
 use proxy::load;
 use proxy::log::{self, Sink};
 use proxy::operations::{self, OperationsSocket};
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -3,10 +3,11 @@
 
 use super::command::Context;
 use super::tests::{ask, context};
+use crate::carry;
 use crate::config::{Config, Server, ServerIndex, StatsLevel};
 use crate::dynamic;
 use crate::keyword::testing::load_text;
-use crate::state::{self, carry, now_ms};
+use crate::state::{self, now_ms};
 use std::sync::Arc;
 
 const FILE: &str = "\

@@ -1,47 +1,40 @@
-//! What the process shares: the newest configuration, its own counters, and
-//! the threads of the data plane. `change` puts another configuration in,
-//! `versions` keeps those that are alive.
+//! What the process shares: the newest configuration and its own counters. `versions`
+//! keeps the configurations that are alive; [`crate::running`] starts the threads and puts
+//! another configuration in.
 
-mod change;
 mod measured;
-mod servers;
 mod versions;
 
-pub use change::Changed;
 pub use measured::Measured;
 pub use versions::VersionReport;
 
-use crate::balance;
 use crate::config::{Config, Proxy};
-use crate::listener::{self, Listening, Open};
+use crate::listener::Open;
 use crate::state::Counters;
 use crate::vitals;
-use crate::worker;
 use reactor::{self, Instant};
 use reactor::{Gauge, Rate};
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 use versions::Versions;
 
 /// The newest configuration and its listeners: they change together.
 #[derive(Clone, Debug)]
-struct Newest {
+pub(crate) struct Newest {
     config: Arc<Config>,
-    listening: Arc<Open>,
+    pub(crate) listening: Arc<Open>,
 }
 
 /// What the process shares. It lives as long as the process does.
 #[derive(Debug)]
 pub struct Runtime {
-    newest: Mutex<Newest>,
+    pub(crate) newest: Mutex<Newest>,
     /// Held by who edits lists, and while another configuration becomes the newest.
     lists: Mutex<()>,
     /// Held while a configuration is replaced: one change at a time.
-    changing: Mutex<()>,
+    pub(crate) changing: Mutex<()>,
     /// What is measured over a second.
     samples: Mutex<measured::Samples>,
     /// Notified when an operator has added or removed servers.
@@ -54,9 +47,9 @@ pub struct Runtime {
     pub started: Instant,
     /// The same by the wall clock.
     pub started_at: SystemTime,
-    threads: AtomicUsize,
+    pub(crate) threads: AtomicUsize,
     /// Threads that were ever started: those beyond `threads` rest.
-    started_threads: AtomicUsize,
+    pub(crate) started_threads: AtomicUsize,
     /// Files that the process may have open.
     pub files_max: u64,
     /// Processors that the process may use.
@@ -74,11 +67,11 @@ pub struct Runtime {
     /// Sessions a second.
     pub session_rate: Rate,
     stream_ids: AtomicU64,
-    stopping: AtomicBool,
+    pub(crate) stopping: AtomicBool,
     /// Another process accepts from the same listeners.
-    elsewhere: AtomicBool,
+    pub(crate) elsewhere: AtomicBool,
     /// When that began, as [`Runtime::now_ms`] counts.
-    stopping_at_ms: AtomicU64,
+    pub(crate) stopping_at_ms: AtomicU64,
     /// Names of hosts that are asked for while it serves.
     pub names: crate::resolvers::Names,
     /// What is shared with whoever moves virtual addresses.
@@ -161,7 +154,7 @@ impl Runtime {
     }
 
     /// From now on this is the newest; the threads are told.
-    fn publish(&self, config: Arc<Config>, listening: Arc<Open>) {
+    pub(crate) fn publish(&self, config: Arc<Config>, listening: Arc<Open>) {
         self.versions.add(Arc::clone(&config));
         let version = config.version;
         let newest = Newest { config, listening };
@@ -222,7 +215,7 @@ impl Runtime {
 
     /// The file's limit of connections. What an operator set since the last
     /// file stays where this one says what that one said.
-    fn set_connections_max(&self, of_file: u32) {
+    pub(crate) fn set_connections_max(&self, of_file: u32) {
         if self
             .connections_max_of_file
             .swap(of_file, Ordering::Relaxed)
@@ -281,7 +274,7 @@ impl Runtime {
 }
 
 /// A lock of something that is whole also after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -297,82 +290,6 @@ pub fn maxconn(frontend: &Proxy) -> u32 {
         0 => frontend.maxconn.unwrap_or(u32::MAX),
         set => set,
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_has_the_newest_configuration_finds_it_to_be_that() {
-        let numbered = |version| {
-            Arc::new(Config {
-                version,
-                ..Config::default()
-            })
-        };
-        let runtime = Runtime::leak(numbered(1), 1, 10);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for version in 2..20_000 {
-                    runtime.publish(numbered(version), Arc::default());
-                    runtime.forget_unused();
-                }
-            });
-            let mut last = 1;
-            while last < 19_999 {
-                let (config, _) = runtime.newest();
-                assert!(runtime.generation() >= config.version);
-                last = config.version;
-            }
-        });
-    }
-}
-
-/// A data plane that serves.
-#[derive(Debug)]
-pub struct Running {
-    /// What it shares.
-    pub runtime: &'static Runtime,
-    threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
-}
-
-/// How to serve.
-#[derive(Clone, Debug)]
-pub struct ServeOptions {
-    /// Threads of the data plane, 1 to [`reactor::THREADS_MAX`].
-    pub threads: usize,
-    /// Most connections of clients at one time.
-    pub connections_max: u32,
-}
-
-/// Starts the threads and serves.
-pub fn serve(
-    config: Arc<Config>,
-    listening: Vec<Listening>,
-    options: &ServeOptions,
-) -> io::Result<Running> {
-    let threads = options.threads.clamp(1, reactor::THREADS_MAX);
-    // A head that `tune.bufsize` allows must fit into one.
-    let tune = &config.global.tune;
-    let head_max = tune.bufsize.saturating_sub(tune.maxrewrite);
-    reactor::set_buffer_size(reactor::buffer_size().max(head_max));
-    reactor::set_pipes_max(config.global.pipes_max.unwrap_or(reactor::PIPES_MAX));
-    reactor::set_shards(threads);
-    tls::resume::set_limits(&config.global.tls);
-    balance::prepare(&config, None);
-    crate::rules::set_up_process(&config);
-    listener::listen_again(&config, &listening);
-    let runtime = Runtime::leak(config, threads, options.connections_max);
-    lock(&runtime.newest).listening = Arc::new(Open::following(listening, &Open::default()));
-    let running = Running {
-        runtime,
-        threads: Mutex::default(),
-    };
-    running
-        .start_threads(threads)
-        .inspect_err(|_| running.stop())?;
-    Ok(running)
 }
 
 /// Files that the process may have open; no limit where that cannot be known.
@@ -407,86 +324,32 @@ pub(crate) fn keep_to(cpus: &[u32]) {
     let _ = sched_setaffinity(None, &set);
 }
 
-impl Running {
-    /// Starts threads until there are so many, and waits until each runs its
-    /// loop. Those that were started before one that could not be only rest.
-    fn start_threads(&self, threads: usize) -> io::Result<()> {
-        let runtime = self.runtime;
-        for thread in runtime.started_threads.load(Ordering::Relaxed)..threads {
-            let (ready, started) = mpsc::channel();
-            let builder = std::thread::Builder::new().name(format!("proxy/{thread}"));
-            let handle = builder.spawn(move || {
-                reactor::set_shard(thread);
-                reactor::run(thread, || {
-                    worker::begin(runtime, thread);
-                    // Nobody listens only where the start was given up.
-                    let _ = ready.send(());
-                })
-            })?;
-            if started.recv().is_err() {
-                // It ended before its loop began, and says why.
-                let ended = handle.join().unwrap_or(Ok(()));
-                return Err(ended.err().unwrap_or_else(|| io::ErrorKind::Other.into()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_the_newest_configuration_finds_it_to_be_that() {
+        let numbered = |version| {
+            Arc::new(Config {
+                version,
+                ..Config::default()
+            })
+        };
+        let runtime = Runtime::leak(numbered(1), 1, 10);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for version in 2..20_000 {
+                    runtime.publish(numbered(version), Arc::default());
+                    runtime.forget_unused();
+                }
+            });
+            let mut last = 1;
+            while last < 19_999 {
+                let (config, _) = runtime.newest();
+                assert!(runtime.generation() >= config.version);
+                last = config.version;
             }
-            lock(&self.threads).push(handle);
-            runtime.started_threads.store(thread + 1, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// Takes no new connections; what is there finishes. [`Running::wait`]
-    /// returns when the last one ended.
-    pub fn soft_stop(&self) {
-        let now_ms = self.runtime.now_ms();
-        self.runtime.stopping_at_ms.store(now_ms, Ordering::Relaxed);
-        self.runtime.stopping.store(true, Ordering::Release);
-        vitals::rest(self.runtime);
-        // A change that is under way has started its threads.
-        let _one = lock(&self.runtime.changing);
-        // Closed with the last accept loop.
-        lock(&self.runtime.newest).listening = Arc::default();
-        for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            // Whoever waits looks whether the process is stopping.
-            reactor::wake_all(thread);
-        }
-    }
-
-    /// Leaves new connections to another process that has the same listeners, or
-    /// accepts them again. What the kernel has woken this process for is taken.
-    pub fn leave_listeners(&self, leave: bool) {
-        self.runtime.elsewhere.store(leave, Ordering::Relaxed);
-        if !leave {
-            // Another one may have said meanwhile that it serves.
-            vitals::claim(self.runtime);
-        }
-        for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            // A loop that sleeps would be woken for connections that it does
-            // not take, and nobody else would be.
-            reactor::wake_all(thread);
-        }
-    }
-
-    /// Ends the threads now, with all their connections.
-    pub fn stop(&self) {
-        for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            reactor::stop(thread);
-        }
-    }
-
-    /// Waits until all threads have ended. One waits, while others may still
-    /// ask for the end; who comes second finds nothing to wait for.
-    pub fn wait(&self) -> io::Result<()> {
-        let mut result = Ok(());
-        loop {
-            // A change may start more meanwhile.
-            let Some(thread) = lock(&self.threads).pop() else {
-                return result;
-            };
-            match thread.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => result = Err(error),
-                Err(_) => result = Err(io::Error::other("a thread of the data plane panicked")),
-            }
-        }
+        });
     }
 }

@@ -52,7 +52,7 @@ impl Listeners {
     }
 
     /// All of them with their ids.
-    pub(super) fn with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
+    pub(crate) fn with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
         list.clone()
     }
@@ -92,7 +92,7 @@ impl LastTime {
 
     /// It happened so long ago, perhaps before the clock's zero; what is known
     /// to be later stays.
-    pub(super) fn carry(&self, seconds_ago: u64, now_ms: u64) {
+    pub(crate) fn carry(&self, seconds_ago: u64, now_ms: u64) {
         let second = (now_ms / 1000 + BEFORE_S).saturating_sub(seconds_ago);
         self.0.fetch_max(second.max(1), Relaxed);
     }

@@ -6,7 +6,6 @@
 //! add the shards up. A last shard is shared by whoever has none of his own.
 
 mod capture;
-pub mod carry;
 mod check;
 mod clock;
 mod counters;
@@ -23,14 +22,16 @@ mod tests;
 pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
 pub use check::{CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;
+pub(crate) use counters::{AVERAGES, TALLIES};
 pub use counters::{Average, Counters, Shard, Tally};
 pub use install::install;
 pub(crate) use install::{adopt, succeed};
 pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
+pub(crate) use proxy::BackendLife;
 pub use proxy::{BackendReport, LineupChange, ProxyState};
+pub(crate) use server::{AGE_MAX_MS, AgentSet, COUNT_MAX, TakesErrors};
 pub use server::{
     AdminReport, AdminState, Adoption, AgentReport, AgentResult, ByTracked, Change, HealthState,
     HostNow, Kept, Said, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
 };
-pub(crate) use server::{AgentSet, TakesErrors};

@@ -74,7 +74,7 @@ struct Lineup {
 
 /// A backend's life for another process, whose clock has another zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct BackendLife {
+pub(crate) struct BackendLife {
     /// How long ago it went up or down.
     pub last_change_ago_ms: u64,
     /// Down times that are over.
@@ -240,7 +240,7 @@ impl ProxyState {
 
     /// Takes over the life of the backend as another process saw it. To be called
     /// when its servers have theirs: what follows from those stays.
-    pub(super) fn resume(&self, life: BackendLife, now_ms: u64) {
+    pub(crate) fn resume(&self, life: BackendLife, now_ms: u64) {
         let mut lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let ago = |age_ms: u64| now_ms.saturating_sub(age_ms);
         lineup.downs = life.downs;
@@ -262,7 +262,7 @@ impl ProxyState {
     }
 
     /// The life of the backend, for another process.
-    pub(super) fn life(&self, now_ms: u64) -> BackendLife {
+    pub(crate) fn life(&self, now_ms: u64) -> BackendLife {
         let lineup = self.lineup.lock().unwrap_or_else(PoisonError::into_inner);
         let since = |ms: u64| now_ms.saturating_sub(ms);
         BackendLife {
@@ -274,7 +274,7 @@ impl ProxyState {
     }
 
     /// What its listeners count, with their ids.
-    pub(super) fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
+    pub(crate) fn listeners_with_ids(&self) -> Vec<(u32, Arc<ListenerState>)> {
         self.listeners.with_ids()
     }
 

@@ -11,7 +11,7 @@ pub use agent::{AgentReport, AgentResult, ByTracked, Said};
 pub(crate) use agent::{AgentSet, TakesErrors};
 pub use control::{Adoption, Change};
 pub use kept::Kept;
-pub(in crate::state) use kept::{AGE_MAX_MS, COUNT_MAX};
+pub(crate) use kept::{AGE_MAX_MS, COUNT_MAX};
 pub use report::{AdminReport, ServerReport};
 
 use super::{Counters, LastTime, ProxyState};

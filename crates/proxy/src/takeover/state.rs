@@ -3,14 +3,14 @@
 //! command, and says so: then there is nothing to go on with.
 //!
 //! The answer is [`MARK`], the number of bytes and the bytes
-//! ([`crate::state::carry`] knows what they mean). The connection stays: when the
+//! ([`crate::carry`] knows what they mean). The connection stays: when the
 //! old process has finished its last connection, what it counted meanwhile comes
 //! in the same form, without the mark.
 
 use super::client::{self, Source, TakeoverError};
+use crate::carry::{self, Mark};
 use crate::config::Config;
 use crate::runtime::Runtime;
-use crate::state::carry::{self, Mark};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{RecvFlags, SendFlags};

@@ -9,7 +9,8 @@ use configuration::LoadOptions;
 use proxy::config::{BindAddress, Config};
 use proxy::listener::Listening;
 use proxy::load::load;
-use proxy::runtime::{Changed, Running, ServeOptions, VersionReport};
+use proxy::running::{Changed, Running, ServeOptions};
+use proxy::runtime::VersionReport;
 use proxy::state::{self, Tally};
 use proxy::stream::{self, Stream};
 use std::collections::HashMap;
@@ -128,7 +129,7 @@ impl Bed {
         let (listening, errors) = proxy::listener::open(&config, &mut Default::default());
         assert!(errors.is_empty(), "{errors:?}");
         let config = Arc::new(config);
-        let running = proxy::runtime::serve(config.clone(), listening, options).unwrap();
+        let running = proxy::running::serve(config.clone(), listening, options).unwrap();
         let system = System::Ours(Some(running), config);
         Bed {
             system,

@@ -3,7 +3,7 @@
 
 use crate::bed::{Bed, Gate, Origin, PATIENCE, Peer, against_haproxy, pause, settle, soon};
 use crate::living;
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use proxy::state::{AdminState, now_ms};
 use std::net::TcpStream;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 
 use crate::bed::{Bed, Gate, Origin, Peer, against_haproxy, alone, pause, settle, soon};
 use crate::living::apart;
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 //! in `overload`, the settings behind limits in `settings`.
 
 use crate::bed::{Bed, Origin, pause};
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use std::time::Instant;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause, settle};
 use crate::clock::undisturbed;
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;

@@ -4,7 +4,7 @@
 //! between its request and its end, and none may fail.
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause, request_body};
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use proxy::state::{HealthState, now_ms};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, Gate, Origin, against_haproxy, settle};
 use crate::hostile_tls::secure;
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 

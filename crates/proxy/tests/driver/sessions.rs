@@ -4,7 +4,7 @@
 use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
 use proxy::config::StatsLevel;
 use proxy::operations;
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, pause, settle};
 use crate::clock::undisturbed;
-use proxy::runtime::ServeOptions;
+use proxy::running::ServeOptions;
 use std::time::{Duration, Instant};
 
 /// Milliseconds in which anything happens that does.

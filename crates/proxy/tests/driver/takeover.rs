@@ -6,7 +6,7 @@ use lab::{Peer, Place, Process, Scratch, eventually};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::load::load;
 use proxy::operations::{self, OperationsSocket};
-use proxy::runtime::{self, Running, ServeOptions};
+use proxy::running::{self, Running, ServeOptions};
 use proxy::takeover::{self, Source, TakeoverError};
 use proxy::{config::Config, state};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,7 +142,7 @@ impl Ours {
             connections_max: 1000,
         };
         let inodes = inodes(&listening, &sockets);
-        let running = runtime::serve(Arc::new(config), listening, &options).unwrap();
+        let running = running::serve(Arc::new(config), listening, &options).unwrap();
         let side = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

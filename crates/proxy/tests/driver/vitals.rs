@@ -6,7 +6,8 @@ use configuration::LoadOptions;
 use protocol::vitals::{Band, Pulse, Vitals, WORDS};
 use proxy::config::{BindAddress, Config, Service};
 use proxy::load::load;
-use proxy::runtime::{Running, Runtime, ServeOptions};
+use proxy::running::{Running, ServeOptions};
+use proxy::runtime::Runtime;
 use proxy::{state, vitals};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -206,7 +207,7 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
         threads: 1,
         connections_max: 1_000,
     };
-    let running = proxy::runtime::serve(Arc::clone(&config), listening, &options).expect("serves");
+    let running = proxy::running::serve(Arc::clone(&config), listening, &options).expect("serves");
     let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
     let words: &'static [AtomicU64] = Box::leak(words.into_boxed_slice());
     let memory = Vitals::begin(words).expect("long enough");

@@ -1,6 +1,6 @@
 //! What of a server's state another process takes over: facts with ages in
 //! place of times, because the clocks of two processes have different zeros.
-//! Only told and taken in here; how it travels is [`crate::state::carry`]'s.
+//! Only told and taken in here; how it travels is [`crate::carry`]'s.
 
 use super::control::Adoption;
 use super::{AdminState, HealthState, ServerState};
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Longest age and duration that is believed, milliseconds: a century.
-pub(in crate::state) const AGE_MAX_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
+pub(crate) const AGE_MAX_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 /// Most changes and failures that are believed, so that they can be counted on.
-pub(in crate::state) const COUNT_MAX: u32 = u32::MAX / 2;
+pub(crate) const COUNT_MAX: u32 = u32::MAX / 2;
 
 /// A server's state, as one process tells it another.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,10 +2,10 @@
 //! is replaced by a copy of it that differs in that. Whatever runs under the
 //! older one goes on as it would after any change.
 
-use super::{Runtime, lock};
 use crate::balance;
 use crate::config::{Config, ProxyIndex};
 use crate::dynamic::Refused;
+use crate::runtime::{Runtime, lock};
 use crate::state;
 use std::sync::Arc;
 

@@ -5,10 +5,11 @@ use super::tally;
 use super::wire::{Reader, number, small};
 use super::{CarryError, HEAD, VERSION, tag};
 use crate::rules::live::Changes;
-use crate::state::counters::AVERAGES;
-use crate::state::proxy::BackendLife;
-use crate::state::server::{AGE_MAX_MS, COUNT_MAX};
-use crate::state::{AdminState, CheckResult, CheckStatus, HealthState, Kept, Tally, Verdict};
+
+use crate::state::{
+    AGE_MAX_MS, AVERAGES, AdminState, BackendLife, COUNT_MAX, CheckResult, CheckStatus,
+    HealthState, Kept, Tally, Verdict,
+};
 use std::net::SocketAddr;
 
 type Heard<T> = Result<T, CarryError>;

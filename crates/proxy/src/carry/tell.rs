@@ -8,7 +8,7 @@ use super::wire::Writer;
 use super::{HEAD, VERSION, monotonic_ms};
 use crate::config::Config;
 use crate::runtime::Runtime;
-use crate::state::proxy::BackendLife;
+
 use crate::state::{
     AdminState, CheckResult, Counters, HealthState, Kept, ListenerState, ServerState, Verdict,
     now_ms,

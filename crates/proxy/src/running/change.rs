@@ -3,11 +3,12 @@
 //! by themselves, a little in each turn (see [`crate::worker`]). Nothing that
 //! exists is closed, and a change that fails has changed nothing.
 
-use super::{Running, ServeOptions, lock};
+use super::{Running, ServeOptions};
 use crate::balance;
 use crate::config::{Config, Global};
 use crate::dynamic;
 use crate::listener::{self, Listening, Open};
+use crate::runtime::lock;
 use crate::state;
 use std::io;
 use std::sync::Arc;

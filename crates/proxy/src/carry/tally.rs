@@ -3,8 +3,7 @@
 
 use super::CarryError;
 use super::wire::{Reader, Writer};
-use crate::state::Tally;
-use crate::state::counters::TALLIES;
+use crate::state::{TALLIES, Tally};
 
 /// All sums of a thing, in the order of [`Tally`].
 pub(super) type Sums = [u64; TALLIES];

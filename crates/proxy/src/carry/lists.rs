@@ -78,10 +78,10 @@ fn heard_text<'b>(reader: &mut Reader<'b>) -> Result<&'b [u8], CarryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carry::{export, export_kept, import};
     use crate::config::Config;
     use crate::keyword::testing::load_text;
     use crate::rules::live::{Edit, Which as Meant};
-    use crate::state::carry::{export, export_kept, import};
     use lab::Scratch;
 
     fn config(map: &Scratch, lines: &str) -> Config {
