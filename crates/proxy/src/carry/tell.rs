@@ -8,10 +8,9 @@ use super::wire::Writer;
 use super::{HEAD, VERSION, monotonic_ms};
 use crate::config::Config;
 use crate::runtime::Runtime;
-
 use crate::state::{
-    AdminState, CheckResult, Counters, HealthState, Kept, ListenerState, ServerState, Verdict,
-    now_ms,
+    AdminState, BackendLife, CheckResult, Counters, HealthState, Kept, ListenerState, ServerState,
+    Verdict, now_ms,
 };
 use reactor::Rate;
 use std::sync::atomic::Ordering::Relaxed;

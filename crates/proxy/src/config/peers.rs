@@ -1,7 +1,7 @@
 //! `peers`: who shares tables with this process.
 
 use super::{BindAddress, ServerTls};
-use crate::peers::PeersState;
+use crate::state::peers::PeersState;
 use language::Span;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};

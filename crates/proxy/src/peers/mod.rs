@@ -13,4 +13,3 @@ mod tests;
 
 pub use driver::{Driver, start};
 pub use report::report;
-pub use section::PeersState;

@@ -3,14 +3,12 @@
 
 use super::entry;
 use crate::config::{Config, Peers};
-use crate::tables::Table;
+pub(super) use crate::state::peers::{Peer, PeersState, Resync, Section, Shared};
 use protocol::peers::{Milliseconds, TableDescription, Update};
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tls::Connector;
-use tls::acceptor::Acceptor;
 
 /// Updates of one table that are kept for peers who are away. Beyond that the
 /// oldest are forgotten, and who comes back learns them when it asks for all.
@@ -24,51 +22,6 @@ const LESSON_MS: u64 = 60_000;
 /// Lessons of one peer that broke off before it is asked no more.
 const BROKEN_LESSONS_MAX: u32 = 3;
 
-/// One table that is shared.
-pub struct Shared {
-    /// The table.
-    pub table: Arc<Table>,
-    /// The one that gets peers' updates, too.
-    pub write_to: Option<Arc<Table>>,
-    /// How peers are told of it.
-    pub description: TableDescription,
-    /// The keys that changed here, by the number of their last update.
-    updates: BTreeMap<u32, Box<[u8]>>,
-    numbers: HashMap<Box<[u8]>, u32>,
-    /// The number of the last update.
-    pub last: u32,
-}
-
-/// One peer.
-pub struct Peer {
-    /// Its name.
-    pub name: Box<str>,
-    /// Where it listens.
-    pub address: Option<SocketAddr>,
-    /// How it is reached by TLS.
-    pub tls: Option<Arc<Connector>>,
-    /// The connection that counts; a newer one takes its place.
-    pub connection: Option<u64>,
-    /// It is established.
-    pub established: bool,
-    /// By table, the last update that it has acknowledged.
-    pub acknowledged: Vec<u32>,
-    /// By table, the last update that was sent to it.
-    pub pushed: Vec<u32>,
-    /// By table, the last update of its own that was taken.
-    pub learned: Vec<u32>,
-    /// It was asked for everything, and did not have it.
-    pub asked: bool,
-    /// Lessons of it that broke off.
-    broken_lessons: u32,
-    /// How its last connection ended, or began.
-    pub status: &'static str,
-    /// When it was last greeted.
-    pub greeted: Option<Instant>,
-    /// Heartbeats sent and received, silences, connections, wrong messages, collisions.
-    pub counts: [u32; 6],
-}
-
 /// Places in [`Peer::counts`].
 pub const HEARTBEATS_OUT: usize = 0;
 pub const HEARTBEATS_IN: usize = 1;
@@ -76,63 +29,6 @@ pub const SILENCES: usize = 2;
 pub const CONNECTIONS: usize = 3;
 pub const FAULTS: usize = 4;
 pub const COLLISIONS: usize = 5;
-
-/// Whether this process knows what its peers know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Resync {
-    /// Not yet: whoever is there is asked.
-    Needed,
-    /// This peer was asked.
-    Asked(usize),
-    /// Yes.
-    Done,
-}
-
-/// A section that runs.
-pub struct Section {
-    /// Its name.
-    pub name: Box<str>,
-    /// The name of this process.
-    pub local: Box<str>,
-    /// Where it listens.
-    pub listens: Option<SocketAddr>,
-    /// Who answers peers that connect by TLS.
-    pub tls: Option<Arc<Acceptor>>,
-    /// Updates that are sent in one go.
-    pub batch: usize,
-    /// Everyone but this process.
-    pub peers: Vec<Peer>,
-    /// The tables.
-    pub tables: Vec<Shared>,
-    /// Whether everything is known.
-    pub resync: Resync,
-    /// Until when somebody may be asked.
-    pub resync_until: Milliseconds,
-    /// Until when the lesson that goes on may last.
-    lesson_until: Milliseconds,
-    /// When it began.
-    pub began: Instant,
-    pub began_at: SystemTime,
-    /// The number of the last connection.
-    connections: u64,
-}
-
-/// What of a section changes while it serves; the next configuration goes on with it.
-#[derive(Default)]
-pub struct PeersState(Mutex<Option<Section>>);
-
-impl std::fmt::Debug for PeersState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("PeersState")
-    }
-}
-
-impl PeersState {
-    /// The section, where it runs. Held for moments only.
-    pub fn lock(&self) -> MutexGuard<'_, Option<Section>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The tables that a section shares.
 fn shared(config: &Config, peers: &Peers) -> Vec<Shared> {

@@ -83,7 +83,7 @@ impl Running {
     }
 
     /// The configurations that are alive, the newest last.
-    pub fn versions(&self) -> Vec<super::VersionReport> {
+    pub fn versions(&self) -> Vec<crate::runtime::VersionReport> {
         self.runtime.versions()
     }
 

@@ -9,7 +9,7 @@ pub use measured::Measured;
 pub use versions::VersionReport;
 
 use crate::config::{Config, Proxy};
-use crate::listener::Open;
+use crate::listener::{Listening, Open};
 use crate::state::Counters;
 use crate::vitals;
 use reactor::{self, Instant};

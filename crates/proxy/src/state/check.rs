@@ -89,7 +89,7 @@ impl CheckStatus {
     }
 
     /// The status of a short code.
-    pub(super) fn of_code(code: &str) -> Option<Self> {
+    pub(crate) fn of_code(code: &str) -> Option<Self> {
         Self::ALL
             .iter()
             .copied()

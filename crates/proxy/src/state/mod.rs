@@ -11,6 +11,7 @@ mod clock;
 mod counters;
 mod install;
 mod listener;
+pub mod peers;
 mod presence;
 mod proxy;
 mod renamed;
