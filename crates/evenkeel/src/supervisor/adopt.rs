@@ -11,8 +11,9 @@
 
 use super::directory::{self, Instance, Kind};
 use super::keep::{self, KeepError, Unmatched};
-use super::proxy::Proxy;
+use super::route::PROXY;
 use super::run::Supervisor;
+use super::slot::Running;
 use super::turn::MESSAGES_MAX;
 use super::version::Version;
 use super::{Command, first, former, tell};
@@ -322,7 +323,7 @@ impl Supervisor {
         self.versions = orphan.number.min(NUMBER_MAX);
         self.carried.expect_others_than(&[pid]);
         tell::adopted(&mut self.voice, pid.as_raw_nonzero().get(), orphan.before);
-        self.proxy = Some(Proxy::adopted(orphan.process));
+        self.slots[PROXY].running = Some(Running::adopted(orphan.process));
         self.served = true;
         let entry = Some(orphan.socket);
         match orphan.version {
@@ -380,8 +381,9 @@ impl Supervisor {
 
     /// Tells the role that it is the one to serve on, and where it would be found.
     pub(super) fn guard_proxy(&mut self) {
-        let listener = self.guard.as_ref().map(|(_, listener)| listener);
-        if let Some(proxy) = &mut self.proxy {
+        let slot = &mut self.slots[PROXY];
+        let listener = slot.guard.as_ref().map(|(_, listener)| listener);
+        if let Some(proxy) = &mut slot.running {
             // Whoever cannot be told is about to be seen as ended.
             let _ = proxy.process.guard(listener);
         }
@@ -391,7 +393,7 @@ impl Supervisor {
     pub(super) fn open_guard(&mut self) -> Result<(), directory::DirectoryError> {
         let program = program(self.voice.form());
         let (entry, listener) = directory::enter(Kind::Role, program, &self.command.paths)?;
-        self.guard = Some((entry, Arc::new(listener)));
+        self.slots[PROXY].guard = Some((entry, Arc::new(listener)));
         Ok(())
     }
 }

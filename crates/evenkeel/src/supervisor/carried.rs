@@ -2,6 +2,7 @@
 //! of servers, unread. They come from the process that a start takes over from,
 //! later from the role by itself, so that a role which dies has left them behind.
 
+use super::route::PROXY;
 use super::run::Supervisor;
 use super::tell;
 use crate::process::Before;
@@ -116,7 +117,9 @@ impl Supervisor {
     /// The first role serves: the processes before may go, and what they count
     /// until then is added there.
     pub(super) fn take_over(&mut self) {
-        if let (Some(rest), Some(proxy)) = (self.carried.rest.take(), &mut self.proxy) {
+        if let (Some(rest), Some(proxy)) =
+            (self.carried.rest.take(), &mut self.slots[PROXY].running)
+        {
             // Without it only their last counters are missing.
             let _ = proxy.process.channel.send(&Message::AddState, &[rest]);
         }

@@ -3,9 +3,10 @@
 use super::control::{Asker, Door};
 use super::loading::{LoadError, Told};
 use super::operate::Ending;
+use super::route::PROXY;
 use super::run::Supervisor;
-use super::tell;
 use super::version::Version;
+use super::{proxy, tell};
 use crate::roles::Shared;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::voice::{Form, Gravity, write_error};
@@ -146,12 +147,13 @@ impl Supervisor {
         version.take.fresh = self.requests.running().iter().any(|one| one.fresh);
         let message = self.trial_message(&version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(&version));
-        let given = match &mut self.proxy {
-            Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => proxy
-                .give_as(version.plan(), message, all)
-                .map_err(|error| error.to_string()),
+        let given = match &mut self.slots[PROXY].running {
+            Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => {
+                let given = proxy::give_as(proxy, version.plan(), message, all);
+                given.map_err(|error| error.to_string())
+            }
             _ if version.is_alone() => self.try_addresses(&version),
-            Some(proxy) => proxy.give(&version).map_err(|error| error.to_string()),
+            Some(proxy) => proxy::give(proxy, &version).map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         };
         version.take.fresh = false;

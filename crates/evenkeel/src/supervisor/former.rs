@@ -3,11 +3,12 @@
 //! they counted at last goes to the role that serves.
 
 use super::carried::is_state;
-use super::proxy::Proxy;
+use super::route::PROXY;
 use super::run::Supervisor;
+use super::slot::Running;
 use super::stop::Stop;
-use super::tell;
 use super::turn::Turn;
+use super::{proxy, tell};
 use crate::roles::spawn::Started;
 use nix::sys::signal::Signal;
 use part::role::{Message, ROLES_MAX};
@@ -20,7 +21,7 @@ pub const FORMERS_MAX: usize = ROLES_MAX / 2;
 /// A role that finishes.
 pub struct Former {
     /// The role.
-    pub proxy: Proxy,
+    pub proxy: Running,
     /// When it is ended by force.
     pub until: Option<Instant>,
     /// It told what it counted at last.
@@ -29,7 +30,7 @@ pub struct Former {
 
 impl Former {
     /// One that finishes until then.
-    pub fn new(proxy: Proxy, until: Option<Instant>) -> Former {
+    pub fn new(proxy: Running, until: Option<Instant>) -> Former {
         Former {
             proxy,
             until,
@@ -39,22 +40,22 @@ impl Former {
 }
 
 /// One that does not understand what it is told, and waits to be ended.
-pub fn foreign(process: Started) -> Proxy {
-    let mut proxy = Proxy::adopted(process);
+pub fn foreign(process: Started) -> Running {
+    let mut proxy = Running::adopted(process);
     proxy.process.silent = true;
     proxy
 }
 
 impl Supervisor {
     /// A role finishes from now on.
-    pub(super) fn see_off(&mut self, mut proxy: Proxy) {
+    pub(super) fn see_off(&mut self, mut proxy: Running) {
         let limit = self
             .kept
             .as_ref()
             .and_then(|kept| kept.plan().hard_stop_after_ms);
         let stop = Stop::by(Signal::SIGUSR1, limit, Instant::now());
         if let Some(stop) = &stop {
-            proxy.stop(stop);
+            proxy::stop(&mut proxy, stop);
         }
         if self.formers.len() >= FORMERS_MAX {
             let mut oldest = self.formers.remove(0);
@@ -98,7 +99,7 @@ impl Supervisor {
             ending.is_none()
         });
         for rest in rests {
-            if let Some(proxy) = &mut self.proxy {
+            if let Some(proxy) = &mut self.slots[PROXY].running {
                 let _ = (proxy.process.channel).send(&Message::AddState, &[Arc::new(rest)]);
             }
         }
@@ -114,7 +115,7 @@ impl Supervisor {
             return;
         }
         for former in &mut self.formers {
-            former.proxy.stop(stop);
+            proxy::stop(&mut former.proxy, stop);
             former.until = stop.until;
         }
     }

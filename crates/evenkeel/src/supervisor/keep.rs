@@ -7,6 +7,7 @@
 //! Nothing of it is read by anyone but a supervisor that adopts a role.
 
 use super::directory;
+use super::route::PROXY;
 use super::run::Supervisor;
 use super::version::Version;
 use crate::roles::Shared;
@@ -205,7 +206,7 @@ pub struct Unmatched {
 impl Supervisor {
     /// Nothing is served that could be left to anybody.
     pub(super) fn forget_version(&self) {
-        if let Some((entry, _)) = &self.guard {
+        if let Some((entry, _)) = &self.slots[PROXY].guard {
             let (path, _) = directory::kept_of(entry.socket());
             let _ = std::fs::remove_file(path);
         }
@@ -213,7 +214,7 @@ impl Supervisor {
 
     /// Leaves the version that is served to whoever comes after this process.
     pub(super) fn keep_version(&mut self) {
-        let (Some((entry, _)), Some(kept)) = (&self.guard, &self.kept) else {
+        let (Some((entry, _)), Some(kept)) = (&self.slots[PROXY].guard, &self.kept) else {
             return;
         };
         // Scripts do not expect a word about what HAProxy does not have.

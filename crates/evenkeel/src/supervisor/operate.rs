@@ -5,8 +5,9 @@ use super::control::{Asker, Door};
 use super::former::Former;
 use super::loading::{LoadError, Loading};
 use super::master::{self, Master, View, Wish, Worker};
-use super::proxy::Proxy;
+use super::route::PROXY;
 use super::run::Supervisor;
+use super::slot::Running;
 use super::version::Version;
 use crate::identity;
 use crate::process::StartError;
@@ -84,7 +85,7 @@ impl Supervisor {
 
     /// The roles that are known, that which serves first.
     pub(super) fn workers(&self) -> Vec<Worker> {
-        let worker = |proxy: &Proxy| Worker {
+        let worker = |proxy: &Running| Worker {
             pid: proxy.process.number(),
             since: proxy.born,
             reloads: self.changes.failed,
@@ -94,7 +95,7 @@ impl Supervisor {
             former: true,
             ..worker(&former.proxy)
         };
-        let serves = self.proxy.iter().map(worker);
+        let serves = self.slots[PROXY].running.iter().map(worker);
         serves.chain(self.formers.iter().map(former)).collect()
     }
 
@@ -150,7 +151,7 @@ impl Supervisor {
                     let message = OfProxy::Operate { level }.envelope();
                     let message = Message::Part(Box::new(message));
                     let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
-                    let mut known = self.proxy.iter_mut().chain(formers);
+                    let mut known = self.slots[PROXY].running.iter_mut().chain(formers);
                     if let Some(proxy) = known.find(|proxy| proxy.process.number() == pid) {
                         let channel = &mut proxy.process.channel;
                         // Whoever cannot be told is about to be seen as ended.

@@ -3,8 +3,9 @@
 //! belongs to the role from then on and ends with it; it knows the programs of the
 //! versions that are there when it starts, so a role asks again after a change.
 
-use super::proxy::Proxy;
+use super::route::PROXY;
 use super::run::Supervisor;
+use super::slot::Running;
 use super::version::Version;
 use crate::check_runner;
 use crate::voice::Voice;
@@ -20,7 +21,7 @@ impl Supervisor {
     /// The role that serves has no process that runs its checks' programs.
     pub(super) fn give_programs(&mut self) {
         let versions = [self.kept.as_ref(), self.cluster.trial_version()];
-        if let Some(proxy) = &mut self.proxy {
+        if let Some(proxy) = &mut self.slots[PROXY].running {
             let versions = versions.into_iter().flatten();
             let pid = give(proxy, versions, self.files_soft, &mut self.voice);
             self.carried.expect(pid);
@@ -31,16 +32,16 @@ impl Supervisor {
 /// Starts a process that runs the programs of these versions, and gives a role the
 /// connection to it; its number.
 pub(super) fn give<'v>(
-    role: &mut Proxy,
+    role: &mut Running,
     versions: impl Iterator<Item = &'v Version>,
     files_soft: u64,
     voice: &mut Voice,
 ) -> Option<Pid> {
     let now = Instant::now();
-    if role.programs_at.is_some_and(|at| now < at + START_EVERY) {
+    if role.helper_at.is_some_and(|at| now < at + START_EVERY) {
         return None;
     }
-    role.programs_at = Some(now);
+    role.helper_at = Some(now);
     let mut programs: Vec<CheckProgram> = Vec::new();
     let mut first = None;
     for version in versions {

@@ -5,11 +5,10 @@
 use super::run::Supervisor;
 use crate::roles::Shared;
 use crate::roles::channel::Received;
-use crate::roles::spawn::Started;
-use address::message::PART as ADDRESS;
-use cluster::message::PART as CLUSTER;
+pub use address::message::PART as ADDRESS;
+pub use cluster::message::PART as CLUSTER;
 use part::role::{Message, PartMessage};
-use proxy::message::PART as PROXY;
+pub use proxy::message::PART as PROXY;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -82,18 +81,6 @@ impl Between {
 }
 
 impl Supervisor {
-    fn role_of(&mut self, part: &str) -> Option<&mut Started> {
-        match part {
-            PROXY => {
-                let ready = self.proxy.as_mut().filter(|proxy| proxy.ready);
-                ready.map(|proxy| &mut proxy.process)
-            }
-            ADDRESS => self.addresses.ready(),
-            CLUSTER => self.cluster.process(),
-            _ => None,
-        }
-    }
-
     /// Passes something on to a part.
     pub(super) fn pass_on(&mut self, of: Asks, received: Received) {
         let Received {
@@ -122,7 +109,7 @@ impl Supervisor {
         }
         let asks = matches!(of, Asks::Client(_)) || ask != 0;
         if !asks {
-            if let Some(role) = self.role_of(to) {
+            if let Some(role) = self.slots[to].process() {
                 // Who cannot be told is about to be seen as ended.
                 let _ = role.say(&message, &descriptors);
             }
@@ -130,7 +117,7 @@ impl Supervisor {
         }
         let room = self.between.open.len() < WAITING_MAX;
         let number = self.between.ask(of, to);
-        let role = self.role_of(to).filter(|_| room);
+        let role = self.slots[to].process().filter(|_| room);
         if !role.is_some_and(|role| role.say_numbered(number, &message, &descriptors)) {
             self.between.open.pop_back();
             let words = match to {
@@ -155,7 +142,7 @@ impl Supervisor {
     pub(super) fn tell_held(&mut self, part: &'static str) {
         let of_part = self.between.held.iter().filter(|((to, _), _)| *to == part);
         let messages: Vec<Message> = of_part.map(|(_, message)| message.clone()).collect();
-        if let Some(role) = self.role_of(part) {
+        if let Some(role) = self.slots[part].process() {
             for message in messages {
                 // Who cannot be told is about to be seen as ended.
                 let _ = role.say(&message, &[]);
@@ -171,7 +158,7 @@ impl Supervisor {
             .into_iter()
             .filter(|to| reaches(to))
         {
-            if let Some(role) = self.role_of(to) {
+            if let Some(role) = self.slots[to].process() {
                 let part = part.to_owned();
                 let _ = role.say(&Message::Gone { part }, &[]);
             }
@@ -196,7 +183,7 @@ impl Supervisor {
                 }
             }
             Asks::Role(part, ask) => {
-                if let Some(role) = self.role_of(part).filter(|_| ask != 0) {
+                if let Some(role) = self.slots[part].process().filter(|_| ask != 0) {
                     let _ = role.say_numbered(ask, message, descriptors);
                 }
             }

@@ -3,39 +3,34 @@
 
 use super::address::Addresses;
 use super::adopt::Unsettled;
-use super::backoff::Backoff;
 use super::carried::Carried;
 use super::change::{Candidate, TAKE_LIMIT};
 use super::cluster::Cluster;
 use super::control::{Asker, Control, Door};
-use super::directory::Entry;
+use super::ended::{End, Next};
 use super::former::Former;
 use super::limits;
 use super::loading::{LoadError, Loading, Told};
 use super::master::Master;
 use super::notify::Notify;
 use super::operate::Changes;
-use super::proxy::Proxy;
 use super::pulse::Pulses;
 use super::requests::Requests;
-use super::route::{Asks, Between};
+use super::route::{ADDRESS, Asks, Between, PROXY};
 use super::signals::{Caught, Signals};
-use super::stop::{Stop, exit_of};
-use super::turn::Turn;
+use super::slot::{ROWS, Running, Slot, Slots};
+use super::stop::Stop;
 use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
 use super::watch::Watcher;
-use super::{Command, adopt, first, tell};
+use super::{Command, adopt, first, proxy, tell};
 use crate::keepalived;
 use crate::process::{self, Ready, StartError};
-use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received, timespec};
 use crate::roles::spawn::{Ending, OWN_PROGRAM};
 use crate::voice::{Form, Voice};
-use address::message::PART as ADDRESS;
 use nix::sys::signal::Signal;
 use part::role::{Message, Take};
-use proxy::message::PART as PROXY;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
@@ -45,10 +40,6 @@ use std::time::{Duration, Instant};
 
 /// What a start that failed exits with.
 const FAILED: u8 = 1;
-/// Roles that are started again when they were killed before the first of them
-/// said that it serves: it may have served already, and nothing is wrong with it.
-const KILLS_AT_START_MAX: u32 = 3;
-
 /// A supervisor.
 pub struct Supervisor {
     pub(super) command: Command,
@@ -63,7 +54,6 @@ pub struct Supervisor {
     /// When it began.
     pub(super) since: Instant,
     pub(super) loading: Option<Loading>,
-    pub(super) proxy: Option<Proxy>,
     /// The last good version.
     pub(super) kept: Option<Version>,
     /// A role was taken whose version is not known.
@@ -73,8 +63,6 @@ pub struct Supervisor {
     pub(super) versions: u64,
     pub(super) requests: Requests,
     pub(super) watcher: Watcher,
-    backoff: Backoff,
-    restart_at: Option<Instant>,
     killed_at_start: u32,
     /// It served at least once.
     pub(super) served: bool,
@@ -91,9 +79,9 @@ pub struct Supervisor {
     /// Roles that finish.
     pub(super) formers: Vec<Former>,
     /// A role of another program, which finishes once there is one of ours.
-    pub(super) foreign: Option<Proxy>,
-    /// Where a new supervisor would find the role.
-    pub(super) guard: Option<(Entry, Shared)>,
+    pub(super) foreign: Option<Running>,
+    /// The roles.
+    pub(super) slots: Slots,
     /// The virtual addresses.
     pub(super) addresses: Addresses,
     /// The cluster that this machine belongs to.
@@ -125,15 +113,12 @@ impl Supervisor {
             changes: Changes::default(),
             since: Instant::now(),
             loading: None,
-            proxy: None,
             kept: None,
             unsettled: None,
             candidate: None,
             versions: 0,
             requests: Requests::default(),
             watcher: Watcher::default(),
-            backoff: Backoff::default(),
-            restart_at: None,
             killed_at_start: 0,
             served: false,
             paused: false,
@@ -146,7 +131,7 @@ impl Supervisor {
             upgrade: None,
             formers: Vec::new(),
             foreign: None,
-            guard: None,
+            slots: Slots::default(),
             addresses: Addresses::default(),
             between: Between::default(),
             pulses: Pulses::default(),
@@ -164,8 +149,9 @@ impl Supervisor {
             }
             self.obey_signals();
             self.look_at_loader();
-            self.look_at_proxy();
-            self.look_at_addresses();
+            for row in &ROWS {
+                self.look_at_role(row.part);
+            }
             self.look_at_cluster();
             self.look_at_formers();
             self.look_at_upgrade();
@@ -182,9 +168,9 @@ impl Supervisor {
         // While the proxy serves still.
         self.end_addresses();
         self.end_control();
-        let formers = self.formers.iter_mut().map(|former| &mut former.proxy);
-        for proxy in self.proxy.iter_mut().chain(formers) {
-            proxy.process.end_now();
+        self.slots[PROXY].end();
+        for former in &mut self.formers {
+            former.proxy.process.end_now();
         }
         self.give_up_changes();
         if let Some(master) = self.master.take() {
@@ -225,9 +211,9 @@ impl Supervisor {
     /// Whether a role takes orders.
     pub(super) fn serves(&self) -> bool {
         if self.is_alone() {
-            return self.addresses.is_ready();
+            return self.slots[ADDRESS].is_ready();
         }
-        self.proxy.as_ref().is_some_and(|proxy| proxy.ready)
+        self.slots[PROXY].is_ready()
     }
 
     /// The number of the next version.
@@ -241,13 +227,13 @@ impl Supervisor {
             self.signals.as_fd(),
             PollFlags::IN,
         )];
-        let formers = self.formers.iter().map(|former| &former.proxy);
-        watched.extend(self.proxy.iter().chain(formers).flat_map(Proxy::watched));
+        watched.extend(self.slots.watched());
+        let formers = self.formers.iter();
+        watched.extend(formers.flat_map(|former| former.proxy.process.watched()));
         for process in self.loading.iter().map(|loading| &loading.process) {
             watched.push(PollFd::new(&process.channel, process.channel.interest()));
             watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
         }
-        watched.extend(self.addresses.watched());
         watched.extend(self.cluster.watched());
         watched.extend(self.upgrade.iter().flat_map(Upgrade::watched));
         watched.extend(self.control.iter().flat_map(Control::watched));
@@ -267,20 +253,18 @@ impl Supervisor {
         [
             self.loading.as_ref().map(|loading| loading.until),
             self.candidate.as_ref().map(|candidate| candidate.until),
-            self.proxy.as_ref().and_then(Proxy::deadline),
-            self.restart_at,
             self.master.as_ref().and_then(Master::deadline),
             self.notify.deadline(),
             self.stop.and_then(|stop| stop.until),
             self.watcher.retry_at(),
             self.may_change().then(|| self.watcher.due()).flatten(),
             self.upgrade.as_ref().and_then(Upgrade::deadline),
-            self.addresses.deadline(),
             self.cluster.deadline(),
             self.between.deadline(),
             self.pulses.deadline(),
         ]
         .into_iter()
+        .chain(self.slots.all().map(Slot::deadline))
         .chain(self.formers.iter().map(|former| former.until))
         .chain(self.channels().map(Channel::rests_until))
         .flatten()
@@ -290,14 +274,13 @@ impl Supervisor {
     /// The channels to processes of ours.
     fn channels(&self) -> impl Iterator<Item = &Channel> {
         let formers = self.formers.iter().map(|former| &former.proxy);
-        let proxies = self.proxy.iter().chain(formers);
-        let proxies = proxies.chain(self.upgrade.iter().filter_map(Upgrade::trial));
+        let proxies = formers.chain(self.upgrade.iter().filter_map(Upgrade::trial));
         let loading = self.loading.iter().map(|loading| &loading.process);
         let processes = proxies.map(|proxy| &proxy.process).chain(loading);
         let audible = processes.filter(|process| !process.silent);
         let control = self.control.iter().flat_map(Control::channels);
-        let audible = audible.map(|process| &process.channel);
-        let audible = audible.chain(control).chain(self.addresses.channels());
+        let audible = audible.map(|process| &process.channel).chain(control);
+        let audible = audible.chain(self.slots.channels());
         audible.chain(self.cluster.channels())
     }
 
@@ -325,7 +308,7 @@ impl Supervisor {
             true => Message::Pause,
             false => Message::Resume,
         };
-        if let Some(proxy) = &mut self.proxy {
+        if let Some(proxy) = &mut self.slots[PROXY].running {
             // Whoever is not told yet is told once it serves.
             let _ = proxy.say(&message);
         }
@@ -349,7 +332,7 @@ impl Supervisor {
             true => "finishing the existing connections",
             false => "stopping",
         });
-        self.restart_at = None;
+        self.slots[PROXY].restart_at = None;
         self.abandon_loading();
         self.stop_upgrade(&stop);
         self.stop_formers(&stop);
@@ -387,9 +370,9 @@ impl Supervisor {
         {
             *stop = anew;
         }
-        if let (Some(stop), Some(proxy)) = (self.stop, &mut self.proxy) {
+        if let (Some(stop), Some(proxy)) = (self.stop, &mut self.slots[PROXY].running) {
             // Without one it ends with those that finish, if there are any.
-            proxy.stop(&stop);
+            proxy::stop(proxy, &stop);
         }
     }
 
@@ -403,10 +386,7 @@ impl Supervisor {
 
     /// The stop is over when every role has ended.
     fn end_when_all_have(&mut self) {
-        let all = self.proxy.is_none()
-            && self.formers.is_empty()
-            && !self.addresses.lives()
-            && !self.cluster.lives();
+        let all = !self.slots.all().any(Slot::lives) && self.formers.is_empty();
         if let Some(stop) = self.stop.filter(|_| all && self.exit.is_none()) {
             self.end(stop.exit());
         }
@@ -497,17 +477,17 @@ impl Supervisor {
         Ok(())
     }
 
-    fn start_proxy(&mut self) {
+    pub(super) fn start_proxy(&mut self) {
         let Some(version) = &self.kept else {
             return;
         };
         let own = Path::new(OWN_PROGRAM);
         let state = self.carried.state.as_ref();
-        let listener = self.guard.as_ref().map(|(_, listener)| listener);
-        match Proxy::start(own, version, state, Some(listener)) {
+        let listener = self.slots[PROXY].listener();
+        match proxy::start(own, version, state, Some(listener)) {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.process.number());
-                self.proxy = Some(proxy);
+                self.slots[PROXY].running = Some(proxy);
                 self.give_vitals();
             }
             Err(error) if self.served => {
@@ -518,36 +498,12 @@ impl Supervisor {
         }
     }
 
-    fn look_at_proxy(&mut self) {
-        let Some(proxy) = &mut self.proxy else {
-            return;
-        };
-        let mut turn = Turn::of(&mut proxy.process);
-        loop {
-            let process = self.proxy.as_mut().map(|proxy| &mut proxy.process);
-            let Some(received) = turn.next(process, &mut self.voice) else {
-                break;
-            };
-            self.hear_proxy(received);
-        }
-        let process = self.proxy.as_ref().map(|proxy| &proxy.process);
-        if let Some(ending) = turn.ending(process)
-            && let Some(proxy) = self.proxy.take()
-        {
-            self.proxy_ended(&proxy, ending);
-        }
-    }
-
-    fn hear_proxy(&mut self, received: Received) {
+    /// Obeys what a proxy role says.
+    pub(super) fn hear_proxy(&mut self, received: Received) {
         match received.message {
             Message::Ready { words, .. } => {
-                // It is said once.
-                let began = self.proxy.as_mut().filter(|proxy| !proxy.ready);
-                if let Some(proxy) = began {
-                    proxy.ready = true;
-                    self.tell_words(&words);
-                    self.proxy_ready();
-                }
+                self.tell_words(&words);
+                self.proxy_ready();
             }
             Message::Taken { words, .. } if self.is_going_back() => self.gone_back(&words),
             Message::Refused { words, .. } if self.is_going_back() => self.not_gone_back(&words),
@@ -556,14 +512,13 @@ impl Supervisor {
             Message::WentBack { words } => self.went_back(&words),
             Message::TrialEnded => self.trial_ended(),
             Message::WantsHelper => self.give_programs(),
-            Message::Answer { .. } | Message::Nobody { .. } => self.answered(PROXY, received),
             // Somebody told the role by a signal; what it closes is closed here, too.
             Message::Stopping if self.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
             Message::Stopping => {}
             Message::Obeys { signal } => {
                 let signal = i32::try_from(signal).ok();
                 let signal = signal.and_then(|number| Signal::try_from(number).ok());
-                if let Some(proxy) = &mut self.proxy {
+                if let Some(proxy) = &mut self.slots[PROXY].running {
                     proxy.obeys = signal.filter(|signal| process::ENDING.contains(signal));
                 }
             }
@@ -578,13 +533,8 @@ impl Supervisor {
                 self.state_told(None);
             }
             // It was printed by the role, whose end is seen by itself.
-            Message::Ended { .. } | Message::Unknown { .. } => {}
-            other => {
-                let kind = other.kind();
-                if let Some(proxy) = &mut self.proxy {
-                    let _ = proxy.say(&Message::Unknown { kind });
-                }
-            }
+            Message::Ended { .. } => {}
+            other => self.not_understood(PROXY, &other),
         }
     }
 
@@ -640,7 +590,7 @@ impl Supervisor {
         }
     }
 
-    fn proxy_ended(&mut self, proxy: &Proxy, ending: Ending) {
+    pub(super) fn proxy_ended(&mut self, proxy: &Running, ending: Ending) {
         // The signal that ended the role may have been meant for all of us.
         self.obey_signals();
         if self.exit.is_some() {
@@ -652,43 +602,28 @@ impl Supervisor {
             ending,
             self.stop.is_some(),
         );
-        if self.stop.is_some() {
-            return;
-        }
-        let status = match (ending, proxy.obeys) {
-            (Ending::Status(status), _) => status,
-            // Nobody tells how a process ended that is no child, but itself.
-            (Ending::Unknown, Some(signal)) => return self.end(exit_of(Some(signal))),
-            (Ending::Unknown, None) => return self.proxy_died(proxy),
+        let end = End {
+            ending,
+            obeys: proxy.obeys,
+            told: self.stop.is_some(),
+            served: self.served,
+            killed: self.killed_at_start,
+            member: self.is_member(),
         };
-        let killed = status.signal() == Some(Signal::SIGKILL as i32);
-        if !self.served && killed && self.killed_at_start < KILLS_AT_START_MAX {
-            self.killed_at_start += 1;
-            return self.restart_later(proxy.born, proxy.ready);
+        match end.next() {
+            Next::Nothing => {}
+            Next::Again => {
+                self.killed_at_start += 1;
+                self.restart_later(proxy.born, proxy.ready);
+            }
+            Next::FirstFailed => self.first_failed("the proxy ended before it served", ""),
+            Next::Exit(code) => self.exit = Some(code),
+            Next::Ends(code) => self.end(code),
+            Next::Follows => self.proxy_died(proxy),
         }
-        if !self.served && self.is_member() {
-            return self.first_failed("the proxy ended before it served", "");
-        }
-        if !self.served {
-            self.exit = Some(
-                status
-                    .code()
-                    .and_then(|code| u8::try_from(code).ok())
-                    .unwrap_or(FAILED),
-            );
-            return;
-        }
-        // Somebody ended it on purpose, as `killall` does.
-        let signal = status
-            .signal()
-            .and_then(|number| Signal::try_from(number).ok());
-        if status.success() || matches!(signal, Some(Signal::SIGTERM | Signal::SIGINT)) {
-            return self.end(exit_of(signal));
-        }
-        self.proxy_died(proxy);
     }
 
-    fn proxy_died(&mut self, proxy: &Proxy) {
+    fn proxy_died(&mut self, proxy: &Running) {
         if self.old_died() {
             return;
         }
@@ -720,10 +655,10 @@ impl Supervisor {
 
     /// Ends the proxy, and nothing is served: as before the first version.
     pub(super) fn end_service(&mut self) {
-        self.restart_at = None;
+        self.slots[PROXY].restart_at = None;
         (self.kept, self.unsettled) = (None, None);
         self.served = false;
-        if let Some(mut proxy) = self.proxy.take() {
+        if let Some(mut proxy) = self.slots[PROXY].running.take() {
             proxy.process.end_now();
             let killed = Ending::Status(std::process::ExitStatus::from_raw(Signal::SIGKILL as i32));
             tell::ended(&mut self.voice, proxy.process.number(), killed, true);
@@ -738,12 +673,12 @@ impl Supervisor {
 
     fn restart_later(&mut self, born: Instant, served: bool) {
         let now = Instant::now();
-        let wait: Duration = self.backoff.died(born, now, served);
+        let wait: Duration = self.slots[PROXY].backoff.died(born, now, served);
         tell::restarts(&mut self.voice, wait);
         self.notify.status("the proxy died, restarting it");
         match wait.is_zero() {
             true => self.start_proxy(),
-            false => self.restart_at = Some(now + wait),
+            false => self.slots[PROXY].restart_at = Some(now + wait),
         }
     }
 
@@ -772,10 +707,6 @@ impl Supervisor {
         self.notify.look_at_clock(now);
         self.give_up_questions();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.restart_at) {
-            self.restart_at = None;
-            self.start_proxy();
-        }
         if due(self.candidate.as_ref().map(|candidate| candidate.until)) {
             let words = format!(
                 "the proxy did not load the change within {} s",
@@ -783,18 +714,17 @@ impl Supervisor {
             );
             self.change_failed(None, &words);
         }
-        let late = self.proxy.as_ref().and_then(Proxy::deadline);
         let stop = self.stop.and_then(|stop| stop.until);
-        if (due(late) || due(stop))
-            && let Some(proxy) = &mut self.proxy
+        if due(stop)
+            && let Some(proxy) = &mut self.slots[PROXY].running
         {
             // Its end is seen in the next turn.
-            proxy.process.kill();
-            proxy.killed = true;
+            proxy.give_up();
             self.stop = self.stop.map(|stop| Stop {
                 until: None,
                 ..stop
             });
         }
+        self.look_at_slots(now);
     }
 }

@@ -89,15 +89,23 @@ impl Version {
         &self.take.plan
     }
 
+    /// What the role is told of it: nothing of what only the supervisor needs, so that two
+    /// versions fit into one message.
+    pub fn for_role(&self) -> Take {
+        let mut take = self.take.clone();
+        let plan = &mut take.plan;
+        (plan.addresses, plan.watch, plan.pid_file) = (None, None, None);
+        (plan.names, plan.fixed, plan.programs) = (Vec::new(), Vec::new(), Vec::new());
+        plan.difference = String::new();
+        take
+    }
+
     /// What a role is sent, with what the one before knew or without.
     pub fn message(&self, state: Option<&Shared>) -> Message {
-        let mut take = Take {
+        Message::Take(Box::new(Take {
             state: state.is_some(),
-            ..self.take.clone()
-        };
-        // They are another process's.
-        take.plan.addresses = None;
-        Message::Take(Box::new(take))
+            ..self.for_role()
+        }))
     }
 
     /// The bundle and the sockets, as they are sent, and the state behind them.
@@ -106,5 +114,41 @@ impl Version {
         all.extend(self.descriptors.iter().cloned());
         all.extend(state.cloned());
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roles::memory;
+    use part::role::{CheckProgram, PACKET_BYTES_MAX, TakeTrial};
+
+    #[test]
+    fn two_of_the_largest_versions_fit_into_the_message_of_a_trial() {
+        let program = CheckProgram {
+            command: vec![b'c'; 2_000],
+            path: vec![b'p'; 2_000],
+        };
+        let plan = Plan {
+            names: vec!["n".repeat(512); 64],
+            fixed: vec!["f".repeat(1_024); 32],
+            difference: "d".repeat(8_192),
+            numbered: vec![(u32::MAX, u32::MAX); 1_024],
+            logs: vec![true; 4_096],
+            programs: vec![program; 64],
+            ..Plan::default()
+        };
+        let take = Take {
+            plan,
+            ..Take::default()
+        };
+        let bundle = memory::create("test", b"a bundle").expect("memory");
+        let version = Version::of(take, bundle, Vec::new());
+        let trial = TakeTrial {
+            take: version.for_role(),
+            former: version.for_role(),
+        };
+        let packet = Message::TakeTrial(Box::new(trial)).encode(0, 0);
+        assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
     }
 }

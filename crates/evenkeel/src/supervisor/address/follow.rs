@@ -7,11 +7,12 @@
 
 use super::super::adopt::{AdoptError, first_words};
 use super::super::directory::{self, DirectoryError, Entry, Kind};
+use super::super::route::ADDRESS;
 use super::super::run::Supervisor;
+use super::super::slot::Running;
 use super::super::upgrade::{Resumed, number};
 use super::keep::Keep;
-use super::role::AddressRole;
-use super::{Run, tell};
+use super::{Run, role, tell};
 use crate::roles::Shared;
 use crate::roles::channel::Channel;
 use crate::roles::spawn::{ADDRESS_ENTRY, OWN_PROGRAM, Started};
@@ -22,7 +23,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What is handed from one image of the program to the next, by name.
 const CHANNEL: &str = "address channel";
@@ -51,18 +51,18 @@ impl Supervisor {
                 return false;
             }
         };
-        let mut role = AddressRole::running(process);
-        tell::address_role_adopted(&mut self.voice, role.process.number(), before);
-        let guard = self.addresses.guard.as_ref();
-        let told = guard.map_or(Ok(()), |(_, listener)| role.process.guard(Some(listener)));
-        let given = told.and_then(|()| role.give(run, &self.command));
-        self.addresses.served = true;
+        let mut found = Running::adopted(process);
+        tell::address_role_adopted(&mut self.voice, found.process.number(), before);
+        let guard = self.slots[ADDRESS].guard.as_ref();
+        let told = guard.map_or(Ok(()), |(_, listener)| found.process.guard(Some(listener)));
+        let given = told.and_then(|()| role::give(&mut found, run, &self.command));
+        self.slots[ADDRESS].served = true;
         if !run.plan.alone {
             // The memory that proxy and role share went with the supervisor before.
             self.give_vitals();
-            role.process.share(self.addresses.vitals.as_ref());
+            found.process.share(self.addresses.vitals.as_ref());
         }
-        self.addresses.role = Some(role);
+        self.slots[ADDRESS].running = Some(found);
         match given {
             Ok(()) => self.addresses.taking = Some(run.clone()),
             Err(error) => self.addresses_refused(&error.to_string()),
@@ -115,26 +115,11 @@ impl Supervisor {
         self.addresses.run = Some(run.clone());
         match self.new_addresses(Path::new(OWN_PROGRAM), &run) {
             Ok(role) => {
-                self.addresses.before = self.addresses.role.replace(role);
+                let slot = &mut self.slots[ADDRESS];
+                slot.before = slot.running.replace(role);
                 self.write_address_pid();
             }
             Err(error) => self.addresses_refused(&error.to_string()),
-        }
-    }
-
-    /// Sees to the role that was followed.
-    pub(super) fn look_at_address_role_before(&mut self) {
-        let now = Instant::now();
-        let Some(before) = &mut self.addresses.before else {
-            return;
-        };
-        // What it still says is of no interest.
-        while before.process.hear(&mut self.voice).is_some() {}
-        if before.leaves_until.is_some_and(|until| until <= now) {
-            before.process.kill();
-        }
-        if before.process.ended().is_some() {
-            self.addresses.before = None;
         }
     }
 
@@ -147,12 +132,12 @@ impl Supervisor {
         };
         let addresses = &self.addresses;
         let mut extras = Vec::new();
-        if let Some(role) = &addresses.role {
+        if let Some(role) = &self.slots[ADDRESS].running {
             let pid = role.process.number().to_le_bytes();
             extras.push(extra(CHANNEL, number(&role.process.channel), &[]));
             extras.push(extra(PROCESS, number(&role.process.end()), &pid));
         }
-        if let Some((entry, listener)) = &addresses.guard {
+        if let Some((entry, listener)) = &self.slots[ADDRESS].guard {
             let path = entry.socket().as_os_str().as_bytes();
             extras.push(extra(GUARD, number(&**listener), path));
         }
@@ -183,13 +168,13 @@ impl Supervisor {
             let pid = pid.and_then(Pid::from_raw);
             if let (Some(pid), Ok(channel)) = (pid, Channel::new(channel)) {
                 let process = Started::running(ADDRESS_ENTRY, pid, pidfd, channel);
-                self.addresses.role = Some(AddressRole::running(process));
-                self.addresses.served = true;
+                self.slots[ADDRESS].running = Some(Running::adopted(process));
+                self.slots[ADDRESS].served = true;
             }
         }
         if let Some((listener, bytes)) = take(GUARD) {
             let entry = Entry::kept(path(&bytes));
-            self.addresses.guard = Some((entry, Arc::new(listener)));
+            self.slots[ADDRESS].guard = Some((entry, Arc::new(listener)));
         }
         if let Some((file, bytes)) = take(KEEP) {
             self.addresses.keep = Some(Keep::kept(path(&bytes), file));
@@ -206,7 +191,10 @@ impl Supervisor {
 
     /// The role's process, where there is one.
     pub(in super::super) fn address_process(&self) -> Option<Pid> {
-        self.addresses.role.as_ref().map(|role| role.process.pid())
+        self.slots[ADDRESS]
+            .running
+            .as_ref()
+            .map(|role| role.process.pid())
     }
 }
 

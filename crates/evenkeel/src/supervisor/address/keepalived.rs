@@ -1,6 +1,7 @@
 //! What the name `keepalived` brings: its signals, and the file of the address
 //! role's process id.
 
+use super::super::route::ADDRESS;
 use super::super::run::Supervisor;
 use super::super::signals::{CLEAR_STATISTICS, Caught, JSON};
 use super::super::version::Version;
@@ -27,14 +28,18 @@ impl Supervisor {
     }
 
     fn dump_addresses(&mut self, dump: Dump) {
-        if let Some(role) = &mut self.addresses.role {
-            role.say(&Message::Part(Box::new(OfAddress::Dump(dump).envelope())));
+        if let Some(role) = &mut self.slots[ADDRESS].running {
+            role.process.say(
+                &Message::Part(Box::new(OfAddress::Dump(dump).envelope())),
+                &[],
+            );
         }
     }
 
     /// Writes the role's process id where scripts look for it.
     pub(super) fn write_address_pid(&mut self) {
-        let (Some(path), Some(pid)) = (&self.command.role_pid_file, self.addresses.pid()) else {
+        let (Some(path), Some(pid)) = (&self.command.role_pid_file, self.slots[ADDRESS].pid())
+        else {
             return;
         };
         let written = open_pid_file(path)
@@ -65,10 +70,10 @@ impl Supervisor {
             config: config.clone(),
             plan: plan.clone(),
         };
-        let Some(role) = &mut self.addresses.role else {
+        let Some(role) = &mut self.slots[ADDRESS].running else {
             return Err("the address role died meanwhile".to_owned());
         };
-        let given = role.give(&run, &self.command);
+        let given = super::role::give(role, &run, &self.command);
         given.map_err(|error| error.to_string())?;
         self.addresses.taking = Some(run);
         Ok(())

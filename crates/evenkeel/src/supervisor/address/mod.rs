@@ -11,21 +11,15 @@ mod keep;
 mod keepalived;
 mod role;
 
-use super::backoff::Backoff;
-use super::directory::Entry;
-use super::route::Asks;
+use super::route::{ADDRESS, PROXY};
 use super::run::Supervisor;
+use super::slot::Running;
 use super::tell;
-use super::turn::Turn;
 use crate::roles::Shared;
-use crate::roles::channel::{Channel, Received};
-use crate::roles::spawn::{Ending, OWN_PROGRAM, StartFailure, Started};
+use crate::roles::spawn::{Ending, OWN_PROGRAM, StartFailure};
 use crate::voice::Form;
-use address::message::PART;
 use keep::Keep;
-use part::role::{AddressPlan, Message};
-use role::AddressRole;
-use rustix::event::PollFd;
+use part::role::{AddressPlan, Manner, Message};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -43,94 +37,30 @@ struct Run {
     plan: AddressPlan,
 }
 
-/// The address role and all that belongs to it.
+/// What belongs to the virtual addresses beside the role itself.
 #[derive(Default)]
 pub struct Addresses {
-    role: Option<AddressRole>,
-    /// The one that it follows, until it is ready; then until that has ended.
-    before: Option<AddressRole>,
     run: Option<Run>,
     /// What the role was told to change to.
     taking: Option<Run>,
     keep: Option<Keep>,
     vitals: Option<Shared>,
-    guard: Option<(Entry, Shared)>,
-    backoff: Backoff,
-    restart_at: Option<Instant>,
-    /// When a role that is to give its addresses up is ended by force.
-    release_until: Option<Instant>,
-    /// It was ready at least once.
-    served: bool,
 }
 
 impl Addresses {
-    fn roles(&self) -> impl Iterator<Item = &AddressRole> {
-        self.role.iter().chain(&self.before)
-    }
-
-    /// What is to be watched.
-    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        self.roles().flat_map(AddressRole::watched)
-    }
-
-    /// The channels to those that listen.
-    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
-        let audible = self.roles().filter(|role| !role.process.silent);
-        audible.map(|role| &role.process.channel)
-    }
-
-    /// When something is due by itself.
-    pub fn deadline(&self) -> Option<Instant> {
-        let role = self.role.as_ref().and_then(AddressRole::deadline);
-        let before = self.before.as_ref().and_then(|role| role.leaves_until);
-        let own = [self.restart_at, self.release_until];
-        [role, before].into_iter().chain(own).flatten().min()
-    }
-
-    /// Whether the role does what it is to do.
-    pub fn is_ready(&self) -> bool {
-        self.role.as_ref().is_some_and(|role| role.ready)
-    }
-
-    /// The role's process, where it does what it is to do.
-    pub fn ready(&mut self) -> Option<&mut Started> {
-        let role = self.role.as_mut().filter(|role| role.ready)?;
-        Some(&mut role.process)
-    }
-
     /// Whether the version that is served has any.
     pub fn is_wanted(&self) -> bool {
         self.run.is_some()
     }
 
-    /// Whether nothing is half said or half done.
+    /// Whether nothing is half done.
     pub fn is_quiet(&self) -> bool {
         self.taking.is_none()
-            && self.before.is_none()
-            && self.role.as_ref().is_none_or(|role| role.ready)
-            && self.channels().all(Channel::is_quiet)
-    }
-
-    /// Whether there is a process still.
-    pub fn lives(&self) -> bool {
-        self.roles().next().is_some()
-    }
-
-    /// The role whose signs of life are looked for: one that runs and is not to end.
-    pub fn beating(&mut self) -> Option<&mut Started> {
-        let stays = self.release_until.is_none();
-        let role = self.role.as_mut().filter(|role| role.ready && stays)?;
-        Some(&mut role.process)
     }
 
     /// The memory of the proxy's heartbeats.
     pub fn vitals(&self) -> Option<&Shared> {
         self.vitals.as_ref()
-    }
-
-    /// The process that runs them, for messages and files.
-    pub fn pid(&self) -> Option<i32> {
-        self.role.as_ref().map(|role| role.process.number())
     }
 }
 
@@ -159,19 +89,20 @@ impl Supervisor {
         let Some(wanted) = self.wanted_addresses() else {
             // One of which the addresses are not known changes nothing.
             let none = |kept: &super::version::Version| kept.plan().addresses.is_none();
-            if self.kept.as_ref().is_some_and(none) && self.addresses.lives() {
+            if self.kept.as_ref().is_some_and(none) && self.slots[ADDRESS].lives() {
                 self.release_addresses();
                 self.addresses.run = None;
             }
             return;
         };
         let running = self.addresses.run.as_ref();
-        if running.is_some_and(|run| run.version == wanted.version) && self.addresses.lives() {
+        if running.is_some_and(|run| run.version == wanted.version) && self.slots[ADDRESS].lives() {
             return;
         }
-        match &mut self.addresses.role {
-            Some(role) if self.addresses.release_until.is_none() => {
-                let given = role.give(&wanted, &self.command);
+        let slot = &mut self.slots[ADDRESS];
+        match &mut slot.running {
+            Some(role) if slot.stop_until.is_none() => {
+                let given = role::give(role, &wanted, &self.command);
                 match given {
                     Ok(()) => self.addresses.taking = Some(wanted),
                     Err(error) => self.addresses_refused(&error.to_string()),
@@ -187,22 +118,22 @@ impl Supervisor {
     }
 
     /// Starts a role, or takes one over whose supervisor was killed.
-    fn start_addresses(&mut self) {
-        self.addresses.restart_at = None;
+    pub(super) fn start_addresses(&mut self) {
+        self.slots[ADDRESS].restart_at = None;
         let Some(run) = self.addresses.run.clone() else {
             return;
         };
         self.prepare_addresses();
-        if !self.addresses.served && self.adopt_addresses(&run) {
+        if !self.slots[ADDRESS].served && self.adopt_addresses(&run) {
             return;
         }
         match self.new_addresses(Path::new(OWN_PROGRAM), &run) {
             Ok(role) => {
                 tell::address_role_started(&mut self.voice, role.process.number());
-                self.addresses.role = Some(role);
+                self.slots[ADDRESS].running = Some(role);
                 self.write_address_pid();
             }
-            Err(error) if self.served || self.addresses.served => {
+            Err(error) if self.served || self.slots[ADDRESS].served => {
                 self.voice.alert(error);
                 self.addresses_died(Instant::now(), false);
             }
@@ -210,12 +141,12 @@ impl Supervisor {
         }
     }
 
-    fn new_addresses(&self, program: &Path, run: &Run) -> Result<AddressRole, StartFailure> {
+    fn new_addresses(&self, program: &Path, run: &Run) -> Result<Running, StartFailure> {
         let keep = self.addresses.keep.as_ref().map(Keep::file);
         let vitals = self.addresses.vitals.as_ref();
         let vitals = vitals.filter(|_| !run.plan.alone);
-        let guard = self.addresses.guard.as_ref().map(|(_, fd)| fd);
-        AddressRole::start(program, run, &self.command, (guard, keep, vitals))
+        let guard = self.slots[ADDRESS].listener();
+        role::start(program, run, &self.command, (guard, keep, vitals))
     }
 
     /// What a role needs besides its configuration; without it, it does less.
@@ -230,8 +161,8 @@ impl Supervisor {
                 })
                 .ok();
         }
-        if self.addresses.guard.is_none() {
-            self.addresses.guard = follow::open_guard(program, &self.command.paths).ok();
+        if self.slots[ADDRESS].guard.is_none() {
+            self.slots[ADDRESS].guard = follow::open_guard(program, &self.command.paths).ok();
         }
         self.make_vitals();
     }
@@ -252,64 +183,15 @@ impl Supervisor {
     /// Gives the proxy the heartbeat memory, which the address role reads.
     pub(super) fn give_vitals(&mut self) {
         self.make_vitals();
-        if let Some(proxy) = &mut self.proxy {
+        if let Some(proxy) = &mut self.slots[PROXY].running {
             proxy.process.share(self.addresses.vitals.as_ref());
         }
     }
 
-    /// Hears the roles and sees what became of them.
-    pub(super) fn look_at_addresses(&mut self) {
-        if let Some(role) = &mut self.addresses.role {
-            let turn = Turn::of(&mut role.process);
-            self.hear_address_role(turn);
-        }
-        self.look_at_address_role_before();
-        self.look_at_address_clock();
-    }
-
-    fn hear_address_role(&mut self, mut turn: Turn) {
-        loop {
-            let role = self.addresses.role.as_mut();
-            let process = role.map(|role| &mut role.process);
-            let Some(received) = turn.next(process, &mut self.voice) else {
-                break;
-            };
-            self.hear_addresses(received);
-        }
-        let role = self.addresses.role.as_ref();
-        if let Some(ending) = turn.ending(role.map(|role| &role.process))
-            && let Some(role) = self.addresses.role.take()
-        {
-            self.addresses_ended(&role, ending);
-        }
-    }
-
-    fn look_at_address_clock(&mut self) {
-        let now = Instant::now();
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.addresses.restart_at) && self.stop.is_none() {
-            self.start_addresses();
-        }
-        let late = self.addresses.role.as_ref().and_then(AddressRole::deadline);
-        if due(late) || due(self.addresses.release_until) {
-            // Its end is seen in the next turn.
-            if let Some(role) = &mut self.addresses.role {
-                role.process.kill();
-                role.killed = true;
-            }
-            self.addresses.release_until = None;
-        }
-    }
-
-    fn hear_addresses(&mut self, received: Received) {
-        match received.message {
-            Message::Ready { words, .. } => {
-                let began = self.addresses.role.as_mut().filter(|role| !role.ready);
-                if let Some(role) = began {
-                    role.ready = true;
-                    self.addresses_ready(&words);
-                }
-            }
+    /// Obeys what an address role says.
+    pub(super) fn hear_addresses(&mut self, message: Message) {
+        match message {
+            Message::Ready { words, .. } => self.addresses_ready(&words),
             Message::Taken { version, words } => {
                 let taken = |run: &mut Run| run.version == version;
                 if let Some(run) = self.addresses.taking.take_if(taken) {
@@ -327,20 +209,13 @@ impl Supervisor {
                     false => self.addresses_refused(&words),
                 }
             }
-            Message::Answer { .. } | Message::Nobody { .. } => self.answered(PART, received),
-            Message::Part(_) => self.pass_on(Asks::Role(PART, received.ask), received),
             // A role of an older program reads the memory that it began with.
             Message::Unknown { kind } if kind == Message::Shared.kind() => {
                 self.replace_addresses();
             }
             // It was told in its log, and its end is seen by itself.
-            Message::Ended { .. } | Message::Unknown { .. } | Message::Pulse => {}
-            other => {
-                let kind = other.kind();
-                if let Some(role) = &mut self.addresses.role {
-                    role.say(&Message::Unknown { kind });
-                }
-            }
+            Message::Ended { .. } => {}
+            other => self.not_understood(ADDRESS, &other),
         }
     }
 
@@ -353,9 +228,9 @@ impl Supervisor {
         if !words.is_empty() {
             self.voice.notice(words);
         }
-        self.addresses.served = true;
-        self.tell_held(PART);
-        if let Some(before) = &mut self.addresses.before {
+        self.slots[ADDRESS].served = true;
+        self.tell_held(ADDRESS);
+        if let Some(before) = &mut self.slots[ADDRESS].before {
             before.leave(Instant::now() + LEAVE_LIMIT);
         }
         if self.is_alone() {
@@ -363,28 +238,31 @@ impl Supervisor {
         }
     }
 
-    fn addresses_ended(&mut self, role: &AddressRole, ending: Ending) {
+    pub(super) fn addresses_ended(&mut self, role: &Running, ending: Ending) {
         self.obey_signals();
-        self.addresses.taking = None;
-        self.drop_questions(PART);
+        let taking = self.addresses.taking.take();
         if self.exit.is_some() {
             return;
         }
-        if self.stop.is_some() || self.addresses.release_until.take().is_some() {
+        if self.stop.is_some() || self.slots[ADDRESS].stop_until.take().is_some() {
             self.forget_addresses();
-            self.addresses.served = false;
+            self.slots[ADDRESS].served = false;
             return self.addresses_released();
         }
         tell::address_role_ended(&mut self.voice, role.process.number(), ending);
-        if let Some(before) = self.addresses.before.take() {
+        if let Some(before) = self.slots[ADDRESS].before.take() {
             // The one that was to follow cannot; the one before does it still.
-            self.addresses.role = Some(before);
+            self.slots[ADDRESS].running = Some(before);
             return self.addresses_refused("the new address role ended");
+        }
+        if !self.is_alone() && taking.is_some() {
+            // Another one begins with what this one was to change to.
+            self.addresses.run = taking;
         }
         if self.candidate.is_some() && self.is_alone() {
             self.change_failed(None, "the address role died while it loaded the change");
         }
-        if !self.addresses.served && self.is_alone() {
+        if !self.slots[ADDRESS].served && self.is_alone() {
             self.exit = Some(tell::exit_of_role(ending));
             return;
         }
@@ -401,7 +279,7 @@ impl Supervisor {
 
     fn addresses_died(&mut self, born: Instant, served: bool) {
         let now = Instant::now();
-        let wait = self.addresses.backoff.died(born, now, served);
+        let wait = self.slots[ADDRESS].backoff.died(born, now, served);
         if self.voice.form() == Form::Own {
             self.voice.notice(match wait.is_zero() {
                 true => "restarting it at once with its previous state".to_owned(),
@@ -410,27 +288,31 @@ impl Supervisor {
         }
         match wait.is_zero() {
             true => self.start_addresses(),
-            false => self.addresses.restart_at = Some(now + wait),
+            false => self.slots[ADDRESS].restart_at = Some(now + wait),
         }
     }
 
     /// Makes the role give its addresses up; whether there is one that does.
     pub(super) fn release_addresses(&mut self) -> bool {
-        self.addresses.restart_at = None;
-        if let Some(before) = &mut self.addresses.before {
+        self.slots[ADDRESS].restart_at = None;
+        if let Some(before) = &mut self.slots[ADDRESS].before {
             before.leave(Instant::now() + LEAVE_LIMIT);
         }
-        let Some(role) = &mut self.addresses.role else {
+        let Some(role) = &mut self.slots[ADDRESS].running else {
             return false;
         };
         // Who asks twice does not want to wait for a hand-over.
         let release = self.command.releases;
-        role.stop(release);
+        let manner = match release {
+            true => Manner::Soft,
+            false => Manner::Leave,
+        };
+        role.process.stop(manner, rustix::process::Signal::TERM);
         let run = self.addresses.run.as_ref();
         let longest = run.map_or(0, |run| run.plan.stop_ms);
         let limit = RELEASE_LIMIT.saturating_add(Duration::from_millis(longest));
         let until = Instant::now().checked_add(limit);
-        self.addresses.release_until = self.addresses.release_until.or(until);
+        self.slots[ADDRESS].stop_until = self.slots[ADDRESS].stop_until.or(until);
         true
     }
 
@@ -443,18 +325,14 @@ impl Supervisor {
     /// The last of it: what still runs when this process ends is ended, after it
     /// has given the addresses up.
     pub(super) fn end_addresses(&mut self) {
-        if let Some(before) = &mut self.addresses.before {
-            before.process.end_now();
+        let began = self.slots[ADDRESS].running.is_some();
+        if began {
+            self.release_addresses();
         }
-        if self.addresses.role.is_none() {
-            return;
+        self.slots[ADDRESS].end();
+        if began {
+            self.forget_addresses();
         }
-        self.release_addresses();
-        let until = self.addresses.release_until.unwrap_or_else(Instant::now);
-        if let Some(role) = &mut self.addresses.role {
-            role.process.wait_for_end(until);
-        }
-        self.forget_addresses();
     }
 
     /// What was kept of addresses that were given up holds no more.

@@ -1,107 +1,40 @@
-//! An address role, as the supervisor sees it.
+//! What the address role is started with and told.
 
 use super::super::Command;
+use super::super::slot::Running;
 use super::Run;
 use crate::roles::Shared;
 use crate::roles::spawn::{self, StartFailure, Started};
 use address::message::Options;
 use part::codec;
-use part::role::{Manner, Message, Take};
-use rustix::event::PollFd;
-use rustix::process::Signal;
+use part::role::{Message, Take};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// How long a role may take until it runs.
-const READY_LIMIT: Duration = Duration::from_secs(30);
-
-/// An address role.
-pub struct AddressRole {
-    /// The process.
-    pub process: Started,
-    /// When it was started.
-    pub born: Instant,
-    /// It runs.
-    pub ready: bool,
-    /// It did not run in time, and is about to end.
-    pub killed: bool,
-    /// It was told to leave; when it is ended by force.
-    pub leaves_until: Option<Instant>,
-}
 
 /// Where another supervisor comes, the file of the state, the heartbeats.
 type Beside<'s> = (Option<&'s Shared>, Option<&'s Shared>, Option<&'s Shared>);
 
-impl AddressRole {
-    /// Starts one.
-    pub fn start(
-        program: &Path,
-        run: &Run,
-        command: &Command,
-        (guard, keep, vitals): Beside<'_>,
-    ) -> Result<AddressRole, StartFailure> {
-        let message = take(run, command, keep, vitals);
-        let first = |process: &mut Started| {
-            guard.map_or(Ok(()), |listener| process.guard(Some(listener)))?;
-            process.send(&message.0, &message.1)
-        };
-        let entry = spawn::ADDRESS_ENTRY;
-        let process = spawn::start(program, entry, command.personality, &[], first)?;
-        Ok(AddressRole {
-            ready: false,
-            ..AddressRole::running(process)
-        })
-    }
+/// Starts one.
+pub fn start(
+    program: &Path,
+    run: &Run,
+    command: &Command,
+    (guard, keep, vitals): Beside<'_>,
+) -> Result<Running, StartFailure> {
+    let message = take(run, command, keep, vitals);
+    let first = |process: &mut Started| {
+        guard.map_or(Ok(()), |listener| process.guard(Some(listener)))?;
+        process.send(&message.0, &message.1)
+    };
+    let entry = spawn::ADDRESS_ENTRY;
+    let process = spawn::start(program, entry, command.personality, &[], first)?;
+    Ok(Running::begun(process))
+}
 
-    /// One that runs already.
-    pub fn running(process: Started) -> AddressRole {
-        AddressRole {
-            process,
-            born: Instant::now(),
-            ready: true,
-            killed: false,
-            leaves_until: None,
-        }
-    }
-
-    /// Gives it what it is to run from now on.
-    pub fn give(&mut self, run: &Run, command: &Command) -> Result<(), StartFailure> {
-        let (message, descriptors) = take(run, command, None, None);
-        self.process.send(&message, &descriptors)
-    }
-
-    /// What is to be watched.
-    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        self.process.watched()
-    }
-
-    /// Says something; whether that can arrive.
-    pub fn say(&mut self, message: &Message) -> bool {
-        self.process.say(message, &[])
-    }
-
-    /// Tells it to end, with its addresses given up or left to another one.
-    pub fn stop(&mut self, release: bool) {
-        let manner = match release {
-            true => Manner::Soft,
-            false => Manner::Leave,
-        };
-        self.process.stop(manner, Signal::TERM);
-    }
-
-    /// Tells it to leave everything to the one that followed it.
-    pub fn leave(&mut self, until: Instant) {
-        if self.leaves_until.is_none() {
-            self.stop(false);
-            self.leaves_until = Some(until);
-        }
-    }
-
-    /// When it is taken for one that never runs.
-    pub fn deadline(&self) -> Option<Instant> {
-        (!self.ready && !self.killed).then_some(self.born + READY_LIMIT)
-    }
+/// Gives it what it is to run from now on.
+pub fn give(role: &mut Running, run: &Run, command: &Command) -> Result<(), StartFailure> {
+    let (message, descriptors) = take(run, command, None, None);
+    role.process.send(&message, &descriptors)
 }
 
 /// The message that says what a role is to run, with its descriptors.

@@ -6,6 +6,7 @@ use crate::roles::spawn::OWN_PROGRAM;
 use crate::roles::{Shared, memory};
 use crate::supervisor::control::{Asker, Door};
 use crate::supervisor::loading::{LoadError, Loading, Told};
+use crate::supervisor::route::CLUSTER;
 use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
 use part::role::{Load, Look, Message};
@@ -91,7 +92,7 @@ impl Supervisor {
             .map(Arc::new)
             .into_iter()
             .collect();
-        if let Some(role) = self.cluster.process() {
+        if let Some(role) = self.slots[CLUSTER].process() {
             // Who cannot be told is about to be seen as ended.
             let _ = role.say_numbered(ask, &Message::Verdict { good, together }, &descriptors);
         }

@@ -1,14 +1,15 @@
 //! The start of a machine that belongs to a cluster: the control role, and the version
 //! that it accepted last, which it serves when it is alone.
 
-use super::role::ControlRole;
+use super::role;
 use crate::roles::memory;
 use crate::roles::spawn::OWN_PROGRAM;
 use crate::supervisor::directory;
 use crate::supervisor::loading::Told;
+use crate::supervisor::route::CLUSTER;
 use crate::supervisor::run::Supervisor;
 use crate::voice::write_error;
-use cluster::message::{PART, Run};
+use cluster::message::Run;
 use cluster::request;
 use cluster::role::directory::{self as state_directory, ACCEPTED};
 use std::io;
@@ -54,7 +55,7 @@ impl Supervisor {
         if self.control.is_none() {
             self.open_control();
         }
-        if self.cluster.role.is_none() {
+        if self.slots[CLUSTER].running.is_none() {
             self.start_control();
         }
         if start.arbiter {
@@ -158,7 +159,7 @@ impl Supervisor {
 
     /// Starts a control role.
     pub(in super::super) fn start_control(&mut self) {
-        self.cluster.restart_at = None;
+        self.slots[CLUSTER].restart_at = None;
         let Some(start) = &self.cluster.start else {
             return;
         };
@@ -168,22 +169,20 @@ impl Supervisor {
             directory: start.directory.as_os_str().as_bytes().to_vec(),
             socket: socket.unwrap_or_default(),
         };
-        match ControlRole::start(Path::new(OWN_PROGRAM), &run) {
+        match role::start(Path::new(OWN_PROGRAM), &run) {
             Ok(role) => {
                 self.voice.notice(format_args!(
                     "control role ({}) started",
                     role.process.number()
                 ));
-                self.cluster.role = Some(role);
-                self.tell_held(PART);
+                self.slots[CLUSTER].running = Some(role);
+                self.tell_held(CLUSTER);
             }
             Err(error) => {
                 self.voice.alert(error);
-                let wait = self
-                    .cluster
-                    .backoff
-                    .died(Instant::now(), Instant::now(), false);
-                self.cluster.restart_at = Some(Instant::now() + wait.max(AGAIN));
+                let (slot, now) = (&mut self.slots[CLUSTER], Instant::now());
+                let wait = slot.backoff.died(now, now, false);
+                slot.restart_at = Some(now + wait.max(AGAIN));
             }
         }
     }

@@ -16,21 +16,18 @@ mod trial;
 
 pub use begin::Start;
 
-use super::backoff::Backoff;
 use super::loading::Loading;
-use super::route::Asks;
+use super::route::CLUSTER;
 use super::run::Supervisor;
-use super::turn::Turn;
+use super::slot::Running;
 use crate::roles::Shared;
 use crate::roles::channel::{Channel, Received};
-use crate::roles::spawn::{Ending, Started};
+use crate::roles::spawn::Ending;
 use crate::supervisor::version::Version;
 use crate::voice::Form;
 use asks::{Ask, Serving};
-use cluster::message::PART;
 use first::First;
-use part::role::Message;
-use role::ControlRole;
+use part::role::{Manner, Message};
 use rustix::event::PollFd;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,11 +41,6 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub struct Cluster {
     start: Option<Start>,
-    role: Option<ControlRole>,
-    backoff: Backoff,
-    restart_at: Option<Instant>,
-    /// When the role is ended by force.
-    end_at: Option<Instant>,
     /// What was asked and waits for what is on its way.
     asks: VecDeque<Ask>,
     /// The version that a change brings.
@@ -88,16 +80,14 @@ impl Cluster {
 
     /// What is to be watched.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let role = self.role.iter().flat_map(|role| role.process.watched());
         let checking = self.checking.iter();
-        role.chain(checking.flat_map(|one| one.process.watched()))
+        checking.flat_map(|one| one.process.watched())
     }
 
     /// The channels to those that listen.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
-        let role = self.role.iter().map(|role| &role.process);
         let checking = self.checking.iter().map(|one| &one.process);
-        role.chain(checking)
+        checking
             .filter(|process| !process.silent)
             .map(|process| &process.channel)
     }
@@ -106,29 +96,7 @@ impl Cluster {
     pub fn deadline(&self) -> Option<Instant> {
         let checking = self.checking.as_ref().map(|one| one.until);
         let trial = self.trial.as_ref().and_then(trial::Trial::until);
-        let all = [self.restart_at, self.end_at, self.load_at, checking, trial];
-        all.into_iter().flatten().min()
-    }
-
-    /// The role whose signs of life are looked for: one that has had the time to
-    /// begin and is not to end.
-    pub fn beating(&mut self) -> Option<&mut Started> {
-        let stays = self.end_at.is_none();
-        let role = self
-            .role
-            .as_mut()
-            .filter(|role| stays && role.has_begun())?;
-        Some(&mut role.process)
-    }
-
-    /// The role's process.
-    pub fn process(&mut self) -> Option<&mut Started> {
-        self.role.as_mut().map(|role| &mut role.process)
-    }
-
-    /// Whether there is a control role still.
-    pub fn lives(&self) -> bool {
-        self.role.is_some()
+        [self.load_at, checking, trial].into_iter().flatten().min()
     }
 }
 
@@ -138,49 +106,19 @@ impl Supervisor {
         self.cluster.is_member()
     }
 
-    /// Hears the control role, and does what is due.
+    /// Does what is due for the cluster.
     pub(super) fn look_at_cluster(&mut self) {
         if !self.is_member() {
             return;
-        }
-        if let Some(role) = &mut self.cluster.role {
-            let turn = Turn::of(&mut role.process);
-            self.hear_control_role(turn);
         }
         self.look_at_check();
         self.look_at_cluster_clock();
         self.go_on_with_asks();
     }
 
-    fn hear_control_role(&mut self, mut turn: Turn) {
-        loop {
-            let role = self.cluster.role.as_mut();
-            let process = role.map(|role| &mut role.process);
-            let Some(received) = turn.next(process, &mut self.voice) else {
-                break;
-            };
-            self.hear_control(received);
-        }
-        let role = self.cluster.role.as_ref();
-        if let Some(ending) = turn.ending(role.map(|role| &role.process))
-            && let Some(role) = self.cluster.role.take()
-        {
-            self.control_ended(&role, ending);
-        }
-    }
-
     fn look_at_cluster_clock(&mut self) {
         let now = Instant::now();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if due(self.cluster.restart_at) {
-            self.start_control();
-        }
-        if due(self.cluster.end_at) {
-            self.cluster.end_at = None;
-            if let Some(role) = &self.cluster.role {
-                role.process.kill();
-            }
-        }
         if due(self.cluster.load_at) {
             self.cluster.load_at = None;
             self.load_accepted();
@@ -188,7 +126,8 @@ impl Supervisor {
         self.look_at_going_back(now);
     }
 
-    fn hear_control(&mut self, received: Received) {
+    /// Obeys what only a control role says.
+    pub(super) fn hear_control(&mut self, received: Received) {
         let ask = received.ask;
         match received.message {
             Message::Check => self.ask_with(received, |set| Ask::Check { ask, set }),
@@ -197,18 +136,10 @@ impl Supervisor {
             }
             Message::Accept => self.ask(Ask::Accept { ask }),
             Message::Revert => self.ask(Ask::Revert { ask }),
-            Message::TellReport { .. } | Message::Part(_) => {
-                self.pass_on(Asks::Role(PART, ask), received);
-            }
-            Message::Answer { .. } | Message::Nobody { .. } => self.answered(PART, received),
             Message::Ended { words } => {
                 self.voice.alert(format_args!("the control role: {words}"));
             }
-            Message::Unknown { .. } | Message::Pulse => {}
-            other => {
-                let kind = other.kind();
-                self.say_to_control(&Message::Unknown { kind }, &[]);
-            }
+            other => self.not_understood(CLUSTER, &other),
         }
     }
 
@@ -219,21 +150,23 @@ impl Supervisor {
         }
     }
 
-    fn say_to_control(&mut self, message: &Message, descriptors: &[Shared]) {
-        if let Some(role) = &mut self.cluster.role {
-            role.say(message, descriptors);
+    fn say_to_control(&mut self, message: &Message) {
+        if let Some(role) = self.slots[CLUSTER].process() {
+            // Who cannot be told is about to be seen as ended.
+            role.say(message, &[]);
         }
     }
 
-    fn control_ended(&mut self, role: &ControlRole, ending: Ending) {
+    pub(super) fn control_ended(&mut self, role: &Running, ending: Ending) {
         self.obey_signals();
         self.drop_asks();
-        self.drop_questions(PART);
-        self.cluster.end_at = None;
+        self.slots[CLUSTER].stop_until = None;
         if self.exit.is_some() || self.stop.is_some() {
             return;
         }
-        let wait = self.cluster.backoff.died(role.born, Instant::now(), false);
+        let wait = self.slots[CLUSTER]
+            .backoff
+            .died(role.born, Instant::now(), false);
         if self.voice.form() == Form::Own {
             self.voice.warning(format_args!(
                 "the control role {} {}; traffic is not affected, restarting it in {} s",
@@ -242,7 +175,7 @@ impl Supervisor {
                 wait.as_secs_f32()
             ));
         }
-        self.cluster.restart_at = Some(Instant::now() + wait);
+        self.slots[CLUSTER].restart_at = Some(Instant::now() + wait);
         let serving = self.cluster.serving.as_ref();
         self.cluster.orphaned |= serving.is_some_and(|serving| serving.trial);
         self.settle_trial();
@@ -250,7 +183,7 @@ impl Supervisor {
 
     /// Nothing is begun for the control role any more, which still agrees and holds leases.
     pub(super) fn quiet_control(&mut self) {
-        self.cluster.restart_at = None;
+        self.slots[CLUSTER].restart_at = None;
         self.cluster.load_at = None;
         self.drop_asks();
         self.drop_check();
@@ -259,20 +192,17 @@ impl Supervisor {
     /// The control role is to end: the supervisor does, or executes another program.
     pub(super) fn stop_control(&mut self) {
         self.quiet_control();
-        if let Some(role) = &mut self.cluster.role {
-            role.stop();
+        if let Some(role) = &mut self.slots[CLUSTER].running {
+            role.process
+                .stop(Manner::Soft, rustix::process::Signal::TERM);
             let until = Instant::now() + END_LIMIT;
-            self.cluster.end_at = self.cluster.end_at.or(Some(until));
+            self.slots[CLUSTER].stop_until = self.slots[CLUSTER].stop_until.or(Some(until));
         }
     }
 
     /// The last of it: it has ended when this is done.
     pub(super) fn end_control(&mut self) {
         self.stop_control();
-        if let Some(mut role) = self.cluster.role.take() {
-            let until = self.cluster.end_at.take();
-            role.process
-                .wait_for_end(until.unwrap_or_else(Instant::now));
-        }
+        self.slots[CLUSTER].end();
     }
 }

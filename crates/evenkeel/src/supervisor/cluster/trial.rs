@@ -1,6 +1,7 @@
 //! A version on trial: it is served, and the last good one is the one before it.
 
 use crate::roles::Shared;
+use crate::supervisor::route::PROXY;
 use crate::supervisor::run::Supervisor;
 use crate::supervisor::version::Version;
 use crate::voice::Gravity;
@@ -38,14 +39,9 @@ impl Supervisor {
     /// no version that it could go back to, or no proxy that would.
     pub(in super::super) fn trial_message(&self, version: &Version) -> Option<Message> {
         let former = self.kept.as_ref().filter(|_| self.brings_trial())?;
-        let plain = |version: &Version| {
-            let mut take = version.take.clone();
-            (take.state, take.plan.addresses) = (false, None);
-            take
-        };
         Some(Message::TakeTrial(Box::new(TakeTrial {
-            take: plain(version),
-            former: plain(former),
+            take: version.for_role(),
+            former: former.for_role(),
         })))
     }
 
@@ -86,7 +82,7 @@ impl Supervisor {
             return self.answer_set(ask, false, "no candidate version is being tried");
         };
         trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
-        match &mut self.proxy {
+        match &mut self.slots[PROXY].running {
             // Who cannot be told is about to be seen as ended.
             Some(proxy) if !trial.version.is_alone() => {
                 let _ = proxy.say(&Message::Accept);
@@ -146,7 +142,10 @@ impl Supervisor {
             return self.gone_back("");
         }
         // Without one, the next begins with the accepted version.
-        let told = self.proxy.as_mut().map(|proxy| proxy.say(&Message::Revert));
+        let told = self.slots[PROXY]
+            .running
+            .as_mut()
+            .map(|proxy| proxy.say(&Message::Revert));
         if told == Some(false) {
             self.kill_proxy();
         }
@@ -175,7 +174,7 @@ impl Supervisor {
     pub(in super::super) fn went_back(&mut self, words: &str) {
         if self.cluster.first.is_some() {
             let words = words.to_owned();
-            self.say_to_control(&Message::WentBack { words }, &[]);
+            self.say_to_control(&Message::WentBack { words });
             return self.serve_nothing();
         }
         let Some(trial) = self.cluster.trial.take() else {
@@ -185,7 +184,7 @@ impl Supervisor {
             "the candidate version is rolled back: {words}; the accepted version is served again"
         ));
         let told = words.to_owned();
-        self.say_to_control(&Message::WentBack { words: told }, &[]);
+        self.say_to_control(&Message::WentBack { words: told });
         self.answer_gone_back(trial.accepting, trial.asks, words);
     }
 
@@ -197,7 +196,7 @@ impl Supervisor {
     }
 
     fn kill_proxy(&mut self) {
-        match &self.proxy {
+        match &self.slots[PROXY].running {
             // Its end is seen in the next turn.
             Some(proxy) => proxy.process.kill(),
             None => self.gone_back(""),

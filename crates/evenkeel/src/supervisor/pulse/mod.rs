@@ -7,10 +7,13 @@
 
 mod sample;
 
+use super::route::PROXY;
 use super::run::Supervisor;
+use super::slot::Slot;
 use crate::roles::heart::{Found, Frozen, Heart, LOOK_EVERY_MS, LOOKS_MAX};
 use crate::roles::spawn::Started;
 use crate::roles::vitals;
+use crate::voice::Voice;
 use part::role::Message;
 use protocol::vitals::Vitals;
 use rustix::fs::fstat;
@@ -121,19 +124,14 @@ impl Supervisor {
             return self.begin_pulses_anew();
         }
         self.look_at_proxy_pulse();
-        if let Some(role) = self.addresses.beating()
-            && let Some(why) = is_frozen(role)
-        {
-            role.kill();
-            let number = role.number();
-            self.tell_frozen("address role", number, None, why);
-        }
-        if let Some(role) = self.cluster.beating()
-            && let Some(why) = is_frozen(role)
-        {
-            role.kill();
-            let number = role.number();
-            self.tell_frozen("control role", number, None, why);
+        for slot in self.slots.all_mut().filter(|slot| slot.row.part != PROXY) {
+            let what = slot.row.entry.what;
+            if let Some(role) = slot.beating()
+                && let Some(why) = is_frozen(role)
+            {
+                role.kill();
+                tell_frozen(&mut self.voice, what, role.number(), None, why);
+            }
         }
     }
 
@@ -141,7 +139,11 @@ impl Supervisor {
         self.map_vitals();
         let pulses = &mut self.pulses;
         let tried = self.upgrade.as_ref().and_then(|upgrade| upgrade.trial());
-        let Some(proxy) = self.proxy.as_mut().filter(|proxy| proxy.ready) else {
+        let Some(proxy) = self.slots[PROXY]
+            .running
+            .as_mut()
+            .filter(|proxy| proxy.ready)
+        else {
             return pulses.begin_anew();
         };
         if tried.is_some() {
@@ -160,28 +162,13 @@ impl Supervisor {
             // Its end is seen in the next turn.
             proxy.process.kill();
             pulses.begin_anew();
-            self.tell_frozen("proxy", number, thread.as_deref(), why);
+            tell_frozen(&mut self.voice, "proxy", number, thread.as_deref(), why);
         }
-    }
-
-    fn tell_frozen(&mut self, role: &str, process: i32, thread: Option<&str>, why: Frozen) {
-        let thread =
-            thread.map_or_else(|| "main thread".to_owned(), |name| format!("thread {name}"));
-        let seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000;
-        self.voice.alert(format_args!(
-            "the {role} (process {process}) is frozen: its {thread} {why} and has shown no activity for {seconds} s; \
-             the supervisor kills and restarts it"
-        ));
     }
 
     fn begin_pulses_anew(&mut self) {
         self.pulses.begin_anew();
-        let roles = [
-            self.proxy.as_mut().map(|proxy| &mut proxy.process),
-            self.addresses.beating(),
-            self.cluster.beating(),
-        ];
-        for process in roles.into_iter().flatten() {
+        for process in self.slots.all_mut().filter_map(Slot::beating) {
             process.heart.beats();
         }
     }
@@ -203,4 +190,13 @@ impl Supervisor {
         let opened = vitals::map(file).and_then(|words| Vitals::open(words).ok());
         self.pulses.memory = opened.map(|vitals| (inode, vitals));
     }
+}
+
+fn tell_frozen(voice: &mut Voice, role: &str, process: i32, thread: Option<&str>, why: Frozen) {
+    let thread = thread.map_or_else(|| "main thread".to_owned(), |name| format!("thread {name}"));
+    let seconds = u64::from(LOOKS_MAX) * LOOK_EVERY_MS / 1_000;
+    voice.alert(format_args!(
+        "the {role} (process {process}) is frozen: its {thread} {why} and has shown no activity for {seconds} s; \
+         the supervisor kills and restarts it"
+    ));
 }

@@ -4,8 +4,9 @@
 use super::super::control::{Asker, Control, Door};
 use super::super::former::Former;
 use super::super::master::Master;
-use super::super::proxy::Proxy;
+use super::super::route::{ADDRESS, PROXY};
 use super::super::run::Supervisor;
+use super::super::slot::Running;
 use super::super::version::Version;
 use crate::roles::memory;
 use nix::unistd::execve;
@@ -28,16 +29,13 @@ impl Supervisor {
         if !late && !self.master.as_ref().is_none_or(Master::is_quiet) {
             return false;
         }
-        let roles = self
-            .proxy
-            .iter()
-            .chain(self.formers.iter().map(|former| &former.proxy));
+        let mut formers = self.formers.iter();
+        let mut slots = [PROXY, ADDRESS].into_iter();
         (self.serves() || self.is_arbiter())
             && self.loading.is_none()
             && self.candidate.is_none()
-            && roles
-                .into_iter()
-                .all(|proxy| proxy.process.channel.is_quiet())
+            && formers.all(|former| former.proxy.process.channel.is_quiet())
+            && slots.all(|part| self.slots[part].is_quiet())
             && self.control.as_ref().is_none_or(Control::is_quiet)
             && self.addresses.is_quiet()
             && self.between.is_quiet()
@@ -78,9 +76,7 @@ impl Supervisor {
             quiet: self.voice.quiet,
             paused: self.paused,
             asked: self.requests.is_asked(),
-            roles: self
-                .proxy
-                .iter()
+            roles: (self.slots[PROXY].running.iter())
                 .map(|proxy| role(proxy, None))
                 .chain(formers)
                 .collect(),
@@ -91,9 +87,7 @@ impl Supervisor {
             clients: self.control.as_ref().map_or_else(Vec::new, |control| {
                 control.hand_over(|id| asked_by(self.requests.waiting(), id))
             }),
-            guard: self
-                .guard
-                .as_ref()
+            guard: (self.slots[PROXY].guard.as_ref())
                 .map(|(entry, fd)| socket(&**fd, entry.socket())),
             extras: self.extras(),
         }
@@ -149,7 +143,7 @@ pub fn number(fd: &(impl AsFd + ?Sized)) -> u32 {
     fd.as_fd().as_raw_fd().cast_unsigned()
 }
 
-fn role(proxy: &Proxy, left: Option<Duration>) -> HandedRole {
+fn role(proxy: &Running, left: Option<Duration>) -> HandedRole {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     HandedRole {
         pid: proxy.process.number().cast_unsigned(),

@@ -17,13 +17,14 @@ pub use program::Program;
 pub use resume::{Resumed, is_next_image};
 pub use self_test::words as self_test_words;
 
-use super::programs;
-use super::proxy::Proxy;
+use super::route::PROXY;
 use super::run::Supervisor;
+use super::slot::{PROXY_READY_LIMIT, Running};
 use super::stop::Stop;
 use super::tell;
 use super::turn::Turn;
 use super::version::Version;
+use super::{programs, proxy};
 use crate::roles::Shared;
 use crate::voice::Gravity;
 use part::role::Message;
@@ -70,7 +71,7 @@ struct Next {
 }
 
 struct Trial {
-    new: Proxy,
+    new: Running,
     next: Next,
     /// When it is trusted; None until it serves.
     until: Option<Instant>,
@@ -81,13 +82,13 @@ impl Upgrade {
     pub fn watched(&self) -> Vec<PollFd<'_>> {
         match &self.stage {
             Stage::Testing(test) => test.watched().into_iter().collect(),
-            Stage::Trying(trial) => trial.new.watched().collect(),
+            Stage::Trying(trial) => trial.new.process.watched().collect(),
             Stage::Loading | Stage::Asking(..) | Stage::Executing(_) => Vec::new(),
         }
     }
 
     /// The role that is tried.
-    pub fn trial(&self) -> Option<&Proxy> {
+    pub fn trial(&self) -> Option<&Running> {
         match &self.stage {
             Stage::Trying(trial) => Some(&trial.new),
             _ => None,
@@ -100,7 +101,9 @@ impl Upgrade {
             Stage::Testing(test) => Some(test.deadline()),
             Stage::Loading => None,
             Stage::Asking(_, until) => Some(*until),
-            Stage::Trying(trial) => trial.until.or_else(|| trial.new.deadline()),
+            Stage::Trying(trial) => trial
+                .until
+                .or_else(|| trial.new.deadline(PROXY_READY_LIMIT)),
             Stage::Executing(_) => Some(Instant::now() + QUIET_TICK),
         }
     }
@@ -109,7 +112,10 @@ impl Upgrade {
 impl Supervisor {
     /// Begins an upgrade in place of a mere change, if there is reason to.
     pub(super) fn begin_upgrade(&mut self) -> bool {
-        let adopted = self.proxy.as_ref().filter(|proxy| proxy.adopted);
+        let adopted = self.slots[PROXY]
+            .running
+            .as_ref()
+            .filter(|proxy| proxy.adopted);
         let Some(newer) = self
             .program
             .newer(adopted.map(|proxy| proxy.process.number()))
@@ -145,8 +151,8 @@ impl Supervisor {
         if let Some(upgrade) = &mut self.upgrade {
             upgrade.stage = Stage::Asking(next, Instant::now() + STATE_LIMIT);
         }
-        let asked = |proxy: &mut Proxy| proxy.say(&Message::TellState);
-        if !self.proxy.as_mut().is_some_and(asked) {
+        let asked = |proxy: &mut Running| proxy.say(&Message::TellState);
+        if !self.slots[PROXY].running.as_mut().is_some_and(asked) {
             // Whatever it counted is lost with it.
             self.try_upgrade(None);
         }
@@ -183,7 +189,7 @@ impl Supervisor {
         else {
             return;
         };
-        match Proxy::start(&newer.path, &next.version, state.as_ref(), None) {
+        match proxy::start(&newer.path, &next.version, state.as_ref(), None) {
             Ok(new) => {
                 tell::forked(&mut self.voice, new.process.number());
                 let until = None;
@@ -255,7 +261,10 @@ impl Supervisor {
             let (words, shown) = (tell::trial_ended(ending), trial.next.shown.clone());
             return self.refuse_change(&words, &shown);
         }
-        let late = trial.new.deadline().is_some_and(|until| until <= now);
+        let late = trial
+            .new
+            .deadline(PROXY_READY_LIMIT)
+            .is_some_and(|until| until <= now);
         let trusted = trial.until.is_some_and(|until| until <= now);
         if late {
             let shown = trial.next.shown.clone();
@@ -266,7 +275,7 @@ impl Supervisor {
             let vitals = self.addresses.vitals();
             trial.new.process.share(vitals);
         }
-        if begins && let Some(old) = &mut self.proxy {
+        if begins && let Some(old) = &mut self.slots[PROXY].running {
             // Who cannot be told is about to be seen as ended.
             let _ = old.say(&Message::Pause);
         }
@@ -285,7 +294,7 @@ impl Supervisor {
             return;
         };
         let Trial { new, next, .. } = trial;
-        let old = self.proxy.replace(new);
+        let old = self.slots[PROXY].running.replace(new);
         // It first, so that there is never none which serves on when this
         // process is killed.
         self.guard_proxy();
@@ -351,7 +360,7 @@ impl Supervisor {
         trial.new.process.end_now();
         if trial.until.is_some()
             && !self.paused
-            && let Some(old) = &mut self.proxy
+            && let Some(old) = &mut self.slots[PROXY].running
         {
             // Who cannot be told is about to be seen as ended.
             let _ = old.say(&Message::Resume);

@@ -6,8 +6,9 @@ use super::super::carried::Carried;
 use super::super::control::Control;
 use super::super::directory::Entry;
 use super::super::former::Former;
-use super::super::proxy::Proxy;
+use super::super::route::PROXY;
 use super::super::run::Supervisor;
+use super::super::slot::Running;
 use super::super::tell;
 use super::super::version::Version;
 use super::hand_over::VARIABLE;
@@ -105,11 +106,11 @@ impl Resumed {
             .ok_or(ResumeError::Incomplete)
     }
 
-    fn role(&mut self, role: &HandedRole) -> Result<Proxy, ResumeError> {
+    fn role(&mut self, role: &HandedRole) -> Result<Running, ResumeError> {
         let (pidfd, channel) = (self.take(role.process)?, self.take(role.channel)?);
         let pid = Pid::from_raw(role.pid.cast_signed()).ok_or(ResumeError::Incomplete)?;
         let channel = Channel::new(channel).map_err(|_| ResumeError::Descriptor)?;
-        let mut proxy = Proxy::adopted(Started::running(PROXY_ENTRY, pid, pidfd, channel));
+        let mut proxy = Running::adopted(Started::running(PROXY_ENTRY, pid, pidfd, channel));
         let age = Duration::from_millis(role.age_ms);
         proxy.born = Instant::now().checked_sub(age).unwrap_or(proxy.born);
         Ok(proxy)
@@ -183,10 +184,10 @@ impl Supervisor {
         self.carried = Carried::default();
         self.resume_extras(&value.extras, &mut left);
         self.kept = Some(version);
-        self.proxy = proxy;
+        self.slots[PROXY].running = proxy;
         self.formers
             .extend(roles.map(|(proxy, until)| Former::new(proxy, until)));
-        self.guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
+        self.slots[PROXY].guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
         self.versions = value.versions;
         self.files_soft = value.files_soft;
         self.voice.quiet = value.quiet;
@@ -207,7 +208,7 @@ impl Supervisor {
         if value.asked {
             self.requests.ask(None);
         }
-        let roles = self.proxy.iter();
+        let roles = self.slots[PROXY].running.iter();
         let roles = roles.chain(self.formers.iter().map(|former| &former.proxy));
         let roles = roles.map(|proxy| proxy.process.pid());
         let known: Vec<Pid> = roles.chain(self.address_process()).collect();

@@ -1,0 +1,404 @@
+//! The place of a role: the process that is in it, when another one is started, when it is
+//! ended by force. It is the same for every role; how the roles differ is a row each
+//! ([`ROWS`]), and what they say is obeyed by the supervisor.
+
+use super::backoff::Backoff;
+use super::directory::Entry as Place;
+use super::route::{ADDRESS, Asks, CLUSTER, PROXY};
+use super::run::Supervisor;
+use super::turn::Turn;
+use crate::roles::Shared;
+use crate::roles::channel::{Channel, Received};
+use crate::roles::spawn::{self, Entry, Started};
+use crate::voice::Voice;
+use nix::sys::signal::Signal;
+use part::role::{Manner, Message};
+use rustix::event::PollFd;
+use std::ops::{Index, IndexMut};
+use std::time::{Duration, Instant};
+
+/// How one role differs from others.
+pub struct RoleRow {
+    /// The part whose role it is.
+    pub part: &'static str,
+    /// How its process is started.
+    pub entry: Entry,
+    /// How long it may take until it says that it runs; None for one that never does.
+    pub ready_limit: Option<Duration>,
+    /// How old it is at least when its main loop has to run: what it reads first may take
+    /// its time.
+    pub beats_after: Duration,
+}
+
+/// How long a proxy may take until it serves.
+pub const PROXY_READY_LIMIT: Option<Duration> = Some(Duration::from_secs(120));
+
+/// The roles.
+pub static ROWS: [RoleRow; 3] = [
+    RoleRow {
+        part: PROXY,
+        entry: spawn::PROXY_ENTRY,
+        ready_limit: PROXY_READY_LIMIT,
+        beats_after: Duration::ZERO,
+    },
+    RoleRow {
+        part: ADDRESS,
+        entry: spawn::ADDRESS_ENTRY,
+        ready_limit: Some(Duration::from_secs(30)),
+        beats_after: Duration::ZERO,
+    },
+    RoleRow {
+        part: CLUSTER,
+        entry: spawn::CONTROL_ENTRY,
+        ready_limit: None,
+        beats_after: Duration::from_secs(30),
+    },
+];
+
+/// A role that runs.
+pub struct Running {
+    /// The process.
+    pub process: Started,
+    /// When it was started.
+    pub born: Instant,
+    /// It does what it is to do.
+    pub ready: bool,
+    /// It was not ready in time, and is about to end.
+    pub killed: bool,
+    /// It was not started by this image of the supervisor.
+    pub adopted: bool,
+    /// It said that it ends by this signal.
+    pub obeys: Option<Signal>,
+    /// When it was last given its helper.
+    pub helper_at: Option<Instant>,
+    /// It was told to leave; when it is ended by force.
+    pub leaves_until: Option<Instant>,
+}
+
+impl Running {
+    /// One that was started just now.
+    pub fn begun(process: Started) -> Running {
+        Running {
+            ready: false,
+            adopted: false,
+            ..Running::adopted(process)
+        }
+    }
+
+    /// One that does already what it is to do.
+    pub fn adopted(process: Started) -> Running {
+        Running {
+            process,
+            born: Instant::now(),
+            ready: true,
+            killed: false,
+            adopted: true,
+            obeys: None,
+            helper_at: None,
+            leaves_until: None,
+        }
+    }
+
+    /// When it is taken for one that never runs.
+    pub fn deadline(&self, limit: Option<Duration>) -> Option<Instant> {
+        let waits = !self.ready && !self.killed;
+        limit.filter(|_| waits).map(|limit| self.born + limit)
+    }
+
+    /// Says something without descriptors; whether that can arrive. Mostly who cannot be
+    /// told is about to be seen as ended.
+    pub fn say(&mut self, message: &Message) -> bool {
+        self.process.say(message, &[])
+    }
+
+    /// Tells it to leave everything to the one that followed it.
+    pub fn leave(&mut self, until: Instant) {
+        if self.leaves_until.is_none() {
+            self.process
+                .stop(Manner::Leave, rustix::process::Signal::TERM);
+            self.leaves_until = Some(until);
+        }
+    }
+
+    /// Ends it, since it took too long. Its end is seen in the next turn.
+    pub fn give_up(&mut self) {
+        self.process.kill();
+        self.killed = true;
+    }
+}
+
+/// The place of a role.
+pub struct Slot {
+    /// Which role.
+    pub row: &'static RoleRow,
+    /// The one that is in it.
+    pub running: Option<Running>,
+    /// The one that it follows, until it is ready; then until that has ended.
+    pub before: Option<Running>,
+    /// How long the next one waits.
+    pub backoff: Backoff,
+    /// When another one is started.
+    pub restart_at: Option<Instant>,
+    /// It was told to end; when that is done by force.
+    pub stop_until: Option<Instant>,
+    /// One was ready at least once.
+    pub served: bool,
+    /// Where another supervisor would find the role.
+    pub guard: Option<(Place, Shared)>,
+}
+
+impl Slot {
+    fn of(row: &'static RoleRow) -> Slot {
+        Slot {
+            row,
+            running: None,
+            before: None,
+            backoff: Backoff::default(),
+            restart_at: None,
+            stop_until: None,
+            served: false,
+            guard: None,
+        }
+    }
+
+    /// All that run.
+    pub fn all(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter().chain(&self.before)
+    }
+
+    /// Whether there is a process still.
+    pub fn lives(&self) -> bool {
+        self.all().next().is_some()
+    }
+
+    /// Whether the role does what it is to do.
+    pub fn is_ready(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.ready)
+    }
+
+    /// Whether nothing is half said or half done.
+    pub fn is_quiet(&self) -> bool {
+        let quiet = |running: &Running| running.ready && running.process.channel.is_quiet();
+        self.before.is_none() && self.running.as_ref().is_none_or(quiet)
+    }
+
+    /// The role's process, where it can be told something.
+    pub fn process(&mut self) -> Option<&mut Started> {
+        let says_so = self.row.ready_limit.is_some();
+        let running = self.running.as_mut();
+        let running = running.filter(|running| running.ready || !says_so)?;
+        Some(&mut running.process)
+    }
+
+    /// The process whose signs of life are looked for: one that runs and is not to end.
+    pub fn beating(&mut self) -> Option<&mut Started> {
+        let old = self.running.as_ref()?.born.elapsed() >= self.row.beats_after;
+        let stays = old && self.stop_until.is_none();
+        self.process().filter(|_| stays)
+    }
+
+    /// The number of the process, for messages and files.
+    pub fn pid(&self) -> Option<i32> {
+        self.running
+            .as_ref()
+            .map(|running| running.process.number())
+    }
+
+    /// Where another supervisor would come, as the role is told.
+    pub fn listener(&self) -> Option<&Shared> {
+        self.guard.as_ref().map(|(_, listener)| listener)
+    }
+
+    /// When something is due by itself.
+    pub fn deadline(&self) -> Option<Instant> {
+        let late = self
+            .running
+            .as_ref()
+            .and_then(|one| one.deadline(self.row.ready_limit));
+        let leaves = self.before.as_ref().and_then(|one| one.leaves_until);
+        let all = [late, leaves, self.restart_at, self.stop_until];
+        all.into_iter().flatten().min()
+    }
+
+    /// Ends what takes too long; whether another one is to be started now.
+    pub fn look_at_clock(&mut self, now: Instant, voice: &mut Voice) -> bool {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if let Some(before) = &mut self.before {
+            // What it still says is of no interest.
+            while before.process.hear(voice).is_some() {}
+            if due(before.leaves_until) {
+                before.process.kill();
+            }
+            if before.process.ended().is_some() {
+                self.before = None;
+            }
+        }
+        let late = self
+            .running
+            .as_ref()
+            .and_then(|one| one.deadline(self.row.ready_limit));
+        if due(late) || due(self.stop_until) {
+            self.stop_until = None;
+            if let Some(running) = &mut self.running {
+                running.give_up();
+            }
+        }
+        self.restart_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// The last of it: what is in it is ended, from the given moment on by force.
+    pub fn end(&mut self) {
+        let until = self.stop_until.take().unwrap_or_else(Instant::now);
+        if let Some(mut running) = self.running.take() {
+            running.process.wait_for_end(until);
+        }
+        if let Some(mut before) = self.before.take() {
+            before.process.end_now();
+        }
+    }
+}
+
+/// The places of all roles, by their parts.
+pub struct Slots(Vec<Slot>);
+
+impl Default for Slots {
+    /// Nothing runs yet.
+    fn default() -> Slots {
+        Slots(ROWS.iter().map(Slot::of).collect())
+    }
+}
+
+impl Slots {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Slot> {
+        self.0.iter()
+    }
+
+    /// All of them.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
+        self.0.iter_mut()
+    }
+
+    /// What is to be watched.
+    pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let running = self.all().flat_map(Slot::all);
+        running.flat_map(|running| running.process.watched())
+    }
+
+    /// The channels to those that listen.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        let running = self.all().flat_map(Slot::all);
+        let audible = running.filter(|running| !running.process.silent);
+        audible.map(|running| &running.process.channel)
+    }
+
+    /// Begins a look at the role of a part.
+    pub fn turn(&mut self, part: &str) -> Option<Turn> {
+        let running = self[part].running.as_mut()?;
+        Some(Turn::of(&mut running.process))
+    }
+}
+
+impl Index<&str> for Slots {
+    type Output = Slot;
+
+    fn index(&self, part: &str) -> &Slot {
+        let mut slots = self.0.iter();
+        let slot = slots.find(|slot| slot.row.part == part);
+        slot.expect("a part of the table")
+    }
+}
+
+impl IndexMut<&str> for Slots {
+    fn index_mut(&mut self, part: &str) -> &mut Slot {
+        let mut slots = self.0.iter_mut();
+        let slot = slots.find(|slot| slot.row.part == part);
+        slot.expect("a part of the table")
+    }
+}
+
+impl Supervisor {
+    /// Hears the role of a part and sees what became of it.
+    pub(super) fn look_at_role(&mut self, part: &'static str) {
+        let Some(mut turn) = self.slots.turn(part) else {
+            return;
+        };
+        loop {
+            let running = self.slots[part].running.as_mut();
+            let process = running.map(|running| &mut running.process);
+            let Some(received) = turn.next(process, &mut self.voice) else {
+                break;
+            };
+            self.hear(part, received);
+        }
+        let running = self.slots[part].running.as_ref();
+        if let Some(ending) = turn.ending(running.map(|running| &running.process))
+            && let Some(running) = self.slots[part].running.take()
+        {
+            self.drop_questions(part);
+            match part {
+                PROXY => self.proxy_ended(&running, ending),
+                ADDRESS => self.addresses_ended(&running, ending),
+                _ => self.control_ended(&running, ending),
+            }
+        }
+    }
+
+    /// Obeys what every role may say; the rest is its own.
+    fn hear(&mut self, part: &'static str, received: Received) {
+        match received.message {
+            Message::Answer { .. } | Message::Nobody { .. } => self.answered(part, received),
+            Message::Part(_) | Message::TellReport { .. } => {
+                self.pass_on(Asks::Role(part, received.ask), received);
+            }
+            Message::Pulse => {}
+            // It is said once.
+            Message::Ready { .. } if self.slots[part].is_ready() => {}
+            message if part == CLUSTER => self.hear_control(Received {
+                message,
+                ..received
+            }),
+            message => {
+                if let (Message::Ready { .. }, Some(running)) =
+                    (&message, &mut self.slots[part].running)
+                {
+                    running.ready = true;
+                }
+                match part {
+                    PROXY => self.hear_proxy(Received {
+                        message,
+                        ..received
+                    }),
+                    _ => self.hear_addresses(message),
+                }
+            }
+        }
+    }
+
+    /// Tells a role that what it said is not known, but for an answer to such.
+    pub(super) fn not_understood(&mut self, part: &str, message: &Message) {
+        let kind = message.kind();
+        if !matches!(message, Message::Unknown { .. })
+            && let Some(running) = &mut self.slots[part].running
+        {
+            // Who cannot be told is about to be seen as ended.
+            let _ = running.say(&Message::Unknown { kind });
+        }
+    }
+
+    /// Ends roles that take too long, and starts those whose time has come.
+    pub(super) fn look_at_slots(&mut self, now: Instant) {
+        let slots = self.slots.all_mut();
+        let due: Vec<_> = slots
+            .filter_map(|slot| (slot.look_at_clock(now, &mut self.voice)).then_some(slot.row.part))
+            .collect();
+        for part in due {
+            match part {
+                PROXY => self.start_proxy(),
+                ADDRESS if self.stop.is_none() => self.start_addresses(),
+                ADDRESS => {}
+                _ => self.start_control(),
+            }
+        }
+    }
+}
