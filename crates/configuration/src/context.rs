@@ -2,6 +2,7 @@
 
 use crate::options::LoadOptions;
 use crate::outside::Outside;
+use crate::sections::Words;
 use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
 
 /// Mistakes of a file for which near names among its own are looked for.
@@ -16,6 +17,8 @@ pub struct Context {
     pub diagnostics: Diagnostics,
     /// Environment variables; `setenv` changes them.
     pub environment: Environment,
+    /// The words that begin sections, of all parts.
+    pub words: Words,
     /// What is asked besides.
     pub options: LoadOptions,
     /// What answers questions about the system.

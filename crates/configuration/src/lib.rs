@@ -1,15 +1,31 @@
 //! Loading of configuration files, whichever part of the program the sections are of:
-//! the files of the command line, all that a load asks of its environment, and the recording
-//! of a load, from which it is done again elsewhere.
+//! the files of the command line, their lines, each given to the part that its section is of,
+//! all that a load asks of its environment, and the recording of a load, from which it is done
+//! again elsewhere.
 //!
-//! This crate knows no keyword, no part and no process.
+//! This crate knows no process, no part, and of keywords only `on`, which stands before any.
 
+pub mod codes;
 mod context;
 pub mod files;
+mod load;
+mod node;
+mod nodes;
 mod options;
 pub mod outside;
+mod part;
 mod recording;
+mod sections;
+mod table;
+mod unknown;
 
 pub use context::Context;
+pub use load::{Loaded, load, replay};
+pub use node::{Node, is_name_of};
+pub use nodes::DOCUMENTED as ON_DOCUMENTED;
 pub use options::LoadOptions;
+pub use part::{Draft, Exchange, Kind, Part};
 pub use recording::{Export, HEAD_BYTES, Recording, RecordingError, without_secrets};
+pub use sections::{Sections, Words};
+pub use table::{LineBuilder, Lines, SectionTable, Tabled};
+pub use unknown::Unknown;

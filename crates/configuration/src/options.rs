@@ -14,6 +14,8 @@ pub struct LoadOptions {
     pub diag: bool,
     /// Servers' certificates are verified only where a line says so (`-dV`).
     pub unverified_servers: bool,
+    /// What this machine is counts, and not only what the files say: it is to run them.
+    pub here: bool,
     /// The name of this host, for lines `on NODE`; empty: it does not matter which host
     /// this is, and the file is read as its first node does.
     pub host: String,

@@ -12,12 +12,12 @@ mod haproxy;
 mod identity;
 mod keepalived;
 mod loader;
+mod parts;
 mod ping;
 mod process;
 mod role;
 mod roles;
 mod supervisor;
-mod virtual_addresses;
 mod voice;
 
 use roles::spawn;

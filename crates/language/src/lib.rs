@@ -22,7 +22,6 @@ pub mod render;
 pub mod source;
 pub mod suggest;
 pub mod token;
-mod unknown;
 pub mod upgrade;
 pub mod value;
 
@@ -33,5 +32,4 @@ pub use keyword::{Documented, Keyword};
 pub use outline::Outline;
 pub use reader::{Facts, Reader, evaluate_condition};
 pub use source::{FileId, SourceMap, Span};
-pub use token::{Line, SectionLines, Word};
-pub use unknown::unknown;
+pub use token::{Line, Word};

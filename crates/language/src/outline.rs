@@ -7,7 +7,7 @@
 pub struct Outline<'n> {
     names: Vec<&'n str>,
     /// Names that are also keywords, each with the section that has the keyword.
-    shared: &'n [(&'n str, &'n str)],
+    shared: Vec<(&'n str, &'n str)>,
     current: Option<&'n str>,
     /// The current section has a line that is indented.
     indented: bool,
@@ -17,11 +17,11 @@ impl<'n> Outline<'n> {
     /// One at the beginning of a file.
     pub fn new(
         names: impl IntoIterator<Item = &'n str>,
-        shared: &'n [(&'n str, &'n str)],
+        shared: impl IntoIterator<Item = (&'n str, &'n str)>,
     ) -> Outline<'n> {
         Outline {
             names: names.into_iter().collect(),
-            shared,
+            shared: shared.into_iter().collect(),
             current: None,
             indented: false,
         }
@@ -58,7 +58,7 @@ mod tests {
 
     fn sections(text: &str) -> Vec<&str> {
         let names = ["global", "listen", "node"];
-        let mut outline = Outline::new(names, &[("node", "global")]);
+        let mut outline = Outline::new(names, [("node", "global")]);
         let begins = |line: &&str| {
             let word = line.split_whitespace().next().unwrap_or_default();
             outline.begins(word, line.starts_with(' '))

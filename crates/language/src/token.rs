@@ -64,13 +64,3 @@ impl Line {
         }
     }
 }
-
-/// A section as it was read, for whoever knows its keywords: its first line and the
-/// lines below it, with quotes, variables and conditions resolved.
-#[derive(Clone, Debug)]
-pub struct SectionLines {
-    /// The line that begins it.
-    pub head: Line,
-    /// The others.
-    pub lines: Vec<Line>,
-}

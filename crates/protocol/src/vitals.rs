@@ -41,11 +41,13 @@
 //! is the worst of it. Whoever writes, writes with release; whoever reads, reads
 //! with acquire; a slot's numbers belong together only more or less.
 
+mod service;
 mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use service::Service;
 pub use slot::{TOLD_STATES, Told, ToldState};
 
 use std::sync::atomic::{AtomicU64, Ordering};

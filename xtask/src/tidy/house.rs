@@ -31,8 +31,14 @@ const HOUSE: &[(&str, Knows)] = &[
             "mux",
         ]),
     ),
-    ("address", Knows::Only(&["language", "protocol", "part"])),
-    ("cluster", Knows::Only(&["language", "protocol", "part"])),
+    (
+        "address",
+        Knows::Only(&["configuration", "language", "protocol", "part"]),
+    ),
+    (
+        "cluster",
+        Knows::Only(&["configuration", "language", "protocol", "part"]),
+    ),
     ("console", Knows::Only(&["cluster", "language"])),
     ("evenkeel", Knows::All),
     ("xtask", Knows::All),

@@ -4,7 +4,7 @@ use super::instance::options;
 use super::{Host, codes};
 use crate::config::{NotifyScripts, Options, Script};
 use language::arguments::Built;
-use language::{Diagnostic, Diagnostics, SourceMap, Span};
+use language::{Diagnostic, Span};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -113,35 +113,28 @@ impl VirtualIp {
 
 /// All of it so far.
 #[derive(Debug)]
-pub(super) struct Draft<'d> {
-    sources: &'d SourceMap,
-    diagnostics: &'d mut Diagnostics,
-    pub(super) host: &'d Host,
+pub(super) struct Draft {
+    pub(super) host: Host,
+    /// The first section: its word, and where it is.
+    pub(super) begun: Option<(String, Span)>,
     pub(super) nodes: Vec<Node>,
     pub(super) virtual_ips: Vec<VirtualIp>,
+    pub(super) told: Vec<Diagnostic>,
 }
 
-impl<'d> Draft<'d> {
-    pub(super) fn new(
-        sources: &'d SourceMap,
-        diagnostics: &'d mut Diagnostics,
-        host: &'d Host,
-    ) -> Self {
+impl Draft {
+    pub(super) fn new(host: Host) -> Self {
         Draft {
-            sources,
-            diagnostics,
             host,
+            begun: None,
             nodes: Vec::new(),
             virtual_ips: Vec::new(),
+            told: Vec::new(),
         }
     }
 
     pub(super) fn tell(&mut self, told: Diagnostic) {
-        self.diagnostics.push(self.sources, told);
-    }
-
-    pub(super) fn errors(&self) -> usize {
-        self.diagnostics.errors()
+        self.told.push(told);
     }
 
     /// The section that is being read: its first line put it there.

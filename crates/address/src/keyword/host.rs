@@ -1,5 +1,6 @@
 //! What sections have to know of the machine that they are read on.
 
+use configuration::outside::Interface;
 use language::value::{Network, V4Network, V6Network};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,16 +12,7 @@ pub struct Host {
     /// belongs to a machine is complained about.
     pub name: Option<String>,
     /// Its interfaces.
-    pub interfaces: Vec<HostInterface>,
-}
-
-/// An interface of a machine.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HostInterface {
-    /// Its name.
-    pub name: String,
-    /// Its addresses with their prefixes.
-    pub addresses: Vec<(IpAddr, u8)>,
+    pub interfaces: Vec<Interface>,
 }
 
 /// The network of an address.
@@ -40,7 +32,7 @@ fn network(address: IpAddr, prefix: u8) -> Network {
 
 impl Host {
     /// The interface of that name.
-    pub(super) fn interface(&self, name: &str) -> Option<&HostInterface> {
+    pub(super) fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces
             .iter()
             .find(|interface| interface.name == name)
@@ -54,8 +46,8 @@ impl Host {
 
     /// The interfaces in whose networks an address is: those of the longest prefix,
     /// with it. The loopback interface is none of them.
-    pub(super) fn around(&self, address: IpAddr) -> Vec<(&HostInterface, u8)> {
-        let mut found: Vec<(&HostInterface, u8)> = Vec::new();
+    pub(super) fn around(&self, address: IpAddr) -> Vec<(&Interface, u8)> {
+        let mut found: Vec<(&Interface, u8)> = Vec::new();
         for interface in self.interfaces.iter().filter(|i| i.name != "lo") {
             let fits = |(own, prefix): &&(IpAddr, u8)| {
                 own.is_ipv4() == address.is_ipv4()
@@ -88,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_address_belongs_to_the_interface_with_the_longest_prefix_around_it() {
-        let of = |name: &str, addresses: &[&str]| HostInterface {
+        let of = |name: &str, addresses: &[&str]| Interface {
             name: name.to_owned(),
             addresses: addresses
                 .iter()

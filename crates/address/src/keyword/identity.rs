@@ -2,6 +2,7 @@
 
 use super::codes;
 use super::draft::{Draft, Node};
+pub(super) use configuration::is_name_of;
 use language::{Diagnostic, Span, suggest};
 
 /// Which one it is.
@@ -15,21 +16,13 @@ pub(super) enum Identity {
     First,
 }
 
-/// Whether a name is a machine's: with or without its domain, in any case.
-pub(super) fn is_name_of(name: &str, host: &str) -> bool {
-    let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-    let qualified = name.contains('.') && host.contains('.');
-    name.eq_ignore_ascii_case(host)
-        || (!qualified && short(name).eq_ignore_ascii_case(&short(host)))
-}
-
 /// The name of a node; that of the machine where its section has none.
 pub(super) fn name_of<'n>(node: &'n Node, host: Option<&'n str>) -> &'n str {
     node.name.as_deref().or(host).unwrap_or("")
 }
 
 /// Why a section is this machine.
-fn is_here(draft: &Draft<'_>, node: &Node, host: &str) -> Option<String> {
+fn is_here(draft: &Draft, node: &Node, host: &str) -> Option<String> {
     if node.name.is_none() {
         return Some("it has no name, so it matches every machine".to_owned());
     }
@@ -45,7 +38,7 @@ fn is_here(draft: &Draft<'_>, node: &Node, host: &str) -> Option<String> {
 }
 
 /// Finds it; what is wrong is told.
-pub(super) fn find(draft: &mut Draft<'_>) -> Identity {
+pub(super) fn find(draft: &mut Draft) -> Identity {
     check_preferred(draft);
     let Some(host) = draft.host.name.clone() else {
         return Identity::First;
@@ -82,7 +75,7 @@ pub(super) fn find(draft: &mut Draft<'_>) -> Identity {
 }
 
 /// Says that the file is for other machines.
-fn tell_nobody(draft: &mut Draft<'_>, host: &str) {
+fn tell_nobody(draft: &mut Draft, host: &str) {
     let mut names: Vec<(String, Span)> = Vec::new();
     let nodes = draft
         .nodes
@@ -114,7 +107,7 @@ fn tell_nobody(draft: &mut Draft<'_>, host: &str) {
 }
 
 /// Where there are `node` sections `prefer` and `on` name these.
-fn check_preferred(draft: &mut Draft<'_>) {
+fn check_preferred(draft: &mut Draft) {
     if draft.nodes.is_empty() {
         return;
     }

@@ -29,7 +29,7 @@ fn bands(place: usize) -> [u8; 3] {
 }
 
 /// Checks all of it, and builds what this machine has part in.
-pub(super) fn finish(draft: &mut Draft<'_>) -> Outcome {
+pub(super) fn finish(draft: &mut Draft) -> Outcome {
     let identity = identity::find(draft);
     check_addresses(draft);
     let mut outcome = Outcome {
@@ -43,7 +43,6 @@ pub(super) fn finish(draft: &mut Draft<'_>) -> Outcome {
             Identity::Any | Identity::First => None,
         },
         backends: Vec::new(),
-        spans: Vec::new(),
     };
     let mut taken: Vec<Taken> = Vec::new();
     for virtual_ip in std::mem::take(&mut draft.virtual_ips) {
@@ -76,9 +75,6 @@ pub(super) fn finish(draft: &mut Draft<'_>) -> Outcome {
             source,
         };
         let outcome = &mut outcome;
-        outcome
-            .spans
-            .push((virtual_ip.name.clone(), virtual_ip.span));
         for backend in &virtual_ip.backends {
             outcome.backends.push((backend.value.clone(), backend.span));
         }
@@ -166,7 +162,7 @@ pub(super) fn options() -> Options {
 }
 
 /// What holds for all instances.
-fn global(draft: &Draft<'_>) -> Global {
+fn global(draft: &Draft) -> Global {
     Global {
         router_id: draft.host.name.clone().unwrap_or_default(),
         lock_memory: true,
@@ -176,7 +172,7 @@ fn global(draft: &Draft<'_>) -> Global {
 }
 
 /// A virtual address cannot be one that stays with a machine.
-fn check_addresses(draft: &mut Draft<'_>) {
+fn check_addresses(draft: &mut Draft) {
     let mut wrong = Vec::new();
     for node in &draft.nodes {
         for own in &node.addresses {
@@ -197,7 +193,7 @@ fn check_addresses(draft: &mut Draft<'_>) {
 }
 
 /// The nodes that may have the addresses, the best first; none names no node.
-fn order(draft: &Draft<'_>, virtual_ip: &VirtualIp) -> Vec<String> {
+fn order(draft: &Draft, virtual_ip: &VirtualIp) -> Vec<String> {
     if !virtual_ip.prefer.is_empty() {
         return virtual_ip.prefer.iter().map(|n| n.value.clone()).collect();
     }
@@ -219,7 +215,7 @@ fn place(identity: &Identity, order: &[String]) -> Option<usize> {
 }
 
 /// Addresses as the kernel gets them.
-fn addresses(draft: &Draft<'_>, virtual_ip: &VirtualIp, interface: &str) -> Vec<Address> {
+fn addresses(draft: &Draft, virtual_ip: &VirtualIp, interface: &str) -> Vec<Address> {
     let of_network = |address: IpAddr| {
         let around = draft.host.around(address);
         let own = around.iter().find(|(i, _)| i.name == interface);

@@ -19,7 +19,7 @@ pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
 
 /// The interface that the lines say, or the one around the first address.
 pub(super) fn interface(
-    draft: &mut Draft<'_>,
+    draft: &mut Draft,
     virtual_ip: &VirtualIp,
     identity: &Identity,
     order: &[String],
@@ -73,7 +73,7 @@ pub(super) fn interface(
 }
 
 fn tell_no_interface(
-    draft: &mut Draft<'_>,
+    draft: &mut Draft,
     virtual_ip: &VirtualIp,
     address: &draft::Address,
     around: &[String],
@@ -126,7 +126,7 @@ pub(super) struct Taken {
 
 /// The id of the line or of the name, which nobody else has on that link.
 pub(super) fn router_id(
-    draft: &mut Draft<'_>,
+    draft: &mut Draft,
     virtual_ip: &VirtualIp,
     interface: &str,
     taken: &mut Vec<Taken>,
@@ -176,7 +176,7 @@ pub(super) fn router_id(
 
 /// How adverts travel, and from where.
 pub(super) fn transport(
-    draft: &mut Draft<'_>,
+    draft: &mut Draft,
     virtual_ip: &VirtualIp,
     order: &[String],
     place: usize,
@@ -207,7 +207,7 @@ pub(super) fn transport(
 }
 
 fn unicast(
-    draft: &mut Draft<'_>,
+    draft: &mut Draft,
     order: &[String],
     place: usize,
     ipv6: bool,

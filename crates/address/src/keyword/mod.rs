@@ -1,6 +1,5 @@
 //! Our own language: the sections `node` and `virtual-ip`, one file for all
-//! machines. The proxy's loader collects their lines ([`SectionLines`]) without
-//! knowing any of their keywords; here each keyword is a row, as there.
+//! machines. Each keyword is a row.
 //!
 //! Lines become drafts ([`node`], [`virtual_ip`] and the families beside them), and
 //! drafts, once all sections are read, the [`Config`] of this machine
@@ -26,34 +25,50 @@ mod track;
 mod virtual_ip;
 mod vrid;
 
-pub use host::{Host, HostInterface};
+pub use host::Host;
 pub use timing::Timers;
 pub use track::PING;
 
 use crate::config::Config;
+use configuration::{Context, Exchange, Export, Lines, Node, Part, SectionTable, Sections, Tabled};
 use draft::Draft;
-use language::arguments::{Args, Built, unset_named};
-use language::keyword::{Documented, Family, Found, Keyword, Table};
-use language::{Diagnostic, Diagnostics, Line, SectionLines, SourceMap, Span, unknown};
-use std::sync::OnceLock;
+use language::arguments::{ArgumentCodes, Built};
+use language::keyword::{Documented, Family, Keyword};
+use language::{Code, Diagnostic, Line, Span};
+use protocol::vitals::Service;
+use std::any::Any;
 
-/// The sections, and what each is for.
-pub static SECTIONS: &[(&str, &str)] = &[
-    (
-        "node",
-        "One of the machines that share the file: its name and its addresses.",
-    ),
-    (
-        "virtual-ip",
-        "Addresses that one machine owns at a time, and the order of the machines.",
-    ),
-];
+/// The virtual addresses, as a part of a configuration.
+pub static PART: Part = Part {
+    name: "address",
+    sections: SECTIONS,
+    documented: || [documented(), crate::dialect::documented()].concat(),
+    codes: || [codes::CODES, crate::codes::DIALECT_CODES].concat(),
+    exports: &[],
+    begin: |context| Box::new(Lines::new(Draft::new(host(context)))),
+};
+
+/// The sections.
+const SECTIONS: Sections = Sections {
+    names: &[
+        (
+            "node",
+            "One of the machines that share the file: its name and its addresses.",
+        ),
+        (
+            "virtual-ip",
+            "Addresses that one machine owns at a time, and the order of the machines.",
+        ),
+    ],
+    // keepalived's.
+    secrets: &["auth_pass"],
+    ..Sections::NONE
+};
 
 /// Sections that are read; a file with more has another trouble.
 pub const SECTIONS_MAX: usize = 512;
 
-/// Builds a line of a section into the draft.
-type LineBuilder = fn(&mut Draft<'_>, &mut Args<'_>) -> Built;
+type LineBuilder = configuration::LineBuilder<Draft>;
 type Row = Keyword<LineBuilder>;
 
 static NODE: &[Family<LineBuilder>] = &[("Nodes", node::LINES)];
@@ -65,16 +80,10 @@ static VIRTUAL_IP: &[Family<LineBuilder>] = &[
     ("Virtual address notifications", notify::LINES),
 ];
 
-/// The tables, made at their first use: one a section.
-fn tables() -> &'static [(&'static str, Table<LineBuilder>); 2] {
-    static TABLES: OnceLock<[(&'static str, Table<LineBuilder>); 2]> = OnceLock::new();
-    TABLES.get_or_init(|| {
-        [
-            ("node", Table::new("keyword", NODE, &[])),
-            ("virtual-ip", Table::new("keyword", VIRTUAL_IP, &[])),
-        ]
-    })
-}
+static TABLES: [SectionTable<Draft>; 2] = [
+    SectionTable::new("node", NODE, node::begin),
+    SectionTable::new("virtual-ip", VIRTUAL_IP, virtual_ip::begin),
+];
 
 /// The sections themselves, as the manual has them.
 static DOCUMENTED_SECTIONS: &[Documented] = &[
@@ -107,9 +116,9 @@ static DOCUMENTED_SECTIONS: &[Documented] = &[
 
 /// Every keyword of these sections, for the manual and its kin.
 pub fn documented() -> Vec<Documented> {
-    let mut all: Vec<Documented> = tables()
+    let mut all: Vec<Documented> = TABLES
         .iter()
-        .flat_map(|(_, table)| table.documented())
+        .flat_map(SectionTable::documented)
         .chain(DOCUMENTED_SECTIONS.iter().copied())
         .collect();
     all.sort_by_key(|row| row.name);
@@ -123,86 +132,112 @@ pub struct Outcome {
     pub config: Config,
     /// Which node this machine is; None where no section says.
     pub node: Option<String>,
-    /// Backends of the proxy that `track backend` names, and where: whoever has the
-    /// proxy's configuration says which of them do not exist.
-    pub backends: Vec<(String, Span)>,
-    /// Names of instances and where they stand.
-    pub spans: Vec<(String, Span)>,
+    /// Backends of the proxy that `track backend` names, and where.
+    backends: Vec<(String, Span)>,
 }
 
-/// Builds sections for a machine. None where there is an error, or no section.
-pub fn build(
-    sections: &[SectionLines],
-    sources: &SourceMap,
-    diagnostics: &mut Diagnostics,
-    host: &Host,
-) -> Option<Outcome> {
-    let errors = diagnostics.errors();
-    let mut draft = Draft::new(sources, diagnostics, host);
-    if let Some(first_surplus) = sections.get(SECTIONS_MAX) {
-        let told = format!("more than {SECTIONS_MAX} node and virtual-ip sections");
-        draft.tell(Diagnostic::error(
-            &codes::TOO_MANY,
-            first_surplus.head.span,
-            told,
-        ));
-    }
-    for section in sections.iter().take(SECTIONS_MAX) {
-        read(&mut draft, section);
-    }
-    let outcome = instance::finish(&mut draft);
-    let failed = draft.errors() > errors;
-    match failed || sections.is_empty() {
-        true => None,
-        false => Some(outcome),
+/// What was read.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Read {
+    /// None where there is an error, or no section.
+    pub outcome: Option<Outcome>,
+    /// The word of the first section, and where it is.
+    begun: Option<(String, Span)>,
+}
+
+impl Read {
+    /// Says that nobody would serve the sections, where there are any.
+    pub fn not_here(&self) -> Option<Diagnostic> {
+        let (word, at) = self.begun.as_ref()?;
+        let told =
+            format!("a '{word}' section needs the address role, which this process does not start");
+        let told = Diagnostic::error(&codes::NOT_HERE, *at, told)
+            .label("virtual addresses need a supervisor");
+        Some(told.help("start it with `evenkeel run -f FILE`, or as `haproxy -W`"))
     }
 }
 
-/// Takes a section in.
-fn read(draft: &mut Draft<'_>, section: &SectionLines) {
-    let place = section.head.words.first().map_or("", |word| word.str());
-    let Some((place, table)) = tables().iter().find(|(name, _)| *name == place) else {
-        return;
+/// The machine that the files are for.
+fn host(context: &Context) -> Host {
+    if !context.options.here {
+        return Host::default();
+    }
+    let own = || {
+        let system = rustix::system::uname();
+        system.nodename().to_string_lossy().into_owned()
     };
-    let begun = match *place {
-        "node" => node::begin(draft, &section.head),
-        _ => virtual_ip::begin(draft, &section.head),
-    };
-    if let Err(refused) = begun {
-        // What its lines would say is not known without it.
-        return draft.tell(*refused);
-    }
-    for line in &section.lines {
-        if let Err(refused) = line_of(draft, place, table, line) {
-            draft.tell(unset_named(line, *refused));
-        }
+    Host {
+        name: Some(context.options.node.clone().unwrap_or_else(own)),
+        interfaces: context.outside.interfaces(),
     }
 }
 
-/// Takes a line of a section in.
-fn line_of(
-    draft: &mut Draft<'_>,
-    place: &'static str,
-    table: &'static Table<LineBuilder>,
-    line: &Line,
-) -> Built {
-    if line.words.is_empty() {
+/// What others may know of the addresses of a configuration, whichever language it is of.
+pub fn exports(config: &Config) -> impl Iterator<Item = Export> {
+    config.instances.iter().map(|instance| {
+        let addresses = instance.addresses.iter().chain(&instance.excluded);
+        let backends = instance.tracked.backends.iter();
+        let service = Service {
+            name: instance.name.as_str().into(),
+            interface: instance.interface.as_str().into(),
+            router_id: instance.vrid,
+            addresses: addresses.map(|address| address.address).collect(),
+            backends: backends.map(|name| name.as_str().into()).collect(),
+        };
+        Export::new(Service::KIND, &instance.name, &service)
+    })
+}
+
+/// Takes a section in, of a number that has an end.
+fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let word = &head.words[0];
+    draft
+        .begun
+        .get_or_insert_with(|| (word.text().into_owned(), head.span));
+    if draft.nodes.len() + draft.virtual_ips.len() < SECTIONS_MAX {
         return Ok(());
     }
-    match table.find(line.words.iter().map(|word| word.str())) {
-        Found::Built(row, words) => {
-            let mut args = Args::new(line, words, row.name, row.syntax, &codes::OF_ARGUMENTS);
-            (row.build)(draft, &mut args)
+    let told = format!("more than {SECTIONS_MAX} node and virtual-ip sections");
+    Err(Box::new(Diagnostic::error(
+        &codes::TOO_MANY,
+        head.span,
+        told,
+    )))
+}
+
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN_KEYWORD;
+
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        let node = |node: &draft::Node| Node {
+            name: node.name.clone(),
+            host_names: node.host_name.iter().map(|n| n.value.clone()).collect(),
+            addresses: node.addresses.iter().map(|a| a.value).collect(),
+        };
+        self.nodes.iter().map(node).collect()
+    }
+
+    fn finish(mut self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        let outcome = instance::finish(&mut self);
+        for told in self.told {
+            context.tell(told);
         }
-        Found::NotBuilt(..) | Found::Unknown => {
-            let legal = |keyword: &str| {
-                let mut others = tables().iter().filter(|(other, _)| *other != place);
-                let other =
-                    others.find(|(other, table)| table.names_in(other).any(|n| n == keyword));
-                other.map(|(other, _)| *other)
-            };
-            let told = unknown(line, place, table, &codes::UNKNOWN_KEYWORD, legal);
-            Err(Box::new(told))
+        let good = context.diagnostics.errors() == 0;
+        let outcome = Some(outcome).filter(|_| good && self.begun.is_some());
+        if let Some(outcome) = &outcome {
+            exports(&outcome.config).for_each(|export| exchange.export(export));
+            for (name, at) in &outcome.backends {
+                exchange.refer("backend", name, *at);
+            }
         }
+        Box::new(Read {
+            outcome,
+            begun: self.begun,
+        })
     }
 }

@@ -22,7 +22,8 @@ pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Bo
 }
 
 /// The first line of a section.
-pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    super::begin(draft, head)?;
     let mut args = Args::new(head, 1, "node", "node [<name>]", &codes::OF_ARGUMENTS);
     let (name, span) = match args.next() {
         None => (None, head.span),
@@ -49,7 +50,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
     Ok(())
 }
 
-fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     loop {
         let (value, span) = args.address()?;
         let full = draft
@@ -69,7 +70,7 @@ fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     }
 }
 
-fn hostname(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn hostname(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a machine")?;
     let value = checked_name("hostname", word)?.to_owned();
     args.end()?;

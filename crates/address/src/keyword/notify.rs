@@ -10,7 +10,7 @@ use language::arguments::{Args, Built};
 type Slot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
 
 /// Takes a program in; the first of the words that a state has.
-fn told(draft: &mut Draft<'_>, args: &mut Args<'_>, slot: Slot) -> Built {
+fn told(draft: &mut Draft, args: &mut Args<'_>, slot: Slot) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     args.end()?;
@@ -29,23 +29,23 @@ fn told(draft: &mut Draft<'_>, args: &mut Args<'_>, slot: Slot) -> Built {
     Ok(())
 }
 
-fn any(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn any(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.any)
 }
 
-fn master(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn master(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.master)
 }
 
-fn backup(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn backup(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.backup)
 }
 
-fn fault(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn fault(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.fault)
 }
 
-fn stop(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn stop(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.stop)
 }
 

@@ -2,30 +2,14 @@
 
 use super::*;
 use crate::config::{Instance, Transport};
+use configuration::outside::Interface;
 use language::reader::{Facts, Reader};
 use language::{Environment, render};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Sections of a text.
-fn sections(text: &str, sources: &mut SourceMap) -> Vec<SectionLines> {
-    let file = sources.add("test.cfg", text.as_bytes().to_vec());
-    let mut reader = Reader::new(vec![file], Facts::new("2.6.12"));
-    let mut diagnostics = Diagnostics::default();
-    let mut all: Vec<SectionLines> = Vec::new();
-    while let Some(line) = reader.next(sources, &Environment::empty(), &mut diagnostics) {
-        if SECTIONS.iter().any(|(name, _)| line.words[0].is(name)) {
-            let (head, lines) = (line, Vec::new());
-            all.push(SectionLines { head, lines });
-        } else {
-            all.last_mut().expect("a section").lines.push(line);
-        }
-    }
-    all
-}
-
 fn host(name: &str) -> Host {
-    let interface = |name: &str, addresses: &[(&str, u8)]| HostInterface {
+    let interface = |name: &str, addresses: &[(&str, u8)]| Interface {
         name: name.to_owned(),
         addresses: addresses
             .iter()
@@ -44,11 +28,22 @@ fn host(name: &str) -> Host {
 
 /// What a machine makes of a text, and what it is told.
 fn load_on(host: &Host, text: &str) -> (Option<Outcome>, String) {
-    let mut sources = SourceMap::default();
-    let sections = sections(text, &mut sources);
-    let mut diagnostics = Diagnostics::default();
-    let outcome = build(&sections, &sources, &mut diagnostics, host);
-    (outcome, render::concise(&sources, &diagnostics, true))
+    let mut context = Context::default();
+    let file = context.sources.add("test.cfg", text.as_bytes().to_vec());
+    let mut reader = Reader::new(vec![file], Facts::new("2.6.12"));
+    let draft = Lines::new(Draft::new(host.clone()));
+    let mut draft: Box<dyn configuration::Draft> = Box::new(draft);
+    let none = Environment::empty();
+    while let Some(line) = reader.next(&context.sources, &none, &mut context.diagnostics) {
+        match SECTIONS.has(line.words[0].str()) {
+            true => draft.section(&mut context, &line),
+            false => draft.line(&mut context, &line),
+        }
+    }
+    let read = draft.finish(&mut context, &mut Exchange::default());
+    let read = read.downcast::<Read>().expect("what was read");
+    let told = render::concise(&context.sources, &context.diagnostics, true);
+    (read.outcome, told)
 }
 
 fn load(name: &str, text: &str) -> (Option<Outcome>, String) {

@@ -91,7 +91,7 @@ pub(super) fn time_within(
     Err(Box::new(args.refused(&codes::VALUE, span, told)))
 }
 
-fn failover(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn failover(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'failover'", args.keyword_span())?;
     let (value, span) = time_within(args, FAILOVER_MIN..=FAILOVER_MAX)?;
     args.end()?;
@@ -104,7 +104,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(600);
 /// A machine that came back waits no longer.
 const PREEMPT_DELAY_MAX: Duration = Duration::from_secs(1_000);
 
-fn handover_drain(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn handover_drain(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     draft
         .virtual_ip()
         .once("'handover-drain'", args.keyword_span())?;
@@ -114,7 +114,7 @@ fn handover_drain(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn preempt_delay(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn preempt_delay(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     draft
         .virtual_ip()
         .once("'preempt-delay'", args.keyword_span())?;

@@ -33,7 +33,7 @@ fn too_many(word: &Word) -> Box<Diagnostic> {
 
 /// The words of a program's line, and whether it can be run here.
 pub(super) fn program(
-    draft: &Draft<'_>,
+    draft: &Draft,
     args: &Args<'_>,
     word: &Word,
 ) -> Result<Vec<String>, Box<Diagnostic>> {
@@ -91,7 +91,7 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
 }
 
 /// Takes a program in that is run every so often.
-fn add(draft: &mut Draft<'_>, word: &Word, mut script: Script) -> Built {
+fn add(draft: &mut Draft, word: &Word, mut script: Script) -> Built {
     let virtual_ip = draft.virtual_ip();
     if virtual_ip.scripts.len() >= TRACKED_MAX {
         return Err(too_many(word));
@@ -109,7 +109,7 @@ fn add(draft: &mut Draft<'_>, word: &Word, mut script: Script) -> Built {
     Ok(())
 }
 
-fn script(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     let mut script = Script {
@@ -127,7 +127,7 @@ fn script(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     add(draft, word, script)
 }
 
-fn ping(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn ping(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let Some(word) = args.peek() else {
         return args.required("an address").map(|_| ());
     };
@@ -155,7 +155,7 @@ fn ping(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     add(draft, word, script)
 }
 
-fn interface(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let Some(word) = args.peek() else {
         return interface_name(args).map(|_| ());
     };
@@ -171,7 +171,7 @@ fn interface(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn backend(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn backend(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a backend")?;
     let value = checked_name("backend", word)?.to_owned();
     args.end()?;

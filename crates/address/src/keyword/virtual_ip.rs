@@ -22,7 +22,8 @@ const NODES_MAX: usize = 16;
 const INTERFACE_BYTES_MAX: usize = 15;
 
 /// The first line of a section.
-pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+    super::begin(draft, head)?;
     let mut args = Args::new(
         head,
         1,
@@ -53,7 +54,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, head: &Line) -> Built {
     Ok(())
 }
 
-fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().address_line = true;
     loop {
         let word = args.required("an address")?;
@@ -97,7 +98,7 @@ fn address(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
 }
 
 /// Refuses an address that stands elsewhere.
-fn taken(draft: &Draft<'_>, address: IpAddr, span: language::Span) -> Built {
+fn taken(draft: &Draft, address: IpAddr, span: language::Span) -> Built {
     let mut virtual_ones = draft.virtual_ips.iter().flat_map(|v| &v.addresses);
     let other = virtual_ones.find(|other| other.address == address);
     let Some(other) = other else {
@@ -157,7 +158,7 @@ fn node_names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Box<Diagnosti
     }
 }
 
-fn interface(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let name = interface_name(args)?;
     let nodes = match args.take("on") {
         true => node_names(args)?,
@@ -191,25 +192,25 @@ fn interface(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn prefer(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn prefer(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'prefer'", args.keyword_span())?;
     draft.virtual_ip().prefer = node_names(args)?;
     Ok(())
 }
 
-fn nopreempt(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn nopreempt(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()?;
     draft.virtual_ip().options.preempt = false;
     Ok(())
 }
 
-fn lease(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn lease(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()?;
     draft.virtual_ip().options.lease = true;
     Ok(())
 }
 
-fn vrid(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn vrid(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'vrid'", args.keyword_span())?;
     let value = args.count("the id of a virtual router", 1..=255)?;
     let span = args.option_word().span;
@@ -219,7 +220,7 @@ fn vrid(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn multicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn multicast(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
     draft.virtual_ip().once("'multicast' or 'unicast'", span)?;
     let group = match args.peek() {
@@ -238,7 +239,7 @@ fn multicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn unicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn unicast(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
     draft.virtual_ip().once("'multicast' or 'unicast'", span)?;
     args.end()?;
@@ -247,7 +248,7 @@ fn unicast(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn virtual_mac(draft: &mut Draft<'_>, args: &mut Args<'_>) -> Built {
+fn virtual_mac(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()?;
     draft.virtual_ip().virtual_mac = true;
     Ok(())

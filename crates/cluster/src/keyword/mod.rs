@@ -1,6 +1,5 @@
-//! The section `config`: how the configuration of a cluster changes. The proxy's
-//! loader collects its lines ([`SectionLines`]) without knowing any of its keywords;
-//! here each keyword is a row, as there.
+//! The section `config`: how the configuration of a cluster changes. Each keyword is a
+//! row.
 //!
 //! What the section says holds for the whole cluster. Nothing here asks the system:
 //! what is followed is looked at by [`crate::follow`].
@@ -15,21 +14,36 @@ mod tests;
 pub use follow::{Followed, System};
 
 use crate::file_set::FileSet;
-use language::arguments::{Args, Built, unset_named};
-use language::keyword::{Documented, Family, Found, Keyword, Table};
-use language::{
-    Diagnostic, Diagnostics, Environment, Facts, Line, Outline, Reader, SectionLines, SourceMap,
-    Span, unknown,
+use configuration::{
+    Context, Exchange, Lines, LoadOptions, Part, Recording, SectionTable, Sections, Tabled, Words,
 };
+use language::arguments::{Args, ArgumentCodes, Built};
+use language::keyword::{Documented, Family, Keyword};
+use language::source::Text;
+use language::{Code, Diagnostic, Environment, Facts, Line, Span};
 use serde::{Deserialize, Serialize};
-use std::sync::OnceLock;
+use std::any::Any;
 use std::time::Duration;
 
-/// The section, and what it is for.
-pub static SECTIONS: &[(&str, &str)] = &[(
-    "config",
-    "How the configuration of a cluster changes: followed repositories, judging, number of kept versions.",
-)];
+/// The configuration of the cluster, as a part of one.
+pub static PART: Part = Part {
+    name: "cluster",
+    sections: SECTIONS,
+    documented,
+    codes: || codes::CODES.to_vec(),
+    exports: &[],
+    begin: |_| Box::new(Lines::new(Draft::default())),
+};
+
+/// The section.
+const SECTIONS: Sections = Sections {
+    names: &[(
+        "config",
+        "How the configuration of a cluster changes: followed repositories, judging, number of kept versions.",
+    )],
+    for_all: &["config"],
+    ..Sections::NONE
+};
 
 /// How long each stage of a change is looked at where nothing else is said.
 pub const JUDGE_DEFAULT: Duration = Duration::from_secs(10);
@@ -65,7 +79,7 @@ impl Default for ConfigSection {
 #[derive(Clone, Debug)]
 pub struct Grammar {
     /// Which words begin a section.
-    pub outline: Outline<'static>,
+    pub words: Words,
     /// Environment variables.
     pub environment: Environment,
     /// What conditions ask about the program.
@@ -83,38 +97,16 @@ impl ConfigSection {
     /// Reads the section out of the files of a version which was checked before: what
     /// is wrong with it is passed over.
     pub fn read(set: &FileSet, grammar: &Grammar) -> ConfigSection {
-        let mut sources = SourceMap::default();
         let mains = set.files.iter().filter(|file| file.main);
-        let ids = mains.map(|file| {
-            let text = language::source::Text::new(file.bytes.clone());
-            sources.add(file.path.clone(), text)
-        });
-        let ids = ids.collect();
-        let mut outline = grammar.outline.clone();
-        let environment = &grammar.environment;
-        let mut diagnostics = Diagnostics::default();
-        let mut reader = Reader::new(ids, grammar.facts.clone());
-        let mut sections: Vec<SectionLines> = Vec::new();
-        let mut within = false;
-        while let Some(line) = reader.next(&sources, environment, &mut diagnostics) {
-            let Some(first) = line.words.first() else {
-                continue;
-            };
-            let indented = sources.position(first.span).column > 1;
-            if outline.begins(first.str(), indented) {
-                within = first.is("config");
-                reader.section(line.word(1).map_or(first.text(), |name| name.text()));
-                if within {
-                    sections.push(SectionLines {
-                        head: line,
-                        lines: Vec::new(),
-                    });
-                }
-            } else if let (true, Some(section)) = (within, sections.last_mut()) {
-                section.lines.push(line);
-            }
-        }
-        build(&sections, &sources, &mut diagnostics)
+        let files = mains.map(|file| (file.path.clone(), Text::new(file.bytes.clone())));
+        let inputs = Recording::new(
+            files.collect(),
+            grammar.environment.clone(),
+            grammar.facts.clone(),
+            LoadOptions::default(),
+            grammar.words.clone(),
+        );
+        configuration::replay(&[&PART], inputs).take(&PART)
     }
 }
 
@@ -132,10 +124,11 @@ struct Draft {
     judge: Option<Written<Duration>>,
     keep: Option<Written<u32>>,
     confirm: Option<Written<Duration>>,
+    first: Option<Span>,
+    told: Vec<Diagnostic>,
 }
 
-/// Builds a line of the section into the draft.
-type LineBuilder = fn(&mut Draft, &mut Args<'_>) -> Built;
+type LineBuilder = configuration::LineBuilder<Draft>;
 type Row = Keyword<LineBuilder>;
 
 static FAMILIES: &[Family<LineBuilder>] = &[
@@ -143,11 +136,7 @@ static FAMILIES: &[Family<LineBuilder>] = &[
     ("Configuration rollout", settings::LINES),
 ];
 
-/// The table, made at its first use.
-fn table() -> &'static Table<LineBuilder> {
-    static TABLE: OnceLock<Table<LineBuilder>> = OnceLock::new();
-    TABLE.get_or_init(|| Table::new("keyword", FAMILIES, &[]))
-}
+static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("config", FAMILIES, begin)];
 
 /// The section itself, as the manual has it.
 static DOCUMENTED_SECTION: Documented = Documented {
@@ -165,79 +154,51 @@ static DOCUMENTED_SECTION: Documented = Documented {
 
 /// Every keyword of the section, for the manual and its kin.
 pub fn documented() -> Vec<Documented> {
-    let mut all = table().documented();
+    let mut all = TABLES[0].documented();
     all.push(DOCUMENTED_SECTION);
     all.sort_by_key(|row| row.name);
     all
 }
 
-/// Builds the sections among these that are ours. What is wrong is told.
-pub fn build(
-    sections: &[SectionLines],
-    sources: &SourceMap,
-    diagnostics: &mut Diagnostics,
-) -> ConfigSection {
-    let mut draft = Draft::default();
-    let mut first: Option<Span> = None;
-    for section in sections {
-        let Some(word) = section.head.words.first().filter(|w| w.is("config")) else {
-            continue;
-        };
-        if let Some(first) = first {
-            let told = "duplicate 'config' section";
-            let told = Diagnostic::error(&codes::TWICE, word.span, told)
-                .label("a second one")
-                .also(first, "the first one")
-                .help("merge the two: the section applies to all nodes and files");
-            diagnostics.push(sources, told);
-        }
-        first.get_or_insert(word.span);
-        let mut head = Args::new(&section.head, 1, "config", "config", &codes::OF_ARGUMENTS);
-        let mut refused: Vec<Box<Diagnostic>> = head.end().err().into_iter().collect();
-        for line in &section.lines {
-            refused.extend(
-                line_of(&mut draft, line)
-                    .err()
-                    .map(|told| Box::new(unset_named(line, *told))),
-            );
-        }
-        for told in refused {
-            diagnostics.push(sources, *told);
-        }
+/// The first line.
+fn begin(draft: &mut Draft, head: &Line) -> Built {
+    let word = &head.words[0];
+    if let Some(first) = draft.first {
+        let told = "duplicate 'config' section";
+        let told = Diagnostic::error(&codes::TWICE, word.span, told)
+            .label("a second one")
+            .also(first, "the first one")
+            .help("merge the two: the section applies to all nodes and files");
+        draft.told.push(told);
     }
-    settle(draft, sources, diagnostics)
+    draft.first.get_or_insert(word.span);
+    let surplus = Args::new(head, 1, "config", "config", &codes::OF_ARGUMENTS).end();
+    draft.told.extend(surplus.err().map(|told| *told));
+    Ok(())
 }
 
-/// What is wrong with the lines together, and what they come to.
-fn settle(draft: Draft, sources: &SourceMap, diagnostics: &mut Diagnostics) -> ConfigSection {
-    for told in follow::overlaps(&draft.follow) {
-        diagnostics.push(sources, told);
-    }
-    let follow = draft.follow.into_iter().map(|follow| follow.value);
-    ConfigSection {
-        follow: follow.collect(),
-        judge: draft.judge.map_or(JUDGE_DEFAULT, |judge| judge.value),
-        keep: draft.keep.map_or(KEEP_DEFAULT, |keep| keep.value),
-        confirm: draft.confirm.map(|confirm| confirm.value),
-    }
-}
+impl Tabled for Draft {
+    const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
+    const UNKNOWN: &'static Code = &codes::UNKNOWN_KEYWORD;
 
-/// Takes a line in.
-fn line_of(draft: &mut Draft, line: &Line) -> Built {
-    if line.words.is_empty() {
-        return Ok(());
+    fn sections() -> &'static [SectionTable<Self>] {
+        &TABLES
     }
-    match table().find(line.words.iter().map(|word| word.str())) {
-        Found::Built(row, words) => {
-            let mut args = Args::new(line, words, row.name, row.syntax, &codes::OF_ARGUMENTS);
-            (row.build)(draft, &mut args)
+
+    fn told(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+        for told in follow::overlaps(&self.follow) {
+            context.tell(told);
         }
-        Found::NotBuilt(..) | Found::Unknown => Err(Box::new(unknown(
-            line,
-            "config",
-            table(),
-            &codes::UNKNOWN_KEYWORD,
-            |_| None,
-        ))),
+        let follow = self.follow.into_iter().map(|follow| follow.value);
+        Box::new(ConfigSection {
+            follow: follow.collect(),
+            judge: self.judge.map_or(JUDGE_DEFAULT, |judge| judge.value),
+            keep: self.keep.map_or(KEEP_DEFAULT, |keep| keep.value),
+            confirm: self.confirm.map(|confirm| confirm.value),
+        })
     }
 }

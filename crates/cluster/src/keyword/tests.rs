@@ -2,27 +2,15 @@
 
 use super::*;
 use language::render;
-use language::source::Text;
 
 fn load(text: &str) -> (ConfigSection, String) {
-    let mut sources = SourceMap::default();
-    let id = sources.add("site.cfg".to_owned(), Text::new(text.as_bytes().to_vec()));
-    let mut reader = Reader::new(vec![id], Facts::new("2.6.12"));
-    let mut diagnostics = Diagnostics::default();
-    let environment = Environment::empty();
-    let mut sections: Vec<SectionLines> = Vec::new();
-    while let Some(line) = reader.next(&sources, &environment, &mut diagnostics) {
-        match line.words[0].is("config") {
-            true => sections.push(SectionLines {
-                head: line,
-                lines: Vec::new(),
-            }),
-            false => sections.last_mut().expect("a section").lines.push(line),
-        }
-    }
-    let section = build(&sections, &sources, &mut diagnostics);
-    let told = render::concise(&sources, &diagnostics, true);
-    (section, told)
+    let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
+    let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
+    let words = Words::of([&SECTIONS]);
+    let inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
+    let mut loaded = configuration::replay(&[&PART], inputs);
+    let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
+    (loaded.take(&PART), told)
 }
 
 fn told(line: &str) -> String {
@@ -126,8 +114,12 @@ fn mistakes_are_told_at_their_words_with_what_to_write() {
 #[test]
 fn the_section_is_read_out_of_files_of_any_sections() {
     let text = "global\n    maxconn 5\nconfig\n    judge 3s\nfrontend x\n    judge 4s\n";
+    let others = Sections {
+        names: &[("global", ""), ("frontend", "")],
+        ..Sections::NONE
+    };
     let grammar = Grammar {
-        outline: Outline::new(["global", "config", "frontend"], &[]),
+        words: Words::of([&SECTIONS, &others]),
         environment: Environment::empty(),
         facts: Facts::new("2.6.12"),
     };

@@ -1,8 +1,10 @@
 //! Asking the system. Nothing else of loading does.
 
-use super::{Account, AccountKind, Entries, Runs, Secret, Unreadable};
+use super::{Account, AccountKind, Entries, Interface, Runs, Secret, Unreadable};
 use language::source::Text;
 use language::suggest;
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use nix::unistd::{Group, User};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -158,6 +160,38 @@ fn near(kind: AccountKind, name: &str) -> Option<Box<str>> {
     suggest::nearest(name, names).map(Into::into)
 }
 
+fn ip(address: SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+}
+
+/// The interfaces, in the system's order.
+pub(super) fn interfaces() -> Vec<Interface> {
+    let ones = |mask: IpAddr| match mask {
+        IpAddr::V4(mask) => mask.to_bits().leading_ones(),
+        IpAddr::V6(mask) => mask.to_bits().leading_ones(),
+    };
+    let mut all: Vec<Interface> = Vec::new();
+    for found in getifaddrs().into_iter().flatten() {
+        let at = { &all }
+            .iter()
+            .position(|i| i.name == found.interface_name)
+            .unwrap_or_else(|| {
+                all.push(Interface {
+                    name: found.interface_name.clone(),
+                    addresses: Vec::new(),
+                });
+                all.len() - 1
+            });
+        let (address, mask) = (found.address.and_then(ip), found.netmask.and_then(ip));
+        if let (Some(address), Some(mask)) = (address, mask) {
+            let prefix = u8::try_from(ones(mask)).unwrap_or(0);
+            all[at].addresses.push((address, prefix));
+        }
+    }
+    all
+}
+
 /// The addresses of this host's interfaces; None where they cannot be known or
 /// the system lets anyone bind any address.
 pub(super) fn own_addresses() -> Option<Arc<[IpAddr]>> {
@@ -170,11 +204,7 @@ pub(super) fn own_addresses() -> Option<Arc<[IpAddr]>> {
     if allowed {
         return None;
     }
-    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
-    let ip = |address: nix::sys::socket::SockaddrStorage| {
-        let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
-    };
+    let interfaces = getifaddrs().ok()?;
     Some(
         interfaces
             .filter_map(|interface| interface.address.and_then(ip))

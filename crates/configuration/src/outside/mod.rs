@@ -151,6 +151,15 @@ pub struct Outside {
     unanswered: Vec<Question>,
 }
 
+/// An interface of this host.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its addresses with their prefixes.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
 /// Whether a program can be executed; the better answer is the greater one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Runs {
@@ -379,6 +388,15 @@ impl Outside {
         }
         let found = &mut self.answers.own_addresses;
         found.get_or_insert_with(live::own_addresses).clone()
+    }
+
+    /// The interfaces of this host as they are now, and of a recording none: no answer is
+    /// kept.
+    pub fn interfaces(&self) -> Vec<Interface> {
+        match self.recorded {
+            true => Vec::new(),
+            false => live::interfaces(),
+        }
     }
 
     fn nobody_knows(&mut self, question: Question) {

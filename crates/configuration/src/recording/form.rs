@@ -3,7 +3,9 @@
 //! the fields is the form; a change raises [`super::VERSION`].
 
 use super::{Export, LoadOptions, MAGIC, Recording, VERSION};
+use crate::node::Nodes;
 use crate::outside::{Account, AccountKind, Answers, Secret, Unreadable};
+use crate::sections::Words;
 use language::source::Text;
 use language::{Environment, Facts};
 use serde::{Deserialize, Serialize};
@@ -86,7 +88,9 @@ struct Form<'b> {
     #[serde(with = "ProgramFacts")]
     facts: Facts,
     options: LoadOptions,
+    words: Words,
     imports: Vec<Export>,
+    nodes: Option<Nodes>,
     named: Named<'b, Result<&'b Bytes, Unreadable>>,
     secrets: Named<'b, Result<&'b Bytes, Unreadable>>,
     entries: Named<'b, Result<Vec<&'b Bytes>, Unreadable>>,
@@ -133,7 +137,9 @@ impl<'b> From<&'b Recording> for Form<'b> {
             environment: variables.map(|(n, v)| (n, Bytes::new(v))).collect(),
             facts: recording.facts.clone(),
             options: recording.options.clone(),
+            words: recording.words.clone(),
             imports: recording.imports.clone(),
+            nodes: recording.nodes.clone(),
             named: named(&answers.files, |found| match found {
                 Ok(text) => Ok(Bytes::new(text)),
                 Err(error) => Err(*error),
@@ -184,7 +190,9 @@ impl From<Form<'_>> for Recording {
             environment,
             facts: form.facts,
             options: form.options,
+            words: form.words,
             imports: form.imports,
+            nodes: form.nodes,
             answers: Answers {
                 files: table(form.named, |found| found.map(text)),
                 secrets: table(form.secrets, |found| found.map(|bytes| Secret::copy(bytes))),

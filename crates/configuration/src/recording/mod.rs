@@ -11,8 +11,10 @@ mod form;
 
 pub use form::RecordingError;
 
+use crate::node::Nodes;
 use crate::options::LoadOptions;
 use crate::outside::Answers;
+use crate::sections::Words;
 use language::source::Text;
 use language::{Environment, Facts};
 use serde::de::DeserializeOwned;
@@ -29,7 +31,7 @@ const MAGIC: &[u8; 8] = b"EVENKEEL";
 /// What stands before a key in any PEM file, of whatever kind the key is.
 const PRIVATE_KEY: &[u8] = b"PRIVATE KEY-----";
 /// The version of its form. One that is not ours is refused.
-const VERSION: u32 = 6;
+const VERSION: u32 = 8;
 
 /// Files beyond the configuration's own that may name variables (`lf-file`) are smaller.
 const NAMING_BYTES_MAX: usize = 1 << 20;
@@ -54,8 +56,12 @@ pub struct Recording {
     pub facts: Facts,
     /// How it was loaded.
     pub options: LoadOptions,
+    /// The words that begin sections, of all parts of the program that loaded it.
+    pub words: Words,
     /// What other parts' sections define and these may refer to.
     pub imports: Vec<Export>,
+    /// Which node it was loaded as, once that was found.
+    pub(crate) nodes: Option<Nodes>,
     answers: Answers,
 }
 
@@ -84,6 +90,19 @@ impl Export {
         }
     }
 
+    /// One of which nothing is to be known but its name, and that by nobody later.
+    pub fn name(kind: &str, name: &str) -> Export {
+        Export {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            value: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_name(&self) -> bool {
+        self.value.is_empty()
+    }
+
     /// What others may know of it; None where it is not of this type.
     pub fn value<T: DeserializeOwned>(&self) -> Option<T> {
         rmp_serde::from_slice(&self.value).ok()
@@ -108,13 +127,16 @@ impl Recording {
         environment: Environment,
         facts: Facts,
         options: LoadOptions,
+        words: Words,
     ) -> Self {
         Recording {
             files,
             environment,
             facts,
             options,
+            words,
             imports: Vec::new(),
+            nodes: None,
             answers: Answers::default(),
         }
     }

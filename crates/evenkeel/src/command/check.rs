@@ -4,7 +4,6 @@
 use super::{print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};
 use crate::process;
-use crate::virtual_addresses::{self, Where};
 use crate::voice::{self, counted};
 use address::dialect::Machine;
 use clap::ArgMatches;
@@ -33,11 +32,10 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
         return alone(read, matches);
     }
     let diag = matches.get_flag("hints");
-    let (options, place) = as_where(matches);
-    let mut loaded = process::load_files(files, None, options);
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
-    let outcome = virtual_addresses::add(&mut loaded, foreign, place);
-    let own = outcome.map(|outcome| outcome.config);
+    let site = process::load_files(files, None, options(matches), foreign);
+    let own = site.addresses().map(|outcome| outcome.config.clone());
+    let loaded = site.proxy;
     let all = addresses::join(own, foreign.cloned());
     let addresses = all.as_ref().map_or(0, |all| all.instances.len());
     let (sources, found) = (&loaded.sources, &loaded.diagnostics);
@@ -83,23 +81,18 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
 }
 
 /// As which machine the files are looked at.
-fn as_where(matches: &ArgMatches) -> (LoadOptions, Where<'_>) {
+fn options(matches: &ArgMatches) -> LoadOptions {
     let node = matches.get_one::<String>("node");
-    let mut options = LoadOptions {
-        resolve_names: !matches.get_flag("no-resolve"),
+    let here = !matches.get_flag("no-resolve");
+    let host = (here && node.is_none()).then(crate::identity::host_name);
+    LoadOptions {
+        resolve_names: here,
         diag: matches.get_flag("hints"),
+        here,
+        host: host.unwrap_or_default(),
         node: node.cloned(),
-        ..Default::default()
-    };
-    let place = match (node, options.resolve_names) {
-        (_, false) => Where::Elsewhere,
-        (Some(node), true) => Where::Node(node),
-        (None, true) => Where::Here,
-    };
-    if place == Where::Here {
-        options.host = crate::identity::host_name();
+        ..LoadOptions::default()
     }
-    (options, place)
 }
 
 /// What is wrong with keepalived's files.

@@ -2,9 +2,9 @@
 //! whole, so that a failure in the middle leaves the old one.
 
 use super::{print, refuse};
+use crate::parts;
 use clap::ArgMatches;
 use configuration::files;
-use proxy::load::outline;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ pub fn main(paths: &[PathBuf], matches: &ArgMatches) -> ExitCode {
                 continue;
             }
         };
-        let mut outline = outline();
+        let mut outline = parts::words().outline();
         let begins = |word: &str, indented| outline.begins(word, indented);
         let formatted = language::format::format(&text, begins);
         if stdout {

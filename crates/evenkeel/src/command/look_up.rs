@@ -2,25 +2,13 @@
 //! say, laid out for a terminal.
 
 use super::{print, refuse};
-use crate::virtual_addresses;
+use crate::parts::{self, codes};
 use crate::voice::terminal_width;
 use clap::ArgMatches;
 use language::keyword::Documented;
-use language::{Code, manual, suggest};
+use language::{manual, suggest};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-
-/// All codes of all crates, by number.
-pub fn codes() -> Vec<&'static Code> {
-    let mut all: Vec<&'static Code> = language::CODES
-        .iter()
-        .copied()
-        .chain(proxy::codes())
-        .chain(virtual_addresses::codes())
-        .collect();
-    all.sort_by_key(|code| code.id);
-    all
-}
 
 /// `evenkeel explain`
 pub fn explain(matches: &ArgMatches) -> ExitCode {
@@ -44,7 +32,7 @@ pub fn explain(matches: &ArgMatches) -> ExitCode {
 
 /// `evenkeel keyword`
 pub fn keyword(matches: &ArgMatches) -> ExitCode {
-    let documented = virtual_addresses::documented();
+    let documented = parts::documented();
     if matches.get_flag("list") {
         let lines: BTreeSet<String> = documented.iter().map(list_line).collect();
         return print(&lines.into_iter().collect::<String>());
@@ -172,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_section_tells_its_lines_and_a_line_is_found_under_its_section() {
-        let all = virtual_addresses::documented();
+        let all = parts::documented();
         let lines = lines_of("virtual-ip", &all);
         assert!(lines.contains("    prefer <node> [<node>…]\n"), "{lines}");
         assert!(!lines.contains("hostname"), "{lines}");

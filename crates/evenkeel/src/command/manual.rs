@@ -1,7 +1,7 @@
 //! `evenkeel manual`: the reference manual in a terminal or as HTML pages.
 
-use super::{look_up, print, refuse};
-use crate::virtual_addresses;
+use super::{print, refuse};
+use crate::parts;
 use crate::voice::terminal_width;
 use clap::ArgMatches;
 use language::keyword::Documented;
@@ -15,8 +15,8 @@ const TITLE: &str = "The configuration language of Evenkeel";
 
 /// `evenkeel manual`
 pub fn main(matches: &ArgMatches) -> ExitCode {
-    let rows: Vec<Documented> = virtual_addresses::documented();
-    let codes = look_up::codes();
+    let rows: Vec<Documented> = parts::documented();
+    let codes = parts::codes();
     let material = Material {
         rows: &rows,
         differences: proxy::differences::DIFFERENCES,
@@ -61,7 +61,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// The names of the chapters, as an argument has them; they live as long as the command.
 pub fn chapters() -> Vec<&'static str> {
-    let rows = virtual_addresses::documented();
+    let rows = parts::documented();
     let material = Material {
         rows: &rows,
         differences: &[],
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn every_link_of_the_pages_leads_somewhere_and_no_anchor_stands_twice() {
-        let rows = virtual_addresses::documented();
-        let codes = look_up::codes();
+        let rows = parts::documented();
+        let codes = parts::codes();
         let material = Material {
             rows: &rows,
             differences: proxy::differences::DIFFERENCES,
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_row_that_is_built_has_a_chapter() {
-        for row in virtual_addresses::documented() {
+        for row in parts::documented() {
             assert!(
                 !row.built || !row.family.is_empty(),
                 "{} {}",

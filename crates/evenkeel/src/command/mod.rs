@@ -85,6 +85,7 @@ pub fn load_options() -> configuration::LoadOptions {
     configuration::LoadOptions {
         resolve_names: true,
         host: crate::identity::host_name(),
+        here: true,
         ..Default::default()
     }
 }
@@ -126,11 +127,11 @@ fn with_names(command: clap::Command) -> clap::Command {
         name.bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     };
-    let documented = crate::virtual_addresses::documented();
+    let documented = crate::parts::documented();
     let built = documented.iter().filter(|row| row.built);
     let firsts = built.filter_map(|row| row.name.split(' ').next());
     let words: std::collections::BTreeSet<&str> = firsts.filter(plain).collect();
-    let codes: Vec<&str> = look_up::codes().iter().map(|code| code.id).collect();
+    let codes: Vec<&str> = crate::parts::codes().iter().map(|code| code.id).collect();
     let chapters = manual::chapters();
     command
         .mut_subcommand("explain", |explain| {

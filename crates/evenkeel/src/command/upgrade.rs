@@ -77,7 +77,7 @@ fn rewrite(mut files: Vec<files::NamedFile>) -> (Vec<files::NamedFile>, Loaded) 
     let mut rounds = 0;
     loop {
         let options = LoadOptions::default();
-        let loaded = process::load_files(files.clone(), None, options);
+        let loaded = process::load_files(files.clone(), None, options, None).proxy;
         rounds += 1;
         let new: Vec<files::NamedFile> = files
             .iter()

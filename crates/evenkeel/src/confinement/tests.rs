@@ -319,7 +319,7 @@ fn load(lines: &str) -> Config {
         "defaults\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\nlisten l\n    bind 127.0.0.1:1\n{lines}"
     );
     let files = vec![("own.cfg".to_owned(), text.into_bytes())];
-    let loaded = crate::process::load_files(files, None, Default::default());
+    let loaded = crate::process::load_files(files, None, Default::default(), None).proxy;
     loaded.config.expect("a file without mistakes")
 }
 

@@ -9,7 +9,6 @@ use crate::identity;
 use crate::process::{self, Plan};
 use crate::supervisor;
 use crate::supervisor::master::{self, MasterAddress, MasterAddressError};
-use crate::virtual_addresses::{self, Where};
 use crate::voice::{Form, Voice};
 pub use arguments::{ArgumentError, Arguments};
 use configuration::LoadOptions;
@@ -266,13 +265,12 @@ pub fn plan(arguments: &Arguments) -> Plan {
 fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
     let files = read(arguments, voice)?;
     let local_peer = arguments.local_peer.as_deref();
-    let mut loaded = process::load_files(files, local_peer, load_options(arguments));
-    let place = match arguments.check || asks_for_a_master(&loaded) {
-        true => Where::Elsewhere,
-        false => Where::WithoutRole,
-    };
-    virtual_addresses::add(&mut loaded, None, place);
-    Some(loaded)
+    let mut site = process::load_files(files, local_peer, load_options(arguments), None);
+    // Of files that are refused it is not known what they ask for.
+    if !arguments.check && site.proxy.config.is_some() && !asks_for_a_master(&site.proxy) {
+        site.without_addresses();
+    }
+    Some(site.proxy)
 }
 
 fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> ExitCode {

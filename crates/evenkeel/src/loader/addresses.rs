@@ -2,6 +2,7 @@
 //! our own, to one configuration of the address role and what the supervisor is
 //! told of it.
 
+use crate::parts;
 use crate::roles::memory;
 use address::config::{Account, Config, Dialect, Instance};
 use address::dialect::{self, Options, Outside};
@@ -65,7 +66,7 @@ pub struct Read {
 
 /// Takes the files that are keepalived's out of all.
 pub fn split(files: &mut Vec<NamedFile>) -> Vec<NamedFile> {
-    let sections: Vec<&str> = proxy::load::section_names().collect();
+    let sections: Vec<&str> = parts::words().names().collect();
     let is = |file: &mut NamedFile| dialect::is_keepalived(&file.1, &sections);
     files.extract_if(.., is).collect()
 }

@@ -126,7 +126,7 @@ pub fn make(
         ..Plan::default()
     };
     // What a proxy would be made of: of nothing.
-    let empty = process::load_files(Vec::new(), None, wishes.options.clone());
+    let empty = process::load_files(Vec::new(), None, wishes.options.clone(), None).proxy;
     let bundle = memory::create("evenkeel bundle", &empty.recording.encode());
     match (bundle, addresses::encode(&config)) {
         (Ok(bundle), Ok(config)) => Ok(Made {

@@ -1,12 +1,12 @@
 //! What a change brings and what it cannot, in words.
 
 use crate::confinement::{self, group_name, user_name};
+use crate::parts;
 use crate::roles::memory;
 use configuration::Recording;
 use configuration::files::NamedFile;
-use language::difference::{Texts, Vocabulary, between};
+use language::difference::{Texts, between};
 use part::role::{Plan, Rights};
-use proxy::load::{SHARED_WORDS, section_names};
 use rustix::thread::CapabilitySet;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -64,8 +64,6 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
 
 /// Lines that a change is told in.
 const LINES_MAX: usize = 40;
-/// Words before a secret.
-const SECRETS: [&str; 4] = ["auth", "insecure-password", "key", "password"];
 
 /// The recording of the version that serves; None when this is the start, or
 /// when it is of another version of the program.
@@ -96,11 +94,9 @@ fn difference(before: &Recording, now: &Recording) -> String {
         files: &new_files,
         other: &new_named,
     };
-    let vocabulary = Vocabulary {
-        sections: section_names().collect(),
-        shared: SHARED_WORDS,
-        secrets: SECRETS.to_vec(),
-    };
+    let mut vocabulary = parts::vocabulary();
+    // In a message, not even what a key is called.
+    vocabulary.secrets.push("key");
     let difference = between(old, new, &vocabulary);
     match (difference.is_empty(), before == now) {
         (false, _) => difference.render(LINES_MAX),
@@ -178,7 +174,8 @@ mod tests {
         let load = |rows: &str| {
             std::fs::write(&map, rows).unwrap();
             let files = vec![("a.cfg".to_owned(), text.clone().into_bytes())];
-            crate::process::load_files(files, None, Default::default()).recording
+            let site = crate::process::load_files(files, None, Default::default(), None);
+            site.proxy.recording
         };
         let (first, same, other) = (load("::1 a\n"), load("::1 a\n"), load("::1 b\n"));
         std::fs::remove_file(&map).unwrap();
@@ -204,7 +201,8 @@ mod tests {
             });
             std::fs::write(&file, own.unwrap().bundle()).unwrap();
             let files = vec![("a.cfg".to_owned(), text.clone().into_bytes())];
-            crate::process::load_files(files, None, Default::default()).recording
+            let site = crate::process::load_files(files, None, Default::default(), None);
+            site.proxy.recording
         };
         let (first, other) = (load("one.example"), load("one.example"));
         std::fs::remove_file(&file).unwrap();

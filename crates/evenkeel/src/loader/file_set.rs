@@ -4,6 +4,7 @@
 
 use super::addresses::{self, AddressWishes};
 use crate::identity;
+use crate::parts::{self, Site};
 use crate::voice::Voice;
 use address::config::Account;
 use address::dialect::{Interface, Machine, NoAccount, Outside, Program};
@@ -11,8 +12,7 @@ use cluster::command::VersionId;
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use configuration::LoadOptions;
 use configuration::files::{self, FileError, NamedFile};
-use configuration::outside::{Prepared, PreparedFile, Secret};
-use proxy::load::{self, Loaded};
+use configuration::outside::{Outside as Asked, Prepared, PreparedFile, Secret};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -20,7 +20,6 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Permissions of a file that cannot be asked for them any more.
 const MODE: u32 = 0o600;
@@ -43,7 +42,12 @@ pub fn main_files(set: &FileSet) -> Vec<NamedFile> {
 }
 
 /// Loads files; whatever they name is the set's.
-pub fn load(set: &FileSet, files: Vec<NamedFile>, options: LoadOptions) -> Loaded {
+pub fn load(
+    set: &FileSet,
+    files: Vec<NamedFile>,
+    options: LoadOptions,
+    foreign: Option<&address::config::Config>,
+) -> Site {
     let mut prepared = Prepared::new(label(set));
     for file in &set.files {
         let bytes = Secret::copy(&file.bytes);
@@ -55,16 +59,13 @@ pub fn load(set: &FileSet, files: Vec<NamedFile>, options: LoadOptions) -> Loade
     }
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let environment = identity::environment(&names, None);
-    let files = files
-        .into_iter()
-        .map(|(name, text)| (name, Arc::new(text)))
-        .collect();
     let options = LoadOptions {
         node: Some(set.node.clone()).filter(|node| !node.is_empty()),
         version: set.label.clone(),
         ..options
     };
-    load::load_version(files, prepared, environment, identity::facts(), options)
+    let outside = Asked::prepared(prepared);
+    parts::load(files, environment, options, foreign, outside)
 }
 
 /// Whose files are read where this machine is asked for everything else.
@@ -240,7 +241,7 @@ pub fn collect(
         voice.diagnostics(&read.sources, &read.diagnostics, false, false);
         good &= read.config.is_some();
     }
-    let loaded = crate::process::load_files(own, None, options);
+    let loaded = crate::process::load_files(own, None, options, None).proxy;
     voice.diagnostics(&loaded.sources, &loaded.diagnostics, false, false);
     good &= loaded.config.is_some();
     if !good {
@@ -407,7 +408,9 @@ mod tests {
             files::read_all(std::slice::from_ref(&path)).unwrap(),
             None,
             Default::default(),
-        );
+            None,
+        )
+        .proxy;
         let set = collected(path);
         let name = |end: &str| scratch.0.join(end).display().to_string();
         let told: Vec<(&str, bool, bool)> = set
@@ -427,7 +430,7 @@ mod tests {
         assert_eq!(listing.unwrap().1, ["a.pem", "deep"]);
         std::fs::remove_dir_all(&scratch.0).unwrap();
         let again = FileSet::decode(&set.encode()).unwrap();
-        let loaded = load(&again, main_files(&again), LoadOptions::default());
+        let loaded = load(&again, main_files(&again), LoadOptions::default(), None).proxy;
         assert_eq!(
             render::concise(&loaded.sources, &loaded.diagnostics, true),
             ""
@@ -446,7 +449,7 @@ mod tests {
         let mut set = collected(site(&scratch));
         set.version = VersionId(12);
         set.files.retain(|file| !file.path.ends_with("hosts.map"));
-        let loaded = load(&set, main_files(&set), LoadOptions::default());
+        let loaded = load(&set, main_files(&set), LoadOptions::default(), None).proxy;
         assert!(loaded.config.is_none());
         let told = loaded.diagnostics.iter().find_map(|told| told.help.clone());
         let path = scratch.0.join("hosts.map").display().to_string();

@@ -7,7 +7,6 @@ use crate::check_runner;
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
 use crate::roles::memory;
-use crate::virtual_addresses;
 use crate::voice::{Form, Voice};
 use cluster::file_set::FileSet;
 use configuration::Recording;
@@ -50,10 +49,11 @@ pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Ou
         let made = alone::make(load, &wishes, read, had.as_ref(), voice);
         return made.map_err(|_| refused(voice));
     }
-    let mut loaded = wishes.load();
+    let site = wishes.load(read.as_ref());
     let foreign = read.is_some();
-    let own = virtual_addresses::add(&mut loaded, read.as_ref(), wishes.place());
-    let read = addresses::join(own.map(|own| own.config), read);
+    let own = site.addresses().map(|own| own.config.clone());
+    let read = addresses::join(own, read);
+    let mut loaded = site.proxy;
     if load.watched && had == read && watched::unchanged(&loaded, before.as_ref()) {
         let mut refusal = watched::refused(load, &wishes, Some(&loaded), voice);
         refusal.0.unchanged = true;

@@ -6,14 +6,14 @@ use super::file_set;
 use crate::command;
 use crate::haproxy;
 use crate::keepalived;
+use crate::parts::Site;
 use crate::process;
-use crate::virtual_addresses::Where;
 use crate::voice::{Form, Voice};
+use address::config::Config;
 use cluster::file_set::FileSet;
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
 use part::role::{Load, Personality};
-use proxy::load::Loaded;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -72,19 +72,12 @@ pub fn understand(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
 
 impl Wishes {
     /// Loads the files that are not keepalived's.
-    pub fn load(&self) -> Loaded {
+    pub fn load(&self, foreign: Option<&Config>) -> Site {
         let (files, options) = (self.files.clone(), self.options.clone());
         match &self.set {
-            Some(set) => file_set::load(set, files, options),
-            None => process::load_files(files, self.local_peer.as_deref(), options),
+            Some(set) => file_set::load(set, files, options, foreign),
+            None => process::load_files(files, self.local_peer.as_deref(), options, foreign),
         }
-    }
-
-    /// For which machine virtual addresses are built.
-    pub fn place(&self) -> Where<'_> {
-        let node = self.set.as_ref().map(|set| set.node.as_str());
-        node.filter(|node| !node.is_empty())
-            .map_or(Where::Here, Where::Node)
     }
 
     /// Reads the files, or takes them from a version that was given.
@@ -144,7 +137,10 @@ fn of_haproxy(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal
     voice.quiet = arguments.quiet && !arguments.verbose;
     haproxy::enter(&arguments, voice).ok_or_else(Refusal::default)?;
     Ok(Wishes {
-        options: haproxy::load_options(&arguments),
+        options: LoadOptions {
+            here: true,
+            ..haproxy::load_options(&arguments)
+        },
         plan: haproxy::plan(&arguments),
         zero_warning: arguments.zero_warning,
         verbose: arguments.verbose,

@@ -9,15 +9,17 @@ use super::{
 use crate::check_runner;
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::identity;
+use crate::parts::{self, Site};
 use crate::voice::{Form, Voice, counted, report_losses};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
+use configuration::outside::Outside;
 use part::role::{Personality, Rights, RunPrograms};
 use proxy::carry;
 use proxy::config::Config;
 use proxy::health;
 use proxy::listener::{Inherited, Listening};
-use proxy::load::{self, Loaded};
+use proxy::load::Loaded;
 use proxy::log::Sink;
 use proxy::operations::OperationsSocket;
 use proxy::running::{self, Running, ServeOptions};
@@ -63,10 +65,15 @@ impl Serving {
 }
 
 /// Loads files with what the program is and the environment that it has.
-pub fn load_files(files: Vec<NamedFile>, local_peer: Option<&str>, options: LoadOptions) -> Loaded {
+pub fn load_files(
+    files: Vec<NamedFile>,
+    local_peer: Option<&str>,
+    options: LoadOptions,
+    foreign: Option<&address::config::Config>,
+) -> Site {
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let environment = identity::environment(&names, local_peer);
-    load::load(files, environment, identity::facts(), options)
+    parts::load(files, environment, options, foreign, Outside::default())
 }
 
 /// Serves until the end; returns also in the process that only started the

@@ -43,7 +43,10 @@ pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> 
     for (_, text) in files {
         // A file begins outside of any section.
         let mut current: Option<usize> = None;
-        let mut outline = Outline::new(vocabulary.sections.iter().copied(), vocabulary.shared);
+        let mut outline = Outline::new(
+            vocabulary.sections.iter().copied(),
+            vocabulary.shared.iter().copied(),
+        );
         let mut conditions = Conditions::default();
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         for line in text.split(|b| *b == b'\n') {

@@ -30,7 +30,7 @@ pub struct Vocabulary<'a> {
     pub sections: Vec<&'a str>,
     /// Those that are also keywords, with the section that has the keyword
     /// ([`crate::Outline`]).
-    pub shared: &'a [(&'a str, &'a str)],
+    pub shared: Vec<(&'a str, &'a str)>,
     /// Words before a secret: `password`, `auth`.
     pub secrets: Vec<&'a str>,
 }

@@ -9,7 +9,7 @@ fn vocabulary() -> Vocabulary<'static> {
         sections: vec![
             "global", "defaults", "frontend", "backend", "listen", "userlist",
         ],
-        shared: &[],
+        shared: Vec::new(),
         secrets: vec!["password", "insecure-password", "auth"],
     }
 }

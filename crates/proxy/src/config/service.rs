@@ -1,30 +1,8 @@
 //! Virtual addresses: those that come to this machine and leave it, as far as the
 //! proxy has to know of them.
 
-use serde::{Deserialize, Serialize};
+pub use protocol::vitals::Service;
 use std::net::IpAddr;
-
-/// Addresses that move together. Sockets are bound to them whether or not they are here,
-/// and whether they can be served is told to whoever moves them.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Service {
-    /// The name of what moves them.
-    pub name: Box<str>,
-    /// The interface that they are on, for people and metrics.
-    pub interface: Box<str>,
-    /// The id of their virtual router, for people and metrics.
-    pub router_id: u8,
-    /// The addresses.
-    pub addresses: Vec<IpAddr>,
-    /// Backends without which they are of no use, besides those that the frontends of
-    /// these addresses lead to.
-    pub backends: Vec<Box<str>>,
-}
-
-impl Service {
-    /// The kind of what it is made of, among what other parts' sections define.
-    pub const KIND: &str = "virtual-ip";
-}
 
 impl super::Config {
     /// Whether an address comes and goes.

@@ -214,12 +214,3 @@ pub type LineRow = Keyword<LineBuilder>;
 pub type BindRow = Keyword<BindBuilder>;
 /// A row of a `server` option.
 pub type ServerRow = Keyword<ServerBuilder>;
-
-/// What a comparison of two files has to know of this crate's keywords.
-pub fn vocabulary() -> language::difference::Vocabulary<'static> {
-    language::difference::Vocabulary {
-        sections: crate::load::section_names().collect(),
-        shared: crate::load::SHARED_WORDS,
-        secrets: vec!["password", "insecure-password", "auth"],
-    }
-}

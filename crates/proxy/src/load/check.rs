@@ -2,7 +2,7 @@
 //! no effect. They only tell; nothing is changed.
 
 use super::{Loader, codes};
-use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyKind, ProxyOption};
+use crate::config::{Bind, BindAddress, Mode, Proxy, ProxyKind, ProxyOption};
 use crate::keyword::timeout;
 use crate::rules::TcpRule;
 use language::{Diagnostic, Span};
@@ -120,7 +120,9 @@ impl Loader {
                         told.push(bound_twice(bind, *entry.get()));
                     }
                 }
-                if let Some(ip) = foreign_address(bind, own.as_deref()) {
+                // An address that comes and goes is not missed.
+                let foreign_ip = foreign_address(bind, own.as_deref());
+                if let Some(ip) = foreign_ip.filter(|ip| !self.config.is_virtual(*ip)) {
                     // A range of ports is one address.
                     if foreign.last() != Some(&(bind.span, ip)) {
                         foreign.push((bind.span, ip));
@@ -304,15 +306,6 @@ fn foreign_address(bind: &Bind, own: Option<&[IpAddr]>) -> Option<IpAddr> {
     let ip = address.ip();
     let local = ip.is_unspecified() || ip.is_loopback() || own.contains(&ip);
     (!local && !bind.transparent).then_some(ip)
-}
-
-/// Whether the listener that is written there is bound to an address that comes and goes.
-pub(super) fn is_of_service(config: &Config, span: Span) -> bool {
-    let mut binds = config.proxies.iter().flat_map(|proxy| &proxy.binds);
-    binds.any(|bind| match bind.address {
-        BindAddress::Inet(address) => bind.span == span && config.is_virtual(address.ip()),
-        _ => false,
-    })
 }
 
 fn foreign_warning(span: Span, ip: IpAddr) -> Diagnostic {

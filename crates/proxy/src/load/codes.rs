@@ -39,9 +39,6 @@ codes! {
         "HAProxy has this feature, and Evenkeel does not support it yet. Evenkeel refuses the line instead of \
          ignoring it, because a configuration must do what it says. Remove the line, or keep that proxy on HAProxy \
          until the changelog lists the keyword.";
-    NO_SECTION = "E0104", "line outside of a section",
-        "A keyword appears before the first section. Begin the file with `global`, `defaults`, `frontend`, `backend` \
-         or `listen`.";
     SECTION_NAME = "E0105", "invalid section name",
         "A section that needs a name has none, or the name contains characters other than letters, digits, `.`, `_`, \
          `-` and `:`.";
@@ -62,16 +59,6 @@ codes! {
     UNREADABLE = "E0111", "cannot read file",
         "Evenkeel cannot open or read a file that the configuration or the command line names. The message shows the \
          system error.";
-    UNANSWERED = "E0112", "incomplete recording",
-        "The proxy replays the loader's recording of a configuration, without access to the system, and a line needs \
-         something that the recording lacks. Another version of the program made the recording. Reload the \
-         configuration.";
-    ON_NODE = "E0113", "invalid line for one node",
-        "A line `on NODE …` lacks the node or the keyword, or begins a section. Only lines can apply to one node, not \
-         sections. A `config` section applies to the whole cluster, so none of its lines can.";
-    UNKNOWN_NODE = "W0125", "unknown node",
-        "A line `on NODE …` names a node that neither a `node` section nor the cluster defines, so the line never \
-         applies. The nearest name is shown. `evenkeel cluster status` lists the members of a cluster.";
 
     MISSING_ARGUMENT = "E0201", "missing argument",
         "The keyword needs another argument. The message shows its syntax; `evenkeel keyword NAME` explains it.";

@@ -2,15 +2,13 @@
 //! it. What cannot be built is told here: unknown, not supported yet, or standing
 //! in the wrong section.
 
-use super::nodes::{self, OnNode};
-use super::section::{is_section, section_names};
 use super::{Loader, Section, codes, side};
 use crate::keyword::known::{KNOWN, instead};
 use crate::keyword::{Args, LineRow, registry};
+use configuration::Unknown;
 use language::arguments::unset_named;
 use language::keyword::Found;
-use language::reader::Reader;
-use language::{Diagnostic, Line, suggest};
+use language::{Diagnostic, Line};
 
 /// Options that HAProxy has no `no` for, though they begin with `option`.
 const NOT_NEGATABLE: &[&str] = &[
@@ -67,71 +65,20 @@ fn known_in(name: &str, place: &str) -> bool {
         .any(|g| g.kind == "keyword" && g.places.contains(&place) && g.names.contains(&name))
 }
 
-/// What a file of keepalived begins with.
-const KEEPALIVED: &[&str] = &[
-    "!",
-    "global_defs",
-    "static_ipaddress",
-    "virtual_server",
-    "vrrp_instance",
-    "vrrp_script",
-    "vrrp_sync_group",
-];
-
-/// The no-break space, which looks like a space and separates no words.
-const NO_BREAK_SPACE: char = '\u{a0}';
-
 /// The keyword of other sections that a word spells with other dashes.
-fn elsewhere(text: &str) -> Option<(&'static str, &'static [&'static str])> {
+fn elsewhere(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
     let dashed = text.replace('_', "-");
     let rows = registry().lines.documented();
     let row = rows
         .iter()
         .find(|row| row.built && row.name.replace('_', "-") == dashed)?;
-    Some((row.name, row.places))
+    Some((row.name, row.places.to_vec()))
 }
 
 impl Loader {
-    /// Takes one line in.
-    pub(super) fn line(&mut self, reader: &mut Reader, line: &Line) {
-        let first = &line.words[0];
-        let indented = self.context.sources.position(first.span).column > 1;
-        if self.outline.begins(first.str(), indented) {
-            self.end_section();
-            reader.section(line.word(1).map_or(first.text(), |name| name.text()));
-            self.begin_section(line);
-            return;
-        }
-        // Its lexical mistake was told; what else it says is not certain.
-        if reader.recovered() {
-            return;
-        }
-        if first.is(nodes::ON) && nodes::may_be_in(self.section) {
-            let errors = self.context.diagnostics.errors();
-            match self.on_node(line) {
-                OnNode::Here(line) => self.section_line(&line),
-                OnNode::NotHere if self.context.diagnostics.errors() > errors => {
-                    self.refused_line(line)
-                }
-                OnNode::NotHere => {}
-            }
-            return;
-        }
-        self.section_line(line);
-    }
-
-    /// Takes a line of a section in, whatever section it is.
-    fn section_line(&mut self, line: &Line) {
-        if self.section == Section::Other {
-            if let Some(section) = self.others.last_mut() {
-                section.lines.push(line.clone());
-            }
-            return;
-        }
+    /// Takes a line of a section in.
+    pub(super) fn line(&mut self, line: &Line) {
         let Some(place) = self.section.place() else {
-            if self.section == Section::None {
-                self.out_of_section(line);
-            }
             return;
         };
         let errors = self.context.diagnostics.errors();
@@ -141,7 +88,7 @@ impl Loader {
         }
     }
 
-    /// Takes a line of a section in.
+    /// Finds its keyword.
     fn keyword_line(&mut self, line: &Line, place: &'static str) {
         let first = &line.words[0];
         let skip = usize::from(matches!(first.str(), "no" | "default"));
@@ -205,34 +152,6 @@ impl Loader {
         for diagnostic in args.told().into_iter().chain(refusal) {
             self.tell(unset_named(line, diagnostic));
         }
-    }
-
-    /// A line before any section. A misspelt section is taken for one, so that
-    /// its lines are not complained about.
-    fn out_of_section(&mut self, line: &Line) {
-        let word = &line.words[0];
-        let near = suggest::nearest(&word.text(), section_names());
-        // The lines that follow stand there for the same reason.
-        if near.is_none() && std::mem::replace(&mut self.out_of_section_told, true) {
-            return;
-        }
-        let message = format!("unknown keyword '{}' out of section", word.text());
-        let diagnostic =
-            Diagnostic::error(&codes::NO_SECTION, word.span, message).label("no section has begun");
-        let diagnostic = match near {
-            Some(near) => {
-                self.section = Section::Refused;
-                diagnostic
-                    .help(format!("did you mean '{near}'?"))
-                    .fix(word.span, near)
-            }
-            None if KEEPALIVED.contains(&word.str()) => diagnostic
-                .help("this looks like a keepalived.conf; HAProxy's language is expected here"),
-            None => diagnostic.help(
-                "begin with a line like `global`, `defaults`, `frontend NAME` or `listen NAME`",
-            ),
-        };
-        self.tell(diagnostic);
     }
 
     fn rule_order(&mut self, line: &Line, keyword: &str) {
@@ -314,108 +233,25 @@ impl Loader {
     }
 
     fn unknown(&mut self, line: &Line, skip: usize, place: &str) {
-        let word = &line.words[skip];
-        let next = line.word(skip + 1);
-        // The first word may be that of keywords of two words: `option httplgo`.
-        let begins = |n: &&'static str| {
-            n.strip_prefix(word.str())
-                .is_some_and(|rest| rest.starts_with(' '))
+        let unknown = Unknown {
+            line,
+            skip,
+            place,
+            code: &codes::UNKNOWN_KEYWORD,
+            missing: &codes::MISSING_ARGUMENT,
         };
-        let names = || {
-            let mut names: Vec<&'static str> = registry().lines.names_in(place).collect();
-            names.sort_unstable();
-            names
-        };
-        let family: Vec<&str> = names().into_iter().filter(begins).collect();
-        if !family.is_empty() {
-            return self.unknown_second(line, skip, place, &family);
-        }
-        let mut diagnostic = Diagnostic::error(
-            &codes::UNKNOWN_KEYWORD,
-            word.span,
-            format!("unknown keyword '{}' in '{place}' section", word.text()),
-        );
-        let text = word.text();
-        if matches!(&*text, "if" | "unless") {
-            let told = diagnostic.label("a condition must be on the line of its rule");
-            return self.tell(told.help("join this line with the one above"));
-        }
-        if text.contains(NO_BREAK_SPACE) {
-            let told = diagnostic.label("contains a no-break space, which does not separate words");
-            let spaced = text.replace(NO_BREAK_SPACE, " ");
-            return self.tell(told.help("use ordinary spaces").fix(word.span, spaced));
-        }
-        let two = next.map(|next| format!("{text} {}", next.text()));
-        let near = two.and_then(|two| {
-            let of_two = names().into_iter().filter(|n| n.contains(' '));
-            Some((suggest::nearest(&two, of_two)?, 2))
-        });
-        let near = near.or_else(|| {
-            Some((
-                suggest::nearest(&word.text(), names().into_iter().chain(section_names()))?,
-                1,
-            ))
-        });
-        if let Some((name, words)) = near {
-            let last = (skip + words - 1).min(line.words.len() - 1);
-            let span = word.span.to(line.words[last].span);
-            diagnostic = diagnostic
-                .help(format!("did you mean '{name}'?"))
-                .fix(span, name);
+        let words = &self.context.words;
+        let (told, meant) = unknown.tell(&registry().lines, words, elsewhere);
+        if let Some(name) = meant {
+            let is_section = words.has(&name);
             self.refused
-                .note(self.section, name.split(' ').next().unwrap_or(name));
-            if is_section(name) {
+                .note(self.section, name.split(' ').next().unwrap_or(&name));
+            if is_section {
                 // What follows belongs to the section that was meant.
                 self.end_section();
                 self.section = Section::Refused;
             }
-        } else if let Some((name, places)) = elsewhere(&text) {
-            diagnostic = diagnostic
-                .help(format!("did you mean '{name}'?"))
-                .note(format!("allowed in: {}", places.join(", ")));
         }
-        self.tell(diagnostic);
-    }
-
-    /// A first word that is known, with a second word that is not.
-    fn unknown_second(&mut self, line: &Line, skip: usize, place: &str, family: &[&str]) {
-        let word = &line.words[skip];
-        let second = |name: &'_ str| name[word.str().len() + 1..].to_owned();
-        let choices: Vec<String> = family.iter().map(|n| second(n)).collect();
-        let Some(next) = line.word(skip + 1) else {
-            self.tell(
-                Diagnostic::error(
-                    &codes::MISSING_ARGUMENT,
-                    line.end(),
-                    format!("'{}' is an incomplete keyword", word.text()),
-                )
-                .label("a word is missing")
-                .note(format!("possible continuations: {}", choices.join(", "))),
-            );
-            return;
-        };
-        let mut diagnostic = Diagnostic::error(
-            &codes::UNKNOWN_KEYWORD,
-            next.span,
-            match word.str() {
-                "option" => format!("unknown option '{}' in '{place}' section", next.text()),
-                first => format!(
-                    "unknown keyword '{first} {}' in '{place}' section",
-                    next.text()
-                ),
-            },
-        );
-        let near = suggest::nearest(&next.text(), choices.iter().map(String::as_str));
-        diagnostic = match near {
-            Some(near) => diagnostic
-                .help(format!("did you mean '{} {near}'?", word.text()))
-                .fix(next.span, near),
-            None => diagnostic.note(format!(
-                "'{}' can continue with: {}",
-                word.text(),
-                choices.join(", ")
-            )),
-        };
-        self.tell(diagnostic);
+        self.tell(told);
     }
 }

@@ -13,7 +13,6 @@ mod foreign;
 mod line;
 mod log_backends;
 mod logs;
-mod nodes;
 pub(crate) mod one_server;
 pub(crate) mod one_variable;
 mod order;
@@ -28,21 +27,17 @@ mod tests;
 mod tls;
 
 pub(crate) use certificates::Beside;
-pub use nodes::{DOCUMENTED as ON_DOCUMENTED, Elsewhere};
-pub use section::{SHARED_WORDS, Section, outline, section_names};
+pub use section::{SECTIONS, Section};
 
 use crate::config::{Config, Proxy, ProxyIndex, Service, StatsLevel, Watch};
 use crate::rules::{AclTable, Shared};
-use configuration::outside::{Outside, Prepared};
-use configuration::{Context, Export, LoadOptions, Recording};
-use language::diagnostic::DIAGNOSTICS_MAX;
-use language::reader::{Facts, Reader};
+use configuration::outside::Outside;
+use configuration::{Context, Draft, Exchange, Export, Kind, LoadOptions, Part, Recording, Words};
+use language::reader::Facts;
 use language::render::{self, HaproxyForm};
 use language::source::Text;
-use language::{
-    Code, Diagnostic, Diagnostics, Environment, FileId, Outline, SectionLines, Severity, SourceMap,
-    Span,
-};
+use language::{Code, Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap, Span};
+use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
@@ -62,42 +57,26 @@ pub struct Loaded {
     pub recording: Recording,
     /// What is to be noticed when it changes, with errors or without.
     pub watched: Watched,
-    /// Sections that other roles build, with their lines.
-    pub others: Vec<SectionLines>,
-    /// The files as other nodes read them that they have lines for.
-    pub elsewhere: Vec<Elsewhere>,
 }
 
 impl Loaded {
-    /// Tells which addresses come and go, once whoever knows has read the sections of
-    /// others. `named` are backends that these name, and where; one that does not exist
-    /// is an error.
-    pub fn add_services(&mut self, services: Vec<Service>, named: &[(String, Span)]) {
-        let export = |service: &Service| Export::new(Service::KIND, &service.name, service);
-        self.recording.imports = services.iter().map(export).collect();
-        let Some(config) = &mut self.config else {
-            return;
-        };
-        config.services = services;
-        // An address that comes and goes is not missed.
-        let listens_elsewhere = |told: &Diagnostic| {
-            told.code == &codes::FOREIGN_ADDRESS
-                && told
-                    .primary
-                    .is_some_and(|span| check::is_of_service(config, span))
-        };
-        self.diagnostics.withdraw(listens_elsewhere);
-        let unknown = |(name, _): &&(String, Span)| config.backend(name).is_none();
-        let wrong: Vec<Diagnostic> = named
-            .iter()
-            .filter(unknown)
-            .map(|(name, span)| resolve::unknown_backend(config, name, *span))
-            .collect();
-        if !wrong.is_empty() {
-            self.config = None;
-        }
-        for told in wrong {
-            self.diagnostics.push(&self.sources, told);
+    /// What came out of a load in which the proxy was a part.
+    pub fn of(mut loaded: configuration::Loaded) -> Loaded {
+        let Outcome {
+            mut config,
+            watched,
+        } = loaded.take(&PART);
+        let version = loaded.recording.options.version.as_str();
+        config.global.version = (!version.is_empty()).then(|| version.into());
+        config.environment = loaded.environment;
+        config.reported = reported(&loaded.sources, &loaded.diagnostics);
+        Loaded {
+            quiet: config.global.quiet,
+            config: (loaded.diagnostics.errors() == 0).then_some(config),
+            sources: loaded.sources,
+            diagnostics: loaded.diagnostics,
+            recording: loaded.recording,
+            watched,
         }
     }
 
@@ -157,14 +136,6 @@ pub struct Loader {
     pub defaults: Vec<Defaults>,
     /// Where the loader is.
     pub section: Section,
-    /// What tells which lines begin a section.
-    outline: Outline<'static>,
-    /// Sections that other roles build.
-    others: Vec<SectionLines>,
-    /// Which node this is.
-    nodes: nodes::Nodes,
-    /// Where lines stand that count on this node only.
-    on_lines: Vec<Span>,
     /// The named ACLs of the current section.
     pub acls: AclTable,
     /// Proxies and servers that expressions name, to be found at the end.
@@ -181,8 +152,6 @@ pub struct Loader {
     /// The proxies of each name: those with a frontend's side, those with a
     /// backend's.
     names: [HashMap<Box<str>, ProxyIndex>; 2],
-    /// A line before the first section was told.
-    out_of_section_told: bool,
     /// Which lines were refused.
     refused: refused::Refused,
     /// Files of certificates that were read.
@@ -250,7 +219,8 @@ pub enum DefaultPath {
     Origin(PathBuf),
 }
 
-/// Loads files that were read already, in their order, as one configuration.
+/// Loads files that were read already, in their order, as one configuration of the
+/// proxy alone.
 pub fn load(
     files: Vec<(String, Vec<u8>)>,
     environment: Environment,
@@ -261,29 +231,16 @@ pub fn load(
         .into_iter()
         .map(|(name, text)| (name, Text::new(text)))
         .collect();
-    let inputs = Recording::new(files, environment, facts, options);
-    run(inputs, Outside::default())
-}
-
-/// Loads files as [`load`] does; whatever file they name is that of a version, and
-/// none of this machine's.
-pub fn load_version(
-    files: Vec<(String, Text)>,
-    prepared: Prepared,
-    environment: Environment,
-    facts: Facts,
-    options: LoadOptions,
-) -> Loaded {
-    let inputs = Recording::new(files, environment, facts, options);
-    run(inputs, Outside::prepared(prepared))
+    let words = Words::of([&SECTIONS]);
+    let inputs = Recording::new(files, environment, facts, options, words);
+    Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
 }
 
 /// Loads again what was loaded elsewhere or before: the same configuration and
 /// the same diagnostics. Nothing is asked of the system; a question that the
 /// recording does not answer is an error.
-pub fn replay(mut recording: Recording) -> Loaded {
-    let answers = recording.take_answers();
-    run(recording, Outside::recorded(answers))
+pub fn replay(recording: Recording) -> Loaded {
+    Loaded::of(configuration::replay(&[&PART], recording))
 }
 
 /// What a load reports, for operators who ask later (`show startup-logs`).
@@ -305,90 +262,90 @@ fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
     text.into()
 }
 
-fn run(mut recording: Recording, mut outside: Outside) -> Loaded {
-    let nodes = nodes::Nodes::find(&recording, &mut outside);
-    let (sources, ids) = nodes::sources(&recording);
-    let is_replay = outside.is_recorded();
-    let mut loader = pass(&recording, sources, ids, outside, nodes);
-    // Whoever recorded it was told.
-    let elsewhere = match is_replay {
-        true => Vec::new(),
-        false => nodes::elsewhere(&recording, &mut loader),
-    };
-    loader.tell_unanswered();
-    let version = recording.options.version.as_str();
-    loader.config.global.version = (!version.is_empty()).then(|| version.into());
-    let quiet = loader.config.global.quiet;
-    let watched = Watched {
-        wish: loader.config.global.watch,
-        states: loader.state_files,
-    };
-    recording.keep(loader.context.outside.into_answers());
-    if !is_replay {
-        let named = recording.named_variables(&loader.context.environment);
-        recording
-            .environment
-            .retain(|name| named.contains(name.as_bytes()));
-        loader
-            .context
-            .environment
-            .retain(|name| named.contains(name.as_bytes()));
-    }
-    loader.config.environment = loader.context.environment;
-    loader.config.reported = reported(&loader.context.sources, &loader.context.diagnostics);
-    let config = (loader.context.diagnostics.errors() == 0).then_some(loader.config);
-    Loaded {
-        config,
-        quiet,
-        sources: loader.context.sources,
-        diagnostics: loader.context.diagnostics,
-        recording,
-        watched,
-        others: loader.others,
-        elsewhere,
-    }
+/// The proxy, as a part of a configuration.
+pub static PART: Part = Part {
+    name: "proxy",
+    sections: SECTIONS,
+    documented: || {
+        let keywords = crate::keyword::registry().documented();
+        [keywords, crate::reference::documented()].concat()
+    },
+    codes: || crate::codes().collect(),
+    exports: &[BACKEND],
+    begin: |context| {
+        let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
+        let files = context.sources.files();
+        loader.config.files = files.map(|(_, file)| file.name.clone()).collect();
+        Box::new(loader)
+    },
+};
+
+/// What others may refer to.
+const BACKEND: Kind = Kind {
+    name: "backend",
+    unknown: &codes::UNKNOWN_BACKEND,
+    label: "not the name of a `backend` or `listen`",
+};
+
+/// What the sections of the proxy come to.
+#[derive(Debug, Default)]
+struct Outcome {
+    config: Config,
+    watched: Watched,
 }
 
-/// Reads the files once, as one node does.
-fn pass(
-    recording: &Recording,
-    sources: SourceMap,
-    ids: Vec<FileId>,
-    outside: Outside,
-    nodes: nodes::Nodes,
-) -> Loader {
-    let mut loader = Loader::new(recording.environment.clone(), recording.options.clone());
-    loader.import(&recording.imports);
-    loader.context.sources = sources;
-    loader.context.outside = outside;
-    loader.nodes = nodes;
-    loader.config.files = recording
-        .files
-        .iter()
-        .map(|(name, _)| name.clone())
-        .collect();
-    let mut reader = Reader::new(ids, recording.facts.clone());
-    while let Some(line) = reader.next(
-        &loader.context.sources,
-        &loader.context.environment,
-        &mut loader.context.diagnostics,
-    ) {
-        loader.line(&mut reader, &line);
-        if loader.is_old_file() {
-            reader.is_old();
-        }
-        // Whoever gives a file of another kind is told so soon.
-        if loader.context.diagnostics.errors() >= DIAGNOSTICS_MAX {
-            break;
-        }
+impl Draft for Loader {
+    fn section(&mut self, context: &mut Context, head: &Line) {
+        self.within(context, |loader| loader.begin_section(head));
     }
-    loader.end_section();
-    loader.check_cache_names();
-    loader.finish();
-    loader
+
+    fn place(&self) -> Option<&'static str> {
+        self.section.place()
+    }
+
+    fn line(&mut self, context: &mut Context, line: &Line) {
+        self.within(context, |loader| loader.line(line));
+    }
+
+    fn refused(&mut self, line: &Line) {
+        self.refused_line(line);
+    }
+
+    fn end_section(&mut self, context: &mut Context) {
+        self.within(context, Self::end_section);
+    }
+
+    fn is_old_file(&self, context: &Context) -> bool {
+        self.is_old(&context.diagnostics)
+    }
+
+    fn finish(mut self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        self.within(context, |loader| {
+            loader.import(exchange.all(Service::KIND));
+            loader.check_cache_names();
+            loader.finish();
+        });
+        for name in self.config.backends.keys() {
+            exchange.export(Export::name(BACKEND.name, name));
+        }
+        Box::new(Outcome {
+            watched: Watched {
+                wish: self.config.global.watch,
+                states: self.state_files,
+            },
+            config: self.config,
+        })
+    }
 }
 
 impl Loader {
+    /// Does something that works on the context of a load.
+    fn within(&mut self, context: &mut Context, does: impl FnOnce(&mut Self)) {
+        std::mem::swap(&mut self.context, context);
+        does(self);
+        std::mem::swap(&mut self.context, context);
+    }
+
     /// One that has read nothing yet.
     pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
         Loader {
@@ -404,10 +361,6 @@ impl Loader {
                 acls: AclTable::default(),
             }],
             section: Section::None,
-            outline: outline(),
-            others: Vec::new(),
-            nodes: Default::default(),
-            on_lines: Vec::new(),
             acls: AclTable::default(),
             lookups: Vec::new(),
             list_changes: Vec::new(),
@@ -415,7 +368,6 @@ impl Loader {
             occupied: Default::default(),
             order: order::RuleOrder::default(),
             names: Default::default(),
-            out_of_section_told: false,
             refused: Default::default(),
             tls_files: Default::default(),
             state_files: BTreeSet::new(),
@@ -441,12 +393,12 @@ impl Loader {
     }
 
     /// Takes in what sections of other parts define.
-    fn import(&mut self, imports: &[Export]) {
-        for import in imports.iter().filter(|i| i.kind == Service::KIND) {
+    fn import<'e>(&mut self, imports: impl Iterator<Item = &'e Export>) {
+        for import in imports {
             match import.value() {
                 Some(service) => self.config.services.push(service),
                 None => self.tell(Diagnostic::global(
-                    &codes::UNANSWERED,
+                    &configuration::codes::UNANSWERED,
                     Severity::Error,
                     format!(
                         "the recording of the loading does not say what '{}' is",
@@ -454,24 +406,6 @@ impl Loader {
                     ),
                 )),
             }
-        }
-    }
-
-    /// Tells of questions that a recording does not answer.
-    fn tell_unanswered(&mut self) {
-        let questions: Vec<String> = self
-            .context
-            .outside
-            .unanswered()
-            .iter()
-            .map(|q| q.to_string())
-            .collect();
-        for question in questions {
-            self.tell(Diagnostic::global(
-                &codes::UNANSWERED,
-                Severity::Error,
-                format!("the recording of the loading does not say {question}"),
-            ));
         }
     }
 
@@ -507,12 +441,12 @@ impl Loader {
     /// Whether something before was written for HAProxy 1.x: then what those
     /// versions let pass is let pass.
     pub(crate) fn is_old_file(&self) -> bool {
-        self.old_rules.has_any()
-            || self
-                .context
-                .diagnostics
-                .iter()
-                .any(|told| told.code.id == codes::LEGACY.id)
+        self.is_old(&self.context.diagnostics)
+    }
+
+    fn is_old(&self, told: &Diagnostics) -> bool {
+        let is_legacy = |told: &Diagnostic| told.code.id == codes::LEGACY.id;
+        self.old_rules.has_any() || told.iter().any(is_legacy)
     }
 
     /// Whether the current section is a `defaults`.

@@ -2,22 +2,12 @@
 //! and checks of the file as a whole ([`super::check`]).
 
 use super::{Loader, codes};
-use crate::config::{Config, Mode, Proxy, ProxyIndex, Rare, Reference, SwitchTarget};
-use language::{Diagnostic, Severity, Span, suggest};
+use crate::config::{Mode, Proxy, ProxyIndex, Rare, Reference, SwitchTarget};
+use language::{Diagnostic, Severity, suggest};
 use std::collections::HashSet;
 
 /// The id of the first proxy that has none of its own.
 const FIRST_ID: u32 = 1;
-
-/// A backend that somebody else's line names and that does not exist.
-pub(super) fn unknown_backend(config: &Config, name: &str, span: Span) -> Diagnostic {
-    let told = format!("backend '{name}' not found");
-    let told = Diagnostic::error(&codes::UNKNOWN_BACKEND, span, told)
-        .label("not the name of a `backend` or `listen`");
-    let mut names: Vec<&str> = config.backends.keys().map(|name| &**name).collect();
-    names.sort_unstable();
-    told.did_you_mean(span, suggest::nearest(name, names))
-}
 
 impl Loader {
     /// Checks and resolves the whole draft.

@@ -2,10 +2,11 @@
 
 use super::{Defaults, Loader, codes};
 use crate::config::{Proxy, ProxyIndex, ProxyKind};
-use crate::keyword::known::{OTHERS, SECTIONS, instead};
+use crate::keyword::known::{self, instead};
 use crate::rules::AclTable;
 use crate::state::ProxyState;
-use language::{Diagnostic, Line, Outline, SectionLines, Word, suggest};
+use configuration::Sections;
+use language::{Diagnostic, Line, Word, suggest};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -48,8 +49,6 @@ pub enum Section {
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
-    /// A section that another role builds: the last of those collected.
-    Other,
     /// A section whose first line was refused: its lines are passed over, for
     /// what they would say is not known.
     Refused,
@@ -76,25 +75,19 @@ impl Section {
             Section::LogForward => Some("log-forward"),
             Section::Resolvers => Some("resolvers"),
             Section::NotBuilt(name) => Some(name),
-            Section::None | Section::Refused | Section::Other => None,
+            Section::None | Section::Refused => None,
         }
     }
 }
 
-/// The words that begin a section.
-pub fn section_names() -> impl Iterator<Item = &'static str> {
-    let own = SECTIONS.iter().map(|(name, _)| *name);
-    own.chain(OTHERS.iter().copied())
-}
-
-/// Names of sections that are also keywords, each with the section that has the keyword:
-/// HAProxy's `global` has a line `node`.
-pub const SHARED_WORDS: &[(&str, &str)] = &[("node", "global")];
-
-/// What tells which lines begin a section.
-pub fn outline() -> Outline<'static> {
-    Outline::new(section_names(), SHARED_WORDS)
-}
+/// The sections of the proxy.
+pub const SECTIONS: Sections = Sections {
+    names: known::SECTIONS,
+    shared: &[("node", "global")],
+    own_on: &["log-profile"],
+    for_all: &[],
+    secrets: &["password", "insecure-password", "auth"],
+};
 
 /// The address on the line of a section, the form of 1.x, and the word at which what
 /// else stands there begins: behind the address may be options of `bind`.
@@ -117,11 +110,6 @@ fn free_name(name: &str, mut taken: impl FnMut(&str) -> bool) -> Box<str> {
         }
         number = number.saturating_add(1);
     }
-}
-
-/// Whether a word begins a section.
-pub fn is_section(word: &str) -> bool {
-    section_names().any(|name| name == word)
 }
 
 /// What HAProxy has for a proxy before any line is read.
@@ -188,20 +176,13 @@ impl Loader {
                 let begun = crate::keyword::resolvers::begin(self, line);
                 self.begun(begun, Section::Resolvers)
             }
-            other if OTHERS.contains(&other) => {
-                self.others.push(SectionLines {
-                    head: line.clone(),
-                    lines: Vec::new(),
-                });
-                Section::Other
-            }
             _ => self.begin_not_built(word),
         };
     }
 
     fn begin_not_built(&mut self, word: &language::Word) -> Section {
         let other = word.str();
-        let name = SECTIONS
+        let name = known::SECTIONS
             .iter()
             .map(|(name, _)| *name)
             .find(|name| *name == other);

@@ -1,8 +1,10 @@
 //! The files that are damaged, and how a text is loaded.
 
-use configuration::LoadOptions;
+use configuration::outside::Outside;
+use configuration::{LoadOptions, Recording, Sections, Words};
+use language::source::Text;
 use language::{Environment, Facts};
-use proxy::load::{Loaded, load};
+use proxy::load::{Loaded, PART};
 use std::path::{Path, PathBuf};
 
 /// A configuration and where it comes from.
@@ -47,14 +49,22 @@ pub fn of_directory(directory: &Path) -> Vec<Sample> {
     paths.into_iter().map(read).collect()
 }
 
+/// Sections of other parts, which the proxy passes over.
+const OTHERS: Sections = Sections {
+    names: &[("config", ""), ("node", ""), ("virtual-ip", "")],
+    ..Sections::NONE
+};
+
 /// Loads a text as a file of that name. No name is looked up, no variable set.
 pub fn load_text(name: &str, text: &[u8]) -> Loaded {
-    load(
-        vec![(name.to_owned(), text.to_vec())],
+    let inputs = Recording::new(
+        vec![(name.to_owned(), Text::new(text.to_vec()))],
         Environment::empty(),
         Facts::new("2.6.12"),
         LoadOptions::default(),
-    )
+        Words::of([&PART.sections, &OTHERS]),
+    );
+    Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
 }
 
 /// The lines of a text, without their line feeds.

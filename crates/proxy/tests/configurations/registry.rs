@@ -48,6 +48,7 @@ fn every_row_has_a_syntax_line_two_sentences_and_an_example() {
 fn every_code_that_is_reported_is_explained_once() {
     let known: Vec<&str> = language::CODES
         .iter()
+        .chain(configuration::codes::CODES)
         .copied()
         .chain(proxy::codes())
         .map(|code| code.id)
@@ -67,7 +68,8 @@ fn every_code_that_is_reported_is_explained_once() {
 
 #[test]
 fn every_explanation_is_text_that_says_what_to_do() {
-    for code in language::CODES.iter().copied().chain(proxy::codes()) {
+    let common = language::CODES.iter().chain(configuration::codes::CODES);
+    for code in common.copied().chain(proxy::codes()) {
         let text = code.explanation;
         assert!(text.len() > 60, "{}: {text}", code.id);
         assert!(

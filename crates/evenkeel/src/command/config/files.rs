@@ -6,7 +6,7 @@ use crate::command;
 use crate::identity;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::loader::file_set;
-use crate::virtual_addresses::{self, Where};
+use crate::parts;
 use crate::voice::Voice;
 use configuration::files::NamedFile;
 
@@ -30,7 +30,7 @@ pub fn grammar(set: &FileSet) -> Grammar {
     let mains = set.files.iter().filter(|file| file.main);
     let names: Vec<String> = mains.map(|file| file.path.clone()).collect();
     Grammar {
-        outline: proxy::load::outline(),
+        words: parts::words().clone(),
         environment: identity::environment(&names, None),
         facts: identity::facts(),
     }
@@ -48,6 +48,8 @@ pub fn collect(
     let options = LoadOptions {
         node: me.map(|member| member.name.clone()),
         nodes: nodes.map(|member| member.name.clone()).collect(),
+        // Each machine judges for itself.
+        here: false,
         ..command::load_options()
     };
     let mut set = file_set::collect(paths, options, voice).map_err(ConfigError::Collect)?;
@@ -111,13 +113,8 @@ pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
         resolve_names: false,
         ..command::load_options()
     };
-    let mut loaded = file_set::load(set, files, options);
-    let other = read.as_ref().and_then(|read| read.config.as_ref());
-    let place = match set.node.is_empty() {
-        true => Where::Here,
-        false => Where::Node(&set.node),
-    };
-    virtual_addresses::add(&mut loaded, other, place);
+    let foreign_config = read.as_ref().and_then(|read| read.config.as_ref());
+    let loaded = file_set::load(set, files, options, foreign_config).proxy;
     let mut good = loaded.config.is_some();
     if let Some(voice) = voice {
         if let Some(read) = &read {

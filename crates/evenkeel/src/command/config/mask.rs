@@ -1,5 +1,6 @@
 //! What of a version may be printed.
 
+use crate::parts;
 use cluster::history::Mask;
 use language::difference::Vocabulary;
 use std::sync::OnceLock;
@@ -10,12 +11,7 @@ use tls::pem::Contents;
 /// The mask of all crates' keywords.
 pub fn mask() -> Mask<'static> {
     static VOCABULARY: OnceLock<Vocabulary<'static>> = OnceLock::new();
-    let vocabulary = VOCABULARY.get_or_init(|| {
-        let mut vocabulary = proxy::keyword::vocabulary();
-        // keepalived's.
-        vocabulary.secrets.push("auth_pass");
-        vocabulary
-    });
+    let vocabulary = VOCABULARY.get_or_init(parts::vocabulary);
     Mask {
         vocabulary,
         certificate,

@@ -13,7 +13,7 @@ use language::keyword::Known;
 use std::sync::LazyLock;
 
 pub use instead::instead;
-pub use sections::{OTHERS, SECTIONS};
+pub use sections::SECTIONS;
 
 /// All groups. Within a kind, a name is in one group only, which lists all its places: a table
 /// keeps one group for a name.

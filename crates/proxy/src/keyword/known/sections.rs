@@ -72,7 +72,3 @@ pub static SECTIONS: &[(&str, &str)] = &[
         "Users, their passwords and groups, for authentication.",
     ),
 ];
-
-/// Sections of the same language that other roles build: the loader collects their lines
-/// and knows none of their keywords.
-pub static OTHERS: &[&str] = &["config", "node", "virtual-ip"];

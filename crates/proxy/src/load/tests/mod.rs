@@ -9,19 +9,99 @@ mod random;
 mod replay;
 mod sides;
 
-use super::{Loaded, load};
-use configuration::LoadOptions;
-use language::{Environment, Facts};
+use super::{Loaded, PART};
+use configuration::outside::Outside;
+use configuration::{
+    Context, Draft, Exchange, LoadOptions, Node, Part, Recording, Sections, Words, codes as common,
+};
+use language::source::Text;
+use language::{Environment, Facts, Line};
+use std::any::Any;
+
+/// A part that only collects its lines, and warns of what it calls nonsense.
+static OTHERS: Part = Part {
+    name: "others",
+    sections: Sections {
+        names: &[("config", ""), ("node", ""), ("virtual-ip", "")],
+        for_all: &["config"],
+        ..Sections::NONE
+    },
+    documented: Vec::new,
+    codes: Vec::new,
+    exports: &[],
+    begin: |_| Box::new(Collected::default()),
+};
+
+#[derive(Debug, Default)]
+struct Collected(Vec<Vec<String>>);
+
+fn written(line: &Line) -> String {
+    let words: Vec<_> = line.words.iter().map(|word| word.text()).collect();
+    words.join(" ")
+}
+
+impl Draft for Collected {
+    fn section(&mut self, _: &mut Context, head: &Line) {
+        self.0.push(vec![written(head)]);
+    }
+
+    fn place(&self) -> Option<&'static str> {
+        let head = self.0.last()?[0].split(' ').next()?;
+        let mut names = OTHERS.sections.names.iter().map(|(name, _)| *name);
+        names.find(|name| *name == head)
+    }
+
+    fn line(&mut self, context: &mut Context, line: &Line) {
+        if line.words[0].is("nonsense") {
+            context.warn(&common::NO_SECTION, line.span, "nonsense");
+        }
+        let section = self.0.last_mut().expect("a section");
+        section.push(written(line));
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        let values = |section: &[String], keyword: &str| -> Vec<String> {
+            let lines = section.iter().filter_map(|line| line.strip_prefix(keyword));
+            lines.map(|value| value.trim().to_owned()).collect()
+        };
+        let node = |section: &Vec<String>| Node {
+            name: values(section, "node").pop(),
+            host_names: values(section, "hostname"),
+            addresses: values(section, "address")
+                .iter()
+                .filter_map(|address| address.parse().ok())
+                .collect(),
+        };
+        let nodes = self
+            .0
+            .iter()
+            .filter(|section| section[0].starts_with("node"));
+        nodes.map(node).collect()
+    }
+
+    fn finish(self: Box<Self>, _: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
+        Box::new(self.0)
+    }
+}
 
 /// Loads a text as a file; names are not looked up.
 fn text(text: &str) -> Loaded {
-    let files = vec![("test.cfg".to_owned(), text.as_bytes().to_vec())];
-    load(
-        files,
-        Environment::empty(),
-        Facts::new("2.6.12"),
-        LoadOptions::default(),
-    )
+    load_as(text, LoadOptions::default())
+}
+
+/// What both parts make of it.
+fn load_both(text: &str, options: LoadOptions) -> (Loaded, Vec<Vec<String>>) {
+    let files = vec![("test.cfg".to_owned(), Text::new(text.into()))];
+    let words = Words::of([&PART.sections, &OTHERS.sections]);
+    let facts = Facts::new("2.6.12");
+    let inputs = Recording::new(files, Environment::empty(), facts, options, words);
+    let mut loaded = configuration::load(&[&PART, &OTHERS], inputs, Outside::default());
+    let collected = loaded.take(&OTHERS);
+    (Loaded::of(loaded), collected)
+}
+
+fn load_as(text: &str, options: LoadOptions) -> Loaded {
+    load_both(text, options).0
 }
 
 /// What there is to tell, a line each.

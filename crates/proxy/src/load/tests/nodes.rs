@@ -1,15 +1,9 @@
 //! Lines that count on some nodes only.
 
-use super::{codes, told};
+use super::{OTHERS, codes, load_as, load_both, told};
 use crate::config::BindAddress;
-use crate::load::{Loaded, ON_DOCUMENTED, load, replay};
-use configuration::LoadOptions;
-use language::{Environment, Facts};
-
-fn load_as(text: &str, options: LoadOptions) -> Loaded {
-    let files = vec![("test.cfg".to_owned(), text.as_bytes().to_vec())];
-    load(files, Environment::empty(), Facts::new("2.6.12"), options)
-}
+use crate::load::{Loaded, PART, replay};
+use configuration::{LoadOptions, ON_DOCUMENTED};
 
 fn node(name: &str) -> LoadOptions {
     LoadOptions {
@@ -172,25 +166,16 @@ fn sections_of_other_roles_come_without_the_lines_of_other_nodes() {
     let text = format!(
         "{TEXT}virtual-ip www\n    on alpha interface eth0\n    on beta interface eth1\n    address 192.0.2.1\n"
     );
-    let loaded = load_as(&text, node("beta"));
-    let words = |lines: &[language::Line]| -> Vec<String> {
-        let line = |line: &language::Line| {
-            let words: Vec<_> = line.words.iter().map(|word| word.text()).collect();
-            words.join(" ")
-        };
-        lines.iter().map(line).collect()
-    };
-    assert_eq!(
-        words(&loaded.others[0].lines),
-        ["interface eth1", "address 192.0.2.1"]
-    );
-    let alpha = &loaded.elsewhere[0];
-    assert_eq!(alpha.node, "alpha");
-    assert_eq!(
-        words(&alpha.others[0].lines),
-        ["interface eth0", "address 192.0.2.1"]
-    );
-    assert_eq!(alpha.lines.len(), 2);
+    let of = |name| load_both(&text, node(name)).1.remove(0);
+    let head = "virtual-ip www";
+    assert_eq!(of("beta"), [head, "interface eth1", "address 192.0.2.1"]);
+    assert_eq!(of("alpha"), [head, "interface eth0", "address 192.0.2.1"]);
+    // As another node reads them, they are built as well.
+    let wrong = text.replace("on alpha interface", "on alpha nonsense");
+    let loaded = load_as(&wrong, node("beta"));
+    assert_eq!(codes(&loaded), ["E0104"]);
+    let notes = loaded.diagnostics.iter().flat_map(|told| &told.notes);
+    assert_eq!(notes.collect::<Vec<_>>(), ["as the node 'alpha' reads it"]);
 }
 
 #[test]
@@ -198,8 +183,12 @@ fn a_replay_is_for_the_same_node_and_reads_the_files_once() {
     let loaded = load_as(TEXT, node("beta"));
     let again = replay(loaded.recording.clone());
     assert_eq!(ports(&again), ports(&loaded));
-    assert!(again.elsewhere.is_empty());
-    assert_eq!(loaded.elsewhere.len(), 2);
+    let wrong = load_as(
+        &TEXT.replace("on alpha bind", "on alpha bnid"),
+        node("beta"),
+    );
+    assert_eq!(codes(&wrong), ["E0101"]);
+    assert_eq!(told(&replay(wrong.recording)), "");
 }
 
 #[test]
@@ -209,7 +198,7 @@ fn the_example_of_the_manual_is_good_in_a_place_that_it_names() {
     assert_eq!(told(&loaded), "");
     for place in ON_DOCUMENTED.places {
         assert!(
-            crate::load::section_names().any(|name| name == *place),
+            PART.sections.has(place) || OTHERS.sections.has(place),
             "{place}"
         );
     }

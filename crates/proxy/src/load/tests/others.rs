@@ -1,6 +1,7 @@
 //! Sections that other roles build.
 
-use super::{codes, text, told};
+use super::{codes, load_both, text, told};
+use configuration::LoadOptions;
 
 const FILE: &str = "\
 global
@@ -18,22 +19,12 @@ virtual-ip www
 .if defined(NOT_SET)
     failover 50ms
 .endif
-    nonsense of nobody here
+    of nobody here
     prefer alpha
 ";
 
 fn lines(file: &str) -> Vec<Vec<String>> {
-    let loaded = text(file);
-    let line = |line: &language::Line| {
-        let words: Vec<String> = line.words.iter().map(|w| w.text().into_owned()).collect();
-        words.join(" ")
-    };
-    let section = |section: &language::SectionLines| {
-        let mut all = vec![line(&section.head)];
-        all.extend(section.lines.iter().map(line));
-        all
-    };
-    loaded.others.iter().map(section).collect()
+    load_both(file, LoadOptions::default()).1
 }
 
 #[test]
@@ -51,7 +42,7 @@ fn lines_of_others_are_collected_unread_with_quotes_variables_and_conditions_res
             vec![
                 "virtual-ip www",
                 "address ${NOT_SET-172.16.61.150}/24",
-                "nonsense of nobody here",
+                "of nobody here",
                 "prefer alpha"
             ],
         ]
@@ -79,7 +70,7 @@ fn node_is_a_line_of_global_where_the_layout_says_so() {
         ["W0102"],
         "only the time limits are missing"
     );
-    assert!(loaded.others.is_empty());
+    assert!(lines(unindented).is_empty());
     let config = loaded.config.expect("no error");
     assert_eq!(config.global.maxconn, Some(10));
     assert_eq!(lines("global\n    maxconn 10\nnode lb1\n").len(), 1);

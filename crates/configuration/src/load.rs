@@ -1,0 +1,302 @@
+//! The files, line by line: each goes to the part that its section is of.
+
+use crate::codes;
+use crate::context::Context;
+use crate::node::Nodes;
+use crate::nodes::{self, OnNode};
+use crate::options::LoadOptions;
+use crate::outside::Outside;
+use crate::part::{Draft, Exchange, Part};
+use crate::recording::Recording;
+use language::diagnostic::DIAGNOSTICS_MAX;
+use language::reader::Reader;
+use language::{Diagnostic, Diagnostics, Environment, Line, Outline, Severity, SourceMap, suggest};
+use std::any::Any;
+
+/// What files come to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What each part made of its sections.
+    built: Vec<(&'static str, Box<dyn Any>)>,
+    /// The files.
+    pub sources: SourceMap,
+    /// What there is to tell. Where there is an error, nothing that was built is good.
+    pub diagnostics: Diagnostics,
+    /// The variables behind the last line, but for those that no line names.
+    pub environment: Environment,
+    /// What was loaded and what was asked of the outside, so that it can be done again
+    /// elsewhere.
+    pub recording: Recording,
+}
+
+impl Loaded {
+    /// Takes what a part made of its sections out; what that is when it has none where
+    /// it was not among the parts.
+    pub fn take<T: Default + 'static>(&mut self, part: &Part) -> T {
+        let at = self.built.iter().position(|(name, _)| *name == part.name);
+        let built = at.map(|at| self.built.swap_remove(at).1);
+        let built = built.and_then(|built| built.downcast().ok());
+        built.map_or_else(T::default, |built| *built)
+    }
+}
+
+/// Loads what a recording has that has asked nothing yet; `outside` answers. Parts finish
+/// in their order: one that imports stands behind those that define it. Sections of none
+/// of these parts are passed over.
+pub fn load(parts: &[&'static Part], mut recording: Recording, mut outside: Outside) -> Loaded {
+    let is_replay = outside.is_recorded();
+    let nodes = nodes::find(parts, &recording, &mut outside);
+    let options = recording.options.clone();
+    let mut read = read(parts, &recording, options, outside, nodes.clone());
+    // Whoever recorded it was told.
+    if !is_replay {
+        elsewhere(parts, &recording, &nodes, &mut read.context);
+    }
+    tell_unanswered(&mut read.context);
+    let mut context = read.context;
+    recording.keep(context.outside.into_answers());
+    recording.imports = read.exchange.kept();
+    recording.nodes = Some(nodes);
+    if !is_replay {
+        let named = recording.named_variables(&context.environment);
+        let is_named = |name: &str| named.contains(name.as_bytes());
+        recording.environment.retain(is_named);
+        context.environment.retain(is_named);
+    }
+    Loaded {
+        built: read.built,
+        sources: context.sources,
+        diagnostics: context.diagnostics,
+        environment: context.environment,
+        recording,
+    }
+}
+
+/// Loads again what was loaded elsewhere or before: the same configurations of these parts
+/// and the same diagnostics. Nothing is asked of the system; a question that the recording
+/// does not answer is an error.
+pub fn replay(parts: &[&'static Part], mut recording: Recording) -> Loaded {
+    let answers = recording.take_answers();
+    load(parts, recording, Outside::recorded(answers))
+}
+
+/// Tells of questions that a recording does not answer.
+fn tell_unanswered(context: &mut Context) {
+    let questions = context.outside.unanswered().iter();
+    let questions: Vec<String> = questions.map(|question| question.to_string()).collect();
+    for question in questions {
+        let told = format!("the recording of the loading does not say {question}");
+        context.tell(Diagnostic::global(
+            &codes::UNANSWERED,
+            Severity::Error,
+            told,
+        ));
+    }
+}
+
+/// Files that were read once, as one node does.
+struct Read {
+    context: Context,
+    built: Vec<(&'static str, Box<dyn Any>)>,
+    exchange: Exchange,
+}
+
+fn read(
+    parts: &[&'static Part],
+    recording: &Recording,
+    options: LoadOptions,
+    outside: Outside,
+    nodes: Nodes,
+) -> Read {
+    let (sources, ids) = nodes::sources(recording);
+    let mut context = Context {
+        sources,
+        environment: recording.environment.clone(),
+        words: recording.words.clone(),
+        options,
+        outside,
+        ..Context::default()
+    };
+    let drafts = parts.iter().map(|part| (part.begin)(&mut context));
+    let drafts = drafts.collect();
+    let mut reading = Reading {
+        parts,
+        drafts,
+        context,
+        nodes,
+        within: Within::None,
+        out_of_section_told: false,
+    };
+    let mut reader = Reader::new(ids, recording.facts.clone());
+    let mut outline = recording.words.outline();
+    while let Some(line) = reader.next(
+        &reading.context.sources,
+        &reading.context.environment,
+        &mut reading.context.diagnostics,
+    ) {
+        reading.line(&mut reader, &mut outline, &line);
+        let (drafts, context) = (&reading.drafts, &reading.context);
+        if drafts.iter().any(|draft| draft.is_old_file(context)) {
+            reader.is_old();
+        }
+        // Whoever gives a file of another kind is told so soon.
+        if context.diagnostics.errors() >= DIAGNOSTICS_MAX {
+            break;
+        }
+    }
+    reading.end_section();
+    let mut context = reading.context;
+    let mut exchange = Exchange::new(&recording.imports);
+    let drafts = parts.iter().zip(reading.drafts);
+    let built = drafts
+        .map(|(part, draft)| (part.name, draft.finish(&mut context, &mut exchange)))
+        .collect();
+    exchange.check(parts, &mut context);
+    Read {
+        context,
+        built,
+        exchange,
+    }
+}
+
+/// Reads the files as each other node would that they have lines for. What is wrong with
+/// those lines is told; that files and addresses of other machines are not here is not.
+fn elsewhere(parts: &[&'static Part], recording: &Recording, nodes: &Nodes, context: &mut Context) {
+    for name in nodes.others() {
+        let options = LoadOptions {
+            resolve_names: false,
+            here: false,
+            ..recording.options.clone()
+        };
+        let outside = std::mem::take(&mut context.outside);
+        let mut other = read(parts, recording, options, outside, nodes.elsewhere(name)).context;
+        context.outside = std::mem::take(&mut other.outside);
+        let missing = context.outside.unreadable();
+        let is_new = |told: &&Diagnostic| {
+            let same = |had: &Diagnostic| {
+                had.code.id == told.code.id
+                    && had.primary == told.primary
+                    && had.message == told.message
+            };
+            let missed = missing.iter().any(|path| told.message.contains(path));
+            !missed && !context.diagnostics.iter().any(same)
+        };
+        let new: Vec<Diagnostic> = other.diagnostics.iter().filter(is_new).cloned().collect();
+        for told in new {
+            let told = told.note(format!("as the node '{name}' reads it"));
+            context.diagnostics.push(&context.sources, told);
+        }
+    }
+}
+
+/// Where lines stand.
+#[derive(Clone, Copy, Debug)]
+enum Within {
+    /// Before the first section.
+    None,
+    /// In a section of this part.
+    Part(usize),
+    /// In one that nobody here builds, or that is misspelt.
+    Foreign,
+}
+
+/// A reading in progress.
+#[derive(Debug)]
+struct Reading<'p> {
+    parts: &'p [&'static Part],
+    /// As many as parts.
+    drafts: Vec<Box<dyn Draft>>,
+    context: Context,
+    nodes: Nodes,
+    within: Within,
+    /// A line before the first section was told.
+    out_of_section_told: bool,
+}
+
+impl Reading<'_> {
+    /// Takes one line in.
+    fn line(&mut self, reader: &mut Reader, outline: &mut Outline<'_>, line: &Line) {
+        let first = &line.words[0];
+        let indented = self.context.sources.position(first.span).column > 1;
+        if outline.begins(first.str(), indented) {
+            self.end_section();
+            reader.section(line.word(1).map_or(first.text(), |name| name.text()));
+            return self.begin_section(line);
+        }
+        // Its lexical mistake was told; what else it says is not certain.
+        if reader.recovered() {
+            return;
+        }
+        let at = match self.within {
+            Within::None => return self.out_of_section(line),
+            Within::Part(at) => at,
+            Within::Foreign => return,
+        };
+        let (part, draft) = (self.parts[at], &mut self.drafts[at]);
+        let own_on = |place: &str| part.sections.own_on.contains(&place);
+        let place = draft.place().filter(|place| !own_on(place));
+        let Some(place) = place.filter(|_| first.is(nodes::ON)) else {
+            return draft.line(&mut self.context, line);
+        };
+        match nodes::take(&self.nodes, &mut self.context, part, place, line) {
+            OnNode::Here(line) => draft.line(&mut self.context, &line),
+            OnNode::NotHere => {}
+            OnNode::Refused => draft.refused(line),
+        }
+    }
+
+    fn begin_section(&mut self, head: &Line) {
+        let word = head.words[0].str();
+        let at = { self.parts }
+            .iter()
+            .position(|part| part.sections.has(word));
+        self.within = at.map_or(Within::Foreign, Within::Part);
+        if let Some(at) = at {
+            self.drafts[at].section(&mut self.context, head);
+        }
+    }
+
+    fn end_section(&mut self) {
+        if let Within::Part(at) = self.within {
+            self.drafts[at].end_section(&mut self.context);
+        }
+    }
+
+    /// A line before any section. A misspelt section is taken for one, so that
+    /// its lines are not complained about.
+    fn out_of_section(&mut self, line: &Line) {
+        let word = &line.words[0];
+        let near = suggest::nearest(&word.text(), self.context.words.names());
+        let near = near.map(str::to_owned);
+        // The lines that follow stand there for the same reason.
+        if near.is_none() && std::mem::replace(&mut self.out_of_section_told, true) {
+            return;
+        }
+        let message = format!("unknown keyword '{}' out of section", word.text());
+        let diagnostic =
+            Diagnostic::error(&codes::NO_SECTION, word.span, message).label("no section has begun");
+        let diagnostic = match near {
+            Some(near) => {
+                self.within = Within::Foreign;
+                diagnostic.did_you_mean(word.span, Some(&near))
+            }
+            None if KEEPALIVED.contains(&word.str()) => diagnostic
+                .help("this looks like a keepalived.conf; HAProxy's language is expected here"),
+            None => diagnostic.help(
+                "begin with a line like `global`, `defaults`, `frontend NAME` or `listen NAME`",
+            ),
+        };
+        self.context.tell(diagnostic);
+    }
+}
+
+/// What a file of keepalived begins with.
+const KEEPALIVED: &[&str] = &[
+    "!",
+    "global_defs",
+    "static_ipaddress",
+    "virtual_server",
+    "vrrp_instance",
+    "vrrp_script",
+    "vrrp_sync_group",
+];

@@ -1,0 +1,73 @@
+//! The machines that files are for, and which of them this one is.
+
+use crate::codes;
+use language::{Diagnostic, suggest};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// A machine that the files are for, as its section says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Node {
+    /// Its name; None is that of the machine.
+    pub name: Option<String>,
+    /// What its host is called.
+    pub host_names: Vec<String>,
+    /// Where it is.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What the file and its loader say of nodes.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Nodes {
+    /// The names of this machine.
+    pub(crate) here: Vec<String>,
+    /// Every node that is known to exist; empty where nothing says.
+    pub(crate) known: Vec<String>,
+    /// Every node that a line is for.
+    pub(crate) named: Vec<String>,
+}
+
+/// Whether a name is a machine's: with or without its domain, in any case.
+pub fn is_name_of(name: &str, host: &str) -> bool {
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let qualified = name.contains('.') && host.contains('.');
+    name.eq_ignore_ascii_case(host)
+        || (!qualified && short(name).eq_ignore_ascii_case(&short(host)))
+}
+
+impl Nodes {
+    /// The other nodes that lines are for.
+    pub(crate) fn others(&self) -> impl Iterator<Item = &str> {
+        let named = self.named.iter().map(String::as_str);
+        named.filter(|name| !self.is_here(name))
+    }
+
+    /// The same as another node has it.
+    pub(crate) fn elsewhere(&self, name: &str) -> Nodes {
+        Nodes {
+            here: vec![name.to_owned()],
+            ..self.clone()
+        }
+    }
+
+    /// Whether a node is this machine.
+    pub(crate) fn is_here(&self, name: &str) -> bool {
+        self.here.iter().any(|here| is_name_of(name, here))
+    }
+
+    /// Whether it is known to exist.
+    pub(crate) fn is_known(&self, name: &str) -> bool {
+        let mut known = self.known.iter().chain(&self.here);
+        self.known.is_empty() || known.any(|known| is_name_of(name, known))
+    }
+
+    /// What is told of one that is not.
+    pub(crate) fn unknown(&self, place: &language::Word, name: &str) -> Diagnostic {
+        let told = format!("no node is called '{name}', so this line never applies");
+        let told = Diagnostic::warning(&codes::UNKNOWN_NODE, place.span, told);
+        match suggest::nearest(name, self.known.iter().map(String::as_str)) {
+            Some(near) => told.did_you_mean(place.span, Some(near)),
+            None => told.note(format!("nodes: {}", self.known.join(", "))),
+        }
+    }
+}

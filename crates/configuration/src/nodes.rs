@@ -1,0 +1,277 @@
+//! Lines that count on some nodes only: `on NODE LINE`. One file is for all machines;
+//! the few things that must differ stand behind the name of the node that they are for.
+//!
+//! Which node this machine is comes from whoever loads ([`LoadOptions::node`], the
+//! name that it has in its cluster), else from the `node` sections and the name of the
+//! host. A line of another node is not built, but the file is read once more as each of
+//! those nodes would, so that a mistake for one machine is told on all.
+
+use crate::codes;
+use crate::context::Context;
+use crate::node::{Node, Nodes, is_name_of};
+use crate::options::LoadOptions;
+use crate::outside::Outside;
+use crate::part::Part;
+use crate::recording::Recording;
+use language::keyword::Documented;
+use language::reader::Reader;
+use language::source::Text;
+use language::{Diagnostic, FileId, Line, SourceMap};
+
+/// The section of a machine.
+const NODE: &str = "node";
+/// The word that such a line begins with.
+pub(crate) const ON: &str = "on";
+/// Nodes that one file has lines for.
+const NODES_MAX: usize = 16;
+
+/// The names of a list: `alpha,beta`.
+fn names(word: &language::Word) -> impl Iterator<Item = &str> {
+    word.str().split(',')
+}
+
+fn is_node_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-:".contains(&b);
+    !name.is_empty() && name.bytes().all(allowed)
+}
+
+/// Whether a text may have such a line: most have none, and are not read twice.
+fn may_have(text: &[u8]) -> bool {
+    text.split(|b| *b == b'\n').any(|line| {
+        let line = line.trim_ascii_start();
+        // A word may be quoted, or made of variables.
+        line.starts_with(ON.as_bytes()) || matches!(line.first(), Some(b'"' | b'\'' | b'\\' | b'$'))
+    })
+}
+
+/// Looks through the files, once for all loads of a recording.
+pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut Outside) -> Nodes {
+    if let Some(nodes) = &recording.nodes {
+        return nodes.clone();
+    }
+    let mut nodes = Nodes::default();
+    if !recording.files.iter().any(|(_, text)| may_have(text)) {
+        return nodes;
+    }
+    let (sections, named) = scan(parts, recording);
+    if named.is_empty() {
+        return nodes;
+    }
+    nodes.named = named;
+    nodes.here = here(&recording.options, &sections, &nodes.named, outside);
+    nodes.known.clone_from(&recording.options.nodes);
+    let names = sections.iter().filter_map(|section| section.name.clone());
+    nodes.known.extend(names);
+    nodes
+}
+
+/// The names of this machine.
+fn here(
+    options: &LoadOptions,
+    sections: &[Node],
+    named: &[String],
+    outside: &mut Outside,
+) -> Vec<String> {
+    if let Some(node) = &options.node {
+        return vec![node.clone()];
+    }
+    if options.host.is_empty() {
+        // The file is only looked at: as the first node has it.
+        let first = sections.iter().find_map(|section| section.name.clone());
+        return first
+            .or_else(|| named.first().cloned())
+            .into_iter()
+            .collect();
+    }
+    let mut here = vec![options.host.clone()];
+    for section in sections {
+        let Some(name) = &section.name else {
+            continue;
+        };
+        let by_name = section.host_names.iter();
+        let by_name = by_name.clone().any(|name| is_name_of(name, &options.host));
+        let mut by_address = || {
+            let own = outside.own_addresses().unwrap_or_default();
+            section
+                .addresses
+                .iter()
+                .any(|address| own.contains(address))
+        };
+        if by_name || (!section.addresses.is_empty() && options.resolve_names && by_address()) {
+            here.push(name.clone());
+        }
+    }
+    here
+}
+
+/// Has the `node` sections read by the part that they are of, and looks for the nodes that
+/// lines are for. What is wrong is told later, when all lines are read.
+fn scan(parts: &[&'static Part], recording: &Recording) -> (Vec<Node>, Vec<String>) {
+    let (sources, ids) = sources(recording);
+    let mut context = Context {
+        sources,
+        words: recording.words.clone(),
+        ..Context::default()
+    };
+    let owner = parts.iter().find(|part| part.sections.has(NODE));
+    let mut draft = owner.map(|part| (part.begin)(&mut context));
+    let mut reader = Reader::new(ids, recording.facts.clone());
+    let (mut outline, mut named) = (recording.words.outline(), Vec::new());
+    let (mut within, mut is_own) = (false, false);
+    let environment = &recording.environment;
+    while let Some(line) = reader.next(&context.sources, environment, &mut context.diagnostics) {
+        let first = &line.words[0];
+        let indented = context.sources.position(first.span).column > 1;
+        let begins = outline.begins(first.str(), indented);
+        if begins {
+            within = first.is(NODE);
+            let own_on = |part: &&Part| part.sections.own_on.contains(&first.str());
+            is_own = parts.iter().copied().any(|part| own_on(&part));
+        } else if first.is(ON) && !is_own {
+            named_by(&line, &mut named);
+            continue;
+        }
+        match &mut draft {
+            Some(draft) if within && begins => draft.section(&mut context, &line),
+            Some(draft) if within => draft.line(&mut context, &line),
+            _ => {}
+        }
+    }
+    (draft.map(|draft| draft.nodes()).unwrap_or_default(), named)
+}
+
+/// The nodes that a line is for, each once.
+fn named_by(line: &Line, named: &mut Vec<String>) {
+    for name in line.word(1).into_iter().flat_map(names) {
+        let new = is_node_name(name) && !named.iter().any(|n| is_name_of(name, n));
+        if new && named.len() < NODES_MAX {
+            named.push(name.to_owned());
+        }
+    }
+}
+
+/// The files of a recording, to be read.
+pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
+    let mut sources = SourceMap::default();
+    let add = |(name, text): &(String, Text)| sources.add(name.clone(), Text::clone(text));
+    let ids = recording.files.iter().map(add).collect();
+    (sources, ids)
+}
+
+/// What becomes of a line that is for some nodes.
+pub(crate) enum OnNode {
+    /// It counts, without the words that say where.
+    Here(Line),
+    /// It is another node's.
+    NotHere,
+    /// It was refused, and that was told.
+    Refused,
+}
+
+/// Takes `on NODE` off a line of a part's section.
+pub(crate) fn take(
+    nodes: &Nodes,
+    context: &mut Context,
+    part: &Part,
+    section: &str,
+    line: &Line,
+) -> OnNode {
+    let (place, rest) = match on_words(context, part, section, line) {
+        Ok(words) => words,
+        Err(refused) => {
+            context.tell(*refused);
+            return OnNode::Refused;
+        }
+    };
+    let mut here = false;
+    for name in names(place) {
+        here |= nodes.is_here(name);
+        if !nodes.is_known(name) {
+            context.tell(nodes.unknown(place, name));
+        }
+    }
+    match here {
+        true => OnNode::Here(rest),
+        false => OnNode::NotHere,
+    }
+}
+
+/// The names of such a line and what stands behind them.
+fn on_words<'l>(
+    context: &Context,
+    part: &Part,
+    section: &str,
+    line: &'l Line,
+) -> Result<(&'l language::Word, Line), Box<Diagnostic>> {
+    let refuse = |span, told: &str, label: &str| {
+        let told = Diagnostic::error(&codes::ON_NODE, span, told);
+        let told = told.help("write `on <node>[,<node>…] <line>`");
+        Box::new(match label {
+            "" => told,
+            label => told.label(label),
+        })
+    };
+    let Some(place) = line.word(1) else {
+        let told = "'on' expects the name of a node";
+        return Err(refuse(line.end(), told, "the name is missing"));
+    };
+    if !names(place).all(is_node_name) {
+        let told = format!("'on': '{}' is not a node name", place.text());
+        return Err(refuse(place.span, &told, "names, separated by commas"));
+    }
+    let words = line.words.get(2..).unwrap_or_default().to_vec();
+    let Some((first, last)) = words.first().zip(words.last()) else {
+        let told = format!("'on {}' expects a line for that node", place.text());
+        return Err(refuse(line.end(), &told, "the line is missing"));
+    };
+    let in_place = |(word, within): (&str, &str)| first.is(word) && section == within;
+    if context.words.has(first.str()) && !context.words.shared().any(in_place) {
+        let told = format!("a '{}' section cannot apply to a single node", first.text());
+        let told = refuse(first.span, &told, "begins a section");
+        let help = "begin the section for all nodes, and put `on <node>` before its lines";
+        return Err(Box::new(told.help(help)));
+    }
+    if part.sections.for_all.contains(&section) {
+        let told = format!("a '{section}' section applies to the whole cluster");
+        let help = "remove `on` and the name";
+        return Err(Box::new(refuse(line.span, &told, "").help(help)));
+    }
+    let span = first.span.to(last.span);
+    let unset = line.unset.clone();
+    Ok((place, Line { words, span, unset }))
+}
+
+/// The word, as the manual has it. It is no keyword of a table: it stands before each.
+pub static DOCUMENTED: Documented = Documented {
+    kind: "keyword",
+    name: ON,
+    places: &[
+        "global",
+        "defaults",
+        "frontend",
+        "listen",
+        "backend",
+        "cache",
+        "crt-store",
+        "healthcheck",
+        "http-errors",
+        "log-forward",
+        "mailers",
+        "node",
+        "peers",
+        "resolvers",
+        "ring",
+        "userlist",
+        "virtual-ip",
+    ],
+    syntax: "on <node>[,<node>…] <line>",
+    doc: "Applies the line on these nodes only. All machines share one file; this is for the few lines that must \
+        differ, such as the address of a `bind`. On a member of a cluster, the node is its name there, otherwise that \
+        of its `node` section, otherwise its host name (with or without its domain). `evenkeel check --node NAME` \
+        checks the files as that node. Lines of other nodes are checked as well, except for files and addresses that \
+        only those machines have. Sections and lines of `config` cannot apply to single nodes. In a `log-profile`, \
+        `on` is HAProxy's keyword.",
+    example: "on alpha,beta bind 127.0.0.1:8080",
+    family: "Nodes",
+    built: true,
+};

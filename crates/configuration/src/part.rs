@@ -1,0 +1,144 @@
+//! What a part of the program is to a load: the sections that it builds, what others may
+//! refer to in them, and what they refer to.
+
+use crate::context::Context;
+use crate::node::Node;
+use crate::recording::Export;
+use crate::sections::Sections;
+use language::{Code, Diagnostic, Documented, Line, Span, suggest};
+use std::any::Any;
+use std::fmt;
+
+/// A part, as far as its sections go.
+#[derive(Debug)]
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// Its sections.
+    pub sections: Sections,
+    /// Every keyword that it has, for the manual and its kin.
+    pub documented: fn() -> Vec<Documented>,
+    /// The codes of what it tells.
+    pub codes: fn() -> Vec<&'static Code>,
+    /// What sections of other parts may name of these.
+    pub exports: &'static [Kind],
+    /// Begins a configuration that has read nothing yet.
+    pub begin: fn(&mut Context) -> Box<dyn Draft>,
+}
+
+/// A kind of things that sections define and others may name.
+#[derive(Debug)]
+pub struct Kind {
+    /// The word for one: `backend`.
+    pub name: &'static str,
+    /// The error where there is none of a name.
+    pub unknown: &'static Code,
+    /// What that name is not.
+    pub label: &'static str,
+}
+
+/// The configuration of a part that grows with each line. What is wrong is told to the
+/// context; a configuration with an error is of no use, and its reading goes on so that
+/// every mistake is told.
+pub trait Draft: fmt::Debug {
+    /// Takes the first line of a section in.
+    fn section(&mut self, context: &mut Context, head: &Line);
+
+    /// The section that lines are built into; None where they are passed over, for what
+    /// they would say is not known.
+    fn place(&self) -> Option<&'static str>;
+
+    /// Takes a line of that section in.
+    fn line(&mut self, context: &mut Context, line: &Line);
+
+    /// A line of that section was refused before it got here.
+    fn refused(&mut self, _line: &Line) {}
+
+    /// The section has no further line.
+    fn end_section(&mut self, _context: &mut Context) {}
+
+    /// The machines that its sections have named so far.
+    fn nodes(&self) -> Vec<Node> {
+        Vec::new()
+    }
+
+    /// Whether something was written for HAProxy before 1.6, where quotes were bytes like
+    /// others.
+    fn is_old_file(&self, _context: &Context) -> bool {
+        false
+    }
+
+    /// What all lines come to. Parts that stand before this one have put in what their
+    /// sections define.
+    fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
+}
+
+/// What the sections of one part define for those of others, and where they name it.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    exports: Vec<Export>,
+    references: Vec<Reference>,
+}
+
+/// A name of something that another part defines.
+#[derive(Debug)]
+struct Reference {
+    kind: &'static str,
+    name: String,
+    at: Span,
+}
+
+impl Exchange {
+    pub(crate) fn new(imports: &[Export]) -> Exchange {
+        Exchange {
+            exports: imports.to_vec(),
+            references: Vec::new(),
+        }
+    }
+
+    /// Puts something in.
+    pub fn export(&mut self, export: Export) {
+        self.exports.push(export);
+    }
+
+    /// Names something, which has to be there once all parts have finished.
+    pub fn refer(&mut self, kind: &'static str, name: &str, at: Span) {
+        self.references.push(Reference {
+            kind,
+            name: name.to_owned(),
+            at,
+        });
+    }
+
+    /// All of a kind that there is.
+    pub fn all<'e>(&'e self, kind: &'e str) -> impl Iterator<Item = &'e Export> {
+        self.exports
+            .iter()
+            .filter(move |export| export.kind == kind)
+    }
+
+    /// What of it a replay needs: the names of things alone were for this load.
+    pub(crate) fn kept(self) -> Vec<Export> {
+        let mut exports = self.exports;
+        exports.retain(|export| !export.is_name());
+        exports
+    }
+
+    /// Tells of names of what there is not. What is of none of these parts is not known.
+    pub(crate) fn check(&self, parts: &[&'static Part], context: &mut Context) {
+        let kinds = || parts.iter().flat_map(|part| part.exports);
+        for reference in &self.references {
+            let names = || self.all(reference.kind).map(|export| &*export.name);
+            if let Some(kind) = kinds().find(|kind| kind.name == reference.kind)
+                && !names().any(|name| name == reference.name)
+            {
+                let told = format!("there is no {} '{}'", kind.name, reference.name);
+                let told = Diagnostic::error(kind.unknown, reference.at, told).label(kind.label);
+                let mut names: Vec<&str> = names().collect();
+                names.sort_unstable();
+                let near = suggest::nearest(&reference.name, names);
+                context.tell(told.did_you_mean(reference.at, near));
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Which words begin sections, and whose these are.
+
+use language::Outline;
+use serde::{Deserialize, Serialize};
+
+/// What a part of the program says of the sections that it builds.
+#[derive(Clone, Copy, Debug)]
+pub struct Sections {
+    /// Their names, and what each is for.
+    pub names: &'static [(&'static str, &'static str)],
+    /// Names of sections, of whichever part, that are also keywords of one of these, each
+    /// with that one: HAProxy's `global` has a line `node`.
+    pub shared: &'static [(&'static str, &'static str)],
+    /// Those of them in which `on` is a keyword of their own.
+    pub own_on: &'static [&'static str],
+    /// Those of them that hold for all nodes: none of their lines may be for one.
+    pub for_all: &'static [&'static str],
+    /// Words of their lines before a secret.
+    pub secrets: &'static [&'static str],
+}
+
+impl Sections {
+    /// No sections; what is left unsaid of others.
+    pub const NONE: Sections = Sections {
+        names: &[],
+        shared: &[],
+        own_on: &[],
+        for_all: &[],
+        secrets: &[],
+    };
+
+    /// Whether a word begins one of them.
+    pub fn has(&self, word: &str) -> bool {
+        self.names.iter().any(|(name, _)| *name == word)
+    }
+}
+
+/// The words that begin sections, of all parts of a program.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Words {
+    names: Vec<String>,
+    shared: Vec<(String, String)>,
+}
+
+impl Words {
+    /// Those of these parts.
+    pub fn of<'s>(parts: impl IntoIterator<Item = &'s Sections>) -> Words {
+        let mut words = Words::default();
+        for sections in parts {
+            let names = sections.names.iter().map(|(name, _)| (*name).to_owned());
+            words.names.extend(names);
+            let shared = sections.shared.iter();
+            let shared = shared.map(|(word, within)| ((*word).to_owned(), (*within).to_owned()));
+            words.shared.extend(shared);
+        }
+        words.names.sort_unstable();
+        words
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Names that are also keywords, each with the section that has the keyword.
+    pub fn shared(&self) -> impl Iterator<Item = (&str, &str)> {
+        let shared = self.shared.iter();
+        shared.map(|(word, within)| (word.as_str(), within.as_str()))
+    }
+
+    /// Whether a word begins a section.
+    pub fn has(&self, word: &str) -> bool {
+        self.names().any(|name| name == word)
+    }
+
+    /// What tells which lines begin a section.
+    pub fn outline(&self) -> Outline<'_> {
+        Outline::new(self.names(), self.shared())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_all_parts_make_one_outline() {
+        let proxy = Sections {
+            names: &[("listen", ""), ("global", "")],
+            shared: &[("node", "global")],
+            ..Sections::NONE
+        };
+        let address = Sections {
+            names: &[("node", "")],
+            ..Sections::NONE
+        };
+        let words = Words::of([&proxy, &address]);
+        assert_eq!(
+            words.names().collect::<Vec<_>>(),
+            ["global", "listen", "node"]
+        );
+        assert!(words.has("node") && !words.has("address"));
+        let mut outline = words.outline();
+        let begins = [("global", false), ("node", true), ("listen", false)];
+        let begins = begins.map(|(word, indented)| outline.begins(word, indented));
+        assert_eq!(begins, [true, false, true]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Sections of which every line is a row of a table of keywords.
+
+use crate::context::Context;
+use crate::node::Node;
+use crate::part::{Draft, Exchange};
+use crate::sections::Words;
+use crate::unknown::Unknown;
+use language::arguments::{Args, ArgumentCodes, Built, unset_named};
+use language::keyword::{Documented, Family, Found, Keyword, Table};
+use language::{Code, Diagnostic, Line};
+use std::any::Any;
+use std::fmt;
+use std::sync::OnceLock;
+
+/// Builds a line into a draft.
+pub type LineBuilder<D> = fn(&mut D, &mut Args<'_>) -> Built;
+
+/// A section, and the keywords that it may hold.
+pub struct SectionTable<D: 'static> {
+    name: &'static str,
+    families: &'static [Family<LineBuilder<D>>],
+    begin: fn(&mut D, &Line) -> Built,
+    table: OnceLock<Table<LineBuilder<D>>>,
+}
+
+impl<D: 'static> fmt::Debug for SectionTable<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SectionTable").field(&self.name).finish()
+    }
+}
+
+impl<D: 'static> SectionTable<D> {
+    /// The section of this name, with the keywords of these families; `begin` takes its
+    /// first line in.
+    pub const fn new(
+        name: &'static str,
+        families: &'static [Family<LineBuilder<D>>],
+        begin: fn(&mut D, &Line) -> Built,
+    ) -> Self {
+        SectionTable {
+            name,
+            families,
+            begin,
+            table: OnceLock::new(),
+        }
+    }
+
+    fn table(&self) -> &Table<LineBuilder<D>> {
+        let new = || Table::new("keyword", self.families, &[]);
+        self.table.get_or_init(new)
+    }
+
+    /// Every keyword of the section, for the manual and its kin.
+    pub fn documented(&self) -> Vec<Documented> {
+        self.table().documented()
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = self.table().names_in(self.name).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// A draft of sections that are tables.
+pub trait Tabled: fmt::Debug + Sized + 'static {
+    /// The codes of words that are missing, too many or no such value.
+    const OF_ARGUMENTS: &'static ArgumentCodes;
+    /// The code of a line of no keyword.
+    const UNKNOWN: &'static Code;
+
+    /// The sections.
+    fn sections() -> &'static [SectionTable<Self>];
+
+    /// What there is to tell besides the mistakes that refuse a line.
+    fn told(&mut self) -> Vec<Diagnostic> {
+        Vec::new()
+    }
+
+    /// As [`Draft::nodes`].
+    fn nodes(&self) -> Vec<Node> {
+        Vec::new()
+    }
+
+    /// As [`Draft::finish`].
+    fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
+}
+
+/// Takes lines into such a draft.
+#[derive(Debug)]
+pub struct Lines<D: 'static> {
+    draft: D,
+    section: Option<&'static SectionTable<D>>,
+}
+
+impl<D: Tabled> Lines<D> {
+    /// Begins with what a draft has before any line.
+    pub fn new(draft: D) -> Self {
+        Lines {
+            draft,
+            section: None,
+        }
+    }
+
+    fn tell(&mut self, context: &mut Context, refused: Option<Diagnostic>) {
+        for told in self.draft.told().into_iter().chain(refused) {
+            context.tell(told);
+        }
+    }
+
+    /// Builds a line; of a keyword that there is not, also the section that was meant.
+    fn build(&mut self, words: &Words, section: &'static SectionTable<D>, line: &Line) -> Built {
+        let found = section
+            .table()
+            .find(line.words.iter().map(|word| word.str()));
+        if let Found::Built(row, words) = found {
+            let row: &Keyword<_> = row;
+            let mut args = Args::new(line, words, row.name, row.syntax, D::OF_ARGUMENTS);
+            return (row.build)(&mut self.draft, &mut args);
+        }
+        let unknown = Unknown {
+            line,
+            skip: 0,
+            place: section.name,
+            code: D::UNKNOWN,
+            missing: D::OF_ARGUMENTS.missing,
+        };
+        let (told, meant) = unknown.tell(section.table(), words, |keyword| {
+            let all = D::sections().iter().flat_map(SectionTable::documented);
+            let row = { all }.find(|row| row.name == keyword)?;
+            Some((row.name, row.places.to_vec()))
+        });
+        if meant.is_some_and(|name| words.has(&name)) {
+            // What follows belongs to the section that was meant.
+            self.section = None;
+        }
+        let told = match told.help.is_none() && told.notes.is_empty() {
+            false => told,
+            true => told.note(format!(
+                "a `{}` section may hold: {}",
+                section.name,
+                section.names().join(", ")
+            )),
+        };
+        Err(Box::new(told))
+    }
+}
+
+impl<D: Tabled> Draft for Lines<D> {
+    fn section(&mut self, context: &mut Context, head: &Line) {
+        let section = D::sections().iter();
+        self.section = { section }.find(|section| head.words[0].is(section.name));
+        let begun = self
+            .section
+            .map_or(Ok(()), |s| (s.begin)(&mut self.draft, head));
+        if begun.is_err() {
+            // What its lines would say is not known without it.
+            self.section = None;
+        }
+        self.tell(context, begun.err().map(|refused| *refused));
+    }
+
+    fn place(&self) -> Option<&'static str> {
+        self.section.map(|section| section.name)
+    }
+
+    fn line(&mut self, context: &mut Context, line: &Line) {
+        let Some(section) = self.section.filter(|_| !line.words.is_empty()) else {
+            return;
+        };
+        let refused = self.build(&context.words, section, line).err();
+        self.tell(context, refused.map(|refused| unset_named(line, *refused)));
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        self.draft.nodes()
+    }
+
+    fn finish(self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
+        self.draft.finish(context, exchange)
+    }
+}

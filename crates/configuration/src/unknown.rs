@@ -1,0 +1,114 @@
+//! Lines whose keyword no table has, and what may have been meant.
+
+use crate::sections::Words;
+use language::keyword::Table;
+use language::{Code, Diagnostic, Line, suggest};
+
+/// The no-break space, which looks like a space and separates no words.
+const NO_BREAK_SPACE: char = '\u{a0}';
+
+/// Such a line.
+#[derive(Debug)]
+pub struct Unknown<'l> {
+    /// The line.
+    pub line: &'l Line,
+    /// Its words before the keyword: `no`.
+    pub skip: usize,
+    /// The section that it stands in.
+    pub place: &'l str,
+    /// The code of an unknown keyword.
+    pub code: &'static Code,
+    /// The code of one of which a word is missing.
+    pub missing: &'static Code,
+}
+
+impl Unknown<'_> {
+    /// The error about it, and the keyword or section that was meant. `words` begin
+    /// sections; `elsewhere` names the keyword of other sections that a word spells, and
+    /// these.
+    pub fn tell<B: 'static>(
+        &self,
+        table: &Table<B>,
+        words: &Words,
+        elsewhere: impl Fn(&str) -> Option<(&'static str, Vec<&'static str>)>,
+    ) -> (Diagnostic, Option<String>) {
+        let word = &self.line.words[self.skip];
+        let (place, text) = (self.place, word.text());
+        let mut names: Vec<&str> = table.names_in(place).collect();
+        names.sort_unstable();
+        // The first word may be that of keywords of two words: `option httplgo`.
+        let second = |name: &&'static str| name.strip_prefix(word.str())?.strip_prefix(' ');
+        let family: Vec<&str> = table.names_in(place).filter_map(|n| second(&n)).collect();
+        if !family.is_empty() {
+            return (self.second(family), None);
+        }
+        let told = format!("unknown keyword '{text}' in '{place}' section");
+        let told = Diagnostic::error(self.code, word.span, told);
+        if matches!(&*text, "if" | "unless") {
+            let told = told.label("a condition must be on the line of its rule");
+            return (told.help("join this line with the one above"), None);
+        }
+        if text.contains(NO_BREAK_SPACE) {
+            let told = told.label("contains a no-break space, which does not separate words");
+            let spaced = text.replace(NO_BREAK_SPACE, " ");
+            let told = told.help("use ordinary spaces");
+            return (told.fix(word.span, spaced), None);
+        }
+        let two = self.line.word(self.skip + 1).and_then(|next| {
+            let of_two = names.iter().copied().filter(|n| n.contains(' '));
+            let near = suggest::nearest(&format!("{text} {}", next.text()), of_two)?;
+            Some((near, next))
+        });
+        if let Some((near, next)) = two {
+            let told = told.did_you_mean(word.span.to(next.span), Some(near));
+            return (told, Some(near.to_owned()));
+        }
+        if let Some(near) = suggest::nearest(&text, names.iter().copied().chain(words.names())) {
+            return (
+                told.did_you_mean(word.span, Some(near)),
+                Some(near.to_owned()),
+            );
+        }
+        let told = match elsewhere(&text) {
+            Some((name, places)) if name == text => told.help(format!(
+                "it belongs into a `{}` section",
+                places.join("` or `")
+            )),
+            Some((name, places)) => told
+                .help(format!("did you mean '{name}'?"))
+                .note(format!("allowed in: {}", places.join(", "))),
+            None => told,
+        };
+        (told, None)
+    }
+
+    /// A first word that is known, with a second word that is not.
+    fn second(&self, mut choices: Vec<&str>) -> Diagnostic {
+        choices.sort_unstable();
+        let (word, place) = (&self.line.words[self.skip], self.place);
+        let first = word.text();
+        let Some(next) = self.line.word(self.skip + 1) else {
+            let told = format!("'{first}' is an incomplete keyword");
+            return Diagnostic::error(self.missing, self.line.end(), told)
+                .label("a word is missing")
+                .note(format!("possible continuations: {}", choices.join(", ")));
+        };
+        let told = match &*first {
+            "option" => format!("unknown option '{}' in '{place}' section", next.text()),
+            first => format!(
+                "unknown keyword '{first} {}' in '{place}' section",
+                next.text()
+            ),
+        };
+        let told = Diagnostic::error(self.code, next.span, told);
+        match suggest::nearest(&next.text(), choices.iter().copied()) {
+            Some(near) => told
+                .help(format!("did you mean '{first} {near}'?"))
+                .fix(next.span, near),
+            None => told.note(format!(
+                "'{first}' can continue with: {}",
+                choices.join(", ")
+            )),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The parts of this program, and what files come to for all of them.
+
+use crate::identity;
+use address::config::Config;
+use address::keyword::{Outcome, Read};
+use configuration::files::NamedFile;
+use configuration::outside::Outside;
+use configuration::{LoadOptions, Part, Recording, Words};
+use language::difference::Vocabulary;
+use language::keyword::Documented;
+use language::source::Text;
+use language::{Code, Environment};
+use proxy::load::Loaded;
+use std::sync::OnceLock;
+
+/// Each part behind those whose sections it refers to.
+static PARTS: [&Part; 3] = [
+    &address::keyword::PART,
+    &cluster::keyword::PART,
+    &proxy::load::PART,
+];
+
+/// The words that begin sections.
+pub fn words() -> &'static Words {
+    static WORDS: OnceLock<Words> = OnceLock::new();
+    WORDS.get_or_init(|| Words::of(PARTS.iter().map(|part| &part.sections)))
+}
+
+/// What a comparison of two files has to know of the language.
+pub fn vocabulary() -> Vocabulary<'static> {
+    let secrets = PARTS.iter().flat_map(|part| part.sections.secrets);
+    Vocabulary {
+        sections: words().names().collect(),
+        shared: words().shared().collect(),
+        secrets: secrets.copied().collect(),
+    }
+}
+
+/// Every keyword of all parts.
+pub fn documented() -> Vec<Documented> {
+    let all = PARTS.iter().rev().flat_map(|part| (part.documented)());
+    all.chain([configuration::ON_DOCUMENTED]).collect()
+}
+
+/// All codes, by number.
+pub fn codes() -> Vec<&'static Code> {
+    let mut all = [language::CODES, configuration::codes::CODES].concat();
+    all.extend(PARTS.iter().flat_map(|part| (part.codes)()));
+    all.sort_by_key(|code| code.id);
+    all
+}
+
+/// What files come to.
+#[derive(Debug)]
+pub struct Site {
+    /// The proxy, and what there is to tell of all sections. It has no configuration where
+    /// any section has a mistake.
+    pub proxy: Loaded,
+    /// What the sections of addresses are.
+    read: Read,
+}
+
+impl Site {
+    /// The virtual addresses of their sections.
+    pub fn addresses(&self) -> Option<&Outcome> {
+        self.read.outcome.as_ref()
+    }
+
+    /// Says that no process serves the virtual addresses, where there are any.
+    pub fn without_addresses(&mut self) {
+        if let Some(told) = self.read.not_here() {
+            self.proxy.diagnostics.push(&self.proxy.sources, told);
+            self.proxy.config = None;
+            self.read.outcome = None;
+        }
+    }
+}
+
+/// Loads files, with the addresses of those that are keepalived's; `outside` answers what
+/// they ask for.
+pub fn load(
+    files: Vec<NamedFile>,
+    environment: Environment,
+    options: LoadOptions,
+    foreign: Option<&Config>,
+    outside: Outside,
+) -> Site {
+    let files = files.into_iter();
+    let files = files.map(|(name, text)| (name, Text::new(text))).collect();
+    let words = words().clone();
+    let mut inputs = Recording::new(files, environment, identity::facts(), options, words);
+    inputs.imports = { foreign.into_iter() }
+        .flat_map(address::keyword::exports)
+        .collect();
+    let mut loaded = configuration::load(&PARTS, inputs, outside);
+    Site {
+        read: loaded.take(&address::keyword::PART),
+        proxy: Loaded::of(loaded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::load_files;
+    use language::render;
+
+    fn load(text: &str, options: LoadOptions) -> Site {
+        let files = vec![("site.cfg".to_owned(), text.as_bytes().to_vec())];
+        load_files(files, None, options, None)
+    }
+
+    fn look(text: &str) -> Site {
+        load(text, LoadOptions::default())
+    }
+
+    fn told(site: &Site) -> String {
+        let loaded = &site.proxy;
+        render::concise(&loaded.sources, &loaded.diagnostics, true)
+    }
+
+    const FILE: &str = "\
+listen www
+    bind 198.51.100.80:80
+    mode http
+    timeout client 1s
+    timeout connect 1s
+    timeout server 1s
+    server a 127.0.0.1:1
+virtual-ip www
+    address 198.51.100.80/24
+    interface eth0
+    prefer alpha beta
+    track backend www
+";
+
+    #[test]
+    fn a_file_of_both_languages_leads_to_both_configurations() {
+        let site = look(FILE);
+        assert_eq!(told(&site), "");
+        let config = site.proxy.config.as_ref().expect("no error");
+        assert!(config.is_virtual([198, 51, 100, 80].into()));
+        assert_eq!(&*config.services[0].backends, &["www".into()]);
+        let addresses = site.addresses().expect("no error");
+        assert_eq!(addresses.config.instances[0].name, "www");
+        let again = proxy::load::replay(site.proxy.recording.clone());
+        let replayed = again.config.expect("no error");
+        assert_eq!(replayed.services, config.services);
+    }
+
+    #[test]
+    fn a_backend_that_is_tracked_and_not_there_is_told_at_its_word() {
+        let site = look(&FILE.replace("track backend www", "track backend ww"));
+        assert!(site.proxy.config.is_none());
+        assert_eq!(
+            told(&site),
+            "site.cfg:12:19: error[E0301]: there is no backend 'ww' (did you mean 'www'?)\n"
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_an_address_refuses_the_whole_file() {
+        let site = look(&FILE.replace("address 198", "adress 198"));
+        assert!(site.proxy.config.is_none() && site.addresses().is_none());
+        assert!(
+            told(&site).contains("did you mean 'address'?"),
+            "{}",
+            told(&site)
+        );
+    }
+
+    #[test]
+    fn a_process_without_a_role_says_how_to_start_one() {
+        let mut site = look(FILE);
+        site.without_addresses();
+        assert!(site.proxy.config.is_none() && site.addresses().is_none());
+        assert!(told(&site).contains("E0665"), "{}", told(&site));
+        let mut site = look("listen a\n    bind 127.0.0.1:1\n");
+        site.without_addresses();
+        assert_eq!(told(&site).matches("error").count(), 0);
+    }
+
+    #[test]
+    fn this_machine_has_a_loopback_interface() {
+        let interfaces = Outside::default().interfaces();
+        let lo = interfaces.iter().find(|i| i.name == "lo");
+        let loopback = std::net::IpAddr::from([127, 0, 0, 1]);
+        assert!(lo.is_some_and(|lo| lo.addresses.contains(&(loopback, 8))));
+    }
+
+    #[test]
+    fn the_example_of_a_pair_is_good_on_both_machines() {
+        let site = look(include_str!("../../../examples/pair.cfg"));
+        assert_eq!(told(&site), "");
+        let instance = &site.addresses().expect("no error").config.instances[0];
+        assert_eq!(instance.options.advert_interval.as_millis(), 20);
+        assert_eq!(instance.prefer, ["alpha", "beta"]);
+    }
+
+    #[test]
+    fn a_listener_on_an_address_that_comes_and_goes_is_nothing_to_warn_of() {
+        let text =
+            "listen www\n    bind 198.51.100.80:80\n    mode http\n    server a 127.0.0.1:1\n";
+        let own = "virtual-ip www\n    address 198.51.100.80/24\n    interface lo\n";
+        let load_here = |text: &str| {
+            let options = LoadOptions {
+                resolve_names: true,
+                here: true,
+                ..LoadOptions::default()
+            };
+            told(&load(text, options))
+        };
+        assert!(load_here(text).contains("W0108"));
+        let told = load_here(&format!("{text}{own}"));
+        assert!(!told.contains("W0108"), "{told}");
+    }
+}
