@@ -136,13 +136,15 @@ fn said_so_far(stream: std::process::ChildStderr) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A master of haproxy blocks signals until it waits for them.
+/// A master of haproxy blocks signals until it waits for them; ours reads them from its
+/// first moment on.
 pub fn reads_signals(pid: Pid) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
     let blocks_none = blocked.is_some_and(|set| set.trim().trim_start_matches('0').is_empty());
-    let is_haproxy = status.starts_with("Name:\thaproxy");
-    !children_of(pid).is_empty() && (blocks_none || !is_haproxy)
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let is_ours = program.file_name() == evenkeel().file_name();
+    !children_of(pid).is_empty() && (blocks_none || is_ours)
 }
 
 /// A number may belong to another process by now.
