@@ -64,7 +64,7 @@ fn keyword_explains_lists_and_suggests() {
     );
     let called = ours(&bench, "keyword sticky").stderr;
     assert!(
-        called.contains("about 'sticky': cookie, stick on"),
+        called.contains("see also 'sticky': cookie, stick on"),
         "{called}"
     );
     for (name, told) in [
@@ -106,7 +106,7 @@ fn the_manual_is_read_in_the_terminal_or_written_as_pages() {
         assert!(found.starts_with(first), "{words}: {found}");
     }
     let slip = ours(&bench, "manual stikcy sesion").stdout;
-    assert!(slip.contains("found for 'sticky session'"), "{slip}");
+    assert!(slip.contains("results for 'sticky session'"), "{slip}");
     let unknown = ours(&bench, "manual qqqqqqqqqq");
     assert_eq!(unknown.code(), Some(1));
     assert!(

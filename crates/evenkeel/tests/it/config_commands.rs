@@ -263,7 +263,7 @@ fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_o
     let outcome = role.apply(&[]);
     assert_eq!(outcome.code(), Some(1));
     for words in [
-        "these files follow version 2; accepted is 3 of berta: more",
+        "these files are based on version 2; version 3 of berta is accepted: more",
         "-    maxconn 20\n+    maxconn 99\n",
         "--onto 3",
     ] {
@@ -427,7 +427,7 @@ fn the_history_is_shown_compared_and_traced_without_secrets() {
     let all = said(&["diff", "1"]);
     assert!(all.contains("-    maxconn 10\n+    maxconn 30\n"), "{all}");
     assert!(all.contains("a secret changed"), "{all}");
-    assert!(said(&["diff", "3", "3"]).contains("version 3 is what version 3 is"));
+    assert!(said(&["diff", "3", "3"]).contains("versions 3 and 3 are identical"));
     let log = said(&["log", "-n", "2"]);
     assert!(log.contains("berta") && log.contains("    to 20"), "{log}");
     let blamed = said(&["blame"]);

@@ -185,7 +185,7 @@ fn every_address_that_is_taken_is_told_and_the_exit_code_is_1() {
         ["run", "-f", "taken.cfg"],
     );
     let help = format!(
-        "taken.cfg:4: frontend 'f': cannot bind socket 127.0.0.1:{}: Address already in use; `ss -ltnp` shows who listens there",
+        "taken.cfg:4: frontend 'f': cannot bind socket 127.0.0.1:{}: Address already in use; `ss -ltnp` shows the process that listens there",
         ports[0]
     );
     assert!(own.stderr.contains(&help), "{}", own.stderr);

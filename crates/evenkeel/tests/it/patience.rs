@@ -62,7 +62,7 @@ fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on(
     let outcome = crate::harness::finish(asks);
     assert_eq!(outcome.code(), Some(1), "{}", outcome.stderr);
     for words in [
-        "more than 5 s",
+        "longer than 5 s",
         "EVENKEEL_LOADER_SECONDS",
         "nothing was changed",
     ] {

@@ -143,7 +143,7 @@ fn a_proxy_that_is_killed_is_followed_by_another_one_with_the_same_listeners() {
     let outcome = supervised.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0));
     assert!(
-        outcome.stderr.contains("was ended by SIGKILL"),
+        outcome.stderr.contains("was killed by SIGKILL"),
         "{}",
         outcome.stderr
     );

@@ -267,7 +267,7 @@ fn a_new_role_that_is_killed_while_it_is_tried_leaves_the_old_serving() {
         reload.join().unwrap()
     });
     assert_eq!(killer.code(), Some(1), "{}", killer.stderr);
-    let said = "the new program was ended by SIGKILL";
+    let said = "the proxy of the new program was killed by SIGKILL";
     assert!(killer.stderr.contains(said), "{}", killer.stderr);
     assert_eq!(get(bed.port).as_deref(), Some("one"));
     assert_eq!(supervised.role(), Some(old));

@@ -130,7 +130,7 @@ mod tests {
             panic!("{:?}", status.disagreements);
         };
         assert!(
-            words.starts_with("b accepted version 2, the members that answer agree on version 1")
+            words.starts_with("b accepted version 2, but the reachable members agree on version 1")
         );
         assert!(status.text().contains("\n  disagreement  b accepted"));
     }
