@@ -332,8 +332,9 @@ impl Judge {
         });
         let probed = newest.and_then(|sample| sample.probes.as_ref());
         let probed = probed.map_or(0, BTreeMap::len);
+        let frontends = if probed == 1 { "frontend" } else { "frontends" };
         format!(
-            "nothing got worse in {seconds} s: {requests} requests, {} failed{servers}, {probed} frontends probed",
+            "nothing got worse in {seconds} s: {requests} requests, {} failed{servers}, {probed} {frontends} probed",
             errors.min(requests)
         )
     }

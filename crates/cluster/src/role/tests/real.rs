@@ -190,7 +190,10 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
     let words = a.refused(&Request::Apply(apply(Some(1), BAD, 0)));
     assert!(words.contains("/etc/evenkeel.cfg:1"), "{words}");
     let words = a.refused(&Request::Apply(apply(None, "two", 0)));
-    assert!(words.contains("version 1 was accepted since"), "{words}");
+    assert!(
+        words.contains("version 1 was accepted meanwhile"),
+        "{words}"
+    );
     let words = c.refused(&Request::Apply(apply(Some(1), "two", 0)));
     assert!(words.contains("arbiter"), "{words}");
     let words = a.refused(&Request::Apply(apply(Some(1), WORSE, 2000)));
@@ -269,7 +272,7 @@ fn strangers_without_a_token_leave_nothing_in_the_log_and_ask_the_majority_seldo
     eventually("b serves", one, || b.text());
     let wanted = |member: &Real| -> Vec<String> {
         let events = member.status().unwrap().events;
-        let wanted = events.iter().filter(|words| words.contains("join"));
+        let wanted = events.iter().filter(|words| words.contains("join request"));
         wanted.cloned().collect()
     };
     assert_eq!(wanted(&b), Vec::<String>::new());

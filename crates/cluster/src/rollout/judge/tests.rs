@@ -112,7 +112,7 @@ fn what_goes_on_as_before_is_good_at_the_end_of_the_window_and_not_before() {
     is_good(&[errors(100, 20); 30], &[errors(100, 20)]);
     let (_, finding) = judged(&[WELL; 30], &[WELL]);
     let words = "nothing got worse in 10 s: 1000 requests, 0 failed, 4 of 4 servers up, \
-                 1 frontends asked";
+                 1 frontend probed";
     let words = words.to_owned();
     assert_eq!(finding, Finding::Good { words });
 }
@@ -194,14 +194,18 @@ fn a_frontend_that_has_no_usable_server_any_more_is_worse() {
 fn a_request_that_was_answered_before_and_is_not_now_is_worse() {
     let answers = |answer| Second { answer, ..WELL };
     let status = |status| answers(Probe::Answered { status });
-    is_worse(&[WELL; 5], &[answers(Probe::Silent)], "www does not answer");
-    is_worse(&[status(404); 5], &[status(503)], "www answers 503");
+    is_worse(
+        &[WELL; 5],
+        &[answers(Probe::Silent)],
+        "www does not respond",
+    );
+    is_worse(&[status(404); 5], &[status(503)], "www responds with 503");
     is_good(&[WELL; 5], &[status(404)]);
     is_good(&[status(503); 5], &[status(502)]);
     is_good(&[WELL; 5], &[WELL, answers(Probe::Silent), WELL]);
     // A past with a short failure in it is a good one, and one of failures is none.
     let past = [&[WELL; 19][..], &[status(503)]].concat();
-    is_worse(&past, &[status(503)], "www answers 503");
+    is_worse(&past, &[status(503)], "www responds with 503");
     let past = [WELL, status(503), WELL, status(503)];
     is_good(&past, &[status(503)]);
 }

@@ -191,7 +191,7 @@ fn a_node_that_never_answers_refuses_it_by_that() {
     desk.says(A, Checked);
     desk.takes_back(
         CHECK_LIMIT_MS,
-        "b did not say within 60 s whether it can serve it",
+        "b did not report within 60 s whether it can serve the version",
     );
 }
 
@@ -257,7 +257,10 @@ fn who_never_says_that_it_serves_it_well_takes_it_back() {
     let mut desk = desk(|_| ());
     desk.both_check();
     desk.goes(Step::Canary { node: A });
-    desk.takes_back(10_000 + SERVE_LIMIT_MS, "a did not say within 40 s");
+    desk.takes_back(
+        10_000 + SERVE_LIMIT_MS,
+        "a did not report within 40 s that it serves the version well",
+    );
 }
 
 #[test]
