@@ -287,7 +287,7 @@ codes! {
     UNKNOWN_HEALTH_CHECK = "E0481", "healthcheck section not found",
         "The server option `healthcheck` names a section that does not exist.";
     UNKNOWN_MAILERS = "E0482", "mailers section not found",
-        "`email-alert mailers` names a section that does not exist.";
+        "`email-alert mailers` names a section that does not exist. Add `mailers NAME` with its `mailer` lines.";
     EXTERNAL_CHECK = "E0483", "external check that cannot run",
         "`option external-check` needs `external-check` in `global`, and a program: `external-check command` with an \
          absolute path, or a file name together with `external-check path`.";

@@ -80,7 +80,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "frontend web\n    bind 127.0.0.1:8080\n    redirect location / if { path /old }\n    default_backend b\n    rspidel ^Server:.*$  # hide\n    # both\n    rspidel ^X-(A|B):\n    rspidel ^X-Powered-By:.*$\n",
-        "frontend web\n    bind 127.0.0.1:8080\n    redirect location / if { path /old }\n    default_backend b\n    http-response del-header Server  # hide\n    # both\n    # evenkeel upgrade: `del-header NAME` removes all lines of a name whatever their value; to keep some, let the server not send the others, or `replace-header NAME REGEX FORMAT`\n    rspidel ^X-(A|B):\n    # evenkeel upgrade: it runs behind a rule above that has no form today, and would run before it; write that one by hand, then upgrade again\n    rspidel ^X-Powered-By:.*$\n",
+        "frontend web\n    bind 127.0.0.1:8080\n    redirect location / if { path /old }\n    default_backend b\n    http-response del-header Server  # hide\n    # both\n    # evenkeel upgrade: `del-header NAME` removes all headers with a name regardless of their values; to keep some, stop the server from sending the others, or use `replace-header NAME REGEX FORMAT`\n    rspidel ^X-(A|B):\n    # evenkeel upgrade: it runs after an earlier rule that has no current form, and would run before it; rewrite that one by hand, then run the upgrade again\n    rspidel ^X-Powered-By:.*$\n",
     ),
     (
         "listen web\n    bind 127.0.0.1:8080\n    reqadd X-Proto:\\ https if { dst_port 443 }\n    reqirep ^X-Proto:\\ http$ X-Proto:\\ plain\n    http-request set-header x 1 # first\n    block if { src 10.0.0.1 }\n    server a 127.0.0.1:1\n",

@@ -48,7 +48,7 @@ codes! {
         "With `%{+json}o` a log line is one JSON object of all named items: `%(client)ci`. Unnamed items and text \
          between items are omitted.";
     LOG_FORMAT_UNUSED = "W0502", "log format without a log target",
-        "The proxy has a log format, but no `log` line sets a target.";
+        "The proxy has a log format, but no `log` line sets a target. Add `log global`, or a `log` line with an address.";
     FRAMING_HEADER = "W0504", "header that rules cannot change",
         "`content-length` and `transfer-encoding` determine where a message ends. If a rule changed them, the proxy \
          and the other side would disagree. Such a rule has no effect: the proxy sends what the body needs.";
