@@ -395,7 +395,7 @@ pub enum Step {
     /// All serve it; it waits to be confirmed.
     AwaitConfirmation,
     /// So much of the time for the confirmation is left, milliseconds: told now and
-    /// then, so that another leader need not begin anew.
+    /// then, so that another leader need not restart.
     Remaining {
         /// Milliseconds.
         ms: u64,

@@ -42,13 +42,13 @@ impl Loaded {
 
 /// Loads what a recording has that has asked nothing yet; `outside` answers. Parts finish
 /// in their order: one that imports stands behind those that define it. Sections of none
-/// of these parts are passed over.
+/// of these parts are ignored.
 pub fn load(parts: &[&'static Part], mut recording: Recording, mut outside: Outside) -> Loaded {
     let is_replay = outside.is_recorded();
     let nodes = nodes::find(parts, &recording, &mut outside);
     let options = recording.options.clone();
     let mut read = read(parts, &recording, options, outside, nodes.clone());
-    // Whoever recorded it was told.
+    // The load that recorded it has shown these.
     if !is_replay {
         elsewhere(parts, &recording, &nodes, &mut read.context);
     }
@@ -80,7 +80,7 @@ pub fn replay(parts: &[&'static Part], mut recording: Recording) -> Loaded {
     load(parts, recording, Outside::recorded(answers))
 }
 
-/// Tells of questions that a recording does not answer.
+/// Reports questions that a recording does not answer.
 fn tell_unanswered(context: &mut Context) {
     let questions = context.outside.unanswered().iter();
     let questions: Vec<String> = questions.map(|question| question.to_string()).collect();
@@ -139,7 +139,7 @@ fn read(
         if drafts.iter().any(|draft| draft.is_old_file(context)) {
             reader.is_old();
         }
-        // Whoever gives a file of another kind is told so soon.
+        // A file of another kind is noticed soon.
         if context.diagnostics.errors() >= DIAGNOSTICS_MAX {
             break;
         }

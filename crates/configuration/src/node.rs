@@ -61,7 +61,7 @@ impl Nodes {
         self.known.is_empty() || known.any(|known| is_name_of(name, known))
     }
 
-    /// What is told of one that is not.
+    /// The error for a node that does not exist.
     pub(crate) fn unknown(&self, place: &language::Word, name: &str) -> Diagnostic {
         let told = format!("no node is called '{name}', so this line never applies");
         let told = Diagnostic::warning(&codes::UNKNOWN_NODE, place.span, told);

@@ -1,7 +1,7 @@
 //! Lines that count on some nodes only: `on NODE LINE`. One file is for all machines;
 //! the few things that must differ stand behind the name of the node that they are for.
 //!
-//! Which node this machine is comes from whoever loads ([`LoadOptions::node`], the
+//! Which node this machine is comes from the caller ([`LoadOptions::node`], the
 //! name that it has in its cluster), else from the `node` sections and the name of the
 //! host. A line of another node is not built, but the file is read once more as each of
 //! those nodes would, so that a mistake for one machine is told on all.

@@ -16,7 +16,7 @@ pub struct Part {
     pub name: &'static str,
     /// Its sections.
     pub sections: Sections,
-    /// Every keyword that it has, for the manual and its kin.
+    /// Every keyword of the part, for the manual and `evenkeel keyword`.
     pub documented: fn() -> Vec<Documented>,
     /// The codes of what it tells.
     pub codes: fn() -> Vec<&'static Code>,
@@ -44,8 +44,8 @@ pub trait Draft: fmt::Debug {
     /// Takes the first line of a section in.
     fn section(&mut self, context: &mut Context, head: &Line);
 
-    /// The section that lines are built into; None where they are passed over, for what
-    /// they would say is not known.
+    /// The section that lines are built into; None where lines are ignored, since
+    /// their meaning is not known.
     fn place(&self) -> Option<&'static str>;
 
     /// Takes a line of that section in.
@@ -124,7 +124,7 @@ impl Exchange {
         exports
     }
 
-    /// Tells of names of what there is not. What is of none of these parts is not known.
+    /// Reports names that no part defines. Kinds of other parts than these are not checked.
     pub(crate) fn check(&self, parts: &[&'static Part], context: &mut Context) {
         let kinds = || parts.iter().flat_map(|part| part.exports);
         for reference in &self.references {

@@ -50,7 +50,7 @@ impl<D: 'static> SectionTable<D> {
         self.table.get_or_init(new)
     }
 
-    /// Every keyword of the section, for the manual and its kin.
+    /// Every keyword of the section, for the manual and `evenkeel keyword`.
     pub fn documented(&self) -> Vec<Documented> {
         self.table().documented()
     }

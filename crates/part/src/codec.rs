@@ -1,5 +1,5 @@
 //! How values become bytes, on disk and between members: MessagePack with the
-//! names of fields. A field that is not known is passed over; a field that may be
+//! names of fields. An unknown field is ignored; a field that may be
 //! missing says so with `#[serde(default)]`.
 
 use serde::Serialize;

@@ -11,7 +11,7 @@
 //!
 //! Authorities follow each other: the next one comes through the log with a certificate
 //! by the present one ([`Authority::vouch_for`]), so that who was away believes it, too.
-//! Of a former one only keys are believed that the cluster knows of members that were
+//! Of a former one only keys are trusted that the cluster knows of members that were
 //! away since ([`Trust::late`]): its key makes nobody a member any more.
 //!
 //! Nothing here decides by the wall clock. A certificate that a clock says to be over

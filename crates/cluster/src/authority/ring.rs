@@ -115,7 +115,7 @@ impl Rings {
     }
 
     /// Takes in what is sealed to this node; returns how many keys are new. What is
-    /// sealed to others only is passed over.
+    /// sealed to others only is ignored.
     pub fn take_in<'a>(
         &mut self,
         cluster: &str,

@@ -327,7 +327,7 @@ pub(super) mod base32 {
         out
     }
 
-    /// From letters; hyphens and blanks are passed over.
+    /// From letters; hyphens and blanks are ignored.
     pub(super) fn decode(text: &str) -> Result<Vec<u8>, TokenError> {
         let mut out = Vec::with_capacity(text.len() * 5 / 8);
         let (mut held, mut bits) = (0u32, 0u32);

@@ -80,13 +80,13 @@ impl fmt::Display for Refused {
 }
 
 impl Trust {
-    /// The keys of members that are believed by a former authority.
+    /// The keys of members that are trusted by a former authority.
     pub(super) fn late_keys(&self) -> BTreeSet<Digest> {
         let late = self.late.iter().filter_map(|id| self.members.get(id));
         late.map(|member| member.certificate).collect()
     }
 
-    /// In a handshake the same are believed by both.
+    /// In a handshake the same are trusted by both.
     pub(crate) fn believes_as(&self, other: &Trust) -> bool {
         self.authorities == other.authorities
             && self.former == other.former

@@ -20,7 +20,7 @@ const MADE: &str = "evenkeel.made";
 /// How long one waits for another that writes to the mirror: one of a member that led
 /// before, at most.
 const LOCK_WAIT: &str = "ui.timeout=30";
-/// What is said where only a mirror that begins anew helps: one that wrote to it was
+/// What is said where only a mirror that restarts helps: one that wrote to it was
 /// interrupted, and what it left cannot be undone, or whoever has its number now does not
 /// give its lock back.
 const SPOILED: [&str; 2] = ["abandoned transaction", "timed out waiting for lock"];
@@ -261,7 +261,7 @@ fn gone(directory: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The files below a directory, by their names from there. Links are passed over.
+/// The files below a directory, by their names from there. Links are ignored.
 fn collect(top: &Path) -> std::io::Result<Vec<RepositoryFile>> {
     let mut files = Vec::new();
     let mut waiting: Vec<PathBuf> = vec![top.to_owned()];

@@ -95,7 +95,7 @@ impl ConfigSection {
     }
 
     /// Reads the section out of the files of a version which was checked before: what
-    /// is wrong with it is passed over.
+    /// is wrong with it is ignored.
     pub fn read(set: &FileSet, grammar: &Grammar) -> ConfigSection {
         let mains = set.files.iter().filter(|file| file.main);
         let files = mains.map(|file| (file.path.clone(), Text::new(file.bytes.clone())));

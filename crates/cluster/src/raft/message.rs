@@ -54,7 +54,7 @@ pub(super) enum Reply<R: AsyncRuntime> {
     Next,
     /// These pieces are missing.
     Missing(Vec<Digest>),
-    /// That is no part of what is being sent here: begin anew.
+    /// That is no part of what is being sent here: restart.
     Begin,
     /// What became of the proposal.
     Answer(Answer),

@@ -346,7 +346,7 @@ impl Window {
             let mut samples = self.newest.iter().rev();
             let last = samples.find_map(|last| last.health.as_ref());
             self.restarted |= went_back(last, health);
-            // The switch itself may let counters begin anew.
+            // The switch itself may let counters restart.
             if last.is_none() && went_back(self.first.as_ref(), health) || self.first.is_none() {
                 self.first = Some(health.clone());
             }

@@ -43,7 +43,7 @@ pub struct View {
     /// Now.
     pub now_ms: u64,
     /// Since when this leader has seen the version where it is: after a change of
-    /// leaders a window of judgement begins anew.
+    /// leaders a window of judgement restarts.
     pub stage_since_ms: u64,
     /// The nodes; one that is not here is away.
     pub nodes: BTreeMap<MemberId, NodeView>,
@@ -325,7 +325,7 @@ pub struct Seen {
     pub disk_stuck_ms: BTreeMap<MemberId, u64>,
 }
 
-/// Where a version is: a window begins anew when this changes.
+/// Where a version is: a window restarts when this changes.
 type Place = (VersionId, &'static str, Option<u64>);
 
 /// What a leader remembers between two looks: since when things are as they are, and

@@ -266,7 +266,7 @@ mod tests {
         state.must(A, certified(7));
         state.must(B, certified(7));
         state.must(A, invitation("t", Kind::Node));
-        // Nobody is passed over that came since, and an arbiter gives nothing up.
+        // Nobody is ignored that came since, and an arbiter gives nothing up.
         assert_eq!(state.refused(A, give_up(7, &[])), Refusal::Untimely);
         assert_eq!(
             state.refused(A, give_up(8, &[ARBITER])),

@@ -153,7 +153,7 @@ impl Recording {
 
     /// The names of variables that the files may ask for: every word of theirs, and of
     /// the values of variables that are among these. What is not among them stays out of
-    /// the recording: whoever replays it sees no secret that the environment of the start
+    /// the recording: a replay sees no secret that the environment of the start
     /// happens to hold. `at_end` is the environment behind the last line: what lines set
     /// is named by them.
     pub fn named_variables(&self, at_end: &Environment) -> BTreeSet<Vec<u8>> {
@@ -214,7 +214,7 @@ impl Recording {
     }
 
     /// A number for what all files hold: the same for the same files, and with
-    /// near certainty another one for others. `except` are passed over.
+    /// near certainty another one for others. Ignores the paths in `except`.
     pub fn content(&self, except: &BTreeSet<PathBuf>) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (name, text) in &self.files {
@@ -239,7 +239,7 @@ impl Recording {
 
     /// The files that lines name and that could be read, with what they hold, and
     /// whether it was read as a secret: what another machine needs to load the
-    /// same. What every machine has of its own is passed over.
+    /// same. Ignores what each machine has of its own.
     pub fn contents(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
         let answers = &self.answers;
         let secrets = answers.secrets.iter().filter_map(|(path, found)| {
@@ -317,7 +317,7 @@ impl Recording {
         form::write(self, out)
     }
 
-    /// Reads what [`Recording::encode`] made, from whomever it comes.
+    /// Reads what [`Recording::encode`] made. The bytes may be hostile.
     pub fn decode(bytes: &[u8]) -> Result<Recording, RecordingError> {
         form::recording(bytes)
     }

@@ -8,7 +8,7 @@
 //! Two versions of the binary speak to each other during an upgrade. So a
 //! message of a kind that is not known is answered with
 //! [`Message::Unknown`], and a field of a message that is not known
-//! is passed over: a later version may add fields, never change one.
+//! is ignored: a later version may add fields, never change one.
 //!
 //! Every role hears the same messages about its life ([`Message::Take`],
 //! [`Message::Stop`], …). What one part says to another is bytes to everybody else

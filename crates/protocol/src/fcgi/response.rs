@@ -10,7 +10,7 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 enum Body {
     /// The head is not whole.
     Head,
-    /// There is none: what comes is passed over.
+    /// There is none: what comes is ignored.
     None,
     /// As it comes, so many bytes.
     Length(u64),

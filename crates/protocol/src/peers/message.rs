@@ -88,7 +88,7 @@ pub enum Message<'b> {
     Control(Control),
     /// About tables: its type and content.
     Tables(u8, &'b [u8]),
-    /// Of a class or type that is not known: passed over.
+    /// Of a class or type that is not known: ignored.
     Unknown,
 }
 

@@ -401,7 +401,7 @@ impl Session {
             | message::INCREMENTAL
             | message::TIMED
             | message::INCREMENTAL_TIMED => self.update(kind, content),
-            // What later versions add is passed over.
+            // What later versions add is ignored.
             _ => Some(None),
         }
     }

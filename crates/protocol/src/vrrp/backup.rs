@@ -138,7 +138,7 @@ impl Machine {
         }
         let skew = self.skew(ctx.settings, self.owner_interval);
         let down_at = ctx.now.after(skew);
-        // Said again it does not begin anew.
+        // Said again it does not restart.
         let down_at = match self.wait.stopped {
             Some(_) => self.wait.down_at.min(down_at),
             None => down_at,
@@ -273,7 +273,7 @@ impl Machine {
         }
     }
 
-    /// A member of its group went back: what it was ready for begins anew.
+    /// A member of its group went back: what it was ready for restarts.
     pub(super) fn wait_anew(&mut self, ctx: &Context<'_>) {
         if self.wait.ready.is_some() {
             let down = self.down_interval(ctx.settings, self.owner_interval);

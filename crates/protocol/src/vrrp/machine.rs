@@ -18,7 +18,7 @@ use super::{
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// So many adverts of priority zero are believed at once,
+/// So many adverts of priority zero are trusted at once,
 const STOP_BURST: u32 = 5;
 /// and then one in each of these: who forges them moves the addresses no faster.
 const STOP_PAUSE: Duration = Duration::from_secs(1);
@@ -77,7 +77,7 @@ pub(super) struct Machine {
     same_place: Option<(IpAddr, u8)>,
     /// When the time was told last.
     pub last_turn: Time,
-    /// How often owners that say that they stop are believed.
+    /// How often owners that say that they stop are trusted.
     pub stops: Pace,
     /// It was handed over to an owner of this priority.
     pub yielded: Option<u8>,

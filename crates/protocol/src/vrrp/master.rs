@@ -29,7 +29,7 @@ const FOREIGN_BURST: u32 = 2;
 const FOREIGN_INTERVALS: u32 = 4;
 /// and the longest.
 const FOREIGN_PAUSE_MOST: Duration = Duration::from_secs(3_600);
-/// Where nobody else used it for so long, the pauses begin anew.
+/// Where nobody else used it for so long, the pauses restart.
 const FOREIGN_CALM: Duration = Duration::from_secs(7_200);
 /// Addresses are put back so many times at once,
 const PUT_BACK_BURST: u32 = 5;

@@ -1,4 +1,4 @@
-//! Histories of leases: members whose clocks drift, that stand still, begin anew and
+//! Histories of leases: members whose clocks drift, that stand still, restart and
 //! lead one after the other or think so, over a network that delays, loses and
 //! doubles. The agreement itself is an oracle here ([`world`]): the real one is in the
 //! histories of [`crate::raft`].

@@ -32,7 +32,7 @@ pub enum Disturbance {
     StandStill(usize, u64),
     /// The one that leads stands still.
     LeaderStandsStill(u64),
-    /// The process is killed, and begins anew so many milliseconds later.
+    /// The process is killed, and restarts so many milliseconds later.
     Kill(usize, u64),
     /// The one that leads is killed.
     KillLeader(u64),
@@ -44,12 +44,12 @@ pub enum Disturbance {
     DiskFails(usize),
     /// Syncs of its disk take so many milliseconds now and then.
     SlowDisk(usize, u64),
-    /// The process is killed and its store is gone when it begins anew, so many
+    /// The process is killed and its store is gone when it restarts, so many
     /// milliseconds later.
     LoseStore(usize, u64),
     /// The store is copied.
     BackUp(usize),
-    /// The process is killed, and begins anew with the copy.
+    /// The process is killed, and restarts with the copy.
     RollBack(usize, u64),
     /// The process is killed, and its promise file is gone.
     LosePromise(usize, u64),

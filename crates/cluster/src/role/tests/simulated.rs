@@ -356,7 +356,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     })
     .await;
     all_vote(seats, 3).await;
-    // All are believed without the former one: each is started anew.
+    // All are trusted without the former one: each is started anew.
     for host in HOSTS {
         orders
             .borrow_mut()

@@ -238,7 +238,7 @@ fn what_serves_nothing_any_more_or_was_started_again_is_worse() {
     let mut bench = Bench::default();
     bench.see(WELL);
     bench.judge.switched(bench.now_ms, 10_000);
-    // The switch itself may let counters begin anew, later nothing does.
+    // The switch itself may let counters restart, later nothing does.
     bench.requests = 0;
     assert_eq!(bench.see(WELL), None);
     bench.requests = 0;

@@ -45,7 +45,7 @@ impl Unowned {
         }
         self.stops += 1;
         // One that overtakes the stop, or is doubled, revokes it.
-        // And after forged ones stops are believed no faster than they are paced.
+        // And after forged ones stops are trusted no faster than they are paced.
         let revoked = self.sent[host] + scene.network.longest_ns() >= scene.now;
         if revoked || scene.forged_until > 0 {
             return;
