@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 static PARTS: [&Part; 3] = [
     &address::keyword::PART,
     &cluster::keyword::PART,
-    &proxy::load::PART,
+    &proxy::PART,
 ];
 
 /// The words that begin sections.

@@ -38,6 +38,14 @@ pub mod users;
 pub mod vitals;
 pub mod worker;
 
+/// The proxy, as a part of a configuration.
+pub static PART: configuration::Part = load::part(documented);
+
+/// The keywords, and what else the manual has of the proxy.
+fn documented() -> Vec<language::Documented> {
+    [keyword::registry().documented(), reference::documented()].concat()
+}
+
 /// The codes of all diagnostics of this crate.
 pub fn codes() -> impl Iterator<Item = &'static language::Code> {
     let families = [

@@ -110,7 +110,9 @@ fn the_manual_is_read_in_the_terminal_or_written_as_pages() {
     let unknown = ours(&bench, "manual qqqqqqqqqq");
     assert_eq!(unknown.code(), Some(1));
     assert!(
-        unknown.stderr.contains("no chapter 'qqqqqqqqqq'"),
+        unknown
+            .stderr
+            .contains("no chapter or keyword matches 'qqqqqqqqqq'"),
         "{}",
         unknown.stderr
     );

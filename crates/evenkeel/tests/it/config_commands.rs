@@ -459,7 +459,7 @@ fn the_history_is_shown_compared_and_traced_without_secrets() {
     let asked = role.cluster.lock().unwrap().asked.join("\n");
     for words in [
         "Confirm { version: Some(VersionId(3))",
-        "anna took it back: no",
+        "rolled back by anna: no",
         "Follow",
         "Rollback { version: VersionId(1)",
     ] {

@@ -125,12 +125,16 @@ fn of_parts() -> [Message; 8] {
     ]
 }
 
-fn every_message() -> Vec<Message> {
-    let look = Look {
+fn wide() -> Look {
+    Look {
         color: true,
         unicode: false,
         width: 80,
-    };
+    }
+}
+
+fn every_message() -> Vec<Message> {
+    let look = wide();
     let words = || "words".to_owned();
     let mut all = vec![
         Message::Load(Box::default()),
@@ -186,12 +190,14 @@ fn every_message() -> Vec<Message> {
         Message::AddState,
         Message::Version(Box::new(take())),
         Message::Ended { words: words() },
-        Message::Reload { look, fresh: true },
-        Message::Reloaded { exit: 1 },
-        Message::Unknown { kind: 999 },
         Message::Stopping,
         Message::Obeys { signal: 2 },
     ];
+    all.extend([
+        Message::Reload { look, fresh: true },
+        Message::Reloaded { exit: 1 },
+        Message::Unknown { kind: 999 },
+    ]);
     all.extend(of_adoption());
     all.extend(of_parts());
     all

@@ -262,23 +262,25 @@ fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
     text.into()
 }
 
+/// The proxy alone, with its keywords.
+static PART: Part = part(|| crate::keyword::registry().documented());
+
 /// The proxy, as a part of a configuration.
-pub static PART: Part = Part {
-    name: "proxy",
-    sections: SECTIONS,
-    documented: || {
-        let keywords = crate::keyword::registry().documented();
-        [keywords, crate::reference::documented()].concat()
-    },
-    codes: || crate::codes().collect(),
-    exports: &[BACKEND],
-    begin: |context| {
-        let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
-        let files = context.sources.files();
-        loader.config.files = files.map(|(_, file)| file.name.clone()).collect();
-        Box::new(loader)
-    },
-};
+pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
+    Part {
+        name: "proxy",
+        sections: SECTIONS,
+        documented,
+        codes: || crate::codes().collect(),
+        exports: &[BACKEND],
+        begin: |context| {
+            let mut loader = Loader::new(Environment::empty(), LoadOptions::default());
+            let files = context.sources.files();
+            loader.config.files = files.map(|(_, file)| file.name.clone()).collect();
+            Box::new(loader)
+        },
+    }
+}
 
 /// What others may refer to.
 const BACKEND: Kind = Kind {

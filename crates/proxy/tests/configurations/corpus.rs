@@ -4,7 +4,8 @@ use configuration::outside::Outside;
 use configuration::{LoadOptions, Recording, Sections, Words};
 use language::source::Text;
 use language::{Environment, Facts};
-use proxy::load::{Loaded, PART};
+use proxy::PART;
+use proxy::load::Loaded;
 use std::path::{Path, PathBuf};
 
 /// A configuration and where it comes from.

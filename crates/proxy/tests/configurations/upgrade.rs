@@ -92,7 +92,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "listen web\n    bind 127.0.0.1:8080\n    redispatch\n    option forceclose\n    option http-use-htx\n    reqpass ^[^:\\ ]*:\n    reqtarpit ^[^:\\ ]*\\ /cgi-bin/\n    reqsetbe ^GET\\ /static/ b\n    reqdeny ^POST\\  unless { src 10.0.0.1 }\n    server a 127.0.0.1:1\n",
-        "listen web\n    bind 127.0.0.1:8080\n    option redispatch\n    option httpclose\n    http-request tarpit if { pathq -m reg ^/cgi-bin/ }\n    use_backend b if { method GET } { pathq -m reg ^/static/ }\n    # evenkeel upgrade: say which header or part of the request is meant: `http-request deny if { path -m reg REGEX }`, `… if { req.fhdr(NAME) -m reg REGEX }`\n    reqdeny ^POST\\  unless { src 10.0.0.1 }\n    server a 127.0.0.1:1\n",
+        "listen web\n    bind 127.0.0.1:8080\n    option redispatch\n    option httpclose\n    http-request tarpit if { pathq -m reg ^/cgi-bin/ }\n    use_backend b if { method GET } { pathq -m reg ^/static/ }\n    # evenkeel upgrade: name the header or part of the request: `http-request deny if { path -m reg REGEX }`, `… if { req.fhdr(NAME) -m reg REGEX }`\n    reqdeny ^POST\\  unless { src 10.0.0.1 }\n    server a 127.0.0.1:1\n",
     ),
 ];
 

@@ -229,7 +229,7 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
     eventually("frozen", || frozen(first), || first.text());
     let words = first.refused(&Request::Apply(apply(Some(4), "four", 0)));
     assert!(
-        words.contains("1 of 3 members answer and 2 are needed"),
+        words.contains("1 of 3 members are reachable and 2 are needed"),
         "{words}"
     );
     assert!(serves(first, "three"));
