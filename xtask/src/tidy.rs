@@ -150,20 +150,15 @@ impl fmt::Display for Wrong {
             ),
             Wrong::LongSleep { ms } => write!(
                 f,
-                "a test sleeps {ms} ms, more than {}: wait for an event with \
-                 lab::eventually, or say why there is none with lab::let_pass",
-                sleeps::MAX_SLEEP_MS
+                "a test sleeps {ms} ms: use lab::eventually, or lab::let_pass with a reason"
             ),
             Wrong::Phrase { phrase, instead } => {
                 write!(f, "\"{phrase}\" is banned, write \"{instead}\"")
             }
-            Wrong::PhrasesLeft { area, count, left } if count > left => write!(
+            Wrong::PhrasesLeft { area, count, left } => write!(
                 f,
-                "comments of {area} have {count} banned phrases, {left} are allowed"
-            ),
-            Wrong::PhrasesLeft { area, count, .. } => write!(
-                f,
-                "comments of {area} have only {count} banned phrases now: lower its limit"
+                "comments of {area} have {count} banned phrases, the limit is {left}: \
+                 rewrite the new ones, or lower the limit where there are fewer"
             ),
         }
     }

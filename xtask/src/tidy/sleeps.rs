@@ -5,7 +5,7 @@ use super::{Finding, Wrong};
 
 /// Longer sleeps of a test are refused: `lab::eventually` waits for an event, and
 /// `lab::let_pass` says why there is none.
-pub(super) const MAX_SLEEP_MS: u64 = 200;
+const MAX_SLEEP_MS: u64 = 200;
 
 const SLEEP: &str = "thread::sleep(";
 

@@ -234,11 +234,8 @@ fn stored<'w>(
         if kind.is_array() {
             let number = list.next().and_then(|text| text.parse().ok());
             let number = number.filter(|n| (1..=ELEMENTS_MAX).contains(n));
-            elements = number.ok_or_else(|| {
-                wrong(format!(
-                    "'{name}' needs a number of elements, 1 to {ELEMENTS_MAX}"
-                ))
-            })?;
+            elements = number
+                .ok_or_else(|| wrong(format!("'{name}' needs 1 to {ELEMENTS_MAX} elements")))?;
         }
         let mut period_ms = 0;
         if kind.shape() == Shape::Rate {
@@ -248,9 +245,7 @@ fn stored<'w>(
             let time = value::milliseconds(text, TimeUnit::Milliseconds);
             period_ms = time.map_err(|_| wrong(format!("'{text}' is not a period")))?;
             if period_ms == 0 {
-                return Err(wrong(format!(
-                    "'{name}': the period must be greater than 0"
-                )));
+                return Err(wrong(format!("'{name}': the period must not be 0")));
             }
         }
         if list.next().is_some() {
