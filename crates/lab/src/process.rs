@@ -340,7 +340,7 @@ type Job = (Command, SyncSender<io::Result<Child>>);
 
 /// Spawns on a thread that lives as long as this process. A child's death
 /// signal comes when the *thread* which made it ends; made by the thread of a
-/// test or of [`Host::enter`], it would be killed too early.
+/// test or of `clean::Host::enter`, it would be killed too early.
 fn spawn(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Job>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
