@@ -12,7 +12,10 @@ pub const HAPROXY_LEVEL: &str = "2.6.12";
 /// The version that messages in HAProxy's form show.
 pub const HAPROXY_VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"));
 
-/// When the language of that level was last compared, as HAProxy shows dates.
+/// The version of keepalived whose behaviour ours is compared with.
+const KEEPALIVED_LEVEL: &str = "2.2.7";
+
+/// When the language of HAProxy's level was last compared, as HAProxy shows dates.
 pub const HAPROXY_DATE: &str = "2026/11/20";
 
 /// The version of HAProxy whose language files may be written in. A file that asks
@@ -88,6 +91,11 @@ pub fn host_name() -> String {
     nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+/// The program's name in lines of keepalived's log.
+pub fn keepalived_name() -> String {
+    format!("Keepalived v{KEEPALIVED_LEVEL} (evenkeel {VERSION})")
 }
 
 /// The environment that files see: that of the process, and what HAProxy adds.

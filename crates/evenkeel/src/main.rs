@@ -13,6 +13,7 @@ mod identity;
 mod keepalived;
 mod loader;
 mod parts;
+mod personality;
 mod ping;
 mod process;
 mod role;
@@ -59,7 +60,9 @@ fn internal(words: &[OsString]) -> ExitCode {
         return ping::main(rest);
     }
     match spawn::enter(words) {
-        Ok(entered) if entered.word == spawn::LOADER => loader::main(entered.channel),
+        Ok(entered) if entered.word == spawn::LOADER => {
+            loader::main(entered.channel, personality::wishes)
+        }
         Ok(entered) if entered.word == spawn::ADDRESS_ROLE => address_role::main(entered.channel),
         Ok(entered) if entered.word == spawn::CHECKS => check_runner::main(entered.channel),
         Ok(entered) if entered.word == spawn::CONTROL_ROLE => control_role::main(entered.channel),

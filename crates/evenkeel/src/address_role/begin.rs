@@ -2,11 +2,11 @@
 
 use super::orders::Supervised;
 use crate::confinement;
-use crate::keepalived::log::{Log, Speaker, write_at_once};
 use crate::roles::channel::Channel;
 use crate::roles::entry;
 use crate::roles::guard::Guard;
 use crate::roles::memory::{self, MemoryError};
+use crate::voice::keepalived::{Log, Speaker, write_at_once};
 use address::config::Config;
 use address::message::Options;
 use address::role::{self, Exit, KeptState, Level, RoleError};

@@ -8,10 +8,6 @@
 //! Who asks is the proxy role, over a connection whose end is the end of this process and
 //! of every program that runs. What that role says is checked: it may be somebody else's.
 
-mod start;
-
-pub use start::{programs, start};
-
 use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};
 use crate::roles::channel::{Channel, ChannelError, Received, timespec};

@@ -2,16 +2,17 @@
 //! codes. The addresses themselves are the address role's, under our supervisor.
 
 mod arguments;
-pub mod log;
 mod text;
 
+use crate::identity::keepalived_name as name;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::supervisor;
+use crate::voice::keepalived::{Log, Speaker, missing, rendered};
 use address::dialect::Machine;
 use address::message::LogWish;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::files;
-use language::{Diagnostic, Diagnostics, Severity, SourceMap};
+use language::Diagnostic;
 use part::role::Personality;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -20,7 +21,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-pub use text::name;
 
 /// An option was not understood.
 const USAGE: u8 = 1;
@@ -29,9 +29,7 @@ const ERRORS: u8 = 5;
 /// `-t`: scripts run without security; also, there is no configuration to run.
 const INSECURE: u8 = 6;
 /// There is no file.
-pub const MISSING: u8 = 6;
-/// The files cannot be run.
-pub const NOT_RUN: u8 = 2;
+const MISSING: u8 = 6;
 
 /// Warnings that are errors of the configuration there: a password that is cut,
 /// surplus words, a file that is missing, what strict mode forbids, a script that cannot be
@@ -153,37 +151,6 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// What is said of files that are not there.
-pub fn missing(paths: &[PathBuf]) -> String {
-    let names: Vec<String> = paths
-        .iter()
-        .map(|path| format!("'{}'", path.display()))
-        .collect();
-    format!("Config files missing {}.", names.join(" "))
-}
-
-/// How keepalived tells what is wrong with files: a line each, and behind it what
-/// to do.
-pub fn told(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
-    let mut text = String::new();
-    for one in diagnostics.iter() {
-        if one.severity == Severity::Diag && !diag {
-            continue;
-        }
-        if let Some(span) = one.primary {
-            let line = sources.position(span).line;
-            let name = &sources.file(span.file).name;
-            text += &format!("({name}: Line {line}) ");
-        }
-        text += &one.message;
-        if let Some(help) = &one.help {
-            text += &format!(" ({help})");
-        }
-        text += &format!(" [{}]\n", one.code.id);
-    }
-    text
-}
-
 fn test(parsed: &Arguments, to: Option<&Path>) -> ExitCode {
     let mut output = Vec::new();
     let exit = judge(parsed, &mut output);
@@ -213,7 +180,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
         return 0;
     };
     let read = addresses::read(&files, &wishes(parsed), &mut Machine::new());
-    output.extend(told(&read.sources, &read.diagnostics, false).into_bytes());
+    output.extend(rendered(&read.sources, &read.diagnostics, false).into_bytes());
     let Some(config) = read.config else {
         return ERRORS;
     };
@@ -260,7 +227,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         // Without it the files of process ids are told as missing.
         let _ = std::fs::create_dir_all(run_directory(parsed));
     }
-    let mut log = log::Log::open(log_wish(parsed), log::Speaker::Parent);
+    let mut log = Log::open(log_wish(parsed), Speaker::Parent);
     let mut line = |text: String| log.line(address::role::Level::Info, &text);
     if !supervisor::is_next_image() {
         line(format!("Starting {}", name()));

@@ -1,21 +1,13 @@
 //! What keepalived prints: its version, its usage, the numbers of its signals.
 
-use crate::identity;
-
-/// The version of keepalived whose behaviour ours is compared with.
-pub const LEVEL: &str = "2.2.7";
-
-/// As lines of the log name the program.
-pub fn name() -> String {
-    format!("Keepalived v{LEVEL} (evenkeel {})", identity::VERSION)
-}
+use crate::identity::keepalived_name;
 
 /// `-v`
 pub fn version() -> String {
     let system = rustix::system::uname();
     format!(
         "{}\n\nRunning on {} {} {}\n\nConfig options:  VRRP VRRP_AUTH VRRP_VMAC JSON BFD\n",
-        name(),
+        keepalived_name(),
         system.sysname().to_string_lossy(),
         system.release().to_string_lossy(),
         system.version().to_string_lossy(),

@@ -29,16 +29,19 @@ use std::time::Duration;
 /// How long the supervisor may take to fetch the outcome.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
+/// Parses the command line of a start.
+pub type WishesOf = fn(&Load, &mut Voice) -> Result<Wishes, Refusal>;
+
 /// The life of a loader.
-pub fn main(mut channel: Channel) -> ExitCode {
-    match work(&mut channel) {
+pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
+    match work(&mut channel, wishes) {
         Ok(()) => ExitCode::SUCCESS,
         // The supervisor has gone or is another one: nobody is left to be told.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn work(channel: &mut Channel) -> Result<(), ChannelError> {
+fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
     let (load, descriptors) = entry::first(channel, first)?;
     if load.previous.is_some() {
         // It has one thread yet; those that it starts are like it.
@@ -46,7 +49,8 @@ fn work(channel: &mut Channel) -> Result<(), ChannelError> {
     }
     let mut voice = voice(&load);
     let outcome = match confinement::apply(&Confinement::loader()) {
-        Ok(_) => version::make(&load, descriptors, &mut voice),
+        Ok(_) => wishes(&load, &mut voice)
+            .and_then(|wishes| version::make(&load, wishes, descriptors, &mut voice)),
         Err(error) => {
             voice.fatal(StartError::Confinement(error));
             Err(Refusal::default())
@@ -96,3 +100,4 @@ impl Default for Refusal {
 }
 
 pub use outcome::Outcome;
+pub use wishes::Wishes;

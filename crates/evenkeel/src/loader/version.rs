@@ -1,12 +1,11 @@
 //! From a command line to a version: read, load, tell, open.
 
 use super::outcome::Made;
-use super::wishes::{self, Wishes};
+use super::wishes::Wishes;
 use super::{Outcome, Refusal, addresses, alone, compare, watched};
-use crate::check_runner;
 use crate::confinement::{self, Confinement};
 use crate::process::{self, StartError};
-use crate::roles::memory;
+use crate::roles::{checks, memory};
 use crate::voice::{Form, Voice};
 use cluster::file_set::FileSet;
 use configuration::Recording;
@@ -32,8 +31,12 @@ const DESCRIPTORS_A_LISTENER: usize = 3;
 /// Makes a version, or says why there is none. For a change the descriptors
 /// are the bundle of the version that serves and its sockets; otherwise they are
 /// sockets of a role of which nothing else is known.
-pub fn make(load: &Load, mut descriptors: Vec<OwnedFd>, voice: &mut Voice) -> Outcome {
-    let mut wishes = wishes::understand(load, voice)?;
+pub fn make(
+    load: &Load,
+    mut wishes: Wishes,
+    mut descriptors: Vec<OwnedFd>,
+    voice: &mut Voice,
+) -> Outcome {
     if load.set {
         wishes.set = Some(given_set(&mut descriptors).map_err(|error| refused_set(voice, &error))?);
     }
@@ -182,7 +185,7 @@ fn build(
         reused: had as u32,
         watch: watched::wished(loaded, wishes, voice),
         addresses: addresses.plan(),
-        programs: check_runner::programs(&config),
+        programs: checks::programs(&config),
     };
     let mut failed = |error| told(voice, StartError::Threads(error));
     let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());

@@ -6,10 +6,10 @@ use super::signals::NoOrders;
 use super::{
     Before, Limits, StartError, WantedLimits, before, limits, open, privileges, processors, signals,
 };
-use crate::check_runner;
 use crate::confinement::{self, Confinement, Identity, StartedAs};
 use crate::identity;
 use crate::parts::{self, Site};
+use crate::roles::checks;
 use crate::voice::{Form, Voice, counted, report_losses};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
@@ -171,7 +171,7 @@ fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, S
 
 /// Starts the process that runs the programs of external checks, where there are any.
 fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(), StartError> {
-    let programs = check_runner::programs(config);
+    let programs = checks::programs(config);
     if programs.is_empty() {
         return Ok(());
     }
@@ -193,7 +193,7 @@ fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(),
         files_soft,
         programs,
     };
-    let started = check_runner::start(personality, run);
+    let started = checks::start(personality, run);
     // It ends with this process, and nobody follows it before.
     let (_, connection) = started.map_err(StartError::Programs)?;
     health::use_programs(connection);

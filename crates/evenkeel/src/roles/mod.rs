@@ -5,6 +5,7 @@
 //! Nothing here knows what a message leads to.
 
 pub mod channel;
+pub mod checks;
 pub mod entry;
 pub mod guard;
 pub mod heart;

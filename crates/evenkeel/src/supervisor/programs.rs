@@ -7,7 +7,7 @@ use super::route::PROXY;
 use super::run::Supervisor;
 use super::slot::Running;
 use super::version::Version;
-use crate::check_runner;
+use crate::roles::checks;
 use crate::voice::Voice;
 use part::role::{CheckProgram, Message, PROGRAMS_MAX, RunPrograms};
 use rustix::process::Pid;
@@ -59,7 +59,7 @@ pub(super) fn give<'v>(
         files_soft,
         programs,
     };
-    match check_runner::start(take.personality, run) {
+    match checks::start(take.personality, run) {
         Ok((process, connection)) => {
             let message = Message::Helper;
             // A role that hears nothing is about to be seen as ended.

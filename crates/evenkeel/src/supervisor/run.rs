@@ -24,7 +24,6 @@ use super::upgrade::{Program, Resumed, Upgrade};
 use super::version::Version;
 use super::watch::Watcher;
 use super::{Command, adopt, first, proxy, tell};
-use crate::keepalived;
 use crate::process::{self, Ready, StartError};
 use crate::roles::channel::{Channel, Received, timespec};
 use crate::roles::spawn::{Ending, OWN_PROGRAM};
@@ -425,7 +424,7 @@ impl Supervisor {
             Err(_) if self.is_member() => return self.first_failed("", &told.shown),
             Err(why) => {
                 self.exit = Some(match self.voice.form() {
-                    Form::Keepalived => keepalived::NOT_RUN,
+                    Form::Keepalived => tell::NOT_RUN,
                     Form::Own | Form::Haproxy => why.exit,
                 });
                 tell::not_begun(&mut self.voice);

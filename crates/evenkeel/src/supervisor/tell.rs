@@ -4,7 +4,7 @@
 use super::adopt::AdoptError;
 use super::keep::KeepError;
 use super::version::Version;
-use crate::keepalived;
+use crate::identity;
 use crate::process::{Before, Farewell};
 use crate::roles::spawn::Ending;
 use crate::voice::{Form, Gravity, Voice, counted};
@@ -244,7 +244,7 @@ pub fn resumed(voice: &mut Voice) {
     if voice.form() == Form::Own {
         voice.notice(format_args!(
             "the supervisor is now evenkeel {}",
-            crate::identity::VERSION
+            identity::VERSION
         ));
     }
 }
@@ -289,11 +289,14 @@ pub fn address_role_ended(voice: &mut Voice, pid: i32, ending: Ending) {
     voice.alert(format_args!("VRRP child process({pid}) died: Respawning"));
 }
 
+/// Exit code under keepalived's name: the files cannot be run.
+pub const NOT_RUN: u8 = 2;
+
 /// With what the command exits when its role cannot run.
 pub fn exit_of_role(ending: Ending) -> u8 {
     match ending {
         Ending::Status(status) if status.success() => 0,
-        _ => keepalived::NOT_RUN,
+        _ => NOT_RUN,
     }
 }
 
@@ -357,7 +360,7 @@ pub fn restarts(voice: &mut Voice, wait: Duration) {
 /// The files are refused at the start.
 pub fn not_begun(voice: &mut Voice) {
     if voice.form() == Form::Keepalived {
-        voice.notice(format_args!("Stopped {}", keepalived::name()));
+        voice.notice(format_args!("Stopped {}", identity::keepalived_name()));
     }
 }
 
@@ -367,7 +370,7 @@ pub fn all_exited(voice: &mut Voice, exit: u8) {
         Form::Haproxy => {
             voice.warning(format_args!("All workers exited. Exiting... ({exit})"));
         }
-        Form::Keepalived => voice.notice(format_args!("Stopped {}", keepalived::name())),
+        Form::Keepalived => voice.notice(format_args!("Stopped {}", identity::keepalived_name())),
         Form::Own => {}
     }
 }

@@ -2,10 +2,12 @@
 //! name, in our own otherwise. What it says goes to standard error; a quiet
 //! voice says nothing. It decides nothing about what is said.
 
+pub mod keepalived;
+
 use crate::identity;
-use crate::keepalived::log::{Log, Speaker};
 use address::message::LogWish;
 use address::role::Level;
+use keepalived::{Log, Speaker};
 use language::render::{self, HaproxyForm, Look};
 use language::{Diagnostics, SourceMap};
 use std::io::{IsTerminal, Write};
@@ -235,7 +237,7 @@ impl Voice {
         }
         let text = match self.form {
             Form::Keepalived => {
-                let text = crate::keepalived::told(sources, diagnostics, diag);
+                let text = keepalived::rendered(sources, diagnostics, diag);
                 if self.log.is_some() && self.collected.is_none() {
                     return text
                         .lines()

@@ -1,6 +1,7 @@
-//! Starting the process: by the supervisor, or by a process that serves without one.
+//! Starting the process of external checks: by the supervisor, or by a process that
+//! serves without one.
 
-use crate::roles::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why};
+use super::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why};
 use part::codec;
 use part::role::{CheckProgram, Message, Personality, RunPrograms, Take};
 use proxy::config::Config;
@@ -9,8 +10,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Starts it as a process of that program; the process, which ends when the connection is
-/// closed, and the connection.
+/// Starts it under that program's name. Returns the process, which ends when the
+/// connection is closed, and the connection.
 pub fn start(
     personality: Personality,
     run: RunPrograms,

@@ -5,6 +5,7 @@
 use address::message::LogWish;
 use address::role::Level;
 use jiff::Timestamp;
+use language::{Diagnostics, Severity, SourceMap};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
@@ -179,6 +180,36 @@ pub fn write_at_once(to: &impl AsFd, line: &str) -> bool {
         return false;
     }
     rustix::io::write(to, line.as_bytes()).is_ok_and(|written| written == line.len())
+}
+
+/// The message for files that do not exist.
+pub fn missing(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| format!("'{}'", path.display()))
+        .collect();
+    format!("Config files missing {}.", names.join(" "))
+}
+
+/// Renders diagnostics as keepalived does: a line each, with the advice behind it.
+pub fn rendered(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
+    let mut text = String::new();
+    for one in diagnostics.iter() {
+        if one.severity == Severity::Diag && !diag {
+            continue;
+        }
+        if let Some(span) = one.primary {
+            let line = sources.position(span).line;
+            let name = &sources.file(span.file).name;
+            text += &format!("({name}: Line {line}) ");
+        }
+        text += &one.message;
+        if let Some(help) = &one.help {
+            text += &format!(" ({help})");
+        }
+        text += &format!(" [{}]\n", one.code.id);
+    }
+    text
 }
 
 #[cfg(test)]
