@@ -48,14 +48,11 @@ impl fmt::Debug for TlsConfigs {
 impl TlsConfigs {
     /// Of what this member shows, and whom it believes.
     pub fn new(identity: &Identity, trust: &Trust) -> Result<TlsConfigs, AuthorityError> {
-        let clocks_wrong = Arc::new(AtomicU64::new(0));
-        let verifier = Arc::new(ChainVerifier {
+        let verifier = Verifier::new(Anchor::Cluster {
             roots: roots(&trust.authorities)?,
             former: roots(&trust.former)?,
             late: trust.late_keys(),
             removed: trust.removed.clone(),
-            provider: provider(),
-            clocks_wrong: Arc::clone(&clocks_wrong),
         });
         let client = |protocol: &[u8]| -> Result<Arc<ClientConfig>, AuthorityError> {
             let mut config = ClientConfig::builder_with_provider(provider())
@@ -81,7 +78,7 @@ impl TlsConfigs {
             member: client(ALPN_MEMBER)?,
             tunnel: client(ALPN_TUNNEL)?,
             server: Arc::new(server),
-            clocks_wrong,
+            clocks_wrong: Arc::clone(&verifier.clocks_wrong),
         })
     }
 
@@ -110,14 +107,10 @@ impl TlsConfigs {
 /// To dial a member with a token: whoever answers must have a certificate of the
 /// authority that the token names.
 pub(crate) fn joining(token: &Token) -> Result<Arc<ClientConfig>, AuthorityError> {
-    let verifier = Arc::new(TokenVerifier {
-        token: token.clone(),
-        provider: provider(),
-    });
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(Verifier::new(Anchor::Token(token.clone())))
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_JOIN.to_vec()];
     config.resumption = Resumption::disabled();
@@ -203,50 +196,89 @@ fn verify_chain(
     Err(last)
 }
 
-/// Chains to authorities of the cluster.
+/// What a chain has to lead to.
 #[derive(Debug)]
-struct ChainVerifier {
-    roots: RootCertStore,
-    /// Authorities that were given up.
-    former: RootCertStore,
-    /// Keys that are still believed by those.
-    late: BTreeSet<Digest>,
-    /// Keys of removed members: let through to be told so, by [`Trust::judge`].
-    removed: BTreeSet<Digest>,
+enum Anchor {
+    /// Authorities of the cluster.
+    Cluster {
+        roots: RootCertStore,
+        /// Authorities that were given up.
+        former: RootCertStore,
+        /// Keys that are still believed by those.
+        late: BTreeSet<Digest>,
+        /// Keys of removed members: let through to be told so, by [`Trust::judge`].
+        removed: BTreeSet<Digest>,
+    },
+    /// The authority that a token names.
+    Token(Token),
+}
+
+/// Verifies certificates of members. One that has none passes: it has a token.
+#[derive(Debug)]
+struct Verifier {
+    anchor: Anchor,
     provider: Arc<CryptoProvider>,
     clocks_wrong: Arc<AtomicU64>,
 }
 
-impl ChainVerifier {
+impl Verifier {
+    fn new(anchor: Anchor) -> Arc<Verifier> {
+        Arc::new(Verifier {
+            anchor,
+            provider: provider(),
+            clocks_wrong: Arc::default(),
+        })
+    }
+
     fn verify(
         &self,
         certificate: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let verified = verify_chain(certificate, others, &self.roots, &self.provider, now);
-        let wrong = verified.or_else(|error| self.verify_known(certificate, others, now, error))?;
+        let by = |roots| verify_chain(certificate, others, roots, &self.provider, now);
+        let wrong = match &self.anchor {
+            Anchor::Cluster {
+                roots,
+                former,
+                late,
+                removed,
+            } => by(roots).or_else(|error| match certificate_digest(certificate) {
+                // Keys that the cluster agreed on, although no present authority stands
+                // behind them.
+                Some(key) if removed.contains(&key) => Ok(false),
+                Some(key) if late.contains(&key) => by(former),
+                _ => Err(error),
+            })?,
+            Anchor::Token(token) => {
+                let root = others
+                    .iter()
+                    .find(|other| token.names(other))
+                    .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+                let mut roots = RootCertStore::empty();
+                roots.add(root.clone().into_owned())?;
+                by(&roots)?
+            }
+        };
         if wrong {
             self.clocks_wrong.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// A key that the cluster agreed on, although no present authority stands behind it.
-    fn verify_known(
+    fn signature(
         &self,
+        message: &[u8],
         certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        now: UnixTime,
-        error: Error,
-    ) -> Result<bool, Error> {
-        match certificate_digest(certificate) {
-            Some(key) if self.removed.contains(&key) => Ok(false),
-            Some(key) if self.late.contains(&key) => {
-                verify_chain(certificate, others, &self.former, &self.provider, now)
-            }
-            _ => Err(error),
-        }
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
     }
 }
 
@@ -254,7 +286,7 @@ fn no_tls12() -> Error {
     Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
 }
 
-impl ServerCertVerifier for ChainVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -282,16 +314,15 @@ impl ServerCertVerifier for ChainVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        self.signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes(&self.provider)
+        self.schemes()
     }
 }
 
-impl ClientCertVerifier for ChainVerifier {
+impl ClientCertVerifier for Verifier {
     /// Somebody with a token has none yet.
     fn client_auth_mandatory(&self) -> bool {
         false
@@ -326,67 +357,10 @@ impl ClientCertVerifier for ChainVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        self.signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes(&self.provider)
-    }
-}
-
-fn schemes(provider: &CryptoProvider) -> Vec<SignatureScheme> {
-    provider
-        .signature_verification_algorithms
-        .supported_schemes()
-}
-
-/// Chains to the authority that a token names.
-#[derive(Debug)]
-struct TokenVerifier {
-    token: Token,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for TokenVerifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let root = others
-            .iter()
-            .find(|other| self.token.names(other))
-            .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
-        let mut roots = RootCertStore::empty();
-        roots.add(root.clone().into_owned())?;
-        verify_chain(certificate, others, &roots, &self.provider, now)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        schemes(&self.provider)
+        self.schemes()
     }
 }

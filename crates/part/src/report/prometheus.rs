@@ -19,7 +19,7 @@ impl Report {
                 NumberKind::Counter => "counter",
                 NumberKind::Gauge => "gauge",
             };
-            let (name, help) = (&row.metric, escaped(&row.words));
+            let (name, help) = (&row.metric, escaped_help(&row.words));
             // Writing to a String cannot fail.
             let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
         }
@@ -55,9 +55,12 @@ fn is_name(word: &str) -> bool {
     word.bytes().all(is_part) && word.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 
-/// A text between the quotes of a label.
+/// Escapes a text between the quotes of a label.
 pub fn escaped(word: &str) -> String {
-    word.replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+    escaped_help(word).replace('"', "\\\"")
+}
+
+/// Escapes the text of a `HELP` line, in which the format takes a quote as it is.
+fn escaped_help(words: &str) -> String {
+    words.replace('\\', "\\\\").replace('\n', "\\n")
 }

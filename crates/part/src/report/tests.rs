@@ -90,6 +90,18 @@ fn a_report_is_shown_to_prometheus() {
 }
 
 #[test]
+fn quotes_are_escaped_in_a_label_and_not_in_the_help() {
+    let mut report = report();
+    report.rows[2].words = "the \"priority\" in C:\\a\nb".to_owned();
+    let mut out = String::new();
+    report.metrics(&mut out);
+    let help = r#"# HELP evenkeel_priority the "priority" in C:\\a\nb"#;
+    assert!(out.lines().any(|line| line == help), "{out}");
+    let label = r#"evenkeel_priority{iname="a<b\"\n"} 0"#;
+    assert!(out.lines().any(|line| line == label), "{out}");
+}
+
+#[test]
 fn a_report_is_a_section_of_the_page() {
     let mut out = String::new();
     let columns = ["owner", "prefer", "priority", "address"];
