@@ -86,6 +86,8 @@ pub(super) struct Inner {
     pub(super) over: bool,
     /// Streams of clients whose response was whole before their request.
     pub(super) drains: Drains,
+    /// The peer's first SETTINGS have been taken in.
+    settled: bool,
     /// The peer sends nothing more.
     pub(super) half_closed: bool,
     /// No streams are opened any more: ours by choice, or the peer said so.
@@ -150,6 +152,7 @@ impl Shared {
                 blocked: false,
                 over: false,
                 drains: Drains::default(),
+                settled: false,
                 half_closed: false,
                 closing: false,
                 killed: None,
@@ -322,12 +325,23 @@ impl Inner {
                 Step::More
             }
             Event::Failed(error) => Step::Failed(error),
-            Event::Window { .. } | Event::SettingsChanged | Event::Progress | Event::Pong => {
+            Event::SettingsChanged => {
+                self.settle();
                 Step::More
             }
+            Event::Window { .. } | Event::Progress | Event::Pong => Step::More,
         };
         self.glitches = accept.faults();
         (taken, step)
+    }
+
+    /// Wakes streams that wait for the peer's first SETTINGS.
+    fn settle(&mut self) {
+        if !std::mem::replace(&mut self.settled, true) {
+            for slot in &mut self.slots {
+                self.woke |= slot.wake(Interest::SETTINGS);
+            }
+        }
     }
 
     /// Bytes of a request whose response is whole came.

@@ -57,7 +57,8 @@ impl Interest {
     pub(super) const WRITE: Interest = Interest(2);
     pub(super) const GONE: Interest = Interest(4);
     pub(super) const HEAD: Interest = Interest(8);
-    pub(super) const ALL: Interest = Interest(15);
+    pub(super) const SETTINGS: Interest = Interest(16);
+    pub(super) const ALL: Interest = Interest(31);
     const NONE: Interest = Interest(0);
 }
 

@@ -161,13 +161,23 @@ impl MuxStream {
         Ok(())
     }
 
-    /// Whether the server lets streams be tunnels of other protocols (RFC 8441);
-    /// None: it has not said what it lets yet.
-    pub fn takes_extended_connect(&self) -> Option<bool> {
-        let inner = self.shared.inner.borrow();
-        let connection = &inner.connection;
-        let said = connection.is_settled() || connection.is_closed() || inner.over;
-        said.then(|| connection.peer_settings().connect_protocol)
+    /// Waits for the server's SETTINGS, or the end of the stream: whether the server
+    /// lets streams be tunnels of other protocols (RFC 8441).
+    pub async fn takes_extended_connect(&self) -> bool {
+        poll_fn(|context| {
+            let mut inner = self.shared.inner.borrow_mut();
+            let connection = &inner.connection;
+            if connection.is_settled() || connection.is_closed() {
+                return Poll::Ready(connection.peer_settings().connect_protocol);
+            }
+            let slot = inner.slot(self.slot);
+            if slot.gone.is_some() {
+                return Poll::Ready(false);
+            }
+            slot.wait(Interest::SETTINGS, context);
+            Poll::Pending
+        })
+        .await
     }
 
     /// Sends the head of a request to a server; the stream gets its number now.

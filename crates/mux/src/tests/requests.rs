@@ -113,3 +113,38 @@ fn streams_that_answer_in_the_same_turn_share_a_write() {
         assert!(reads <= 3, "{reads} reads for 20 answers");
     });
 }
+
+#[test]
+fn a_tunnel_waits_for_the_settings_of_its_server_and_no_longer() {
+    let allows = raw::frame(4, 0, 0, &[0, 8, 0, 0, 0, 1]);
+    let silent_on_it = raw::frame(4, 0, 0, &[]);
+    for (settings, takes) in [
+        (Some(allows), true),
+        (Some(silent_on_it), false),
+        (None, false),
+    ] {
+        on_loop(move || async move {
+            let (near, far) = UnixStream::pair().unwrap();
+            let far = socket(far);
+            let transport = Transport::from(socket(near));
+            let mux = ServerMux::start(transport, limits(|_| {}), false);
+            let stream = Rc::new(mux.open().unwrap());
+            let told = Rc::new(Cell::new(None));
+            let (asks, asked) = (Rc::clone(&stream), Rc::clone(&told));
+            spawn(async move { asked.set(Some(asks.takes_extended_connect().await)) });
+            // The client's preface is there, so the connection is driven.
+            soon("the preface", far.readable()).await;
+            assert_eq!(told.get(), None);
+            match settings {
+                Some(settings) => assert!(send(&far, &settings).await),
+                None => drop(far),
+            }
+            until("it is known", || told.get().is_some()).await;
+            assert_eq!(told.get(), Some(takes));
+            assert_eq!(
+                soon("at once", stream.takes_extended_connect()).await,
+                takes
+            );
+        });
+    }
+}

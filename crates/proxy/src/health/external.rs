@@ -65,12 +65,15 @@ pub fn wants_programs() -> bool {
 
 /// Has programs run at the other end of this connection from now on.
 pub fn use_programs(connection: OwnedFd) {
-    *lock(&LINK) = Link::Fresh(connection);
+    let mut link = lock(&LINK);
+    *link = Link::Fresh(connection);
     WANTED.store(false, Relaxed);
+    drop(link);
     BROUGHT.notify_waiters();
 }
 
-/// The connection in use, opened on the Tokio runtime of this thread.
+/// The connection in use, opened on the Tokio runtime of this thread; where there is none,
+/// one is asked for.
 fn open() -> Option<Arc<Open>> {
     let mut link = lock(&LINK);
     match std::mem::replace(&mut *link, Link::None) {
@@ -89,7 +92,10 @@ fn open() -> Option<Arc<Open>> {
             *link = Link::Open(Arc::clone(&open));
             Some(open)
         }
-        Link::Open(_) | Link::None => None,
+        Link::Open(_) | Link::None => {
+            WANTED.store(true, Relaxed);
+            None
+        }
     }
 }
 
@@ -151,15 +157,12 @@ async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
     let by = Instant::now() + PROCESS_LIMIT;
     let limit = Duration::from_millis(check.timeout_ms.into()) + GRACE;
     loop {
+        // It is notified of what is brought from here on, polled or not.
         let brought = BROUGHT.notified();
         let Some(open) = open() else {
-            WANTED.store(true, Relaxed);
-            // Asked again now and then: one may have been brought before this was said.
-            let soon = Instant::now() + Duration::from_millis(250);
-            let _ = timeout_at(by.min(soon), brought).await;
-            match Instant::now() < by {
-                true => continue,
-                false => return None,
+            match timeout_at(by, brought).await {
+                Ok(()) => continue,
+                Err(_) => return None,
             }
         };
         check.id = NEXT.fetch_add(1, Relaxed);
@@ -358,6 +361,49 @@ mod tests {
             (1_000, "127.0.0.1 3306 /run/x.sock NOT_USED")
         );
         assert!(variables.iter().any(|one| one == "HAPROXY_SERVER_PORT="));
+    }
+
+    #[test]
+    fn checks_that_wait_go_on_when_a_process_is_brought() {
+        let check = || ExternalCheck {
+            id: 0,
+            timeout_ms: 60_000,
+            program: CheckProgram {
+                command: b"true".to_vec(),
+                path: Vec::new(),
+            },
+            arguments: Vec::new(),
+            variables: Vec::new(),
+        };
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let checks = [tokio::spawn(run(check())), tokio::spawn(run(check()))];
+            while !wants_programs() {
+                tokio::task::yield_now().await;
+            }
+            let (ours, theirs) = StdStream::pair().unwrap();
+            use_programs(ours.into());
+            assert!(!wants_programs());
+            theirs.set_nonblocking(true).unwrap();
+            let mut theirs = UnixStream::from_std(theirs).unwrap();
+            let (mut input, mut answered) = (Vec::new(), 0);
+            while answered < checks.len() {
+                assert!(theirs.read_buf(&mut input).await.unwrap() > 0);
+                while let Some((body, taken)) = external_frame(&input).unwrap() {
+                    let id = ExternalCheck::decode(body).unwrap().id;
+                    input.drain(..taken);
+                    let end = ExternalEnd::Exited(3);
+                    let frame = ExternalResult { id, end }.frame();
+                    theirs.write_all(&frame).await.unwrap();
+                    answered += 1;
+                }
+            }
+            for check in checks {
+                assert_eq!(check.await.unwrap(), Some(ExternalEnd::Exited(3)));
+            }
+            assert!(!wants_programs());
+        });
     }
 
     #[test]

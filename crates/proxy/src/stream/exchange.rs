@@ -317,18 +317,13 @@ fn tunnel_over_http2(stream: &Stream, request: &Parsed) -> Option<Upgrade> {
 /// Whether a server of HTTP/2 takes an extended CONNECT. It says so at the beginning of
 /// its connection, which may be just now.
 async fn takes_tunnels(server: &MuxStream) -> bool {
-    for _ in 0..SETTINGS_TRIES {
-        match server.takes_extended_connect() {
-            Some(takes) => return takes,
-            None => reactor::sleep(SETTINGS_PAUSE).await,
-        }
-    }
-    false
+    let deadline = Some(reactor::now() + SETTINGS_TIMEOUT);
+    let takes = reactor::with_deadline(deadline, server.takes_extended_connect()).await;
+    takes.unwrap_or(false)
 }
 
-/// How long a server has to say what it takes: so many pauses.
-const SETTINGS_TRIES: u32 = 400;
-const SETTINGS_PAUSE: Duration = Duration::from_millis(5);
+/// Timeout for the first SETTINGS of a server.
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends the head of a request to a server that speaks HTTP/2.
 fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
