@@ -16,7 +16,7 @@ pub use store::{Cache, Entry, Keyed, Settings};
 
 use crate::state::Tally;
 use crate::stream::{Phase, Reply, Stream, Termination};
-use crate::worker::worker;
+use crate::thread::here;
 use control::{Directives, http_time};
 use http::message::{Message, Version};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     if cache.settings.vary {
         used.secondary = Secondary::of(request);
     }
-    let now_ms = worker().now_ms();
+    let now_ms = here().now_ms();
     let found = match asked.no_cache {
         true => None,
         false => cache.find(&used.key, &used.secondary, now_ms),
@@ -183,7 +183,7 @@ pub fn begin(stream: &mut Stream, name: &str) {
     if stream.request.method() != b"GET" {
         return;
     }
-    let Some(mut storing) = storing(&used.cache.settings, response, worker().wall_s()) else {
+    let Some(mut storing) = storing(&used.cache.settings, response, here().wall_s()) else {
         return;
     };
     let length = response.get(b"content-length").and_then(control::seconds);
@@ -295,12 +295,12 @@ pub fn complete(stream: &mut Stream) {
     let Some(storing) = used.storing.take() else {
         return;
     };
-    let now_ms = worker().now_ms();
+    let now_ms = here().now_ms();
     let entry = Entry {
         head: storing.head,
         body: storing.body.into(),
         came_ms: now_ms,
-        came_at: worker().wall_s(),
+        came_at: here().wall_s(),
         age_s: storing.age_s,
         lifetime_s: storing.lifetime_s,
         varies: storing.varies,

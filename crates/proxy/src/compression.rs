@@ -13,7 +13,7 @@ pub(crate) use limits::{Limits, OfClient};
 use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
 use crate::state::Tally;
 use crate::stream::Stream;
-use crate::worker::worker;
+use crate::thread::here;
 use http::http1::{BodyLength, Parsed};
 use http::message::{Fields, Message, Version, split_values, trim};
 
@@ -139,7 +139,7 @@ pub fn count_coded(stream: &Stream, (given, made): (u64, u64)) {
 /// An encoder, where the process's limits allow one more.
 fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     let limits = &stream.config.global.compression;
-    let level = limits.level(worker().now_ms())?;
+    let level = limits.level(here().now_ms())?;
     let client = stream.session.encoders.get_or_init(OfClient::default);
     Encoder::new(algorithm, level, limits, client)
 }

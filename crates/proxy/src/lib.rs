@@ -6,6 +6,7 @@
 //! is a folder with that name. Protocol engines, rules and balancing are values
 //! without IO; all sockets of the data plane go through the reactor.
 
+pub mod accept;
 pub mod balance;
 pub mod cache;
 pub mod carry;
@@ -19,6 +20,7 @@ pub mod listener;
 pub mod load;
 pub mod log;
 pub mod message;
+pub mod names;
 pub mod operations;
 pub mod peers;
 pub mod persistence;
@@ -34,6 +36,7 @@ pub mod stats;
 pub mod stream;
 pub mod tables;
 pub mod takeover;
+pub mod thread;
 pub mod users;
 pub mod vitals;
 pub mod worker;

@@ -20,7 +20,7 @@ pub(super) fn take(told: Told<'_>, config: &Config, runtime: Option<&Runtime>) -
         .min(ELAPSED_MAX_MS);
     let mut taker = Taker {
         state_ms: now_ms(),
-        rate_ms: runtime.map_or(0, Runtime::now_ms),
+        rate_ms: runtime.map_or(0, |runtime| runtime.now_ms()),
         elapsed_ms,
         imported: Imported {
             elapsed_ms,

@@ -28,7 +28,7 @@ pub(super) fn tell(
 ) -> Vec<u8> {
     let teller = Teller {
         state_ms: now_ms(),
-        rate_ms: runtime.map_or(0, Runtime::now_ms),
+        rate_ms: runtime.map_or(0, |runtime| runtime.now_ms()),
         whole,
     };
     let mut writer = Writer {

@@ -163,7 +163,7 @@ impl Limits {
         if passed >= 1000 || measured.at_ms == 0 {
             let used = clock_gettime(ClockId::ProcessCPUTime);
             let used_ms = used.tv_sec as u64 * 1000 + used.tv_nsec as u64 / 1_000_000;
-            let threads = crate::worker::running().map_or(1, |w| w.runtime.threads().max(1));
+            let threads = crate::thread::running().map_or(1, |w| w.process.threads().max(1));
             if measured.at_ms != 0 {
                 let used = used_ms.saturating_sub(measured.used_ms);
                 measured.percent = used * 100 / (passed * threads as u64).max(1);

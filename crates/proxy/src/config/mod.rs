@@ -18,6 +18,7 @@ mod mailers;
 mod observing;
 mod peers;
 mod persistence;
+pub mod product;
 mod proxy;
 mod rare;
 mod resolvers;

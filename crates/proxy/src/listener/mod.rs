@@ -1,8 +1,8 @@
-//! Listeners: opened with the rights of the start ([`fn@open`]), accepting on
-//! every thread of the data plane ([`accept`]). The number of descriptors does
-//! not depend on the number of threads: all threads watch the same ones.
+//! Listeners: opened with the rights of the start ([`fn@open`]), and found again by
+//! whoever takes over. [`crate::accept`] accepts on every thread of the data plane. The
+//! number of descriptors does not depend on the number of threads: all threads watch the
+//! same ones.
 
-mod accept;
 mod assign;
 mod file;
 mod identity;
@@ -11,9 +11,7 @@ mod names;
 mod open;
 mod open_set;
 mod options;
-mod seat;
 
-pub(crate) use accept::{AcceptLoop, Target};
 pub use assign::{AssignError, assign, tags, wanted};
 pub(crate) use identity::interface;
 pub use identity::{Unrecognized, inode};
@@ -23,7 +21,6 @@ pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
 pub(crate) use open_set::{Open, SocketKey};
 pub(crate) use options::set_unsent;
-pub use seat::Seat;
 
 #[cfg(test)]
 mod tests;

@@ -250,7 +250,7 @@ fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
     let executable = std::env::current_exe().unwrap_or_default();
     let form = HaproxyForm {
         pid: std::process::id(),
-        version: crate::stats::process::VERSION,
+        version: crate::config::product::VERSION,
         executable: &executable.to_string_lossy(),
         diag: false,
         zero_warning: false,

@@ -20,7 +20,7 @@ use crate::config::{
 };
 use crate::rules::Format;
 use crate::stream::{Endpoint, Phase, Session, Stream, Termination, new_stream};
-use crate::worker::worker;
+use crate::thread::here;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -274,7 +274,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
             Endpoint::Unix => write!(&mut *message, "unix:{} [", session.bind().id),
         };
         let ago = reactor::now().saturating_duration_since(session.accepted);
-        let accepted = worker().wall_clock() - ago;
+        let accepted = here().wall_clock() - ago;
         time::append_date(&mut message, accepted, DateStyle::Millis);
         let _ = write!(
             &mut *message,

@@ -4,7 +4,7 @@
 
 use crate::config::{AppSession, Proxy, ServerIndex};
 use crate::stream::Stream;
-use crate::worker::worker;
+use crate::thread::here;
 use http::message::{request_cookies, response_cookies};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -139,7 +139,7 @@ pub(super) fn look(stream: &mut Stream) {
         return;
     };
     let sessions = &backend.state.app_sessions;
-    let uid = sessions.find(id, worker().now_ms(), settings.timeout_ms);
+    let uid = sessions.find(id, here().now_ms(), settings.timeout_ms);
     if let Some(index) = uid.and_then(|uid| backend.place_of(uid)) {
         super::give(stream, index);
     }
@@ -177,7 +177,7 @@ pub(super) fn learn(stream: &mut Stream) {
 fn remember(backend: &Proxy, settings: &AppSession, id: &[u8], server: ServerIndex) {
     if let Some(server) = backend.servers.get(server.0 as usize) {
         let sessions = &backend.state.app_sessions;
-        sessions.put(id, server.state.uid, worker().now_ms(), settings.timeout_ms);
+        sessions.put(id, server.state.uid, here().now_ms(), settings.timeout_ms);
     }
 }
 

@@ -5,7 +5,7 @@ use super::line::{self, Edit, Edited};
 use super::{Persistence, RequestCookie, ResponseCookie, dynamic};
 use crate::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
 use crate::stream::Stream;
-use crate::worker::worker;
+use crate::thread::here;
 use http::http1;
 use http::message::Fields;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const JUDGED_MAX: u32 = 16;
 const DATES: u8 = b'|';
 
 fn now_s() -> u64 {
-    let since = worker().wall_clock().duration_since(UNIX_EPOCH);
+    let since = here().wall_clock().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 

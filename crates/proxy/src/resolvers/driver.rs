@@ -3,10 +3,11 @@
 //! newest tree.
 
 use super::exchange::Exchange;
-use super::plan::{Due, Key};
-use super::{Names, follow};
+use super::follow;
 use crate::config::Config;
 use crate::health::Notice;
+use crate::names::plan::Due;
+use crate::names::{Key, Names};
 use crate::runtime::Runtime;
 use aws_lc_rs::rand;
 use std::sync::Arc;

@@ -2,8 +2,9 @@
 //! who does not see the question can answer it, over UDP and, where the answer
 //! does not fit there, over TCP.
 
-use super::resolution::Outcome;
 use crate::config::NameServer;
+use crate::names::Events;
+use crate::names::resolution::Outcome;
 use protocol::dns::{Answer, Malformed, Question, parse};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,19 +14,6 @@ use tokio::time::{Instant, timeout_at};
 
 /// Datagrams that are no answer to us which one question puts up with.
 const FOREIGN_MAX: u32 = 100;
-
-/// What happened besides, for counters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Events {
-    /// The question could not be sent.
-    pub unsent: bool,
-    /// The answer did not fit into a datagram.
-    pub truncated: bool,
-    /// What came was no DNS.
-    pub invalid: bool,
-    /// What came answered something else.
-    pub foreign: u32,
-}
 
 /// What is asked, and how.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use crate::state::Tally;
 use crate::stream::{
     Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
 };
+use crate::thread;
 use crate::users;
-use crate::worker;
 use std::rc::Rc;
 
 /// What rules of connections decide.
@@ -39,8 +39,8 @@ pub enum Verdict {
     Answer(Box<Reply>),
     /// This is the answer, after the tarpit's time.
     Tarpit(Box<Reply>),
-    /// What this makes is the answer.
-    Report(Box<crate::stats::Report>),
+    /// The statistics for Prometheus are the answer.
+    Metrics,
     /// The connection is closed.
     Reject,
     /// The connection is closed and the client is not told.
@@ -224,8 +224,8 @@ fn connection(
     }
     // What it says of the connection itself is the caller's to do.
     let overrides = stream.overrides.take();
-    if let Some(worker) = worker::running() {
-        worker.keep_stream(stream);
+    if let Some(thread) = thread::running() {
+        thread.keep_stream(stream);
     }
     (gate, overrides)
 }

@@ -50,7 +50,7 @@ pub fn serve(
     crate::rules::set_up_process(&config);
     listener::listen_again(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);
-    lock(&runtime.newest).listening = Arc::new(Open::following(listening, &Open::default()));
+    *lock(&runtime.listening) = Arc::new(Open::following(listening, &Open::default()));
     let running = Running {
         runtime,
         threads: Mutex::default(),
@@ -98,7 +98,7 @@ impl Running {
         // A change that is under way has started its threads.
         let _one = lock(&self.runtime.changing);
         // Closed with the last accept loop.
-        lock(&self.runtime.newest).listening = Arc::default();
+        *lock(&self.runtime.listening) = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
             // Whoever waits looks whether the process is stopping.
             reactor::wake_all(thread);

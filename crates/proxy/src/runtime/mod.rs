@@ -1,36 +1,37 @@
-//! What the process shares: the newest configuration and its own counters. `versions`
+//! What the process shares: what its streams share ([`Process`]), and the listeners of the
+//! newest configuration. `versions`
 //! keeps the configurations that are alive; [`crate::running`] starts the threads and puts
 //! another configuration in.
 
 mod measured;
+mod seat;
 mod versions;
+mod vitals;
 
 pub use measured::Measured;
+pub use seat::Seat;
 pub use versions::VersionReport;
+pub(crate) use vitals::{Drain, Shared};
 
 use crate::config::{Config, Proxy};
 use crate::listener::{Listening, Open};
-use crate::state::Counters;
-use crate::vitals;
-use reactor::{self, Instant};
-use reactor::{Gauge, Rate};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::thread::Process;
+pub(crate) use crate::thread::lock;
+use std::cell::OnceCell;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Waker;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use versions::Versions;
-
-/// The newest configuration and its listeners: they change together.
-#[derive(Clone, Debug)]
-pub(crate) struct Newest {
-    config: Arc<Config>,
-    pub(crate) listening: Arc<Open>,
-}
 
 /// What the process shares. It lives as long as the process does.
 #[derive(Debug)]
 pub struct Runtime {
-    pub(crate) newest: Mutex<Newest>,
+    /// What its streams share.
+    process: Process,
+    /// The listeners of the newest configuration: they change together, while this is held.
+    pub(crate) listening: Mutex<Arc<Open>>,
     /// Held by who edits lists, and while another configuration becomes the newest.
     lists: Mutex<()>,
     /// Held while a configuration is replaced: one change at a time.
@@ -39,43 +40,49 @@ pub struct Runtime {
     samples: Mutex<measured::Samples>,
     /// Notified when an operator has added or removed servers.
     pub edited: tokio::sync::Notify,
-    generation: AtomicU64,
     versions: Versions,
     /// Whom to wake on each thread when there is a newer configuration.
     followers: Vec<Mutex<Option<Waker>>>,
-    /// When it began to serve.
-    pub started: Instant,
-    /// The same by the wall clock.
-    pub started_at: SystemTime,
-    pub(crate) threads: AtomicUsize,
     /// Threads that were ever started: those beyond `threads` rest.
     pub(crate) started_threads: AtomicUsize,
-    /// Files that the process may have open.
-    pub files_max: u64,
     /// Processors that the process may use.
     pub(crate) cpus: Vec<u32>,
-    /// Clients' connections now, and the most there were.
-    pub connections: Gauge,
-    /// Most connections of clients at one time.
-    pub connections_max: AtomicU32,
     /// The same as the file has it, which an operator may have changed since.
     connections_max_of_file: AtomicU32,
-    /// Counters of the process.
-    pub counters: Counters,
-    /// Connections a second.
-    pub connection_rate: Rate,
-    /// Sessions a second.
-    pub session_rate: Rate,
-    stream_ids: AtomicU64,
-    pub(crate) stopping: AtomicBool,
-    /// Another process accepts from the same listeners.
-    pub(crate) elsewhere: AtomicBool,
-    /// When that began, as [`Runtime::now_ms`] counts.
-    pub(crate) stopping_at_ms: AtomicU64,
-    /// Names of hosts that are asked for while it serves.
-    pub names: crate::resolvers::Names,
     /// What is shared with whoever moves virtual addresses.
-    pub(crate) vitals: vitals::Shared,
+    pub(crate) vitals: Shared,
+}
+
+impl Deref for Runtime {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+thread_local! {
+    static RUNTIME: OnceCell<&'static Runtime> = const { OnceCell::new() };
+}
+
+/// This thread serves for it from now on.
+pub(crate) fn begin(runtime: &'static Runtime) {
+    RUNTIME.with(|cell| {
+        // A thread begins once; a second call changes nothing.
+        let _ = cell.set(runtime);
+    });
+}
+
+/// The one that this thread serves for.
+///
+/// # Panics
+/// On a thread that is not of the data plane; only its tasks call this.
+pub(crate) fn of_thread() -> &'static Runtime {
+    RUNTIME.with(|cell| {
+        *cell
+            .get()
+            .expect("tasks of the data plane run on its threads")
+    })
 }
 
 impl Runtime {
@@ -88,11 +95,8 @@ impl Runtime {
         let versions = Versions::default();
         versions.add(Arc::clone(&config));
         Box::leak(Box::new(Runtime {
-            generation: AtomicU64::new(config.version),
-            newest: Mutex::new(Newest {
-                config,
-                listening: Arc::default(),
-            }),
+            process: Process::new(config, threads, connections_max),
+            listening: Mutex::default(),
             lists: Mutex::default(),
             changing: Mutex::default(),
             samples: Mutex::default(),
@@ -101,30 +105,11 @@ impl Runtime {
             followers: (0..reactor::THREADS_MAX)
                 .map(|_| Mutex::default())
                 .collect(),
-            started: Instant::now(),
-            started_at: SystemTime::now(),
-            threads: AtomicUsize::new(threads),
             started_threads: AtomicUsize::new(0),
-            files_max: files_max(),
             cpus: cpus(),
-            connections: Gauge::default(),
-            connections_max: AtomicU32::new(connections_max),
             connections_max_of_file: AtomicU32::new(connections_max),
-            counters: Counters::default(),
-            connection_rate: Rate::default(),
-            session_rate: Rate::default(),
-            stream_ids: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
-            elsewhere: AtomicBool::new(false),
-            stopping_at_ms: AtomicU64::new(0),
-            names: Default::default(),
             vitals: Default::default(),
         }))
-    }
-
-    /// The newest configuration.
-    pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&lock(&self.newest).config)
     }
 
     /// The listeners that are served, with their descriptors; none while the
@@ -138,7 +123,7 @@ impl Runtime {
 
     /// The same, by their sockets.
     pub(crate) fn listening(&self) -> Arc<Open> {
-        Arc::clone(&lock(&self.newest).listening)
+        Arc::clone(&lock(&self.listening))
     }
 
     /// While this is held no other configuration becomes the newest: for who
@@ -149,20 +134,17 @@ impl Runtime {
 
     /// The newest configuration and its listeners.
     pub(crate) fn newest(&self) -> (Arc<Config>, Arc<Open>) {
-        let newest = lock(&self.newest).clone();
-        (newest.config, newest.listening)
+        let listening = lock(&self.listening);
+        (self.config(), Arc::clone(&listening))
     }
 
     /// From now on this is the newest; the threads are told.
     pub(crate) fn publish(&self, config: Arc<Config>, listening: Arc<Open>) {
         self.versions.add(Arc::clone(&config));
-        let version = config.version;
-        let newest = Newest { config, listening };
         let before = {
-            let mut now = lock(&self.newest);
-            // Whoever finds the newest one there must not take it for an older.
-            self.generation.store(version, Ordering::Release);
-            std::mem::replace(&mut *now, newest)
+            let mut now = lock(&self.listening);
+            let config = self.process.replace(config);
+            (config, std::mem::replace(&mut *now, listening))
         };
         for follower in &self.followers {
             if let Some(waker) = &*lock(follower) {
@@ -177,11 +159,6 @@ impl Runtime {
         if let Some(follower) = self.followers.get(thread) {
             *lock(follower) = Some(waker.clone());
         }
-    }
-
-    /// Threads of the data plane that take connections.
-    pub fn threads(&self) -> usize {
-        self.threads.load(Ordering::Relaxed)
     }
 
     /// Waits until every thread has ended what it was about, so that what a client has
@@ -230,40 +207,6 @@ impl Runtime {
         self.connections_max_of_file.load(Ordering::Relaxed)
     }
 
-    /// Which configuration is the newest; a worker compares it for each request.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// A block of stream ids for one thread.
-    pub(crate) fn stream_id_block(&self) -> u64 {
-        self.stream_ids
-            .fetch_add(STREAM_ID_BLOCK, Ordering::Relaxed)
-    }
-
-    /// Whether it only finishes what it has.
-    pub fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Whether listeners are left to another process that has them, too.
-    pub fn elsewhere(&self) -> bool {
-        self.elsewhere.load(Ordering::Relaxed)
-    }
-
-    /// Since when, as [`Runtime::now_ms`] counts.
-    pub fn stopping_since_ms(&self) -> Option<u64> {
-        let stopping = self.stopping.load(Ordering::Acquire);
-        stopping.then(|| self.stopping_at_ms.load(Ordering::Relaxed))
-    }
-
-    /// Milliseconds since it began to serve: the time of [`Rate`]s.
-    pub fn now_ms(&self) -> u64 {
-        Instant::now()
-            .saturating_duration_since(self.started)
-            .as_millis() as u64
-    }
-
     /// Whether a frontend takes new sessions.
     pub fn takes(&self, frontend: &Proxy) -> bool {
         !frontend.state.paused.load(Ordering::Relaxed)
@@ -273,16 +216,8 @@ impl Runtime {
     }
 }
 
-/// A lock of something that is whole also after a panic.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// How long a thread may take to end what it is about.
 const TURN_MAX: Duration = Duration::from_secs(1);
-
-/// Ids that a thread takes at once.
-pub(crate) const STREAM_ID_BLOCK: u64 = 1 << 16;
 
 /// `maxconn` of a frontend as it stands.
 pub fn maxconn(frontend: &Proxy) -> u32 {
@@ -290,13 +225,6 @@ pub fn maxconn(frontend: &Proxy) -> u32 {
         0 => frontend.maxconn.unwrap_or(u32::MAX),
         set => set,
     }
-}
-
-/// Files that the process may have open; no limit where that cannot be known.
-fn files_max() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX)
 }
 
 /// The processors that this thread, and so those that it starts, may use.

@@ -1,12 +1,12 @@
 //! Making a connection to a server.
 
+use super::pool::pools;
 use super::secured::{Secured, Wanted, forced_version, secure};
 use super::{Mark, ServerConnection, proxy_header, source};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
 use crate::health::SOCKS4_USER;
 use crate::state::Tally;
 use crate::stream::Stream;
-use crate::worker::worker;
 use mux::ServerMux;
 use mux::link::{Link, write_all};
 use nix::sys::socket::setsockopt;
@@ -186,8 +186,7 @@ pub async fn connect(
     let connector = server.traffic_tls().cloned();
     // Whoever could share it waits, also where ALPN has yet to decide.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
-    let making =
-        (maybe_http2 && shared && !private).then(|| worker().pools.shared.making(&server.state));
+    let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
     server.state.counters.here().count(Tally::Connects);
     backend.state.backend.here().count(Tally::Connects);
     // Before the address is read: an older one must not pass for the newest.
@@ -196,9 +195,7 @@ pub async fn connect(
     let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;
     let socket = begin((backend, server), stream, &target).map_err(ConnectFailure::Refused)?;
     let mut transport = Transport::from(socket);
-    worker()
-        .pools
-        .make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
+    pools().make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
     let deadline = after(stream.connect_ms().or(backend.timeouts.server_ms));
     match with_deadline(deadline, transport.connected()).await {
         Ok(Ok(())) => {}
@@ -226,7 +223,7 @@ pub async fn connect(
         false => (Link::Http1(transport), None),
     };
     if let (Some(making), Some(mux)) = (making, &mux) {
-        let shared = &worker().pools.shared;
+        let shared = &pools().shared;
         shared.add(&server.state, mux.clone(), way, (tls.clone(), mark.clone()));
         making.made();
     }

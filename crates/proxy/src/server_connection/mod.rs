@@ -15,7 +15,7 @@ mod source;
 pub use connect::{ConnectFailure, connect};
 pub use mark::Mark;
 pub use own::Own;
-pub use pool::{Pools, purge};
+pub use pool::{Pools, pools, purge};
 pub use secured::{Secured, Wanted, forced_version};
 
 use crate::state::{ServerState, Way};

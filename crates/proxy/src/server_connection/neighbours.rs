@@ -7,10 +7,11 @@
 //! arrived, or where it came from.
 
 use super::pool::Idle;
+use super::pool::pools;
 use super::{Mark, Secured, ServerConnection, Wanted};
 use crate::config::Server;
 use crate::state::{ServerState, Way};
-use crate::worker::worker;
+use crate::thread::here;
 use mux::link::Link;
 use reactor::{self, Instant, inject, with_deadline};
 use rustls::pki_types::ServerName;
@@ -123,7 +124,7 @@ impl Drop for Asked {
         if let Ok(Some(travelling)) = self.coming.try_recv()
             && let Ok(idle) = travelling.arrive()
         {
-            worker().pools.put_back(&self.server, idle);
+            pools().put_back(&self.server, idle);
         }
     }
 }
@@ -131,7 +132,7 @@ impl Drop for Asked {
 /// Which threads have an idle connection that a stream of this one might use: a bit each.
 pub(super) fn with_idle(server: &Server, wanted: &Wanted) -> u64 {
     let state = &server.state;
-    let others = state.idle_threads() & !bit(worker().thread()) & !LATE.load(Ordering::Relaxed);
+    let others = state.idle_threads() & !bit(here().thread()) & !LATE.load(Ordering::Relaxed);
     let few = server
         .options
         .pool_low
@@ -157,7 +158,7 @@ pub(super) async fn ask(
         return None;
     }
     // Each begins with its successor, so that not all ask the same one.
-    let here = worker().thread() as u32;
+    let here = here().thread() as u32;
     let mut left = threads.rotate_right(here);
     while left != 0 {
         let thread = (left.trailing_zeros() + here) % u64::BITS;
@@ -195,13 +196,13 @@ fn question(
         if reply.is_closed() {
             return;
         }
-        let pools = &worker().pools;
-        let found = pools.give(&state, &wanted, streams_min);
+        let own = pools();
+        let found = own.give(&state, &wanted, streams_min);
         let travelling = found.and_then(|idle| Travelling::depart(idle).ok());
         if let Err(Some(travelling)) = reply.send(travelling)
             && let Ok(idle) = travelling.arrive()
         {
-            pools.put_back(&state, idle);
+            own.put_back(&state, idle);
         }
     };
     inject(thread, job).ok()?;

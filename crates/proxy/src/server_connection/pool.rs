@@ -9,7 +9,7 @@ use super::{Mark, ServerConnection};
 use crate::config::{Proxy, Server, ServerOptions};
 use crate::state::{ServerState, Way};
 use crate::stream::Stream;
-use crate::worker::worker;
+use crate::thread::here;
 use mux::link::Link;
 use reactor::{self, Instant, pool_box};
 use std::cell::{RefCell, RefMut};
@@ -50,7 +50,7 @@ impl Pool {
     fn dropped(&self, n: usize) {
         self.server.idle.fetch_sub(n as u32, Ordering::Relaxed);
         if n > 0 && self.idle.is_empty() {
-            self.server.has_idle(worker().thread(), false);
+            self.server.has_idle(here().thread(), false);
         }
     }
 
@@ -63,7 +63,7 @@ impl Pool {
     fn keep(&mut self, mut idle: Idle) {
         self.server.idle.fetch_add(1, Ordering::Relaxed);
         if self.idle.is_empty() {
-            self.server.has_idle(worker().thread(), true);
+            self.server.has_idle(here().thread(), true);
         }
         idle.marked = Marked::new(&self.server, &idle.mark);
         self.idle.push(idle);
@@ -96,6 +96,15 @@ impl Pool {
         }
         None
     }
+}
+
+thread_local! {
+    static POOLS: &'static Pools = Box::leak(Box::default());
+}
+
+/// This thread's pools.
+pub fn pools() -> &'static Pools {
+    POOLS.with(|pools| *pools)
 }
 
 /// The pools of a thread, by the servers' unique numbers.
@@ -154,7 +163,7 @@ impl Pools {
         streams_min: u32,
     ) -> Option<ServerConnection> {
         let threads = neighbours::with_idle(described, wanted);
-        if threads == 0 || !worker().shares_idle() {
+        if threads == 0 || !here().shares_idle() {
             return None;
         }
         pool_box(neighbours::ask(described, wanted, streams_min, threads)).await
@@ -171,7 +180,7 @@ impl Pools {
         let pool = pools.get_mut(server.uid as usize).and_then(Option::as_mut);
         let Some(pool) = pool.filter(|pool| !pool.idle.is_empty()) else {
             // One was announced that was not kept.
-            server.has_idle(worker().thread(), false);
+            server.has_idle(here().thread(), false);
             return None;
         };
         pool.find(wanted, streams_min)
@@ -179,7 +188,7 @@ impl Pools {
 
     /// Keeps an idle connection that its stream did not wait for.
     pub(super) fn put_back(&self, server: &Arc<ServerState>, idle: Idle) {
-        if worker().keeps_nothing() || idle.way != server.way() {
+        if here().keeps_nothing() || idle.way != server.way() {
             return reset(&idle.transport);
         }
         self.pool(server).keep(idle);
@@ -235,14 +244,14 @@ impl Pools {
         };
         let leftover = input.is_some_and(|i| !i.is_empty());
         let spoiled = leftover || transport.is_peer_closed() || transport.is_readable();
-        if private || spoiled || worker().keeps_nothing() || way != state.way() {
+        if private || spoiled || here().keeps_nothing() || way != state.way() {
             return;
         }
         let spent = options.reuse_max.is_some_and(|most| streams > most);
         let full = options
             .pool_max
             .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
-        let low = worker().pool_low_fd_ratio();
+        let low = here().pool_low_fd_ratio();
         if spent || full || files_above(&transport, low) {
             return reset(&transport);
         }
@@ -338,7 +347,7 @@ impl Pool {
         let now = reactor::now();
         let before = self.idle.len();
         let delay = Duration::from_millis(u64::from(self.server.purge_delay_ms()));
-        let serves = self.server.usable_for_persistence() && !worker().keeps_nothing();
+        let serves = self.server.usable_for_persistence() && !here().keeps_nothing();
         let way = self.server.way();
         self.idle.retain(|idle| {
             let keeps = serves
@@ -369,13 +378,13 @@ fn reset(transport: &Transport) {
 fn files_above(socket: &Transport, percent: Option<u32>) -> bool {
     let Some(percent) = percent else { return false };
     let number = u64::try_from(socket.fd().as_raw_fd()).unwrap_or(0);
-    number.saturating_mul(100) > u64::from(percent).saturating_mul(worker().runtime.files_max)
+    number.saturating_mul(100) > u64::from(percent).saturating_mul(here().process.files_max)
 }
 
 /// Looks through the thread's idle connections for as long as the thread lives.
 pub async fn purge() {
     loop {
         reactor::sleep(PURGE_EVERY).await;
-        worker().pools.look_through(true).await;
+        pools().look_through(true).await;
     }
 }

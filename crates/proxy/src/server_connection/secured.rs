@@ -6,7 +6,7 @@ use super::mark::Mark;
 use crate::config::{HttpProtocol, Server, WebSocketProto};
 use crate::state::Tally;
 use crate::stream::Stream;
-use crate::worker::worker;
+use crate::thread::here;
 use http::websocket;
 use reactor::Instant;
 use rustls::pki_types::ServerName;
@@ -182,7 +182,7 @@ pub(super) async fn secure(
     }
     let (session, info) = made.map_err(failed)?;
     if !info.resumed {
-        counters().server_keys.count(worker().now_ms());
+        counters().server_keys.count(here().now_ms());
     }
     transport.secure(session);
     let info = Rc::new(info);

@@ -2,12 +2,13 @@
 //! clients at once. One that nobody uses stands here as an idle one does in the
 //! pools, and by the same rules.
 
+use super::pool::pools;
 use super::secured::{Secured, Wanted};
 use super::{Mark, ServerConnection};
 use crate::config::{Proxy, Server, ServerOptions};
 use crate::state::{ServerState, Way};
 use crate::stream::Stream;
-use crate::worker::worker;
+use crate::thread::here;
 use mux::ServerMux;
 use mux::link::Link;
 use reactor::{self, with_deadline};
@@ -64,7 +65,7 @@ impl Drop for Making {
         if self.begun.made.get().is_none() {
             self.begun.made.set(Some(false));
         }
-        worker().pools.shared.forget(self.server, &self.begun);
+        pools().shared.forget(self.server, &self.begun);
         for waker in self.begun.waiting.take() {
             waker.wake();
         }
@@ -254,7 +255,7 @@ impl Shared {
             .pool_max
             .is_some_and(|most| state.idle.load(Ordering::Relaxed) >= most);
         let spent = options.reuse_max.is_some_and(|most| mux.carried() > most);
-        if spent || idle && (full || worker().keeps_nothing()) {
+        if spent || idle && (full || here().keeps_nothing()) {
             group.remove(at);
         } else {
             group.count(at);
@@ -329,7 +330,7 @@ impl Group {
     fn purge(&mut self) {
         let now = reactor::now();
         let delay = Duration::from_millis(u64::from(self.server.purge_delay_ms()));
-        let serves = self.server.usable_for_persistence() && !worker().keeps_nothing();
+        let serves = self.server.usable_for_persistence() && !here().keeps_nothing();
         let way = self.server.way();
         self.close_if(|entry| {
             let old = entry

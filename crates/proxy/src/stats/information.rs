@@ -3,8 +3,9 @@
 //! does not exist here (pools of memory, unstoppable jobs) has the value that says so.
 
 use super::column::Tags;
-use super::process::{NAME, Process, RELEASE_DATE, VERSION};
+use super::process::Process;
 use super::row::Value;
+use crate::config::product::{NAME, RELEASE_DATE, VERSION};
 
 /// The kind of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

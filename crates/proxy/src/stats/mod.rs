@@ -22,9 +22,9 @@ mod tests;
 use crate::config::{Config, Proxy, ProxyIndex, StatsPage};
 use crate::rules::wait::Wait;
 use crate::rules::{self, Verdict};
+use crate::runtime;
 use crate::stream::{Phase, Reply, Stream, Termination, error_page};
 use crate::users;
-use crate::worker::worker;
 use asked::{Asked, Kind, Outcome};
 use export::Format;
 use http::message::{Message, Refusal, Version, reason_of};
@@ -93,7 +93,7 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
     if post {
         return action(stream, index, page, &asked, admin);
     }
-    let runtime = worker().runtime;
+    let runtime = runtime::of_thread();
     Answer::Report(Box::new(Report {
         process: Process::now(runtime, &config),
         moment: process::moment(runtime, page.legends),
@@ -108,7 +108,7 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
 /// The statistics for Prometheus, as this query asks for them. None: it asks for
 /// what is not known.
 pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
-    let runtime = worker().runtime;
+    let runtime = runtime::of_thread();
     Some(Report {
         metrics: Some(prometheus::Query::parse(query)?),
         process: Process::now(runtime, &stream.config),

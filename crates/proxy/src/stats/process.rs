@@ -10,17 +10,6 @@ use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::UNIX_EPOCH;
 
-/// The name of the product.
-pub const PRODUCT: &str = "Evenkeel";
-/// Its version.
-pub const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The name by which tools of HAProxy know whom they speak with.
-pub const NAME: &str = "HAProxy";
-/// The same of the version: that of HAProxy whose behaviour ours is, and ours.
-pub const VERSION: &str = concat!("2.6.12-evenkeel-", env!("CARGO_PKG_VERSION"));
-/// When the language of that level was last compared, as HAProxy writes dates.
-pub const RELEASE_DATE: &str = "2026/11/20";
-
 /// Totals of the process that `clear counters all` does not reset: it adds what it clears
 /// to the counters of the process.
 pub const CARRIED: [Tally; 2] = [Tally::Requests, Tally::BytesOut];
@@ -116,7 +105,7 @@ pub struct Process {
     /// Virtual addresses.
     pub addresses: Report,
     /// What nameservers did.
-    pub(crate) resolvers: Vec<crate::resolvers::SectionReport>,
+    pub(crate) resolvers: Vec<crate::names::SectionReport>,
 }
 
 /// A text of people's own in one line, as the formats of a socket need it.
@@ -176,7 +165,7 @@ impl Process {
                 .map(|thread| reactor::load(thread) as u32)
                 .sum(),
             peers: peers(config),
-            failed_resolutions: crate::resolvers::failures(),
+            failed_resolutions: crate::names::failures(),
             logs_received: crate::log::forward::received(),
             stopping: runtime.stopping(),
             logs_dropped: crate::log::dropped(),

@@ -4,10 +4,11 @@
 
 use super::column::Column as C;
 use super::information::{self, Kind};
-use super::process::{Process, VERSION};
+use super::process::Process;
 use super::row::{Moment, Object, Row, Selection, Value, each};
 use crate::config::Config;
-use crate::resolvers::{SectionReport, Tallies};
+use crate::config::product::VERSION;
+use crate::names::{SectionReport, Tallies};
 use part::report::escaped;
 use std::fmt::Write;
 

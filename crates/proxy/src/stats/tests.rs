@@ -252,7 +252,7 @@ fn a_page_shows_every_state_and_escapes_what_it_is_told() {
     // Neither the style nor the version is what this is about.
     let (before, rest) = page.split_once("<style>").unwrap();
     let (_, after) = rest.split_once("</style>").unwrap();
-    let version = format!("version {}", super::process::PRODUCT_VERSION);
+    let version = format!("version {}", crate::config::product::PRODUCT_VERSION);
     insta::assert_snapshot!(format!("{before}{}", after.replace(&version, "version X")));
     for evil in ["<front>", "<refused>", "a & b", "<anna>"] {
         assert!(!page.contains(evil), "{evil}");

@@ -16,7 +16,7 @@ use crate::persistence;
 use crate::rules::{self, Verdict};
 use crate::state::{Shutdown, Tally};
 use crate::tables::{stick, tracked};
-use crate::worker::worker;
+use crate::thread::here;
 use http::http1::{self, BodyLength, ClientFraming, ConnectionHeader, ConnectionMode};
 use http::http1::{Limits, Outcome, Parsed, RequestFacts, Upgrade};
 use http::http2;
@@ -276,7 +276,7 @@ fn announce(stream: &Stream, link: &Link) {
             .is_some_and(|b| b.reuse != ReuseMode::Never)
         && exchange::connection_mode(stream) == ConnectionMode::KeepAlive
     {
-        server.state.has_idle(worker().thread(), true);
+        server.state.has_idle(here().thread(), true);
     }
 }
 

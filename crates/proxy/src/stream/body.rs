@@ -9,7 +9,7 @@ use super::splice;
 use crate::cache;
 use crate::compression::{Encoder, EncoderBroke, Flush};
 use crate::state::Tally;
-use crate::worker::worker;
+use crate::thread::here;
 use http::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use http::message::Fields;
 use mux::link::{Link, write_data};
@@ -294,7 +294,7 @@ impl Encoding<'_> {
     fn feed(&mut self, data: &[u8], flush: Flush) -> Result<Vec<u8>, BodyFailure> {
         reactor::charge(data.len() / ENCODED_A_UNIT);
         self.bytes.0 += data.len() as u64;
-        let now_ms = worker().now_ms();
+        let now_ms = here().now_ms();
         match self.encoder.feed(data, flush, now_ms) {
             Ok(coded) => {
                 self.bytes.1 += coded.len() as u64;

@@ -2,7 +2,7 @@
 
 use super::{Endpoint, Stream};
 use crate::state::{CAPTURED_MAX, Capture};
-use crate::worker::worker;
+use crate::thread::here;
 use http::http1::Fault;
 
 /// A client's request was none.
@@ -30,7 +30,7 @@ fn capture(stream: &Stream, bytes: &[u8], fault: Fault) -> Capture {
     let backend = stream.backend();
     let server = stream.server();
     Capture {
-        at: worker().wall_clock(),
+        at: here().wall_clock(),
         event: 0,
         source,
         frontend: (frontend.name.clone(), frontend.id),

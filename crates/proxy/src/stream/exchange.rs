@@ -14,10 +14,9 @@ use super::{Phase, Stream, Termination, fastcgi, forward, reply, tunnel};
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, ReuseMode};
 use crate::queue::Slot;
-use crate::server_connection::ServerConnection;
+use crate::server_connection::{self, ServerConnection};
 use crate::state::Tally;
 use crate::tables::tracked;
-use crate::worker::worker;
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
 use mux::MuxStream;
@@ -463,7 +462,7 @@ async fn done(
                         .keep(server, stream.frontend().own_connections_max);
                 }
             } else if let Some(described) = stream.server() {
-                worker().pools.put(server, &described.options);
+                server_connection::pools().put(server, &described.options);
             }
         } else if whole {
             // Nothing more passes. An orderly close would keep the port of each

@@ -8,7 +8,7 @@ use crate::log;
 use crate::rules::Variables;
 use crate::state::Tally;
 use crate::tables::tracked;
-use crate::worker::worker;
+use crate::thread::here;
 use http::message::Message;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use std::sync::Arc;
 /// A stream that begins now on a session, under its configuration: a place in
 /// one tree says nothing in another.
 pub fn new_stream(session: Rc<Session>, http: bool) -> Box<Stream> {
-    let worker = worker();
-    let times = Times::begin(reactor::now(), worker.wall_clock());
-    if let Some(mut stream) = worker.used_stream() {
+    let thread = here();
+    let times = Times::begin(reactor::now(), thread.wall_clock());
+    if let Some(mut stream) = thread.used_stream() {
         renew(&mut stream, session, http, times);
         return stream;
     }
-    Box::new(blank(worker.stream_id(), session, http, times))
+    Box::new(blank(thread.stream_id(), session, http, times))
 }
 
 /// Makes a used stream as good as a new one and keeps its memory. Every field
@@ -91,7 +91,7 @@ fn renew(used: &mut Stream, new: Rc<Session>, is_http: bool, begins: Times) {
     if checked_users.get().is_some() {
         *checked_users = std::cell::OnceCell::new();
     }
-    *id = worker().stream_id();
+    *id = here().stream_id();
     *frontend = new.frontend;
     *config = Arc::clone(&new.config);
     *rare = config.proxy(new.frontend).rare;
@@ -244,7 +244,7 @@ pub fn finish(mut stream: Box<Stream>) {
     log::stream_ended(&stream);
     tracked::ended(&mut stream);
     serve::leave_backend(&stream);
-    worker().keep_stream(stream);
+    here().keep_stream(stream);
 }
 
 /// Who broke a stream off, where one did.

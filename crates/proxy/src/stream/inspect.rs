@@ -6,8 +6,7 @@ use super::answer::Failure;
 use super::{Phase, Stream, Termination, exchange, serve};
 use crate::config::{Proxy, ReuseMode};
 use crate::rules::{self, Gate};
-use crate::server_connection::ServerConnection;
-use crate::worker::worker;
+use crate::server_connection::{self, ServerConnection};
 use http::http1::ConnectionMode;
 use mux::link::Link;
 use reactor::after;
@@ -35,7 +34,7 @@ pub fn begin(
         && exchange::connection_mode(stream) == ConnectionMode::KeepAlive
         && stream.backend().is_some_and(shares);
     if let Some(described) = stream.server().filter(|_| may_be_shared) {
-        worker().pools.put(server, &described.options);
+        server_connection::pools().put(server, &described.options);
     }
     None
 }

@@ -8,8 +8,9 @@
 use super::Session;
 use super::session::Client;
 use crate::config::{CloseSpread, ProxyOption};
+use crate::runtime::{self, Drain};
+use crate::thread::here;
 use crate::vitals;
-use crate::worker::worker;
 use reactor::{self, Instant};
 use std::time::Duration;
 
@@ -74,15 +75,15 @@ fn spread(client: &Client) -> Option<CloseSpread> {
 
 /// Since when the process ends, or the address of a session goes.
 fn leaves_since(session: &Session) -> Option<Instant> {
-    let runtime = worker().runtime;
+    let runtime = here().process;
     let stops = runtime.stopping_since_ms();
     let stops = stops.map(|ms| runtime.started + Duration::from_millis(ms));
     stops.or_else(|| drain(session).map(|drain| drain.since))
 }
 
 /// In which time the address of a session goes.
-fn drain(session: &Session) -> Option<vitals::Drain> {
-    vitals::drain_of(worker().runtime, session.destination.ip())
+fn drain(session: &Session) -> Option<Drain> {
+    vitals::drain_of(runtime::of_thread(), session.destination.ip())
 }
 
 fn silent_until(client: &Client) -> Option<Instant> {

@@ -4,7 +4,7 @@ use super::{Endpoint, Session, Stream, leaving};
 use crate::log::{self, Level};
 use crate::state::Tally;
 use crate::tables::tracked;
-use crate::worker::worker;
+use crate::thread::here;
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
 use http::http1::{Fault, Limits, Parsed};
 use mux::{Accept, MuxStream, Opened, Side, Then, View};
@@ -123,10 +123,10 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     /// Goes over to the newest configuration, where the listener is still
     /// there. Streams that are under way keep theirs.
     fn go_over(&mut self) {
-        if worker().is_newest(&self.session.config) {
+        if here().is_newest(&self.session.config) {
             return;
         }
-        let newest = worker().config();
+        let newest = here().config();
         if let Some(place) = self.session.place_in(&newest) {
             self.session.go_over(newest, place);
         }
@@ -134,8 +134,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
 
     /// Whether there is a newer configuration, which has no place for it.
     fn is_left_behind(&self) -> bool {
-        !worker().is_newest(&self.session.config)
-            && self.session.place_in(&worker().config()).is_none()
+        !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_none()
     }
 
     /// Counts and logs what was no request.

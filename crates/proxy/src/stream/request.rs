@@ -12,10 +12,10 @@ use crate::config::{
 };
 use crate::log;
 use crate::rules::{self, Verdict};
-use crate::server_connection::Own;
+use crate::server_connection::{self, Own};
 use crate::state::Tally;
 use crate::tables::tracked;
-use crate::worker::worker;
+use crate::thread::here;
 use crate::{persistence, stats, users};
 use http::http1::{self, ConnectionMode, Fault, FaultKind, Limits, Outcome, Parsed, Preface};
 use http::message::{Message, Version};
@@ -117,7 +117,7 @@ async fn proceed(
         Ok(request) => run(client, &mut stream, request).await,
         Err(HeadFailure::NotYet) => {
             // What waits holds no request.
-            worker().keep_stream(stream);
+            here().keep_stream(stream);
             return Next::Again;
         }
         Err(HeadFailure::Nothing) => {
@@ -127,14 +127,14 @@ async fn proceed(
                 refuse_head(client, &mut stream, HeadFailure::Nothing).await;
                 finish(stream);
             } else {
-                worker().keep_stream(stream);
+                here().keep_stream(stream);
             }
             return Next::Close;
         }
         Err(HeadFailure::Http2) => {
             // It may be one that rules of content saw.
             stream.tracked = None;
-            worker().keep_stream(stream);
+            here().keep_stream(stream);
             return Next::Http2;
         }
         Err(failure) => {
@@ -469,8 +469,9 @@ fn prefer_last_server(client: &Client, stream: &mut Stream) {
     else {
         return;
     };
-    let held =
-        |server: &Server| client.own.holds(&server.state) || worker().pools.holds(&server.state);
+    let held = |server: &Server| {
+        client.own.holds(&server.state) || server_connection::pools().holds(&server.state)
+    };
     let at = backend
         .servers
         .iter()
@@ -573,10 +574,16 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 tarpit(client, stream).await;
                 Ruled::Answer(*answer)
             }
-            Verdict::Report(report) => match report.make().await {
-                Some(answer) => Ruled::Answer(answer),
-                None => Ruled::Answer(reply::error(stream, 503)),
-            },
+            Verdict::Metrics => {
+                let query = stream.request.query().unwrap_or_default();
+                match stats::metrics(stream, query) {
+                    Some(report) => match report.make().await {
+                        Some(answer) => Ruled::Answer(answer),
+                        None => Ruled::Answer(reply::error(stream, 503)),
+                    },
+                    None => Ruled::Answer(reply::error(stream, 400)),
+                }
+            }
             Verdict::Reject => {
                 if let Link::Http2(link) = &client.link {
                     link.kill_connection(false);

@@ -5,7 +5,7 @@
 use super::session::Client;
 use crate::log;
 use crate::state::Tally;
-use crate::worker::worker;
+use crate::thread::here;
 use mux::link::Link;
 use reactor::Instant;
 use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};
@@ -28,7 +28,7 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     let Some(acceptor) = client.session.bind().tls.clone() else {
         return true;
     };
-    let now_ms = worker().now_ms();
+    let now_ms = here().now_ms();
     counters().rate.count(now_ms);
     let shaken = shake(client, &acceptor).await;
     let tally = match &shaken {

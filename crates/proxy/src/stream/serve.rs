@@ -12,11 +12,11 @@ use crate::persistence;
 use crate::queue::{self, Assignment, Slot, Wish};
 use crate::rules::{self, wait::Wait};
 use crate::server_connection::{
-    ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
+    self, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
 };
 use crate::state::Tally;
 use crate::tables::{stick, tracked};
-use crate::worker::worker;
+use crate::thread::here;
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
 use mux::link::Link;
@@ -40,7 +40,7 @@ pub fn count_request(stream: &Stream) {
     listing::begin(stream);
     tracked::request(stream);
     let state = &stream.session.frontend().state;
-    state.request_rate.count(worker().now_ms());
+    state.request_rate.count(here().now_ms());
     state.frontend.here().count(Tally::Requests);
 }
 
@@ -96,7 +96,7 @@ pub fn enter_backend(stream: &Stream) {
     if let Some(backend) = stream.backend() {
         backend.state.backend_sessions.up();
         backend.state.backend.here().count(Tally::Sessions);
-        backend.state.backend_session_rate.count(worker().now_ms());
+        backend.state.backend_session_rate.count(here().now_ms());
     }
 }
 
@@ -163,7 +163,7 @@ impl Establish<'_> {
             // What is kept speaks what the others speak.
             return None;
         }
-        let pools = &worker().pools;
+        let pools = server_connection::pools();
         let wanted = Wanted::of(server, stream);
         if self.shared
             && stream.http
@@ -185,7 +185,7 @@ impl Establish<'_> {
             return None;
         }
         let wanted = Wanted::of(server, stream);
-        let pools = &worker().pools;
+        let pools = server_connection::pools();
         pools.take_from_neighbours(server, &wanted, least).await
     }
 }
@@ -401,7 +401,7 @@ async fn reach(
         observe::connected(stream, false);
         if matches!(&failure, ConnectFailure::Refused(error) if out_of_resources(error)) {
             // What is idle gives its descriptors to who has something to do.
-            worker().pools.clear();
+            server_connection::pools().clear();
         }
         if stream.retries >= retries {
             return Err(failed(stream, &failure));
@@ -436,7 +436,7 @@ async fn attempt(
 ) -> Option<Result<ServerConnection, ConnectFailure>> {
     let (backend, server) = (stream.backend()?, stream.server()?);
     server.state.counters.here().count(Tally::Sessions);
-    server.state.session_rate.count(worker().now_ms());
+    server.state.session_rate.count(here().now_ms());
     let may_repeat = may_repeat(stream);
     loop {
         let found = match how.take(server, stream) {
@@ -454,7 +454,9 @@ async fn attempt(
     }
     if how.shared
         && forced_version(server, stream).is_none()
-        && let Some(connection) = worker().pools.join_begun(stream, backend, server).await
+        && let Some(connection) = server_connection::pools()
+            .join_begun(stream, backend, server)
+            .await
     {
         return Some(Ok(connection));
     }
@@ -660,7 +662,7 @@ async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Sl
     slot.listed = stream.listed.place();
     stream.times.queued = Some(reactor::now());
     count_at_server(stream, Tally::Chosen);
-    let now_ms = worker().now_ms();
+    let now_ms = here().now_ms();
     if let Some(server) = stream.server() {
         server.state.last_session.note(now_ms);
     }

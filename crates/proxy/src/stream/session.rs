@@ -5,12 +5,12 @@
 use super::request::{self, Next};
 use super::{Endpoint, Session, leaving, multiplexed, secure, tunnel};
 use crate::config::{BindAddress, Config, HttpProtocol, Mode, Proxy, ProxyIndex, ProxyOption};
-use crate::listener::Seat;
 use crate::rules::{self, Gate};
+use crate::runtime::Seat;
 use crate::server_connection::Own;
 use crate::state::{ListenerState, Tally};
 use crate::tables::tracked;
-use crate::worker::worker;
+use crate::thread::here;
 use mux::MuxStream;
 use mux::link::Link;
 use protocol::proxy_protocol::{self, Header, Progress};
@@ -67,10 +67,10 @@ impl Client {
     /// Between two requests: goes over to the newest configuration, where the
     /// listener is still there.
     fn go_over(&mut self) {
-        if worker().is_newest(&self.session.config) {
+        if here().is_newest(&self.session.config) {
             return;
         }
-        let newest = worker().config();
+        let newest = here().config();
         if let Some(place) = self.session.place_in(&newest) {
             self.session.go_over(newest, place);
         }
@@ -79,14 +79,12 @@ impl Client {
 
     /// Whether it has a place in a newer configuration than its own.
     fn can_go_over(&self) -> bool {
-        !worker().is_newest(&self.session.config)
-            && self.session.place_in(&worker().config()).is_some()
+        !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_some()
     }
 
     /// Whether there is a newer configuration, which has no place for it.
     pub(super) fn is_left_behind(&self) -> bool {
-        !worker().is_newest(&self.session.config)
-            && self.session.place_in(&worker().config()).is_none()
+        !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_none()
     }
 }
 
@@ -104,7 +102,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         // Its places first: an accept loop that waits for them looks now.
         self.0 = None;
-        worker().session_ended();
+        here().session_ended();
     }
 }
 
@@ -123,7 +121,7 @@ pub fn begin(
         return;
     };
     let link = Link::from(Transport::from(socket));
-    worker().session_began();
+    here().session_began();
     let counted = Counted(Some(seat));
     let mut session = Rc::new(Session::new(
         config,
@@ -224,13 +222,13 @@ async fn run(client: &mut Client) {
         }
     }
     tracked::session_began(&client.session);
-    let now_ms = worker().now_ms();
+    let now_ms = here().now_ms();
     frontend.state.frontend.here().count(Tally::Sessions);
     frontend.state.session_rate.count(now_ms);
     if let Some(listener) = listener_state(frontend, client.session.bind) {
         listener.counters.here().count(Tally::Sessions);
     }
-    worker().runtime.session_rate.count(now_ms);
+    here().process.session_rate.count(now_ms);
     match frontend.mode {
         // What listens is never for logs: loading refuses that.
         Mode::Tcp | Mode::Log => pool_box(tunnel::serve(client)).await,

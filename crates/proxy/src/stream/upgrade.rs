@@ -6,14 +6,14 @@ use super::Stream;
 use super::request::{self, Next};
 use super::session::{self, Client};
 use crate::config::HttpProtocol;
-use crate::worker::worker;
+use crate::thread::here;
 
 /// Serves a connection as HTTP from here on. What the client has sent stands in its
 /// input.
 pub async fn serve(client: &mut Client, mut stream: Box<Stream>, protocol: Option<HttpProtocol>) {
     if protocol == Some(HttpProtocol::Http2) {
         stream.tracked = None;
-        worker().keep_stream(stream);
+        here().keep_stream(stream);
         return session::http2(client).await;
     }
     // What was raw is a head now.

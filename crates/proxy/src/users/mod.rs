@@ -21,7 +21,7 @@ use crate::config::{Password, Userlist};
 use crate::rules::Verdict;
 use crate::rules::wait::{Applied, Wait};
 use crate::stream::{Phase, Stream, Termination, error_page};
-use crate::worker;
+use crate::thread;
 use cache::Key;
 use http::message::Message;
 use reactor::after;
@@ -134,7 +134,7 @@ fn ask(stream: &mut Stream) -> Option<Verdict> {
     let job = checked.wanted.take()?;
     let key = job.key;
     let client = Client::of(stream.source().ip());
-    let threads = worker::running().map_or(1, |worker| worker.runtime.threads());
+    let threads = thread::running().map_or(1, |thread| thread.process.threads());
     let begun = verifier::begin(job, client, threads);
     let deadline = after(stream.frontend().timeouts.http_request_ms.or(Some(WAIT_MS)));
     Some(Verdict::Wait(Wait::new(async move {

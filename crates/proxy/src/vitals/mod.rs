@@ -6,7 +6,6 @@
 //!
 //! A request pays one load for all of this.
 
-mod drain;
 mod judge;
 mod report;
 mod summary;
@@ -20,36 +19,16 @@ pub use summary::{FrontendSummary, Summary, summary};
 pub use trial::OnTrial;
 pub use watch::{Watching, start};
 
-use crate::runtime::Runtime;
-pub(crate) use drain::Drain;
-use drain::Draining;
+use crate::runtime::{Drain, Runtime};
 use protocol::vitals::{BEAT_EVERY_MS, Vitals, VitalsError};
 use rustix::time::{ClockId, clock_gettime};
 use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often a thread shows that it lives: soon enough also when a turn of its loop
 /// takes its time.
 const BEAT: Duration = Duration::from_millis(BEAT_EVERY_MS * 4 / 5);
-
-/// What the process has of the memory.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    memory: OnceLock<(Vitals<'static>, u64)>,
-    /// Counts how often this process claimed the memory: the table of slots is
-    /// written again after each time.
-    claims: AtomicU64,
-    pub(crate) draining: Draining,
-}
-
-impl Shared {
-    /// The memory, and the number by which this process writes in it.
-    pub(crate) fn memory(&self) -> Option<(Vitals<'static>, u64)> {
-        self.memory.get().copied()
-    }
-}
 
 /// Milliseconds of the clock that counts while the machine sleeps.
 pub(crate) fn now_ms() -> u64 {

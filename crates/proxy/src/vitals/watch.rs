@@ -1,9 +1,9 @@
 //! The side thread's part: it judges, counts what is under way where an address is to
 //! be given away, and writes both down.
 
-use super::{Shared, judge, now_ms};
+use super::{judge, now_ms};
 use crate::config::{Config, Service};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Shared};
 use crate::stream::listing;
 use protocol::vitals::Vitals;
 use std::net::IpAddr;

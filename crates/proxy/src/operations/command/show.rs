@@ -1,9 +1,10 @@
 //! `show …` of what is neither a server's state nor the process.
 
 use super::{Context, Reply, Session, find_proxy};
+use crate::config::product::VERSION;
 use crate::config::{Config, StatsLevel};
 use crate::stats::export::{self, Format};
-use crate::stats::process::{self, VERSION};
+use crate::stats::process;
 use crate::stats::row::Selection;
 use std::fmt::Write;
 

@@ -9,7 +9,7 @@ use crate::rules::value::Value;
 use crate::rules::variables::VariableName;
 use crate::rules::wait::{Applied, Wait};
 use crate::stream::Stream;
-use crate::worker;
+use crate::thread;
 use language::Diagnostic;
 use std::net::IpAddr;
 
@@ -75,10 +75,10 @@ fn text(value: &Value<'_>) -> Option<String> {
 impl Resolve {
     pub(super) fn run(&self, stream: &mut Stream) -> Step {
         let host = self.host.evaluate(stream).and_then(|value| text(&value));
-        let (Some(host), Some(worker)) = (host, worker::running()) else {
+        let (Some(host), Some(thread)) = (host, thread::running()) else {
             return Step::Next;
         };
-        let names = &worker.runtime.names;
+        let names = &thread.process.names;
         let (section, prefer, variable) = (self.section.clone(), self.prefer, self.variable);
         Step::Wait(Wait::new(async move {
             let found = names.address(&section, &host, prefer).await;

@@ -3,8 +3,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::run::Verdict;
-use crate::stats;
-use crate::stream::{Phase, Stream, Termination, error_page};
+use crate::stream::{Phase, Stream, Termination};
 use language::Diagnostic;
 
 /// The name of the exporter.
@@ -53,9 +52,5 @@ fn build(_: &mut Loader, build: &mut Build<'_, '_>) -> Result<Action, Box<Diagno
 pub(super) fn metrics(stream: &mut Stream) -> Step {
     stream.termination = Termination::Local;
     stream.phase = Phase::Request;
-    let query = stream.request.query().unwrap_or_default();
-    Step::End(match stats::metrics(stream, query) {
-        Some(report) => Verdict::Report(Box::new(report)),
-        None => Verdict::Answer(Box::new(error_page(stream, 400))),
-    })
+    Step::End(Verdict::Metrics)
 }

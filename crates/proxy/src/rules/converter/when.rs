@@ -8,7 +8,7 @@ use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::condition::{Condition, Outcome};
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use crate::worker;
+use crate::thread;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ fn when<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> O
         "forwarded" => forwarded,
         "toapplet" => stream.local,
         "processed" => forwarded || stream.local,
-        "stopping" => worker::running().is_some_and(|worker| worker.runtime.stopping()),
+        "stopping" => thread::running().is_some_and(|thread| thread.process.stopping()),
         _ => arguments.acls(2)?.run(stream) == Outcome::Pass,
     };
     (holds != arguments.bool(1)?).then_some(value)

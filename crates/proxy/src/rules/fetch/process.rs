@@ -7,7 +7,7 @@ use crate::rules::converter::time::{check_unit, shift, to_unit};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::stream::Stream;
-use crate::worker;
+use crate::thread;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -86,12 +86,12 @@ fn hostname<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn act_conn<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    let connections = &worker::running()?.runtime.connections;
+    let connections = &thread::running()?.process.connections;
     Some(Value::Int(connections.current().into()))
 }
 
 fn uptime<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    let started = worker::running()?.runtime.started;
+    let started = thread::running()?.process.started;
     let since = reactor::now().saturating_duration_since(started);
     Some(Value::count(since.as_secs()))
 }
@@ -101,11 +101,11 @@ fn pid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
 }
 
 fn thread<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(worker::running()?.thread()))
+    Some(Value::count(thread::running()?.thread()))
 }
 
 fn stopping<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(worker::running()?.runtime.stopping()))
+    Some(Value::Bool(thread::running()?.process.stopping()))
 }
 
 fn one<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {

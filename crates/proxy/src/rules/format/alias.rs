@@ -6,7 +6,7 @@ use crate::config::{ServerAddress, log_origin};
 use crate::keyword::known::KNOWN;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::stream::{Endpoint, Stream};
-use crate::worker;
+use crate::thread;
 use http::message::{TargetParts, Version};
 use language::keyword::Documented;
 use reactor::{self, Instant};
@@ -432,7 +432,7 @@ impl Alias {
                 put.number(u64::from(stream.retries), 1);
             }
             Alias::ProcessConnections => put.number(
-                worker::running().map_or(0, |w| w.runtime.connections.current().into()),
+                thread::running().map_or(0, |w| w.process.connections.current().into()),
                 1,
             ),
             Alias::FrontendConnections => put.number(

@@ -3,8 +3,8 @@
 use super::View;
 use super::text::escape;
 use crate::config::Service;
+use crate::config::product::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
 use crate::stats::asked::{Asked, Outcome};
-use crate::stats::process::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
 use crate::vitals;
 use std::fmt::Write;
 

@@ -1,7 +1,6 @@
 //! All names that are asked for, of all sections of the newest tree, and who
 //! wants them: servers, which follow, and rules, which wait. A value.
 
-use super::exchange::Events;
 use super::resolution::{Ask, Outcome, Resolution, Status, Wanted};
 use crate::config::{Config, ProxyIndex, Resolvers, Server, ServerIndex};
 use protocol::dns::{Name, Service};
@@ -19,7 +18,7 @@ const ASKED_MS: u64 = 60_000;
 
 /// A name of a section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     /// The section.
     pub section: Box<str>,
     pub name: Name,
@@ -85,14 +84,14 @@ struct Entry {
 
 /// A question that is to be put to the servers of a section now.
 #[derive(Debug)]
-pub(super) struct Due {
+pub(crate) struct Due {
     pub key: Key,
     pub ask: Ask,
 }
 
 /// What is known of a name at the end of a round.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub status: Status,
     pub addresses: Vec<IpAddr>,
     pub services: Vec<Service>,
@@ -101,9 +100,22 @@ pub(super) struct Found {
     pub followers: Vec<(ProxyIndex, ServerIndex)>,
 }
 
+/// What happened besides, for counters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Events {
+    /// The question could not be sent.
+    pub unsent: bool,
+    /// The answer did not fit into a datagram.
+    pub truncated: bool,
+    /// What came was no DNS.
+    pub invalid: bool,
+    /// What came answered something else.
+    pub foreign: u32,
+}
+
 /// The names.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     config: Arc<Config>,
     entries: HashMap<Key, Entry>,
     due: BTreeSet<(u64, Key)>,
@@ -410,7 +422,7 @@ impl Plan {
 
 /// What a rule that asks is told.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// This, at once.
     Known(Option<IpAddr>),
     /// It comes.

@@ -1,19 +1,21 @@
-//! One thread of the data plane: its copy of the newest configuration, its pool
-//! of idle server connections, its reusable streams. Nothing of it is shared;
-//! it lives as long as its thread, and so does the process. [`follow`] takes it
-//! from one configuration to the next.
+//! One thread of the data plane, as streams and rules know it: its copy of the newest
+//! configuration, its reusable streams, its clocks, and what the process shares
+//! ([`Process`]). Nothing else of it is shared; it lives as long as its thread, and so does
+//! the process.
 
-mod follow;
+mod process;
+
+pub use process::Process;
+pub(crate) use process::lock;
 
 use crate::config::{Config, ProxyIndex};
-use crate::listener::AcceptLoop;
-use crate::runtime::{Runtime, STREAM_ID_BLOCK};
-use crate::server_connection::Pools;
 use crate::stream::{Endpoint, Session, Stream};
+use process::STREAM_ID_BLOCK;
 use reactor::{self, Instant};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::SystemTime;
 
 /// Streams kept for reuse on a thread.
@@ -21,16 +23,14 @@ const STREAMS_KEPT: usize = 1024;
 /// Largest memory of messages of a stream that is kept for reuse, bytes.
 const STREAM_BYTES_KEPT: usize = 8 * 1024;
 /// A thread of the data plane.
-pub struct Worker {
+pub struct Thread {
     /// What the process shares.
-    pub runtime: &'static Runtime,
+    pub process: &'static Process,
     thread: usize,
     config: RefCell<Arc<Config>>,
     generation: Cell<u64>,
     /// It takes no connections: there are fewer threads now than there were.
     resting: Cell<bool>,
-    /// Idle connections to servers.
-    pub pools: Pools,
     #[expect(clippy::vec_box, reason = "they come and go by their box")]
     streams: RefCell<Vec<Box<Stream>>>,
     /// What streams that are kept for reuse hold in place of their session, so
@@ -39,54 +39,69 @@ pub struct Worker {
     next_id: Cell<u64>,
     wall_clock: Cell<(Instant, SystemTime)>,
     sessions: Cell<usize>,
-    accepting: RefCell<Vec<Rc<AcceptLoop>>>,
+    /// Where its accept loops wait.
+    rooms: RefCell<Vec<Rc<Room>>>,
+}
+
+/// Where an accept loop waits until there is room for another session.
+#[derive(Default)]
+pub(crate) struct Room(Cell<Option<Waker>>);
+
+impl Room {
+    /// Wakes `waker` when a session ends.
+    pub(crate) fn wait(&self, waker: &Waker) {
+        self.0.set(Some(waker.clone()));
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
 }
 
 thread_local! {
-    static WORKER: OnceCell<&'static Worker> = const { OnceCell::new() };
+    static THREAD: OnceCell<&'static Thread> = const { OnceCell::new() };
 }
 
-/// Makes this thread a worker.
-pub fn begin(runtime: &'static Runtime, thread: usize) {
-    let config = runtime.config();
-    let worker: &'static Worker = Box::leak(Box::new(Worker {
-        runtime,
+/// Makes this thread one of the data plane.
+pub(crate) fn begin(process: &'static Process, thread: usize) -> &'static Thread {
+    let config = process.config();
+    let begun: &'static Thread = Box::leak(Box::new(Thread {
+        process,
         thread,
         generation: Cell::new(config.version),
         config: RefCell::new(config),
         resting: Cell::new(false),
-        pools: Pools::default(),
         streams: RefCell::default(),
         nobody: nobody(),
         next_id: Cell::new(0),
         wall_clock: Cell::new((reactor::now(), SystemTime::now())),
         sessions: Cell::new(0),
-        accepting: RefCell::default(),
+        rooms: RefCell::default(),
     }));
-    WORKER.with(|cell| {
+    THREAD.with(|cell| {
         // A thread begins once; a second call changes nothing.
-        let _ = cell.set(worker);
+        let _ = cell.set(begun);
     });
-    reactor::spawn(crate::server_connection::purge());
-    reactor::spawn(follow::follow(worker));
-    reactor::spawn(crate::vitals::beat(runtime, thread));
+    begun
 }
 
-/// This thread's worker.
+/// This thread.
 ///
 /// # Panics
-/// On a thread that is none; only tasks of the data plane call this.
-pub fn worker() -> &'static Worker {
-    WORKER.with(|cell| {
+/// On a thread that is not of the data plane; only tasks of the data plane call this.
+pub fn here() -> &'static Thread {
+    THREAD.with(|cell| {
         *cell
             .get()
             .expect("tasks of the data plane run on its threads")
     })
 }
 
-/// This thread's worker; None on a thread that is none.
-pub fn running() -> Option<&'static Worker> {
-    WORKER.with(|cell| cell.get().copied())
+/// This thread; None on one that is not of the data plane.
+pub fn running() -> Option<&'static Thread> {
+    THREAD.with(|cell| cell.get().copied())
 }
 
 /// A session of no client, under a configuration that nobody else has.
@@ -99,7 +114,7 @@ fn nobody() -> Rc<Session> {
     ))
 }
 
-impl Worker {
+impl Thread {
     /// The number of its thread, from 0 on.
     pub fn thread(&self) -> usize {
         self.thread
@@ -107,13 +122,13 @@ impl Worker {
 
     /// Whether a configuration is the newest there is.
     pub fn is_newest(&self, config: &Config) -> bool {
-        self.runtime.generation() == config.version
+        self.process.generation() == config.version
     }
 
     /// The newest configuration.
     pub fn config(&self) -> Arc<Config> {
-        if self.runtime.generation() != self.generation.get() {
-            let newest = self.runtime.config();
+        if self.process.generation() != self.generation.get() {
+            let newest = self.process.config();
             self.generation.set(newest.version);
             *self.config.borrow_mut() = newest;
         }
@@ -122,7 +137,7 @@ impl Worker {
 
     /// Whether it keeps nothing for later: it takes no connections any more.
     pub fn keeps_nothing(&self) -> bool {
-        self.resting.get() || self.runtime.stopping()
+        self.resting.get() || self.process.stopping()
     }
 
     /// `tune.pool-low-fd-ratio` of the newest configuration that this thread knows.
@@ -139,7 +154,7 @@ impl Worker {
     pub fn now_ms(&self) -> u64 {
         let nanos = reactor::now().as_nanos()
             - self
-                .runtime
+                .process
                 .started
                 .as_nanos()
                 .min(reactor::now().as_nanos());
@@ -170,7 +185,7 @@ impl Worker {
     pub fn stream_id(&self) -> u64 {
         let mut id = self.next_id.get();
         if id.is_multiple_of(STREAM_ID_BLOCK) {
-            id = self.runtime.stream_id_block();
+            id = self.process.stream_id_block();
         }
         self.next_id.set(id + 1);
         id
@@ -204,9 +219,47 @@ impl Worker {
     /// A session ended on this thread: an accept loop that waits for room looks again.
     pub fn session_ended(&self) {
         self.sessions.set(self.sessions.get() - 1);
-        for accepting in self.accepting.borrow().iter() {
-            accepting.wake_if_full();
+        for room in self.rooms.borrow().iter() {
+            room.wake();
         }
+    }
+
+    /// Sessions of this thread.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.get()
+    }
+
+    /// Another accept loop of this thread: where it waits for room.
+    pub(crate) fn add_room(&self) -> Rc<Room> {
+        let room = Rc::<Room>::default();
+        self.rooms.borrow_mut().push(Rc::clone(&room));
+        room
+    }
+
+    /// An accept loop is no more.
+    pub(crate) fn remove_room(&self, room: &Rc<Room>) {
+        let mut rooms = self.rooms.borrow_mut();
+        if let Some(at) = rooms.iter().position(|other| Rc::ptr_eq(other, room)) {
+            rooms.swap_remove(at);
+        }
+    }
+
+    /// Whether it takes no connections: there are fewer threads now than there were.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.resting.get()
+    }
+
+    /// Takes over what the newest configuration says of it.
+    pub(crate) fn go_over(&self) {
+        // Sessions that ask from now on get it.
+        self.config();
+        self.resting.set(self.thread >= self.process.threads());
+    }
+
+    /// The streams that are kept for reuse, which are to be freed.
+    #[expect(clippy::vec_box, reason = "they come and go by their box")]
+    pub(crate) fn take_streams(&self) -> Vec<Box<Stream>> {
+        self.streams.take()
     }
 
     /// The time at this turn of the loop.

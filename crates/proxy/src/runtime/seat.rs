@@ -2,8 +2,8 @@
 //! frontend, and at its listener where that has a `maxconn` of its own. They
 //! are taken all or none, so the limits hold exactly on any number of threads.
 
+use super::{Runtime, maxconn};
 use crate::config::{Bind, Proxy, ProxyOption};
-use crate::runtime::{Runtime, maxconn};
 use crate::state::{ListenerState, ProxyState};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

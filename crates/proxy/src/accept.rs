@@ -7,13 +7,12 @@
 //! A loop belongs to a socket, not to a configuration: a change gives it
 //! another [`Target`], and what waits in the kernel's queue stays there.
 
-use super::open_set::SocketKey;
-use super::{Listening, Seat};
 use crate::config::{Bind, Config, Proxy};
-use crate::runtime::Runtime;
+use crate::listener::{Listening, SocketKey};
+use crate::runtime::{self, Runtime, Seat};
 use crate::state::Tally;
 use crate::stream;
-use crate::worker::worker;
+use crate::thread::{Room, here};
 use reactor::Rate;
 use reactor::{self, Listener, with_deadline};
 use rustix::net::SocketAddrAny;
@@ -93,7 +92,7 @@ pub(crate) struct AcceptLoop {
     /// Its task.
     task: Cell<Option<Waker>>,
     /// The same while it waits for room.
-    full: Cell<Option<Waker>>,
+    full: Rc<Room>,
     ended: Cell<bool>,
     /// New connections are another process's: what the kernel woke this loop for
     /// was taken.
@@ -108,7 +107,7 @@ impl AcceptLoop {
             key,
             orders: RefCell::new(Orders::Accept(target)),
             task: Cell::default(),
-            full: Cell::default(),
+            full: here().add_room(),
             ended: Cell::new(false),
             left: Cell::new(false),
         });
@@ -149,13 +148,6 @@ impl AcceptLoop {
         }
     }
 
-    /// A place became free: looks whether that is one for it.
-    pub(crate) fn wake_if_full(&self) {
-        if let Some(waker) = self.full.take() {
-            waker.wake();
-        }
-    }
-
     fn orders(&self) -> Orders {
         self.orders.borrow().clone()
     }
@@ -163,6 +155,12 @@ impl AcceptLoop {
     /// Whether the orders are still to accept for `target`.
     fn is_for(&self, target: &Rc<Target>) -> bool {
         matches!(&*self.orders.borrow(), Orders::Accept(now) if Rc::ptr_eq(now, target))
+    }
+}
+
+impl Drop for AcceptLoop {
+    fn drop(&mut self) {
+        here().remove_room(&self.full);
     }
 }
 
@@ -209,7 +207,7 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
     // holder of the socket closed it would see a reset. Where another process
     // serves, it takes them, and not the one that is older.
     if let Some(target) = last
-        && !(own.left.get() && worker().runtime.stopping())
+        && !(own.left.get() && runtime::of_thread().stopping())
     {
         take_what_is_left(&listener, &target);
     }
@@ -223,7 +221,7 @@ fn take_what_is_left(listener: &Listener, target: &Rc<Target>) {
         let Ok((fd, peer)) = listener.try_accept() else {
             return;
         };
-        let seat = Seat::beyond_limits(worker().runtime, target.frontend());
+        let seat = Seat::beyond_limits(runtime::of_thread(), target.frontend());
         begin(target, fd, peer, seat);
     }
 }
@@ -257,7 +255,7 @@ async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -
 async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<Target>) {
     take_what_is_left(listener, target);
     own.left.set(true);
-    let runtime = worker().runtime;
+    let runtime = runtime::of_thread();
     while runtime.elsewhere() && !runtime.stopping() && own.is_for(target) {
         let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
     }
@@ -274,16 +272,13 @@ async fn pause(own: &AcceptLoop, listener: &Listener) {
 /// another one.
 fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
     let tls_max = config.global.tls.rate_max.filter(|_| bind.tls.is_some());
-    let worker = worker();
+    let (thread, process) = (here(), here().process);
     let below = |limit: Option<u32>, rate: &Rate| {
-        limit.is_none_or(|limit| rate.read(worker.now_ms()) < u64::from(limit))
+        limit.is_none_or(|limit| rate.read(thread.now_ms()) < u64::from(limit))
     };
     below(frontend.session_rate_max, &frontend.state.session_rate)
-        && below(
-            config.global.connection_rate_max,
-            &worker.runtime.connection_rate,
-        )
-        && below(config.global.session_rate_max, &worker.runtime.session_rate)
+        && below(config.global.connection_rate_max, &process.connection_rate)
+        && below(config.global.session_rate_max, &process.session_rate)
         && below(tls_max, &tls::counters().rate)
 }
 
@@ -291,7 +286,7 @@ fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
 /// the last ones since this one looked: then it waits until there are some,
 /// under the newest configuration that has the listener.
 async fn seat(own: &AcceptLoop, listener: &Listener, mut target: Rc<Target>) -> (Rc<Target>, Seat) {
-    let runtime = worker().runtime;
+    let runtime = runtime::of_thread();
     let (frontend, state) = (target.frontend(), &target.listening.state);
     if let Some(seat) = Seat::take(runtime, frontend, target.bind(), state) {
         return (target, seat);
@@ -323,14 +318,14 @@ struct InHand;
 
 impl InHand {
     fn new() -> InHand {
-        worker().session_began();
+        here().session_began();
         InHand
     }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        worker().session_ended();
+        here().session_ended();
     }
 }
 
@@ -340,7 +335,7 @@ async fn woken(own: &AcceptLoop) {
     let mut first = true;
     poll_fn(|context| {
         if std::mem::take(&mut first) {
-            own.full.set(Some(context.waker().clone()));
+            own.full.wait(context.waker());
             own.task.set(Some(context.waker().clone()));
             Poll::Pending
         } else {
@@ -356,7 +351,7 @@ async fn next(
     target: &Rc<Target>,
     taken: &mut u32,
 ) -> Result<(OwnedFd, Option<SocketAddrAny>), Quiet> {
-    let runtime = worker().runtime;
+    let runtime = runtime::of_thread();
     let frontend = target.frontend();
     let most = target.bind().maxconn;
     let state = &target.listening.state;
@@ -387,13 +382,13 @@ async fn next(
 }
 
 fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) {
-    let worker = worker();
+    let runtime = runtime::of_thread();
     let frontend = target.frontend();
-    let now_ms = worker.now_ms();
+    let now_ms = here().now_ms();
     frontend.state.frontend.here().count(Tally::Connections);
     frontend.state.connection_rate.count(now_ms);
-    worker.runtime.counters.here().count(Tally::Connections);
-    worker.runtime.connection_rate.count(now_ms);
+    runtime.counters.here().count(Tally::Connections);
+    runtime.connection_rate.count(now_ms);
     let config = Arc::clone(&target.config);
     let hardened = config.global.tune.workarounds.reject_privileged_ports;
     if hardened && peer.as_ref().is_some_and(is_privileged) {
@@ -401,7 +396,7 @@ fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) 
     }
     let place = (target.listening.proxy, target.listening.bind);
     let session = move || stream::begin(config, place, fd, peer, seat);
-    match less_busy(worker.runtime) {
+    match less_busy(runtime) {
         None => session(),
         Some(thread) => {
             // One that takes no more jobs has enough to do after all.

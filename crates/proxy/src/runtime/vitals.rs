@@ -1,9 +1,28 @@
-//! Addresses that are about to be given away on purpose.
+//! What the process shares with whoever moves virtual addresses ([`crate::vitals`]), and
+//! which addresses are about to be given away on purpose.
 
+use protocol::vitals::Vitals;
 use reactor::Instant;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// What the process has of the memory.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) memory: OnceLock<(Vitals<'static>, u64)>,
+    /// Counts how often this process claimed the memory: the table of slots is
+    /// written again after each time.
+    pub(crate) claims: AtomicU64,
+    pub(crate) draining: Draining,
+}
+
+impl Shared {
+    /// The memory, and the number by which this process writes in it.
+    pub(crate) fn memory(&self) -> Option<(Vitals<'static>, u64)> {
+        self.memory.get().copied()
+    }
+}
 
 /// Which addresses, since when and until when.
 #[derive(Debug, Default)]
@@ -32,7 +51,7 @@ impl Drain {
 
 impl Draining {
     /// Returns the drain of an address.
-    pub(super) fn of(&self, address: IpAddr) -> Option<Drain> {
+    pub(crate) fn of(&self, address: IpAddr) -> Option<Drain> {
         if !self.any.load(Relaxed) {
             return None;
         }
@@ -42,7 +61,7 @@ impl Draining {
     }
 
     /// These are now. True: some are that were not before.
-    pub(super) fn set(&self, addresses: &[(IpAddr, Instant)], now: Instant) -> bool {
+    pub(crate) fn set(&self, addresses: &[(IpAddr, Instant)], now: Instant) -> bool {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|(address, _)| addresses.iter().any(|(other, _)| other == address));
         let kept = list.len();

@@ -1,13 +1,16 @@
-//! How a thread goes over to the newest configuration: its accept loops, the
+//! A thread of the data plane, from its begin on, and how it goes over to the newest configuration: its accept loops, the
 //! streams that it keeps, its idle clients, its idle server connections. All of
 //! it a little at a time, between the turns of the loop, so that no client
 //! waits for a change of ten thousand listeners or servers; and each thing
 //! once a change.
 
-use super::Worker;
+use crate::accept::{AcceptLoop, Target};
 use crate::config::Config;
-use crate::listener::{AcceptLoop, Open, SocketKey, Target};
-use crate::runtime::keep_to;
+use crate::listener::{Open, SocketKey};
+use crate::runtime::{self, Runtime, keep_to};
+use crate::server_connection::pools;
+use crate::thread::{self, Thread};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -21,8 +24,28 @@ const TASKS_AT_ONCE: usize = 64;
 /// Streams kept for reuse that are freed in one go.
 const STREAMS_AT_ONCE: usize = 64;
 
+/// A thread of the data plane, and what it accepts.
+struct Worker {
+    runtime: &'static Runtime,
+    thread: &'static Thread,
+    accepting: RefCell<Vec<Rc<AcceptLoop>>>,
+}
+
+/// Makes this thread a worker.
+pub fn begin(runtime: &'static Runtime, thread: usize) {
+    runtime::begin(runtime);
+    let worker: &'static Worker = Box::leak(Box::new(Worker {
+        runtime,
+        thread: thread::begin(runtime, thread),
+        accepting: RefCell::default(),
+    }));
+    reactor::spawn(crate::server_connection::purge());
+    reactor::spawn(follow(worker));
+    reactor::spawn(crate::vitals::beat(runtime, thread));
+}
+
 /// Follows the configurations for as long as the thread lives.
-pub(super) async fn follow(worker: &'static Worker) {
+async fn follow(worker: &'static Worker) {
     let mut reached = None;
     let mut cpus = None;
     loop {
@@ -39,10 +62,12 @@ async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
     let mut told = false;
     poll_fn(|context| {
         if worker.runtime.stopping() {
-            soft_stop(worker);
+            soft_stop();
         }
         if !std::mem::replace(&mut told, true) {
-            worker.runtime.follow(worker.thread, context.waker());
+            worker
+                .runtime
+                .follow(worker.thread.thread(), context.waker());
         }
         if reached == Some(worker.runtime.generation()) {
             Poll::Pending
@@ -54,15 +79,17 @@ async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
 }
 
 /// The thread ends when it has nothing left.
-fn soft_stop(worker: &'static Worker) {
-    worker.pools.clear();
-    reactor::end_when(|| super::worker().sessions.get() == 0);
+fn soft_stop() {
+    pools().clear();
+    reactor::end_when(|| thread::here().sessions() == 0);
 }
 
 /// `cpu-map` of the newest file; where it says nothing more, the thread may run
 /// where the process may.
 fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
-    let wanted = config.global.cpus_of_thread(worker.thread as u32 + 1);
+    let wanted = config
+        .global
+        .cpus_of_thread(worker.thread.thread() as u32 + 1);
     if wanted == *cpus {
         return;
     }
@@ -75,24 +102,20 @@ fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
 
 /// Takes the thread over. Returns early when there is a newer one still.
 async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
-    // Sessions that ask from now on get it.
-    worker.config();
-    worker
-        .resting
-        .set(worker.thread >= worker.runtime.threads());
+    worker.thread.go_over();
     listen(worker, config, open).await;
-    let mut older = worker.streams.take();
+    let mut older = worker.thread.take_streams();
     while !older.is_empty() {
         older.truncate(older.len().saturating_sub(STREAMS_AT_ONCE));
         reactor::yield_now().await;
     }
     // Idle clients look for themselves where they are in the newest one.
     let mut next = Some(0);
-    while let Some(at) = next.filter(|_| worker.is_newest(config)) {
+    while let Some(at) = next.filter(|_| worker.thread.is_newest(config)) {
         next = reactor::wake_some(at, TASKS_AT_ONCE);
         reactor::yield_now().await;
     }
-    worker.pools.tidy().await;
+    pools().tidy().await;
 }
 
 /// Gives the accept loops their places in a configuration, ends those whose
@@ -107,7 +130,7 @@ async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
         }
         reactor::yield_now().await;
     }
-    if worker.resting.get() {
+    if worker.thread.is_resting() {
         return;
     }
     let mut started = 0;
@@ -128,7 +151,7 @@ fn give_orders(worker: &Worker, one: &Rc<AcceptLoop>, config: &Arc<Config>, open
     let listening = open.get(one.key);
     let target = listening.and_then(|listening| Target::new(config, listening));
     match target {
-        Some(_) if worker.resting.get() => one.leave(),
+        Some(_) if worker.thread.is_resting() => one.leave(),
         Some(target) => return one.accept_for(target),
         None => one.close(),
     }

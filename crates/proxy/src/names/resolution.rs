@@ -22,7 +22,7 @@ pub fn failures() -> u64 {
 }
 
 /// Most addresses or services of one name that are kept.
-pub(super) const RECORDS_MAX: usize = 4096;
+pub(crate) const RECORDS_MAX: usize = 4096;
 
 /// What is wanted of a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -62,7 +62,7 @@ pub(crate) enum Status {
 
 /// What became of asking one server.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It answered.
     Answered(Answer),
     /// It did not, in its time.
@@ -73,7 +73,7 @@ pub(super) enum Outcome {
 
 /// A question that is to be put to all servers of the section.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Ask {
+pub(crate) struct Ask {
     pub question: Question,
     /// Which round it belongs to: an answer of an older one counts for nothing.
     pub round: u32,
@@ -92,7 +92,7 @@ struct Round {
 
 /// One name.
 #[derive(Debug)]
-pub(super) struct Resolution {
+pub(crate) struct Resolution {
     pub name: Name,
     pub wanted: Wanted,
     pub status: Status,

@@ -1,0 +1,79 @@
+//! Names of hosts and services that are asked for while traffic flows, as values:
+//! [`plan`] says what is asked when, [`resolution`] what answers come to. A driver asks.
+
+pub(crate) mod plan;
+pub(crate) mod resolution;
+
+use crate::config::AddressFamily;
+use plan::{Asked, Plan};
+pub(crate) use plan::{Events, Found, Key, SectionReport, Tallies};
+use protocol::dns::Name;
+pub use resolution::failures;
+pub(crate) use resolution::{Status, Wanted};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// The names of the process, which the side thread asks for.
+#[derive(Debug)]
+pub struct Names {
+    /// Held for moments only, never across a wait.
+    plan: Mutex<Plan>,
+    pub(crate) changed: Notify,
+    pub(crate) began: Instant,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names {
+            plan: Mutex::default(),
+            changed: Notify::new(),
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Names {
+    pub(crate) fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// The address of a host, for a rule that waits for it; None where there is
+    /// none. It takes as long as the section's time limits allow.
+    pub async fn address(
+        &self,
+        section: &str,
+        host: &str,
+        prefer: AddressFamily,
+    ) -> Option<IpAddr> {
+        let key = Key {
+            section: section.into(),
+            name: Name::new(host)?,
+            wanted: Wanted::Addresses(prefer),
+        };
+        let asked = self.plan().ask(&key, self.now_ms())?;
+        match asked {
+            Asked::Known(ip) => ip,
+            Asked::Wait(receiver) => {
+                self.changed.notify_one();
+                receiver.await.ok().flatten()
+            }
+        }
+    }
+
+    /// A server's name is another (`set server … fqdn`).
+    pub(crate) fn follow_again(&self) {
+        self.plan().follow_again(self.now_ms());
+        self.changed.notify_one();
+    }
+
+    /// The sections, with what their servers did.
+    pub(crate) fn report(&self) -> Vec<SectionReport> {
+        self.plan().report()
+    }
+}
