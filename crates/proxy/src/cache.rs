@@ -15,8 +15,8 @@ mod vary;
 pub use store::{Cache, Entry, Keyed, Settings};
 
 use crate::state::Tally;
-use crate::stream::{Phase, Reply, Stream, Termination};
 use crate::thread::here;
+use crate::transaction::{Phase, Reply, Stream, Termination};
 use control::{Directives, http_time};
 use http::message::{Message, Version};
 use std::sync::Arc;

@@ -12,8 +12,8 @@ pub(crate) use limits::{Limits, OfClient};
 
 use crate::config::{Algorithm, Compressed, Direction, Proxy, Rare};
 use crate::state::Tally;
-use crate::stream::Stream;
 use crate::thread::here;
+use crate::transaction::Stream;
 use http::http1::{BodyLength, Parsed};
 use http::message::{Fields, Message, Version, split_values, trim};
 

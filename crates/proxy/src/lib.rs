@@ -37,6 +37,7 @@ pub mod stream;
 pub mod tables;
 pub mod takeover;
 pub mod thread;
+pub mod transaction;
 pub mod users;
 pub mod vitals;
 pub mod worker;

@@ -6,7 +6,7 @@
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
 use crate::rules::{Value, hash, rdp_cookie};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::message::parameter;
 
 impl HashType {

@@ -5,7 +5,7 @@
 use super::http::Head;
 use crate::config::{Config, ProxyIndex, ServerIndex};
 use crate::rules::{Expression, Format, Type, Value, VariableChange, Variables};
-use crate::stream::{Endpoint, Session, Stream, of_check};
+use crate::transaction::{Endpoint, Session, Stream, of_check};
 use http::http1::{Limits, RequestFacts, parse_response};
 use std::borrow::Cow;
 use std::rc::Rc;

@@ -19,8 +19,9 @@ use crate::config::{
     STEP_CLOSE, STEP_CONNECT, STEP_ERROR, STEP_RESPONSE,
 };
 use crate::rules::Format;
-use crate::stream::{Endpoint, Phase, Session, Stream, Termination, new_stream};
 use crate::thread::here;
+use crate::thread::new_stream;
+use crate::transaction::{Endpoint, Phase, Session, Stream, Termination};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -229,7 +230,7 @@ pub(crate) fn is_error(stream: &Stream) -> bool {
 
 /// What is logged where no format is set.
 fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
-    use crate::stream::Endpoint;
+    use crate::transaction::Endpoint;
     use std::io::Write;
     let mut end = |word: &str, endpoint: Endpoint| {
         // Writing to a Vec cannot fail.
@@ -432,7 +433,7 @@ fn sampled(target: &LogTarget) -> bool {
 mod tests {
     use super::*;
     use crate::keyword::testing::load_text;
-    use crate::stream::sample;
+    use crate::transaction::sample;
 
     #[test]
     fn a_profile_says_what_its_target_gets_of_each_step() {

@@ -3,7 +3,7 @@
 use super::sink;
 use crate::balance::{self, Choice, Request, Take, of_message};
 use crate::config::{Config, LogServers, LogTargetAddress, Proxy, ProxyIndex, ServerIndex};
-use crate::stream::{Endpoint, Session, Stream, of_check};
+use crate::transaction::{Endpoint, Session, Stream, of_check};
 use std::rc::Rc;
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 //! bounded size: it forgets who was silent for the longest time.
 
 use crate::config::{AppSession, Proxy, ServerIndex};
-use crate::stream::Stream;
 use crate::thread::here;
+use crate::transaction::Stream;
 use http::message::{request_cookies, response_cookies};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,8 +4,8 @@ use super::date::Date;
 use super::line::{self, Edit, Edited};
 use super::{Persistence, RequestCookie, ResponseCookie, dynamic};
 use crate::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
-use crate::stream::Stream;
 use crate::thread::here;
+use crate::transaction::Stream;
 use http::http1;
 use http::message::Fields;
 use std::sync::Arc;
@@ -359,7 +359,7 @@ mod tests {
     use super::*;
     use crate::config::ProxyIndex;
     use crate::keyword::testing::load_text;
-    use crate::stream::sample;
+    use crate::transaction::sample;
 
     #[test]
     fn of_many_cookies_the_first_ones_are_looked_up_and_all_are_taken_out() {

@@ -21,7 +21,7 @@ pub use app_session::Sessions;
 use crate::config::{
     PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
 };
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use date::Date;
 
 /// What happened with the cookie of a request: the third letter of the

@@ -4,7 +4,7 @@
 
 use crate::config::{ServerAddress, ServerIndex};
 use crate::rules::rdp_cookie;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Lets a stream belong to the server that its first packet names.

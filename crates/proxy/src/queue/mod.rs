@@ -27,7 +27,7 @@ pub use waiter::Ticket;
 use crate::balance::{self, Choice, Take};
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::{ServerState, Shutdown, now_ms};
-use crate::stream::{Priority, Stream, listing};
+use crate::transaction::{Priority, Stream, listing};
 use reactor::Gauge;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering, fence};

@@ -8,7 +8,7 @@ use crate::config::{
     ServerOptions,
 };
 use crate::state::{AdminState, ProxyState, install};
-use crate::stream::Priority;
+use crate::transaction::Priority;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;

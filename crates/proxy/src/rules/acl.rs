@@ -12,7 +12,7 @@ use super::pattern::Patterned;
 use super::usage::Usage;
 use super::value::Value;
 use crate::load::{Loader, codes as load_codes};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span, Word};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

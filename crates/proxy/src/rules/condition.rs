@@ -6,7 +6,7 @@ use super::codes;
 use super::usage::Usage;
 use crate::keyword::Args;
 use crate::load::Loader;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::Arc;
 

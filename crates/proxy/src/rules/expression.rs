@@ -11,7 +11,7 @@ use super::usage::{Needs, Usage};
 use super::value::{Type, Value};
 use crate::config::UserlistSlot;
 use crate::load::{Loader, codes as load_codes};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::keyword::{Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};
 use std::ops::Range;

@@ -8,10 +8,9 @@ use super::variables::Scope;
 use super::wait::Wait;
 use crate::config::{HttpProtocol, Proxy, ProxyOption, Rare};
 use crate::state::Tally;
-use crate::stream::{
-    Overrides, Phase, Reply, Session, Stream, Termination, error_page, new_stream,
-};
 use crate::thread;
+use crate::thread::new_stream;
+use crate::transaction::{Overrides, Phase, Reply, Session, Stream, Termination, error_page};
 use crate::users;
 use std::rc::Rc;
 

@@ -42,7 +42,7 @@ mod tests {
     use crate::rules::map::{Gives, Map};
     use crate::rules::matching::Method;
     use crate::rules::pattern::Patterned;
-    use crate::stream::sample;
+    use crate::transaction::sample;
     use language::{Span, Word};
     use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 
 use super::{PREDEFINED, Usage};
 use crate::config::ProxyKind;
-use crate::stream::sample::{self, condition, evaluate, test};
+use crate::transaction::sample::{self, condition, evaluate, test};
 
 const REQUEST: &[u8] = b"GET /a/b?x=1&y=2;z=3&x=4 HTTP/1.1\r\nHost: Ex.com:80\r\nA: b, c,,\"d,e\" ,\r\nA: f\r\nE: \r\n\
     Xip: 1.2.3.4:80, ::2, nope\r\nN: 5x, -7\r\nCookie: k=v; m=\"q\";k=w\r\n\r\n";

@@ -3,7 +3,7 @@
 //! what came of it and asks the rules again, from the rule behind this one on.
 //! It never blocks a thread, and holds nothing of the stream meanwhile.
 
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

@@ -6,7 +6,7 @@ use super::{Mark, ServerConnection, proxy_header, source};
 use crate::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
 use crate::health::SOCKS4_USER;
 use crate::state::Tally;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use mux::ServerMux;
 use mux::link::{Link, write_all};
 use nix::sys::socket::setsockopt;

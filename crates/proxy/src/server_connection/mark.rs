@@ -6,7 +6,7 @@ use super::connect::{Target, goes_by_client, target};
 use super::{proxy_header, source};
 use crate::config::Server;
 use crate::rules::Expression;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

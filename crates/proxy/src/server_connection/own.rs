@@ -4,7 +4,7 @@
 use super::ServerConnection;
 use crate::config::Server;
 use crate::state::ServerState;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::sync::Arc;
 
 /// `max-session-srv-conns` where the file does not say.

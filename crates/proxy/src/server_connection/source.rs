@@ -3,7 +3,7 @@
 //! needs IP_TRANSPARENT and the routes of a transparent proxy.
 
 use crate::config::{Borrowed, Proxy, Server, Source};
-use crate::stream::{Endpoint, Stream};
+use crate::transaction::{Endpoint, Stream};
 use nix::libc;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;

@@ -1,7 +1,7 @@
 //! `stats auth`: who may see the page; and from where its forms are taken.
 
 use crate::config::StatsPage;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use crate::users::{Basic, same};
 
 /// Whether a request may see the page: anyone, where the page has no users.
@@ -46,7 +46,7 @@ fn without_port(authority: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::sample;
+    use crate::transaction::sample;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 

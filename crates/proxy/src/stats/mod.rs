@@ -23,7 +23,7 @@ use crate::config::{Config, Proxy, ProxyIndex, StatsPage};
 use crate::rules::wait::Wait;
 use crate::rules::{self, Verdict};
 use crate::runtime;
-use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use crate::transaction::{Phase, Reply, Stream, Termination, error_page};
 use crate::users;
 use asked::{Asked, Kind, Outcome};
 use export::Format;

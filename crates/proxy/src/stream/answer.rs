@@ -3,11 +3,12 @@
 
 use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::Meter;
-use super::reply::{Reply, error as error_page};
 use super::retry;
 use super::serve::{Watch, unless_gone};
 use super::shutdown::termination;
-use super::{Phase, Stream, Termination, exchange, held, inspect, observe, shape};
+use super::{
+    Phase, Reply, Stream, Termination, error_page, exchange, held, inspect, observe, send, shape,
+};
 use crate::cache;
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, Rare, ReuseMode};
@@ -347,7 +348,7 @@ fn dress(
         ..*response
     };
     let framing = frame(stream, client, keep, &mut shown, facts)?;
-    stream.dress_answer(client);
+    send::dress_answer(stream, client);
     let chunked = match shown.body {
         BodyLength::Chunked => !framing.unchunk && !client.is_http2(),
         _ => framing.chunk,
@@ -363,7 +364,7 @@ fn dress(
 /// Tells the client that it has its tunnel.
 async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, Failure> {
     rules::http_after_response(stream);
-    stream.dress_answer(client);
+    send::dress_answer(stream, client);
     send_head(stream, client, false).await?;
     Ok(Delivered {
         client_keeps: false,

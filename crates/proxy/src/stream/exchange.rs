@@ -10,7 +10,7 @@ use super::retry::{self, Replay};
 use super::serve;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
-use super::{Phase, Stream, Termination, fastcgi, forward, reply, tunnel};
+use super::{Phase, Stream, Termination, error_page, fastcgi, forward, send, tunnel};
 use crate::compression::{self, Encoder};
 use crate::config::{ProxyOption, ReuseMode};
 use crate::queue::Slot;
@@ -161,9 +161,9 @@ async fn end(
 
 /// No server takes the request once more.
 async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<'_>) -> Next {
-    let page = reply::error(stream, 503);
+    let page = error_page(stream, 503);
     let keep = outgoing.keep && outgoing.body.is_done() && !page.close;
-    if !reply::send(client, stream, page, keep).await {
+    if !send::send(client, stream, page, keep).await {
         return Next::Close;
     }
     if keep { Next::Request } else { Next::Linger }
@@ -518,11 +518,11 @@ async fn failed(client: &mut Client, stream: &mut Stream, failure: Failure, keep
             }
             return Next::Close;
         }
-        (_, Some(status)) => reply::error(stream, status),
+        (_, Some(status)) => error_page(stream, status),
         (_, None) => return broken_off(client, stream),
     };
     let keep = keep && !page.close;
-    if !reply::send(client, stream, page, keep).await {
+    if !send::send(client, stream, page, keep).await {
         return Next::Close;
     }
     if keep { Next::Request } else { Next::Linger }

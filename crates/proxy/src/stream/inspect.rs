@@ -7,17 +7,11 @@ use super::{Phase, Stream, Termination, exchange, serve};
 use crate::config::{Proxy, ReuseMode};
 use crate::rules::{self, Gate};
 use crate::server_connection::{self, ServerConnection};
+use crate::transaction::Inspection;
 use http::http1::ConnectionMode;
 use mux::link::Link;
+use reactor;
 use reactor::after;
-use reactor::{self, Instant};
-
-/// Rules that wait for the head of an answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Inspection {
-    /// Until when (`tcp-response inspect-delay`).
-    until: Option<Instant>,
-}
 
 /// The server's connection stands. None: the exchange is over, and the connection,
 /// on which nothing was sent, is another stream's.

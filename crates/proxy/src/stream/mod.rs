@@ -1,6 +1,6 @@
-//! A stream: one request and its answer, or one tunnel. Rules, balance,
-//! queues, logs and counters know streams only, never connections; which
-//! version of HTTP or which transport carries it is not visible here.
+//! How a stream is served: one request and its answer, or one tunnel. What is known of it
+//! ([`crate::transaction`]) says nothing of connections; which version of HTTP or which
+//! transport carries it is not visible here.
 //!
 //! `session` is the client's connection; `request` one request's life in its
 //! order; `exchange` and `answer` what passes between it and a server; `body`
@@ -8,11 +8,8 @@
 //! stream of HTTP/2; `finish` counts and logs.
 
 mod answer;
-mod assigned;
 mod body;
 mod capture;
-mod details;
-mod ends;
 mod exchange;
 mod fastcgi;
 mod finish;
@@ -20,35 +17,26 @@ mod forward;
 mod held;
 mod inspect;
 pub(crate) mod leaving;
-pub(crate) mod listing;
 mod meter;
 mod multiplexed;
 mod observe;
-mod overrides;
-mod reply;
 mod request;
 mod retry;
-#[cfg(test)]
-pub(crate) mod sample;
 mod secure;
+mod send;
 mod serve;
 mod session;
 mod shape;
 mod shutdown;
-#[cfg(test)]
-mod sizes;
 mod splice;
-mod state;
 mod tunnel;
 mod upgrade;
 
-pub use assigned::Captured;
-pub use ends::{End, Ends};
+use crate::thread::new_stream;
+use crate::transaction::{
+    Endpoint, Overrides, Phase, Reply, Session, Stream, Termination, error_page,
+};
+pub use finish::bad_request;
 #[cfg(debug_assertions)]
 pub use finish::observe_ended;
-pub use finish::{bad_request, new_stream, of_check};
-pub use overrides::{Overrides, Packets, Priority};
-pub(crate) use reply::configured as configured_page;
-pub use reply::{Reply, error as error_page};
 pub use session::begin;
-pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};

@@ -2,11 +2,13 @@
 //! This is the order in which it happens; what each step does stands elsewhere.
 
 use super::body::Body;
-use super::finish::{finish, new_stream};
-use super::reply::{self, Reply};
+use super::finish::finish;
+use super::new_stream;
 use super::serve::{self, Establish, Reuse, Unserved};
 use super::session::{Client, head_deadline, idle_deadline};
-use super::{Phase, Session, Stream, Termination, exchange, forward, inspect};
+use super::{
+    Phase, Reply, Session, Stream, Termination, error_page, exchange, forward, inspect, send,
+};
 use crate::config::{
     CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, STEP_REQUEST, Server, ServerIndex,
 };
@@ -300,8 +302,8 @@ async fn refuse_head(client: &mut Client, stream: &mut Stream, failure: HeadFail
     tracked::request_error(stream);
     // What the parser took in until it gave up is no request to a log.
     stream.request.clear();
-    let page = reply::error(stream, status);
-    reply::send(client, stream, page, false).await;
+    let page = error_page(stream, status);
+    send::send(client, stream, page, false).await;
 }
 
 /// Lets the client read an answer that was sent before all of its request was
@@ -385,7 +387,7 @@ fn refuse_names(stream: &mut Stream) -> Reply {
     stream.termination = Termination::Proxy;
     stream.phase = Phase::Request;
     rules::count_denied(stream);
-    reply::error(stream, 403)
+    error_page(stream, 403)
 }
 
 /// A whole request head is there.
@@ -444,7 +446,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
             next
         }
         Some(Err(Unserved::Unavailable)) => {
-            let page = reply::error(stream, 503);
+            let page = error_page(stream, 503);
             finish_local(client, stream, page, &mut body, keep).await
         }
         Some(Err(Unserved::Redirected(page))) => {
@@ -522,7 +524,7 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     let Some(backend) = stream.backend() else {
         stream.termination = Termination::ServerAbort;
         stream.phase = Phase::Connect;
-        return Ruled::Answer(reply::error(stream, 503));
+        return Ruled::Answer(error_page(stream, 503));
     };
     let same = stream.backend == Some(stream.frontend);
     let tcp = backend.mode == Mode::Tcp;
@@ -533,7 +535,7 @@ async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Rule
     if tcp {
         // The loader refuses this; a dynamic name can still lead here.
         stream.termination = Termination::Internal;
-        return Ruled::Answer(reply::error(stream, 500));
+        return Ruled::Answer(error_page(stream, 500));
     }
     if same {
         return Ruled::Forward;
@@ -579,9 +581,9 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                 match stats::metrics(stream, query) {
                     Some(report) => match report.make().await {
                         Some(answer) => Ruled::Answer(answer),
-                        None => Ruled::Answer(reply::error(stream, 503)),
+                        None => Ruled::Answer(error_page(stream, 503)),
                     },
-                    None => Ruled::Answer(reply::error(stream, 400)),
+                    None => Ruled::Answer(error_page(stream, 400)),
                 }
             }
             Verdict::Reject => {
@@ -614,7 +616,7 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
 /// Puts into effect what rules set of the client's connection, and sends the early
 /// answers that they made.
 async fn tell_early(client: &mut Client, stream: &mut Stream) {
-    stream.mark_packets(&client.link);
+    send::mark_packets(stream, &client.link);
     let hints = match stream.overrides.as_mut() {
         Some(set) => std::mem::take(&mut set.hints),
         None => return,
@@ -643,7 +645,7 @@ async fn statistics(
             stats::Answer::Ready(reply) => Ruled::Answer(reply),
             stats::Answer::Report(report) => match report.make().await {
                 Some(reply) => Ruled::Answer(reply),
-                None => Ruled::Answer(reply::error(stream, 503)),
+                None => Ruled::Answer(error_page(stream, 503)),
             },
             stats::Answer::Wait(wait) => {
                 if serve::await_rule(stream, &client.link, wait).await {
@@ -667,8 +669,8 @@ fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
         // A stream of HTTP/2 that was reset has nobody who reads.
         Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
         // One that only ended its side may still read.
-        Termination::ClientAbort => Ruled::Answer(reply::error(stream, 400)),
-        _ => Ruled::Answer(reply::error(stream, 408)),
+        Termination::ClientAbort => Ruled::Answer(error_page(stream, 400)),
+        _ => Ruled::Answer(error_page(stream, 408)),
     }
 }
 
@@ -773,9 +775,9 @@ async fn finish_local(
     keep: bool,
 ) -> Next {
     stream.local = true;
-    let ends = answer.ends(client, stream);
+    let ends = send::ends(&answer, client, stream);
     let keep = keep && !ends && (body.is_done() || discard(client, body));
-    if !reply::send(client, stream, answer, keep).await {
+    if !send::send(client, stream, answer, keep).await {
         return Next::Close;
     }
     if keep {

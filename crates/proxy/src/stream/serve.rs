@@ -2,7 +2,7 @@
 //! backend, its queue, the connection with its retries.
 
 use super::shutdown::{self, unless_shut};
-use super::{Phase, Reply, Stream, Termination, exchange, listing, observe};
+use super::{Phase, Reply, Stream, Termination, exchange, observe};
 use crate::config::{
     Proxy, ProxyIndex, ProxyOption, Rare, RetryOn, ReuseMode, STEP_CONNECT, Server, ServerIndex,
     SwitchTarget,
@@ -17,6 +17,7 @@ use crate::server_connection::{
 use crate::state::Tally;
 use crate::tables::{stick, tracked};
 use crate::thread::here;
+use crate::transaction::{ServerEnd, listing};
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
 use mux::link::Link;
@@ -391,7 +392,12 @@ async fn reach(
                 let tls = connection.tls.as_ref();
                 stream.server_tls = tls.map(|tls| Rc::clone(&tls.info));
                 if stream.config.global.asked.server_end {
-                    stream.watch_server(&connection);
+                    stream.watch_server(ServerEnd {
+                        address: connection.local_address(),
+                        socket: connection.socket(),
+                        stream: connection.link.watch(),
+                        carried: connection.streams,
+                    });
                 }
                 return Ok((connection, slot));
             }

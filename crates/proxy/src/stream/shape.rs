@@ -6,7 +6,7 @@
 
 use super::body::Body;
 use super::{Phase, Stream, Termination};
-use http::http1::{BodyLength, RequestFacts, Upgrade};
+use http::http1::BodyLength;
 use http::message::{Message, Version};
 use mux::link::Link;
 use reactor::after;
@@ -22,38 +22,6 @@ const LENGTH_BYTES: usize = 32;
 /// The final status is an interim one: no client could tell that it is final.
 #[derive(Debug)]
 pub(super) struct Interim;
-
-impl Stream {
-    /// Whether the client sent HEAD, whatever the method is by now.
-    pub(crate) fn asked_head(&self) -> bool {
-        self.received_method() == b"HEAD"
-    }
-
-    /// Whether the client takes a response with this status for the beginning of a
-    /// tunnel, so that it sends no further request.
-    pub(super) fn begins_tunnel(&self, status: u16) -> bool {
-        let connects = self.received_method() == b"CONNECT" && (200..300).contains(&status);
-        connects || self.switches(status)
-    }
-
-    /// Whether a status is the 101 that the request asks for.
-    fn switches(&self, status: u16) -> bool {
-        status == 101 && self.request.get(b"upgrade").is_some()
-    }
-
-    /// How the server's response is read: by the method that was sent to it. A
-    /// tunnel is one only where the client asked for it, too.
-    pub(super) fn server_facts(&self, upgrade: Option<Upgrade>) -> RequestFacts {
-        let mut facts = RequestFacts::of(&self.request, upgrade);
-        facts.connect &= self.received_method() == b"CONNECT";
-        facts
-    }
-
-    /// Whether a server takes its connection for a tunnel that is none.
-    pub(super) fn misleads_server(&self) -> bool {
-        self.request.method() == b"CONNECT" && self.received_method() != b"CONNECT"
-    }
-}
 
 /// Whether a response with this status never has a body.
 pub(super) fn is_bodiless(status: u16) -> bool {

@@ -6,7 +6,7 @@ use super::finish::finish;
 use super::meter::Meter;
 use super::serve::{self, Establish};
 use super::session::Client;
-use super::{Phase, Stream, Termination, new_stream, shutdown, splice, upgrade};
+use super::{Phase, Stream, Termination, new_stream, send, shutdown, splice, upgrade};
 use crate::config::{HttpProtocol, Mode, Proxy, ProxyOption};
 use crate::log;
 use crate::persistence;
@@ -500,7 +500,7 @@ async fn inspect_answer(
             stream.response_payload_complete = true;
         }
     };
-    stream.mark_packets(client);
+    send::mark_packets(stream, client);
     match gate {
         Gate::Open | Gate::SwitchToHttp(_) => run(stream, client, server, slot, tunnel).await,
         Gate::CloseServer => {
@@ -529,7 +529,7 @@ async fn inspect_answer(
 /// A client's connection in TCP mode: one stream.
 pub async fn serve(client: &mut Client) {
     let mut stream = new_stream(client.session.clone(), false);
-    super::listing::begin(&stream);
+    crate::transaction::listing::begin(&stream);
     stream.times.idle_since = client.session.accepted;
     stream.times.request = Some(reactor::now());
     log::stream_began(&stream);

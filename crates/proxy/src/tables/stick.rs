@@ -6,7 +6,7 @@ use super::entry::Held;
 use super::set::TablePlace;
 use super::tracked::Trackers;
 use crate::config::{Proxy, Server, ServerAddress, ServerIndex, StickRule};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::sync::Arc;
 
 /// Keys that one stream may leave.

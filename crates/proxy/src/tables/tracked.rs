@@ -6,7 +6,7 @@
 use super::data::DataType;
 use super::entry::Held;
 use super::stick::Sticking;
-use crate::stream::{Session, Stream};
+use crate::transaction::{Session, Stream};
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -9,7 +9,7 @@ pub use process::Process;
 pub(crate) use process::lock;
 
 use crate::config::{Config, ProxyIndex};
-use crate::stream::{Endpoint, Session, Stream};
+use crate::transaction::{Endpoint, Session, Stream, Times, born};
 use process::STREAM_ID_BLOCK;
 use reactor::{self, Instant};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -102,6 +102,18 @@ pub fn here() -> &'static Thread {
 /// This thread; None on one that is not of the data plane.
 pub fn running() -> Option<&'static Thread> {
     THREAD.with(|cell| cell.get().copied())
+}
+
+/// A stream that begins now on a session, under its configuration: a place in
+/// one tree says nothing in another.
+pub fn new_stream(session: Rc<Session>, http: bool) -> Box<Stream> {
+    let thread = here();
+    let times = Times::begin(reactor::now(), thread.wall_clock());
+    if let Some(mut stream) = thread.used_stream() {
+        born::renew(&mut stream, thread.stream_id(), session, http, times);
+        return stream;
+    }
+    Box::new(born::blank(thread.stream_id(), session, http, times))
 }
 
 /// A session of no client, under a configuration that nobody else has.

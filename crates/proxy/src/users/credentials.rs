@@ -2,7 +2,7 @@
 //! request `Proxy-Authorization`, as HAProxy reads it.
 
 use crate::config::ProxyOption;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::message::Message;

@@ -4,7 +4,7 @@
 use super::{judge, now_ms};
 use crate::config::{Config, Service};
 use crate::runtime::{Runtime, Shared};
-use crate::stream::listing;
+use crate::transaction::listing;
 use protocol::vitals::Vitals;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use super::{Context, Session};
 use crate::log::clf_date;
-use crate::stream::Endpoint;
+use crate::transaction::Endpoint;
 use rustix::fd::{BorrowedFd, RawFd};
 use std::fmt::Write;
 use std::net::SocketAddr;

@@ -5,8 +5,8 @@
 use super::{Context, Reply, Session, find_proxy};
 use crate::log::clf_date;
 use crate::state;
-use crate::stream::Endpoint;
-use crate::stream::listing::{self, Told};
+use crate::transaction::Endpoint;
+use crate::transaction::listing::{self, Told};
 use std::fmt::Write;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::{Action, ActionRow, Build, Step, places};
 use crate::load::Loader;
 use crate::rules::expression::Expression;
 use crate::rules::value::{Type, Value};
-use crate::stream::{Endpoint, Stream};
+use crate::transaction::{Endpoint, Stream};
 use language::Diagnostic;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

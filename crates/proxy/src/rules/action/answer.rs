@@ -6,7 +6,7 @@ use crate::config::{ErrorPage, HttpErrorsSlot};
 use crate::keyword::Args;
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::format::{Dialect, Format};
-use crate::stream::{Phase, Reply, Stream, Termination, configured_page, error_page};
+use crate::transaction::{Phase, Reply, Stream, Termination, configured_page, error_page};
 use configuration::outside::Unreadable;
 use http::http1::{Limits, Outcome, RequestFacts, parse_response};
 use http::message::{Message, Version, reason_of};

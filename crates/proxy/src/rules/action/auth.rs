@@ -2,7 +2,7 @@
 
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
 use crate::load::Loader;
-use crate::stream::{Phase, Reply, Stream, Termination, error_page};
+use crate::transaction::{Phase, Reply, Stream, Termination, error_page};
 use crate::users;
 use language::Diagnostic;
 

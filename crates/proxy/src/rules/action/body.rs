@@ -2,7 +2,7 @@
 
 use super::{Action, ActionRow, Build, Step, Verdict, places};
 use crate::load::{Loader, codes as load_codes};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 

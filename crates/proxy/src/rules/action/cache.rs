@@ -4,7 +4,7 @@ use super::{Action, ActionRow, Build, Step, places};
 use crate::cache;
 use crate::load::Loader;
 use crate::rules::run::Verdict;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::Diagnostic;
 
 /// Which way.

@@ -5,7 +5,7 @@ use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::config::{Capture, ProxyKind};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::expression::Expression;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::Diagnostic;
 
 /// One capture.

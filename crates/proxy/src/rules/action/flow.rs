@@ -4,7 +4,7 @@ use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
 use crate::config::HttpProtocol;
 use crate::load::{Loader, codes as load_codes};
 use crate::state::Tally;
-use crate::stream::{Phase, Stream, Termination};
+use crate::transaction::{Phase, Stream, Termination};
 use language::Diagnostic;
 
 /// How rules or a stream end.

@@ -5,7 +5,7 @@ use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::format::Format;
 use crate::rules::regular::{Regular, expand};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::message::{Message, Refusal, split_values};
 use language::Diagnostic;
 

@@ -3,7 +3,7 @@
 use super::answer::header_name;
 use super::{Action, ActionRow, Step, places};
 use crate::rules::format::Format;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::message::{Message, Version};
 
 /// One header of an early answer.

@@ -5,7 +5,7 @@ use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::persistence;
 use crate::rules::expression::Expression;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::value::{TimeUnit, milliseconds};
 use language::{Diagnostic, suggest};
 

@@ -5,7 +5,7 @@ use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::codes;
 use crate::rules::format::Format;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::{Arc, OnceLock};
 

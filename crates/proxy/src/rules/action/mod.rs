@@ -54,7 +54,7 @@ use crate::config::ProxyKind;
 use crate::keyword::Args;
 use crate::keyword::known::KNOWN;
 use crate::load::{Loader, codes as load_codes};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::keyword::{Documented, Family, Found, Keyword, Table};
 use language::{Diagnostic, Span, Word, suggest};
 use std::sync::OnceLock;

@@ -4,7 +4,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::run::Verdict;
-use crate::stream::{Phase, Stream, Termination, error_page};
+use crate::transaction::{Phase, Stream, Termination, error_page};
 use http::message::Refusal;
 use language::{Diagnostic, suggest};
 
@@ -285,7 +285,7 @@ fn sort_query(query: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::sample;
+    use crate::transaction::sample;
 
     fn normalized(normalizer: Normalizer, target: &str) -> String {
         let head = format!("GET {target} HTTP/1.1\r\nhost: h\r\n\r\n");

@@ -4,7 +4,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::expression::Expression;
-use crate::stream::{Packets, Stream};
+use crate::transaction::{Packets, Stream};
 use language::{Diagnostic, Word};
 
 /// A change of what packets carry.

@@ -4,7 +4,7 @@ use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::expression::Expression;
 use crate::rules::wait::{Applied, Wait};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::format::{Dialect, Format};
-use crate::stream::{Phase, Reply, Stream, Termination};
+use crate::transaction::{Phase, Reply, Stream, Termination};
 use http::http1::{Redirect, RedirectCode};
 use http::message::Message;
 use language::{Diagnostic, suggest};

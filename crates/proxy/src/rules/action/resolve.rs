@@ -8,8 +8,8 @@ use crate::rules::expression::Expression;
 use crate::rules::value::Value;
 use crate::rules::variables::VariableName;
 use crate::rules::wait::{Applied, Wait};
-use crate::stream::Stream;
 use crate::thread;
+use crate::transaction::Stream;
 use language::Diagnostic;
 use std::net::IpAddr;
 

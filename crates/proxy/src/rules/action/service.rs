@@ -3,7 +3,7 @@
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};
 use crate::rules::run::Verdict;
-use crate::stream::{Phase, Stream, Termination};
+use crate::transaction::{Phase, Stream, Termination};
 use language::Diagnostic;
 
 /// The name of the exporter.

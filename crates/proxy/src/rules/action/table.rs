@@ -3,8 +3,8 @@
 use super::{Action, ActionRow, Build, RuleSet, Step, places};
 use crate::load::Loader;
 use crate::rules::Expression;
-use crate::stream::Stream;
 use crate::tables::{DataType, Level, TablePlace, codes, tracked};
+use crate::transaction::Stream;
 use language::Diagnostic;
 use std::sync::Arc;
 

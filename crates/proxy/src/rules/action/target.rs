@@ -5,7 +5,7 @@ use super::{Action, ActionRow, Build, Step, codes, places};
 use crate::load::Loader;
 use crate::rules::format::Format;
 use crate::rules::regular::Regular;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::message::Refusal;
 use language::Diagnostic;
 

@@ -13,7 +13,7 @@ use crate::rules::value::Value;
 use crate::rules::variables::{
     Scope, VariableName, process_variable, set_process_variable, unset_process_variable,
 };
-use crate::stream::{Endpoint, Session, Stream, of_check};
+use crate::transaction::{Endpoint, Session, Stream, of_check};
 use language::{Diagnostic, Word, suggest};
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -3,7 +3,7 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::value::{Type, Value, leading_integer};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 

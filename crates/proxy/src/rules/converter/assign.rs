@@ -6,7 +6,7 @@ use crate::load::Loader;
 use crate::rules::action::{SetWhen, set_variable_of_session, unset_variable_of_session};
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::value::{Type, Value};
-use crate::stream::{Captured, Stream};
+use crate::transaction::{Captured, Stream};
 use language::{Diagnostic, Span, suggest};
 
 const NAMES: [&str; 8] = [

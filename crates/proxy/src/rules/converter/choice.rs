@@ -6,7 +6,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::fetch::variable_value;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;

@@ -6,7 +6,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::converter::key::{self, secret};
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use aws_lc_rs::digest::{self, Algorithm};
 use language::{Diagnostic, Span};
 use md5::{Digest, Md5};

@@ -4,7 +4,7 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -219,7 +219,7 @@ fn node_port<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Va
 
 #[cfg(test)]
 mod tests {
-    use crate::stream::sample;
+    use crate::transaction::sample;
 
     fn of(header: &str, converters: &str) -> Option<String> {
         let request = format!("GET / HTTP/1.1\r\nForwarded: {header}\r\n\r\n");

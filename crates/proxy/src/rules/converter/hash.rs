@@ -3,7 +3,7 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 const fn hash(apply: super::Apply) -> ConverterBuild {

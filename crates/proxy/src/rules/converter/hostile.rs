@@ -4,7 +4,7 @@
 use crate::config::ProxyKind;
 use crate::rules::expression::Expression;
 use crate::rules::{Usage, Value};
-use crate::stream::sample;
+use crate::transaction::sample;
 use proptest::prelude::*;
 use std::sync::LazyLock;
 

@@ -5,7 +5,7 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 

@@ -4,7 +4,7 @@
 use crate::rules::argument::{Argument, Arguments, bad_argument, variable_error};
 use crate::rules::fetch::variable_value;
 use crate::rules::variables::{VariableName, VariableNameError};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use language::{Diagnostic, Span};

@@ -6,7 +6,7 @@ use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::map::{Gives, Map, parse};
 use crate::rules::matching::Method;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 
 macro_rules! maps {

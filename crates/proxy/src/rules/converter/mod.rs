@@ -31,7 +31,7 @@ use super::argument::{Arguments, Kind};
 use super::fetch::Prepare;
 use super::value::{Type, Value};
 use crate::keyword::known::KNOWN;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 pub(crate) use encoding::url_decoded;
 use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;

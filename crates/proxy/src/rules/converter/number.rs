@@ -5,7 +5,7 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::fetch::variable_value;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 
 const fn two(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Int, Type::Int, apply).takes(&[Kind::IntOrVariable], 1)

@@ -5,7 +5,7 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::config::Server;
 use crate::rules::argument::Arguments;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::borrow::Cow;
 
 const fn number(apply: super::Apply) -> ConverterBuild {

@@ -6,7 +6,7 @@ use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::fetch::variable_value;
 use crate::rules::regular::{Regular, substitute};
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::sync::Arc;

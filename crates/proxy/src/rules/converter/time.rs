@@ -4,7 +4,7 @@ use super::{ConverterBuild, ConverterRow, rows};
 use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use jiff::fmt::strtime::{self, BrokenDownTime, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};

@@ -7,7 +7,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::fetch::variable_value;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};

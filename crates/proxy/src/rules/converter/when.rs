@@ -7,8 +7,8 @@ use crate::log::is_error;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::condition::{Condition, Outcome};
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
 use crate::thread;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ fn when<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> O
 
 #[cfg(test)]
 mod tests {
-    use crate::stream::{Termination, sample};
+    use crate::transaction::{Termination, sample};
 
     #[test]
     fn a_value_passes_where_its_condition_holds() {

@@ -7,7 +7,7 @@ use crate::rules::codes;
 use crate::rules::condition::{Condition, Outcome};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span, suggest};
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use super::{FetchBuild, FetchRow, request};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 
 const fn of_request(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, Needs::RequestKept, one).http()

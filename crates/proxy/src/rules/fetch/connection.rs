@@ -5,7 +5,7 @@ use crate::load::Loader;
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::{Endpoint, Stream};
+use crate::transaction::{Endpoint, Stream};
 use language::{Diagnostic, Span};
 use std::net::IpAddr;
 use tls::Broken;

@@ -5,7 +5,7 @@ use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::rules::variables::{Scope, VariableName, process_variable};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::borrow::Cow;
 
 const fn constant(output: Type, one: super::One, kinds: &'static [Kind]) -> FetchBuild {

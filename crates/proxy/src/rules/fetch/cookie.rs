@@ -4,7 +4,7 @@ use super::{FetchBuild, FetchRow, head, side_of};
 use crate::rules::argument::{Arguments, Kind, Side};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::message::Message;
 use std::borrow::Cow;
 

@@ -6,7 +6,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 
 const fn token(output: Type, one: super::One) -> FetchBuild {
@@ -98,7 +98,7 @@ fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::stream::sample;
+    use crate::transaction::sample;
 
     #[test]
     fn tokens_are_found_behind_the_bytes_of_others() {

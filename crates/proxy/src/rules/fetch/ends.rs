@@ -6,7 +6,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::{End, Stream};
+use crate::transaction::{End, Stream};
 use language::{Diagnostic, Span};
 use reactor::PacketFacts;
 
@@ -210,7 +210,7 @@ fn reset_code<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::stream::sample;
+    use crate::transaction::sample;
 
     #[test]
     fn without_a_connection_there_is_nothing_to_tell() {

@@ -4,7 +4,7 @@ use super::{FetchBuild, FetchRow, head};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::borrow::Cow;
 
 /// Values as far back from the end as HAProxy remembers them.

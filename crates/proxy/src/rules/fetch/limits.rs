@@ -5,7 +5,7 @@ use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)

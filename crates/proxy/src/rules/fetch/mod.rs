@@ -58,7 +58,7 @@ use super::usage::Needs;
 use super::value::{Type, Value};
 use crate::keyword::known::KNOWN;
 use crate::load::Loader;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::http1::{Limits, Outcome, Preface, http2_preface, parse_request};
 use http::message::Message;
 use language::keyword::{Documented, Family, Keyword, Table};

@@ -4,7 +4,7 @@ use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 
 const fn of(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::ResponseKept, one).http()

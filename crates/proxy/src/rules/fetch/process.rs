@@ -6,8 +6,8 @@ use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::converter::time::{check_unit, shift, to_unit};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
 use crate::thread;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -170,7 +170,7 @@ fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::stream::sample;
+    use crate::transaction::sample;
 
     #[test]
     fn uuids_have_their_version_and_variant() {

@@ -6,7 +6,7 @@ use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::state::now_ms;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 
 const fn number(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)

@@ -6,7 +6,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use protocol::proxy_protocol::{kind, ssl_kind};
 

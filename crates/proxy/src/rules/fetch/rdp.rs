@@ -4,7 +4,7 @@ use super::{FetchBuild, FetchRow, payload};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 
 const COOKIE: FetchBuild =
     FetchBuild::new(Type::Str, Needs::Request, cookie).takes(&[Kind::Text], 0);

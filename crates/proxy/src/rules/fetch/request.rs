@@ -6,7 +6,7 @@ use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::converter::hash;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value, leading_integer};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::http1::{Preface, http2_preface};
 use http::message::{TargetForm, parameters};
 use language::{Diagnostic, Span};

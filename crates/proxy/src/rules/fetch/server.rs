@@ -8,7 +8,7 @@ use crate::rules::format::server_address;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
 use crate::state::{WEIGHT_SCALE, now_ms};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use tls::Broken;
 

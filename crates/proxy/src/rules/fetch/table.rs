@@ -6,8 +6,8 @@ use crate::load::Loader;
 use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
 use crate::tables::{DataType, Held, Table, tracked};
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
 

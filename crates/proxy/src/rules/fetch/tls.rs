@@ -6,7 +6,7 @@ use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use tls::Info;
 
 const fn front(output: Type, one: super::One) -> FetchBuild {
@@ -165,7 +165,7 @@ fn error_text(info: Option<&Info>) -> Option<Value<'_>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::stream::sample;
+    use crate::transaction::sample;
     use rustls::{CipherSuite, ProtocolVersion};
     use std::rc::Rc;
 

@@ -8,7 +8,7 @@ use crate::load::Loader;
 use crate::rules::argument::{Arguments, Kind, bad_argument};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use rustls::pki_types::CertificateDer;
 use std::borrow::Cow;
@@ -260,7 +260,7 @@ mod tests {
     use super::super::tls::tests::{all_give, info, stream};
     use super::*;
     use crate::rules::Usage;
-    use crate::stream::sample;
+    use crate::transaction::sample;
     use lab::pki::{Authority, Issued, Leaf};
     use tls::Info;
     use tls::chain::Failure;

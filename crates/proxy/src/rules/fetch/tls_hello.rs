@@ -5,7 +5,7 @@ use super::{FetchBuild, FetchRow, Side, payload, side_of};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::borrow::Cow;
 use tls::hello::{Cursor, Hello};
 

@@ -7,7 +7,7 @@ use super::{FetchBuild, FetchRow};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use std::borrow::Cow;
 use tls::{Offer, cipher_name};
 

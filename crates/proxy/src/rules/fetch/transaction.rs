@@ -8,7 +8,7 @@ use crate::rules::converter::time::{check_only_unit, to_unit};
 use crate::rules::format::Alias;
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -5,7 +5,7 @@ use super::{FetchBuild, FetchRow, request};
 use crate::rules::argument::{Arguments, Kind};
 use crate::rules::usage::Needs;
 use crate::rules::value::{Type, Value};
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use crate::users::{self, Basic};
 use http::message::Message;
 use std::borrow::Cow;

@@ -4,7 +4,7 @@
 use super::text::Put;
 use super::{Alias, Flags, Piece};
 use crate::rules::value::Value;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 
 /// The type that `%(name:type)` gives a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,7 +17,7 @@ use super::expression::Expression;
 use super::usage::Usage;
 use crate::load::Loader;
 use crate::rules::argument::Piece as Source;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use language::{Diagnostic, Word};
 use text::Put;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Capture, Server, ServerIndex};
-use crate::stream::{Phase, Termination, sample};
+use crate::transaction::{Phase, Termination, sample};
 use reactor::Instant;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -24,7 +24,7 @@ use super::condition::Condition;
 use super::regular::{Groups, Regular};
 use super::run::{Verdict, count_failed};
 use crate::config::{ProxyIndex, Reference};
-use crate::stream::{Phase, Stream, Termination, error_page};
+use crate::transaction::{Phase, Stream, Termination, error_page};
 use put::{Broken, Put};
 
 /// Filters and additions that one section may have for each direction, so that the

@@ -5,7 +5,7 @@
 //! requests.
 
 use crate::rules::action::is_framing;
-use crate::stream::Stream;
+use crate::transaction::Stream;
 use http::message::{Message, TargetForm, TargetParts, Version};
 
 /// A rule made what is no message any more.

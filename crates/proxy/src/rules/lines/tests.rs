@@ -3,7 +3,7 @@
 use crate::config::{Config, ProxyIndex};
 use crate::keyword::testing::load_text;
 use crate::rules::{Verdict, http_request, http_response};
-use crate::stream::{Stream, sample};
+use crate::transaction::{Stream, sample};
 use http::message::Message;
 use std::sync::Arc;
 

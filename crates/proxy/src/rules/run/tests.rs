@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Config, ProxyIndex};
 use crate::keyword::testing::load_text;
-use crate::stream::{Endpoint, sample};
+use crate::transaction::{Endpoint, sample};
 use std::sync::Arc;
 
 /// A configuration of one `listen` with these lines.

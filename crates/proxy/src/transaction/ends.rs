@@ -3,7 +3,6 @@
 //! (`config::Asked`), and asked, never used to send or receive.
 
 use super::{Stream, Termination};
-use crate::server_connection::ServerConnection;
 use mux::StreamWatch;
 use mux::link::Link;
 use reactor::WeakSocket;
@@ -27,11 +26,11 @@ pub type RulePlace = (u32, u32);
 #[derive(Debug)]
 pub struct ServerEnd {
     /// Our own address on it.
-    address: Option<SocketAddr>,
+    pub address: Option<SocketAddr>,
     /// Its socket.
     pub socket: Option<WeakSocket>,
     /// The stream of HTTP/2 on it.
-    stream: Option<StreamWatch>,
+    pub stream: Option<StreamWatch>,
     /// Streams that it carried before.
     pub carried: u32,
 }
@@ -52,7 +51,7 @@ impl Stream {
 
     /// Its client is reached by this, if the file asks for it.
     #[inline]
-    pub(super) fn watch_client(&mut self, link: &Link) {
+    pub(crate) fn watch_client(&mut self, link: &Link) {
         if self.config.global.asked.client_end {
             self.ends().client = link.watch();
         }
@@ -60,13 +59,8 @@ impl Stream {
 
     /// Its server is reached by this.
     #[cold]
-    pub(super) fn watch_server(&mut self, connection: &ServerConnection) {
-        self.ends().server = Some(ServerEnd {
-            address: connection.local_address(),
-            socket: connection.socket(),
-            stream: connection.link.watch(),
-            carried: connection.streams,
-        });
+    pub(crate) fn watch_server(&mut self, server: ServerEnd) {
+        self.ends().server = Some(server);
     }
 
     /// A rule ended its list.

@@ -3,9 +3,9 @@
 //! so it is boxed, and one that has none pays for one look.
 
 use super::Stream;
-use crate::config::{ProxyOption, Timeouts};
+use crate::config::Timeouts;
 use http::message::Message;
-use mux::link::Link;
+use reactor::Instant;
 use rustix::net::sockopt;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -35,7 +35,14 @@ pub struct Overrides {
     /// The backend that was chosen before HTTP was spoken.
     pub backend: Option<crate::config::ProxyIndex>,
     /// Rules of `tcp-response content` wait for the head of the answer.
-    pub inspection: Option<super::inspect::Inspection>,
+    pub inspection: Option<Inspection>,
+}
+
+/// Rules that wait for the head of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Inspection {
+    /// Until when (`tcp-response inspect-delay`).
+    pub until: Option<Instant>,
 }
 
 /// Who goes first in a queue: the lower class, then who came (or counts as having
@@ -137,37 +144,11 @@ impl Stream {
             .or(timeouts.connect_ms)
     }
 
-    /// The answer is about to be written: to the client's liking, and on packets
-    /// that carry what rules want.
-    #[inline]
-    pub(super) fn dress_answer(&mut self, client: &Link) {
-        if self.frontend().has(ProxyOption::H1CaseClient) {
-            self.response
-                .set_cases(self.config.global.header_cases.clone());
-        }
-        self.mark_packets(client);
-    }
-
     /// Its place in queues.
     pub fn priority(&self) -> Priority {
         self.overrides
             .as_ref()
             .map_or_else(Priority::default, |set| set.priority)
-    }
-
-    /// Lets packets to its client carry what rules have set since the last time.
-    #[inline]
-    pub(super) fn mark_packets(&mut self, client: &Link) {
-        if let Some(set) = self.overrides.as_mut().filter(|set| set.unsaid) {
-            set.unsaid = false;
-            if let Some(transport) = client.transport() {
-                let peer = match self.session.source {
-                    super::Endpoint::Inet(peer) => Some(peer),
-                    super::Endpoint::Unix => None,
-                };
-                set.to_client.apply(transport.fd(), peer);
-            }
-        }
     }
 }
 

@@ -87,7 +87,7 @@ pub struct Session {
     /// When the transport was ready (PROXY header, later TLS).
     pub ready: Instant,
     /// What hardly any session has.
-    pub(super) details: OnceCell<Box<Details>>,
+    pub(crate) details: OnceCell<Box<Details>>,
     /// What TLS of the connection came to; None without TLS.
     pub tls: Option<Rc<tls::Info>>,
     /// Variables of scope `sess`.
@@ -224,7 +224,7 @@ pub struct Times {
 impl Times {
     /// The stream follows `streams` others of its client's connection, which has
     /// been idle since the last of them.
-    pub(super) fn follow(&mut self, idle_since: Instant, streams: u32) {
+    pub(crate) fn follow(&mut self, idle_since: Instant, streams: u32) {
         (self.idle_since, self.first) = (idle_since, streams == 0);
     }
 

@@ -1,6 +1,6 @@
 //! Streams out of raw bytes, for the tests of rules.
 
-use super::finish::blank;
+use super::born::blank;
 use super::state::{Endpoint, Held, Session, Stream, Times};
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
 use crate::load::Loader;

@@ -1,0 +1,25 @@
+//! A stream as a value: one request and its answer, or one tunnel, and its client's session.
+//! Rules, balance, queues, logs and counters know streams only, never connections;
+//! [`crate::stream`] moves the bytes.
+
+mod asked;
+mod assigned;
+pub(crate) mod born;
+mod details;
+mod ends;
+pub(crate) mod listing;
+mod overrides;
+mod reply;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod sizes;
+mod state;
+
+pub use assigned::Captured;
+pub use born::of_check;
+pub use ends::{End, Ends, ServerEnd};
+pub use overrides::{Inspection, Overrides, Packets, Priority};
+pub(crate) use reply::configured as configured_page;
+pub use reply::{Reply, error as error_page};
+pub use state::{Endpoint, Held, Phase, ReceivedLine, Session, Stream, Termination, Times};

@@ -1,0 +1,119 @@
+//! Answers of the proxy's own: error pages, redirections, the statistics page.
+
+use super::Stream;
+use crate::config::{ErrorPage, Proxy};
+use http::http1::{self, Limits, Outcome, RequestFacts};
+use http::message::{Message, Version, reason_of};
+use std::sync::Arc;
+
+/// An answer of the proxy's own.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Status line and headers, without those of the connection.
+    pub head: Message,
+    /// The body; its length is not in the head.
+    pub body: Arc<[u8]>,
+    /// The connection closes after it.
+    pub close: bool,
+}
+
+impl Reply {
+    /// None: the connection is closed without a word. The status is for logs.
+    pub(crate) fn silent(status: u16) -> Option<Reply> {
+        let mut head = Message::default();
+        head.begin_response(Version::Http11, status, b"").ok()?;
+        Some(Reply {
+            head,
+            body: Arc::default(),
+            close: true,
+        })
+    }
+
+    /// Whether only the end of an HTTP/1 connection tells where it ends: pages for
+    /// HTTP/1.0 have no length.
+    pub fn ends_connection(&self) -> bool {
+        self.head.version() == Version::Http10 && self.head.get(b"content-length").is_none()
+    }
+
+    /// Whether it is none. Whatever else closes has a header.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.close && self.body.is_empty() && self.head.fields().is_empty()
+    }
+}
+
+/// The page for an error: the backend's, the frontend's, or the built-in one.
+pub fn error(stream: &Stream, status: u16) -> Reply {
+    let of = |proxy: &Proxy| {
+        let pages = proxy.errors.iter().rev().filter(|(s, _)| *s == status);
+        pages
+            .map(|(_, page)| page)
+            .find_map(|page| match page {
+                // What the group lacks is what the lines before say.
+                ErrorPage::Group(slot) => slot.get()?.page(status),
+                page => Some(page),
+            })
+            .and_then(|page| configured(stream, status, page))
+    };
+    let page = stream.backend().and_then(of);
+    page.or_else(|| of(stream.frontend())).unwrap_or_else(|| {
+        stream.error_status.set(0);
+        built_in(status)
+    })
+}
+
+/// The answer that a page of the configuration is.
+pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Reply> {
+    let mut head = Message::default();
+    stream.error_status.set(status);
+    match page {
+        ErrorPage::Raw(bytes) if bytes.is_empty() => Reply::silent(status),
+        ErrorPage::Made(answer) => answer.reply(stream),
+        ErrorPage::Default | ErrorPage::Group(_) => None,
+        ErrorPage::Raw(bytes) => {
+            let (limits, facts) = (Limits::default(), RequestFacts::default());
+            // The loader has read it this way before.
+            let Ok(Outcome::Done(parsed)) =
+                http1::parse_response(bytes, &facts, &limits, &mut head)
+            else {
+                return None;
+            };
+            let body = bytes.get(parsed.consumed..).unwrap_or_default().into();
+            Some(Reply {
+                head,
+                body,
+                close: false,
+            })
+        }
+        ErrorPage::Redirect(status, location) => {
+            // In HAProxy's order, which is another than that of a rule's redirection.
+            let reason = if *status == 302 {
+                "Found"
+            } else {
+                reason_of(*status)
+            };
+            head.begin_response(Version::Http11, *status, reason.as_bytes())
+                .ok()?;
+            head.add(b"cache-control", b"no-cache").ok()?;
+            head.add(b"content-length", b"0").ok()?;
+            head.add(b"location", location).ok()?;
+            Some(Reply {
+                head,
+                body: Arc::default(),
+                close: false,
+            })
+        }
+    }
+}
+
+fn built_in(status: u16) -> Reply {
+    let mut head = Message::default();
+    let page = http1::error_page(status).or_else(|| http1::error_page(500));
+    let body = page
+        .and_then(|page| page.respond(&mut head).ok())
+        .unwrap_or_default();
+    Reply {
+        head,
+        body: body.into(),
+        close: false,
+    }
+}
