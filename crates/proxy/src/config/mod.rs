@@ -29,6 +29,7 @@ mod service;
 mod source;
 mod status_codes;
 mod stick;
+pub(crate) mod target;
 mod userlist;
 mod workarounds;
 

@@ -8,6 +8,7 @@ use super::outbox::alert;
 use super::plan::{Asked, Plan, Run};
 use super::probe::{check_of, probe};
 use super::report::{Level, LogLine, agent_lines, lines, send_state, tracked_lines};
+use crate::config::target::target;
 use crate::config::{Config, Observe, OnError, Proxy, Server};
 use crate::state::{
     AgentResult, Change, CheckResult, CheckStatus, Said, Shutdown, TakesErrors, now_ms,
@@ -242,10 +243,10 @@ async fn check(shared: &Shared, run: Run, place: super::plan::Place) {
         let report = server.state.report(now_ms());
         send_state(proxy, server, &node(&place.config), &report)
     });
-    let asked = super::target(server);
+    let asked = target(server);
     let result = probe(&place, state.as_deref()).await;
     // Its name may stand for another address by now: then it says nothing.
-    let moved = asked != super::target(server);
+    let moved = asked != target(server);
     drop(place);
     if moved {
         return;

@@ -14,8 +14,8 @@
 //! - new ones are checked soon, spread as at the start; removed ones no more.
 
 use super::agent;
-use super::probe::{Target, target};
 use super::schedule::Schedule;
+use crate::config::target::{Target, target};
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use crate::state::ServerState;
 use std::collections::{BTreeSet, HashMap};

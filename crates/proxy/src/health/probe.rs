@@ -6,11 +6,12 @@
 use super::external;
 use super::http2::Http2;
 use super::plan::Place;
-use super::play::{Next, Outgoing, Play};
-use super::scene::Subject;
-use super::script::{Connect, Voice};
 use super::socks;
-use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server, ServerAddress};
+use crate::check::play::{Next, Outgoing, Play};
+use crate::check::scene::Subject;
+use crate::check::script::{Connect, Voice};
+use crate::config::target::{Target, target_at};
+use crate::config::{Check, CheckKind, HttpProtocol, Proxy, Server};
 use crate::state::{CheckResult, CheckStatus, Tally};
 use protocol::proxy_protocol::{Checksum, Header};
 use std::io;
@@ -28,54 +29,6 @@ use tokio_rustls::TlsConnector;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 4096;
-
-/// Where a check goes.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Target {
-    Inet(SocketAddr),
-    Unix(std::path::PathBuf),
-    Abstract(Vec<u8>),
-}
-
-/// Where the checks of a server go: `addr` and `port`, and what of both is not
-/// given from the server's own address. None: there is no such place.
-pub(crate) fn target(server: &Server) -> Option<Target> {
-    target_at(server, None, None)
-}
-
-/// The same, where a step has an address or a port of its own.
-fn target_at(
-    server: &Server,
-    address: Option<&ServerAddress>,
-    port: Option<u16>,
-) -> Option<Target> {
-    let set = server.state.address_override();
-    let own = set.as_ref().unwrap_or(&server.address);
-    let (ip_set, port_set) = server.state.check_set();
-    let host_set = ip_set.map(|ip| ServerAddress::SamePort(ip, 0));
-    let host = address
-        .or(host_set.as_ref())
-        .or(server.options.check_host.as_ref())
-        .unwrap_or(own);
-    let port_of = |address: &ServerAddress| match address {
-        ServerAddress::Inet(address) => Some(address.port()),
-        _ => None,
-    };
-    let ip = match host {
-        ServerAddress::Inet(address) => address.ip(),
-        ServerAddress::SamePort(ip, _) => *ip,
-        ServerAddress::Unix(path) => return Some(Target::Unix(path.clone())),
-        ServerAddress::Abstract(name) => return Some(Target::Abstract(name.clone())),
-        ServerAddress::Unresolved => return None,
-    };
-    let port = port
-        .or_else(|| address.and_then(port_of))
-        .or(port_set)
-        .or(server.options.check_port)
-        .or_else(|| port_of(host))
-        .or_else(|| port_of(own))?;
-    Some(Target::Inet(SocketAddr::new(ip, port)))
-}
 
 /// How long the two parts of a check may take. Without `timeout check` both
 /// together have `inter`; with it the connection has the lesser of `timeout

@@ -1,15 +1,6 @@
 //! When to check next. Time and randomness are arguments.
 
-/// Where a server stands between up and down.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
-    /// Surely up.
-    Up,
-    /// Going down or coming up.
-    Changing,
-    /// Surely down.
-    Down,
-}
+use crate::state::CheckPhase;
 
 /// Most percent of spread.
 pub const SPREAD_MAX: u32 = 50;
@@ -29,18 +20,18 @@ pub struct Schedule {
 
 impl Schedule {
     /// The interval of a phase.
-    pub fn interval_ms(&self, phase: Phase) -> u32 {
+    pub fn interval_ms(&self, phase: CheckPhase) -> u32 {
         let own = match phase {
-            Phase::Up => None,
-            Phase::Changing => self.fastinter_ms,
-            Phase::Down => self.downinter_ms,
+            CheckPhase::Up => None,
+            CheckPhase::Changing => self.fastinter_ms,
+            CheckPhase::Down => self.downinter_ms,
         };
         own.unwrap_or(self.inter_ms).max(1)
     }
 
     /// How long to wait between the end of a check and the next one. `random`
     /// moves it by at most `spread` percent to either side.
-    pub fn next_ms(&self, phase: Phase, random: u32) -> u64 {
+    pub fn next_ms(&self, phase: CheckPhase, random: u32) -> u64 {
         let interval = u64::from(self.interval_ms(phase));
         let most = self.spread_ms(interval);
         let move_by = u64::from(random) % (2 * most + 1);
@@ -73,16 +64,16 @@ mod tests {
 
     #[test]
     fn each_phase_has_its_interval() {
-        assert_eq!(SCHEDULE.next_ms(Phase::Up, 7), 2000);
-        assert_eq!(SCHEDULE.next_ms(Phase::Changing, 7), 500);
-        assert_eq!(SCHEDULE.next_ms(Phase::Down, 7), 10_000);
+        assert_eq!(SCHEDULE.next_ms(CheckPhase::Up, 7), 2000);
+        assert_eq!(SCHEDULE.next_ms(CheckPhase::Changing, 7), 500);
+        assert_eq!(SCHEDULE.next_ms(CheckPhase::Down, 7), 10_000);
         let plain = Schedule {
             fastinter_ms: None,
             downinter_ms: None,
             ..SCHEDULE
         };
-        assert_eq!(plain.next_ms(Phase::Changing, 7), 2000);
-        assert_eq!(plain.next_ms(Phase::Down, 7), 2000);
+        assert_eq!(plain.next_ms(CheckPhase::Changing, 7), 2000);
+        assert_eq!(plain.next_ms(CheckPhase::Down, 7), 2000);
     }
 
     #[test]
@@ -91,7 +82,9 @@ mod tests {
             spread: 20,
             ..SCHEDULE
         };
-        let all: Vec<u64> = (0..2000).map(|n| spread.next_ms(Phase::Up, n)).collect();
+        let all: Vec<u64> = (0..2000)
+            .map(|n| spread.next_ms(CheckPhase::Up, n))
+            .collect();
         assert_eq!(all.iter().min(), Some(&1600));
         assert_eq!(all.iter().max(), Some(&2400));
     }

@@ -1,11 +1,11 @@
 //! Checks over the loopback, against servers that behave as they are told.
 
 use super::{Checks, Level, Notice, start};
+use crate::check::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
 use crate::config::{
     Check, CheckKind, Config, EmailAlert, Mailer, Mailers, Proxy, ProxyKind, ProxyOption, Server,
     ServerAddress, ServerOptions,
 };
-use crate::health::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
 use crate::state::{CheckStatus, HealthState, ProxyState, ServerState, install, now_ms};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -11,8 +11,8 @@ mod step;
 pub(in crate::keyword) use step::LINES as STEPS;
 
 use super::{Args, Built, LineRow, places};
+use crate::check::HttpSend;
 use crate::config::{Check, CheckKind, MySqlUser};
-use crate::health::HttpSend;
 use crate::load::{Loader, Section, codes};
 use crate::rules::Format;
 use language::{Diagnostic, Span, Word, suggest};

@@ -3,9 +3,8 @@
 //! own ([`sink`]): a slow target never slows traffic, and what it could not
 //! take is counted.
 
-pub mod forward;
 pub mod ring;
-mod servers;
+pub(crate) mod servers;
 mod sink;
 mod syslog;
 mod time;
@@ -13,6 +12,7 @@ mod time;
 pub use sink::{Report, Sink, change, drain, dropped, start};
 pub use syslog::{SyslogFormat, hostname};
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
+pub(crate) use time::{append_syslog_date, year};
 
 use crate::config::{
     Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, STEP_ACCEPT,
@@ -420,7 +420,7 @@ fn step_of<'p>(profile: &'p LogProfile, name: &str) -> Option<&'p LogStep> {
 }
 
 /// Whether `sample` lets this line through.
-fn sampled(target: &LogTarget) -> bool {
+pub(crate) fn sampled(target: &LogTarget) -> bool {
     use std::sync::atomic::Ordering::Relaxed;
     let Some((ranges, size)) = &target.sample else {
         return true;

@@ -26,7 +26,7 @@ fn nobody() -> Stream {
 
 /// Puts the line of a message into the queue for its target. Where that is a backend
 /// without a usable server, nobody gets it, and it is counted.
-pub(super) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, message: &[u8]) {
+pub(crate) fn send(config: &Config, target: &LogTargetAddress, line: Vec<u8>, message: &[u8]) {
     let LogTargetAddress::Backend(name) = target else {
         return sink::send(target, line);
     };

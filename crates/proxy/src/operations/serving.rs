@@ -7,7 +7,7 @@ use super::connection;
 use super::places::Places;
 use super::socket::{OperationsSocket, Rights, Takes};
 use crate::config::Config;
-use crate::log::forward;
+use crate::log_forward;
 use crate::runtime::Runtime;
 use crate::takeover::state::Heirs;
 use std::io;
@@ -105,7 +105,7 @@ pub struct Serving {
     loops: Mutex<Vec<Loop>>,
     adopted: Arc<Semaphore>,
     /// Those that take log messages.
-    messages: forward::Serving,
+    messages: log_forward::Serving,
 }
 
 /// Serves the sockets on a Tokio runtime, until that ends.
@@ -122,7 +122,7 @@ pub fn start(
         handle: handle.clone(),
         loops: Mutex::default(),
         adopted: Arc::new(Semaphore::new(ADOPTED_MAX)),
-        messages: forward::Serving::new(runtime, handle),
+        messages: log_forward::Serving::new(runtime, handle),
     };
     serving.change(sockets)?;
     Ok(serving)
@@ -146,7 +146,7 @@ impl Serving {
                     datagrams,
                     tls,
                 } => {
-                    messages.push(forward::LogSocket {
+                    messages.push(log_forward::LogSocket {
                         fd: socket.fd,
                         section,
                         datagrams,

@@ -1,6 +1,6 @@
 //! The sockets of the side thread, opened with the rights of the start: those for
 //! operators, those on which peers are listened to, and those of `log-forward`
-//! sections. `serving` has the first, `peers` and `log::forward` the others.
+//! sections. `serving` has the first, `peers` and `log_forward` the others.
 
 use crate::config::{
     Bind, BindAddress, BindOwner, Config, LogForward, Peers, StatsLevel, StatsSocket,

@@ -220,3 +220,14 @@ impl CheckResult {
         self
     }
 }
+
+/// Where a server stands between up and down.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CheckPhase {
+    /// Surely up.
+    Up,
+    /// Going down or coming up.
+    Changing,
+    /// Surely down.
+    Down,
+}

@@ -21,7 +21,7 @@ mod server;
 mod tests;
 
 pub use capture::{CAPTURED_MAX, Capture, Captures, captured};
-pub use check::{CheckResult, CheckStatus, Verdict};
+pub use check::{CheckPhase, CheckResult, CheckStatus, Verdict};
 pub use clock::now_ms;
 pub(crate) use counters::{AVERAGES, TALLIES};
 pub use counters::{Average, Counters, Shard, Tally};

@@ -3,8 +3,8 @@
 //! name, and a new one begins up; this is the exception, and of nothing but
 //! what the checks found.
 
+use crate::config::target::{Target, target};
 use crate::config::{Config, Proxy, Server};
-use crate::health::{Target, target};
 use crate::state::HealthState;
 use std::collections::{HashMap, HashSet};
 

@@ -166,7 +166,7 @@ impl Process {
                 .sum(),
             peers: peers(config),
             failed_resolutions: crate::names::failures(),
-            logs_received: crate::log::forward::received(),
+            logs_received: crate::log_forward::received(),
             stopping: runtime.stopping(),
             logs_dropped: crate::log::dropped(),
             node: node(config),

@@ -1,8 +1,8 @@
 //! `tcp-check connect` and `http-check connect`.
 
 use super::{Comment, unknown_word};
+use crate::check::{Connect, PortSource};
 use crate::config::{HttpProtocol, ServerAddress};
-use crate::health::{Connect, PortSource};
 use crate::keyword::server_option::check::check_address;
 use crate::keyword::{Args, tls_words};
 use crate::load::{Loader, codes};

@@ -1,7 +1,7 @@
 //! `tcp-check expect` and `http-check expect`.
 
 use super::{Comment, unknown_word};
-use crate::health::{Code, Expect, Matcher, Pattern, StatusRange, Told, unhex};
+use crate::check::{Code, Expect, Matcher, Pattern, StatusRange, Told, unhex};
 use crate::keyword::Args;
 use crate::load::{Loader, codes};
 use crate::rules::{Dialect, Expression, Format, Usage};

@@ -1,7 +1,7 @@
 //! `http-check send`.
 
 use super::{Comment, FIELDS_MAX, text_of, unknown_word};
-use crate::health::HttpSend;
+use crate::check::HttpSend;
 use crate::keyword::Args;
 use crate::load::{Loader, codes};
 use crate::rules::{Dialect, Format, Usage};

@@ -3,8 +3,8 @@
 
 use super::expect::binary;
 use super::{Comment, check_of, text_of};
+use crate::check::{STEPS_MAX, Send, Step, StepAction};
 use crate::config::{CheckLines, ProxyKind};
-use crate::health::{STEPS_MAX, Send, Step, StepAction};
 use crate::keyword::{Args, Built, LineRow, places};
 use crate::load::{Loader, Section, codes};
 use crate::rules::{Dialect, Format, Usage, VariableChange};

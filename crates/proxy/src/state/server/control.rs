@@ -9,7 +9,7 @@ use super::{
 use crate::config::{InitState, Server, ServerAddress, ServerOptions};
 use crate::queue;
 use crate::state::proxy::LineupChange;
-use crate::state::{CheckResult, Tally, Verdict, revision};
+use crate::state::{CheckPhase, CheckResult, Tally, Verdict, revision};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -501,13 +501,13 @@ impl ServerState {
 
     /// Where the next check stands: whether the server is up, and whether the
     /// last check changed its mind half way (then `fastinter` counts).
-    pub fn check_phase(&self) -> crate::health::Phase {
+    pub fn check_phase(&self) -> CheckPhase {
         let control = self.control();
         let top = control.rise + control.fall - 1;
         match control.streak {
-            0 => crate::health::Phase::Down,
-            streak if streak >= top => crate::health::Phase::Up,
-            _ => crate::health::Phase::Changing,
+            0 => CheckPhase::Down,
+            streak if streak >= top => CheckPhase::Up,
+            _ => CheckPhase::Changing,
         }
     }
 

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 /// Most bytes of an answer that are looked at.
 pub const ANSWER_MAX: usize = 16 * 1024;
 /// Most bytes of what a check tells.
-pub(super) const INFO_MAX: usize = 127;
+pub(crate) const INFO_MAX: usize = 127;
 
 /// A status or a range of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +40,7 @@ pub enum Matcher {
 }
 
 /// A [`Matcher`] whose formats are filled in.
-pub(super) enum Filled<'e> {
+pub(crate) enum Filled<'e> {
     Exact(Cow<'e, [u8]>),
     Begin(Cow<'e, [u8]>),
     End(Cow<'e, [u8]>),
@@ -65,7 +65,7 @@ impl Matcher {
 }
 
 impl Filled<'_> {
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
         match self {
             Filled::Exact(want) => text == &**want,
             Filled::Begin(want) => text.starts_with(want),
@@ -159,18 +159,18 @@ pub struct Expect {
 }
 
 /// What has come so far.
-pub(super) struct Answer<'a> {
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Answer<'a> {
+    pub(crate) bytes: &'a [u8],
     /// Nothing more comes, or nothing more is looked at.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
     /// `http-check disable-on-404` counts.
-    pub(super) gentle_404: bool,
-    pub(super) voice: Voice,
+    pub(crate) gentle_404: bool,
+    pub(crate) voice: Voice,
 }
 
 /// What an expectation comes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Judged {
+pub(crate) enum Judged {
     /// More must come.
     Wait,
     /// It is as expected.
@@ -206,7 +206,7 @@ impl Expect {
     }
 
     /// Judges what has come.
-    pub(super) fn judge(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
+    pub(crate) fn judge(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
         if answer.voice == Voice::Http {
             return self.judge_http(step, answer, scene);
         }
@@ -344,7 +344,7 @@ impl Expect {
     }
 
     /// What it is called where a step is told.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match &self.pattern {
             Pattern::Text(text) => format!("expect string '{}'", String::from_utf8_lossy(text)),
             Pattern::Binary(bytes) => {
@@ -429,12 +429,12 @@ impl Told {
 }
 
 /// Text that is told: as much of it as fits.
-pub(super) fn text_of(text: &[u8]) -> Cow<'static, str> {
+pub(crate) fn text_of(text: &[u8]) -> Cow<'static, str> {
     let text = &text[..text.len().min(INFO_MAX)];
     String::from_utf8_lossy(text).into_owned().into()
 }
 
-pub(super) fn with_quoted_comment(mut text: Vec<u8>, step: &Step) -> Vec<u8> {
+pub(crate) fn with_quoted_comment(mut text: Vec<u8>, step: &Step) -> Vec<u8> {
     if let Some(comment) = &step.comment {
         text.extend_from_slice(b" comment: '");
         text.extend_from_slice(comment);

@@ -1,6 +1,6 @@
 //! Runs a script as a value: it is told what came and what happened, and says
 //! what is to be done next, until there is a verdict. It has no socket and no
-//! clock; [`super::probe`] has them.
+//! clock; [`crate::health`] has them.
 
 use super::expect::{ANSWER_MAX, Answer, INFO_MAX, Judged, unhex, with_quoted_comment};
 use super::hello::hello;
@@ -12,14 +12,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Outgoing {
+pub(crate) enum Outgoing {
     Bytes(Vec<u8>),
     /// In whatever version of HTTP the connection speaks.
     Http(Request),
 }
 
 /// What is to be done.
-pub(super) enum Next<'s> {
+pub(crate) enum Next<'s> {
     /// Give up the connection and open one, to this port if there is one; then
     /// [`Play::connected`] or one of the failures.
     Connect(&'s Connect, Option<u16>),
@@ -32,7 +32,7 @@ pub(super) enum Next<'s> {
 }
 
 /// A script that runs.
-pub(super) struct Play<'s> {
+pub(crate) struct Play<'s> {
     script: &'s Script,
     subject: Subject,
     memory: Memory,
@@ -56,7 +56,7 @@ pub(super) struct Play<'s> {
 }
 
 impl<'s> Play<'s> {
-    pub(super) fn new(
+    pub(crate) fn new(
         script: &'s Script,
         subject: Subject,
         state: Option<&'s str>,
@@ -79,7 +79,7 @@ impl<'s> Play<'s> {
     }
 
     /// What is to be done now.
-    pub(super) fn next(&mut self) -> Next<'s> {
+    pub(crate) fn next(&mut self) -> Next<'s> {
         let script = self.script;
         while let Some(step) = script.steps.get(self.at) {
             match &step.action {
@@ -139,12 +139,12 @@ impl<'s> Play<'s> {
     }
 
     /// It was sent.
-    pub(super) fn done(&mut self) {
+    pub(crate) fn done(&mut self) {
         self.at += 1;
     }
 
     /// The connection stands, with TLS or without.
-    pub(super) fn connected(&mut self, secured: bool) {
+    pub(crate) fn connected(&mut self, secured: bool) {
         self.secured = secured;
         self.connections += 1;
         self.at += 1;
@@ -152,19 +152,19 @@ impl<'s> Play<'s> {
 
     /// Whether this side goes on after the current step: it sends, connects again or
     /// is done, and does not wait for the server.
-    pub(super) fn speaks_next(&self) -> bool {
+    pub(crate) fn speaks_next(&self) -> bool {
         let mut next = self.script.steps.iter().skip(self.at + 1);
         let next = next.find(|step| step.acts());
         !next.is_some_and(|step| matches!(step.action, StepAction::Expect(_)))
     }
 
     /// No connection stood yet.
-    pub(super) fn is_first_connection(&self) -> bool {
+    pub(crate) fn is_first_connection(&self) -> bool {
         self.connections == 0
     }
 
     /// Bytes came; none is the end.
-    pub(super) fn received(&mut self, bytes: &[u8]) {
+    pub(crate) fn received(&mut self, bytes: &[u8]) {
         let room = ANSWER_MAX.saturating_sub(self.input.len());
         self.input
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -172,12 +172,12 @@ impl<'s> Play<'s> {
     }
 
     /// Whether something of an answer came.
-    pub(super) fn has_input(&self) -> bool {
+    pub(crate) fn has_input(&self) -> bool {
         !self.input.is_empty()
     }
 
     /// The step that is its turn took too long. `connecting`: what it was then.
-    pub(super) fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
+    pub(crate) fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
         let status = connecting.unwrap_or_else(|| match self.step() {
             Some(Step {
                 action: StepAction::Expect(expect),
@@ -190,7 +190,7 @@ impl<'s> Play<'s> {
     }
 
     /// It could not be done, for this reason.
-    pub(super) fn failed(&self, status: CheckStatus, why: &str) -> CheckResult {
+    pub(crate) fn failed(&self, status: CheckStatus, why: &str) -> CheckResult {
         self.told(status, why)
     }
 

@@ -8,9 +8,8 @@ mod serving;
 
 pub use serving::{LogSocket, Serving};
 
-use super::time::{append_syslog_date, iso_date, year};
-use super::{SyslogFormat, sampled, servers};
 use crate::config::{Config, ForwardedHost, LogForward, LogTarget, LogTargetAddress};
+use crate::log::{SyslogFormat, append_syslog_date, iso_date, sampled, servers, year};
 use message::{Form, Message};
 use std::borrow::Cow;
 use std::io::Write;

@@ -12,15 +12,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// The server that is checked, in its tree.
-pub(super) struct Subject {
-    pub(super) config: Arc<Config>,
-    pub(super) backend: ProxyIndex,
-    pub(super) server: ServerIndex,
+pub(crate) struct Subject {
+    pub(crate) config: Arc<Config>,
+    pub(crate) backend: ProxyIndex,
+    pub(crate) server: ServerIndex,
 }
 
 /// What a check remembers.
 #[derive(Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Variables of the scope `check` and those that end with it.
     check: Variables,
     /// Of the scope `sess`.
@@ -28,19 +28,19 @@ pub(super) struct Memory {
 }
 
 /// One moment of a check.
-pub(super) struct Scene<'p> {
-    pub(super) subject: &'p Subject,
-    pub(super) memory: &'p mut Memory,
+pub(crate) struct Scene<'p> {
+    pub(crate) subject: &'p Subject,
+    pub(crate) memory: &'p mut Memory,
     /// What the server has sent.
-    pub(super) bytes: &'p [u8],
-    pub(super) ended: bool,
+    pub(crate) bytes: &'p [u8],
+    pub(crate) ended: bool,
     /// It is HTTP.
-    pub(super) http: bool,
+    pub(crate) http: bool,
 }
 
 impl Scene<'_> {
     /// What a format makes.
-    pub(super) fn text<'f>(&mut self, format: &'f Format) -> Cow<'f, [u8]> {
+    pub(crate) fn text<'f>(&mut self, format: &'f Format) -> Cow<'f, [u8]> {
         match format.as_constant() {
             Some(text) => Cow::Borrowed(text),
             None => Cow::Owned(self.with(|stream| format.fill(stream))),
@@ -48,7 +48,7 @@ impl Scene<'_> {
     }
 
     /// The number that an expression gives.
-    pub(super) fn number(&mut self, expression: &Expression) -> Option<i64> {
+    pub(crate) fn number(&mut self, expression: &Expression) -> Option<i64> {
         self.with(
             |stream| match expression.evaluate(stream)?.cast(Type::Int)? {
                 Value::Int(number) => Some(number),
@@ -58,7 +58,7 @@ impl Scene<'_> {
     }
 
     /// Changes a variable.
-    pub(super) fn change(&mut self, change: &VariableChange) {
+    pub(crate) fn change(&mut self, change: &VariableChange) {
         self.with(|stream| change.apply(stream));
     }
 

@@ -1,0 +1,52 @@
+//! Where the checks of a server go.
+
+use super::{Server, ServerAddress};
+use std::net::SocketAddr;
+
+/// Where a check goes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Target {
+    Inet(SocketAddr),
+    Unix(std::path::PathBuf),
+    Abstract(Vec<u8>),
+}
+
+/// Where the checks of a server go: `addr` and `port`, and what of both is not
+/// given from the server's own address. None: there is no such place.
+pub(crate) fn target(server: &Server) -> Option<Target> {
+    target_at(server, None, None)
+}
+
+/// The same, where a step has an address or a port of its own.
+pub(crate) fn target_at(
+    server: &Server,
+    address: Option<&ServerAddress>,
+    port: Option<u16>,
+) -> Option<Target> {
+    let set = server.state.address_override();
+    let own = set.as_ref().unwrap_or(&server.address);
+    let (ip_set, port_set) = server.state.check_set();
+    let host_set = ip_set.map(|ip| ServerAddress::SamePort(ip, 0));
+    let host = address
+        .or(host_set.as_ref())
+        .or(server.options.check_host.as_ref())
+        .unwrap_or(own);
+    let port_of = |address: &ServerAddress| match address {
+        ServerAddress::Inet(address) => Some(address.port()),
+        _ => None,
+    };
+    let ip = match host {
+        ServerAddress::Inet(address) => address.ip(),
+        ServerAddress::SamePort(ip, _) => *ip,
+        ServerAddress::Unix(path) => return Some(Target::Unix(path.clone())),
+        ServerAddress::Abstract(name) => return Some(Target::Abstract(name.clone())),
+        ServerAddress::Unresolved => return None,
+    };
+    let port = port
+        .or_else(|| address.and_then(port_of))
+        .or(port_set)
+        .or(server.options.check_port)
+        .or_else(|| port_of(host))
+        .or_else(|| port_of(own))?;
+    Some(Target::Inet(SocketAddr::new(ip, port)))
+}
