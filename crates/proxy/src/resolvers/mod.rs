@@ -1,6 +1,6 @@
 //! Names of hosts and services while traffic flows: the `resolvers` sections at
-//! work. What is asked when, and what answers come to, are values ([`resolution`],
-//! [`plan`], [`assign`]); the driver on the side thread is the only part with
+//! work. What is asked when, and what answers come to, are values ([`crate::names`],
+//! [`assign`]); the driver on the side thread is the only part with
 //! sockets and a clock, and changes servers by their state's own methods. No
 //! thread of the data plane waits for any of it but a rule that asks.
 

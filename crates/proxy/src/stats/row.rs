@@ -58,7 +58,7 @@ impl<'c> From<String> for Value<'c> {
 pub struct Moment {
     /// The time of states ([`crate::state::now_ms`]).
     pub state_ms: u64,
-    /// The time of rates ([`crate::runtime::Runtime::now_ms`]).
+    /// The time of rates ([`crate::thread::Process::now_ms`]).
     pub rate_ms: u64,
     /// Connections that the process may have: what bounds a frontend without `maxconn`.
     pub connections_max: u32,
