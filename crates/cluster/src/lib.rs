@@ -31,8 +31,6 @@ pub mod machine;
 pub mod member;
 pub mod message;
 pub mod raft;
-#[cfg(test)]
-mod random;
 pub mod request;
 pub mod role;
 pub mod rollout;

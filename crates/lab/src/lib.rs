@@ -132,7 +132,7 @@ pub use peer::Peer;
 pub use port::free_port;
 pub use probe::{Failure, Probe, Record, Steady, exchange};
 pub use process::{Frozen, Process, Signal};
-pub use random::Random;
+pub use random::{Random, setting};
 pub use scratch::Scratch;
 pub use syslog::Syslog;
 pub use topology::Lab;

@@ -1,4 +1,4 @@
-//! The random numbers of tests: a seed replays them.
+//! The random numbers of tests: a seed replays them, and the environment chooses seeds.
 
 /// A source of random numbers (SplitMix64): the same ones for the same seed.
 #[derive(Clone, Debug)]
@@ -58,10 +58,20 @@ impl Random {
         all[self.index(all.len())]
     }
 
+    /// Returns a reference to one of these.
+    pub fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.index(all.len())]
+    }
+
     /// Returns another source, independent of what is drawn from this one later.
     pub fn fork(&mut self) -> Random {
         Random::new(self.next())
     }
+}
+
+/// Reads a number from the environment: which seeds a test runs, and how many.
+pub fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! its clients, by a seed. What nobody did harm to must not fail, and in the end
 //! memory and descriptors are back where they were.
 
+use lab::Random;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -66,24 +67,6 @@ impl Step {
     }
 }
 
-/// Numbers that look random and are the same for a seed.
-#[derive(Debug)]
-struct Seeded(u64);
-
-impl Seeded {
-    /// Neighbouring seeds lead to numbers that have nothing in common.
-    fn new(seed: u64) -> Seeded {
-        Seeded(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 11
-    }
-}
-
 /// What the processes besides the supervisor hold.
 #[derive(Debug, Clone, Copy, Default)]
 struct Held {
@@ -111,7 +94,7 @@ pub fn run(judge: &mut Judge<'_>, subject: &Subject, right: bool) -> Result<Repo
         crowd: judge.load(&site.at)?,
         site: &site,
         running: &running,
-        random: Seeded::new(judge.options.seed),
+        random: Random::new(judge.options.seed),
         version: 0,
         kills: 0,
         allowed: 0,
@@ -136,7 +119,7 @@ struct Soak<'s> {
     crowd: Crowd,
     site: &'s Site,
     running: &'s Running<'s>,
-    random: Seeded,
+    random: Random,
     version: u64,
     kills: u64,
     /// Failures, and connections that were closed, for which a kill was the cause.
@@ -287,7 +270,7 @@ mod tests {
     #[test]
     fn a_seed_leads_to_the_same_steps_and_all_kinds_of_them() {
         let steps = |seed| {
-            let mut random = Seeded::new(seed);
+            let mut random = Random::new(seed);
             let steps = (0..500).map(move |_| Step::of(random.next()));
             steps.collect::<Vec<_>>()
         };

@@ -116,15 +116,10 @@ mod tests {
 
     #[test]
     fn any_bytes_are_taken() {
-        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = lab::Random::new(1);
         for _ in 0..20_000 {
             let bytes: Vec<u8> = (0..24)
-                .map(|_| {
-                    seed ^= seed << 13;
-                    seed ^= seed >> 7;
-                    seed ^= seed << 17;
-                    b"aH# '\"\\$\n\r\0:/@ \xff=!pw"[(seed >> 33) as usize % 20]
-                })
+                .map(|_| *random.of(b"aH# '\"\\$\n\r\0:/@ \xff=!pw"))
                 .collect();
             let lines = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count();
             let covered = covered(&bytes, &Vocabulary::default());

@@ -310,13 +310,8 @@ mod tests {
         }
         let bytes = super::super::export(&old, None).bytes;
         let new = config(store);
-        let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-        let mut next = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut random = lab::Random::new(1);
+        let mut next = move || random.next();
         for _ in 0..2000 {
             let mut bytes = bytes.clone();
             for _ in 0..=next() % 8 {

@@ -234,12 +234,10 @@ fn threads_that_add_hold_note_and_remove_leave_a_table_whole() {
             for thread in 0..4u32 {
                 let table = &table;
                 scope.spawn(move || {
-                    let mut seed = 0x9e37_79b9 + thread;
+                    let mut random = lab::Random::new(thread.into());
                     let mut kept = Vec::new();
                     for _ in 0..4000u32 {
-                        seed ^= seed << 13;
-                        seed ^= seed >> 17;
-                        seed ^= seed << 5;
+                        let seed = random.next() as u32;
                         let key = (seed % (size * 2)).to_string();
                         match seed >> 29 {
                             0 => _ = table.remove(key.as_bytes()),

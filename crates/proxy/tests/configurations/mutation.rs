@@ -1,7 +1,8 @@
 //! Damage of every kind, many times over: loading always ends, soon, with
 //! diagnostics that stand inside of their file and can be shown in every form.
 
-use crate::corpus::{Random, Sample, joined, lines, load_text, samples, setting};
+use crate::corpus::{Sample, joined, lines, load_text, samples};
+use lab::{Random, setting};
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::render::{self, HaproxyForm, Look};
 use language::{Severity, Span};
@@ -125,8 +126,8 @@ const WORDS: &[&str] = &[
 #[test]
 fn damaged_files_are_answered_and_never_crash_the_loader() {
     let samples = samples();
-    let count = setting("EVENKEEL_MUTANTS", MUTANTS);
-    let first = setting("EVENKEEL_SEED", 1);
+    let count = setting("EVENKEEL_MUTANTS").unwrap_or(MUTANTS);
+    let first = setting("EVENKEEL_SEED").unwrap_or(1);
     let mut slowest = (Duration::ZERO, 0);
     for seed in first..first + count {
         let mut random = Random::new(seed);
@@ -231,7 +232,7 @@ fn spans_outside(loaded: &Loaded) -> Option<String> {
 /// A text with one to four wounds.
 pub fn mutant(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
     let mut text = sample.text.clone();
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..1 + random.index(4) {
         text = wounded(&text, samples, random);
     }
     text
@@ -239,14 +240,14 @@ pub fn mutant(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u
 
 /// A text with one wound that leaves most of it whole.
 pub fn gentle(sample: &Sample, samples: &[Sample], random: &mut Random) -> Vec<u8> {
-    match random.below(4) {
+    match random.index(4) {
         0 => by_lines(&sample.text, samples, random),
         _ => by_words(&sample.text, random),
     }
 }
 
 fn wounded(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
-    match random.below(24) {
+    match random.index(24) {
         0..=8 => by_words(text, random),
         9..=14 => by_lines(text, samples, random),
         15..=20 => by_bytes(text, random),
@@ -257,7 +258,7 @@ fn wounded(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
 /// Words of one line dropped, doubled, swapped, replaced, misspelt, inserted.
 fn by_words(text: &[u8], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
-    let at = random.below(all.len());
+    let at = random.index(all.len());
     let mut words: Vec<Vec<u8>> = all[at]
         .split(|b| *b == b' ')
         .filter(|word| !word.is_empty())
@@ -266,12 +267,12 @@ fn by_words(text: &[u8], random: &mut Random) -> Vec<u8> {
     if words.is_empty() {
         return text.to_vec();
     }
-    let n = random.below(words.len());
-    match random.below(8) {
+    let n = random.index(words.len());
+    match random.index(8) {
         0 => drop(words.remove(n)),
         1 => words.insert(n, words[n].clone()),
         2 => {
-            let other = random.below(words.len());
+            let other = random.index(words.len());
             words.swap(n, other);
         }
         3 => words[n] = random.of(WORDS).as_bytes().to_vec(),
@@ -285,10 +286,10 @@ fn by_words(text: &[u8], random: &mut Random) -> Vec<u8> {
 }
 
 fn misspell(word: &mut Vec<u8>, random: &mut Random) {
-    let at = random.below(word.len());
-    match random.below(5) {
+    let at = random.index(word.len());
+    match random.index(5) {
         0 => drop(word.remove(at)),
-        1 => word.insert(at, b'a' + random.below(26) as u8),
+        1 => word.insert(at, b'a' + random.index(26) as u8),
         2 => {
             let other = (at + 1) % word.len();
             word.swap(at, other);
@@ -301,17 +302,17 @@ fn misspell(word: &mut Vec<u8>, random: &mut Random) {
 /// Lines dropped, doubled, moved, joined, split, unindented, taken from another file.
 fn by_lines(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
-    let at = random.below(all.len());
-    match random.below(9) {
+    let at = random.index(all.len());
+    match random.index(9) {
         0 => drop(all.remove(at)),
         1 => all.insert(at, all[at].clone()),
         2 => {
-            let other = random.below(all.len());
+            let other = random.index(all.len());
             all.swap(at, other);
         }
         3 => all[at].push(b'\\'),
         4 => {
-            let cut = random.below(all[at].len() + 1);
+            let cut = random.index(all[at].len() + 1);
             let rest = all[at].split_off(cut);
             all.insert(at + 1, rest);
         }
@@ -328,12 +329,12 @@ fn by_lines(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
             all.insert(at, random.of(&other).clone());
         }
         7 => {
-            let count = 1 + random.below(all.len() - at);
+            let count = 1 + random.index(all.len() - at);
             let copied = all[at..at + count].to_vec();
             all.extend(copied);
         }
         _ => {
-            let end = (at + random.below(10)).min(all.len());
+            let end = (at + random.index(10)).min(all.len());
             all.drain(at..end);
         }
     }
@@ -350,8 +351,8 @@ fn by_bytes(text: &[u8], random: &mut Random) -> Vec<u8> {
     if text.is_empty() {
         return vec![random.next() as u8];
     }
-    let at = random.below(text.len());
-    match random.below(6) {
+    let at = random.index(text.len());
+    match random.index(6) {
         0 => text[at] = random.next() as u8,
         1 => text.insert(
             at,
@@ -361,12 +362,12 @@ fn by_bytes(text: &[u8], random: &mut Random) -> Vec<u8> {
         3 => text.truncate(at),
         4 => {
             for _ in 0..8 {
-                let at = random.below(text.len());
+                let at = random.index(text.len());
                 text[at] = random.next() as u8;
             }
         }
         _ => {
-            let end = (at + random.below(200)).min(text.len());
+            let end = (at + random.index(200)).min(text.len());
             text.drain(at..end);
         }
     }
@@ -376,12 +377,12 @@ fn by_bytes(text: &[u8], random: &mut Random) -> Vec<u8> {
 /// What no person writes.
 fn extremes(text: &[u8], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
-    let at = random.below(all.len());
-    let depth = random.below(200);
+    let at = random.index(all.len());
+    let depth = random.index(200);
     let word = random.of(WORDS).to_string();
-    let new: Vec<u8> = match random.below(10) {
-        0 => format!("{} ", word).repeat(random.below(2000)).into_bytes(),
-        1 => vec![b'a' + random.below(26) as u8; random.below(1 << 17)],
+    let new: Vec<u8> = match random.index(10) {
+        0 => format!("{} ", word).repeat(random.index(2000)).into_bytes(),
+        1 => vec![b'a' + random.index(26) as u8; random.index(1 << 17)],
         2 => format!("    acl x path {}", "\"'".repeat(depth)).into_bytes(),
         3 => format!("    http-request deny if {}", "! ".repeat(depth)).into_bytes(),
         4 => format!(
@@ -406,7 +407,7 @@ fn extremes(text: &[u8], random: &mut Random) -> Vec<u8> {
         )
         .into_bytes(),
     };
-    let replaced = random.below(2) == 0;
+    let replaced = random.index(2) == 0;
     if replaced {
         all[at] = new
     } else {

@@ -1,8 +1,9 @@
 //! The registry as its readers see it: every row says what it is, and every
 //! code that anything reports can be explained.
 
-use crate::corpus::{Random, load_text, samples};
+use crate::corpus::{load_text, samples};
 use crate::mutation::gentle;
+use lab::Random;
 use language::keyword::Documented;
 use std::collections::BTreeSet;
 

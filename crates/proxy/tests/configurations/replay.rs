@@ -1,9 +1,10 @@
 //! What was loaded can be loaded again from its recording alone: the same
 //! tree, the same diagnostics, whatever the file.
 
-use crate::corpus::{Random, Sample, load_text, of_directory, samples, setting};
+use crate::corpus::{Sample, load_text, of_directory, samples};
 use crate::mutation::mutant;
 use configuration::Recording;
+use lab::{Random, setting};
 use proxy::listener;
 use proxy::load::{Loaded, replay};
 use proxy::log;
@@ -75,8 +76,8 @@ fn whole_files_are_replayed_to_the_same_tree_and_diagnostics() {
 #[test]
 fn damaged_files_are_replayed_to_the_same_diagnostics() {
     let samples = samples();
-    let first = setting("EVENKEEL_SEED", 1);
-    for seed in first..first + setting("EVENKEEL_MUTANTS", MUTANTS) {
+    let first = setting("EVENKEEL_SEED").unwrap_or(1);
+    for seed in first..first + setting("EVENKEEL_MUTANTS").unwrap_or(MUTANTS) {
         let mut random = Random::new(seed);
         let sample = random.of(&samples);
         let loaded = load_text("mutant.cfg", &mutant(sample, &samples, &mut random));

@@ -3,6 +3,7 @@
 
 use crate::bed::{Bed, Gate, Origin, Peer, against_haproxy, alone, pause, settle, soon};
 use crate::living::apart;
+use lab::Random;
 use proxy::running::ServeOptions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,52 +26,40 @@ fn rss_anon() -> u64 {
         * 1024
 }
 
-/// A small random number generator: the same numbers for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
-    }
-
-    /// A text with some bytes changed, doubled, cut or put in.
-    fn mutate(&mut self, text: &[u8]) -> Vec<u8> {
-        const PIECES: &[&[u8]] = &[
-            b"\r\n",
-            b"\n",
-            b"\0",
-            b" ",
-            b":",
-            b"Content-Length: 5\r\n",
-            b"Transfer-Encoding: chunked\r\n",
-            b"\r\n\r\n",
-            b"0\r\n\r\n",
-            b"HTTP/1.1 100 Continue\r\n\r\n",
-            b"-1",
-            b"ffffffffffffffff\r\n",
-            b",",
-            b"\xff",
-        ];
-        let mut out = text.to_vec();
-        for _ in 0..1 + self.below(4) {
-            let at = self.below(out.len() + 1);
-            match self.below(5) {
-                0 => drop(out.splice(at..at, PIECES[self.below(PIECES.len())].iter().copied())),
-                1 if at < out.len() => out[at] = self.below(256) as u8,
-                2 => out.truncate(at),
-                3 if at < out.len() => drop(out.remove(at)),
-                _ => {
-                    let end = (at + self.below(20)).min(out.len());
-                    let copy = out[at..end].to_vec();
-                    out.splice(at..at, copy);
-                }
+/// A text with some bytes changed, doubled, cut or put in.
+fn mutate(random: &mut Random, text: &[u8]) -> Vec<u8> {
+    const PIECES: &[&[u8]] = &[
+        b"\r\n",
+        b"\n",
+        b"\0",
+        b" ",
+        b":",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"\r\n\r\n",
+        b"0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"-1",
+        b"ffffffffffffffff\r\n",
+        b",",
+        b"\xff",
+    ];
+    let mut out = text.to_vec();
+    for _ in 0..1 + random.index(4) {
+        let at = random.index(out.len() + 1);
+        match random.index(5) {
+            0 => drop(out.splice(at..at, PIECES[random.index(PIECES.len())].iter().copied())),
+            1 if at < out.len() => out[at] = random.index(256) as u8,
+            2 => out.truncate(at),
+            3 if at < out.len() => drop(out.remove(at)),
+            _ => {
+                let end = (at + random.index(20)).min(out.len());
+                let copy = out[at..end].to_vec();
+                out.splice(at..at, copy);
             }
         }
-        out
     }
+    out
 }
 
 #[test]
@@ -314,19 +303,16 @@ fn answers_that_are_mutated_break_nothing() {
                 peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
                 continue;
             }
-            let mut random = Random(
-                seed.fetch_add(1, Ordering::SeqCst)
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            );
-            let text = ANSWERS[random.below(ANSWERS.len())];
-            let text = random.mutate(text.as_bytes());
-            let cut = random.below(text.len() + 1);
+            let mut random = Random::new(seed.fetch_add(1, Ordering::SeqCst));
+            let text = ANSWERS[random.index(ANSWERS.len())];
+            let text = mutate(&mut random, text.as_bytes());
+            let cut = random.index(text.len() + 1);
             peer.try_send(&text[..cut]);
-            if random.below(3) == 0 {
+            if random.index(3) == 0 {
                 pause(1);
             }
             peer.try_send(&text[cut..]);
-            match random.below(4) {
+            match random.index(4) {
                 0 => return peer.reset(),
                 1 => {}
                 _ => return,
@@ -361,10 +347,10 @@ fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() 
     ];
     let origin = Origin::echo();
     let bed = Bed::new(&impatient(&origin, "timeout server 500ms"));
-    let mut random = Random(0x1234_5678_9abc_def1);
+    let mut random = Random::new(1);
     for n in 0..1500 {
-        let text = REQUESTS[random.below(REQUESTS.len())];
-        let text = random.mutate(text.as_bytes());
+        let text = REQUESTS[random.index(REQUESTS.len())];
+        let text = mutate(&mut random, text.as_bytes());
         let mut client = bed.client();
         client.try_send(&text);
         client.half_close();
@@ -379,15 +365,13 @@ fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() 
 #[test]
 fn the_parser_takes_any_variant() {
     use http::http1::{Limits, parse_request};
-    let most = std::env::var("DRIVER_VARIANTS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(1_000_000);
-    let mut random = Random(0x0bad_cafe_0bad_cafe);
+    let most = lab::setting("DRIVER_VARIANTS").unwrap_or(1_000_000);
+    let mut random = Random::new(2);
     let mut message = http::message::Message::default();
     let limits = Limits::default();
     for _ in 0..most {
-        let text = random.mutate(
+        let text = mutate(
+            &mut random,
             b"POST http://h/a?b#c HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: keep-alive, upgrade\r\nUpgrade: websocket\r\nTE: trailers\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         );
         let whole = parse_request(&text, &limits, &mut message).is_ok();

@@ -9,6 +9,7 @@ use crate::raw2::{
     self, ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PADDED, PING,
     PRIORITY, PUSH_PROMISE, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, block, frame, headers,
 };
+use lab::Random;
 use std::time::Duration;
 
 /// What a client of such a server gets.
@@ -552,104 +553,88 @@ fn a_server_that_allows_no_streams_gets_none_and_its_clients_an_error() {
     assert!(origin.accepted() < 100, "{} connections", origin.accepted());
 }
 
-/// A small random number generator: the same numbers for the same seed.
-struct Random(u64);
+fn random_bytes(random: &mut Random, most: usize) -> Vec<u8> {
+    (0..random.index(most + 1))
+        .map(|_| random.index(256) as u8)
+        .collect()
+}
 
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+/// A block that is a head as often as not.
+fn random_block(random: &mut Random, client: bool) -> Vec<u8> {
+    let lengths: [&[u8]; 4] = [b"0", b"5", b"1000", b"18446744073709551615"];
+    let mut out = match (client, random.index(10)) {
+        (_, 0) => return random_bytes(random, 40),
+        (true, 1) => raw2::method("HEAD", "/a"),
+        (true, 2) => block(&[(b":method", b"CONNECT"), (b":authority", b"h:1")]),
+        (true, 3..6) => raw2::method("POST", "/a"),
+        (true, _) => raw2::get("/a"),
+        (false, 1) => block(&[(b":status", b"100")]),
+        (false, 2) => block(&[(b":status", b"204")]),
+        (false, 3) => block(&[(b":status", b"304")]),
+        (false, _) => block(&[(b":status", b"200")]),
+    };
+    if random.index(4) == 0 {
+        raw2::field(b"content-length", random.pick(&lengths), &mut out);
     }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % n as u64) as usize
+    if random.index(8) == 0 {
+        raw2::indexed_field(b"x", &random_bytes(random, 2000), &mut out);
     }
+    out
+}
 
-    fn pick<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..self.below(most + 1))
-            .map(|_| self.below(256) as u8)
-            .collect()
-    }
-
-    /// A block that is a head as often as not.
-    fn block(&mut self, client: bool) -> Vec<u8> {
-        let lengths: [&[u8]; 4] = [b"0", b"5", b"1000", b"18446744073709551615"];
-        let mut out = match (client, self.below(10)) {
-            (_, 0) => return self.bytes(40),
-            (true, 1) => raw2::method("HEAD", "/a"),
-            (true, 2) => block(&[(b":method", b"CONNECT"), (b":authority", b"h:1")]),
-            (true, 3..6) => raw2::method("POST", "/a"),
-            (true, _) => raw2::get("/a"),
-            (false, 1) => block(&[(b":status", b"100")]),
-            (false, 2) => block(&[(b":status", b"204")]),
-            (false, 3) => block(&[(b":status", b"304")]),
-            (false, _) => block(&[(b":status", b"200")]),
-        };
-        if self.below(4) == 0 {
-            raw2::field(b"content-length", self.pick(&lengths), &mut out);
+/// A frame, which belongs where it comes as often as not.
+fn random_frame(random: &mut Random, client: bool, next: &mut u32) -> Vec<u8> {
+    let stream = match random.index(12) {
+        0 => 0,
+        1 => random.index(20) as u32,
+        _ => next.saturating_sub(2 * random.index(4) as u32).max(1),
+    };
+    let windows = [0, 1, 100, 65_535, 1 << 20, 0x7fff_ffff, 1 << 31];
+    let end = random.pick(&[0, 0, END_STREAM]);
+    match random.index(22) {
+        0..7 => {
+            if client {
+                *next += 2;
+            }
+            let flags = random.pick(&[END_HEADERS, END_HEADERS, END_HEADERS, 0]);
+            let head = random_block(random, client);
+            frame(
+                HEADERS,
+                flags | end,
+                if client { *next } else { stream },
+                &head,
+            )
         }
-        if self.below(8) == 0 {
-            raw2::indexed_field(b"x", &self.bytes(2000), &mut out);
+        7..12 => {
+            let bytes = random.pick(&[0, 5, 5, 1000, 16_384]);
+            frame(DATA, end, stream, &vec![7; bytes])
         }
-        out
-    }
-
-    /// A frame, which belongs where it comes as often as not.
-    fn frame(&mut self, client: bool, next: &mut u32) -> Vec<u8> {
-        let stream = match self.below(12) {
-            0 => 0,
-            1 => self.below(20) as u32,
-            _ => next.saturating_sub(2 * self.below(4) as u32).max(1),
-        };
-        let windows = [0, 1, 100, 65_535, 1 << 20, 0x7fff_ffff, 1 << 31];
-        let end = self.pick(&[0, 0, END_STREAM]);
-        match self.below(22) {
-            0..7 => {
-                if client {
-                    *next += 2;
-                }
-                let flags = self.pick(&[END_HEADERS, END_HEADERS, END_HEADERS, 0]);
-                let head = self.block(client);
-                frame(
-                    HEADERS,
-                    flags | end,
-                    if client { *next } else { stream },
-                    &head,
-                )
-            }
-            7..12 => {
-                let bytes = self.pick(&[0, 5, 5, 1000, 16_384]);
-                frame(DATA, end, stream, &vec![7; bytes])
-            }
-            12 => frame(DATA, PADDED | end, stream, &self.bytes(300)),
-            13 => frame(
-                CONTINUATION,
-                self.pick(&[0, END_HEADERS]),
-                stream,
-                &self.block(client),
-            ),
-            14 => word(RST_STREAM, stream, self.below(16) as u32),
-            15 => word(WINDOW_UPDATE, self.pick(&[0, stream]), self.pick(&windows)),
-            16 => {
-                let id = 1 + self.below(8) as u16;
-                let value = self.pick(&windows).to_be_bytes();
-                frame(SETTINGS, 0, 0, &[&id.to_be_bytes()[..], &value].concat())
-            }
-            17 => frame(PING, self.pick(&[0, ACK]), 0, &[7; 8]),
-            18 => frame(PRIORITY, 0, stream, &[0, 0, 0, 3, 1]),
-            19 => headers(stream, &block(&[(b"x", b"y")]), true),
-            20 => frame(GOAWAY, 0, 0, &[0; 8]),
-            _ => {
-                let kind = self.below(14) as u8;
-                let flags = self.below(256) as u8;
-                frame(kind, flags, stream, &self.bytes(30))
-            }
+        12 => frame(DATA, PADDED | end, stream, &random_bytes(random, 300)),
+        13 => frame(
+            CONTINUATION,
+            random.pick(&[0, END_HEADERS]),
+            stream,
+            &random_block(random, client),
+        ),
+        14 => word(RST_STREAM, stream, random.index(16) as u32),
+        15 => word(
+            WINDOW_UPDATE,
+            random.pick(&[0, stream]),
+            random.pick(&windows),
+        ),
+        16 => {
+            let id = 1 + random.index(8) as u16;
+            let value = random.pick(&windows).to_be_bytes();
+            frame(SETTINGS, 0, 0, &[&id.to_be_bytes()[..], &value].concat())
+        }
+        17 => frame(PING, random.pick(&[0, ACK]), 0, &[7; 8]),
+        18 => frame(PRIORITY, 0, stream, &[0, 0, 0, 3, 1]),
+        19 => headers(stream, &block(&[(b"x", b"y")]), true),
+        20 => frame(GOAWAY, 0, 0, &[0; 8]),
+        _ => {
+            let kind = random.index(14) as u8;
+            let flags = random.index(256) as u8;
+            frame(kind, flags, stream, &random_bytes(random, 30))
         }
     }
 }
@@ -657,15 +642,15 @@ impl Random {
 /// Sends random frames and ends the connection in some way.
 fn play(raw: &mut Raw, random: &mut Random, client: bool) {
     let mut next = if client { 1 } else { 3 };
-    for _ in 0..random.below(40) {
-        let mut bytes = random.frame(client, &mut next);
-        if random.below(60) == 0 {
-            bytes.truncate(random.below(bytes.len()));
+    for _ in 0..random.index(40) {
+        let mut bytes = random_frame(random, client, &mut next);
+        if random.index(60) == 0 {
+            bytes.truncate(random.index(bytes.len()));
         }
         if !raw.send(bytes) {
             return;
         }
-        if random.below(10) == 0 {
+        if random.index(10) == 0 {
             let short = Some(Duration::from_millis(1));
             let _ = raw.peer.socket.set_read_timeout(short);
             let _ = raw.peer.more();
@@ -673,7 +658,7 @@ fn play(raw: &mut Raw, random: &mut Random, client: bool) {
         }
     }
     let _ = raw.peer.socket.set_read_timeout(Some(PATIENCE));
-    match random.below(3) {
+    match random.index(3) {
         0 => {}
         1 => raw.peer.half_close(),
         _ => {
@@ -715,7 +700,7 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
             let mut marks = Vec::new();
             for seed in 0..SEEDS {
                 let mut random = Random::new(seed);
-                let port = random.below(3);
+                let port = random.index(3);
                 let mut raw = Raw::client(bed.client_of(port));
                 play(&mut raw, &mut random, true);
                 drop(raw);

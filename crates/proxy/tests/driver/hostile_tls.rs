@@ -239,13 +239,8 @@ fn hellos_of_any_form_break_nothing() {
     }
     ask(&bed);
     let hello = hello();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut below = |n: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % n as u64) as usize
-    };
+    let mut random = lab::Random::new(1);
+    let mut below = |n| random.index(n);
     for _ in 0..500 {
         let mut bytes = hello.clone();
         for _ in 0..1 + below(4) {

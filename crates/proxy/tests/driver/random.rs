@@ -4,6 +4,7 @@
 //! between its request and its end, and none may fail.
 
 use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause, request_body};
+use lab::Random;
 use proxy::running::ServeOptions;
 use proxy::state::{HealthState, now_ms};
 use std::net::TcpStream;
@@ -15,37 +16,16 @@ use std::time::{Duration, Instant};
 const RUN: Duration = Duration::from_millis(2500);
 const ORIGINS: usize = 4;
 
-/// A row of numbers that a seed gives.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % n
+/// A few of the origins, at least one.
+fn some_origins(random: &mut Random) -> Vec<usize> {
+    let mut some: Vec<usize> = (0..ORIGINS).filter(|_| random.once_in(2)).collect();
+    if some.is_empty() {
+        some.push(random.index(ORIGINS));
     }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
+    if random.once_in(2) {
+        some.reverse();
     }
-
-    fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
-        words[self.below(words.len() as u64) as usize]
-    }
-
-    /// A few of the origins, at least one.
-    fn origins(&mut self) -> Vec<usize> {
-        let mut some: Vec<usize> = (0..ORIGINS).filter(|_| self.one_in(2)).collect();
-        if some.is_empty() {
-            some.push(self.below(ORIGINS as u64) as usize);
-        }
-        if self.one_in(2) {
-            some.reverse();
-        }
-        some
-    }
+    some
 }
 
 /// What a configuration answers with.
@@ -115,19 +95,19 @@ fn origin(number: usize) -> Origin {
 }
 
 /// The lines of servers that lead to these origins, and of the one that is down.
-fn servers(dice: &mut Dice, world: &World, origins: &[usize], dead: bool) -> String {
+fn servers(random: &mut Random, world: &World, origins: &[usize], dead: bool) -> String {
     let mut taken = Vec::new();
     let mut lines = Vec::new();
     for at in origins {
-        let limit = match dice.below(5) {
-            0 => format!(" maxconn {}", 1 + dice.below(3)),
-            1 => format!(" weight {}", 1 + dice.below(20)),
+        let limit = match random.below(5) {
+            0 => format!(" maxconn {}", 1 + random.below(3)),
+            1 => format!(" weight {}", 1 + random.below(20)),
             2 => " pool-max-conn 2".to_owned(),
             3 => " minconn 1 maxconn 3".to_owned(),
             _ => String::new(),
         };
         // A name that another version may have for another place.
-        let mut name = if dice.one_in(4) { at + 1 } else { *at };
+        let mut name = if random.once_in(4) { at + 1 } else { *at };
         while taken.contains(&name) {
             name += 1;
         }
@@ -136,15 +116,15 @@ fn servers(dice: &mut Dice, world: &World, origins: &[usize], dead: bool) -> Str
         lines.push(format!(" server s{name} 127.0.0.1:{port}{limit}\n"));
     }
     if dead {
-        let at = dice.below(lines.len() as u64 + 1) as usize;
-        let options = dice.of(&[
+        let at = random.below(lines.len() as u64 + 1) as usize;
+        let options = random.pick(&[
             "",
             " weight 200",
             " rise 3",
             " fall 1 maxconn 4",
             " inter 50m",
         ]);
-        let name = dice.of(&["dead", "dead", "gone"]);
+        let name = random.pick(&["dead", "dead", "gone"]);
         let port = world.dead.port;
         lines.insert(
             at,
@@ -155,52 +135,52 @@ fn servers(dice: &mut Dice, world: &World, origins: &[usize], dead: bool) -> Str
 }
 
 /// What a backend says besides.
-fn back(dice: &mut Dice) -> String {
-    let balance = dice.of(&["roundrobin", "leastconn", "static-rr", "random", "first"]);
-    let reuse = dice.of(&["safe", "always", "never", "aggressive"]);
-    let close = dice.of(&["", " option http-server-close\n"]);
+fn back(random: &mut Random) -> String {
+    let balance = random.pick(&["roundrobin", "leastconn", "static-rr", "random", "first"]);
+    let reuse = random.pick(&["safe", "always", "never", "aggressive"]);
+    let close = random.pick(&["", " option http-server-close\n"]);
     format!(" balance {balance}\n http-reuse {reuse}\n timeout queue 5s\n{close}")
 }
 
 /// Version `n` in words, and what it answers.
-fn configuration(dice: &mut Dice, world: &World, n: u64) -> (String, Model) {
+fn configuration(random: &mut Random, world: &World, n: u64) -> (String, Model) {
     let mut sections = Vec::new();
-    let captures = " capture request header Host len 9\n".repeat(dice.below(3) as usize);
-    let limit = dice.of(&["", " maxconn 2\n", " maxconn 100\n"]);
+    let captures = " capture request header Host len 9\n".repeat(random.below(3) as usize);
+    let limit = random.pick(&["", " maxconn 2\n", " maxconn 100\n"]);
     let front = format!(
         " timeout client {}s\n{captures} http-request set-var(sess.n) int({n})\n \
          http-response set-header x-version %[var(sess.n)]\n",
         5 + n % 3
     );
-    let main = dice.origins();
-    let (lines, settings) = (servers(dice, world, &main, true), back(dice));
-    if dice.one_in(3) {
+    let main = some_origins(random);
+    let (lines, settings) = (servers(random, world, &main, true), back(random));
+    if random.once_in(3) {
         sections.push(format!(
             "listen main\n bind 127.0.0.1:{{0}}\n{front}{settings}{lines}"
         ));
     } else {
-        let other = dice.of(&["", " bind 127.0.0.1:{3}\n"]);
-        let name = dice.of(&["main", "main", "back"]);
+        let other = random.pick(&["", " bind 127.0.0.1:{3}\n"]);
+        let name = random.pick(&["main", "main", "back"]);
         sections.push(format!(
             "frontend main\n{other} bind 127.0.0.1:{{0}}\n{front} default_backend {name}\n"
         ));
         sections.push(format!("backend {name}\n{settings}{lines}"));
     }
-    let guest = (!dice.one_in(4)).then(|| dice.origins());
+    let guest = (!random.once_in(4)).then(|| some_origins(random));
     let mut shuts_out = guest.is_none();
     if let Some(origins) = &guest {
-        let (lines, settings) = (servers(dice, world, origins, false), back(dice));
-        let mode = dice.of(&["http", "http", "tcp"]);
+        let (lines, settings) = (servers(random, world, origins, false), back(random));
+        let mode = random.pick(&["http", "http", "tcp"]);
         shuts_out = mode == "tcp";
         sections.push(format!(
             "listen guest\n mode {mode}\n bind 127.0.0.1:{{1}}\n{limit}{front}{settings}{lines}"
         ));
     }
-    let tunnel = servers(dice, world, &[0], false);
+    let tunnel = servers(random, world, &[0], false);
     sections.push(format!(
         "listen tunnel\n mode tcp\n bind 127.0.0.1:{{2}}\n{tunnel}"
     ));
-    if dice.one_in(2) {
+    if random.once_in(2) {
         sections.reverse();
     }
     let model = Model {
@@ -212,22 +192,22 @@ fn configuration(dice: &mut Dice, world: &World, n: u64) -> (String, Model) {
 }
 
 /// One request and its answer. False: the connection is at its end.
-fn exchange(peer: &mut Peer, dice: &mut Dice, n: u64) -> Option<(String, crate::peer::Answer)> {
-    let slow = if dice.one_in(3) { "slow" } else { "" };
+fn exchange(peer: &mut Peer, random: &mut Random, n: u64) -> Option<(String, crate::peer::Answer)> {
+    let slow = if random.once_in(3) { "slow" } else { "" };
     let path = format!("/{n}{slow}");
-    let body = "x".repeat(dice.below(5000) as usize);
+    let body = "x".repeat(random.below(5000) as usize);
     let length = body.len();
-    match dice.below(5) {
+    match random.below(5) {
         0 => {
             // The change may come within the head or the body.
             let head =
                 format!("POST {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
             let whole = format!("{head}{body}");
-            let at = dice.below(whole.len() as u64) as usize;
+            let at = random.below(whole.len() as u64) as usize;
             if !peer.try_send(&whole[..at]) {
                 return None;
             }
-            pause(dice.below(8));
+            pause(random.below(8));
             if !peer.try_send(&whole[at..]) {
                 return None;
             }
@@ -243,7 +223,7 @@ fn exchange(peer: &mut Peer, dice: &mut Dice, n: u64) -> Option<(String, crate::
             }
             let first = peer.answer_if_any()?;
             assert_eq!(first.status, 100, "{}", first.head);
-            pause(dice.below(8));
+            pause(random.below(8));
             if !peer.try_send(&body) {
                 return None;
             }
@@ -261,7 +241,7 @@ fn exchange(peer: &mut Peer, dice: &mut Dice, n: u64) -> Option<(String, crate::
 
 /// A client of the frontend `main` (port 0) or `guest` (port 1).
 fn client(world: &World, port: u16, guest: bool, seed: u64) {
-    let mut dice = Dice(seed);
+    let mut random = Random::new(seed);
     let mut peer: Option<(Peer, bool)> = None;
     let mut n = 0;
     while !world.stop.load(Ordering::SeqCst) {
@@ -280,7 +260,7 @@ fn client(world: &World, port: u16, guest: bool, seed: u64) {
                 }
             },
         };
-        let answer = exchange(&mut one, &mut dice, n);
+        let answer = exchange(&mut one, &mut random, n);
         let range = world.range(since);
         let gone = guest && range.iter().any(|model| model.guest.is_none());
         let Some((rest, answer)) = answer else {
@@ -324,7 +304,7 @@ fn client(world: &World, port: u16, guest: bool, seed: u64) {
             assert!(allowed, "origin {number} in version {version}");
         }
         world.requests.fetch_add(1, Ordering::Relaxed);
-        if !closes && !dice.one_in(4) {
+        if !closes && !random.once_in(4) {
             peer = Some((one, false));
         }
     }
@@ -352,7 +332,7 @@ fn tunnel(world: &World, port: u16, upgrade: bool) {
 
 fn run(seed: u64) {
     println!("DRIVER_SEED={seed}");
-    let mut dice = Dice(seed);
+    let mut random = Random::new(seed);
     let world = Arc::new(World {
         origins: (0..ORIGINS).map(origin).collect(),
         dead: Origin::new(|_, _| {}),
@@ -361,14 +341,14 @@ fn run(seed: u64) {
         stop: AtomicBool::new(false),
         requests: AtomicU64::new(0),
     });
-    let options = |dice: &mut Dice| ServeOptions {
-        threads: 1 + dice.below(4) as usize,
+    let options = |random: &mut Random| ServeOptions {
+        threads: 1 + random.below(4) as usize,
         connections_max: 20_000,
     };
-    let (text, model) = configuration(&mut dice, &world, 1);
+    let (text, model) = configuration(&mut random, &world, 1);
     world.models.lock().unwrap().push(model);
     // Nothing asks before the dead server is known to be that.
-    let mut bed = Bed::with(&text, &options(&mut dice));
+    let mut bed = Bed::with(&text, &options(&mut random));
     for server in bed.config().proxies.iter().flat_map(|proxy| &proxy.servers) {
         if server.options.check {
             server.state.set_health(HealthState::Down, now_ms());
@@ -378,7 +358,7 @@ fn run(seed: u64) {
     let (main, guest, tcp) = (bed.ports[0], bed.ports[1], bed.ports[2]);
     for at in 0..8 {
         let world = Arc::clone(&world);
-        let own = dice.below(u64::MAX);
+        let own = random.below(u64::MAX);
         clients.push(std::thread::spawn(move || match at {
             0..=4 => client(&world, main, false, own),
             5 => client(&world, guest, true, own),
@@ -398,12 +378,12 @@ fn run(seed: u64) {
     let mut n = 1;
     while began.elapsed() < RUN && clients.iter().all(|client| !client.is_finished()) {
         n += 1;
-        let (text, model) = configuration(&mut dice, &world, n);
+        let (text, model) = configuration(&mut random, &world, n);
         world.models.lock().unwrap().push(model);
-        let changed = bed.change_to(&text, &options(&mut dice));
+        let changed = bed.change_to(&text, &options(&mut random));
         assert_eq!(changed.version, n);
         world.serves.store(n, Ordering::SeqCst);
-        pause([0, 0, 1, 5, 30][dice.below(5) as usize]);
+        pause([0, 0, 1, 5, 30][random.below(5) as usize]);
     }
     world.stop.store(true, Ordering::SeqCst);
     for client in clients {
@@ -445,10 +425,7 @@ fn random_changes_under_random_clients_fail_nothing() {
     if against_haproxy() {
         return;
     }
-    if let Some(seed) = std::env::var("DRIVER_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-    {
+    if let Some(seed) = lab::setting("DRIVER_SEED") {
         return run(seed);
     }
     for seed in 1..=3 {

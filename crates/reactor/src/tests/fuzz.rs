@@ -6,7 +6,7 @@ use super::sockets::{pair, tcp_pair};
 use super::threads::Other;
 use super::{on_loop, turn};
 use crate::{Assumed, Buffer, Socket, now, sleep, spawn, with_deadline, yield_now};
-use lab::Random;
+use lab::{Random, setting};
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
@@ -22,14 +22,9 @@ fn size<const N: usize>(random: &mut Random, most: [usize; N]) -> usize {
 }
 
 fn seeds(count: u64) -> Vec<u64> {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .and_then(|value| value.parse().ok())
-    };
-    match number("REACTOR_SEED") {
+    match setting("REACTOR_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("REACTOR_SEEDS").unwrap_or(count)).collect(),
+        None => (0..setting("REACTOR_SEEDS").unwrap_or(count)).collect(),
     }
 }
 

@@ -8,18 +8,6 @@ use std::io::{Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;
 
-/// Numbers that look random and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % most as u64) as usize
-    }
-}
-
 /// Sends bodies of many sizes in many pieces, wants each back, and changes its
 /// keys in between.
 fn want_echo<C, S>(mut connection: C, mut stream: UnixStream, updates: bool)
@@ -27,15 +15,15 @@ where
     C: Deref<Target = ConnectionCommon<S>> + DerefMut,
     S: SideData,
 {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = lab::Random::new(1);
     let mut tls = rustls::Stream::new(&mut connection, &mut stream);
     while tls.conn.is_handshaking() {
         tls.conn.complete_io(tls.sock).unwrap();
     }
     for round in 0..60 {
         let most = [3, 200, 20_000, 70_000][round % 4];
-        let sent = pattern(1 + numbers.below(most));
-        let cut = numbers.below(sent.len());
+        let sent = pattern(1 + numbers.index(most));
+        let cut = numbers.index(sent.len());
         let mut got = vec![0; sent.len()];
         tls.write_all(&sent[..cut]).unwrap();
         if updates && round % 3 == 0 {

@@ -10,8 +10,7 @@ mod agreement;
 mod world;
 
 use super::defect::{Broken, Defect};
-use crate::random::asked;
-use lab::Random;
+use lab::{Random, setting};
 use world::World;
 
 /// Histories that are tried.
@@ -21,7 +20,7 @@ const FOUND_WITHIN: u64 = 1_500;
 
 /// One history; what was seen that should not be, and where.
 fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
-    let traced = asked("LEASE_SEED").is_some();
+    let traced = setting("LEASE_SEED").is_some();
     let mut world = World::new(Random::new(seed), Broken { by: defect }, traced);
     world
         .run()
@@ -30,9 +29,9 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
 
 #[test]
 fn a_lease_is_never_held_twice() {
-    let seeds = match asked("LEASE_SEED") {
+    let seeds = match setting("LEASE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..asked("LEASE_SEEDS").unwrap_or(HISTORIES),
+        None => 0..setting("LEASE_SEEDS").unwrap_or(HISTORIES),
     };
     let mut failed = seeds.filter_map(|seed| Some((seed, history(seed, None).err()?)));
     if let Some((seed, what)) = failed.next() {

@@ -26,10 +26,9 @@ mod runtime;
 mod scenario;
 mod world;
 
-use crate::random::asked;
 use defect::Defect;
 use host::lock;
-use lab::Random;
+use lab::{Random, setting};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 use runtime::Members;
@@ -50,7 +49,7 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
         Some(defect) => plan::provoke(&mut random, defect),
         None => plan::draw(&mut random),
     };
-    let traced = asked("CLUSTER_SEED").is_some();
+    let traced = setting("CLUSTER_SEED").is_some();
     let world = World::new(plan.clone(), random, defect, traced);
     let common = world.common();
     let mut runtime = Members(SimRuntime::with_seed(seed));
@@ -96,11 +95,11 @@ fn on_all_processors<A: Sync, B: Send>(of: &[A], does: impl Fn(&A) -> B + Sync) 
 
 #[test]
 fn histories_hold_what_was_promised() {
-    let seeds = match asked("CLUSTER_SEED") {
+    let seeds = match setting("CLUSTER_SEED") {
         Some(seed) => seed..seed + 1,
         None => {
-            let first = asked("CLUSTER_FIRST").unwrap_or(0);
-            first..first + asked("CLUSTER_SEEDS").unwrap_or(HISTORIES)
+            let first = setting("CLUSTER_FIRST").unwrap_or(0);
+            first..first + setting("CLUSTER_SEEDS").unwrap_or(HISTORIES)
         }
     };
     let seeds: Vec<u64> = seeds.collect();

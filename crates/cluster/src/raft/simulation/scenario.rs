@@ -8,8 +8,7 @@ use super::runtime::Members;
 use super::world::World;
 use crate::command::{Answer, Body};
 use crate::member::Kind;
-use crate::random::asked;
-use lab::Random;
+use lab::{Random, setting};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 use std::time::Duration;
@@ -288,7 +287,7 @@ async fn far_arbiter(mut world: World) -> Result<(), String> {
 
 fn each_seed<F: Future<Output = Result<(), String>>>(scenario: impl Fn(World) -> F) {
     let mut failed = Vec::new();
-    for seed in 0..asked("CLUSTER_SCENARIOS").unwrap_or(SEEDS) {
+    for seed in 0..setting("CLUSTER_SCENARIOS").unwrap_or(SEEDS) {
         let mut runtime = Members(SimRuntime::with_seed(seed));
         let world = pair(seed);
         let network = world.common.network.clone();

@@ -479,10 +479,7 @@ fn simulate<P: Future<Output = ()> + 'static>(
 
 #[test]
 fn the_authority_is_replaced_whoever_crashes_and_who_was_away_comes_back() {
-    let first = std::env::var("EVENKEEL_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seeds = match first {
+    let seeds = match lab::setting("EVENKEEL_SEED") {
         Some(first) => first..first + 40,
         None => 1..4,
     };
@@ -496,10 +493,7 @@ fn the_authority_is_replaced_whoever_crashes_and_who_was_away_comes_back() {
 #[test]
 fn all_end_on_the_same_version_whatever_fails_meanwhile() {
     // More of them on a machine that has time: seeds from this one on.
-    let first = std::env::var("EVENKEEL_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seeds = match first {
+    let seeds = match lab::setting("EVENKEEL_SEED") {
         Some(first) => first..first + 100,
         None => 1..3,
     };

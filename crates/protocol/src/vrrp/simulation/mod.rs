@@ -14,7 +14,7 @@ mod world;
 
 use super::defect::Defect;
 use super::{Garp, Settings, Transport, Version, advert};
-use lab::Random;
+use lab::{Random, setting};
 use std::net::IpAddr;
 use std::time::Duration;
 use world::World;
@@ -63,24 +63,18 @@ pub(super) fn plain_settings() -> Settings {
 fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
     let mut random = Random::new(seed);
     let plan = plan::draw(&mut random);
-    let traced = asked("VRRP_SEED").is_some();
+    let traced = setting("VRRP_SEED").is_some();
     let mut world = World::new(plan, random, defect, traced);
     world
         .run()
         .map_err(|what| format!("{what}\n{}", world.told()))
 }
 
-/// A number of the environment.
-#[allow(clippy::disallowed_methods, reason = "which histories a test runs")]
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn ten_thousand_histories_hold_what_was_promised() {
-    let seeds = match asked("VRRP_SEED") {
+    let seeds = match setting("VRRP_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..asked("VRRP_SEEDS").unwrap_or(HISTORIES),
+        None => 0..setting("VRRP_SEEDS").unwrap_or(HISTORIES),
     };
     let mut failed = seeds.filter_map(|seed| Some((seed, history(seed, None).err()?)));
     if let Some((seed, what)) = failed.next() {
