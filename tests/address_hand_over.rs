@@ -102,7 +102,7 @@ impl Pair {
             let pid = beta.process.pid().to_string();
             address.args(["address", "--pid", &pid]);
             let shown = site.beta.host.run(address);
-            shown.is_ok_and(|shown| shown.contains("all of its frontends can be served"))
+            shown.is_ok_and(|shown| shown.contains("all frontends are available"))
         };
         assert!(eventually(SOON, is_well), "{}", beta.said());
         Pair {
@@ -158,11 +158,7 @@ impl Pair {
         let turns: Vec<&str> = turns.iter().map(|(_, who)| &**who).collect();
         // A proxy of `alpha` that stood still with its machine was unfit meanwhile: the
         // address went away and came back by itself, which nobody noticed either.
-        match self
-            .alpha
-            .said()
-            .contains("its frontends can all be served")
-        {
+        match self.alpha.said().contains("all frontends are available") {
             false => assert_eq!(turns, ["alpha", "beta"], "{seen}\n{}", self.said()),
             true => assert_eq!(turns.last(), Some(&"beta"), "{seen}\n{}", self.said()),
         }

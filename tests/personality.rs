@@ -463,13 +463,10 @@ fn the_demonstration_by_script_loses_no_request() {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let together = said
-        .lines()
-        .find(|line| line.starts_with("together"))
-        .unwrap();
-    let numbers: Vec<u64> = together
+    let total = said.lines().find(|line| line.starts_with("total")).unwrap();
+    let numbers: Vec<u64> = total
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
         .collect();
-    assert!(numbers[0] > 100 && numbers.last() == Some(&0), "{together}");
+    assert!(numbers[0] > 100 && numbers.last() == Some(&0), "{total}");
 }

@@ -108,7 +108,8 @@ pub struct Global {
     pub router_id: String,
     /// `default_interface`
     pub default_interface: String,
-    /// `vrrp_startup_delay`: how long no advert is believed to be missing after the start.
+    /// `vrrp_startup_delay`: for this long after the start, missing adverts cause no
+    /// takeover.
     pub startup_delay: Duration,
     /// `script_user`: user and group of scripts without their own.
     pub script_user: Option<Account>,
@@ -116,7 +117,7 @@ pub struct Global {
     pub script_security: bool,
     /// `notify_fifo`, `vrrp_notify_fifo`, with the scripts that read them.
     pub fifos: Vec<Fifo>,
-    /// `notification_email` and its kin; none sends no mail.
+    /// `notification_email` and the other SMTP settings; `None` sends no mail.
     pub mail: Option<Mail>,
     /// `vrrp_garp_interval`
     pub garp_interval: Duration,
@@ -233,7 +234,7 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// A pipe with a name that is told of every transition.
+/// A named pipe that receives every transition.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fifo {
     /// Where it is; it is made where it is not there.

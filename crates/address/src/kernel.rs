@@ -1,14 +1,15 @@
-//! The kernel's tables by rtnetlink: links, addresses, routes, rules, and the
-//! virtual interfaces of `use_vmac`.
+//! The kernel's tables by rtnetlink: links, addresses, routes, rules, and the virtual
+//! interfaces of `use_vmac`.
 //!
-//! [`Kernel`] asks and waits for the answer, never longer than [`ANSWER_WITHIN`];
-//! what was there already, or was gone already, is no error but an [`Outcome`].
-//! [`Monitor`] hears what changes, whoever changed it. Neither decides anything.
-//! Everything happens in the network namespace of the thread that opened them.
+//! [`Kernel`] sends a request and waits for the reply, never longer than
+//! [`ANSWER_WITHIN`]. An object that exists already, or is gone already, is not an error
+//! but an [`Outcome`]. [`Monitor`] reports all changes, including those of other
+//! programs. Neither decides anything. Everything happens in the network namespace of the
+//! thread that opened them.
 //!
 //! Netlink is written by hand. The role needs few requests, many of them in one write
-//! with all answers matched to them, bounded waits instead of an async runtime, and
-//! lenient reading of attributes that a newer kernel adds.
+//! with every reply matched to its request, bounded waits instead of an async runtime,
+//! and lenient reading of attributes that a newer kernel adds.
 
 mod address;
 mod connection;

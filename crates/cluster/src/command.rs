@@ -557,7 +557,7 @@ impl fmt::Display for Refusal {
             Refusal::Incomplete { chunk } => {
                 write!(f, "part {chunk} of its contents is missing")
             }
-            Refusal::TooMany { what, max } => write!(f, "too many {what}: at most {max}"),
+            Refusal::TooMany { what, max } => write!(f, "too many {what}: at most {max} are allowed"),
             Refusal::Held { holder } => write!(f, "member {holder} holds it"),
             Refusal::OldEpoch => f.write_str("the epoch is outdated"),
             Refusal::Founded => f.write_str("the cluster exists already, or not yet"),

@@ -125,7 +125,7 @@ pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<Kept> {
         Err(error) => error,
     };
     let damage = Some(match error.kind() {
-        io::ErrorKind::NotFound => "is not there",
+        io::ErrorKind::NotFound => "is missing",
         io::ErrorKind::InvalidData => "is damaged",
         _ => "cannot be read",
     });
@@ -136,7 +136,7 @@ pub fn read_either(path: &Path, bytes_max: u64) -> io::Result<Kept> {
 }
 
 fn read_whole(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its digest is another one");
+    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "its digest differs");
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new()
         .read(true)

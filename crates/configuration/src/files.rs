@@ -64,7 +64,7 @@ impl fmt::Display for FileError {
             FileError::TooMany { path } => {
                 write!(
                     f,
-                    "Directory {} holds more than {DIRECTORY_FILES_MAX} files",
+                    "Directory {} contains more than {DIRECTORY_FILES_MAX} files",
                     path.display()
                 )
             }

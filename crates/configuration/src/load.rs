@@ -85,7 +85,7 @@ fn tell_unanswered(context: &mut Context) {
     let questions = context.outside.unanswered().iter();
     let questions: Vec<String> = questions.map(|question| question.to_string()).collect();
     for question in questions {
-        let told = format!("the recording of the loading does not say {question}");
+        let told = format!("the recording of the load lacks {question}");
         context.tell(Diagnostic::global(
             &codes::UNANSWERED,
             Severity::Error,
@@ -183,7 +183,7 @@ fn elsewhere(parts: &[&'static Part], recording: &Recording, nodes: &Nodes, cont
         };
         let new: Vec<Diagnostic> = other.diagnostics.iter().filter(is_new).cloned().collect();
         for told in new {
-            let told = told.note(format!("as the node '{name}' reads it"));
+            let told = told.note(format!("as node '{name}'"));
             context.diagnostics.push(&context.sources, told);
         }
     }

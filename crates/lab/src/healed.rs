@@ -6,8 +6,8 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many looks in a row have to find all well: what is still on its way back
-/// may look right for a moment.
+/// Number of consecutive successful checks: during recovery a single check may succeed by
+/// chance.
 const LOOKS: u32 = 3;
 
 /// What has to hold, by a name, and how it is looked at.

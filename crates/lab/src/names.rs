@@ -1,5 +1,5 @@
-//! A server of names inside the test: a zone of values, which a test changes
-//! while it answers, over UDP and TCP.
+//! A nameserver inside the test: a zone of values, which a test changes while the server
+//! runs, over UDP and TCP.
 
 use crate::error::LabError;
 use crate::host::Place;
@@ -48,7 +48,7 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// A server of names.
+/// A nameserver.
 #[derive(Debug)]
 pub struct Names {
     address: SocketAddr,

@@ -167,7 +167,7 @@ fn index(interface: &str) -> io::Result<libc::c_int> {
 
 /// The interfaces of this namespace but its loopback.
 pub(crate) fn interfaces() -> io::Result<Vec<String>> {
-    // `/sys` shows the namespace of whoever mounted it; this is the thread's.
+    // `/sys` shows the namespace in which it was mounted; this file shows the thread's.
     let text = std::fs::read_to_string("/proc/thread-self/net/dev")?;
     let names = text.lines().filter_map(|line| line.split_once(':'));
     let names = names.map(|(name, _)| name.trim().to_owned());

@@ -109,7 +109,7 @@ pub struct Powers<'a> {
     pub signs: bool,
     /// How many others may stand below it.
     pub path_len: Option<u8>,
-    /// Names of hosts that it may sign for; none is all.
+    /// Host names for which the CA may sign; empty permits all.
     pub permitted: &'a [&'a str],
 }
 

@@ -1,11 +1,10 @@
-//! Ports that nobody else takes between being chosen and being listened at.
+//! Ports that no other process takes between their choice and `listen`.
 //!
-//! A port that the kernel chose (port 0), was looked up and let go again can be
-//! taken by another test, or by any client on its way somewhere, which may even
-//! connect to itself by it. So ports come from outside the range that the kernel
-//! hands out, in blocks: a process has those of a block to itself for as long as
-//! it lives. What says so is an abstract Unix socket, of which there is one in a
-//! network namespace, as of a port, and which the kernel forgets with the process.
+//! A port chosen by the kernel (port 0) and released again can be taken by another test,
+//! or by any client that connects meanwhile, which may even connect to itself. So ports
+//! come from outside the kernel's ephemeral range, in blocks. A process reserves a block
+//! for its lifetime by an abstract Unix socket. Such a socket exists once per network
+//! namespace, like a port, and the kernel removes it with the process.
 
 use crate::error::LabError;
 use std::collections::HashSet;

@@ -29,8 +29,8 @@ pub enum Failure {
     Connect(ErrorKind),
     /// The connection ended before the first byte of the answer.
     Closed {
-        /// It had carried a request before: then the server may have closed it
-        /// just when the request was on its way, and most clients would try again.
+        /// The connection had carried a request before. The server may have closed it
+        /// while this request was in transit, and most clients would retry.
         reused: bool,
     },
     /// The connection ended within the answer.

@@ -285,7 +285,7 @@ pub(crate) fn move_in(network: &OwnedFd) -> io::Result<()> {
 /// Runs a command to its end and gives what it wrote to standard output.
 pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result<String, LabError> {
     let line = command_line(&command);
-    // Into files: a pipe that nobody reads would stop a talkative command.
+    // Into files: an unread pipe would block a command with much output.
     let (mut stdout, mut stderr) = (said_file(&line)?, said_file(&line)?);
     let shared = |file: &File| file.try_clone().map_err(LabError::io("run", &line));
     command

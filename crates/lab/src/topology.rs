@@ -30,8 +30,8 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// An empty laboratory. The name is for whoever looks at `ip netns`; several
-    /// may have the same.
+    /// Creates an empty lab. The name is shown by `ip netns`; several labs may have the
+    /// same one.
     pub fn new(name: &str) -> Result<Self, LabError> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         check_name(name)?;

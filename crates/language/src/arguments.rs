@@ -332,7 +332,7 @@ impl<'l> Args<'l> {
             return self.end();
         };
         if let Some(extra) = self.next() {
-            let told = format!("'{}' is ignored behind '{}'", extra.text(), self.keyword);
+            let told = format!("'{}' is ignored after '{}'", extra.text(), self.keyword);
             let help = format!("{}; a space within a word needs quotes", self.syntax_help());
             self.told.push(
                 Diagnostic::warning(lenient.surplus, extra.span, told)

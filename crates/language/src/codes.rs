@@ -71,13 +71,13 @@ contain only the asterisk, and a default value follows them: `\"${NAME[*]-a b}\"
 
     /// More than 64 words.
     TOO_MANY_WORDS = "E0006", "too many words",
-"A line can have 64 words, including its keyword. Split long lists over several lines (an `acl` of the
+"A line can have up to 64 words, including its keyword. Split long lists over several lines (an `acl` of the
 same name adds to the first), or put them in a file, as in `acl bad src -f /etc/bad.lst`. Only the
 first 64 words are read.";
 
     /// A line beyond the bound.
     LINE_TOO_LONG = "E0007", "line too long",
-"A line can have 16 MiB, before and after variables are replaced. A longer line nearly always means
+"A line can have up to 16 MiB, before and after variables are replaced. A longer line nearly always means
 that a file of another kind was named by mistake.";
 
     /// A byte 0 in the file.

@@ -168,7 +168,7 @@ impl<B: 'static> Table<B> {
             name,
             places: &group.places,
             syntax: name,
-            doc: "HAProxy has this; it is known here and not supported yet.",
+            doc: "HAProxy supports this keyword.",
             example: "",
             family: "",
             built: false,

@@ -243,7 +243,7 @@ impl Reader {
                 span,
                 "the file begins with a byte order mark",
             )
-            .label("three bytes that no editor shows")
+            .label("three invisible bytes")
             .help("save the file as UTF-8 without a byte order mark")
             .fix(span, "");
             diagnostics.push(sources, diagnostic);

@@ -1,7 +1,7 @@
-//! `evenkeel upgrade`: a file rewritten by the replacements that its diagnostics
-//! give. It knows no keyword: what an old form is today, whoever tells of it says.
-//! Comments, indentation and the order of all other lines stay; a line that nobody
-//! can rewrite gets a comment above it that says what to do.
+//! `evenkeel upgrade`: rewrites a file by the replacements in its diagnostics. It knows
+//! no keyword: the diagnostic contains the current form of a deprecated one. Comments,
+//! indentation and the order of all other lines stay. A line without an exact current
+//! form gets a comment above it that says what to do.
 
 mod diff;
 

@@ -30,9 +30,9 @@ pub trait ValueError: Display {
     /// The next step.
     fn help(&self) -> Option<String>;
 
-    /// The value that HAProxy takes from the word all the same (the number in
-    /// front of something that is none). Whoever goes on with it should say so:
-    /// [`ValueError::diagnostic`] is then a warning.
+    /// The value that HAProxy reads from the word anyway (the number before an unexpected
+    /// character). A caller that continues with it reports [`ValueError::diagnostic`] as
+    /// a warning.
     fn accepted(&self) -> Option<&Self::Value>;
 
     /// The error as it is told; `what` names the keyword: "'timeout client'".

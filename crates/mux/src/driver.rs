@@ -14,13 +14,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tls::transport::Transport;
 
-/// With so much output that is not taken nothing more is read: whoever asks
-/// without reading the answers is not listened to.
+/// With this much unsent output the driver stops reading, so a peer that does not read
+/// responses cannot send more requests.
 const OUTPUT_PAUSE_BYTES: usize = 2 * OUTPUT_MAX_BYTES;
 /// How long a connection is without streams before it gives its memory back.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
-/// How long, and how much, is still read behind a GOAWAY: bytes that nobody
-/// reads would turn it into a reset.
+/// How long, and how much, is still read after a GOAWAY: unread input would turn the
+/// close into a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 1 << 20;
 

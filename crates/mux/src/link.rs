@@ -52,7 +52,7 @@ impl Link {
         matches!(self, Link::Http2(_))
     }
 
-    /// The stream of HTTP/2, for whoever only asks it.
+    /// A weak handle of the HTTP/2 stream, for queries only.
     pub fn watch(&self) -> Option<StreamWatch> {
         match self {
             Link::Http1(_) => None,
@@ -110,8 +110,8 @@ impl Link {
         }
     }
 
-    /// Ready when everything that was taken by a write is on its way. TLS may
-    /// hold the rest of its records; a stream of HTTP/2 is its driver's to send.
+    /// Ready when all written bytes are sent. TLS may still hold the rest of its records;
+    /// the driver sends the bytes of an HTTP/2 stream.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Link::Http1(transport) => transport.poll_flush(context),

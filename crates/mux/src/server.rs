@@ -106,7 +106,7 @@ impl ServerMux {
         Some(look(transport.fd()))
     }
 
-    /// Its socket, for whoever only asks it.
+    /// A weak handle of its socket, for queries only.
     pub fn socket(&self) -> Option<WeakSocket> {
         Some(self.shared.transport.upgrade()?.socket().downgrade())
     }

@@ -166,7 +166,8 @@ impl Shared {
         }
     }
 
-    /// The driver is polled: whoever wakes it from now on has to.
+    /// Registers the waker of the driver: from now on each change that needs the driver
+    /// wakes it.
     pub(super) fn attach(&self, context: &Context<'_>) {
         let mut driver = self.driver.borrow_mut();
         if !driver

@@ -27,7 +27,7 @@ pub enum Gone {
     Lost,
 }
 
-/// What is told of a stream itself.
+/// State of the stream that its watch can query, also after its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) id: u32,

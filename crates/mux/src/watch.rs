@@ -17,7 +17,7 @@ pub struct StreamWatch {
 }
 
 impl MuxStream {
-    /// The stream for whoever only asks.
+    /// A weak handle of the stream, for queries only.
     pub fn watch(&self) -> StreamWatch {
         let (shared, slot) = self.place();
         let last = Rc::default();

@@ -13,7 +13,7 @@ pub struct Malformed(rmp_serde::decode::Error);
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not what it should be: {}", self.0)
+        write!(f, "malformed: {}", self.0)
     }
 }
 

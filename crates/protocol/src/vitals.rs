@@ -144,12 +144,12 @@ impl std::fmt::Display for VitalsError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             VitalsError::Length { words } => {
-                write!(f, "the memory of heartbeats has {words} words of {WORDS}")
+                write!(f, "the heartbeat memory has {words} of {WORDS} words")
             }
             VitalsError::Layout { first } => {
                 write!(
                     f,
-                    "the memory of heartbeats begins with {first:#x}, another version's layout"
+                    "the heartbeat memory begins with {first:#x}, the layout of another version"
                 )
             }
         }

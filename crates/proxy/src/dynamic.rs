@@ -263,7 +263,7 @@ pub(crate) fn keep_one(
         })
     };
     let Some(index) = config.backend(backend) else {
-        return lost("its backend is no more");
+        return lost("its backend no longer exists");
     };
     if config
         .proxy(index)
@@ -299,7 +299,7 @@ pub(crate) fn remove_again(config: &mut Config, backend: &str, name: &[u8]) {
 pub fn log_lost(config: &Config, lost: &[Lost]) {
     for one in lost {
         let text = format!(
-            "Server {}/{}, added at run time, is lost: {}.",
+            "Server {}/{}, added at run time, was dropped: {}.",
             one.backend,
             one.server,
             one.why.trim_end_matches('.')

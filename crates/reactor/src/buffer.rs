@@ -1,7 +1,6 @@
-//! Buffers for what is on its way, from a pool of the thread. They are taken
-//! when a socket is readable and given back when they are empty, so an idle
-//! connection has none. Their memory is never zeroed: what was not written
-//! cannot be read, by types.
+//! Buffers for data in transit, from a pool of the thread. A buffer is taken when a
+//! socket is readable and returned when it is empty, so an idle connection has none.
+//! Their memory is never zeroed: the types prevent reading bytes that were not written.
 
 use super::socket::Socket;
 use std::cell::RefCell;

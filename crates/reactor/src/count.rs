@@ -1,7 +1,7 @@
-//! Gauges and rates, and which shard of a count each thread writes. A rate is kept per
+//! Gauges and rates, and the shard of a count that each thread writes. A rate is kept per
 //! thread and written only by its thread (a load, an add, a store, all relaxed), so
-//! counting costs no locked instruction; readers add the shards up. A last shard is
-//! shared by whoever has none of its own.
+//! counting needs no locked instruction; readers add up the shards. Threads without a
+//! shard of their own share the last one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Or
 static SHARDS: AtomicUsize = AtomicUsize::new(2);
 
 thread_local! {
-    /// Whoever was not told counts in the last one, which is shared.
+    /// The default is the last shard, which threads share.
     static SHARD: std::cell::Cell<usize> = const { std::cell::Cell::new(usize::MAX) };
 }
 

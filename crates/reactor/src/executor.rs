@@ -91,7 +91,7 @@ impl Tasks {
 
     /// The next task that can run, taken out of its slot.
     fn pop(&mut self) -> Option<(u32, u32, Task)> {
-        // Indexes of ended tasks are passed over; each was pushed once.
+        // Indexes of ended tasks are ignored; each was pushed once.
         while let Some(index) = self.queue.pop_front() {
             if let Some(slot) = self.slots.get_mut(index as usize) {
                 slot.flags &= !QUEUED;
@@ -292,7 +292,7 @@ pub fn wake_some(from: usize, most: usize) -> Option<usize> {
         let slots = tasks.slots.len();
         let end = slots.min(from.saturating_add(most));
         for index in from..end {
-            // Those that are free are passed over without being queued.
+            // Free slots are ignored without being queued.
             if tasks.slots[index].flags & LIVE != 0 {
                 tasks.push(index as u32);
             }

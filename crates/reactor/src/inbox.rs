@@ -128,9 +128,9 @@ impl Inbox {
         self.bell.get().map(AsFd::as_fd)
     }
 
-    /// Says that something waits, and rings when the loop may sleep. Together
-    /// with `try_sleep`: whoever comes second in the single order of the two
-    /// flags sees what the other did.
+    /// Announces a waiting job, and signals the eventfd if the loop may sleep. Together
+    /// with `try_sleep`: the one that comes second in the single order of the two flags
+    /// sees the store of the other.
     fn announce(&self) {
         self.pending.store(true, Ordering::SeqCst);
         if self.sleeping.swap(false, Ordering::SeqCst)

@@ -31,8 +31,8 @@ use std::task::{Context, Poll};
 /// A connection and the address of its peer.
 type Accepted = (OwnedFd, Option<SocketAddrAny>);
 
-/// Connections that were reset before they were accepted are passed over, so
-/// many in a row; then the error is returned.
+/// Maximum number of consecutive connections that were reset before they were accepted:
+/// these are ignored, then the error is returned.
 const ABORTED_MAX: usize = 64;
 
 /// A listening stream socket on this thread's loop.

@@ -1,4 +1,4 @@
-//! What the kernel tells of a TCP connection's packets (TCP_INFO).
+//! Packet statistics of a TCP connection from the kernel (TCP_INFO).
 
 use super::WeakSocket;
 use nix::libc;

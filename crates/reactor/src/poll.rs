@@ -235,8 +235,8 @@ impl Poller {
         }
     }
 
-    /// Lets `waker` wait in one direction. Whoever waited there before is woken,
-    /// so that two tasks on one direction are slow, not stuck.
+    /// Registers `waker` for one direction. A previous waker is woken, so two tasks on
+    /// one direction are slow, but not stuck.
     pub(super) fn wait_for(&self, key: Key, direction: Direction, waker: &Waker) {
         let displaced = {
             let mut descriptors = self.descriptors.borrow_mut();

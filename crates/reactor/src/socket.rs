@@ -427,7 +427,7 @@ impl Socket {
         self.fd.as_fd()
     }
 
-    /// The same socket for whoever only asks it.
+    /// A weak handle of the socket, for queries only.
     pub fn downgrade(&self) -> WeakSocket {
         WeakSocket {
             fd: self.fd.as_raw_fd(),

@@ -109,7 +109,7 @@ impl fmt::Debug for Acceptor {
 struct State {
     index: Index,
     groups: Vec<Group>,
-    /// With how many certificates each file of authorities or of revoked ones is used.
+    /// For each CA file and CRL file, the number of certificates that use it.
     files: BTreeMap<Box<str>, usize>,
 }
 
@@ -172,7 +172,7 @@ impl Acceptor {
         Ok(acceptor)
     }
 
-    /// The same at its place in the file, which operators are told of.
+    /// Sets the position in the file, which is shown to operators.
     pub fn at(self, place: Place) -> Acceptor {
         Acceptor { place, ..self }
     }

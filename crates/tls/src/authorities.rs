@@ -1,6 +1,5 @@
-//! Who is believed: the certificates of a `ca-file`, of a directory of them, or
-//! of the system, parsed once. Who reads the files, and what changes them at
-//! runtime, is elsewhere.
+//! Trusted CA certificates: those of a `ca-file`, of a directory, or of the system,
+//! parsed once. Reading the files and changing them at run time happen elsewhere.
 
 use rustls::DistinguishedName;
 use rustls::pki_types::pem::PemObject;
@@ -88,7 +87,7 @@ impl PartialEq for Authorities {
 impl Eq for Authorities {}
 
 impl Authorities {
-    /// The certificates of a file in PEM; other blocks are passed over.
+    /// Parses the certificates of a PEM file; other blocks are ignored.
     pub fn from_pem(text: &[u8]) -> Result<Authorities, NoAuthorities> {
         Self::from_texts([text])
     }

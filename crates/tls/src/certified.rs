@@ -214,8 +214,8 @@ fn about<'a>(leaf: &'a Certificate, issuer: &'a Certificate) -> ocsp::Subject<'a
     }
 }
 
-/// Names of hosts that a certificate is for, in lower case: of its alternative
-/// names, and of its common name.
+/// Returns the host names of a certificate in lower case: its alternative names and its
+/// common name.
 fn names(leaf: &[u8], info: &Certificate) -> Box<[Box<[u8]>]> {
     let mut all: Vec<Box<[u8]>> = Vec::new();
     let mut add = |name: &[u8]| {

@@ -73,9 +73,9 @@ pub struct Question<'a> {
     pub leaf: &'a [u8],
     /// What was shown with it.
     pub others: &'a [Certificate],
-    /// Who is believed.
+    /// The trusted CAs.
     pub authorities: Option<&'a Authorities>,
-    /// What was taken back; None is not asked.
+    /// The CRLs; `None` checks none.
     pub revocations: Option<&'a Revocations>,
     /// Seconds since 1970.
     pub now_s: i64,
@@ -89,7 +89,7 @@ pub struct Stopped;
 
 struct Chain<'t> {
     certificates: Vec<Certificate>,
-    /// How many of them come from those who are believed.
+    /// Number of its certificates that come from the trusted CAs.
     believed: usize,
     tell: &'t mut dyn FnMut(Failure) -> bool,
 }
@@ -158,7 +158,7 @@ impl Chain<'_> {
         &self.certificates[self.certificates.len() - 1]
     }
 
-    /// From the shown certificate upwards to one that is believed.
+    /// Builds the chain from the presented certificate up to a trusted one.
     fn build(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
         let shown = question.others;
         let now_s = question.now_s;
@@ -235,7 +235,8 @@ impl Chain<'_> {
             if depth > 1 && path_len.is_some_and(|most| below > most) {
                 codes.push(code::PATH_LENGTH_EXCEEDED);
             }
-            // What webpki looks at and this does not: whoever has it is not let in here.
+            // webpki checks name constraints and this code does not, so such a
+            // certificate is refused here.
             if certificate.constrains_names {
                 codes.push(code::PERMITTED_VIOLATION);
             }
@@ -324,7 +325,7 @@ impl Chain<'_> {
         if !self.top().looks_self_signed() {
             match top {
                 0 => self.fail(0, code::UNABLE_TO_VERIFY_LEAF_SIGNATURE)?,
-                // Who has signed it is not there: nothing of it can be said.
+                // Issuer certificate missing: the signature cannot be verified.
                 _ => top -= 1,
             }
         }

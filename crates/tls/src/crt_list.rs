@@ -1,6 +1,5 @@
-//! Lists of certificates (`crt-list`): the lines of such a file as words, and
-//! the list as operators see and change it. What the words in the brackets mean
-//! is known to the keywords of `bind`.
+//! Crt-lists: the lines of such a file as words, and the list as operators see and change
+//! it. The keywords of `bind` define the words in the brackets.
 
 use super::sni::Filter;
 use crate::settings::TlsLine;

@@ -157,8 +157,8 @@ fn algorithm(info: &Certificate) -> String {
     found.unwrap_or_default()
 }
 
-/// The alternative names; those that are no names of hosts leave their places
-/// empty, as HAProxy has it.
+/// Formats the alternative names; those that are not host names leave an empty position,
+/// as in HAProxy.
 fn alternatives(der: &[u8]) -> String {
     let one = |(tag, value): (u8, &[u8])| match tag {
         DNS_NAME => {

@@ -8,13 +8,13 @@ use rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
 use rustls::ffdhe_groups::FfdheGroup;
 use rustls::{Error, NamedGroup, PeerMisbehaved};
 
-/// The groups where nothing is said, the preferred first.
+/// The default groups, in order of preference.
 ///
-/// A client that sends shares of several groups gets the first of ours that it
-/// has a share of. X25519 is the cheapest. The hybrid with ML-KEM comes behind the
-/// curves: a client that offers both pays nothing for it here, and a client that offers
-/// nothing else gets it. P-521 is the most expensive and comes last.
-/// Whoever wants it for everyone writes `curves X25519MLKEM768:X25519:P-256`.
+/// If a client sends key shares of several groups, the first of ours that it sent is
+/// used. X25519 is the cheapest. The hybrid with ML-KEM follows the curves: a client that
+/// offers both has no extra cost here, and a client that offers nothing else gets it.
+/// P-521 is the most expensive and comes last. To prefer the hybrid for all clients,
+/// write `curves X25519MLKEM768:X25519:P-256`.
 pub static DEFAULT: &[NamedGroup] = &[
     NamedGroup::X25519,
     NamedGroup::secp256r1,

@@ -479,8 +479,8 @@ async fn drive(
     Ok((session, info))
 }
 
-/// Whoever shows no certificate where one is required is told so only in TLS 1.3;
-/// before it there was no such alert, and rustls sends the new one all the same.
+/// Sends the alert for a missing required certificate in TLS 1.3 only. Earlier versions
+/// have no such alert, but rustls sends the new one regardless.
 fn without_certificate(error: &rustls::Error, agreed: Option<Agreed>, moving: &mut Moving) {
     const CERTIFICATE_REQUIRED: u8 = 116;
     let older = agreed.is_some_and(|(version, _)| version == ProtocolVersion::TLSv1_2);

@@ -183,8 +183,8 @@ pub fn assemble(bytes: &[u8]) -> Assembled<'_> {
     let mut cursor = Cursor(bytes);
     let mut message: Cow<'_, [u8]> = Cow::Borrowed(b"");
     for _ in 0..RECORDS_MAX {
-        // What cannot become a record any more is told of at once, so that a
-        // client that speaks something else need not wait.
+        // Bytes that cannot become a record are reported at once, so that a client of
+        // another protocol need not wait.
         let begins = [RECORD_HANDSHAKE, 3];
         if cursor.0.iter().zip(begins).any(|(is, must)| *is != must) {
             return Assembled::Foreign;

@@ -21,8 +21,8 @@ impl IgnoredErrors {
     /// `all`
     pub const ALL: IgnoredErrors = IgnoredErrors(u128::MAX);
 
-    /// Reads `all` or numbers and names joined by commas. Letters behind a
-    /// number are passed over, as HAProxy does.
+    /// Parses `all`, or numbers and names separated by commas. Letters after a number are
+    /// ignored, as in HAProxy.
     pub fn parse(text: &str) -> Result<IgnoredErrors, BadError> {
         if text == "all" {
             return Ok(Self::ALL);

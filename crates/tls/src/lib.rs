@@ -1,6 +1,5 @@
-//! TLS: certificates and who is shown which, what is negotiated, who is
-//! believed, and the records of one connection. Built on rustls; no
-//! cryptography of our own.
+//! TLS: certificates and their selection, negotiation, verification, and the records of a
+//! connection. Built on rustls; no cryptography of our own.
 
 pub mod acceptor;
 pub mod authorities;

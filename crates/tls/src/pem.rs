@@ -1,8 +1,8 @@
-//! PEM files with certificates and a key, in any order, between texts that
-//! count for nothing. What is decoded of a key is wiped when it is dropped.
-//! The blocks are found here and not by rustls' reader, which leaves copies of
-//! what it decodes behind and passes over what people have to be told of:
-//! keys that are encrypted, or of a kind that nobody speaks any more.
+//! PEM files with certificates and a key, in any order, between other text, which is
+//! ignored. Decoded keys are wiped when they are dropped. The blocks are parsed here and
+//! not by rustls' reader. That one leaves copies of decoded keys in memory, and silently
+//! skips keys that operators must hear about: encrypted ones, or those of an obsolete
+//! kind.
 
 use super::der::Der;
 use base64::Engine;
@@ -162,8 +162,8 @@ fn first_value(der: &[u8]) -> &[u8] {
 }
 
 impl Contents {
-    /// What a file holds. Blocks of other kinds (parameters of Diffie-Hellman,
-    /// of curves) are passed over.
+    /// Parses the content of a file. Blocks of other kinds (Diffie-Hellman or curve
+    /// parameters) are ignored.
     pub fn parse(text: &[u8]) -> Result<Contents, PemError> {
         let mut found = Contents::default();
         let mut at = 0;

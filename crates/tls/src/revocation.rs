@@ -1,4 +1,4 @@
-//! What authorities have taken back: the lists of a `crl-file`.
+//! Revoked certificates: the CRLs of a `crl-file`.
 
 use super::certificate::Signed;
 use super::der::{BOOLEAN, Der, Element, GENERALIZED_TIME, INTEGER, OID, SEQUENCE, UTC_TIME};
@@ -94,7 +94,7 @@ impl Revoked {
         })
     }
 
-    /// Whether the certificate with this number is taken back.
+    /// Returns whether the certificate with this serial number is revoked.
     pub fn has(&self, serial: &[u8]) -> bool {
         self.serials.contains(serial)
     }
@@ -110,7 +110,7 @@ impl Revoked {
         text
     }
 
-    /// How many are taken back.
+    /// Number of revoked certificates.
     pub fn len(&self) -> usize {
         self.serials.len()
     }
@@ -126,7 +126,8 @@ impl Revoked {
 pub struct RevokedText<'a> {
     /// 1 or 2.
     pub version: u32,
-    /// Numbers, and since when they are taken back, seconds since 1970.
+    /// Serial numbers of revoked certificates, and their revocation dates in seconds
+    /// since 1970.
     pub revoked: Vec<(&'a [u8], i64)>,
 }
 
@@ -174,8 +175,8 @@ impl PartialEq for Revocations {
 impl Eq for Revocations {}
 
 impl Revocations {
-    /// The lists of a file in PEM; other blocks are passed over, and a file of
-    /// certificates alone is an empty list, as for HAProxy.
+    /// Parses the CRLs of a PEM file. Other blocks are ignored, and a file with
+    /// certificates only is an empty list, as in HAProxy.
     pub fn from_pem(text: &[u8]) -> Result<Revocations, NoRevocations> {
         let mut made = Revocations {
             lists: Vec::new(),

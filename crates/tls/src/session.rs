@@ -559,7 +559,7 @@ impl Inner {
         match (&mut self.secrets, kind) {
             (LaterKeys::Fixed(true), message::CLIENT_HELLO)
             | (LaterKeys::Fixed(false), message::HELLO_REQUEST) => {
-                // Renegotiation is refused; whoever insists meets the bound.
+                // Renegotiation is refused; a client that insists reaches the bound.
                 self.queue(kind::ALERT, &[alert::WARNING, alert::NO_RENEGOTIATION])
             }
             (LaterKeys::Client(kernel), message::NEW_SESSION_TICKET) => kernel

@@ -1,5 +1,5 @@
-//! What fetches tell of a certificate, out of its bytes and as HAProxy writes it.
-//! It judges nothing: a certificate that was never verified is told of as well.
+//! Values of certificate fetches, from the certificate's bytes and in HAProxy's format.
+//! It verifies nothing: the fetches also return values of unverified certificates.
 
 use super::der::{Der, Element, GENERALIZED_TIME, INTEGER, SEQUENCE, UTC_TIME};
 use super::objects;

@@ -132,7 +132,7 @@ impl Queue {
         }
     }
 
-    /// Waits no more; whoever is the first now is woken.
+    /// Stops waiting, and wakes the one that is first now.
     fn leave(&mut self, number: u64) {
         let Some(place) = self.place(number) else {
             return;

@@ -1,10 +1,10 @@
-//! Whether a certificate that was shown is believed: a client's or a server's.
+//! Verification of a presented certificate, of a client or of a server.
 //!
-//! webpki decides first; what it accepts, and OpenSSL has no reason to refuse, is
-//! accepted. The rest is looked at by OpenSSL's rules ([`super::chain`]), for the
-//! number of the error, and because a file may let errors pass, and because
-//! OpenSSL accepts what webpki never does (a certificate that is its own
-//! authority, or one of before there were extensions). rustls knows no connection while it verifies: the result is
+//! webpki decides first. What it accepts, and OpenSSL has no reason to refuse, is
+//! accepted. The rest is checked by OpenSSL's rules ([`super::chain`]): for the number of
+//! the error, because a file may ignore errors, and because OpenSSL accepts certificates
+//! that webpki never accepts (a certificate that is its own CA, or one from before there
+//! were extensions). rustls has no connection context while it verifies, so the result is
 //! left in the thread for [`with_outcome`].
 
 use super::authorities::Authorities;
@@ -98,7 +98,7 @@ fn readable(others: &[CertificateDer<'_>]) -> (Vec<Certificate>, Vec<Certificate
     (parsed, ders)
 }
 
-/// What is believed, and what is let pass.
+/// The trusted CAs and the ignored errors.
 #[derive(Clone, Debug)]
 pub(super) struct Belief {
     pub authorities: Option<Arc<Authorities>>,
@@ -160,7 +160,7 @@ impl Belief {
             .map(|_| ())
     }
 
-    /// Verifies a chain, keeps the outcome and says whether it is believed.
+    /// Verifies a chain, stores the outcome and returns whether it is trusted.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,

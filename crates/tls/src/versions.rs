@@ -75,7 +75,7 @@ impl fmt::Display for NoVersion {
 pub enum Remark {
     /// `no-…` means nothing beside `ssl-min-ver` or `ssl-max-ver`.
     SinglesIgnored,
-    /// The lowest that was asked for is not spoken; 1.2 is.
+    /// The requested minimum version is not supported; 1.2 is used.
     Raised(TlsVersion),
 }
 

@@ -112,7 +112,7 @@ pub struct Notify {
     pub account: Option<Account>,
 }
 
-/// `notify_master` and its kin.
+/// `notify_master` and the other notify scripts.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct NotifyScripts {
     /// `notify_master`
@@ -136,8 +136,8 @@ pub struct NotifyScripts {
 pub struct Probing {
     /// How long an answer is waited for.
     pub wait: Duration,
-    /// While the owner's kernel still answers, silence of adverts is believed only
-    /// after so long in all (counted from the last advert).
+    /// While the owner's kernel still responds to probes, silence leads to a takeover
+    /// only after this time in all, counted from the last advert.
     pub bound: Duration,
 }
 
@@ -178,7 +178,7 @@ pub struct Instance {
     pub garp: Garp,
     /// Who is told.
     pub notify: NotifyScripts,
-    /// Whether silence is asked about before it is believed.
+    /// Probing of the address before a takeover; `None` takes over without it.
     pub probing: Option<Probing>,
     /// Addresses of this instance live only as long as the role renews them; none
     /// keeps them as keepalived does. See `kernel::lifetime`.

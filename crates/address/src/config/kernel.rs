@@ -18,7 +18,7 @@ pub enum Lifetime {
     Seconds(u32),
 }
 
-/// A line of `virtual_ipaddress` and its kin.
+/// A line of `virtual_ipaddress` or `virtual_ipaddress_excluded`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Address {
     /// The address.
@@ -212,8 +212,8 @@ pub struct Rule {
 pub struct InterfaceDelay {
     /// The interface.
     pub interface: String,
-    /// Until it is believed to be down.
+    /// Delay before a lost interface counts as down.
     pub down: Duration,
-    /// Until it is believed to be up.
+    /// Delay before a recovered interface counts as up.
     pub up: Duration,
 }

@@ -1,5 +1,5 @@
-//! From blocks to the model: which keyword builds what, and what is told of words
-//! that are none.
+//! Builds the model from blocks: dispatches keywords to their builders and reports
+//! unknown ones.
 
 use super::family::draft::{Drafts, GroupDraft, InstanceDraft};
 use super::keyword::{self, Row, TOP};

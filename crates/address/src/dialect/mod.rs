@@ -41,7 +41,7 @@ pub struct Options {
     /// `-i`, `--config-id`: what `@word` lines are compared with; none is the host's
     /// name up to its first dot.
     pub config_id: Option<String>,
-    /// `-P`, `--vrrp`: what concerns IPVS is passed over.
+    /// `-P`, `--vrrp`: IPVS keywords are ignored.
     pub vrrp_only: bool,
     /// The program runs under the name `keepalived`: what the real one leaves out with a
     /// line of the log is left out with a warning.

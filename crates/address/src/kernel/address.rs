@@ -321,7 +321,7 @@ impl Kernel {
             let kind = *m.body.get(ROUTE_KIND_AT)?;
             (m.kind == kind::NEW_ROUTE).then_some(kind == ROUTE_LOCAL)
         };
-        let found = self.socket.get("ask for a route", ask, local);
+        let found = self.socket.get("look up a route", ask, local);
         found.unwrap_or(false)
     }
 

@@ -72,13 +72,13 @@ impl fmt::Display for KernelError {
                 write!(f, "{request}: {words} ({errno})")
             }
             KernelError::NoAnswer { request, waited } => {
-                write!(f, "{request}: the kernel did not answer within {waited:?}")
+                write!(f, "{request}: the kernel did not respond within {waited:?}")
             }
             KernelError::NeverStill { request } => {
-                write!(f, "{request}: it changed each time that it was listed")
+                write!(f, "{request}: the list changed during each attempt")
             }
             KernelError::NoInterface(name) => write!(f, "no interface is named `{name}`"),
-            KernelError::BadName(name) => write!(f, "`{name}` is no name of an interface"),
+            KernelError::BadName(name) => write!(f, "`{name}` is not a valid interface name"),
             KernelError::BadValue(what) => f.write_str(what),
             KernelError::Sysctl { path, error } => write!(f, "{path}: {error}"),
         }

@@ -120,7 +120,7 @@ impl Firewall {
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.refused.len() + self.quiet.len() > MOST_RULES {
             return Err(KernelError::BadValue(
-                "too many addresses for the table of nftables",
+                "too many addresses for the nftables table",
             ));
         }
         let mut socket = match Socket::open(Some(netlink::NETFILTER)) {
@@ -139,7 +139,7 @@ impl Firewall {
             |(address, _): &&(IpAddr, Option<u32>)| address.is_ipv6() == (family == INET6);
         let refused: Vec<_> = self.refused.iter().filter(refused).copied().collect();
         let needed = !refused.is_empty() || !self.quiet.is_empty();
-        let request = "make a table of nftables";
+        let request = "create the nftables table";
         let mut all = self.transaction(family, &refused, needed, true);
         let made = match socket.transaction(request, &mut all) {
             // A kernel that cannot copy packets: then reports are only dropped.

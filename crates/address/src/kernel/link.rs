@@ -221,7 +221,7 @@ impl Kernel {
     fn ask_link(&mut self, mut ask: Message) -> Result<Option<Link>, KernelError> {
         ask.u32(attribute::EXT_MASK, SKIP_STATISTICS);
         let read = |m: &Incoming<'_>| (m.kind == kind::NEW_LINK).then(|| Link::read(m)).flatten();
-        match self.socket.get("ask for an interface", ask, read) {
+        match self.socket.get("look up an interface", ask, read) {
             Ok(link) => Ok(Some(link)),
             Err(KernelError::Refused {
                 errno: Errno::NODEV,
@@ -241,7 +241,7 @@ impl Kernel {
     pub fn set_link_up(&mut self, index: u32, up: bool) -> Result<(), KernelError> {
         let body = body(index, u32::from(up), 1);
         let ask = Message::new(kind::NEW_LINK, flag::REQUEST | flag::ACK, &body);
-        self.socket.one("put an interface up or down", ask)
+        self.socket.one("set an interface up or down", ask)
     }
 
     /// Removes an interface; one that is gone already is no error.

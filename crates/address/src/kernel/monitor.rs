@@ -1,4 +1,4 @@
-//! What changes in the kernel's tables, whoever changed it.
+//! Notifications of changes in the kernel's tables, including changes by other programs.
 
 use super::message::{Incoming, Messages, kind};
 use super::socket::Socket;

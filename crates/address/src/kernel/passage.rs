@@ -146,7 +146,7 @@ impl Passage {
     pub fn apply(&self) -> Result<(), KernelError> {
         if self.quiet.len() + self.passes.len() > MOST_ADDRESSES {
             return Err(KernelError::BadValue(
-                "too many addresses for the table of a hand-over",
+                "too many addresses for the hand-over table",
             ));
         }
         match self.make() {
@@ -160,7 +160,7 @@ impl Passage {
 
     fn make(&self) -> Result<(), KernelError> {
         let mut socket = Socket::open(Some(netlink::NETFILTER))?;
-        let request = "make the table of a hand-over";
+        let request = "create the hand-over table";
         let at_once = |family| match self.keeps_own {
             true => Vec::new(),
             false => self.passing(family),
@@ -221,11 +221,7 @@ impl Passage {
         let made = families.filter(|family| self.has(*family));
         let all = made.map(|family| self.table(DELETE_TABLE, family));
         let mut socket = Socket::open(Some(netlink::NETFILTER))?;
-        match commit(
-            &mut socket,
-            "remove the table of a hand-over",
-            all.collect(),
-        ) {
+        match commit(&mut socket, "remove the hand-over table", all.collect()) {
             // Somebody else was faster, with one of them at least.
             Err(error) if error.is(Errno::NOENT) => Passage::remove(&self.table).map(|_| ()),
             done => done,
@@ -248,7 +244,7 @@ impl Passage {
         for family in [ARP, INET, INET6] {
             let delete = own.table(DELETE_TABLE, family);
             let mut all = [boundary(BATCH_BEGIN), delete, boundary(BATCH_END)];
-            match socket.transaction("remove the table of a hand-over", &mut all) {
+            match socket.transaction("remove the hand-over table", &mut all) {
                 Ok(()) => removed = true,
                 Err(error) if none.into_iter().any(|errno| error.is(errno)) => {}
                 Err(error) => return Err(error),

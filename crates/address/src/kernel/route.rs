@@ -460,7 +460,7 @@ impl Kernel {
             ));
         }
         if route.hops.len() > MOST_HOPS {
-            return Err(KernelError::BadValue("a route has too many ways"));
+            return Err(KernelError::BadValue("a route has too many next hops"));
         }
         let mut ways = Vec::with_capacity(route.hops.len());
         for hop in &route.hops {

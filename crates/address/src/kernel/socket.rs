@@ -30,7 +30,7 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 /// What one read takes; the kernel's own datagrams are at most half of this.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How many datagrams that answer nothing are passed over in one request.
+/// Maximum number of unrelated datagrams that one request ignores.
 const STRAY_AT_MOST: u32 = 4096;
 
 /// Options of `SOL_NETLINK`.

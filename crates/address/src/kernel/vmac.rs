@@ -157,18 +157,18 @@ impl Kernel {
             Some(link) if link.kind == "macvlan" || link.kind == "ipvlan" => {
                 self.delete_link(link.index)?;
                 self.socket
-                    .one("make a virtual interface", spec.message())?;
+                    .one("create a virtual interface", spec.message())?;
             }
             Some(_) => {
                 return Err(KernelError::Refused {
-                    request: "make a virtual interface",
+                    request: "create a virtual interface",
                     errno: Errno::EXIST,
-                    words: format!("another interface is named {}", spec.name),
+                    words: format!("another interface has the name {}", spec.name),
                 });
             }
             None => self
                 .socket
-                .one("make a virtual interface", spec.message())?,
+                .one("create a virtual interface", spec.message())?,
         }
         let gone = || KernelError::NoInterface(spec.name.clone());
         let link = self.link(&spec.name)?.ok_or_else(gone)?;
@@ -271,7 +271,7 @@ impl Kernel {
                 inet6.u8(ADDRESS_GENERATION, GENERATE_NONE);
             });
         });
-        let _ = self.socket.one("generate no address", message);
+        let _ = self.socket.one("disable address generation", message);
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn finish(draft: &mut Draft) -> Outcome {
     for virtual_ip in std::mem::take(&mut draft.virtual_ips) {
         if virtual_ip.addresses.is_empty() {
             if virtual_ip.address_line {
-                // What is wrong with it was told at its word.
+                // Its error was reported at its line.
                 continue;
             }
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);

@@ -114,7 +114,7 @@ static DOCUMENTED_SECTIONS: &[Documented] = &[
     },
 ];
 
-/// Every keyword of these sections, for the manual and its kin.
+/// Returns every keyword of these sections, for the manual and `evenkeel keyword`.
 pub fn documented() -> Vec<Documented> {
     let mut all: Vec<Documented> = TABLES
         .iter()

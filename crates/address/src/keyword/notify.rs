@@ -1,4 +1,4 @@
-//! `notify`: programs that are told of changes.
+//! `notify`: programs that run on a change of state.
 
 use super::draft::Draft;
 use super::track::program;

@@ -27,7 +27,7 @@ const HUNDREDTH: Duration = Duration::from_millis(10);
 const PROBE_WAIT_MAX: Duration = Duration::from_millis(200);
 /// And the least.
 const PROBE_WAIT_MIN: Duration = Duration::from_millis(2);
-/// While the owner's kernel answers, silence is believed no earlier than this.
+/// Lower bound of the takeover delay while the owner's kernel still responds to probes.
 const BOUND_MIN: Duration = Duration::from_secs(1);
 /// And no earlier than after so many `failover`s.
 const BOUND_FAILOVERS: u32 = 3;

@@ -55,7 +55,7 @@ impl Role {
             rustix::process::umask(rustix::fs::Mode::from_bits_truncate(mask));
         }
         let runner = Runner::start().map_err(|error| RoleError::System {
-            what: "the thread of scripts",
+            what: "the script thread",
             error,
         })?;
         let mut kernel = Kernel::open().map_err(system("netlink"))?;
@@ -249,7 +249,7 @@ impl Role {
             Ok(place) => member.socket = Some(place),
             Err(error) => {
                 member.socket = None;
-                member.trouble = Some(format!("its socket: {error}"));
+                member.trouble = Some(format!("advert socket: {error}"));
             }
         }
         match member.find_source(&self.links, listed, &virtual_ones) {
@@ -261,8 +261,11 @@ impl Role {
             None if needs => {
                 member.source = None;
                 let words = match member.config.source {
-                    Some(source) => format!("{source} is on no interface"),
-                    None => format!("{} has no address for adverts", member.config.interface),
+                    Some(source) => format!("no interface has the source address {source}"),
+                    None => format!(
+                        "interface {} has no source address for adverts",
+                        member.config.interface
+                    ),
                 };
                 member.trouble = Some(words);
             }
@@ -281,7 +284,9 @@ impl Role {
             .collect();
         for (interface, ipv6) in wanted {
             if let Err(error) = self.sockets.frames_of(interface, ipv6) {
-                let line = format!("neighbours on interface {interface}: {error}");
+                let line = format!(
+                    "cannot listen for ARP and neighbour discovery on interface {interface}: {error}"
+                );
                 self.teller.once(&mut self.given.log, Level::Warning, line);
             }
         }

@@ -190,7 +190,10 @@ impl Role {
             renewed = true;
             for result in self.kernel.renew_addresses(&member.specs(&self.links)) {
                 if let Err(error) = result {
-                    let line = format!("({}) renewal: {error}", member.config.name);
+                    let line = format!(
+                        "({}) cannot renew the lifetime of an address: {error}",
+                        member.config.name
+                    );
                     (self.given.log)(Level::Error, &line);
                 }
             }
@@ -294,14 +297,14 @@ impl Role {
                     self.log(Level::Detail, &line);
                 }
                 Err(error) => {
-                    let line = format!("announcing {} on {name}: {error}", what.address);
+                    let line = format!("cannot announce {} on {name}: {error}", what.address);
                     self.teller.once(&mut self.given.log, Level::Warning, line);
                 }
             }
         }
         let dropped = self.announcer.dropped();
         if dropped > 0 {
-            let line = format!("{dropped} announcements did not fit and were dropped");
+            let line = format!("announcement queue full: {dropped} announcements were dropped");
             self.log(Level::Warning, &line);
         }
     }
@@ -357,7 +360,7 @@ impl Role {
         for (interface, address, frame) in asked {
             let socket = self.sockets.frames_of(interface, address.is_ipv6());
             if let Err(error) = socket.and_then(|socket| socket.send(&frame)) {
-                let line = format!("asking for {address}: {error}");
+                let line = format!("cannot probe {address}: {error}");
                 self.teller.once(&mut self.given.log, Level::Warning, line);
             }
         }
@@ -377,11 +380,15 @@ impl Role {
                 let wait = until.since(now);
                 let name = name.clone();
                 self.given.orders.tell(Told::Draining { name, wait });
-                format!("hand-over: requests may finish for {wait:.1?}")
+                format!("hand-over: waiting up to {wait:.1?} for requests to finish")
             }
-            HandOver::Offered { .. } => "hand-over: others may take the addresses".to_owned(),
-            HandOver::Taken { by } => format!("hand-over: {by} has taken the addresses"),
-            HandOver::Withdrawn => "hand-over: nobody took the addresses, they stay".to_owned(),
+            HandOver::Offered { .. } => {
+                "hand-over: the addresses are offered to the other routers".to_owned()
+            }
+            HandOver::Taken { by } => format!("hand-over: {by} took over the addresses"),
+            HandOver::Withdrawn => {
+                "hand-over: no router took over the addresses; they stay here".to_owned()
+            }
         };
         self.log(Level::Notice, &format!("({name}) {words}"));
     }

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 /// How many changes are taken in a turn: a flood of routes must not stop the timers.
 const MAX_CHANGES: usize = 4096;
 
-/// How many unknown routers are told of in a turn.
+/// Maximum number of unknown routers that one turn logs.
 const MAX_UNKNOWN: usize = 16;
 
 /// What the changes of one turn lead to.
@@ -80,7 +80,7 @@ impl Role {
         });
         if let Err(error) = drained {
             adverts.broken = true;
-            let line = format!("a socket of adverts: {error}");
+            let line = format!("advert socket: {error}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
             self.reconnect(now);
         }
@@ -92,7 +92,7 @@ impl Role {
         }
         if let Some((at, from, refusal)) = forged {
             let name = self.name(at);
-            let line = format!("({name}) the authentication header of {from}: {refusal}");
+            let line = format!("({name}) invalid authentication header from {from}: {refusal}");
             self.teller.once(&mut self.given.log, Level::Warning, line);
         }
     }
@@ -177,7 +177,7 @@ impl Role {
         if due.relist {
             self.log(
                 Level::Warning,
-                "Netlink: Receive buffer overrun; all is listed anew",
+                "Netlink: Receive buffer overrun; reading interfaces, addresses and routes again",
             );
             match self.kernel.links() {
                 Ok(links) => events.extend(self.links.relist(now, links)),
@@ -225,7 +225,7 @@ impl Role {
                 let words = format!("{} (duplicate address detection)", seen.address);
                 if member.history.conflict(now, words) {
                     let line = format!(
-                        "({}) another machine has {}: the kernel does not use it here",
+                        "({}) duplicate address {}: another machine uses it, so the kernel does not use it here",
                         member.config.name, seen.address
                     );
                     (self.given.log)(Level::Error, &line);
@@ -260,7 +260,7 @@ impl Role {
                 let interface = self
                     .links
                     .numbered(spec.interface)
-                    .map_or("an interface that is gone", |s| s.link.name.as_str());
+                    .map_or("a deleted interface", |s| s.link.name.as_str());
                 let line = format!(
                     "Netlink reflector reports IP {} removed from {interface}",
                     spec.address
@@ -307,7 +307,9 @@ impl Role {
                 }
                 LinkEvent::Mac(name) => told.push(name),
                 LinkEvent::Flaps(name, hold) => {
-                    let line = format!("{name} flaps: it counts as up after {hold:?}");
+                    let line = format!(
+                        "{name} is flapping: considered up after {hold:?} without a change"
+                    );
                     self.log(Level::Warning, &line);
                 }
             }

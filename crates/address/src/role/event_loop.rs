@@ -47,7 +47,7 @@ pub(super) struct Role {
     pub(super) teller: Teller,
     pub(super) health: Health,
     pub(super) leases: Leases,
-    /// The proxy serves a version on trial.
+    /// Whether the proxy serves a candidate version.
     pub(super) on_trial: bool,
     pub(super) hand_overs: HandOvers,
     pub(super) kept_before: Option<KeptState>,

@@ -82,8 +82,8 @@ pub enum Order {
     Dump(Dump),
     /// SIGUSR2 with clearing (`SIGRTMIN+N`): counters begin at zero.
     ClearStatistics,
-    /// The other end of the channel is gone: the role serves on, and asks for orders now
-    /// and then only, until one comes.
+    /// The other end of the channel is closed: the role continues to serve, and asks for
+    /// orders now and then until one arrives.
     Left,
 }
 
@@ -206,7 +206,7 @@ impl fmt::Display for RoleError {
                 write!(f, "more than {at_most} {what}")
             }
             RoleError::Namespace { name, error } => {
-                write!(f, "the network namespace {name} cannot be entered: {error}")
+                write!(f, "cannot enter the network namespace {name}: {error}")
             }
         }
     }

@@ -29,8 +29,8 @@ const TELL_EVERY_LEAST: Duration = Duration::from_millis(50);
 
 /// How often a stop looks whether requests have finished.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A stop waits no longer when no request was under way for this long: what a proxy has
-/// answered is still on its way.
+/// Ends the wait of a stop once no request was in progress for this long. The last
+/// response of the proxy may still be in transit.
 const CALM_FOR: Duration = Duration::from_millis(500);
 
 /// A stop waits for others to take over and for connections no longer than all that it
@@ -273,7 +273,8 @@ impl Role {
                 }
                 match Passage::remove(&table) {
                     Ok(true) => {
-                        let line = format!("({name}) a hand-over was left by a process before");
+                        let line =
+                            format!("({name}) removed the hand-over rules of a previous process");
                         self.log(Level::Info, &line);
                     }
                     Ok(false) => {}
@@ -312,7 +313,7 @@ impl Role {
     }
 
     fn cannot(&mut self, error: &KernelError) {
-        let line = format!("connections cannot outlive a hand-over on this machine: {error}");
+        let line = format!("connections cannot survive a hand-over on this machine: {error}");
         self.teller.once(&mut self.given.log, Level::Warning, line);
     }
 
@@ -368,7 +369,7 @@ impl Role {
         if let Err(error) = self.hand_overs.apply(&passage) {
             return self.cannot(&error);
         }
-        let line = format!("({name}) older connections go on at {owner} for {drain:?}");
+        let line = format!("({name}) existing connections continue at {owner} for {drain:?}");
         self.log(Level::Info, &line);
         let tell_every = TELL_EVERY_LEAST.max(drain / TOLD_AGAIN);
         self.hand_overs.passes.retain(|p| p.name != name);
@@ -398,7 +399,7 @@ impl Role {
             Some((State::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
                 Some(by)
             }
-            // Whoever gets the lease.
+            // The next holder of the lease, whichever node that is.
             Some((State::Fault, _)) if self.leases.moves(&member.config) => None,
             _ => return false,
         };
@@ -432,7 +433,9 @@ impl Role {
         let by = by.map_or("the next holder of the lease".to_owned(), |by| {
             by.to_string()
         });
-        let line = format!("({name}) {by} has the addresses; connections may finish for {drain:?}");
+        let line = format!(
+            "({name}) {by} owns the addresses; existing connections may finish within {drain:?}"
+        );
         self.log(Level::Notice, &line);
         let told = Told::Draining {
             name: name.clone(),
@@ -636,7 +639,7 @@ impl Role {
             }
         }
         if waits {
-            self.log(Level::Info, "Stopping: addresses are handed over");
+            self.log(Level::Info, "Stopping: handing over the addresses");
             self.hand_overs.stop_at = Some(now.after(longest + STOP_LONGER));
             for name in leases {
                 self.hand_over_lease(name);

@@ -112,11 +112,11 @@ impl Health {
                 self.vitals = Some(vitals);
             }
             Ok((_, Err(error))) => log(Level::Error, &error.to_string()),
-            Err(error) => log(Level::Error, &format!("the memory of heartbeats: {error}")),
+            Err(error) => log(Level::Error, &format!("heartbeat memory: {error}")),
         }
     }
 
-    /// Whether the proxy may still be on its way to a memory that is new to it.
+    /// Returns whether the proxy may not have switched to a new memory yet.
     fn settles(&mut self, now: Time, vitals: &Vitals<'_>) -> bool {
         if self.settles_until.is_none_or(|until| until <= now) {
             self.settles_until = None;
@@ -156,7 +156,9 @@ impl Health {
         let process = vitals.owner();
         Some(match (vitals.pulse(now_ms), vitals.find(name)) {
             (Pulse::NotBegun, _) if process == 0 => "no proxy writes heartbeats".to_owned(),
-            (Pulse::NotBegun, _) => format!("the proxy (process {process}) has not begun or stops"),
+            (Pulse::NotBegun, _) => {
+                format!("the proxy (process {process}) has not started yet, or is stopping")
+            }
             (
                 Pulse::Stuck {
                     silent,
@@ -170,16 +172,16 @@ impl Health {
                     ms => format!("for {ms} ms"),
                 };
                 format!(
-                    "{silent} of {threads} threads of the proxy (process {process}) write no heartbeat {since}"
+                    "{silent} of {threads} threads of the proxy (process {process}) have written no heartbeat {since}"
                 )
             }
             (Pulse::Beats, None) => {
-                format!("the proxy (process {process}) has no such instance in its configuration")
+                format!(
+                    "the proxy (process {process}) does not have this instance in its configuration"
+                )
             }
             (Pulse::Beats, Some(slot)) if vitals.band_written(slot) == Band::All => return None,
-            (Pulse::Beats, Some(_)) => {
-                "the proxy reports that servers behind them are down".to_owned()
-            }
+            (Pulse::Beats, Some(_)) => "the proxy reports servers as down".to_owned(),
         })
     }
 
@@ -293,17 +295,17 @@ impl Role {
                 && let Some(band) = steady.see(now, seen(&vitals, &name, now_ms))
             {
                 let words = [
-                    "can all be served",
-                    "cannot all be served",
-                    "cannot be served",
+                    "all frontends are available",
+                    "some frontends are unavailable",
+                    "no frontend is available",
                 ];
-                let words = words.get(band).copied().unwrap_or("cannot be served");
+                let words = words
+                    .get(band)
+                    .copied()
+                    .unwrap_or("no frontend is available");
                 let why = self.health.why(&name, now_ms);
                 let why = why.map_or_else(String::new, |why| format!(": {why}"));
-                self.log(
-                    Level::Notice,
-                    &format!("({name}) its frontends {words}{why}"),
-                );
+                self.log(Level::Notice, &format!("({name}) {words}{why}"));
                 self.router.set_band(now, Instance(at), band);
             }
             let Some(slot) = vitals.find(&name) else {

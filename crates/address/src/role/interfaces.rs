@@ -82,7 +82,10 @@ impl Role {
         if let Err(error) = wanted.apply()
             && !nothing
         {
-            self.log(Level::Error, &format!("packets are not dropped: {error}"));
+            self.log(
+                Level::Error,
+                &format!("cannot drop packets to the addresses: {error}"),
+            );
         }
         self.firewall = Some(wanted);
     }

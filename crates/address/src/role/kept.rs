@@ -66,7 +66,7 @@ pub struct KeptInstance {
     pub holds: bool,
     /// As a backup: who owns them, and with which priority.
     pub owner: Option<(IpAddr, u8)>,
-    /// As a backup: when silence is believed.
+    /// As a backup: expiry of the master-down timer, in nanoseconds.
     pub master_down_at_ns: Option<u64>,
     /// As a backup: between two adverts of the owner.
     pub owner_interval_ns: u64,

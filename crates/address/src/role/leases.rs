@@ -1,10 +1,10 @@
-//! Addresses that are bound to a lease of the cluster: they are held only while the
-//! lease is. What was told of a lease holds until its end and no longer, by the clock
-//! of this loop alone: whoever told it may hang, or be gone.
+//! Addresses bound to a lease of the cluster: the node owns them only while it holds the
+//! lease. A granted lease holds until its end and no longer, by the clock of this loop
+//! alone, because its sender may hang or be gone.
 //!
-//! Who has the lease is who has the addresses: it takes the place of the election by
-//! adverts. So the machine tells how well it could use each one, by what its adverts
-//! would say, and gives it away when another one could use it better.
+//! The holder of the lease owns the addresses: the lease replaces the election by
+//! adverts. So the node reports its rank for each lease, from the same values as its
+//! adverts, and releases a lease to a healthier node.
 
 use super::Told;
 use super::event_loop::Role;
@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Leases that are kept.
 const LEASES_MAX: usize = 512;
 
-/// What was handed over is not wanted for so long: whoever could use it better has it by
-/// then, or has gone.
+/// After a hand-over the node does not request the lease for this long. By then a
+/// healthier node has it, or there is none.
 const REST: Duration = Duration::from_secs(2);
 
 /// A lease that this machine wants.
@@ -90,8 +90,8 @@ impl Leases {
         }
     }
 
-    /// What those that could use their leases want. `held`: by the rank of its adverts;
-    /// what is not held on trial would be taken from a living owner.
+    /// Returns the requests for leases that this node could use. `held`: by the rank of
+    /// its adverts; a candidate version requests no lease that another node may hold.
     fn wishes(
         &self,
         now: Time,
@@ -133,12 +133,12 @@ impl Leases {
     /// Why a lease is not held.
     fn missing(&self, now: Time, name: &str) -> Option<String> {
         if self.resting.contains_key(name) {
-            return Some(format!("the lease {name} goes to a better machine"));
+            return Some(format!("the lease {name} moves to a healthier node"));
         }
         match self.until.get(name) {
             Some(until) if *until > now => None,
-            Some(_) => Some(format!("the lease {name} has ended")),
-            None => Some(format!("the lease {name} is not held")),
+            Some(_) => Some(format!("the lease {name} has expired")),
+            None => Some(format!("this node does not hold the lease {name}")),
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
         };
         let none = Leases::default();
         let told = none.missing(Time(5), bound);
-        assert_eq!(told.as_deref(), Some("the lease address/www is not held"));
+        assert_eq!(told.as_deref(), Some("this node does not hold the lease address/www"));
         let others = [lease("address/other", 9), lease("address/www", 0)];
         assert!(Leases::new(others).missing(Time(5), bound).is_some());
         let mut held = Leases::new([lease("address/www", 7), lease("address/other", 9)]);
@@ -242,14 +242,14 @@ mod tests {
         assert!(!held.handle_time(Time(6)));
         assert!(held.handle_time(Time(7)));
         let told = held.missing(Time(7), bound);
-        assert_eq!(told.as_deref(), Some("the lease address/www has ended"));
+        assert_eq!(told.as_deref(), Some("the lease address/www has expired"));
         assert_eq!(held.deadline(), Some(Time(9)));
         assert!(held.handle_time(Time(20)) && !held.handle_time(Time(21)));
         held.hand_over(Time(30), bound.to_owned());
         let told = held.missing(Time(30), bound);
         assert_eq!(
             told.as_deref(),
-            Some("the lease address/www goes to a better machine")
+            Some("the lease address/www moves to a healthier node")
         );
         let again = held.kept().into_iter();
         let again = Leases::new(again.map(|(name, until_ns)| Lease { name, until_ns }));

@@ -1,6 +1,6 @@
-//! Which interfaces are believed to be up: a value. A loss is believed at once or after
-//! its delay, a return after its own; an interface that flaps has to stay up for
-//! [`FLAP_HOLD`] before it is believed again, and that is said once.
+//! State of the interfaces, as a value. A loss takes effect at once or after its delay, a
+//! return after its own delay. An interface that flaps must stay up for [`FLAP_HOLD`]
+//! before it counts as up again; this is logged once.
 
 use crate::config::InterfaceDelay;
 use crate::kernel::Link;
@@ -22,9 +22,9 @@ const FLAP_HOLD: Duration = Duration::from_secs(10);
 pub struct Seen {
     /// As the kernel told last.
     pub link: Link,
-    /// Whether it is believed to be up.
+    /// Whether it counts as up.
     pub up: bool,
-    /// When it is believed to have changed.
+    /// Time at which a pending change takes effect.
     change_at: Option<Time>,
     returns: VecDeque<Time>,
     damped: bool,
@@ -37,7 +37,7 @@ pub enum LinkEvent {
     Came(String),
     /// It is no more.
     Gone(String),
-    /// It is believed to be up, or down.
+    /// It now counts as up (true) or down.
     Changed(String, bool),
     /// It has another MAC: announcements of the old one are wrong.
     Mac(String),
@@ -86,7 +86,7 @@ impl Links {
         self.by_index.get(&index)
     }
 
-    /// Whether it exists and is believed to be up.
+    /// Returns whether the interface exists and counts as up.
     pub fn is_up(&self, name: &str) -> bool {
         self.named(name).is_some_and(|seen| seen.up)
     }
@@ -184,7 +184,7 @@ impl Links {
             .min()
     }
 
-    /// What is believed by now.
+    /// Applies the changes whose delay has expired.
     pub fn handle_time(&mut self, now: Time) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         for seen in self.by_index.values_mut() {
@@ -199,7 +199,7 @@ impl Links {
 }
 
 impl Seen {
-    /// How long it has to stay up before that is believed.
+    /// Returns how long a returned interface must stay up before it counts as up.
     fn returned(
         &mut self,
         now: Time,

@@ -59,8 +59,8 @@ impl Mailer {
     /// Sends one; a line for the log where it cannot even wait.
     pub fn send(&self, letter: Letter) -> Result<(), &'static str> {
         self.letters.try_send(letter).map_err(|error| match error {
-            TrySendError::Full(_) => "too many mails wait: one is not sent",
-            TrySendError::Disconnected(_) => "the thread that sends mail has ended",
+            TrySendError::Full(_) => "mail queue full: one mail was dropped",
+            TrySendError::Disconnected(_) => "the mail thread has ended",
         })
     }
 
@@ -83,8 +83,8 @@ impl std::fmt::Display for MailError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             MailError::Io(error) => write!(f, "{error}"),
-            MailError::Refused(line) => write!(f, "the server says `{line}`"),
-            MailError::NoServer => f.write_str("its server has no address"),
+            MailError::Refused(line) => write!(f, "the server replied `{line}`"),
+            MailError::NoServer => f.write_str("the SMTP server has no address"),
         }
     }
 }
@@ -167,7 +167,7 @@ impl Talk {
             let words = String::from_utf8_lossy(&line).trim_end().to_owned();
             return Err(MailError::Refused(words));
         }
-        Err(MailError::Refused("an answer without an end".to_owned()))
+        Err(MailError::Refused("unterminated reply".to_owned()))
     }
 }
 
@@ -332,7 +332,7 @@ mod tests {
         }));
         assert_eq!(
             said[0],
-            "SMTP alert could not be sent: the server says `554 no`"
+            "SMTP alert could not be sent: the server replied `554 no`"
         );
         drop(mailer);
         server.join().unwrap();

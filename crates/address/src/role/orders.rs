@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long the end waits for the scripts that are told of it to be started.
+/// How long a stop waits until its notify scripts have started.
 const FINISH_WAIT: Duration = Duration::from_secs(2);
 
 impl Role {
@@ -363,7 +363,7 @@ impl Role {
         if let Some(file) = &self.given.keep
             && let Err(error) = kept.write(file)
         {
-            let line = format!("its state could not be kept: {error}");
+            let line = format!("cannot store the state: {error}");
             self.teller.once(&mut self.given.log, Level::Error, line);
         }
     }
@@ -412,7 +412,7 @@ impl Role {
         }
         for spec in &left {
             let line = format!(
-                "{}/{} was left by a process before",
+                "removing {}/{}, left by a previous process",
                 spec.address, spec.prefix
             );
             self.log(Level::Info, &line);
@@ -439,7 +439,10 @@ impl Role {
             .map(|r| &r.text)
             .chain(routes.iter().map(|r| &r.text));
         for text in texts.cloned().collect::<Vec<_>>() {
-            self.log(Level::Info, &format!("{text} was left by a process before"));
+            self.log(
+                Level::Info,
+                &format!("removing {text}, left by a previous process"),
+            );
         }
         let results = self.kernel.remove_rules(&rules);
         self.log_results("left over", rules.iter().map(|r| &r.text), results);

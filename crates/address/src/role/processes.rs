@@ -1,6 +1,6 @@
-//! `vrrp_track_process`: how many processes of a name run. A thread of its own looks
-//! through `/proc`: whenever the kernel tells of a process that came or went (process
-//! events, where they are permitted), and every [`PERIOD`] anyway.
+//! `vrrp_track_process`: counts the processes of a name. A thread of its own scans
+//! `/proc` when the kernel reports a started or ended process (process events, where they
+//! are permitted), and every [`PERIOD`] in any case.
 
 use super::clock;
 use super::runner::{hush, ring};

@@ -5,24 +5,24 @@ use protocol::vrrp::Reason;
 /// In words.
 pub fn words(why: &Reason) -> String {
     match why {
-        Reason::Started => "it began, and waits for adverts".to_owned(),
-        Reason::OwnsAddresses => "its priority 255 says that it owns the addresses".to_owned(),
-        Reason::Resumed => "it goes on where the process before it was".to_owned(),
-        Reason::Silence { since } => format!("no advert came for {since:.1?}"),
+        Reason::Started => "started, waiting for adverts".to_owned(),
+        Reason::OwnsAddresses => "address owner (priority 255)".to_owned(),
+        Reason::Resumed => "resumed the state of the previous process".to_owned(),
+        Reason::Silence { since } => format!("no advert received for {since:.1?}"),
         Reason::SilenceBound { since } => format!(
-            "no advert came for {since:.1?}, though the owner's kernel answered for some of it"
+            "no advert received for {since:.1?}, although the owner's kernel responded for part of that time"
         ),
-        Reason::OwnerStopped { owner } => format!("{owner} said that it stops"),
+        Reason::OwnerStopped { owner } => format!("{owner} announced that it stops"),
         Reason::Preempts { owner, priority } => {
             format!("{owner} has the lower priority {priority}")
         }
         Reason::Preempted { by, priority } => {
-            format!("{by} has priority {priority}, which goes before ours")
+            format!("{by} takes precedence with priority {priority}")
         }
         Reason::Failed(words) => words.clone(),
-        Reason::Recovered => "all that had failed is back".to_owned(),
-        Reason::Group { member } => format!("{member} of its sync group moved"),
-        Reason::Stopped => "it was told to stop".to_owned(),
-        Reason::HandOver { by } => format!("it was handed over to {by}"),
+        Reason::Recovered => "all faults are repaired".to_owned(),
+        Reason::Group { member } => format!("{member} of its sync group changed state"),
+        Reason::Stopped => "stop requested".to_owned(),
+        Reason::HandOver { by } => format!("handed over to {by}"),
     }
 }

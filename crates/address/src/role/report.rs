@@ -19,7 +19,7 @@ pub const HAND_OVER: &str = "hand-over";
 pub const LEASE: &str = "lease";
 
 /// What that fact is where the lease was given up for a machine that can use it better.
-pub const LEASE_MOVES: &str = "goes to a better machine";
+pub const LEASE_MOVES: &str = "moves to a healthier node";
 
 /// keepalived's word for a state.
 pub fn state_word(state: State) -> &'static str {
@@ -115,11 +115,11 @@ impl Role {
             one = one.fact("sync group", group);
         }
         if status.handing_over {
-            one = one.fact(HAND_OVER, "under way");
+            one = one.fact(HAND_OVER, "in progress");
         }
         one = match (config.options.lease, self.leases.moves(config)) {
             (_, true) => one.fact(LEASE, LEASE_MOVES),
-            (true, false) => one.fact(LEASE, "decides who owns the addresses"),
+            (true, false) => one.fact(LEASE, "determines the owner of the addresses"),
             (false, false) => one,
         };
         one = self.health_of(one, at, now);
@@ -127,17 +127,18 @@ impl Role {
         let rejected = status.rejected.iter().map(|one| rejected_words(one, now));
         let place = status.same_place.map(place_words);
         let others = conflicts.iter();
-        let others = others.map(|other| format!("{other} used it, too, in the last ten minutes"));
+        let others =
+            others.map(|other| format!("{other} used the same address in the last ten minutes"));
         one = one
             .lines("rejected", rejected.collect())
             .lines("fault", member.faults())
             .lines("conflict", place.into_iter().chain(others).collect());
         one = match history.restored {
             0 => one,
-            1 => one.fact("put back", "1 address that somebody else had deleted"),
+            1 => one.fact("restored", "1 address deleted by another program"),
             n => one.fact(
-                "put back",
-                format!("{n} addresses that somebody else had deleted"),
+                "restored",
+                format!("{n} addresses deleted by another program"),
             ),
         };
         one.events = history.transitions.iter().cloned().collect();
@@ -161,9 +162,9 @@ impl Role {
         let why = self.health.why(&member.config.name, clock::as_ms(now));
         let band = self.health.band(at);
         let health = match band {
-            Some(0) => "all of its frontends can be served",
-            Some(1) => "some of its frontends cannot be served",
-            Some(_) => "none of its frontends can be served",
+            Some(0) => "all frontends are available",
+            Some(1) => "some frontends are unavailable",
+            Some(_) => "no frontend is available",
             // It has no memory to be seen in.
             None if why.is_some() => "unknown",
             None => return one,
@@ -242,7 +243,7 @@ impl Role {
             all.push(tracked("file", &file.name, *verdict, 0, String::new()));
         }
         for (process, count, well) in self.tracker.processes.iter().flat_map(|p| p.all()) {
-            let outcome = format!("{count} run");
+            let outcome = format!("{count} running");
             all.push(tracked("process", &process.name, is_up(well), 0, outcome));
         }
         for (session, state, why) in self.tracker.bfd.all() {
@@ -273,21 +274,21 @@ fn rows() -> Vec<NumberRow> {
         (
             "restored",
             "evenkeel_address_restored_total",
-            "addresses put back after somebody deleted them",
+            "addresses restored after another program deleted them",
         ),
         (
             "conflicts",
             "evenkeel_address_conflicts",
-            "other machines seen that use an address of ours",
+            "other machines that use an address of this node",
         ),
         (
             "content",
             "keepalived_script_status",
-            "1 where the script is content",
+            "1 if the last run of the script succeeded",
         ),
     ];
     let all = NUMBERS.iter().copied().chain(counters).chain(own);
-    let words = "when the state was entered, seconds since 1970";
+    let words = "time of the last transition, in seconds since 1970";
     let since = NumberRow::new("since", "evenkeel_address_since_seconds", words);
     all.map(|(name, metric, words)| NumberRow::new(name, metric, words))
         .chain([since.unit(Unit::Seconds)])
@@ -322,7 +323,7 @@ fn owner(one: Subject, status: &Status, now: Time) -> Subject {
             .fact("owner", address.to_string())
             .joined("with priority", priority.to_string())
             .joined("heard", format!("{} ago", ago(now, heard))),
-        (None, _) => one.fact("owner", "nobody is heard"),
+        (None, _) => one.fact("owner", "no adverts received"),
     }
 }
 
@@ -333,12 +334,12 @@ fn rejected_words(rejected: &Rejected, now: Time) -> String {
     };
     let last = ago(now, rejected.last_at);
     let (from, why) = (rejected.from, &rejected.why);
-    format!("{adverts} from {from}, the last one {last} ago: {why}")
+    format!("{adverts} from {from}, the last {last} ago: {why}")
 }
 
 fn place_words((from, priority): (IpAddr, u8)) -> String {
     format!(
-        "{from} announces priority {priority}, this node's place in prefer: give both files the same order"
+        "{from} announces priority {priority}, which is this node's position in `prefer`: use the same order in both files"
     )
 }
 
@@ -384,11 +385,11 @@ mod tests {
             from: "10.0.0.2".parse().unwrap(),
             count: 7,
             last_at: at(4_000),
-            why: "its password is wrong".to_owned(),
+            why: "wrong password".to_owned(),
         };
         assert_eq!(
             rejected_words(&rejected, at(5_000)),
-            "7 adverts from 10.0.0.2, the last one 1 s ago: its password is wrong"
+            "7 adverts from 10.0.0.2, the last 1 s ago: wrong password"
         );
         let words = place_words(("10.0.0.3".parse().unwrap(), 220));
         assert!(

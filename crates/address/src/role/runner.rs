@@ -187,7 +187,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
     }
 }
 
-/// Wakes whoever polls the descriptor.
+/// Wakes the thread that polls the descriptor.
 pub fn ring(fd: &OwnedFd) {
     // It fails only when it is rung already as often as a number can hold.
     let _ = rustix::io::write(fd, &1u64.to_ne_bytes());

@@ -107,7 +107,9 @@ impl Asked {
             return Vec::new();
         }
         let name = &self.script.name;
-        let said = Said::Verdict(format!("VRRP_Script({name}) {error}; its verdict holds on"));
+        let said = Said::Verdict(format!(
+            "VRRP_Script({name}) {error}; the last result still applies"
+        ));
         self.outcome = error;
         vec![said]
     }
@@ -178,7 +180,7 @@ impl Asked {
 fn not_asked(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::NotStarted(error) => Some(format!("could not be started: {error}")),
-        Outcome::TooMany => Some("was not started: too many programs run".to_owned()),
+        Outcome::TooMany => Some("was not started: too many programs are running".to_owned()),
         Outcome::Exited(_) | Outcome::Signalled(_) | Outcome::TimedOut => None,
     }
 }

@@ -1,5 +1,5 @@
-//! `static_ipaddress`, `static_routes`, `static_rules`: there for as long as the role
-//! runs, whoever is master.
+//! `static_ipaddress`, `static_routes`, `static_rules`: present while the role runs, in
+//! every VRRP state.
 
 use super::Level;
 use super::event_loop::Role;
@@ -72,7 +72,10 @@ impl Role {
         if specs.is_empty() || !self.links.numbered(seen.interface).is_some_and(|s| s.up) {
             return;
         }
-        let line = format!("static address {} was removed: put back", seen.address);
+        let line = format!(
+            "static address {} was deleted by another program; restored",
+            seen.address
+        );
         self.log(Level::Notice, &line);
         self.add_static(&specs);
     }

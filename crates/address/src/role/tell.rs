@@ -1,4 +1,4 @@
-//! Who is told of a transition: the log, notify scripts, pipes, mail, the orders' end.
+//! Reports of transitions: the log, notify scripts, pipes, mail, the supervisor.
 
 use super::event_loop::Role;
 use super::mail::{self, Letter, Mailer};
@@ -99,7 +99,7 @@ impl Teller {
             // A line is shorter than what a pipe takes whole or not at all.
             if let Err(errno) = rustix::io::write(fd, line.as_bytes()) {
                 let path = fifo.path.display();
-                failed.push(format!("{path}: {errno}: no reader, lines are lost"));
+                failed.push(format!("{path}: {errno}: no reader, lines are dropped"));
             }
         }
         for line in failed {
@@ -152,7 +152,7 @@ impl Teller {
                 let group = found.mode() & 0o020 != 0 && found.gid() != 0;
                 if others || group || found.uid() != 0 {
                     return Some(format!(
-                        "Unsafe permissions found for script '{}': others than root can write {}",
+                        "Unsafe permissions found for script '{}': users other than root can write {}",
                         program.display(),
                         at.display()
                     ));
@@ -324,7 +324,7 @@ impl Role {
             stays: false,
         });
         if !started {
-            let line = "too many programs wait: a notify script is not run".to_owned();
+            let line = "too many programs are waiting: notify script not run".to_owned();
             self.teller.once(&mut self.given.log, Level::Warning, line);
         }
     }
@@ -498,10 +498,10 @@ pub(super) fn ended_badly(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Exited(0) => None,
         Outcome::Exited(code) => Some(format!("ended with status {code}")),
-        Outcome::Signalled(number) => Some(format!("was ended by signal {number}")),
-        Outcome::TimedOut => Some("did not end in time".to_owned()),
+        Outcome::Signalled(number) => Some(format!("was killed by signal {number}")),
+        Outcome::TimedOut => Some("timed out".to_owned()),
         Outcome::NotStarted(error) => Some(format!("could not be started: {error}")),
-        Outcome::TooMany => Some("was not started: too many programs run".to_owned()),
+        Outcome::TooMany => Some("was not started: too many programs are running".to_owned()),
     }
 }
 

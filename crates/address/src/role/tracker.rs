@@ -161,7 +161,7 @@ impl Sum {
             Effect::Fault => self.faults.push(match (kind, weight.reverse) {
                 ("interface", false) => format!("interface {name} is down"),
                 (_, false) => format!("{kind} {name} fails"),
-                (_, true) => format!("{kind} {name} is well, which counts reversed"),
+                (_, true) => format!("{kind} {name} succeeds (weight reversed)"),
             }),
         }
     }

@@ -1,7 +1,7 @@
-//! A proxy that serves a version on trial: this machine takes no address from another
-//! one meanwhile, and one that it has to take over is served by the version that was
-//! accepted. The proxy goes back by itself when it is asked; it is waited for, but only
-//! a moment: an address that nobody has is worse than one with a version on trial.
+//! A proxy that serves a candidate version: this node takes no address from another node
+//! meanwhile, and serves an address that it must take over with the accepted version. The
+//! proxy rolls back by itself when asked. The role waits for that only for a moment,
+//! because an address without owner is worse than one with a candidate version.
 
 use super::event_loop::Role;
 use super::{Level, clock};
@@ -15,7 +15,7 @@ const BACK_LIMIT: Duration = Duration::from_millis(100);
 /// How often it is looked.
 const BACK_TICK: Duration = Duration::from_micros(200);
 
-/// Has the proxy go back from what is on trial; false where it did not in time.
+/// Makes the proxy roll back the candidate version; returns false if it did not in time.
 fn back(vitals: &Vitals<'_>) -> bool {
     let number = vitals.trial();
     if number == 0 {
@@ -35,7 +35,7 @@ fn back(vitals: &Vitals<'_>) -> bool {
     true
 }
 
-/// Wakes whoever waits for the word to change.
+/// Wakes the thread that waits for a change of the word.
 fn wake(word: &AtomicU64) {
     let half = low_half(word);
     // SAFETY: the word lives during the call, which reads nothing of it.
@@ -45,7 +45,7 @@ fn wake(word: &AtomicU64) {
 }
 
 impl Role {
-    /// Takes no address from a living owner while a version is on trial.
+    /// Takes no address from a live owner while a candidate version is served.
     pub(super) fn look_at_trial(&mut self, now: Time, vitals: &Vitals<'_>) {
         let on_trial = vitals.trial() != 0;
         if std::mem::replace(&mut self.on_trial, on_trial) == on_trial {
@@ -56,8 +56,9 @@ impl Role {
         }
     }
 
-    /// An address is about to be here. One that a role before this one had already was
-    /// served with the version on trial, and is taken from nobody.
+    /// Rolls back the candidate before an address arrives. An address that the
+    /// predecessor of this role owned was served with the candidate already, so no other
+    /// node loses it.
     pub(super) fn end_trial(&mut self, at: usize) {
         let status = self.router.status(Instance(at));
         if status.is_some_and(|status| status.why == Reason::Resumed) {

@@ -105,7 +105,7 @@ impl Role {
                     member.beside.push(Beside { base, ipv6, vmac });
                 }
                 Err(error) => {
-                    let words = format!("the virtual interface {}: {error}", spec.name);
+                    let words = format!("virtual interface {}: {error}", spec.name);
                     let line = format!("({}) {words}", member.config.name);
                     (self.given.log)(Level::Error, &line);
                     member.vmac_trouble = Some(words);
@@ -152,7 +152,7 @@ impl Role {
                 member.vmac = Some(vmac);
             }
             Err(error) => {
-                let words = format!("the virtual interface {}: {error}", spec.name);
+                let words = format!("virtual interface {}: {error}", spec.name);
                 let line = format!("({}) {words}", member.config.name);
                 (self.given.log)(Level::Error, &line);
                 member.vmac_trouble = Some(words);

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// So many ports are tried before a session is said to have none.
 const PORTS_TRIED: u16 = 64;
-/// Nobody reads what comes to the port that a session sends from.
+/// Receive buffer of the port from which a session sends: its input is unread.
 const UNREAD_BYTES: usize = 1;
 
 /// A packet that came.

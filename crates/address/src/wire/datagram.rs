@@ -74,7 +74,7 @@ pub(super) struct Beside {
     pub interface: u32,
     /// The hop limit, or the TTL where it was asked for.
     pub hops: Option<u8>,
-    /// `PACKET_OUTGOING` and its kin, of a packet socket.
+    /// `PACKET_OUTGOING` or another packet type, of a packet socket.
     pub packet_type: u8,
     /// It was longer than what we look at.
     pub truncated: bool,

@@ -265,8 +265,8 @@ impl VrrpSocket {
         send(&self.fd, bytes, way).map_err(WireError::Send)
     }
 
-    /// Hands out what has come, at most [`DRAINED_AT_MOST`] packets; tells how many
-    /// there were. Packets without a whole IP header are passed over.
+    /// Passes the received packets to `each`, at most [`DRAINED_AT_MOST`], and returns
+    /// their number. Packets without a complete IP header are ignored.
     pub fn drain(&mut self, mut each: impl FnMut(Received<'_>)) -> Result<usize, WireError> {
         let mut count = 0;
         while count < DRAINED_AT_MOST {
@@ -284,8 +284,8 @@ impl VrrpSocket {
             match read {
                 Ok(0) => break,
                 Ok(some) => count += some,
-                // The kernel tells of the way (an ICMP error, an interface that is down)
-                // once, and the socket lives on.
+                // The kernel reports a path error (ICMP, an interface that is down) once,
+                // and the socket remains usable.
                 Err(error) if passes(&error) => count += 1,
                 Err(error) => return Err(WireError::Receive(error)),
             }

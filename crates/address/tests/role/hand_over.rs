@@ -333,11 +333,11 @@ fn back_and_forth(name: &str, family: Family) {
             let who = ask(stream, b"q");
             assert_eq!(who.unwrap(), *of, "{:?} {:?}", alpha.said(), beta.said());
         }
-        let before = next.count("older connections go on");
+        let before = next.count("existing connections continue");
         owner.order("hand-over www");
         assert!(eventually(LATEST, || next.state("www") == "MASTER"));
         assert!(eventually(LATEST, || owner.state("www") == "BACKUP"));
-        assert_eq!(next.count("older connections go on"), before + 1);
+        assert_eq!(next.count("existing connections continue"), before + 1);
         roles.reverse();
     }
     for (stream, of) in &mut open {
@@ -367,7 +367,7 @@ fn a_planned_stop_with_nobody_else_there_is_not_delayed_by_the_drain() {
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.order("stop");
     alpha.wait_for("stopped");
-    assert!(alpha.says("nobody took the addresses"));
+    assert!(alpha.says("no router took over the addresses"));
     assert!(!scene.has(&scene.alpha, VIP));
 }
 
@@ -389,7 +389,7 @@ fn a_hand_over_outlives_the_roles_of_both_machines_and_ends_with_its_drain() {
     assert_eq!(ask(&mut open, b"q").unwrap(), "alpha");
     alpha.order("hand-over www");
     alpha.wait_for("connections may finish");
-    beta.wait_for("older connections go on at 10.0.0.1");
+    beta.wait_for("existing connections continue at 10.0.0.1");
     assert_eq!(ask(&mut open, b"q").unwrap(), "alpha");
     let has_tables = |host: &Host| host.run(nft()).unwrap().contains("evenkeel-");
     let kill = |role: &Role| {
@@ -442,7 +442,7 @@ fn connections_go_on_where_they_began_when_an_address_goes_with_its_lease() {
     alpha.wait_for("connections may finish");
     alpha.order("hold");
     beta.order(hold);
-    beta.wait_for("older connections go on at 10.0.0.1");
+    beta.wait_for("existing connections continue at 10.0.0.1");
     assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
     let mut second = connect();
     assert_eq!(ask(&mut second, b"q").unwrap(), "beta");
@@ -456,7 +456,7 @@ fn connections_go_on_where_they_began_when_an_address_goes_with_its_lease() {
     assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
     assert_eq!(ask(&mut second, b"q").unwrap(), "beta");
     alpha.order(hold);
-    alpha.wait_for("older connections go on at 10.0.0.2");
+    alpha.wait_for("existing connections continue at 10.0.0.2");
     assert_eq!(ask(&mut first, b"q").unwrap(), "alpha");
     assert_eq!(ask(&mut second, b"q").unwrap(), "beta");
     assert_eq!(ask(&mut connect(), b"q").unwrap(), "alpha");

@@ -166,14 +166,14 @@ fn a_link_that_flaps_is_damped_and_said_once() {
         scene.at_alpha.plug().unwrap();
         std::thread::sleep(Duration::from_millis(100));
     }
-    alpha.wait_for("eth0 flaps");
+    alpha.wait_for("eth0 is flapping");
     assert!(
         alpha.count("Entering BACKUP STATE") <= 8,
         "{}",
         alpha.said().join("\n")
     );
     assert!(scene.comes_to(&scene.alpha, VIP), "it is believed again");
-    assert_eq!(alpha.count("eth0 flaps"), 1);
+    assert_eq!(alpha.count("eth0 is flapping"), 1);
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_machine_that_dies_with_its_link_is_followed_soon_and_a_silent_one_is_asked_
     assert!(scene.comes_to(&scene.beta, VIP));
     let why = beta.first().why;
     assert!(
-        why.contains("no advert came for") && !why.contains("kernel"),
+        why.contains("no advert received for") && !why.contains("kernel"),
         "{why}"
     );
 }

@@ -120,6 +120,6 @@ fn routes_of_a_killed_process_go_with_the_instance_that_is_gone() {
     let mut other = instance("VI_2", 52, 150);
     other.addresses = vec![address("10.0.0.102/24")];
     let next = scene.role(&scene.alpha, &config(vec![other]));
-    next.wait_for("10.9.0.0/24 via 10.0.0.77 dev eth0 was left by a process before");
+    next.wait_for("removing 10.9.0.0/24 via 10.0.0.77 dev eth0, left by a previous process");
     assert!(!shows());
 }

@@ -274,7 +274,7 @@ fn it_is_shown_in_words_in_keepalived_s_dumps_and_as_metrics() {
     let report = alpha.report();
     let text = report.text();
     assert!(text.contains("VI_1: MASTER for "), "{text}");
-    assert!(text.contains("no advert came for "), "{text}");
+    assert!(text.contains("no advert received for "), "{text}");
     assert!(text.contains("address     10.0.0.100/24\n"), "{text}");
     assert!(text.contains("BACKUP -> MASTER"), "{text}");
     let mut metrics = String::new();

@@ -333,7 +333,7 @@ impl Git<'_> {
                 return Ok(Signature::Missing { commit });
             }
             let words = match &*said.complaint {
-                "" => "git says no more".to_owned(),
+                "" => "git ended early".to_owned(),
                 words => words.to_owned(),
             };
             return Ok(Signature::Bad { commit, words });

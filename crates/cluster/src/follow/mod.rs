@@ -202,8 +202,8 @@ impl Follower {
         let found = match begun {
             Ok(_) => receiver
                 .await
-                .unwrap_or_else(|_| early("looking ended early".to_owned())),
-            Err(error) => early(format!("looking cannot begin: {error}")),
+                .unwrap_or_else(|_| early("the poll ended early".to_owned())),
+            Err(error) => early(format!("cannot start the poll: {error}")),
         };
         match found {
             Ok(None) => {

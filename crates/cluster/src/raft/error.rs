@@ -49,7 +49,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EngineError::Store(error) => error.fmt(f),
-            EngineError::Settings(which) => write!(f, "the times of the agreement: {which}"),
+            EngineError::Settings(which) => write!(f, "invalid Raft timeouts: {which}"),
             EngineError::Snapshot => f.write_str(
                 "the state on disk was written by a newer evenkeel, or is damaged: start the \
                  newer one",

@@ -32,7 +32,7 @@ pub(super) struct Nonsense;
 
 impl fmt::Display for Nonsense {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer is none to what was asked")
+        f.write_str("unexpected reply")
     }
 }
 

@@ -57,7 +57,7 @@ struct TooEarly;
 
 impl fmt::Display for TooEarly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it lacks what was sent before")
+        f.write_str("the predecessor entry is missing")
     }
 }
 

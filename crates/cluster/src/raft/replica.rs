@@ -184,7 +184,7 @@ impl<R: AsyncRuntime> Replica<R> {
         // others': that is worse than to stop.
         assert!(
             self.applied.is_none_or(|last| last.index + 1 == id.index),
-            "entry {} does not follow what was taken in",
+            "entry {} does not follow the last stored entry",
             id.index
         );
         let answer = match entry.payload {

@@ -36,10 +36,10 @@ impl CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            CallError::Unreachable => "there is no way to it now",
-            CallError::Timeout => "it did not answer in time",
-            CallError::Closed => "the connection ended before it answered",
-            CallError::Refused => "it takes no calls of ours",
+            CallError::Unreachable => "no route to the member",
+            CallError::Timeout => "the member did not respond in time",
+            CallError::Closed => "the connection ended before the reply",
+            CallError::Refused => "the member refuses calls of this member",
         })
     }
 }

@@ -288,7 +288,7 @@ impl Directory {
         };
         let who = serde_json::from_slice(&bytes);
         who.map(Some).map_err(|error| {
-            DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
+            DirectoryError::Malformed(self.file(MEMBER), format!("invalid membership: {error}"))
         })
     }
 
@@ -301,7 +301,7 @@ impl Directory {
     /// Says who this machine is.
     pub fn write_who(&self, who: &Who) -> Result<(), DirectoryError> {
         let mut text = serde_json::to_vec_pretty(who).map_err(|error| {
-            DirectoryError::Malformed(self.file(MEMBER), format!("no member: {error}"))
+            DirectoryError::Malformed(self.file(MEMBER), format!("invalid membership: {error}"))
         })?;
         text.push(b'\n');
         self.write_twice(MEMBER, &text)

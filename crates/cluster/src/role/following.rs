@@ -97,8 +97,9 @@ impl<M: Machine, N: Network> Following<M, N> {
         let bytes = (!standing.is_empty()).then(|| codec::encode(standing));
         let put = self.shared.gossip().put(TOPIC, bytes);
         if let Err(error) = put {
-            self.shared
-                .note(format!("how it stands with what is followed: {error}"));
+            self.shared.note(format!(
+                "cannot publish the status of the followed repositories: {error}"
+            ));
         }
     }
 }

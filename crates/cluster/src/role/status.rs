@@ -255,7 +255,7 @@ impl Status {
         let mut words = Vec::new();
         if let Some(why) = self.broken_store.as_ref().filter(|_| self.disk_refuses) {
             words.push(format!(
-                "the disk of {} refuses: {why}. Until then it takes no part in changes and is no voter",
+                "the disk of {} fails: {why}. Until then it takes no part in changes and is not a voter",
                 self.name_of(self.me),
             ));
             return words;

@@ -212,7 +212,7 @@ impl State {
     ) -> Result<Answer, Refusal> {
         if bytes.len() > CHUNK_BYTES_MAX {
             return Err(Refusal::TooMany {
-                what: "bytes of a piece".to_owned(),
+                what: "bytes of a chunk".to_owned(),
                 max: CHUNK_BYTES_MAX as u64,
             });
         }

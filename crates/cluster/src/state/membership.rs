@@ -245,7 +245,7 @@ impl State {
             return Err(Refusal::Unsealed { node: node.id });
         }
         if self.rings.len() >= RINGS_MAX {
-            return Err(too_many("keys of contents", RINGS_MAX));
+            return Err(too_many("content keys", RINGS_MAX));
         }
         self.rings.insert(ring.epoch, ring.clone());
         self.drop_rings_of_no_use();

@@ -123,8 +123,7 @@ impl fmt::Display for StateError {
             StateError::Malformed(error) => write!(f, "the state is {error}"),
             StateError::Newer { needs } => write!(
                 f,
-                "the state takes format {needs}, this program understands {FORMAT}: \
-                 start the newer program again"
+                "the state has format {needs}, but this program supports only {FORMAT}: start the newer program again"
             ),
         }
     }
@@ -141,7 +140,7 @@ impl State {
     pub fn apply(&mut self, command: &Command) -> Answer {
         assert!(
             !self.must_stop(command),
-            "a command of format {}, of which this program understands {FORMAT}",
+            "a command of format {}, but this program supports only {FORMAT}",
             command.format
         );
         self.applied = self.applied.saturating_add(1);

@@ -561,7 +561,7 @@ fn within_bounds(proposal: &Proposal) -> Result<(), Refusal> {
     )?;
     within("milliseconds to confirm", confirm_ms, JUDGING_MS_MAX)?;
     within(
-        "bytes of names of files",
+        "bytes of file names",
         weight(proposal) as u64,
         PROPOSAL_BYTES_MAX as u64,
     )

@@ -142,13 +142,13 @@ pub(crate) enum BrokenRule {
 impl fmt::Display for BrokenRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BrokenRule::Kind(kind) => write!(f, "a frame of the unknown kind {kind}"),
+            BrokenRule::Kind(kind) => write!(f, "a frame of unknown type {kind}"),
             BrokenRule::Piece { length } => write!(f, "a piece of {length} bytes"),
             BrokenRule::Message { bytes } => write!(f, "a message of {bytes} bytes"),
-            BrokenRule::Partials => f.write_str("too much that began and did not end"),
+            BrokenRule::Partials => f.write_str("too many incomplete messages"),
             BrokenRule::Pieces => f.write_str("pieces that do not belong together"),
             BrokenRule::Order => f.write_str("a frame that does not belong there"),
-            BrokenRule::Queue => f.write_str("it reads nothing of what it asked for"),
+            BrokenRule::Queue => f.write_str("it does not read the replies"),
         }
     }
 }

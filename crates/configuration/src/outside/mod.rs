@@ -1,8 +1,8 @@
-//! All that loading asks of what is outside of the program: files, names of
-//! hosts and accounts, addresses of interfaces. It is asked here and nowhere
-//! else: of the system, and then kept, or of a recording alone. Each question
-//! is asked once a load, so that the same file, or name, means the same in
-//! every line. What the answers mean is not known here.
+//! All queries of a load to its environment: files, host names, accounts, addresses of
+//! interfaces. They are made here and nowhere else, either to the system, whose results
+//! are recorded, or to a recording alone. Each query is made once per load, so the same
+//! file or name means the same in every line. This module does not know what the results
+//! mean.
 
 mod live;
 mod prepared;
@@ -99,10 +99,10 @@ pub enum Question {
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Question::File(path) => write!(f, "what the file '{}' holds", path.display()),
-            Question::Secret(path) => write!(f, "what the file '{}' holds", path.display()),
-            Question::Entries(path) => write!(f, "what is in the directory '{}'", path.display()),
-            Question::Mode(path) => write!(f, "who may read the file '{}'", path.display()),
+            Question::File(path) => write!(f, "the content of the file '{}'", path.display()),
+            Question::Secret(path) => write!(f, "the content of the file '{}'", path.display()),
+            Question::Entries(path) => write!(f, "the files in the directory '{}'", path.display()),
+            Question::Mode(path) => write!(f, "the permissions of the file '{}'", path.display()),
             Question::Directory(path) => write!(f, "whether '{}' is a directory", path.display()),
             Question::Host(name) => write!(f, "the addresses of '{name}'"),
             Question::Account(AccountKind::User, name) => write!(f, "the user '{name}'"),

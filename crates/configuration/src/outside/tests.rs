@@ -22,8 +22,8 @@ fn a_recording_is_the_only_one_that_is_asked() {
     assert_eq!(
         told,
         [
-            "what the file '/dev/null' holds",
-            "who may read the file '/dev/null'",
+            "the content of the file '/dev/null'",
+            "the permissions of the file '/dev/null'",
             "whether '/' is a directory",
             "the addresses of '127.0.0.1'",
             "the user 'root'",

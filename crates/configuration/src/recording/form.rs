@@ -48,10 +48,10 @@ pub enum RecordingError {
 impl fmt::Display for RecordingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RecordingError::NotOne => f.write_str("this is not the recording of a load"),
+            RecordingError::NotOne => f.write_str("not a recording of a load"),
             RecordingError::Version(version) => write!(
                 f,
-                "the recording has version {version} of its form, and {VERSION} is known"
+                "the recording has format version {version}, but this program supports {VERSION}"
             ),
             RecordingError::Length { found, named } => {
                 write!(f, "the recording has {found} bytes instead of {named}")

@@ -58,7 +58,9 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigError::Memory(error) => error.fmt(f),
-            ConfigError::Decode(error) => write!(f, "the configuration of the addresses: {error}"),
+            ConfigError::Decode(error) => {
+                write!(f, "cannot read the address configuration: {error}")
+            }
         }
     }
 }

@@ -256,11 +256,11 @@ mod tests {
             };
             end_of(&report, "www", Duration::from_secs(seconds))
         };
-        let moves = one("MASTER").fact(HAND_OVER, "under way");
+        let moves = one("MASTER").fact(HAND_OVER, "in progress");
         assert_eq!(end(&moves, 900), None);
         let kept = end(&one("MASTER"), 0);
         assert!(matches!(kept, Some(End::Kept(_))), "{kept:?}");
-        let unheard = one("BACKUP").fact("owner", "nobody is heard");
+        let unheard = one("BACKUP").fact("owner", "no adverts received");
         assert_eq!(end(&unheard, 0), None);
         let taken = one("BACKUP")
             .fact("owner", "10.0.0.2")

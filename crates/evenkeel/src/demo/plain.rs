@@ -20,7 +20,7 @@ pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
     for server in &stage.servers {
         writeln!(out, "server {:<7}http://{}/", server.name, server.address)?;
     }
-    writeln!(out, "the proxy     http://{}/", stage.address)?;
+    writeln!(out, "proxy         http://{}/", stage.address)?;
     writeln!(out, "statistics    http://{}/stats", stage.address)?;
     writeln!(out, "blocked       http://{}{BLOCKED}\n", stage.address)
 }
@@ -44,7 +44,7 @@ fn lines(stage: &Stage) -> io::Result<()> {
             .collect();
         writeln!(
             out,
-            "{:5} requests/s: one {:4}, two {:4}, three {:4}, failed {} (since the start {})   {}",
+            "{:5} requests/s: one {:4}, two {:4}, three {:4}, failed {} (total {})   {}",
             second.requests(),
             second.served[0],
             second.served[1],

@@ -43,10 +43,10 @@ pub fn play(stage: &Stage) -> ExitCode {
 fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
     let mut out = io::stdout();
     plain::introduce(&mut out, stage)?;
-    let mut phases = vec![watch(stage, "both servers serve")];
+    let mut phases = vec![watch(stage, "both servers up")];
     for (index, stopped, returned) in [
-        (0, "server one is stopped", "server one is back"),
-        (1, "server two is stopped", "server two is back"),
+        (0, "server one stopped", "server one started"),
+        (1, "server two stopped", "server two started"),
     ] {
         stage.toggle(index)?;
         tell(&mut out, stage)?;
@@ -62,9 +62,9 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
     let change = || stage.change().map_err(io::Error::other);
     change()?;
     wait_until_served(stage, 2)?;
-    phases.push(watch(stage, "a third one is added"));
+    phases.push(watch(stage, "third server added"));
     change()?;
-    phases.push(watch(stage, "and removed again"));
+    phases.push(watch(stage, "third server removed"));
     tell(&mut out, stage)?;
     table(&mut out, &phases)?;
     Ok(phases)
@@ -87,7 +87,7 @@ fn wait_until_served(stage: &Stage, index: usize) -> io::Result<()> {
         if began.elapsed() > NOTICED_WITHIN {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "a server that returned was not used",
+                "a restarted server got no requests",
             ));
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -105,7 +105,7 @@ fn tell(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
 fn table(out: &mut impl Write, phases: &[Phase]) -> io::Result<()> {
     writeln!(
         out,
-        "\nwhat clients saw        requests      one      two    three   failed"
+        "\nphase                 requests      one      two    three   failed"
     )?;
     let mut whole = Counted::default();
     for Phase { name, seen } in phases {
@@ -115,7 +115,7 @@ fn table(out: &mut impl Write, phases: &[Phase]) -> io::Result<()> {
         }
         whole.failed += seen.failed;
     }
-    writeln!(out, "{}", row("together", &whole))
+    writeln!(out, "{}", row("total", &whole))
 }
 
 fn row(name: &str, seen: &Counted) -> String {

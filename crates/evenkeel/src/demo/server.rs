@@ -226,7 +226,7 @@ fn page(name: &str, path: &str) -> String {
     format!(
         "<!doctype html><meta charset=utf-8><title>Server {name}</title>\
          <body style=\"font:1.5em sans-serif;background:{colour};color:#fff;text-align:center;padding-top:20vh\">\
-         <h1>Server {name}</h1><p>answered your request for {path}.<p>Reload: the other one answers next.\
+         <h1>Server {name}</h1><p>responded to your request for {path}.<p>Reload the page: the other server responds next.\
          <p><a style=color:#fff href=/stats>statistics</a>\n"
     )
 }

@@ -111,8 +111,7 @@ fn draw(frame: &mut Frame<'_>, stage: &Stage, rates: &Rates) {
     let text = stage.text();
     let text = Paragraph::new(excerpt(&text)).block(Block::bordered().title(" examples/demo.cfg "));
     frame.render_widget(text, right);
-    let keys = " 1 stop or start server one   2 server two   c reload: third server   b request what is blocked   q \
-        quit ";
+    let keys = " 1 stop/start server one   2 stop/start server two   c reload: third server   b request a blocked path   q quit ";
     frame.render_widget(Paragraph::new(keys.reversed()), foot);
 }
 
@@ -120,23 +119,23 @@ fn addresses(frame: &mut Frame<'_>, area: Rect, stage: &Stage) {
     let [one, two, _] = &stage.servers;
     let lines = vec![
         Line::from(vec![
-            "open in a browser  ".into(),
+            "proxy              ".into(),
             format!("http://{}/", stage.address).bold(),
         ]),
         Line::from(vec![
             "statistics         ".into(),
             format!("http://{}/stats", stage.address).bold(),
-            "  where servers can be drained".into(),
+            "  (servers can be drained there)".into(),
         ]),
         Line::from(vec![
             "blocked by a rule  ".into(),
             format!("http://{}{BLOCKED}", stage.address).bold(),
         ]),
         Line::from(format!(
-            "the servers        http://{}/  http://{}/",
+            "servers            http://{}/  http://{}/",
             one.address, two.address
         )),
-        Line::from("load generator      a few clients of the demo itself, through the proxy".dim()),
+        Line::from("load generator      a few clients inside the demo, through the proxy".dim()),
     ];
     frame.render_widget(
         Paragraph::new(lines).block(Block::bordered().title(" evenkeel demo ")),
@@ -193,7 +192,7 @@ fn servers(frame: &mut Frame<'_>, area: Rect, stage: &Stage, rates: &Rates) {
     }
     let failed = rates.whole.failed;
     let text = format!(
-        "failed requests, as seen by the clients: {failed} of {}",
+        "failed requests seen by clients: {failed} of {}",
         rates.whole.requests()
     );
     let text = if failed == 0 {

@@ -87,7 +87,7 @@ pub enum ArgumentError {
 impl fmt::Display for ArgumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ArgumentError::Usage => f.write_str("the command line is not understood"),
+            ArgumentError::Usage => f.write_str("invalid command line"),
             ArgumentError::Missing(flag) if flag == "-x" => {
                 f.write_str("Unix socket path expected with the -x flag\n")
             }
@@ -97,10 +97,7 @@ impl fmt::Display for ArgumentError {
             ),
             ArgumentError::Missing(flag) => write!(f, "{flag} needs a value"),
             ArgumentError::NotBuilt(flag, what) => {
-                write!(
-                    f,
-                    "{flag} ({what}) is known, but not supported yet: a later version of Evenkeel has it"
-                )
+                write!(f, "{flag} ({what}) is not supported yet")
             }
             ArgumentError::Name(flag) => write!(f, "the value of {flag} is not UTF-8"),
         }
@@ -112,14 +109,14 @@ impl std::error::Error for ArgumentError {}
 /// Flags that switch something off or on which does not exist here.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("-dM", "there are no memory pools to poison"),
-    ("-dS", "`nosplice` in `global` forbids to splice"),
-    ("-dG", "names are always looked up by the system's resolver"),
+    (
+        "-dS",
+        "use `nosplice` in the `global` section to disable splicing",
+    ),
+    ("-dG", "the system's resolver is always used"),
     ("-de", "epoll is the only poller"),
     ("-dp", "poll is not used"),
-    (
-        "-dR",
-        "the addresses are shared with an older process all the same",
-    ),
+    ("-dR", "SO_REUSEPORT is always used"),
     ("-dI", "no external program is run"),
     ("-dF", "there is no fast-forward"),
 ];

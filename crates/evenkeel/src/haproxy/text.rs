@@ -16,7 +16,7 @@ pub fn version() -> String {
     };
     format!(
         "HAProxy version {} {}\n\
-         This is Evenkeel {}, not HAProxy: it takes HAProxy's flags and files, and is compared with HAProxy {}.\n\
+         This is Evenkeel {}, not HAProxy: it accepts HAProxy's flags and files, and is tested against HAProxy {}.\n\
          Running on: {} {} {} {}\n",
         identity::HAPROXY_VERSION,
         identity::HAPROXY_DATE,
@@ -46,8 +46,8 @@ pub fn build() -> String {
          Feature list :{list}\n\n\
          Default settings :\n  bufsize = {}, maxrewrite = {}\n\n\
          Built with multi-threading support (MAX_THREADS={}, default={threads}).\n\
-         Built with OpenSSL version : OpenSSL {openssl} (its language; TLS is spoken by {library})\n\
-         Running on OpenSSL version : OpenSSL {openssl} (its language; TLS is spoken by {library})\n\
+         Built with OpenSSL version : OpenSSL {openssl} (compatible syntax; TLS library: {library})\n\
+         Running on OpenSSL version : OpenSSL {openssl} (compatible syntax; TLS library: {library})\n\
          OpenSSL library supports TLS extensions : yes\n\
          OpenSSL library supports SNI : yes\n\
          OpenSSL library supports : TLSv1.2 TLSv1.3\n\
@@ -81,25 +81,25 @@ pub fn build() -> String {
 pub const USAGE: &str = "\
 Usage : haproxy [-f <cfgfile|cfgdir>]* [ -vdVDW ] [ -n <maxconn> ] [ -N <maxpconn> ]
         [ -p <pidfile> ] [ -m <max megs> ] [ -C <dir> ] [-- <cfgfile>*]
-        -v displays version ; -vv shows what is built and what is not.
-        -c checks the files and exits (0 valid, 1 errors, 2 nothing listens).
-        -cc <cond> evaluates a condition and exits (0 true, 1 false, 2 not understood).
-        -W supervises the process that serves ; USR2 and HUP reload the files.
-        -Ws the same, and tells systemd ; -S <bind>[,option,...] opens the master's socket.
-        -D goes into the background ; -db and -d stay in the foreground.
-        -V is verbose (undoes -q) ; -q says nothing.
-        -n sets the most connections of the process ; -N those of a frontend.
+        -v displays the version ; -vv also displays the supported features.
+        -c checks the files and exits (0 valid, 1 errors, 2 no listener).
+        -cc <cond> evaluates a condition and exits (0 true, 1 false, 2 invalid).
+        -W master-worker mode ; USR2 and HUP reload the files.
+        -Ws master-worker mode with systemd notification ; -S <bind>[,option,...] opens the master CLI.
+        -D runs in the background ; -db and -d stay in the foreground.
+        -V is verbose (cancels -q) ; -q is quiet.
+        -n sets the connection limit of the process ; -N the default one of a frontend.
         -m limits the memory (in MB) ; -p writes the process id to this file.
         -C changes to <dir> before loading files ; -L sets the local peer's name.
-        -dW refuses files with warnings ; -dD also tells what is only worth a hint.
-        -dr starts although names of servers do not resolve.
+        -dW refuses files with warnings ; -dD also prints diagnostic hints.
+        -dr ignores server names that do not resolve.
         -dK{class[,...]} lists keywords (use 'help' for the classes).
         -dL lists the libraries that are loaded.
-        -dV verifies servers' certificates only where a line says so.
-        -dM -dS -dG -de -dp -dR -dI -dF are taken and have nothing to switch.
-        -x takes over the listening sockets of the process behind that stats socket ;
+        -dV disables certificate verification of servers unless a line requires it.
+        -dM -dS -dG -de -dp -dR -dI -dF are accepted and have no effect.
+        -x takes over the listening sockets through that stats socket ;
         -sf/-st [pid ]* finishes/ends older processes.
-        -dC -dt are known and not supported yet.
+        -dC -dt are not supported yet.
         This is Evenkeel under the name haproxy ; see 'evenkeel --help'.
 
 ";

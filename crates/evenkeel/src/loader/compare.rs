@@ -23,10 +23,10 @@ pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) 
     let mut fixed = Vec::new();
     let mut compare = |what: &str, has: Option<String>, wanted: Option<String>| {
         if has != wanted {
-            let has = has.unwrap_or_else(|| "as it was at the start".to_owned());
-            let wanted = wanted.unwrap_or_else(|| "nothing of it".to_owned());
+            let has = has.unwrap_or_else(|| "unchanged".to_owned());
+            let wanted = wanted.map_or("names none".to_owned(), |name| format!("says {name}"));
             fixed.push(format!(
-                "{what} stays {has} until a restart (the file says {wanted})"
+                "{what} stays {has} until a restart (the file {wanted})"
             ));
         }
     };
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!(
             fixed,
             [
-                "the user stays 4000000000 until a restart (the file says nothing of it)",
-                "the group stays as it was at the start until a restart (the file says 4000000001)",
+                "the user stays 4000000000 until a restart (the file names none)",
+                "the group stays unchanged until a restart (the file says 4000000001)",
             ]
         );
         assert_eq!(rights(has.clone(), Some(&previous)), (has, Vec::new()));

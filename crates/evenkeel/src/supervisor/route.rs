@@ -99,7 +99,7 @@ impl Supervisor {
             Asks::Role(part, _) => MAY_SAY.contains(&(part, *to)),
         };
         let Some(to) = to.filter(may) else {
-            return self.answer_nothing(of, "this is not said to that part");
+            return self.answer_nothing(of, "that part does not accept this message");
         };
         let descriptors: Vec<Shared> = descriptors.into_iter().map(Arc::new).collect();
         if let Message::Part(one) = &message
@@ -124,7 +124,7 @@ impl Supervisor {
                 ADDRESS if !self.addresses.is_wanted() => {
                     "there are no virtual addresses in these files".to_owned()
                 }
-                _ => format!("the {} does not answer", title(to)),
+                _ => format!("the {} does not respond", title(to)),
             };
             self.answer_nothing(of, &words);
         }
@@ -210,7 +210,7 @@ impl Supervisor {
 
     fn drop_those(&mut self, is: impl Fn(&Question) -> bool) {
         for question in self.between.take(is) {
-            let words = format!("the {} did not answer", title(question.to));
+            let words = format!("the {} did not respond", title(question.to));
             self.answer_nothing(question.of, &words);
         }
     }

@@ -229,10 +229,10 @@ pub fn took_over(voice: &mut Voice, before: &Before) {
     if !before.pids.is_empty() {
         let pids: Vec<String> = before.pids.iter().map(u32::to_string).collect();
         let asked = match before.farewell {
-            Farewell::Finish => "finish its connections",
+            Farewell::Finish => "finish existing connections",
             Farewell::End => "end",
         };
-        words.push(format!("told process {} to {asked}", pids.join(", ")));
+        words.push(format!("asked process {} to {asked}", pids.join(", ")));
     }
     if !words.is_empty() {
         voice.notice(words.join("; "));

@@ -155,9 +155,7 @@ fn an_upgraded_node_is_as_healthy_as_before_also_the_second_time_and_when_its_pr
     node.was_always_fit(&{
         let outcome = node.bed.run(&["address"]);
         assert!(
-            outcome
-                .stdout
-                .contains("all of its frontends can be served\n"),
+            outcome.stdout.contains("all frontends are available\n"),
             "{outcome:?}"
         );
         outcome
@@ -266,9 +264,9 @@ fn the_status_says_which_process_writes_no_heartbeat() {
     let said = || {
         let words = node.bed.run(&["address"]).stdout;
         node.status().contains(UNFIT)
-            && words.contains("none of its frontends can be served: ")
+            && words.contains("no frontend is available: ")
             && words.contains(&format!(
-                "threads of the proxy (process {proxy}) write no heartbeat"
+                "threads of the proxy (process {proxy}) have written no heartbeat"
             ))
     };
     assert!(

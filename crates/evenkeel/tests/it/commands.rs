@@ -224,7 +224,7 @@ fn the_scripted_demo_loses_no_request() {
         outcome.stdout,
         outcome.stderr
     );
-    assert!(outcome.stdout.contains("what clients saw"));
+    assert!(outcome.stdout.contains("phase                 requests"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Which Connection header a message gets on its way, and whether the
-//! connection lives on behind it: what was observed with HAProxy for its three
-//! modes, except that an HTTP/1.0 client is never sent chunks.
+//! The Connection header of a forwarded message, and whether the connection stays open
+//! after it. This is the observed behaviour of HAProxy in its three modes, except that an
+//! HTTP/1.0 client is never sent chunks.
 
 use super::{BodyLength, Parsed};
 use crate::message::{Message, Refusal, Version};

@@ -272,9 +272,9 @@ pub(super) fn split<'a>(line: Line<'a>, relaxed: bool) -> Result<(&'a [u8], &'a 
     split_odd(line, name_end, relaxed)
 }
 
-/// A line whose name is not a token. Relaxed, visible odd bytes and spaces
-/// inside are let through, and blanks before the colon are dropped, so that
-/// `content-length : 1` is a length for us as it is for whoever comes behind.
+/// Parses a line whose name is not a token. In relaxed mode, visible odd bytes and inner
+/// spaces are accepted, and blanks before the colon are dropped, so `content-length : 1`
+/// is a length here as it may be for the server.
 fn split_odd<'a>(line: Line<'a>, odd: usize, relaxed: bool) -> Result<(&'a [u8], &'a [u8]), Fault> {
     let Some(colon) = memchr::memchr(b':', line.bytes) else {
         return Err(Fault::new(FaultKind::ColonMissing, line.at + odd));

@@ -259,8 +259,8 @@ fn finish(
     })
 }
 
-/// What follows a head that announced a length, or none. That the pieces add up
-/// to it is for whoever receives them.
+/// Returns the length of the body after a head that announced a length, or none. The
+/// receiver of the body checks that its data matches the length.
 pub(super) fn body_of(length: Option<u64>, end_stream: bool) -> Result<BodyLength, Fault> {
     match (length, end_stream) {
         (None | Some(0), true) | (Some(0), false) => Ok(BodyLength::None),

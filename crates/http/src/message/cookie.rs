@@ -4,8 +4,7 @@
 use super::fields::Fields;
 use super::trim::trim;
 
-/// The `name=value` pairs of a line. Pairs without `=` or without a value are
-/// passed over.
+/// The `name=value` pairs of a line. Pairs without `=` or without a value are ignored.
 #[derive(Clone, Debug)]
 pub struct CookiePairs<'a> {
     rest: &'a [u8],

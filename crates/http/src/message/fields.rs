@@ -30,8 +30,8 @@ pub enum Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Refusal::Full => f.write_str("the message would be larger than its buffer"),
-            Refusal::Byte(b) => write!(f, "the byte 0x{b:02x} cannot stand there"),
+            Refusal::Full => f.write_str("the message would exceed its buffer"),
+            Refusal::Byte(b) => write!(f, "invalid byte 0x{b:02x}"),
             Refusal::Empty => f.write_str("it would be empty"),
         }
     }

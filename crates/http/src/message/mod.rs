@@ -260,8 +260,8 @@ impl Message {
         &self.fields
     }
 
-    /// The header fields, to change them. Whoever changes `host` of a request
-    /// uses [`Self::set`], which knows what else follows.
+    /// The header fields, mutable. To change `host` of a request use [`Self::set`], which
+    /// also updates what depends on it.
     pub fn fields_mut(&mut self) -> &mut Fields {
         &mut self.fields
     }

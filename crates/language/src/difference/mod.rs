@@ -1,12 +1,12 @@
-//! What changed between two configurations, in words, for whoever asks for the
-//! change. Sections are compared by their kinds and names, and within them lines
-//! by their words: spaces, comments and quoting make no difference, and the order
-//! counts only among lines that begin with the same word.
+//! The changes between two configurations, in words, for the operator who requests a
+//! reload. Sections are compared by kind and name, and lines within them by their words:
+//! spaces, comments and quoting make no difference, and order matters only among lines
+//! that begin with the same word.
 //!
-//! It compares what is written: variables stay names, and a line under `.if` is
-//! compared with its condition. It knows no keyword; the caller says which words
-//! begin a section and which stand before a secret. Nothing secret is in a
-//! [`Difference`]. It says nothing of what a change means.
+//! It compares the text: variables stay names, and a line under `.if` is compared with
+//! its condition. It knows no keyword; the caller says which words begin a section and
+//! which precede a secret. A [`Difference`] contains no secret. It does not say what a
+//! change means.
 
 mod cover;
 mod lines;

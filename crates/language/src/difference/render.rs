@@ -115,7 +115,7 @@ fn summary(lines: &[LineChange], moved: bool) -> String {
         }
     }
     if moved {
-        parts.push("stands at another place".into());
+        parts.push("moved".into());
     }
     parts.join(", ")
 }
@@ -133,7 +133,7 @@ fn text_line(text: &TextChange) -> String {
         TextDifference::Lines { added, removed } => {
             format!("{} added, {removed} removed", plural(added, "line"))
         }
-        TextDifference::Reordered => "the same lines in another order".into(),
+        TextDifference::Reordered => "lines reordered".into(),
         TextDifference::Bytes => "changed".into(),
     };
     format!("{}: {what}", text.name)

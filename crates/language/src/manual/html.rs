@@ -116,16 +116,16 @@ impl Book<'_> {
             }
             navigation += &item(chapter.title, &format!("{}.html", chapter.slug), own);
         }
-        navigation += "</ul>\n<h2>Beside</h2>\n<ul>\n";
+        navigation += "</ul>\n<h2>Appendix</h2>\n<ul>\n";
         navigation += &item("Differences from HAProxy", "differences.html", own);
-        navigation += &item("Codes of messages", "codes.html", own);
+        navigation += &item("Diagnostic codes", "codes.html", own);
         navigation += "</ul>\n";
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{title} - {book}</title>\n<link rel=\"stylesheet\" href=\"style.css\">\n</head>\n<body>\n\
              <header><a class=\"book\" href=\"index.html\">{book}</a>\n\
-             <form role=\"search\"><input id=\"search\" type=\"search\" placeholder=\"Search: a keyword, a code, what it should do ( / )\" \
+             <form role=\"search\"><input id=\"search\" type=\"search\" placeholder=\"Search: keyword, code or words ( / )\" \
              aria-label=\"Search\" autocomplete=\"off\"><ol id=\"found\" hidden></ol></form></header>\n\
              <div class=\"columns\">\n<nav aria-label=\"Chapters\"><details><summary>Chapters</summary>\n{navigation}</details></nav>\n\
              <main>\n{content}</main>\n</div>\n<script src=\"search.js\"></script>\n</body>\n</html>\n",
@@ -206,7 +206,7 @@ impl Book<'_> {
     /// Entries of a few words each.
     fn table(&self, chapter: &Chapter<'_>) -> String {
         let mut text = String::from(
-            "<table class=\"lookup\">\n<thead><tr><th>Written</th><th>Meaning</th></tr></thead>\n<tbody>\n",
+            "<table class=\"lookup\">\n<thead><tr><th>Value</th><th>Meaning</th></tr></thead>\n<tbody>\n",
         );
         for entry in &chapter.entries {
             let first = entry.rows[0];
@@ -295,7 +295,7 @@ impl Book<'_> {
                 self.text(&format!("`{}`", difference.about)),
             );
         }
-        content += "</tbody>\n</table>\n<h2>Known and not supported yet</h2>\n";
+        content += "</tbody>\n</table>\n<h2>Not supported yet</h2>\n";
         content += &self.text(NOT_BUILT);
         for (kind, names) in self.material.not_built() {
             let names: Vec<String> = names.iter().map(|name| escaped(name)).collect();
@@ -310,8 +310,8 @@ impl Book<'_> {
     }
 
     fn codes(&self) -> String {
-        let mut content = "<h1>Codes of messages</h1>\n".to_owned();
-        content += &self.text("Each message about a file has a code that never changes its meaning. `evenkeel explain CODE` shows the same as this page.");
+        let mut content = "<h1>Diagnostic codes</h1>\n".to_owned();
+        content += &self.text("Each diagnostic has a code whose meaning never changes. `evenkeel explain CODE` prints the same text.");
         for code in self.material.codes {
             content += &format!(
                 "<section id=\"{id}\">\n<h2>{id}<a class=\"here\" href=\"#{id}\" aria-label=\"link\">#</a></h2>\n\
@@ -321,7 +321,7 @@ impl Book<'_> {
                 id = code.id,
             );
         }
-        self.page("Codes of messages", "codes.html", &content)
+        self.page("Diagnostic codes", "codes.html", &content)
     }
 
     /// The index as JavaScript: name, kind, where, the beginning of the text, and
@@ -388,23 +388,17 @@ pub(super) fn first_sentence(text: &str) -> String {
 }
 
 const PREFACE: &str = "\
-This is the language of HAProxy, in which files of any age are written. Each page is a family of \
-keywords; each keyword has its syntax, what it does, and an example that is loaded by a test.
+This is HAProxy's configuration language, including the syntax of old versions. Each page describes a keyword family: syntax, meaning and an example of each keyword. A test loads every example.
 
-In a line of syntax, `<name>` stands for a value of yours, `[ … ]` for what may be left out, `|` \
-for a choice and `…` for what may be repeated. A file is made of sections (`global`, `defaults`, \
-`frontend`, `backend`, `listen` and others), each with one keyword a line; words are parted by \
-spaces, `\\` or quotes keep them together, `#` begins a comment.
+In the syntax, `<name>` is a value, `[ … ]` is optional, `|` separates alternatives, and `…` can be repeated. A file consists of sections (`global`, `defaults`, `frontend`, `backend`, `listen` and others) with one keyword per line. Spaces separate words; `\\` or quotes protect them. `#` begins a comment.
 
-The same text is in the program: `evenkeel manual`, `evenkeel keyword NAME`, `evenkeel explain \
-CODE`.";
+The program prints the same text: `evenkeel manual`, `evenkeel keyword NAME`, `evenkeel explain CODE`.";
 
 const DIFFERENCES: &str = "\
-Files of HAProxy work unchanged, and behaviour is held against the real program by tests that send \
-the same bytes to both. Where they differ, it is said here, with the reason.";
+HAProxy's files work unchanged. Tests send the same bytes to Evenkeel and to HAProxy and compare the behaviour. This page lists the differences, with reasons.";
 
 const NOT_BUILT: &str = "\
-Names that HAProxy has and that are refused here so far, each with an error that says so.";
+Keywords of HAProxy that Evenkeel does not support yet. Each is refused with an error.";
 
 #[cfg(test)]
 mod tests {

@@ -101,7 +101,7 @@ pub fn page(row: &Documented, width: usize) -> String {
     }
     text += ")\n\n";
     if !row.built {
-        text += "This keyword is known and not supported yet: a file that uses it is refused.\n\n";
+        text += "This keyword is not supported yet: a file that uses it is refused.\n\n";
     }
     for line in row.syntax.lines() {
         text += &format!("    {}\n", line.trim_end());

@@ -47,11 +47,11 @@ pub struct Entry<'m> {
 /// Keywords that belong together: a page.
 #[derive(Clone, Debug)]
 pub struct Chapter<'m> {
-    /// "Time limits"
+    /// "Timeouts"
     pub title: &'static str,
     /// "time-limits"
     pub slug: String,
-    /// Which part of the manual it is in: "Lines of sections".
+    /// Which part of the manual it is in: "Keywords of sections".
     pub part: &'static str,
     /// Its keywords by name.
     pub entries: Vec<Entry<'m>>,
@@ -79,19 +79,19 @@ const TABLES: &[&str] = &[
 /// The parts, in their order, with the kinds of rows that they have.
 const PARTS: [(&str, Holds); 8] = [
     ("Reference tables", |kind| TABLES.contains(&kind)),
-    ("Lines of sections", |kind| {
+    ("Keywords of sections", |kind| {
         matches!(kind, "section" | "keyword")
     }),
-    ("Options of lines", |kind| {
+    ("Options of keywords", |kind| {
         kind.ends_with("option") && !kind.starts_with("keepalived")
     }),
-    ("Actions of rules", |kind| kind.ends_with("action")),
+    ("Rule actions", |kind| kind.ends_with("action")),
     ("Fetches", |kind| kind == "fetch"),
     ("Converters", |kind| kind == "converter"),
-    ("Formats and the rest", |kind| {
+    ("Formats and other tables", |kind| {
         !kind.starts_with("keepalived")
     }),
-    ("Files of keepalived", |_| true),
+    ("keepalived's files", |_| true),
 ];
 
 /// A name as a part of an address: "time-limits".

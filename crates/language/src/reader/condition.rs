@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::source::FileId;
 use crate::suggest;
 
-/// Most parentheses and negations in each other.
+/// Maximum depth of nested parentheses and negations.
 pub const CONDITION_DEPTH_MAX: usize = 256;
 
 /// Why a condition cannot be evaluated, and where in its text.
@@ -85,7 +85,7 @@ impl std::fmt::Display for ConditionError {
             ConditionErrorKind::UnclosedArguments { predicate } => {
                 write!(
                     f,
-                    "expected ')' behind the arguments of predicate '{predicate}'"
+                    "expected ')' after the arguments of predicate '{predicate}'"
                 )
             }
             ConditionErrorKind::MissingArguments {
@@ -101,7 +101,7 @@ impl std::fmt::Display for ConditionError {
             }
             ConditionErrorKind::TooDeep => write!(
                 f,
-                "more than {CONDITION_DEPTH_MAX} parentheses and negations in each other"
+                "more than {CONDITION_DEPTH_MAX} nested parentheses and negations"
             ),
             ConditionErrorKind::Lexical(kind) => write!(f, "{kind}"),
         }
@@ -124,10 +124,10 @@ impl ConditionError {
                     .map(|name| format!("did you mean '{name}'?"))
             }
             ConditionErrorKind::ExtraArguments { .. } => {
-                Some("quotes that keep a comma must themselves be protected: \\'a,b\\'".to_owned())
+                Some("escape quotes that protect a comma: \\'a,b\\'".to_owned())
             }
             ConditionErrorKind::Trailing { character: '(', .. } => {
-                Some("no space may stand between a predicate and its parenthesis".to_owned())
+                Some("remove the space between the predicate and its parenthesis".to_owned())
             }
             ConditionErrorKind::Trailing {
                 character: '&' | '|' | '=',

@@ -47,7 +47,7 @@ pub(super) struct Blocks {
 pub(super) struct Report<'a> {
     pub sources: &'a SourceMap,
     pub diagnostics: &'a mut Diagnostics,
-    /// Its line has a lexical mistake, which was told: nothing more is told of
+    /// Its line has a lexical error, which was reported. No further error is reported for
     /// it, but a block that it opens or closes is opened or closed.
     pub recovered: bool,
 }
@@ -185,7 +185,7 @@ impl Blocks {
 fn lone(line: &Line, name: &str) -> Diagnostic {
     let message = format!("lone '{name}' with no matching '.if'");
     Diagnostic::error(&codes::MISPLACED_DIRECTIVE, line.span, message)
-        .help("remove it, or look for the '.if' that is missing above")
+        .help("remove it, or add the missing '.if' above")
 }
 
 fn no_argument(line: &Line, name: &str, report: &mut Report<'_>) {
@@ -193,7 +193,7 @@ fn no_argument(line: &Line, name: &str, report: &mut Report<'_>) {
         let message = format!("unexpected argument '{}' for '{name}'", word.text());
         report.push(
             Diagnostic::error(&codes::DIRECTIVE_ARGUMENT, word.span, message)
-                .help(format!("'{name}' stands alone on its line")),
+                .help(format!("'{name}' takes no argument")),
         );
     }
 }

@@ -81,7 +81,9 @@ impl std::fmt::Display for FaultKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             FaultKind::Quote(_) => f.write_str("unmatched quote"),
-            FaultKind::OldQuote(_) => f.write_str("a quote alone is a character in files this old"),
+            FaultKind::OldQuote(_) => {
+                f.write_str("a single quote is an ordinary character in a file this old")
+            }
             FaultKind::Hexadecimal => f.write_str("truncated or invalid hexadecimal sequence"),
             FaultKind::VariableName => {
                 f.write_str("forbidden first char in environment variable name")
@@ -96,7 +98,7 @@ impl std::fmt::Display for FaultKind {
             }
             FaultKind::Nul => f.write_str("a NUL byte ends this word"),
             FaultKind::CarriageReturn => {
-                f.write_str("the text behind the carriage return is ignored")
+                f.write_str("the text after the carriage return is ignored")
             }
             FaultKind::EmptyWord | FaultKind::EmptyVariable => {
                 f.write_str("this word is empty, so the rest of the line is ignored")
@@ -124,11 +126,11 @@ impl Fault {
                     ))
             }
             FaultKind::OldQuote(quote) => told
-                .label("HAProxy since 1.6 looks for its partner")
+                .label("HAProxy 1.6 and later expect a closing quote")
                 .help(format!("write \\{}", quote as char))
                 .fix(span, format!("\\{}", quote as char)),
             FaultKind::Hexadecimal => told
-                .label("two hexadecimal digits belong behind \\x")
+                .label("expected two hexadecimal digits after \\x")
                 .help("for a backslash and an x write \\\\x"),
             FaultKind::VariableName => told
                 .label("a name begins with a letter or '_'")
@@ -144,13 +146,13 @@ impl Fault {
                 }
             }
             FaultKind::VariableSplit => told
-                .label("only [*] can stand here")
-                .help("write \"${NAME[*]}\" to make words of the variable's parts"),
-            FaultKind::TooManyWords => told.label("from here on nothing is read").help(
-                "spread the words over several lines, or put them in a file that the line names",
-            ),
+                .label("only [*] is allowed here")
+                .help("write \"${NAME[*]}\" to split the variable into words"),
+            FaultKind::TooManyWords => told
+                .label("the rest is ignored")
+                .help("use several lines, or put the words in a file"),
             FaultKind::EmptyWord => told.label("empty"),
-            FaultKind::EmptyVariable => told.label("empty once its variables are replaced"),
+            FaultKind::EmptyVariable => told.label("empty after replacing its variables"),
             FaultKind::TooLong | FaultKind::Nul | FaultKind::CarriageReturn => told,
         }
     }

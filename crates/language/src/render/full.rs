@@ -58,7 +58,7 @@ pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> Stri
         if diagnostics.dropped() > 0 {
             text += &format!(" ({} not shown)", diagnostics.dropped());
         }
-        text += &format!("; `evenkeel explain {code}` tells more\n");
+        text += &format!("; `evenkeel explain {code}` explains it\n");
     }
     text
 }

@@ -1,5 +1,5 @@
-//! Addresses in every form that HAProxy knows. A host name stays a name: whoever
-//! needs its addresses resolves it.
+//! Addresses in every form that HAProxy accepts. A host name stays a name; the caller
+//! resolves it.
 
 use super::network::ipv4_as_written;
 use super::prefix::{self, Family, Kind, PREFIXES, Transport};
@@ -17,7 +17,7 @@ const PATH_MAX: usize = 97;
 /// Longest name of an abstract socket.
 const ABSTRACT_MAX: usize = 107;
 
-/// Longest name of a host.
+/// Maximum length of a host name.
 const HOST_NAME_MAX: usize = 253;
 
 /// Where to listen, or whom to connect to.
@@ -239,7 +239,7 @@ impl fmt::Display for AddressError {
                 character, port, ..
             } => write!(
                 f,
-                "unexpected character '{character}' behind the port in '{port}' is ignored"
+                "unexpected character '{character}' after the port in '{port}' is ignored"
             ),
             AddressError::RangeNotPermitted { text } => {
                 write!(f, "port range not permitted here in '{text}'")
@@ -302,12 +302,12 @@ impl ValueError for AddressError {
                 .split_once('-')
                 .map(|(first, last)| format!("write {last}-{first}")),
             AddressError::OffsetNotPermitted { .. } => {
-                Some("only a server's port can be relative to the client's".to_owned())
+                Some("only the port of a server can be relative to the client's port".to_owned())
             }
             AddressError::PathTooLong { .. } => {
                 Some("put the socket into a directory with a shorter name".to_owned())
             }
-            AddressError::Empty => Some("write \"${NAME-default}\" to have a default".to_owned()),
+            AddressError::Empty => Some("write \"${NAME-default}\" to set a default".to_owned()),
             _ => None,
         }
     }
@@ -338,7 +338,8 @@ fn invalid_host_help(host: &str) -> Option<String> {
     }
     if host.contains(':') {
         return Some(
-            "write an IPv6 address in brackets: what follows the last colon is the port".to_owned(),
+            "write an IPv6 address in brackets: the text after the last colon is the port"
+                .to_owned(),
         );
     }
     None
@@ -586,8 +587,8 @@ fn host(host: &str, text: &str, family: Family, accepts: &Accepts) -> Result<Hos
     }
 }
 
-/// Whether this can be the name of a host: no address that is mistaken, and
-/// nothing that no resolver would take.
+/// Returns whether this can be a host name: not a mistyped address, and valid for a
+/// resolver.
 fn is_host_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     name.len() <= HOST_NAME_MAX

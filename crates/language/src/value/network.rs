@@ -112,12 +112,12 @@ impl ValueError for NetworkError {
     fn help(&self) -> Option<String> {
         match self {
             NetworkError::BadMask { max: 32, .. } => Some(
-                "what follows the slash is a number up to 32, or a mask such as 255.255.255.0"
+                "after the slash, write a prefix length up to 32 or a mask such as 255.255.255.0"
                     .to_owned(),
             ),
-            NetworkError::BadMask { max, .. } => {
-                Some(format!("what follows the slash is a number up to {max}"))
-            }
+            NetworkError::BadMask { max, .. } => Some(format!(
+                "after the slash, write a prefix length up to {max}"
+            )),
             NetworkError::NotAnAddress { text, .. } => text
                 .strip_prefix('[')
                 .and_then(|inner| inner.strip_suffix(']'))

@@ -178,7 +178,7 @@ impl ValueError for SizeError {
     fn help(&self) -> Option<String> {
         match self {
             SizeError::TooLarge { .. } => None,
-            _ => Some("write a whole number, if need be followed by 'k', 'm' or 'g'".to_owned()),
+            _ => Some("write a whole number, optionally followed by 'k', 'm' or 'g'".to_owned()),
         }
     }
 

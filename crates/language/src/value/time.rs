@@ -101,7 +101,7 @@ impl ValueError for TimeError {
         match self {
             TimeError::Overflow { .. } => Some("write 24d or less".to_owned()),
             TimeError::Unexpected { character: '.', .. } => {
-                Some("there are no fractions: take a smaller unit, as in 1500ms".to_owned())
+                Some("fractions are not supported: use a smaller unit, as in 1500ms".to_owned())
             }
             _ => Some("write a whole number and one of us, ms, s, m, h, d".to_owned()),
         }

@@ -1,11 +1,11 @@
-//! How the things of a part are, as one value: [`Report`]. A role makes it, processes pass
-//! it on as bytes, and it is rendered once each for the terminal, for programs, for
-//! Prometheus and for the statistics page.
+//! The state of everything in a part, as one value: [`Report`]. A role makes it,
+//! processes pass it on as bytes, and it is rendered once each for the terminal, for
+//! programs, for Prometheus and for the statistics page.
 //!
-//! The names and units of numbers travel with a report, so whoever renders it needs to
-//! know nothing of its part. A role that was taken over may have written it: what
-//! [`Report::decode`] allocates is bounded by the bytes that it reads, and no renderer
-//! passes on what its medium would obey.
+//! A report contains the names and units of its numbers, so a renderer needs to know
+//! nothing of its part. A compromised role may have written it: what [`Report::decode`]
+//! allocates is bounded by the bytes that it reads, and every renderer escapes what its
+//! medium would interpret.
 
 mod html;
 mod json;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The longest name of a part, bytes.
 pub const PART_BYTES_MAX: usize = 16;
-/// Leases that are told of in one message.
+/// Maximum number of leases in one message.
 pub const LEASES_MAX: usize = 512;
 /// Bytes of a lease's name.
 pub const LEASE_NAME_BYTES_MAX: usize = 128;

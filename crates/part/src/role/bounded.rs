@@ -88,7 +88,7 @@ pub mod part {
     }
 }
 
-/// All leases that a message tells of.
+/// The leases of a message.
 pub mod leases {
     use super::{LEASES_MAX, Serialize, Serializer};
     use serde::de::Error;

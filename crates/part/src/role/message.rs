@@ -25,8 +25,8 @@ pub struct Header {
     pub kind: u16,
     /// Descriptors of the whole message, over all of its packets.
     pub descriptors: u32,
-    /// The number of a question, chosen by whoever asks and repeated in the answer; zero
-    /// where nothing is asked.
+    /// The number of a request, chosen by the sender and repeated in the reply; zero in
+    /// messages without a reply.
     pub ask: u64,
 }
 
@@ -97,7 +97,7 @@ pub enum Level {
     Admin,
 }
 
-/// How diagnostics are to look for whoever asked.
+/// Output format of diagnostics.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct Look {
@@ -186,21 +186,22 @@ pub enum Message {
     /// then the bundle of the version that serves and its descriptors, when this is
     /// a change.
     Load(Box<Load>),
-    /// Loader to supervisor. Descriptors: the notes, the same for whoever asked,
-    /// the bundle, then those of the version; then, where another process of ours
-    /// is taken over from, its state and the connection on which its rest comes.
+    /// Loader to supervisor. Descriptors: the notes, the notes in the format of the
+    /// requester, the bundle, then those of the version. If it takes over from another
+    /// Evenkeel process, then its state and the connection over which the rest follows.
     Loaded(Box<Plan>),
-    /// Loader to supervisor: the files are refused. Descriptors: the notes, the
-    /// same for whoever asked.
+    /// Loader to supervisor: the files are refused. Descriptors: the notes, and the notes
+    /// in the format of the requester.
     NotLoaded(Box<NotLoaded>),
     /// Supervisor to role: run this. The first one is answered by `Ready`, a further one by
     /// `Taken` or `Refused`. Descriptors: see [`Take::sort`].
     Take(Box<Take>),
-    /// Supervisor to role: serve this on trial; answered as a [`Message::Take`].
-    /// Descriptors: as for two of those, one behind the other.
+    /// Supervisor to role: serve this candidate version. The reply is that of a
+    /// [`Message::Take`]. Descriptors: those of two `Take` messages, one after the other.
     TakeTrial(Box<TakeTrial>),
-    /// Supervisor to role, control role to supervisor: what is on trial stays. A role
-    /// answers by [`Message::TrialEnded`], or by [`Message::WentBack`] where that came first.
+    /// Supervisor to role, control role to supervisor: the candidate version is accepted.
+    /// The role replies with [`Message::TrialEnded`], or with [`Message::WentBack`] if it
+    /// rolled back first.
     Accept,
     /// Supervisor to role, control role to supervisor: serve again what served before the
     /// trial. A role answers by [`Message::Taken`] with that version's number, or `Refused`.
@@ -281,30 +282,30 @@ pub enum Message {
         /// The signal's number.
         signal: u32,
     },
-    /// Role to supervisor, supervisor to control role: the version on trial is served no
-    /// more, since an address has to be taken over; or since it died.
+    /// Role to supervisor, supervisor to control role: the candidate version was rolled
+    /// back, because an address must be taken over, or because the role died.
     WentBack {
         /// Why.
         #[serde(with = "words")]
         words: String,
     },
-    /// Role to supervisor: nothing is on trial any more, and what was stays.
+    /// Role to supervisor: the candidate version is accepted, the trial is over.
     TrialEnded,
-    /// Supervisor to role: the role is the one that serves on when the supervisor
-    /// goes without a word, and takes a new one of this user or of root. One
-    /// that was never told ends when it is left alone. Descriptors: the socket
-    /// where a new supervisor comes, where there is one.
+    /// Supervisor to role: this role continues to serve if the supervisor dies, and can
+    /// be adopted by another supervisor of this user or of root. A role without this
+    /// message exits when its supervisor dies. Descriptors: the socket on which a new
+    /// supervisor connects, if there is one.
     Guard {
         /// The user of the start.
         uid: u32,
     },
-    /// Role to whoever comes there: nobody supervises it, and from now on the
-    /// other end does.
+    /// Role to a process that connects there: it has no supervisor, and the peer is its
+    /// supervisor from now on.
     Alone {
         /// The newest version.
         version: u64,
     },
-    /// Role to whoever comes there: somebody supervises it.
+    /// Role to a process that connects there: it has a supervisor.
     Supervised,
     /// A command to the supervisor, which passes it on to the role of the part, and control
     /// role to supervisor: tell how everything is. The answer has it as a descriptor.
@@ -362,7 +363,7 @@ pub enum Message {
         /// With what the command exits.
         exit: u8,
     },
-    /// To whoever sent a message of a kind that is not known.
+    /// Reply to a message of an unknown kind.
     Unknown {
         /// The kind.
         kind: u16,

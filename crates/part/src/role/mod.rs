@@ -102,10 +102,10 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DecodeError::Magic => f.write_str("this is no message"),
-            DecodeError::Version(version) => write!(f, "packets of version {version}"),
+            DecodeError::Magic => f.write_str("not a message"),
+            DecodeError::Version(version) => write!(f, "unsupported message version {version}"),
             DecodeError::Descriptors(count) => write!(f, "too many descriptors ({count})"),
-            DecodeError::Malformed => f.write_str("the message is cut off or malformed"),
+            DecodeError::Malformed => f.write_str("the message is truncated or malformed"),
         }
     }
 }

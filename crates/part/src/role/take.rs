@@ -30,12 +30,12 @@ pub struct Take {
     pub fresh: bool,
 }
 
-/// A version on trial, and the one that serves until then: it is kept built, so that
-/// it can serve again at once.
+/// A candidate version, and the version that it replaces, which stays compiled so that it
+/// can serve again at once.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
 pub struct TakeTrial {
-    /// The version on trial.
+    /// The candidate version.
     pub take: Take,
     /// The version that is gone back to.
     pub former: Take,

@@ -102,10 +102,10 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Diagnostic::None => f.write_str("no reason"),
-            Diagnostic::Expired => f.write_str("nothing was heard for the detection time"),
-            Diagnostic::PeerDown => f.write_str("the neighbour said that it is down"),
-            Diagnostic::PeerStopped => f.write_str("the neighbour's operator holds it down"),
-            Diagnostic::AdminDown => f.write_str("an operator holds it down"),
+            Diagnostic::Expired => f.write_str("detection time expired"),
+            Diagnostic::PeerDown => f.write_str("the neighbour signalled session down"),
+            Diagnostic::PeerStopped => f.write_str("the neighbour is administratively down"),
+            Diagnostic::AdminDown => f.write_str("administratively down"),
             Diagnostic::Other(number) => write!(f, "diagnostic {number}"),
         }
     }
@@ -138,14 +138,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Length => f.write_str("its length is wrong"),
-            Refusal::Version(version) => write!(f, "it is of version {version}"),
-            Refusal::Authenticated => f.write_str("it is authenticated"),
-            Refusal::Multipoint => f.write_str("it is of a multipoint session"),
+            Refusal::Version(version) => write!(f, "its version is {version}"),
+            Refusal::Authenticated => f.write_str("it has authentication, which is not configured"),
+            Refusal::Multipoint => f.write_str("it has the multipoint bit"),
             Refusal::Multiplier => f.write_str("its multiplier is zero"),
-            Refusal::Discriminator => f.write_str("it names no sender"),
-            Refusal::Receiver(named) => write!(f, "it is for another session ({named:#010x})"),
-            Refusal::NoReceiver => f.write_str("it names no receiver"),
-            Refusal::Ttl(ttl) => write!(f, "its TTL is {ttl}: it came from too far away"),
+            Refusal::Discriminator => f.write_str("its discriminator is zero"),
+            Refusal::Receiver(named) => write!(f, "unknown session {named:#010x}"),
+            Refusal::NoReceiver => f.write_str("it has no receiver discriminator"),
+            Refusal::Ttl(ttl) => write!(f, "its TTL is {ttl}: the sender is too far away"),
         }
     }
 }

@@ -85,26 +85,26 @@ reasons! {
     FirstFrame, ProtocolError, false, "the first frame was not SETTINGS";
     FrameTooLong, FrameSizeError, false, "a frame longer than SETTINGS_MAX_FRAME_SIZE allows";
     FrameLength, FrameSizeError, false, "a frame whose length its type does not allow";
-    Padding, ProtocolError, false, "padding longer than the frame that holds it";
-    StreamZero, ProtocolError, false, "a frame on stream 0 that belongs to a stream";
-    StreamNotZero, ProtocolError, false, "a frame on a stream that belongs to the connection";
+    Padding, ProtocolError, false, "padding longer than its frame";
+    StreamZero, ProtocolError, false, "a stream frame on stream 0";
+    StreamNotZero, ProtocolError, false, "a connection frame on a stream";
     StreamParity, ProtocolError, false, "a stream number that the peer may not open";
     StreamOrder, ProtocolError, false, "a stream number lower than one opened before";
     StreamIdle, ProtocolError, false, "a frame on a stream that was never opened";
     StreamEnded, StreamClosed, false, "a frame on a stream that had ended";
     Continuation, ProtocolError, false, "a header block interrupted by, or CONTINUATION without, its HEADERS";
     SelfDependency, ProtocolError, false, "a stream that depends on itself";
-    Push, ProtocolError, false, "a PUSH_PROMISE, which nobody may send here";
-    SettingValue, ProtocolError, false, "a setting with a value that it may not have";
+    Push, ProtocolError, false, "a PUSH_PROMISE, which was never enabled";
+    SettingValue, ProtocolError, false, "a setting with an invalid value";
     SettingWindow, FlowControlError, false, "a SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1";
     WindowZero, ProtocolError, false, "a WINDOW_UPDATE by nothing";
     WindowOverflow, FlowControlError, false, "a flow-control window above 2^31-1";
     WindowExceeded, FlowControlError, false, "more DATA than the connection's window allowed";
     Compression, CompressionError, false, "a header block that HPACK cannot decode";
-    BlockTooLong, EnhanceYourCalm, true, "a header block longer than is gathered";
+    BlockTooLong, EnhanceYourCalm, true, "a header block longer than the limit";
     ContinuationFlood, EnhanceYourCalm, true, "too many CONTINUATION frames for one header block";
     RapidReset, EnhanceYourCalm, true, "streams opened and reset too often";
-    ForcedResets, EnhanceYourCalm, true, "too many streams that had to be reset for the peer's errors";
+    ForcedResets, EnhanceYourCalm, true, "too many streams reset because of the peer's errors";
     RefusedStreams, EnhanceYourCalm, true, "too many streams opened above the announced limit";
     EmptyFrames, EnhanceYourCalm, true, "too many frames without content";
     TinyData, EnhanceYourCalm, true, "too many DATA frames of a few bytes";
@@ -115,7 +115,7 @@ reasons! {
     UnknownFlood, EnhanceYourCalm, true, "too many frames of unknown types";
     LateFrames, EnhanceYourCalm, true, "too many frames on streams that are closed";
     OverlongHeads, EnhanceYourCalm, true, "too many header lists longer than the limit";
-    RepliesUnread, EnhanceYourCalm, true, "the peer asks for answers that it does not read";
+    RepliesUnread, EnhanceYourCalm, true, "the peer does not read the requested responses";
 }
 
 impl fmt::Display for Why {

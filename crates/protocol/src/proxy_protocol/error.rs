@@ -123,10 +123,10 @@ impl fmt::Display for ParseError {
                 write!(f, "no PROXY header: byte {at_byte} fits neither version")
             }
             ParseError::LineTooLong => {
-                write!(f, "PROXY line without an end in {MAX_TEXT_BYTES} bytes")
+                write!(f, "PROXY line has no end within {MAX_TEXT_BYTES} bytes")
             }
             ParseError::LineEnd { at_byte } => {
-                write!(f, "PROXY line with half a line end at byte {at_byte}")
+                write!(f, "PROXY line has an incomplete line end at byte {at_byte}")
             }
             ParseError::TextFamily => {
                 f.write_str("PROXY line: expected TCP4, TCP6 or UNKNOWN after PROXY")
@@ -149,15 +149,14 @@ impl fmt::Display for ParseError {
             }
             ParseError::BlockTooLong { declared_bytes } => write!(
                 f,
-                "binary PROXY header of {declared_bytes} bytes; at most {MAX_BINARY_BYTES} are taken"
+                "binary PROXY header of {declared_bytes} bytes; the maximum is {MAX_BINARY_BYTES}"
             ),
             ParseError::BlockTooShort {
                 declared_bytes,
                 needed_bytes,
             } => write!(
                 f,
-                "binary PROXY header: {declared_bytes} bytes after its fixed part, \
-                 its addresses alone need {needed_bytes}"
+                "binary PROXY header: {declared_bytes} bytes after the fixed part, but the addresses need {needed_bytes}"
             ),
             ParseError::Tlv(error) => write!(f, "binary PROXY header: {error}"),
         }
@@ -172,19 +171,18 @@ impl fmt::Display for TlvError {
             }
             TlvError::TooManyBytes { found_bytes } => write!(
                 f,
-                "{found_bytes} bytes of extensions; at most {MAX_TLV_BYTES} are taken"
+                "{found_bytes} bytes of extensions; the maximum is {MAX_TLV_BYTES}"
             ),
             TlvError::Length { kind, found_bytes } => write!(
                 f,
                 "an extension of type {kind:#04x} cannot be {found_bytes} bytes long"
             ),
             TlvError::ChecksumRepeated => f.write_str("two checksums"),
-            TlvError::ChecksumMismatch { found, computed } => write!(
-                f,
-                "checksum {found:#010x} does not fit, computed {computed:#010x}"
-            ),
+            TlvError::ChecksumMismatch { found, computed } => {
+                write!(f, "wrong checksum {found:#010x}, computed {computed:#010x}")
+            }
             TlvError::ChecksumIsComputed => {
-                f.write_str("the checksum is computed, not given as an extension")
+                f.write_str("the checksum cannot be given as an extension")
             }
         }
     }

@@ -99,7 +99,7 @@ impl Machine {
         let settings = ctx.settings;
         if heard.priority < self.priority(settings) && self.preempts(ctx, heard) {
             let words = format!(
-                "{} announces the lower priority {}: it is not believed to own the addresses",
+                "{} announces the lower priority {}: its advert is ignored",
                 heard.from, heard.priority
             );
             self.notes.tell(ctx, About::Discarded, words);
@@ -221,7 +221,7 @@ impl Machine {
         let skew = self.skew(ctx.settings, interval);
         let soonest = ctx.now.after(interval + skew);
         self.wait.down_at = self.wait.down_at.max(soonest);
-        let words = "this machine was late itself: silence of the owner is not believed yet";
+        let words = "this machine was delayed itself: it waits for adverts a little longer";
         self.notes.tell(ctx, About::Late, words.to_owned());
         true
     }
@@ -266,7 +266,7 @@ impl Machine {
             probe.answered = true;
             let bound = ctx.settings.probing.map(|probing| probing.bound);
             let words = format!(
-                "no adverts, but another machine has {address}: it is given until {:?} after its last advert",
+                "no adverts, but another machine still responds for {address}: takeover at the latest {:?} after its last advert",
                 bound.unwrap_or_default()
             );
             self.notes.tell(ctx, About::Answered, words);

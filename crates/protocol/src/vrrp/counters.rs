@@ -71,23 +71,23 @@ counters! {
     AdvertsSent "adverts_sent" "keepalived_advertisements_sent_total"
         "adverts sent" dump("advert_sent", ADVERTS, "Sent");
     BecameMaster "became_master" "keepalived_become_master_total"
-        "transitions to master" dump("become_master", None, "Became master");
+        "transitions to MASTER" dump("become_master", None, "Became master");
     ReleasedMaster "released_master" "keepalived_release_master_total"
-        "transitions from master" dump("release_master", None, "Released master");
+        "transitions from MASTER" dump("release_master", None, "Released master");
     PacketLengthErrors "packet_length_errors" "keepalived_packet_length_errors_total"
-        "packets with a wrong length" dump("packet_len_err", PACKETS, "Length");
+        "packets with an invalid length" dump("packet_len_err", PACKETS, "Length");
     TtlErrors "ttl_errors" "keepalived_ip_ttl_errors_total"
-        "packets with a wrong TTL" dump("ip_ttl_err", PACKETS, "TTL");
+        "packets with an invalid TTL" dump("ip_ttl_err", PACKETS, "TTL");
     InvalidType "invalid_type" "keepalived_invalid_type_received_total"
         "packets that are not adverts" dump("invalid_type_rcvd", PACKETS, "Invalid Type");
     IntervalErrors "interval_errors" "keepalived_advertisements_interval_errors_total"
-        "adverts with another interval" dump("advert_interval_err", PACKETS, "Advertisement Interval");
+        "adverts with a different interval" dump("advert_interval_err", PACKETS, "Advertisement Interval");
     AddressListErrors "address_list_errors" "keepalived_address_list_errors_total"
-        "adverts with other addresses" dump("addr_list_err", PACKETS, "Address List");
+        "adverts with a different address list" dump("addr_list_err", PACKETS, "Address List");
     InvalidAuthenticationType "invalid_authentication_type" "keepalived_authentication_invalid_total"
         "adverts with an unknown authentication type" dump("invalid_authtype", AUTHENTICATION, "Invalid Type");
     AuthenticationTypeMismatch "authentication_type_mismatch" "keepalived_authentication_mismatch_total"
-        "adverts with another authentication type than ours" dump("authtype_mismatch", AUTHENTICATION, "Type Mismatch");
+        "adverts with a different authentication type" dump("authtype_mismatch", AUTHENTICATION, "Type Mismatch");
     AuthenticationFailures "authentication_failures" "keepalived_authentication_failure_total"
         "adverts with a wrong password" dump("auth_failure", AUTHENTICATION, "Failure");
     PriorityZeroReceived "priority_zero_received" "keepalived_priority_zero_received_total"
@@ -95,7 +95,7 @@ counters! {
     PriorityZeroSent "priority_zero_sent" "keepalived_priority_zero_sent_total"
         "adverts of priority zero sent" dump("pri_zero_sent", ZERO, "Sent");
     ChecksumErrors "checksum_errors" "evenkeel_address_checksum_errors_total"
-        "packets with a wrong checksum" None;
+        "packets with an invalid checksum" None;
     VersionErrors "version_errors" "evenkeel_address_version_errors_total"
         "packets of another VRRP version" None;
     VridErrors "vrid_errors" "evenkeel_address_vrid_errors_total"
@@ -104,30 +104,22 @@ counters! {
 
 /// What else is shown of a virtual router as a number: its name, metric and words.
 pub static NUMBERS: &[(&str, &str, &str)] = &[
-    (
-        "up",
-        "keepalived_up",
-        "1 while the address role shows its state",
-    ),
+    ("up", "keepalived_up", "1 while the address role responds"),
     (
         "state",
         "keepalived_vrrp_state",
-        "the state: 0 init, 1 backup, 2 master, 3 fault",
+        "VRRP state: 0 init, 1 backup, 2 master, 3 fault",
     ),
     (
         "priority",
         "evenkeel_address_priority",
-        "the priority that is announced, or would be",
+        "effective priority",
     ),
-    (
-        "moves",
-        "evenkeel_address_moves_total",
-        "changes of the state",
-    ),
+    ("moves", "evenkeel_address_moves_total", "state transitions"),
     (
         "band",
         "evenkeel_address_band",
-        "which frontends can be served: 0 all, 1 some, 2 none",
+        "available frontends: 0 all, 1 some, 2 none",
     ),
 ];
 

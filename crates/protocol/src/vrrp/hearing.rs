@@ -63,18 +63,18 @@ impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Dropped::Refused(refusal) => refusal.fmt(f),
-            Dropped::Ttl(is) => write!(f, "its TTL is {is}: it came from too far"),
-            Dropped::Stranger => f.write_str("it is from none of our peers"),
+            Dropped::Ttl(is) => write!(f, "its TTL is {is}, so the sender is not on this link"),
+            Dropped::Stranger => f.write_str("the sender is not a configured peer"),
             Dropped::Interval { is, ours } => {
-                write!(f, "its interval is {is:?}, ours {ours:?}")
+                write!(f, "its advert interval is {is:?}, configured is {ours:?}")
             }
             Dropped::Count { is, ours } => write!(
                 f,
-                "it names {is} addresses, we have {ours}: another group with our id, or files that differ"
+                "it lists {is} addresses, configured are {ours}: another instance with this virtual router id, or different files"
             ),
             Dropped::Missing(address) => write!(
                 f,
-                "it does not name our {address}: another group with our id, or files that differ"
+                "it does not list {address}: another instance with this virtual router id, or different files"
             ),
         }
     }

@@ -203,7 +203,7 @@ impl Machine {
             && let Some(hold) = self.damper.record(ctx.now)
         {
             let words = format!(
-                "the owner changes too often: the next preemption (of {owner} or another) waits for {hold:?}"
+                "the owner changes too often: the next preemption is delayed by {hold:?} (last owner: {owner})"
             );
             self.notes.tell(ctx, About::Damped, words);
         }
@@ -402,7 +402,7 @@ impl Machine {
         }
         if Some(from) == self.source {
             let words = format!(
-                "an advert comes from our own address {from}: a loop, or a machine with the same address"
+                "received an advert from this router's own address {from}: a network loop, or a machine with the same address"
             );
             self.notes.tell(ctx, About::Loop, words);
             return None;
@@ -433,7 +433,7 @@ impl Machine {
     fn drop_packet(&mut self, ctx: &mut Context<'_>, from: IpAddr, dropped: Dropped) {
         self.counters[dropped.counter()] += 1;
         self.rejected.add(ctx.now, from, dropped);
-        let words = format!("a packet from {from} is dropped: {dropped}");
+        let words = format!("dropped a packet from {from}: {dropped}");
         self.notes.tell(ctx, About::Dropped, words);
     }
 
@@ -445,7 +445,7 @@ impl Machine {
         if priority != 0 && ours.contains(&priority) {
             self.same_place = Some((from, priority));
             let words = format!(
-                "{from} announces priority {priority}, which belongs to this node's place in \"prefer\": the two files differ in its order"
+                "{from} announces priority {priority}, which is this node's position in `prefer`: the order in the two files differs"
             );
             self.notes.tell(ctx, About::SamePlace, words);
         } else if priority != 0 && self.same_place.is_some_and(|(known, _)| known == from) {

@@ -226,7 +226,7 @@ impl Machine {
     fn is_better(&mut self, ctx: &mut Context<'_>, heard: Heard) -> bool {
         if heard.priority == OWNER && self.priority(ctx.settings) == OWNER {
             let words = format!(
-                "{} says that it owns the addresses, too (priority 255): ours is 254 from now on",
+                "{} also announces priority 255 (address owner): this router now uses 254",
                 heard.from
             );
             self.notes.tell(ctx, About::TwoOwners, words);
@@ -325,7 +325,7 @@ impl Machine {
         if gap <= down || ctx.broken(Defect::IgnoresItsFreeze) {
             return;
         }
-        let words = format!("this machine stood still for {gap:?} while it was master");
+        let words = format!("this machine was frozen for {gap:?} while it was master");
         self.notes.tell(ctx, About::Late, words);
         let patience = ctx.settings.probing.map_or(down, |p| p.bound.max(down));
         if gap > patience {
@@ -377,7 +377,7 @@ impl Machine {
         }
         let [a, b, c, d, e, f] = mac;
         let words = format!(
-            "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} uses our address {address}, too"
+            "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} also uses the virtual address {address}"
         );
         self.notes.tell(ctx, About::Foreign, words);
         // Not at once: it may be a better master, whose advert is on its way, and
@@ -396,7 +396,7 @@ impl Machine {
             return;
         }
         self.rule.put_back_at = None;
-        let words = "somebody deleted an address, a route or a rule of ours: it is put back";
+        let words = "another program deleted a virtual address, route or rule; restored";
         self.notes.tell(ctx, About::Lost, words.to_owned());
         let instance = ctx.at;
         ctx.must(Action::Acquire { instance });

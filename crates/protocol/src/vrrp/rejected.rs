@@ -62,7 +62,7 @@ mod tests {
         let told = all.list();
         assert_eq!(told.len(), 1);
         assert_eq!((told[0].count, told[0].last_at), (2, Time(2)));
-        assert_eq!(told[0].why, "it is from none of our peers");
+        assert_eq!(told[0].why, "the sender is not a configured peer");
         for n in 2..=SENDERS_MAX as u8 {
             all.add(Time(3), from(n), Dropped::Ttl(1));
         }

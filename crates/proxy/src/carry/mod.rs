@@ -91,12 +91,12 @@ pub enum CarryError {
 impl std::fmt::Display for CarryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            CarryError::Foreign => f.write_str("this is no state of another evenkeel"),
+            CarryError::Foreign => f.write_str("not a state of evenkeel"),
             CarryError::Version { found } => write!(
                 f,
-                "the state has version {found}, and this program knows version {VERSION}"
+                "the state has version {found}, but this program supports version {VERSION}"
             ),
-            CarryError::Cut => f.write_str("the state was cut off"),
+            CarryError::Cut => f.write_str("the state is truncated"),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Dialogue {
             Message::Short if !ended => Judged::Wait,
             Message::Short => Judged::Failed(result(
                 CheckStatus::Layer7Invalid,
-                b"the answer ended within a message",
+                b"the response ended within a message",
             )),
             Message::Good(told) => {
                 let result = result(CheckStatus::Layer7Ok, &told);

@@ -207,17 +207,19 @@ fn result(end: Option<ExternalEnd>, duration_ms: u32) -> CheckResult {
             of(CheckStatus::ProcessError).code(code)
         }
         Some(ExternalEnd::Killed(signal)) => {
-            of(CheckStatus::ProcessError).info(format!("the program was ended by signal {signal}"))
+            of(CheckStatus::ProcessError).info(format!("terminated by signal {signal}"))
         }
         Some(ExternalEnd::TimedOut) => of(CheckStatus::ProcessTimeout),
         Some(ExternalEnd::NotStarted(errno)) => {
             let error = io::Error::from_raw_os_error(errno);
             let words = super::probe::words(&error);
-            of(CheckStatus::SocketError).info(format!("the program cannot be started: {words}"))
+            of(CheckStatus::SocketError).info(format!("cannot start the program: {words}"))
         }
-        Some(ExternalEnd::Busy) => of(CheckStatus::SocketError).info("too many programs run"),
+        Some(ExternalEnd::Busy) => {
+            of(CheckStatus::SocketError).info("too many programs are running")
+        }
         Some(ExternalEnd::NotAllowed) | None => {
-            of(CheckStatus::SocketError).info("no process runs external checks")
+            of(CheckStatus::SocketError).info("the process for external checks is not running")
         }
     }
 }

@@ -85,7 +85,7 @@ impl Delivery {
     pub(super) fn received(&mut self, bytes: &[u8]) -> Then {
         self.input.extend_from_slice(bytes);
         if self.input.len() > INPUT_MAX {
-            return Then::Refused("too long an answer".to_owned());
+            return Then::Refused("the reply is too long".to_owned());
         }
         while let Some(end) = memchr::memchr(b'\n', &self.input) {
             let rest = self.input.split_off(end + 1);

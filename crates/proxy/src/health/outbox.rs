@@ -78,7 +78,7 @@ pub fn alert(config: &Arc<Config>, proxy: &Proxy, level: u8, text: &str) {
         };
         if !put(&runtime, mailer, letter) {
             let text = format!(
-                "Email alert for backend {} was dropped: too many wait for mailer {}.",
+                "Email alert for backend {} was dropped: the queue of mailer {} is full.",
                 proxy.name, mailer.name
             );
             log::notice(config, proxy, log::Level::Warning, &text);
@@ -128,7 +128,7 @@ async fn deliver(address: SocketAddr, letter: Letter) {
     let named = |proxy: &&Proxy| proxy.name == letter.proxy;
     if let Some(proxy) = letter.config.proxies.iter().find(named) {
         let text = format!(
-            "Email alert for backend {} was not taken by mailer {}: {why}.",
+            "Email alert for backend {} was not accepted by mailer {}: {why}.",
             letter.proxy, letter.mailer
         );
         log::notice(&letter.config, proxy, log::Level::Warning, &text);
@@ -154,7 +154,7 @@ async fn hand_over(address: SocketAddr, mail: &Mail) -> Result<(), String> {
         }
         match then {
             Then::Done => return Ok(()),
-            Then::Refused(line) => return Err(format!("it says '{line}'")),
+            Then::Refused(line) => return Err(format!("the mailer replied '{line}'")),
             Then::Wait | Then::Send(_) => {}
         }
     }

@@ -32,7 +32,7 @@ impl fmt::Display for AssignError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AssignError::Count { wanted, given } => {
-                write!(f, "{given} sockets were given where {wanted} listen")
+                write!(f, "expected {wanted} listening sockets, got {given}")
             }
             AssignError::Descriptor { place, errno } => {
                 write!(f, "socket {place} cannot be used ({errno})")

@@ -58,10 +58,10 @@ impl fmt::Display for Unrecognized {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unrecognized::NoSocket(errno) => write!(f, "it is not a socket ({errno})"),
-            Unrecognized::OtherKind => f.write_str("it is a socket of another kind"),
+            Unrecognized::OtherKind => f.write_str("it is a socket of another type"),
             Unrecognized::NotListening => f.write_str("it does not listen"),
             Unrecognized::Unnamed => f.write_str("it has no address"),
-            Unrecognized::OtherNamespace => f.write_str("it is of another network namespace"),
+            Unrecognized::OtherNamespace => f.write_str("it belongs to another network namespace"),
         }
     }
 }

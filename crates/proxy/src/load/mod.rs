@@ -403,7 +403,7 @@ impl Loader {
                     &configuration::codes::UNANSWERED,
                     Severity::Error,
                     format!(
-                        "the recording of the loading does not say what '{}' is",
+                        "the recording of the load lacks the service '{}'",
                         import.name
                     ),
                 )),

@@ -44,7 +44,7 @@ const WORD_BYTES: usize = 128;
 type Bytes = Zeroizing<Vec<u8>>;
 
 /// The response to a payload that the connection's end cuts.
-const CUT: &[u8] = b"The payload has no empty line at its end; nothing was changed.\n\n";
+const CUT: &[u8] = b"The payload does not end with an empty line; nothing was changed.\n\n";
 
 /// What came as a payload.
 enum Lines {

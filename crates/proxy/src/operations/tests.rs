@@ -99,7 +99,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "set weight app/s1 99999999999999999999%",
-        "'99999999999999999999%' is no weight: a number, or a number and '%', is expected.\n\n",
+        "Invalid weight '99999999999999999999%': a number or a percentage is expected.\n\n",
     ),
     (
         "set weight app/s1 1000000%;get weight app/s1",
@@ -107,7 +107,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "set weight app/s1 -1",
-        "'-1' is no weight: a number, or a number and '%', is expected.\n\n",
+        "Invalid weight '-1': a number or a percentage is expected.\n\n",
     ),
     ("set weight app/s1", "Require <weight> or <weight%>.\n\n"),
     ("set server app/s1", SET_SERVER_USAGE),
@@ -158,7 +158,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "set server app/s3 addr 127.0.0.1",
-        "Only a server with an address and a port can get another one at run time.\n\n",
+        "The address can only be changed for a server that has an address and a port.\n\n",
     ),
     (
         "disable frontend www;disable frontend www",
@@ -650,7 +650,7 @@ const LIST_COMMANDS: &[(&str, &str)] = &[
     ("show acl #2", "0x1 one\n0x2 two\n0x3 foo\n\n"),
     (
         "add acl #3 foo",
-        "A pattern is not of the kind that is compared here.\n\n",
+        "Invalid pattern for the type of this ACL or map.\n\n",
     ),
     ("clear map", "Missing map identifier.\n\n"),
     ("clear map M", "\n"),

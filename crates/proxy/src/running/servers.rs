@@ -32,7 +32,7 @@ impl Runtime {
         }
         self.forget_unused();
         if self.versions().len() >= VERSIONS_MAX {
-            let why = "Too many configurations are held by long connections, try again later.\n";
+            let why = "Too many configurations still have connections, try again later.\n";
             return Err(Refused(why.into()));
         }
         let (old, listening) = self.newest();

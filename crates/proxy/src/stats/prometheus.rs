@@ -322,7 +322,7 @@ fn of_proxies(
 fn meaning(column: C, how: How) -> String {
     match how {
         Milliseconds => column.row().meaning.replace("milliseconds", "seconds"),
-        Statuses => "answers by the class of their status".to_owned(),
+        Statuses => "responses by status class".to_owned(),
         _ => column.row().meaning.to_owned(),
     }
 }
@@ -468,15 +468,21 @@ fn of_process(out: &mut String, process: &Process) {
         let _ = write!(out, "haproxy_{name} ");
         number(out, &field.value);
     }
-    head(out, "process_build_info", "version that was built", Gauge);
+    head(out, "process_build_info", "build information", Gauge);
     let _ = writeln!(out, "haproxy_process_build_info{{version=\"{VERSION}\"}} 1");
 }
 
 /// How large stick tables are, and how full.
 fn of_tables(out: &mut String, config: &Config) {
     let families = [
-        ("sticktable_size", "entries that the stick table can have"),
-        ("sticktable_used", "entries that the stick table has"),
+        (
+            "sticktable_size",
+            "maximum number of entries of the stick table",
+        ),
+        (
+            "sticktable_used",
+            "current number of entries of the stick table",
+        ),
     ];
     for (at, (name, meaning)) in families.into_iter().enumerate() {
         let mut lines = String::new();

@@ -491,7 +491,7 @@ fn blocked(stream: &mut Stream) -> Reply {
         backend.state.backend.here().count(Tally::DeniedResponses);
         server.state.counters.here().count(Tally::DeniedResponses);
         let text = format!(
-            "Blocked a cacheable answer with a cookie from server {}/{}.",
+            "Blocked a cacheable response with a cookie from server {}/{}.",
             backend.name, server.name
         );
         log::notice(&config, backend, log::Level::Alert, &text);

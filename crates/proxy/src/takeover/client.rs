@@ -113,7 +113,7 @@ impl fmt::Display for TakeoverError {
         match self {
             TakeoverError::Connect(errno) => write!(f, "no listener there ({errno})"),
             TakeoverError::Failed(errno) => write!(f, "the connection failed ({errno})"),
-            TakeoverError::Timeout => f.write_str("the reply takes too long"),
+            TakeoverError::Timeout => f.write_str("timeout waiting for the reply"),
             TakeoverError::Refused => {
                 f.write_str("it offers no sockets; `expose-fd listeners` may be missing there")
             }

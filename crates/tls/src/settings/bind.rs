@@ -1,6 +1,6 @@
-//! What `bind` lines and lines of lists of certificates say of TLS: words and
-//! names. What they come to is made of them at the end of loading, and again
-//! when an operator changes a certificate or a list.
+//! The TLS settings of `bind` lines and crt-list lines: words and names. The effective
+//! settings are computed from them at the end of loading, and again when an operator
+//! changes a certificate or a list.
 
 use super::{TlsSide, Verify};
 use crate::ignore::IgnoredErrors;

@@ -1,7 +1,7 @@
-//! What the words of a `bind` line, of a line of a list of certificates or of
-//! a `server` line come to when the defaults of `global` are under them: what
-//! [`crate::build`] makes a configuration of rustls from. It holds names
-//! and numbers only; certificates are chosen elsewhere.
+//! The effective TLS settings of a `bind` line, a crt-list line or a `server` line, with
+//! the defaults of `global` applied: the input from which [`crate::build`] makes a rustls
+//! configuration. It contains only names and numbers; certificates are selected
+//! elsewhere.
 
 use super::TlsSide;
 use crate::authorities::Authorities;
@@ -88,9 +88,9 @@ pub enum Verify {
 pub struct ClientAuth {
     /// `verify`
     pub mode: Verify,
-    /// `ca-file`: who is believed, and named to clients.
+    /// `ca-file`: the trusted CAs, whose names are sent to clients.
     pub authorities: Option<Arc<Authorities>>,
-    /// `ca-verify-file`: who is believed as well, but not named.
+    /// `ca-verify-file`: further trusted CAs, whose names are not sent.
     pub more_authorities: Option<Arc<Authorities>>,
     /// `crl-file`
     pub crls: Option<Arc<Revocations>>,

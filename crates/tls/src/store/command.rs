@@ -473,7 +473,7 @@ impl Inner {
         }
     }
 
-    /// The lists of which a line names a file of authorities or revoked ones.
+    /// Returns the crt-lists with a line that uses this CA file or CRL file.
     fn lists_with_file(&self, name: &str) -> Vec<Box<str>> {
         let names = |entry: &Entry| {
             let of = &entry.options;
@@ -495,7 +495,7 @@ impl Inner {
         listed + shown.sum::<usize>()
     }
 
-    /// Whether a file of authorities or of revoked ones is used.
+    /// Returns whether a CA file or CRL file is in use.
     pub(super) fn uses_file(&mut self, name: &str) -> bool {
         !self.lists_with_file(name).is_empty()
             || self.dependents().iter().any(|one| one.names_file(name))

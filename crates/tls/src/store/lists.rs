@@ -1,5 +1,5 @@
-//! Lines of lists of certificates that operators add and take away (`add`, `del
-//! ssl crt-list`). Files of lists are never written.
+//! Crt-list lines that operators add and remove (`add`, `del ssl crt-list`). The files
+//! are never written.
 
 use super::Store;
 use super::command::{Told, refuse, room};
@@ -119,7 +119,7 @@ impl Store {
             Err(why) => return failed(why),
         };
         let certificate = list.entries[at].certificate.clone();
-        // Whoever matches nothing is shown the first one.
+        // The first certificate is the default for clients that match none.
         if at == 0 {
             let dependents = inner.dependents();
             // The last line comes first, as HAProxy tells it.

@@ -1,8 +1,6 @@
-//! Certificates, authorities, lists of what they revoked and lists of
-//! certificates of a configuration, by the names under which operators know
-//! them; and the changes that operators make. A change is prepared for all who
-//! use what is changed, and then taken in by all of them or by none. Handshakes
-//! never look here.
+//! Certificates, CA files, CRL files and crt-lists of a configuration, by the names that
+//! operators use, and the changes that operators make. A change is prepared for all users
+//! of a file, then applied to all of them or to none. Handshakes never read the store.
 
 mod command;
 mod lists;
@@ -40,18 +38,17 @@ pub trait Dependent: Send + Sync {
     fn prepare(self: Arc<Self>, stock: &Stock) -> Result<Prepared, String>;
     /// How often it shows a certificate.
     fn certificate_uses(&self, name: &str) -> usize;
-    /// How often it uses a list of certificates.
+    /// Number of times that it uses a crt-list.
     fn list_uses(&self, name: &str) -> usize;
     /// Whether it shows the first certificate of a list to those who match none.
     fn needs_first_of(&self, name: &str) -> bool {
         self.list_uses(name) > 0
     }
-    /// With how many of its certificates a file of authorities or of revoked
-    /// certificates is used.
+    /// Number of its certificates that use a CA file or CRL file.
     fn file_uses(&self, name: &str) -> usize;
     /// Whether its line names such a file.
     fn names_file(&self, name: &str) -> bool;
-    /// Where it stands: what operators are told of.
+    /// Its position in the file, which is shown to operators.
     fn place(&self) -> &Place;
 }
 
@@ -97,7 +94,7 @@ impl Stock {
         found(&self.revocations, name).map(Arc::clone)
     }
 
-    /// A list of certificates.
+    /// Returns a crt-list.
     pub fn list(&self, name: &str) -> Result<&List, Missing> {
         let list = self.lists.get(name);
         list.ok_or_else(|| Missing(name.into()))
@@ -194,7 +191,7 @@ impl Store {
             .insert(name.into(), Some(revocations));
     }
 
-    /// Takes a list of certificates in.
+    /// Adds a crt-list.
     pub fn add_list(&self, name: &str, list: List) {
         self.inner().stock.lists.insert(name.into(), list);
     }

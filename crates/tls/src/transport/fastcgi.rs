@@ -1,5 +1,5 @@
-//! FastCGI over what carries bytes: records on the wire, HTTP/1 for whoever reads and
-//! writes ([`protocol::fcgi`]).
+//! FastCGI over a transport: records on the wire, HTTP/1 for the reader and writer
+//! ([`protocol::fcgi`]).
 
 use super::Transport;
 use protocol::fcgi::{Connection, Request};

@@ -1,4 +1,4 @@
-//! Lines of addresses: `virtual_ipaddress` and its kin.
+//! Address lines: `virtual_ipaddress` and `virtual_ipaddress_excluded`.
 
 use super::draft::At;
 use super::tables::SCOPE;

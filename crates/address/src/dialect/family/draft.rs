@@ -205,7 +205,7 @@ pub(in crate::dialect) struct Known {
     pub(in crate::dialect) bfd: HashMap<String, Weight>,
 }
 
-/// `notification_email` and its kin.
+/// `notification_email` and the other SMTP settings.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dialect) struct MailDraft {
     pub(in crate::dialect) to: Vec<String>,

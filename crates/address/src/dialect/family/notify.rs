@@ -1,4 +1,4 @@
-//! Who is told of what happens: scripts and pipes.
+//! Notify scripts and pipes.
 
 use super::draft::{At, Command};
 use super::{GLOBAL, GROUP, INSTANCE};

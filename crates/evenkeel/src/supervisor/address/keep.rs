@@ -129,7 +129,7 @@ fn open_file(path: &Path) -> Result<OwnedFd, KeepError> {
     }
 }
 
-/// Makes the memory of heartbeats: it keeps its length, so that whoever maps it can
+/// Makes the heartbeat memory: it keeps its length, so that whoever maps it can
 /// believe it.
 pub fn vitals() -> io::Result<Shared> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;

@@ -46,10 +46,10 @@ pub enum ResumeError {
 impl fmt::Display for ResumeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ResumeError::Descriptor => f.write_str("there is no such descriptor"),
+            ResumeError::Descriptor => f.write_str("a descriptor is missing"),
             ResumeError::Memory(error) => error.fmt(f),
             ResumeError::Decode(error) => error.fmt(f),
-            ResumeError::Incomplete => f.write_str("something is missing"),
+            ResumeError::Incomplete => f.write_str("the state is incomplete"),
         }
     }
 }

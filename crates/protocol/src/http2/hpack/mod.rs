@@ -50,13 +50,13 @@ impl HpackError {
         match self {
             HpackError::Truncated => "the header block ends within a field",
             HpackError::Integer => "an integer of the header block is too large",
-            HpackError::Index => "the header block names an index that is not there",
-            HpackError::HuffmanEos => "a Huffman string holds the end-of-string symbol",
+            HpackError::Index => "the header block uses an index that does not exist",
+            HpackError::HuffmanEos => "a Huffman string contains the end-of-string symbol",
             HpackError::HuffmanPadding => "a Huffman string has wrong padding",
             HpackError::TableSize => "the header table would be larger than the settings allow",
-            HpackError::TableSizeMisplaced => "a header table size stands where none may",
-            HpackError::TableSizeMissing => "the header table was to shrink and did not",
-            HpackError::Bomb => "the header block unpacks to far more than is allowed",
+            HpackError::TableSizeMisplaced => "a header table size update at an invalid position",
+            HpackError::TableSizeMissing => "the required reduction of the header table is missing",
+            HpackError::Bomb => "the decoded header block is far too large",
         }
     }
 }

@@ -66,10 +66,10 @@ impl Refusal {
 /// A number of authentication in words.
 fn authentication(number: u8) -> &'static str {
     match number {
-        0 => "without authentication",
-        1 => "with a password",
-        2 => "with an authentication header",
-        _ => "with an unknown authentication",
+        0 => "no authentication",
+        1 => "a password",
+        2 => "an authentication header",
+        _ => "an unknown authentication",
     }
 }
 
@@ -77,18 +77,18 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Length { is, should } => {
-                write!(f, "malformed: it has {is} bytes and should have {should}")
+                write!(f, "malformed: {is} bytes instead of {should}")
             }
-            Refusal::Version { is } => write!(f, "it is of version {is}"),
+            Refusal::Version { is } => write!(f, "its VRRP version is {is}"),
             Refusal::Checksum => f.write_str("its checksum is wrong"),
             Refusal::Type { is } => write!(f, "malformed: its type is {is}, adverts have 1"),
-            Refusal::Router { is } => write!(f, "it is for virtual router {is}"),
+            Refusal::Router { is } => write!(f, "its virtual router id is {is}"),
             Refusal::AuthenticationUnknown { is } => {
-                write!(f, "authentication of type {is} is unknown")
+                write!(f, "unknown authentication type {is}")
             }
-            Refusal::AuthenticationMismatch { is } => write!(f, "it comes {}", authentication(*is)),
-            Refusal::AuthenticationFailed => f.write_str("its password or key is not ours"),
-            Refusal::Interval => f.write_str("malformed: its interval is zero"),
+            Refusal::AuthenticationMismatch { is } => write!(f, "it has {}", authentication(*is)),
+            Refusal::AuthenticationFailed => f.write_str("wrong password or key"),
+            Refusal::Interval => f.write_str("malformed: its advert interval is zero"),
         }
     }
 }

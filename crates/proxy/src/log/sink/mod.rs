@@ -256,7 +256,7 @@ impl Losses {
         self.reported.push_back((target.clone(), now));
         let lost = dropped();
         (self.report)(&format!(
-            "log lines are lost: {target} takes none ({error}); {lost} in all so far, see DroppedLogs of `show info`"
+            "log lines are dropped: cannot send to {target} ({error}); {lost} dropped since the start (DroppedLogs of `show info`)"
         ));
     }
 }

@@ -12,7 +12,7 @@ pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
     match words.get(2) {
         Some(name) => match report.find(Service::KIND, name) {
             Some(subject) => report.lines_of(subject),
-            None => format!("There is no virtual address named '{name}'.\n"),
+            None => format!("No such virtual address '{name}'.\n"),
         },
         None => lines(&report),
     }

@@ -96,7 +96,7 @@ pub(super) fn send(server: &Server, word: Option<&&str>) -> String {
     }
     let text = word.map_or("", |word| *word);
     if text.len() > SEND_BYTES_MAX {
-        return format!("at most {SEND_BYTES_MAX} bytes are sent to an agent.\n");
+        return format!("The agent string is limited to {SEND_BYTES_MAX} bytes.\n");
     }
     server.state.set_agent(AgentSet {
         send: Some(text.as_bytes().into()),

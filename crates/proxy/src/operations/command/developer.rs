@@ -120,7 +120,7 @@ pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
 /// `show libs`
 #[cfg(not(target_os = "linux"))]
 pub fn libraries(_: &Context, _: &mut Session, _: &[&str]) -> String {
-    "Not known on this system.\n".into()
+    "Not available on this system.\n".into()
 }
 
 /// `show profiling`

@@ -180,12 +180,11 @@ fn met(context: &Context, words: &[&str]) -> Result<String, String> {
 fn refused(words: &[&str], error: &ListError, missing: &str) -> String {
     match error {
         ListError::NotFound => missing.to_owned(),
-        ListError::BadPattern => "A pattern is not of the kind that is compared here.\n".into(),
-        ListError::BadValue => "A value is not of the kind that this map gives.\n".into(),
-        ListError::Full => "The list would be too long.\n".into(),
+        ListError::BadPattern => "Invalid pattern for the type of this ACL or map.\n".into(),
+        ListError::BadValue => "Invalid value for the type of this map.\n".into(),
+        ListError::Full => "The list would exceed the maximum number of entries.\n".into(),
         ListError::Prepared => {
-            "Too many versions are prepared; commit the last one, then those before it are gone.\n"
-                .into()
+            "Too many prepared versions; committing the last one removes the others.\n".into()
         }
         ListError::Future => format!(
             "Version number in the future, please use 'prepare {}' before.\n",

@@ -54,7 +54,7 @@ pub fn activity(context: &Context, _: &mut Session, _: &[&str]) -> String {
 /// `show pools`: the only pool is that of buffers, and each thread has its own.
 pub fn pools(_: &Context, _: &mut Session, _: &[&str]) -> String {
     format!(
-        "Memory comes from the allocator of the system; each thread keeps buffers for reuse.\n  \
+        "Memory comes from the system allocator; each thread keeps buffers for reuse.\n  \
          - Pool buffer ({} bytes)\n",
         reactor::buffer_size()
     )

@@ -81,7 +81,7 @@ fn weight(config: &Config, proxy: &Proxy, server: &Server, word: Option<&&str>) 
         None => (*word, false),
     };
     let Ok(number) = digits.parse::<u64>() else {
-        return format!("'{word}' is no weight: a number, or a number and '%', is expected.\n");
+        return format!("Invalid weight '{word}': a number or a percentage is expected.\n");
     };
     let initial = u64::from(server.state.user_weight().1);
     let wanted = if percent {
@@ -112,7 +112,7 @@ pub fn maxconn(context: &Context, _: &mut Session, words: &[&str]) -> String {
                 server.state.set_maxconn(limit);
                 String::new()
             }
-            Some(Err(_)) => "A number is expected as <maxconn>; 0 is no limit.\n".into(),
+            Some(Err(_)) => "<maxconn> must be a number; 0 means no limit.\n".into(),
         }
     })
 }
@@ -299,7 +299,7 @@ fn address(server: &Server, words: &[&str]) -> Result<String, String> {
     let set = server.state.address_override();
     let ServerAddress::Inet(old) = set.as_ref().unwrap_or(&server.address) else {
         return Err(
-            "Only a server with an address and a port can get another one at run time.\n".into(),
+            "The address can only be changed for a server that has an address and a port.\n".into(),
         );
     };
     let port = match words.get(1..) {
@@ -308,7 +308,7 @@ fn address(server: &Server, words: &[&str]) -> Result<String, String> {
             _ => return Err(format!("Invalid port '{port}' by 'stats socket command'\n")),
         },
         Some([]) | None => None,
-        Some(_) => return Err("'port' and a number are expected behind the address.\n".into()),
+        Some(_) => return Err("Expected 'port <number>' after the address.\n".into()),
     };
     let mut said = Vec::new();
     if ip == old.ip() {

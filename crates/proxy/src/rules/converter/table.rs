@@ -75,11 +75,11 @@ values! {
     "conn_rate", ConnRate, 0, "Number of tracked connections (or requests) per period of the table.";
     "glitch_cnt", GlitchCnt, 0, "Number of HTTP/2 protocol errors by its clients that only ended a stream.";
     "glitch_rate", GlitchRate, 0, "Number of HTTP/2 protocol errors by its clients per period of the table.";
-    "gpc0", Gpc0, 0, "The first general purpose counter.";
+    "gpc0", Gpc0, 0, "First general purpose counter.";
     "gpc0_rate", Gpc0Rate, 0, "Increase of the first general purpose counter per period of the table.";
-    "gpc1", Gpc1, 0, "The second general purpose counter.";
+    "gpc1", Gpc1, 0, "Second general purpose counter.";
     "gpc1_rate", Gpc1Rate, 0, "Increase of the second general purpose counter per period of the table.";
-    "gpt0", Gpt0, 0, "The first general purpose tag.";
+    "gpt0", Gpt0, 0, "First general purpose tag.";
     "http_err_cnt", HttpErrCnt, 0, "Number of requests that were invalid, denied, or got a 4xx response.";
     "http_err_rate", HttpErrRate, 0, "Number of requests that were invalid, denied, or got a 4xx response, per period \
      of the table.";

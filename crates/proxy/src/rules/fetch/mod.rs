@@ -284,13 +284,13 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
     let stay = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let called = |text: &str| text.replacen(row.name, &format!("{}{suffix}", row.name), 1);
     let what = match method {
-        Method::Beg => "begins with",
-        Method::Dir => "contains, between slashes,",
-        Method::Dom => "contains, between dots or slashes,",
-        Method::End => "ends with",
-        Method::Len => "is as long as",
-        Method::Reg => "matches the regular expression",
-        _ => "holds",
+        Method::Beg => "the value begins with one of the patterns",
+        Method::Dir => "a part of the value between slashes equals one of the patterns",
+        Method::Dom => "a part of the value between dots or slashes equals one of the patterns",
+        Method::End => "the value ends with one of the patterns",
+        Method::Len => "the length of the value is one of the patterns",
+        Method::Reg => "the value matches one of the regular expressions",
+        _ => "the value contains one of the patterns",
     };
     let name = stay(format!("{}{suffix}", row.name));
     // The arguments that the fetch's own example gives.
@@ -313,10 +313,10 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
         places: &["acl"],
         syntax: stay(called(row.syntax)),
         doc: stay(format!(
-            "In ACLs only: true if the value of `{}` {what} one of the patterns. The same as `{} -m {}`.",
-            row.name,
+            "In ACLs only, the same as `{} -m {}`: {}.",
             row.syntax,
-            &suffix[1..]
+            &suffix[1..],
+            what
         )),
         example: stay(format!("acl example {name}{arguments} {pattern}")),
         built: true,

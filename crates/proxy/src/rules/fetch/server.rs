@@ -39,7 +39,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "srv_conn", "srv_conn([<backend>/]<server>)", of_server(Type::Int, srv_conn), "acl busy srv_conn(app/web1) gt 100",
         "Number of sessions of a server.";
     "srv_conn_free", "srv_conn_free([<backend>/]<server>)", of_server(Type::Int, srv_conn_free), "acl full srv_conn_free(app/web1) lt 1",
-        "Number of free sessions of a server; -1 without `maxconn`.";
+        "Number of sessions that a server can still accept; -1 without `maxconn`.";
     "srv_queue", "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
         "Number of streams queued for a server.";
     "srv_sess_rate", "srv_sess_rate([<backend>/]<server>)", of_server(Type::Int, srv_sess_rate), "acl busy srv_sess_rate(app/web1) gt 50",

@@ -179,7 +179,7 @@ macro_rules! families {
             name: concat!("sc_", $name),
             places: PLACE,
             syntax: concat!("sc_", $name, "(<ctr>[,<table>])"),
-            doc: concat!($doc, " For the entry that a counter tracks, or for the same key in another table."),
+            doc: concat!($doc, " Refers to the entry that the counter tracks, or to the same key in `<table>`."),
             example: concat!("acl example sc_", $name, "(0) gt 10"),
             build: number(|a, s| of_counter(s, a.int(0), a.table(1), $ask, Some(0)))
                 .takes(&[Kind::Int, Kind::Table], 1)
@@ -192,8 +192,7 @@ macro_rules! families {
             name: concat!("src_", $name),
             places: PLACE,
             syntax: concat!("src_", $name, "[(<table>)]"),
-            doc: concat!($doc, " For the entry of the client's address, in the section's own or the named table; 0 if \
-                there is none."),
+            doc: concat!($doc, " Refers to the entry of the client's address in `<table>`, by default the table of the section; 0 without an entry."),
             example: concat!(table_of!(), "acl example src_", $name, " gt 10"),
             build: number(|a, s| of_source(s, a.table(0), $ask, Some(0)))
                 .takes(&[Kind::Table], 0)
@@ -205,7 +204,7 @@ macro_rules! families {
             name: concat!($prefix, $name),
             places: PLACE,
             syntax: concat!($prefix, $name, "[(<table>)]"),
-            doc: concat!($doc, " For the entry that this counter tracks, or for the same key in another table."),
+            doc: concat!($doc, " Refers to the entry that this counter tracks, or to the same key in `<table>`."),
             example: concat!("acl example ", $prefix, $name, " gt 10"),
             build: number(|a, s| of_counter(s, Some($counter), a.table(0), $ask, Some(0)))
                 .takes(&[Kind::Table], 0),
@@ -221,9 +220,9 @@ families! {
     "conn_cnt", Get(DataType::ConnCnt), "Number of tracked connections (or requests).";
     "conn_cur", Get(DataType::ConnCur), "Number of currently tracked connections (or requests).";
     "conn_rate", Get(DataType::ConnRate), "Number of tracked connections (or requests) per period of the table.";
-    "get_gpc0", Get(DataType::Gpc0), "The first general purpose counter.";
-    "get_gpc1", Get(DataType::Gpc1), "The second general purpose counter.";
-    "get_gpt0", Get(DataType::Gpt0), "The first general purpose tag.";
+    "get_gpc0", Get(DataType::Gpc0), "First general purpose counter.";
+    "get_gpc1", Get(DataType::Gpc1), "Second general purpose counter.";
+    "get_gpt0", Get(DataType::Gpt0), "First general purpose tag.";
     "glitch_cnt", Get(DataType::GlitchCnt), "Number of HTTP/2 protocol errors by its clients that only ended a stream \
      (see `fc_glitches`).";
     "glitch_rate", Get(DataType::GlitchRate), "Number of HTTP/2 protocol errors by its clients per period of the \
@@ -255,7 +254,7 @@ macro_rules! of_element {
             name: concat!("sc_", $name),
             places: PLACE,
             syntax: concat!("sc_", $name, "(<idx>,<ctr>[,<table>])"),
-            doc: concat!($doc, " For the entry that a counter tracks, or for the same key in another table."),
+            doc: concat!($doc, " Refers to the entry that the counter tracks, or to the same key in `<table>`."),
             example: concat!("acl example sc_", $name, "(1,0) gt 10"),
             build: number(|a, s| of_counter(s, a.int(1), a.table(2), $ask, a.int(0)))
                 .takes(&[Kind::Int, Kind::Int, Kind::Table], 2)
@@ -265,8 +264,7 @@ macro_rules! of_element {
             name: concat!("src_", $name),
             places: PLACE,
             syntax: concat!("src_", $name, "(<idx>[,<table>])"),
-            doc: concat!($doc, " For the entry of the client's address, in the section's own or the named table; 0 if \
-                there is none."),
+            doc: concat!($doc, " Refers to the entry of the client's address in `<table>`, by default the table of the section; 0 without an entry."),
             example: concat!("stick-table type ip size 1m expire 30s store gpc(3),gpt(3),gpc_rate(3,10s)\nacl example src_", $name, "(1) gt 10"),
             build: number(|a, s| of_source(s, a.table(1), $ask, a.int(0)))
                 .takes(&[Kind::Int, Kind::Table], 1)

@@ -114,9 +114,9 @@ fn legend(out: &mut String) {
         ("active_going_up", "DOWN, going up"),
         ("active_down", "DOWN"),
         ("active_no_check", "not checked"),
-        ("active_draining", "DRAIN: up, gets no new sessions"),
-        ("active_nolb", "NOLB: up, left out by balancing"),
-        ("maintain", "MAINT: taken out of service"),
+        ("active_draining", "DRAIN: UP, but gets no new sessions"),
+        ("active_nolb", "NOLB: UP, but not load-balanced"),
+        ("maintain", "MAINT: in maintenance"),
         ("backup_up", "backup UP"),
         ("backup_going_down", "backup UP, going down"),
         ("backup_going_up", "backup DOWN, going up"),
@@ -207,27 +207,21 @@ fn scope_form(out: &mut String, view: &View<'_>) {
 
 fn said(out: &mut String, view: &View<'_>, outcome: Outcome) {
     let (class, text) = match outcome {
-        Outcome::Done => ("active_up", "The action was done."),
+        Outcome::Done => ("active_up", "Action applied."),
         Outcome::None => (
             "backup_up",
-            "Nothing was changed: no action or no server was chosen.",
+            "Nothing changed: select an action and at least one server.",
         ),
         Outcome::Part => (
             "active_going_down",
-            "The action was done for some of the servers; the others are not known.",
+            "Action applied to some servers only; the others do not exist.",
         ),
-        Outcome::Wrong => (
-            "active_down",
-            "Nothing was done: a parameter of the action is not valid.",
-        ),
+        Outcome::Wrong => ("active_down", "Nothing changed: invalid parameter."),
         Outcome::TooMany => (
             "active_down",
-            "Nothing was done: the request was too long. Choose fewer servers at a time.",
+            "Nothing changed: the request was too long. Select fewer servers.",
         ),
-        Outcome::Denied => (
-            "active_down",
-            "Nothing was done: who sees this page may not change anything.",
-        ),
+        Outcome::Denied => ("active_down", "Nothing changed: permission denied."),
         Outcome::Unknown => ("active_no_check", "Unexpected result."),
     };
     let back = view.link(&view.asked.words());
