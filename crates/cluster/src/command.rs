@@ -1,9 +1,8 @@
-//! What is agreed on: the commands of the log, and what becomes of each.
+//! The replicated commands of the log, and the result of each.
 //!
-//! A command says which format it needs ([`Command::format`]). Whoever proposes
-//! uses the newest that all members understand ([`crate::state::State::format`]);
-//! a member that reads a newer one than its own stops there rather than going its
-//! own way.
+//! A command names the format that it needs ([`Command::format`]). A proposer uses the
+//! newest format that all members support ([`crate::state::State::format`]). A member
+//! that reads a newer format than its own stops there, so that its state never diverges.
 
 use crate::member::{Digest, Member, MemberId};
 use serde::{Deserialize, Serialize};
@@ -129,9 +128,9 @@ pub enum Body {
     },
     /// How much of the history is kept.
     Keep(Limits),
-    /// Another authority is to follow the present one: it is believed beside it.
+    /// Introduces the next CA, which is trusted beside the current one.
     Authority(Box<NextAuthority>),
-    /// Whoever says so has a certificate of the newest authority.
+    /// The member has a certificate of the newest CA.
     Certified {
         /// SHA-256 of that one's certificate.
         authority: Digest,
@@ -141,8 +140,8 @@ pub enum Body {
     GiveUpAuthority {
         /// SHA-256 of the next one's certificate.
         next: Digest,
-        /// Members that have no certificate of it, as whoever says so saw them: with
-        /// others nothing is given up.
+        /// Members without a certificate of it, as the proposer saw them. If the set
+        /// differs, the old CA is not dropped.
         away: BTreeSet<MemberId>,
     },
 }
@@ -172,8 +171,8 @@ impl Body {
     }
 }
 
-/// How much of the history is kept. The accepted version, its parent and the one on
-/// its way always are, and the newest accepted one of each followed repository, of a few.
+/// Limits of the history. The accepted version, its parent and the one in progress are
+/// always kept, and the newest accepted revision of each of a few followed repositories.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// Versions; at most [`crate::state::VERSIONS_MAX`].
@@ -191,7 +190,7 @@ impl Default for Limits {
     }
 }
 
-/// An invitation, as all members know it; the token itself is with whoever got it.
+/// An invitation as all members know it; only the invited machine has the token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Invitation {
     /// SHA-256 of the token.
@@ -346,8 +345,8 @@ pub struct Found {
     /// them at once.
     #[serde(default)]
     pub together: bool,
-    /// How many virtual addresses the node owned then, where something served: whoever
-    /// owns the fewest tries it first.
+    /// Number of virtual addresses that the node owned then, if it served. The node with
+    /// the fewest is the canary.
     #[serde(default)]
     pub addresses_owned: Option<u64>,
 }
@@ -370,7 +369,7 @@ pub enum Reported {
     WentBack,
 }
 
-/// The next step with the version that is on its way.
+/// The next step of the version in progress.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
     /// Which version.
@@ -451,7 +450,7 @@ pub enum Answer {
 /// Why a command changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Refusal {
-    /// Another version is on its way.
+    /// Another version is in progress.
     Busy {
         /// Which.
         version: VersionId,
@@ -469,7 +468,7 @@ pub enum Refusal {
     Certificate,
     /// There is no such member.
     NoMember,
-    /// There is no such version, or it is not on its way.
+    /// The version does not exist, or is not in progress.
     NoVersion,
     /// A piece of its contents is missing.
     Incomplete {

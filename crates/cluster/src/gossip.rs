@@ -247,7 +247,7 @@ impl Gossip {
             .filter_map(move |member| Some((*member, self.get(*member, topic)?)))
     }
 
-    /// How long ago something new was heard of a member, from whomever, milliseconds.
+    /// Milliseconds since the last news of a member, from any member.
     pub fn silent_ms(&self, member: MemberId, now_ms: u64) -> Option<u64> {
         if member == self.me {
             return Some(0);

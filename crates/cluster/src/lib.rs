@@ -1,21 +1,17 @@
-//! Two nodes and an arbiter become one system: members that know each other by
-//! certificates of their own authority, a log that all of them agree on, and what
-//! follows from its commands: versions of the configuration with their history,
-//! leases with epochs, who belongs to it.
+//! Joins two nodes and an arbiter into one cluster: members that authenticate each other
+//! by certificates of their own CA, a replicated log, and the state that follows from its
+//! commands: versions of the configuration with their history, leases with epochs,
+//! members.
 //!
-//! - [`command`] is what is agreed on, [`state`] the value that it leads to.
-//! - [`log`] is what members agree on one after the other, [`raft`] the agreement
-//!   (openraft), [`store`] its disk (redb).
-//! - [`wire`] is how members reach each other, [`authority`] by what they know each
-//!   other, and what keeps contents from the arbiter.
-//! - [`rollout`] decides how a change goes to the nodes, [`lease`] who holds what,
-//!   [`gossip`] spreads what need not agree.
-//! - [`file_set`] is a version as a machine loads it; [`history`] tells of versions.
-//! - [`role`] is the process that joins them. What it wants of its machine goes
-//!   through [`machine::Machine`]; what operators want of it is [`request`].
+//! - [`command`] has the replicated commands, [`state`] the value that results from them.
+//! - [`log`] has the log entries, [`raft`] the consensus (openraft), [`store`] its disk (redb).
+//! - [`wire`] connects members; [`authority`] authenticates them, and encrypts contents so that the arbiter cannot read them.
+//! - [`rollout`] decides how a change reaches the nodes, [`lease`] who holds which lease, [`gossip`] spreads values that need no consensus.
+//! - [`file_set`] is a version as a machine loads it; [`history`] shows versions.
+//! - [`role`] is the process that joins them. Its requests to the machine go through [`machine::Machine`]; those of operators to it are [`request`].
 //!
-//! This crate never serves traffic and never knows what a keyword of the proxy
-//! means. Nothing that serves waits for it.
+//! This crate never serves traffic and never knows what a keyword of the proxy means.
+//! Traffic never waits for it.
 
 pub mod authority;
 pub mod command;

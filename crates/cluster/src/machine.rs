@@ -88,10 +88,10 @@ pub enum News {
 pub trait Machine: Send + Sync + 'static {
     /// Builds it dry, with all that the machine has.
     fn check(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send;
-    /// Serves it. On trial, what was served before stays compiled beside it, until
-    /// [`Machine::accept`] or [`Machine::revert`].
+    /// Serves the version. With `trial`, the previous version stays compiled beside it,
+    /// until [`Machine::accept`] or [`Machine::revert`].
     fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = Verdict> + Send;
-    /// What is on trial is to stay.
+    /// Accepts the candidate version.
     fn accept(&self) -> impl Future<Output = Verdict> + Send;
     /// What was served before the trial is served again.
     fn revert(&self) -> impl Future<Output = Verdict> + Send;

@@ -44,7 +44,7 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// Hands leadership over, to a member or to whoever is best.
+    /// Transfers leadership to a member, by default to the best candidate.
     HandOver {
         /// Its name.
         name: Option<String>,
@@ -61,7 +61,7 @@ pub enum Request {
         /// Which version.
         version: Option<VersionId>,
     },
-    /// Takes back what is on its way.
+    /// Rolls back the version in progress.
     TakeBack {
         /// Why.
         words: String,
@@ -132,7 +132,7 @@ pub enum Reply {
         /// The version that it led to.
         version: Option<VersionId>,
     },
-    /// Not done; nothing was changed, or it was taken back.
+    /// The change failed: nothing was changed, or it was rolled back.
     Refused {
         /// What, why, and what to do.
         words: String,

@@ -233,7 +233,10 @@ mod tests {
         };
         let none = Leases::default();
         let told = none.missing(Time(5), bound);
-        assert_eq!(told.as_deref(), Some("this node does not hold the lease address/www"));
+        assert_eq!(
+            told.as_deref(),
+            Some("this node does not hold the lease address/www")
+        );
         let others = [lease("address/other", 9), lease("address/www", 0)];
         assert!(Leases::new(others).missing(Time(5), bound).is_some());
         let mut held = Leases::new([lease("address/www", 7), lease("address/other", 9)]);

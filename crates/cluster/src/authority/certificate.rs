@@ -246,9 +246,9 @@ impl Authority {
         Zeroizing::new(self.key.serialize_der())
     }
 
-    /// A certificate (DER) for a member, good from now by this clock. The former keys
-    /// are those that the cluster knew it by before, the newest first. Whoever calls
-    /// this verified the request.
+    /// Issues a certificate (DER) for a member, valid from now by this clock. The
+    /// previous keys are those by which the cluster knew the member before, newest first.
+    /// The caller has verified the request.
     pub fn sign(
         &self,
         member: MemberId,

@@ -1,22 +1,20 @@
-//! By what members know each other: the cluster's own authority and the certificates
-//! that it gives; and what keeps contents from whoever is no node.
+//! Authentication between members: the cluster's own CA and its certificates. Encryption
+//! of contents, so that only nodes can read them.
 //!
-//! - [`Authority`] signs. Its key is on nodes only.
-//! - [`Identity`] is what a member shows: its certificate and key; [`Trust`] is what
-//!   it believes of others: the chain *and* that the cluster knows the key.
-//! - [`Token`] invites somebody; the protocol is [`crate::wire::join`].
-//! - [`SealingKey`] and [`Rings`] keep contents: AES-256-GCM under ring keys, each
-//!   sealed to every node by HPKE.
-//! - [`disk`] keeps secrets in the state directory.
+//! - [`Authority`] is the CA. Its key is on nodes only.
+//! - [`Identity`] is the certificate and key of a member. [`Trust`] verifies other members: the chain, *and* that the cluster knows the key.
+//! - [`Token`] invites a new member; the protocol is [`crate::wire::join`].
+//! - [`SealingKey`] and [`Rings`] encrypt contents: AES-256-GCM under ring keys, each encrypted for every node by HPKE.
+//! - [`disk`] stores secrets in the state directory.
 //!
-//! Authorities follow each other: the next one comes through the log with a certificate
-//! by the present one ([`Authority::vouch_for`]), so that who was away believes it, too.
-//! Of a former one only keys are trusted that the cluster knows of members that were
-//! away since ([`Trust::late`]): its key makes nobody a member any more.
+//! CAs follow each other: the log distributes the next one with a certificate of the
+//! current one ([`Authority::vouch_for`]), so that members that were away trust it, too.
+//! Of a previous CA, only known keys of members that were away since are trusted
+//! ([`Trust::late`]): its key can no longer create members.
 //!
-//! Nothing here decides by the wall clock. A certificate that a clock says to be over
-//! is taken when the cluster knows its key, and that is said: clocks are wrong after
-//! a dead battery, and a cluster that does not start for that would be worse.
+//! Nothing here depends on the wall clock. A certificate that has expired by the clock is
+//! accepted if the cluster knows its key, and this is logged. Clocks are wrong after a
+//! dead battery, and a cluster that does not start for that reason would be worse.
 
 mod certificate;
 pub mod content;

@@ -102,8 +102,8 @@ pub struct Rings {
 }
 
 impl Rings {
-    /// A new key of contents, sealed to nodes: their numbers and sealing keys. Whoever
-    /// makes it takes it in like everybody else, when it was agreed on.
+    /// Creates a content key, encrypted for nodes, given by their numbers and sealing
+    /// keys. Its creator applies it like every other member, once it is committed.
     pub fn begin<'a>(
         cluster: &str,
         epoch: Epoch,

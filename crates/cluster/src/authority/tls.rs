@@ -104,8 +104,8 @@ impl TlsConfigs {
     }
 }
 
-/// To dial a member with a token: whoever answers must have a certificate of the
-/// authority that the token names.
+/// TLS configuration to dial a member with a token: the server must have a certificate of
+/// the CA that the token names.
 pub(crate) fn joining(token: &Token) -> Result<Arc<ClientConfig>, AuthorityError> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?

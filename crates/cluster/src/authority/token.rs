@@ -138,9 +138,10 @@ impl Token {
         sha256(&[HINT_CONTEXT, &digest.0].concat())
     }
 
-    /// Whoever says this on that connection has the invitation in its log: it was a member
-    /// when somebody was invited. And it has the authority's key: an arbiter, which has it
-    /// not, cannot stand at the address of a node and be shown the secret.
+    /// Proof by the responder on this connection that the invitation is in its log, so it
+    /// was a member when the invitation was created, and that it has the CA key. An
+    /// arbiter does not have that key, so it cannot impersonate a node and learn the
+    /// secret.
     pub(crate) fn proof_of(
         digest: &Digest,
         binding: &[u8],

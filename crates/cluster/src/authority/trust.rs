@@ -20,8 +20,8 @@ pub struct Trust {
     pub cluster: String,
     /// Certificates (DER) of its authorities: one, or two while they change.
     pub authorities: Vec<Vec<u8>>,
-    /// Certificates (DER) of former ones, of which only the keys of [`Trust::late`] are
-    /// believed: who has such an authority's key cannot make a member of anybody.
+    /// Certificates (DER) of previous CAs, of which only the keys in [`Trust::late`] are
+    /// trusted: the key of such a CA cannot create members.
     pub former: Vec<Vec<u8>>,
     /// Members that were away when a former authority was given up.
     pub late: BTreeSet<MemberId>,

@@ -19,7 +19,7 @@ impl Past {
         last.map(|version| version.revision.as_str())
     }
 
-    /// Why a revision was refused or taken back, if it was.
+    /// Returns why a revision was refused or rolled back, if it was.
     pub fn bad(&self, revision: &str) -> Option<&str> {
         let mut same = self
             .versions
@@ -137,7 +137,7 @@ pub enum Trouble {
         /// The name that was looked for.
         name: String,
     },
-    /// It was proposed before, and a node could not serve it or it was taken back.
+    /// It was proposed before, and a node could not serve it or it was rolled back.
     Bad {
         /// Why.
         words: String,

@@ -20,9 +20,9 @@ const MADE: &str = "evenkeel.made";
 /// How long one waits for another that writes to the mirror: one of a member that led
 /// before, at most.
 const LOCK_WAIT: &str = "ui.timeout=30";
-/// What is said where only a mirror that restarts helps: one that wrote to it was
-/// interrupted, and what it left cannot be undone, or whoever has its number now does not
-/// give its lock back.
+/// Error messages after which only a new mirror helps: a writer was interrupted and its
+/// transaction cannot be undone, or an unrelated process with its pid never releases the
+/// lock.
 const SPOILED: [&str; 2] = ["abandoned transaction", "timed out waiting for lock"];
 
 /// A mirror.
@@ -41,7 +41,7 @@ struct Logged {
     desc: String,
 }
 
-/// What `hg files` tells of a file, as JSON on a line of its own.
+/// Output of `hg files` for each file, as JSON on a line of its own.
 const LISTED: &str = "{dict(path=path,size=size)|json}\n";
 
 /// The same.

@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub use decide::{Past, Trouble};
 pub use service::{Cluster, Proposed, Wake, run};
 
-/// Revisions with their fates that are remembered by whoever looks.
+/// Maximum number of revisions whose outcome the poller remembers.
 const REMEMBERED_MAX: usize = 64;
 /// Of an author's name and of a message, bytes.
 const MESSAGE_BYTES_MAX: usize = 4096;
@@ -90,7 +90,7 @@ pub struct Refused {
 pub enum Fate {
     /// It is the accepted version.
     Accepted,
-    /// A node could not serve it, or it was taken back: in words.
+    /// A node could not serve it, or it was rolled back; the reason.
     Bad {
         /// Why.
         words: String,
@@ -168,7 +168,7 @@ impl Follower {
             ),
         };
         if let Fate::Bad { words } = &fate {
-            // The log tells of the version itself.
+            // The log reports the version itself.
             let words = words.clone();
             self.told = Some((Some(revision.to_owned()), Trouble::Bad { words }));
         }

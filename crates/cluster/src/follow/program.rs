@@ -168,7 +168,8 @@ async fn listen(child: &mut Child, asking: &Asking<'_>) -> std::io::Result<Optio
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let speak = async {
         if let Some(mut stdin) = stdin {
-            // Whoever does not listen to the end says so by how it ends.
+            // A program that does not read all of its input reports it by its exit
+            // status.
             let _ = stdin.write_all(&asking.input).await;
         }
     };

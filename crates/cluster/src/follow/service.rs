@@ -23,7 +23,7 @@ pub trait Cluster: Send + Sync {
     fn section(&self) -> Option<ConfigSection>;
     /// The files of the accepted version in plain.
     fn accepted(&self) -> impl Future<Output = Option<Arc<FileSet>>> + Send;
-    /// What the state tells of a repository: [`Past::of`].
+    /// Returns the history of a repository in the state: [`Past::of`].
     fn past(&self, followed: &Followed) -> Past;
     /// Proposes a revision and waits until it is accepted or given up.
     fn propose(&self, wanted: Wanted, judge: Duration) -> impl Future<Output = Proposed> + Send;
@@ -38,8 +38,8 @@ pub trait Cluster: Send + Sync {
 pub enum Proposed {
     /// It was decided.
     Decided(VersionId, Fate),
-    /// It was not: another version is on its way, somebody else was first, or leadership
-    /// moved. It is tried again.
+    /// Not accepted now: another version is in progress, another change was first, or the
+    /// leader changed. The proposal is retried.
     Later,
 }
 
@@ -66,7 +66,7 @@ pub async fn run<C: Cluster>(cluster: &C, directory: PathBuf, wake: &Wake) {
     loop {
         let woken = tokio::time::timeout(TURN, wake.0.notified()).await.is_ok();
         let Some(section) = cluster.section() else {
-            // Whoever leads next looks for itself.
+            // The next leader polls itself.
             watched.clear();
             continue;
         };

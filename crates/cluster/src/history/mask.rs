@@ -1,5 +1,5 @@
-//! What may be seen of a version's files. A secret is told of, never told: neither
-//! its bytes nor a digest of them, by which a guess could be tried.
+//! Masking of a version's files. A secret is mentioned but never shown: neither its bytes
+//! nor a digest of them, which would allow guesses to be tested.
 
 use crate::file_set::SetFile;
 use crate::member::Digest;
@@ -13,8 +13,8 @@ const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 /// Digits of a digest that people are shown.
 const DIGEST_DIGITS: usize = 16;
 
-/// Who may see what. The words before secrets are those of the crates that have the
-/// keywords; what a certificate says is read by whoever knows certificates.
+/// What the mask needs to know. The crates with the keywords supply the words that
+/// precede secrets, and the caller supplies a parser of certificates.
 #[derive(Clone, Copy, Debug)]
 pub struct Mask<'v> {
     /// Which words stand before a secret.

@@ -17,7 +17,7 @@ const FILES_MAX: usize = 64;
 const URL_BYTES_MAX: usize = 1024;
 /// Looking more often is of no use to anyone.
 const EVERY_MIN: Duration = Duration::from_secs(5);
-/// Whoever looks less often can be told to look.
+/// Maximum poll interval; `evenkeel config follow` polls at once.
 const EVERY_MAX: Duration = Duration::from_secs(86_400);
 /// How often a repository is looked at where nothing else is said.
 const EVERY_DEFAULT: Duration = Duration::from_secs(60);

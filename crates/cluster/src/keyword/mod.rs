@@ -74,8 +74,7 @@ impl Default for ConfigSection {
     }
 }
 
-/// What it takes to read files without knowing their keywords; whoever knows them
-/// gives it.
+/// What is needed to parse files without knowing their keywords; the caller supplies it.
 #[derive(Clone, Debug)]
 pub struct Grammar {
     /// Which words begin a section.
@@ -152,7 +151,7 @@ static DOCUMENTED_SECTION: Documented = Documented {
     built: true,
 };
 
-/// Every keyword of the section, for the manual and its kin.
+/// Returns every keyword of the section, for the manual and `evenkeel keyword`.
 pub fn documented() -> Vec<Documented> {
     let mut all = TABLES[0].documented();
     all.push(DOCUMENTED_SECTION);

@@ -11,7 +11,7 @@ use std::time::Duration;
 const JUDGE_MAX: Duration = Duration::from_secs(3_600);
 /// Less time is not enough to look at what was changed.
 const CONFIRM_MIN: Duration = Duration::from_secs(10);
-/// Whoever has not confirmed after a day will not.
+/// Maximum time for a confirmation.
 const CONFIRM_MAX: Duration = Duration::from_secs(86_400);
 /// Fewer versions leave nothing to go back to.
 const KEEP_MIN: u32 = 2;

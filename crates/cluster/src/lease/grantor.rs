@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 /// Grants at most that are proposed and not settled.
 pub const GRANTING_MAX: usize = 256;
 
-/// Who asked in vain is remembered for so long, nanoseconds: whoever waits asks more often.
+/// How long a refused request is remembered, in nanoseconds: a waiting holder asks more
+/// often.
 const WISH_NS: u64 = 2_000_000_000;
 
 /// A renewal that came in. It is answered after leadership was confirmed.
@@ -29,7 +30,7 @@ pub struct Received {
 pub struct Confirmed {
     /// In which term.
     pub term: u64,
-    /// When the majority was asked, by the clock of who leads.
+    /// When leadership was confirmed by the majority, by the leader's clock.
     pub asked_at: Boottime,
 }
 

@@ -104,7 +104,7 @@ impl Holder {
         let Some(lease) = lease else {
             return;
         };
-        // Whoever waits for it asks at once.
+        // A waiting holder requests it at once.
         if lease.holder.is_none() && self.free_after != Some(lease.epoch) {
             self.free_after = Some(lease.epoch);
             self.asked_at = self.asked_at.filter(|_| self.granted.is_some());

@@ -62,7 +62,8 @@ pub struct Want {
     pub valid_ms: u64,
     /// No epoch up to this one will be used by who asks.
     pub seen: Epoch,
-    /// How well it could use it: whoever holds it with a lower rank hands it over.
+    /// How well the node could use the resource: a holder with a lower rank hands the
+    /// lease over.
     #[serde(default)]
     pub rank: u32,
 }

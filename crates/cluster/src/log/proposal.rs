@@ -55,7 +55,7 @@ pub enum Seen {
     New,
     /// It was done: this was answered.
     Answered(Answer),
-    /// It is of an earlier start, or its proposer has given it up: it is not done.
+    /// It is from an earlier start, or its proposer has abandoned it: it is not applied.
     Over,
 }
 

@@ -1,5 +1,5 @@
-//! What openraft is told of our types. The runtime is a parameter: Tokio's in the
-//! role, the simulated one in histories with seeds.
+//! Our types for openraft. The runtime is a parameter: Tokio's in the role, the simulated
+//! one in seeded simulations.
 
 use crate::command::Answer;
 use crate::log::Proposed;

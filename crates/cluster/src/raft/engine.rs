@@ -36,7 +36,7 @@ pub type Changes<R> = WatchReceiverOf<Types<R>, u64>;
 /// How the agreement stands, as this member sees it.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// Who leads.
+    /// The leader.
     pub leader: Option<MemberId>,
     /// This member does.
     pub leading: bool,
@@ -54,7 +54,7 @@ pub struct Standing {
     pub matched: BTreeMap<MemberId, Option<u64>>,
     /// Who votes.
     pub voters: Vec<MemberId>,
-    /// Who takes part without a vote, on its way to one.
+    /// Members without a vote that are becoming voters.
     pub learners: Vec<MemberId>,
     /// Why the agreement has stopped here, if it has.
     pub halted: Option<EngineError>,
@@ -189,12 +189,12 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.shared.state()
     }
 
-    /// Tells of changes of the state.
+    /// Returns notifications of state changes.
     pub fn changes(&self) -> Changes<R> {
         self.inner.shared.changes()
     }
 
-    /// Who leads, as far as is known here.
+    /// Returns the leader, as far as this member knows.
     pub fn leader(&self) -> Option<MemberId> {
         self.inner.raft.metrics().borrow_watched().current_leader
     }

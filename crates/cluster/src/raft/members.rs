@@ -1,5 +1,5 @@
-//! Changes of who belongs to the agreement, and of who leads: the leader's work,
-//! which everybody may ask for.
+//! Changes of membership and leadership: the leader executes them, and every member can
+//! request them.
 
 use crate::log::Types;
 use crate::member::{Kind, MemberId};
@@ -33,7 +33,7 @@ impl<R: AsyncRuntime> Engine<R> {
         self.change(Change::Drop(member)).await
     }
 
-    /// Hands leadership over, to a member or to whoever is best.
+    /// Transfers leadership to a member, by default to the best candidate.
     pub async fn hand_over(&self, to: Option<MemberId>) -> Result<(), EngineError> {
         self.change(Change::HandOver(to)).await
     }

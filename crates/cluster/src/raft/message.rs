@@ -27,7 +27,7 @@ pub(super) enum Request<R: AsyncRuntime> {
     PreVote(VoteRequest<Types<R>>),
     /// Whether a vote would be given, as this leader is lost.
     Lost(Lost),
-    /// To lead, instead of whoever asks.
+    /// Request to take over leadership from the sender.
     Transfer(TransferLeaderRequest<Types<R>>),
     /// A part of a snapshot.
     Snapshot(Part),
@@ -71,7 +71,7 @@ pub(super) enum Reply<R: AsyncRuntime> {
 /// Why something was not done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
-    /// The bytes are no request, or not one of whoever sent them.
+    /// The bytes are not a request, or not one that the sender may make.
     Malformed,
     /// The engine has stopped there.
     Stopped,

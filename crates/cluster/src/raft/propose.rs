@@ -1,5 +1,5 @@
-//! Proposals and linearizable reads, wherever they are asked for: they go to whoever
-//! leads, and are tried again until there is an answer or no time.
+//! Proposals and linearizable reads from any member: they are sent to the leader, and
+//! retried until there is a reply or the timeout expires.
 
 use crate::command::{Answer, Body, Command};
 use crate::log::{Proposed, Ticket, WAITING_MAX};
@@ -90,8 +90,8 @@ enum Try {
 }
 
 impl<R: AsyncRuntime> Engine<R> {
-    /// Proposes a command, to whoever leads. What it answers was agreed on and is in
-    /// the leader's state; it happens once, however often it was tried.
+    /// Proposes a command to the leader. The returned result was committed and is applied
+    /// to the leader's state; the command is applied once, however often it was retried.
     pub async fn propose(&self, body: Body) -> Result<Answer, ProposeError> {
         let time_s = (self.inner.settings.clock)();
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;

@@ -1,4 +1,4 @@
-//! A snapshot on its way from the leader.
+//! Receives a snapshot from the leader.
 
 use crate::log::{SnapshotMeta, Types, Vote};
 use crate::member::digest;

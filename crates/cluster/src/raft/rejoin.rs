@@ -64,7 +64,8 @@ const STARTS_SKIPPED: u64 = 1000;
 enum Gate {
     /// It is a voter like every other one.
     Over,
-    /// It takes nothing; the leader is whoever sent entries last.
+    /// It accepts no entries; the member is the last one that sent entries, as the
+    /// leader.
     Closed(Option<MemberId>),
     /// It was removed, and this one led; up to this index its state is to be.
     Open(u64, MemberId),

@@ -92,7 +92,7 @@ impl<R: AsyncRuntime> Shared<R> {
             .clone()
     }
 
-    /// Tells of changes.
+    /// Returns notifications of changes.
     pub(super) fn changes(&self) -> WatchReceiverOf<Types<R>, u64> {
         self.applied.clone()
     }

@@ -1,5 +1,5 @@
-//! A snapshot on its way to a member: the image in pieces, then only the pieces of
-//! contents that the member lacks, one at a time.
+//! Sends a snapshot to a member: the image in chunks, then only the content chunks that
+//! the member lacks, one at a time.
 
 use crate::log::{Types, Vote};
 use crate::member::digest;

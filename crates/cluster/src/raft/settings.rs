@@ -75,7 +75,7 @@ impl Settings {
             max_in_snapshot_log_to_keep: self.keep_entries,
             api_channel_size: Some(QUEUE_MAX),
             notification_channel_size: Some(QUEUE_MAX),
-            // Followers are told of entries while they go to the leader's own disk.
+            // Followers get entries while the leader writes them to its own disk.
             broadcast_submitted_on_append: Some(true),
             enable_pre_vote: Some(true),
             // When an arbiter stands is decided in `election`.

@@ -134,8 +134,8 @@ impl<M: Machine, N: Network> Worker<M, N> {
                 let serving = self.shared.machine.serve(set.clone(), trial);
                 let served = timeout(MACHINE_LIMIT, serving).await;
                 if served.is_err() && trial {
-                    // It may come to that yet, with nobody who knows of it: then it is
-                    // gone back from. What is asked stays asked.
+                    // It may still be served, without anyone knowing about it: then it is
+                    // rolled back. The request itself remains.
                     let _ = timeout(REST, self.shared.machine.revert()).await;
                 }
                 let verdict = served.unwrap_or_else(|_| no_answer());

@@ -1,5 +1,5 @@
-//! A change from an operator's files to its outcome, told line by line. It may be asked
-//! of any node, whoever leads, and whoever leads next.
+//! A change from an operator's files to its outcome, reported line by line. Every node
+//! accepts it, independent of the leader, also if the leader changes meanwhile.
 
 use crate::command::{Answer, Body, Judging, Origin, Proposal, Refusal, Reported, VersionId};
 use crate::file_set::FileSet;
@@ -25,8 +25,7 @@ const SENDS_MAX: usize = 3;
 const LOOK: Duration = Duration::from_millis(100);
 /// A line is told at least so often, so that nobody gives up.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// A version of which nothing is known for so long, for want of a majority, is told of
-/// as such.
+/// After this time without a majority, the outcome of a version is reported as unknown.
 const FROZEN_FOR: Duration = Duration::from_secs(30);
 
 /// Why there was no change.
@@ -102,7 +101,7 @@ pub(super) enum Outcome {
     Accepted,
     /// It was refused: no node ever served it, or the cluster never accepted it.
     Refused(String),
-    /// Nodes served it on trial, and it was taken back.
+    /// Nodes served it as a candidate, and it was rolled back.
     TakenBack(String),
     /// It serves everywhere and waits to be confirmed.
     Waits(u64),
@@ -375,7 +374,7 @@ impl Shown {
     }
 }
 
-/// The files of a version for whoever shows it.
+/// Reading the files of a version.
 impl<M: Machine, N: Network> Shared<M, N> {
     pub(super) async fn files_of(&self, version: Option<VersionId>) -> Result<FileSet, String> {
         if !self.keys.can_open() {

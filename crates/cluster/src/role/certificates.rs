@@ -1,7 +1,7 @@
-//! Certificates: each member keeps its own of the newest authority, and whoever leads
-//! brings another authority when one is due and gives the former one up when all that are
-//! there are certified. Each step begins with what was agreed on, so that it goes on after
-//! a crash of anybody.
+//! Certificates: each member keeps its own certificate of the newest CA. The leader
+//! introduces a new CA when one is due, and drops the old one when all reachable members
+//! are certified. Each step starts from committed state, so it continues after a crash of
+//! any member.
 
 use crate::authority::{Authority, AuthorityError, MemberKey, disk, fingerprint, follow_up_due};
 use crate::command::{Body, NextAuthority};
@@ -24,7 +24,7 @@ use tokio::time::Instant;
 const LOOK: Duration = Duration::from_millis(500);
 /// Rest after a certificate that was not given.
 const REST: Duration = Duration::from_secs(2);
-/// How often who leads looks whether all are certified.
+/// How often the leader checks whether all members are certified.
 const LEAD_LOOK: Duration = Duration::from_millis(200);
 /// How long an operator is told how it goes on.
 const TOLD_FOR: Duration = Duration::from_secs(50);
@@ -189,8 +189,8 @@ async fn certify<M: Machine, N: Network>(
     Ok(())
 }
 
-/// The next step from one authority to another, by whoever leads; how long until it is
-/// looked again.
+/// Executes the leader's next step from one CA to another; returns the time until the
+/// next check.
 pub(super) async fn lead<M: Machine, N: Network>(shared: &Shared<M, N>) -> Duration {
     if !shared.keys.can_open() {
         return REST;
@@ -255,7 +255,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
         Ok(())
     }
 
-    /// The state when no authority is on its way, which takes moments.
+    /// Returns the state once no new CA is being introduced, which takes moments.
     pub(super) async fn settled_authority(&self, limit: Duration) -> Result<Arc<State>, String> {
         let deadline = Instant::now() + limit;
         loop {
@@ -265,7 +265,7 @@ impl<M: Machine, N: Network> Shared<M, N> {
                 return Ok(state);
             }
             let late = state.no_authority_before();
-            // Whoever is there is certified in moments.
+            // Reachable members are certified within moments.
             if !late.is_empty() && late.is_disjoint(&self.reachable()) {
                 return Err(held_back_words(&names_of(&state, late)));
             }

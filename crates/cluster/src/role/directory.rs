@@ -34,7 +34,7 @@ pub const SEALING_KEY: &str = "sealing.key";
 pub const STORE: &str = "store.redb";
 /// What this member promised to the others, apart from the log.
 pub const PROMISE: &str = "promise";
-/// A store that no longer had what was promised, kept for whoever looks into it.
+/// A store that lost acknowledged data, kept for analysis.
 pub const STORE_LOST: &str = "store.redb.lost";
 /// The version that this node accepted last: a [`FileSet`].
 pub const ACCEPTED: &str = "accepted.set";
@@ -42,7 +42,7 @@ pub const ACCEPTED: &str = "accepted.set";
 const LOCK: &str = "lock";
 /// Largest of the small files, bytes.
 const SMALL_BYTES_MAX: u64 = 1 << 20;
-/// Largest accepted version on disk, bytes: its files and what tells of them.
+/// Maximum size in bytes of the accepted version on disk: its files and its description.
 const ACCEPTED_BYTES_MAX: u64 = SET_BYTES_MAX + (8 << 20);
 
 /// Why the directory cannot be used.

@@ -145,8 +145,8 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
     }
 
     async fn admit(&self, token: Digest, newcomer: Member) -> Result<Admitted, Denied> {
-        // Whoever comes with a token asked for its invitation before, on this connection,
-        // and what is not known here since then is not worth a question to the majority.
+        // A joiner asked for its invitation before, on this connection. If the invitation
+        // has not become known here since then, the majority is not asked again.
         let known = self.0.engine.state().invitations.contains_key(&token);
         if !known {
             return Err(self.denied(&newcomer, Denied::Token));

@@ -1,5 +1,5 @@
-//! What whoever leads does: the next step of a change, who takes part in the agreement,
-//! invitations whose time has passed, authorities that follow each other.
+//! Tasks of the leader: the next step of a version, changes of voters, expired
+//! invitations, succession of CAs.
 
 use crate::command::Body;
 use crate::machine::Machine;
@@ -65,7 +65,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<Shared<M, N>>) {
     }
 }
 
-/// The next step with the version that is on its way.
+/// Executes the next step of the version in progress.
 async fn step<M: Machine, N: Network>(shared: &Shared<M, N>, office: &mut Office) {
     let state = shared.engine.state();
     let reachable = shared.reachable();

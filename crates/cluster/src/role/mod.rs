@@ -1,15 +1,13 @@
-//! The process that joins agreement, wire, machine and operators: the control role.
+//! The process that joins consensus, wire, machine and operators: the control role.
 //!
-//! It never serves traffic: what it wants served it asks of its
-//! [`crate::machine::Machine`], which goes on when this role dies. A store that cannot
-//! be used, a majority that is lost: the machine serves on, and [`status`] says in words
-//! what is frozen and what to do.
+//! It never serves traffic: it requests that from its [`crate::machine::Machine`], which
+//! continues when this role dies. With an unusable store or without a majority, the
+//! machine continues to serve, and [`status`] explains what is frozen and what to do.
 //!
-//! - [`directory`] is what a member keeps on disk, [`setup`] how a machine becomes one.
-//! - `certificates` keeps this member's in order, and leads from one authority to the next.
-//! - `agent` does what a node is to do, `leader` what whoever leads is to do, `tasks`
-//!   what every member does beside that, `leases` holds and grants.
-//! - [`socket`] and `requests` are for operators, `apply` is their changes.
+//! - [`directory`] has the files of a member, [`setup`] makes a machine a member.
+//! - `certificates` renews this member's certificate, and replaces the CA.
+//! - `agent` executes the tasks of a node, `leader` those of the leader, `tasks` those of every member; `leases` holds and grants leases.
+//! - [`socket`] and `requests` serve operators, `apply` executes their changes.
 
 mod agent;
 mod apply;
@@ -286,8 +284,8 @@ async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &Shared<M, N>) {
     tokio::time::sleep(STORE_REST).await;
 }
 
-/// The role without its log: the machine serves on what it accepted, and operators are
-/// told what to do.
+/// The role without its log: the machine continues to serve the accepted version, and
+/// operators learn what to do.
 async fn serve_without<M: Machine>(
     options: Options,
     who: Who,

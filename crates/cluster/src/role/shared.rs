@@ -26,7 +26,7 @@ use tokio::time::Instant;
 pub const TOPIC: &str = "member";
 /// How long a member may take with a question of another one's role.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
-/// A disk that is at one thing for so long is not slow, but stuck: it is told of.
+/// After this time in one operation a disk counts as stuck, not slow, and is reported.
 const DISK_STUCK: Duration = Duration::from_secs(2);
 /// A majority that was not confirmed for so long is none.
 const CONFIRMED_FOR: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ pub enum Wish {
 pub struct Serving {
     /// The version.
     pub version: Option<VersionId>,
-    /// It is on trial.
+    /// It is a candidate.
     pub on_trial: bool,
     /// How well.
     pub health: Option<Health>,
@@ -107,8 +107,8 @@ pub struct Shared<M: Machine, N: Network> {
     own_events: Mutex<Vec<String>>,
     /// How old open invitations are.
     invitations: Mutex<Invitations>,
-    /// When the majority was last asked for somebody who wants to join, with a token that
-    /// is not known here; whoever has the lock asks.
+    /// When the majority was last asked about a joiner with a token that is not known
+    /// here; the holder of the lock asks.
     pub(super) asked_for_strangers: tokio::sync::Mutex<Option<Instant>>,
     /// Another member said that this one was removed.
     removed: AtomicBool,

@@ -105,7 +105,7 @@ impl Socket {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        // Whoever connects before this is asked for its user id all the same.
+        // Earlier connections are safe, because every peer's user id is checked.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
         Ok(Socket {
             listener,

@@ -1,9 +1,8 @@
-//! How the cluster is, as one member sees it: who is there, who leads, what each sees
-//! of the others, what is served, what is frozen, and in words what the failure of
-//! each member would mean now.
+//! The status of the cluster as one member sees it: members, the leader, links, served
+//! versions, what is frozen, and in words the effect of each member's failure.
 //!
 //! It is a value made of gathered facts, and goes to operators and to the console as
-//! JSON. It asks nobody and reads no clock.
+//! JSON. It makes no requests and reads no clock.
 
 mod loss;
 
@@ -23,7 +22,7 @@ pub struct Status {
     pub me: MemberId,
     /// Its state directory.
     pub directory: String,
-    /// Who leads, as far as it knows.
+    /// The leader, as far as it knows.
     pub leader: Option<MemberId>,
     /// A majority answers: what is changed now is agreed on.
     pub majority: bool,
@@ -80,7 +79,7 @@ pub struct MemberStatus {
     pub format: u32,
     /// It votes (a new one first gets the log).
     pub votes: bool,
-    /// The version that it serves; None: it tells of none.
+    /// The version that it serves; `None` if it reports none.
     #[serde(default)]
     pub serves: Option<VersionId>,
     /// What it serves is not accepted yet.
@@ -168,7 +167,7 @@ pub struct Configuration {
     /// What it serves was accepted by it before; whether there is a newer one it
     /// cannot know, being alone.
     pub by_itself: bool,
-    /// The version that is on its way.
+    /// The version in progress.
     pub moving: Option<VersionId>,
     /// Whose it is and how far, in words.
     pub moving_words: String,
@@ -182,7 +181,7 @@ pub struct Configuration {
 pub struct AuthorityStatus {
     /// SHA-256 of its certificate.
     pub present: Option<Digest>,
-    /// The same of the one that is on its way.
+    /// The same of the version in progress.
     pub next: Option<Digest>,
     /// Members that have no certificate of the newest one.
     pub uncertified: Vec<MemberId>,
@@ -577,7 +576,7 @@ impl Status {
             .lines("recent event", self.events.clone())
     }
 
-    /// Adds which version is accepted, on its way, and served here.
+    /// Adds the accepted version, the one in progress, and the one served here.
     fn versions(&self, whole: Subject) -> Subject {
         let configuration = &self.configuration;
         let me = self.members.iter().find(|member| member.id == self.me);

@@ -1,6 +1,6 @@
-//! Synthetic requests: what a version on trial answers itself, asked where its
-//! frontends listen. A request is small, its answer is read up to its status, no
-//! redirect is followed, and nothing waits longer than its limit.
+//! Synthetic requests to the frontends of a candidate version. A request is small, the
+//! response is read up to its status, no redirect is followed, and nothing exceeds its
+//! timeout.
 
 use crate::machine::FrontendHealth;
 use futures_util::future::join_all;

@@ -1,9 +1,9 @@
-//! What a node does: one task after the other, from what is agreed on, from what it
-//! serves and from what its judge finds.
+//! The tasks of a node, one after the other, derived from the committed state, from the
+//! served version and from its judge.
 //!
-//! Whoever has an agent calls [`Agent::next`], does the task, says what came of it, and
-//! calls again; when there is none it waits for a change of the state, for news of its
-//! machine, or until [`Agent::wake_at`].
+//! The caller calls [`Agent::next`], executes the task, reports the result, and calls
+//! again. Without a task it waits for a change of the state, for news of its machine, or
+//! until [`Agent::wake_at`].
 
 use super::desired::{Desired, TRIAL_SILENCE_MS};
 use super::judge::{Finding, Judge, Probes};
@@ -12,9 +12,9 @@ use crate::machine::{Health, Verdict};
 use crate::member::MemberId;
 use crate::state::{Stage, State};
 
-/// How often a sample is taken while nothing is on trial, milliseconds.
+/// Interval between samples without a candidate version, in milliseconds.
 pub const IDLE_SAMPLE_MS: u64 = 2000;
-/// How often one is taken of a version on trial, milliseconds.
+/// Interval between samples of a candidate version, in milliseconds.
 pub const TRIAL_SAMPLE_MS: u64 = 500;
 /// A sample that is younger than this needs no other one before a switch, milliseconds.
 const FRESH_MS: u64 = 1000;
@@ -42,7 +42,7 @@ pub enum Task {
         /// Keep what is served now.
         trial: bool,
     },
-    /// What is on trial is accepted: keep it, also on disk; then [`Agent::kept`].
+    /// The candidate is accepted: keep it, also on disk; then [`Agent::kept`].
     Accept(VersionId),
     /// Go back from this one to what was served before; then [`Agent::reverted`].
     Revert(VersionId),
@@ -50,7 +50,7 @@ pub enum Task {
     Say(Report),
 }
 
-/// A version that is served on trial.
+/// A candidate version that is served.
 #[derive(Clone, PartialEq, Debug)]
 struct Trial {
     version: VersionId,
@@ -63,10 +63,10 @@ struct Trial {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Agent {
     me: MemberId,
-    /// What it serves when nothing is on trial.
+    /// The version that it serves without a candidate.
     base: Option<VersionId>,
     trial: Option<Trial>,
-    /// What it says of the version that is on its way, or of the accepted one.
+    /// Its report on the version in progress, or on the accepted one.
     own: Option<Report>,
     said_at_ms: Option<u64>,
     /// What it found in the version that it checked last.
@@ -83,8 +83,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// One that serves this (what it accepted last) at its start. What was on trial
-    /// when the one before it died the machine has gone back from by itself.
+    /// Creates an agent that serves this version (the accepted one) at its start. The
+    /// machine has rolled back by itself what its predecessor served as a candidate.
     pub fn new(me: MemberId, serves: Option<VersionId>) -> Agent {
         Agent {
             me,
@@ -118,7 +118,7 @@ impl Agent {
             .map_or(self.base, |trial| Some(trial.version))
     }
 
-    /// What it serves is on trial.
+    /// Whether it serves a candidate.
     pub fn on_trial(&self) -> bool {
         self.trial.is_some()
     }
@@ -233,7 +233,7 @@ impl Agent {
     /// What came of [`Task::Sample`].
     pub fn sampled(&mut self, now_ms: u64, health: Option<Health>, probes: Option<Probes>) {
         self.sampled_at_ms = Some(now_ms);
-        // What is on trial and not judged is no past for the next one.
+        // A candidate that is not judged is no baseline for the next version.
         if self.trial.is_some() && !self.judge.is_judging() {
             return;
         }
@@ -276,7 +276,8 @@ impl Agent {
             .is_some_and(|own| own.version == version && crate::state::is_against(own.outcome))
     }
 
-    /// It goes back from a version that may still be on its way: the others are to know.
+    /// It rolls back a version that may still be in progress: the other members must
+    /// learn the reason.
     fn remember_why(&mut self, state: &State, version: VersionId, silence_ms: u64) {
         let on_its_way = state
             .on_its_way()

@@ -1,10 +1,10 @@
-//! Whether something got worse since a node serves another version: what it served
-//! before beside what it serves now, in words that say what.
+//! Compares service before and after a node serves another version, and explains what got
+//! worse.
 //!
-//! It errs towards taking back: a version that is taken back can be applied again with
-//! `--now`, one that fails in production cannot be unserved. But it must not see
-//! ghosts in small numbers: a share of errors counts as risen only when chance would
-//! not explain it, a server or a frontend as down only when it stays so.
+//! When in doubt it rolls back: a version that was rolled back can be applied again with
+//! `--now`, but failed production traffic cannot be undone. It must not react to noise in
+//! small numbers: an error rate counts as risen only if chance does not explain it, a
+//! server or a frontend as down only if it stays down.
 
 use crate::machine::{FrontendHealth, Health};
 use std::collections::{BTreeMap, VecDeque};
@@ -97,7 +97,7 @@ struct Window {
     length_ms: u64,
     /// The last sample before it: what counters are counted from.
     first: Option<Health>,
-    /// Counters went back: whoever counts was started again.
+    /// Counters decreased: the counting process was restarted.
     restarted: bool,
     /// The newest samples, the oldest first.
     newest: VecDeque<Sample>,

@@ -1,13 +1,13 @@
-//! What the leader does next with the version that is on its way.
+//! The leader's next decision about the version in progress.
 
 use crate::command::{Decision, Reported, Step, VersionId};
 use crate::member::MemberId;
 use crate::state::{Stage, State, VersionRecord, against_in_words};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A node that cannot be reached for so long is away: what begins now begins without
-/// it, and a version that it was trying is taken back, milliseconds. By then it went
-/// back by itself: two versions are never on trial at once.
+/// After this time without contact, in milliseconds, a node is away: changes proceed
+/// without it, and a version that it was trying is rolled back. By then the node has
+/// rolled back by itself, so two candidates are never served at once.
 pub const AWAY_MS: u64 = super::TRIAL_SILENCE_MS + 1000;
 /// How long a node may take to build a version dry, milliseconds.
 pub const CHECK_LIMIT_MS: u64 = 60_000;
@@ -72,7 +72,7 @@ impl View {
     }
 }
 
-/// The next step with the version that is on its way, if it is time for one.
+/// Returns the next step of the version in progress, if one is due.
 pub fn next(state: &State, view: &View) -> Option<Decision> {
     let record = state.on_its_way()?;
     let round = Round {
@@ -119,7 +119,7 @@ impl Round<'_> {
         names.join(" and ")
     }
 
-    /// Nodes spoke against it: taken back, with the words of each.
+    /// Returns the rollback if nodes reported problems, with the words of each.
     fn against(&self) -> Option<Step> {
         let words: Vec<String> = self
             .record
@@ -133,7 +133,7 @@ impl Round<'_> {
         if words.is_empty() {
             return None;
         }
-        // Whoever wants the change is to read at once what each node has against it.
+        // The operator must see at once the problem of each node.
         let others_may_still_say = self.record.stage == Stage::Checking
             && !self.not_heard().is_empty()
             && self.view.stage_ms() < DIAGNOSTICS_MS;
@@ -340,7 +340,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// One who leads from now on.
+    /// Creates the driver of a new leader.
     pub fn new(now_ms: u64) -> Driver {
         Driver {
             place: None,
@@ -366,8 +366,8 @@ impl Driver {
         Some(decision)
     }
 
-    /// Sees who can be reached, also while no version is on its way: otherwise it begins
-    /// each time as if it had only come.
+    /// Records the reachable members, also without a version in progress: otherwise the
+    /// time of their absence would start over with each version.
     pub fn look(&mut self, state: &State, reachable: &BTreeSet<MemberId>, now_ms: u64) {
         let gap = now_ms.saturating_sub(self.looked_ms) > LOOK_GAP_MS;
         self.looked_ms = now_ms;

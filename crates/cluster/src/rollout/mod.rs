@@ -1,16 +1,16 @@
-//! How a change goes to the nodes: what the leader does next, what a node is to
-//! serve, and whether something got worse. Values, without IO.
+//! How a change reaches the nodes: the leader's next decision, what a node serves, and
+//! whether something got worse. Values, without IO.
 //!
-//! A version is checked by every node that is there, tried by one (the canary), then
-//! by the others, then accepted; or it is refused, or taken back. The leader calls
-//! [`Driver::next`] and proposes what it says. A node calls [`Agent::next`] and does
-//! what it says; [`Desired`] is what it goes by, [`Judge`] what it judges by.
+//! Every reachable node checks a version, one tries it (the canary), then the others,
+//! then it is accepted; or it is refused, or rolled back. The leader calls
+//! [`Driver::next`] and proposes the result. A node calls [`Agent::next`] and executes
+//! the result, based on [`Desired`] and [`Judge`].
 //!
-//! What always holds, whoever crashes when: a node runs a version that is not accepted
-//! only while it hears from the leader; one that a node spoke against is never
-//! accepted; none stays on trial for ever. What changes how nodes agree among
-//! themselves ([`crate::command::Found::together`]) has no canary: all try it at
-//! once, and all go back at once.
+//! Invariants, whichever member crashes at any time: a node runs a version that is not
+//! accepted only while it hears from the leader; a version that a node reported as bad is
+//! never accepted; no version stays a candidate forever. A change to how nodes agree
+//! among themselves ([`crate::command::Found::together`]) has no canary: all nodes try it
+//! at once, and all roll back at once.
 
 mod agent;
 mod desired;

@@ -17,8 +17,8 @@ pub const PENDING_CHUNKS_MAX: usize = 8 << 10;
 pub const PENDING_BYTES_MAX: u64 = 2 * SET_BYTES_MAX;
 /// A piece that no version has is dropped after so many commands.
 pub const PENDING_COMMANDS_MAX: u64 = 64 << 10;
-/// Pieces that may be deleted and of which nobody asked. With more, the list is
-/// dropped: whoever keeps pieces finds them by what there is to keep.
+/// Maximum number of deletable chunks that were not collected. Beyond it the list is
+/// dropped: the store then compares its chunks with those to keep.
 const DROPPED_MAX: usize = 2 * (CHUNKS_MAX + PENDING_CHUNKS_MAX);
 
 /// A piece.

@@ -16,7 +16,7 @@ pub const EVENTS_BYTES_MAX: usize = 256 << 10;
 pub struct Event {
     /// After how many commands.
     pub applied: u64,
-    /// When, seconds since 1970 by the clock of whoever said so.
+    /// Seconds since 1970 by the clock of the member that reported it.
     pub time_s: i64,
     /// Who said so.
     pub from: MemberId,

@@ -27,8 +27,8 @@ pub struct Lease {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Leases {
     by_name: BTreeMap<String, Lease>,
-    /// The highest epoch of those that were forgotten: whoever comes anew goes on
-    /// from there, so that no epoch of a name is ever given twice.
+    /// The highest epoch of the forgotten leases: a new lease continues from there, so no
+    /// epoch of a name is ever granted twice.
     #[serde(default)]
     forgotten: Epoch,
 }

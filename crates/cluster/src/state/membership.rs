@@ -39,7 +39,7 @@ fn is_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
 }
 
-/// What a member says of itself can be: whoever it is.
+/// Checks that the description of a member is well formed.
 fn well_formed(member: &Member) -> Result<(), Refusal> {
     if !is_name(&member.name) {
         return Err(Refusal::Name);
@@ -152,7 +152,7 @@ impl State {
         }
     }
 
-    /// The number for whoever comes next.
+    /// Returns the number of the next member.
     pub fn next_member(&self) -> MemberId {
         MemberId(self.last_member.0.saturating_add(1))
     }

@@ -226,7 +226,7 @@ impl State {
         self.version(self.accepted?)
     }
 
-    /// The version that is on its way to being accepted: at most one, and the last.
+    /// Returns the version in progress: at most one, and the last.
     pub fn on_its_way(&self) -> Option<&VersionRecord> {
         self.version(self.last_version)
             .filter(|record| record.stage.on_its_way())
@@ -262,13 +262,13 @@ impl State {
         self.chunks.bytes()
     }
 
-    /// The pieces that whoever proposes these files has to send first.
+    /// Returns the chunks that a proposer of these files must send first.
     pub fn missing(&self, files: &[crate::command::FileEntry]) -> Vec<Digest> {
         self.chunks.missing(files)
     }
 
-    /// Pieces that the store may delete, since this was last asked: after each command,
-    /// or after some. Whoever forgets finds them by [`State::chunks`].
+    /// Returns the chunks that the store may delete since the last call, after one
+    /// command or several. A store that loses this list finds them by [`State::chunks`].
     pub fn take_dropped(&mut self) -> Vec<Digest> {
         self.dropped.take()
     }
@@ -350,8 +350,8 @@ impl State {
     }
 }
 
-/// An arbiter carries no secrets and changes none: whoever steals its disk can neither
-/// invite, nor propose, nor have keys sealed to itself.
+/// An arbiter has no secrets and changes none: with a stolen disk of an arbiter nobody
+/// can invite, propose, or have keys encrypted for the thief.
 fn arbiter_may(command: &Command) -> bool {
     match &command.body {
         Body::Announce(member) => member.id == command.from,

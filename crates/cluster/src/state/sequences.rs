@@ -177,7 +177,7 @@ fn some_command() -> impl Strategy<Value = Command> {
     })
 }
 
-/// What would bring the version that is on its way further, or a new one on its way.
+/// Returns a command that advances the version in progress, or proposes a new one.
 fn helpful(state: &State) -> Command {
     let Some(record) = state.on_its_way() else {
         let parent = state.accepted.map(|version| version.0);

@@ -1,7 +1,6 @@
-//! Which authority stands behind certificates, and how one follows another: the next one
-//! is made known and believed beside the present one, members have themselves certified
-//! by it, then the former one is given up. Whoever is away then is late: it comes back
-//! under the key that is known of it, and is certified then.
+//! Succession of CAs: the next CA is introduced and trusted beside the current one,
+//! members get certificates of it, then the old one is dropped. A member that is away
+//! then is late: it reconnects with its known key, and is certified then.
 
 use super::State;
 use super::membership::{CERTIFICATE_BYTES_MAX, SEALED_KEY_BYTES_MAX, too_many};
@@ -194,7 +193,7 @@ impl State {
         if !self.succession.next.as_ref().is_some_and(is_next) {
             return Err(Refusal::Certificate);
         }
-        // Whoever gives it up saw who is certified, and does not cut itself off.
+        // The proposer saw which members are certified, and does not lock itself out.
         let uncertified = self.uncertified();
         if uncertified != *away || uncertified.contains(&command.from) {
             return Err(Refusal::Untimely);

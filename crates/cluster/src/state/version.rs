@@ -1,9 +1,9 @@
-//! Versions of the configuration: how one is proposed, what nodes say of it, which
-//! steps it may take, and how many are kept.
+//! Versions of the configuration: how one is proposed, the nodes' reports, its possible
+//! steps, and how many are kept.
 //!
-//! The leader decides when a step is taken ([`crate::rollout`]); here stands what no
-//! leader can get around: one version on its way at a time, none accepted that a node
-//! said something against, none accepted that did not go all the way.
+//! The leader decides when a step is taken ([`crate::rollout`]). This module enforces
+//! what no leader can bypass: only one version is in progress at a time, and a version is
+//! accepted only if no node reported a problem and every step was taken.
 
 use super::{State, WORDS_BYTES_MAX, cut};
 use crate::command::{
@@ -84,7 +84,7 @@ impl Stage {
         }
     }
 
-    /// This node is to serve it on trial.
+    /// Whether this node serves it as a candidate.
     pub fn tried_by(&self, node: MemberId) -> bool {
         match self {
             Stage::Canary { node: canary } => *canary == node,
@@ -138,11 +138,11 @@ pub struct VersionRecord {
     /// What each node found when it checked it, before anybody served it.
     #[serde(default)]
     pub found: BTreeMap<MemberId, Found>,
-    /// Why it was refused or taken back; empty otherwise.
+    /// Why it was refused or rolled back; empty otherwise.
     pub words: String,
     /// After how many commands it was proposed.
     pub proposed_at: u64,
-    /// After how many commands it was accepted, refused or taken back.
+    /// Number of commands after which it was accepted, refused or rolled back.
     pub decided_at: Option<u64>,
     /// When that was, seconds since 1970 by the leader's clock.
     pub decided_time_s: Option<i64>,
@@ -308,8 +308,8 @@ impl State {
             .filter(|record| now_accepted || record.stage.on_its_way())
             .ok_or(Refusal::NoVersion)?;
         let before = record.said(report.node).map_or(0, rank);
-        // On its way, a node goes forward only: what comes late, or twice, does not
-        // undo what it said since. Later the last word counts.
+        // While the version is in progress, a node's report only advances: a late or
+        // repeated one does not undo a later one. Afterwards the last report applies.
         if record.stage.on_its_way() && before >= rank(report.outcome) {
             return Ok(Answer::Done);
         }
@@ -475,9 +475,9 @@ impl State {
         newest
     }
 
-    /// Drops the oldest versions until the rest is within the limits. The accepted
-    /// one, its parent and the one on its way stay, and what followed repositories go on
-    /// from.
+    /// Drops the oldest versions until the rest is within the limits. The accepted one,
+    /// its parent and the one in progress stay, and the versions from which followed
+    /// repositories continue.
     pub(super) fn trim_history(&mut self) {
         let parent = self.accepted().and_then(VersionRecord::parent);
         let on_its_way = self.on_its_way().map(|record| record.id);

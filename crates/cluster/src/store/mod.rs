@@ -282,7 +282,7 @@ impl Store {
         all
     }
 
-    /// Takes back all entries behind this one.
+    /// Removes all entries after this one.
     pub fn truncate_after(&self, last: Option<LogId>, done: Done) {
         let from = last.map_or(0, |id| id.index + 1);
         let mut book = lock(&self.book);

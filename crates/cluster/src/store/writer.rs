@@ -1,5 +1,5 @@
-//! Who writes: a thread that takes together what waits, so that a batch costs one
-//! fsync and nobody else waits for the disk; in simulations whoever asks.
+//! The writer: a thread that merges waiting writes, so that a batch needs one fsync and
+//! no other thread waits for the disk. In simulations the caller writes.
 
 use crate::store::Book;
 use crate::store::busy::{Busy, Work};
@@ -38,7 +38,7 @@ type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
 
 /// Who does the work.
 pub(super) enum Executor {
-    /// Whoever asks.
+    /// The calling thread.
     Inline(Mutex<Writer>),
     /// Threads, which end with the last handle of the store.
     Threads(Threads),

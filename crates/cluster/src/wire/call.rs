@@ -120,7 +120,7 @@ impl<N: Network> Shared<N> {
                 reply = answers.next() => match reply.flatten() {
                     Some(Reply::Answer(bytes)) => return Ok(bytes),
                     Some(Reply::Overloaded) => overloaded = true,
-                    // The answer is on its way elsewhere, or its connection ended.
+                    // The reply arrives elsewhere, or its connection ended.
                     Some(Reply::Repeated) | None => {}
                 },
                 () = tokio::time::sleep(patience) => {

@@ -1,20 +1,19 @@
-//! Joining: somebody with a token becomes a member.
+//! Joining: a machine with a token becomes a member.
 //!
-//! The joiner connects to the members that its token names, one after the other. It
-//! talks to whoever has a certificate of the authority whose fingerprint the token
-//! holds. That may be a removed member, of which a joiner cannot know; so the other side
-//! first proves, bound to this very connection, that the invitation is in its log and that
-//! it has the authority's key. Only then it is shown the token's secret, a public key with a proof, and who wants to
-//! join. It has that admitted (the cluster keeps only SHA-256 of the secret, and uses it
-//! up), signs a certificate, and answers with all that a member needs. One without the
-//! authority's key (an arbiter) points to nodes, and never sees a secret.
+//! The joiner connects to the members that its token names, one after the other. The
+//! server must have a certificate of the CA whose fingerprint is in the token. It may be
+//! a removed member, which a joiner cannot know. So the server first proves, bound to
+//! this connection, that the invitation is in its log and that it has the CA key. Only
+//! then the joiner sends the token's secret, a public key with a proof, and its
+//! description. The server has the member admitted (the cluster stores only SHA-256 of
+//! the secret, and consumes it), signs a certificate, and replies with all that a member
+//! needs. A server without the CA key (an arbiter) names nodes, and never sees a secret.
 //!
-//! What somebody who was removed can do: before the invitation, nothing, it does not
-//! have it. After it, an arbiter neither: like one that still is a member, and stands in
-//! the way at the address of a node, it has not the authority's key, and learns no secret.
-//! A node that was removed after
-//! the invitation can play a cluster of its own to whoever comes with that token; with
-//! tokens of after the removal it cannot, because another authority follows it.
+//! Attacks by a removed member: before the invitation there are none, because it does not
+//! have it. After the invitation, an arbiter cannot attack either: even as a member in
+//! the path of a node it has no CA key, and learns no secret. A node removed after the
+//! invitation can simulate a cluster to a joiner with that token. With a token created
+//! after the removal it cannot, because the CA is replaced after a removal.
 
 use super::accept::binding_of;
 use super::frame::Frame;
@@ -196,13 +195,13 @@ pub enum JoinError {
         /// What the system or TLS says.
         error: io::Error,
     },
-    /// Whoever answers has no certificate of the token's authority.
+    /// The server has no certificate of the token's CA.
     Fingerprint {
         /// Where.
         address: SocketAddr,
     },
-    /// Whoever answers does not know of the invitation, and may be one that was removed, or
-    /// has not the authority's key and stands in the way.
+    /// The server does not know the invitation and may have been removed, or it has no CA
+    /// key and is in the path of a node.
     Unproven {
         /// Where.
         address: SocketAddr,
@@ -362,7 +361,7 @@ pub async fn join_with<N: Network>(
                 return settle(*welcome, token, keys, address);
             }
             Ok(Response::Welcome(_)) => last = JoinError::Unproven { address },
-            // Whoever may have been removed says nothing of the cluster.
+            // A member that may have been removed is not trusted about the cluster.
             Ok(Response::Denied(why)) if !proven => last = JoinError::Denied(why),
             Ok(Response::Denied(why @ (Denied::NoMajority | Denied::Unable))) => {
                 last = JoinError::Denied(why);
@@ -571,9 +570,9 @@ pub async fn serve<R: Registrar>(
     codec::encode(&response)
 }
 
-/// What is said at once to somebody whose first words are these; None where they are the
-/// question with which everybody begins, whether the invitation is known. Whoever comes
-/// with a secret that no invitation stands behind is not worth more.
+/// Returns the immediate reply to these first bytes; `None` if they are the initial
+/// question whether the invitation is known. A joiner whose secret belongs to no
+/// invitation gets nothing else.
 pub(crate) fn turned_away(first: &[u8]) -> Option<Vec<u8>> {
     match codec::decode(first) {
         Ok(Asked::Invited(_)) => None,

@@ -216,7 +216,7 @@ impl Link {
         state.questions_bytes = state.questions_bytes.saturating_sub(bytes);
     }
 
-    /// What is told of it.
+    /// Returns the status of the connection.
     pub(crate) fn connection(&self, now: Instant, again: Duration) -> Connection {
         let suspect = self.suspect(now, again);
         let state = lock(&self.state);

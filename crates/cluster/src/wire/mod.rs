@@ -189,8 +189,8 @@ impl<N: Network> Wire<N> {
         self.shared.serve(listen, handler).await
     }
 
-    /// Who belongs to the cluster from now on. Connections to whoever does not are
-    /// ended, and they are told why.
+    /// Sets the members of the cluster. Connections to others are closed, with the
+    /// reason.
     pub fn set_trust(&self, trust: Trust) -> Result<(), WireError> {
         self.shared.set_trust(trust)
     }

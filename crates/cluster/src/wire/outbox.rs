@@ -10,7 +10,7 @@ pub(crate) const QUEUE_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 /// Messages that may wait.
 pub(crate) const QUEUE_MESSAGES_MAX: usize = 4096;
 
-/// A message on its way out.
+/// An outgoing message.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) frame: Frame,

@@ -1,4 +1,4 @@
-//! What is told of the ways to other members: as values, and as JSON for status.
+//! Status of the routes to other members: as values, and as JSON.
 
 use crate::authority::{Identity, Refused};
 use crate::member::MemberId;

@@ -1,5 +1,5 @@
-//! The connections to each member: which is taken, and what is told of them. Values;
-//! the time is an argument.
+//! The connections to each member: their selection and status. Values; the time is an
+//! argument.
 
 use super::Timing;
 use super::call::Tried;
@@ -210,7 +210,7 @@ impl Peers {
         })
     }
 
-    /// What is told of a member.
+    /// Returns the status of the route to a member.
     pub(crate) fn path(&self, member: &Member, now: Instant, timing: &Timing) -> Path {
         let mut path = Path {
             member: member.id,

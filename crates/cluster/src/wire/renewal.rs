@@ -99,7 +99,7 @@ impl<N: Network> Shared<N> {
         }
         before.extend(now.predecessors());
         if before.len() > PREDECESSORS_MAX {
-            // Whoever asks for a new key has seen that all are there.
+            // The requester of a new key has checked that all members are reachable.
             before.truncate(RECENT);
         }
         let (cluster, me) = (now.cluster(), self.me());

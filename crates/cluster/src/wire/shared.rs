@@ -339,8 +339,9 @@ impl<N: Network> Shared<N> {
         }
     }
 
-    /// Ends connections to whoever is not believed any more; those with a former key
-    /// only if that is wanted. Returns whether there are such.
+    /// Closes connections to members that are no longer trusted; those with a previous
+    /// key only if `former_keys`. Returns whether there are connections with previous
+    /// keys.
     fn judge_again(&self, former_keys: bool) -> bool {
         let trust = self.trust();
         let mut stay = false;
@@ -359,7 +360,7 @@ impl<N: Network> Shared<N> {
         stay
     }
 
-    /// Dials whoever belongs to the cluster, and nobody else.
+    /// Dials all members of the cluster, and nothing else.
     fn arrange(self: &Arc<Self>) {
         if self.stopped.load(Ordering::Relaxed) {
             return;
@@ -380,7 +381,7 @@ impl<N: Network> Shared<N> {
         }
     }
 
-    /// Carries a connection to a member that is believed, until it ends.
+    /// Runs a connection to a trusted member until it ends.
     pub(crate) async fn carry(self: &Arc<Self>, bearing: Bearing, pipe: Box<dyn Pipe>) -> Ended {
         let link = Arc::new(Link::new(self.next_number(), bearing));
         let peer = link.bearing.peer;

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long a majority may take to confirm who leads.
+/// How long a majority may take to confirm the leader.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(2);
 
 /// The grantor of all leases, while this member leads.

@@ -1,5 +1,5 @@
-//! The leases that one machine wants, and what it asks of whoever leads for them. The
-//! network and whoever on the machine uses the leases are the caller's.
+//! The leases that one machine wants, and its requests to the leader for them. The caller
+//! supplies the network and the users of the leases.
 
 use super::{Question, Told};
 use crate::command::Body;
@@ -140,8 +140,8 @@ fn is_wanted(wishes: &[Wish], name: &str) -> bool {
     wishes.iter().any(|wish| wish.name == name)
 }
 
-/// Asks whoever leads, which may be this member; the call gives None where no answer
-/// came. What is told of a renewal is for [`Holders::answered`].
+/// Sends a request to the leader, which may be this member; the call returns `None`
+/// without a reply. [`Holders::answered`] reports renewals.
 pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
     engine: &Engine<R>,
     ask: Ask,

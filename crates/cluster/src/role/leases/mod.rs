@@ -27,7 +27,7 @@ const OPEN_MAX: usize = 64;
 /// How often holders look, where nothing happens before.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What a holder asks of whoever leads.
+/// A holder's request to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 enum Question {
     Want(Want),
