@@ -220,9 +220,9 @@ impl Header {
 /// How far [`parse`] came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// Everything so far could begin a header. At least so many bytes more are
-    /// needed; never zero, and never reaching beyond the header, so whoever
-    /// reads just these takes nothing that belongs to the next parser.
+    /// The bytes may be the start of a header. At least this many more bytes are needed:
+    /// never zero, and never beyond the header, so a reader of exactly these bytes takes
+    /// none of the next protocol.
     Incomplete {
         /// How many bytes are missing at least.
         missing_bytes: usize,

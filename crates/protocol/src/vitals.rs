@@ -1,45 +1,44 @@
-//! The memory in which the proxy and the address role see how the other is: who
-//! serves (a heartbeat of each of its threads), which virtual addresses can be
-//! served, and what became of these. It is one memory file, made by the
+//! The memory in which the proxy and the address role see each other's state: the
+//! heartbeat of each serving thread, which frontends of each virtual address are
+//! available, and the state of the addresses. It is one memory file, created by the
 //! supervisor and mapped by both; no message is sent for any of it.
 //!
-//! The memory is [`BYTES`] long and is words of 64 bits, in the order of the
-//! machine:
+//! The memory is [`BYTES`] long and consists of 64-bit words in native byte order:
 //!
 //! | words | written by | what |
 //! |---|---|---|
-//! | 0 | who made it | [`MAGIC`], with the version of this layout |
-//! | 1 | proxy | who of several proxies writes (a number of its own) |
-//! | 2 | proxy | how many threads have a heartbeat |
-//! | 3 | proxy | how often the table of slots was written; odd while it is |
-//! | 4 | proxy | how many slots there are |
+//! | 0 | supervisor | [`MAGIC`], with the version of this layout |
+//! | 1 | proxy | the one of several proxies that writes (a number of its own) |
+//! | 2 | proxy | number of threads with a heartbeat |
+//! | 3 | proxy | number of writes of the slot table; odd during a write |
+//! | 4 | proxy | number of slots |
 //! | 5 | address role | its heartbeat |
-//! | 6 | proxy | which version is on trial (a number of its own); 0 is none |
-//! | 7 | address role | of which it wants that it is on trial no more |
+//! | 6 | proxy | the candidate version (a number of its own); 0 is none |
+//! | 7 | address role | the candidate whose rollback it requests |
 //! | 8 | proxy | the heartbeat of its side thread |
-//! | [`THREADS_AT`]… | proxy | a heartbeat a thread, 8 words apart (a line of the cache) |
+//! | [`THREADS_AT`]… | proxy | a heartbeat per thread, 8 words apart (a cache line) |
 //! | [`SLOTS_AT`]… | both | the slots, [`SLOT_WORDS`] apart |
 //!
-//! A slot is a virtual address with all that moves with it: an instance. It is
-//! known by the instance's name, not by its place, for both sides change their
-//! configurations at moments of their own.
+//! A slot is an instance: a virtual address with everything that moves with it. It is
+//! identified by the instance's name, not by its index, because the two sides change
+//! their configurations at different times.
 //!
 //! | word of a slot | written by | what |
 //! |---|---|---|
-//! | 0 | proxy | bytes of the name |
+//! | 0 | proxy | length of the name in bytes |
 //! | 1-8 | proxy | the name |
 //! | 9 | proxy | [`Band`] as a number |
-//! | 10 | proxy | requests under way at these addresses, and one; 0 is unknown |
+//! | 10 | proxy | requests in progress at these addresses, plus one; 0 is unknown |
 //! | 11 | address role | [`Told::state`] as a number |
-//! | 12 | address role | until when a hand-over waits for requests; 0 is none |
+//! | 12 | address role | time until which a hand-over waits for requests; 0 is none |
 //! | 13-15 | address role | since, transitions, priority |
 //! | 16-18 | address role | the owner: address (two words), priority |
 //! | 19-… | address role | counters, in the order of [`Counter`](crate::vrrp::Counter) |
 //!
-//! All times are milliseconds of CLOCK_BOOTTIME. Each side believes nothing of
-//! the other: a number that is too large is bounded, one that is none of its kind
-//! is the worst of it. Whoever writes, writes with release; whoever reads, reads
-//! with acquire; a slot's numbers belong together only more or less.
+//! All times are milliseconds of CLOCK_BOOTTIME. Neither side trusts the other: a value
+//! that is too large is bounded, an invalid one counts as the worst valid one. Writes are
+//! release stores, reads are acquire loads. The numbers of a slot are not read as one
+//! consistent snapshot.
 
 mod service;
 mod slot;
@@ -237,24 +236,24 @@ impl<'m> Vitals<'m> {
         }
         self.put(THREADS, threads as u64);
         self.put(SIDE_BEAT_AT, 0);
-        // What was on trial with another one is served no more.
+        // The candidate of another proxy is no longer served.
         self.put(TRIAL_AT, 0);
         self.put(OWNER_AT, owner);
     }
 
-    /// From now on a version is on trial, by this number (not zero); with zero none is.
+    /// Sets the number of the candidate version; zero means no candidate.
     pub fn set_trial(&self, owner: u64, number: u64) {
         if self.is_owner(owner) {
             self.put(TRIAL_AT, number);
         }
     }
 
-    /// Which version is to be on trial no more.
+    /// Returns the number of the candidate version that must be rolled back.
     pub fn back_wanted(&self) -> u64 {
         self.get(BACK_AT)
     }
 
-    /// The word of that, for whoever waits until it changes.
+    /// Returns the word of that number, to wait for its change.
     pub fn back_word(&self) -> Option<&'m AtomicU64> {
         self.words.get(BACK_AT)
     }
@@ -311,12 +310,12 @@ impl<'m> Vitals<'m> {
         self.put(ROLE_BEAT_AT, now_ms);
     }
 
-    /// Which version is on trial; 0 is none.
+    /// Returns the number of the candidate version; 0 is none.
     pub fn trial(&self) -> u64 {
         self.get(TRIAL_AT)
     }
 
-    /// What is on trial by this number is to be so no more.
+    /// Requests the rollback of the candidate with this number.
     pub fn want_back(&self, number: u64) {
         self.put(BACK_AT, number);
     }

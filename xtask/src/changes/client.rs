@@ -1,9 +1,9 @@
-//! One HTTP client: a request each time that one is due, over a connection that
-//! it keeps or over a new one each.
+//! One HTTP client: a request each time that one is due, over a kept connection or a new
+//! one each.
 //!
-//! It never retries: a request which went out is answered, or failed. A kept
-//! connection that ends while no request is on its way is counted apart, as
-//! announced where the last answer said `Connection: close`.
+//! It never retries: a sent request gets a response, or has failed. A kept connection
+//! that ends without a request in progress is counted separately: as announced if the
+//! last response contained `Connection: close`.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -344,7 +344,7 @@ pub fn kind(errno: Errno) -> Failure {
     }
 }
 
-/// A socket on its way to `port`, watched under the turn's token.
+/// Opens a connection to `port`, watched under the turn's token.
 pub fn connect(port: u16, turn: &mut Turn<'_>) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;

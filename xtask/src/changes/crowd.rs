@@ -154,7 +154,7 @@ impl Crowd {
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        // Whoever wants to know how it ended calls `stop`.
+        // A caller that needs the result calls `stop`.
         let _ = self.end();
     }
 }

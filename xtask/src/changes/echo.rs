@@ -39,7 +39,7 @@ fn pattern(position: u64) -> u8 {
 enum Phase {
     Off,
     Connecting,
-    /// The handshake is on its way.
+    /// The handshake is in progress.
     Asking,
     Open,
 }

@@ -1,8 +1,8 @@
-//! The servers behind the proxies besides the benchmark's: one that speaks
-//! WebSocket and one that is down.
+//! The servers behind the proxies in addition to the benchmark's: one with WebSocket, and
+//! one that is down.
 //!
-//! The server that is down listens and answers, so that whoever tries it is
-//! counted: its checks get 500, and so does a request that should not have come.
+//! The server that is down listens and responds, so that misdirected requests are
+//! counted: its checks get 500, and so does a request that should not have arrived.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

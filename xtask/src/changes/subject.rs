@@ -202,8 +202,8 @@ impl Running<'_> {
             })
     }
 
-    /// All its processes: descendants of the first, and whoever is in its process
-    /// group without being one, as after the first was killed.
+    /// All its processes: descendants of the first, and other members of its process
+    /// group, such as those left after the first was killed.
     pub fn family(&self) -> Vec<Kin> {
         let mut pids = self.proxy.processes();
         let group = self.supervisor().as_raw_nonzero().get().to_string();

@@ -60,7 +60,7 @@ impl Side {
 pub struct Standing {
     /// Who says it.
     pub own: u64,
-    /// Who leads, if anybody does.
+    /// The leader, if there is one.
     pub leader: Option<u64>,
     /// In which term.
     pub term: u64,
@@ -225,7 +225,7 @@ impl Ensemble {
         }
     }
 
-    /// What all say, when all say the same: who leads, and the term.
+    /// Returns the leader and the term if all members agree.
     pub fn leader(&self) -> Result<(usize, u64), Error> {
         let mut standings = Vec::new();
         for member in 0..self.members.len() {

@@ -37,7 +37,7 @@ pub enum RpcError {
     Io(io::Error),
     Http(h2::Error),
     Request(http_types::Error),
-    /// It took too long; the call was taken back.
+    /// Timeout; the call was cancelled.
     TimedOut,
     /// What the server says itself (`grpc-status`), where it says anything.
     Status(Option<u32>),

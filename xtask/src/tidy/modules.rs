@@ -190,7 +190,7 @@ impl Reader<'_> {
         self.known.extend(top.cloned());
     }
 
-    /// Passes over what only tests have; says whether it is that.
+    /// Skips items that only tests have; returns whether this is one.
     fn skips(&mut self, attributes: &[Attribute], item: &impl Spanned) -> bool {
         let skips = is_for_tests(attributes);
         if skips {

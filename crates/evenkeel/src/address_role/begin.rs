@@ -160,14 +160,14 @@ fn log(personality: Personality, options: &Options) -> role::Log {
             Level::Notice | Level::Info | Level::Detail => "",
         };
         let line = format!("evenkeel: {word}{}\n", text.trim_end());
-        // Whoever does not read it holds no address up.
+        // A full pipe must not delay an address.
         let _ = write_at_once(&rustix::stdio::stderr(), &line);
     })
 }
 
-/// Gives up every capability that addresses do not need. System calls and files
-/// are not confined: scripts and what they start would inherit that, and they may
-/// do anything that whoever wrote the configuration wants of them.
+/// Drops every capability that addresses do not need. System calls and file access are
+/// not confined: scripts and their children would inherit that, and they may do
+/// everything that the author of the configuration wants.
 fn give_up(options: &Options) -> Result<CapabilitySet, confinement::ConfinementError> {
     let keeps = CapabilitySet::from_bits_retain(options.plan.capabilities);
     confinement::keep_only(keeps, options.plan.programs)

@@ -1,9 +1,9 @@
-//! The address role as a process: it is given a configuration and a channel by
-//! the supervisor, runs `address::role` on its one thread, and passes on what
-//! that is asked and tells.
+//! The address role as a process: it gets a configuration and a channel from the
+//! supervisor, runs `address::role` on its one thread, and forwards messages between the
+//! two.
 //!
-//! It decides nothing about addresses. When the supervisor has gone without a
-//! word, it serves on and takes another one ([`orders`]).
+//! It decides nothing about addresses. If the supervisor dies, the role continues to
+//! serve, and another supervisor can adopt it ([`orders`]).
 
 mod begin;
 mod orders;

@@ -95,7 +95,7 @@ fn rewrite(mut files: Vec<files::NamedFile>) -> (Vec<files::NamedFile>, Loaded) 
     }
 }
 
-/// Tells of lines that are left, and of mistakes, which are nobody's to rewrite.
+/// Prints the remaining deprecated lines, and the errors, which `upgrade` cannot rewrite.
 fn tell(loaded: &Loaded) -> usize {
     let left: Vec<&Diagnostic> = loaded.diagnostics.iter().filter(is_old).collect();
     for diagnostic in &left {

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 const NEWS_MAX: usize = 256;
 /// Questions that wait at one time.
 const WAITING_MAX: usize = 64;
-/// How long a rest of the channel is at least: the kernel holds too much on its way.
+/// Minimum pause of the channel: the kernel's buffer is full.
 const REST: Duration = Duration::from_millis(5);
 
 /// Those who wait for an answer, by the numbers of their questions.

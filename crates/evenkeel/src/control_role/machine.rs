@@ -52,8 +52,8 @@ impl Supervised {
         }
     }
 
-    /// Says something to another part of this machine. Whoever cannot be told has gone, and
-    /// the role ends with that.
+    /// Sends a message to another part of this machine. If it cannot be sent, the
+    /// supervisor has ended, and the role ends with it.
     fn say(&self, message: PartMessage) {
         let _ = self.link.say(&Message::Part(Box::new(message)), &[]);
     }

@@ -1,10 +1,9 @@
-//! What a control role gives up (capabilities, files that are not its own, system calls that
-//! it does not need), and what it takes so that a busy machine is not taken
-//! for a dead one: the lowest real-time priority, and memory that is not swapped out.
+//! The privileges that a control role drops (capabilities, files that are not its own,
+//! system calls that it does not need), and what it needs so that a busy machine does not
+//! look dead: the lowest real-time priority, and memory that is not swapped out.
 //!
-//! Threads have that, too, since some of them bring what is agreed on to the disk.
-//! Programs that it starts (`git`, `hg`) are ordinary again: whoever starts them sees
-//! to that ([`cluster::follow`]).
+//! Its threads have these, too, because some of them write the log to disk. The programs
+//! that it starts (`git`, `hg`) run with ordinary priority again ([`cluster::follow`]).
 
 use crate::confinement::{self, Confinement, ConfinementError};
 use nix::libc;

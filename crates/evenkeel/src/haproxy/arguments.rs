@@ -150,7 +150,7 @@ pub fn parse(
     Ok(parsed)
 }
 
-/// As there, what is glued on is passed over.
+/// As in HAProxy, text after the flag's letters is ignored.
 fn farewell(text: &str) -> Option<(&'static str, Farewell)> {
     match text.get(..3)? {
         "-sf" => Some(("-sf", Farewell::Finish)),

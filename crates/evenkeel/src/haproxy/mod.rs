@@ -149,8 +149,8 @@ fn asks_for_a_master(loaded: &Loaded) -> bool {
     config.is_some_and(|config| config.global.master_worker)
 }
 
-/// The file asks for what `-W` does. The process begins anew with it, so that
-/// the supervisor is one that has read nothing.
+/// The file requests what `-W` does. The process executes itself again with that flag, so
+/// that the supervisor has parsed nothing.
 fn become_master(words: &[OsString]) -> ExitCode {
     let program = std::env::args_os().next();
     let error = std::process::Command::new("/proc/self/exe")

@@ -200,7 +200,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
         } else if let Some(letters) = bytes.strip_prefix(b"-").filter(|rest| !rest.is_empty()) {
             short_options(&mut parsed, letters, &mut words);
         }
-        // What is no option is passed over, as there.
+        // Words that are not options are ignored, as in keepalived.
     }
     parsed
 }

@@ -261,7 +261,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
     })
 }
 
-/// Whoever has its id in the file and lives.
+/// Returns the live process whose pid is in the file.
 fn already(path: &Path) -> Option<u32> {
     let text = std::fs::read_to_string(path).ok()?;
     let pid: u32 = text.trim().parse().ok()?;

@@ -70,7 +70,7 @@ impl Before {
         let taken = takeover::fetch(&source, SOCKETS_LIMIT).map_err(|error| failed(Some(error)))?;
         Ok(Fetched {
             sockets: taken.into_iter().map(|one| one.fd).collect(),
-            // Without it everything begins anew, as with HAProxy.
+            // Without it all state starts empty, as with HAProxy.
             state: state::fetch(&source, STATE_LIMIT).ok().flatten(),
         })
     }

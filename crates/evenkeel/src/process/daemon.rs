@@ -68,8 +68,8 @@ fn wait_for_child(reader: &OwnedFd) -> Result<(), StartError> {
 }
 
 impl Ready {
-    /// Closes the standard streams, which whoever started the command may wait
-    /// for, and tells the parent.
+    /// Closes the standard streams, whose end the caller of the command may await, and
+    /// notifies the parent.
     pub fn tell(self) -> Result<(), StartError> {
         let refused = |errno: Errno| failed("standard streams")(errno.into());
         rustix::stdio::dup2_stdin(self.null.as_fd()).map_err(refused)?;

@@ -27,7 +27,7 @@ pub struct Side {
     changes: Option<watch::Sender<u64>>,
     thread: Option<JoinHandle<()>>,
     sockets: Serving,
-    /// Whoever took over is the peer of this name now.
+    /// The successor is the peer of this name now.
     left: Arc<AtomicBool>,
 }
 
@@ -109,8 +109,8 @@ impl Side {
         }
     }
 
-    /// Accepts on no statistics socket any more, and is nobody's peer: whoever took
-    /// over answers there. Connections that there are go on, but for those of peers.
+    /// Stops accepting on statistics sockets and peers sections, because the successor
+    /// accepts there. Existing connections continue, except those of peers.
     pub fn leave_sockets(&self) {
         // Only a socket that is new can be refused.
         let _ = self.sockets.change(Vec::new());

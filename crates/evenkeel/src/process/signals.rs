@@ -89,7 +89,7 @@ pub trait Orders {
     fn watched(&self) -> Vec<PollFd<'_>>;
     /// Something of it may be ready, or a while has passed.
     fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order>;
-    /// A soft stop begins, whoever asked for it.
+    /// A soft stop starts, whatever requested it.
     fn stopping(&mut self) {}
     /// A signal that ends the process came, which is obeyed behind this.
     fn ending(&mut self, _: Signal) {}
@@ -266,7 +266,7 @@ fn pause(serving: &Serving, voice: &mut Voice, (paused, why): (bool, &str)) {
     voice.warning(format_args!("Listeners {word}{why}."));
 }
 
-/// HUP: the state of each server and proxy, to the logs and to whoever looks.
+/// HUP: logs and prints the state of each server and proxy.
 fn show_servers(serving: &Serving, voice: &mut Voice) {
     let config = &serving.config();
     let config: &Config = config;

@@ -90,8 +90,8 @@ pub fn run(
     apply_plan(&mut config, plan);
     processors::choose(&config.global, voice);
     let fetched = plan.before.fetch()?;
-    // Whoever sees a socket that listens may signal: from here on no signal has
-    // a meaning that it has only while a program starts.
+    // A process that sees a listening socket may send a signal, so from here on no signal
+    // has a meaning that applies only during the start.
     let signals = signals::watch(&[])?;
     let none = Inherited::default();
     let (listening, sockets) = open::open(&config, &loaded, none, (&plan.before, &fetched), voice)?;
@@ -235,10 +235,10 @@ pub fn find_limits(
     Ok(limits)
 }
 
-/// Gives up the rights of the start: what the file says, and behind it
-/// everything that serving does not need. Also where the file says nothing, or
-/// the process was started without rights: what serves afterwards reads no
-/// file and starts no program, whoever it is.
+/// Drops the initial privileges: those that the file names, then everything that serving
+/// does not need. This happens also if the file says nothing, or the process was started
+/// without privileges: a serving process opens no file and starts no program, whichever
+/// user it has.
 fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
     let global = &config.global;
     let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
@@ -269,8 +269,8 @@ pub fn give_up(
     Ok(())
 }
 
-/// Puts a configuration into service and starts all threads. `state` is that of
-/// the process before; where it cannot be read everything begins anew.
+/// Puts a configuration into service and starts all threads. `state` is that of the
+/// previous process; if it cannot be read, all state starts empty.
 pub fn serve(
     mut config: Config,
     (listening, sockets): (Vec<Listening>, Vec<OperationsSocket>),

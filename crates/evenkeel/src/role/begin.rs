@@ -70,7 +70,7 @@ pub fn serve(
     let version = given.take.version;
     let words = String::new();
     if given.take.background {
-        // Nobody reads what it says from now on.
+        // Its output is unread from now on.
         voice.quiet = true;
         close_standard_streams();
     }
@@ -112,7 +112,7 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
         built.config,
         (built.listening, built.sockets),
         &given.options(),
-        // Where it cannot be read everything begins anew.
+        // If it cannot be read, all state starts empty.
         state.as_deref(),
         process::to_logs,
     )?;

@@ -19,11 +19,11 @@ pub struct Taken {
     pub given: Given,
     /// What there is to tell.
     pub words: String,
-    /// It is on trial, and this is what is gone back to.
+    /// The previous version, if this one is a candidate.
     pub former: Option<Former>,
 }
 
-/// A change that is on its way.
+/// A reload in progress.
 pub struct Change {
     version: u64,
     event: Arc<OwnedFd>,
@@ -31,7 +31,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Begins to take a version in; on trial, where there is one before it.
+    /// Starts to load a version, as a candidate if `former` is set.
     pub fn begin(
         mut given: Given,
         former: Option<Given>,
@@ -85,7 +85,7 @@ impl Change {
         self.thread.is_finished() || rustix::io::read(&*self.event, &mut count).is_ok()
     }
 
-    /// How it went; waits where it is not done.
+    /// Returns the result; waits until there is one.
     pub fn outcome(self) -> Result<Taken, VersionError> {
         self.thread.join().unwrap_or_else(|_| {
             let panicked = io::Error::other("the thread that loads the change panicked");

@@ -1,10 +1,10 @@
-//! The proxy role: the process that speaks with the network. The supervisor
-//! gives it a bundle and descriptors; it builds the configuration again from
-//! the bundle, gives up every right, serves, and takes further versions in.
+//! The proxy role: the process that talks to the network. The supervisor gives it a
+//! bundle and descriptors. The role builds the configuration again from the bundle, drops
+//! every privilege, serves, and loads further versions.
 //!
-//! It opens no file, looks no name up, binds no address and starts no process.
-//! When the supervisor has gone without a word, it serves on, and takes another
-//! one ([`crate::roles::guard`]).
+//! It opens no file, resolves no name, binds no address and starts no process. If the
+//! supervisor dies, the role continues to serve, and another supervisor can adopt it
+//! ([`crate::roles::guard`]).
 
 mod begin;
 mod change;

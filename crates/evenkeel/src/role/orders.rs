@@ -38,7 +38,7 @@ pub struct Supervised {
     given: Option<Given>,
     side: Arc<Side>,
     change: Option<Change>,
-    /// A version is on trial.
+    /// The candidate version.
     trial: Option<Trial>,
     /// None for one that is to end when it is left alone.
     guard: Option<Guard>,
@@ -319,8 +319,8 @@ impl Supervised {
         }
     }
 
-    /// What is on trial stays, and what was gone back to is freed. While it is being
-    /// gone back from, that is what is told.
+    /// Accepts the candidate, and frees the previous version. During a rollback, the
+    /// rollback is reported instead.
     fn end_trial(&mut self) {
         if self.trial.as_ref().is_none_or(Trial::end) {
             drop(self.trial.take());

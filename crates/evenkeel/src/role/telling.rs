@@ -1,6 +1,6 @@
-//! What a role tells of its counters and of the states of its servers, so that
-//! another process can go on with them: when it is asked; by itself, so that the
-//! supervisor has them when this process is killed; and the rest, at its end.
+//! The counters and server states that a role sends, so that another process can continue
+//! with them: on request; unrequested, so that the supervisor has them if this process is
+//! killed; and the rest at its end.
 
 use crate::process::Serving;
 use crate::roles::memory;

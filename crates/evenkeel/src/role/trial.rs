@@ -1,6 +1,6 @@
-//! A version on trial: the one before it lies built beside it, and is put into service
-//! again at once, by the supervisor's word or the address role's. For that nothing is
-//! read, opened or asked, and nobody else is needed.
+//! A candidate version: the previous version stays compiled beside it, and is put into
+//! service again at once, on a message of the supervisor or by the address role. A
+//! rollback reads, opens and resolves nothing, and needs no other process.
 
 use super::change::put;
 use super::version::{Built, Given, VersionError};
@@ -35,7 +35,7 @@ struct Shared {
     over: AtomicBool,
 }
 
-/// A version on trial. Dropped, it is so no more, and stays.
+/// A candidate version. Dropping it accepts the candidate.
 pub struct Trial {
     shared: Arc<Shared>,
     /// Readable when the address role had this process go back.
@@ -58,7 +58,7 @@ impl Shared {
 }
 
 impl Trial {
-    /// A version is on trial from now on.
+    /// Starts the trial of a candidate.
     pub fn begin(former: Former, serving: &Serving, side: &Arc<Side>) -> Trial {
         let shared = Arc::new(Shared {
             former: Mutex::new(Some(former)),
@@ -74,8 +74,8 @@ impl Trial {
         }
     }
 
-    /// It stays, and nobody can have it gone back from any more. False: it is being
-    /// gone back from, or was.
+    /// Accepts the candidate: it can no longer be rolled back. Returns false if a
+    /// rollback is in progress or done.
     pub fn end(&self) -> bool {
         let stays = lock(&self.shared.former).take().is_some();
         if stays {

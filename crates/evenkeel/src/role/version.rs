@@ -82,7 +82,7 @@ impl Given {
     pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
         let descriptors = descriptors.into_iter().map(Arc::new).collect();
         let parcel = take.sort(descriptors)?;
-        // It belongs to this beginning; whoever is given the version back has another.
+        // It belongs to this start; a role that gets the version back has other state.
         take.state = false;
         Some(Given {
             take,
@@ -92,7 +92,8 @@ impl Given {
         })
     }
 
-    /// A version on trial and the one before it, where the descriptors are theirs.
+    /// Returns a candidate version and the previous one, if the descriptors belong to
+    /// them.
     pub fn pair(trial: TakeTrial, mut descriptors: Vec<OwnedFd>) -> Option<(Given, Given)> {
         let own = trial.take.descriptors();
         if descriptors.len() < own {

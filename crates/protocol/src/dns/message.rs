@@ -9,7 +9,7 @@ pub const PAYLOAD_MIN: u16 = 512;
 pub const PAYLOAD_MAX: u16 = u16::MAX;
 /// Most records of one answer that are looked at.
 const RECORDS_MAX: usize = 4096;
-/// Most addresses that one answer tells of the host of a service.
+/// Maximum number of addresses in a response for the host of a service.
 const ADDRESSES_BESIDE_MAX: usize = 16;
 /// Most aliases of one answer that are followed.
 const ALIASES_MAX: usize = 16;

@@ -1,4 +1,4 @@
-//! Names of hosts and services, as text in lower case.
+//! Host and service names, as text in lower case.
 
 use std::fmt;
 

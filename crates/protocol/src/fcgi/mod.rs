@@ -1,11 +1,11 @@
-//! FastCGI 1.0, the side of the web server, one request at a time on a connection: the
+//! FastCGI 1.0 as a web server speaks it, one request at a time on a connection: the
 //! parameters and the body of a request become records, and the records of the response
-//! become HTTP/1.1 ([`Connection`]). So whoever speaks HTTP/1 to servers needs to know of
-//! FastCGI only how a request begins.
+//! become HTTP/1.1 ([`Connection`]). So a user of HTTP/1 needs FastCGI only for the start
+//! of a request.
 //!
-//! A response of a CGI program has a head without a status line: `Status` says which
-//! status it has, or `Location` that it is 302, else it is 200. Its body ends with the
-//! request, so it is given chunks where its head has no length.
+//! The response of a CGI program has a head without a status line: `Status` sets the
+//! status, `Location` sets 302, otherwise it is 200. Its body ends with the request, so
+//! it is sent in chunks if its head has no length.
 
 mod params;
 mod response;
@@ -312,11 +312,10 @@ impl Connection {
         })
     }
 
-    /// Takes bytes of the connection. Whoever calls it reads the response first, so that
-    /// no more of it is held than once was received.
+    /// Parses bytes of the connection. Read the response before the next call, so that no
+    /// more than one read's worth is buffered.
     ///
-    /// # Errors
-    /// Where they are no records of a response; the connection is of no use then.
+    /// # Errors If they are not records of a response; the connection is unusable then.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
             let taken = self.receive_some(bytes).inspect_err(|fault| {

@@ -136,7 +136,7 @@ impl Response {
         }
     }
 
-    /// Gives the head to whoever reads, with what came of the body; `whole`: that is all.
+    /// Releases the head to the reader, with the body so far; `whole` marks the end.
     fn release(&mut self, whole: bool) {
         let Some(head) = self.pending.take() else {
             return;

@@ -66,7 +66,7 @@ impl Settings {
             }
             MAX_FRAME_SIZE => self.frame_bytes_max = value,
             MAX_HEADER_LIST_SIZE => self.header_list_bytes_max = Some(value),
-            // RFC 8441 section 3: once allowed it is not taken back.
+            // RFC 8441, section 3: once enabled, it cannot be disabled.
             ENABLE_CONNECT_PROTOCOL if value > 1 || (value == 0 && self.connect_protocol) => {
                 return Err(Why::SettingValue);
             }

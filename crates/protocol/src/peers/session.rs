@@ -39,7 +39,7 @@ pub enum Status {
     TryAgain,
     /// That was no greeting.
     ProtocolError,
-    /// That version is not spoken.
+    /// The protocol version is not supported.
     BadVersion,
     /// I am somebody else.
     WrongRemote,

@@ -87,7 +87,7 @@ pub enum TlvError {
     },
     /// A checksum after another one.
     ChecksumRepeated,
-    /// The checksum does not fit: the header was damaged on its way.
+    /// The checksum is wrong: the header was damaged in transit.
     ChecksumMismatch {
         /// As written.
         found: u32,

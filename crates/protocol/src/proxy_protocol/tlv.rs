@@ -124,8 +124,8 @@ impl Tlvs {
         self.get(kind::ALPN)
     }
 
-    /// The host name that the client asked for. The specification says UTF-8,
-    /// but whoever sent it may not have checked.
+    /// The host name that the client requested. The specification requires UTF-8, but the
+    /// sender may not have checked it.
     pub fn authority(&self) -> Option<&[u8]> {
         self.get(kind::AUTHORITY)
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-/// Addresses that move together. Sockets are bound to them whether or not they are here,
-/// and whether they can be served is told to whoever moves them.
+/// Addresses that move together. Sockets are bound to them whether or not this machine
+/// has them, and the role that moves them learns whether their frontends are available.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Service {
     /// The name of what moves them.

@@ -209,7 +209,7 @@ pub struct Resume {
     pub holds: bool,
     /// As a backup: the owner and its priority.
     pub owner: Option<(IpAddr, u8)>,
-    /// As a backup: when its silence is believed.
+    /// As a backup: expiry of the master-down timer.
     pub master_down_at: Option<Time>,
     /// The interval between the owner's adverts.
     pub owner_interval: Duration,

@@ -21,7 +21,7 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// What a backup waits for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wait {
-    /// When silence is believed.
+    /// Expiry of the master-down timer.
     down_at: Time,
     /// The last advert that counts, or when the waiting began.
     silent_since: Time,
@@ -68,12 +68,13 @@ impl Wait {
         self.down_at = self.down_at.after(delay);
     }
 
-    /// Silence is believed at that time, if not before.
+    /// Lets the master-down timer expire at `time`, if not before.
     pub(super) fn not_later_than(&mut self, time: Time) {
         self.down_at = self.down_at.min(time);
     }
 
-    /// When silence is believed, or the owner's kernel, as far as that is known.
+    /// Returns the expiry of the master-down timer, or of the probe's bound, as far as
+    /// known.
     pub(super) fn down_at(&self) -> Time {
         self.probe.map_or(self.down_at, |probe| probe.decide_at)
     }

@@ -21,7 +21,7 @@ pub(super) enum Defect {
     StopsBeforeRelease,
     /// Neighbours are not told again after two owners met.
     NoAnnouncementAfterHeal,
-    /// What was kept is believed however old it is.
+    /// Stored state is trusted regardless of its age.
     ResumesAlways,
     /// A hand-over gives away first and tells then.
     HandOverReleasesFirst,

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// An advert that is believed.
+/// A valid advert.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heard {
     /// Who sent it.

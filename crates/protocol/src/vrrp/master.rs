@@ -15,11 +15,11 @@ use std::time::Duration;
 
 /// Adverts of others are answered so many times in an interval at most.
 const ANSWERS_PER_INTERVAL: u32 = 4;
-/// Neighbours are told of a contest so many times, an interval apart,
+/// Number of announcements at the start of a contest, an interval apart.
 const CONTEST_BURST: u32 = 5;
-/// and then once in so many intervals,
+/// Afterwards one announcement in this number of intervals,
 const CONTEST_INTERVALS: u32 = 10;
-/// or in this, if that is shorter.
+/// or in this time, if that is shorter.
 const CONTEST_PAUSE: Duration = Duration::from_secs(1);
 /// Foreign use of an address is contested so many times at once, and then after pauses
 /// that double. An owner whose adverts we drop, and who drops ours, announces itself
@@ -380,8 +380,8 @@ impl Machine {
             "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} also uses the virtual address {address}"
         );
         self.notes.tell(ctx, About::Foreign, words);
-        // Not at once: it may be a better master, whose advert is on its way, and
-        // neighbours must not hear from us behind it.
+        // Not at once: it may be a better master whose advert is in transit, and
+        // neighbours must not get our announcement after its own.
         let soonest = own_interval(ctx.settings);
         if let Some(pause) = self.rule.contests_foreign(ctx.now, soonest) {
             self.contest_not_after(ctx.now.after(pause.max(soonest)));
@@ -445,7 +445,7 @@ impl Machine {
                 self.rule.hand = None;
                 self.tell_hand(ctx, HandOver::Withdrawn);
                 self.send_advert(ctx);
-                // Whoever used the address meanwhile was not answered.
+                // Neighbours that used the address meanwhile got no reply.
                 self.announce(ctx, ctx.settings.garp.repeat, Announce::Again);
             }
             _ => {}

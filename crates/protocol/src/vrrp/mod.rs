@@ -1,17 +1,15 @@
-//! VRRP as a value: version 2 (RFC 3768, with PASS authentication as keepalived
-//! speaks it) and version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
+//! VRRP as a value: version 2 (RFC 3768, with PASS authentication as in keepalived) and
+//! version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
 //!
-//! [`Router`] is all virtual routers of one machine with their sync groups. It
-//! takes packets, the time, and what became of interfaces and tracked things; it
-//! gives [`Action`]s and one deadline. [`advert`] is the packet, [`neighbour`] what
-//! neighbours are told and asked.
+//! [`Router`] holds all virtual routers of one machine with their sync groups. Its input
+//! is packets, the time, and the state of interfaces and tracked objects; its output is
+//! [`Action`]s and one deadline. [`advert`] is the packet, [`neighbour`] the
+//! announcements and probes to neighbours.
 //!
-//! What always holds:
-//! - every wait has an end, every table a bound; no packet makes it panic;
-//! - whoever stops gives its addresses away before the advert of priority zero says
-//!   so is sent, and announces them only after they were acquired; only a hand-over
-//!   that an operator ordered tells first and gives away when another one has them;
-//! - silence is believed only by a machine that was not late itself.
+//! Invariants:
+//! - every wait has an end, every table a bound; no packet causes a panic;
+//! - a router that stops releases its addresses before it sends the advert of priority zero, and announces addresses only after it has acquired them; only a hand-over by an operator sends the advert first, and releases the addresses when another router has them;
+//! - only a machine that was not delayed itself trusts the silence of the owner.
 
 mod action;
 pub mod advert;

@@ -4,7 +4,7 @@ use super::Time;
 use super::hearing::Dropped;
 use std::net::IpAddr;
 
-/// Senders that are remembered; whoever was heard longest ago is forgotten.
+/// Maximum number of remembered senders; the one heard longest ago is forgotten.
 const SENDERS_MAX: usize = 8;
 
 /// Packets of one sender that were dropped.

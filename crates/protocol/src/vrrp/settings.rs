@@ -44,12 +44,13 @@ pub enum Transport {
     },
 }
 
-/// Whether and how long the owner of an address is asked before it is believed dead.
+/// Probing of the owner of an address before a takeover.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Probing {
     /// How long an answer is waited for.
     pub wait: Duration,
-    /// Silence of adverts is believed after so long, also while the owner's kernel answers.
+    /// Maximum time without adverts before a takeover, although the owner's kernel still
+    /// responds to probes.
     pub bound: Duration,
 }
 
@@ -101,7 +102,7 @@ pub struct Settings {
     pub preempt: bool,
     /// How much later it does.
     pub preempt_delay: Duration,
-    /// No advert is believed to be missing before so long after the start.
+    /// For this long after the start, missing adverts cause no takeover.
     pub startup_delay: Duration,
     /// Adverts with a lower priority are not answered by one of ours.
     pub lower_prio_no_advert: bool,

@@ -237,7 +237,10 @@ fn a_payload_without_its_empty_line_is_refused_and_changes_nothing() {
             peer.read_to_string(&mut answer).await.unwrap();
             answer
         });
-        assert!(answer.contains("no empty line at its end"), "{answer}");
+        assert!(
+            answer.contains("does not end with an empty line"),
+            "{answer}"
+        );
     }
     let shown = bed.admin("show ssl cert");
     assert!(!shown.contains("# transaction"), "{shown}");

@@ -66,11 +66,11 @@ data_types! {
     ServerId = 0, "server_id", Number, false, "Id of the last used server.";
     Gpt0 = 1, "gpt0", Number, false, "First general purpose tag.";
     Gpc0 = 2, "gpc0", Number, false, "First general purpose counter.";
-    Gpc0Rate = 3, "gpc0_rate", Rate, false, "Increment rate of `gpc0` over the period.";
+    Gpc0Rate = 3, "gpc0_rate", Rate, false, "Increment rate of the first general purpose counter over the period.";
     ConnCnt = 4, "conn_cnt", Number, false, "Number of tracked connections (or requests).";
     ConnRate = 5, "conn_rate", Rate, false, "Connection rate over the period.";
     ConnCur = 6, "conn_cur", Number, false, "Number of currently tracked connections (or requests).";
-    SessCnt = 7, "sess_cnt", Number, false, "Number of connections that the `tcp-request connection` rules accepted.";
+    SessCnt = 7, "sess_cnt", Number, false, "Number of connections that the rules accepted.";
     SessRate = 8, "sess_rate", Rate, false, "Session rate over the period.";
     HttpReqCnt = 9, "http_req_cnt", Number, false, "Number of HTTP requests.";
     HttpReqRate = 10, "http_req_rate", Rate, false, "HTTP request rate over the period.";
@@ -81,14 +81,14 @@ data_types! {
     BytesOutCnt = 15, "bytes_out_cnt", Long, false, "Bytes sent to the client.";
     BytesOutRate = 16, "bytes_out_rate", Rate, false, "Rate of bytes sent to the client, over the period.";
     Gpc1 = 17, "gpc1", Number, false, "Second general purpose counter.";
-    Gpc1Rate = 18, "gpc1_rate", Rate, false, "Increment rate of `gpc1` over the period.";
+    Gpc1Rate = 18, "gpc1_rate", Rate, false, "Increment rate of the second general purpose counter over the period.";
     ServerKey = 19, "server_key", Word, false, "Name or address of the last used server.";
     HttpFailCnt = 20, "http_fail_cnt", Number, false, "Number of requests that a server failed to serve, or that got a 5xx response (except 501 and 505).";
     HttpFailRate = 21, "http_fail_rate", Rate, false, "HTTP failure rate over the period.";
     Gpt = 22, "gpt", Number, true, "Array of general purpose tags.";
     Gpc = 23, "gpc", Number, true, "Array of general purpose counters.";
-    GpcRate = 24, "gpc_rate", Rate, true, "Increment rates of the `gpc` array over the period.";
-    GlitchCnt = 25, "glitch_cnt", Number, false, "Number of HTTP/2 protocol errors by its clients (see `fc_glitches`).";
+    GpcRate = 24, "gpc_rate", Rate, true, "Increment rates of general purpose counters over the period.";
+    GlitchCnt = 25, "glitch_cnt", Number, false, "Number of HTTP/2 protocol errors by its clients.";
     GlitchRate = 26, "glitch_rate", Rate, false, "Glitch rate over the period.";
 }
 

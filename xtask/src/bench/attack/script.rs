@@ -5,8 +5,8 @@
 pub struct Script {
     /// Sent first.
     pub first: Vec<u8>,
-    /// Then this, again and again until the proxy closes; nothing: the connection is
-    /// ended and begun anew.
+    /// Bytes that are sent repeatedly until the proxy closes the connection. If empty,
+    /// the connection is closed and opened again.
     pub endless: Vec<u8>,
     /// Answers are read; else they are left in the socket, but for a little.
     pub reads: bool,

@@ -242,7 +242,7 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
     conclude(answer(&request), ours).map(|_| ())
 }
 
-/// Why something is taken back, with who says so.
+/// Returns the reason of a rollback, with its author.
 pub(super) fn take_back_words(matches: &ArgMatches) -> String {
     let who = author(matches);
     match matches.get_one::<String>("message") {

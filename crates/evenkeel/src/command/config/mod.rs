@@ -30,7 +30,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Versions that the log of the cluster is asked for where all of them may be needed.
 const VERSIONS_MAX: u64 = 1_000;
 
-/// What the command exits with when a change was tried and taken back.
+/// Exit code after a change was tried and rolled back.
 const TAKEN_BACK: u8 = 3;
 /// What it exits with when nobody knows what became of a change.
 pub(super) const UNKNOWN: u8 = 4;
@@ -42,7 +42,7 @@ enum ConfigError {
     Ask(AskError),
     /// The role refused, in its words.
     Refused(String),
-    /// A version was tried and taken back, in the role's words.
+    /// A version was tried and rolled back, in the role's words.
     TakenBack(String),
     /// It answered something else.
     Strange,
@@ -199,7 +199,7 @@ fn accepted(records: &[VersionRecord]) -> Option<&VersionRecord> {
     records.iter().find(accepted)
 }
 
-/// The author of what is done here: whoever became root, else the user.
+/// Returns the author of the change: the user before `sudo`, else the user.
 fn author(matches: &ArgMatches) -> String {
     let given = matches.try_get_one::<String>("author").ok().flatten();
     if let Some(author) = given {

@@ -1,5 +1,5 @@
-//! Which version the files of this machine follow: the one that was applied from them
-//! last. Whoever applies files that lack somebody else's change is told so.
+//! The version on which the files of this machine are based: the one that was last
+//! applied from them. `config apply` refuses files that lack a later change.
 
 use super::ConfigError;
 use cluster::command::VersionId;

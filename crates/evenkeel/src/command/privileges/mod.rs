@@ -1,7 +1,6 @@
-//! `evenkeel check --privileges`: what each process that would serve with
-//! these files holds, may open and may reach, and why. It speaks of a start as
-//! root, whoever asks; only what the kernel has is tried out here, on a thread
-//! that ends at once.
+//! `evenkeel check --privileges`: what each process would hold, may open and may reach
+//! with these files, and why. It describes a start as root, whichever user runs the
+//! command. It tests only the features of the kernel, on a thread that ends at once.
 
 mod render;
 

@@ -124,7 +124,7 @@ impl Connection {
             } => self.data_piece(stream, left, pad, end_stream, input, at),
             Reading::Block { head, left } => self.block_piece(head, left, input, at),
             Reading::Short(head) => {
-                // GOAWAY may bring words, which nobody reads.
+                // GOAWAY may carry debug data, which stays unread.
                 let length = if head.kind == GOAWAY { 8 } else { head.length };
                 let Some(payload) = self.short(length as usize, input, at) else {
                     return Ok(Step::NeedMore);

@@ -12,7 +12,7 @@ pub enum Indexing {
     Yes,
     /// Literally, unless the static table has it.
     No,
-    /// Literally, and marked so that nobody on its way indexes it.
+    /// Literal, and never indexed by any intermediary.
     Never,
 }
 

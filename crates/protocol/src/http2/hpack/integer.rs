@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
         self.rest.first().copied()
     }
 
-    /// Passes over fields of one byte that name an entry up to `most`.
+    /// Skips one-byte fields that index an entry up to `most`.
     pub(super) fn pass_indexed(&mut self, most: usize) {
         // The index of 127 is the first that needs more bytes.
         let last = 0x80 | most.min(126) as u8;

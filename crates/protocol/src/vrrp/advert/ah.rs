@@ -112,8 +112,8 @@ pub fn open<'a>(key: &[u8; 16], packet: &'a [u8]) -> Result<Opened<'a>, Refusal>
     })
 }
 
-/// The first bytes of the HMAC over a whole packet, with zeroes for what may change
-/// on its way and for the sum itself.
+/// Returns the first bytes of the HMAC over a whole packet, with zeroes for the mutable
+/// fields and for the digest itself.
 fn sum(key: &[u8; 16], packet: &[u8]) -> [u8; SUM_BYTES] {
     let mut fixed = packet.to_vec();
     let to_a_group = packet.get(TO).is_some_and(|b| b & 0xf0 == 0xe0);

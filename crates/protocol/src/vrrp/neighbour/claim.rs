@@ -58,7 +58,7 @@ pub fn claim(frame: &[u8]) -> Option<Claim> {
         }
         _ => return None,
     };
-    // No host is at a group's MAC: whoever says so means to break something.
+    // No host has a multicast MAC address: such a claim is an attack.
     let to_a_group = mac[0] & 1 != 0 || mac == [0; 6];
     (!to_a_group).then_some(Claim {
         address,

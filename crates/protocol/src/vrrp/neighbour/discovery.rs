@@ -109,8 +109,8 @@ pub fn read(packet: &[u8], sender: Mac) -> Option<(Ipv6Addr, Mac, Manner)> {
             if solicited && to.is_multicast() {
                 return None;
             }
-            // Defences against duplicate detection are unsolicited, so those to all may
-            // be answers, too; whoever asked knows.
+            // Defences against duplicate address detection are unsolicited, so those to
+            // all nodes may be replies, too; the sender of the probe can tell.
             let manner = if solicited {
                 Manner::Answers
             } else {

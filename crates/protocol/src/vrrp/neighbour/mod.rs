@@ -1,10 +1,10 @@
-//! What neighbours are told and asked: ARP (RFC 826, 5227) and neighbour
-//! discovery (RFC 4861) as values, whole Ethernet frames.
+//! Announcements and probes to neighbours: ARP (RFC 826, 5227) and neighbour discovery
+//! (RFC 4861) as values, complete Ethernet frames.
 //!
-//! [`announce`] is what keepalived calls gratuitous ARP and unsolicited neighbour
-//! advertisement, byte by byte as its. [`probe`] asks who has an address, and
-//! [`fn@claim`] is what any frame says about who has which: an answer to a probe, or
-//! somebody who uses an address of ours. InfiniBand is not spoken.
+//! [`announce`] makes gratuitous ARPs and unsolicited neighbour advertisements, with the
+//! same bytes as keepalived. [`probe`] asks who has an address. [`fn@claim`] returns what
+//! a frame says about the owner of an address: a reply to a probe, or another host that
+//! uses a virtual address. InfiniBand is not supported.
 
 mod arp;
 mod claim;

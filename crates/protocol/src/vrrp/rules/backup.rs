@@ -45,7 +45,7 @@ fn silence_is_believed_after_the_down_interval_of_its_version() {
 #[test]
 fn options_that_delay_the_first_takeover_and_those_that_do_not() {
     let cases = [
-        // `state MASTER` is believed with priority 255 only.
+        // `state MASTER` is effective with priority 255 only.
         (
             Settings {
                 priority: 255,

@@ -11,7 +11,7 @@ struct Case {
     theirs: Settings,
     from: IpAddr,
     ttl: u8,
-    /// Which counter counts it; none: it is believed.
+    /// The counter of its rejection; `None` for a valid advert.
     counter: Option<Counter>,
 }
 

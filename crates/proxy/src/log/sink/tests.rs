@@ -209,7 +209,7 @@ fn a_target_that_loses_lines_is_reported_once_in_a_while() {
     let told = told.lock().unwrap();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(
-        told[0].starts_with("log lines are lost: stdout takes none (No space left"),
+        told[0].starts_with("log lines are dropped: cannot send to stdout (No space left"),
         "{told:?}"
     );
     assert!(told[1].contains("/dev/log takes none"), "{told:?}");
