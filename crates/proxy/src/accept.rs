@@ -203,9 +203,9 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
             Orders::Close => break,
         }
     }
-    // Perhaps nobody else will take these: whoever connected before the last
-    // holder of the socket closed it would see a reset. Where another process
-    // serves, it takes them, and not the one that is older.
+    // Accept the waiting connections if no other process will: when the last holder of
+    // the socket closes it, their clients would see a reset. If another process serves,
+    // it accepts them, and not the older one.
     if let Some(target) = last
         && !(own.left.get() && runtime::of_thread().stopping())
     {

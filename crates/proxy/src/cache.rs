@@ -1,12 +1,11 @@
-//! The cache of small answers (`cache` sections, `cache-use`, `cache-store`;
-//! manual, chapter 6): what may be stored and for how long, where it stands, and
-//! what is delivered of it. Values only.
+//! The cache of small responses (`cache` sections, `cache-use`, `cache-store`; manual,
+//! chapter 6): which responses are stored and for how long, where they are stored, and
+//! what is delivered from the cache. Values only.
 //!
-//! A cache outlives changes of the configuration as long as its section says the
-//! same. Its memory is bounded by `total-max-size`: what came first goes first. As
-//! much again may be on its way into it.
-//! Nothing is delivered past its time, and nothing of a request with
-//! `Authorization` is stored or delivered.
+//! A cache survives reloads as long as its section stays the same. Its memory is bounded
+//! by `total-max-size`: the oldest entry is removed first. Responses being stored may use
+//! the same amount again. Nothing is delivered after its expiry, and nothing of a request
+//! with `Authorization` is stored or delivered.
 
 mod control;
 mod store;
@@ -65,7 +64,7 @@ impl Used {
     }
 }
 
-/// An answer on its way into a cache.
+/// A response being stored in a cache.
 #[derive(Debug)]
 struct Storing {
     head: Message,
@@ -73,7 +72,7 @@ struct Storing {
     age_s: u32,
     lifetime_s: u32,
     varies: vary::Varies,
-    /// What it takes of the cache's memory on its way.
+    /// The memory that it reserves while it is being stored.
     filling: store::Filling,
 }
 

@@ -231,9 +231,9 @@ pub(crate) fn remove(config: &mut Config, backend: ProxyIndex, at: ServerIndex) 
     }
 }
 
-/// Gives a tree of another file, which does not serve yet, the servers that were
-/// added to the one before it. A server of the file counts for more than one of
-/// the same name that was added.
+/// Adds to a new configuration, which does not serve yet, the servers that were added to
+/// the previous one at run time. A server of the file takes precedence over an added one
+/// with the same name.
 pub(crate) fn keep(config: &mut Config, old: &Config) -> Vec<Lost> {
     let mut lost = Vec::new();
     for before in old.proxies.iter().filter(|proxy| proxy.kind.is_backend()) {

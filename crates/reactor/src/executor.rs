@@ -523,7 +523,7 @@ impl Core {
         if marks & inbox::WAKE_ALL != 0 {
             let mut tasks = self.tasks.borrow_mut();
             for index in 0..tasks.slots.len() as u32 {
-                tasks.push(index); // free ones are passed over by `pop`
+                tasks.push(index); // `pop` ignores free ones
             }
         }
         if marks & inbox::LISTEN != 0 {

@@ -1,6 +1,6 @@
-//! How the process speaks to whoever started it: in HAProxy's form under that
-//! name, in our own otherwise. What it says goes to standard error; a quiet
-//! voice says nothing. It decides nothing about what is said.
+//! Messages to the caller of the process: in HAProxy's format under that name, in our own
+//! otherwise. They go to standard error; a quiet process prints none. This module does
+//! not decide what is reported.
 
 pub mod keepalived;
 
@@ -147,8 +147,8 @@ impl Voice {
         self.form
     }
 
-    /// Whether something is not said. Under HAProxy's name a quiet program does
-    /// not even say why it ends; ours does, and whoever asked is told all.
+    /// Returns whether a message is suppressed. Under HAProxy's name a quiet process does
+    /// not even print why it ends; ours does, and prints everything that was requested.
     fn keeps_silent(&self, grave: bool) -> bool {
         let must = grave && self.form == Form::Own;
         // keepalived's has its log, and nobody asks it to be quiet; in the background

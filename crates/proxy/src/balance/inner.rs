@@ -76,7 +76,7 @@ pub(super) struct Inner {
     weights_before: Vec<u32>,
     cursor: usize,
     seed: u64,
-    /// Members passed over in one choice.
+    /// Members ignored in one choice.
     passed: Vec<usize>,
 }
 

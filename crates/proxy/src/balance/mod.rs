@@ -59,7 +59,8 @@ pub struct Line {
     places: OnceLock<HashMap<u32, u32>>,
 }
 
-/// While a tree is built, its proxies are copies of others: each begins anew.
+/// While a configuration is built, its proxies are copies of others: each starts with
+/// empty state.
 impl Clone for Line {
     fn clone(&self) -> Self {
         Line::default()

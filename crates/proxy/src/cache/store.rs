@@ -77,8 +77,8 @@ pub struct Cache {
     filling: AtomicUsize,
 }
 
-/// What an answer on its way into a cache takes of its memory: slow servers and
-/// clients must not make that more than the cache itself may have.
+/// Memory of the responses being stored: slow servers and clients must not make that more
+/// than the size of the cache itself.
 #[derive(Debug, Default)]
 pub(super) struct Filling {
     cache: Option<Arc<Cache>>,

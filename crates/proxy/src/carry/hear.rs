@@ -14,10 +14,10 @@ use std::net::SocketAddr;
 
 type Heard<T> = Result<T, CarryError>;
 
-/// Most events a second that are believed, so that they can be calculated with.
+/// Maximum accepted rate in events per second, so that calculations cannot overflow.
 const RATE_MAX: u64 = u32::MAX as u64;
 
-/// Words of one command that are believed.
+/// Maximum accepted words of one command.
 const ADDED_WORDS_MAX: usize = 1024;
 
 /// Everything.

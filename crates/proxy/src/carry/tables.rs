@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Entries of a table that is kept in case the process is killed.
 const KEPT_ENTRIES_MAX: u32 = 10_000;
-/// Bytes that everything together may take on its way.
+/// Maximum size of all tables in transit, in bytes.
 pub(super) const BYTES_MAX: usize = 200 << 20;
 
 /// Which tables and lists are told.

@@ -9,8 +9,8 @@ use reactor::Rate;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Longest time on the way that is believed: the clock is the machine's, but the
-/// bytes may be anything.
+/// Maximum accepted transit time: the clock belongs to this machine, but the bytes may
+/// contain anything.
 const ELAPSED_MAX_MS: u64 = 3600 * 1000;
 
 /// Puts everything in its place.

@@ -70,7 +70,7 @@ pub(super) fn write(writer: &mut Writer, tag: u8, sums: &Sums) {
     });
 }
 
-/// Reads them; tallies that are not known here are passed over.
+/// Parses tallies; unknown ones are ignored.
 pub(super) fn read(value: &[u8]) -> Result<Vec<(Tally, u64)>, CarryError> {
     let mut reader = Reader::new(value);
     let mut sums = Vec::new();

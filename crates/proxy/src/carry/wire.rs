@@ -82,7 +82,7 @@ impl<'b> Reader<'b> {
     pub fn plain(&mut self) -> Result<u64, CarryError> {
         let mut n = 0;
         for (at, byte) in self.rest.iter().take(NUMBER_BYTES_MAX).enumerate() {
-            // Bits beyond the 64th are lost, whoever wrote them.
+            // Bits beyond the 64th are dropped.
             n |= u64::from(byte & 0x7f) << (7 * at);
             if byte & 0x80 == 0 {
                 self.rest = &self.rest[at + 1..];

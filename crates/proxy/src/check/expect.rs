@@ -112,7 +112,7 @@ pub enum Pattern {
     Dialogue(Dialogue),
 }
 
-/// Where what is told of an answer comes from.
+/// Source of the text that a log line reports about a response.
 #[derive(Clone, Debug)]
 pub enum Told {
     /// `on-success`, `on-error`

@@ -1,6 +1,6 @@
-//! A check as a script: connect, send, expect, again and again. What files say
-//! and what is built in (`option smtpchk` and its kin) both become one; running
-//! it is [`super::play`]'s business. Nothing here changes after loading.
+//! A check as a script: connect, send, expect, repeated. Checks written in files and
+//! built-in checks (`option smtpchk` and similar ones) both become one; [`super::play`]
+//! runs it. Nothing here changes after loading.
 
 use super::expect::Expect;
 use crate::config::{HttpProtocol, ServerAddress};

@@ -17,7 +17,7 @@ pub enum BindAddress {
     Unix(PathBuf),
     /// A Unix socket in the abstract name space.
     Abstract(Vec<u8>),
-    /// A listening descriptor inherited from whoever started the process.
+    /// A listening descriptor inherited from the parent process.
     Fd(RawFd),
     /// A host name and port, where names were not to be looked up: such a
     /// configuration was only checked and cannot serve.

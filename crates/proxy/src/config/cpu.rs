@@ -1,4 +1,4 @@
-//! `cpu-map`: which processors the threads of the data plane may use. Whoever
+//! `cpu-map`: the processors that the threads of the data plane may use. The code that
 //! starts the threads applies it; nothing here touches the system.
 
 /// One more than the highest number of a processor.

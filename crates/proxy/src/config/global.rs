@@ -146,7 +146,7 @@ pub struct Tune {
 pub enum CloseSpread {
     /// Each at a moment of its own within so many milliseconds.
     Over(u32),
-    /// `infinite`: only by their own time limits.
+    /// `infinite`: only by their own timeouts.
     Never,
 }
 

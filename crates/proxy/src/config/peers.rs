@@ -37,13 +37,13 @@ pub struct Peers {
     pub socket: PeersSocket,
     /// `bind`: where this process listens.
     pub bind: Option<SocketAddr>,
-    /// `ssl` and its kin of `bind` and `default-bind`.
+    /// `ssl` and the other TLS options of `bind` and `default-bind`.
     pub tls_words: Option<Arc<BindTls>>,
     /// Who answers peers that connect by TLS. The end of loading makes it of the words.
     pub tls: Option<Arc<Acceptor>>,
     /// `default-server`: how the peers of later lines are reached by TLS.
     pub default_tls: ServerTls,
-    /// `fd@`: the listening descriptor that whoever started the process gives it.
+    /// `fd@`: the listening descriptor inherited from the parent process.
     pub inherited: Option<RawFd>,
     /// The name of this process among them.
     pub local: Box<str>,
@@ -64,7 +64,7 @@ impl PeersSocket {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(fd);
     }
 
-    /// Whoever serves it takes it.
+    /// Takes the descriptor, to serve it.
     pub fn take(&self) -> Option<OwnedFd> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

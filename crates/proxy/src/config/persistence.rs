@@ -72,7 +72,7 @@ pub struct PersistRule {
 pub enum ServerName {
     /// One of the backend, and its place once all are known.
     Static(Box<str>, Option<crate::config::ServerIndex>),
-    /// A name made for each stream; without such a server the rule is passed over.
+    /// A name computed for each stream; without such a server the rule is ignored.
     Dynamic(Format),
 }
 

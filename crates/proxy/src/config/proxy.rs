@@ -268,7 +268,7 @@ pub struct Reference {
 pub enum SwitchTarget {
     /// A backend by name.
     Static(Reference),
-    /// A name made for each request; without such a backend the rule is passed over.
+    /// A name computed for each request; without such a backend the rule is ignored.
     Dynamic(Format),
 }
 
@@ -490,7 +490,7 @@ pub struct Proxy {
     // Stick tables' family
     /// `stick …`.
     pub stick: Vec<StickRule>,
-    // Checks and what is told of them.
+    // Health checks and alerts
     /// `email-alert`
     pub email: Option<Box<super::EmailAlert>>,
 

@@ -4,7 +4,7 @@ use crate::rules::network::Network;
 use language::Span;
 use std::net::{IpAddr, SocketAddr};
 
-/// A server of names.
+/// A nameserver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameServer {
     /// Its name in the file, or its address where `/etc/resolv.conf` has it.
@@ -15,7 +15,7 @@ pub struct NameServer {
     pub stream: bool,
 }
 
-/// How long an answer of before counts for more than one of now, milliseconds.
+/// How long a previous response takes precedence over a current one, in milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hold {
     /// Than that there is no such name.

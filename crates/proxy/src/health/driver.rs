@@ -1,7 +1,6 @@
-//! Runs the checks that the plan names: one task for the plan, one a running
-//! check, on the side thread. Results go to the server's state, lines to
-//! whoever writes logs. It holds no tree but the newest and those of the checks
-//! that run.
+//! Runs the checks that are due: one task for the schedule, one per running check, on the
+//! side thread. Results go to the server's state, lines to the logs. It keeps no
+//! configuration alive but the newest and those of running checks.
 
 use super::agent;
 use super::outbox::alert;
@@ -344,7 +343,7 @@ fn tell_trackers(shared: &Shared, config: &Config, tracked: &Server) {
     });
 }
 
-/// The same, to whoever writes logs.
+/// The same, for the logs.
 pub(crate) fn tell_of_trackers(
     config: &Config,
     tracked: &Server,

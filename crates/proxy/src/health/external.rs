@@ -1,9 +1,10 @@
-//! External checks (`option external-check`): a program, which this process may not start.
-//! Another process runs it, at the other end of a connection that whoever started this one
-//! brings ([`use_programs`]); here are the requests to it.
+//! External checks (`option external-check`): a program, which this process may not
+//! start. Another process runs it, over a connection that the supervisor supplies
+//! ([`use_programs`]). This module makes the requests to that process.
 //!
-//! Where the connection breaks, or that process knows a program of an older version only,
-//! another one is asked for ([`wants_programs`]), and checks wait for it within their time.
+//! If the connection breaks, or that process only knows the program of an older version,
+//! another process is requested ([`wants_programs`]). Checks wait for it within their
+//! timeout.
 
 use super::probe::{Limits, check_of};
 use crate::config::{BindAddress, HttpProtocol, Mode, Proxy, Server, ServerAddress};

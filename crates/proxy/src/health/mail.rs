@@ -54,7 +54,7 @@ pub(super) enum Then {
     Refused(String),
 }
 
-/// One mail on its way.
+/// The delivery of one mail.
 #[derive(Debug)]
 pub(super) struct Delivery {
     /// What is still to be said, with the code that must have come before.

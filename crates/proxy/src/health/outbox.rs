@@ -1,6 +1,6 @@
-//! Sends mails about servers (`email-alert`): a queue a mail server, on the side
-//! thread's runtime. Whoever has something to tell never waits for it; what does
-//! not fit into a queue is dropped, and the log says so.
+//! Sends mails about servers (`email-alert`): one queue per mail server, on the side
+//! thread's runtime. The sender never waits; a mail that does not fit into its queue is
+//! dropped, and the drop is logged.
 
 use super::mail::{Delivery, Mail, Then};
 use crate::config::{Config, EmailAlert, Mailer, Proxy};
@@ -24,9 +24,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Bytes read at once.
 const READ_BYTES: usize = 1024;
 
-/// How grave something is, by syslog's numbers, that only some are told of.
+/// Level of informational mails, as syslog's number.
 pub const INFO: u8 = 6;
-/// Where a backend does not say what it is told of.
+/// The default of `email-alert level`.
 const LEVEL: u8 = log::Level::Alert as u8;
 
 /// One mail that waits.

@@ -1,6 +1,5 @@
-//! TLS on `bind` lines and, in brackets, on lines of lists of certificates.
-//! What is said here is kept as words; what it comes to is made at the end of
-//! loading.
+//! TLS options of `bind` lines and, in brackets, of crt-list lines. They are stored as
+//! words; the effective settings are computed at the end of loading.
 
 use super::places::BIND;
 use super::{Args, BindRow, Built, registry, tls_files, tls_words};

@@ -285,7 +285,7 @@ fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut Http
 }
 
 fn smtp(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    // As in HAProxy: words that are no greeting are passed over.
+    // As in HAProxy, words that are not a greeting are ignored.
     let greeting = match (args.next(), args.next()) {
         (Some(word), Some(domain)) if word.is("HELO") || word.is("EHLO") => {
             [&word.bytes[..], b" ", &domain.bytes].concat()

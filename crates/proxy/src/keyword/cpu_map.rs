@@ -1,4 +1,4 @@
-//! `cpu-map`: read here, applied by whoever starts the threads.
+//! `cpu-map`: parsed here, applied where the threads start.
 
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};

@@ -1,7 +1,6 @@
-//! Options about what servers are told of a request besides itself, and how names
-//! of headers are written: `option forwardfor`, `originalto`, `forwarded`,
-//! `http-restrict-req-hdr-names`, `h1-case-adjust`; and the pace of TCP's
-//! keep-alive packets.
+//! Options for headers that are added for servers, and for the spelling of header names:
+//! `option forwardfor`, `originalto`, `forwarded`, `http-restrict-req-hdr-names`,
+//! `h1-case-adjust`; and the intervals of TCP keep-alive packets.
 
 use super::places::{ALL, BACK, FRONT, GLOBAL};
 use super::{Args, Built, LineRow};

@@ -1,6 +1,6 @@
-//! Forms of HAProxy 1.x that today's HAProxy refuses and that work here, each
-//! with a warning that shows today's form. Those that belong to a family stand
-//! with it (`clitimeout` beside `timeout client`).
+//! Syntax of HAProxy 1.x that current versions of HAProxy refuse and that works here,
+//! each with a warning that shows the current form. Those that belong to a family are in
+//! its file (`clitimeout` beside `timeout client`).
 
 use super::places::{ALL, BACK};
 use super::{Args, Built, LineRow};
@@ -8,8 +8,8 @@ use crate::config::ProxyOption;
 use crate::load::{Loader, codes};
 use language::{Diagnostic, Line, Span, Word};
 
-/// The warning that shows today's form of a keyword, with the replacement of
-/// the words under the span.
+/// Reports the warning with the current form of a keyword, which replaces the words under
+/// the span.
 pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
     loader.tell(
         Diagnostic::warning(

@@ -1,6 +1,6 @@
-//! `reqrep`, `rspidel`, `block` and their kin: the rules of HAProxy 1.x, which
-//! later versions refuse. They work here, each with a warning that shows today's
-//! form. What they do to a message stands in [`crate::rules::lines`].
+//! `reqrep`, `rspidel`, `block` and similar keywords: the rules of HAProxy 1.x, which
+//! later versions refuse. They work here, each with a warning that shows the current
+//! form. [`crate::rules::lines`] contains their effect on a message.
 
 use super::places::{FRONT_ONLY, PROXIES};
 use super::{Args, Built, LineRow};

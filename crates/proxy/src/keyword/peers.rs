@@ -146,7 +146,8 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
     }
     let from_environment = loader.context.environment.get("HAPROXY_LOCALPEER");
     let from_environment = from_environment.map(|name| String::from_utf8_lossy(name).into_owned());
-    // Another name than the host's is one of the command line, which counts for more.
+    // If the local name differs from the host's, it comes from the command line, which
+    // takes precedence.
     let host = String::from_utf8_lossy(crate::log::hostname()).into_owned();
     let of_line = from_environment.clone().filter(|name| *name != host);
     let of_file = loader.config.global.local_peer.clone();

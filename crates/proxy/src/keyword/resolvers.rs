@@ -1,4 +1,4 @@
-//! The sections `resolvers`: servers of names, and how long their answers count.
+//! `resolvers` sections: nameservers, and how long their responses are valid.
 
 use super::{Args, Built, LineRow, places};
 use crate::config::{NameServer, Resolvers};
@@ -12,7 +12,7 @@ use std::path::Path;
 const PLACE: &[&str] = &["resolvers"];
 /// The port of DNS.
 const PORT: u16 = 53;
-/// Where the system's own servers of names stand.
+/// File with the system's nameservers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Largest file of those, bytes.
 const RESOLV_CONF_BYTES_MAX: u64 = 1 << 20;
@@ -167,8 +167,8 @@ fn no_client(loader: &mut Loader, args: &Args<'_>) {
 /// The section that there is without being written.
 pub(crate) const DEFAULT: &str = "default";
 
-/// Makes the section `default`, of this host's own servers of names; says where it
-/// stands. That there are none is no mistake.
+/// Creates the section `default` with the nameservers of this host, and returns its
+/// index. An empty list is not an error.
 pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
     let mut section = Resolvers::new(DEFAULT, span);
     let path = Path::new(RESOLV_CONF);
@@ -296,7 +296,7 @@ fn add(
     Ok(())
 }
 
-/// The address of a server of names; true: over TCP.
+/// Parses the address of a nameserver; true: over TCP.
 fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Box<Diagnostic>> {
     let accepts = Accepts {
         port: PortRule::Mandatory,
@@ -332,7 +332,7 @@ fn servers_of(text: &str) -> Vec<IpAddr> {
 fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     let span = args.keyword_span();
-    // Each machine asks its own servers of names.
+    // Each machine queries its own nameservers.
     loader.context.outside.is_own(Path::new(RESOLV_CONF));
     let read = loader
         .context

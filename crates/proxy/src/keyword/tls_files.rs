@@ -1,5 +1,5 @@
-//! Files that lines with TLS name: who is believed, what was revoked, what we
-//! show to servers. All is read through the loader, so that a recording has it.
+//! Files named by lines with TLS: trusted CAs, CRLs, client certificates for servers. All
+//! are read through the loader, so that a recording contains them.
 
 use super::Args;
 use crate::config::Named;
@@ -27,7 +27,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub struct TlsFiles {
     authorities: HashMap<PathBuf, Arc<Authorities>>,
     revocations: HashMap<PathBuf, Arc<Revocations>>,
-    /// It was told that a lowest version is not spoken any more.
+    /// Whether the warning about an unsupported minimum version was reported.
     pub old_version_told: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Lists of names in OpenSSL's spelling on any line: translated, and told what
-//! of them is not done. It sets nothing.
+//! Lists of names in OpenSSL's spelling on any line: translates them, and reports
+//! unsupported ones. It sets nothing.
 
 use super::Args;
 use crate::load::codes;
@@ -15,12 +15,12 @@ type Made<T> = Result<Listed<T>, Box<Diagnostic>>;
 struct Kind {
     /// As HAProxy's own messages have it.
     what: &'static str,
-    /// An unknown name is passed over, as OpenSSL does in this kind.
+    /// Whether an unknown name is ignored, as OpenSSL does for this kind of list.
     passes_unknown: bool,
 }
 
-/// `PROFILE=SYSTEM`, which files of Fedora and its kin have: the ciphers that the
-/// system's policy names. Such policies are not read; what is safe is offered.
+/// `PROFILE=SYSTEM`, which files of Fedora and related distributions contain: the ciphers
+/// of the system's policy. Such policies are not read; the safe ciphers are offered.
 pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
     let is = word.is("PROFILE=SYSTEM");
     if is {
@@ -130,7 +130,7 @@ fn plain<T: Copy + PartialEq>(
 ) -> Translation<T> {
     let mut made = Translation::new();
     for word in text.split([':', ',', ' ']).filter(|word| !word.is_empty()) {
-        // OpenSSL 3.5 passes over an unknown name behind a question mark.
+        // OpenSSL 3.5 ignores an unknown name after a question mark.
         let optional = word.starts_with('?');
         match by_name(word.trim_start_matches('?')) {
             Some(Some(found)) if made.kept.contains(&found) => {}

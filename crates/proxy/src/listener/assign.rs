@@ -49,8 +49,8 @@ pub fn wanted(config: &Config) -> impl Iterator<Item = (ProxyIndex, u32)> + '_ {
     places(config).map(|(index, _, n, _)| (index, n))
 }
 
-/// The `fd@` numbers among [`wanted`], in its order: what whoever keeps the
-/// sockets must remember for [`super::Inherited::add_tagged`].
+/// Returns the `fd@` numbers among [`wanted`], in its order: the keeper of the sockets
+/// stores them for [`super::Inherited::add_tagged`].
 pub fn tags(config: &Config) -> impl Iterator<Item = Option<RawFd>> + '_ {
     places(config).map(|(_, _, _, bind)| bind.address.inherited_number())
 }

@@ -1,11 +1,11 @@
-//! Sockets that listen already and were handed to this process: by whoever
-//! started it, by an earlier version of the configuration, by another process.
-//! They are recognized by what the kernel says of them, and a configuration
-//! takes those that it wants; no name and no order is trusted.
+//! Listening sockets that this process inherited: from its parent, from an earlier
+//! version of the configuration, or from another process. They are identified by what the
+//! kernel reports about them, and a configuration takes those that it needs; no name and
+//! no order is trusted.
 //!
-//! What makes a change visible outside (the names of Unix sockets, options of
-//! sockets that others may still serve) is kept back until [`Inherited::settle`],
-//! so that a file of which one address cannot be opened disturbs nothing.
+//! Externally visible changes (the names of Unix sockets, options of sockets that other
+//! processes may still serve) are delayed until [`Inherited::settle`], so that a file
+//! with one address that cannot be opened disturbs nothing.
 
 use super::identity::{Identity, Place, Unrecognized};
 use super::names::{self, Name};

@@ -49,8 +49,8 @@ pub enum Section {
     /// A section that is known and not built, and was told: its lines are
     /// checked for unknown words only.
     NotBuilt(&'static str),
-    /// A section whose first line was refused: its lines are passed over, for
-    /// what they would say is not known.
+    /// A section whose first line was refused: its lines are ignored, because their
+    /// meaning is not known.
     Refused,
 }
 
@@ -304,8 +304,8 @@ impl Loader {
         self.section = Section::None;
     }
 
-    /// Words behind the name of a `defaults` or `backend`, which HAProxy passes
-    /// over without a word.
+    /// Handles words after the name of a `defaults` or `backend`, which HAProxy ignores
+    /// silently.
     fn surplus_words(&mut self, line: &Line, from: usize) {
         if let Some(extra) = line.word(from) {
             let keyword = line.words[0].text();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Fields that a line must have, and those that count.
 const FIELDS: std::ops::RangeInclusive<usize> = 20..=25;
-/// Longest age of a state that is believed, seconds: ten years.
+/// Maximum accepted age of a state, in seconds: ten years.
 const AGE_MAX_S: u64 = 10 * 365 * 24 * 3600;
 /// An operator's maintenance, in an administrative state.
 const MAINTENANCE: u32 = 1;

@@ -246,8 +246,8 @@ fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
     let _ = write!(out, "({}/{mode})", frontend.name);
 }
 
-/// Logs a client's connection that ended before its session began, with why.
-/// One that `carried_nothing` is passed over by `option dontlognull`.
+/// Logs a client connection that ended before its session began, with the reason. With
+/// `option dontlognull`, connections with `carried_nothing` are not logged.
 pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool) {
     use std::io::Write;
     let frontend = session.frontend();

@@ -52,7 +52,7 @@ pub struct Ring {
     started: AtomicBool,
 }
 
-/// What is told of a ring.
+/// Description of a ring for `show events`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Summary {
     /// Its name.

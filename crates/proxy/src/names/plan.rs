@@ -25,7 +25,7 @@ pub(crate) struct Key {
     pub wanted: Wanted,
 }
 
-/// What a server of names did, in the order of `show resolvers`.
+/// Counters of a nameserver, in the order of `show resolvers`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Tallies {
     pub sent: u64,

@@ -216,7 +216,7 @@ impl Resolution {
             self.take(section, answer, now_ms);
             return (None, true);
         }
-        // Whoever is silent says less than who answers badly.
+        // An error response is more specific than a timeout.
         if error != Status::Timeout || round.error.is_none() {
             round.error = Some(error);
         }
@@ -236,7 +236,7 @@ impl Resolution {
             return (Some(self.ask(section, now_ms)), false);
         }
         self.tries = self.tries.saturating_sub(1);
-        // A server that says that there is nothing is believed at once.
+        // A negative response is trusted at once.
         if error == Status::Timeout && self.tries > 0 {
             self.switched = false;
             return (Some(self.ask(section, now_ms)), false);

@@ -445,7 +445,7 @@ async fn waits<T>(
 ) -> Result<T, Ended> {
     place.rests(wait);
     let (mut work, mut wanted) = (pin!(timeout(silent, work)), pin!(place.wanted()));
-    // What the peer has sent counts for more.
+    // The peer's input takes precedence.
     let done = poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => wanted.as_mut().poll(context).map(|()| None),
@@ -455,8 +455,8 @@ async fn waits<T>(
     Ok(done)
 }
 
-/// A line's commands and their words. A backslash takes the meaning from what
-/// follows it; commands without words are passed over, but a line always has one.
+/// Splits a line into its commands and their words. A backslash escapes the next
+/// character. Commands without words are ignored, but a line always has one.
 pub fn split(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;

@@ -241,8 +241,8 @@ impl Serving {
             // Exposed for as long as it is served.
             let _exposed = fd;
             loop {
-                // On a task of its own: whoever was accepted is served, also
-                // when this loop ends while he waits for a place.
+                // On a task of its own: an accepted connection is served, also if this
+                // loop ends while it waits for a slot.
                 let admitted = match &listener {
                     Listener::Unix(listener) => {
                         let accepted = listener.accept().await.map(|(stream, _)| stream);

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use tls::acceptor::Acceptor;
 
-/// What whoever connects to a statistics socket may do.
+/// The permissions of a connection to a statistics socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rights {
     /// With commands.

@@ -65,8 +65,8 @@ pub fn start(config: &Config) -> Driver {
 }
 
 impl Driver {
-    /// Goes on with another configuration: sections that are the same are left
-    /// alone, others begin anew, with the entries that their tables have.
+    /// Applies another configuration: unchanged sections are left alone, others restart,
+    /// with the entries of their tables.
     pub fn change(&mut self, config: &Config) {
         let goes_on = |name: &str| {
             let same = |peers: &&crate::config::Peers| *peers.name == *name && !peers.disabled;
@@ -159,7 +159,7 @@ async fn listen(state: Arc<PeersState>, address: Option<SocketAddr>, socket: Opt
             Some(socket) => socket
                 .set_nonblocking(true)
                 .and_then(|()| TcpListener::from_std(socket)),
-            // Only without whoever opens sockets at the start.
+            // Only without a process that opened the sockets at the start.
             None => match address {
                 Some(address) => open(address),
                 // An inherited socket that nobody gave cannot be opened again.

@@ -13,7 +13,7 @@ const WRITTEN: [DataType; 4] = [
     DataType::Gpt,
 ];
 
-/// A table as peers are told of it.
+/// Returns the description of a table for peers.
 pub fn describe(described: &StickTable, table: &Table) -> TableDescription {
     let make = &table.make;
     let name = match described.proxy {

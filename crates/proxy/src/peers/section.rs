@@ -116,7 +116,7 @@ impl Section {
         }
     }
 
-    /// How all tables are told of.
+    /// Returns the descriptions of all tables.
     pub fn descriptions(&self) -> Vec<TableDescription> {
         let tables = self.tables.iter();
         tables.map(|shared| shared.description.clone()).collect()

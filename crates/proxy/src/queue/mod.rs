@@ -1,20 +1,18 @@
-//! Queues and slots. A slot is the right to one session of a server: its
-//! `maxconn` bounds how many there are. A stream that finds none waits, for
-//! one server (that it belongs to, or that a hash chose) or for any of the
-//! backend, first come first served over both unless rules gave them priorities.
+//! Queues and slots. A slot is the right to one session of a server: `maxconn` of the
+//! server is the number of its slots. A stream without a slot waits, for one server (to
+//! which it belongs, or that a hash selected) or for any of the backend. Both queues are
+//! first come, first served, unless rules set priorities.
 //!
-//! A slot that is given back goes straight to the stream that waits longest,
-//! so no one who comes later overtakes. Nothing here waits while it holds a
-//! lock; time limits are the caller's.
+//! A released slot goes directly to the stream that waits longest, so no later stream
+//! overtakes it. Nothing here waits while it holds a lock; the caller has the timeouts.
 //!
-//! A server that a change of the configuration removed takes no more streams,
-//! but those of older trees in which no other is usable: their requests are not
-//! to fail because of a change. So it serves them until they are gone.
+//! A server that a reload removed takes no more streams, except those of older
+//! configurations in which no other is usable, because their requests must not fail
+//! because of a reload. It serves them until they are gone.
 //!
-//! Why no one is forgotten: who comes writes himself into the list, then looks
-//! for a slot once more; who gives back counts himself out, then looks for
-//! waiters. All four are sequentially consistent, so one of the two sees the
-//! other.
+//! Why no stream is forgotten: a new stream adds itself to the list, then looks for a
+//! slot once more; a releasing stream decrements the count, then looks for waiters. All
+//! four operations are sequentially consistent, so one of the two sees the other.
 
 #[cfg(test)]
 mod across;
@@ -166,8 +164,9 @@ pub enum Refusal {
 /// What a stream wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wish {
-    /// The server that it belongs to (a cookie, a table, a rule). It is waited
-    /// for when it is full, and passed over when it is down or its queue is full.
+    /// The server to which the stream belongs (by a cookie, a table, a rule). The stream
+    /// waits for it if it is full, and uses another server if it is down or its queue is
+    /// full.
     pub server: Option<ServerIndex>,
     /// The server that failed it: taken only where there is no other.
     pub avoid: Option<ServerIndex>,
@@ -285,7 +284,7 @@ impl Asker<'_> {
                 return place;
             }
         }
-        // Whoever finds others waiting for any server waits behind them.
+        // If others wait for any server, the stream queues behind them.
         let look = proxy.state.queue.waiting.current() == 0;
         match choose(proxy, &self.request(look), &mut take_in_turn) {
             Choice::Taken(index) => granted(index, &proxy.servers[index.0 as usize].state),
@@ -343,7 +342,7 @@ impl Asker<'_> {
         })
     }
 
-    /// Looks for a slot of any server, and gives it to whoever is first in turn.
+    /// Looks for a slot of any server, and gives it to the first waiting stream.
     fn place_one(&self) {
         let proxy = self.proxy();
         if let Choice::Taken(index) = choose(proxy, &self.request(true), &mut take) {
@@ -509,7 +508,7 @@ fn has_usable(backend: &Proxy) -> bool {
 /// How many of a backend's queue are asked whether they accept a server: only
 /// those whom it failed before do not.
 const LOOK_MAX: usize = 1024;
-/// How many are passed over on the way: those of a file that does not have it.
+/// Maximum number of skipped waiters: those of a configuration without this server.
 const PASSED_MAX: usize = 16 * 1024;
 
 /// Lets those who wait flow to a server that has slots now: it came up, its

@@ -1,6 +1,5 @@
-//! One question to one server of names: from a port of its own, so that nobody
-//! who does not see the question can answer it, over UDP and, where the answer
-//! does not fit there, over TCP.
+//! One query to one nameserver: from a port of its own, so that only a host that sees the
+//! query can forge a response, over UDP and, if the response is truncated, over TCP.
 
 use crate::config::NameServer;
 use crate::names::Events;

@@ -136,7 +136,7 @@ impl Applying<'_> {
         moved
     }
 
-    /// Tells of an address that is another than the one before.
+    /// Logs a changed address.
     fn tell_moved(&self, server: &Server, ip: IpAddr, by: &str) -> bool {
         let was = address_of(server);
         if was == Some(ip) {

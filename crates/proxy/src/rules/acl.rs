@@ -120,7 +120,7 @@ fn types_do_not_fit(expression: &Expression, method: Method, at: Span) -> Box<Di
     )
 }
 
-/// Tells of patterns that are missing, and of those that nothing is compared with.
+/// Reports missing patterns, and patterns that are never compared.
 fn warn_of_patterns(loader: &mut Loader, first: &Word, method: Method, patterned: &Patterned) {
     let needs_none = matches!(method, Method::Found | Method::Bool);
     if patterned.is_empty() && !patterned.ended && !needs_none {

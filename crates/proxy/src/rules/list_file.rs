@@ -43,7 +43,7 @@ impl ListFile {
         })
     }
 
-    /// Tells of a line that is wrong: at the line, and where the file is named.
+    /// Reports a wrong line: at the line, and where the file is named.
     pub fn wrong(self, loader: &mut Loader, entry: Entry, named_at: Span, diagnostic: Diagnostic) {
         let file = loader.context.sources.add(self.name.to_string(), self.text);
         let place = Span {
@@ -194,8 +194,8 @@ impl Collected {
         self.files.push((file, named_at));
     }
 
-    /// Tells of a pattern that is wrong, made by `diagnose` at its place.
-    /// What stands in a file is told at its line there.
+    /// Reports a wrong pattern, with the diagnostic that `diagnose` makes. A pattern in a
+    /// file is reported at its line there.
     pub fn wrong(
         mut self,
         loader: &mut Loader,

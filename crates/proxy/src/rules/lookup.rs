@@ -23,7 +23,7 @@ pub struct Lookup {
 }
 
 impl Loader {
-    /// Tells of the names that are none.
+    /// Reports unknown names.
     pub(crate) fn check_lookups(&mut self) {
         for lookup in std::mem::take(&mut self.lookups) {
             if let Some(diagnostic) = check(&self.config, &lookup) {

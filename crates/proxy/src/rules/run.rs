@@ -114,7 +114,7 @@ fn evaluate<'r>(
             match condition.run(stream) {
                 Outcome::Pass => {}
                 Outcome::Miss if patience == Patience::Waits => {
-                    // What the rules before it did is not done twice.
+                    // The effects of the rules before it are not repeated.
                     stream.resume_at = at as u32;
                     return Outcomes::Wait;
                 }
@@ -265,7 +265,7 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
     match evaluate(rules, stream, patience, resume_at & RESUME_RULE) {
         Outcomes::Gate(gate) => Content::Decided(gate),
         Outcomes::Verdict(Verdict::Wait(wait)) => Content::Wait(wait),
-        // Nothing that could be told to whoever does not speak HTTP.
+        // A client without HTTP cannot get a response.
         Outcomes::Verdict(Verdict::Answer(_)) => Content::Decided(Gate::Reject),
         Outcomes::Passed | Outcomes::Verdict(_) => Content::Decided(Gate::Open),
         Outcomes::Wait => Content::NeedMore,

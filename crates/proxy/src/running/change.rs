@@ -72,7 +72,7 @@ impl Running {
             config.lists.adopt(&old.lists);
             runtime.publish(Arc::clone(&config), listening);
         }
-        // Streams of the older tree, which are few by now, are told of each.
+        // Each stream of the older configuration is notified; these are few by now.
         outdated.end(state::now_ms());
         dynamic::log_lost(&config, &lost);
         Ok(Changed {

@@ -100,7 +100,7 @@ impl Running {
         // Closed with the last accept loop.
         *lock(&self.runtime.listening) = Arc::default();
         for thread in 0..self.runtime.started_threads.load(Ordering::Relaxed) {
-            // Whoever waits looks whether the process is stopping.
+            // Waiting tasks check whether the process is stopping.
             reactor::wake_all(thread);
         }
     }

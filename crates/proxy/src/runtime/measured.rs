@@ -1,6 +1,6 @@
-//! What the process does over a second: bytes to clients, bytes of compression,
-//! time of its processors. The side thread measures about once a second; whoever
-//! asks gets the last whole second.
+//! Rates of the process over one second: bytes to clients, bytes of compression, CPU
+//! time. The side thread measures about once a second; readers get the last complete
+//! second.
 
 use super::{Runtime, lock};
 use crate::state::Tally;

@@ -184,7 +184,7 @@ pub async fn connect(
     // Streams of other kinds are not for it.
     let private = forced.is_some() || is_of_one_client(backend, server);
     let connector = server.traffic_tls().cloned();
-    // Whoever could share it waits, also where ALPN has yet to decide.
+    // Streams that could share the connection wait for it, also while ALPN is undecided.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
     server.state.counters.here().count(Tally::Connects);

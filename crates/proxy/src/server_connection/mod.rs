@@ -88,7 +88,7 @@ impl ServerConnection {
         }
     }
 
-    /// Its socket, for whoever only asks it.
+    /// A weak handle of its socket, for queries only.
     pub fn socket(&self) -> Option<WeakSocket> {
         match (&self.link, &self.mux) {
             (Link::Http1(transport), _) => Some(transport.socket().downgrade()),

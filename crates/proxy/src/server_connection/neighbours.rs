@@ -112,7 +112,8 @@ impl Travelling {
     }
 }
 
-/// A question on its way; dropped before the connection is taken, it keeps it.
+/// A pending request to another thread. If it is dropped before the connection is taken,
+/// the connection stays with its owner.
 struct Asked {
     server: Arc<ServerState>,
     coming: oneshot::Receiver<Option<Travelling>>,

@@ -98,8 +98,8 @@ fn forced_for(
 }
 
 impl Wanted {
-    /// That of a stream; a name that cannot be asked for is told of when a
-    /// connection is to be made.
+    /// The TLS settings that a stream wants; an invalid server name is reported when a
+    /// connection is made.
     pub fn of(server: &Server, stream: &Stream) -> Wanted {
         let connector = server.traffic_tls();
         let by_name = server.options.pool_name.is_none() && server.options.tls.sni.is_some();

@@ -46,8 +46,8 @@ struct Begun {
     waiting: RefCell<Vec<Waker>>,
 }
 
-/// Whoever makes a connection that others may wait for; they go on when this is
-/// dropped.
+/// The stream that makes a connection for which others may wait; they continue when this
+/// is dropped.
 pub(super) struct Making {
     server: u32,
     begun: Rc<Begun>,

@@ -1,6 +1,5 @@
-//! The last message of each side of a proxy that was none (`show errors`): its
-//! bytes, as they came, for whoever wants to know what a client or a server
-//! sent. Taken only when a message was refused.
+//! The last invalid message of each side of a proxy (`show errors`): its bytes as
+//! received. Captured only when a message is refused.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -27,8 +27,8 @@ pub fn install(config: &mut Config, old: Option<&Config>, now_ms: u64) {
 pub(crate) struct Outdated {
     /// They are no more.
     gone: Vec<Arc<ServerState>>,
-    /// The file gives them another address than before, which counts for more
-    /// than the one that an operator set.
+    /// Servers whose address in the file changed, which takes precedence over one set by
+    /// an operator.
     moved: Vec<Arc<ServerState>>,
 }
 

@@ -1,9 +1,9 @@
-//! What changes while traffic flows: server states, counters, queues. It lives
-//! outside the configuration tree, keyed by name, and the next tree adopts it.
+//! What changes while traffic flows: server states, counters, queues. It is outside the
+//! configuration, keyed by name, and the next configuration adopts it.
 //!
-//! Counters are kept per thread and written only by their thread (a load, an
-//! add, a store, all relaxed), so counting costs no locked instruction; readers
-//! add the shards up. A last shard is shared by whoever has none of his own.
+//! Counters are kept per thread and written only by their thread (a load, an add, a
+//! store, all relaxed), so counting needs no locked instruction; readers add up the
+//! shards. Threads without a shard of their own share the last one.
 
 mod capture;
 mod check;

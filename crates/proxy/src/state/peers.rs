@@ -16,7 +16,7 @@ pub struct Shared {
     pub table: Arc<Table>,
     /// The one that gets peers' updates, too.
     pub write_to: Option<Arc<Table>>,
-    /// How peers are told of it.
+    /// Its description for peers.
     pub description: TableDescription,
     /// The keys that changed here, by the number of their last update.
     pub updates: BTreeMap<u32, Box<[u8]>>,
@@ -59,7 +59,7 @@ pub struct Peer {
 /// Whether this process knows what its peers know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resync {
-    /// Not yet: whoever is there is asked.
+    /// Not yet: reachable peers are asked.
     Needed,
     /// This peer was asked.
     Asked(usize),

@@ -1,6 +1,6 @@
-//! Whether the state of any server changed (its health, what an operator wants of
-//! it, its weight or its limit), or an operator changed a list. For whoever passes states on and does not want to
-//! compare ten thousand of them; it never says what changed.
+//! A counter of changes to the state of any server (health, administrative state, weight,
+//! limit) and to lists changed by operators. So the sender of states need not compare ten
+//! thousand of them. It does not say what changed.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

@@ -102,8 +102,8 @@ const ADDRESS_SET: u32 = 16;
 const TLS_ON: u8 = 1;
 const TLS_OFF: u8 = 2;
 
-/// uids of servers that are no more, to be given out again. Whoever knows a
-/// server by its uid holds the server too, or can bear to mean another.
+/// Uids of removed servers, for reuse. A user of a uid also holds the server, or
+/// tolerates that the uid means another one.
 static FREE_UIDS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static NEXT_UID: AtomicU32 = AtomicU32::new(0);
 /// The next [`ServerState::rank`]; 0 is that of servers which always were usable.

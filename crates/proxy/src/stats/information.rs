@@ -1,6 +1,6 @@
-//! What the process tells of itself: the fields of `show info` with HAProxy's
-//! names, places and types, and the metrics that Prometheus gets of them. What
-//! does not exist here (pools of memory, unstoppable jobs) has the value that says so.
+//! The fields of `show info` with HAProxy's names, order and types, and the process
+//! metrics for Prometheus. Fields of features that do not exist here (memory pools,
+//! unstoppable jobs) have the value that says so.
 
 use super::column::Tags;
 use super::process::Process;

@@ -1,5 +1,5 @@
-//! The answer of a server on its way to the client: interim answers, the head
-//! with its rules, the body.
+//! Forwards the response of a server to the client: interim responses, the head with its
+//! rules, the body.
 
 use super::body::{Body, BodyFailure, Copy, Encoding};
 use super::meter::Meter;
@@ -627,7 +627,7 @@ async fn wait<F: Future>(
         });
         match with_deadline(deadline, either).await {
             Ok(result) => return result,
-            // The request's body was still on its way.
+            // The request body was still being sent.
             Err(_) if sent_at.get() > since => {}
             Err(_) => return Err(Failure::Timeout),
         }
@@ -642,7 +642,7 @@ async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), 
     sent.map_err(|failure| Failure::Body(failure.into()))
 }
 
-/// The body of an answer on its way.
+/// The body of a response being forwarded.
 struct Sent {
     body: Body,
     /// Its client speaks HTTP/1 and gets chunks.

@@ -306,7 +306,7 @@ impl Encoding<'_> {
     }
 }
 
-/// One body on its way.
+/// The copying of one body.
 pub struct Copy<'c> {
     /// The sender.
     pub from: &'c Link,

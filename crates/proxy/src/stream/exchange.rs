@@ -31,7 +31,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tls::transport::Transport;
 
-/// A request on its way.
+/// A request being forwarded.
 pub struct Outgoing<'r> {
     /// Facts of its head.
     pub request: &'r Parsed,

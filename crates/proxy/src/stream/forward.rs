@@ -1,5 +1,5 @@
-//! What a server is told of whom a request is forwarded for: `option forwarded`,
-//! `option forwardfor`, `option originalto`. And which headers it is not told.
+//! Headers that tell a server the origin of a request (`option forwarded`, `option
+//! forwardfor`, `option originalto`), and headers that are not forwarded.
 
 use super::{Endpoint, Stream, serve};
 use crate::config::{Forwarded, HeaderNames, ProxyOption, Rare, Told};

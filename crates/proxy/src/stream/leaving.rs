@@ -55,8 +55,8 @@ pub(super) fn is_last(client: &Client) -> bool {
     }
 }
 
-/// When an HTTP/2 connection begins to end because the process does. A request
-/// may be on its way, so its streams go on; `used`: it has some, or had.
+/// Returns when an HTTP/2 connection starts to close because the process stops. A request
+/// may be in transit, so its streams continue; `used`: it has streams, or had some.
 pub(crate) fn leaves_at(session: &Session, used: bool) -> Option<Instant> {
     let since = leaves_since(session)?;
     if !used && session.frontend().has(ProxyOption::IdleCloseOnResponse) {

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use tls::transport::Transport;
 
-/// Between saying that a connection will end and taking no more streams: what
-/// was on its way then is still served.
+/// Time between the announcement that a connection closes and the refusal of new streams:
+/// requests in transit are still served.
 const NOTICE: Duration = Duration::from_secs(1);
 
 /// A request that came on a client's connection.

@@ -36,8 +36,8 @@ pub enum Next {
     Again,
     /// The end.
     Close,
-    /// The end, but first what the client still sends is read: bytes that
-    /// nobody reads would turn the answer's last ones into a reset.
+    /// The connection closes, but first the client's remaining input is read: unread
+    /// input would reset the connection and destroy the end of the response.
     Linger,
     /// It was no request but HTTP/2: the preface stands in the client's input.
     Http2,

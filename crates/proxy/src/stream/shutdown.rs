@@ -1,7 +1,6 @@
-//! The end of streams whose server's sessions are shut down
-//! (`on-marked-down shutdown-sessions`, `on-marked-up shutdown-backup-sessions`,
-//! an operator). Whoever shuts them down wakes all tasks; until then a stream
-//! pays one look at a number for each poll.
+//! Termination of streams whose server's sessions are shut down (`on-marked-down
+//! shutdown-sessions`, `on-marked-up shutdown-backup-sessions`, an operator). The
+//! shutdown wakes all tasks; until then a stream pays for one check of a number per poll.
 
 use super::Termination;
 use crate::queue::Slot;

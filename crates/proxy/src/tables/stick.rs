@@ -1,5 +1,5 @@
-//! `stick` rules: the server that a table has for a request, and what tables are
-//! told of the server that answered.
+//! `stick` rules: finding the server of a request in a table, and storing the server that
+//! responded.
 
 use super::data::DataType;
 use super::entry::Held;

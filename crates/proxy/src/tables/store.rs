@@ -619,7 +619,7 @@ impl Table {
             }
         }
         self.take_out(shard, index, slot);
-        // It may stand in the news: whoever reads them passes it over.
+        // It may be in the list of updates, whose reader ignores it.
         row.set(STATE, row.get(STATE) & IS_NEWS);
         row.set(NEXT, index.free);
         index.free = slot;

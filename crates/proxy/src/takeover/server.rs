@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 /// second of silence, too, and the end of the process waits for this.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Hands sockets to whoever asked for them over a connection. It waits, so not
-/// on a thread that others need.
+/// Passes sockets to the process at the other end of a connection. It blocks, so do not
+/// call it on a thread that others need.
 pub fn hand_over(to: &OwnedFd, sockets: &[Arc<OwnedFd>]) -> Result<(), TakeoverError> {
     if sockopt::socket_domain(to).map_err(TakeoverError::Failed)? != AddressFamily::UNIX {
         return Err(TakeoverError::NotUnix);

@@ -1,6 +1,6 @@
-//! What converters change of a stream (`set-var`, `capture-req`): expressions only
-//! look at it, so their changes are noted beside it, are seen by whoever looks a
-//! variable up, and are made before the next rule.
+//! Changes of a stream by converters (`set-var`, `capture-req`). Expressions have only
+//! shared access to the stream, so their changes are recorded beside it, are visible to
+//! variable lookups, and are applied before the next rule.
 
 use super::Stream;
 use crate::rules::{Scope, Value, VariableName, set_variable, unset_variable};

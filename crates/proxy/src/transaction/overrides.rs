@@ -1,6 +1,6 @@
-//! What rules set for one stream in place of what its proxies say: time limits,
-//! retries, its place in queues, marks on packets. Few streams have any of it,
-//! so it is boxed, and one that has none pays for one look.
+//! Settings that rules override for one stream: timeouts, retries, queue priority, packet
+//! marks. Few streams have any, so they are boxed, and a stream without them pays for one
+//! check.
 
 use super::Stream;
 use crate::config::Timeouts;
@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 /// What rules have set.
 #[derive(Clone, Default, Debug)]
 pub struct Overrides {
-    /// Time limits (`set-timeout`); those that are None are the proxies'.
+    /// Timeouts (`set-timeout`); those that are `None` are the proxies'.
     pub limits: Timeouts,
     /// `set-retries`.
     pub retries: Option<u32>,

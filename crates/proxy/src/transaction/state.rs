@@ -426,7 +426,7 @@ pub struct Stream {
     pub unique_id: Option<Box<[u8]>>,
     /// The rule of its list at which rules go on once the body is there.
     pub resume_at: u32,
-    /// Rewrites that fail are passed over (`strict-mode off`).
+    /// Failed rewrites are ignored (`strict-mode off`).
     pub lenient: bool,
     /// What ended it.
     pub termination: Termination,
@@ -438,7 +438,7 @@ pub struct Stream {
     pub assigned: super::assigned::Assigned,
     /// Entries of tables that it tracks.
     pub tracked: Option<Box<Trackers>>,
-    /// What rules about lines keep (`reqrep` and its kin).
+    /// State of the rules about lines (`reqrep` and similar ones).
     pub lines: Option<Box<crate::rules::lines::LineState>>,
     /// The status of which its answer is the configuration's page (`errorloc`), for
     /// logs; 0 where it is none.

@@ -1,9 +1,9 @@
-//! What came of credentials that were verified: whoever logged in once is not
-//! slow a second time, and whoever repeats a wrong password costs no more.
+//! Results of password verification: a second login is fast, and a repeated wrong
+//! password costs no more.
 //!
-//! The key of an entry is a keyed hash of the stored hash, the user and the
-//! password, under a key of this process that nothing shows. So a change of the
-//! file is a change of the key, and no password stands here.
+//! The key of an entry is a keyed hash of the stored hash, the user and the password,
+//! under a key of this process that is never shown. So a change of the file changes the
+//! key, and no password is stored here.
 
 use aws_lc_rs::{hmac, rand};
 use std::collections::{HashMap, VecDeque};

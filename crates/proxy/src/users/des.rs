@@ -88,7 +88,7 @@ fn permuted<const N: usize>(bits: &[u8], table: &[u8; N]) -> [u8; N] {
 
 /// The keys of the 16 rounds.
 fn schedule(password: &[u8]) -> [[u8; 48]; 16] {
-    // Seven bits of each of eight characters, and a parity bit that nobody reads.
+    // Seven bits of each of eight characters, and an unused parity bit.
     let mut key: Block = [0; 64];
     for (n, byte) in password.iter().take(8).enumerate() {
         for bit in 0..7 {

@@ -126,8 +126,8 @@ impl Queue {
     }
 }
 
-/// Verifies a password; `threads` is how many threads serve. What waits when its
-/// client has gone is passed over.
+/// Verifies a password; `threads` is the number of serving threads. A waiting job whose
+/// client has gone is dropped.
 pub fn begin(job: Job, client: Client, threads: usize) -> Result<oneshot::Receiver<bool>, Busy> {
     let (done, result) = oneshot::channel();
     let mut queue = queue();

@@ -8,7 +8,7 @@ use crate::state::Tally;
 use protocol::vitals::{STALE_AFTER_MS, ToldState, Vitals};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Frontends that are told of.
+/// Maximum number of frontends in the summary.
 const FRONTENDS_MAX: usize = 1_000;
 
 /// The numbers.

@@ -1,6 +1,6 @@
-//! A version on trial, as the address role sees it: an address that has to be taken
-//! over is served by the version before, so the address role says that it wants that
-//! back, and waits a moment. Who goes back is not known here.
+//! A candidate version as the address role sees it. An address that must be taken over is
+//! served by the previous version, so the address role requests a rollback, and waits a
+//! moment for it. This module does not know how the rollback is done.
 
 use super::now_ms;
 use crate::runtime::Runtime;
@@ -9,7 +9,7 @@ use protocol::vitals::{Vitals, low_half};
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-/// A version on trial. Dropped, it is so no more.
+/// A candidate version. Dropping it ends the trial.
 #[derive(Debug)]
 pub struct OnTrial {
     vitals: Vitals<'static>,
@@ -30,7 +30,7 @@ impl OnTrial {
         })
     }
 
-    /// Whether it is to be gone back from; waits for that, but no longer than this.
+    /// Returns whether the rollback was requested; waits for the request at most `limit`.
     pub fn wait(&self, limit: Duration) -> bool {
         let seen = self.vitals.back_wanted();
         if seen != self.number
@@ -43,7 +43,7 @@ impl OnTrial {
 }
 
 impl OnTrial {
-    /// No more: whoever sees it from now on sees nothing on trial.
+    /// Ends the trial: from now on the address role sees no candidate.
     pub fn end(&self) {
         if self.vitals.trial() == self.number {
             self.vitals.set_trial(self.owner, 0);

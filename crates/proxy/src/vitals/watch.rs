@@ -47,8 +47,8 @@ async fn run(runtime: &'static Runtime) {
             continue;
         };
         if runtime.stopping() || !vitals.is_owner(owner) {
-            // Whoever comes after has described its own. The connections that are still here
-            // end with their addresses.
+            // The successor has described its own addresses. The connections that are
+            // still here end with their addresses.
             described = None;
             lead(runtime, &runtime.config(), vitals);
             sleep(EVERY).await;

@@ -236,7 +236,7 @@ fn proxy_v2_options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args
         };
         *flag = true;
     }
-    // What is told of TLS stands within what says that it was spoken.
+    // The TLS values are nested in the TLV that says that TLS was used.
     told.tls |= told.common_name || told.cipher || told.signature || told.key;
     Ok(())
 }

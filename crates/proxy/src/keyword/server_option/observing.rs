@@ -340,7 +340,8 @@ impl<'c> Chains<'c> {
         end
     }
 
-    /// What is told of a chain that ends badly, where a server names the next.
+    /// Returns the diagnostic of a chain of `track` that ends badly, where a server names
+    /// the next.
     fn told(&self, end: End, span: Span, name: &str) -> Option<Diagnostic> {
         let wrong = |told: String| Diagnostic::error(&codes::TRACK_LOOP, span, told);
         match end {

@@ -8,7 +8,7 @@ use crate::log::ring;
 pub struct Follow {
     /// The ring's name.
     pub name: String,
-    /// Lines that are there already are passed over.
+    /// Existing lines are ignored.
     pub newest: bool,
 }
 
@@ -95,7 +95,7 @@ fn shown(config: &Config, words: &[&str]) -> Result<String, String> {
         return Err("No such event sink\n".into());
     };
     let mut out = String::new();
-    // What is there already is passed over, and nothing is waited for.
+    // Existing lines are ignored, and nothing is awaited.
     for line in lines.iter().filter(|_| !asked.newest) {
         out.push_str(&String::from_utf8_lossy(line));
         out.push('\n');

@@ -102,7 +102,7 @@ pub enum Action {
     Report(ReportRun, Option<Severity>),
     /// The same; the reply has its severity.
     ReportReply(ReportReplies),
-    /// It is not done.
+    /// The command is refused.
     Refuse(Reply),
 }
 

@@ -1,4 +1,4 @@
-//! `show resolvers`: what the servers of names did.
+//! `show resolvers`: counters of the nameservers.
 
 use super::{Context, Reply, Session};
 use std::fmt::Write;

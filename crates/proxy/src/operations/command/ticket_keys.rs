@@ -1,6 +1,6 @@
-//! The keys of session tickets that stand in files (`show tls-keys`, `set ssl
-//! tls-key`). HAProxy shows and takes them at every level; whoever has one reads
-//! what TLS 1.2 protects, so here only an administrator does.
+//! TLS ticket keys from files (`show tls-keys`, `set ssl tls-key`). HAProxy shows and
+//! accepts them at every level. A ticket key decrypts traffic of TLS 1.2, so these
+//! commands require the level `admin` here.
 
 use super::{Context, Reply, Session, Severity};
 use crate::config::StatsLevel;

@@ -1,7 +1,7 @@
-//! Certificates, authorities, lists of revoked certificates and lists of
-//! certificates (`… ssl cert`, `ca-file`, `crl-file`, `crt-list`, `ocsp-response`).
-//! The store knows what may be done and what is said of it; here are the words of
-//! the commands. A change is for the process: no file is written.
+//! Certificates, CA files, CRL files and crt-lists (`… ssl cert`, `ca-file`, `crl-file`,
+//! `crt-list`, `ocsp-response`). The store executes the changes and words the responses;
+//! this module parses the commands. A change affects the process only: no file is
+//! written.
 
 use super::{Context, Reply, Session, Severity};
 use crate::config::Config;

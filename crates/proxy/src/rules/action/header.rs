@@ -89,7 +89,7 @@ pub(in crate::rules) fn is_framing(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding")
 }
 
-/// Tells of a rule that names such a header.
+/// Reports a rule that names such a header.
 pub(super) fn warn_framing(loader: &mut Loader, build: &Build<'_, '_>, name: &[u8]) {
     if is_framing(name) {
         let name = String::from_utf8_lossy(name);

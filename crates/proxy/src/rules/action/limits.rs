@@ -1,5 +1,5 @@
-//! Actions that change, for one stream, what its proxies say: time limits, how
-//! often it is tried, and who goes first in a queue.
+//! Actions that override the proxies' settings for one stream: timeouts, number of
+//! retries, and priority in a queue.
 
 use super::{Action, ActionRow, Build, Step, places};
 use crate::load::{Loader, codes as load_codes};

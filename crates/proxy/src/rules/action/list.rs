@@ -120,8 +120,7 @@ fn change(
 }
 
 impl Loader {
-    /// Makes the lists that rules change ready for that, and tells of rules that
-    /// change none.
+    /// Prepares the lists that rules change, and reports rules that change none.
     pub(crate) fn ready_lists(&mut self) {
         for Changes { file, is_map, span } in std::mem::take(&mut self.list_changes) {
             if let Some(at) = self.config.lists.named(&file, is_map) {

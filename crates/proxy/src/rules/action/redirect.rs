@@ -176,7 +176,7 @@ impl Redirection {
         })))
     }
 
-    /// Where to; None where the rule is passed over.
+    /// Returns the location; `None` if the rule is ignored.
     fn location(&self, stream: &Stream) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         self.format.append(stream, &mut out);

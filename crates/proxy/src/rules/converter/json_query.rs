@@ -17,7 +17,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          `int`, as a number, an array as text.";
 };
 
-/// Most containers within each other that are passed over.
+/// Maximum depth of nested containers that are skipped.
 const DEPTH_MAX: usize = 128;
 /// Most steps of a path.
 const STEPS_MAX: usize = 32;

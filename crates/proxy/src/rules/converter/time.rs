@@ -110,7 +110,7 @@ fn at(seconds: i64, zone: TimeZone) -> Option<Zoned> {
 /// Writes a time by a format; what the format has that strftime has not stays.
 fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<Value<'a>> {
     let format = std::str::from_utf8(format).ok()?;
-    // As `%c` and its kin are in the C locale.
+    // `%c` and similar conversions behave as in the C locale.
     let config = strtime::Config::new()
         .custom(PosixCustom::new())
         .lenient(true);

@@ -1,5 +1,5 @@
-//! Fetches of the time limits that hold for a stream, by its proxies and by rules,
-//! and of its place in queues.
+//! Fetches of the effective timeouts of a stream, set by its proxies and by rules, and of
+//! its position in queues.
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;

@@ -106,8 +106,8 @@ pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &Stream) -
 fn hello_type<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     let bytes = payload(arguments, stream);
     let (kind, length, rest) = handshake(bytes)?;
-    // The answer's hello may be cut; the request's is looked into, so it is
-    // told of when it is whole.
+    // The hello of a response may be truncated; that of a request is parsed, so it must
+    // be complete.
     let whole = side_of(arguments, stream) == Side::Response || rest.0.len() >= length;
     whole.then_some(Value::Int(kind.into()))
 }

@@ -81,7 +81,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The TLS 1.3 early exporter secret of the server connection, in hexadecimal; requires `tune.ssl.keylog`.";
 };
 
-/// Tells whoever asks for keys that none are kept.
+/// Warns about a fetch of keys if none are kept.
 fn warn_without_log(
     loader: &mut Loader,
     _: &mut Arguments,

@@ -1,5 +1,5 @@
-//! Fetches of how a stream goes: its times, bytes, status and what ended it. They
-//! are those of log formats, for rules and for whoever writes his own log lines.
+//! Fetches of the progress of a stream: its times, bytes, status and termination. They
+//! have the values of log formats, for rules and for custom log lines.
 
 use super::{FetchBuild, FetchRow};
 use crate::load::Loader;

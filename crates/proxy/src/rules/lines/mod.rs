@@ -1,12 +1,12 @@
-//! The rules of HAProxy 1.x that see a message as lines: `reqrep`, `rspidel` and
-//! their kin. The first line is the start line, the others are `Name: value` with
-//! the name as it was received. They run behind the `http-request` (or
-//! `http-response`) rules of their section, filters in the order of the file and
-//! then what is added, for every request of a connection.
+//! The rules of HAProxy 1.x that treat a message as lines: `reqrep`, `rspidel` and
+//! similar ones. The first line is the start line, the others are `Name: value` with the
+//! name as received. They run after the `http-request` (or `http-response`) rules of
+//! their section, filters in the order of the file and then added headers, for every
+//! request of a connection.
 //!
-//! A message changes by its own methods only, so nothing that a rule makes can
-//! break it apart; what would is refused, and its client told so ([`put`]).
-//! Headers that say where a body ends are never changed.
+//! A message changes only through its own methods, so the result of a rule cannot break
+//! its framing. A rule that would do so is refused, and the client gets an error
+//! ([`put`]). Headers that frame the body are never changed.
 
 mod build;
 mod dialect;

@@ -28,8 +28,8 @@ impl Names {
         self.0.push(b'\n');
     }
 
-    /// How a name is spelled, from a place on, where whoever asks for all headers in
-    /// their order finds it at once. The place then is behind it.
+    /// Returns the original spelling of a name, searching from a position on, which is
+    /// fast if all headers are read in their order. Afterwards the position is behind it.
     pub(super) fn find(&self, name: &[u8], from: &mut usize) -> Option<&[u8]> {
         let behind = self.0.get(*from..).unwrap_or_default();
         if let Some((start, end)) = position(behind, name) {

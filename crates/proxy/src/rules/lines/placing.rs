@@ -1,7 +1,6 @@
-//! The warnings of the old rules, told when their section is over: today's form
-//! belongs where the rule runs, which is not always where its line stands. `block`
-//! ran before all `http-request` rules, filters behind them, and what is added
-//! behind those.
+//! Warnings about deprecated rules, reported at the end of their section. The current
+//! form belongs where the rule runs, which is not always where its line is: `block` ran
+//! before all `http-request` rules, filters after them, and added headers after those.
 
 use super::today::{self, Form, Old, Subject};
 use crate::load::{Loader, codes};
@@ -106,7 +105,7 @@ impl Loader {
         })
     }
 
-    /// Tells of the old rules of a section that is over.
+    /// Reports the deprecated rules of a finished section.
     pub(crate) fn end_old_rules(&mut self) {
         let mut section = std::mem::take(&mut self.old_rules);
         section.settle();
@@ -171,7 +170,7 @@ impl Section {
                 .all(|other| !other.subject.meets(&rule.subject))
     }
 
-    /// Where today's form of a rule belongs.
+    /// Returns the place of the current form of a rule.
     fn place(&self, rule: &Rule) -> Move {
         let today = &self.today[usize::from(rule.response)];
         let others = || self.rules.iter().filter(|r| r.response == rule.response);

@@ -1,7 +1,7 @@
-//! Today's form of the old rules, for their warnings and for `evenkeel upgrade`. A
-//! pattern over whole lines is taken apart where its shape says which header, or
-//! which part of the request line, it is about. Where it does not, the rule has no
-//! form today that does exactly the same, and its warning says what to do.
+//! The current form of deprecated rules, for their warnings and for `evenkeel upgrade`. A
+//! pattern over whole lines is split if its shape shows the header, or the part of the
+//! request line, that it matches. Otherwise the rule has no exact current form, and its
+//! warning says what to do.
 
 mod pattern;
 mod words;
@@ -22,7 +22,7 @@ pub(super) struct Old<'l> {
     pub(super) condition: &'l str,
 }
 
-/// Today's form.
+/// The current form of a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Form {
     /// This line does the same.

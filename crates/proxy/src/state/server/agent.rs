@@ -320,7 +320,7 @@ impl ServerState {
     }
 }
 
-/// Who is told of errors of a server's traffic. Called on threads that serve.
+/// Receiver of errors of a server's traffic. Called on serving threads.
 pub(crate) trait TakesErrors: Send + Sync + std::fmt::Debug {
     /// A server, by its uid, had too many in a row; the last was this.
     fn errors(&self, uid: u32, what: &'static str);

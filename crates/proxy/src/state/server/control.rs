@@ -139,7 +139,7 @@ impl Control {
         self.agent.configured = options.agent.check;
     }
 
-    /// What the file says of checks. The streak begins anew where that changed.
+    /// Applies the check settings of the file. The streak restarts if they changed.
     fn configure_checks(&mut self, options: &ServerOptions, fresh: bool) {
         if fresh || !options.check || (self.rise, self.fall) != (options.rise, options.fall) {
             (self.rise, self.fall) = (options.rise.max(1), options.fall.max(1));

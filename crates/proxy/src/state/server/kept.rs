@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Longest age and duration that is believed, milliseconds: a century.
+/// Maximum accepted age and duration, in milliseconds: a century.
 pub(crate) const AGE_MAX_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
-/// Most changes and failures that are believed, so that they can be counted on.
+/// Maximum accepted number of changes and failures, so that counting cannot overflow.
 pub(crate) const COUNT_MAX: u32 = u32::MAX / 2;
 
 /// A server's state, as one process tells it another.
@@ -136,7 +136,8 @@ impl ServerState {
                     HealthState::Up | HealthState::Stopping => kept.streak.clamp(rise, top),
                 };
             } else {
-                // Another file's, and this one's streak begins anew: no file says this.
+                // The rise and fall of another file: no file has these values, so the
+                // streak restarts.
                 (control.rise, control.fall) = (u32::MAX, u32::MAX);
             }
             control.checked = kept.checked;

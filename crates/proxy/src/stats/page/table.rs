@@ -255,7 +255,7 @@ impl Line<'_, '_> {
         out.push_str("</span>");
     }
 
-    /// What `stats show-legends` tells of it.
+    /// Text shown by `stats show-legends`.
     fn legend(&self) -> String {
         match &self.row.object {
             Object::Frontend => String::new(),
