@@ -299,7 +299,7 @@ counted down from 16384, so its position depends on the order of the file. Add f
 
     /// Times against each other.
     TIMERS = "W0715", "conflicting times",
-"One time is longer than another one that must contain it. Either an interface may be down for longer than
+"A time is longer than another time that must include it. Either an interface may be down for longer than
 adverts may be missing, so another machine takes the addresses while this one still has them. Or
 announcing all addresses takes longer than the interval between announcements.";
 

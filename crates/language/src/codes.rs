@@ -202,7 +202,7 @@ port of the client's connection: `:+8000`, `:-100`.";
 with a mask, `192.0.2.0/255.255.255.0`. An address alone is a network of one address.";
 
     /// Words behind a carriage return.
-    CARRIAGE_RETURN = "W0001", "text behind a carriage return is ignored",
+    CARRIAGE_RETURN = "W0001", "text after a carriage return is ignored",
 "A carriage return ends the line, as in files from Windows. Here more text follows before the line
 feed, and that text is ignored. Very old Macintosh files have only carriage returns: convert them.";
 

@@ -131,7 +131,7 @@ impl Building {
                 sink.push(Diagnostic::error(
                     &codes::TOO_LARGE,
                     place,
-                    format!("blocks stand in each other more than {DEPTH_MAX} deep"),
+                    format!("blocks are nested more than {DEPTH_MAX} deep"),
                 ));
             }
             return;
@@ -194,7 +194,7 @@ impl Building {
                     format!("the block of '{}' is not closed", node.name()),
                 )
                 .label("opened here")
-                .also(next.span, "this can only stand outside of it")
+                .also(next.span, "this is only allowed outside of the block")
                 .help("write the missing '}' before that line"),
             );
         }

@@ -158,7 +158,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vrrp_startup_delay",
         "vrrp_startup_delay <seconds>",
-        "For so long after the start no advert is missed, for networks that take time to pass packets.",
+        "For this long after the start, missing adverts cause no takeover, for networks that take time to forward packets.",
         "vrrp_startup_delay 5.5",
         line(1, 1, |l, n| {
             let value = n.argument().and_then(|w| l.timer(w, 1000..=1_200_000_000));
@@ -168,7 +168,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "dynamic_interfaces",
         "dynamic_interfaces [allow_if_changes]",
-        "Interfaces need not exist at the start; what needs them waits. `allow_if_changes` takes them back as another kind, too.",
+        "Interfaces may be missing at the start; their instances wait for them. `allow_if_changes` also accepts a returning interface of another type.",
         "dynamic_interfaces",
         line(0, 1, |l, n| {
             l.config.global.dynamic_interfaces = true;
@@ -204,7 +204,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     row(
         "vmac_prefix",
         "vmac_prefix <text>",
-        "What the names of virtual interfaces begin with, `vrrp` by default.",
+        "Prefix of the names of virtual interfaces, `vrrp` by default.",
         "vmac_prefix vr",
         line(1, 1, |l, n| {
             l.drafts.defaults.vmac_prefix = n.argument().map(|w| w.text.clone());

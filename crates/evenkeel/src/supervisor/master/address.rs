@@ -93,7 +93,7 @@ impl fmt::Display for ValueError {
                     "missing or invalid mode '{word}' (octal integer expected)"
                 )
             }
-            ValueError::Number(word) => write!(f, "'{word}' is no number"),
+            ValueError::Number(word) => write!(f, "'{word}' is not a number"),
             ValueError::User(word) => write!(f, "unknown user name '{word}'"),
             ValueError::Group(word) => write!(f, "unknown group name '{word}'"),
             ValueError::Exposed(word) => write!(f, "only supports 'listeners' (got '{word}')"),

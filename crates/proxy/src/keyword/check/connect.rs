@@ -61,7 +61,7 @@ fn port(loader: &mut Loader, args: &mut Args<'_>) -> Result<PortSource, Box<Diag
         _ => Err(args.wrong(
             &codes::OUT_OF_RANGE,
             word,
-            format!("'{}' is no TCP port from 1 to 65535", word.text()),
+            format!("'{}' is not a TCP port from 1 to 65535", word.text()),
         )),
     }
 }

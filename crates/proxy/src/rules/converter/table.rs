@@ -57,7 +57,7 @@ macro_rules! values {
             name: concat!("table_", $name),
             places: PLACE,
             syntax: concat!("table_", $name, "(<table>)"),
-            doc: concat!($doc, " For the table entry of the input; 0 if there is none."),
+            doc: concat!($doc, " Refers to the table entry of the input; 0 without an entry."),
             example: concat!("stick-table type ip size 1m expire 30s\nacl example src,table_", $name, "(example) gt 10"),
             build: ConverterBuild::new(Type::Any, Type::Int, |a, v, _| {
                 number(get(a.table(0), v, DataType::$kind, Some(0)).map(|n| n >> $shift))

@@ -78,10 +78,9 @@ macro_rules! certificate_rows {
             "der", "", part::<$owner>(Type::Bin, der::<$owner>), "-m found",
                 "The complete DER encoding of ", ". To pass it on, encode it with `,base64`.";
             "s_dn", "[([<entry>[,<occurrence>[,<format>]]])]", name::<$owner>(subject::<$owner>), "-m sub /O=Example/",
-                "Whom ", " is for: its whole distinguished name as `/C=DE/O=Example/CN=www.example.com`, or the value of one entry \
-                 (`CN`), with an occurrence the second, third or last (-1) of that name. The format `rfc2253` writes the whole as LDAP does.";
+                "The subject of ", ": the complete distinguished name as `/C=DE/O=Example/CN=www.example.com`, or the value of one entry (`CN`). `<occurrence>` selects the second, third or last (-1) entry of that name. The format `rfc2253` returns the name in LDAP's form.";
             "i_dn", "[([<entry>[,<occurrence>[,<format>]]])]", name::<$owner>(issuer::<$owner>), "-m sub /CN=Example",
-                "Who issued ", ": the distinguished name, as the subject's fetch gives it.";
+                "The issuer of ", ": the distinguished name, with the same arguments as for the subject.";
         }
     };
     (@rows $prefix:literal, $whose:literal, $($name:literal, $arguments:literal, $build:expr, $pattern:literal, $before:literal, $after:literal;)*) => {
